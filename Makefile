@@ -1,0 +1,63 @@
+# The main verbs. On a fresh machine with Python 3.11 and the package registries, `make demo` and `make test` are enough.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BUF := node_modules/.bin/buf
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test demo bench proto wordnet clean
+
+help:
+	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
+	@echo "make demo    judge a real model on real photographs"
+	@echo "make test    all tests"
+	@echo "make check   format, lint, types, import rules, proto lint"
+	@echo "make bench   measure, print a table and write build/bench.json"
+	@echo "make proto   generate service/pb again after a change of the proto"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml protos/errata/v1/errata.proto protos/generate.py protos/hatch_build.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+proto: setup
+	$(BIN)/python protos/generate.py
+
+demo: setup
+	$(BIN)/errata demo --output out/demo
+
+check: setup $(BUF)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd protos && ../$(BUF) lint
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup wordnet
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+$(BUF):
+	npm install --silent --no-save --no-package-lock @bufbuild/buf
+
+# WordNet 3.0, which a test holds the compiled taxonomy to.
+wordnet: build/wordnet/data.noun
+
+build/wordnet/data.noun:
+	tests/scripts/fetch-wordnet build/wordnet
+
+clean:
+	rm -rf build out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,56 @@
+"""Explain: why a prediction for one image means what it means, from the bundle alone."""
+
+import numpy as np
+
+from service.domain import CoOccurrence, ErrorType, SharedSuperclass, Verdict, VerdictEvidence
+from service.evidence.bundle import Bundle
+from service.evidence.labels import validation_name
+from service.evidence.overlap import why_overlapping
+from service.rules.decide import trace
+from service.rules.table import tags
+
+
+def explain(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
+    """Return what a prediction would mean, with its evidence; raise ImageNotFound if the image isn't judged."""
+    row = bundle.row(file_name)
+    byte = int(bundle.verdicts[row, predicted])
+    return Verdict(
+        file_name=file_name,
+        target=int(bundle.evidence.targets[row]),
+        predicted=predicted,
+        error_type=ErrorType(byte & 0x0F),
+        problematic=tags(byte, bool(bundle.evidence.problematic[row])),
+        probability=probability,
+        evidence=evidence_for(bundle, row, predicted),
+    )
+
+
+def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
+    """Return the evidence behind one verdict."""
+    evidence = bundle.evidence
+    labels = [int(label) for label in evidence.labels.of(row)]
+    return VerdictEvidence(
+        labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),
+        shared_superclasses=tuple(
+            SharedSuperclass(label, names) for label in labels if (names := _shared(bundle, label, predicted))
+        ),
+        co_occurrences=tuple(found for label in labels if (found := _seen_together(bundle, label, predicted))),
+        overlap=why_overlapping(int(evidence.targets[row]), predicted),
+        trace=trace(evidence.rows(row, row + 1), predicted),
+    )
+
+
+def _shared(bundle: Bundle, label: int, predicted: int) -> tuple[str, ...]:
+    members = bundle.arrays["superclass_members"]
+    both = np.flatnonzero(members[:, label] & members[:, predicted])
+    return tuple(bundle.manifest.superclasses[place] for place in both.tolist())
+
+
+def _seen_together(bundle: Bundle, label: int, predicted: int) -> CoOccurrence | None:
+    pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
+    if pairs is None or matrix is None or not matrix[label, predicted]:
+        return None
+    low, high = sorted((label, predicted))
+    place = int(np.flatnonzero((pairs.classes[:, 0] == low) & (pairs.classes[:, 1] == high))[0])
+    examples = [validation_name(number) for number in pairs.examples[place].tolist() if number]
+    return CoOccurrence(label, int(pairs.counts[place]), tuple(examples))

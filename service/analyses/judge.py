@@ -1,0 +1,99 @@
+"""Judge: predictions meet the evidence and become verdicts and a summary; one gather, then counting."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from service.analyses.ports import Ports
+from service.domain import Analysis, Bytes, Failure, ModelInfo, Predictions, Progress, State, Summary
+from service.errors import ErrataError
+from service.evidence.bundle import Bundle
+from service.jobs.record import Entry, Job, joined
+from service.rules.table import error_types, judge
+from service.summary.summarize import summarize
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An analysis with its verdicts (N judged samples)."""
+
+    analysis: Analysis
+    bundle: Bundle
+    predictions: Predictions  # of all A images
+    verdicts: Bytes  # (N,) as the verdict table has them
+
+
+def verdicts_of(bundle: Bundle, predictions: Predictions) -> Bytes:
+    """Return the verdict byte of each judged sample, (N,)."""
+    return judge(bundle.verdicts, predictions.top1[bundle.rows])
+
+
+def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
+    """Return the summary of one model's predictions."""
+    return summarize(
+        types=error_types(verdicts_of(bundle, predictions)),
+        targets=bundle.evidence.targets,
+        problematic=bundle.evidence.problematic,
+        groups=bundle.arrays["groups"],
+        abstained=bundle.manifest.abstained,
+        predictions=predictions,
+        all_targets=bundle.all_targets,
+    )
+
+
+def digest_of(predictions: Predictions) -> str:
+    """Return the SHA-256 of predictions in the data set's order."""
+    digest = hashlib.sha256(np.ascontiguousarray(predictions.top1).tobytes())
+    if predictions.probability is not None:
+        digest.update(np.ascontiguousarray(predictions.probability).tobytes())
+    return digest.hexdigest()
+
+
+def judge_job(ports: Ports, job_id: str) -> None:
+    """Judge a job whose shards are all predicted, and archive a result for each analysis that waits for it."""
+    fence = ports.store.claim_judging(job_id)
+    job = ports.store.job(job_id)
+    if fence is None or job is None:
+        return
+    try:
+        _archive(ports, job)
+    except ErrataError as error:
+        ports.store.finish(job_id, fence, Failure(error.reason, error.message))
+        return
+    ports.store.finish(job_id, fence)
+
+
+def _archive(ports: Ports, job: Job) -> None:
+    parts = ports.store.parts(job.id)
+    predictions = joined([part.predictions for part in parts])
+    bundle = ports.shelf.find(job.spec.dataset, job.spec.evidence)
+    summary = summary_of(bundle, predictions)
+    for analysis_id in sorted(job.analyses):
+        snapshot = ports.store.snapshot(analysis_id)
+        if snapshot is not None and not snapshot.entry.state.final:
+            analysis = _finished(ports, snapshot.entry, job, predictions, summary, parts[0].model_info)
+            ports.archive.put(analysis, predictions)
+            ports.ended(analysis)
+
+
+def _finished(
+    ports: Ports, entry: Entry, job: Job, predictions: Predictions, summary: Summary, model_info: ModelInfo
+) -> Analysis:
+    start = None if job.started is None else datetime.fromtimestamp(job.started, UTC)
+    return Analysis(
+        id=entry.id,
+        request=entry.request,
+        state=State.SUCCEEDED,
+        evidence=entry.evidence,
+        create_time=datetime.fromtimestamp(entry.created, UTC),
+        owner=entry.owner,
+        start_time=start,
+        end_time=ports.clock(),
+        progress=replace(Progress(), done=job.done, total=job.spec.total),
+        predictions_digest=digest_of(predictions),
+        model_info=model_info,
+        summary=summary,
+        request_digest=entry.request_digest,
+    )

@@ -1,0 +1,118 @@
+"""Look: get, list, cancel and delete analyses, open ones from the store and finished ones from the archive."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from service.analyses.ports import Ports
+from service.domain import Analysis, Progress, State
+from service.errors import AnalysisNotFound, InvalidRequest, NotReady
+from service.jobs.store import Snapshot
+
+ORDERS = ("create_time desc", "create_time", "title", "title desc")
+
+
+@dataclass(frozen=True)
+class AnalysisFilter:
+    """Which analyses; all conditions that are set must hold."""
+
+    states: frozenset[State] = frozenset()
+    dataset: str = ""
+    model: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def lets_through(self, analysis: Analysis) -> bool:
+        """Say whether an analysis meets the conditions."""
+        return (
+            (not self.states or analysis.state in self.states)
+            and self.dataset in ("", analysis.request.dataset)
+            and self.model in ("", analysis.request.model)
+            and all(analysis.request.labels.get(key) == value for key, value in self.labels.items())
+        )
+
+
+def get(ports: Ports, analysis_id: str) -> Analysis:
+    """Return an analysis; raise AnalysisNotFound."""
+    snapshot = ports.store.snapshot(analysis_id)
+    found = ports.archive.get(analysis_id) or (seen(snapshot) if snapshot else None)
+    if found is None:
+        raise AnalysisNotFound(
+            f"expected the name of an analysis, got {analysis_id!r:.80}, which there isn't", field="name"
+        )
+    return found
+
+
+def list_analyses(ports: Ports, wanted: AnalysisFilter, order: str) -> Sequence[Analysis]:
+    """Return the analyses that a filter lets through, in order."""
+    order = order or ORDERS[0]
+    if order not in ORDERS:
+        raise InvalidRequest(f"expected one of {', '.join(map(repr, ORDERS))}, got {order!r:.80}", field="order_by")
+    found = {snapshot.entry.id: seen(snapshot) for snapshot in ports.store.entries()}
+    found |= {analysis.id: analysis for analysis in ports.archive.list()}
+    chosen = [analysis for analysis in found.values() if wanted.lets_through(analysis)]
+    by_title = order.startswith("title")
+    return sorted(chosen, key=lambda each: (each.title if by_title else "", each.id), reverse=order.endswith("desc"))
+
+
+def cancel(ports: Ports, analysis_id: str) -> Analysis:
+    """Cancel an analysis that is open; one that has ended is returned as it is."""
+    if ports.store.cancel(analysis_id, "cancelled by its user"):
+        ports.ended(get(ports, analysis_id))
+    return get(ports, analysis_id)
+
+
+def delete(ports: Ports, analysis_id: str) -> None:
+    """Delete an analysis that has ended; raise NotReady while it is open."""
+    analysis = get(ports, analysis_id)
+    if not analysis.state.final:
+        raise NotReady(
+            f"expected an analysis that has ended, got one that is {analysis.state.name}: cancel it first", field="name"
+        )
+    ports.store.forget(analysis_id)
+    ports.archive.delete(analysis_id)
+
+
+def by_request_id(ports: Ports, request_id: str) -> Analysis | None:
+    """Return the finished analysis that a request id made, also before a restart."""
+    return next((each for each in ports.archive.list() if each.request.request_id == request_id), None)
+
+
+def succeeded(ports: Ports, analysis_id: str) -> Analysis:
+    """Return an analysis that has a result; raise NotReady for any other."""
+    analysis = get(ports, analysis_id)
+    if analysis.state is not State.SUCCEEDED:
+        raise NotReady(f"expected an analysis that has succeeded, got one that is {analysis.state.name}", field="name")
+    return analysis
+
+
+def seen(snapshot: Snapshot) -> Analysis:
+    """Return an open, failed or cancelled analysis as its user sees it."""
+    entry, job = snapshot.entry, snapshot.job
+    started = None if job is None or job.started is None else job.started
+    return Analysis(
+        id=entry.id,
+        request=entry.request,
+        state=entry.state,
+        evidence=entry.evidence,
+        create_time=datetime.fromtimestamp(entry.created, UTC),
+        owner=entry.owner,
+        start_time=None if started is None else datetime.fromtimestamp(started, UTC),
+        end_time=None if entry.ended is None else datetime.fromtimestamp(entry.ended, UTC),
+        progress=_progress(snapshot, started),
+        failure=entry.failure if entry.state is State.FAILED else None,
+        request_digest=entry.request_digest,
+    )
+
+
+def _progress(snapshot: Snapshot, started: float | None) -> Progress:
+    job = snapshot.job
+    if job is None:
+        return Progress()
+    progress = Progress(done=job.done, total=job.spec.total, live_workers=snapshot.live_workers)
+    if snapshot.entry.state is State.QUEUED:
+        return replace(progress, queue_position=snapshot.queue_position)
+    elapsed = 0.0 if started is None else snapshot.now - started
+    if not job.done or elapsed <= 0:
+        return progress
+    rate = job.done / elapsed
+    return replace(progress, images_per_second=rate, eta_seconds=(job.spec.total - job.done) / rate)

@@ -1,0 +1,42 @@
+"""What the use cases need from outside, as one record that bootstrap fills."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.archive.port import Archive
+from service.domain import Analysis
+from service.evidence.shelf import EvidenceShelf
+from service.jobs.store import JobStore
+
+
+@dataclass(frozen=True)
+class ModelOffer:
+    """A model, or a pattern of models, that workers say they can load."""
+
+    model: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that an operator sets."""
+
+    max_open: int  # open model analyses
+    max_upload_bytes: int
+    shard_size: int  # images
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The outside of the use cases."""
+
+    shelf: EvidenceShelf
+    store: JobStore
+    archive: Archive
+    send_shards: Callable[[str, int], None]  # job, number of shards
+    models: Callable[[], Sequence[ModelOffer]]
+    has_images: Callable[[str], bool]  # of a data set: whether workers can read its images
+    clock: Callable[[], datetime]
+    ended: Callable[[Analysis], None]  # told of every analysis that ends
+    limits: Limits

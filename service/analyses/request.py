@@ -1,0 +1,41 @@
+"""A request's form: what is checked before anything is looked up, its id and the digest of its body."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import asdict
+from datetime import datetime
+
+from service.domain import AnalysisRequest
+from service.errors import InvalidRequest
+
+MAX_TEXT = 256  # characters of a name, a label, a request id
+MAX_LABELS = 64
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, which leaves out letters that look alike
+
+
+def check(request: AnalysisRequest) -> None:
+    """Raise InvalidRequest for a field that is missing or too long."""
+    if not request.dataset:
+        raise InvalidRequest("expected a data set, got none", field="dataset")
+    if len(request.labels) > MAX_LABELS:
+        raise InvalidRequest(f"expected at most {MAX_LABELS} labels, got {len(request.labels)}", field="labels")
+    texts = {"dataset": request.dataset, "display_name": request.display_name, "evidence": request.evidence}
+    texts |= {"request_id": request.request_id}
+    for key, value in request.labels.items():
+        texts |= {f"labels[{key[:40]!r}]": value, f"labels key {key[:40]!r}": key}
+    for name, text in texts.items():
+        if len(text) > MAX_TEXT:
+            raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(text)}", field=name)
+
+
+def digest(request: AnalysisRequest, content: str = "") -> str:
+    """Return the SHA-256 of a request's body: all but its id, and the digest of an upload's content."""
+    body = asdict(request) | {"request_id": "", "content": content}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def new_id(now: datetime) -> str:
+    """Return an id that sorts by time: milliseconds since the epoch, then 60 random bits, in base 32."""
+    number = (int(now.timestamp() * 1000) << 60) | secrets.randbits(60)
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(100, -1, -5))

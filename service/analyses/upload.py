@@ -1,0 +1,87 @@
+"""Upload: a predictions file becomes a finished analysis while the caller waits."""
+
+import hashlib
+
+from service.analyses import look
+from service.analyses import request as requests
+from service.analyses.judge import digest_of, summary_of
+from service.analyses.ports import Ports
+from service.domain import Analysis, AnalysisRequest, Progress, State
+from service.errors import AlreadyExists
+from service.jobs.store import Outcome
+from service.predictions.uploads import Layout, parse_upload
+from service.storage import Readable
+
+
+def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str = "") -> Analysis:
+    """Judge an uploaded file; raise InvalidUpload with lines, DatasetNotFound, EvidenceNotFound, AlreadyExists."""
+    requests.check(request)
+    started = ports.clock()
+    bundle = ports.shelf.find(request.dataset, request.evidence)
+    layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions)
+    hashed = _Hashed(content)
+    found = parse_upload(hashed, layout, request.row_order, ports.limits.max_upload_bytes)
+    request_digest = requests.digest(request, hashed.digest())
+    analysis_id = requests.new_id(started)
+    if repeated := _repeated(ports, request, request_digest, analysis_id):
+        return repeated
+    analysis = Analysis(
+        id=analysis_id,
+        request=request,
+        state=State.SUCCEEDED,
+        evidence=bundle.digest,
+        create_time=started,
+        owner=owner,
+        start_time=started,
+        end_time=ports.clock(),
+        progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
+        predictions_digest=digest_of(found.predictions),
+        summary=summary_of(bundle, found.predictions),
+        warnings=found.warnings,
+        request_digest=request_digest,
+    )
+    ports.archive.put(analysis, found.predictions)
+    ports.ended(analysis)
+    return analysis
+
+
+def _repeated(ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str) -> Analysis | None:
+    """Return the analysis that the same request made before; raise AlreadyExists if its body was another."""
+    if not request.request_id:
+        return None
+    if before := look.by_request_id(ports, request.request_id):
+        return same_body(before, request_digest)
+    reserved = ports.store.reserve(request.request_id, request_digest, analysis_id)
+    if reserved.outcome is Outcome.REUSED:
+        raise reused(request.request_id)
+    return look.get(ports, reserved.analysis) if reserved.outcome is Outcome.REPEATED else None
+
+
+def same_body(before: Analysis, request_digest: str) -> Analysis:
+    """Return the analysis if it came of the same body; raise AlreadyExists if not."""
+    if before.request_digest != request_digest:
+        raise reused(before.request.request_id)
+    return before
+
+
+def reused(request_id: str) -> AlreadyExists:
+    """Return the error for a request id that comes again with another body."""
+    return AlreadyExists(
+        f"request_id {request_id!r:.80} was used before with another body: take a new one", field="request_id"
+    )
+
+
+class _Hashed:
+    """A stream that is hashed as it is read."""
+
+    def __init__(self, content: Readable) -> None:
+        self._content = content
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._content.read(size)
+        self._digest.update(piece)
+        return piece
+
+    def digest(self) -> str:
+        return self._digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The gRPC edge: shells that decode, call a use case and encode."""

@@ -1,0 +1,195 @@
+"""AnalysisService: each method decodes, calls a use case in a thread, and encodes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from service import wire
+from service.analyses import export, look, report, submit, upload, verdicts
+from service.analyses.explain import explain
+from service.analyses.ports import Ports
+from service.api.intake import Intake
+from service.domain import Analysis, Verdict
+from service.errors import InvalidRequest, TooBusy
+from service.pb import errata_pb2 as pb
+from service.pb import errata_pb2_grpc
+
+MAX_CHUNK = 2 << 20  # bytes of an upload's message
+SEND_CHUNK = 1 << 20  # bytes of a file's message
+LOOK_SECONDS = 0.1  # between looks at a watched analysis
+LIFE_SECONDS = 2.0  # between messages of a watched analysis that doesn't change
+BUSY_SECONDS = 2.0  # after which a refused upload may come again
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Result = TypeVar("Result")
+
+
+class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
+    """Serves analyses."""
+
+    def __init__(
+        self, ports: Ports, readers: ThreadPoolExecutor, uploaders: ThreadPoolExecutor, max_uploads: int
+    ) -> None:
+        self._ports = ports
+        self._readers = readers
+        self._uploaders = uploaders
+        self._uploads_left = max_uploads
+
+    async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
+        """Queue a model."""
+        asked = wire.request_from_create(request)
+        return wire.to_analysis(await self._call(submit.submit, self._ports, asked))
+
+    async def UploadPredictions(
+        self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
+    ) -> pb.Analysis:
+        """Judge a file while it streams in."""
+        if not self._uploads_left:
+            raise TooBusy("too many uploads at once: try again later", retry_after=BUSY_SECONDS)
+        self._uploads_left -= 1
+        try:
+            asked = wire.request_from_header(await _header(request_iterator))
+            return wire.to_analysis(await self._upload(asked, request_iterator))
+        finally:
+            self._uploads_left += 1
+
+    async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
+        """Return one analysis."""
+        return wire.to_analysis(await self._call(look.get, self._ports, wire.analysis_id(request.name)))
+
+    async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
+        """Return a page of analyses."""
+        start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, default=50)
+        wanted = wire.analysis_filter(request.filter)
+        found = await self._call(look.list_analyses, self._ports, wanted, request.order_by)
+        more = wire.page_token(start + size, request) if start + size < len(found) else ""
+        page = [wire.to_analysis(each) for each in found[start : start + size]]
+        return pb.ListAnalysesResponse(analyses=page, next_page_token=more)
+
+    async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
+        """Delete a finished analysis."""
+        await self._call(look.delete, self._ports, wire.analysis_id(request.name))
+        return Empty()
+
+    async def WatchAnalysis(self, request: pb.WatchAnalysisRequest, context: Context) -> AsyncIterator[pb.Analysis]:
+        """Send an analysis whenever it changes, until it ends."""
+        analysis_id = wire.analysis_id(request.name)
+        loop = asyncio.get_running_loop()
+        sent: tuple[Any, ...] = ()
+        sent_at = 0.0
+        while True:
+            analysis = await self._call(look.get, self._ports, analysis_id)
+            news = (analysis.state, analysis.progress.done, analysis.progress.queue_position)
+            if news != sent or loop.time() - sent_at >= LIFE_SECONDS:
+                yield wire.to_analysis(analysis)
+                sent, sent_at = news, loop.time()
+            if analysis.state.final:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
+        """Cancel an analysis."""
+        return wire.to_analysis(await self._call(look.cancel, self._ports, wire.analysis_id(request.name)))
+
+    async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
+        """Return a page of verdicts."""
+        start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, default=100)
+        wanted, analysis_id = wire.verdict_filter(request.filter), wire.analysis_id(request.name)
+
+        def page() -> pb.ListVerdictsResponse:
+            found = verdicts.judged(self._ports, analysis_id)
+            rows = verdicts.select(found, wanted)
+            chosen = verdicts.records(found, rows[start : start + size], request.with_evidence)
+            more = wire.page_token(start + size, request) if start + size < len(rows) else ""
+            return pb.ListVerdictsResponse(
+                verdicts=[wire.to_verdict(each) for each in chosen], next_page_token=more, total_size=len(rows)
+            )
+
+        return await self._call(page)
+
+    async def ExportVerdicts(self, request: pb.ExportVerdictsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
+        """Stream all verdicts as a file."""
+        analysis_id = wire.analysis_id(request.name)
+        if request.format not in _EXPORTS:
+            raise InvalidRequest(f"expected a VerdictFormat, got {request.format}", field="format")
+        found = await self._call(verdicts.judged, self._ports, analysis_id)
+        async for chunk in self._chunks(_EXPORTS[request.format](found)):
+            yield chunk
+
+    async def GetReport(self, request: pb.GetReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
+        """Stream the report."""
+        html = await self._call(report.report, self._ports, wire.analysis_id(request.name))
+        async for chunk in self._chunks(iter([html.encode()])):
+            yield chunk
+
+    async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
+        """Explain a prediction."""
+        predicted = wire.class_index(request.predicted, "predicted") if request.HasField("predicted") else None
+        if bool(request.name) == bool(request.dataset):
+            raise InvalidRequest("expected either the name of an analysis or a data set", field="name")
+
+        def explained() -> Verdict:
+            if request.name:
+                found = verdicts.judged(self._ports, wire.analysis_id(request.name))
+                return verdicts.explained(found, request.file_name, predicted)
+            if predicted is None:
+                raise InvalidRequest(
+                    "expected a predicted class, got none: without an analysis it must be given", field="predicted"
+                )
+            return explain(self._ports.shelf.find(request.dataset, request.evidence), request.file_name, predicted)
+
+        return wire.to_verdict(await self._call(explained))
+
+    async def _upload(self, asked: Any, messages: AsyncIterator[pb.UploadPredictionsRequest]) -> Analysis:
+        intake = Intake()
+        loop = asyncio.get_running_loop()
+        judged = loop.run_in_executor(self._uploaders, upload.upload, self._ports, asked, intake)
+        judged.add_done_callback(lambda _: intake.abort())  # so that feeding never waits for a reader that has gone
+        try:
+            async for message in messages:
+                if message.WhichOneof("part") != "chunk":
+                    raise InvalidRequest("expected one header and then chunks, got a second header", field="header")
+                if len(message.chunk) > MAX_CHUNK:
+                    raise InvalidRequest(
+                        f"expected at most {MAX_CHUNK} bytes a chunk, got {len(message.chunk)}", field="chunk"
+                    )
+                if judged.done():
+                    break
+                await intake.feed(message.chunk)
+            intake.close()
+            return await judged
+        except BaseException:
+            intake.abort()
+            with suppress(Exception):
+                await asyncio.shield(judged)
+            raise
+
+    async def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+
+    async def _chunks(self, pieces: Iterator[bytes]) -> AsyncIterator[pb.FileChunk]:
+        """Send a file piece by piece; the pieces are made in a thread."""
+        while (piece := await self._call(next, pieces, None)) is not None:
+            for start in range(0, len(piece), SEND_CHUNK):
+                yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
+
+
+async def _header(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> pb.UploadHeader:
+    async for message in messages:
+        if message.WhichOneof("part") != "header":
+            raise InvalidRequest("expected a header first, got a chunk", field="header")
+        return message.header
+    raise InvalidRequest("expected a header first, got the end of the stream", field="header")
+
+
+_EXPORTS: dict[int, Callable[[Any], Iterator[bytes]]] = {
+    pb.VERDICT_FORMAT_UNSPECIFIED: lambda found: export.jsonl(found, wire.verdict_line),
+    pb.VERDICT_FORMAT_JSONL: lambda found: export.jsonl(found, wire.verdict_line),
+    pb.VERDICT_FORMAT_CSV: export.csv,
+    pb.VERDICT_FORMAT_PARQUET: export.parquet,
+}

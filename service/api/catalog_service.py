@@ -1,0 +1,74 @@
+"""CatalogService: what can be judged here."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import grpc
+
+from service import wire
+from service.analyses.ports import Ports
+from service.domain import ERROR_TYPES, SEVERITY
+from service.pb import errata_pb2 as pb
+from service.pb import errata_pb2_grpc
+from service.report.words import ERROR_TYPE_WORDS
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Result = TypeVar("Result")
+
+
+class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
+    """Serves the catalog."""
+
+    def __init__(self, ports: Ports, readers: ThreadPoolExecutor) -> None:
+        self._ports = ports
+        self._readers = readers
+
+    async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
+        """Return the data sets with their bundles."""
+        return await self._call(self._datasets)
+
+    async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
+        """Return one bundle's description."""
+        bundle = await self._call(self._ports.shelf.find, request.dataset, request.evidence)
+        return wire.to_evidence(bundle.manifest)
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """Return what workers offer."""
+        offers = sorted(self._ports.models(), key=lambda offer: offer.model)
+        return pb.ListModelsResponse(
+            models=[pb.Model(model=each.model, description=each.description) for each in offers]
+        )
+
+    async def ListErrorTypes(self, request: pb.ListErrorTypesRequest, context: Context) -> pb.ListErrorTypesResponse:
+        """Return the error types."""
+        return pb.ListErrorTypesResponse(
+            error_types=[
+                pb.ErrorTypeInfo(
+                    error_type=pb.ErrorType.Name(each),
+                    title=ERROR_TYPE_WORDS[each].title,
+                    description=ERROR_TYPE_WORDS[each].sentence,
+                    severity=pb.Severity.Name(SEVERITY[each]),
+                )
+                for each in ERROR_TYPES
+            ]
+        )
+
+    def _datasets(self) -> pb.ListDatasetsResponse:
+        found = []
+        for name in self._ports.shelf.datasets():
+            bundles = self._ports.shelf.bundles(name)
+            found.append(
+                pb.Dataset(
+                    name=name,
+                    num_images=bundles[0].manifest.counts["images"],
+                    num_judged=bundles[0].manifest.counts["judged"],
+                    has_images=self._ports.has_images(name),
+                    evidence=[wire.to_evidence(bundle.manifest) for bundle in bundles],
+                )
+            )
+        return pb.ListDatasetsResponse(datasets=found)
+
+    async def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)

@@ -1,0 +1,108 @@
+"""Around every call: its id, its metrics, and its errors, translated once."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+
+from service.api.status import code_of, internal, status_of
+from service.errors import ErrataError
+from service.telemetry import Metrics
+
+REQUEST_ID = "x-request-id"
+_log = structlog.get_logger()
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Counts calls, binds a request id to their logs, and turns what they raise into a status."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wrap the handler of a call; methods that aren't Errata's stay as they are."""
+        handler = await continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        if handler is None or not method.startswith("/errata."):
+            return handler
+        name = method.rsplit("/", 1)[-1]
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                self._single(name, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            )
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                self._single(name, handler.stream_unary), handler.request_deserializer, handler.response_serializer
+            )
+        return grpc.unary_stream_rpc_method_handler(
+            self._stream(name, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+        )
+
+    def _single(self, name: str, behavior: Any) -> Any:
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with _Call(self._metrics, name, context):
+                return await behavior(request, context)
+
+        return call
+
+    def _stream(self, name: str, behavior: Any) -> Any:
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            async with _Call(self._metrics, name, context):
+                async for message in behavior(request, context):
+                    yield message
+
+        return call
+
+
+class _Call:
+    """One call, from its start to its end."""
+
+    def __init__(self, metrics: Metrics, name: str, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        self._metrics = metrics
+        self._name = name
+        self._context = context
+        self._started = 0.0
+        self._request_id = ""
+
+    async def __aenter__(self) -> None:
+        self._started = time.perf_counter()
+        self._request_id = _request_id(self._context)
+        structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
+        self._metrics.rpc_started.labels(self._name).inc()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        code = "OK"
+        try:
+            if isinstance(error, ErrataError):
+                code = code_of(error).name
+                _log.info("call refused", code=code, reason=error.reason, message=error.message)
+                await _abort(self._context, status_of(error))
+            elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+                code = "INTERNAL"
+                _log.error("call failed", exc_info=error)
+                await _abort(self._context, internal(self._request_id))
+            elif error is not None:
+                code = "CANCELLED"
+        finally:
+            self._metrics.rpc_handled.labels(self._name, code).inc()
+            self._metrics.rpc_duration.labels(self._name).observe(time.perf_counter() - self._started)
+
+
+async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", status: Any) -> None:
+    rich = rpc_status.to_status(status)
+    await context.abort(rich.code, rich.details, rich.trailing_metadata)
+
+
+def _request_id(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str) and len(value) <= 64 and value.isprintable():
+            return value
+    return uuid.uuid4().hex[:16]

@@ -1,0 +1,65 @@
+"""The gRPC server: services, health and reflection on one port."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from service.analyses.ports import Ports
+from service.api.analysis_service import AnalysisService
+from service.api.catalog_service import CatalogService
+from service.api.interceptors import CallInterceptor
+from service.pb import errata_pb2, errata_pb2_grpc
+from service.telemetry import Metrics
+
+READERS = 8  # threads for everything but uploads
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a surprise
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+@dataclass(frozen=True)
+class GrpcServer:
+    """A server that listens on `port`."""
+
+    server: grpc.aio.Server
+    health: health.aio.HealthServicer
+    port: int
+
+    async def serve(self) -> None:
+        """Start to answer, and say so per service."""
+        await self.server.start()
+        for name in service_names():
+            await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls at once, give those in hand `grace` seconds."""
+        await self.health.enter_graceful_shutdown()
+        await self.server.stop(grace)
+
+
+def make_server(ports: Ports, metrics: Metrics, address: str, max_uploads: int) -> GrpcServer:
+    """Return a server bound to an address; raise RuntimeError if it is taken."""
+    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=OPTIONS)
+    readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+    uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
+    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(
+        AnalysisService(ports, readers, uploaders, max_uploads), server
+    )
+    errata_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, readers), server)
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return GrpcServer(server, servicer, server.add_insecure_port(address))
+
+
+def service_names() -> tuple[str, ...]:
+    """Return the full names of Errata's services, and the empty name that stands for the server."""
+    services = errata_pb2.DESCRIPTOR.services_by_name.values()
+    return ("", *(service.full_name for service in services))

@@ -1,0 +1,71 @@
+"""From an error to a gRPC status: one table, and the details that clients read."""
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+from service import errors
+from service.errors import ErrataError
+
+DOMAIN = "errata"
+
+CODES: dict[type[ErrataError], grpc.StatusCode] = {
+    errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.NotReady: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooBusy: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.Cancelled: grpc.StatusCode.CANCELLED,
+    errors.PermanentError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+
+def code_of(error: ErrataError) -> grpc.StatusCode:
+    """Return the canonical code of an error: that of its branch of the tree."""
+    return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.UNKNOWN)
+
+
+def status_of(error: ErrataError) -> Status:
+    """Return the whole status: code, message, ErrorInfo, BadRequest with fields and lines, RetryInfo."""
+    status = Status(code=code_of(error).value[0], message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    details: list[Any] = [_packed(info)]
+    if error.violations:
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(
+                field=each.field if each.line is None else f"{each.field}[line {each.line}]",
+                description=each.description,
+            )
+            for each in error.violations
+        ]
+        details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
+        lines = [str(each.line) for each in error.violations if each.line is not None]
+        if lines:
+            info.metadata["lines"] = ",".join(lines)
+            details[0] = _packed(info)
+    if error.retry_after is not None:
+        delay = Duration()
+        delay.FromMilliseconds(int(error.retry_after * 1000))
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    status.details.extend(details)
+    return status
+
+
+def internal(request_id: str) -> Status:
+    """Return the status of an error that nobody foresaw: its traceback is in the log, under the request's id."""
+    status = Status(
+        code=grpc.StatusCode.INTERNAL.value[0], message=f"internal error; the log has it under request {request_id}"
+    )
+    info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"request_id": request_id})
+    status.details.append(_packed(info))
+    return status
+
+
+def _packed(message: object) -> Any:
+    packed = Any()
+    packed.Pack(message)  # type: ignore[arg-type]
+    return packed

@@ -1,0 +1,88 @@
+"""An analysis as a JSON document, schema 1: enums by name, times in ISO 8601, absent rates as null."""
+
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from service.domain import (
+    Analysis,
+    AnalysisRequest,
+    ErrorType,
+    Failure,
+    Group,
+    GroupSummary,
+    ModelInfo,
+    Progress,
+    RowOrder,
+    State,
+    Summary,
+)
+
+SCHEMA = 1
+_BY_TYPE = ("counts", "portions_of_top1_errors", "portions_of_multi_label_errors")
+_TIMES = ("create_time", "start_time", "end_time")
+
+
+def to_document(analysis: Analysis) -> dict[str, Any]:
+    """Return the analysis as plain JSON values."""
+    document: dict[str, Any] = {"schema": SCHEMA} | {
+        each.name: getattr(analysis, each.name)
+        for each in fields(analysis)
+        if each.name not in ("request", "summary", "failure", "model_info", "progress", *_TIMES)
+    }
+    document["state"] = analysis.state.name
+    document["warnings"] = list(analysis.warnings)
+    document["request"] = asdict(analysis.request) | {"row_order": analysis.request.row_order.name}
+    document["progress"] = {"done": analysis.progress.done, "total": analysis.progress.total}
+    for name in _TIMES:
+        time = getattr(analysis, name)
+        document[name] = time.isoformat() if time else None
+    document["failure"] = asdict(analysis.failure) if analysis.failure else None
+    document["model_info"] = asdict(analysis.model_info) if analysis.model_info else None
+    document["summary"] = _from_summary(analysis.summary) if analysis.summary else None
+    return document
+
+
+def from_document(document: dict[str, Any]) -> Analysis:
+    """Return the analysis of a document; raise ValueError for another schema, KeyError or TypeError for damage."""
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"expected schema {SCHEMA}, got {document['schema']}")
+    values = {name: value for name, value in document.items() if name != "schema"}
+    request = values["request"]
+    values["request"] = AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]}))
+    values["state"] = State[values["state"]]
+    values["warnings"] = tuple(values["warnings"])
+    values["progress"] = Progress(**values["progress"])
+    for name in _TIMES:
+        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
+    values["failure"] = Failure(**values["failure"]) if values["failure"] else None
+    values["model_info"] = ModelInfo(**values["model_info"]) if values["model_info"] else None
+    values["summary"] = _to_summary(values["summary"]) if values["summary"] else None
+    return Analysis(**values)
+
+
+def _from_summary(summary: Summary) -> dict[str, Any]:
+    plain = {each.name: getattr(summary, each.name) for each in fields(summary)}
+    plain["abstained"] = [error_type.name for error_type in summary.abstained]
+    plain["groups"] = {group.value: _from_group(each) for group, each in summary.groups.items()}
+    return plain
+
+
+def _from_group(group: GroupSummary) -> dict[str, Any]:
+    plain = {each.name: getattr(group, each.name) for each in fields(group)}
+    return plain | {name: {key.name: value for key, value in plain[name].items()} for name in _BY_TYPE}
+
+
+def _to_summary(plain: dict[str, Any]) -> Summary:
+    return Summary(
+        **plain
+        | {
+            "abstained": tuple(ErrorType[name] for name in plain["abstained"]),
+            "groups": {Group(name): _to_group(group) for name, group in plain["groups"].items()},
+        }
+    )
+
+
+def _to_group(plain: dict[str, Any]) -> GroupSummary:
+    by_type = {name: {ErrorType[key]: value for key, value in plain[name].items()} for name in _BY_TYPE}
+    return GroupSummary(**plain | by_type)

@@ -1,0 +1,118 @@
+"""An archive in a folder.
+
+ID.json             the analysis (document.py has its schema); its presence says that the analysis is kept
+ID.predictions.npz  top1 (A,) int16, and probability (A,) float16 where it came; written first
+"""
+
+import io
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from service.archive.document import from_document, to_document
+from service.domain import Analysis, Predictions
+from service.errors import Unavailable
+from service.storage import write_file
+
+_ID = re.compile(r"[0-9a-z]{1,64}")
+_log = structlog.get_logger()
+
+
+class FolderArchive:
+    """Keeps each analysis in two files; reads a document once and remembers it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._known: dict[str, Analysis] = {}
+
+    def put(self, analysis: Analysis, predictions: Predictions) -> None:
+        """Keep an analysis: predictions first, then the document that makes it visible."""
+        content = io.BytesIO()
+        arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
+        if predictions.probability is not None:
+            arrays["probability"] = predictions.probability
+        np.savez(content, allow_pickle=False, **arrays)
+        try:
+            write_file(self._predictions(analysis.id), content.getvalue())
+            write_file(self._document(analysis.id), json.dumps(to_document(analysis)).encode())
+        except OSError as error:
+            raise Unavailable(f"the archive could not be written: {error}", retry_after=10) from error
+        with self._lock:
+            self._known[analysis.id] = analysis
+
+    def get(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis."""
+        if not _ID.fullmatch(analysis_id):
+            return None
+        with self._lock:
+            known = self._known.get(analysis_id)
+        return known or self._read(analysis_id)
+
+    def predictions(self, analysis_id: str) -> Predictions | None:
+        """Return an analysis' predictions; raise Unavailable if the file is damaged."""
+        if not _ID.fullmatch(analysis_id):
+            return None
+        try:
+            with np.load(self._predictions(analysis_id), allow_pickle=False) as arrays:
+                return Predictions(arrays["top1"], arrays.get("probability"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise Unavailable(f"the archived predictions of {analysis_id} can't be read: {error}") from error
+
+    def list(self) -> Sequence[Analysis]:
+        """Return all analyses; documents that can't be read are left out, and logged."""
+        try:
+            present = {file.stem for file in self._folder.glob("*.json") if _ID.fullmatch(file.stem)}
+        except OSError as error:
+            raise Unavailable(f"the archive could not be read: {error}", retry_after=10) from error
+        with self._lock:
+            for gone in self._known.keys() - present:
+                del self._known[gone]
+            unread = present - self._known.keys()
+        for analysis_id in unread:
+            self._read(analysis_id)
+        with self._lock:
+            return list(self._known.values())
+
+    def delete(self, analysis_id: str) -> bool:
+        """Remove an analysis: the document first, so that no reader finds it without predictions."""
+        if not _ID.fullmatch(analysis_id):
+            return False
+        with self._lock:
+            self._known.pop(analysis_id, None)
+        try:
+            self._document(analysis_id).unlink()
+            self._predictions(analysis_id).unlink(missing_ok=True)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise Unavailable(f"the archive could not be written: {error}", retry_after=10) from error
+        return True
+
+    def _read(self, analysis_id: str) -> Analysis | None:
+        try:
+            analysis = from_document(json.loads(self._document(analysis_id).read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _log.error("an archived analysis can't be read", analysis=analysis_id, error=repr(error))
+            return None
+        with self._lock:
+            self._known[analysis_id] = analysis
+        return analysis
+
+    def _document(self, analysis_id: str) -> Path:
+        return self._folder / f"{analysis_id}.json"
+
+    def _predictions(self, analysis_id: str) -> Path:
+        return self._folder / f"{analysis_id}.predictions.npz"

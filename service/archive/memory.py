@@ -1,0 +1,41 @@
+"""An archive in memory: the folder's twin."""
+
+import threading
+from collections.abc import Sequence
+
+from service.domain import Analysis, Predictions
+
+
+class MemoryArchive:
+    """Keeps what it is given until the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[Analysis, Predictions]] = {}
+
+    def put(self, analysis: Analysis, predictions: Predictions) -> None:
+        """Keep an analysis."""
+        with self._lock:
+            self._kept[analysis.id] = (analysis, predictions)
+
+    def get(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis."""
+        with self._lock:
+            found = self._kept.get(analysis_id)
+        return found[0] if found else None
+
+    def predictions(self, analysis_id: str) -> Predictions | None:
+        """Return an analysis' predictions."""
+        with self._lock:
+            found = self._kept.get(analysis_id)
+        return found[1] if found else None
+
+    def list(self) -> Sequence[Analysis]:
+        """Return all analyses."""
+        with self._lock:
+            return [analysis for analysis, _ in self._kept.values()]
+
+    def delete(self, analysis_id: str) -> bool:
+        """Remove an analysis."""
+        with self._lock:
+            return self._kept.pop(analysis_id, None) is not None

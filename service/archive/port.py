@@ -1,0 +1,30 @@
+"""What an archive does, whatever is behind it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from service.domain import Analysis, Predictions
+
+
+class Archive(Protocol):
+    """Keeps finished analyses with their predictions. Safe to use from several threads."""
+
+    def put(self, analysis: Analysis, predictions: Predictions) -> None:
+        """Keep an analysis; one with the same id is replaced. Raise Unavailable if it can't be written."""
+        ...
+
+    def get(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis, None if there is none of this id."""
+        ...
+
+    def predictions(self, analysis_id: str) -> Predictions | None:
+        """Return an analysis' predictions in the data set's order."""
+        ...
+
+    def list(self) -> Sequence[Analysis]:
+        """Return all analyses, in no particular order."""
+        ...
+
+    def delete(self, analysis_id: str) -> bool:
+        """Remove an analysis and its predictions; say whether there was one."""
+        ...

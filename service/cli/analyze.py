@@ -1,0 +1,125 @@
+"""errata analyze: judge a model or a predictions file."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from service import wire
+from service.cli.connect import connected, json_option, server_options
+from service.cli.main import ANALYSIS_FAILED, INTERRUPTED
+from service.cli.output import follow, people, print_json, show_analysis, write_folder
+from service.client import Client, pb
+from service.errors import InvalidInput, InvalidRequest
+
+ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--predictions", type=click.Path(path_type=Path), help="A predictions file instead of a model.")
+@click.option("--dataset", default="imagenet-real", show_default=True, help="The data set.")
+@click.option("--evidence", default="", metavar="BUNDLE", help="Digest prefix of a bundle; with --local also its path.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write summary, verdicts and report there."
+)
+@click.option(
+    "--row-order", type=click.Choice([*ROW_ORDERS]), help="How the rows of npz and npy stand (default: path)."
+)
+@click.option("--name", "display_name", default="", help="What to call it.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of your own; may be repeated.")
+@click.option("--wait/--no-wait", default=True, help="Wait for the result (default), or return once it is queued.")
+@click.option("--fresh", is_flag=True, help="Neither read what was computed before nor join a running computation.")
+@json_option
+@server_options
+@click.pass_context
+def analyze(
+    ctx: click.Context,
+    model: str | None,
+    predictions: Path | None,
+    dataset: str,
+    evidence: str,
+    output: Path | None,
+    row_order: str | None,
+    display_name: str,
+    labels: tuple[str, ...],
+    wait: bool,
+    fresh: bool,
+    as_json: bool,
+    server: str | None,
+    local: bool,
+) -> None:
+    """Judge MODEL (such as demo:efficientnet_lite0 or timm:resnet50.a1_in1k), or a file of predictions."""
+    if bool(model) == bool(predictions):
+        raise InvalidRequest("expected a model or --predictions FILE, one of them", field="model")
+    if local and not wait:
+        raise InvalidRequest("--local ends with this command, so it can't be combined with --no-wait", field="wait")
+    own_labels = _labels(labels)
+    with connected(server, local, dataset=dataset, evidence=evidence) as client:
+        prefix = "" if local and evidence and Path(evidence).is_dir() else evidence
+        if predictions is not None:
+            analysis = _upload(client, predictions, dataset, prefix, display_name, own_labels, row_order, fresh)
+        else:
+            analysis = client.analyze(
+                str(model), dataset, evidence=prefix, display_name=display_name, labels=own_labels, fresh=fresh
+            )
+            if wait:
+                analysis = _wait(ctx, client, analysis)
+        if output is not None and analysis.state == pb.STATE_SUCCEEDED:
+            write_folder(client, analysis, output)
+    if as_json:
+        print_json(wire.to_json(analysis))
+    else:
+        show_analysis(analysis, people())
+        if output is not None and analysis.state == pb.STATE_SUCCEEDED:
+            people().print(f"written to {output}: summary.json, verdicts.jsonl, report.html")
+    if analysis.state in (pb.STATE_FAILED, pb.STATE_CANCELLED):
+        ctx.exit(ANALYSIS_FAILED)
+
+
+def _upload(
+    client: Client,
+    file: Path,
+    dataset: str,
+    evidence: str,
+    display_name: str,
+    labels: dict[str, str],
+    row_order: str | None,
+    fresh: bool,
+) -> pb.Analysis:
+    order = ROW_ORDERS[row_order] if row_order else pb.ROW_ORDER_UNSPECIFIED
+    try:
+        content = file.open("rb")
+    except OSError as error:
+        raise InvalidInput(f"can't read {file}: {error.strerror}", field="predictions") from error
+    with content:
+        return client.upload(
+            content,
+            dataset,
+            evidence=evidence,
+            display_name=display_name or file.name,
+            labels=labels,
+            row_order=order,
+            fresh=fresh,
+        )
+
+
+def _wait(ctx: click.Context, client: Client, analysis: pb.Analysis) -> pb.Analysis:
+    """Follow an analysis to its end; Ctrl-C cancels it."""
+    try:
+        return follow(client, analysis.name, people())
+    except KeyboardInterrupt:
+        with suppress(Exception):
+            client.cancel(analysis.name)
+        people().print(f"cancelled {analysis.name}")
+        ctx.exit(INTERRUPTED)
+
+
+def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InvalidRequest(f"expected KEY=VALUE, got {pair!r}", field="label")
+        found[key] = value
+    return found

@@ -1,0 +1,95 @@
+"""The errata command: its subcommands, and the exit code of each error."""
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from service import errors
+from service.errors import ErrataError
+
+DONE, GATE_FAILED, BAD_INPUT, UNAVAILABLE, ANALYSIS_FAILED, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+COMMANDS = {
+    "analyze": ("service.cli.analyze", "analyze", "judge a model or a predictions file"),
+    "cancel": ("service.cli.look", "cancel", "cancel an analysis that is open"),
+    "delete": ("service.cli.look", "delete", "delete an analysis that has ended"),
+    "demo": ("service.cli.demo", "demo", "judge a real model on 20 photographs, here and now"),
+    "evidence": ("service.cli.evidence", "evidence", "build, show and verify evidence bundles"),
+    "explain": ("service.cli.look", "explain", "say what a prediction for one image means, and why"),
+    "list": ("service.cli.look", "list_", "list analyses"),
+    "report": ("service.cli.look", "report", "write the report of an analysis"),
+    "serve": ("service.cli.serve", "serve", "run the service"),
+    "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
+    "taxonomy": ("service.cli.taxonomy", "taxonomy", "look at classes and superclasses"),
+}
+
+
+class Commands(click.Group):
+    """Subcommands that are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][2]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="errata-service", prog_name="errata")
+def errata() -> None:
+    """Errata tells what kind of mistakes an image classifier makes, not just how many."""
+
+
+def main() -> NoReturn:
+    """Run a command and end with its exit code."""
+    try:
+        code = errata.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ErrataError as error:
+        tell(error)
+        code = exit_code(error)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has enough
+        sys.stderr.close()
+        code = DONE
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def exit_code(error: ErrataError) -> int:
+    """Return the exit code of an error."""
+    match error:
+        case errors.Unavailable() | errors.TooBusy():
+            return UNAVAILABLE
+        case errors.PermanentError() | errors.Cancelled():
+            return ANALYSIS_FAILED
+        case errors.InvalidInput() | errors.NotFound() | errors.AlreadyExists() | errors.NotReady() | errors.TooLarge():
+            return BAD_INPUT
+        case _:
+            return UNAVAILABLE
+
+
+def tell(error: ErrataError) -> None:
+    """Write an error to stderr: what is wrong, and where."""
+    click.echo(f"errata: {error.message}", err=True)
+    for violation in error.violations:
+        if violation.description != error.message:
+            where = violation.field if violation.line is None else f"line {violation.line}"
+            click.echo(f"  {where}: {violation.description}", err=True)

@@ -1,0 +1,170 @@
+"""What people and programs see: JSON on stdout, tables and progress on stderr or stdout, folders of results."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+from google.protobuf.json_format import ParseDict, ParseError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from service import wire
+from service.client import Client, pb
+from service.domain import ERROR_TYPES, SEVERITY, ErrorType, Severity
+from service.errors import InvalidInput, Unavailable
+from service.report.words import ERROR_TYPE_WORDS, abstention, number, share
+
+SUMMARY, VERDICTS, REPORT = "summary.json", "verdicts.jsonl", "report.html"
+STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
+
+
+def people() -> Console:
+    """Return where people read."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(text: str) -> None:
+    """Write a document to stdout."""
+    click.echo(text)
+
+
+def follow(client: Client, name: str, console: Console) -> pb.Analysis:
+    """Show the progress of an analysis until it ends; return it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    latest = client.get(name)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("queued", total=None, rate="")
+        for latest in client.watch(name):
+            at = latest.progress
+            rate = f"{at.images_per_second:,.0f} images/s" if at.HasField("images_per_second") else ""
+            progress.update(task, description=_stage(latest), completed=at.done, total=at.total or None, rate=rate)
+    return latest
+
+
+def show_analysis(analysis: pb.Analysis, console: Console) -> None:
+    """Show an analysis and its summary."""
+    state = pb.State.Name(analysis.state).removeprefix("STATE_").lower()
+    console.print(
+        f"[bold]{escape(analysis.display_name)}[/] on {escape(analysis.dataset)}: {state}  [dim]{analysis.name}[/]"
+    )
+    if analysis.HasField("failure"):
+        console.print(f"[red]{analysis.failure.reason}[/]: {escape(analysis.failure.message)}")
+    for warning in analysis.warnings:
+        console.print(f"[yellow]warning[/]: {escape(warning)}")
+    if not analysis.HasField("summary"):
+        return
+    groups = analysis.summary.groups
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for name in ("all", "organism", "artifact", "other"):
+        table.add_column(name, justify="right")
+    shown = [groups[name] for name in ("all", "organism", "artifact", "other")]
+    table.add_row("images judged", *(number(each.num_samples) for each in shown))
+    table.add_row("top-1 accuracy", *(share(_rate(each, "top1_accuracy")) for each in shown))
+    table.add_row("multi-label accuracy", *(share(_rate(each, "multi_label_accuracy")) for each in shown))
+    table.add_row("top-1 errors", *(number(each.top1_errors) for each in shown))
+    for error_type in ERROR_TYPES[1:]:
+        counts = [_count(each, error_type) for each in shown]
+        table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_WORDS[error_type].title}[/]", *counts)
+    console.print(table)
+    abstained = [ErrorType(value) for value in analysis.summary.abstained]
+    for error_type in abstained:
+        after = [each for each in ERROR_TYPES if each > error_type and each not in abstained]
+        console.print(f"[dim]Abstained: {abstention(error_type, after)}[/]")
+
+
+def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
+    """Show verdicts, each with its reasons where they came."""
+    for verdict in verdicts:
+        error_type = ErrorType(verdict.error_type)
+        probability = f" ({share(verdict.probability)})" if verdict.HasField("probability") else ""
+        console.print(
+            f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_WORDS[error_type].title}[/]  {escape(verdict.file_name)}: "
+            f"[bold]{escape(verdict.target_name)}[/] taken for [bold]{escape(verdict.predicted_name)}[/]{probability}"
+        )
+        if verdict.HasField("evidence"):
+            for reason in reasons(verdict):
+                console.print(f"    {escape(reason)}", style="dim")
+
+
+def reasons(verdict: pb.Verdict) -> Iterator[str]:
+    """Yield the evidence of a verdict in sentences, and what each rule said."""
+    evidence = verdict.evidence
+    labels = ", ".join(label.class_name for label in evidence.labels) or "nothing that has a class"
+    yield f"in the image: {labels}"
+    if evidence.overlap:
+        yield evidence.overlap
+    for shared in evidence.shared_superclasses:
+        if shared.label != verdict.predicted:
+            yield f"shares {', '.join(shared.superclasses)} with {shared.label_name}"
+    for together in evidence.co_occurrences:
+        examples = ", ".join(together.examples)
+        yield f"seen together with {together.label_name} in {number(together.count)} images, such as {examples}"
+    said = {
+        pb.OUTCOME_HIT: "yes",
+        pb.OUTCOME_MISS: "no",
+        pb.OUTCOME_ABSTAINED: "abstains",
+    }
+    asked = [f"{_title(step)}: {said[step.outcome]}" for step in evidence.trace if step.outcome in said]
+    yield "rules asked: " + " · ".join(asked)
+
+
+def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
+    """Write summary.json, verdicts.jsonl and report.html into a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SUMMARY).write_text(wire.to_json(analysis) + "\n", encoding="utf-8")
+        with (folder / VERDICTS).open("wb") as file:
+            for piece in client.export(analysis.name):
+                file.write(piece)
+        (folder / REPORT).write_bytes(client.report(analysis.name))
+    except OSError as error:
+        raise Unavailable(f"can't write to {folder}: {error}") from error
+
+
+def is_folder(name: str) -> bool:
+    """Say whether an analysis is given as a folder that --output wrote."""
+    return (Path(name) / SUMMARY).is_file()
+
+
+def read_folder(folder: Path) -> pb.Analysis:
+    """Return the analysis of a folder that --output wrote; raise InvalidInput if it isn't one."""
+    file = folder / SUMMARY
+    try:
+        return ParseDict(json.loads(file.read_text(encoding="utf-8")), pb.Analysis())
+    except (OSError, ValueError, ParseError) as error:
+        raise InvalidInput(f"{file}: expected an analysis that errata wrote, got {error!s:.200}") from error
+
+
+def _title(step: pb.Step) -> str:
+    note = f" ({step.note})" if step.note else ""
+    return ERROR_TYPE_WORDS[ErrorType(step.error_type)].title + note
+
+
+def _stage(analysis: pb.Analysis) -> str:
+    if analysis.state == pb.STATE_QUEUED:
+        if analysis.progress.HasField("live_workers") and not analysis.progress.live_workers:
+            return "queued; no worker is alive"
+        return f"queued, {analysis.progress.queue_position} before it"
+    if analysis.state == pb.STATE_RUNNING and not analysis.progress.done:
+        return "loading the model"
+    return "predicting"
+
+
+def _count(group: pb.GroupSummary, error_type: ErrorType) -> str:
+    count = group.counts[error_type.name]
+    return f"{number(count)}  {share(count / group.top1_errors if group.top1_errors else None):>7}"
+
+
+def _rate(group: pb.GroupSummary, name: str) -> float | None:
+    return getattr(group, name) if group.HasField(name) else None  # type: ignore[arg-type]

@@ -1,0 +1,249 @@
+"""The client: what a program imports to use a service. Thin, typed, raises Errata's own errors.
+
+with Client("127.0.0.1:50051") as client:
+    analysis = client.upload("predictions.csv", dataset="imagenet-real")
+    print(analysis.summary.groups["all"].counts)
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from service import errors
+from service.errors import ErrataError, Violation
+from service.pb import errata_pb2 as pb
+from service.pb import errata_pb2_grpc
+
+__all__ = ["Client", "pb"]
+
+CHUNK = 1 << 20  # bytes
+DEADLINE = 60.0  # seconds of a call that doesn't stream
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+)
+
+
+class Client:
+    """A connection to a service. Close it, or use it in a `with` block."""
+
+    def __init__(self, server: str, token: str | None = None, deadline: float = DEADLINE) -> None:
+        self._server = server
+        self._deadline = deadline
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._channel = grpc.insecure_channel(server, options=_OPTIONS)
+        self._analyses = errata_pb2_grpc.AnalysisServiceStub(self._channel)
+        self._catalog = errata_pb2_grpc.CatalogServiceStub(self._channel)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._channel.close()
+
+    def analyze(
+        self,
+        model: str,
+        dataset: str = "imagenet-real",
+        *,
+        evidence: str = "",
+        display_name: str = "",
+        labels: Mapping[str, str] | None = None,
+        request_id: str = "",
+        fresh: bool = False,
+    ) -> pb.Analysis:
+        """Ask for a model to be run and judged; return the queued analysis."""
+        request = pb.CreateAnalysisRequest(
+            model=model,
+            dataset=dataset,
+            evidence=evidence,
+            display_name=display_name,
+            labels=labels or {},
+            request_id=request_id,
+            fresh=fresh,
+        )
+        return self._call(self._analyses.CreateAnalysis, request)
+
+    def upload(
+        self,
+        predictions: str | Path | BinaryIO,
+        dataset: str = "imagenet-real",
+        *,
+        evidence: str = "",
+        display_name: str = "",
+        labels: Mapping[str, str] | None = None,
+        request_id: str = "",
+        row_order: "pb.RowOrder" = pb.ROW_ORDER_UNSPECIFIED,
+        fresh: bool = False,
+    ) -> pb.Analysis:
+        """Send a predictions file; return the finished analysis."""
+        header = pb.UploadHeader(
+            dataset=dataset,
+            evidence=evidence,
+            display_name=display_name,
+            labels=labels or {},
+            request_id=request_id,
+            row_order=row_order,
+            fresh=fresh,
+        )
+        if isinstance(predictions, str | Path):
+            with Path(predictions).open("rb") as file:
+                return self._call(self._analyses.UploadPredictions, _messages(header, file), deadline=None)
+        return self._call(self._analyses.UploadPredictions, _messages(header, predictions), deadline=None)
+
+    def get(self, name: str) -> pb.Analysis:
+        """Return one analysis."""
+        return self._call(self._analyses.GetAnalysis, pb.GetAnalysisRequest(name=name))
+
+    def list(self, filter: pb.AnalysisFilter | None = None, order_by: str = "") -> Iterator[pb.Analysis]:
+        """Yield all analyses that a filter lets through, page by page."""
+        token = ""
+        while True:
+            request = pb.ListAnalysesRequest(filter=filter, order_by=order_by, page_token=token, page_size=1000)
+            page: pb.ListAnalysesResponse = self._call(self._analyses.ListAnalyses, request)
+            yield from page.analyses
+            token = page.next_page_token
+            if not token:
+                return
+
+    def watch(self, name: str) -> Iterator[pb.Analysis]:
+        """Yield an analysis whenever it changes, until it ends."""
+        yield from self._stream(self._analyses.WatchAnalysis, pb.WatchAnalysisRequest(name=name))
+
+    def cancel(self, name: str) -> pb.Analysis:
+        """Cancel an analysis."""
+        return self._call(self._analyses.CancelAnalysis, pb.CancelAnalysisRequest(name=name))
+
+    def delete(self, name: str) -> None:
+        """Delete a finished analysis."""
+        self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name))
+
+    def verdicts(
+        self, name: str, filter: pb.VerdictFilter | None = None, with_evidence: bool = False, most: int | None = None
+    ) -> Iterator[pb.Verdict]:
+        """Yield verdicts that a filter lets through, page by page, `most` of them at most."""
+        token, left = "", most
+        while left is None or left > 0:
+            size = 1000 if left is None else min(left, 1000)
+            request = pb.ListVerdictsRequest(
+                name=name, filter=filter, with_evidence=with_evidence, page_token=token, page_size=size
+            )
+            page: pb.ListVerdictsResponse = self._call(self._analyses.ListVerdicts, request)
+            yield from page.verdicts
+            left = None if left is None else left - len(page.verdicts)
+            token = page.next_page_token
+            if not token:
+                return
+
+    def export(self, name: str, format: "pb.VerdictFormat" = pb.VERDICT_FORMAT_JSONL) -> Iterator[bytes]:
+        """Yield all verdicts as a file, piece by piece."""
+        request = pb.ExportVerdictsRequest(name=name, format=format)
+        for chunk in self._stream(self._analyses.ExportVerdicts, request):
+            yield chunk.chunk
+
+    def report(self, name: str) -> bytes:
+        """Return the report, one HTML file."""
+        return b"".join(chunk.chunk for chunk in self._stream(self._analyses.GetReport, pb.GetReportRequest(name=name)))
+
+    def explain(self, name: str, file_name: str, predicted: int | None = None) -> pb.Verdict:
+        """Return what a prediction for an image means: any class, or what the analysis' model predicted."""
+        request = pb.ExplainVerdictRequest(name=name, file_name=file_name, predicted=predicted)
+        return self._call(self._analyses.ExplainVerdict, request)
+
+    def explain_any(self, dataset: str, file_name: str, predicted: int, evidence: str = "") -> pb.Verdict:
+        """Return what a prediction for an image means, without an analysis."""
+        request = pb.ExplainVerdictRequest(dataset=dataset, evidence=evidence, file_name=file_name, predicted=predicted)
+        return self._call(self._analyses.ExplainVerdict, request)
+
+    def datasets(self) -> pb.ListDatasetsResponse:
+        """Return the data sets that the service judges."""
+        return self._call(self._catalog.ListDatasets, pb.ListDatasetsRequest())
+
+    def evidence(self, dataset: str, evidence: str = "") -> pb.Evidence:
+        """Return one bundle's description."""
+        return self._call(self._catalog.GetEvidence, pb.GetEvidenceRequest(dataset=dataset, evidence=evidence))
+
+    def models(self) -> pb.ListModelsResponse:
+        """Return the models that workers offer."""
+        return self._call(self._catalog.ListModels, pb.ListModelsRequest())
+
+    def error_types(self) -> pb.ListErrorTypesResponse:
+        """Return the error types."""
+        return self._call(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest())
+
+    def _call(self, method: Callable[..., Any], request: object, deadline: float | None = -1.0) -> Any:
+        timeout = self._deadline if deadline == -1.0 else deadline
+        with self._translated():
+            return method(request, timeout=timeout, metadata=self._metadata)
+
+    def _stream(self, method: Callable[..., Any], request: object) -> Iterator[Any]:
+        with self._translated():
+            yield from method(request, metadata=self._metadata)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise error_of(error, self._server) from error
+
+
+def error_of(error: grpc.RpcError, server: str) -> ErrataError:
+    """Return the error that the service raised, by the reason in the status' details."""
+    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    message = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
+    reason, violations, retry_after = "", list[Violation](), None
+    status: Any = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    for detail in status.details if status is not None else ():
+        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason = info.reason
+        elif detail.Unpack(bad):
+            violations = [_violation(each.field, each.description) for each in bad.field_violations]
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToMilliseconds() / 1000
+    kind = _KINDS.get(reason)
+    if kind is not None:
+        return kind(message, violations=violations, retry_after=retry_after)
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            return errors.Unavailable(f"the service at {server} can't be reached: {message}")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return errors.Unavailable(f"the service at {server} did not answer in time")
+        case grpc.StatusCode.CANCELLED:
+            return errors.Cancelled(message)
+        case _:
+            return ErrataError(f"{code.name}: {message}")
+
+
+def _messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadPredictionsRequest]:
+    yield pb.UploadPredictionsRequest(header=header)
+    while chunk := content.read(CHUNK):
+        yield pb.UploadPredictionsRequest(chunk=chunk)
+
+
+def _violation(field: str, description: str) -> Violation:
+    name, bracket, line = field.partition("[line ")
+    return Violation(name if bracket else field, description, int(line.rstrip("]")) if bracket else None)
+
+
+def _all_kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _all_kinds(each)
+
+
+_KINDS: Mapping[str, type[ErrataError]] = {kind.reason: kind for kind in _all_kinds(ErrataError)}

@@ -1,0 +1,112 @@
+"""The enumerations: error types, severities, tags, groups, states. Values are stored and never renumbered."""
+
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum
+
+
+class ErrorType(IntEnum):
+    """What kind of error a verdict says; the values are the order of the rules and never change."""
+
+    UNSPECIFIED = 0
+    CORRECT = 1
+    CLASS_OVERLAP = 2
+    MULTI_LABEL = 3
+    FINE_GRAINED = 4
+    FINE_GRAINED_OOV = 5
+    SPURIOUS_CORRELATION = 6
+    NON_PROTOTYPICAL = 7
+    MODEL_FAILURE = 8
+
+
+ERROR_TYPES = tuple(ErrorType)[1:]
+
+
+class Severity(IntEnum):
+    """How bad an error type is."""
+
+    UNSPECIFIED = 0
+    NONE = 1
+    MINOR = 2
+    EXPLAINABLE = 3
+    SEVERE = 4
+
+
+SEVERITY: Mapping[ErrorType, Severity] = {
+    ErrorType.CORRECT: Severity.NONE,
+    ErrorType.CLASS_OVERLAP: Severity.NONE,
+    ErrorType.MULTI_LABEL: Severity.NONE,
+    ErrorType.FINE_GRAINED: Severity.MINOR,
+    ErrorType.FINE_GRAINED_OOV: Severity.MINOR,
+    ErrorType.SPURIOUS_CORRELATION: Severity.EXPLAINABLE,
+    ErrorType.NON_PROTOTYPICAL: Severity.EXPLAINABLE,
+    ErrorType.MODEL_FAILURE: Severity.SEVERE,
+}
+
+
+class ProblematicTag(IntEnum):
+    """What the rules say of a sample that the annotators set aside; 1 to 4 are the table's first tag."""
+
+    UNSPECIFIED = 0
+    EMPTY_CORRECT = 1
+    EMPTY_CORRECT_BY_OVERLAP = 2
+    EMPTY_WRONG = 3
+    CORRECT_BUT_WRONG_LABEL = 4
+    OOV_SIMILAR_TO_TARGET = 5
+    CO_OCCURRENCE_WITH_TARGET = 6
+    UNTAGGED = 7
+
+
+class LabelSource(IntEnum):
+    """Who says that a class is in the image."""
+
+    UNSPECIFIED = 0
+    ORIGINAL = 1
+    REAL = 2
+    CORRECT = 3
+    UNCLEAR = 4
+
+
+class Group(StrEnum):
+    """The groups of classes that every summary is split by."""
+
+    ALL = "all"
+    ORGANISM = "organism"
+    ARTIFACT = "artifact"
+    OTHER = "other"
+
+
+CLASS_GROUPS = (Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
+
+
+class State(IntEnum):
+    """The life of an analysis; set by the server alone."""
+
+    UNSPECIFIED = 0
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+    @property
+    def final(self) -> bool:
+        """Say whether the state is never left."""
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+class RowOrder(IntEnum):
+    """In which order the rows of an upload without names stand."""
+
+    UNSPECIFIED = 0
+    PATH = 1  # sorted by `wnid/file`
+    FILE_NAME = 2
+
+
+class Outcome(IntEnum):
+    """What one rule said of one prediction."""
+
+    UNSPECIFIED = 0
+    HIT = 1
+    MISS = 2
+    ABSTAINED = 3
+    NOT_REACHED = 4

@@ -1,0 +1,118 @@
+"""Write a bundle: the facts as arrays, the verdict table that follows from them, and a manifest.
+
+The layout stands at the head of bundle.py.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
+from service.evidence.bundle import SCHEMA, VERDICTS, evidence_of
+from service.evidence.facts import Facts
+from service.rules import RULES_VERSION, abstained
+from service.rules.decide import decide
+from service.storage import folder_in_one_step, sha256_of
+from service.taxonomy.groups import class_groups
+
+BLOCK = 2048  # samples decided at once: some 20 MB
+
+
+def write_bundle(facts: Facts, path: Path) -> str:
+    """Write the facts and their verdict table to a folder in one step; return the bundle's digest."""
+    arrays = as_arrays(facts)
+    digest = digest_of(facts.dataset, facts.superclasses.ids, arrays)
+    evidence = evidence_of(arrays)
+    with folder_in_one_step(path) as folder:
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        _write_table(evidence, folder / f"{VERDICTS}.npy")
+        manifest = {
+            "schema": SCHEMA,
+            "dataset": facts.dataset,
+            "digest": digest,
+            "rules_version": RULES_VERSION,
+            "superclasses": list(facts.superclasses.ids),
+            "abstained": [error_type.name for error_type in abstained(evidence)],
+            "counts": _counts(facts, evidence),
+            "sources": [asdict(source) for source in facts.sources],
+            "files": {
+                file.name: {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+                for file in sorted(folder.iterdir())
+            },
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return digest
+
+
+def as_arrays(facts: Facts) -> dict[str, NDArray[Any]]:
+    """Return the facts as the arrays that a bundle holds, by name."""
+    images = facts.labels
+    arrays: dict[str, NDArray[Any]] = {
+        "names": images.names,
+        "all_targets": images.all_targets,
+        "rows": images.rows,
+        "label_offsets": images.labels.offsets,
+        "label_classes": images.labels.classes,
+        "label_sources": images.labels.sources,
+        "problematic": images.problematic,
+        "groups": sample_groups(images.labels),
+        "superclass_members": facts.superclasses.members,
+    }
+    if facts.pairs is not None:
+        arrays |= {
+            "pair_classes": facts.pairs.classes,
+            "pair_counts": facts.pairs.counts,
+            "pair_examples": facts.pairs.examples,
+        }
+    if facts.non_prototypical is not None:
+        arrays["non_prototypical"] = facts.non_prototypical
+    if facts.oov is not None:
+        arrays["oov"] = facts.oov
+    return arrays
+
+
+def sample_groups(labels: Labels) -> NDArray[np.bool_]:
+    """Return which samples are in which group by any of their labels, shape (3, N), rows as in CLASS_GROUPS."""
+    groups = np.zeros((len(CLASS_GROUPS), len(labels.counts)), dtype=bool)
+    owner = np.repeat(np.arange(len(labels.counts)), labels.counts)
+    for group, members in zip(groups, class_groups(), strict=True):
+        group[owner[members[labels.classes]]] = True
+    return groups
+
+
+def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 over what was read from every input, in canonical form, and the version of the rules."""
+    digest = hashlib.sha256()
+    head = {"schema": SCHEMA, "rules_version": RULES_VERSION, "dataset": dataset, "superclasses": list(superclass_ids)}
+    digest.update(json.dumps(head, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.view(np.uint8).data if array.size else b"")
+    return digest.hexdigest()
+
+
+def _write_table(evidence: Evidence, path: Path) -> None:
+    shape = (len(evidence), NUM_CLASSES)
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    for start in range(0, len(evidence), BLOCK):
+        stop = min(start + BLOCK, len(evidence))
+        table[start:stop] = decide(evidence.rows(start, stop))
+    table.flush()
+
+
+def _counts(facts: Facts, evidence: Evidence) -> dict[str, int]:
+    return {
+        "images": len(facts.labels.names),
+        "judged": len(evidence),
+        "problematic": int(evidence.problematic.sum()),
+        "superclasses": len(facts.superclasses.ids),
+        "co_occurrence_pairs": 0 if evidence.cooccurrence is None else int(evidence.cooccurrence.sum()) // 2,
+    }

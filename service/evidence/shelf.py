@@ -1,0 +1,115 @@
+"""The bundles that a service has at hand: configured ones, those in the data folder, and those built on first use."""
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+
+import structlog
+
+from service.errors import DatasetNotFound, EvidenceNotFound, InvalidEvidence
+from service.evidence.build import write_bundle
+from service.evidence.bundle import SCHEMA, Bundle, open_bundle
+from service.evidence.labels import DEMO_PACKAGE
+from service.evidence.recipes import RECIPES, gather
+from service.rules import RULES_VERSION
+from service.storage import lock
+
+_SHIPPED = (
+    ("service.evidence", "data/imagenet_validation.npz"),
+    ("service.taxonomy", "data/superclasses.json"),
+    ("service.taxonomy", "data/wordnet.json"),
+)
+_log = structlog.get_logger()
+
+
+class EvidenceShelf:
+    """Finds, builds and opens bundles, each once; safe to use from several threads."""
+
+    def __init__(self, configured: Mapping[str, Sequence[Path]], data_dir: Path) -> None:
+        self._configured = configured
+        self._folder = data_dir / "evidence"
+        self._lock = threading.Lock()
+        self._opened: dict[Path, Bundle] = {}
+
+    def datasets(self) -> list[str]:
+        """Return the data sets that can be judged."""
+        lying = {
+            path.parent.parent.name
+            for path in self._folder.glob("*/*/manifest.json")
+            if not path.parent.name.startswith(".")
+        }
+        return sorted({*self._configured, *lying, *_buildable()})
+
+    def bundles(self, dataset: str) -> list[Bundle]:
+        """Return the bundles of a data set, the default first; raise DatasetNotFound if there are none."""
+        if dataset not in self.datasets():
+            raise DatasetNotFound(
+                f"expected one of the data sets {', '.join(self.datasets())}, got {dataset!r:.80}", field="dataset"
+            )
+        with self._lock:
+            paths = list(self._configured.get(dataset, ()))
+            if not paths and dataset in _buildable():
+                paths.append(self._built(dataset))
+            lying = sorted(path.parent for path in (self._folder / dataset).glob("*/manifest.json"))
+            paths += [path for path in lying if path not in paths and not path.name.startswith(".")]
+            bundles: dict[str, Bundle] = {}
+            for path in paths:
+                bundle = self._open(path)
+                if bundle.dataset != dataset:
+                    raise InvalidEvidence(
+                        f"{path}: expected a bundle of {dataset}, got one of {bundle.dataset}", field="dataset"
+                    )
+                bundles.setdefault(bundle.digest, bundle)
+        return list(bundles.values())
+
+    def find(self, dataset: str, prefix: str) -> Bundle:
+        """Return the bundle whose digest starts so, the default for an empty prefix; raise EvidenceNotFound."""
+        bundles = self.bundles(dataset)
+        if not prefix:
+            return bundles[0]
+        found = [bundle for bundle in bundles if bundle.digest.startswith(prefix)]
+        if len(found) != 1:
+            have = ", ".join(bundle.digest[:12] for bundle in bundles)
+            what = "none" if not found else f"{len(found)} of them"
+            raise EvidenceNotFound(
+                f"expected the start of one digest among {have}, got {prefix!r:.80}, which fits {what}",
+                field="evidence",
+            )
+        return found[0]
+
+    def _built(self, dataset: str) -> Path:
+        """Return the bundle of a data set that needs no download, built now if it isn't there."""
+        path = self._folder / dataset / fingerprint(dataset)
+        if not (path / "manifest.json").is_file():
+            with lock(self._folder / f"{dataset}.lock"):
+                if not (path / "manifest.json").is_file():
+                    digest = write_bundle(gather(dataset), path)
+                    _log.info("evidence built", dataset=dataset, digest=digest)
+        return path
+
+    def _open(self, path: Path) -> Bundle:
+        if path not in self._opened:
+            self._opened[path] = open_bundle(path)
+        return self._opened[path]
+
+
+def fingerprint(dataset: str) -> str:
+    """Return what names a built bundle's folder: everything shipped that it is made of."""
+    digest = hashlib.sha256(f"{SCHEMA} {RULES_VERSION} {dataset}".encode())
+    for package, name in _SHIPPED:
+        digest.update((files(package) / name).read_bytes())
+    if dataset == "demo":
+        digest.update(version(DEMO_PACKAGE).encode())
+    return digest.hexdigest()[:16]
+
+
+def _buildable() -> frozenset[str]:
+    """Return the data sets that can be built from what is installed."""
+    try:
+        version(DEMO_PACKAGE)
+    except PackageNotFoundError:
+        return frozenset(RECIPES) - {"demo"}
+    return frozenset(RECIPES)

@@ -1,0 +1,261 @@
+"""The job store in memory, for `--local` and for tests: one lock, nothing outlives the process."""
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from service.domain import Failure, State
+from service.errors import Unavailable
+from service.jobs import record
+from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
+from service.jobs.store import Outcome, Snapshot, Submission
+
+WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
+
+
+class MemoryStore:
+    """Keeps records in dictionaries; `clock` returns seconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._entries: dict[str, Entry] = {}
+        self._jobs: dict[str, Job] = {}
+        self._parts: dict[str, dict[int, Part]] = {}
+        self._dedupe: dict[str, str] = {}
+        self._requests: dict[str, tuple[str, str]] = {}
+        self._images: dict[str, tuple[str, ...]] = {}
+        self._workers: dict[str, float] = {}
+
+    def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
+        """Accept a request."""
+        with self._lock:
+            if before := self._requested(entry.request.request_id, entry.request_digest):
+                return before
+            is_open = [each for each in self._entries.values() if not each.state.final]
+            if len(is_open) >= limit:
+                return Submission(Outcome.FULL, open=len(is_open))
+            job = None if fresh else self._jobs.get(self._dedupe.get(dedupe, ""))
+            outcome = Outcome.JOINED
+            if job is None or job.state.final:
+                outcome = Outcome.NEW
+                shards = tuple(Shard() for _ in range(spec.num_shards))
+                job = Job(uuid.uuid4().hex, spec, dedupe, shards, created=self._clock())
+                if not fresh:
+                    self._dedupe[dedupe] = job.id
+            self._jobs[job.id] = replace(job, analyses=job.analyses | {entry.id})
+            self._entries[entry.id] = replace(entry, job=job.id)
+            if entry.request.request_id:
+                self._requests[entry.request.request_id] = (entry.request_digest, entry.id)
+            return Submission(outcome, entry.id, job.id, len(is_open) + 1)
+
+    def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
+        """Bind a request id to an analysis that needs no job."""
+        with self._lock:
+            if before := self._requested(request_id, request_digest):
+                return before
+            if request_id:
+                self._requests[request_id] = (request_digest, analysis_id)
+            return Submission(Outcome.NEW, analysis_id)
+
+    def remember_images(self, digest: str, names: Sequence[str]) -> None:
+        """Keep the names of a data set's images."""
+        with self._lock:
+            self._images.setdefault(digest, tuple(names))
+
+    def images(self, digest: str) -> Sequence[str]:
+        """Return the names kept under a digest."""
+        with self._lock:
+            if digest not in self._images:
+                raise Unavailable(f"no image names are kept under {digest[:12]}")
+            return self._images[digest]
+
+    def snapshot(self, analysis_id: str) -> Snapshot | None:
+        """Return an entry and its job."""
+        with self._lock:
+            entry = self._entries.get(analysis_id)
+            return self._snapshot(entry) if entry else None
+
+    def entries(self) -> Sequence[Snapshot]:
+        """Return every entry."""
+        with self._lock:
+            return [self._snapshot(entry) for entry in self._entries.values()]
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job."""
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def cancel(self, analysis_id: str, reason: str) -> bool:
+        """Cancel an entry."""
+        with self._lock:
+            entry = self._entries.get(analysis_id)
+            if entry is None or entry.state.final:
+                return False
+            failure = Failure("CANCELLED", reason)
+            self._entries[entry.id] = replace(entry, state=State.CANCELLED, failure=failure, ended=self._clock())
+            job = self._jobs[entry.job]
+            waiting = job.analyses - {entry.id}
+            job = replace(job, analyses=waiting, state=job.state if waiting else State.CANCELLED)
+            self._jobs[job.id] = job
+            if not waiting:
+                self._close(job)
+            return True
+
+    def forget(self, analysis_id: str) -> bool:
+        """Remove a final entry."""
+        with self._lock:
+            entry = self._entries.get(analysis_id)
+            if entry is None or not entry.state.final:
+                return False
+            del self._entries[analysis_id]
+            return True
+
+    def claim(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
+        """Try to take a shard."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None:
+                return Claim(ClaimKind.SKIP)
+            job, claimed = record.claim(job, shard, self._clock(), lease, worker)
+            self._keep(job)
+            return claimed
+
+    def beat(self, job_id: str, shard: int, fence: int, lease: float) -> Said:
+        """Renew a hold."""
+        return self._report(job_id, shard, fence, lambda held: replace(held, lease=self._clock() + lease))
+
+    def progress(self, job_id: str, shard: int, fence: int, done: int) -> Said:
+        """Write how many images are predicted."""
+        return self._report(job_id, shard, fence, lambda held: replace(held, done=done))
+
+    def finish_shard(self, job_id: str, shard: int, fence: int, part: Part) -> int | None:
+        """Keep a shard's predictions."""
+        with self._lock:
+            job = self._held(job_id, shard, fence)
+            if job is None:
+                return None
+            self._parts.setdefault(job_id, {})[shard] = part
+            finished = replace(job.shards[shard], state=State.SUCCEEDED, done=len(part.predictions.top1))
+            job = record.with_shard(job, shard, finished)
+            self._keep(job)
+            return job.left
+
+    def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
+        """Queue a shard again."""
+        with self._lock:
+            job = self._held(job_id, shard, fence)
+            if job is None:
+                return False
+            self._keep(record.with_shard(job, shard, replace(job.shards[shard], state=State.QUEUED, done=0)))
+            return True
+
+    def retry(self, job_id: str, shard: int, fence: int, failure: Failure) -> float | None:
+        """Queue a shard again after a transient error."""
+        with self._lock:
+            job = self._held(job_id, shard, fence)
+            if job is None:
+                return None
+            if job.shards[shard].retries >= record.RETRY_LIMIT:
+                self._keep(record.failed(job, failure))
+                return None
+            waiting = record.backed_off(job.shards[shard], self._clock())
+            self._keep(record.with_shard(job, shard, waiting))
+            return waiting.retry_at - self._clock()
+
+    def fail(self, job_id: str, shard: int, fence: int, failure: Failure) -> bool:
+        """End a job as failed."""
+        with self._lock:
+            job = self._held(job_id, shard, fence)
+            if job is None:
+                return False
+            self._keep(record.failed(job, failure))
+            return True
+
+    def parts(self, job_id: str) -> Sequence[Part]:
+        """Return the predictions of all shards."""
+        with self._lock:
+            parts = self._parts.get(job_id, {})
+            return [parts[shard] for shard in sorted(parts)]
+
+    def claim_judging(self, job_id: str) -> int | None:
+        """Take the judging of a job."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or job.state.final or job.left:
+                return None
+            self._jobs[job_id] = replace(job, judge_fence=job.judge_fence + 1)
+            return job.judge_fence + 1
+
+    def finish(self, job_id: str, fence: int, failure: Failure | None = None) -> bool:
+        """End a judged job."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or job.state.final or job.judge_fence != fence:
+                return False
+            self._keep(record.failed(job, failure) if failure else replace(job, state=State.SUCCEEDED))
+            return True
+
+    def worker_alive(self, worker: str) -> None:
+        """Note that a worker lives."""
+        with self._lock:
+            self._workers[worker] = self._clock()
+
+    def worker_gone(self, worker: str) -> None:
+        """Note that a worker has ended."""
+        with self._lock:
+            self._workers.pop(worker, None)
+
+    def _requested(self, request_id: str, request_digest: str) -> Submission | None:
+        if not request_id or request_id not in self._requests:
+            return None
+        digest, analysis = self._requests[request_id]
+        return Submission(Outcome.REPEATED if digest == request_digest else Outcome.REUSED, analysis)
+
+    def _snapshot(self, entry: Entry) -> Snapshot:
+        job, now = self._jobs.get(entry.job), self._clock()
+        ahead = 0
+        if job is not None:
+            ahead = sum(each.created < job.created and not each.state.final for each in self._jobs.values())
+        alive = sum(now - beat < WORKER_TIMEOUT for beat in self._workers.values())
+        return Snapshot(entry, job, ahead, alive, now)
+
+    def _report(self, job_id: str, shard: int, fence: int, change: Callable[[Shard], Shard]) -> Said:
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is not None and job.state is State.CANCELLED:
+                return Said.CANCEL
+            job = self._held(job_id, shard, fence)
+            if job is None:
+                return Said.LOST
+            self._keep(record.with_shard(job, shard, change(job.shards[shard])))
+            return Said.OK
+
+    def _held(self, job_id: str, shard: int, fence: int) -> Job | None:
+        job = self._jobs.get(job_id)
+        return job if job is not None and record.holds(job, shard, fence) else None
+
+    def _keep(self, job: Job) -> None:
+        """Write a job back; once it is final, its entries follow."""
+        self._jobs[job.id] = job
+        if not job.state.final:
+            if job.state is State.RUNNING:
+                for each in job.analyses:
+                    self._entries[each] = replace(self._entries[each], state=State.RUNNING)
+            return
+        for each in job.analyses:
+            if job.state is State.SUCCEEDED:
+                self._entries.pop(each, None)
+            else:
+                ended = replace(self._entries[each], state=job.state, failure=job.failure, ended=self._clock())
+                self._entries[each] = ended
+        self._close(job)
+
+    def _close(self, job: Job) -> None:
+        """Drop what only an open job needs."""
+        self._parts.pop(job.id, None)
+        if self._dedupe.get(job.dedupe) == job.id:
+            del self._dedupe[job.dedupe]
+        if job.state is State.SUCCEEDED:
+            del self._jobs[job.id]

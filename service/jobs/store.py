@@ -1,0 +1,128 @@
+"""What a job store does, whatever is behind it. Every method is one atomic step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from service.domain import Failure
+from service.jobs.record import Claim, Entry, Job, JobSpec, Part, Said
+
+
+class Outcome(Enum):
+    """What came of a submission."""
+
+    NEW = "new"  # a job of its own: send its shards
+    JOINED = "joined"  # it waits for a job that is open already
+    REPEATED = "repeated"  # the request id came before, with the same body
+    REUSED = "reused"  # the request id came before, with another body
+    FULL = "full"  # too many are open
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The answer to a submission."""
+
+    outcome: Outcome
+    analysis: str = ""
+    job: str = ""
+    open: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An entry, its job, and where it stands in the queue."""
+
+    entry: Entry
+    job: Job | None
+    queue_position: int  # open jobs created before
+    live_workers: int
+    now: float
+
+
+class JobStore(Protocol):
+    """Keeps open work, and for a while what ended without a result. Safe to use from several threads."""
+
+    def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
+        """Accept a request: repeat, join, refuse or make a job."""
+        ...
+
+    def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
+        """Bind a request id to an analysis that needs no job: NEW, REPEATED or REUSED."""
+        ...
+
+    def remember_images(self, digest: str, names: Sequence[str]) -> None:
+        """Keep the names of a data set's images for workers."""
+        ...
+
+    def images(self, digest: str) -> Sequence[str]:
+        """Return the names kept under a digest; raise Unavailable if there are none."""
+        ...
+
+    def snapshot(self, analysis_id: str) -> Snapshot | None:
+        """Return an entry and its job, None if there is none."""
+        ...
+
+    def entries(self) -> Sequence[Snapshot]:
+        """Return every entry."""
+        ...
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job."""
+        ...
+
+    def cancel(self, analysis_id: str, reason: str) -> bool:
+        """Cancel an entry; its job stops when it was the last. Say whether it was open."""
+        ...
+
+    def forget(self, analysis_id: str) -> bool:
+        """Remove a final entry; say whether there was one."""
+        ...
+
+    def claim(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
+        """Try to take a shard for `lease` seconds."""
+        ...
+
+    def beat(self, job_id: str, shard: int, fence: int, lease: float) -> Said:
+        """Renew a hold."""
+        ...
+
+    def progress(self, job_id: str, shard: int, fence: int, done: int) -> Said:
+        """Write how many of the shard's images are predicted."""
+        ...
+
+    def finish_shard(self, job_id: str, shard: int, fence: int, part: Part) -> int | None:
+        """Keep a shard's predictions; return how many shards are left, None if the fence is old."""
+        ...
+
+    def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
+        """Queue a shard again without counting anything; say whether the fence was current."""
+        ...
+
+    def retry(self, job_id: str, shard: int, fence: int, failure: Failure) -> float | None:
+        """Queue a shard again after a transient error: seconds to wait; None if it has failed for good or is lost."""
+        ...
+
+    def fail(self, job_id: str, shard: int, fence: int, failure: Failure) -> bool:
+        """End a job as failed; say whether the fence was current."""
+        ...
+
+    def parts(self, job_id: str) -> Sequence[Part]:
+        """Return the predictions of all shards, in order."""
+        ...
+
+    def claim_judging(self, job_id: str) -> int | None:
+        """Take the judging of a job whose shards are all done: its fence; None if it has ended."""
+        ...
+
+    def finish(self, job_id: str, fence: int, failure: Failure | None = None) -> bool:
+        """End a judged job: succeeded, its entries forgotten since the archive has them; or failed."""
+        ...
+
+    def worker_alive(self, worker: str) -> None:
+        """Note that a worker lives."""
+        ...
+
+    def worker_gone(self, worker: str) -> None:
+        """Note that a worker has ended."""
+        ...

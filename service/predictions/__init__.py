@@ -1,0 +1,1 @@
+"""Where predictions come from: uploaded files, and models that a worker runs."""

@@ -1,0 +1,110 @@
+"""npy: (N,) classes, or (N, 1000) scores of which the highest counts; never a pickle, read in blocks of rows."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from service.domain import NUM_CLASSES
+from service.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat, Violation
+from service.predictions.uploads.rows import OrderedRows
+from service.predictions.uploads.validate import SHOWN
+from service.storage import Readable
+
+BLOCK = 4096  # rows: 16 MB of float32 scores
+
+
+def recognizes(head: bytes) -> bool:
+    """Say whether a file starts like npy."""
+    return head.startswith(npy_format.MAGIC_PREFIX)
+
+
+def read(content: Readable, num_images: int) -> OrderedRows:
+    """Return the classes, or the best class of each row of scores; raise InvalidUpload for any other array."""
+    shape, dtype, order = read_header(content, "the array")
+    if len(shape) == 1:
+        return OrderedRows(read_classes(content, shape, dtype, num_images, "the array"), None)
+    top1, probability = best_of_scores(content, shape, dtype, order, num_images, "the array")
+    return OrderedRows(top1, probability)
+
+
+def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Return shape, type and Fortran order of an array; refuse Python objects, which only a pickle holds."""
+    try:
+        major, _ = npy_format.read_magic(content)
+        read = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
+        shape, fortran, dtype = read(content)
+    except (ValueError, EOFError, OSError) as error:
+        raise InvalidUpload(f"expected {what} in npy format, got {error!s:.120}", field="chunk") from error
+    if dtype.hasobject:
+        raise UnsupportedFormat(
+            f"expected numbers in {what}, got Python objects (a pickle), which are never read", field="chunk"
+        )
+    return shape, dtype, fortran
+
+
+def read_classes(
+    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], num_images: int, what: str
+) -> NDArray[np.int64]:
+    """Return an (N,) array of class indices."""
+    if shape != (num_images,):
+        raise InvalidUpload(f"expected {what} of shape ({num_images},), got {shape}", field="chunk")
+    if dtype.kind not in "iu":
+        raise InvalidUpload(f"expected {what} to hold integer classes, got {dtype}", field="chunk")
+    values = _read_exactly(content, num_images, dtype, what)
+    return np.asarray(np.clip(values, -1, NUM_CLASSES), dtype=np.int64)
+
+
+def score_blocks(
+    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool, num_images: int, what: str
+) -> Iterator[NDArray[np.float32]]:
+    """Yield an (N, 1000) array of scores in blocks of rows; raise InvalidRow for a row with NaN."""
+    if shape != (num_images, NUM_CLASSES):
+        raise InvalidUpload(f"expected {what} of shape ({num_images}, {NUM_CLASSES}), got {shape}", field="chunk")
+    if dtype.kind != "f" or fortran:
+        kind = "columns first" if fortran else str(dtype)
+        raise InvalidUpload(f"expected {what} to hold floating-point scores, rows first, got {kind}", field="chunk")
+    for start in range(0, num_images, BLOCK):
+        rows = min(BLOCK, num_images - start)
+        block = _read_exactly(content, rows * NUM_CLASSES, dtype, what).reshape(rows, NUM_CLASSES).astype(np.float32)
+        bad = np.flatnonzero(np.isnan(block).any(axis=1))
+        if len(bad):
+            violations = [Violation("row", "expected scores, got NaN", int(start + row + 1)) for row in bad[:SHOWN]]
+            raise InvalidRow(f"{what}, row {violations[0].line}: expected scores, got NaN", violations=violations)
+        yield block
+
+
+def best_of_scores(
+    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool, num_images: int, what: str
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    """Return the first best class of each row, and its probability where the rows are distributions."""
+    return collect(
+        score_blocks(content, shape, dtype, fortran, num_images, what), lambda block, _: block.argmax(axis=1)
+    )
+
+
+def collect(
+    blocks: Iterator[NDArray[np.float32]], choose: Callable[[NDArray[np.float32], int], NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    """Return the chosen class of each row and its score; no scores where the rows aren't distributions."""
+    chosen, scores, distributions, start = [], [], True, 0
+    for block in blocks:
+        best = choose(block, start)
+        chosen.append(best)
+        scores.append(np.take_along_axis(block, np.clip(best, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0])
+        distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
+        start += len(block)
+    return np.concatenate(chosen), np.concatenate(scores) if distributions else None
+
+
+def _read_exactly(content: Readable, count: int, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+    wanted = count * dtype.itemsize
+    pieces: list[bytes] = []
+    while wanted > 0 and (piece := content.read(wanted)):
+        pieces.append(piece)
+        wanted -= len(piece)
+    if wanted:
+        raise TruncatedUpload(f"expected {wanted} more bytes of {what}, got the end of the file", field="chunk")
+    return np.frombuffer(b"".join(pieces), dtype=dtype)

@@ -1,0 +1,60 @@
+"""npz, the authors' preds.npz: top1 (N,), and if they are there probs (N, 1000) and top5 (N, 5)."""
+
+import zipfile
+import zlib
+from typing import BinaryIO
+
+import numpy as np
+
+from service.domain import NUM_CLASSES
+from service.errors import InvalidUpload, TooLarge, TruncatedUpload
+from service.predictions.uploads import npy
+from service.predictions.uploads.rows import OrderedRows
+
+MEMBERS = 16
+
+
+def recognizes(head: bytes) -> bool:
+    """Say whether a file starts like a zip archive."""
+    return head.startswith(b"PK\x03\x04")
+
+
+def read(content: BinaryIO, num_images: int, limit: int) -> OrderedRows:
+    """Return the classes, with their probabilities where there are scores; raise InvalidUpload without `top1`."""
+    try:
+        with zipfile.ZipFile(content) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if len(members) > MEMBERS or sum(info.file_size for info in members.values()) > limit:
+                raise TooLarge(f"expected at most {MEMBERS} arrays and {limit} bytes unpacked, got more", field="chunk")
+            if "top1.npy" not in members:
+                found = sorted(name.removesuffix(".npy")[:40] for name in members)
+                raise InvalidUpload(f"expected an array top1, got {found}", field="chunk")
+            return _read(archive, "probs.npy" in members, num_images)
+    except zipfile.BadZipFile as error:
+        raise TruncatedUpload(f"expected a whole npz file, got {error}", field="chunk") from error
+    except (zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise InvalidUpload(f"expected a readable npz file, got {error!s:.120}", field="chunk") from error
+
+
+def _read(archive: zipfile.ZipFile, has_scores: bool, num_images: int) -> OrderedRows:
+    with archive.open("top1.npy") as member:
+        shape, dtype, _ = npy.read_header(member, "top1")
+        top1 = npy.read_classes(member, shape, dtype, num_images, "top1")
+    if not has_scores:
+        return OrderedRows(top1, None)
+    differing = 0
+
+    def chosen(
+        block: np.ndarray[tuple[int, int], np.dtype[np.float32]], start: int
+    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        nonlocal differing
+        rows = top1[start : start + len(block)]
+        best = np.take_along_axis(block, np.clip(rows, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0]
+        differing += int((best < block.max(axis=1)).sum())
+        return rows
+
+    with archive.open("probs.npy") as member:
+        shape, dtype, fortran = npy.read_header(member, "probs")
+        top1, probability = npy.collect(npy.score_blocks(member, shape, dtype, fortran, num_images, "probs"), chosen)
+    warnings = (f"{differing} rows of top1 aren't the best class of probs; top1 counts",) if differing else ()
+    return OrderedRows(top1, probability, warnings)

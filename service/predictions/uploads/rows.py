@@ -1,0 +1,32 @@
+"""What a reader of one format hands to validation: blocks of rows with names, or whole arrays without."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from service.domain import Classes
+
+
+@dataclass(frozen=True)
+class NamedRows:
+    """A block of n rows that say which image they are about."""
+
+    names: pa.Array  # n, binary
+    classes: pa.Array  # n, strings or integers
+    probabilities: pa.Array | None  # n, strings or floats
+    lines: NDArray[np.int64]  # (n,) 1-based lines of the file, or rows where it has no lines
+
+
+@dataclass(frozen=True)
+class OrderedRows:
+    """All rows of a file that has no names: which image a row is about, `row_order` says."""
+
+    top1: Classes | NDArray[np.int64]  # (n,)
+    probability: NDArray[np.float32] | None  # (n,)
+    warnings: tuple[str, ...] = ()
+
+
+Rows = Iterator[NamedRows] | OrderedRows

@@ -1,0 +1,145 @@
+"""All prose about numbers: names and sentences for error types, groups, severities, sources; nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.domain import ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity
+
+
+@dataclass(frozen=True)
+class TypeWords:
+    """How people speak of an error type."""
+
+    title: str  # the paper's words
+    plural: str  # in a sentence: "37 % are …"
+    sentence: str
+
+
+ERROR_TYPE_WORDS: Mapping[ErrorType, TypeWords] = {
+    ErrorType.CORRECT: TypeWords("top-1 correct", "correct", "The prediction is the original label."),
+    ErrorType.CLASS_OVERLAP: TypeWords(
+        "class overlap",
+        "overlapping classes",
+        "ImageNet has two classes for the same thing, and the prediction is the other one. Counted correct.",
+    ),
+    ErrorType.MULTI_LABEL: TypeWords(
+        "missing multi-label",
+        "missing multi-labels",
+        "The prediction is in the image, though it isn't the original label. Counted correct.",
+    ),
+    ErrorType.FINE_GRAINED: TypeWords(
+        "fine-grained",
+        "fine-grained errors",
+        "The prediction differs from a class in the image only in fine detail: they share a superclass.",
+    ),
+    ErrorType.FINE_GRAINED_OOV: TypeWords(
+        "fine-grained, out of vocabulary",
+        "fine-grained errors out of vocabulary",
+        "What the image shows is close to the prediction, but ImageNet has no class for it.",
+    ),
+    ErrorType.SPURIOUS_CORRELATION: TypeWords(
+        "spurious correlation",
+        "spurious correlations",
+        "The prediction isn't in the image, but is often seen together with something that is.",
+    ),
+    ErrorType.NON_PROTOTYPICAL: TypeWords(
+        "non-prototypical", "non-prototypical images", "The image shows its class in an unusual way."
+    ),
+    ErrorType.MODEL_FAILURE: TypeWords("model failure", "model failures", "Nothing explains the error."),
+}
+
+GROUP_WORDS: Mapping[Group, str] = {
+    Group.ALL: "all images",
+    Group.ORGANISM: "organisms",
+    Group.ARTIFACT: "artifacts",
+    Group.OTHER: "other",
+}
+
+SEVERITY_WORDS: Mapping[Severity, str] = {
+    Severity.NONE: "counted correct",
+    Severity.MINOR: "minor",
+    Severity.EXPLAINABLE: "explainable",
+    Severity.SEVERE: "severe",
+}
+
+SOURCE_WORDS: Mapping[LabelSource, str] = {
+    LabelSource.UNSPECIFIED: "unknown",
+    LabelSource.ORIGINAL: "original label",
+    LabelSource.REAL: "ReaL label",
+    LabelSource.CORRECT: "annotated correct",
+    LabelSource.UNCLEAR: "annotated unclear",
+}
+
+OUTCOME_WORDS: Mapping[Outcome, str] = {
+    Outcome.UNSPECIFIED: "unknown",
+    Outcome.HIT: "decides",
+    Outcome.MISS: "no",
+    Outcome.ABSTAINED: "abstains",
+    Outcome.NOT_REACHED: "not asked",
+}
+
+TAG_WORDS: Mapping[ProblematicTag, str] = {
+    ProblematicTag.UNSPECIFIED: "",
+    ProblematicTag.EMPTY_CORRECT: "no labels; predicts the original label",
+    ProblematicTag.EMPTY_CORRECT_BY_OVERLAP: "no labels; overlaps with the original label",
+    ProblematicTag.EMPTY_WRONG: "no labels; wrong",
+    ProblematicTag.CORRECT_BUT_WRONG_LABEL: "predicts an original label that is wrong",
+    ProblematicTag.OOV_SIMILAR_TO_TARGET: "similar to the original label",
+    ProblematicTag.CO_OCCURRENCE_WITH_TARGET: "seen together with the original label",
+    ProblematicTag.UNTAGGED: "set aside by the annotators",
+}
+
+_MISSING: Mapping[ErrorType, str] = {
+    ErrorType.FINE_GRAINED_OOV: "CLIP's decisions were not available",
+    ErrorType.SPURIOUS_CORRELATION: "no co-occurrence counts were available",
+    ErrorType.NON_PROTOTYPICAL: "no list of non-prototypical images was available",
+}
+
+
+def number(value: int) -> str:
+    """Return a count with its thousands separated."""
+    return f"{value:,}"
+
+
+def share(value: float | None) -> str:
+    """Return a fraction of 1 in percent with one decimal; a dash where it is absent."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def abstention(error_type: ErrorType, after: Sequence[ErrorType]) -> str:
+    """Return what it means that a rule had no evidence; `after` are the types that its errors fall to."""
+    names = [ERROR_TYPE_WORDS[each].title for each in after]
+    counted = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    return (
+        f"{_MISSING[error_type]}: {ERROR_TYPE_WORDS[error_type].plural} are counted as {counted}, "
+        f"so model failure is an upper bound."
+    )
+
+
+def headline(
+    title: str, errors: int, samples: int, noise: float, minor: float, excused: float, severe: int, bounded: bool
+) -> str:
+    """Return the one sentence that says what kind of mistakes a model makes; shares are of its top-1 errors."""
+    images = f"{number(samples)} image{'s' if samples != 1 else ''}"
+    if samples == 0:
+        return f"{title} was judged on no images."
+    if errors == 0:
+        return f"{title} is right on all of {images}."
+    parts = [
+        f"{share(noise)} of these errors are label noise" if noise else "",
+        f"{share(minor)} hair-splitting" if minor else "",
+        f"{share(excused)} have an excuse" if excused else "",
+    ]
+    told = ", ".join(part for part in parts if part)
+    if severe == 0:
+        rest = "none is a plain failure"
+    else:
+        most = "at most " if bounded else ""
+        failures = "is a plain failure" if severe == 1 else "are plain failures"
+        of_images = share(severe / samples)
+        remaining = "the remaining " if told else ""
+        rest = (
+            f"{remaining}{most}{number(severe)} ({share(severe / errors)} of errors, {of_images} of images) {failures}"
+        )
+    sentence = f"{told}; {rest}" if told else rest
+    return f"{title} is wrong on {number(errors)} of {images}. {sentence[0].upper()}{sentence[1:]}."

@@ -1,0 +1,150 @@
+"""Every setting, in one table: name, type, bounds, default, meaning. Read from ERRATA_ variables, here alone.
+
+README.md repeats the table and a test holds it to this one. An unknown ERRATA_ variable stops the start with the
+nearest known name; what Kubernetes injects for services is ignored.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from service.errors import InvalidSetting, Violation
+
+PREFIX = "ERRATA_"
+TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
+INJECTED = re.compile(r"ERRATA_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
+
+
+def default_data_dir() -> Path:
+    """Return the user's data folder, by the XDG rules."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "errata"
+
+
+class Settings(BaseModel):
+    """What an operator may set. Frozen; each field is the variable ERRATA_ + its name."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="folder of evidence bundles, archive and caches"
+    )
+    archive: str = Field("", description="folder of finished analyses; empty: `archive` in ERRATA_DATA_DIR")
+    evidence: dict[str, list[Path]] = Field(
+        default_factory=dict,
+        description="JSON object, data set → path of a bundle or list of paths, the first is the default; "
+        "`demo` and `imagenet-real` are built on first use",
+    )
+    images: dict[str, Path] = Field(
+        default_factory=dict,
+        description="JSON object, data set → folder of its images; `demo`: the installed package's",
+    )
+    models: Path | None = Field(None, description="folder that `file:` models must lie in; unset: `file:` is refused")
+    grpc_address: str = Field(
+        "127.0.0.1:50051", description="where the API listens, host:port; port 0 takes a free one"
+    )
+    http_address: str = Field("127.0.0.1:8080", description="`/metrics`, `/livez`, `/readyz`; host:port")
+    allow_insecure: bool = Field(False, description="`true`: listen beyond loopback without tokens")
+    shard_size: int = Field(5000, ge=1, le=1_000_000, description="images a shard: the unit of work and of retry")
+    max_open: int = Field(256, ge=1, le=1_000_000, description="open model analyses before new ones are refused")
+    max_upload_bytes: int = Field(256 << 20, ge=1 << 10, description="bytes of an uploaded file, as it is sent")
+    max_uploads: int = Field(8, ge=1, le=1024, description="uploads at the same time; more are refused with a delay")
+    batch_size: int = Field(64, ge=1, le=4096, description="images that a worker runs at once")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
+    device: str = Field("", description="where models run: `cpu`, `cuda:N`, `mps`; empty: a GPU if there is one")
+    grace_seconds: float = Field(20.0, ge=0, le=3600, description="seconds that calls in hand may take after SIGTERM")
+    log_level: str = Field("info", description="`debug`, `info`, `warning` or `error`")
+    log_format: str = Field("auto", description="`json`, `text`, or `auto`: text on a terminal, JSON elsewhere")
+    server: str = Field("127.0.0.1:50051", description="for the client: the API's host:port")
+    token: SecretStr | None = Field(None, description="for the client: the bearer token")
+    redis_url: SecretStr | None = Field(
+        None, description="broker, open jobs and cache; without it only `--local` works"
+    )
+
+    @field_validator("evidence", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: [paths] if isinstance(paths, str) else paths for name, paths in value.items()}
+        return value
+
+    @field_validator("log_level", "log_format")
+    @classmethod
+    def _word(cls, value: str, info: Any) -> str:
+        allowed = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("auto", "json", "text")}[
+            info.field_name
+        ]
+        if value.lower() not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}, got {value!r}")
+        return value.lower()
+
+    @field_validator("grpc_address", "http_address", "server")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"expected host:port, got {value!r}")
+        return value
+
+    @property
+    def archive_url(self) -> str:
+        """Return where finished analyses are kept."""
+        return self.archive or str(self.data_dir / "archive")
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Return the settings; raise InvalidSetting that names the variable, what was expected and what came."""
+    environment = os.environ if environment is None else environment
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    _refuse_unknown(environment, known)
+    given: dict[str, Any] = {}
+    for variable, name in known.items():
+        if variable in environment and name not in overrides:
+            given[name] = _decode(variable, environment[variable], structured=name in ("evidence", "images"))
+    try:
+        return Settings(**given, **overrides)
+    except ValidationError as error:
+        violations = [
+            Violation(PREFIX + str(each["loc"][0]).upper(), _sentence(each["msg"], each["input"]))
+            for each in error.errors(include_url=False)
+        ]
+        first = violations[0]
+        raise InvalidSetting(f"{first.field}: {first.description}", violations=violations) from None
+
+
+def _sentence(message: str, value: object) -> str:
+    message = message.removeprefix("Value error, ")
+    return message if "got" in message else f"{message}, got {value!r:.80}"
+
+
+def _decode(variable: str, value: str, structured: bool) -> Any:
+    if not structured:
+        return value
+    try:
+        raw = json.loads(value)
+    except ValueError as error:
+        raise InvalidSetting(
+            f"{variable}: expected a JSON object, got {value!r:.80} ({error})", field=variable
+        ) from error
+    if not isinstance(raw, dict):
+        raise InvalidSetting(f"{variable}: expected a JSON object, got {value!r:.80}", field=variable)
+    return raw
+
+
+def _refuse_unknown(environment: Mapping[str, str], known: Mapping[str, str]) -> None:
+    for variable in environment:
+        if (
+            not variable.startswith(PREFIX)
+            or variable in known
+            or variable in TEST_VARIABLES
+            or INJECTED.fullmatch(variable)
+        ):
+            continue
+        near = difflib.get_close_matches(variable, known, n=1, cutoff=0)
+        raise InvalidSetting(f"unknown setting {variable}: the nearest known one is {near[0]}", field=variable)

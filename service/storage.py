@@ -1,0 +1,100 @@
+"""Local files: atomic writes, checksums, locks. The only module that writes to a local disk."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from service.errors import TooLarge
+
+CHUNK = 1 << 20  # bytes
+
+
+class Readable(Protocol):
+    """Bytes that come one after another: a file, a pipe, a stream that is being unpacked."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes, all that are left if it is negative; empty at the end."""
+        ...
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, whole; parents are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock, over processes, on a file beside what it guards; wait for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def folder_in_one_step(path: Path) -> Iterator[Path]:
+    """Give a scratch folder that becomes `path` when the block ends well, and vanishes when it doesn't.
+
+    What stood at `path` before is replaced; a reader that has it open keeps what it has.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield scratch
+        for file in scratch.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        os.chmod(scratch, 0o755)  # noqa: S103 - a bundle is read by other users than its builder
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            os.replace(path, old / "old")
+            os.replace(scratch, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(scratch, path)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def spool(content: Readable, limit: int) -> Iterator[BinaryIO]:
+    """Give a seekable copy of a stream, on disk past 8 MiB; raise TooLarge when it is over `limit` bytes."""
+    with tempfile.SpooledTemporaryFile(max_size=8 << 20) as file:
+        size = 0
+        while block := content.read(CHUNK):
+            size += len(block)
+            if size > limit:
+                raise TooLarge(f"expected at most {limit} bytes, got more", field="chunk")
+            file.write(block)
+        file.seek(0)
+        yield cast("BinaryIO", file)

@@ -1,0 +1,1 @@
+"""Pure: from verdicts to numbers. Arrays in, records out."""

@@ -1,0 +1,137 @@
+"""Compile data/wordnet.json from WordNet 3.0 (needs the `taxonomy` extra): python -m service.taxonomy.compile --help.
+
+Debian's wordnet-base and wordnet-sense-index hold WordNet 3.0 in a folder that lacks the `lexnames` file which NLTK
+wants, and NLTK reads nothing outside of its data path: so the folder is linked into a scratch data path.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nltk
+from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+LEXICOGRAPHER_FILES = (  # in the order of lexnames(5WN), numbered from 0
+    "adj.all",
+    "adj.pert",
+    "adv.all",
+    "noun.Tops",
+    "noun.act",
+    "noun.animal",
+    "noun.artifact",
+    "noun.attribute",
+    "noun.body",
+    "noun.cognition",
+    "noun.communication",
+    "noun.event",
+    "noun.feeling",
+    "noun.food",
+    "noun.group",
+    "noun.location",
+    "noun.motive",
+    "noun.object",
+    "noun.person",
+    "noun.phenomenon",
+    "noun.plant",
+    "noun.possession",
+    "noun.process",
+    "noun.quantity",
+    "noun.relation",
+    "noun.shape",
+    "noun.state",
+    "noun.substance",
+    "noun.time",
+    "verb.body",
+    "verb.change",
+    "verb.cognition",
+    "verb.communication",
+    "verb.competition",
+    "verb.consumption",
+    "verb.contact",
+    "verb.creation",
+    "verb.emotion",
+    "verb.motion",
+    "verb.perception",
+    "verb.possession",
+    "verb.social",
+    "verb.stative",
+    "verb.weather",
+    "adj.ppl",
+)
+SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
+
+
+@contextmanager
+def open_wordnet(folder: Path) -> Iterator[Any]:
+    """Give NLTK's reader over a folder with WordNet's files (data.noun and the rest)."""
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = Path(scratch) / "corpora" / "wordnet"
+        corpus.mkdir(parents=True)
+        for file in folder.iterdir():
+            (corpus / file.name).write_bytes(file.read_bytes())
+        lines = [
+            f"{i:02d}\t{name}\t{SYNTACTIC_CATEGORY[name.split('.')[0]]}\n" for i, name in enumerate(LEXICOGRAPHER_FILES)
+        ]
+        (corpus / "lexnames").write_text("".join(lines))
+        nltk.data.path.insert(0, scratch)
+        try:
+            yield WordNetCorpusReader(nltk.data.FileSystemPathPointer(str(corpus)), None)
+        finally:
+            nltk.data.path.remove(scratch)
+
+
+def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]:
+    """Return the content of data/wordnet.json for the classes, sorted by WordNet id."""
+    classes = [wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:])) for wordnet_id in sorted(wordnet_ids)]
+    above = {synset for each in classes for path in each.hypernym_paths() for synset in path}
+    parents = {parent for each in classes for parent in each.hypernyms()}
+    siblings = {sibling for parent in parents for sibling in parent.hyponyms()}
+    return {
+        "version": wordnet.get_version(),
+        "classes": [synset.offset() for synset in classes],
+        "synsets": [
+            [
+                synset.offset(),
+                synset.lemma_names(),
+                sorted(h.offset() for h in synset.hypernyms()) if synset in above else [],
+            ]
+            for synset in sorted(above | siblings, key=lambda s: int(s.offset()))
+        ],
+        "hyponyms": [
+            [parent.offset(), sorted(h.offset() for h in parent.hyponyms())]
+            for parent in sorted(parents, key=lambda s: int(s.offset()))
+        ],
+    }
+
+
+def dump(taxonomy: dict[str, Any]) -> str:
+    """Return the file's text: one synset a line, so that a change can be read."""
+    lines = [
+        f'"version": {json.dumps(taxonomy["version"])}',
+        f'"classes": {json.dumps(taxonomy["classes"])}',
+        *(
+            f'"{key}": [\n' + ",\n".join(json.dumps(row, separators=(",", ":")) for row in taxonomy[key]) + "\n]"
+            for key in ("synsets", "hyponyms")
+        ),
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the compiled taxonomy."""
+    parser = argparse.ArgumentParser(prog="python -m service.taxonomy.compile", description=__doc__)
+    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun")
+    parser.add_argument("--classes", type=Path, required=True, help="file with the 1000 WordNet ids, one a line")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "wordnet.json")
+    given = parser.parse_args(arguments)
+    with open_wordnet(given.wordnet) as wordnet:
+        given.output.write_text(dump(compile_taxonomy(wordnet, given.classes.read_text().split())))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

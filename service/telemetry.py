@@ -1,0 +1,53 @@
+"""Logs and metrics: how they are set up, and the metrics themselves. The registry is passed in.
+
+Metric                            Kind       Labels          Meaning
+errata_rpc_started_total          counter    method          calls that came
+errata_rpc_handled_total          counter    method, code    calls that ended, by canonical code
+errata_rpc_duration_seconds       histogram  method          time from a call's start to its end
+errata_http_requests_total        counter    path, status    answers of the HTTP listener
+errata_analyses_total             counter    state           analyses that ended, by state
+"""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
+
+
+class Metrics:
+    """The process' metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.rpc_started = Counter("errata_rpc_started", "calls that came", ["method"], registry=registry)
+        self.rpc_handled = Counter("errata_rpc_handled", "calls that ended", ["method", "code"], registry=registry)
+        self.rpc_duration = Histogram(
+            "errata_rpc_duration_seconds", "seconds a call took", ["method"], registry=registry, buckets=BUCKETS
+        )
+        self.http_requests = Counter("errata_http_requests", "answers over HTTP", ["path", "status"], registry=registry)
+        self.analyses = Counter("errata_analyses", "analyses that ended", ["state"], registry=registry)
+
+
+def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> None:
+    """Log to a stream: JSON, a line an event, where it isn't a terminal (`auto`) or where asked for."""
+    as_json = form == "json" or (form == "auto" and not stream.isatty())
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.format_exc_info] if as_json else []),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(stream=stream, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", force=True)

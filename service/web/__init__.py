@@ -1,0 +1,1 @@
+"""The HTTP edge, in the API's event loop."""
