@@ -49,8 +49,13 @@ class LazyPredictor:
         return self._made.predict(model, dataset, names)
 
 
-async def run_local(settings: Settings, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
-    """Run the local service until `stopped` is set; open work then ends as cancelled."""
+async def run_local(
+    settings: Settings,
+    stopped: asyncio.Event,
+    on_ready: Callable[[Addresses], None],
+    predictor: Predictor | None = None,
+) -> None:
+    """Run the local service until `stopped` is set; open work then ends as cancelled. Without a predictor: torch's."""
     metrics = Metrics(CollectorRegistry())
     store = MemoryStore(time.time)
     engine = Engine(local_broker, store)
@@ -66,7 +71,7 @@ async def run_local(settings: Settings, stopped: asyncio.Event, on_ready: Callab
         ended=lambda analysis: _count(metrics, analysis),
         limits=Limits(settings.max_open, settings.max_upload_bytes, settings.shard_size),
     )
-    predictor = LazyPredictor(partial(_torch_predictor, settings, images))
+    predictor = predictor or LazyPredictor(partial(_torch_predictor, settings, images))
     engine.serve_models(
         partial(
             run_shard, store=store, predictor=predictor, worker=WORKER, drain=engine.drain, judge=engine.send_judging
@@ -77,12 +82,15 @@ async def run_local(settings: Settings, stopped: asyncio.Event, on_ready: Callab
     store.worker_alive(WORKER)
     engine.start()
 
-    def stop() -> None:
+    def cancel_all() -> None:
         for snapshot in store.entries():
             store.cancel(snapshot.entry.id, "server stopped")
+
+    def stop_engine() -> None:
+        cancel_all()
         engine.stop(settings.grace_seconds)
 
-    await serve(ports, metrics, settings, stopped, on_ready, stop)
+    await serve(ports, metrics, settings, stopped, on_ready, cancel_all, stop_engine)
 
 
 async def run_local_until_signal(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
@@ -93,7 +101,7 @@ async def run_local_until_signal(settings: Settings, on_ready: Callable[[Address
 
 
 @contextmanager
-def local_service(settings: Settings) -> Iterator[Addresses]:
+def local_service(settings: Settings, predictor: Predictor | None = None) -> Iterator[Addresses]:
     """Run the local service in a thread of this process for the length of a block."""
     started: list[Addresses] = []
     failed: list[BaseException] = []
@@ -107,7 +115,7 @@ def local_service(settings: Settings) -> Iterator[Addresses]:
 
     def run() -> None:
         try:
-            loop.run_until_complete(run_local(settings, stopped, on_ready))
+            loop.run_until_complete(run_local(settings, stopped, on_ready, predictor))
         except BaseException as error:
             failed.append(error)
         finally:

@@ -32,9 +32,13 @@ async def serve(
     settings: Settings,
     stopped: asyncio.Event,
     on_ready: Callable[[Addresses], None],
-    on_stop: Callable[[], None],
+    before_stop: Callable[[], None],
+    after_stop: Callable[[], None],
 ) -> None:
-    """Listen until `stopped` is set, then end gracefully: not ready, no new calls, calls in hand, `on_stop`."""
+    """Listen until `stopped` is set, then end gracefully.
+
+    Not ready any more; `before_stop` ends what watchers wait for; no new calls, calls in hand; `after_stop`.
+    """
     grpc_host, grpc_port = split(settings.grpc_address)
     http_host, http_port = split(settings.http_address)
     for variable, host in (("ERRATA_GRPC_ADDRESS", grpc_host), ("ERRATA_HTTP_ADDRESS", http_host)):
@@ -59,8 +63,10 @@ async def serve(
     finally:
         ready = False
         _log.info("stopping", grace_seconds=settings.grace_seconds)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, before_stop)
         await server.stop(settings.grace_seconds)
-        await asyncio.get_running_loop().run_in_executor(None, on_stop)
+        await loop.run_in_executor(None, after_stop)
         await listener.stop()
         _log.info("stopped")
 

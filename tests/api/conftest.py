@@ -1,0 +1,79 @@
+"""A real service over a real socket with a hash predictor: one a session, and one a test where it must be alone."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bootstrap.local import local_service
+from service.bootstrap.serve import Addresses
+from service.client import Client
+from service.evidence.bundle import Bundle
+from service.predictions.twin import HashPredictor
+from service.settings import read_settings
+
+MODEL = "demo:efficientnet_lite0"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running service and a client of it."""
+
+    addresses: Addresses
+    client: Client
+    gate: threading.Event  # models wait before each batch until it is set
+
+
+Start = Callable[..., AbstractContextManager[Running]]
+
+
+@contextmanager
+def started(
+    data_dir: Path, archive: Path, batch_size: int = 8, open_gate: bool = True, **settings: object
+) -> Iterator[Running]:
+    """Run a service that keeps its bundles in `data_dir` and its analyses in `archive`."""
+    gate = threading.Event()
+    if open_gate:
+        gate.set()
+    environment = {"ERRATA_DATA_DIR": str(data_dir), "ERRATA_ARCHIVE": str(archive)}
+    environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
+    predictor = HashPredictor([MODEL, "demo:efficientnet_lite1"], batch_size, before_batch=lambda: _wait(gate))
+    chosen = read_settings(environment, grace_seconds=2.0, **settings)
+    with local_service(chosen, predictor) as addresses, Client(addresses.grpc) as client:
+        yield Running(addresses, client, gate)
+
+
+def _wait(gate: threading.Event) -> None:
+    assert gate.wait(30), "a test left the gate shut"
+
+
+@pytest.fixture(scope="session")
+def running(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service for the whole session."""
+    with started(data_dir, tmp_path_factory.mktemp("archive")) as service:
+        yield service
+
+
+@pytest.fixture
+def client(running: Running) -> Client:
+    """A client of the session's service."""
+    return running.client
+
+
+@pytest.fixture
+def start(data_dir: Path, tmp_path: Path) -> Start:
+    """Start a service of one's own; twice in a test gives the same archive."""
+    return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
+
+
+@pytest.fixture(scope="session")
+def demo_csv(demo: Bundle) -> bytes:
+    """A predictions file for the 20 photographs: all right but the first two, which are taken for class 0."""
+    predicted = np.array(demo.all_targets)
+    predicted[:2] = 0
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
+    return ("file_name,predicted_class\n" + "\n".join(rows) + "\n").encode()

@@ -1,0 +1,208 @@
+"""Looking at analyses over a real socket: listings, pages, filters, verdicts, exports, reports, explanations."""
+
+import csv
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from service import errors
+from service.client import Client, pb
+from service.evidence.bundle import Bundle
+
+
+@pytest.fixture
+def analysis(client: Client, demo_csv: bytes) -> pb.Analysis:
+    return client.upload(io.BytesIO(demo_csv), "demo", display_name="two wrong", labels={"kind": "look"})
+
+
+def test_an_analysis_is_found_by_name_and_by_bare_id(client: Client, analysis: pb.Analysis) -> None:
+    assert client.get(analysis.name) == analysis
+    assert client.get(analysis.name.removeprefix("analyses/")) == analysis
+
+
+@pytest.mark.parametrize("name", ["analyses/nosuch", "nosuch"])
+def test_an_unknown_analysis_is_not_found(client: Client, name: str) -> None:
+    with pytest.raises(errors.AnalysisNotFound):
+        client.get(name)
+
+
+@pytest.mark.parametrize("name", ["", "analyses/../../etc/passwd", "analyses/a b", "a" * 100])
+def test_a_name_that_is_none_is_refused(client: Client, name: str) -> None:
+    with pytest.raises(errors.InvalidRequest):
+        client.get(name)
+
+
+def test_a_listing_is_paged_without_loss_and_newest_first(start, demo_csv: bytes) -> None:
+    with start() as service:
+        names = [service.client.upload(io.BytesIO(demo_csv), "demo", display_name=str(i)).name for i in range(5)]
+        stub = service.client._analyses
+        seen, token = [], ""
+        while True:
+            page = stub.ListAnalyses(pb.ListAnalysesRequest(page_size=2, page_token=token))
+            assert len(page.analyses) <= 2
+            seen += [each.name for each in page.analyses]
+            token = page.next_page_token
+            if not token:
+                break
+
+        assert seen == names[::-1]
+
+
+def test_a_page_token_of_another_query_is_refused(start, demo_csv: bytes) -> None:
+    with start() as service:
+        for _ in range(2):
+            service.client.upload(io.BytesIO(demo_csv), "demo")
+        stub = service.client._analyses
+        token = stub.ListAnalyses(pb.ListAnalysesRequest(page_size=1)).next_page_token
+        other = pb.AnalysisFilter(dataset="demo")
+
+        with pytest.raises(errors.InvalidPageToken):
+            service.client._call(stub.ListAnalyses, pb.ListAnalysesRequest(filter=other, page_token=token))
+
+
+def test_a_filter_lets_through_what_meets_all_conditions(client: Client, analysis: pb.Analysis) -> None:
+    wanted = pb.AnalysisFilter(states=["STATE_SUCCEEDED"], dataset="demo", labels={"kind": "look"})
+    other = pb.AnalysisFilter(dataset="demo", labels={"kind": "none such"})
+
+    assert analysis.name in [each.name for each in client.list(wanted)]
+    assert [*client.list(other)] == []
+
+
+def test_a_deleted_analysis_is_gone(client: Client, demo_csv: bytes) -> None:
+    name = client.upload(io.BytesIO(demo_csv), "demo").name
+
+    client.delete(name)
+
+    with pytest.raises(errors.AnalysisNotFound):
+        client.get(name)
+    with pytest.raises(errors.AnalysisNotFound):
+        client.delete(name)
+
+
+def test_an_open_analysis_is_not_deleted(start) -> None:
+    with start(open_gate=False) as service:
+        name = service.client.analyze("demo:efficientnet_lite0", "demo").name
+
+        with pytest.raises(errors.NotReady):
+            service.client.delete(name)
+        with pytest.raises(errors.NotReady):
+            next(service.client.verdicts(name))
+        service.gate.set()
+
+
+def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
+    every = [*client.verdicts(analysis.name)]
+
+    def names(**wanted: object) -> list[str]:
+        return [each.file_name for each in client.verdicts(analysis.name, pb.VerdictFilter(**wanted))]
+
+    assert [each.file_name for each in every] == demo.judged_names
+    assert names(error_types=["ERROR_TYPE_CORRECT"]) == demo.judged_names[2:]
+    assert names(predicted=0) == demo.judged_names[:2]
+    assert names(target=609) == [name for name in demo.judged_names if name.endswith("_609.jpg")]
+    assert names(problematic=True) == []
+    organisms, artifacts, other = (names(group=g) for g in ("GROUP_ORGANISM", "GROUP_ARTIFACT", "GROUP_OTHER"))
+    assert sorted(organisms + artifacts + other) == demo.judged_names  # one label an image: one group an image
+    superclass = demo.manifest.superclasses[0]
+    members = demo.superclass_mask(superclass)
+    assert names(superclass=superclass) == [
+        each.file_name for each in every if members[each.target] or members[each.predicted]
+    ]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pb.VerdictFilter(target=1000),
+        pb.VerdictFilter(predicted=-1),
+        pb.VerdictFilter(superclass="no such superclass"),
+        pb.VerdictFilter(error_types=[99]),
+        pb.VerdictFilter(group=99),
+    ],
+)
+def test_a_filter_that_cant_be_is_refused(client: Client, analysis: pb.Analysis, wanted: pb.VerdictFilter) -> None:
+    with pytest.raises(errors.InvalidRequest):
+        next(client.verdicts(analysis.name, wanted))
+
+
+def test_verdict_pages_hold_every_row_once(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
+    stub, seen, token = client._analyses, [], ""
+    while True:
+        page = stub.ListVerdicts(pb.ListVerdictsRequest(name=analysis.name, page_size=7, page_token=token))
+        seen += [each.file_name for each in page.verdicts]
+        token = page.next_page_token
+        assert page.total_size == 20
+        if not token:
+            break
+
+    assert seen == demo.judged_names
+
+
+def test_evidence_comes_on_request_and_its_trace_ends_at_the_verdict(client: Client, analysis: pb.Analysis) -> None:
+    without = next(client.verdicts(analysis.name))
+    with_evidence = next(client.verdicts(analysis.name, with_evidence=True))
+
+    steps = with_evidence.evidence.trace
+    assert not without.HasField("evidence")
+    assert [step.error_type for step in steps] == list(range(1, 9))
+    assert [s.error_type for s in steps if s.outcome == pb.OUTCOME_HIT] == [with_evidence.error_type]
+    assert [label.class_index for label in with_evidence.evidence.labels] == [with_evidence.target]
+
+
+def test_an_explanation_of_the_models_own_prediction_is_its_verdict(client: Client, analysis: pb.Analysis) -> None:
+    verdict = next(client.verdicts(analysis.name, with_evidence=True))
+
+    assert client.explain(analysis.name, verdict.file_name) == verdict
+
+
+def test_any_prediction_can_be_explained_without_an_analysis(client: Client, demo: Bundle) -> None:
+    verdict = client.explain_any("demo", demo.judged_names[0], int(demo.all_targets[0]))
+
+    assert verdict.error_type == pb.ERROR_TYPE_CORRECT
+
+
+@pytest.mark.parametrize(
+    ("image", "predicted", "error"),
+    [("no.jpg", 1, errors.ImageNotFound), ("imagenet_00_243.jpg", 1000, errors.InvalidRequest)],
+)
+def test_an_explanation_of_what_there_isnt_is_refused(client: Client, image: str, predicted: int, error: type) -> None:
+    with pytest.raises(error):
+        client.explain_any("demo", image, predicted)
+
+
+def test_the_three_exports_hold_the_same_verdicts(client: Client, analysis: pb.Analysis) -> None:
+    listed = [*client.verdicts(analysis.name)]
+    lines = b"".join(client.export(analysis.name)).decode().splitlines()
+    table = csv.DictReader(io.StringIO(b"".join(client.export(analysis.name, pb.VERDICT_FORMAT_CSV)).decode()))
+    columns = pq.read_table(io.BytesIO(b"".join(client.export(analysis.name, pb.VERDICT_FORMAT_PARQUET)))).to_pylist()
+
+    as_json = [
+        MessageToDict(each, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for each in listed
+    ]
+    assert [json.loads(line) for line in lines] == as_json
+    flat = [{**each, "problematic": " ".join(each["problematic"])} for each in as_json]
+    assert [{**row, "target": int(row["target"]), "predicted": int(row["predicted"])} for row in table] == flat
+    assert columns == flat
+
+
+def test_a_report_is_one_html_file_with_the_headline(client: Client, analysis: pb.Analysis) -> None:
+    html = client.report(analysis.name).decode()
+
+    assert html.startswith("<!doctype html>")
+    assert "two wrong is wrong on 2 of 20 images." in html
+    assert analysis.evidence in html
+
+
+def test_a_hostile_name_is_escaped_in_the_report(client: Client, demo_csv: bytes) -> None:
+    hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    name = client.upload(io.BytesIO(demo_csv), "demo", display_name=hostile).name
+
+    html = client.report(name).decode()
+
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "&lt;script&gt;" in html

@@ -1,0 +1,194 @@
+"""Models over a real socket: accepted, watched, cancelled, shared, refused; with the twin of the real predictor."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from service import errors
+from service.client import Client, pb
+from service.evidence.bundle import Bundle
+from service.predictions.twin import hashed_class
+
+MODEL = "demo:efficientnet_lite0"
+
+
+def ended(client: Client, name: str) -> pb.Analysis:
+    return [*client.watch(name)][-1]
+
+
+def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle) -> None:
+    queued = client.analyze(MODEL, "demo", labels={"team": "vision"})
+
+    final = ended(client, queued.name)
+
+    right = sum(hashed_class(name) == target for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
+    assert queued.state in (pb.STATE_QUEUED, pb.STATE_RUNNING)
+    assert final.state == pb.STATE_SUCCEEDED
+    assert final.summary.groups["all"].counts["CORRECT"] == right
+    assert (final.progress.done, final.progress.total) == (20, 20)
+    assert final.model_info.model == MODEL
+    assert dict(final.labels) == {"team": "vision"}
+
+
+def test_every_prediction_stands_beside_its_image(client: Client) -> None:
+    final = ended(client, client.analyze(MODEL, "demo").name)
+
+    verdicts = [*client.verdicts(final.name)]
+
+    assert len(verdicts) == 20
+    assert all(each.predicted == hashed_class(each.file_name) for each in verdicts)
+
+
+def test_several_shards_give_the_same_verdicts_as_one(start) -> None:
+    with start(shard_size=3) as many, start(shard_size=100) as one:
+        first = ended(many.client, many.client.analyze(MODEL, "demo").name)
+        second = ended(one.client, one.client.analyze(MODEL, "demo").name)
+
+        assert first.predictions_digest == second.predictions_digest
+
+
+def test_a_bare_name_means_timm(start) -> None:
+    with start() as service:
+        final = ended(service.client, service.client.analyze("resnet50", "demo").name)
+
+        assert final.state == pb.STATE_FAILED  # the twin offers no timm model: the worker says so
+        assert final.failure.reason == "MODEL_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        ("", errors.InvalidRequest),
+        ("demo:", errors.InvalidModelId),
+        ("demo:../../etc/passwd", errors.InvalidModelId),
+        ("file:/etc/passwd", errors.InvalidModelId),
+        ("file:../x.pth#resnet18", errors.InvalidModelId),
+        ("ftp:resnet", errors.InvalidModelId),
+        ("x" * 1000, errors.InvalidModelId),
+        ("demo:efficientnet_lite9", errors.ModelNotFound),
+        ("file:weights.pth#resnet18", errors.ModelNotFound),  # no folder is permitted here
+    ],
+)
+def test_a_model_that_cant_be_is_refused_at_once(client: Client, model: str, error: type) -> None:
+    with pytest.raises(error):
+        client.analyze(model, "demo")
+
+
+def test_an_unknown_dataset_is_refused_with_those_that_there_are(client: Client) -> None:
+    with pytest.raises(errors.DatasetNotFound, match="demo, imagenet-real"):
+        client.analyze(MODEL, "imagenet")
+
+
+def test_a_dataset_without_images_is_refused(client: Client) -> None:
+    with pytest.raises(errors.InvalidRequest, match="ERRATA_IMAGES"):
+        client.analyze(MODEL, "imagenet-real")
+
+
+def test_a_queued_model_is_cancelled_and_never_runs(start) -> None:
+    with start(open_gate=False) as service:
+        running = service.client.analyze(MODEL, "demo")
+        queued = service.client.analyze("demo:efficientnet_lite1", "demo")
+
+        assert service.client.cancel(queued.name).state == pb.STATE_CANCELLED
+        service.gate.set()
+
+        assert ended(service.client, running.name).state == pb.STATE_SUCCEEDED
+        assert service.client.get(queued.name).state == pb.STATE_CANCELLED
+
+
+def test_a_running_model_stops_when_it_is_cancelled(start) -> None:
+    with start(open_gate=False, batch_size=1) as service:
+        name = service.client.analyze(MODEL, "demo").name
+        assert until(lambda: service.client.get(name).state == pb.STATE_RUNNING)
+
+        cancelled = service.client.cancel(name)
+        service.gate.set()
+
+        assert cancelled.state == pb.STATE_CANCELLED
+        assert ended(service.client, service.client.analyze(MODEL, "demo").name).state == pb.STATE_SUCCEEDED
+        assert service.client.get(name).state == pb.STATE_CANCELLED
+
+
+def test_cancelling_what_has_ended_changes_nothing(client: Client) -> None:
+    final = ended(client, client.analyze(MODEL, "demo").name)
+
+    assert client.cancel(final.name) == final
+
+
+def test_equal_requests_share_one_computation_and_are_two_analyses(start) -> None:
+    with start(open_gate=False) as service:
+        first = service.client.analyze(MODEL, "demo", labels={"n": "1"})
+        second = service.client.analyze(MODEL, "demo", labels={"n": "2"})
+        assert service.client.cancel(first.name).state == pb.STATE_CANCELLED
+        service.gate.set()
+
+        final = ended(service.client, second.name)
+
+        assert first.name != second.name
+        assert (final.state, dict(final.labels)) == (pb.STATE_SUCCEEDED, {"n": "2"})
+
+
+def test_a_request_id_gives_the_same_analysis_while_it_is_open_and_after(start) -> None:
+    with start(open_gate=False) as service:
+        first = service.client.analyze(MODEL, "demo", request_id="once")
+        assert service.client.analyze(MODEL, "demo", request_id="once").name == first.name
+        with pytest.raises(errors.AlreadyExists):
+            service.client.analyze("demo:efficientnet_lite1", "demo", request_id="once")
+        service.gate.set()
+        ended(service.client, first.name)
+
+        assert service.client.analyze(MODEL, "demo", request_id="once").name == first.name
+        with pytest.raises(errors.AlreadyExists):
+            service.client.analyze("demo:efficientnet_lite1", "demo", request_id="once")
+
+
+def test_more_open_models_than_allowed_are_refused_with_a_delay(start) -> None:
+    with start(open_gate=False, max_open=2) as service:
+        service.client.analyze(MODEL, "demo")
+        service.client.analyze(MODEL, "demo", fresh=True)
+
+        with pytest.raises(errors.TooBusy) as caught:
+            service.client.analyze(MODEL, "demo", fresh=True)
+
+        service.gate.set()
+        assert caught.value.retry_after == 15.0
+
+
+def test_a_watcher_hears_of_the_queue_and_of_progress(start) -> None:
+    with start(open_gate=False, batch_size=5) as service:
+        service.client.analyze(MODEL, "demo")
+        waiting = service.client.analyze("demo:efficientnet_lite1", "demo")
+        stream = service.client.watch(waiting.name)
+        first = next(stream)
+        service.gate.set()
+        last = [*stream][-1]
+
+        assert first.progress.queue_position == 1
+        assert first.progress.live_workers == 1
+        assert last.state == pb.STATE_SUCCEEDED
+
+
+def test_a_watcher_sees_open_work_end_as_cancelled_when_the_server_stops(start) -> None:
+    seen: list[pb.Analysis] = []
+    with start(open_gate=False) as service:
+        watcher = Client(service.addresses.grpc)  # outlives the service
+        name = service.client.analyze(MODEL, "demo").name
+        listener = threading.Thread(target=lambda: seen.extend(watcher.watch(name)))
+        listener.start()
+        assert until(lambda: bool(seen))
+        threading.Timer(0.2, service.gate.set).start()  # the batch in hand ends while the server stops
+    listener.join(10)
+    watcher.close()
+
+    assert seen[-1].state == pb.STATE_CANCELLED

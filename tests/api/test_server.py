@@ -1,0 +1,124 @@
+"""The server around the calls: catalog, health, reflection, metrics, readiness, unknown errors, open doors."""
+
+import io
+import json
+import urllib.request
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from service import errors
+from service.bootstrap.serve import is_loopback, refuse_open_door
+from service.client import Client, pb
+from service.domain import ERROR_TYPES, SEVERITY
+
+
+def fetch(address: str, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}") as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_the_catalog_lists_datasets_with_their_evidence(client: Client) -> None:
+    found = {each.name: each for each in client.datasets().datasets}
+
+    assert {"demo", "imagenet-real"} <= found.keys()
+    assert (found["demo"].num_images, found["demo"].has_images) == (20, True)
+    assert (found["imagenet-real"].num_images, found["imagenet-real"].has_images) == (50_000, False)
+    assert found["demo"].evidence[0] == client.evidence("demo")
+
+
+def test_evidence_tells_its_sources_and_what_abstains(client: Client) -> None:
+    evidence = client.evidence("imagenet-real")
+
+    assert [pb.ErrorType.Name(each) for each in evidence.abstained] == [
+        "ERROR_TYPE_FINE_GRAINED_OOV",
+        "ERROR_TYPE_NON_PROTOTYPICAL",
+    ]
+    assert all(source.origin and source.license for source in evidence.sources)
+    assert client.evidence("imagenet-real", evidence.digest[:8]) == evidence
+
+
+def test_the_catalog_lists_models_and_error_types(client: Client) -> None:
+    types = client.error_types().error_types
+
+    assert "demo:efficientnet_lite0" in [model.model for model in client.models().models]
+    assert [each.error_type for each in types] == [int(each) for each in ERROR_TYPES]
+    assert [each.severity for each in types] == [int(SEVERITY[each]) for each in ERROR_TYPES]
+    assert all(each.title and each.description for each in types)
+
+
+@pytest.mark.parametrize("service", ["", "errata.v1.AnalysisService", "errata.v1.CatalogService"])
+def test_health_is_told_per_service(running, service: str) -> None:
+    with grpc.insecure_channel(running.addresses.grpc) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_names_the_services(running) -> None:
+    with grpc.insecure_channel(running.addresses.grpc) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        answers = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        names = {service.name for service in next(answers).list_services_response.service}
+
+    assert {"errata.v1.AnalysisService", "errata.v1.CatalogService", "grpc.health.v1.Health"} <= names
+
+
+def test_the_listener_tells_life_readiness_and_metrics(running, demo_csv: bytes) -> None:
+    running.client.upload(io.BytesIO(demo_csv), "demo")
+    with pytest.raises(errors.AnalysisNotFound):
+        running.client.get("none")
+
+    status, metrics = fetch(running.addresses.http, "/metrics")
+
+    assert fetch(running.addresses.http, "/livez") == (200, "alive\n")
+    assert json.loads(fetch(running.addresses.http, "/readyz")[1]) == {"ready": True}
+    assert status == 200
+    assert 'errata_rpc_handled_total{code="OK",method="UploadPredictions"}' in metrics
+    assert 'errata_rpc_handled_total{code="NOT_FOUND",method="GetAnalysis"}' in metrics
+    assert 'errata_rpc_duration_seconds_bucket{le="0.1",method="GetAnalysis"}' in metrics
+    assert 'errata_analyses_total{state="succeeded"}' in metrics
+    assert fetch(running.addresses.http, "/nothing")[0] == 404
+
+
+def test_a_call_that_isnt_a_method_is_unimplemented(running) -> None:
+    with grpc.insecure_channel(running.addresses.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/errata.v1.AnalysisService/Nothing")(b"")
+
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_message_that_doesnt_parse_harms_nobody_else(running) -> None:
+    with grpc.insecure_channel(running.addresses.grpc) as channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis")(b"\xff\xff\xff\xff")
+
+    assert running.client.error_types().error_types
+
+
+def test_two_services_cant_share_an_address(running, start) -> None:
+    with pytest.raises(errors.Unavailable, match="taken"), start(grpc_address=running.addresses.grpc):
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
+def test_loopback_needs_no_tokens(host: str) -> None:
+    assert is_loopback(host)
+    refuse_open_door("ERRATA_GRPC_ADDRESS", host, allowed=False)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "errata.example"])
+def test_an_open_door_is_refused_unless_the_operator_allows_it(host: str) -> None:
+    with pytest.raises(errors.InvalidSetting, match="ERRATA_ALLOW_INSECURE"):
+        refuse_open_door("ERRATA_GRPC_ADDRESS", host, allowed=False)
+    refuse_open_door("ERRATA_GRPC_ADDRESS", host, allowed=True)
+
+
+def test_a_client_of_a_service_that_isnt_there_hears_so() -> None:
+    with Client("127.0.0.1:1") as client, pytest.raises(errors.Unavailable, match="can't be reached"):
+        client.get("x")

@@ -1,0 +1,44 @@
+"""What all tests share: the reference data, a data folder for the session, and the bundles built in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.evidence.bundle import Bundle
+from service.evidence.shelf import EvidenceShelf
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The reference data: skip where ERRATA_REFERENCE_DIR is unset, fail where it is set and isn't there."""
+    given = os.environ.get("ERRATA_REFERENCE_DIR")
+    if given is None:
+        pytest.skip("ERRATA_REFERENCE_DIR is not set")
+    folder = Path(given)
+    assert (folder / "published").is_dir(), f"ERRATA_REFERENCE_DIR={given}: no reference data there"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder in which bundles are built once a session."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def shelf(data_dir: Path) -> EvidenceShelf:
+    """The bundles of the session's data folder."""
+    return EvidenceShelf({}, data_dir)
+
+
+@pytest.fixture(scope="session")
+def imagenet_real(shelf: EvidenceShelf) -> Bundle:
+    """The bundle of ReaL labels."""
+    return shelf.find("imagenet-real", "")
+
+
+@pytest.fixture(scope="session")
+def demo(shelf: EvidenceShelf) -> Bundle:
+    """The bundle of the 20 photographs."""
+    return shelf.find("demo", "")

@@ -1,0 +1,1 @@
+"""The test oracle: the error classification, slow on purpose and written from the spec alone."""

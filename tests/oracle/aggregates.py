@@ -1,0 +1,137 @@
+"""What is counted over judged samples, and McNemar's test; slow on purpose, from the spec alone.
+
+A rate without samples (or a share without errors) is absent: None, never 0 or NaN.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import comb
+
+from oracle.verdicts import Sample, Verdict
+
+ALL_TYPES = range(1, 9)
+TOP1_ERRORS = range(2, 9)
+MULTI_LABEL_ERRORS = range(4, 9)
+
+MULTI_LABEL_CORRECT = {1, 2, 3}
+FORGIVING_MINOR = {1, 2, 3, 4, 5}
+FORGIVING_EXPLAINABLE = {1, 2, 3, 4, 5, 6, 7}
+
+
+@dataclass(frozen=True)
+class Aggregates:
+    num_samples: int
+    counts: dict[int, int]  # type 1..8 -> number
+    top1_errors: int
+    top1_accuracy: float | None
+    mla: float | None
+    mla_minor: float | None
+    mla_explainable: float | None
+    portions_top1: dict[int, float | None]  # type 2..8 -> share of the top-1 errors
+    portions_multi_label: dict[int, float | None]  # type 4..8 -> share of the multi-label errors
+
+
+def counted_rows(samples: list[Sample], group: set[int] | None) -> list[int]:
+    """Rows that are not problematic and, if a group is given, have any multi-label in it."""
+    rows: list[int] = []
+    for row, sample in enumerate(samples):
+        if sample.problematic:
+            continue
+        if group is None or any(label in group for label in sample.multi_labels):
+            rows.append(row)
+    return rows
+
+
+def share(part: int, whole: int) -> float | None:
+    return None if whole == 0 else part / whole
+
+
+def mean_over_target_classes(
+    samples: list[Sample], verdicts: list[Verdict], rows: list[int], types: set[int]
+) -> float | None:
+    """Mean, over the target classes that have a row, of the share of their rows with these verdicts."""
+    rows_of_class: dict[int, list[int]] = {}
+    for row in rows:
+        rows_of_class.setdefault(samples[row].target, []).append(row)
+    if not rows_of_class:
+        return None
+    total = Fraction(0)  # exact, so that the order of the classes can't matter
+    for own_rows in rows_of_class.values():
+        hits = sum(1 for row in own_rows if verdicts[row].error_type in types)
+        total += Fraction(hits, len(own_rows))
+    return float(total / len(rows_of_class))
+
+
+def aggregate(
+    samples: list[Sample], predictions: list[int], verdicts: list[Verdict], group: set[int] | None
+) -> Aggregates:
+    if not len(samples) == len(predictions) == len(verdicts):
+        raise ValueError("samples, predictions and verdicts must be row by row")
+    rows = counted_rows(samples, group)
+    counts = {k: sum(1 for row in rows if verdicts[row].error_type == k) for k in ALL_TYPES}
+    # top-1 errors from the predictions, not from the verdicts, so that adding up says something
+    top1_errors = sum(1 for row in rows if predictions[row] != samples[row].target)
+    if len(rows) != counts[1] + top1_errors or top1_errors != sum(counts[k] for k in TOP1_ERRORS):
+        raise ValueError("the verdicts do not add up")
+    multi_label_errors = sum(counts[k] for k in MULTI_LABEL_ERRORS)
+    return Aggregates(
+        num_samples=len(rows),
+        counts=counts,
+        top1_errors=top1_errors,
+        top1_accuracy=share(counts[1], len(rows)),
+        mla=mean_over_target_classes(samples, verdicts, rows, MULTI_LABEL_CORRECT),
+        mla_minor=mean_over_target_classes(samples, verdicts, rows, FORGIVING_MINOR),
+        mla_explainable=mean_over_target_classes(samples, verdicts, rows, FORGIVING_EXPLAINABLE),
+        portions_top1={k: share(counts[k], top1_errors) for k in TOP1_ERRORS},
+        portions_multi_label={k: share(counts[k], multi_label_errors) for k in MULTI_LABEL_ERRORS},
+    )
+
+
+def imagenet_m_errors(
+    rows: set[int], samples: list[Sample], verdicts: list[Verdict], group: set[int] | None = None
+) -> int:
+    """Verdicts 4 to 8 among the rows that ImageNet-M names (`rows`) and the statistics count."""
+    named = [row for row in counted_rows(samples, group) if row in rows]
+    return sum(1 for row in named if verdicts[row].error_type in MULTI_LABEL_ERRORS)
+
+
+def gain_if_fixed_top1(
+    samples: list[Sample], verdicts: list[Verdict], group: set[int] | None = None
+) -> dict[int, float | None]:
+    """counts[k] / n, k = 2 to 8."""
+    rows = counted_rows(samples, group)
+    gains: dict[int, float | None] = {}
+    for k in TOP1_ERRORS:
+        gains[k] = share(sum(1 for row in rows if verdicts[row].error_type == k), len(rows))
+    return gains
+
+
+def gain_if_fixed_mla(
+    samples: list[Sample],
+    verdicts: list[Verdict],
+    group: set[int] | None = None,
+    superclass: set[int] | None = None,
+) -> dict[int, float | None]:
+    """Mean over target classes of (verdicts k) / (samples), k = 4 to 8; 0 for 2 and 3.
+
+    Of a superclass: over the samples whose target is in it, so the mean is over its target classes.
+    """
+    rows = counted_rows(samples, group)
+    if superclass is not None:
+        rows = [row for row in rows if samples[row].target in superclass]
+    gains: dict[int, float | None] = {}
+    for k in TOP1_ERRORS:
+        if k in MULTI_LABEL_ERRORS:
+            gains[k] = mean_over_target_classes(samples, verdicts, rows, {k})
+        else:
+            gains[k] = 0.0 if rows else None
+    return gains
+
+
+def mcnemar(b: int, c: int) -> float:
+    """min(1, 2 · P(Binomial(b + c, 1/2) ≤ min(b, c))), 1 if b + c = 0."""
+    n = b + c
+    if n == 0:
+        return 1.0
+    tail = sum(comb(n, i) for i in range(min(b, c) + 1))
+    return float(min(Fraction(1), Fraction(2 * tail, 2**n)))

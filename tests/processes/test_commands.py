@@ -1,0 +1,275 @@
+"""The errata command as people and pipelines run it: output, exit codes, folders, signals."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from service.evidence.bundle import Bundle
+
+from .conftest import Errata, Serving, environment, serving
+
+
+@pytest.fixture
+def predictions(demo: Bundle, tmp_path: Path) -> Path:
+    """A predictions file for the 20 photographs, all right but the first."""
+    classes = [0, *demo.all_targets.tolist()[1:]]
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
+    file = tmp_path / "predictions.csv"
+    file.write_text("file_name,top1\n" + "\n".join(rows) + "\n")
+    return file
+
+
+def test_an_upload_is_judged_in_this_process(errata: Errata, predictions: Path, tmp_path: Path) -> None:
+    done = errata(
+        "analyze",
+        "--local",
+        "--predictions",
+        str(predictions),
+        "--dataset",
+        "demo",
+        "--output",
+        str(tmp_path / "out"),
+        "--json",
+    )
+
+    analysis = json.loads(done.stdout)  # JSON and nothing else
+    lines = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
+    assert done.returncode == 0
+    assert analysis["state"] == "STATE_SUCCEEDED"
+    assert analysis["summary"]["groups"]["all"]["counts"]["CORRECT"] == 19
+    assert analysis["summary"]["abstained"] == ["ERROR_TYPE_FINE_GRAINED_OOV", "ERROR_TYPE_NON_PROTOTYPICAL"]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == analysis
+    assert len(lines) == 20
+    assert {"file_name", "target", "predicted", "error_type", "problematic"} <= lines[0].keys()
+    assert lines[0]["predicted"] == 0  # a default value that must not vanish
+    assert sum(line["error_type"] == "ERROR_TYPE_CORRECT" for line in lines) == 19
+    assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_second_process_is_a_client_of_a_first(
+    errata: Errata, server: Serving, predictions: Path, tmp_path: Path
+) -> None:
+    made = errata("analyze", "--server", server.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json")
+    name = json.loads(made.stdout)["name"]
+    listed = json.loads(errata("list", "--server", server.grpc, "--json").stdout)
+    shown = errata("show", name, "--type", "model_failure", "--type", "fine_grained", ERRATA_SERVER=server.grpc)
+    report = errata("report", name, "--server", server.grpc, "--output", str(tmp_path / "r.html"))
+    explained = errata("explain", "imagenet_00_243.jpg", "--analysis", name, "--server", server.grpc, "--json")
+    deleted = errata("delete", name, "--server", server.grpc)
+
+    assert [each["name"] for each in listed["analyses"]] == [name]
+    assert "imagenet_00_243.jpg" in shown.stdout
+    assert report.returncode == 0
+    assert "Errata" in (tmp_path / "r.html").read_text()
+    assert json.loads(explained.stdout)["predicted"] == 0
+    assert deleted.returncode == 0
+    assert json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"] == []
+
+
+def test_the_real_resnet50_gives_the_same_here_and_through_a_server(
+    errata: Errata, server: Serving, reference: Path, tmp_path: Path
+) -> None:
+    file = str(reference / "predictions" / "imagenet_val_resnet50_cv.csv")
+    here = errata(
+        "analyze", "--local", "--predictions", file, "--dataset", "imagenet-real", "--output", str(tmp_path / "a")
+    )
+    there = errata("analyze", "--server", server.grpc, "--predictions", file, "--output", str(tmp_path / "b"))
+
+    first, second = (json.loads((tmp_path / each / "summary.json").read_text()) for each in "ab")
+    everything = first["summary"]["groups"]["all"]
+    assert here.returncode == there.returncode == 0
+    assert first["summary"] == second["summary"]
+    assert (tmp_path / "a" / "verdicts.jsonl").read_bytes() == (tmp_path / "b" / "verdicts.jsonl").read_bytes()
+    assert everything["num_samples"] == sum(everything["counts"].values()) == 46_837
+
+
+def test_a_folder_needs_no_server(errata: Errata, predictions: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--output", out)
+
+    shown = errata("show", out, "--json")
+    written = errata("report", out, "--output", str(tmp_path / "again.html"))
+
+    assert json.loads(shown.stdout)["summary"]["groups"]["all"]["num_samples"] == 20
+    assert written.returncode == 0
+    assert (tmp_path / "again.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()
+
+
+def test_progress_and_tables_for_people_stay_off_stdout(errata: Errata, predictions: Path) -> None:
+    done = errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo")
+
+    assert done.stdout == ""
+    assert "top-1 accuracy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("analyze",),
+        ("analyze", "demo:efficientnet_lite0", "--predictions", "x.csv"),
+        ("analyze", "--local", "--predictions", "nowhere.csv", "--dataset", "demo"),
+        ("analyze", "--local", "demo:nothing", "--dataset", "demo"),
+        ("analyze", "--local", "demo:efficientnet_lite0", "--dataset", "nothing"),
+        ("analyze", "--no-such-option"),
+        ("no-such-command",),
+        ("show", "--local", "analyses/none"),
+        ("explain", "--local", "imagenet_00_243.jpg", "--dataset", "demo", "--predicted", "no such class"),
+        ("evidence", "show", "nowhere"),
+        ("taxonomy", "show", "no such class"),
+    ],
+)
+def test_bad_usage_and_bad_input_exit_with_2_and_say_why(errata: Errata, arguments: tuple[str, ...]) -> None:
+    done = errata(*arguments)
+
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_rows_are_told_with_their_lines(errata: Errata, tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("file_name,top1\nimagenet_00_243.jpg,1000\nnowhere.jpg,1\n")
+
+    done = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo")
+
+    assert done.returncode == 2
+    assert "line 2" in done.stderr
+    assert "line 3" in done.stderr
+
+
+def test_a_service_that_is_away_exits_with_3(errata: Errata) -> None:
+    done = errata("list", "--server", "127.0.0.1:1")
+
+    assert done.returncode == 3
+    assert "can't be reached" in done.stderr
+
+
+def test_an_unknown_setting_stops_the_start_and_names_its_neighbor(errata: Errata) -> None:
+    done = errata("serve", "--local", ERRATA_GRPC_ADRESS="127.0.0.1:0")
+
+    assert done.returncode == 2
+    assert "ERRATA_GRPC_ADDRESS" in done.stderr
+
+
+def test_an_open_door_is_refused_at_the_start(errata: Errata) -> None:
+    done = errata("serve", "--local", ERRATA_GRPC_ADDRESS="0.0.0.0:0")
+
+    assert done.returncode == 2
+    assert "ERRATA_ALLOW_INSECURE" in done.stderr
+
+
+def test_a_real_model_judges_real_photographs(errata: Errata, tmp_path: Path) -> None:
+    done = errata("demo", "--output", str(tmp_path / "out"))
+
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    everything = summary["summary"]["groups"]["all"]
+    assert done.returncode == 0
+    assert (everything["num_samples"], everything["counts"]["CORRECT"]) == (20, 18)
+    assert "jeep taken for convertible" in done.stderr
+    assert str(tmp_path / "out" / "report.html") in done.stderr.replace("\n", "")
+
+
+def test_a_failed_analysis_exits_with_4(errata: Errata, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "weights.pth").write_bytes(b"no weights at all")
+
+    done = errata(
+        "analyze", "file:weights.pth#resnet18", "--local", "--dataset", "demo", ERRATA_MODELS=str(tmp_path / "models")
+    )
+
+    assert done.returncode == 4
+    assert "MODEL_REFUSED" in done.stderr
+
+
+def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Errata) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "service",
+            "analyze",
+            "demo:efficientnet_lite1",
+            "--dataset",
+            "demo",
+            "--server",
+            server.grpc,
+        ],
+        env=environment(data_dir),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        listed = json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"]
+        if listed:
+            break
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+
+    state = json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"][0]["state"]
+    assert process.returncode == 130
+    assert "cancelled analyses/" in told
+    assert state == "STATE_CANCELLED"
+
+
+def test_sigterm_ends_the_service_cleanly(data_dir: Path, tmp_path: Path) -> None:
+    with serving(data_dir, tmp_path / "archive") as service:
+        service.process.send_signal(signal.SIGTERM)
+        _, log = service.process.communicate(timeout=30)
+
+    events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert service.process.returncode == 0
+    assert events[-1] == "stopped"
+
+
+def test_finished_analyses_outlive_a_kill(data_dir: Path, tmp_path: Path, errata: Errata, predictions: Path) -> None:
+    with serving(data_dir, tmp_path / "archive") as service:
+        made = errata(
+            "analyze", "--server", service.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json"
+        )
+        service.process.kill()
+        service.process.communicate(timeout=30)
+
+    with serving(data_dir, tmp_path / "archive") as service:
+        listed = json.loads(errata("list", "--server", service.grpc, "--json").stdout)["analyses"]
+
+    assert listed == [json.loads(made.stdout)]
+
+
+def test_a_bundle_is_built_shown_and_verified(errata: Errata, tmp_path: Path, demo: Bundle) -> None:
+    bundle = str(tmp_path / "bundle")
+
+    built = errata("evidence", "build", "--dataset", "demo", "--output", bundle, "--json")
+    shown = errata("evidence", "show", bundle, "--json")
+    verified = errata("evidence", "verify", bundle)
+
+    assert json.loads(built.stdout)["digest"] == demo.digest
+    assert json.loads(shown.stdout) == json.loads(built.stdout)
+    assert verified.returncode == 0
+    with (tmp_path / "bundle" / "verdicts.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x07")
+    assert errata("evidence", "verify", bundle).returncode == 2
+
+
+def test_a_bundle_at_a_path_judges(errata: Errata, tmp_path: Path, predictions: Path) -> None:
+    bundle = str(tmp_path / "bundle")
+    errata("evidence", "build", "--dataset", "demo", "--output", bundle)
+
+    done = errata(
+        "analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--evidence", bundle, "--json"
+    )
+
+    assert json.loads(done.stdout)["state"] == "STATE_SUCCEEDED"
+
+
+def test_taxonomy_pairs_are_a_json_list_of_ascending_pairs(errata: Errata) -> None:
+    pairs = json.loads(errata("taxonomy", "pairs", "--json").stdout)
+
+    assert pairs == sorted(pairs)
+    assert all(0 <= first < second < 1000 for first, second in pairs)
