@@ -35,9 +35,10 @@ class Metrics:
 def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> None:
     """Log to a stream: JSON, a line an event, where it isn't a terminal (`auto`) or where asked for."""
     as_json = form == "json" or (form == "auto" and not stream.isatty())
-    renderer: Any = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
-    )
+    renderer: Any = structlog.processors.JSONRenderer()
+    if not as_json:  # plain tracebacks: those with local variables would show what users uploaded
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

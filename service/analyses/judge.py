@@ -34,9 +34,7 @@ def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
     """Return the summary of one model's predictions."""
     return summarize(
         types=error_types(verdicts_of(bundle, predictions)),
-        targets=bundle.evidence.targets,
-        problematic=bundle.evidence.problematic,
-        groups=bundle.arrays["groups"],
+        strata=bundle.strata,
         abstained=bundle.manifest.abstained,
         predictions=predictions,
         all_targets=bundle.all_targets,

@@ -20,8 +20,9 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     bundle = ports.shelf.find(request.dataset, request.evidence)
     layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions)
     hashed = _Hashed(content)
-    found = parse_upload(hashed, layout, request.row_order, ports.limits.max_upload_bytes)
-    request_digest = requests.digest(request, hashed.digest())
+    source = hashed if request.request_id else content  # only who may come again is compared
+    found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes)
+    request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
     if repeated := _repeated(ports, request, request_digest, analysis_id):
         return repeated

@@ -12,12 +12,15 @@ from service.domain.analysis import (
 )
 from service.domain.evidence import (
     NUM_CLASSES,
+    NUM_STRATA,
+    SET_ASIDE,
     Bytes,
     Classes,
     Evidence,
     Labels,
     Mask,
     Predictions,
+    strata,
 )
 from service.domain.kinds import (
     CLASS_GROUPS,
@@ -44,6 +47,8 @@ __all__ = [
     "CLASS_GROUPS",
     "ERROR_TYPES",
     "NUM_CLASSES",
+    "NUM_STRATA",
+    "SET_ASIDE",
     "SEVERITY",
     "Analysis",
     "AnalysisRequest",
@@ -72,4 +77,5 @@ __all__ = [
     "Summary",
     "Verdict",
     "VerdictEvidence",
+    "strata",
 ]

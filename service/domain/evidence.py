@@ -104,6 +104,22 @@ class Evidence:
         return related
 
 
+NUM_STRATA = 9  # the eight combinations of three groups, and the samples that were set aside
+SET_ASIDE = NUM_STRATA - 1
+
+
+def strata(targets: Classes, problematic: Mask, groups: Mask) -> NDArray[np.int64]:
+    """Return under what each sample is counted, (N,): stratum * C + target; `groups` is (3, N) as CLASS_GROUPS.
+
+    The stratum is the combination of the sample's groups, a bit each, or SET_ASIDE for a problematic sample.
+    """
+    combination = np.zeros(len(targets), dtype=np.int64)
+    for place, row in enumerate(groups):
+        combination |= row.astype(np.int64) << place
+    combination[problematic] = SET_ASIDE
+    return combination * NUM_CLASSES + targets
+
+
 @dataclass(frozen=True)
 class Predictions:
     """What one model says of every image of a data set, in the data set's own order (A images)."""

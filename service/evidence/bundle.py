@@ -39,6 +39,7 @@ from service.domain import (
     Labels,
     Mask,
     RowOrder,
+    strata,
 )
 from service.errors import ImageNotFound, InvalidEvidence
 from service.evidence.cooccurrence import cooccurrence_matrix
@@ -139,6 +140,11 @@ class Bundle:
     def evidence(self) -> Evidence:
         """Return what the rules read."""
         return evidence_of(self.arrays)
+
+    @cached_property
+    def strata(self) -> NDArray[np.int64]:
+        """Return under what each judged sample is counted, (N,)."""
+        return strata(self.evidence.targets, self.evidence.problematic, self.arrays["groups"])
 
     @cached_property
     def pairs(self) -> PairFacts | None:

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +34,7 @@ class EvidenceShelf:
         self._folder = data_dir / "evidence"
         self._lock = threading.Lock()
         self._opened: dict[Path, Bundle] = {}
+        self._found: dict[tuple[str, str], Bundle] = {}  # what a prefix meant stays what it means in this process
 
     def datasets(self) -> list[str]:
         """Return the data sets that can be judged."""
@@ -67,6 +69,13 @@ class EvidenceShelf:
 
     def find(self, dataset: str, prefix: str) -> Bundle:
         """Return the bundle whose digest starts so, the default for an empty prefix; raise EvidenceNotFound."""
+        known = self._found.get((dataset, prefix))
+        if known is not None:
+            return known
+        self._found[dataset, prefix] = found = self._search(dataset, prefix)
+        return found
+
+    def _search(self, dataset: str, prefix: str) -> Bundle:
         bundles = self.bundles(dataset)
         if not prefix:
             return bundles[0]
@@ -96,6 +105,7 @@ class EvidenceShelf:
         return self._opened[path]
 
 
+@cache
 def fingerprint(dataset: str) -> str:
     """Return what names a built bundle's folder: everything shipped that it is made of."""
     digest = hashlib.sha256(f"{SCHEMA} {RULES_VERSION} {dataset}".encode())

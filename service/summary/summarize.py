@@ -9,6 +9,8 @@ from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
     NUM_CLASSES,
+    NUM_STRATA,
+    SET_ASIDE,
     Bytes,
     Classes,
     ErrorType,
@@ -29,9 +31,7 @@ MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
 
 def summarize(
     types: Bytes,
-    targets: Classes,
-    problematic: Mask,
-    groups: Mask,
+    strata: NDArray[np.int64],
     abstained: tuple[ErrorType, ...],
     predictions: Predictions,
     all_targets: Classes,
@@ -39,32 +39,45 @@ def summarize(
 ) -> Summary:
     """Return the summary of N verdicts.
 
-    types, targets, problematic, imagenet_m: (N,); groups: (3, N) in the order of CLASS_GROUPS; predictions and
-    all_targets: the A images of the data set. Samples whose type is 0 have no prediction and count nowhere.
+    types, strata (domain.strata), imagenet_m: (N,); predictions and all_targets: the A images of the data set.
+    Samples whose type is 0 have no prediction and count nowhere.
     """
-    counted = ~problematic & (types != ErrorType.UNSPECIFIED)
-    masks = {Group.ALL: counted} | {group: counted & row for group, row in zip(CLASS_GROUPS, groups, strict=True)}
+    tally = tally_types(types, strata)
     predicted = predictions.top1 >= 0
     complete = bool(len(predicted)) and bool(predicted.all())
     return Summary(
-        groups={group: summarize_group(types[mask], targets[mask]) for group, mask in masks.items()},
+        groups={group: summarize_group(by_class) for group, by_class in tables_by_group(tally).items()},
         abstained=abstained,
-        num_problematic=int((problematic & (types != ErrorType.UNSPECIFIED)).sum()),
+        num_problematic=int(tally[SET_ASIDE].sum()),
         num_images=len(all_targets),
         num_predicted=int(predicted.sum()),
         top1_accuracy_all_images=float((predictions.top1 == all_targets).mean()) if complete else None,
-        imagenet_m_errors=None
-        if imagenet_m is None
-        else int((types[imagenet_m & counted] >= ErrorType.FINE_GRAINED).sum()),
+        imagenet_m_errors=None if imagenet_m is None else _errors_among(types, strata, imagenet_m),
     )
 
 
-def summarize_group(types: Bytes, targets: Classes) -> GroupSummary:
-    """Return the aggregates of one group's samples, types and targets (n,)."""
-    by_class = types_by_class(types, targets)
+def tally_types(types: Bytes, strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many samples of each stratum and target class got each type, (9, C, 9), in one pass; type 0 is 0."""
+    keys = strata * NUM_TYPES + types
+    tally = np.bincount(keys, minlength=NUM_STRATA * NUM_CLASSES * NUM_TYPES)
+    tally = tally.reshape(NUM_STRATA, NUM_CLASSES, NUM_TYPES)
+    tally[:, :, ErrorType.UNSPECIFIED] = 0
+    return tally
+
+
+def tables_by_group(tally: NDArray[np.int64]) -> dict[Group, NDArray[np.int64]]:
+    """Return how many samples of each target class got each type, (C, 9), for each group."""
+    tables = {Group.ALL: tally[:SET_ASIDE].sum(axis=0)}
+    for place, group in enumerate(CLASS_GROUPS):
+        tables[group] = tally[[each for each in range(SET_ASIDE) if each >> place & 1]].sum(axis=0)
+    return tables
+
+
+def summarize_group(by_class: NDArray[np.int64]) -> GroupSummary:
+    """Return the aggregates of one group from its (C, 9) table of target classes and types."""
     totals = by_class.sum(axis=0)
     counts = {error_type: int(totals[error_type]) for error_type in ERROR_TYPES}
-    num_samples = len(types)
+    num_samples = int(totals.sum())
     top1_errors = sum(counts[each] for each in TOP1_ERROR_TYPES)
     summary = GroupSummary(
         num_samples=num_samples,
@@ -83,12 +96,6 @@ def summarize_group(types: Bytes, targets: Classes) -> GroupSummary:
     return summary
 
 
-def types_by_class(types: Bytes, targets: Classes) -> NDArray[np.int64]:
-    """Return how many samples of each target class got each type, shape (C, 9)."""
-    keys = targets.astype(np.int32) * NUM_TYPES + types
-    return np.bincount(keys, minlength=NUM_CLASSES * NUM_TYPES).reshape(NUM_CLASSES, NUM_TYPES)
-
-
 def mean_share(by_class: NDArray[np.int64], accepted: tuple[ErrorType, ...]) -> float | None:
     """Return the mean, over target classes with samples, of the share of samples with an accepted type."""
     samples = by_class.sum(axis=1)
@@ -105,6 +112,11 @@ def balance(summary: GroupSummary) -> None:
         f"this is a bug: {summary.num_samples} samples, {correct} correct, "
         f"{summary.top1_errors} errors, {total} verdicts"
     )
+
+
+def _errors_among(types: Bytes, strata: NDArray[np.int64], samples: Mask) -> int:
+    counted = samples & (strata < SET_ASIDE * NUM_CLASSES)
+    return int((types[counted] >= ErrorType.FINE_GRAINED).sum())
 
 
 def _portions(counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...]) -> Mapping[ErrorType, float]:

@@ -1,7 +1,6 @@
 """CSV with a header, read while it streams; every physical line is a row, so that errors name lines."""
 
 import csv as standard_csv
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,8 +10,8 @@ from pyarrow import csv as arrow_csv
 from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.rows import NamedRows
+from service.predictions.uploads.source import Source
 from service.predictions.uploads.validate import SHOWN
-from service.storage import Readable
 
 HEADER_LIMIT = 64 << 10  # bytes
 BLOCK_SIZE = 1 << 20  # bytes
@@ -23,14 +22,14 @@ def recognizes(head: bytes) -> bool:
     return not head.startswith((b"{", b"["))
 
 
-def read(content: Readable) -> Iterator[NamedRows]:
+def read(content: Source) -> Iterator[NamedRows]:
     """Yield the rows block by block; raise InvalidUpload or InvalidRow for what is no table."""
-    header, first = _header(content)
+    header = _header(content)
     columns = find_columns(header)
     ragged = _Ragged(len(header))
     try:
         reader = arrow_csv.open_csv(
-            _Rest(first, content),
+            content,
             read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_SIZE, column_names=header),
             parse_options=arrow_csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=ragged),
             convert_options=_as_text(columns),
@@ -81,33 +80,10 @@ class _Ragged:
             )
 
 
-class _Rest(io.RawIOBase):
-    """What is left of a stream after its first line, whose tail has been read already."""
-
-    def __init__(self, first: bytes, content: Readable) -> None:
-        self._first = first
-        self._content = content
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if self._first:
-            piece, self._first = (self._first, b"") if size < 0 else (self._first[:size], self._first[size:])
-            return piece
-        return self._content.read(size)
-
-
-def _header(content: Readable) -> tuple[list[str], bytes]:
-    """Return the names in the first line, and what was read past it."""
-    head = b""
-    while b"\n" not in head and len(head) <= HEADER_LIMIT:
-        block = content.read(HEADER_LIMIT)
-        if not block:
-            break
-        head += block
-    line, _, rest = head.partition(b"\n")
-    if len(line) > HEADER_LIMIT:
+def _header(content: Source) -> list[str]:
+    """Read the first line and return the names in it."""
+    line = content.read_line(HEADER_LIMIT)
+    if line is None:
         raise InvalidUpload(
             f"expected a header of at most {HEADER_LIMIT} bytes, got a longer line", field="header", line=1
         )
@@ -121,7 +97,7 @@ def _header(content: Readable) -> tuple[list[str], bytes]:
         names = next(standard_csv.reader([text.rstrip("\r")], strict=True))
     except standard_csv.Error as error:
         raise InvalidUpload(f"expected a CSV header, got {text!r:.80} ({error})", field="header", line=1) from error
-    return [name.strip() for name in names], rest
+    return [name.strip() for name in names]
 
 
 def _as_text(columns: Columns) -> arrow_csv.ConvertOptions:

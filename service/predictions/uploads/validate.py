@@ -63,6 +63,7 @@ class _Assembly:
         self._count = 0
         self._wrong: list[Violation] = []
         self._num_wrong = 0
+        self._meanings: dict[str, int] = {}
         self._aligned = True  # so far the names are the data set's own, in its order
 
     def add(self, block: NamedRows) -> None:
@@ -72,8 +73,7 @@ class _Assembly:
         index = self._images(block)
         classes = self._classes(block)
         probabilities = self._probabilities(block)
-        good = np.flatnonzero((index >= 0) & (classes >= 0))
-        good = self._without_repeats(block, index, good)
+        good = self._without_repeats(block, index, np.flatnonzero((index >= 0) & (classes >= 0)))
         self._top1[index[good]] = classes[good]
         self._line[index[good]] = block.lines[good]
         if probabilities is not None:
@@ -121,10 +121,13 @@ class _Assembly:
             classes = np.asarray(column.cast(pa.int64(), safe=False))
             classes = np.where((classes < 0) | (classes >= NUM_CLASSES), -1, classes)
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            encoded = column.dictionary_encode()
-            meanings = [parse_class(text) for text in encoded.dictionary.to_pylist()]
-            table = np.array([-1 if meaning is None else meaning for meaning in meanings], dtype=np.int64)
-            classes = table[np.asarray(encoded.indices)]
+            plain = _plain_indices(column)
+            if plain is not None:
+                classes = plain
+            else:
+                encoded = column.dictionary_encode()
+                table = np.array([self._meaning(text) for text in encoded.dictionary.to_pylist()], dtype=np.int64)
+                classes = table[np.asarray(encoded.indices)]
         else:
             raise InvalidUpload(
                 f"expected predicted_class to be {EXPECTED_CLASS}, got {column.type}", field="predicted_class"
@@ -132,6 +135,14 @@ class _Assembly:
         wrong = np.flatnonzero(classes < 0)
         self._note("predicted_class", f"expected {EXPECTED_CLASS}, got ", column, block.lines, wrong)
         return classes
+
+    def _meaning(self, text: str) -> int:
+        """Return the class of a text, -1 for none; each text is parsed once an upload."""
+        meaning = self._meanings.get(text)
+        if meaning is None:
+            found = parse_class(text)
+            meaning = self._meanings[text] = -1 if found is None else found
+        return meaning
 
     def _probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
         column = block.probabilities
@@ -179,6 +190,21 @@ class _Assembly:
             value = column[int(row)].as_py()
             shown = value.decode(errors="replace") if isinstance(value, bytes) else value
             self._wrong.append(Violation(field, f"{expected}{shown!r:.80}", int(lines[row])))
+
+
+def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
+    """Return the classes if every text is an index as people write it; None if any needs a closer look.
+
+    Arrow also reads hexadecimal numbers and -0; their texts are longer than their decimal digits.
+    """
+    try:
+        values = np.asarray(column.cast(pa.int16()))
+    except pa.ArrowInvalid:
+        return None
+    digits = 1 + (values >= 10) + (values >= 100)
+    if (values < 0).any() or (values >= NUM_CLASSES).any() or pc.sum(pc.binary_length(column)).as_py() != digits.sum():
+        return None
+    return values.astype(np.int64)
 
 
 def _index_in(names: pa.Array, images: pa.Array) -> NDArray[np.int64]:

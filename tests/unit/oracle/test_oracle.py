@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-
 from oracle import aggregates, cooccurrence, superclasses, verdicts
 from oracle import proposals as oov
 from oracle.verdicts import Facts, Sample, Verdict, byte, judge

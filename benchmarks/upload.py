@@ -1,0 +1,38 @@
+"""A whole upload over loopback, against parsing the same bytes with pyarrow plus an echo of the same stream."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+
+import grpc
+from pyarrow import csv as arrow_csv
+
+from benchmarks.figure import Figure, median_seconds
+from benchmarks.made import predictions_csv
+from benchmarks.serving import serving
+from service.client import CHUNK, Client
+
+TIMES = 50
+AIM = 3.0  # times the floor
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the median of an upload, beside the floor; both servers run in processes of their own."""
+    content = predictions_csv()
+    chunks = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)]
+    with tempfile.TemporaryDirectory() as folder:
+        with serving(["service", "serve", "--local"], folder) as address, Client(address) as client:
+            whole = median_seconds(lambda: client.upload(io.BytesIO(content), "imagenet-real"), TIMES)
+        with serving(["benchmarks.echo"], folder) as address, grpc.insecure_channel(address) as channel:
+            echo = channel.stream_unary("/echo/Echo")
+            stream = median_seconds(lambda: echo(iter(chunks)), TIMES)
+    floor = stream + median_seconds(lambda: arrow_csv.read_csv(io.BytesIO(content)), TIMES)
+    yield Figure(
+        "upload of 50,000 predictions, whole call, p50 (floor: pyarrow parse + echo)",
+        value=whole * 1000,
+        unit="ms",
+        reference=floor * 1000,
+        ratio=whole / floor,
+        aim=f"at most {AIM:g} times the floor",
+        holds=whole <= AIM * floor,
+    )

@@ -1,0 +1,135 @@
+"""One suite for every archive: what is put is got, listed and deleted; hostile ids find nothing."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.archive.folder import FolderArchive
+from service.archive.memory import MemoryArchive
+from service.archive.port import Archive
+from service.domain import Analysis, AnalysisRequest, Predictions, State
+
+MAKERS: dict[str, Callable[[Path], Archive]] = {"folder": FolderArchive, "memory": lambda _: MemoryArchive()}
+HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
+    return MAKERS[request.param](tmp_path / "archive")
+
+
+def analysis(id: str, title: str = "net") -> Analysis:
+    request = AnalysisRequest("demo", display_name=title, labels={"registry": "örtlich <b>"})
+    return Analysis(id, request, State.SUCCEEDED, "e" * 64, datetime(2024, 2, 29, 12, tzinfo=UTC))
+
+
+def predictions(first: int = 0, size: int = 5, probability: bool = True) -> Predictions:
+    chances = np.linspace(0, 1, size, dtype=np.float16) if probability else None
+    return Predictions(np.arange(first, first + size, dtype=np.int16), chances)
+
+
+def test_what_is_put_is_got(archive: Archive) -> None:
+    archive.put(analysis("one"), predictions())
+
+    assert archive.get("one") == analysis("one")
+
+
+@pytest.mark.parametrize("probability", [True, False])
+def test_predictions_come_back_as_they_were(archive: Archive, probability: bool) -> None:
+    put = Predictions(
+        np.array([-1, 0, 999], dtype=np.int16), np.array([0, 0.5, 1], np.float16) if probability else None
+    )
+    archive.put(analysis("one"), put)
+
+    got = archive.predictions("one")
+
+    assert got is not None
+    assert got.top1.dtype == np.int16
+    assert got.top1.tolist() == [-1, 0, 999]
+    if probability:
+        assert got.probability is not None
+        assert got.probability.dtype == np.float16
+        assert got.probability.tolist() == [0, 0.5, 1]
+    else:
+        assert got.probability is None
+
+
+def test_the_same_id_again_replaces(archive: Archive) -> None:
+    archive.put(analysis("one", "old"), predictions(0))
+    archive.put(analysis("one", "new"), predictions(100, probability=False))
+
+    got, numbers = archive.get("one"), archive.predictions("one")
+
+    assert got is not None
+    assert numbers is not None
+    assert got.title == "new"
+    assert (numbers.top1[0], numbers.probability) == (100, None)
+    assert len(archive.list()) == 1
+
+
+def test_a_list_holds_all_that_is_kept(archive: Archive) -> None:
+    assert list(archive.list()) == []
+    for id in ("one", "two", "three"):
+        archive.put(analysis(id), predictions())
+
+    assert sorted(each.id for each in archive.list()) == ["one", "three", "two"]
+
+
+def test_what_is_deleted_is_gone_and_the_rest_stays(archive: Archive) -> None:
+    archive.put(analysis("one"), predictions())
+    archive.put(analysis("two"), predictions())
+
+    assert archive.delete("one") is True
+
+    assert archive.delete("one") is False
+    assert (archive.get("one"), archive.predictions("one")) == (None, None)
+    assert [each.id for each in archive.list()] == ["two"]
+    archive.put(analysis("one", "again"), predictions())
+    assert archive.get("one") == analysis("one", "again")
+
+
+def test_what_was_never_put_is_none(archive: Archive) -> None:
+    assert (archive.get("none"), archive.predictions("none"), archive.delete("none")) == (None, None, False)
+
+
+@pytest.mark.parametrize("id", HOSTILE_IDS)
+def test_hostile_ids_find_nothing_and_delete_nothing(archive: Archive, tmp_path: Path, id: str) -> None:
+    archive.put(analysis("one"), predictions())
+    outside = [tmp_path / "secret.json", tmp_path / "secret.predictions.npz"]
+    for file in outside:
+        file.write_bytes(b"{}")
+
+    assert (archive.get(id), archive.predictions(id), archive.delete(id)) == (None, None, False)
+    assert all(file.exists() for file in outside)
+    assert [each.id for each in archive.list()] == ["one"]
+
+
+def test_many_threads_may_put_list_and_delete(archive: Archive) -> None:
+    def work(number: int) -> None:
+        archive.put(analysis(f"keep{number}"), predictions(number))
+        archive.put(analysis(f"drop{number}"), predictions(number))
+        archive.list()
+        assert archive.delete(f"drop{number}") is True
+        assert archive.get(f"keep{number}") is not None
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(24)))
+
+    assert {each.id for each in archive.list()} == {f"keep{number}" for number in range(24)}
+    for number in range(24):
+        numbers = archive.predictions(f"keep{number}")
+        assert numbers is not None
+        assert numbers.top1[0] == number
+
+
+def test_what_is_kept_does_not_change_with_the_caller(archive: Archive) -> None:
+    given = analysis("one")
+    archive.put(given, predictions())
+
+    assert replace(given, owner="somebody else") != archive.get("one")
+    assert archive.get("one") == given

@@ -1,0 +1,337 @@
+"""The engine on the local broker: who is sent is run, in order; work comes back; errands don't wait for models."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from queue import Queue
+from threading import Event
+
+import dramatiq
+import numpy as np
+import pytest
+from dramatiq.middleware import AgeLimit, TimeLimit
+
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.jobs.engine import Engine, local_broker
+from service.jobs.memory import MemoryStore
+from service.jobs.record import ClaimKind, Entry, JobSpec
+from service.jobs.store import JobStore
+from service.jobs.worker import ComeBack, run_shard
+
+SOON = 10.0  # seconds that a test waits at most for what takes milliseconds
+
+BROKERS: dict[str, Callable[[], dramatiq.Broker]] = {"local": local_broker}
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(time.time)
+
+
+@pytest.fixture(params=sorted(BROKERS))
+def engine(request: pytest.FixtureRequest, store: MemoryStore) -> Iterator[Engine]:
+    engine = Engine(BROKERS[request.param], store)
+    yield engine
+    engine.stop(1)
+
+
+def submit(store: JobStore, id: str, total: int = 6, shard_size: int = 2) -> str:
+    store.remember_images("i", [f"{number}.jpg" for number in range(total)])
+    spec = JobSpec("demo:m", "demo", "e", "i", total, shard_size)
+    entry = Entry(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
+    return store.submit(entry, spec, id, fresh=False, limit=10).job
+
+
+class OneByOne:
+    """A predictor that yields an image a batch, and calls back before each."""
+
+    def __init__(self, before_batch: Callable[[], None] = lambda: None) -> None:
+        self._before_batch = before_batch
+
+    def load(self, model: str) -> ModelInfo:
+        return ModelInfo(model, "net", "0" * 64, "none")
+
+    def predict(self, model: str, dataset: str, names: list[str]) -> Iterator[Predictions]:
+        for name in names:
+            self._before_batch()
+            yield Predictions(np.array([int(name.removesuffix(".jpg"))], dtype=np.int16))
+
+
+def serve(engine: Engine, store: JobStore, predictor: OneByOne) -> None:
+    run = partial(run_shard, store=store, predictor=predictor, worker="w1", drain=engine.drain)
+    engine.serve_models(partial(run, judge=engine.send_judging), worker="w1")
+
+
+def test_every_shard_that_is_sent_is_run_in_order(engine: Engine) -> None:
+    ran: Queue[tuple[str, int]] = Queue()
+    engine.serve_models(lambda job, shard: ran.put((job, shard)), worker="w1")
+    engine.serve_errands(lambda job: None)
+    engine.start()
+
+    engine.send_shards("j1", 3)
+    engine.send_shards("j2", 1)
+
+    assert [ran.get(timeout=SOON) for _ in range(4)] == [("j1", 0), ("j1", 1), ("j1", 2), ("j2", 0)]
+
+
+def test_what_was_sent_before_the_start_is_run(engine: Engine) -> None:
+    ran: Queue[int] = Queue()
+    engine.serve_models(lambda job, shard: ran.put(shard), worker="w1")
+    engine.serve_errands(lambda job: None)
+    engine.send_shards("j1", 1)
+    engine.start()
+
+    assert ran.get(timeout=SOON) == 0
+
+
+def test_a_shard_that_asks_to_come_back_comes_back(engine: Engine) -> None:
+    ran: Queue[int] = Queue()
+
+    def run(job: str, shard: int) -> None:
+        ran.put(shard)
+        if ran.qsize() < 3:
+            raise ComeBack(0.01)
+
+    engine.serve_models(run, worker="w1")
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    engine.send_shards("j1", 1)
+
+    deadline = time.monotonic() + SOON
+    while ran.qsize() < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert ran.qsize() == 3
+
+
+def test_a_shard_that_waits_lets_the_next_one_pass(engine: Engine) -> None:
+    ran: Queue[int] = Queue()
+
+    def run(job: str, shard: int) -> None:
+        if shard == 0:
+            raise ComeBack(60)
+        ran.put(shard)
+
+    engine.serve_models(run, worker="w1")
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    engine.send_shards("j1", 2)
+
+    assert ran.get(timeout=SOON) == 1
+
+
+def test_judging_does_not_wait_for_a_model_that_runs(engine: Engine) -> None:
+    started, release = Event(), Event()
+    judged: Queue[str] = Queue()
+
+    def run(job: str, shard: int) -> None:
+        started.set()
+        release.wait(SOON)
+
+    engine.serve_models(run, worker="w1")
+    engine.serve_errands(judged.put)
+    engine.start()
+    engine.send_shards("j1", 1)
+    assert started.wait(SOON)
+
+    engine.send_judging("j2")
+
+    assert judged.get(timeout=SOON) == "j2"
+    release.set()
+
+
+def test_one_shard_runs_at_a_time(engine: Engine) -> None:
+    running, most = 0, 0
+    done: Queue[int] = Queue()
+
+    def run(job: str, shard: int) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)
+        running -= 1
+        done.put(shard)
+
+    engine.serve_models(run, worker="w1")
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    engine.send_shards("j1", 5)
+    for _ in range(5):
+        done.get(timeout=SOON)
+
+    assert most == 1
+
+
+def test_an_errand_that_meets_an_error_is_run_again(engine: Engine) -> None:
+    judged: Queue[str] = Queue()
+    away = iter([True, False])
+
+    def judge(job: str) -> None:
+        judged.put(job)
+        if next(away):
+            raise OSError("the archive is away")
+
+    engine.serve_models(lambda job, shard: None, worker="w1")
+    engine.serve_errands(judge)
+    engine.start()
+    engine.send_judging("j1")
+
+    assert [judged.get(timeout=SOON) for _ in range(2)] == ["j1", "j1"]
+
+
+def test_the_worker_that_runs_a_shard_is_alive(engine: Engine, store: MemoryStore) -> None:
+    submit(store, "a")
+    ran = Event()
+    engine.serve_models(lambda job, shard: ran.set(), worker="w1")
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    engine.send_shards("j1", 1)
+    assert ran.wait(SOON)
+
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert snapshot.live_workers == 1
+
+
+def test_a_job_goes_from_its_shards_to_its_judge(engine: Engine, store: MemoryStore) -> None:
+    judged: Queue[list[int]] = Queue()
+
+    def judge(job: str) -> None:
+        fence = store.claim_judging(job)
+        assert fence is not None
+        parts = store.parts(job)
+        store.finish(job, fence)
+        judged.put([top1 for part in parts for top1 in part.predictions.top1.tolist()])
+
+    job = submit(store, "a", total=5, shard_size=2)
+    serve(engine, store, OneByOne())
+    engine.serve_errands(judge)
+    engine.start()
+    engine.send_shards(job, 3)
+
+    assert judged.get(timeout=SOON) == [0, 1, 2, 3, 4]
+    assert store.entries() == []
+
+
+def test_a_message_that_comes_twice_runs_once(engine: Engine, store: MemoryStore) -> None:
+    batches: Queue[None] = Queue()
+    judged: Queue[str] = Queue()
+    job = submit(store, "a", total=4, shard_size=2)
+    serve(engine, store, OneByOne(lambda: batches.put(None)))
+    engine.serve_errands(judged.put)
+    engine.start()
+    engine.send_shards(job, 2)
+    engine.send_shards(job, 2)
+
+    assert judged.get(timeout=SOON) == job
+    engine.stop(SOON)
+    assert batches.qsize() == 4
+    assert judged.empty()
+    record = store.job(job)
+    assert record is not None
+    assert [shard.fence for shard in record.shards] == [1, 1]
+
+
+def test_stopping_hands_a_long_shard_back_and_counts_nothing(engine: Engine, store: MemoryStore) -> None:
+    started, stopping = Event(), Event()
+
+    def before_batch() -> None:
+        started.set()
+        stopping.wait(SOON)
+
+    job = submit(store, "a", total=100, shard_size=100)
+    serve(engine, store, OneByOne(before_batch))
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    engine.send_shards(job, 1)
+    assert started.wait(SOON)
+
+    engine.drain.set()
+    stopping.set()
+    engine.stop(SOON)
+
+    record = store.job(job)
+    assert record is not None
+    shard = record.shards[0]
+    assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
+    assert store.claim(job, 0, "w2", 20).kind is ClaimKind.TAKEN
+
+
+def test_stopping_lets_a_shard_end_that_is_at_its_last_batch(engine: Engine, store: MemoryStore) -> None:
+    started, stopping = Event(), Event()
+
+    def before_batch() -> None:
+        started.set()
+        stopping.wait(SOON)
+
+    job = submit(store, "a", total=1, shard_size=1)
+    serve(engine, store, OneByOne(before_batch))
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    engine.send_shards(job, 1)
+    assert started.wait(SOON)
+
+    engine.drain.set()
+    stopping.set()
+    engine.stop(SOON)
+
+    record = store.job(job)
+    assert record is not None
+    assert record.shards[0].state is State.SUCCEEDED
+
+
+def test_stopping_sets_the_drain_and_may_be_done_twice(engine: Engine) -> None:
+    engine.serve_models(lambda job, shard: None, worker="w1")
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    assert not engine.drain.is_set()
+
+    engine.stop(1)
+    engine.stop(1)
+
+    assert engine.drain.is_set()
+
+
+def test_two_engines_share_nothing(store: MemoryStore) -> None:
+    first, second = Engine(local_broker, store), Engine(local_broker, store)
+    ran: Queue[str] = Queue()
+    for name, engine in (("first", first), ("second", second)):
+        engine.serve_models(lambda job, shard, name=name: ran.put(name), worker=name)
+        engine.serve_errands(lambda job: None)
+        engine.start()
+    first.send_shards("j1", 1)
+
+    assert ran.get(timeout=SOON) == "first"
+    for engine in (first, second):
+        engine.stop(1)
+    assert ran.empty()
+
+
+@pytest.mark.parametrize("broker", sorted(BROKERS))
+def test_no_broker_limits_how_long_or_how_old_work_is(broker: str) -> None:
+    """The engine's default middleware ends messages after 10 minutes, with an exception inside the work."""
+    assert not [each for each in BROKERS[broker]().middleware if isinstance(each, TimeLimit | AgeLimit)]
+
+
+def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(
+    engine: Engine, store: MemoryStore
+) -> None:
+    def cancel() -> None:
+        store.cancel("a", "enough")
+        stopped.set()
+
+    stopped = Event()
+    job = submit(store, "a", total=6, shard_size=2)
+    serve(engine, store, OneByOne(cancel))
+    engine.serve_errands(lambda job: None)
+    engine.start()
+    engine.send_shards(job, 3)
+    assert stopped.wait(SOON)
+    engine.stop(SOON)
+
+    record = store.job(job)
+    assert record is not None
+    assert record.state is State.CANCELLED
+    assert [shard.fence for shard in record.shards] == [1, 0, 0]
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert snapshot.entry.failure == Failure("CANCELLED", "enough")

@@ -1,0 +1,970 @@
+"""One suite for every job store: what design/jobs.md promises of submit, claim, fences, leases, cancel and judging."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.errors import Unavailable
+from service.jobs.memory import MemoryStore
+from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
+from service.jobs.store import JobStore, Outcome, Submission
+
+LEASE = 20.0
+DAY = 86_400.0
+OOPS = Failure("OOPS", "it broke")
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+MAKERS: dict[str, Callable[[Clock], JobStore]] = {"memory": MemoryStore}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def store(request: pytest.FixtureRequest, clock: Clock) -> JobStore:
+    return MAKERS[request.param](clock)
+
+
+def spec(total: int = 10, shard_size: int = 4) -> JobSpec:
+    return JobSpec("demo:m", "demo", "e" * 64, "i" * 64, total, shard_size)
+
+
+def submit(
+    store: JobStore,
+    id: str,
+    *,
+    key: str = "same",
+    request_id: str = "",
+    body: str = "body",
+    fresh: bool = False,
+    limit: int = 1000,
+    of: JobSpec | None = None,
+    created: float = 0.0,
+) -> Submission:
+    entry = Entry(id, AnalysisRequest("demo", "demo:m", request_id=request_id), body, "e" * 64, created)
+    return store.submit(entry, of or spec(), key, fresh=fresh, limit=limit)
+
+
+def part(size: int, first: int = 0) -> Part:
+    return Part(Predictions(np.arange(first, first + size, dtype=np.int16)), ModelInfo("demo:m", "net", "0" * 64, "t"))
+
+
+def claimed(store: JobStore, job: str, shard: int = 0, worker: str = "w1") -> int:
+    claim = store.claim(job, shard, worker, LEASE)
+    assert claim.kind is ClaimKind.TAKEN
+    return claim.fence
+
+
+def run_all(store: JobStore, job: str) -> None:
+    """Predict every shard of a job."""
+    found = store.job(job)
+    assert found is not None
+    for shard in range(found.spec.num_shards):
+        start, stop = found.spec.bounds(shard)
+        store.finish_shard(job, shard, claimed(store, job, shard), part(stop - start, start))
+
+
+def the_job(store: JobStore, job: str) -> Job:
+    found = store.job(job)
+    assert found is not None
+    return found
+
+
+def state_of(store: JobStore, analysis: str) -> State | None:
+    found = store.snapshot(analysis)
+    return found.entry.state if found else None
+
+
+def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Call from `count` threads that start together."""
+    gate = Barrier(count)
+
+    def wait_and_call(number: int) -> Any:
+        gate.wait(10)
+        return call(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(wait_and_call, range(count)))
+
+
+# submit
+
+
+def test_a_first_request_makes_a_job_of_all_its_shards(store: JobStore) -> None:
+    said = submit(store, "a", of=spec(total=10, shard_size=4))
+
+    assert (said.outcome, said.analysis) == (Outcome.NEW, "a")
+    job = the_job(store, said.job)
+    assert [shard.state for shard in job.shards] == [State.QUEUED] * 3
+    assert (job.done, job.left, job.analyses) == (0, 3, {"a"})
+    assert state_of(store, "a") is State.QUEUED
+
+
+def test_an_equal_request_joins_the_open_job(store: JobStore) -> None:
+    first, second = submit(store, "a"), submit(store, "b")
+
+    assert (second.outcome, second.analysis, second.job) == (Outcome.JOINED, "b", first.job)
+    assert the_job(store, first.job).analyses == {"a", "b"}
+
+
+def test_a_request_joins_a_job_that_runs(store: JobStore) -> None:
+    first = submit(store, "a")
+    claimed(store, first.job)
+
+    assert submit(store, "b").job == first.job
+
+
+def test_another_computation_is_another_job(store: JobStore) -> None:
+    first, second = submit(store, "a", key="one"), submit(store, "b", key="two")
+
+    assert second.outcome is Outcome.NEW
+    assert first.job != second.job
+
+
+def test_fresh_neither_joins_nor_is_joined(store: JobStore) -> None:
+    plain = submit(store, "a")
+    fresh = submit(store, "b", fresh=True)
+    fresh_too = submit(store, "c", fresh=True)
+    plain_too = submit(store, "d")
+
+    assert [each.outcome for each in (plain, fresh, fresh_too, plain_too)] == [
+        Outcome.NEW,
+        Outcome.NEW,
+        Outcome.NEW,
+        Outcome.JOINED,
+    ]
+    assert plain_too.job == plain.job
+    assert len({plain.job, fresh.job, fresh_too.job}) == 3
+
+
+def test_nothing_joins_a_job_that_was_asked_for_fresh(store: JobStore) -> None:
+    fresh = submit(store, "a", fresh=True)
+    plain = submit(store, "b")
+
+    assert plain.outcome is Outcome.NEW
+    assert plain.job != fresh.job
+
+
+def test_the_end_of_a_fresh_job_leaves_the_others_to_be_joined(store: JobStore) -> None:
+    plain = submit(store, "a")
+    submit(store, "b", fresh=True)
+    store.cancel("b", "why not")
+
+    assert submit(store, "c").job == plain.job
+
+
+def test_of_200_at_once_against_50_exactly_50_are_let_in(store: JobStore) -> None:
+    said = at_once(200, lambda number: submit(store, f"a{number}", key=f"k{number % 70}", limit=50))
+
+    outcomes = Counter(each.outcome for each in said)
+    assert outcomes[Outcome.FULL] == 150
+    assert outcomes[Outcome.NEW] + outcomes[Outcome.JOINED] == 50
+    accepted = {each.analysis for each in said if each.outcome is not Outcome.FULL}
+    assert {snapshot.entry.id for snapshot in store.entries()} == accepted
+    assert {each.open for each in said if each.outcome is Outcome.FULL} == {50}
+
+
+def test_50_equal_requests_at_once_are_50_analyses_and_one_job(store: JobStore) -> None:
+    said = at_once(50, lambda number: submit(store, f"a{number}"))
+
+    assert Counter(each.outcome for each in said) == {Outcome.NEW: 1, Outcome.JOINED: 49}
+    assert len({each.job for each in said}) == 1
+    assert len(the_job(store, said[0].job).analyses) == 50
+
+
+def test_who_is_refused_leaves_no_trace(store: JobStore) -> None:
+    submit(store, "a", key="one", limit=1)
+    refused = submit(store, "b", key="two", request_id="r", limit=1)
+
+    assert (refused.outcome, refused.open) == (Outcome.FULL, 1)
+    assert store.snapshot("b") is None
+    store.cancel("a", "make room")
+    assert submit(store, "c", key="two", request_id="r", body="another", limit=1).outcome is Outcome.NEW
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed", "succeeded"])
+def test_an_analysis_that_ends_makes_room_and_is_not_joined(store: JobStore, end: str) -> None:
+    first = submit(store, "a", limit=1)
+    if end == "cancelled":
+        store.cancel("a", "make room")
+    elif end == "failed":
+        store.fail(first.job, 0, claimed(store, first.job), OOPS)
+    else:
+        run_all(store, first.job)
+        store.finish(first.job, store.claim_judging(first.job) or 0)
+
+    second = submit(store, "b", limit=1)
+
+    assert second.outcome is Outcome.NEW
+    assert second.job != first.job
+
+
+def test_a_request_id_that_comes_again_gives_the_same_analysis_even_when_full(store: JobStore) -> None:
+    submit(store, "a", request_id="r", limit=1)
+    again = submit(store, "b", request_id="r", limit=1)
+
+    assert (again.outcome, again.analysis) == (Outcome.REPEATED, "a")
+    assert store.snapshot("b") is None
+
+
+def test_a_request_id_with_another_body_is_told(store: JobStore) -> None:
+    submit(store, "a", request_id="r", body="one")
+
+    assert submit(store, "b", request_id="r", body="two").outcome is Outcome.REUSED
+    assert store.snapshot("b") is None
+
+
+def test_a_request_without_an_id_is_never_a_repetition(store: JobStore) -> None:
+    submit(store, "a", request_id="")
+
+    assert submit(store, "b", request_id="").analysis == "b"
+    assert store.reserve("", "body", "c").outcome is Outcome.NEW
+    assert store.reserve("", "another", "d").outcome is Outcome.NEW
+
+
+def test_the_same_request_id_from_many_threads_makes_one_analysis(store: JobStore) -> None:
+    said = at_once(32, lambda number: submit(store, f"a{number}", request_id="r"))
+
+    assert Counter(each.outcome for each in said) == {Outcome.NEW: 1, Outcome.REPEATED: 31}
+    assert len({each.analysis for each in said}) == 1
+    assert len(store.entries()) == 1
+
+
+def test_a_reserved_request_id_counts_for_uploads_and_models_alike(store: JobStore) -> None:
+    assert store.reserve("r", "body", "u1").outcome is Outcome.NEW
+
+    again = store.reserve("r", "body", "u2")
+    assert (again.outcome, again.analysis) == (Outcome.REPEATED, "u1")
+    assert store.reserve("r", "another", "u3").outcome is Outcome.REUSED
+    assert submit(store, "a", request_id="r", body="another").outcome is Outcome.REUSED
+
+
+# claim, lease, fence
+
+
+def test_a_claim_takes_the_shard_and_sets_all_running(store: JobStore, clock: Clock) -> None:
+    said = submit(store, "a")
+    submit(store, "b")
+
+    claim = store.claim(said.job, 1, "w1", LEASE)
+
+    assert (claim.kind, claim.fence) == (ClaimKind.TAKEN, 1)
+    job = the_job(store, said.job)
+    assert (job.state, job.started) == (State.RUNNING, clock.now)
+    assert [shard.state for shard in job.shards] == [State.QUEUED, State.RUNNING, State.QUEUED]
+    assert (job.shards[1].worker, job.shards[1].lease) == ("w1", clock.now + LEASE)
+    assert {state_of(store, "a"), state_of(store, "b")} == {State.RUNNING}
+
+
+def test_a_shard_of_a_living_worker_is_waited_for(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    claimed(store, job)
+    clock.advance(5)
+
+    claim = store.claim(job, 0, "w2", LEASE)
+
+    assert claim.kind is ClaimKind.WAIT
+    assert claim.delay == pytest.approx(LEASE - 5)
+    assert the_job(store, job).shards[0].worker == "w1"
+
+
+def test_one_of_many_threads_gets_the_shard(store: JobStore) -> None:
+    job = submit(store, "a").job
+
+    claims = at_once(24, lambda number: store.claim(job, 0, f"w{number}", LEASE))
+
+    assert Counter(claim.kind for claim in claims) == {ClaimKind.TAKEN: 1, ClaimKind.WAIT: 23}
+
+
+def test_two_workers_share_one_job(store: JobStore) -> None:
+    job = submit(store, "a").job
+
+    assert claimed(store, job, 0, "w1") == 1
+    assert claimed(store, job, 1, "w2") == 1
+    assert [shard.worker for shard in the_job(store, job).shards] == ["w1", "w2", ""]
+
+
+def test_a_job_that_nobody_knows_is_skipped(store: JobStore) -> None:
+    assert store.claim("no-such-job", 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.job("no-such-job") is None
+    assert store.snapshot("no-such-analysis") is None
+
+
+def test_a_shard_that_is_done_is_skipped(store: JobStore) -> None:
+    job = submit(store, "a").job
+    store.finish_shard(job, 0, claimed(store, job), part(4))
+
+    assert store.claim(job, 0, "w2", LEASE).kind is ClaimKind.SKIP
+
+
+def test_a_killed_worker_gives_its_shard_back_and_is_counted_as_a_crash(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    fence = claimed(store, job)
+    store.progress(job, 0, fence, 3)
+    clock.advance(LEASE + 0.1)
+
+    assert claimed(store, job, worker="w2") == fence + 1
+    shard = the_job(store, job).shards[0]
+    assert (shard.crashes, shard.retries, shard.worker, shard.done) == (1, 0, "w2", 0)
+
+
+def test_a_shard_that_kills_its_workers_has_three_starts_then_fails(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    starts = 0
+    while (claim := store.claim(job, 0, f"w{starts}", LEASE)).kind is ClaimKind.TAKEN:
+        starts += 1
+        clock.advance(LEASE + 1)
+
+    assert (starts, claim.kind) == (3, ClaimKind.LOST)
+    assert the_job(store, job).state is State.FAILED
+    for analysis in "ab":
+        snapshot = store.snapshot(analysis)
+        assert snapshot is not None
+        assert snapshot.entry.state is State.FAILED
+        assert snapshot.entry.failure is not None
+        assert snapshot.entry.failure.reason == "WORKER_LOST"
+        assert snapshot.entry.ended == clock.now
+    assert store.claim(job, 1, "w9", LEASE).kind is ClaimKind.SKIP
+
+
+def test_a_beat_renews_the_hold(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    fence = claimed(store, job)
+    for _ in range(5):
+        clock.advance(LEASE - 1)
+        assert store.beat(job, 0, fence, LEASE) is Said.OK
+        assert store.claim(job, 0, "w2", LEASE).kind is ClaimKind.WAIT
+    assert the_job(store, job).shards[0].crashes == 0
+
+
+def test_progress_is_written_and_shards_add_up(store: JobStore) -> None:
+    job = submit(store, "a").job
+    first, second = claimed(store, job, 0), claimed(store, job, 1)
+
+    assert store.progress(job, 0, first, 3) is Said.OK
+    assert store.progress(job, 1, second, 2) is Said.OK
+    assert the_job(store, job).done == 5
+
+
+OLD: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
+    "beat": (lambda store, job, fence: store.beat(job, 0, fence, LEASE), Said.LOST),
+    "progress": (lambda store, job, fence: store.progress(job, 0, fence, 2), Said.LOST),
+    "finish_shard": (lambda store, job, fence: store.finish_shard(job, 0, fence, part(4)), None),
+    "hand_back": (lambda store, job, fence: store.hand_back(job, 0, fence), False),
+    "retry": (lambda store, job, fence: store.retry(job, 0, fence, OOPS), None),
+    "fail": (lambda store, job, fence: store.fail(job, 0, fence, OOPS), False),
+}
+
+
+@pytest.mark.parametrize("call", sorted(OLD))
+def test_an_old_fence_is_refused_everywhere(store: JobStore, clock: Clock, call: str) -> None:
+    job = submit(store, "a").job
+    late = claimed(store, job, worker="late")
+    clock.advance(LEASE + 1)
+    claimed(store, job, worker="other")
+    before = the_job(store, job)
+
+    write, refusal = OLD[call]
+
+    assert write(store, job, late) == refusal
+    assert the_job(store, job) == before
+    assert store.parts(job) == []
+
+
+@pytest.mark.parametrize("call", sorted(OLD))
+def test_a_fence_ends_with_its_hold(store: JobStore, call: str) -> None:
+    job = submit(store, "a").job
+    fence = claimed(store, job)
+    store.hand_back(job, 0, fence)
+    before = the_job(store, job)
+
+    write, refusal = OLD[call]
+
+    assert write(store, job, fence) == refusal
+    assert the_job(store, job) == before
+
+
+@pytest.mark.parametrize("call", sorted(OLD))
+def test_nothing_is_written_to_a_job_that_has_failed(store: JobStore, call: str) -> None:
+    job = submit(store, "a").job
+    other = claimed(store, job, 1)
+    fence = claimed(store, job)
+    store.fail(job, 1, other, OOPS)
+    before = the_job(store, job)
+
+    write, refusal = OLD[call]
+
+    assert write(store, job, fence) == refusal
+    assert the_job(store, job) == before
+
+
+def test_a_late_result_does_not_replace_the_other_workers(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    late = claimed(store, job, worker="late")
+    clock.advance(LEASE + 1)
+    store.finish_shard(job, 0, claimed(store, job, worker="other"), part(4, first=100))
+
+    assert store.finish_shard(job, 0, late, part(4, first=900)) is None
+    assert store.parts(job)[0].predictions.top1.tolist() == [100, 101, 102, 103]
+
+
+# retry, hand back, fail
+
+
+def test_transient_errors_back_off_and_the_fourth_is_the_last(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    for delay in (5.0, 10.0, 20.0):
+        fence = claimed(store, job)
+        assert store.retry(job, 0, fence, OOPS) == pytest.approx(delay)
+        clock.advance(delay / 2)
+        waiting = store.claim(job, 0, "w2", LEASE)
+        assert (waiting.kind, waiting.delay) == (ClaimKind.WAIT, pytest.approx(delay / 2))
+        clock.advance(delay / 2)
+
+    assert store.retry(job, 0, claimed(store, job), OOPS) is None
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert (snapshot.entry.state, snapshot.entry.failure) == (State.FAILED, OOPS)
+
+
+def test_a_retry_is_no_crash_and_forgets_the_part_that_was_predicted(store: JobStore) -> None:
+    job = submit(store, "a").job
+    fence = claimed(store, job)
+    store.progress(job, 0, fence, 3)
+    store.retry(job, 0, fence, OOPS)
+
+    shard = the_job(store, job).shards[0]
+    assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 1, 0)
+
+
+def test_a_shard_that_is_handed_back_counts_nothing_and_is_taken_at_once(store: JobStore) -> None:
+    job = submit(store, "a").job
+    for round in range(1, 9):
+        fence = claimed(store, job, worker=f"w{round}")
+        store.progress(job, 0, fence, 2)
+        assert store.hand_back(job, 0, fence) is True
+        shard = the_job(store, job).shards[0]
+        assert (shard.state, shard.fence, shard.crashes, shard.retries, shard.done) == (State.QUEUED, round, 0, 0, 0)
+
+
+def test_a_shard_that_fails_ends_the_analyses_and_stops_the_other_shards(store: JobStore) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    first, second = claimed(store, job, 0), claimed(store, job, 1)
+
+    assert store.fail(job, 0, first, OOPS) is True
+
+    assert {state_of(store, "a"), state_of(store, "b")} == {State.FAILED}
+    assert store.progress(job, 1, second, 1) is not Said.OK
+    assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
+
+
+def test_a_message_that_comes_after_the_end_changes_nothing(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    store.fail(job, 0, claimed(store, job), OOPS)
+    before = store.snapshot("a")
+    assert before is not None
+    clock.advance(100)
+
+    assert store.claim(job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+
+    after = store.snapshot("a")
+    assert after is not None
+    assert after.entry == before.entry
+
+
+def test_a_message_that_comes_after_its_analysis_was_forgotten_is_skipped(store: JobStore) -> None:
+    job = submit(store, "a").job
+    store.fail(job, 0, claimed(store, job), OOPS)
+    store.forget("a")
+
+    assert store.claim(job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+
+
+# cancel
+
+
+def test_cancelling_one_of_two_keeps_the_job(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    fence = claimed(store, job)
+
+    assert store.cancel("a", "not needed") is True
+
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert (snapshot.entry.state, snapshot.entry.ended) == (State.CANCELLED, clock.now)
+    assert snapshot.entry.failure is not None
+    assert snapshot.entry.failure.message == "not needed"
+    assert state_of(store, "b") is State.RUNNING
+    assert store.progress(job, 0, fence, 1) is Said.OK
+    assert state_of(store, "a") is State.CANCELLED
+
+
+def test_cancelling_the_last_stops_the_job(store: JobStore) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    fence = claimed(store, job)
+    store.finish_shard(job, 1, claimed(store, job, 1), part(4))
+
+    store.cancel("a", "")
+    store.cancel("b", "")
+
+    assert store.progress(job, 0, fence, 1) is Said.CANCEL
+    assert store.beat(job, 0, fence, LEASE) is Said.CANCEL
+    assert store.finish_shard(job, 0, fence, part(4)) is None
+    assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_judging(job) is None
+    assert store.parts(job) == []
+
+
+def test_a_queued_analysis_is_cancelled_at_once_and_its_message_skipped(store: JobStore) -> None:
+    job = submit(store, "a").job
+    store.cancel("a", "")
+
+    assert state_of(store, "a") is State.CANCELLED
+    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+
+
+def test_an_analysis_in_back_off_is_cancelled_at_once(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    store.retry(job, 0, claimed(store, job), OOPS)
+    store.cancel("a", "")
+    clock.advance(60)
+
+    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+
+
+def test_only_what_is_open_can_be_cancelled(store: JobStore) -> None:
+    job = submit(store, "a").job
+    store.fail(job, 0, claimed(store, job), OOPS)
+
+    assert store.cancel("a", "") is False
+    assert store.cancel("no-such-analysis", "") is False
+    assert state_of(store, "a") is State.FAILED
+
+
+def test_one_of_many_threads_cancels(store: JobStore) -> None:
+    submit(store, "a")
+
+    assert sum(at_once(16, lambda _: store.cancel("a", ""))) == 1
+
+
+# finish and judge
+
+
+def test_the_last_shard_is_told_once(store: JobStore) -> None:
+    job = submit(store, "a", of=spec(total=24, shard_size=1)).job
+    fences = [claimed(store, job, shard) for shard in range(24)]
+
+    left = at_once(24, lambda shard: store.finish_shard(job, shard, fences[shard], part(1, shard)))
+
+    assert sorted(left) == list(range(24))
+    assert the_job(store, job).done == 24
+    assert [store.finish_shard(job, shard, fences[shard], part(1)) for shard in range(24)] == [None] * 24
+
+
+def test_parts_come_in_the_order_of_the_shards(store: JobStore) -> None:
+    job = submit(store, "a", of=spec(total=10, shard_size=4)).job
+    for shard, (start, stop) in ((2, (8, 10)), (0, (0, 4)), (1, (4, 8))):
+        store.finish_shard(job, shard, claimed(store, job, shard), part(stop - start, start))
+
+    together = [top1 for each in store.parts(job) for top1 in each.predictions.top1.tolist()]
+    assert together == list(range(10))
+
+
+def test_judging_is_claimed_when_all_shards_are_done_and_not_before(store: JobStore) -> None:
+    job = submit(store, "a", of=spec(total=8, shard_size=4)).job
+    assert store.claim_judging(job) is None
+    store.finish_shard(job, 0, claimed(store, job, 0), part(4))
+    assert store.claim_judging(job) is None
+    store.finish_shard(job, 1, claimed(store, job, 1), part(4, 4))
+
+    assert store.claim_judging(job) is not None
+    assert store.claim_judging("no-such-job") is None
+
+
+def test_judging_again_makes_the_earlier_judge_late(store: JobStore) -> None:
+    job = submit(store, "a").job
+    run_all(store, job)
+    early, late = store.claim_judging(job), store.claim_judging(job)
+    assert early is not None
+    assert late is not None
+
+    assert late > early
+    assert store.finish(job, early) is False
+    assert state_of(store, "a") is State.RUNNING
+    assert store.finish(job, late) is True
+    assert store.finish(job, late) is False
+
+
+def test_a_job_that_has_succeeded_leaves_nothing_behind(store: JobStore) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    run_all(store, job)
+    store.finish(job, store.claim_judging(job) or 0)
+
+    assert (store.snapshot("a"), store.snapshot("b"), store.entries()) == (None, None, [])
+    assert store.parts(job) == []
+    assert store.claim_judging(job) is None
+    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+
+
+def test_judging_that_fails_fails_the_analyses(store: JobStore) -> None:
+    job = submit(store, "a").job
+    run_all(store, job)
+    store.finish(job, store.claim_judging(job) or 0, OOPS)
+
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert (snapshot.entry.state, snapshot.entry.failure) == (State.FAILED, OOPS)
+    assert store.parts(job) == []
+
+
+def test_what_is_cancelled_while_it_is_judged_stays_cancelled(store: JobStore) -> None:
+    job = submit(store, "a").job
+    run_all(store, job)
+    fence = store.claim_judging(job) or 0
+    store.cancel("a", "")
+
+    assert store.finish(job, fence) is False
+    assert state_of(store, "a") is State.CANCELLED
+
+
+def test_an_analysis_that_comes_while_an_equal_one_is_judged_is_not_lost(store: JobStore) -> None:
+    """The judge archives those that waited when it began; who comes later must not vanish with them."""
+    job = submit(store, "early").job
+    run_all(store, job)
+    fence = store.claim_judging(job) or 0
+    archived = the_job(store, job).analyses
+    submit(store, "late")
+    assert "late" not in archived
+
+    store.finish(job, fence)
+
+    late = store.snapshot("late")
+    assert late is not None
+    assert not late.entry.state.final
+
+
+# what is kept, and how long
+
+
+def test_only_what_has_ended_can_be_forgotten(store: JobStore) -> None:
+    submit(store, "a")
+    assert store.forget("a") is False
+    store.cancel("a", "")
+
+    assert store.forget("a") is True
+    assert store.forget("a") is False
+    assert store.snapshot("a") is None
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_what_ended_a_week_ago_goes_when_something_new_comes(store: JobStore, clock: Clock, end: str) -> None:
+    job = submit(store, "old", request_id="r").job
+    if end == "cancelled":
+        store.cancel("old", "")
+    else:
+        store.fail(job, 0, claimed(store, job), OOPS)
+    clock.advance(7 * DAY + 60)
+
+    submit(store, "new", key="new", created=clock.now)
+
+    assert store.snapshot("old") is None
+    assert store.job(job) is None
+    assert [snapshot.entry.id for snapshot in store.entries()] == ["new"]
+    assert submit(store, "again", key="again", request_id="r", body="another").outcome is Outcome.NEW
+
+
+def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobStore, clock: Clock) -> None:
+    submit(store, "open", key="open", created=clock.now)
+    clock.advance(30 * DAY)
+    submit(store, "old", key="old", request_id="r", created=clock.now)
+    store.cancel("old", "")
+    clock.advance(6 * DAY)
+
+    submit(store, "new", key="new", created=clock.now)
+
+    assert {snapshot.entry.id for snapshot in store.entries()} == {"open", "old", "new"}
+    assert submit(store, "again", request_id="r").analysis == "old"
+
+
+def test_a_reserved_request_id_is_given_up_after_a_week(store: JobStore, clock: Clock) -> None:
+    store.reserve("r", "body", "u1")
+    clock.advance(7 * DAY + 60)
+
+    assert store.reserve("r", "another", "u2").outcome is Outcome.NEW
+
+
+def test_image_names_are_kept_by_their_digest(store: JobStore) -> None:
+    store.remember_images("d1", ["a.jpg", "b.jpg"])
+    store.remember_images("d1", ["a.jpg", "b.jpg"])
+
+    assert list(store.images("d1")) == ["a.jpg", "b.jpg"]
+    with pytest.raises(Unavailable, match="d2"):
+        store.images("d2")
+
+
+# what a snapshot says
+
+
+def test_the_queue_position_counts_the_open_jobs_before(store: JobStore, clock: Clock) -> None:
+    for id in "abc":
+        submit(store, id, key=id)
+        clock.advance(1)
+
+    def positions() -> dict[str, int]:
+        return {snapshot.entry.id: snapshot.queue_position for snapshot in store.entries()}
+
+    assert positions() == {"a": 0, "b": 1, "c": 2}
+    store.cancel("a", "")
+    assert {id: place for id, place in positions().items() if id != "a"} == {"b": 0, "c": 1}
+
+
+def test_live_workers_are_those_that_were_heard_of_lately(store: JobStore, clock: Clock) -> None:
+    submit(store, "a")
+
+    def alive() -> int:
+        snapshot = store.snapshot("a")
+        assert snapshot is not None
+        return snapshot.live_workers
+
+    assert alive() == 0
+    store.worker_alive("w1")
+    store.worker_alive("w1")
+    store.worker_alive("w2")
+    assert alive() == 2
+    store.worker_gone("w2")
+    store.worker_gone("never-heard-of")
+    assert alive() == 1
+    clock.advance(120)
+    assert alive() == 0
+
+
+def test_a_worker_that_beats_for_its_shard_is_alive(store: JobStore, clock: Clock) -> None:
+    """A shard takes minutes: its worker must not count as gone while it renews its hold."""
+    job = submit(store, "a").job
+    store.worker_alive("w1")
+    fence = claimed(store, job, worker="w1")
+    for _ in range(12):
+        clock.advance(5)
+        store.beat(job, 0, fence, LEASE)
+
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert snapshot.live_workers == 1
+
+
+# legal moves only, whatever the order of calls
+
+MACHINE_LIMIT = 6
+
+
+class Moves(RuleBasedStateMachine):
+    """Calls in any order, with current and old fences; the books must balance after each."""
+
+    def __init__(self, make: Callable[[Clock], JobStore]) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.store = make(self.clock)
+        self.count = 0
+        self.jobs: dict[str, Job] = {}  # as seen after the last call
+        self.fences: list[tuple[str, int, int]] = []  # all that were ever given
+        self.held: dict[tuple[str, int], int] = {}  # the current ones
+        self.judges: list[tuple[str, int]] = []
+        self.judge: dict[str, int] = {}
+        self.states: dict[str, State] = {}  # of every analysis, as seen last; gone without a trace: succeeded
+        self.forgotten: set[str] = set()
+
+    def open_ones(self) -> int:
+        return sum(not snapshot.entry.state.final for snapshot in self.store.entries())
+
+    @rule(key=st.sampled_from("kl"), fresh=st.booleans(), shards=st.integers(1, 3))
+    def submit(self, key: str, fresh: bool, shards: int) -> None:
+        self.count += 1
+        before = self.open_ones()
+        said = submit(
+            self.store,
+            f"a{self.count}",
+            key=f"{key}{shards}",
+            fresh=fresh,
+            of=spec(total=4 * shards - 1, shard_size=4),
+            limit=MACHINE_LIMIT,
+        )
+        assert (said.outcome is Outcome.FULL) == (before >= MACHINE_LIMIT)
+        if said.outcome is not Outcome.FULL:
+            assert self.open_ones() == before + 1
+            self.states[said.analysis] = State.QUEUED
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        id = data.draw(st.sampled_from(list(self.jobs)))
+        shard = data.draw(st.integers(0, self.jobs[id].spec.num_shards - 1))
+        claim = self.store.claim(id, shard, "w", LEASE)
+        if claim.kind is ClaimKind.TAKEN:
+            assert claim.fence == self.jobs[id].shards[shard].fence + 1
+            self.fences.append((id, shard, claim.fence))
+            self.held[id, shard] = claim.fence
+        elif claim.kind is ClaimKind.WAIT:
+            assert claim.delay > 0
+
+    @precondition(lambda self: self.fences)
+    @rule(data=st.data(), call=st.sampled_from([*sorted(OLD), "finish_shard", "finish_shard"]))
+    def report(self, data: st.DataObject, call: str) -> None:
+        id, shard, fence = data.draw(st.sampled_from(self.fences))
+        is_current = self.held.get((id, shard)) == fence and not self.jobs[id].state.final
+        before = self.store.job(id)
+        start, stop = self.jobs[id].spec.bounds(shard)
+        match call:
+            case "beat":
+                accepted = self.store.beat(id, shard, fence, LEASE) is Said.OK
+            case "progress":
+                accepted = self.store.progress(id, shard, fence, data.draw(st.integers(0, stop - start))) is Said.OK
+            case "finish_shard":
+                left = self.store.finish_shard(id, shard, fence, part(stop - start))
+                accepted = left is not None
+                if accepted:
+                    assert before is not None
+                    assert left == before.left - 1
+            case "hand_back":
+                accepted = self.store.hand_back(id, shard, fence)
+            case "retry":
+                delay = self.store.retry(id, shard, fence, OOPS)
+                now = self.store.job(id)
+                accepted = delay is not None or (is_current and now is not None and now.state is State.FAILED)
+            case _:
+                accepted = self.store.fail(id, shard, fence, OOPS)
+        assert accepted == is_current
+        if not accepted:
+            assert self.store.job(id) == before
+        elif call not in ("beat", "progress"):
+            del self.held[id, shard]
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        analysis = data.draw(st.sampled_from(sorted(self.states)))
+        was_open = not self.states[analysis].final and analysis not in self.forgotten
+        assert self.store.cancel(analysis, "") == was_open
+
+    @precondition(lambda self: any(state.final for state in self.states.values()))
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        analysis = data.draw(st.sampled_from(sorted(id for id, state in self.states.items() if state.final)))
+        if self.store.forget(analysis):
+            assert analysis not in self.forgotten
+            self.forgotten.add(analysis)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def claim_judging(self, data: st.DataObject) -> None:
+        id = data.draw(st.sampled_from(list(self.jobs)))
+        fence = self.store.claim_judging(id)
+        job = self.jobs[id]
+        assert (fence is not None) == (not job.state.final and job.left == 0)
+        if fence is not None:
+            assert fence > self.judge.get(id, 0)
+            self.judge[id] = fence
+            self.judges.append((id, fence))
+
+    @precondition(lambda self: self.judges)
+    @rule(data=st.data(), failure=st.sampled_from([None, None, OOPS]))
+    def finish(self, data: st.DataObject, failure: Failure | None) -> None:
+        id, fence = data.draw(st.sampled_from(self.judges))
+        is_current = self.judge[id] == fence and not self.jobs[id].state.final
+        assert self.store.finish(id, fence, failure) == is_current
+        if is_current and failure is None:
+            self.jobs[id] = replace(self.jobs[id], state=State.SUCCEEDED)
+
+    @rule(seconds=st.sampled_from([1.0, 6.0, LEASE + 1]))
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @invariant()
+    def final_states_are_never_left(self) -> None:
+        seen = {snapshot.entry.id: snapshot.entry.state for snapshot in self.store.entries()}
+        for analysis, before in self.states.items():
+            if analysis in self.forgotten:
+                assert analysis not in seen
+                continue
+            now = seen.get(analysis, State.SUCCEEDED)
+            assert now == before or not before.final
+            assert not (before is State.RUNNING and now is State.QUEUED)
+            self.states[analysis] = now
+        assert seen.keys() <= self.states.keys()
+
+    @invariant()
+    def moves_are_legal_and_done_is_at_most_total(self) -> None:
+        for snapshot in self.store.entries():
+            if snapshot.job is not None:
+                self.jobs.setdefault(snapshot.job.id, snapshot.job)
+        for id, before in list(self.jobs.items()):
+            now = self.store.job(id)
+            if now is None:
+                assert before.state.final
+                continue
+            assert now.state == before.state or not before.state.final
+            assert 0 <= now.done <= now.spec.total
+            assert now.left == sum(shard.state is not State.SUCCEEDED for shard in now.shards)
+            for old, new in zip(before.shards, now.shards, strict=True):
+                moved = (old.state.name, new.state.name)
+                assert moved in {
+                    ("QUEUED", "QUEUED"),
+                    ("QUEUED", "RUNNING"),
+                    ("RUNNING", "RUNNING"),
+                    ("RUNNING", "QUEUED"),
+                    ("RUNNING", "SUCCEEDED"),
+                    ("SUCCEEDED", "SUCCEEDED"),
+                }
+                again = new.fence - old.fence
+                assert again == (1 if moved == ("QUEUED", "RUNNING") else new.crashes - old.crashes)
+                assert 0 <= new.retries - old.retries <= (moved == ("RUNNING", "QUEUED"))
+                assert new.crashes < 3
+                assert new.retries <= 3
+            self.jobs[id] = now
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        snapshots = self.store.entries()
+        open_ones = {snapshot.entry.id for snapshot in snapshots if not snapshot.entry.state.final}
+        assert len(open_ones) <= MACHINE_LIMIT
+        open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.final}
+        waiting = [analysis for job in open_jobs.values() for analysis in job.analyses]
+        assert sorted(waiting) == sorted(open_ones)
+        assert all(job.analyses for job in open_jobs.values())
+
+
+@pytest.mark.parametrize("implementation", sorted(MAKERS))
+def test_whatever_is_called_only_legal_moves_are_made(implementation: str) -> None:
+    run_state_machine_as_test(
+        lambda: Moves(MAKERS[implementation]),
+        settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
+    )

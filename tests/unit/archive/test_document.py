@@ -1,0 +1,348 @@
+"""The archive's document: it comes back as it went, damage is seen, and only whole analyses are listed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.archive.document import from_document, to_document
+from service.archive.folder import FolderArchive
+from service.domain import (
+    ERROR_TYPES,
+    Analysis,
+    AnalysisRequest,
+    ErrorType,
+    Failure,
+    Group,
+    GroupSummary,
+    ModelInfo,
+    Predictions,
+    Progress,
+    RowOrder,
+    State,
+    Summary,
+)
+from service.errors import Unavailable
+
+texts = st.text(max_size=20)
+counts = st.integers(0, 50_000)
+rates = st.none() | st.floats(0, 1)
+times = st.datetimes(timezones=st.just(UTC))
+shares = st.dictionaries(st.sampled_from(ERROR_TYPES), st.floats(0, 1))
+groups = st.builds(
+    GroupSummary,
+    num_samples=counts,
+    counts=st.fixed_dictionaries(dict.fromkeys(ERROR_TYPES, counts)),
+    top1_errors=counts,
+    top1_accuracy=rates,
+    multi_label_accuracy=rates,
+    multi_label_accuracy_forgiving_minor=rates,
+    multi_label_accuracy_forgiving_explainable=rates,
+    portions_of_top1_errors=shares,
+    portions_of_multi_label_errors=shares,
+)
+summaries = st.builds(
+    Summary,
+    groups=st.fixed_dictionaries(dict.fromkeys(Group, groups)),
+    abstained=st.lists(st.sampled_from(ERROR_TYPES), unique=True).map(tuple),
+    num_problematic=counts,
+    num_images=counts,
+    num_predicted=counts,
+    top1_accuracy_all_images=rates,
+    imagenet_m_errors=st.none() | counts,
+)
+requests = st.builds(
+    AnalysisRequest,
+    dataset=texts,
+    model=texts,
+    display_name=texts,
+    evidence=texts,
+    labels=st.dictionaries(texts, texts, max_size=3),
+    request_id=texts,
+    row_order=st.sampled_from(RowOrder),
+    fresh=st.booleans(),
+)
+analyses = st.builds(
+    Analysis,
+    id=st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=1, max_size=21),
+    request=requests,
+    state=st.sampled_from(State),
+    evidence=texts,
+    create_time=times,
+    owner=texts,
+    start_time=st.none() | times,
+    end_time=st.none() | times,
+    progress=st.builds(Progress, done=counts, total=counts),
+    predictions_digest=texts,
+    model_info=st.none() | st.builds(ModelInfo, texts, texts, texts, texts),
+    summary=st.none() | summaries,
+    failure=st.none() | st.builds(Failure, texts, texts),
+    warnings=st.lists(texts, max_size=3).map(tuple),
+    request_digest=texts,
+    cached=st.booleans(),
+)
+
+
+def group_summary(samples: int = 3) -> GroupSummary:
+    return GroupSummary(
+        samples, dict.fromkeys(ERROR_TYPES, 0), 0, 0.5, 0.5, 0.5, None, {ErrorType.CLASS_OVERLAP: 1.0}, {}
+    )
+
+
+def analysis(id: str = "one", **changes: Any) -> Analysis:
+    """Return an analysis with every part that a document may hold."""
+    whole = Analysis(
+        id=id,
+        request=AnalysisRequest("demo", "demo:m", labels={"k": "v"}),
+        state=State.SUCCEEDED,
+        evidence="e" * 64,
+        create_time=datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
+        model_info=ModelInfo("demo:m", "net", "0" * 64, "none"),
+        summary=Summary(dict.fromkeys(Group, group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None),
+        failure=Failure("OOPS", "it broke"),
+        warnings=("careful",),
+    )
+    return replace(whole, **changes)
+
+
+def predictions(size: int = 4) -> Predictions:
+    return Predictions(np.arange(size, dtype=np.int16), np.linspace(0, 1, size, dtype=np.float16))
+
+
+# round trip
+
+
+@given(analyses)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_an_analysis_comes_back_as_it_went(given: Analysis) -> None:
+    text = json.dumps(to_document(given), allow_nan=False)
+
+    assert from_document(json.loads(text)) == given
+
+
+def test_a_document_says_names_not_numbers() -> None:
+    document = to_document(analysis())
+
+    assert document["schema"] == 1
+    assert document["state"] == "SUCCEEDED"
+    assert document["request"]["row_order"] == "UNSPECIFIED"
+    assert document["create_time"] == "2024-02-29T23:59:59.999999+00:00"
+    assert document["summary"]["abstained"] == ["FINE_GRAINED_OOV"]
+    assert set(document["summary"]["groups"]) == {"all", "organism", "artifact", "other"}
+    everything = document["summary"]["groups"]["all"]
+    assert set(everything["counts"]) == {each.name for each in ERROR_TYPES}
+    assert everything["portions_of_top1_errors"] == {"CLASS_OVERLAP": 1.0}
+    assert everything["multi_label_accuracy_forgiving_explainable"] is None
+
+
+# damage
+
+
+@pytest.mark.parametrize("schema", [0, 2, "1", None, -1])
+def test_another_schema_is_refused_by_name(schema: object) -> None:
+    with pytest.raises(ValueError, match="expected schema 1"):
+        from_document(to_document(analysis()) | {"schema": schema})
+
+
+PARTS = ["schema", "id", "request", "state", "evidence", "create_time", "start_time", "progress", "warnings", "failure"]
+
+
+@pytest.mark.parametrize("name", [*PARTS, "model_info", "summary"])
+def test_a_document_without_a_part_is_refused(name: str) -> None:
+    document = to_document(analysis())
+    del document[name]
+
+    with pytest.raises((KeyError, TypeError)):
+        from_document(document)
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an unknown part": lambda document: document.update(surprise=1),
+    "an unknown state": lambda document: document.update(state="DONE"),
+    "a state by number": lambda document: document.update(state=3),
+    "a request that is text": lambda document: document.update(request="demo"),
+    "a request without its order": lambda document: document["request"].pop("row_order"),
+    "a request of an unknown order": lambda document: document["request"].update(row_order="RANDOM"),
+    "a time that is none": lambda document: document.update(create_time="yesterday"),
+    "a time by number": lambda document: document.update(create_time=17),
+    "a summary that is text": lambda document: document.update(summary="good"),
+    "groups that are a list": lambda document: document["summary"].update(groups=["all"]),
+    "an unknown group": lambda document: document["summary"]["groups"].update(plants={}),
+    "a group without counts": lambda document: document["summary"]["groups"]["all"].pop("counts"),
+    "an unknown error type": lambda document: document["summary"]["groups"]["all"]["counts"].update(BAD_LUCK=1),
+    "an unknown abstention": lambda document: document["summary"].update(abstained=["BAD_LUCK"]),
+    "a failure without its words": lambda document: document["failure"].pop("message"),
+    "progress with more than it has": lambda document: document["progress"].update(percent=5),
+}
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGE))
+def test_a_damaged_document_is_refused_and_left_out_of_the_list(tmp_path: Path, damage: str) -> None:
+    FolderArchive(tmp_path).put(analysis("good"), predictions())
+    document = to_document(analysis("bad"))
+    DAMAGE[damage](document)
+    (tmp_path / "bad.json").write_text(json.dumps(document))
+    archive = FolderArchive(tmp_path)
+
+    with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
+        from_document(document)
+    assert [each.id for each in archive.list()] == ["good"]
+    assert archive.get("bad") is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff\xfe", b"\x00" * 100, b"[" * 50_000]
+)
+def test_a_file_that_is_no_document_is_left_out_of_the_list(tmp_path: Path, content: bytes) -> None:
+    FolderArchive(tmp_path).put(analysis("good"), predictions())
+    (tmp_path / "bad.json").write_bytes(content)
+    archive = FolderArchive(tmp_path)
+
+    assert [each.id for each in archive.list()] == ["good"]
+    assert archive.get("bad") is None
+
+
+@given(cut=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path, cut: float) -> None:
+    archive = FolderArchive(tmp_path)
+    archive.put(analysis(), predictions(200))
+    file = tmp_path / "one.predictions.npz"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * cut)])
+
+    with pytest.raises(Unavailable, match="one"):
+        archive.predictions("one")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_wrong_byte_in_predictions_is_seen_or_harmless(tmp_path: Path, place: float, flip: int) -> None:
+    archive = FolderArchive(tmp_path)
+    archive.put(analysis(), predictions(20))
+    file = tmp_path / "one.predictions.npz"
+    content = bytearray(file.read_bytes())
+    content[int(len(content) * place)] ^= flip
+    file.write_bytes(content)
+
+    try:
+        found = archive.predictions("one")
+    except Unavailable:
+        return
+    assert found is not None
+    assert found.top1.tolist() == list(range(20))
+    assert found.probability is None or found.probability.tolist() == predictions(20).probability.tolist()
+
+
+def test_predictions_are_never_unpickled(tmp_path: Path) -> None:
+    archive = FolderArchive(tmp_path)
+    archive.put(analysis(), predictions())
+    np.savez(tmp_path / "one.predictions.npz", top1=np.array([{"a": 1}], dtype=object))
+
+    with pytest.raises(Unavailable):
+        archive.predictions("one")
+
+
+# the folder
+
+
+def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
+    archive = FolderArchive(tmp_path)
+    archive.put(analysis("good"), predictions())
+    half = json.dumps(to_document(analysis("half"))).encode()
+    (tmp_path / ".half.json.x1y2z3").write_bytes(half[:100])
+    (tmp_path / ".half.json").write_bytes(half)
+    (tmp_path / "half.json.tmp").write_bytes(half)
+
+    for reader in (archive, FolderArchive(tmp_path)):
+        assert [each.id for each in reader.list()] == ["good"]
+        assert reader.get("half") is None
+
+
+def test_predictions_without_their_document_are_no_analysis(tmp_path: Path) -> None:
+    """They are written first: a process may have died before the document."""
+    FolderArchive(tmp_path).put(analysis(), predictions())
+    (tmp_path / "one.json").unlink()
+    archive = FolderArchive(tmp_path)
+
+    assert list(archive.list()) == []
+    assert archive.get("one") is None
+    assert archive.delete("one") is False
+
+
+def test_nothing_is_left_beside_the_two_files(tmp_path: Path) -> None:
+    archive = FolderArchive(tmp_path)
+    archive.put(analysis(), predictions())
+    archive.put(analysis(), predictions())
+    assert {file.name for file in tmp_path.iterdir()} == {"one.json", "one.predictions.npz"}
+
+    archive.delete("one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_written_is_read_by_the_next_process(tmp_path: Path) -> None:
+    FolderArchive(tmp_path / "new" / "folder").put(analysis(), predictions())
+    archive = FolderArchive(tmp_path / "new" / "folder")
+
+    assert archive.get("one") == analysis()
+    assert list(archive.list()) == [analysis()]
+    numbers = archive.predictions("one")
+    assert numbers is not None
+    assert numbers.top1.tolist() == [0, 1, 2, 3]
+
+
+def test_what_another_process_deletes_or_adds_is_seen_in_the_list(tmp_path: Path) -> None:
+    mine, others = FolderArchive(tmp_path), FolderArchive(tmp_path)
+    mine.put(analysis("one"), predictions())
+    mine.put(analysis("two"), predictions())
+    others.delete("one")
+    others.put(analysis("three"), predictions())
+
+    assert sorted(each.id for each in mine.list()) == ["three", "two"]
+
+
+def test_a_folder_that_isnt_there_is_an_empty_archive(tmp_path: Path) -> None:
+    archive = FolderArchive(tmp_path / "none")
+
+    assert list(archive.list()) == []
+    assert archive.get("one") is None
+
+
+def test_a_folder_that_cant_be_written_is_unavailable_and_may_be_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    archive = FolderArchive(tmp_path / "file")
+
+    with pytest.raises(Unavailable) as error:
+        archive.put(analysis(), predictions())
+
+    assert error.value.retry_after is not None
+    assert archive.get("one") is None
+
+
+def test_a_path_in_an_id_reaches_no_file_outside(tmp_path: Path) -> None:
+    outside = FolderArchive(tmp_path)
+    outside.put(analysis("secret"), predictions())
+    archive = FolderArchive(tmp_path / "archive")
+    (tmp_path / "archive").mkdir()
+
+    for id in ("../secret", f"{tmp_path}/secret", "./../secret", "x/../../secret"):
+        assert (archive.get(id), archive.predictions(id), archive.delete(id)) == (None, None, False)
+    assert outside.get("secret") is not None
+
+
+def test_50_000_images_with_probabilities_take_at_most_400_kilobytes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    chances = random.random(50_000).astype(np.float16)
+    labels = {f"{number:02}": "x" * 256 for number in range(64)}
+    given = analysis(request=AnalysisRequest("imagenet", "timm:m", labels=labels), warnings=("w" * 200,) * 5)
+
+    FolderArchive(tmp_path).put(given, Predictions(random.integers(0, 1000, 50_000).astype(np.int16), chances))
+
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 400_000

@@ -1,0 +1,81 @@
+"""The arrays of samples: slices and selections hold what plain lists would."""
+
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.rules.worlds import World, worlds
+
+from service.domain import Labels, LabelSource
+
+LABELS = st.lists(
+    st.dictionaries(st.integers(0, 999), st.sampled_from(list(LabelSource)[1:]), max_size=4), min_size=1, max_size=12
+)
+
+
+def packed(samples: list[dict[int, LabelSource]]) -> Labels:
+    return Labels(
+        offsets=np.cumsum([0, *map(len, samples)]).astype(np.int32),
+        classes=np.array([label for sample in samples for label in sample], dtype=np.int16),
+        sources=np.array([source for sample in samples for source in sample.values()], dtype=np.uint8),
+    )
+
+
+def unpacked(labels: Labels) -> list[dict[int, LabelSource]]:
+    rows = range(len(labels.offsets) - 1)
+    return [dict(zip(labels.of(row).tolist(), labels.sources_of(row), strict=True)) for row in rows]
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS)
+def test_labels_read_back(samples: list[dict[int, LabelSource]]) -> None:
+    assert unpacked(packed(samples)) == samples
+    assert packed(samples).counts.tolist() == [len(sample) for sample in samples]
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS, st.data())
+def test_a_run_of_labels_is_a_slice(samples: list[dict[int, LabelSource]], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(samples)))
+    stop = data.draw(st.integers(start, len(samples)))
+
+    assert unpacked(packed(samples).rows(start, stop)) == samples[start:stop]
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS, st.data())
+def test_taken_labels_come_in_the_order_asked_for(samples: list[dict[int, LabelSource]], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(samples) - 1), max_size=12))
+
+    taken = packed(samples).take(np.array(rows, dtype=np.intp))
+
+    assert unpacked(taken) == [samples[row] for row in rows]
+
+
+@settings(max_examples=30, deadline=None)
+@given(worlds(max_samples=8))
+def test_the_label_mask_names_the_labels(world: World) -> None:
+    found = [set(row.nonzero()[0].tolist()) for row in world.evidence.label_mask]
+
+    assert found == [set(sample.multi_labels) for sample in world.samples]
+
+
+@settings(max_examples=30, deadline=None)
+@given(worlds(max_samples=8), st.integers(0, 2**32 - 1))
+def test_what_is_related_to_a_label_is_related_to_one_of_them(world: World, seed: int) -> None:
+    relation = np.random.default_rng(seed).random((1000, 1000)) < 0.002
+
+    related = world.evidence.related_to_a_label(relation)
+
+    for row, sample in zip(related, world.samples, strict=True):
+        expected = {other for label in sample.multi_labels for other in relation[label].nonzero()[0].tolist()}
+        assert set(row.nonzero()[0].tolist()) == expected
+
+
+def test_records_are_frozen() -> None:
+    labels = packed([{1: LabelSource.REAL}])
+
+    with pytest.raises(FrozenInstanceError):
+        labels.offsets = np.zeros(2, dtype=np.int32)

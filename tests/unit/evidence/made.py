@@ -1,0 +1,97 @@
+"""Small facts to write bundles from: seven images of which five are judged, with every part there."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from service.domain import Labels, LabelSource
+from service.evidence.facts import Facts, LabelFacts, PairFacts, Source
+from service.taxonomy.superclasses import Grouping
+
+SOURCE = Source("labels", "made up", "none", "0" * 64)
+
+
+def made_facts() -> Facts:
+    """Return facts in which no part is missing and no array is all the same."""
+    rng = np.random.default_rng(7)
+    members = np.zeros((2, 1000), dtype=bool)
+    members[0, [1, 2, 3]] = True
+    members[1, [3, 900]] = True
+    return Facts(
+        dataset="mine",
+        labels=LabelFacts(
+            names=np.array([f"image_{number}.jpg".encode() for number in range(7)], dtype=np.bytes_),
+            all_targets=np.array([1, 2, 3, 356, 504, 999, 0], dtype=np.int16),
+            rows=np.array([0, 2, 3, 4, 6], dtype=np.int32),
+            labels=Labels(
+                offsets=np.array([0, 2, 3, 5, 5, 7], dtype=np.int32),
+                classes=np.array([1, 20, 3, 356, 357, 0, 999], dtype=np.int16),
+                sources=np.array([3, 4, 3, 3, 4, 1, 2], dtype=np.uint8),
+            ),
+            problematic=np.array([False, False, False, True, False]),
+            sources=(SOURCE,),
+        ),
+        superclasses=Grouping({"a": (("x",),), "b": (("y", "z"),)}, members),
+        pairs=PairFacts(
+            classes=np.array([[1, 20], [2, 3], [5, 999]], dtype=np.int16),
+            counts=np.array([2, 4, 1], dtype=np.int32),
+            examples=np.array([[1, 9, 0], [3, 4, 5], [8, 0, 0]], dtype=np.int32),
+        ),
+        non_prototypical=np.array([False, True, False, False, False]),
+        oov=rng.integers(0, 256, (5, 125), dtype=np.uint8),
+        sources=(SOURCE,),
+    )
+
+
+def missing(part: str) -> Facts:
+    """Return the facts without a part, whose rule then abstains."""
+    return replace(made_facts(), **{part: None})
+
+
+def _labels(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, labels=replace(facts.labels, labels=replace(facts.labels.labels, **changes)))
+
+
+def _images(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, labels=replace(facts.labels, **changes))
+
+
+def _pairs(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, pairs=replace(facts.pairs, **changes))
+
+
+def _flipped(array: np.ndarray) -> np.ndarray:
+    changed = array.copy()
+    changed.reshape(-1)[-1] ^= 1
+    return changed
+
+
+_FACTS = made_facts()
+CHANGES: dict[str, Callable[[Facts], Facts]] = {
+    "dataset": lambda facts: replace(facts, dataset="yours"),
+    "superclass id": lambda facts: replace(
+        facts, superclasses=Grouping({"a": (("x",),), "c": (("y", "z"),)}, facts.superclasses.members)
+    ),
+    "superclass order": lambda facts: replace(
+        facts, superclasses=Grouping({"b": (("y", "z"),), "a": (("x",),)}, facts.superclasses.members)
+    ),
+    "names": _images(names=np.array([b"other.jpg", *_FACTS.labels.names[1:]])),
+    "all_targets": _images(all_targets=_flipped(_FACTS.labels.all_targets)),
+    "rows": _images(rows=np.array([0, 2, 3, 4, 5], dtype=np.int32)),
+    "problematic": _images(problematic=_flipped(_FACTS.labels.problematic)),
+    "label_offsets": _labels(offsets=np.array([0, 1, 3, 5, 5, 7], dtype=np.int32)),
+    "label_classes": _labels(classes=_flipped(_FACTS.labels.labels.classes)),
+    "label_sources": _labels(sources=np.array([3, 4, 3, 3, 4, 1, LabelSource.UNCLEAR], dtype=np.uint8)),
+    "superclass_members": lambda facts: replace(
+        facts, superclasses=Grouping(facts.superclasses.predicates, _flipped(facts.superclasses.members))
+    ),
+    "pair_classes": _pairs(classes=np.array([[1, 20], [2, 3], [5, 998]], dtype=np.int16)),
+    "pair_counts": _pairs(counts=np.array([2, 4, 2], dtype=np.int32)),
+    "pair_examples": _pairs(examples=_flipped(_FACTS.pairs.examples)),
+    "non_prototypical": lambda facts: replace(facts, non_prototypical=_flipped(facts.non_prototypical)),
+    "oov": lambda facts: replace(facts, oov=_flipped(facts.oov)),
+    "no pairs": lambda facts: replace(facts, pairs=None),
+    "no list": lambda facts: replace(facts, non_prototypical=None),
+    "no clip": lambda facts: replace(facts, oov=None),
+}

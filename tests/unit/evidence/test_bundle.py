@@ -1,0 +1,345 @@
+"""Reading a bundle: the facts come back, and whatever isn't a whole bundle is refused by name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.evidence.made import made_facts, missing
+
+from service.bootstrap.build import verify_evidence
+from service.domain import ErrorType, Group, RowOrder
+from service.errors import ImageNotFound, InvalidEvidence
+from service.evidence.build import write_bundle
+from service.evidence.bundle import Bundle, open_bundle, read_manifest
+from service.evidence.overlap import overlap_matrix
+from service.taxonomy.groups import class_groups
+
+REQUIRED = (
+    *("names", "all_targets", "rows", "label_offsets", "label_classes", "label_sources"),
+    *("problematic", "groups", "superclass_members", "verdicts"),
+)
+OPTIONAL = ("pair_classes", "pair_counts", "pair_examples", "non_prototypical", "oov")
+ARRAYS = (*REQUIRED, *OPTIONAL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_bundle(made_facts(), tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def bundle(folder: Path) -> Bundle:
+    return open_bundle(folder)
+
+
+def rewrite(folder: Path, name: str, array: np.ndarray) -> None:
+    """Put another array into a bundle and its size into the manifest, as a careless tool would."""
+    np.save(folder / f"{name}.npy", array)
+    change_manifest(
+        folder, lambda raw: raw["files"][f"{name}.npy"].update(bytes=(folder / f"{name}.npy").stat().st_size)
+    )
+
+
+def change_manifest(folder: Path, change: Callable[[dict], object]) -> None:
+    raw = json.loads((folder / "manifest.json").read_text())
+    change(raw)
+    (folder / "manifest.json").write_text(json.dumps(raw))
+
+
+# what was written comes back
+
+
+def test_the_facts_come_back(bundle: Bundle) -> None:
+    facts, evidence = made_facts(), bundle.evidence
+
+    assert bundle.dataset == "mine"
+    assert bundle.manifest.superclasses == ("a", "b")
+    assert bundle.manifest.abstained == ()
+    assert np.array_equal(bundle.arrays["names"], facts.labels.names)
+    assert np.array_equal(bundle.all_targets, facts.labels.all_targets)
+    assert np.array_equal(bundle.rows, facts.labels.rows)
+    assert evidence.targets.tolist() == [1, 3, 356, 504, 0]
+    assert [evidence.labels.of(row).tolist() for row in range(5)] == [[1, 20], [3], [356, 357], [], [0, 999]]
+    assert np.array_equal(evidence.labels.sources, facts.labels.labels.sources)
+    assert np.array_equal(evidence.problematic, facts.labels.problematic)
+    assert np.array_equal(evidence.non_prototypical, facts.non_prototypical)
+    assert np.array_equal(evidence.oov, facts.oov)
+    assert np.array_equal(evidence.overlap, overlap_matrix())
+    for name in ("classes", "counts", "examples"):
+        assert np.array_equal(getattr(bundle.pairs, name), getattr(facts.pairs, name))
+
+
+def test_relations_follow_from_the_facts(bundle: Bundle) -> None:
+    same = {(a, b) for a, b in np.argwhere(np.triu(bundle.evidence.same_superclass, 1)).tolist()}
+    pairs = {(a, b) for a, b in np.argwhere(np.triu(bundle.evidence.cooccurrence)).tolist()}
+
+    assert same == {(1, 2), (1, 3), (2, 3), (3, 900)}
+    assert pairs == {(1, 20)}  # (2, 3) share a superclass; (5, 999) is seen once
+
+
+def test_the_manifest_says_what_is_in_the_bundle(bundle: Bundle) -> None:
+    assert bundle.manifest.counts == {
+        "images": 7,
+        "judged": 5,
+        "problematic": 1,
+        "superclasses": 2,
+        "co_occurrence_pairs": 1,
+    }
+    assert bundle.manifest.sources == made_facts().sources
+    assert sorted(bundle.manifest.files) == sorted(f"{name}.npy" for name in ARRAYS)
+
+
+@pytest.mark.parametrize(
+    ("part", "arrays", "error_type"),
+    [
+        ("oov", {"oov"}, ErrorType.FINE_GRAINED_OOV),
+        ("pairs", {"pair_classes", "pair_counts", "pair_examples"}, ErrorType.SPURIOUS_CORRELATION),
+        ("non_prototypical", {"non_prototypical"}, ErrorType.NON_PROTOTYPICAL),
+    ],
+)
+def test_a_part_that_is_missing_makes_its_rule_abstain(
+    tmp_path: Path, part: str, arrays: set[str], error_type: ErrorType
+) -> None:
+    write_bundle(missing(part), tmp_path / "bundle")
+
+    bundle = open_bundle(tmp_path / "bundle")
+
+    assert bundle.manifest.abstained == (error_type,)
+    assert set(ARRAYS) - set(bundle.arrays) == arrays
+    assert error_type not in np.unique(bundle.verdicts[~bundle.evidence.problematic] & 0x0F)
+
+
+def test_a_bundle_is_read_where_it_lies(bundle: Bundle) -> None:
+    assert isinstance(bundle.verdicts, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        bundle.verdicts[0, 0] = 1
+
+
+def test_an_image_is_found_by_its_name(bundle: Bundle) -> None:
+    assert bundle.judged_names == [f"image_{number}.jpg" for number in (0, 2, 3, 4, 6)]
+    assert bundle.row("image_4.jpg") == 3
+
+
+@pytest.mark.parametrize("name", ["image_1.jpg", "image_7.jpg", "", "IMAGE_0.jpg"])
+def test_an_image_that_is_not_judged_is_not_found(bundle: Bundle, name: str) -> None:
+    with pytest.raises(ImageNotFound):
+        bundle.row(name)
+
+
+def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:
+    labels = [{1, 20}, {3}, {356, 357}, set(), {0, 999}]
+    for group, classes in zip((Group.ORGANISM, Group.ARTIFACT, Group.OTHER), class_groups(), strict=True):
+        assert bundle.group_mask(group).tolist() == [any(classes[label] for label in each) for each in labels]
+    assert bundle.group_mask(Group.ALL).tolist() == [True] * 5
+
+
+def test_a_superclass_is_found_by_its_id(bundle: Bundle) -> None:
+    assert bundle.superclass_mask("b").nonzero()[0].tolist() == [3, 900]
+    assert bundle.superclass_mask("c") is None
+
+
+def test_rows_without_names_stand_by_path_or_by_file_name(imagenet_real: Bundle) -> None:
+    # spec: class indices are in the order of the sorted WordNet ids, so `wnid/file` sorts by class and then by file
+    names, targets = imagenet_real.arrays["names"].tolist(), imagenet_real.all_targets.tolist()
+    by_path = sorted(range(len(names)), key=lambda image: (targets[image], names[image]))
+
+    assert imagenet_real.positions(RowOrder.PATH).tolist() == by_path
+    assert imagenet_real.positions(RowOrder.FILE_NAME).tolist() == sorted(range(len(names)), key=names.__getitem__)
+
+
+# what is no whole bundle is refused
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_cut_short_is_refused_by_name(folder: Path, name: str) -> None:
+    file = folder / f"{name}.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+
+    with pytest.raises(InvalidEvidence, match=f"{name}.npy"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_that_is_gone_is_refused_by_name(folder: Path, name: str) -> None:
+    (folder / f"{name}.npy").unlink()
+
+    with pytest.raises(InvalidEvidence, match=f"{name}.npy"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_an_array_that_the_manifest_does_not_list_is_refused_by_name(folder: Path, name: str) -> None:
+    change_manifest(folder, lambda raw: raw["files"].pop(f"{name}.npy"))
+
+    with pytest.raises(InvalidEvidence, match=name):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_of_another_shape_is_refused(folder: Path, name: str) -> None:
+    rewrite(folder, name, np.load(folder / f"{name}.npy")[:-1])
+
+    with pytest.raises(InvalidEvidence, match=r"\.npy: expected shape"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_of_another_kind_is_refused_by_name(folder: Path, name: str) -> None:
+    array = np.load(folder / f"{name}.npy")
+    rewrite(folder, name, np.zeros(array.shape, dtype=np.float64))
+
+    with pytest.raises(InvalidEvidence, match=f"{name}.npy"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x80\x04N.", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_array_is_refused_by_name(folder: Path, content: bytes) -> None:
+    (folder / "rows.npy").write_bytes(content)
+    change_manifest(folder, lambda raw: raw["files"]["rows.npy"].update(bytes=len(content)))
+
+    with pytest.raises(InvalidEvidence, match=r"rows\.npy"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"schema": 1}', '{"schema": 1, "files": {}}'])
+def test_a_manifest_that_is_none_is_refused_by_name(folder: Path, content: str) -> None:
+    (folder / "manifest.json").write_text(content)
+
+    with pytest.raises(InvalidEvidence, match="manifest"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("schema", [0, 2, 999, "1", None])
+def test_another_schema_is_refused(folder: Path, schema: object) -> None:
+    change_manifest(folder, lambda raw: raw.update(schema=schema))
+
+    with pytest.raises(InvalidEvidence, match="schema") as raised:
+        open_bundle(folder)
+
+    assert "manifest.json" in raised.value.message
+    assert raised.value.violations[0].field == "schema"
+
+
+@pytest.mark.parametrize("key", ["schema", "dataset", "digest", "rules_version", "superclasses", "abstained", "counts",
+                                 "sources", "files"])  # fmt: skip
+def test_a_manifest_without_one_of_its_parts_is_refused_by_name(folder: Path, key: str) -> None:
+    change_manifest(folder, lambda raw: raw.pop(key))
+
+    with pytest.raises(InvalidEvidence, match=r"manifest\.json"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": []},
+        {"files": None},
+        {"files": {"rows.npy": None}},
+        {"files": {"rows.npy": {}}},
+        {"files": {"../rows.npy": {"bytes": 1, "sha256": ""}}},
+        {"files": {"rows.pkl": {"bytes": 1, "sha256": ""}}},
+        {"superclasses": None},
+        {"superclasses": ["a", "b", "c"]},
+        {"abstained": ["NO_SUCH_TYPE"]},
+        {"sources": [{"name": "only"}]},
+        {"rules_version": "one"},
+    ],
+    ids=json.dumps,
+)
+def test_a_manifest_of_another_form_is_refused(folder: Path, change: dict) -> None:
+    change_manifest(folder, lambda raw: raw.update(change))
+
+    with pytest.raises(InvalidEvidence):
+        open_bundle(folder)
+
+
+def test_a_folder_that_is_no_bundle_is_refused_by_name(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "not there"):
+        with pytest.raises(InvalidEvidence, match=r"manifest\.json"):
+            read_manifest(path)
+
+
+# content
+
+
+def test_a_sound_bundle_verifies(folder: Path) -> None:
+    assert verify_evidence(folder) == []
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_verify_finds_a_flipped_byte(folder: Path, name: str) -> None:
+    file = folder / f"{name}.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+    wrong = verify_evidence(folder)
+
+    assert f"{name}.npy" in wrong[0]
+    # the table follows from the rest and is not part of the digest
+    assert len(wrong) == (1 if name == "verdicts" else 2)
+
+
+def test_verify_finds_facts_that_were_changed_together_with_the_manifest(folder: Path) -> None:
+    change_manifest(folder, lambda raw: raw.update(dataset="yours"))
+
+    assert any("digest" in each for each in verify_evidence(folder))
+
+
+def test_verify_finds_rules_of_another_version(folder: Path) -> None:
+    change_manifest(folder, lambda raw: raw.update(rules_version=0))
+
+    assert any("rules_version" in each for each in verify_evidence(folder))
+
+
+@pytest.fixture(scope="module")
+def worn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that a test may damage if it mends it again."""
+    folder = tmp_path_factory.mktemp("worn") / "bundle"
+    write_bundle(made_facts(), folder)
+    return folder
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.sampled_from(ARRAYS), st.integers(0, 2**31), st.integers(1, 255))
+def test_a_byte_altered_anywhere_is_refused_or_found(worn: Path, name: str, place: int, bits: int) -> None:
+    file = worn / f"{name}.npy"
+    sound = file.read_bytes()
+    damaged = bytearray(sound)
+    damaged[place % min(len(sound), 200)] ^= bits  # the header and the first values
+    try:
+        file.write_bytes(damaged)
+        try:
+            wrong = verify_evidence(worn)
+        except InvalidEvidence:
+            wrong = [name]
+    finally:
+        file.write_bytes(sound)
+
+    assert any(name in each for each in wrong)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 255))
+def test_a_manifest_with_an_altered_byte_is_read_or_refused(worn: Path, place: int, bits: int) -> None:
+    file = worn / "manifest.json"
+    sound = file.read_bytes()
+    damaged = bytearray(sound)
+    damaged[place % len(sound)] ^= bits
+    try:
+        file.write_bytes(damaged)
+        try:
+            verify_evidence(worn)
+        except InvalidEvidence:
+            refused = True
+        else:
+            refused = False
+    finally:
+        file.write_bytes(sound)
+
+    assert refused or open_bundle(worn).manifest.dataset == "mine"

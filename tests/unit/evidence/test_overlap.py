@@ -1,0 +1,52 @@
+"""The table of overlapping classes, pair by pair and with its direction, and a reason for each."""
+
+import pytest
+from oracle.verdicts import OVERLAP
+
+from service.evidence.overlap import overlap_matrix, why_overlapping
+
+ONE_WAY = [(249, 248), (250, 248), (385, 101), (386, 101), (504, 968), (482, 848), (435, 876)]
+BOTH_WAYS = [(836, 837), (638, 639), (657, 744), (620, 681), (664, 782)]
+MUSTELIDS = (356, 357, 358, 359)
+SPEC = {
+    *ONE_WAY,
+    *BOTH_WAYS,
+    *((b, a) for a, b in BOTH_WAYS),
+    *((a, b) for a in MUSTELIDS for b in MUSTELIDS if a != b),
+}
+
+
+def test_the_oracle_has_the_same_table() -> None:
+    assert {(target, predicted) for target, found in OVERLAP.items() for predicted in found} == SPEC
+
+
+def test_the_matrix_holds_the_pairs_of_the_spec_and_no_other() -> None:
+    matrix = overlap_matrix()
+
+    assert matrix.shape == (1000, 1000)
+    assert matrix.dtype == bool
+    assert set(zip(*(axis.tolist() for axis in matrix.nonzero()), strict=True)) == SPEC
+
+
+@pytest.mark.parametrize(("target", "predicted"), sorted(SPEC))
+def test_a_pair_has_a_sentence(target: int, predicted: int) -> None:
+    assert why_overlapping(target, predicted).endswith(".")
+
+
+@pytest.mark.parametrize(("target", "predicted"), ONE_WAY)
+def test_the_other_direction_is_no_overlap(target: int, predicted: int) -> None:
+    assert not overlap_matrix()[predicted, target]
+    assert why_overlapping(predicted, target) == ""
+
+
+@pytest.mark.parametrize(("a", "b"), BOTH_WAYS)
+def test_both_directions_have_the_same_reason(a: int, b: int) -> None:
+    assert why_overlapping(a, b) == why_overlapping(b, a)
+
+
+def test_exactly_the_pairs_have_a_sentence() -> None:
+    named = sorted({each for pair in SPEC for each in pair} | {0, 1, 247, 360, 999})
+
+    assert {(t, p) for t in named for p in named if why_overlapping(t, p)} == SPEC
+    others = [each for each in range(1000) if each not in named]
+    assert not any(why_overlapping(t, p) or why_overlapping(p, t) for t in named for p in others)

@@ -1,0 +1,306 @@
+"""What happens to one shard: it is predicted, stopped, handed back, tried again or failed; nothing is written late."""
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event
+
+import numpy as np
+import pytest
+
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.errors import (
+    ErrataError,
+    ImagesMissing,
+    InvalidModelId,
+    ModelNotFound,
+    ModelRefused,
+    PermanentError,
+    Unavailable,
+)
+from service.jobs.memory import MemoryStore
+from service.jobs.record import ClaimKind, Entry, JobSpec, Part
+from service.jobs.worker import LEASE, ComeBack, run_shard
+
+NAMES = [f"{number}.jpg" for number in range(10)]
+INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Scripted:
+    """A predictor that names each image's own number, two a batch, and does what the script says before each batch."""
+
+    def __init__(
+        self,
+        before_batch: Callable[[int], None] = lambda _: None,
+        load: Callable[[], None] = lambda: None,
+        size: int = 2,
+        skip: int = 0,
+    ) -> None:
+        self._before_batch = before_batch
+        self._load = load
+        self._size = size
+        self._skip = skip
+        self.asked: list[tuple[str, str, tuple[str, ...]]] = []
+
+    def load(self, model: str) -> ModelInfo:
+        self._load()
+        return INFO
+
+    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+        self.asked.append((model, dataset, tuple(names)))
+        for number, start in enumerate(range(0, len(names) - self._skip, self._size)):
+            self._before_batch(number)
+            batch = names[start : start + self._size]
+            yield Predictions(np.array([int(name.removesuffix(".jpg")) for name in batch], dtype=np.int16))
+
+
+class Desk:
+    """A store with one job of ten images in shards of four, and what a worker does with it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = MemoryStore(self.clock)
+        self.store.remember_images("i", NAMES)
+        spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
+        entry = Entry("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
+        self.job = self.store.submit(entry, spec, "key", fresh=False, limit=1).job
+        self.drain = Event()
+        self.judged: list[str] = []
+
+    def run(self, shard: int, predictor: Scripted, worker: str = "w1") -> None:
+        run_shard(
+            self.job,
+            shard,
+            store=self.store,
+            predictor=predictor,
+            worker=worker,
+            drain=self.drain,
+            judge=self.judged.append,
+        )
+
+    def shard_state(self, shard: int) -> State:
+        record = self.store.job(self.job)
+        assert record is not None
+        return record.shards[shard].state
+
+    @property
+    def failure(self) -> Failure | None:
+        snapshot = self.store.snapshot("a")
+        assert snapshot is not None
+        return snapshot.entry.failure
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def refuse(error: Exception) -> Callable[..., None]:
+    def raise_it(*_: object) -> None:
+        raise error
+
+    return raise_it
+
+
+def test_each_shard_predicts_its_own_images_and_the_last_calls_the_judge(desk: Desk) -> None:
+    predictor = Scripted()
+    for shard in (1, 2):
+        desk.run(shard, predictor)
+        assert desk.judged == []
+    desk.run(0, predictor)
+
+    assert desk.judged == [desk.job]
+    assert predictor.asked == [
+        ("demo:m", "demo", tuple(NAMES[4:8])),
+        ("demo:m", "demo", tuple(NAMES[8:])),
+        ("demo:m", "demo", tuple(NAMES[:4])),
+    ]
+    parts = desk.store.parts(desk.job)
+    assert [top1 for part in parts for top1 in part.predictions.top1.tolist()] == list(range(10))
+    assert [part.model_info for part in parts] == [INFO] * 3
+
+
+def test_progress_is_told_after_each_batch(desk: Desk) -> None:
+    seen: list[int] = []
+
+    def look(_: int) -> None:
+        record = desk.store.job(desk.job)
+        assert record is not None
+        seen.append(record.done)
+
+    desk.run(0, Scripted(look, size=1))
+
+    assert seen == [0, 1, 2, 3]
+
+
+def test_each_batch_renews_the_hold(desk: Desk) -> None:
+    held: list[ClaimKind] = []
+
+    def slow(number: int) -> None:
+        if number:
+            held.append(desk.store.claim(desk.job, 0, "thief", LEASE).kind)
+        desk.clock.now += LEASE - 1
+
+    desk.run(0, Scripted(slow, size=1))
+
+    assert held == [ClaimKind.WAIT] * 3
+    assert desk.shard_state(0) is State.SUCCEEDED
+
+
+def test_a_shard_of_another_worker_is_come_back_for(desk: Desk) -> None:
+    desk.store.claim(desk.job, 0, "w0", LEASE)
+    predictor = Scripted()
+
+    with pytest.raises(ComeBack) as later:
+        desk.run(0, predictor)
+
+    assert later.value.delay == pytest.approx(LEASE)
+    assert predictor.asked == []
+
+
+def test_a_message_of_what_has_ended_loads_no_model(desk: Desk) -> None:
+    desk.store.cancel("a", "")
+    predictor = Scripted(load=refuse(AssertionError("loaded")))
+
+    desk.run(0, predictor)
+
+    assert predictor.asked == []
+    assert desk.judged == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermanentError("it can't be"),
+        ModelRefused("21841 outputs"),
+        ImagesMissing("no folder"),
+        ModelNotFound("no such model"),
+        InvalidModelId("outside of the folder"),
+    ],
+)
+@pytest.mark.parametrize("moment", ["load", "predict"])
+def test_what_would_fail_again_fails_at_once(desk: Desk, error: ErrataError, moment: str) -> None:
+    desk.run(0, Scripted(load=refuse(error)) if moment == "load" else Scripted(refuse(error)))
+
+    assert desk.failure == Failure(error.reason, error.message)
+    assert desk.store.claim(desk.job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), OSError("disk"), MemoryError(), RuntimeError("CUDA")])
+def test_what_may_pass_is_tried_three_times_again_and_later_each_time(desk: Desk, error: Exception) -> None:
+    predictor = Scripted(refuse(error))
+    for delay in (5.0, 10.0, 20.0):
+        with pytest.raises(ComeBack) as later:
+            desk.run(0, predictor)
+        assert later.value.delay == pytest.approx(delay)
+        assert desk.failure is None
+        desk.clock.now += delay
+
+    desk.run(0, predictor)
+
+    assert desk.failure is not None
+    assert desk.failure.reason == ("UNAVAILABLE" if isinstance(error, Unavailable) else "INTERNAL")
+    assert len(predictor.asked) == 4
+
+
+def test_a_shard_recovers_from_a_transient_error(desk: Desk) -> None:
+    with pytest.raises(ComeBack):
+        desk.run(0, Scripted(lambda number: refuse(OSError())() if number else None))
+    desk.clock.now += 5
+
+    desk.run(0, Scripted())
+
+    assert desk.shard_state(0) is State.SUCCEEDED
+    assert desk.store.parts(desk.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+
+
+def test_image_names_that_are_away_are_waited_for(desk: Desk) -> None:
+    spec = JobSpec("demo:m", "demo", "e", "not-kept", 10, 4)
+    desk.job = desk.store.submit(
+        Entry("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, "other", fresh=True, limit=9
+    ).job
+
+    with pytest.raises(ComeBack):
+        desk.run(0, Scripted())
+
+
+def test_a_cancelled_shard_stops_at_its_batch(desk: Desk) -> None:
+    batches: list[int] = []
+
+    def cancel(number: int) -> None:
+        batches.append(number)
+        desk.store.cancel("a", "")
+
+    desk.run(0, Scripted(cancel, size=1))
+
+    assert batches == [0]
+    assert desk.judged == []
+
+
+def test_a_job_that_is_cancelled_while_its_model_loads_predicts_nothing(desk: Desk) -> None:
+    def cancel() -> None:
+        desk.store.cancel("a", "")
+
+    predictor = Scripted(load=cancel)
+
+    desk.run(0, predictor)
+
+    assert predictor.asked == []
+
+
+def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(desk: Desk) -> None:
+    other = np.array([7, 7, 7, 7], dtype=np.int16)
+
+    def frozen(number: int) -> None:
+        if number == 1:
+            desk.clock.now += LEASE + 1
+            claim = desk.store.claim(desk.job, 0, "other", LEASE)
+            desk.store.finish_shard(desk.job, 0, claim.fence, Part(Predictions(other), INFO))
+
+    desk.run(0, Scripted(frozen))
+
+    assert desk.store.parts(desk.job)[0].predictions.top1.tolist() == [7] * 4
+    assert desk.failure is None
+
+
+def test_an_error_of_a_worker_that_lost_its_shard_fails_nothing(desk: Desk) -> None:
+    def frozen(_: int) -> None:
+        desk.clock.now += LEASE + 1
+        desk.store.claim(desk.job, 0, "other", LEASE)
+        raise ModelRefused("too late")
+
+    desk.run(0, Scripted(frozen))
+
+    assert desk.failure is None
+    assert desk.shard_state(0) is State.RUNNING
+
+
+def test_draining_hands_a_long_shard_back_after_the_batch(desk: Desk) -> None:
+    desk.run(0, Scripted(lambda _: desk.drain.set(), size=1))
+
+    record = desk.store.job(desk.job)
+    assert record is not None
+    shard = record.shards[0]
+    assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
+    assert desk.store.parts(desk.job) == []
+
+
+def test_draining_lets_the_last_batch_end_the_shard(desk: Desk) -> None:
+    desk.run(0, Scripted(lambda number: desk.drain.set() if number else None, size=2))
+
+    assert desk.shard_state(0) is State.SUCCEEDED
+
+
+def test_too_few_predictions_are_never_a_result(desk: Desk) -> None:
+    with pytest.raises(ComeBack):
+        desk.run(0, Scripted(skip=2))
+
+    assert desk.shard_state(0) is State.QUEUED
+    assert desk.store.parts(desk.job) == []

@@ -1,0 +1,116 @@
+"""Model identifiers: what parses, what it means, and that none points where it must not."""
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from service.errors import InvalidModelId
+from service.predictions.model_id import FileModel, ModelId, parse_file_model, parse_model_id
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "rest"),
+    [
+        ("timm:resnet50.a1_in1k", "timm", "resnet50.a1_in1k"),
+        ("resnet50.a1_in1k", "timm", "resnet50.a1_in1k"),
+        ("  resnet50  ", "timm", "resnet50"),
+        ("demo:efficientnet_lite0", "demo", "efficientnet_lite0"),
+        ("file:runs/best.safetensors#resnet50", "file", "runs/best.safetensors#resnet50"),
+        ("file:runs/best.pth", "file", "runs/best.pth"),
+    ],
+)
+def test_an_identifier_is_a_source_and_a_name_and_a_bare_name_means_timm(text, source, rest) -> None:
+    found = parse_model_id(text)
+
+    assert (found.source, found.rest) == (source, rest)
+    assert str(found) == f"{source}:{rest}"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["timm", "demo"]),
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,40}", fullmatch=True),
+)
+def test_what_is_printed_parses_to_the_same(source, name) -> None:
+    found = ModelId(source, name)
+
+    assert parse_model_id(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        ":",
+        "timm:",
+        "demo:",
+        "file:",
+        "file:#resnet50",
+        ":resnet50",
+        "nowhere:resnet50",
+        "TIMM:resnet50",
+        "http://example.org/model",
+        "timm:a/b",
+        "timm:../../etc/passwd",
+        "timm:a b",
+        "timm:-rf",
+        "timm:.hidden",
+        "timm:résnet",
+        "timm:resnet\x0050",
+        "timm:resnet\n50",
+        "timm:resnet50;ls",
+        "timm:" + "a" * 600,
+    ],
+)
+def test_what_is_no_identifier_is_refused(text) -> None:
+    with pytest.raises(InvalidModelId) as caught:
+        parse_model_id(text)
+
+    assert caught.value.reason == "INVALID_MODEL_ID"
+    assert [violation.field for violation in caught.value.violations] == ["model"]
+    assert len(caught.value.message) < 400
+
+
+def test_the_longest_name_is_512_characters() -> None:
+    assert parse_model_id("a" * 512).rest == "a" * 512
+    with pytest.raises(InvalidModelId):
+        parse_model_id("a" * 513)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "../model.pth", "a/../../model.pth", "a/..", "..", "\\\\server\\share", "a\\..\\b", "//a", "/"],
+)
+@pytest.mark.parametrize("architecture", ["", "#resnet50"])
+def test_a_path_that_leaves_its_folder_is_refused(path, architecture) -> None:
+    with pytest.raises(InvalidModelId):
+        parse_model_id(f"file:{path}{architecture}")
+
+
+@pytest.mark.parametrize("architecture", ["../x", "a b", "a/b", "a#b", "-x", "résnet"])
+def test_an_architecture_is_a_name(architecture) -> None:
+    with pytest.raises(InvalidModelId):
+        parse_file_model(f"model.pth#{architecture}")
+
+
+def test_a_file_says_its_path_and_perhaps_its_architecture() -> None:
+    assert parse_file_model("a/b.pth#resnet50") == FileModel(PurePosixPath("a/b.pth"), "resnet50")
+    assert parse_file_model("a/b.pth") == FileModel(PurePosixPath("a/b.pth"), "")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=40), st.sampled_from(["", "timm:", "demo:", "file:", "file:a/"]))
+@example("", "file:")
+def test_any_text_is_an_identifier_or_refused_and_no_path_climbs(text, head) -> None:
+    try:
+        found = parse_model_id(head + text)
+    except InvalidModelId:
+        return
+    assert parse_model_id(str(found)) == found
+    if found.source == "file":
+        path = parse_file_model(found.rest).path
+        assert not path.is_absolute()
+        assert ".." not in path.parts

@@ -1,0 +1,272 @@
+"""CSV: what is read, what is refused, and that a refusal names the right lines."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from service.domain import RowOrder
+from service.errors import InvalidRow, InvalidUpload
+from service.evidence.bundle import Bundle
+from service.predictions.uploads import Layout, parse_upload
+
+TWELVE = list(range(100, 112))
+
+
+@pytest.mark.parametrize("name", ["predicted_class", "top1", "prediction"])
+def test_every_accepted_name_of_the_class_column_is_read(small, write, name) -> None:
+    content = write.csv(small.rows(TWELVE), header=("file_name", name))
+
+    found = small.parse(content)
+
+    assert found.format == "csv"
+    assert found.predictions.top1.tolist() == TWELVE
+    assert found.predictions.top1.dtype == np.int16
+    assert found.predictions.probability is None
+
+
+def test_columns_stand_in_any_order_and_others_are_ignored(small, write) -> None:
+    rows = [("x,y", "0.5", name, predicted, "x") for name, predicted in small.rows(TWELVE)]
+    content = write.csv(rows, header=("note", "predicted_probability", "file_name", "predicted_class", "note"))
+
+    predictions = small.parse(content).predictions
+
+    assert predictions.top1.tolist() == TWELVE
+    assert predictions.probability.tolist() == [0.5] * 12
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.replace(b"\n", b"\r\n"), id="CRLF"),
+        pytest.param(lambda text: b"\xef\xbb\xbf" + text, id="BOM"),
+        pytest.param(lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"), id="BOM and CRLF"),
+        pytest.param(lambda text: text.rstrip(b"\n"), id="no newline at the end"),
+        pytest.param(lambda text: text.replace(b"\n", b"\n\n"), id="blank lines"),
+        pytest.param(lambda text: text.replace(b"\n", b"\r\n\r\n"), id="blank CRLF lines"),
+        pytest.param(lambda text: text + b"\n\n\n", id="blank lines at the end"),
+        pytest.param(
+            lambda text: b"\n".join(b'"' + line.replace(b",", b'","') + b'"' for line in text.split()), id="quotes"
+        ),
+        pytest.param(lambda text: text.replace(b",", b", ").replace(b", predicted", b",predicted"), id="spaces"),
+    ],
+)
+def test_the_ways_of_writing_the_same_table_are_read_alike(small, write, change) -> None:
+    assert small.top1(change(write.csv(small.rows(TWELVE)))) == TWELVE
+
+
+def test_a_quoted_name_with_a_comma_is_one_class(small, write) -> None:
+    rows = small.rows(["tench, Tinca tinca"] + ["lemon"] * 11)
+
+    assert small.top1(write.csv(rows)) == [0] + [951] * 11
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "word"),
+    [(";", "semicolon"), ("\t", "tab"), ("|", "bar")],
+)
+def test_another_delimiter_is_refused_by_its_name(small, write, delimiter, word) -> None:
+    error = small.refusal(write.csv(small.rows(TWELVE)).replace(b",", delimiter.encode()))
+
+    assert isinstance(error, InvalidUpload)
+    assert error.reason == "INVALID_UPLOAD"
+    assert word in error.message
+    assert [(each.field, each.line) for each in error.violations] == [("header", 1)]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(None, id="no header"),
+        pytest.param("file_name,class", id="no class column"),
+        pytest.param("name,predicted_class", id="no name column"),
+        pytest.param("file_name,top1,prediction", id="two class columns"),
+        pytest.param("file_name,file_name,predicted_class", id="two name columns"),
+        pytest.param("", id="an empty line"),
+        pytest.param('"file_name,predicted_class', id="an open quote"),
+        pytest.param("f" * 70_000, id="an endless line"),
+        pytest.param("FILE_NAME,PREDICTED_CLASS", id="capitals"),
+    ],
+)
+def test_a_file_without_a_usable_header_is_refused_at_line_1(small, write, header) -> None:
+    rows = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+
+    error = small.refusal(write.lines(*([] if header is None else [header]), *rows))
+
+    assert error.reason == "INVALID_UPLOAD"
+    assert [(each.field, each.line) for each in error.violations] == [("header", 1)]
+
+
+def test_a_header_that_is_no_utf8_is_refused(small) -> None:
+    error = small.refusal("file_name,predicted_class,größe\n".encode("latin-1"))
+
+    assert [(each.field, each.line) for each in error.violations] == [("header", 1)]
+
+
+@pytest.mark.parametrize("content", [b"file_name,predicted_class", b"file_name,predicted_class\n\n\r\n"])
+def test_a_header_without_rows_is_refused(small, content) -> None:
+    assert small.refusal(content).reason == "INVALID_UPLOAD"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "1000",
+        "-1",
+        "NaN",
+        "3.0",
+        "3.5",
+        "",
+        " ",
+        "crane",
+        "no such class",
+        "n00000000",
+        "1e2",
+        "0x10",
+        "99999999999",
+        "٣",
+    ],
+)
+def test_what_is_no_class_is_refused_at_its_line(small, write, bad) -> None:
+    error = small.refusal(write.csv(small.rows([*TWELVE[:4], bad, *TWELVE[5:]])))
+
+    assert isinstance(error, InvalidRow)
+    assert error.reason == "INVALID_ROW"
+    assert [(each.field, each.line) for each in error.violations] == [("predicted_class", 6)]
+    assert repr(bad) in error.violations[0].description
+
+
+@pytest.mark.parametrize("bad", ["1.01", "-0.5", "nan", "inf", "", "high", "0,5", "0_1", "50%", "٠"])
+def test_what_is_no_probability_is_refused_at_its_line(small, write, bad) -> None:
+    header = ("file_name", "predicted_class", "predicted_probability")
+    rows = [(name, predicted, "0.5") for name, predicted in small.rows(TWELVE)]
+    rows[7] = (*rows[7][:2], bad)
+
+    error = small.refusal(write.csv(rows, header=header))
+
+    assert error.reason == "INVALID_ROW"
+    assert [(each.field, each.line) for each in error.violations] == [("predicted_probability", 9)]
+
+
+def test_probabilities_from_0_to_1_are_kept(small, write) -> None:
+    given = ["0", "1", "0.25", "1e-3", "5E-1", ".5", "0.750", "1.0", "0.0", "0.125", "0.0625", "1e0"]
+    rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), given, strict=True)]
+
+    found = small.parse(write.csv(rows, header=("file_name", "top1", "predicted_probability"))).predictions
+
+    assert found.probability.tolist() == [np.float16(float(text)) for text in given]
+
+
+def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, told) -> None:
+    wrong = [(f"no-{number}.JPEG", 1) for number in range(37)]
+
+    error = small.refusal(write.csv([*small.rows(TWELVE)[:5], *wrong, *small.rows(TWELVE)[5:]]))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == list(range(7, 17))
+    assert told.count(error, 37)
+
+
+def test_ragged_lines_are_named_and_counted(small, write, told) -> None:
+    good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+    ragged = ["alone", "one,2,three", ",,,"] * 12
+
+    error = small.refusal(write.lines("file_name,predicted_class", *good[:3], "", *ragged, *good[3:]))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == list(range(6, 16))
+    assert told.count(error, 36)
+
+
+def test_blank_lines_count_as_lines(small, write, told) -> None:
+    good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+
+    error = small.refusal(
+        write.lines("file_name,predicted_class", "", good[0], "", "", "zzz,3", *good[1:], "", f"{good[0]}")
+    )
+
+    assert told.lines(error) == [6, 19]
+
+
+def test_blank_crlf_lines_count_as_lines(small, write, told) -> None:
+    good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+    text = write.lines("file_name,predicted_class", "", good[0], "", "zzz,3", *good[1:])
+
+    assert told.lines(small.refusal(text.replace(b"\n", b"\r\n"))) == [5]
+
+
+def test_ragged_lines_and_wrong_rows_are_told_together(small, write, told) -> None:
+    good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+
+    error = small.refusal(
+        write.lines("file_name,predicted_class", "zzz,1", good[0], "alone", "", "yyy,2", *good[1:-1], good[-1] + "000")
+    )
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [2, 4, 6, 17]
+
+
+def test_a_newline_in_quotes_does_not_shift_the_lines_after_it(small, write, told) -> None:
+    good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+
+    error = small.refusal(write.lines("file_name,predicted_class", '"a', 'b",3', *good, "zzz,3"))
+
+    assert 16 in told.lines(error)
+
+
+def test_a_quote_that_never_closes_is_refused_at_its_line(small, write, told) -> None:
+    good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
+
+    error = small.refusal(write.lines("file_name,predicted_class", *good[:5], f'"{good[5]}', *good[6:]))
+
+    assert isinstance(error, InvalidUpload)
+    assert told.lines(error)[0] == 7
+
+
+@pytest.mark.parametrize("place", ["name", "class", "probability", "ragged"])
+def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, told, place) -> None:
+    rows = [f"{name},{predicted},0.5" for name, predicted in small.rows(TWELVE)]
+    bad = {"name": "§,1,0.5", "class": f"{small.names[4]},§,0.5", "probability": f"{small.names[4]},1,§"}
+    rows[4] = bad.get(place, f"{small.names[4]},§,0.5,1,2")
+    text = write.lines("file_name,predicted_class,predicted_probability", *rows).replace("§".encode(), b"\xff")
+
+    error = small.refusal(text)
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [6]
+
+
+def test_lines_are_counted_over_many_blocks(write, told) -> None:
+    """Given 60,000 rows (two megabytes) with blank lines among the first, the last rows have the right lines."""
+    names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(60_000)]
+    rows = [f"{name},{number % 1000}" for number, name in enumerate(names)]
+    text = ["file_name,predicted_class", *rows[:100], "", "", *rows[100:-3], "zzz,1", rows[-3], rows[-2][:-3] + "1000"]
+    text += [rows[-1], rows[5]]
+    layout = Layout(
+        "large",
+        pa.array([name.encode() for name in names], type=pa.binary()),
+        np.arange(60_000, dtype=np.int32),
+        lambda _: np.arange(60_000),
+    )
+
+    with pytest.raises(InvalidRow) as caught:
+        parse_upload(io.BytesIO(write.lines(*text)), layout, RowOrder.UNSPECIFIED, 1 << 24)
+
+    assert told.lines(caught.value) == [text.index("zzz,1") + 1, len(text) - 2, len(text)]
+
+
+def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: Path, imagenet_real: Bundle) -> None:
+    file = reference / "predictions" / "imagenet_val_resnet50_cv.csv"
+    layout = Layout(imagenet_real.dataset, imagenet_real.names, imagenet_real.rows, imagenet_real.positions)
+    with file.open(newline="", encoding="utf-8") as text:
+        said = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
+
+    with file.open("rb") as content:
+        found = parse_upload(content, layout, RowOrder.UNSPECIFIED, 1 << 24)
+
+    assert len(said) == 50_000
+    assert found.format == "csv"
+    assert found.predictions.top1.tolist() == [said[name.decode()] for name in imagenet_real.names.to_pylist()]

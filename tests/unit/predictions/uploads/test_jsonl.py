@@ -1,0 +1,197 @@
+"""JSONL: what is read, what is refused, and that a refusal names the right lines."""
+
+import json
+
+import numpy as np
+import pytest
+
+from service.errors import InvalidRow
+
+TWELVE = list(range(100, 112))
+
+
+@pytest.fixture
+def good(small) -> list[str]:
+    """A line an image."""
+    return [json.dumps({"file_name": name, "predicted_class": one}) for name, one in small.rows(TWELVE)]
+
+
+def test_an_object_a_line_is_read(small, write, good) -> None:
+    found = small.parse(write.lines(*good))
+
+    assert found.format == "jsonl"
+    assert found.predictions.top1.tolist() == TWELVE
+    assert found.predictions.probability is None
+
+
+@pytest.mark.parametrize("name", ["predicted_class", "top1", "prediction"])
+def test_every_accepted_key_of_the_class_is_read(small, write, name) -> None:
+    assert small.top1(write.jsonl(small.rows(TWELVE), keys=("file_name", name))) == TWELVE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.replace(b"\n", b"\r\n"), id="CRLF"),
+        pytest.param(lambda text: b"\xef\xbb\xbf" + text, id="BOM"),
+        pytest.param(lambda text: text.rstrip(b"\n"), id="no newline at the end"),
+        pytest.param(lambda text: text.replace(b"\n", b"\n\n"), id="blank lines"),
+        pytest.param(lambda text: b"\n  \n" + text, id="blank lines first"),
+        pytest.param(lambda text: text.replace(b'{"', b'  { "'), id="spaces"),
+    ],
+)
+def test_the_ways_of_writing_the_same_objects_are_read_alike(small, write, good, change) -> None:
+    assert small.top1(change(write.lines(*good))) == TWELVE
+
+
+def test_other_keys_are_ignored_and_the_order_of_keys_is_free(small, write) -> None:
+    lines = [
+        json.dumps({"score": [1, {"a": None}], "predicted_probability": 0.25, "top1": one, "file_name": name})
+        for name, one in small.rows(TWELVE)
+    ]
+
+    found = small.parse(write.lines(*lines)).predictions
+
+    assert found.top1.tolist() == TWELVE
+    assert found.probability.tolist() == [0.25] * 12
+
+
+def test_indices_ids_and_names_may_be_mixed(small, write) -> None:
+    mixed = ["tench", 1, "1", "n02123045", "Granny Smith", "granny_smith", 999, "999", "zebra", 0, "0", "lemon"]
+
+    assert small.top1(write.jsonl(small.rows(mixed))) == [0, 1, 1, 281, 948, 948, 999, 999, 340, 0, 0, 951]
+
+
+def test_integers_are_probabilities_too(small, write) -> None:
+    keys = ("file_name", "predicted_class", "predicted_probability")
+    given = [0, 1, 0.5] * 4
+    rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), given, strict=True)]
+
+    found = small.parse(write.jsonl(rows, keys=keys)).predictions
+
+    assert found.probability.tolist() == [np.float16(each) for each in given]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["1000", "-1", "NaN", "3.0", "3.5", "null", "true", "[3]", '{"a": 3}', '"crane"', '""', "1e400", "9" * 30, '"3.0"'],
+)
+def test_what_is_no_class_is_refused_at_its_line(small, write, told, good, bad) -> None:
+    good[4] = good[4].replace("104", bad)
+
+    error = small.refusal(write.lines(*good))
+
+    assert isinstance(error, InvalidRow)
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [5]
+
+
+@pytest.mark.parametrize("bad", ["1000", "-1", "3.0", "3.5", "true", "null", '"crane"'])
+def test_a_file_in_which_every_class_is_wrong_names_ten_lines_and_counts(small, write, told, bad) -> None:
+    rows = [*small.names, *small.names, *small.names]
+    lines = ['{"file_name": "%s", "predicted_class": %s}' % (name, bad) for name in rows]  # noqa: UP031 - braces
+
+    error = small.refusal(write.lines(*lines))
+
+    assert error.reason in {"INVALID_ROW", "INVALID_UPLOAD"}
+    assert told.lines(error) == list(range(1, 11))
+    assert told.count(error, 36)
+
+
+@pytest.mark.parametrize("bad", ["1.5", "-0.1", "NaN", "Infinity", '"high"', '""', "null", "true", "[]", '"0_1"', "2"])
+def test_what_is_no_probability_is_refused_at_its_line(small, write, told, bad) -> None:
+    keys = ("file_name", "predicted_class", "predicted_probability")
+    lines = write.jsonl([(*row, 0.5) for row in small.rows(TWELVE)], keys=keys).decode().splitlines()
+    lines[7] = lines[7].replace("0.5", bad)
+
+    error = small.refusal(write.lines(*lines))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [8]
+
+
+def test_a_probability_that_stands_in_some_rows_only_is_not_dropped_in_silence(small, write, told) -> None:
+    """Given a first row without the key and a last row with a wrong value, the file is refused."""
+    rows = [json.dumps({"file_name": name, "predicted_class": one}) for name, one in small.rows(TWELVE)]
+    rows[-1] = rows[-1].replace("}", ', "predicted_probability": 7}')
+
+    error = small.refusal(write.lines(*rows))
+
+    assert error.reason == "INVALID_ROW"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "nonsense",
+        "[1, 2]",
+        '"text"',
+        "3",
+        "null",
+        "{",
+        '{"file_name": "x"',
+        '{"predicted_class": 3}',
+        '{"file_name": "x"}',
+        "[" * 100_000,
+        '{"file_name": null, "predicted_class": 3}',
+        '{"file_name": 3, "predicted_class": 3}',
+        '{"file_name": "\\ud800", "predicted_class": 3}',
+        '{"file_name": "ILSVRC2012_val_00000001.JPEG", "predicted_class": "\\ud800"}',
+    ],
+)
+def test_a_line_that_is_no_row_is_refused_at_its_line(small, write, told, good, bad) -> None:
+    error = small.refusal(write.lines(*good[:3], "", bad, *good[3:]))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [5]
+
+
+def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, told, good) -> None:
+    error = small.refusal(write.lines(*good[:5], '{"file_name": "x§", "predicted_class": 1}').replace(b"\xc2", b""))
+
+    assert told.lines(error) == [6]
+
+
+@pytest.mark.parametrize(
+    "blank", [[""], ["", "", ""], [" "], ["\t", "", " "], ["\r"]], ids=["one", "three", "space", "mixed", "CR"]
+)
+@pytest.mark.parametrize("place", [0, 1, 5])
+def test_blank_lines_count_as_lines(small, write, told, good, blank, place) -> None:
+    wrong = '{"file_name": "zzz", "predicted_class": 3}'
+
+    error = small.refusal(write.lines(*good[:place], *blank, *good[place:], wrong))
+
+    assert told.lines(error) == [len(good) + len(blank) + 1]
+
+
+def test_two_objects_in_one_line_are_refused_at_that_line(small, write, told, good) -> None:
+    error = small.refusal(write.lines(good[0], good[1] + good[2], *good[3:]))
+
+    assert told.lines(error) == [2]
+
+
+def test_an_object_over_two_lines_is_refused_at_its_first_line(small, write, told, good) -> None:
+    error = small.refusal(write.lines(good[0], good[1].replace(", ", ",\n"), *good[2:]))
+
+    assert told.lines(error)[0] == 2
+
+
+def test_lines_that_are_no_rows_and_wrong_rows_are_told_together(small, write, told, good) -> None:
+    error = small.refusal(write.lines('{"file_name": "zzz", "predicted_class": 1}', "x", *good))
+
+    assert told.lines(error) == [1, 2]
+
+
+def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, told, good) -> None:
+    wrong = [f'{{"file_name": "no-{number}", "predicted_class": 1}}' for number in range(37)]
+
+    error = small.refusal(write.lines(*good[:2], *wrong, *good[2:]))
+
+    assert told.lines(error) == list(range(3, 13))
+    assert told.count(error, 37)
+
+
+def test_a_file_of_one_json_list_is_refused(small, good) -> None:
+    text = "[" + ",".join(good) + "]"
+
+    assert small.refusal(text.encode()).reason == "INVALID_ROW"

@@ -1,0 +1,215 @@
+"""npy: classes or scores, in either order of rows; never a pickle."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.domain import RowOrder
+from service.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat
+
+TWELVE = np.arange(100, 112)
+
+
+class Trap:
+    """What runs when it is unpickled: it makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "i2", "u4", "<i4", ">i4", "u8", "<i8", ">i8"])
+@pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])
+def test_classes_of_any_integer_type_go_to_their_images(small, write, kind, order) -> None:
+    found = small.parse(write.npy(TWELVE.astype(kind)), order)
+
+    assert found.format == "npy"
+    assert {image: found.predictions.top1[image] for image in range(12)} == dict(
+        zip(small.order(order), TWELVE.tolist(), strict=True)
+    )
+
+
+def test_rows_stand_by_path_unless_the_request_says_otherwise(small, write) -> None:
+    content = write.npy(TWELVE)
+
+    assert small.top1(content, RowOrder.UNSPECIFIED) == small.top1(content, RowOrder.PATH)
+    assert small.top1(content, RowOrder.FILE_NAME) == TWELVE.tolist()
+    assert small.top1(content, RowOrder.PATH) != TWELVE.tolist()
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f4", ">f4", "<f8", ">f8"])
+def test_the_highest_score_counts_and_the_first_of_equal_ones(small, write, kind) -> None:
+    scores = np.zeros((12, 1000), dtype=kind)
+    for row in range(12):
+        scores[row, [7 * row, 7 * row + 1]] = 12.5  # two that are equal
+        scores[row, 999] = -np.inf
+
+    found = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
+
+    assert found.top1.tolist() == [7 * row for row in range(12)]
+    assert found.probability is None  # scores that are no distribution say no probability
+
+
+def test_rows_that_are_distributions_give_probabilities(small, write) -> None:
+    scores = np.full((12, 1000), 0.5 / 999, dtype=np.float32)
+    scores[np.arange(12), TWELVE] = 0.5
+
+    found = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
+
+    assert found.top1.tolist() == TWELVE.tolist()
+    assert found.probability.tolist() == [0.5] * 12
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        pytest.param(0.1, 0.1 + 1e-12, id="closer than float32 tells"),
+        pytest.param(1e300, 1e301, id="beyond float32"),
+        pytest.param(1e-301, 1e-300, id="below float32"),
+    ],
+)
+def test_scores_in_double_precision_are_compared_in_double_precision(small, write, low, high) -> None:
+    scores = np.full((12, 1000), -1.0)
+    scores[:, 3], scores[:, 700] = low, high
+
+    assert small.top1(write.npy(scores)) == [700] * 12
+
+
+@pytest.mark.parametrize("bad", [1000, -1, 70_000, -(2**63), 2**63 - 1])
+def test_what_is_no_class_is_refused_at_its_row(small, write, told, bad) -> None:
+    given = TWELVE.copy()
+    given[[4, 9]] = bad
+
+    error = small.refusal(write.npy(given))
+
+    assert isinstance(error, InvalidRow)
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [5, 10]
+
+
+def test_an_unsigned_class_past_all_signed_ones_is_refused(small, write, told) -> None:
+    given = TWELVE.astype(np.uint64)
+    given[3] = 2**64 - 1
+
+    assert told.lines(small.refusal(write.npy(given))) == [4]
+
+
+def test_twelve_wrong_rows_are_ten_named_and_two_counted(small, write, told) -> None:
+    error = small.refusal(write.npy(TWELVE + 900))
+
+    assert told.lines(error) == list(range(1, 11))
+    assert told.count(error, 12)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pytest.param(np.arange(11), id="a row too few"),
+        pytest.param(np.arange(13), id="a row too many"),
+        pytest.param(np.arange(10), id="only the judged"),
+        pytest.param(np.array(3), id="no dimension"),
+        pytest.param(np.zeros(0, dtype=int), id="nothing"),
+        pytest.param(np.zeros((12, 1), dtype=int), id="a column"),
+        pytest.param(np.zeros((12, 999), dtype=np.float32), id="a class too few"),
+        pytest.param(np.zeros((11, 1000), dtype=np.float32), id="a row of scores too few"),
+        pytest.param(np.zeros((1000, 12), dtype=np.float32), id="classes first"),
+        pytest.param(np.zeros((12, 1000, 1), dtype=np.float32), id="three dimensions"),
+        pytest.param(np.zeros(12), id="classes as floats"),
+        pytest.param(np.zeros(12, dtype=bool), id="booleans"),
+        pytest.param(np.zeros(12, dtype="U4"), id="text"),
+        pytest.param(np.zeros(12, dtype=[("a", "i4")]), id="records"),
+        pytest.param(np.zeros(12, dtype="M8[s]"), id="dates"),
+        pytest.param(np.zeros((12, 1000), dtype=np.int32), id="scores as integers"),
+        pytest.param(np.zeros((12, 1000), dtype=complex), id="complex scores"),
+        pytest.param(np.asfortranarray(np.zeros((12, 1000), dtype=np.float32)), id="columns first"),
+    ],
+)
+def test_another_shape_or_type_is_refused_with_what_was_expected(small, write, array) -> None:
+    error = small.refusal(write.npy(array))
+
+    assert isinstance(error, InvalidUpload)
+    assert error.reason == "INVALID_UPLOAD"
+    assert "expected" in error.message and "got" in error.message
+
+
+def test_rows_with_nan_are_named_and_counted(small, write, told) -> None:
+    scores = np.zeros((12, 1000), dtype=np.float32)
+    scores[1:, 17] = np.nan
+
+    error = small.refusal(write.npy(scores))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == list(range(2, 12))
+    assert told.count(error, 11)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 95, 96, 97, 150, 200])
+def test_a_file_that_ends_too_early_is_refused(small, write, cut) -> None:
+    error = small.refusal(write.npy(TWELVE)[:-cut])
+
+    assert isinstance(error, InvalidUpload)
+    if cut <= 96:  # 12 rows of 8 bytes; a cut in the header is told as a bad header
+        assert isinstance(error, TruncatedUpload)
+        assert error.reason == "TRUNCATED_UPLOAD"
+
+
+def test_a_header_that_promises_more_than_there_is_takes_no_memory_for_it(small, write) -> None:
+    head = write.npy_header("{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,)}")
+
+    assert small.refusal(head + bytes(96)).reason == "INVALID_UPLOAD"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "nonsense",
+        "((((",
+        "'''",
+        "[" * 3000,
+        "-" * 5000 + "1",
+        "{['a']: 1}",
+        "{1: 2}",
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (12,)",
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (12,), 3: 1}",
+        "{'descr': '<i8,,', 'fortran_order': False, 'shape': (12,)}",
+        "{'descr': '({', 'fortran_order': False, 'shape': (12,)}",
+        "{'descr': [('a',)], 'fortran_order': False, 'shape': (12,)}",
+        "{'descr': '<i8', 'fortran_order': 3, 'shape': (12,)}",
+        "{'descr': '<i8', 'fortran_order': False, 'shape': 12}",
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (-12,)}",
+        "{'descr': 'V0', 'fortran_order': False, 'shape': (12,)}",
+        "__import__('os').getcwd()",
+    ],
+)
+def test_a_header_that_is_none_is_refused(small, write, header) -> None:
+    error = small.refusal(write.npy_header(header) + bytes(96))
+
+    assert isinstance(error, InvalidUpload)
+
+
+def test_a_pickle_is_refused_and_never_run(small, write, tmp_path: Path) -> None:
+    """Given an array of objects that make a file when they are unpickled, nothing is made."""
+    file = tmp_path / "made"
+    content = write.npy(np.array([Trap(file)] * 12, dtype=object), allow_pickle=True)
+    trap = tmp_path / "trap.npy"
+    trap.write_bytes(content)
+    np.load(trap, allow_pickle=True)
+    assert file.exists(), "the trap doesn't work, so the test would prove nothing"
+    file.unlink()
+
+    error = small.refusal(content)
+
+    assert isinstance(error, UnsupportedFormat)
+    assert error.reason == "UNSUPPORTED_FORMAT"
+    assert "pickle" in error.message
+    assert not file.exists()
+
+
+def test_a_pickle_inside_of_records_is_refused(small, write) -> None:
+    array = np.zeros(12, dtype=[("a", "i4"), ("b", object)])
+
+    assert small.refusal(write.npy(array, allow_pickle=True)).reason == "UNSUPPORTED_FORMAT"

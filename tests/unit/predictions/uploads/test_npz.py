@@ -1,0 +1,249 @@
+"""npz, the authors' preds.npz: top1, and probs where they are there; never a pickle."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.domain import RowOrder
+from service.errors import InvalidUpload, TruncatedUpload, UnsupportedFormat
+
+TWELVE = np.arange(100, 112)
+
+
+class Trap:
+    """What runs when it is unpickled: it makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.file,)
+
+
+def distributions(best: np.ndarray, probability: float) -> np.ndarray:
+    """Rows that sum to 1, with the given class on top."""
+    rows = np.full((len(best), 1000), (1 - probability) / 999, dtype=np.float32)
+    rows[np.arange(len(best)), best] = probability
+    return rows
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])
+def test_the_authors_file_is_read(small, write, order) -> None:
+    top5 = np.stack([TWELVE, *(np.arange(12),) * 4], axis=1)
+    content = write.npz(top1=TWELVE, top5=top5, probs=distributions(TWELVE, 0.5))
+
+    found = small.parse(content, order)
+
+    positions = small.order(order)
+    assert found.format == "npz"
+    assert found.warnings == ()
+    assert [found.predictions.top1[image] for image in positions] == TWELVE.tolist()
+    assert found.predictions.probability.tolist() == [0.5] * 12
+
+
+def test_each_probability_goes_to_its_image(small, write) -> None:
+    probs = np.concatenate([distributions(TWELVE[row : row + 1], 0.5 + row / 32) for row in range(12)])
+
+    found = small.parse(write.npz(top1=TWELVE, probs=probs)).predictions
+
+    assert [found.probability[image] for image in small.order(RowOrder.PATH)] == [0.5 + row / 32 for row in range(12)]
+
+
+def test_top1_alone_is_enough(small, write) -> None:
+    found = small.parse(write.npz(top1=TWELVE), RowOrder.FILE_NAME).predictions
+
+    assert found.top1.tolist() == TWELVE.tolist()
+    assert found.probability is None
+
+
+def test_top1_counts_where_probs_say_otherwise_and_the_rows_are_counted(small, write) -> None:
+    probs = distributions(np.where(np.arange(12) < 3, 5, TWELVE), 0.5)
+
+    found = small.parse(write.npz(top1=TWELVE, probs=probs), RowOrder.FILE_NAME)
+
+    assert found.predictions.top1.tolist() == TWELVE.tolist()
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith("3 rows")
+
+
+def test_probs_that_are_no_distributions_give_no_probability(small, write) -> None:
+    found = small.parse(write.npz(top1=TWELVE, probs=distributions(TWELVE, 0.5) * 9)).predictions
+
+    assert found.probability is None
+
+
+@pytest.mark.parametrize("has_probs", [False, True])
+def test_what_is_no_class_is_refused_at_its_row(small, write, told, has_probs) -> None:
+    given = TWELVE.copy()
+    given[[0, 11]] = 1000, -1
+    arrays = {"probs": distributions(TWELVE, 0.5)} if has_probs else {}
+
+    error = small.refusal(write.npz(top1=given, **arrays))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [1, 12]
+
+
+def test_rows_of_probs_with_nan_are_named_and_counted(small, write, told) -> None:
+    probs = distributions(TWELVE, 0.5)
+    probs[1:, 17] = np.nan
+
+    error = small.refusal(write.npz(top1=TWELVE, probs=probs))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == list(range(2, 12))
+    assert told.count(error, 11)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        pytest.param({"predictions": TWELVE}, id="no top1"),
+        pytest.param({"probs": distributions(TWELVE, 0.5)}, id="probs alone"),
+        pytest.param({}, id="nothing"),
+        pytest.param({"top1": TWELVE[:11]}, id="a row too few"),
+        pytest.param({"top1": np.arange(13)}, id="a row too many"),
+        pytest.param({"top1": TWELVE[:, None]}, id="a column"),
+        pytest.param({"top1": TWELVE.astype(float)}, id="classes as floats"),
+        pytest.param({"top1": TWELVE, "probs": np.zeros((11, 1000), dtype=np.float32)}, id="a row of probs too few"),
+        pytest.param({"top1": TWELVE, "probs": np.zeros((12, 999), dtype=np.float32)}, id="a class too few"),
+        pytest.param({"top1": TWELVE, "probs": np.zeros((12, 1000), dtype=int)}, id="probs as integers"),
+    ],
+)
+def test_other_arrays_are_refused_with_what_was_expected(small, write, arrays) -> None:
+    error = small.refusal(write.npz(**arrays)) if arrays else small.refusal(zipped({"readme.txt": b"hello"}))
+
+    assert isinstance(error, InvalidUpload)
+    assert error.reason == "INVALID_UPLOAD"
+    assert "expected" in error.message and "got" in error.message
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
+def test_a_file_that_ends_too_early_is_refused(small, write, share) -> None:
+    content = write.npz(top1=TWELVE, probs=distributions(TWELVE, 0.5))
+
+    error = small.refusal(content[: int(share * len(content))])
+
+    assert isinstance(error, TruncatedUpload)
+    assert error.reason == "TRUNCATED_UPLOAD"
+
+
+def test_an_array_that_is_shorter_than_its_header_says_is_refused(small, write) -> None:
+    error = small.refusal(zipped({"top1.npy": write.npy(TWELVE)[:-8]}))
+
+    assert isinstance(error, TruncatedUpload)
+
+
+def test_a_header_that_promises_an_endless_array_is_refused(small, write) -> None:
+    head = write.npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000)}")
+
+    error = small.refusal(zipped({"top1.npy": write.npy(TWELVE), "probs.npy": head + bytes(4000)}))
+
+    assert error.reason == "INVALID_UPLOAD"
+
+
+def test_a_directory_that_understates_a_member_is_refused(small, write) -> None:
+    """Given an archive whose directory says that probs has 100 bytes, no more than those are read."""
+    probs = write.npy(distributions(TWELVE, 0.5))
+    content = zipped({"top1.npy": write.npy(TWELVE), "probs.npy": probs}, zipfile.ZIP_DEFLATED)
+    directory = content.index(b"PK\x01\x02")
+    size = len(probs).to_bytes(4, "little")
+    assert content.count(size, directory) == 1
+
+    error = small.refusal(content[:directory] + content[directory:].replace(size, (100).to_bytes(4, "little")))
+
+    assert isinstance(error, InvalidUpload)
+
+
+def test_more_bytes_unpacked_than_allowed_are_refused(small, write) -> None:
+    content = write.npz(top1=TWELVE, other=np.zeros(1 << 20, dtype=np.int64))
+
+    error = small.refusal(content, max_bytes=1 << 20)
+
+    assert error.reason == "TOO_LARGE"
+
+
+def test_more_arrays_than_anybody_needs_are_refused(small, write) -> None:
+    content = write.npz(top1=TWELVE, **{f"array{number}": TWELVE for number in range(100)})
+
+    assert small.refusal(content).reason == "TOO_LARGE"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("member", ["top1.npy", "probs.npy"])
+def test_damaged_data_is_refused_whatever_the_compression(small, write, method, member) -> None:
+    noise = np.random.default_rng(3).random((12, 1000)).astype(np.float32)
+    members = {"top1.npy": write.npy(TWELVE), "probs.npy": write.npy(noise)}
+    assert small.top1(zipped(members, method), RowOrder.FILE_NAME) == TWELVE.tolist()
+    content = bytearray(zipped(members, method))
+    start = content.index(member.encode()) + len(member) + 16
+    middle = start if member == "top1.npy" else start + 9000
+    for place in range(middle, middle + 20):
+        content[place] ^= 0xFF
+
+    assert isinstance(small.refusal(bytes(content)), InvalidUpload)
+
+
+def test_a_member_whose_name_is_no_utf8_is_refused(small, write) -> None:
+    content = bytearray(zipped({"top1.npy": write.npy(TWELVE), "é.npy": b"x"}))
+    content[content.rindex("é".encode())] = 0xFF
+
+    assert isinstance(small.refusal(bytes(content)), InvalidUpload)
+
+
+def test_an_encrypted_member_is_refused(small, write) -> None:
+    content = bytearray(zipped({"top1.npy": write.npy(TWELVE)}))
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+
+    assert isinstance(small.refusal(bytes(content)), InvalidUpload)
+
+
+@pytest.mark.parametrize("pickled", ["top1", "probs"])
+def test_a_pickle_is_refused_and_never_run(small, write, tmp_path: Path, pickled) -> None:
+    """Given an array of objects that make a file when they are unpickled, nothing is made."""
+    file = tmp_path / "made"
+    arrays = {"top1": TWELVE, pickled: np.array([Trap(file)] * 12, dtype=object)}
+    content = write.npz(**arrays)
+    with np.load(io.BytesIO(content), allow_pickle=True) as loaded:
+        assert loaded[pickled] is not None
+    assert file.exists(), "the trap doesn't work, so the test would prove nothing"
+    file.unlink()
+
+    error = small.refusal(content)
+
+    assert isinstance(error, UnsupportedFormat)
+    assert error.reason == "UNSUPPORTED_FORMAT"
+    assert not file.exists()
+
+
+def test_a_pickle_that_is_not_needed_is_not_even_looked_at(small, write, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    content = write.npz(top1=TWELVE, args=np.array([Trap(file)], dtype=object))
+
+    assert small.top1(content, RowOrder.FILE_NAME) == TWELVE.tolist()
+    assert not file.exists()
+
+
+def test_a_bare_pickle_is_refused_and_never_run(small, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    content = pickle.dumps(Trap(file))
+    pickle.loads(content)
+    assert file.exists(), "the trap doesn't work, so the test would prove nothing"
+    file.unlink()
+
+    assert isinstance(small.refusal(content), InvalidUpload)
+    assert isinstance(small.refusal(zipped({"top1.npy": content})), InvalidUpload)
+    assert not file.exists()

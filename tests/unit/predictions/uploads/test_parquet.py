@@ -1,0 +1,189 @@
+"""Parquet: the columns of the CSV in their own types; what is wrong is refused with its row."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from service.errors import InvalidUpload
+
+TWELVE = list(range(100, 112))
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64(), pa.uint64()], ids=str
+)
+def test_classes_of_any_integer_type_are_read(small, write, kind) -> None:
+    found = small.parse(write.parquet({"file_name": small.names, "top1": pa.array(TWELVE, kind)}))
+
+    assert found.format == "parquet"
+    assert found.predictions.top1.tolist() == TWELVE
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_classes_of_any_text_type_are_read(small, write, classes, kind) -> None:
+    given = [
+        index if row % 3 == 0 else (index, wordnet, name)[row % 3] for row, (index, wordnet, name) in enumerate(classes)
+    ]
+    texts = pa.array([str(each) for each in given]).cast(kind)
+
+    content = write.parquet({"file_name": small.names, "predicted_class": texts})
+
+    assert small.top1(content) == [index for index, _, _ in classes]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.string())],
+    ids=str,
+)
+def test_file_names_of_any_text_type_are_read(small, write, kind) -> None:
+    texts = pa.array(small.names).cast(kind)
+
+    assert small.top1(write.parquet({"file_name": texts, "prediction": TWELVE})) == TWELVE
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64(), pa.int64()], ids=str)
+def test_probabilities_of_any_number_type_are_read(small, write, kind) -> None:
+    given = np.array([0, 1] * 6) if kind == pa.int64() else np.arange(12) / 16
+    probability = pa.array(given.astype(np.float16)) if kind == pa.float16() else pa.array(given).cast(kind)
+
+    found = small.parse(
+        write.parquet({"file_name": small.names, "top1": TWELVE, "predicted_probability": probability})
+    ).predictions
+
+    assert found.probability.tolist() == given.tolist()
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli", "lz4"])
+def test_every_compression_and_many_row_groups_are_read(small, write, compression) -> None:
+    columns = {"note": [[1]] * 12, "top1": TWELVE, "file_name": small.names}
+
+    assert small.top1(write.parquet(columns, compression=compression, row_group_size=5)) == TWELVE
+
+
+@pytest.mark.parametrize("bad", [1000, -1, 2**40, -(2**63)])
+def test_what_is_no_class_is_refused_at_its_row(small, write, told, bad) -> None:
+    error = small.refusal(
+        write.parquet({"file_name": small.names, "top1": [*TWELVE[:4], bad, *TWELVE[5:]]}, row_group_size=3)
+    )
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [5]
+
+
+def test_an_unsigned_class_past_all_signed_ones_is_refused(small, write, told) -> None:
+    given = pa.array([*TWELVE[:4], 2**64 - 1, *TWELVE[5:]], pa.uint64())
+
+    assert told.lines(small.refusal(write.parquet({"file_name": small.names, "top1": given}))) == [5]
+
+
+@pytest.mark.parametrize("bad", ["crane", "3.0", "", "-1", "1000", "nan"])
+def test_a_text_that_is_no_class_is_refused_at_its_row(small, write, told, bad) -> None:
+    error = small.refusal(write.parquet({"file_name": small.names, "top1": ["5"] * 11 + [bad]}))
+
+    assert told.lines(error) == [12]
+
+
+@pytest.mark.parametrize("bad", [1.5, -0.1, float("nan"), float("inf")])
+def test_what_is_no_probability_is_refused_at_its_row(small, write, told, bad) -> None:
+    columns = {"file_name": small.names, "top1": TWELVE, "probability": [0.5] * 11 + [bad]}
+
+    error = small.refusal(write.parquet(columns))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [12]
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        pytest.param("file_name", list(range(12)), id="names as numbers"),
+        pytest.param("file_name", [["a"]] * 12, id="names as lists"),
+        pytest.param("file_name", [{"a": 1}] * 12, id="names as records"),
+        pytest.param("top1", [3.0] * 12, id="classes as floats"),
+        pytest.param("top1", [True] * 12, id="classes as booleans"),
+        pytest.param("top1", [[3]] * 12, id="classes as lists"),
+        pytest.param("top1", [b"3"] * 12, id="classes as bytes"),
+        pytest.param("predicted_probability", [[0.5]] * 12, id="probabilities as lists"),
+        pytest.param("predicted_probability", [True] * 12, id="probabilities as booleans"),
+    ],
+)
+def test_a_column_of_another_type_is_refused_by_its_name(small, write, column, values) -> None:
+    columns = {"file_name": small.names, "top1": TWELVE, "predicted_probability": [0.5] * 12} | {column: values}
+
+    error = small.refusal(write.parquet(columns))
+
+    assert isinstance(error, InvalidUpload)
+    assert error.reason == "INVALID_UPLOAD"
+    assert column.replace("top1", "predicted_class") in error.message
+
+
+@pytest.mark.parametrize("column", ["file_name", "top1", "predicted_probability"])
+def test_rows_without_a_value_are_named(small, write, told, column) -> None:
+    columns = {"file_name": list(small.names), "top1": list(TWELVE), "predicted_probability": [0.5] * 12}
+    columns[column][3] = columns[column][10] = None
+
+    error = small.refusal(write.parquet(columns, row_group_size=4))
+
+    assert isinstance(error, InvalidUpload)
+    assert told.lines(error) == [4, 11]
+
+
+def test_a_column_without_any_value_is_refused(small, write) -> None:
+    assert isinstance(small.refusal(write.parquet({"file_name": small.names, "top1": [None] * 12})), InvalidUpload)
+
+
+@pytest.mark.parametrize("column", ["file_name", "top1", "predicted_probability"])
+def test_text_that_is_no_utf8_is_refused(small, write, column) -> None:
+    damaged = pa.array([b"\xff"] * 12, pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 12, damaged.buffers())
+    columns = {"file_name": small.names, "top1": TWELVE, "predicted_probability": [0.5] * 12} | {column: text}
+
+    assert isinstance(small.refusal(write.parquet(columns)), InvalidUpload)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param(("file_name", "class"), id="no class"),
+        pytest.param(("name", "top1"), id="no name"),
+        pytest.param(("file_name", "top1", "prediction"), id="two classes"),
+    ],
+)
+def test_a_table_without_the_columns_is_refused(small, write, columns) -> None:
+    error = small.refusal(write.parquet(dict.fromkeys(columns, TWELVE)))
+
+    assert error.reason == "INVALID_UPLOAD"
+    assert [each.field for each in error.violations] == ["header"]
+
+
+def test_a_table_without_rows_is_refused(small, write) -> None:
+    columns = {"file_name": pa.array([], pa.string()), "top1": pa.array([], pa.int16())}
+
+    assert small.refusal(write.parquet(columns)).reason == "INVALID_UPLOAD"
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.9, 0.99])
+def test_a_file_that_ends_too_early_is_refused(small, write, share) -> None:
+    content = write.parquet({"file_name": small.names, "top1": TWELVE})
+
+    assert isinstance(small.refusal(content[: int(share * len(content))]), InvalidUpload)
+
+
+def test_the_first_ten_wrong_rows_are_named_and_the_rest_counted(small, write, told) -> None:
+    names = [*small.names, *(f"no-{number}" for number in range(37))]
+
+    error = small.refusal(write.parquet({"file_name": names, "top1": [1] * 49}, row_group_size=4))
+
+    assert told.lines(error) == list(range(13, 23))
+    assert told.count(error, 37)
+
+
+def test_columns_that_unpack_to_more_than_allowed_are_refused(small, write) -> None:
+    names = [f"{number:0200}" for number in range(20_000)]  # 4 MB
+
+    error = small.refusal(
+        write.parquet({"file_name": names, "top1": [1] * 20_000}, compression="zstd", use_dictionary=False)
+    )
+
+    assert error.reason == "TOO_LARGE"

@@ -1,0 +1,289 @@
+"""Uploads as a whole: formats are told apart, say the same, keep their limits, and never raise anything unforeseen."""
+
+import gzip
+import io
+import json
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from service.domain import RowOrder
+from service.errors import ErrataError, InvalidUpload, TooLarge
+from service.predictions.uploads import FORMATS, Upload, parse_upload
+
+TWELVE = list(range(100, 112))
+HEADER = ("file_name", "predicted_class", "predicted_probability")
+
+
+class Dripping:
+    """A stream that gives what it has in small pieces, as a network does."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._content = io.BytesIO(content)
+        self._size = size
+
+    def read(self, size: int = -1) -> bytes:
+        return self._content.read(self._size if size < 0 else min(size, self._size))
+
+
+def files(small, write, predicted: list[int]) -> dict[str, bytes]:
+    """The same classes in every format; arrays stand by file name."""
+    rows = small.rows(predicted)
+    return {
+        "csv": write.csv(rows),
+        "jsonl": write.jsonl(rows),
+        "parquet": write.parquet({"file_name": small.names, "predicted_class": predicted}),
+        "npz": write.npz(top1=np.array(predicted)),
+        "npy": write.npy(predicted),
+    }
+
+
+def test_every_format_of_the_contract_is_in_the_table() -> None:
+    assert {format.name for format in FORMATS} == {"csv", "jsonl", "parquet", "npz", "npy"}
+
+
+def test_the_format_is_told_by_the_content(small, write) -> None:
+    for name, content in files(small, write, TWELVE).items():
+        assert small.parse(content).format == name
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "npz", "npy", "csv.gz", "csv.zst", "jsonl.gz"])
+@pytest.mark.parametrize("size", [1, 3, 7, 4096])
+def test_a_file_that_comes_in_small_pieces_is_the_same_file(small, write, name, size) -> None:
+    form, _, packed = name.partition(".")
+    content = files(small, write, TWELVE)[form]
+    content = {"": bytes, "gz": gzip.compress, "zst": zstandard.compress}[packed](content)
+
+    found = parse_upload(Dripping(content, size), small.layout, RowOrder.FILE_NAME, 1 << 20)
+
+    assert found.format == form
+    assert found.predictions.top1.tolist() == TWELVE
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "npz", "npy"])
+def test_a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_too_large(small, write, name) -> None:
+    content = files(small, write, TWELVE)[name]
+    limit = len(content)
+
+    assert small.parse(content, RowOrder.FILE_NAME, max_bytes=limit).predictions.top1.tolist() == TWELVE
+    error = small.refusal(content, max_bytes=limit - 1)
+
+    assert isinstance(error, TooLarge)
+    assert error.reason == "TOO_LARGE"
+    assert str(limit - 1) in error.message
+
+
+def test_no_more_is_read_of_an_endless_file_than_the_limit_and_a_buffer(small) -> None:
+    for start in (b"file_name,top1\n", b"{", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"PAR1"):
+        endless = Endless(start)
+
+        with pytest.raises(ErrataError):
+            parse_upload(endless, small.layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+        assert endless.given < 4 << 20
+
+
+class Endless:
+    """A stream without an end."""
+
+    def __init__(self, start: bytes) -> None:
+        self._start = start
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        piece = (self._start + b"x,1\n" * (1 << 14))[: size if size >= 0 else None]
+        self._start = b""
+        self.given += len(piece)
+        return piece
+
+
+def test_an_empty_file_is_refused(small) -> None:
+    error = small.refusal(b"")
+
+    assert isinstance(error, InvalidUpload)
+    assert error.reason == "INVALID_UPLOAD"
+    assert "empty" in error.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b" ",
+        b"\n",
+        b"\n\n\n",
+        b"\xef\xbb\xbf",
+        b"\0" * 100,
+        b"%PDF-1.7",
+        b"<html></html>",
+        b"\x89PNG\r\n",
+        b"PK\x05\x06" + bytes(18),
+    ],
+)
+def test_what_is_in_no_format_is_refused(small, content) -> None:
+    assert isinstance(small.refusal(content), InvalidUpload)
+
+
+# -- the same predictions through every format
+
+
+@settings(max_examples=40, deadline=None)
+@given(predicted=st.lists(st.integers(0, 999), min_size=12, max_size=12), data=st.data())
+def test_every_format_says_the_same_classes(small, write, predicted, data) -> None:
+    for name, content in files(small, write, predicted).items():
+        for pack in (bytes, gzip.compress, zstandard.compress) if name in {"csv", "jsonl"} else (bytes,):
+            assert small.top1(pack(content), RowOrder.FILE_NAME) == predicted
+    by_path = np.array([predicted[image] for image in small.order(RowOrder.PATH)])
+    assert small.top1(write.npz(top1=by_path)) == predicted
+    assert small.top1(write.npy(by_path)) == predicted
+    scores = np.zeros((12, 1000), dtype=np.float32)
+    scores[np.arange(12), by_path] = 3
+    assert small.top1(write.npy(scores)) == predicted
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    predicted=st.lists(st.integers(0, 999), min_size=12, max_size=12),
+    parts=st.lists(st.integers(512, 1024), min_size=12, max_size=12),
+)
+def test_every_format_says_the_same_probabilities(small, write, predicted, parts) -> None:
+    """Given probabilities that a float16 holds exactly, none of the formats loses anything."""
+    probability = [part / 1024 for part in parts]
+    rows = [(*row, each) for row, each in zip(small.rows(predicted), probability, strict=True)]
+    probs = np.repeat((1 - np.array(probability, dtype=np.float32)[:, None]) / 999, 1000, axis=1)
+    probs[np.arange(12), predicted] = probability
+    same = [
+        write.csv(rows, header=HEADER),
+        gzip.compress(write.csv(rows, header=HEADER)),
+        write.jsonl(rows, keys=HEADER),
+        zstandard.compress(write.jsonl(rows, keys=HEADER)),
+        write.parquet(dict(zip(HEADER, (small.names, predicted, probability), strict=True))),
+        write.parquet(dict(zip(HEADER, (small.names, predicted, pa.array(probability, pa.float32())), strict=True))),
+        write.npz(top1=np.array(predicted), probs=probs),
+        write.npy(probs),
+    ]
+
+    for content in same:
+        found = small.parse(content, RowOrder.FILE_NAME).predictions
+        assert found.top1.tolist() == predicted
+        assert found.probability.dtype == np.float16
+        assert found.probability.tolist() == probability
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) -> None:
+    chosen = data.draw(st.lists(st.sampled_from(classes), min_size=12, max_size=12))
+    spelled = [str(data.draw(st.sampled_from(each))) for each in chosen]
+    expected = [index for index, _, _ in chosen]
+
+    for rows in (small.rows(spelled), data.draw(st.permutations(small.rows(spelled)))):
+        assert small.top1(write.csv(rows)) == expected
+        assert small.top1(write.jsonl(rows)) == expected
+        names, texts = zip(*rows, strict=True)
+        assert small.top1(write.parquet({"file_name": names, "top1": texts})) == expected
+
+
+# -- nothing unforeseen
+
+
+def tame(small, content: bytes) -> None:
+    """Parse, and let only errors of our tree pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numpy, about what is odd in the file
+        try:
+            found: Upload | ErrataError = small.parse(content)
+        except ErrataError as error:
+            found = error
+    if isinstance(found, ErrataError):
+        assert found.message
+        assert all(violation.description for violation in found.violations)
+        assert len(found.violations) <= 10
+    else:
+        judged = found.predictions.top1[small.judged]
+        assert ((judged >= 0) & (judged < 1000)).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    head=st.sampled_from(
+        [
+            b"",
+            b"file_name,top1\n",
+            b"file_name,top1,probability\nILSVRC2012_val_00000001.JPEG,",
+            b'{"file_name": "ILSVRC2012_val_00000001.JPEG", "top1": ',
+            b"{",
+            b"PK\x03\x04",
+            b"PAR1",
+            b"\x93NUMPY\x01\x00",
+            b"\x93NUMPY\x01\x00\x10\x00",
+            b"\x1f\x8b\x08\x00",
+            b"\x28\xb5\x2f\xfd",
+            b"\xef\xbb\xbf",
+        ]
+    ),
+    rest=st.binary(max_size=300),
+)
+@example(b"\x93NUMPY\x01\x00", b"\x05\x00((((\n")
+@example(b'{"file_name": "ILSVRC2012_val_00000001.JPEG", "top1": ', b'"\\ud800"}')
+def test_any_bytes_are_read_or_refused(small, head, rest) -> None:
+    tame(small, head + rest)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.text(st.sampled_from('{}[]":, \n\r\t\\ud8001.5e-naNtrufls_'), max_size=80),
+    head=st.sampled_from(['{"file_name": "x", "top1": ', "file_name,top1\n", "file_name,top1,probability\nx,1,"]),
+)
+def test_any_text_is_read_or_refused(small, head, text) -> None:
+    tame(small, (head + text).encode())
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
+    """Given a good file in which some bytes are changed, dropped or doubled."""
+    name = data.draw(st.sampled_from(["csv", "jsonl", "parquet", "npz", "npy", "csv.gz", "csv.zst", "names", "scores"]))
+    content = bytearray(_good(small, write, name))
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        change = data.draw(st.sampled_from(["set", "drop", "double", "cut"]))
+        if change == "set":
+            content[place] = data.draw(st.integers(0, 255))
+        elif change == "drop":
+            del content[place : place + data.draw(st.integers(1, 8))]
+        elif change == "double":
+            content[place:place] = content[place : place + data.draw(st.integers(1, 40))]
+        else:
+            del content[place:]
+        if not content:
+            break
+
+    tame(small, bytes(content))
+
+
+@pytest.mark.parametrize("name", ["parquet", "npz", "npy", "csv.gz", "csv.zst"])
+def test_a_file_that_lacks_any_one_byte_or_has_another_in_its_place_is_read_or_refused(small, write, name) -> None:
+    content = _good(small, write, name)
+    for place in range(0, len(content), 1 + len(content) // 400):
+        tame(small, content[:place] + content[place + 1 :])
+        tame(small, content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+
+
+def _good(small, write, name: str) -> bytes:
+    plain = files(small, write, TWELVE)
+    rows = [(image, "tench" if row % 2 else row, 0.5) for row, image in enumerate(small.names)]
+    special = {
+        "csv.gz": lambda: gzip.compress(plain["csv"]),
+        "csv.zst": lambda: zstandard.compress(plain["csv"]),
+        "names": lambda: write.parquet(
+            {"file_name": small.names, "top1": ["tench"] * 12, "probability": [0.5] * 12, "note": [[1]] * 12}
+        ),
+        "scores": lambda: write.npz(top1=np.array(TWELVE), probs=np.full((12, 1000), 0.001, dtype=np.float32)),
+        "jsonl": lambda: "".join(json.dumps(dict(zip(HEADER, row, strict=True))) + "\n" for row in rows).encode(),
+    }
+    return special[name]() if name in special else plain[name]

@@ -1,0 +1,257 @@
+"""Validation: each row finds its image, in any order; what is wrong, missing or twice is refused with its lines."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import RowOrder
+from service.errors import InvalidUpload
+from service.evidence.bundle import Bundle, Manifest
+from service.predictions.uploads import Layout, parse_upload
+
+TWELVE = list(range(100, 112))
+FORMS = ["csv", "jsonl", "parquet"]
+
+
+def written(write, form: str, rows: list[tuple[str, object]]) -> bytes:
+    """The same rows in a format that has names."""
+    if form == "parquet":
+        return write.parquet({"file_name": [row[0] for row in rows], "predicted_class": [row[1] for row in rows]})
+    return getattr(write, form)(rows)
+
+
+def first_line(form: str) -> int:
+    """The line of the first row."""
+    return 2 if form == "csv" else 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_images_that_are_not_judged_may_be_left_out(small, write, form) -> None:
+    rows = small.rows(TWELVE)
+
+    found = small.top1(written(write, form, [rows[image] for image in small.judged]))
+
+    assert [found[image] for image in small.judged] == [TWELVE[image] for image in small.judged]
+    assert [found[image] for image in small.unjudged] == [-1, -1]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_judged_image_without_a_row_is_refused_by_its_name(small, write, form) -> None:
+    rows = small.rows(TWELVE)
+    del rows[9], rows[4]
+
+    error = small.refusal(written(write, form, rows))
+
+    assert error.reason == "INVALID_UPLOAD"
+    assert small.names[4] in error.message
+    assert small.names[9] in error.message
+    assert small.names[5] not in error.message
+    assert "2" in error.message
+
+
+def test_of_many_missing_images_ten_are_named_and_the_rest_counted(small, write) -> None:
+    names = [f"image-{number:03}.JPEG" for number in range(40)]
+    layout = Layout(
+        "forty",
+        pa.array([name.encode() for name in names], type=pa.binary()),
+        np.arange(40, dtype=np.int32),
+        lambda _: np.arange(40),
+    )
+
+    with pytest.raises(InvalidUpload) as caught:
+        parse_upload(io.BytesIO(write.csv([(names[0], 1)])), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    message = caught.value.message
+    assert [name for name in names if name in message] == names[1:11]
+    assert "39" in message and "29 more" in message
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, told, form) -> None:
+    rows = [*small.rows(TWELVE)[:6], ("ILSVRC2012_val_00000013.JPEG", 1), *small.rows(TWELVE)[6:]]
+
+    error = small.refusal(written(write, form, rows))
+
+    assert error.reason == "INVALID_ROW"
+    assert [each.field for each in error.violations] == ["file_name"]
+    assert "ILSVRC2012_val_00000013.JPEG" in error.message
+    assert told.lines(error) == [6 + first_line(form)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("place", [1, 5, 12])
+def test_a_second_row_about_an_image_is_refused_at_its_line(small, write, told, form, place) -> None:
+    rows = small.rows(TWELVE)
+    rows.insert(place, rows[0])
+
+    error = small.refusal(written(write, form, rows))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [place + first_line(form)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_too_many_rows_are_refused(small, write, told, form) -> None:
+    error = small.refusal(written(write, form, small.rows(TWELVE) * 4))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == list(range(12 + first_line(form), 22 + first_line(form)))
+    assert told.count(error, 36)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_may_stand_with_their_folder(small, write, form) -> None:
+    rows = list(zip(small.paths, TWELVE, strict=True))
+
+    assert small.top1(written(write, form, rows[::-1])) == TWELVE
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_with_and_without_its_folder_is_one_image(small, write, told, form) -> None:
+    rows = [*small.rows(TWELVE), (small.paths[3], 5)]
+
+    assert told.lines(small.refusal(written(write, form, rows))) == [12 + first_line(form)]
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a/b", "../ILSVRC2012_val_00000001.JPEG", "ilsvrc2012_val_00000001.jpeg", "ö"]
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_odd_names_are_refused_at_their_line(small, write, told, form, name) -> None:
+    error = small.refusal(written(write, form, [*small.rows(TWELVE), (name, 5)]))
+
+    assert told.lines(error) == [12 + first_line(form)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tench", "Tinca tinca", "TENCH", "tinca_tinca", " tench ", "tench, Tinca tinca", "n01440764", "0", "000"],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_class_may_be_an_index_an_id_or_any_name_of_its_own(small, write, form, name) -> None:
+    assert small.top1(written(write, form, small.rows([name] * 12))) == [0] * 12
+
+
+@pytest.mark.parametrize("name", ["crane", "Crane", "maillot", "cardigan", "missile"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_name_that_two_classes_share_is_refused(small, write, told, form, name) -> None:
+    """ILSVRC 2012 has two cranes (134, 517), maillots (638, 639), cardigans (264, 474) and missiles (657, 744)."""
+    error = small.refusal(written(write, form, small.rows([*["5"] * 11, name])))
+
+    assert error.reason == "INVALID_ROW"
+    assert told.lines(error) == [11 + first_line(form)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), form=st.sampled_from(FORMS))
+def test_the_order_of_named_rows_says_nothing(small, write, data, form) -> None:
+    predicted = data.draw(st.lists(st.integers(0, 999), min_size=12, max_size=12))
+    shuffled = data.draw(st.permutations(small.rows(predicted)))
+
+    assert small.top1(written(write, form, shuffled)) == predicted
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(["ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG", "zzz.JPEG", "n1/x"]),
+            st.sampled_from(["0", "999", "1000", "-1", "tench", "crane"]),
+        ),
+        max_size=4,
+    ),
+    form=st.sampled_from(FORMS),
+)
+def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, form) -> None:
+    """A repeat of a row that was itself refused for its class may be told or not."""
+    rows = [*rows, ("ILSVRC2012_val_00000003.JPEG", "1")]
+    wrong, either, good, bad = set(), set(), set(), set()
+    for line, (name, predicted) in enumerate(rows, start=first_line(form)):
+        if name not in small.names or predicted in {"1000", "-1", "crane"} or name in good:
+            wrong.add(line)
+            bad.add(name)
+        else:
+            good.add(name)
+            if name in bad:
+                either.add(line)
+
+    error = small.refusal(written(write, form, rows))  # at best there are images without a row
+
+    told = {each.line for each in error.violations if each.line}
+    assert wrong <= told <= wrong | either
+
+
+def bundle(names: list[str], targets: list[int]) -> Bundle:
+    """A bundle of the two arrays that say in which order images stand."""
+    manifest = Manifest("small", "", 1, (), (), {}, (), {})
+    arrays = {
+        "names": np.array([name.encode() for name in names]),
+        "all_targets": np.array(targets, dtype=np.int16),
+        "rows": np.arange(len(names), dtype=np.int32),
+    }
+    return Bundle(None, manifest, arrays)
+
+
+def slow_sort(keys: list[str]) -> list[int]:
+    """Which row is the lowest, the next, and so on: selection, without a sort of anybody's."""
+    left = list(range(len(keys)))
+    found = []
+    while left:
+        lowest = left[0]
+        for row in left:
+            if keys[row].encode() < keys[lowest].encode():
+                lowest = row
+        found.append(lowest)
+        left.remove(lowest)
+    return found
+
+
+def test_a_bundle_orders_bare_names_by_path_and_by_name_as_a_slow_sort_does(small) -> None:
+    found = bundle([*small.names], [*small.targets])
+
+    assert found.positions(RowOrder.PATH).tolist() == slow_sort(small.paths)
+    assert found.positions(RowOrder.UNSPECIFIED).tolist() == slow_sort(small.paths)
+    assert found.positions(RowOrder.FILE_NAME).tolist() == slow_sort([*small.names])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 11), st.text("ab01_.-Z", min_size=1, max_size=4)),
+        min_size=1,
+        max_size=15,
+        unique_by=lambda image: image[1],
+    )
+)
+def test_a_bundle_orders_images_in_folders_as_a_slow_sort_does(classes, images) -> None:
+    paths = [f"{classes[row][1]}/{name}" for row, name in images]
+    found = bundle(paths, [classes[row][0] for row, _ in images])
+
+    assert found.positions(RowOrder.PATH).tolist() == slow_sort(paths)
+    assert found.positions(RowOrder.FILE_NAME).tolist() == slow_sort([name for _, name in images])
+
+
+@pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])
+def test_both_orders_of_a_file_without_names_say_the_same_as_named_rows(small, write, order) -> None:
+    """Given the rows of a CSV, sorted slowly by path or by name, then the npz of their classes is the same upload."""
+    keys = small.paths if order is RowOrder.PATH else [*small.names]
+    in_order = [TWELVE[image] for image in slow_sort(keys)]
+
+    assert small.top1(write.npz(top1=np.array(in_order)), order) == small.top1(write.csv(small.rows(TWELVE)))
+
+
+def test_the_whole_of_imagenet_stands_by_path_as_sorted_paths_do(imagenet_real: Bundle) -> None:
+    """The WordNet ids of ILSVRC 2012 ascend with the class index, so that a zero-padded index sorts like them."""
+    names = [name.decode() for name in imagenet_real.names.to_pylist()]
+    paths = [f"{target:03}/{name}" for target, name in zip(imagenet_real.all_targets.tolist(), names, strict=True)]
+
+    by_path = imagenet_real.positions(RowOrder.PATH)
+    by_name = imagenet_real.positions(RowOrder.FILE_NAME)
+
+    assert [paths[image] for image in by_path] == sorted(paths)
+    assert [names[image] for image in by_name] == sorted(names)
+    assert len(names) == 50_000

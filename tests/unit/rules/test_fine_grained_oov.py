@@ -1,0 +1,39 @@
+"""Rule 5, fine-grained out of vocabulary: the gate holds and CLIP's best proposal is outside ImageNet."""
+
+from unit.rules.worlds import evidence_of
+
+from service.rules.decide import decide
+from service.rules.fine_grained_oov import hits
+
+
+def test_each_bit_claims_its_own_class() -> None:
+    decided = [{0, 7, 8, 999}, set(), {992}]
+
+    mask = hits(evidence_of([1, 1, 1], [{1}] * 3, oov=decided))
+
+    assert [set(row.nonzero()[0].tolist()) for row in mask] == decided
+
+
+def test_clip_decides_for_one_image_and_one_class() -> None:
+    table = decide(evidence_of([1, 1], [{1}, {1}], oov=[{50}, {51}]))
+
+    assert [table[0, 50], table[0, 51], table[1, 50], table[1, 51]] == [5, 8, 8, 5]
+
+
+def test_without_clip_nothing_is_out_of_vocabulary() -> None:
+    evidence = evidence_of([1], [{1}])
+
+    assert not hits(evidence).any()
+    assert 5 not in decide(evidence)
+
+
+def test_out_of_vocabulary_comes_before_co_occurrence_and_the_list() -> None:
+    assert decide(evidence_of([1], [{1}], pairs={(1, 20)}, non_prototypical=[True], oov=[{20}]))[0, 20] == 5
+
+
+def test_an_answer_that_is_right_stays_right() -> None:
+    everything = [range(1000)]
+
+    table = decide(evidence_of([504], [{504, 7}], superclasses=[{7, 8}], oov=everything))
+
+    assert table[0, [504, 968, 7, 8, 9]].tolist() == [1, 2, 3, 4, 5]

@@ -1,0 +1,119 @@
+"""Small worlds: evidence over a few of the 1000 classes, as the service reads it and as the oracle does."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from oracle.verdicts import OVERLAP, Facts, Sample
+
+from service.domain import NUM_CLASSES, Evidence, Labels, LabelSource, Mask
+
+INTERESTING = (0, 1, 7, 8, 101, 248, 249, 356, 357, 504, 836, 837, 968, 998, 999)
+ALSO_ASKED = (2, 100, 247, 500, 835, 997)  # classes that no superclass, pair or label of a world names
+
+
+@dataclass(frozen=True)
+class World:
+    """The same facts twice."""
+
+    samples: list[Sample]
+    facts: Facts
+    evidence: Evidence
+
+
+def evidence_of(
+    targets: Sequence[int],
+    labels: Sequence[Collection[int]],
+    *,
+    problematic: Sequence[bool] | None = None,
+    overlap: Mapping[int, Collection[int]] = OVERLAP,
+    superclasses: Sequence[Collection[int]] = (),
+    pairs: Collection[tuple[int, int]] | None = None,
+    non_prototypical: Sequence[bool] | None = None,
+    oov: Sequence[Collection[int]] | None = None,
+) -> Evidence:
+    """Return evidence from plain collections; pairs are taken as they are."""
+    return Evidence(
+        targets=np.array(targets, dtype=np.int16),
+        labels=Labels(
+            offsets=np.cumsum([0, *map(len, labels)]).astype(np.int32),
+            classes=np.array([label for each in labels for label in each], dtype=np.int16),
+            sources=np.full(sum(map(len, labels)), LabelSource.CORRECT, dtype=np.uint8),
+        ),
+        problematic=np.array(problematic or [False] * len(targets), dtype=bool),
+        overlap=_relation((t, p) for t, predictions in overlap.items() for p in predictions),
+        same_superclass=_relation(
+            [(i, i) for i in range(NUM_CLASSES)] + [(a, b) for each in superclasses for a in each for b in each]
+        ),
+        cooccurrence=None if pairs is None else _relation(both for a, b in pairs for both in ((a, b), (b, a))),
+        non_prototypical=None if non_prototypical is None else np.array(non_prototypical, dtype=bool),
+        oov=None if oov is None else _bits(oov),
+    )
+
+
+def worlds(max_samples: int = 24) -> st.SearchStrategy[World]:
+    """Give worlds of up to so many samples, with every kind of missing evidence."""
+    classes = st.sampled_from(INTERESTING)
+    some = st.frozensets(classes, max_size=4)
+    pair = st.tuples(classes, classes).filter(lambda each: each[0] < each[1])
+    return st.builds(
+        _world,
+        rows=st.lists(st.tuples(classes, some, st.booleans(), st.booleans(), some), min_size=1, max_size=max_samples),
+        overlap=st.just(OVERLAP) | st.dictionaries(classes, some, max_size=4),
+        superclasses=st.lists(st.sets(classes, max_size=5), max_size=4),
+        cooccurrence=st.none() | st.sets(pair, max_size=12),
+        has_prototype_list=st.booleans(),
+        has_clip=st.booleans(),
+    )
+
+
+def _world(
+    rows: list[tuple[int, frozenset[int], bool, bool, frozenset[int]]],
+    overlap: dict[int, Collection[int]],
+    superclasses: list[set[int]],
+    cooccurrence: set[tuple[int, int]] | None,
+    has_prototype_list: bool,
+    has_clip: bool,
+) -> World:
+    # a class is never its own overlap; a sample that isn't problematic always has its target among its labels
+    overlap = {target: set(predictions) - {target} for target, predictions in overlap.items()}
+    samples = [
+        Sample(target, labels if problematic else labels | {target}, problematic, unusual)
+        for target, labels, problematic, unusual, _ in rows
+    ]
+    oov = [bits for *_, bits in rows]
+    facts = Facts(
+        overlap=overlap,
+        superclasses=superclasses,
+        cooccurrence=cooccurrence,
+        has_prototype_list=has_prototype_list,
+        oov=(lambda row, predicted: predicted in oov[row]) if has_clip else None,
+    )
+    evidence = evidence_of(
+        [sample.target for sample in samples],
+        [sorted(sample.multi_labels, key=str) for sample in samples],  # not in ascending order: none is promised
+        problematic=[sample.problematic for sample in samples],
+        overlap=overlap,
+        superclasses=superclasses,
+        pairs=cooccurrence,
+        non_prototypical=[sample.non_prototypical for sample in samples] if has_prototype_list else None,
+        oov=oov if has_clip else None,
+    )
+    return World(samples, facts, evidence)
+
+
+def _relation(pairs: Collection[tuple[int, int]]) -> Mask:
+    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
+    for a, b in pairs:
+        matrix[a, b] = True
+    return matrix
+
+
+def _bits(rows: Sequence[Collection[int]]) -> np.ndarray:
+    """Return the classes of each sample as bits, the first class in the highest bit of the first byte."""
+    packed = np.zeros((len(rows), NUM_CLASSES // 8), dtype=np.uint8)
+    for row, classes in enumerate(rows):
+        for each in classes:
+            packed[row, each // 8] |= 0x80 >> each % 8
+    return packed

@@ -1,0 +1,43 @@
+"""The most frequent confusions, against a Counter."""
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import Confusion
+from service.summary.confusions import confusions
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from((0, 1, 31, 999)), st.sampled_from((0, 1, 500, 999)), st.integers(0, 8)), max_size=60
+)
+
+
+def confuse(rows: list[tuple[int, int, int]], most: int) -> list[Confusion]:
+    targets, predicted, types = zip(*rows, strict=True) if rows else ((), (), ())
+    return confusions(
+        np.array(targets, dtype=np.int16), np.array(predicted, dtype=np.int16), np.array(types, dtype=np.uint8), most
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS, st.integers(0, 20))
+def test_the_most_frequent_come_first_and_equal_ones_by_class(rows: list[tuple[int, int, int]], most: int) -> None:
+    found = confuse(rows, most)
+
+    errors = Counter((target, predicted) for target, predicted, kind in rows if kind >= 4)
+    expected = sorted(errors.items(), key=lambda item: (-item[1], item[0]))[:most]
+    assert [((each.target, each.predicted), each.count) for each in found] == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_each_confusion_says_which_errors_it_is_made_of(rows: list[tuple[int, int, int]]) -> None:
+    for each in confuse(rows, 100):
+        kinds = [k for target, predicted, k in rows if (target, predicted) == (each.target, each.predicted) and k >= 4]
+        assert {int(kind): count for kind, count in each.types.items()} == Counter(kinds)
+
+
+def test_what_is_right_is_no_confusion() -> None:
+    assert confuse([(504, 504, 1), (504, 968, 2), (504, 7, 3)], 10) == []

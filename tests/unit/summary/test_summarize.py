@@ -1,0 +1,165 @@
+"""The aggregates, against the oracle that counts one sample at a time; and that the books balance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle.aggregates import Aggregates, aggregate, imagenet_m_errors
+from oracle.verdicts import Sample, Verdict
+
+from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary
+from service.summary.summarize import summarize
+
+CLASSES = (0, 1, 2, 500, 998, 999)
+MEMBERS = {Group.ORGANISM: {0, 1}, Group.ARTIFACT: {1, 500}, Group.OTHER: {998, 999}}  # 1 in two, 2 in none
+
+
+@dataclass(frozen=True)
+class Row:
+    """One judged sample and what became of it: type 0 means that no prediction came."""
+
+    sample: Sample
+    error_type: int
+    predicted: int
+    named: bool  # one of the samples of ImageNet-M
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Row:
+    target = draw(st.sampled_from(CLASSES))
+    problematic = draw(st.booleans())
+    labels = draw(st.frozensets(st.sampled_from(CLASSES), max_size=3))
+    error_type = draw(st.integers(0, 8))
+    other = draw(st.sampled_from([each for each in CLASSES if each != target]))
+    predicted = {0: -1, 1: target}.get(error_type, other)
+    sample = Sample(target, labels if problematic else labels | {target}, problematic, False)
+    return Row(sample, error_type, predicted, draw(st.booleans()))
+
+
+def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool = True) -> Summary:
+    """Summarize; `others` are (target, prediction) of the data set's images that aren't judged."""
+    return summarize(
+        types=np.array([row.error_type for row in judged], dtype=np.uint8),
+        targets=np.array([row.sample.target for row in judged], dtype=np.int16),
+        problematic=np.array([row.sample.problematic for row in judged], dtype=bool),
+        groups=np.array(
+            [[bool(row.sample.multi_labels & members) for row in judged] for members in MEMBERS.values()], dtype=bool
+        ).reshape(3, len(judged)),
+        abstained=(ErrorType.FINE_GRAINED_OOV,),
+        predictions=Predictions(
+            np.array([row.predicted for row in judged] + [predicted for _, predicted in others], dtype=np.int16)
+        ),
+        all_targets=np.array([row.sample.target for row in judged] + [target for target, _ in others], dtype=np.int16),
+        imagenet_m=np.array([row.named for row in judged], dtype=bool) if named else None,
+    )
+
+
+def agree(got: GroupSummary, expected: Aggregates) -> None:
+    """Compare all numbers; a rate that is absent in one is absent in the other."""
+    assert got.num_samples == expected.num_samples
+    assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
+    assert got.top1_errors == expected.top1_errors
+    _same(got.top1_accuracy, expected.top1_accuracy)
+    _same(got.multi_label_accuracy, expected.mla)
+    _same(got.multi_label_accuracy_forgiving_minor, expected.mla_minor)
+    _same(got.multi_label_accuracy_forgiving_explainable, expected.mla_explainable)
+    for kind, share in expected.portions_top1.items():
+        _same(got.portions_of_top1_errors.get(ErrorType(kind)), share)
+    for kind, share in expected.portions_multi_label.items():
+        _same(got.portions_of_multi_label_errors.get(ErrorType(kind)), share)
+
+
+def _same(got: float | None, expected: float | None) -> None:
+    assert (got is None) == (expected is None), (got, expected)
+    if got is not None and expected is not None:
+        assert got == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(rows(), max_size=40))
+def test_every_number_of_every_group_is_the_one_of_the_oracle(judged: list[Row]) -> None:
+    summary = summarize_rows(judged, [])
+
+    came = [row for row in judged if row.predicted >= 0]
+    samples = [row.sample for row in came]
+    predictions = [row.predicted for row in came]
+    verdicts = [Verdict(row.error_type) for row in came]
+    for group in Group:
+        agree(summary.groups[group], aggregate(samples, predictions, verdicts, MEMBERS.get(group)))
+    assert summary.num_problematic == sum(sample.problematic for sample in samples)
+    named = {number for number, row in enumerate(came) if row.named}
+    assert summary.imagenet_m_errors == imagenet_m_errors(named, samples, verdicts)
+    assert summary.abstained == (ErrorType.FINE_GRAINED_OOV,)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(rows(), max_size=6),
+    st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from((-1, *CLASSES))), max_size=6),
+)
+def test_accuracy_over_all_images_is_there_where_every_image_has_a_prediction(
+    judged: list[Row], others: list[tuple[int, int]]
+) -> None:
+    summary = summarize_rows(judged, others, named=False)
+
+    images = [(row.sample.target, row.predicted) for row in judged] + others
+    came = [(target, predicted) for target, predicted in images if predicted >= 0]
+    right = sum(target == predicted for target, predicted in came)
+    complete = images and len(came) == len(images)
+    _same(summary.top1_accuracy_all_images, right / len(images) if complete else None)
+    assert (summary.num_images, summary.num_predicted) == (len(images), len(came))
+    assert summary.imagenet_m_errors is None
+
+
+def test_a_group_without_samples_has_no_rates() -> None:
+    summary = summarize_rows([Row(Sample(2, frozenset({2}), False, False), 1, 2, False)], [])
+
+    empty = summary.groups[Group.OTHER]
+    assert empty.num_samples == 0
+    assert set(empty.counts.values()) == {0}
+    assert empty.top1_accuracy is None
+    assert empty.multi_label_accuracy is None
+    assert empty.multi_label_accuracy_forgiving_minor is None
+    assert empty.multi_label_accuracy_forgiving_explainable is None
+    assert not empty.portions_of_top1_errors
+    assert not empty.portions_of_multi_label_errors
+
+
+def test_multi_label_accuracy_weighs_classes_and_not_samples() -> None:
+    # class 0: 3 of 4 right; class 1: 0 of 1, but its error is fine-grained and forgiven at the first level
+    verdicts = [(0, 1), (0, 2), (0, 3), (0, 8), (1, 4)]
+    judged = [
+        Row(Sample(target, frozenset({target}), False, False), kind, target if kind == 1 else 999, False)
+        for target, kind in verdicts
+    ]
+
+    group = summarize_rows(judged, []).groups[Group.ALL]
+
+    assert group.multi_label_accuracy == pytest.approx(3 / 8)
+    assert group.multi_label_accuracy_forgiving_minor == pytest.approx(7 / 8)
+    assert group.multi_label_accuracy_forgiving_explainable == pytest.approx(7 / 8)
+    assert group.top1_accuracy == pytest.approx(1 / 5)
+    assert group.portions_of_multi_label_errors == {4: 0.5, 5: 0, 6: 0, 7: 0, 8: 0.5}
+
+
+def test_a_group_may_hold_target_classes_that_are_not_in_it() -> None:
+    # target 2 is in no group; its samples are organisms by another label (spec: 481 classes, not 410)
+    judged = [
+        Row(Sample(2, frozenset({2, 0}), False, False), 8, 999, False),
+        Row(Sample(0, frozenset({0}), False, False), 1, 0, False),
+    ]
+
+    organisms = summarize_rows(judged, []).groups[Group.ORGANISM]
+
+    assert organisms.num_samples == 2
+    assert organisms.multi_label_accuracy == pytest.approx(1 / 2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(rows(), max_size=40))
+def test_the_books_balance(judged: list[Row]) -> None:
+    for group in summarize_rows(judged, []).groups.values():
+        assert group.num_samples == group.counts[ErrorType.CORRECT] + group.top1_errors
+        assert group.top1_errors == sum(count for kind, count in group.counts.items() if kind != ErrorType.CORRECT)

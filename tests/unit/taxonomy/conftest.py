@@ -1,0 +1,42 @@
+"""What the taxonomy's tests share: WordNet 3.0 through NLTK, and the lists that installed packages carry."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.taxonomy.compile import open_wordnet
+
+WORDNET = Path(__file__).parents[3] / "build" / "wordnet"  # `make wordnet`
+
+
+@pytest.fixture(scope="session")
+def wordnet() -> Iterator[Any]:
+    """NLTK's reader of WordNet 3.0: without the files skip at the desk, fail on CI."""
+    if not (WORDNET / "data.noun").is_file():
+        missing = f"no WordNet in {WORDNET}: run `make wordnet`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The multilingual functions are not available", UserWarning)
+        with open_wordnet(WORDNET) as reader:
+            yield reader
+
+
+@pytest.fixture(scope="session")
+def timm_info() -> Path:
+    """timm's folder of lists, found without importing timm."""
+    spec = find_spec("timm")
+    assert spec is not None and spec.origin is not None, "timm is not installed: run `make setup`"
+    return Path(spec.origin).parent / "data" / "_info"
+
+
+@pytest.fixture(scope="session")
+def wordnet_ids(timm_info: Path) -> list[str]:
+    """The WordNet id of each class, as timm lists them."""
+    return (timm_info / "imagenet_synsets.txt").read_text().split()

@@ -1,0 +1,66 @@
+"""Names of classes: an index, a WordNet id or a name that one class alone has; the lists of timm are the oracle."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.taxonomy.classes import class_names, parse_class
+
+
+@pytest.fixture(scope="module")
+def lemmas(timm_info: Path, wordnet_ids: list[str]) -> list[list[str]]:
+    """The lemma names of each class, with spaces, as timm lists them."""
+    lines = (timm_info / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
+    of_synset = dict(line.split("\t") for line in lines)
+    return [of_synset[wordnet_id].split(", ") for wordnet_id in wordnet_ids]
+
+
+def test_a_class_is_called_by_its_first_lemma(lemmas: list[list[str]]) -> None:
+    assert list(class_names()) == [names[0] for names in lemmas]
+
+
+def test_an_index_and_a_wordnet_id_mean_their_class(wordnet_ids: list[str]) -> None:
+    for index, wordnet_id in enumerate(wordnet_ids):
+        assert parse_class(str(index)) == index
+        assert parse_class(wordnet_id) == index
+
+
+def test_a_lemma_means_the_one_class_that_has_it_and_nothing_if_two_have(lemmas: list[list[str]]) -> None:
+    # a name is what people write: a lemma or all lemmas of a class, whatever the case
+    owners = Counter(name for names in lemmas for name in {*map(str.lower, names), ", ".join(names).lower()})
+    for index, names in enumerate(lemmas):
+        for name in (*names, ", ".join(names)):
+            expected = index if owners[name.lower()] == 1 else None
+            assert parse_class(name) == expected
+            assert parse_class(name.replace(" ", "_").upper()) == expected
+
+
+@pytest.mark.parametrize("name", ["crane", "maillot", "cardigan"])
+def test_a_name_of_two_classes_means_none(name: str) -> None:
+    assert parse_class(name) is None
+
+
+def test_the_two_cranes_have_a_wordnet_id_each() -> None:
+    assert (parse_class("n02012849"), parse_class("n03126707")) == (134, 517)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "-1", "1000", "99999999999999999999", "1.0", "1e2", "+1", "0x1", "²", "n00000000", "no such thing"],
+)
+def test_what_means_no_class_is_none(text: str) -> None:
+    assert parse_class(text) is None
+
+
+@pytest.mark.parametrize("text", [" 7 ", "7\n", " n01514668", "COCK "])
+def test_white_space_around_a_name_does_not_matter(text: str) -> None:
+    assert parse_class(text) == 7
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=20) | st.integers().map(str) | st.from_regex(r"n\d{1,9}", fullmatch=True))
+def test_any_text_means_a_class_or_none(text: str) -> None:
+    assert parse_class(text) is None or 0 <= parse_class(text) < 1000

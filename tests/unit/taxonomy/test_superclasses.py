@@ -1,0 +1,154 @@
+"""The parser of groupings, against the oracle; what is legal in a grouping, and where errors are."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle.superclasses import matching_classes, share_superclass
+
+from service.errors import InvalidEvidence
+from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping, shared
+from service.taxonomy.wordnet import load_taxonomy
+
+LEMMAS = (
+    *(
+        "dog",
+        "Dog",
+        "hound",
+        "hunting_dog",
+        "domestic_animal",
+        "bird",
+        "Bird",
+        "organism",
+        "artifact",
+        "food",
+        "entity",
+    ),
+    *("vehicle", "wheeled_vehicle", "wheeled vehicle", "tench", "Tinca_tinca", "tinca_tinca", "unicorn", ""),
+)
+PREDICATES = st.lists(st.lists(st.sampled_from(LEMMAS), min_size=1, max_size=3), max_size=3)
+
+
+@pytest.fixture(scope="module")
+def lemmas_of_class() -> list[set[str]]:
+    """The lemma names of each class, read off its hypernym paths (test_wordnet.py holds those to NLTK)."""
+    taxonomy = load_taxonomy()
+    return [
+        {lemma for path in taxonomy.hypernym_paths(synset) for above in path for lemma in taxonomy.lemmas[above]}
+        for synset in taxonomy.classes
+    ]
+
+
+def parse(text: str) -> Grouping:
+    return parse_grouping(text, "mine.json", load_taxonomy())
+
+
+def members(text: str, name: str) -> set[int]:
+    grouping = parse(text)
+    return set(grouping.members[grouping.ids.index(name)].nonzero()[0].tolist())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(max_size=5), PREDICATES, max_size=5))
+def test_a_superclass_holds_the_classes_that_the_oracle_finds(
+    lemmas_of_class: list[set[str]], predicates: dict[str, list[list[str]]]
+) -> None:
+    grouping = parse("\n".join(json.dumps({name: predicate}) for name, predicate in predicates.items()))
+
+    assert grouping.ids == tuple(predicates)
+    assert grouping.members.shape == (len(predicates), 1000)
+    for row, predicate in zip(grouping.members, predicates.values(), strict=True):
+        assert set(row.nonzero()[0].tolist()) == matching_classes(predicate, lemmas_of_class)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(PREDICATES, max_size=4), st.lists(st.integers(0, 999), min_size=2, max_size=40))
+def test_classes_share_a_superclass_where_the_oracle_says_so(
+    lemmas_of_class: list[set[str]], predicates: list[list[list[str]]], classes: list[int]
+) -> None:
+    grouping = parse("\n".join(json.dumps({f"s{i}": predicate}) for i, predicate in enumerate(predicates)))
+
+    same = grouping.same_superclass()
+
+    sets = [matching_classes(predicate, lemmas_of_class) for predicate in predicates]
+    for a in classes:
+        assert grouping.of_class(a) == tuple(f"s{i}" for i, each in enumerate(sets) if a in each)
+        for b in classes:
+            assert same[a, b] == share_superclass(a, b, sets)
+
+
+def test_any_inner_list_will_do_and_all_of_its_lemmas_must_occur() -> None:
+    dogs, birds = members('{"x": [["dog"]]}', "x"), members('{"x": [["bird"]]}', "x")
+
+    assert len(dogs) > 100 and len(birds) > 50
+    assert members('{"x": [["dog"], ["bird"]]}', "x") == dogs | birds
+    assert members('{"x": [["dog", "hunting_dog"]]}', "x") < dogs
+    assert members('{"x": [["dog", "bird"]]}', "x") == set()
+
+
+@pytest.mark.parametrize("lemma", ["Dog", "dogs", "do", "DOG", "wheeled vehicle"])
+def test_a_lemma_is_matched_exactly(lemma: str) -> None:
+    assert members(json.dumps({"x": [[lemma]]}), "x") == set()
+
+
+def test_a_lemma_that_no_class_has_and_a_superclass_without_classes_are_legal() -> None:
+    grouping = parse('{"unicorns": [["unicorn"]]}\n{"nothing": []}\n{"tench": [["unicorn"], ["tench"]]}')
+
+    assert grouping.ids == ("unicorns", "nothing", "tench")
+    assert [row.nonzero()[0].tolist() for row in grouping.members] == [[], [], [0]]
+
+
+def test_a_file_without_superclasses_leaves_every_class_alone() -> None:
+    grouping = parse("\n \n")
+
+    assert grouping.members.shape == (0, 1000)
+    assert np.array_equal(grouping.same_superclass(), np.eye(1000, dtype=bool))
+
+
+def test_a_line_may_hold_several_superclasses_and_lines_may_be_blank() -> None:
+    assert parse('{"a": [["dog"]], "b": [["bird"]]}\r\n\r\n{"c": [["food"]]}\n').ids == ("a", "b", "c")
+
+
+def test_sharing_is_mutual_and_every_class_shares_with_itself() -> None:
+    same = shared(np.array([[index in (3, 5) for index in range(1000)], [index in (5, 9) for index in range(1000)]]))
+
+    assert same.diagonal().all()
+    assert set(zip(*(axis.tolist() for axis in np.triu(same, 1).nonzero()), strict=True)) == {(3, 5), (5, 9)}
+    assert np.array_equal(same, same.T)
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        ('{"b": [["dog"]]', "JSON object"),
+        ("[]", "JSON object"),
+        ('"b"', "JSON object"),
+        ("null", "JSON object"),
+        ('{"b": "dog"}', "lists of lemma names"),
+        ('{"b": ["dog"]}', "lists of lemma names"),
+        ('{"b": [["dog", 7]]}', "lists of lemma names"),
+        ('{"b": {"dog": []}}', "lists of lemma names"),
+        ('{"b": null}', "lists of lemma names"),
+        ('{"a": [["bird"]]}', "stands twice"),
+    ],
+)
+def test_an_error_names_the_file_and_its_line(bad: str, expected: str) -> None:
+    with pytest.raises(InvalidEvidence, match=expected) as raised:
+        parse(f'{{"a": [["dog"]]}}\n\n{bad}\n{{"c": []}}')
+
+    assert "mine.json, line 3" in raised.value.message
+    assert raised.value.violations[0].line == 3
+
+
+def test_a_superclass_that_stands_twice_in_one_line_is_an_error_too() -> None:
+    with pytest.raises(InvalidEvidence, match="twice"):
+        parse('{"a": [["dog"]], "a": [["bird"]]}')
+
+
+def test_the_grouping_that_ships_has_no_empty_superclass_and_no_name_twice() -> None:
+    grouping = default_grouping()
+
+    assert len(set(grouping.ids)) == len(grouping.ids) == len(grouping.members)
+    assert grouping.members.any(axis=1).all()

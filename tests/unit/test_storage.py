@@ -1,0 +1,253 @@
+"""Files: whole or not at all, one writer at a time, and never more of a stream than was allowed."""
+
+import hashlib
+import io
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.errors import TooLarge
+from service.storage import CHUNK, folder_in_one_step, lock, sha256_of, spool, write_file
+
+TRY_LOCK = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+
+def locked_for_others(path: Path) -> bool:
+    """Whether another process fails to take the lock."""
+    return subprocess.run([sys.executable, "-c", TRY_LOCK, str(path)], capture_output=True, check=False).returncode != 0
+
+
+def everything_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def half_write(path: Path, error: BaseException) -> None:
+    """Begin a folder and fail."""
+    with folder_in_one_step(path) as scratch:
+        (scratch / "new").write_bytes(b"new")
+        raise error
+
+
+# -- write_file
+
+
+def test_a_file_is_written_and_its_parents_are_made(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "b" / "file"
+
+    write_file(file, b"hello")
+
+    assert file.read_bytes() == b"hello"
+    assert everything_in(tmp_path) == {"a", "a/b", "a/b/file"}
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    write_file(file, b"old and longer")
+
+    write_file(file, b"new")
+
+    assert file.read_bytes() == b"new"
+    assert everything_in(tmp_path) == {"file"}
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    write_file(file, b"old")
+
+    with pytest.raises(TypeError):
+        write_file(file, "text, not bytes")
+
+    assert file.read_bytes() == b"old"
+    assert everything_in(tmp_path) == {"file"}
+
+
+def test_a_write_onto_a_folder_fails_and_leaves_it(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
+        write_file(tmp_path / "folder", b"new")
+
+    assert everything_in(tmp_path) == {"folder", "folder/inside"}
+
+
+def test_a_reader_sees_the_old_content_or_the_new_whole(tmp_path: Path) -> None:
+    """Given a writer that replaces a file over and over, a reader never finds a part or a mixture."""
+    file = tmp_path / "file"
+    contents = [letter * 200_000 for letter in (b"a", b"b")]
+    write_file(file, contents[0])
+    done = threading.Event()
+
+    def write_often() -> None:
+        for number in range(60):
+            write_file(file, contents[number % 2])
+        done.set()
+
+    writer = threading.Thread(target=write_often)
+    writer.start()
+    seen = {file.read_bytes()}
+    while not done.is_set():
+        seen.add(file.read_bytes())
+    writer.join()
+
+    assert seen <= set(contents)
+
+
+# -- sha256_of
+
+
+def test_checksums_are_those_of_the_standard(tmp_path: Path) -> None:
+    """The examples of FIPS 180-4."""
+    for content, digest in (
+        (b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        (b"a" * 1_000_000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
+    ):
+        (tmp_path / "file").write_bytes(content)
+        assert sha256_of(tmp_path / "file") == digest
+
+
+@pytest.mark.parametrize("size", [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
+def test_checksums_cover_every_block(tmp_path: Path, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    (tmp_path / "file").write_bytes(content)
+
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+# -- lock
+
+
+def test_a_lock_keeps_other_processes_out_until_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "lock"
+
+    with lock(path):
+        assert locked_for_others(path)
+
+    assert not locked_for_others(path)
+
+
+def test_a_lock_ends_with_an_error_too(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+
+    with pytest.raises(KeyError), lock(path):
+        raise KeyError
+
+    assert not locked_for_others(path)
+
+
+def test_threads_that_count_under_a_lock_lose_nothing(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+
+    def count() -> None:
+        for _ in range(50):
+            with lock(tmp_path / "lock"):
+                counter.write_text(str(int(counter.read_text()) + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert counter.read_text() == "300"
+
+
+# -- folder_in_one_step
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "bundle"
+
+    with folder_in_one_step(path) as scratch:
+        (scratch / "one").write_bytes(b"1")
+        assert not path.exists()
+        (scratch / "two").write_bytes(b"2")
+
+    assert everything_in(tmp_path) == {"a", "a/bundle", "a/bundle/one", "a/bundle/two"}
+    assert (path / "two").read_bytes() == b"2"
+
+
+def test_other_users_may_read_the_folder(tmp_path: Path) -> None:
+    with folder_in_one_step(tmp_path / "bundle"):
+        pass
+
+    assert (tmp_path / "bundle").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        half_write(tmp_path / "bundle", KeyError())
+
+    assert everything_in(tmp_path) == set()
+
+
+def test_a_folder_that_fails_leaves_what_stood_there(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    with folder_in_one_step(path) as scratch:
+        (scratch / "old").write_bytes(b"old")
+
+    with pytest.raises(KeyboardInterrupt):
+        half_write(path, KeyboardInterrupt())
+
+    assert everything_in(tmp_path) == {"bundle", "bundle/old"}
+
+
+def test_a_folder_is_replaced_and_an_open_reader_keeps_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    with folder_in_one_step(path) as scratch:
+        (scratch / "old").write_bytes(b"old")
+
+    with (path / "old").open("rb") as reader:
+        with folder_in_one_step(path) as scratch:
+            (scratch / "new").write_bytes(b"new")
+
+        assert reader.read() == b"old"
+    assert everything_in(tmp_path) == {"bundle", "bundle/new"}
+
+
+# -- spool
+
+
+class Counting:
+    """A stream of zeros that counts what was taken."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        assert size > 0, "a stream without an end was read whole"
+        self.given += size
+        return bytes(size)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, 9 << 20])
+def test_a_spooled_stream_is_the_same_bytes_and_can_be_sought(size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+
+    with spool(io.BytesIO(content), limit=size) as file:
+        assert file.read() == content
+        file.seek(size // 2)
+        assert file.read(10) == content[size // 2 : size // 2 + 10]
+
+    assert file.closed
+
+
+def test_a_stream_over_the_limit_is_refused_before_it_is_read_through() -> None:
+    stream = Counting()
+
+    with pytest.raises(TooLarge) as caught, spool(stream, limit=3 * CHUNK):
+        pytest.fail("it was given a file all the same")
+
+    assert caught.value.reason == "TOO_LARGE"
+    assert str(3 * CHUNK) in caught.value.message
+    assert stream.given <= 4 * CHUNK
+
+
+def test_one_byte_over_the_limit_is_too_large() -> None:
+    with pytest.raises(TooLarge), spool(io.BytesIO(bytes(101)), limit=100):
+        pytest.fail("it was given a file all the same")
