@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 import numpy as np
 
 from service.analyses.ports import Ports
-from service.domain import Analysis, Bytes, Failure, ModelInfo, Predictions, Progress, State, Summary
+from service.domain import (
+    Analysis,
+    Bytes,
+    ErrorType,
+    Failure,
+    ModelInfo,
+    Predictions,
+    Progress,
+    State,
+    Summary,
+    strata_of,
+)
 from service.errors import ErrataError
 from service.evidence.bundle import Bundle
 from service.jobs.record import Entry, Job, joined
@@ -32,13 +43,12 @@ def verdicts_of(bundle: Bundle, predictions: Predictions) -> Bytes:
 
 def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
     """Return the summary of one model's predictions."""
-    return summarize(
-        types=error_types(verdicts_of(bundle, predictions)),
-        strata=bundle.strata,
-        abstained=bundle.manifest.abstained,
-        predictions=predictions,
-        all_targets=bundle.all_targets,
-    )
+    types = error_types(verdicts_of(bundle, predictions))
+    strata = bundle.strata
+    if (types == ErrorType.UNSPECIFIED).any():  # some judged image has no prediction: it counts nowhere
+        counted = ~bundle.evidence.problematic & (types != ErrorType.UNSPECIFIED)
+        strata = strata_of(bundle.evidence.targets, counted, bundle.arrays["groups"])
+    return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets)
 
 
 def digest_of(predictions: Predictions) -> str:

@@ -12,7 +12,7 @@ from service.domain.analysis import (
 )
 from service.domain.evidence import (
     NUM_CLASSES,
-    NUM_STRATA,
+    NUM_COMBINATIONS,
     SET_ASIDE,
     Bytes,
     Classes,
@@ -20,7 +20,8 @@ from service.domain.evidence import (
     Labels,
     Mask,
     Predictions,
-    strata,
+    Strata,
+    strata_of,
 )
 from service.domain.kinds import (
     CLASS_GROUPS,
@@ -47,7 +48,7 @@ __all__ = [
     "CLASS_GROUPS",
     "ERROR_TYPES",
     "NUM_CLASSES",
-    "NUM_STRATA",
+    "NUM_COMBINATIONS",
     "SET_ASIDE",
     "SEVERITY",
     "Analysis",
@@ -74,8 +75,9 @@ __all__ = [
     "SharedSuperclass",
     "State",
     "Step",
+    "Strata",
     "Summary",
     "Verdict",
     "VerdictEvidence",
-    "strata",
+    "strata_of",
 ]

@@ -104,20 +104,33 @@ class Evidence:
         return related
 
 
-NUM_STRATA = 9  # the eight combinations of three groups, and the samples that were set aside
-SET_ASIDE = NUM_STRATA - 1
+SET_ASIDE = 8  # the combination of problematic samples, which count nowhere
+NUM_COMBINATIONS = 9
 
 
-def strata(targets: Classes, problematic: Mask, groups: Mask) -> NDArray[np.int64]:
-    """Return under what each sample is counted, (N,): stratum * C + target; `groups` is (3, N) as CLASS_GROUPS.
+@dataclass(frozen=True)
+class Strata:
+    """How N samples are counted: whatever a group's aggregates need that doesn't depend on predictions."""
 
-    The stratum is the combination of the sample's groups, a bit each, or SET_ASIDE for a problematic sample.
+    combinations: NDArray[np.intp]  # (N,) the sample's groups, a bit each in the order of CLASS_GROUPS, or SET_ASIDE
+    class_weights: NDArray[np.float64]  # (4, N) all, then CLASS_GROUPS: 1 / (classes * samples of the class), or 0
+
+
+def strata_of(targets: Classes, counted: Mask, groups: Mask) -> Strata:
+    """Return how samples are counted; targets and counted (not problematic): (N,), groups: (3, N) as CLASS_GROUPS.
+
+    A class' samples in a group share one weight, all weights of a group add up to 1: the sum of the weights of the
+    samples with a property is the mean, over target classes, of the share of samples with it.
     """
-    combination = np.zeros(len(targets), dtype=np.int64)
+    combinations = np.zeros(len(targets), dtype=np.intp)
     for place, row in enumerate(groups):
-        combination |= row.astype(np.int64) << place
-    combination[problematic] = SET_ASIDE
-    return combination * NUM_CLASSES + targets
+        combinations |= row.astype(np.intp) << place
+    combinations[~counted] = SET_ASIDE
+    weights = np.zeros((1 + len(groups), len(targets)))
+    for place, members in enumerate([counted, *(counted & row for row in groups)]):
+        samples = np.bincount(targets[members], minlength=NUM_CLASSES)
+        weights[place, members] = 1.0 / (samples[targets[members]] * max(1, np.count_nonzero(samples)))
+    return Strata(combinations, weights)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ from service.domain import (
     Labels,
     Mask,
     RowOrder,
-    strata,
+    Strata,
+    strata_of,
 )
 from service.errors import ImageNotFound, InvalidEvidence
 from service.evidence.cooccurrence import cooccurrence_matrix
@@ -142,9 +143,9 @@ class Bundle:
         return evidence_of(self.arrays)
 
     @cached_property
-    def strata(self) -> NDArray[np.int64]:
-        """Return under what each judged sample is counted, (N,)."""
-        return strata(self.evidence.targets, self.evidence.problematic, self.arrays["groups"])
+    def strata(self) -> Strata:
+        """Return how the judged samples are counted."""
+        return strata_of(self.evidence.targets, ~self.evidence.problematic, self.arrays["groups"])
 
     @cached_property
     def pairs(self) -> PairFacts | None:

@@ -1,12 +1,14 @@
-"""Pictures as inline SVG: bars of one group each, in the order of the rules, labelled where there is room."""
+"""Pictures as inline SVG: bars of one group each, in the order of the rules, labelled where there is room.
+
+Positions are percentages of the picture's width, so that a bar stretches and its text doesn't.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.report.view import Bar
 
-WIDTH = 640.0  # of a whole bar, in SVG units
-LABEL_FROM = 42.0  # units that a segment needs to carry its share
+LABEL_FROM = 7.0  # percent of the width that a segment needs to carry its share
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Piece:
     css: str
     x: float
     width: float
+    middle: float
     label: str
     tip: str
 
@@ -36,11 +39,20 @@ def draw(bars: Sequence[Bar]) -> tuple[DrawnBar, ...]:
     for bar in bars:
         x, pieces = 0.0, []
         for segment in bar.segments:
-            width = WIDTH * segment.share
+            width = 100 * segment.share
             if segment.count:
                 label = segment.share_text if width >= LABEL_FROM else ""
                 tip = f"{segment.title}: {segment.count_text} ({segment.share_text})"
-                pieces.append(Piece(f"type-{int(segment.error_type)}", round(x, 2), round(width, 2), label, tip))
+                pieces.append(
+                    Piece(
+                        f"type-{int(segment.error_type)}",
+                        round(x, 2),
+                        round(width, 2),
+                        round(x + width / 2, 2),
+                        label,
+                        tip,
+                    )
+                )
             x += width
         told = ", ".join(f"{each.title} {each.share_text}" for each in bar.segments if each.count)
         alternative = f"{bar.group}: {bar.errors_text} errors; {told or 'none'}"

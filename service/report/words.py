@@ -91,8 +91,8 @@ TAG_WORDS: Mapping[ProblematicTag, str] = {
 
 _MISSING: Mapping[ErrorType, str] = {
     ErrorType.FINE_GRAINED_OOV: "CLIP's decisions were not available",
-    ErrorType.SPURIOUS_CORRELATION: "no co-occurrence counts were available",
-    ErrorType.NON_PROTOTYPICAL: "no list of non-prototypical images was available",
+    ErrorType.SPURIOUS_CORRELATION: "No co-occurrence counts were available",
+    ErrorType.NON_PROTOTYPICAL: "No list of non-prototypical images was available",
 }
 
 
@@ -134,12 +134,9 @@ def headline(
     if severe == 0:
         rest = "none is a plain failure"
     else:
-        most = "at most " if bounded else ""
         failures = "is a plain failure" if severe == 1 else "are plain failures"
-        of_images = share(severe / samples)
         remaining = "the remaining " if told else ""
-        rest = (
-            f"{remaining}{most}{number(severe)} ({share(severe / errors)} of errors, {of_images} of images) {failures}"
-        )
+        shares = f"{share(severe / errors)} of errors, {share(severe / samples)} of images"
+        rest = f"{remaining}{number(severe)} ({shares}) {failures}{', at most' if bounded else ''}"
     sentence = f"{told}; {rest}" if told else rest
     return f"{title} is wrong on {number(errors)} of {images}. {sentence[0].upper()}{sentence[1:]}."

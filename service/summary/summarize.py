@@ -1,6 +1,10 @@
-"""The aggregates of one analysis, per group, over samples that aren't problematic (spec: "Aggregates")."""
+"""The aggregates of an analysis, per group, over samples that aren't problematic (spec: "Aggregates").
 
-from collections.abc import Mapping
+All of them are linear in "this sample has this type": counts weigh a sample 1, multi-label accuracies weigh it
+1 / (target classes * samples of its class). So a model costs a handful of histograms.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +12,7 @@ from numpy.typing import NDArray
 from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
-    NUM_CLASSES,
-    NUM_STRATA,
+    NUM_COMBINATIONS,
     SET_ASIDE,
     Bytes,
     Classes,
@@ -18,20 +21,54 @@ from service.domain import (
     GroupSummary,
     Mask,
     Predictions,
+    Strata,
     Summary,
 )
 
 NUM_TYPES = len(ErrorType)  # with UNSPECIFIED: a sample without a prediction
+GROUPS = (Group.ALL, *CLASS_GROUPS)
 CORRECT_TYPES = (ErrorType.CORRECT, ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL)
 MINOR_TYPES = (ErrorType.FINE_GRAINED, ErrorType.FINE_GRAINED_OOV)
 EXPLAINABLE_TYPES = (ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
 TOP1_ERROR_TYPES = ERROR_TYPES[1:]
 MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
 
+_IN_GROUP = np.array(
+    [[combination != SET_ASIDE for combination in range(NUM_COMBINATIONS)]]
+    + [
+        [combination != SET_ASIDE and bool(combination >> place & 1) for combination in range(NUM_COMBINATIONS)]
+        for place in range(len(CLASS_GROUPS))
+    ],
+    dtype=np.int64,
+)  # (4, 9): which combinations of groups make up a group
+
+
+@dataclass(frozen=True)
+class Tally:
+    """One model's verdicts, counted: rows are GROUPS, columns types 0 to 8."""
+
+    counts: NDArray[np.int64]  # (4, 9) samples
+    class_shares: NDArray[np.float64]  # (4, 9) mean over target classes of the share of samples with the type
+    problematic: int  # samples that count nowhere
+
+
+def tally_types(types: Bytes, strata: Strata) -> Tally:
+    """Count the verdicts of N samples; types: (N,) ErrorType."""
+    keys = strata.combinations * NUM_TYPES
+    keys += types
+    size = NUM_COMBINATIONS * NUM_TYPES
+    by_combination = np.bincount(keys, minlength=size).reshape(NUM_COMBINATIONS, NUM_TYPES)
+    shares = [np.bincount(keys, weights, minlength=size) for weights in strata.class_weights]
+    return Tally(
+        counts=_IN_GROUP @ by_combination,
+        class_shares=np.stack(shares).reshape(len(GROUPS), NUM_COMBINATIONS, NUM_TYPES).sum(axis=1),
+        problematic=int(by_combination[SET_ASIDE, 1:].sum()),
+    )
+
 
 def summarize(
     types: Bytes,
-    strata: NDArray[np.int64],
+    strata: Strata,
     abstained: tuple[ErrorType, ...],
     predictions: Predictions,
     all_targets: Classes,
@@ -39,70 +76,21 @@ def summarize(
 ) -> Summary:
     """Return the summary of N verdicts.
 
-    types, strata (domain.strata), imagenet_m: (N,); predictions and all_targets: the A images of the data set.
-    Samples whose type is 0 have no prediction and count nowhere.
+    types, imagenet_m: (N,); strata: of the samples that have a prediction; predictions and all_targets: the A images
+    of the data set.
     """
     tally = tally_types(types, strata)
     predicted = predictions.top1 >= 0
     complete = bool(len(predicted)) and bool(predicted.all())
     return Summary(
-        groups={group: summarize_group(by_class) for group, by_class in tables_by_group(tally).items()},
+        groups={group: _group(tally.counts[row], tally.class_shares[row]) for row, group in enumerate(GROUPS)},
         abstained=abstained,
-        num_problematic=int(tally[SET_ASIDE].sum()),
+        num_problematic=tally.problematic,
         num_images=len(all_targets),
         num_predicted=int(predicted.sum()),
         top1_accuracy_all_images=float((predictions.top1 == all_targets).mean()) if complete else None,
         imagenet_m_errors=None if imagenet_m is None else _errors_among(types, strata, imagenet_m),
     )
-
-
-def tally_types(types: Bytes, strata: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many samples of each stratum and target class got each type, (9, C, 9), in one pass; type 0 is 0."""
-    keys = strata * NUM_TYPES + types
-    tally = np.bincount(keys, minlength=NUM_STRATA * NUM_CLASSES * NUM_TYPES)
-    tally = tally.reshape(NUM_STRATA, NUM_CLASSES, NUM_TYPES)
-    tally[:, :, ErrorType.UNSPECIFIED] = 0
-    return tally
-
-
-def tables_by_group(tally: NDArray[np.int64]) -> dict[Group, NDArray[np.int64]]:
-    """Return how many samples of each target class got each type, (C, 9), for each group."""
-    tables = {Group.ALL: tally[:SET_ASIDE].sum(axis=0)}
-    for place, group in enumerate(CLASS_GROUPS):
-        tables[group] = tally[[each for each in range(SET_ASIDE) if each >> place & 1]].sum(axis=0)
-    return tables
-
-
-def summarize_group(by_class: NDArray[np.int64]) -> GroupSummary:
-    """Return the aggregates of one group from its (C, 9) table of target classes and types."""
-    totals = by_class.sum(axis=0)
-    counts = {error_type: int(totals[error_type]) for error_type in ERROR_TYPES}
-    num_samples = int(totals.sum())
-    top1_errors = sum(counts[each] for each in TOP1_ERROR_TYPES)
-    summary = GroupSummary(
-        num_samples=num_samples,
-        counts=counts,
-        top1_errors=top1_errors,
-        top1_accuracy=counts[ErrorType.CORRECT] / num_samples if num_samples else None,
-        multi_label_accuracy=mean_share(by_class, CORRECT_TYPES),
-        multi_label_accuracy_forgiving_minor=mean_share(by_class, CORRECT_TYPES + MINOR_TYPES),
-        multi_label_accuracy_forgiving_explainable=mean_share(
-            by_class, CORRECT_TYPES + MINOR_TYPES + EXPLAINABLE_TYPES
-        ),
-        portions_of_top1_errors=_portions(counts, TOP1_ERROR_TYPES),
-        portions_of_multi_label_errors=_portions(counts, MULTI_LABEL_ERROR_TYPES),
-    )
-    balance(summary)
-    return summary
-
-
-def mean_share(by_class: NDArray[np.int64], accepted: tuple[ErrorType, ...]) -> float | None:
-    """Return the mean, over target classes with samples, of the share of samples with an accepted type."""
-    samples = by_class.sum(axis=1)
-    present = samples > 0
-    if not present.any():
-        return None
-    return float((by_class[present][:, list(accepted)].sum(axis=1) / samples[present]).mean())
 
 
 def balance(summary: GroupSummary) -> None:
@@ -114,11 +102,33 @@ def balance(summary: GroupSummary) -> None:
     )
 
 
-def _errors_among(types: Bytes, strata: NDArray[np.int64], samples: Mask) -> int:
-    counted = samples & (strata < SET_ASIDE * NUM_CLASSES)
+def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> GroupSummary:
+    """Return a group's aggregates from its rows of the tally, (9,) each."""
+    by_type = {error_type: int(counts[error_type]) for error_type in ERROR_TYPES}
+    num_samples = int(counts.sum())
+    correct = float(class_shares[list(CORRECT_TYPES)].sum())
+    minor = float(class_shares[list(MINOR_TYPES)].sum())
+    explainable = float(class_shares[list(EXPLAINABLE_TYPES)].sum())
+    summary = GroupSummary(
+        num_samples=num_samples,
+        counts=by_type,
+        top1_errors=sum(by_type[each] for each in TOP1_ERROR_TYPES),
+        top1_accuracy=by_type[ErrorType.CORRECT] / num_samples if num_samples else None,
+        multi_label_accuracy=min(correct, 1.0) if num_samples else None,
+        multi_label_accuracy_forgiving_minor=min(correct + minor, 1.0) if num_samples else None,
+        multi_label_accuracy_forgiving_explainable=min(correct + minor + explainable, 1.0) if num_samples else None,
+        portions_of_top1_errors=_portions(by_type, TOP1_ERROR_TYPES),
+        portions_of_multi_label_errors=_portions(by_type, MULTI_LABEL_ERROR_TYPES),
+    )
+    balance(summary)
+    return summary
+
+
+def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
+    counted = samples & (strata.combinations != SET_ASIDE)
     return int((types[counted] >= ErrorType.FINE_GRAINED).sum())
 
 
-def _portions(counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...]) -> Mapping[ErrorType, float]:
+def _portions(counts: dict[ErrorType, int], types: tuple[ErrorType, ...]) -> dict[ErrorType, float]:
     total = sum(counts[each] for each in types)
     return {each: counts[each] / total for each in types} if total else {}

@@ -209,36 +209,37 @@ def test_a_file_that_is_no_document_is_left_out_of_the_list(tmp_path: Path, cont
     assert archive.get("bad") is None
 
 
-@given(cut=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path, cut: float) -> None:
+def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path) -> None:
     archive = FolderArchive(tmp_path)
-    archive.put(analysis(), predictions(200))
+    archive.put(analysis(), predictions(8))
     file = tmp_path / "one.predictions.npz"
     whole = file.read_bytes()
-    file.write_bytes(whole[: int(len(whole) * cut)])
 
-    with pytest.raises(Unavailable, match="one"):
-        archive.predictions("one")
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        with pytest.raises(Unavailable, match="one"):
+            archive.predictions("one")
 
 
-@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_wrong_byte_in_predictions_is_seen_or_harmless(tmp_path: Path, place: float, flip: int) -> None:
+@pytest.mark.parametrize("flip", [0x01, 0x40, 0xFF])
+def test_a_wrong_byte_anywhere_in_predictions_is_seen_or_changes_none(tmp_path: Path, flip: int) -> None:
     archive = FolderArchive(tmp_path)
-    archive.put(analysis(), predictions(20))
+    archive.put(analysis(), predictions(8))
     file = tmp_path / "one.predictions.npz"
-    content = bytearray(file.read_bytes())
-    content[int(len(content) * place)] ^= flip
-    file.write_bytes(content)
+    whole = file.read_bytes()
 
-    try:
-        found = archive.predictions("one")
-    except Unavailable:
-        return
-    assert found is not None
-    assert found.top1.tolist() == list(range(20))
-    assert found.probability is None or found.probability.tolist() == predictions(20).probability.tolist()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= flip
+        file.write_bytes(damaged)
+        try:
+            found = archive.predictions("one")
+        except Unavailable:
+            continue
+        assert found is not None
+        assert found.top1.tolist() == list(range(8))
+        if found.probability is not None:  # a directory of the file that is damaged may lose them
+            assert found.probability.tolist() == np.linspace(0, 1, 8, dtype=np.float16).tolist()
 
 
 def test_predictions_are_never_unpickled(tmp_path: Path) -> None:

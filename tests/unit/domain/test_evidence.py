@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.rules.worlds import World, worlds
 
-from service.domain import Labels, LabelSource
+from service.domain import Labels, LabelSource, strata
 
 LABELS = st.lists(
     st.dictionaries(st.integers(0, 999), st.sampled_from(list(LabelSource)[1:]), max_size=4), min_size=1, max_size=12
@@ -79,3 +79,23 @@ def test_records_are_frozen() -> None:
 
     with pytest.raises(FrozenInstanceError):
         labels.offsets = np.zeros(2, dtype=np.int32)
+
+
+ROWS = st.lists(st.tuples(st.integers(0, 999), st.booleans(), st.tuples(*[st.booleans()] * 3)), max_size=20)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_samples_are_counted_together_where_target_and_groups_agree_and_apart_otherwise(
+    rows: list[tuple[int, bool, tuple[bool, bool, bool]]],
+) -> None:
+    found = strata(
+        np.array([target for target, _, _ in rows], dtype=np.int16),
+        np.array([problematic for _, problematic, _ in rows], dtype=bool),
+        np.array([groups for _, _, groups in rows], dtype=bool).reshape(-1, 3).T,
+    )
+
+    assert found.shape == (len(rows),)
+    for place, (target, problematic, groups) in zip(found.tolist(), rows, strict=True):
+        stratum = 8 if problematic else sum(2**bit for bit, held in enumerate(groups) if held)
+        assert divmod(place, 1000) == (stratum, target)

@@ -48,7 +48,7 @@ def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
         assert count == len(showing)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(IMAGES, st.lists(st.sets(CLASSES, max_size=3), max_size=3))
 def test_what_counts_is_seen_twice_and_shares_no_superclass(
     images: list[list[int]], superclasses: list[set[int]]

@@ -13,8 +13,8 @@ from service.rules.table import STOPPED_AT_TARGET, error_types, tags
 ASKED = (*INTERESTING, *ALSO_ASKED)
 
 
-@settings(max_examples=150, deadline=None)
-@given(worlds())
+@settings(max_examples=200, deadline=None)
+@given(worlds(max_samples=40))
 def test_every_prediction_gets_the_verdict_of_the_oracle(world: World) -> None:
     table = decide(world.evidence)
 

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -18,6 +20,28 @@ from service.predictions.uploads import FORMATS, Upload, parse_upload
 
 TWELVE = list(range(100, 112))
 HEADER = ("file_name", "predicted_class", "predicted_probability")
+
+
+# What a child process runs: parse a file in which one byte is another, at every place in turn.
+DAMAGE = """
+import io, sys
+import numpy as np, pyarrow as pa
+from service.domain import RowOrder
+from service.errors import ErrataError
+from service.predictions.uploads import Layout, parse_upload
+names = [f"ILSVRC2012_val_{number:08}.JPEG".encode() for number in range(1, 13)]
+layout = Layout("small", pa.array(names, pa.binary()), np.arange(12, dtype=np.int32), lambda _: np.arange(12))
+good = open(sys.argv[1], "rb").read()
+for place in range(len(good)):
+    here, after = good[place : place + 1], good[place + 1 :]
+    for change in (b"", bytes([here[0] ^ 0xFF]), bytes([here[0] ^ 1]), bytes([here[0] ^ 4]), here + here):
+        print("byte", place, change, flush=True)
+        try:
+            parse_upload(io.BytesIO(good[:place] + change + after), layout, RowOrder.UNSPECIFIED, 1 << 20)
+        except ErrataError:
+            pass
+print("all read or refused")
+"""
 
 
 class Dripping:
@@ -247,7 +271,7 @@ def test_any_text_is_read_or_refused(small, head, text) -> None:
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
     """Given a good file in which some bytes are changed, dropped or doubled."""
-    name = data.draw(st.sampled_from(["csv", "jsonl", "parquet", "npz", "npy", "csv.gz", "csv.zst", "names", "scores"]))
+    name = data.draw(st.sampled_from(["csv", "jsonl", "npz", "npy", "csv.gz", "csv.zst", "scores"]))
     content = bytearray(_good(small, write, name))
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(content) - 1))
@@ -266,12 +290,26 @@ def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
     tame(small, bytes(content))
 
 
-@pytest.mark.parametrize("name", ["parquet", "npz", "npy", "csv.gz", "csv.zst"])
-def test_a_file_that_lacks_any_one_byte_or_has_another_in_its_place_is_read_or_refused(small, write, name) -> None:
-    content = _good(small, write, name)
-    for place in range(0, len(content), 1 + len(content) // 400):
-        tame(small, content[:place] + content[place + 1 :])
-        tame(small, content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+@pytest.mark.parametrize("name", ["parquet", "names", "npz", "npy", "csv.gz", "csv.zst"])
+def test_a_file_with_any_one_byte_dropped_changed_or_doubled_is_read_or_refused(small, write, name, tmp_path) -> None:
+    """In a process of its own, since a library in C++ can end the process that it runs in."""
+    file = tmp_path / "upload"
+    file.write_bytes(_good(small, write, name))
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DAMAGE, str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout.splitlines()[-1:] == ["all read or refused"], (
+        done.returncode,
+        done.stdout[-60:],
+        done.stderr[-300:],
+    )
+    assert done.returncode == 0
 
 
 def _good(small, write, name: str) -> bytes:

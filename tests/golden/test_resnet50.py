@@ -1,0 +1,143 @@
+"""A real ResNet-50 on ImageNet-ReaL: the table's verdicts are the oracle's, image by image, and the books balance."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import aggregates, cooccurrence
+from oracle.verdicts import OVERLAP, Facts, Sample, Verdict, byte, judge
+
+from service.analyses.judge import summary_of, verdicts_of
+from service.domain import CLASS_GROUPS, ErrorType, Group, Predictions, Summary
+from service.evidence.bundle import Bundle
+from service.rules.table import error_types
+from service.summary.confusions import confusions
+from service.taxonomy.groups import class_groups
+
+
+@pytest.fixture(scope="module")
+def predicted(reference: Path) -> dict[str, int]:
+    """The prediction for each of the 50,000 images, by file name."""
+    with (reference / "predictions" / "imagenet_val_resnet50_cv.csv").open(newline="") as file:
+        return {row["file_name"]: int(row["top1"]) for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def samples(targets: dict[str, int], label_sets: dict[str, set[int]]) -> dict[str, Sample]:
+    return {name: Sample(targets[name], frozenset(found), False, False) for name, found in label_sets.items()}
+
+
+@pytest.fixture(scope="module")
+def slow_verdicts(
+    imagenet_real: Bundle, samples: dict[str, Sample], label_sets: dict[str, set[int]], predicted: dict[str, int]
+) -> list[Verdict]:
+    """The oracle's verdict of each judged image; only the superclasses come from the bundle."""
+    superclasses = [set(row.nonzero()[0].tolist()) for row in imagenet_real.arrays["superclass_members"]]
+    facts = Facts(
+        overlap=OVERLAP,
+        superclasses=superclasses,
+        cooccurrence=cooccurrence.pairs(label_sets.values(), superclasses),
+        has_prototype_list=False,
+        oov=None,
+    )
+    return [judge(sample, row, predicted[name], facts) for row, (name, sample) in enumerate(samples.items())]
+
+
+@pytest.fixture(scope="module")
+def predictions(imagenet_real: Bundle, predicted: dict[str, int]) -> Predictions:
+    names = imagenet_real.arrays["names"].tolist()
+    return Predictions(np.array([predicted[name.decode()] for name in names], dtype=np.int16))
+
+
+@pytest.fixture(scope="module")
+def verdicts(imagenet_real: Bundle, predictions: Predictions) -> np.ndarray:
+    return verdicts_of(imagenet_real, predictions)
+
+
+@pytest.fixture(scope="module")
+def summary(imagenet_real: Bundle, predictions: Predictions) -> Summary:
+    return summary_of(imagenet_real, predictions)
+
+
+def test_every_judged_image_gets_the_verdict_of_the_oracle(
+    imagenet_real: Bundle, samples: dict[str, Sample], slow_verdicts: list[Verdict], verdicts: np.ndarray
+) -> None:
+    assert imagenet_real.judged_names == list(samples)
+    assert len(slow_verdicts) == 46_837
+    expected = np.array([byte(verdict) for verdict in slow_verdicts])
+    different = [imagenet_real.judged_names[row] for row in np.flatnonzero(verdicts != expected)]
+    assert different == []
+    # the model makes errors of every kind that has evidence
+    assert {verdict.error_type for verdict in slow_verdicts} == {1, 2, 3, 4, 6, 8}
+
+
+@pytest.mark.parametrize("group", Group)
+def test_the_summary_is_the_oracle_s(
+    group: Group, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], predicted: dict[str, int]
+) -> None:
+    members = None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
+    expected = aggregates.aggregate(
+        list(samples.values()), [predicted[name] for name in samples], slow_verdicts, members
+    )
+
+    got = summary.groups[group]
+
+    assert got.num_samples == expected.num_samples
+    assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
+    assert got.top1_errors == expected.top1_errors
+    assert got.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
+    assert got.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
+    assert got.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
+    assert got.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)
+    assert {int(k): v for k, v in got.portions_of_top1_errors.items()} == pytest.approx(expected.portions_top1)
+    assert {int(k): v for k, v in got.portions_of_multi_label_errors.items()} == pytest.approx(
+        expected.portions_multi_label
+    )
+
+
+@pytest.mark.parametrize("group", Group)
+def test_the_books_balance(group: Group, summary: Summary) -> None:
+    got = summary.groups[group]
+
+    assert got.num_samples == got.counts[ErrorType.CORRECT] + got.top1_errors
+    assert got.top1_errors == sum(got.counts[ErrorType(kind)] for kind in range(2, 9))
+    assert sum(got.portions_of_top1_errors.values()) == pytest.approx(1)
+    assert sum(got.portions_of_multi_label_errors.values()) == pytest.approx(1)
+
+
+def test_accuracy_over_all_images_is_the_csv_s(
+    summary: Summary, targets: dict[str, int], predicted: dict[str, int]
+) -> None:
+    right = sum(predicted[name] == target for name, target in targets.items())
+
+    assert summary.top1_accuracy_all_images == pytest.approx(right / 50_000, abs=1e-12)
+    assert round(right / 500, 1) == 72.7  # reference/README: 72.7 % right
+    assert (summary.num_images, summary.num_predicted, summary.num_problematic) == (50_000, 50_000, 0)
+
+
+def test_rules_without_evidence_abstain_and_never_fire(summary: Summary) -> None:
+    assert summary.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+    assert all(summary.groups[Group.ALL].counts[kind] == 0 for kind in summary.abstained)
+
+
+def test_the_most_frequent_confusions_are_the_oracle_s(
+    imagenet_real: Bundle,
+    predictions: Predictions,
+    verdicts: np.ndarray,
+    samples: dict[str, Sample],
+    slow_verdicts: list[Verdict],
+    predicted: dict[str, int],
+) -> None:
+    top1 = predictions.top1[imagenet_real.rows]
+
+    found = confusions(imagenet_real.evidence.targets, top1, error_types(verdicts), 50)
+
+    counted = Counter(
+        (sample.target, predicted[name])
+        for (name, sample), verdict in zip(samples.items(), slow_verdicts, strict=True)
+        if verdict.error_type >= 4
+    )
+    expected = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:50]
+    assert [((each.target, each.predicted), each.count) for each in found] == expected

@@ -1,0 +1,326 @@
+"""From errors to statuses and back: one code a branch, details that clients read, nothing lost on a real wire."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from service import errors
+from service.api.interceptors import CallInterceptor
+from service.api.status import DOMAIN, code_of, internal, status_of
+from service.client import Client, error_of
+from service.errors import ErrataError, InvalidRequest, InvalidRow, ModelNotFound, TooBusy, Violation
+from service.pb import errata_pb2 as pb
+from service.pb import errata_pb2_grpc
+from service.telemetry import Metrics
+
+# design/contract.md and the proto: each branch and what clients see
+CODES = {
+    errors.InvalidInput: "INVALID_ARGUMENT",
+    errors.NotFound: "NOT_FOUND",
+    errors.AlreadyExists: "ALREADY_EXISTS",
+    errors.NotReady: "FAILED_PRECONDITION",
+    errors.TooLarge: "RESOURCE_EXHAUSTED",
+    errors.TooBusy: "RESOURCE_EXHAUSTED",
+    errors.Unavailable: "UNAVAILABLE",
+    errors.Cancelled: "CANCELLED",
+    errors.PermanentError: "FAILED_PRECONDITION",
+}
+
+
+def tree(kind: type[ErrataError] = ErrataError) -> Iterator[type[ErrataError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield from tree(each)
+
+
+ALL = sorted(tree(), key=lambda kind: kind.__name__)
+BELOW_THE_ROOT = [kind for kind in ALL if kind is not ErrataError]
+
+
+def detail(status: Status, kind: Any) -> Any:
+    """Return the one detail of a kind, None if there is none."""
+    found = []
+    for each in status.details:
+        message = kind()
+        if each.Unpack(message):
+            found.append(message)
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+class HandMade(grpc.RpcError, grpc.Call):
+    """A failed call with a status, made by hand."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def code(self) -> grpc.StatusCode:
+        return next(each for each in grpc.StatusCode if each.value[0] == self._status.code)
+
+    def details(self) -> str:
+        return self._status.message
+
+    def trailing_metadata(self) -> Any:
+        return (("grpc-status-details-bin", self._status.SerializeToString()),)
+
+    initial_metadata = is_active = time_remaining = cancel = add_callback = None
+
+
+HandMade.__abstractmethods__ = frozenset()
+
+
+def there_and_back(error: ErrataError) -> ErrataError:
+    return error_of(HandMade(status_of(error)), "somewhere:1")
+
+
+# the table
+
+
+@pytest.mark.parametrize("kind", BELOW_THE_ROOT)
+def test_every_class_has_the_code_of_its_branch(kind: type[ErrataError]) -> None:
+    branch = next(each for each in kind.__mro__ if each in CODES)
+
+    assert code_of(kind("x")).name == CODES[branch]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_status_says_its_reason_and_its_domain(kind: type[ErrataError]) -> None:
+    status = status_of(kind("expected this, got that"))
+
+    assert status.message == "expected this, got that"
+    info = detail(status, error_details_pb2.ErrorInfo)
+    assert (info.reason, info.domain) == (kind.reason, "errata")
+
+
+# the details
+
+
+def test_fields_and_lines_are_told() -> None:
+    violations = [Violation("file_name", "unknown", 3), Violation("predicted_class", "no class", 17)]
+    status = status_of(InvalidRow("2 rows", violations=violations))
+
+    bad = detail(status, error_details_pb2.BadRequest)
+    assert [(each.field, each.description) for each in bad.field_violations] == [
+        ("file_name[line 3]", "unknown"),
+        ("predicted_class[line 17]", "no class"),
+    ]
+    assert dict(detail(status, error_details_pb2.ErrorInfo).metadata) == {"lines": "3,17"}
+
+
+def test_a_field_without_a_line_is_told_alone() -> None:
+    status = status_of(InvalidRequest("expected a data set, got none", field="dataset"))
+
+    bad = detail(status, error_details_pb2.BadRequest)
+    assert [each.field for each in bad.field_violations] == ["dataset"]
+    assert dict(detail(status, error_details_pb2.ErrorInfo).metadata) == {}
+
+
+def test_what_is_about_no_field_has_no_bad_request_and_no_retry() -> None:
+    status = status_of(ModelNotFound("gone"))
+
+    assert detail(status, error_details_pb2.BadRequest) is None
+    assert detail(status, error_details_pb2.RetryInfo) is None
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, (0, 0)), (2.0, (2, 0)), (0.25, (0, 250_000_000)), (90, (90, 0))])
+def test_when_to_try_again_is_told(seconds: float, told: tuple[int, int]) -> None:
+    delay = detail(status_of(TooBusy("full", retry_after=seconds)), error_details_pb2.RetryInfo).retry_delay
+
+    assert (delay.seconds, delay.nanos) == told
+
+
+def test_an_error_nobody_foresaw_says_its_request_and_nothing_else() -> None:
+    status = internal("abc123")
+
+    assert status.code == grpc.StatusCode.INTERNAL.value[0]
+    assert "abc123" in status.message
+    info = detail(status, error_details_pb2.ErrorInfo)
+    assert (info.reason, info.domain, dict(info.metadata)) == ("INTERNAL", DOMAIN, {"request_id": "abc123"})
+
+
+# there and back, by hand
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(
+    kind=st.sampled_from(ALL),
+    message=texts.filter(bool),
+    violations=st.lists(st.builds(Violation, texts.filter(bool), texts, st.none() | st.integers(1, 10**6)), max_size=4),
+    retry_after=st.none() | st.integers(0, 600_000).map(lambda milliseconds: milliseconds / 1000),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_client_raises_what_the_service_raised(
+    kind: type[ErrataError], message: str, violations: list[Violation], retry_after: float | None
+) -> None:
+    back = there_and_back(kind(message, violations=violations, retry_after=retry_after))
+
+    assert type(back) is kind
+    assert back.message == message
+    assert back.violations == tuple(violations)
+    assert back.retry_after == (None if retry_after is None else pytest.approx(retry_after, abs=0.0011))
+
+
+@pytest.mark.parametrize("field", ["labels['[line ']", "[line ", "[line x]", "a[line 3]b", "labels['[line 3]']"])
+def test_a_field_that_looks_like_a_line_is_read_as_it_is(field: str) -> None:
+    """Names of labels are a caller's own, and stand in the field."""
+    back = there_and_back(InvalidRequest("too long", field=field))
+
+    assert back.violations == (Violation(field, "too long", None),)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, errors.Unavailable),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, errors.Unavailable),
+        (grpc.StatusCode.CANCELLED, errors.Cancelled),
+        (grpc.StatusCode.INTERNAL, ErrataError),
+        (grpc.StatusCode.UNIMPLEMENTED, ErrataError),
+    ],
+)
+def test_a_status_that_isnt_erratas_is_translated_by_its_code(code: grpc.StatusCode, kind: type[ErrataError]) -> None:
+    back = error_of(HandMade(Status(code=code.value[0], message="what gRPC says")), "somewhere:1")
+
+    assert type(back) is kind
+
+
+def test_a_service_that_cant_be_reached_is_named() -> None:
+    back = error_of(HandMade(Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="refused")), "somewhere:1")
+
+    assert "somewhere:1" in back.message
+
+
+def test_a_reason_that_this_client_doesnt_know_is_still_an_error() -> None:
+    status = status_of(TooBusy("later"))
+    status.details[0].Pack(error_details_pb2.ErrorInfo(reason="FROM_THE_FUTURE", domain=DOMAIN))
+
+    back = error_of(HandMade(status), "somewhere:1")
+
+    assert type(back) is ErrataError
+    assert "later" in back.message
+
+
+# there and back, over a real wire
+
+
+class Refusing(errata_pb2_grpc.AnalysisServiceServicer):
+    """A service whose every call raises what it is told to."""
+
+    error: Exception = RuntimeError("a test sets this")
+
+    async def GetAnalysis(self, request: Any, context: Any) -> pb.Analysis:
+        raise self.error
+
+    async def WatchAnalysis(self, request: Any, context: Any) -> AsyncIterator[pb.Analysis]:
+        yield pb.Analysis(name="analyses/a")
+        raise self.error
+
+    async def UploadPredictions(self, request_iterator: Any, context: Any) -> pb.Analysis:
+        async for _ in request_iterator:
+            pass
+        raise self.error
+
+
+class Wire:
+    """A server with Errata's interceptor, and a client of it that calls from a thread."""
+
+    def __init__(self, servicer: Refusing, address: str, registry: CollectorRegistry) -> None:
+        self.servicer = servicer
+        self.address = address
+        self.registry = registry
+
+    async def raised(self, error: Exception, call: str = "get") -> ErrataError:
+        self.servicer.error = error
+
+        def ask() -> None:
+            with Client(self.address) as client:
+                match call:
+                    case "get":
+                        client.get("analyses/a")
+                    case "watch":
+                        list(client.watch("analyses/a"))
+
+        with pytest.raises(ErrataError) as caught:
+            await asyncio.to_thread(ask)
+        return caught.value
+
+    async def counted(self, method: str, code: str) -> float:
+        """Return how many calls ended so; a call is counted just after its client has the answer."""
+        labels = {"method": method, "code": code}
+        for _ in range(200):
+            if found := self.registry.get_sample_value("errata_rpc_handled_total", labels):
+                return found
+            await asyncio.sleep(0.01)
+        return 0
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    registry = CollectorRegistry()
+    server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry))])
+    servicer = Refusing()
+    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield Wire(servicer, f"127.0.0.1:{port}", registry)
+    await server.stop(None)
+
+
+async def test_every_class_arrives_as_itself(wire: Wire) -> None:
+    for kind in BELOW_THE_ROOT:
+        violations = [Violation("file_name", "expected „ä“, got 🦊", 3)]
+        back = await wire.raised(kind("nicht da: 🦊", violations=violations, retry_after=1.5))
+        assert type(back) is kind
+        assert (back.message, back.violations, back.retry_after) == ("nicht da: 🦊", tuple(violations), 1.5)
+        assert await wire.counted("GetAnalysis", code_of(kind("x")).name) >= 1
+
+
+async def test_an_error_in_the_middle_of_a_stream_arrives(wire: Wire) -> None:
+    back = await wire.raised(errors.AnalysisNotFound("deleted meanwhile"), call="watch")
+
+    assert type(back) is errors.AnalysisNotFound
+    assert await wire.counted("WatchAnalysis", "NOT_FOUND") == 1
+
+
+@pytest.mark.parametrize("call", ["get", "watch"])
+async def test_a_bug_arrives_without_its_words(wire: Wire, call: str) -> None:
+    back = await wire.raised(KeyError("/home/me/secret.py"), call)
+
+    assert type(back) is ErrataError
+    assert "secret" not in back.message
+    assert "internal error" in back.message
+    assert await wire.counted("GetAnalysis" if call == "get" else "WatchAnalysis", "INTERNAL") == 1
+
+
+async def test_ten_long_lines_in_any_script_arrive(wire: Wire) -> None:
+    """As an upload's errors are: ten violations that quote what came; gRPC holds at most 8 KiB of them."""
+    described = f"expected a class index 0..999, a WordNet id or a class name that is unique, got {'🦊' * 80!r:.80}"
+    violations = [Violation("predicted_class", described, line) for line in range(49_990, 50_000)]
+
+    back = await wire.raised(InvalidRow(f"line 49990: {described} (and 49999 more)", violations=violations))
+
+    assert type(back) is InvalidRow
+    assert back.violations == tuple(violations)
+
+
+async def test_an_error_of_any_length_arrives_as_itself(wire: Wire) -> None:
+    back = await wire.raised(errors.InvalidUpload("expected a row for each: " + "name, " * 5000, field="file_name"))
+
+    assert type(back) is errors.InvalidUpload
+    assert back.message.startswith("expected a row for each: name")
+    assert [each.field for each in back.violations] == ["file_name"]
+
+
+async def test_a_service_that_is_gone_is_unavailable() -> None:
+    with Client("127.0.0.1:1", deadline=5) as client, pytest.raises(errors.Unavailable, match=r"127\.0\.0\.1:1"):
+        await asyncio.to_thread(client.get, "analyses/a")

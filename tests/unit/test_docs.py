@@ -1,0 +1,91 @@
+"""The README can't rot: every setting, RPC, error type, reason, metric and command stands in it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.api.status import code_of
+from service.cli.main import COMMANDS
+from service.domain import ERROR_TYPES
+from service.errors import ErrataError
+from service.pb import errata_pb2
+from service.predictions.model_id import SOURCES
+from service.settings import Settings
+from service.telemetry import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def rows(readme: str, title: str) -> list[list[str]]:
+    """The rows of the table below a heading."""
+    section = readme.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+    table = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from kinds(each)
+
+
+def test_every_setting_stands_in_the_readme_with_its_meaning(readme: str) -> None:
+    told = {row[0].strip("`"): row[1] for row in rows(readme, "Settings")}
+
+    assert told == {f"ERRATA_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
+
+
+def test_every_reason_stands_in_the_readme_with_its_code(readme: str) -> None:
+    told = {row[0].strip("`"): row[1] for row in rows(readme, "Errors")}
+
+    assert told == {kind.reason: code_of(kind("")).name for kind in kinds(ErrataError)}
+
+
+def test_every_metric_stands_in_the_readme_with_its_labels(readme: str) -> None:
+    metrics = Metrics(CollectorRegistry())
+    exist = {}
+    for metric in vars(metrics).values():
+        if hasattr(metric, "_labelnames"):
+            suffix = "_total" if metric._type == "counter" else ""
+            exist[metric._name + suffix] = list(metric._labelnames)
+
+    assert {row[0].strip("`"): row[1].split(", ") for row in rows(readme, "Metrics")} == exist
+
+
+def test_every_rpc_stands_in_the_readme(readme: str) -> None:
+    for service in errata_pb2.DESCRIPTOR.services_by_name.values():
+        line = next(line for line in readme.splitlines() if line.startswith(f"| `{service.name}`"))
+        assert re.findall(r"`(\w+)`", line)[1:] == [method.name for method in service.methods]
+
+
+def test_every_command_error_type_and_model_source_stands_in_the_readme(readme: str) -> None:
+    missing = [name for name in COMMANDS if f"errata {name}" not in readme]
+    missing += [each.name for each in ERROR_TYPES if f"| `{each.name}` |" not in readme]
+    missing += [source for source in SOURCES if f"{source}:" not in readme]
+
+    assert missing == []
+
+
+def test_every_error_that_the_proto_names_exists() -> None:
+    proto = (ROOT / "protos" / "errata" / "v1" / "errata.proto").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", "\n".join(re.findall(r"// Errors:.*(?:\n\s*//.*)*", proto))))
+    codes = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}
+
+    assert named - codes <= {kind.reason for kind in kinds(ErrataError)}
+    assert named & codes
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = [name for name in re.findall(r"`([a-z_/]+\.(?:py|json|npz|md))`", text) if "/" in name]
+
+    assert named
+    assert [name for name in named if not ((ROOT / "service" / name).is_file() or (ROOT / name).is_file())] == []
