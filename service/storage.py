@@ -2,13 +2,17 @@
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import TooLarge
 
@@ -37,6 +41,13 @@ def write_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as npy, in one step."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_file(path, content.getvalue())
 
 
 def sha256_of(path: Path) -> str:

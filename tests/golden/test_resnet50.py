@@ -10,7 +10,7 @@ from oracle import aggregates, cooccurrence
 from oracle.verdicts import OVERLAP, Facts, Sample, Verdict, byte, judge
 
 from service.analyses.judge import summary_of, verdicts_of
-from service.domain import CLASS_GROUPS, ErrorType, Group, Predictions, Summary
+from service.domain import CLASS_GROUPS, ErrorType, Group, GroupSummary, Predictions, Summary
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 from service.summary.confusions import confusions
@@ -73,17 +73,12 @@ def test_every_judged_image_gets_the_verdict_of_the_oracle(
     assert {verdict.error_type for verdict in slow_verdicts} == {1, 2, 3, 4, 6, 8}
 
 
-@pytest.mark.parametrize("group", Group)
-def test_the_summary_is_the_oracle_s(
-    group: Group, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], predicted: dict[str, int]
-) -> None:
-    members = None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
-    expected = aggregates.aggregate(
-        list(samples.values()), [predicted[name] for name in samples], slow_verdicts, members
-    )
+def members_of(group: Group) -> set[int] | None:
+    """Return the classes of a group; None for all of them."""
+    return None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
 
-    got = summary.groups[group]
 
+def agree(got: GroupSummary, expected: aggregates.Aggregates) -> None:
     assert got.num_samples == expected.num_samples
     assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
     assert got.top1_errors == expected.top1_errors
@@ -91,10 +86,40 @@ def test_the_summary_is_the_oracle_s(
     assert got.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
     assert got.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
     assert got.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)
-    assert {int(k): v for k, v in got.portions_of_top1_errors.items()} == pytest.approx(expected.portions_top1)
-    assert {int(k): v for k, v in got.portions_of_multi_label_errors.items()} == pytest.approx(
+    assert {int(k): share for k, share in got.portions_of_top1_errors.items()} == pytest.approx(expected.portions_top1)
+    assert {int(k): share for k, share in got.portions_of_multi_label_errors.items()} == pytest.approx(
         expected.portions_multi_label
     )
+
+
+@pytest.mark.parametrize("group", Group)
+def test_the_summary_is_the_oracle_s(
+    group: Group, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], predicted: dict[str, int]
+) -> None:
+    top1 = [predicted[name] for name in samples]
+
+    agree(summary.groups[group], aggregates.aggregate(list(samples.values()), top1, slow_verdicts, members_of(group)))
+
+
+def test_judged_images_without_a_prediction_count_nowhere(
+    imagenet_real: Bundle,
+    predictions: Predictions,
+    samples: dict[str, Sample],
+    slow_verdicts: list[Verdict],
+    predicted: dict[str, int],
+) -> None:
+    top1 = predictions.top1.copy()
+    top1[imagenet_real.rows[::7]] = -1
+
+    summary = summary_of(imagenet_real, Predictions(top1))
+
+    judged = zip(samples, samples.values(), slow_verdicts, strict=True)
+    left = [each for row, each in enumerate(judged) if row % 7]
+    names, kept, verdicts = map(list, zip(*left, strict=True))
+    for group in Group:
+        expected = aggregates.aggregate(kept, [predicted[name] for name in names], verdicts, members_of(group))
+        agree(summary.groups[group], expected)
+    assert summary.top1_accuracy_all_images is None
 
 
 @pytest.mark.parametrize("group", Group)

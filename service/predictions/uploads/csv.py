@@ -1,5 +1,6 @@
 """CSV with a header, read while it streams; every physical line is a row, so that errors name lines."""
 
+import codecs
 import csv as standard_csv
 from collections.abc import Iterator
 
@@ -29,7 +30,7 @@ def read(content: Source) -> Iterator[NamedRows]:
     ragged = _Ragged(len(header))
     try:
         reader = arrow_csv.open_csv(
-            content,
+            _Lines(content),
             read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_SIZE, column_names=header),
             parse_options=arrow_csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=ragged),
             convert_options=_as_text(columns),
@@ -38,11 +39,12 @@ def read(content: Source) -> Iterator[NamedRows]:
         for batch in reader:
             lines, number = ragged.lines(number, batch.num_rows)
             yield _rows(batch, columns, lines)
+        yield ragged.rows()
     except pa.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
+            yield ragged.rows()
             return
         raise InvalidUpload(f"expected CSV, got {error!s:.200}", field="chunk") from error
-    ragged.refuse()
 
 
 class _Ragged:
@@ -69,15 +71,56 @@ class _Ragged:
         good = lines[~np.isin(lines, inside)][:count] if inside else lines
         return good, int(good[-1]) + 1 if count else start
 
-    def refuse(self) -> None:
-        """Raise InvalidRow if there was such a line."""
-        if self.skipped:
-            first = self.first[0]
-            raise InvalidRow(
-                f"{len(self.skipped)} lines have another number of columns than the header; line {first.line}: "
-                f"{first.description}",
-                violations=self.first,
-            )
+    def rows(self) -> NamedRows:
+        """Return no row, but what is wrong with those lines."""
+        none = pa.array([], type=pa.binary())
+        lines = np.zeros(0, dtype=np.int64)
+        return NamedRows(none, none, None, lines, wrong=tuple(self.first), num_wrong=len(self.skipped))
+
+
+class _Lines:
+    """A stream as Arrow shall see it.
+
+    What isn't UTF-8 becomes a question mark, so that its row can be named; a line break within quotes is refused, since
+    it would shift the numbers of all later lines.
+    """
+
+    closed = False
+
+    def __init__(self, content: Source) -> None:
+        self._content = content
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._line = 2  # the number of the line that is being read
+        self._open = False  # whether it has an odd number of quotes so far
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    def read(self, size: int = -1) -> bytes:
+        while True:
+            piece = self._content.read(max(size - 3, 1) if size >= 0 else size)  # 3 bytes may wait for their fourth
+            if not piece.isascii() or self._decoder.getstate()[0]:
+                text = self._decoder.decode(piece, final=not piece)
+                if piece and not text:
+                    continue
+                piece = text.replace("\ufffd", "?").encode()
+            self._check_quotes(piece)
+            return piece
+
+    def _check_quotes(self, piece: bytes) -> None:
+        if b'"' in piece or self._open:
+            *ended, last = piece.split(b"\n")
+            for offset, line in enumerate(ended):
+                if (line.count(b'"') % 2 == 1) != self._open:
+                    number = self._line + offset
+                    what = "expected quotes that close on their line, got an odd number of them"
+                    raise InvalidRow(f"line {number}: {what}", violations=[Violation("row", what, number)])
+                self._open = False
+            self._open ^= last.count(b'"') % 2 == 1
+        self._line += piece.count(b"\n")
 
 
 def _header(content: Source) -> list[str]:

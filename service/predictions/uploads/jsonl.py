@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-from service.errors import InvalidRow, InvalidUpload, Violation
-from service.predictions.uploads.columns import Columns, find_columns
+from service.errors import InvalidUpload, Violation
+from service.predictions.uploads.columns import find_columns
 from service.predictions.uploads.rows import NamedRows
 from service.predictions.uploads.validate import SHOWN
 from service.storage import Readable
@@ -28,7 +28,8 @@ def read(content: Readable) -> Iterator[NamedRows]:
 
 def _fast(text: bytes) -> NamedRows | None:
     """Return the rows if every line is an object whose values have one type a key, and no line is blank."""
-    if b"\n\n" in text or b"\r\n\r\n" in text:
+    lines = text.count(b"\n") + (not text.endswith(b"\n"))
+    if not text.startswith(b"{") or text.count(b"\n{") + 1 != lines:
         return None
     try:
         table = arrow_json.read_json(pa.BufferReader(text)).combine_chunks()
@@ -37,6 +38,8 @@ def _fast(text: bytes) -> NamedRows | None:
         return None
     names, classes = table[columns.file_name], table[columns.predicted]
     probabilities = table[columns.probability] if columns.probability else None
+    if table.num_rows != lines:
+        return None
     found = [column for column in (names, classes, probabilities) if column is not None]
     if any(column.null_count for column in found) or not pa.types.is_string(names.type):
         return None
@@ -53,7 +56,7 @@ def _fast(text: bytes) -> NamedRows | None:
 
 
 def _slow(text: bytes) -> NamedRows:
-    columns: Columns | None = None
+    objects: list[tuple[int, dict[str, Any]]] = []
     lines: list[int] = []
     values: list[tuple[bytes, str, str | None]] = []
     wrong: list[Violation] = []
@@ -61,22 +64,26 @@ def _slow(text: bytes) -> NamedRows:
         if not line.strip():
             continue
         try:
-            raw = _object(line)
-            columns = columns or find_columns([*raw], line=number)
+            objects.append((number, _object(line)))
+        except ValueError as error:
+            wrong.append(Violation("row", str(error), number))
+    columns = find_columns([*dict.fromkeys(key for _, raw in objects for key in raw)], line=None) if objects else None
+    for number, raw in objects:
+        assert columns, "this is a bug: there are objects"
+        try:
             probability = _text(raw, columns.probability) if columns.probability else None
             values.append((_text(raw, columns.file_name).encode(), _class(raw, columns.predicted), probability))
             lines.append(number)
         except ValueError as error:
             wrong.append(Violation("row", str(error), number))
-    if wrong:
-        message = f"{len(wrong)} lines are no rows; line {wrong[0].line}: {wrong[0].description}"
-        raise InvalidRow(message, violations=wrong[:SHOWN])
     names, classes, probabilities = zip(*values, strict=True) if values else ((), (), ())
     return NamedRows(
         names=pa.array(names, type=pa.binary()),
         classes=pa.array(classes, type=pa.string()),
         probabilities=pa.array(probabilities, type=pa.string()) if columns and columns.probability else None,
         lines=np.array(lines, dtype=np.int64),
+        wrong=tuple(sorted(wrong, key=lambda each: each.line or 0)[:SHOWN]),
+        num_wrong=len(wrong),
     )
 
 
@@ -94,7 +101,9 @@ def _text(raw: dict[str, Any], key: str) -> str:
     value = raw.get(key)
     if value is None or isinstance(value, (dict, list, bool)):
         raise ValueError(f"expected {key}, got {value!r:.60}")
-    return str(value)
+    text = str(value)
+    text.encode()  # a lone surrogate is no text
+    return text
 
 
 def _class(raw: dict[str, Any], key: str) -> str:

@@ -36,7 +36,7 @@ def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype
         major, _ = npy_format.read_magic(content)
         read = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
         shape, fortran, dtype = read(content)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy evaluates the header as Python's literal: any error can come of it
         raise InvalidUpload(f"expected {what} in npy format, got {error!s:.120}", field="chunk") from error
     if dtype.hasobject:
         raise UnsupportedFormat(
@@ -66,14 +66,23 @@ def score_blocks(
     if dtype.kind != "f" or fortran:
         kind = "columns first" if fortran else str(dtype)
         raise InvalidUpload(f"expected {what} to hold floating-point scores, rows first, got {kind}", field="chunk")
+    violations: list[Violation] = []
+    count = 0
     for start in range(0, num_images, BLOCK):
         rows = min(BLOCK, num_images - start)
-        block = _read_exactly(content, rows * NUM_CLASSES, dtype, what).reshape(rows, NUM_CLASSES).astype(np.float32)
+        block = _read_exactly(content, rows * NUM_CLASSES, dtype, what).reshape(rows, NUM_CLASSES)
+        if dtype.itemsize < np.dtype(np.float32).itemsize:
+            block = block.astype(np.float32)  # sums of float16 are too coarse
         bad = np.flatnonzero(np.isnan(block).any(axis=1))
         if len(bad):
-            violations = [Violation("row", "expected scores, got NaN", int(start + row + 1)) for row in bad[:SHOWN]]
-            raise InvalidRow(f"{what}, row {violations[0].line}: expected scores, got NaN", violations=violations)
+            violations += [Violation("row", "expected scores, got NaN", int(start + row + 1)) for row in bad[:SHOWN]]
+            count += len(bad)
+            continue
         yield block
+    if violations:
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        message = f"{what}, row {violations[0].line}: expected scores, got NaN{more}"
+        raise InvalidRow(message, violations=violations[:SHOWN])
 
 
 def best_of_scores(
@@ -96,7 +105,7 @@ def collect(
         scores.append(np.take_along_axis(block, np.clip(best, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0])
         distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
         start += len(block)
-    return np.concatenate(chosen), np.concatenate(scores) if distributions else None
+    return np.concatenate(chosen), np.concatenate(scores).astype(np.float32) if distributions else None
 
 
 def _read_exactly(content: Readable, count: int, dtype: np.dtype[Any], what: str) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """npz, the authors' preds.npz: top1 (N,), and if they are there probs (N, 1000) and top5 (N, 5)."""
 
+import lzma
 import zipfile
 import zlib
 from typing import BinaryIO
@@ -32,7 +33,7 @@ def read(content: BinaryIO, num_images: int, limit: int) -> OrderedRows:
             return _read(archive, "probs.npy" in members, num_images)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(f"expected a whole npz file, got {error}", field="chunk") from error
-    except (zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InvalidUpload(f"expected a readable npz file, got {error!s:.120}", field="chunk") from error
 
 

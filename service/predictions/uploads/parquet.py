@@ -5,13 +5,16 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import parquet
 
-from service.errors import InvalidUpload, TooLarge
-from service.predictions.uploads.columns import find_columns
+from service.errors import InvalidUpload, TooLarge, Violation
+from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.rows import NamedRows
+from service.predictions.uploads.validate import SHOWN
 
-BATCH = 65_536  # rows
+BATCH = 8_192  # rows
+MAX_TEXT = 1 << 10  # bytes of a name
 
 
 def recognizes(head: bytes) -> bool:
@@ -20,51 +23,63 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(content: BinaryIO, limit: int) -> Iterator[NamedRows]:
-    """Yield the rows; raise TooLarge where the needed columns would unpack to more than `limit` bytes."""
+    """Yield the rows; raise TooLarge where they would unpack to more than `limit` bytes.
+
+    Text is read as a dictionary, so that a value that all rows share isn't written out for each. The metadata of
+    single columns are not asked: on a damaged file pyarrow ends the whole process there.
+    """
     try:
-        file = parquet.ParquetFile(content)
-        columns = find_columns(file.schema_arrow.names, line=None)
-        _check_size(file, columns.names, limit)
+        schema = parquet.read_schema(content)
+        columns = find_columns(schema.names, line=None)
+        texts = [name for name in columns.names if not pa.types.is_nested(schema.field(name).type)]
+        content.seek(0)
+        file = parquet.ParquetFile(content, read_dictionary=texts)
+        metadata = file.metadata
+        size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        if size > limit:
+            raise TooLarge(f"expected at most {limit} bytes unpacked, got {size}", field="chunk")
         row = 1
         for batch in file.iter_batches(batch_size=BATCH, columns=columns.names):
-            yield NamedRows(
-                names=_names(batch.column(columns.file_name)),
-                classes=_plain(batch.column(columns.predicted), columns.predicted),
-                probabilities=_plain(batch.column(columns.probability), columns.probability)
-                if columns.probability
-                else None,
-                lines=np.arange(row, row + batch.num_rows),
-            )
+            yield _rows(batch, columns, np.arange(row, row + batch.num_rows))
             row += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidUpload(f"expected Parquet, got {error!s:.200}", field="chunk") from error
 
 
-def _check_size(file: parquet.ParquetFile, names: list[str], limit: int) -> None:
-    metadata = file.metadata
-    size = 0
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for place in range(row_group.num_columns):
-            column = row_group.column(place)
-            if column.path_in_schema in names:
-                size += column.total_uncompressed_size
-    if size > limit:
-        raise TooLarge(f"expected columns of at most {limit} bytes unpacked, got {size}", field="chunk")
+def _rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> NamedRows:
+    wrong: list[Violation] = []
+    given = np.ones(batch.num_rows, dtype=bool)
+    for name in columns.names:
+        missing = np.asarray(batch.column(name).is_null())
+        wrong += [Violation(name, f"expected a value for {name}, got none", int(line)) for line in lines[missing]]
+        given &= ~missing
+    kept = batch.filter(pa.array(given))
+    return NamedRows(
+        names=_names(kept.column(columns.file_name)),
+        classes=_plain(kept.column(columns.predicted)),
+        probabilities=_plain(kept.column(columns.probability)) if columns.probability else None,
+        lines=lines[given],
+        wrong=tuple(sorted(wrong, key=lambda each: each.line or 0)[:SHOWN]),
+        num_wrong=len(wrong),
+    )
 
 
 def _names(column: pa.Array) -> pa.Array:
-    column = _plain(column, "file_name")
-    if not (
-        pa.types.is_string(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_string(column.type)
-    ):
+    column = _plain(column)
+    if not (_is_text(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         raise InvalidUpload(f"expected file_name to be text, got {column.type}", field="file_name")
     return column.cast(pa.binary())
 
 
-def _plain(column: pa.Array, name: str) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if column.null_count:
-        raise InvalidUpload(f"expected a value in every row of {name}, got {column.null_count} without", field=name)
-    return column
+def _plain(column: pa.Array) -> pa.Array:
+    """Return the values themselves; raise TooLarge for text that is too long, ArrowInvalid if it is no UTF-8."""
+    values = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if _is_text(values.type) or pa.types.is_binary(values.type):
+        values.validate(full=True)
+        if (pa.compute.max(pa.compute.binary_length(values)).as_py() or 0) > MAX_TEXT:
+            raise TooLarge(f"expected values of at most {MAX_TEXT} bytes, got longer ones", field="chunk")
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

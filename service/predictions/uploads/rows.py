@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from service.domain import Classes
+from service.errors import Violation
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class NamedRows:
     classes: pa.Array  # n, strings or integers
     probabilities: pa.Array | None  # n, strings or floats
     lines: NDArray[np.int64]  # (n,) 1-based lines of the file, or rows where it has no lines
+    wrong: tuple[Violation, ...] = ()  # what the reader could make no row of, its first ten
+    num_wrong: int = 0  # how many there were
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ class Source:
             have += len(piece)
         return b"".join(pieces)
 
+    def close(self) -> None:
+        """Do nothing: whoever opened the content closes it (Arrow asks for it)."""
+
     def readable(self) -> bool:
         """Say that it can be read."""
         return True

@@ -68,6 +68,8 @@ class _Assembly:
 
     def add(self, block: NamedRows) -> None:
         """Take a block of rows."""
+        self._wrong += block.wrong
+        self._num_wrong += block.num_wrong
         if not len(block.names):
             return
         index = self._images(block)
@@ -84,10 +86,10 @@ class _Assembly:
 
     def finish(self) -> Predictions:
         """Return the predictions; raise InvalidRow or InvalidUpload if anything was wrong or is missing."""
-        if not self._count:
-            raise InvalidUpload("expected a row for every judged image, got no rows", field="chunk")
         if self._num_wrong:
             _refuse(sorted(self._wrong, key=lambda each: each.line or 0)[:SHOWN], self._num_wrong)
+        if not self._count:
+            raise InvalidUpload("expected a row for every judged image, got no rows", field="chunk")
         missing = self._layout.rows[self._top1[self._layout.rows] < 0]
         if len(missing):
             names = ", ".join(self._layout.names[int(row)].as_py().decode() for row in missing[:SHOWN])
@@ -221,6 +223,8 @@ def _odd(column: pa.Array) -> bool:
 
 
 def _number(text: str) -> float:
+    if "_" in text or not text.isascii():
+        return float("nan")  # Python's own ways of writing a number
     try:
         return float(text)
     except ValueError:

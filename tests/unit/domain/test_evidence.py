@@ -1,6 +1,7 @@
 """The arrays of samples: slices and selections hold what plain lists would."""
 
 from dataclasses import FrozenInstanceError
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.rules.worlds import World, worlds
 
-from service.domain import Labels, LabelSource, strata
+from service.domain import Labels, LabelSource, Strata, strata_of
 
 LABELS = st.lists(
     st.dictionaries(st.integers(0, 999), st.sampled_from(list(LabelSource)[1:]), max_size=4), min_size=1, max_size=12
@@ -81,21 +82,42 @@ def test_records_are_frozen() -> None:
         labels.offsets = np.zeros(2, dtype=np.int32)
 
 
-ROWS = st.lists(st.tuples(st.integers(0, 999), st.booleans(), st.tuples(*[st.booleans()] * 3)), max_size=20)
+CLASSES = st.sampled_from((0, 1, 500, 999))
+ROWS = st.lists(st.tuples(CLASSES, st.booleans(), st.tuples(*[st.booleans()] * 3), st.booleans()), max_size=25)
+
+
+def strata_of_rows(rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]]) -> Strata:
+    return strata_of(
+        np.array([target for target, _, _, _ in rows], dtype=np.int16),
+        np.array([counted for _, counted, _, _ in rows], dtype=bool),
+        np.array([groups for _, _, groups, _ in rows], dtype=bool).reshape(-1, 3).T,
+    )
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_samples_are_counted_together_where_target_and_groups_agree_and_apart_otherwise(
-    rows: list[tuple[int, bool, tuple[bool, bool, bool]]],
+def test_a_sample_is_counted_under_the_combination_of_its_groups_or_set_aside(
+    rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],
 ) -> None:
-    found = strata(
-        np.array([target for target, _, _ in rows], dtype=np.int16),
-        np.array([problematic for _, problematic, _ in rows], dtype=bool),
-        np.array([groups for _, _, groups in rows], dtype=bool).reshape(-1, 3).T,
-    )
+    found = strata_of_rows(rows).combinations.tolist()
 
-    assert found.shape == (len(rows),)
-    for place, (target, problematic, groups) in zip(found.tolist(), rows, strict=True):
-        stratum = 8 if problematic else sum(2**bit for bit, held in enumerate(groups) if held)
-        assert divmod(place, 1000) == (stratum, target)
+    for combination, (_, counted, groups, _) in zip(found, rows, strict=True):
+        assert combination == (sum(2**bit for bit, held in enumerate(groups) if held) if counted else 8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ROWS)
+def test_the_weights_of_samples_with_a_property_add_up_to_the_mean_share_of_their_classes(
+    rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],
+) -> None:
+    weights = strata_of_rows(rows).class_weights
+
+    assert weights.shape == (4, len(rows))
+    for place in range(4):
+        members = [row for row in rows if row[1] and (place == 0 or row[2][place - 1])]
+        shares = [
+            Fraction(sum(held for *_, held in own), len(own))
+            for own in ([row for row in members if row[0] == target] for target in {row[0] for row in members})
+        ]
+        expected = float(sum(shares) / len(shares)) if shares else 0.0
+        assert weights[place][[held for *_, held in rows]].sum() == pytest.approx(expected, abs=1e-12)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracle.aggregates import Aggregates, aggregate, imagenet_m_errors
 from oracle.verdicts import Sample, Verdict
 
-from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, strata
+from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, strata_of
 from service.summary.summarize import summarize
 
 CLASSES = (0, 1, 2, 500, 998, 999)
@@ -40,16 +40,15 @@ def rows(draw: st.DrawFn) -> Row:
 
 def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool = True) -> Summary:
     """Summarize; `others` are (target, prediction) of the data set's images that aren't judged."""
-    counted_under = strata(
-        targets=np.array([row.sample.target for row in judged], dtype=np.int16),
-        problematic=np.array([row.sample.problematic for row in judged], dtype=bool),
-        groups=np.array(
-            [[bool(row.sample.multi_labels & members) for row in judged] for members in MEMBERS.values()], dtype=bool
-        ).reshape(3, len(judged)),
-    )
+    counted = [not row.sample.problematic and row.error_type != 0 for row in judged]
+    groups = [[bool(row.sample.multi_labels & members) for row in judged] for members in MEMBERS.values()]
     return summarize(
         types=np.array([row.error_type for row in judged], dtype=np.uint8),
-        strata=counted_under,
+        strata=strata_of(
+            np.array([row.sample.target for row in judged], dtype=np.int16),
+            np.array(counted, dtype=bool),
+            np.array(groups, dtype=bool).reshape(3, len(judged)),
+        ),
         abstained=(ErrorType.FINE_GRAINED_OOV,),
         predictions=Predictions(
             np.array([row.predicted for row in judged] + [predicted for _, predicted in others], dtype=np.int16)

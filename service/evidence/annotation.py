@@ -1,0 +1,143 @@
+"""The multi-label annotation of 20,000 validation images, from either of its layouts; both give the same facts.
+
+JSON (human_accuracy_v3.0.0.json)
+  initial_annots[file]{correct, wrong, unclear: [wnid]}, problematic_images{file}, optional imagenet_m[file]
+CSV ("Flaws of ImageNet")
+  id, original_label, proposed_labels (correct), unclear_multi_labels, is_problematic and others; a list is one field of
+  comma-separated class indices
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.domain import NUM_CLASSES, LabelSource
+from service.errors import InvalidEvidence
+from service.taxonomy.wordnet import load_taxonomy
+
+_COLUMNS = ("id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic")
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """What the annotators say of one image."""
+
+    labels: Mapping[int, LabelSource]  # correct ones, then unclear ones, each ascending
+    problematic: bool
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What the annotators say of all images, by bare file name."""
+
+    images: Mapping[str, AnnotatedImage]
+    targets: Mapping[str, int]  # where the layout tells the original labels
+    imagenet_m: frozenset[str] | None  # the 68 images of ImageNet-M, where the layout names them
+
+
+def read_annotation(path: Path) -> Annotation:
+    """Read a file of either layout; raise InvalidEvidence with the place that isn't in the layout."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidEvidence(f"{path.name}: expected an annotation file, got {error}", field="annotations") from error
+    return _from_json(text, path.name) if text.lstrip().startswith("{") else _from_csv(text, path.name)
+
+
+def class_of_wordnet_id(text: object, where: str) -> int:
+    """Return the class of a WordNet id; raise InvalidEvidence if it is none of the 1000."""
+    found = _classes().get(text) if isinstance(text, str) else None
+    if found is None:
+        raise InvalidEvidence(f"{where}: expected a WordNet id of the 1000 classes, got {text!r:.60}")
+    return found
+
+
+def _classes() -> Mapping[str, int]:
+    taxonomy = load_taxonomy()
+    return {taxonomy.wordnet_id(index): index for index in range(NUM_CLASSES)}
+
+
+def _from_json(text: str, source: str) -> Annotation:
+    try:
+        raw = json.loads(text)
+        annotations, problematic = raw["initial_annots"], raw["problematic_images"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidEvidence(
+            f"{source}: expected JSON with initial_annots and problematic_images, got {error!r:.100}",
+            field="annotations",
+        ) from error
+    classes = _classes()
+    images = {}
+    for name, each in annotations.items():
+        where = f"{source}, {name}"
+        if not isinstance(each, dict):
+            raise InvalidEvidence(f"{where}: expected lists of WordNet ids, got {each!r:.60}", field="annotations")
+        correct, unclear = (
+            _wordnet_ids(each.get(key, []), classes, f"{where}, {key}") for key in ("correct", "unclear")
+        )
+        images[name] = AnnotatedImage(_labels(correct, unclear), name in problematic)
+    stray = [name for name in problematic if name not in images]
+    if stray:
+        raise InvalidEvidence(
+            f"{source}: problematic_images names {stray[0]!r:.60}, which has no annotation", field="annotations"
+        )
+    m = raw.get("imagenet_m")
+    return Annotation(images, {}, None if m is None else frozenset(m))
+
+
+def _from_csv(text: str, source: str) -> Annotation:
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [column for column in _COLUMNS if column not in (reader.fieldnames or [])]
+    if missing:
+        raise InvalidEvidence(
+            f"{source}, line 1: expected the columns {', '.join(_COLUMNS)}, got no {missing[0]}", line=1
+        )
+    images, targets = {}, {}
+    for row in reader:
+        where, name = f"{source}, line {reader.line_num}", row["id"]
+        if name in images:
+            raise InvalidEvidence(
+                f"{where}: expected one line an image, got another for {name!r:.60}", line=reader.line_num
+            )
+        if row["is_problematic"] not in ("True", "False"):
+            raise InvalidEvidence(f"{where}: expected is_problematic True or False, got {row['is_problematic']!r:.20}")
+        correct, unclear = (_indices(row[key], where) for key in ("proposed_labels", "unclear_multi_labels"))
+        images[name] = AnnotatedImage(_labels(correct, unclear), row["is_problematic"] == "True")
+        targets[name] = _index(row["original_label"], where)
+    return Annotation(images, targets, None)
+
+
+def _labels(correct: Iterable[int], unclear: Iterable[int]) -> dict[int, LabelSource]:
+    """Return correct labels, then unclear ones; a class that is named twice counts once, as correct if it is both."""
+    found = dict.fromkeys(sorted(set(correct)), LabelSource.CORRECT)
+    for label in sorted(set(unclear)):
+        found.setdefault(label, LabelSource.UNCLEAR)
+    return found
+
+
+def _wordnet_ids(raw: Any, classes: Mapping[str, int], where: str) -> list[int]:
+    if not isinstance(raw, list):
+        raise InvalidEvidence(f"{where}: expected a list of WordNet ids, got {raw!r:.60}", field="annotations")
+    unknown = [each for each in raw if not isinstance(each, str) or each not in classes]
+    if unknown:
+        raise InvalidEvidence(
+            f"{where}: expected WordNet ids of the 1000 classes, got {unknown[0]!r:.60}", field="annotations"
+        )
+    return [classes[each] for each in raw]
+
+
+def _indices(field: str, where: str) -> list[int]:
+    return [_index(each, where) for each in field.split(",")] if field.strip() else []
+
+
+def _index(text: str, where: str) -> int:
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and int(text) < NUM_CLASSES):
+        raise InvalidEvidence(
+            f"{where}: expected a class index 0..{NUM_CLASSES - 1}, got {text!r:.40}", field="annotations"
+        )
+    return int(text)

@@ -1,0 +1,65 @@
+"""CLIP through open_clip (needs the `clip` extra): the real encoder, ViT-L/14 at 336 px with OpenAI's weights.
+
+ERRATA_CLIP_MODEL and ERRATA_CLIP_WEIGHTS choose another: open_clip's name of an architecture, and the tag of pretrained
+weights or the path of a local file of them. torch lives here.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+ARCHITECTURE = "ViT-L-14-336"
+WEIGHTS = "openai"
+BATCH = 64  # images or texts that run at once
+
+
+class OpenClip:
+    """Embeds images and texts with a CLIP model; the model is loaded when it is first asked."""
+
+    def __init__(self, architecture: str = ARCHITECTURE, weights: str = WEIGHTS, batch: int = BATCH) -> None:
+        self._architecture = architecture
+        self._weights = weights
+        self._batch = batch
+        self._loaded: tuple[Any, Any, Any] | None = None
+
+    def embed_images(self, paths: Sequence[str]) -> NDArray[np.float32]:
+        """Return the normalized embeddings of image files, (n, d)."""
+        model, transform, _ = self._load()
+        found = []
+        for start in range(0, len(paths), self._batch):
+            images = []
+            for path in paths[start : start + self._batch]:
+                with Image.open(path) as image:
+                    images.append(transform(image.convert("RGB")))
+            found.append(self._run(model.encode_image, torch.stack(images)))
+        return np.concatenate(found)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the normalized embeddings of prompts, (n, d)."""
+        model, _, tokenize = self._load()
+        batches = [texts[start : start + self._batch] for start in range(0, len(texts), self._batch)]
+        return np.concatenate([self._run(model.encode_text, tokenize(list(batch))) for batch in batches])
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        if self._loaded is None:
+            model, _, transform = open_clip.create_model_and_transforms(
+                self._architecture, pretrained=self._weights or None, device=self._device
+            )
+            self._loaded = (model.eval(), transform, open_clip.get_tokenizer(self._architecture))
+        return self._loaded
+
+    def _run(self, encode: Any, batch: torch.Tensor) -> NDArray[np.float32]:
+        on_gpu = self._device == "cuda"
+        with torch.inference_mode(), torch.autocast("cuda") if on_gpu else nullcontext():
+            found = encode(batch.to(self._device)).float()
+        return np.asarray((found / found.norm(dim=1, keepdim=True)).cpu().numpy(), dtype=np.float32)
+
+    @property
+    def _device(self) -> str:
+        return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,183 @@
+"""Metrics are those of the module's table; logs are a line an event, JSON where they should be."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+
+from service import telemetry
+from service.telemetry import Metrics, configure_logging
+
+CONVENTIONAL_UNITS = ("seconds", "bytes", "total")
+
+
+def table() -> dict[str, tuple[str, set[str]]]:
+    """Return name → (kind, labels) of the table in the module's docstring."""
+    rows = {}
+    for line in (telemetry.__doc__ or "").splitlines():
+        if line.startswith("errata_"):
+            name, kind, labels, meaning = re.split(r"\s{2,}", line)
+            assert meaning
+            rows[name] = (kind, set() if labels in ("", "–", "-") else set(labels.split(", ")))
+    return rows
+
+
+def existing(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
+    """Return the same of the metrics that a registry exposes, read from what Prometheus would scrape."""
+    found = {}
+    for line in generate_latest(registry).decode().splitlines():
+        if line.startswith("# TYPE ") and not line.split()[2].endswith("_created"):
+            _, _, name, kind = line.split()
+            found[name] = (kind, set[str]())
+        elif not line.startswith("#"):
+            name, labels = re.match(r"(\w+)(?:\{(.*)\})?", line).groups()  # type: ignore[union-attr]
+            family = re.sub(r"_(bucket|sum|count)$", "", name)
+            if family in found:
+                found[family][1].update(set(re.findall(r'(\w+)="', labels or "")) - {"le"})
+    return found
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """A registry in which each metric has one sample, so that its labels show."""
+    registry = CollectorRegistry()
+    for metric in vars(Metrics(registry)).values():
+        if names := getattr(metric, "_labelnames", ()):
+            metric.labels(*["x"] * len(names))
+    return registry
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """A stream to log to; how logs were set up before comes back."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    yield io.StringIO()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**before)
+    structlog.contextvars.clear_contextvars()
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def events(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_the_table_is_what_exists(registry: CollectorRegistry) -> None:
+    assert table() == existing(registry)
+
+
+def test_metrics_have_the_products_prefix_and_say_their_unit() -> None:
+    for name, (kind, _) in table().items():
+        assert re.fullmatch(r"errata_[a-z0-9_]+", name)
+        if kind != "gauge":
+            assert name.endswith(CONVENTIONAL_UNITS)
+
+
+def test_each_process_may_have_metrics_of_its_own() -> None:
+    first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+    first.analyses.labels("succeeded").inc()
+
+    assert first.registry.get_sample_value("errata_analyses_total", {"state": "succeeded"}) == 1
+    assert second.registry.get_sample_value("errata_analyses_total", {"state": "succeeded"}) is None
+
+
+def test_an_event_is_one_line_of_json(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    structlog.get_logger().info("shard done", job="j1", images=5, note="zwei\nZeilen: ä")
+
+    (event,) = events(log)
+    assert (event["event"], event["job"], event["images"]) == ("shard done", "j1", 5)
+    assert (event["level"], event["note"]) == ("info", "zwei\nZeilen: ä")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", str(event["timestamp"]))
+
+
+def test_an_error_is_one_line_with_its_traceback(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    try:
+        raise KeyError("missing")
+    except KeyError:
+        structlog.get_logger().exception("it broke")
+
+    (event,) = events(log)
+    assert event["level"] == "error"
+    assert "Traceback" in str(event["exception"])
+    assert "KeyError: 'missing'" in str(event["exception"])
+
+
+def test_what_is_bound_to_a_call_stands_in_its_events(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    structlog.contextvars.bind_contextvars(request="r1")
+    structlog.get_logger().info("looked")
+
+    assert events(log)[0]["request"] == "r1"
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("WARNING", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_events_below_the_level_are_left_out(log: io.StringIO, level: str, shown: list[str]) -> None:
+    configure_logging(level, "json", log)
+    for each in ("debug", "info", "warning", "error"):
+        getattr(structlog.get_logger(), each)("said")
+
+    assert [event["level"] for event in events(log)] == shown
+
+
+@pytest.mark.parametrize(
+    ("form", "stream", "as_json"),
+    [
+        ("auto", io.StringIO, True),
+        ("auto", Terminal, False),
+        ("json", Terminal, True),
+        ("text", io.StringIO, False),
+    ],
+)
+def test_logs_are_json_unless_a_person_reads_them(
+    log: io.StringIO, form: str, stream: type[io.StringIO], as_json: bool
+) -> None:
+    into = stream()
+    configure_logging("info", form, into)
+    structlog.get_logger().info("hello there")
+
+    assert "hello there" in into.getvalue()
+    assert into.getvalue().startswith("{") == as_json
+
+
+def test_what_libraries_log_is_json_too(log: io.StringIO) -> None:
+    """Dramatiq and uvicorn log through the standard library: a traceback of theirs must not be twenty lines."""
+    configure_logging("info", "json", log)
+    try:
+        raise OSError("the queue is away")
+    except OSError:
+        logging.getLogger("dramatiq.worker").error("failed to process %s", "message", exc_info=True)
+
+    (event,) = events(log)
+    assert (event["event"], event["level"]) == ("failed to process message", "error")
+    assert "the queue is away" in str(event["exception"])
+
+
+def test_what_libraries_say_below_a_warning_is_left_out(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    logging.getLogger("uvicorn.error").info("started")
+
+    assert log.getvalue() == ""

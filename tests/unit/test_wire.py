@@ -1,0 +1,603 @@
+"""The wire: domain records become messages and JSON without loss; what comes in is taken or refused, never a crash."""
+
+import base64
+import itertools
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import Parse
+from google.protobuf.message import DecodeError, Message
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from service import domain, wire
+from service.domain import (
+    ERROR_TYPES,
+    Analysis,
+    AnalysisRequest,
+    CoOccurrence,
+    ErrorType,
+    Failure,
+    Group,
+    GroupSummary,
+    LabelSource,
+    ModelInfo,
+    Outcome,
+    ProblematicTag,
+    Progress,
+    RowOrder,
+    SharedSuperclass,
+    State,
+    Step,
+    Summary,
+    Verdict,
+    VerdictEvidence,
+)
+from service.errors import ErrataError, InvalidPageToken, InvalidRequest
+from service.pb import errata_pb2 as pb
+from service.taxonomy.classes import class_names
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+classes = st.integers(0, 999)
+int32 = st.integers(-(2**31), 2**31 - 1)
+counts = st.integers(0, 2**31 - 1)
+rates = st.none() | st.floats(0, 1)
+shares = st.dictionaries(st.sampled_from(ERROR_TYPES), st.floats(0, 1))
+times = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+tags = st.lists(st.sampled_from(list(ProblematicTag)[1:]), max_size=2).map(tuple)
+
+verdicts = st.builds(
+    Verdict,
+    file_name=texts,
+    target=classes,
+    predicted=classes,
+    error_type=st.sampled_from(ERROR_TYPES),
+    problematic=tags,
+    probability=st.none() | st.floats(0, 1, width=16) | st.floats(0, 1),
+    evidence=st.none(),
+)
+evidence = st.builds(
+    VerdictEvidence,
+    labels=st.lists(st.tuples(classes, st.sampled_from(LabelSource)), max_size=3).map(tuple),
+    shared_superclasses=st.lists(st.builds(SharedSuperclass, classes, st.lists(texts, max_size=2).map(tuple))).map(
+        tuple
+    ),
+    co_occurrences=st.lists(st.builds(CoOccurrence, classes, counts, st.lists(texts, max_size=2).map(tuple))).map(
+        tuple
+    ),
+    overlap=texts,
+    trace=st.lists(st.builds(Step, st.sampled_from(ERROR_TYPES), st.sampled_from(Outcome), texts), max_size=9).map(
+        tuple
+    ),
+)
+groups = st.builds(
+    GroupSummary,
+    num_samples=counts,
+    counts=st.fixed_dictionaries(dict.fromkeys(ERROR_TYPES, counts)),
+    top1_errors=counts,
+    top1_accuracy=rates,
+    multi_label_accuracy=rates,
+    multi_label_accuracy_forgiving_minor=rates,
+    multi_label_accuracy_forgiving_explainable=rates,
+    portions_of_top1_errors=shares,
+    portions_of_multi_label_errors=shares,
+)
+summaries = st.builds(
+    Summary,
+    groups=st.fixed_dictionaries(dict.fromkeys(Group, groups)),
+    abstained=st.lists(st.sampled_from(ERROR_TYPES), unique=True).map(tuple),
+    num_problematic=counts,
+    num_images=counts,
+    num_predicted=counts,
+    top1_accuracy_all_images=rates,
+    imagenet_m_errors=st.none() | counts,
+)
+analyses = st.builds(
+    Analysis,
+    id=st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=1, max_size=21),
+    request=st.builds(
+        AnalysisRequest,
+        dataset=texts,
+        model=texts,
+        display_name=texts,
+        labels=st.dictionaries(texts, texts, max_size=3),
+        request_id=texts,
+    ),
+    state=st.sampled_from(list(State)[1:]),
+    evidence=texts,
+    create_time=times,
+    owner=texts,
+    start_time=st.none() | times,
+    end_time=st.none() | times,
+    progress=st.builds(
+        Progress,
+        done=counts,
+        total=counts,
+        images_per_second=st.none() | st.floats(0, 1e6),
+        eta_seconds=st.none() | st.integers(0, 10**6),
+        queue_position=st.none() | counts,
+        live_workers=st.none() | counts,
+    ),
+    predictions_digest=texts,
+    model_info=st.none() | st.builds(ModelInfo, texts, texts, texts, texts),
+    summary=st.none() | summaries,
+    failure=st.none() | st.builds(Failure, texts, texts),
+    warnings=st.lists(texts, max_size=3).map(tuple),
+    cached=st.booleans(),
+)
+
+
+def optional(message: Message, name: str) -> Any:
+    """Return an optional field, None where it is unset."""
+    return getattr(message, name) if message.HasField(name) else None
+
+
+# verdicts
+
+
+@given(verdicts)
+@settings(max_examples=300, deadline=None)
+def test_the_fast_line_of_a_verdict_is_its_proto3_json(given: Verdict) -> None:
+    def words(text: str) -> Any:
+        """Return JSON with its numbers as they are written; the order of fields says nothing."""
+        return json.loads(text, parse_int=str, parse_float=str)
+
+    assert words(wire.verdict_line(given)) == words(wire.to_json(wire.to_verdict(given)))
+
+
+@given(verdicts)
+@settings(max_examples=100, deadline=None)
+def test_the_line_of_a_verdict_is_read_back_by_protobuf_itself(given: Verdict) -> None:
+    line = wire.verdict_line(given)
+
+    assert "\n" not in line
+    assert Parse(line, pb.Verdict()) == wire.to_verdict(given)
+
+
+@given(verdicts, evidence)
+@settings(max_examples=100, deadline=None)
+def test_a_verdict_is_sent_whole(given: Verdict, why: VerdictEvidence) -> None:
+    names = class_names()
+    sent = wire.to_verdict(Verdict(**(vars(given) | {"evidence": why})))
+
+    assert (sent.file_name, sent.target, sent.predicted) == (given.file_name, given.target, given.predicted)
+    assert (sent.target_name, sent.predicted_name) == (names[given.target], names[given.predicted])
+    assert sent.error_type == given.error_type
+    assert list(sent.problematic) == list(given.problematic)
+    assert optional(sent, "probability") == given.probability
+    assert [(each.class_index, each.source) for each in sent.evidence.labels] == list(why.labels)
+    assert [(each.label, tuple(each.superclasses)) for each in sent.evidence.shared_superclasses] == [
+        (each.label, each.superclasses) for each in why.shared_superclasses
+    ]
+    assert [(each.label, each.count, tuple(each.examples)) for each in sent.evidence.co_occurrences] == [
+        (each.label, each.count, each.examples) for each in why.co_occurrences
+    ]
+    assert sent.evidence.overlap == why.overlap
+    assert [(each.error_type, each.outcome, each.note) for each in sent.evidence.trace] == [
+        (each.error_type, each.outcome, each.note) for each in why.trace
+    ]
+
+
+def test_default_values_are_printed_so_that_class_0_does_not_vanish() -> None:
+    verdict = Verdict("a.jpg", 0, 0, ErrorType.CORRECT, ())
+
+    plain = json.loads(wire.to_json(wire.to_verdict(verdict)))
+
+    assert (plain["target"], plain["predicted"], plain["problematic"]) == (0, 0, [])
+    assert "probability" not in plain
+    assert "evidence" not in plain
+    assert wire.to_dict(pb.ListAnalysesResponse()) == {"analyses": [], "next_page_token": ""}
+
+
+# analyses
+
+
+def from_message(message: pb.Analysis) -> Analysis:
+    """Decode an analysis field by field, as a user's own program would."""
+
+    def time(name: str) -> datetime | None:
+        return getattr(message, name).ToDatetime(UTC) if message.HasField(name) else None
+
+    def group(sent: pb.GroupSummary) -> GroupSummary:
+        names = ["counts", "portions_of_top1_errors", "portions_of_multi_label_errors"]
+        by_type = {name: {ErrorType[key]: value for key, value in getattr(sent, name).items()} for name in names}
+        accuracies = [field.name for field in sent.DESCRIPTOR.fields if field.name.endswith("_accuracy")]
+        accuracies += ["multi_label_accuracy_forgiving_minor", "multi_label_accuracy_forgiving_explainable"]
+        rates = {name: optional(sent, name) for name in accuracies}
+        return GroupSummary(num_samples=sent.num_samples, top1_errors=sent.top1_errors, **by_type, **rates)
+
+    summary, info, progress = message.summary, message.model_info, message.progress
+    return Analysis(
+        id=message.name.removeprefix("analyses/"),
+        request=AnalysisRequest(
+            dataset=message.dataset,
+            model=message.model,
+            display_name=message.display_name,
+            labels=dict(message.labels),
+            request_id=message.request_id,
+        ),
+        state=State(message.state),
+        evidence=message.evidence,
+        create_time=message.create_time.ToDatetime(UTC),
+        owner=message.owner,
+        start_time=time("start_time"),
+        end_time=time("end_time"),
+        progress=Progress(
+            progress.done,
+            progress.total,
+            optional(progress, "images_per_second"),
+            progress.eta.ToMilliseconds() / 1000 if progress.HasField("eta") else None,
+            optional(progress, "queue_position"),
+            optional(progress, "live_workers"),
+        ),
+        predictions_digest=message.predictions_digest,
+        model_info=ModelInfo(info.model, info.architecture, info.weights_sha256, info.transform)
+        if message.HasField("model_info")
+        else None,
+        summary=Summary(
+            {Group(name): group(each) for name, each in summary.groups.items()},
+            tuple(ErrorType(each) for each in summary.abstained),
+            summary.num_problematic,
+            summary.num_images,
+            summary.num_predicted,
+            optional(summary, "top1_accuracy_all_images"),
+            optional(summary, "imagenet_m_errors"),
+        )
+        if message.HasField("summary")
+        else None,
+        failure=Failure(message.failure.reason, message.failure.message) if message.HasField("failure") else None,
+        warnings=tuple(message.warnings),
+        cached=message.cached,
+    )
+
+
+@given(analyses)
+@settings(max_examples=80, deadline=None)
+def test_an_analysis_is_sent_whole(given: Analysis) -> None:
+    sent = wire.to_analysis(given)
+    titled = AnalysisRequest(**(vars(given.request) | {"display_name": given.title}))
+
+    back = from_message(pb.Analysis.FromString(sent.SerializeToString()))
+
+    assert back == Analysis(**(vars(given) | {"request": titled}))
+
+
+@given(analyses)
+@settings(max_examples=80, deadline=None)
+def test_the_json_of_an_analysis_is_read_back_by_protobuf_itself(given: Analysis) -> None:
+    sent = wire.to_analysis(given)
+
+    assert Parse(wire.to_json(sent), pb.Analysis()) == sent
+
+
+def an_analysis(**changes: Any) -> Analysis:
+    group = GroupSummary(0, dict.fromkeys(ERROR_TYPES, 0), 0, None, None, None, None, {}, {})
+    summary = Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None)
+    values: dict[str, Any] = {"id": "a1", "request": AnalysisRequest("demo"), "state": State.SUCCEEDED, "evidence": "e"}
+    return Analysis(**(values | {"create_time": datetime(2024, 1, 1, tzinfo=UTC), "summary": summary} | changes))
+
+
+def test_the_json_of_a_summary_has_what_the_contract_names() -> None:
+    plain = json.loads(wire.to_json(wire.to_analysis(an_analysis())))
+
+    assert set(plain["summary"]["groups"]) == {"all", "organism", "artifact", "other"}
+    everything = plain["summary"]["groups"]["all"]
+    assert everything["counts"] == dict.fromkeys(
+        [
+            "CORRECT",
+            "CLASS_OVERLAP",
+            "MULTI_LABEL",
+            "FINE_GRAINED",
+            "FINE_GRAINED_OOV",
+            "SPURIOUS_CORRELATION",
+            "NON_PROTOTYPICAL",
+            "MODEL_FAILURE",
+        ],
+        0,
+    )
+    assert everything["num_samples"] == 0
+    assert not [name for name in everything if "accuracy" in name], "rates without samples are absent"
+    assert plain["summary"]["abstained"] == ["ERROR_TYPE_FINE_GRAINED_OOV"]
+    assert (plain["state"], plain["name"]) == ("STATE_SUCCEEDED", "analyses/a1")
+    assert "failure" not in plain
+
+
+ENUMS = {
+    "ErrorType": "ERROR_TYPE_",
+    "Severity": "SEVERITY_",
+    "ProblematicTag": "PROBLEMATIC_TAG_",
+    "State": "STATE_",
+    "RowOrder": "ROW_ORDER_",
+    "LabelSource": "LABEL_SOURCE_",
+    "Outcome": "OUTCOME_",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ENUMS))
+def test_enums_have_the_same_names_and_numbers_and_a_prefix_on_the_wire(name: str) -> None:
+    sent = dict(getattr(pb, name).items())
+
+    assert sent == {ENUMS[name] + each.name: each.value for each in getattr(domain, name)}
+
+
+def test_every_group_of_the_wire_is_a_group_of_the_domain() -> None:
+    taken = {wire.verdict_filter(pb.VerdictFilter(group=value)).group for value in pb.Group.values()}
+
+    assert taken == set(Group)
+    assert wire.verdict_filter(pb.VerdictFilter()).group is Group.ALL
+
+
+# names
+
+
+@pytest.mark.parametrize("name", ["analyses/01hx5", "01hx5"])
+def test_a_name_and_a_bare_id_are_both_taken(name: str) -> None:
+    assert wire.analysis_id(name) == "01hx5"
+    assert wire.analysis_name("01hx5") == "analyses/01hx5"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "analyses/",
+        "analyses/..",
+        "analyses/../secret",
+        "../secret",
+        "/etc/passwd",
+        "analyses/a/b",
+        "analyses/analyses/a",
+        "models/a",
+        "a.json",
+        "a\\b",
+        "a b",
+        "a\n",
+        "a\x00",
+        "ä",
+        "²",
+        "a" * 65,
+        "%2e%2e",
+    ],
+)
+def test_a_name_that_could_be_a_path_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        wire.analysis_id(name)
+
+    assert error.value.violations[0].field == "name"
+
+
+@given(st.text())
+@settings(max_examples=200, deadline=None)
+def test_an_id_that_is_taken_is_safe_in_a_file_name(name: str) -> None:
+    with suppress(InvalidRequest):
+        assert re.fullmatch("[0-9A-Za-z]{1,64}", wire.analysis_id(name))
+
+
+# pages
+
+ANALYSES = [
+    pb.ListAnalysesRequest(),
+    pb.ListAnalysesRequest(order_by="title"),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="demo")),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="imagenet-real")),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(model="demo")),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(labels={"a": "b"})),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(labels={"a": "c"})),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(states=[pb.STATE_FAILED])),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(states=[pb.STATE_FAILED, pb.STATE_QUEUED])),
+]
+VERDICTS = [
+    pb.ListVerdictsRequest(name="analyses/a"),
+    pb.ListVerdictsRequest(name="analyses/b"),
+    pb.ListVerdictsRequest(name="analyses/a", with_evidence=True),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(target=0)),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(target=1)),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(predicted=1)),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(problematic=True)),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(problematic=False)),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(superclass="dog")),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(group=pb.GROUP_OTHER)),
+    pb.ListVerdictsRequest(name="analyses/a", filter=pb.VerdictFilter(error_types=[pb.ERROR_TYPE_MODEL_FAILURE])),
+]
+
+
+@pytest.mark.parametrize("offset", [1, 50, 1000, 10**9])
+def test_a_token_gives_its_page_for_the_same_query(offset: int) -> None:
+    for query in [*ANALYSES, *VERDICTS]:
+        assert wire.page_offset(wire.page_token(offset, query), query) == offset
+    assert wire.page_offset("", ANALYSES[0]) == 0
+
+
+def test_the_size_of_the_page_may_change_on_the_way() -> None:
+    token = wire.page_token(50, pb.ListAnalysesRequest(page_size=50))
+
+    assert wire.page_offset(token, pb.ListAnalysesRequest(page_size=10, page_token=token)) == 50
+
+
+@pytest.mark.parametrize("queries", [ANALYSES, VERDICTS], ids=["analyses", "verdicts"])
+def test_another_querys_token_is_refused(queries: list[Message]) -> None:
+    for mine, other in itertools.permutations(queries, 2):
+        if mine != other:
+            with pytest.raises(InvalidPageToken):
+                wire.page_offset(wire.page_token(50, other), mine)
+
+
+def forged(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "garbage",
+        "=",
+        "A",
+        "ä",
+        "🦊",
+        "\x00",
+        forged(b"\xff\xff"),
+        forged(b"null"),
+        forged(b"5"),
+        forged(b'"ab"'),
+        forged(b"[1]"),
+        forged(b"[1, 2]"),
+        forged(b"[1, 2, 3]"),
+        forged(b'{"a": 1, "b": 2}'),
+        forged(b"[" * 100_000),
+        forged(b'{"":' * 50_000),
+        forged(b"9" * 5000),
+    ],
+    ids=lambda token: repr(token[:16]),
+)
+def test_garbage_is_no_token(token: str) -> None:
+    with pytest.raises(InvalidPageToken) as error:
+        wire.page_offset(token, pb.ListAnalysesRequest())
+
+    assert error.value.violations[0].field == "page_token"
+
+
+def test_a_token_before_the_start_is_refused() -> None:
+    query = pb.ListAnalysesRequest()
+
+    with pytest.raises(InvalidPageToken):
+        wire.page_offset(wire.page_token(-1, query), query)
+
+
+@given(token=st.text() | st.binary().map(forged), query=st.sampled_from([*ANALYSES, *VERDICTS]))
+@settings(max_examples=200, deadline=None)
+def test_no_token_crashes(token: str, query: Message) -> None:
+    with suppress(InvalidPageToken):
+        assert wire.page_offset(token, query) >= 0
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 50), (1, 1), (50, 50), (1000, 1000), (1001, 1000), (2**31 - 1, 1000)])
+def test_a_page_has_a_size(asked: int, given: int) -> None:
+    assert wire.page_size(asked, default=50) == given
+
+
+@pytest.mark.parametrize("asked", [-1, -(2**31)])
+def test_a_page_of_less_than_nothing_is_refused(asked: int) -> None:
+    with pytest.raises(InvalidRequest, match="got -"):
+        wire.page_size(asked, default=50)
+
+
+# what comes in
+
+
+def test_a_create_request_is_decoded() -> None:
+    message = pb.CreateAnalysisRequest(
+        model=" timm:resnet50 ",
+        dataset="demo",
+        evidence="abc",
+        display_name="mine",
+        labels={"a": "b"},
+        request_id="r",
+        fresh=True,
+    )
+
+    assert wire.request_from_create(message) == AnalysisRequest(
+        "demo", "timm:resnet50", "mine", "abc", {"a": "b"}, "r", RowOrder.UNSPECIFIED, True
+    )
+
+
+def test_a_header_is_decoded() -> None:
+    message = pb.UploadHeader(
+        dataset="demo",
+        evidence="abc",
+        display_name="mine",
+        labels={"a": "b"},
+        request_id="r",
+        row_order=pb.ROW_ORDER_FILE_NAME,
+        fresh=True,
+    )
+
+    assert wire.request_from_header(message) == AnalysisRequest(
+        "demo", "", "mine", "abc", {"a": "b"}, "r", RowOrder.FILE_NAME, True
+    )
+
+
+@pytest.mark.parametrize(
+    ("decode", "message", "field"),
+    [
+        (wire.request_from_create, pb.CreateAnalysisRequest(dataset="demo"), "model"),
+        (wire.request_from_header, pb.UploadHeader(row_order=3), "row_order"),
+        (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
+        (wire.verdict_filter, pb.VerdictFilter(error_types=[9]), "filter.error_types"),
+        (wire.verdict_filter, pb.VerdictFilter(group=5), "filter.group"),
+        (wire.verdict_filter, pb.VerdictFilter(target=1000), "filter.target"),
+        (wire.verdict_filter, pb.VerdictFilter(predicted=-1), "filter.predicted"),
+    ],
+)
+def test_a_bad_field_is_refused_by_its_name(decode: Callable[[Message], object], message: Message, field: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        decode(message)
+
+    assert error.value.violations[0].field == field
+
+
+def test_a_condition_that_is_unset_is_not_class_0() -> None:
+    assert (wire.verdict_filter(pb.VerdictFilter()).target, wire.verdict_filter(pb.VerdictFilter()).predicted) == (
+        None,
+        None,
+    )
+    assert wire.verdict_filter(pb.VerdictFilter(target=0)).target == 0
+    assert wire.verdict_filter(pb.VerdictFilter(problematic=False)).problematic is False
+
+
+labels = st.dictionaries(texts, texts, max_size=3)
+REQUESTS: dict[Callable[[Any], object], st.SearchStrategy[Message]] = {
+    wire.request_from_create: st.builds(
+        pb.CreateAnalysisRequest,
+        model=texts,
+        dataset=texts,
+        evidence=texts,
+        display_name=texts,
+        labels=labels,
+        request_id=texts,
+        fresh=st.booleans(),
+    ),
+    wire.request_from_header: st.builds(
+        pb.UploadHeader, dataset=texts, labels=labels, request_id=texts, row_order=int32, fresh=st.booleans()
+    ),
+    wire.analysis_filter: st.builds(
+        pb.AnalysisFilter, states=st.lists(int32, max_size=3), dataset=texts, model=texts, labels=labels
+    ),
+    wire.verdict_filter: st.builds(
+        pb.VerdictFilter,
+        error_types=st.lists(int32, max_size=3),
+        target=st.none() | int32,
+        predicted=st.none() | int32,
+        superclass=texts,
+        group=int32 | st.integers(0, 4),
+        problematic=st.none() | st.booleans(),
+    ),
+}
+
+
+@pytest.mark.parametrize("decode", REQUESTS, ids=lambda decode: decode.__name__)
+def test_whatever_stands_in_the_fields_only_erratas_errors_are_raised(decode: Callable[[Any], object]) -> None:
+    @given(REQUESTS[decode])
+    @settings(max_examples=150, deadline=None)
+    def fuzz(message: Message) -> None:
+        with suppress(ErrataError):
+            assert decode(message) is not None
+
+    fuzz()
+
+
+@pytest.mark.parametrize("kind", [pb.ListAnalysesRequest, pb.ListVerdictsRequest])
+def test_whatever_bytes_a_query_is_made_of_it_has_a_token_of_its_own(kind: type[Message]) -> None:
+    @given(st.binary(max_size=60))
+    @example(b"")
+    @settings(max_examples=200, deadline=None)
+    def fuzz(content: bytes) -> None:
+        with suppress(DecodeError):
+            query = kind.FromString(content)
+            assert wire.page_offset(wire.page_token(7, query), query) == 7
+
+    fuzz()

@@ -1,0 +1,157 @@
+"""The HTTP listener on a real socket: alive, ready, metrics, and nothing of a caller's in a label."""
+
+import asyncio
+import http.client
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.telemetry import Metrics
+from service.web.listener import Listener, make_listener
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    body: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Site:
+    """A listener that runs, and whether it should say that it is ready."""
+
+    metrics: Metrics
+    ready: bool = True
+    listener: Listener = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.listener = make_listener(self.metrics, lambda: self.ready, "127.0.0.1", 0)
+
+    async def ask(self, path: str, method: str = "GET") -> Answer:
+        def send() -> Answer:
+            connection = http.client.HTTPConnection("127.0.0.1", self.listener.port, timeout=10)
+            try:
+                connection.request(method, path)
+                response = connection.getresponse()
+                headers = {name.lower(): value for name, value in response.getheaders()}
+                return Answer(response.status, response.read().decode(), headers)
+            finally:
+                connection.close()
+
+        return await asyncio.to_thread(send)
+
+    def answered(self, path: str, status: int) -> float:
+        labels = {"path": path, "status": str(status)}
+        return self.metrics.registry.get_sample_value("errata_http_requests_total", labels) or 0
+
+    def paths(self) -> set[str]:
+        families = self.metrics.registry.collect()
+        return {sample.labels["path"] for each in families for sample in each.samples if "path" in sample.labels}
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site(Metrics(CollectorRegistry()))
+    await site.listener.start()
+    yield site
+    await site.listener.stop()
+
+
+async def test_a_process_that_answers_is_alive_even_if_it_isnt_ready(site: Site) -> None:
+    site.ready = False
+
+    assert (await site.ask("/livez")).status == 200
+
+
+async def test_readiness_is_asked_anew_each_time(site: Site) -> None:
+    for ready, status, body in ((True, 200, '{"ready":true}'), (False, 503, '{"ready":false}'), (True, 200, None)):
+        site.ready = ready
+        answer = await site.ask("/readyz")
+        assert answer.status == status
+        assert body in (None, answer.body)
+        assert answer.headers["content-type"] == "application/json"
+
+
+async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
+    site.metrics.analyses.labels("succeeded").inc(3)
+
+    answer = await site.ask("/metrics")
+
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(answer.body)}
+    samples = {sample.name: sample.value for sample in families["errata_analyses"].samples}
+    assert samples["errata_analyses_total"] == 3
+
+
+async def test_answers_are_counted_by_route_and_status(site: Site) -> None:
+    await site.ask("/livez")
+    await site.ask("/livez?from=somewhere")
+    site.ready = False
+    await site.ask("/readyz")
+
+    assert (site.answered("/livez", 200), site.answered("/readyz", 503)) == (2, 1)
+
+
+async def test_what_a_caller_writes_in_the_path_is_no_label(site: Site) -> None:
+    for path in ("/etc/passwd", "/livez/", "/metrics%22%7D", "/" + "x" * 500, "/%00", "//livez", "/../livez"):
+        assert (await site.ask(path)).status in (307, 404)
+
+    assert site.paths() == {"other"}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_the_routes_are_only_read(site: Site, method: str) -> None:
+    assert (await site.ask("/metrics", method)).status == 405
+
+
+async def test_the_server_does_not_say_what_it_is(site: Site) -> None:
+    assert "server" not in (await site.ask("/livez")).headers
+
+
+async def test_an_address_that_is_taken_is_an_error_that_names_it(site: Site) -> None:
+    port = site.listener.port
+    second = make_listener(site.metrics, lambda: True, "127.0.0.1", port)
+
+    with pytest.raises(RuntimeError, match=f"127.0.0.1:{port}"):
+        await second.start()
+    assert (await site.ask("/livez")).status == 200
+
+
+async def test_a_listener_that_stopped_has_given_its_port_back() -> None:
+    site = Site(Metrics(CollectorRegistry()))
+    await site.listener.start()
+    port = site.listener.port
+    await site.ask("/livez")
+
+    await site.listener.stop()
+
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+
+async def test_a_listener_takes_no_signals_for_itself() -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    site = Site(Metrics(CollectorRegistry()))
+    await site.listener.start()
+
+    assert [signal.getsignal(number) for number in numbers] == before
+    await site.listener.stop()
+
+
+async def test_a_listener_that_never_started_can_be_stopped() -> None:
+    listener = make_listener(Metrics(CollectorRegistry()), lambda: True, "127.0.0.1", 0)
+
+    await listener.stop()
+
+    assert listener.task is None
