@@ -5,6 +5,7 @@ with Client("127.0.0.1:50051") as client:
     print(analysis.summary.groups["all"].counts)
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ from service.pb import errata_pb2_grpc
 
 __all__ = ["Client", "pb"]
 
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 19  # bytes
+_LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # as api/status.py writes it
 DEADLINE = 60.0  # seconds of a call that doesn't stream
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
@@ -131,6 +133,15 @@ class Client:
         """Delete a finished analysis."""
         self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name))
 
+    def reanalyze(self, name: str, evidence: str = "", request_id: str = "") -> pb.Analysis:
+        """Judge an analysis' predictions with another bundle; return the new analysis."""
+        request = pb.ReanalyzeAnalysisRequest(name=name, evidence=evidence, request_id=request_id)
+        return self._call(self._analyses.ReanalyzeAnalysis, request)
+
+    def breakdown(self, name: str, by: "pb.BreakdownBy" = pb.BREAKDOWN_BY_CLASS) -> pb.Breakdown:
+        """Return the verdicts by target class or by superclass of the target."""
+        return self._call(self._analyses.GetBreakdown, pb.GetBreakdownRequest(name=name, by=by))
+
     def verdicts(
         self, name: str, filter: pb.VerdictFilter | None = None, with_evidence: bool = False, most: int | None = None
     ) -> Iterator[pb.Verdict]:
@@ -236,8 +247,8 @@ def _messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadP
 
 
 def _violation(field: str, description: str) -> Violation:
-    name, bracket, line = field.partition("[line ")
-    return Violation(name if bracket else field, description, int(line.rstrip("]")) if bracket else None)
+    found = _LINE.fullmatch(field)
+    return Violation(found[1], description, int(found[2])) if found else Violation(field, description)
 
 
 def _all_kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:

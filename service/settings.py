@@ -105,7 +105,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     _refuse_unknown(environment, known)
     given: dict[str, Any] = {}
     for variable, name in known.items():
-        if variable in environment and name not in overrides:
+        if environment.get(variable) and name not in overrides:  # an empty variable is one that isn't set
             given[name] = _decode(variable, environment[variable], structured=name in ("evidence", "images"))
     try:
         return Settings(**given, **overrides)

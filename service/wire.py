@@ -1,8 +1,9 @@
 """The wire: errata.v1 messages from and to domain records, and their proto3 JSON form. Only this file knows both."""
 
 import base64
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from service.domain import (
     NUM_CLASSES,
     Analysis,
     AnalysisRequest,
+    BreakdownRow,
     ErrorType,
     Group,
     GroupSummary,
@@ -25,6 +27,7 @@ from service.domain import (
     Summary,
     Verdict,
     VerdictEvidence,
+    VocabularyEvidence,
 )
 from service.errors import InvalidPageToken, InvalidRequest
 from service.evidence.bundle import Manifest
@@ -133,6 +136,25 @@ def to_summary(summary: Summary) -> pb.Summary:
         num_predicted=summary.num_predicted,
         top1_accuracy_all_images=summary.top1_accuracy_all_images,
         imagenet_m_errors=summary.imagenet_m_errors,
+        top1_accuracy_among_classes=summary.top1_accuracy_among_classes,
+    )
+
+
+def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
+    """Return the message of a breakdown."""
+    return pb.Breakdown(
+        rows=[
+            pb.BreakdownRow(
+                name=row.name,
+                class_index=row.class_index,
+                num_samples=row.num_samples,
+                counts=_by_name(row.counts),
+                multi_label_accuracy=row.multi_label_accuracy,
+                gain_if_fixed_top1=_by_name(row.gain_if_fixed_top1),
+                gain_if_fixed_multi_label=_by_name(row.gain_if_fixed_multi_label),
+            )
+            for row in rows
+        ]
     )
 
 
@@ -224,7 +246,7 @@ def page_offset(token: str, query: Message) -> int:
         offset, key = json.loads(base64.urlsafe_b64decode(token.encode()))
         if key == _query_key(query) and isinstance(offset, int) and offset >= 0:
             return offset
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pass
     raise InvalidPageToken(f"expected a page token of this listing, got {token!r:.40}", field="page_token")
 
@@ -250,7 +272,7 @@ def _query_key(query: Message) -> str:
     plain = to_dict(query)
     plain.pop("page_token", None)
     plain.pop("page_size", None)
-    return base64.b85encode(json.dumps(plain, sort_keys=True).encode()).decode()[-64:]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _enum(kind: Any, value: int, field: str) -> Any:
@@ -290,11 +312,24 @@ def _group(group: GroupSummary) -> pb.GroupSummary:
         multi_label_accuracy_forgiving_explainable=group.multi_label_accuracy_forgiving_explainable,
         portions_of_top1_errors=_by_name(group.portions_of_top1_errors),
         portions_of_multi_label_errors=_by_name(group.portions_of_multi_label_errors),
+        gain_if_fixed_top1=_by_name(group.gain_if_fixed_top1),
+        gain_if_fixed_multi_label=_by_name(group.gain_if_fixed_multi_label),
     )
 
 
 def _by_name(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
     return {error_type.name: value for error_type, value in values.items()}
+
+
+def _vocabulary(vocabulary: VocabularyEvidence) -> pb.VocabularyEvidence:
+    return pb.VocabularyEvidence(
+        gate=vocabulary.gate,
+        best=[
+            pb.ProposedText(text=each.text, probability=each.probability, outside=each.outside)
+            for each in vocabulary.best
+        ],
+        num_texts=vocabulary.num_texts,
+    )
 
 
 def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
@@ -313,6 +348,7 @@ def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
             for each in evidence.co_occurrences
         ],
         overlap=evidence.overlap,
+        vocabulary=_vocabulary(evidence.vocabulary) if evidence.vocabulary else None,
         trace=[
             pb.Step(
                 error_type=pb.ErrorType.Name(step.error_type), outcome=pb.Outcome.Name(step.outcome), note=step.note

@@ -2,10 +2,20 @@
 
 import numpy as np
 
-from service.domain import CoOccurrence, ErrorType, SharedSuperclass, Verdict, VerdictEvidence
+from service.domain import (
+    CoOccurrence,
+    ErrorType,
+    Outcome,
+    SharedSuperclass,
+    Step,
+    Verdict,
+    VerdictEvidence,
+    VocabularyEvidence,
+)
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
 from service.evidence.overlap import why_overlapping
+from service.evidence.vocabulary import compare
 from service.rules.decide import trace
 from service.rules.table import tags
 
@@ -28,6 +38,7 @@ def explain(bundle: Bundle, file_name: str, predicted: int, probability: float |
 def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
     """Return the evidence behind one verdict."""
     evidence = bundle.evidence
+    steps = trace(evidence.rows(row, row + 1), predicted)
     labels = [int(label) for label in evidence.labels.of(row)]
     return VerdictEvidence(
         labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),
@@ -36,7 +47,26 @@ def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
         ),
         co_occurrences=tuple(found for label in labels if (found := _seen_together(bundle, label, predicted))),
         overlap=why_overlapping(int(evidence.targets[row]), predicted),
-        trace=trace(evidence.rows(row, row + 1), predicted),
+        vocabulary=_vocabulary(bundle, row, predicted, steps),
+        trace=steps,
+    )
+
+
+def _vocabulary(bundle: Bundle, row: int, predicted: int, steps: tuple[Step, ...]) -> VocabularyEvidence | None:
+    """Return what CLIP said, if the rule that asks it was reached."""
+    asked = any(
+        step.error_type is ErrorType.FINE_GRAINED_OOV and not step.note and step.outcome in (Outcome.HIT, Outcome.MISS)
+        for step in steps
+    )
+    if not asked or bundle.proposals is None:
+        return None
+    return compare(
+        bundle.arrays["image_embeddings"][row : row + 1],
+        bundle.arrays["text_embeddings"],
+        int(bundle.evidence.targets[row]),
+        predicted,
+        bundle.arrays["neighbors"][row : row + 1],
+        bundle.proposals,
     )
 
 

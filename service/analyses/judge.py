@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import structlog
 
 from service.analyses.ports import Ports
 from service.domain import (
     Analysis,
     Bytes,
     ErrorType,
-    Failure,
     ModelInfo,
     Predictions,
     Progress,
@@ -19,11 +19,16 @@ from service.domain import (
     Summary,
     strata_of,
 )
-from service.errors import ErrataError
+from service.errors import Unavailable
 from service.evidence.bundle import Bundle
-from service.jobs.record import Entry, Job, joined
+from service.jobs.record import Entry, Job, failure_of, joined
+from service.jobs.worker import ComeBack
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
+
+ATTEMPTS = 4  # to archive what is judged
+RETRY_SECONDS = 5.0  # before the second attempt, longer each time
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -48,29 +53,38 @@ def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
     if (types == ErrorType.UNSPECIFIED).any():  # some judged image has no prediction: it counts nowhere
         counted = ~bundle.evidence.problematic & (types != ErrorType.UNSPECIFIED)
         strata = strata_of(bundle.evidence.targets, counted, bundle.arrays["groups"])
-    return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets)
+    return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
 
 
 def digest_of(predictions: Predictions) -> str:
     """Return the SHA-256 of predictions in the data set's order."""
     digest = hashlib.sha256(np.ascontiguousarray(predictions.top1).tobytes())
-    if predictions.probability is not None:
-        digest.update(np.ascontiguousarray(predictions.probability).tobytes())
+    for array in (predictions.probability, predictions.among):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
 def judge_job(ports: Ports, job_id: str) -> None:
-    """Judge a job whose shards are all predicted, and archive a result for each analysis that waits for it."""
+    """Judge a job whose shards are all predicted, and archive a result for each analysis that waits for it.
+
+    Raise ComeBack to be called again where the archive is away.
+    """
     fence = ports.store.claim_judging(job_id)
     job = ports.store.job(job_id)
     if fence is None or job is None:
         return
     try:
         _archive(ports, job)
-    except ErrataError as error:
-        ports.store.finish(job_id, fence, Failure(error.reason, error.message))
-        return
-    ports.store.finish(job_id, fence)
+    except Unavailable as error:
+        if fence < ATTEMPTS:
+            raise ComeBack(RETRY_SECONDS * fence) from error
+        ports.store.finish(job_id, fence, failure_of(error))
+    except Exception as error:
+        _log.exception("judging failed", job=job_id)
+        ports.store.finish(job_id, fence, failure_of(error))
+    else:
+        ports.store.finish(job_id, fence)
 
 
 def _archive(ports: Ports, job: Job) -> None:

@@ -70,6 +70,7 @@ def delete(ports: Ports, analysis_id: str) -> None:
         )
     ports.store.forget(analysis_id)
     ports.archive.delete(analysis_id)
+    ports.store.release(analysis.request.request_id)
 
 
 def by_request_id(ports: Ports, request_id: str) -> Analysis | None:

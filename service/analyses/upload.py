@@ -7,10 +7,13 @@ from service.analyses import request as requests
 from service.analyses.judge import digest_of, summary_of
 from service.analyses.ports import Ports
 from service.domain import Analysis, AnalysisRequest, Progress, State
-from service.errors import AlreadyExists
+from service.errors import AlreadyExists, AnalysisNotFound, Unavailable
+from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
-from service.predictions.uploads import Layout, parse_upload
+from service.predictions.uploads import Layout, Upload, parse_upload
+from service.report.words import PERMUTED, REORDERED
 from service.storage import Readable
+from service.summary.suspicion import looks_permuted, looks_reordered
 
 
 def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str = "") -> Analysis:
@@ -18,7 +21,8 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     requests.check(request)
     started = ports.clock()
     bundle = ports.shelf.find(request.dataset, request.evidence)
-    layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions)
+    classes = None if bundle.classes.all() else bundle.classes
+    layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes)
     hashed = _Hashed(content)
     source = hashed if request.request_id else content  # only who may come again is compared
     found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes)
@@ -38,12 +42,26 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
         predictions_digest=digest_of(found.predictions),
         summary=summary_of(bundle, found.predictions),
-        warnings=found.warnings,
+        warnings=(*found.warnings, *_suspicions(bundle, found)),
         request_digest=request_digest,
     )
-    ports.archive.put(analysis, found.predictions)
+    try:
+        ports.archive.put(analysis, found.predictions)
+    except Exception:
+        ports.store.release(request.request_id)
+        raise
     ports.ended(analysis)
     return analysis
+
+
+def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
+    """Return what is odd about predictions that are otherwise fine."""
+    odd = []
+    if looks_permuted(bundle.evidence.targets, found.predictions.top1[bundle.rows]):
+        odd.append(PERMUTED)
+    if found.reordered is not None and looks_reordered(bundle.all_targets, found.predictions, found.reordered):
+        odd.append(REORDERED)
+    return tuple(odd)
 
 
 def _repeated(ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str) -> Analysis | None:
@@ -55,7 +73,12 @@ def _repeated(ports: Ports, request: AnalysisRequest, request_digest: str, analy
     reserved = ports.store.reserve(request.request_id, request_digest, analysis_id)
     if reserved.outcome is Outcome.REUSED:
         raise reused(request.request_id)
-    return look.get(ports, reserved.analysis) if reserved.outcome is Outcome.REPEATED else None
+    if reserved.outcome is Outcome.NEW:
+        return None
+    try:
+        return look.get(ports, reserved.analysis)
+    except AnalysisNotFound as error:
+        raise Unavailable("the same request is being judged: ask again", retry_after=1) from error
 
 
 def same_body(before: Analysis, request_digest: str) -> Analysis:

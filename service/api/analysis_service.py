@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from service import wire
-from service.analyses import export, look, report, submit, upload, verdicts
+from service.analyses import breakdown, export, look, reanalyze, report, submit, upload, verdicts
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
 from service.api.intake import Intake
@@ -95,6 +95,20 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
         """Cancel an analysis."""
         return wire.to_analysis(await self._call(look.cancel, self._ports, wire.analysis_id(request.name)))
+
+    async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
+        """Judge stored predictions with another bundle."""
+        name = wire.analysis_id(request.name)
+        again = await self._call(reanalyze.reanalyze, self._ports, name, request.evidence, request.request_id)
+        return wire.to_analysis(again)
+
+    async def GetBreakdown(self, request: pb.GetBreakdownRequest, context: Context) -> pb.Breakdown:
+        """Return the verdicts by class or superclass."""
+        if request.by not in pb.BreakdownBy.values():
+            raise InvalidRequest(f"expected a BreakdownBy, got {request.by}", field="by")
+        found = await self._call(verdicts.judged, self._ports, wire.analysis_id(request.name))
+        rows = await self._call(breakdown.breakdown, found, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
+        return wire.to_breakdown(rows)
 
     async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
         """Return a page of verdicts."""

@@ -25,7 +25,11 @@ class Intake:
 
     async def feed(self, chunk: bytes) -> None:
         """Hand over the next bytes; wait while the reader is behind."""
+        if not chunk:
+            return  # to the reader it would be the end
         with self._changed:
+            if self._aborted:
+                return
             self._chunks.append(chunk)
             self._waiting += len(chunk)
             if self._waiting > HIGH_WATER:

@@ -10,6 +10,7 @@ from service import errors
 from service.errors import ErrataError
 
 DOMAIN = "errata"
+MAX_TEXT = 600  # characters of a message: all details together must fit into 8 KiB of metadata
 
 CODES: dict[type[ErrataError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
@@ -31,14 +32,14 @@ def code_of(error: ErrataError) -> grpc.StatusCode:
 
 def status_of(error: ErrataError) -> Status:
     """Return the whole status: code, message, ErrorInfo, BadRequest with fields and lines, RetryInfo."""
-    status = Status(code=code_of(error).value[0], message=error.message)
+    status = Status(code=code_of(error).value[0], message=_bounded(error.message))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     details: list[Any] = [_packed(info)]
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
                 field=each.field if each.line is None else f"{each.field}[line {each.line}]",
-                description=each.description,
+                description=_bounded(each.description),
             )
             for each in error.violations
         ]
@@ -49,7 +50,7 @@ def status_of(error: ErrataError) -> Status:
             details[0] = _packed(info)
     if error.retry_after is not None:
         delay = Duration()
-        delay.FromMilliseconds(int(error.retry_after * 1000))
+        delay.FromMilliseconds(round(error.retry_after * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     status.details.extend(details)
     return status
@@ -63,6 +64,10 @@ def internal(request_id: str) -> Status:
     info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"request_id": request_id})
     status.details.append(_packed(info))
     return status
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 def _packed(message: object) -> Any:

@@ -19,7 +19,13 @@ from service.domain import (
 )
 
 SCHEMA = 1
-_BY_TYPE = ("counts", "portions_of_top1_errors", "portions_of_multi_label_errors")
+_BY_TYPE = (
+    "counts",
+    "portions_of_top1_errors",
+    "portions_of_multi_label_errors",
+    "gain_if_fixed_top1",
+    "gain_if_fixed_multi_label",
+)
 _TIMES = ("create_time", "start_time", "end_time")
 
 

@@ -1,7 +1,7 @@
 """An archive in a folder.
 
 ID.json             the analysis (document.py has its schema); its presence says that the analysis is kept
-ID.predictions.npz  top1 (A,) int16, and probability (A,) float16 where it came; written first
+ID.predictions.npz  top1 (A,) int16; where they came probability (A,) float16, among (A,) int16; written first
 """
 
 import io
@@ -9,6 +9,7 @@ import json
 import re
 import threading
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ class FolderArchive:
         """Keep an analysis: predictions first, then the document that makes it visible."""
         content = io.BytesIO()
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
-        if predictions.probability is not None:
-            arrays["probability"] = predictions.probability
+        for name in ("probability", "among"):
+            if (array := getattr(predictions, name)) is not None:
+                arrays[name] = array
         np.savez(content, allow_pickle=False, **arrays)
         try:
             write_file(self._predictions(analysis.id), content.getvalue())
@@ -62,11 +64,21 @@ class FolderArchive:
         if not _ID.fullmatch(analysis_id):
             return None
         try:
-            with np.load(self._predictions(analysis_id), allow_pickle=False) as arrays:
-                return Predictions(arrays["top1"], arrays.get("probability"))
+            content = io.BytesIO(self._predictions(analysis_id).read_bytes())  # np.load leaves a damaged file open
+            with np.load(content, allow_pickle=False) as arrays:
+                return Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise Unavailable(f"the archived predictions of {analysis_id} can't be read: {error}") from error
 
     def list(self) -> Sequence[Analysis]:
@@ -104,7 +116,7 @@ class FolderArchive:
             analysis = from_document(json.loads(self._document(analysis_id).read_bytes()))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.error("an archived analysis can't be read", analysis=analysis_id, error=repr(error))
             return None
         with self._lock:

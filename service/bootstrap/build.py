@@ -2,24 +2,27 @@
 
 from pathlib import Path
 
-from service.errors import InvalidRequest
 from service.evidence.build import digest_of, write_bundle
-from service.evidence.bundle import Bundle, open_bundle, verify
-from service.evidence.recipes import RECIPES, gather
+from service.evidence.bundle import VERDICTS, Bundle, open_bundle, verify
+from service.evidence.recipes import Inputs, gather
+from service.settings import Settings
+
+__all__ = ["Inputs", "build_evidence", "embedding_cache", "verify_evidence"]
 
 
-def build_evidence(dataset: str, output: Path) -> Bundle:
-    """Build the bundle of a data set that needs no download, and open it; raise InvalidRequest for another."""
-    if dataset not in RECIPES:
-        raise InvalidRequest(
-            f"expected one of the data sets {', '.join(RECIPES)}, got {dataset!r:.80}", field="dataset"
-        )
-    write_bundle(gather(dataset), output)
+def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
+    """Build the bundle of a data set and open it; raise InvalidEvidence for an input that isn't what it should be."""
+    write_bundle(gather(dataset, inputs), output)
     return open_bundle(output)
+
+
+def embedding_cache(settings: Settings) -> Path:
+    """Return the folder in which a build keeps embeddings, so that it can go on where it was killed."""
+    return settings.data_dir / "cache" / "embeddings"
 
 
 def verify_evidence(path: Path) -> list[str]:
     """Return what is wrong with a bundle; empty if all is well."""
     bundle = open_bundle(path)
-    arrays = {name: array for name, array in bundle.arrays.items() if name != "verdicts"}
+    arrays = {name: array for name, array in bundle.arrays.items() if name != VERDICTS}
     return verify(bundle, digest_of(bundle.dataset, bundle.manifest.superclasses, arrays))

@@ -79,7 +79,6 @@ async def run_local(
         worker=WORKER,
     )
     engine.serve_errands(partial(judge_job, ports))
-    store.worker_alive(WORKER)
     engine.start()
 
     def cancel_all() -> None:

@@ -18,6 +18,7 @@ from service.cli.output import (
     print_json,
     read_folder,
     show_analysis,
+    show_breakdown,
     show_verdicts,
 )
 from service.client import pb
@@ -28,6 +29,7 @@ from service.taxonomy.classes import parse_class
 
 STATES = [state.removeprefix("STATE_").lower() for state in pb.State.keys()[1:]]
 TYPES = [each.name.lower() for each in ErrorType][1:]
+BREAKDOWNS = {"class": pb.BREAKDOWN_BY_CLASS, "superclass": pb.BREAKDOWN_BY_SUPERCLASS}
 FORMATS = {"jsonl": pb.VERDICT_FORMAT_JSONL, "csv": pb.VERDICT_FORMAT_CSV, "parquet": pb.VERDICT_FORMAT_PARQUET}
 
 
@@ -75,6 +77,7 @@ def list_(states: tuple[str, ...], dataset: str, model: str, as_json: bool, serv
 )
 @click.option("--errors", is_flag=True, help="Show all multi-label errors.")
 @click.option("--most", default=50, show_default=True, help="How many verdicts at most.")
+@click.option("--by", type=click.Choice([*BREAKDOWNS]), help="Show the verdicts by target class or superclass.")
 @click.option("--export", "form", type=click.Choice([*FORMATS]), help="Write all verdicts to stdout in this form.")
 @json_option
 @server_options
@@ -87,6 +90,7 @@ def show(
     group: str | None,
     errors: bool,
     most: int,
+    by: str | None,
     form: str | None,
     as_json: bool,
     server: str | None,
@@ -95,6 +99,14 @@ def show(
     """Show ANALYSIS (a name, an id, or a folder that --output wrote), or some of its verdicts."""
     if errors:
         types = (*types, *TYPES[3:])
+    if by is not None:
+        with connected(server, local) as client:
+            rows = client.breakdown(analysis, BREAKDOWNS[by])
+        if as_json:
+            print_json(wire.to_json(rows))
+        else:
+            show_breakdown(rows, Console(highlight=False))
+        return
     filtered = bool(types or target or predicted or superclass or group)
     if is_folder(analysis):
         if filtered:
@@ -188,6 +200,17 @@ def cancel(analysis: str, as_json: bool, server: str | None, local: bool) -> Non
     """Cancel ANALYSIS if it is open; one that has ended stays as it is."""
     with connected(server, local) as client:
         _show(client.cancel(analysis), as_json)
+
+
+@click.command()
+@click.argument("analysis")
+@click.option("--evidence", default="", metavar="BUNDLE", help="Digest prefix of the bundle; default: the data set's.")
+@json_option
+@server_options
+def reanalyze(analysis: str, evidence: str, as_json: bool, server: str | None, local: bool) -> None:
+    """Judge the stored predictions of ANALYSIS with another bundle: a new analysis."""
+    with connected(server, local) as client:
+        _show(client.reanalyze(analysis, evidence), as_json)
 
 
 @click.command()

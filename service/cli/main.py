@@ -19,6 +19,7 @@ COMMANDS = {
     "evidence": ("service.cli.evidence", "evidence", "build, show and verify evidence bundles"),
     "explain": ("service.cli.look", "explain", "say what a prediction for one image means, and why"),
     "list": ("service.cli.look", "list_", "list analyses"),
+    "reanalyze": ("service.cli.look", "reanalyze", "judge stored predictions with another bundle"),
     "report": ("service.cli.look", "report", "write the report of an analysis"),
     "serve": ("service.cli.serve", "serve", "run the service"),
     "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),

@@ -83,6 +83,23 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[dim]Abstained: {abstention(error_type, after)}[/]")
 
 
+def show_breakdown(breakdown: pb.Breakdown, console: Console) -> None:
+    """Show the verdicts row by row, those with the most severe errors first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for title in ("images", "multi-label", "noise", "minor", "explainable", "failures", "gain if failures fixed"):
+        table.add_column(title, justify="right")
+    for row in sorted(breakdown.rows, key=lambda each: -each.counts["MODEL_FAILURE"]):
+        by_severity = dict.fromkeys(Severity, 0)
+        for error_type in ERROR_TYPES[1:]:
+            by_severity[SEVERITY[error_type]] += row.counts[error_type.name]
+        accuracy = row.multi_label_accuracy if row.HasField("multi_label_accuracy") else None
+        counts = [number(by_severity[severity]) for severity in list(Severity)[1:]]
+        gain = f"{100 * row.gain_if_fixed_multi_label['MODEL_FAILURE']:.2f} points"
+        table.add_row(escape(row.name), number(row.num_samples), share(accuracy), *counts, gain)
+    console.print(table)
+
+
 def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
     """Show verdicts, each with its reasons where they came."""
     for verdict in verdicts:
@@ -107,6 +124,10 @@ def reasons(verdict: pb.Verdict) -> Iterator[str]:
     for shared in evidence.shared_superclasses:
         if shared.label != verdict.predicted:
             yield f"shares {', '.join(shared.superclasses)} with {shared.label_name}"
+    if evidence.HasField("vocabulary"):
+        texts = ", ".join(f"“{each.text}” {share(each.probability)}" for each in evidence.vocabulary.best)
+        gate = "open" if evidence.vocabulary.gate else "closed"
+        yield f"CLIP, gate {gate}, best of {number(evidence.vocabulary.num_texts)} texts: {texts}"
     for together in evidence.co_occurrences:
         examples = ", ".join(together.examples)
         yield f"seen together with {together.label_name} in {number(together.count)} images, such as {examples}"

@@ -3,6 +3,7 @@
 from service.domain.analysis import (
     Analysis,
     AnalysisRequest,
+    BreakdownRow,
     Confusion,
     Failure,
     GroupSummary,
@@ -38,10 +39,12 @@ from service.domain.kinds import (
 )
 from service.domain.verdict import (
     CoOccurrence,
+    ProposedText,
     SharedSuperclass,
     Step,
     Verdict,
     VerdictEvidence,
+    VocabularyEvidence,
 )
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "SEVERITY",
     "Analysis",
     "AnalysisRequest",
+    "BreakdownRow",
     "Bytes",
     "Classes",
     "CoOccurrence",
@@ -70,6 +74,7 @@ __all__ = [
     "Predictions",
     "ProblematicTag",
     "Progress",
+    "ProposedText",
     "RowOrder",
     "Severity",
     "SharedSuperclass",
@@ -79,5 +84,6 @@ __all__ = [
     "Summary",
     "Verdict",
     "VerdictEvidence",
+    "VocabularyEvidence",
     "strata_of",
 ]

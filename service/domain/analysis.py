@@ -20,6 +20,8 @@ class GroupSummary:
     multi_label_accuracy_forgiving_explainable: float | None
     portions_of_top1_errors: Mapping[ErrorType, float]  # types 2 to 8; empty without errors
     portions_of_multi_label_errors: Mapping[ErrorType, float]  # types 4 to 8; empty without errors
+    gain_if_fixed_top1: Mapping[ErrorType, float]  # top-1 accuracy won if a type never occurred, types 2 to 8
+    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # multi-label accuracy won; 0 for types 2 and 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Summary:
     num_images: int  # of the data set
     num_predicted: int  # rows that came, judged or not
     top1_accuracy_all_images: float | None  # where every image of the data set has a prediction
+    top1_accuracy_among_classes: float | None  # ranking the data set's own classes alone, where scores came
     imagenet_m_errors: int | None  # multi-label errors among the 68 samples of ImageNet-M, where they are known
 
 
@@ -114,3 +117,20 @@ class Confusion:
     predicted: int
     count: int
     types: Mapping[ErrorType, int]
+
+
+@dataclass(frozen=True)
+class BreakdownRow:
+    """The verdicts of the samples whose target is one class, or is in one superclass; none of them problematic.
+
+    A gain is what the accuracy of the whole data set wins if a type never occurred among these samples. Superclasses
+    overlap, so their gains don't add up.
+    """
+
+    name: str
+    class_index: int | None  # None: a superclass
+    num_samples: int
+    counts: Mapping[ErrorType, int]
+    multi_label_accuracy: float | None
+    gain_if_fixed_top1: Mapping[ErrorType, float]  # types 2 to 8
+    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # types 2 to 8

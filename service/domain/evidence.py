@@ -139,3 +139,4 @@ class Predictions:
 
     top1: Classes  # (A,) the class ranked first; -1 where there is none
     probability: NDArray[np.float16] | None = None  # (A,) of that class
+    among: Classes | None = None  # (A,) ranked first among the data set's own classes, where those are fewer than C

@@ -32,12 +32,31 @@ class Step:
 
 
 @dataclass(frozen=True)
+class ProposedText:
+    """One of the texts that CLIP compared an image with."""
+
+    text: str
+    probability: float  # softmax over the texts of the same prediction, temperature 100
+    outside: bool  # whether its synset is none of the 1000 classes
+
+
+@dataclass(frozen=True)
+class VocabularyEvidence:
+    """What CLIP said of one image and one prediction."""
+
+    gate: bool  # whether a near training image's class shares a superclass with the prediction
+    best: tuple[ProposedText, ...]  # the five with the highest scores, the winner first
+    num_texts: int
+
+
+@dataclass(frozen=True)
 class VerdictEvidence:
     """Why a verdict is what it is."""
 
     labels: tuple[tuple[int, LabelSource], ...]
     shared_superclasses: tuple[SharedSuperclass, ...]
     co_occurrences: tuple[CoOccurrence, ...]
+    vocabulary: VocabularyEvidence | None  # where the rule was asked and had evidence
     overlap: str  # the sentence of the overlapping pair; empty: they don't overlap
     trace: tuple[Step, ...]
 

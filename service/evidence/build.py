@@ -73,8 +73,15 @@ def as_arrays(facts: Facts) -> dict[str, NDArray[Any]]:
         }
     if facts.non_prototypical is not None:
         arrays["non_prototypical"] = facts.non_prototypical
-    if facts.oov is not None:
-        arrays["oov"] = facts.oov
+    if facts.clip is not None:
+        arrays |= {
+            "neighbors": facts.clip.neighbors,
+            "image_embeddings": facts.clip.images,
+            "text_embeddings": facts.clip.texts,
+            "oov": facts.clip.oov,
+        }
+    if facts.imagenet_m is not None:
+        arrays["imagenet_m"] = facts.imagenet_m
     return arrays
 
 

@@ -12,7 +12,9 @@ A folder with
   superclass_members.npy (S, C) bool
   pair_classes.npy, pair_counts.npy, pair_examples.npy      co-occurrence, where known (facts.PairFacts)
   non_prototypical.npy (N,) bool  where known
-  oov.npy            (N, C / 8) bits, where known
+  neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32 and oov.npy (N, C / 8)
+                     bits, where there was an encoder with neighbors (facts.ClipFacts)
+  imagenet_m.npy     (N,) bool    where the annotation names ImageNet-M
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
 The digest covers all of it but the verdict table, which follows from the rest, and the sources.
 """
@@ -43,12 +45,15 @@ from service.domain import (
     strata_of,
 )
 from service.errors import ImageNotFound, InvalidEvidence
+from service.evidence.artefacts import NEIGHBORS
 from service.evidence.cooccurrence import cooccurrence_matrix
 from service.evidence.facts import PairFacts, Source
 from service.evidence.overlap import overlap_matrix
 from service.rules import RULES_VERSION
 from service.storage import sha256_of
+from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import shared
+from service.taxonomy.wordnet import load_taxonomy
 
 SCHEMA = 1
 VERDICTS = "verdicts"
@@ -152,6 +157,23 @@ class Bundle:
         """Return the co-occurrence counts, where known."""
         return _pairs_of(self.arrays)
 
+    @cached_property
+    def proposals(self) -> Proposals | None:
+        """Return what CLIP compared images with, where there was an encoder."""
+        if "oov" not in self.arrays:
+            return None
+        return Proposals(load_taxonomy(), self.evidence.same_superclass)
+
+    @property
+    def imagenet_m(self) -> Mask | None:
+        """Return the samples of ImageNet-M, (N,), where they are known."""
+        return self.arrays.get("imagenet_m")
+
+    @cached_property
+    def classes(self) -> Mask:
+        """Return the classes that some image of the data set has as its target, (C,)."""
+        return np.bincount(self.all_targets, minlength=NUM_CLASSES) > 0
+
     def group_mask(self, group: Group) -> Mask:
         """Return which samples a group holds, (N,), problematic ones too."""
         if group is Group.ALL:
@@ -205,8 +227,8 @@ def open_bundle(path: Path) -> Bundle:
             )
         try:
             arrays[file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise InvalidEvidence(f"{file}: expected an array, got {error}", field=name) from error
+        except Exception as error:  # numpy's header parser raises what tokenize and ast do, EOFError and more
+            raise InvalidEvidence(f"{file}: expected an array, got {error!r}", field=name) from error
     _check(path, manifest, arrays)
     return Bundle(path, manifest, arrays)
 
@@ -231,7 +253,10 @@ def read_manifest(path: Path) -> Manifest:
             abstained=tuple(ErrorType[name] for name in raw["abstained"]),
             counts=raw["counts"],
             sources=tuple(Source(**source) for source in raw["sources"]),
-            files=raw["files"],
+            files={
+                name: {"sha256": str(facts["sha256"]), "bytes": int(facts["bytes"])}
+                for name, facts in raw["files"].items()
+            },
         )
     except OSError as error:
         raise InvalidEvidence(
@@ -269,16 +294,34 @@ def _check(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -
     if missing:
         raise InvalidEvidence(f"{path}: expected the arrays {missing}, got none of that name", field="files")
     images, judged = len(arrays["names"]), len(arrays["rows"])
-    shapes: dict[str, tuple[int, ...]] = {
-        "all_targets": (images,),
-        "label_offsets": (judged + 1,),
-        "problematic": (judged,),
-        "groups": (len(CLASS_GROUPS), judged),
-        "superclass_members": (len(manifest.superclasses), NUM_CLASSES),
-        "non_prototypical": (judged,),
-        "oov": (judged, NUM_CLASSES // 8),
-        VERDICTS: (judged, NUM_CLASSES),
+    dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
+    offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))
+    layout: dict[str, tuple[str, tuple[int, ...]]] = {
+        "names": ("S", (images,)),
+        "all_targets": ("i2", (images,)),
+        "rows": ("i4", (judged,)),
+        "label_offsets": ("i4", (judged + 1,)),
+        "label_classes": ("i2", (int(offsets[-1]) if len(offsets) else 0,)),
+        "label_sources": ("u1", (len(arrays["label_classes"]),)),
+        "problematic": ("b1", (judged,)),
+        "groups": ("b1", (len(CLASS_GROUPS), judged)),
+        "superclass_members": ("b1", (len(manifest.superclasses), NUM_CLASSES)),
+        "pair_classes": ("i2", (pairs, 2)),
+        "pair_counts": ("i4", (pairs,)),
+        "pair_examples": ("i4", (pairs, 3)),
+        "non_prototypical": ("b1", (judged,)),
+        "neighbors": ("i2", (judged, NEIGHBORS)),
+        "image_embeddings": ("f4", (judged, dimensions)),
+        "text_embeddings": ("f4", (len(arrays.get("text_embeddings", ())), dimensions)),
+        "oov": ("u1", (judged, NUM_CLASSES // 8)),
+        "imagenet_m": ("b1", (judged,)),
+        VERDICTS: ("u1", (judged, NUM_CLASSES)),
     }
-    for name, shape in shapes.items():
-        if name in arrays and arrays[name].shape != shape:
-            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {arrays[name].shape}", field=name)
+    for name, (kind, shape) in layout.items():
+        if name not in arrays:
+            continue
+        got = arrays[name]
+        if got.dtype.kind != "S" if kind == "S" else got.dtype != np.dtype(kind):
+            raise InvalidEvidence(f"{path}/{name}.npy: expected kind {kind}, got {got.dtype.str}", field=name)
+        if got.shape != shape:
+            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {got.shape}", field=name)

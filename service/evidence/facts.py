@@ -46,6 +46,16 @@ class PairFacts:
 
 
 @dataclass(frozen=True)
+class ClipFacts:
+    """What an encoder says of the N judged images, and the decisions that follow (T prompts, d dimensions)."""
+
+    neighbors: NDArray[np.int16]  # (N, 10) classes of the nearest training images
+    images: NDArray[np.float32]  # (N, d) L2-normalized
+    texts: NDArray[np.float32]  # (T, d) L2-normalized, in the order of Proposals.texts
+    oov: Bytes  # (N, C / 8)
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that a bundle is written from. A part that is None makes its rule abstain."""
 
@@ -54,5 +64,6 @@ class Facts:
     superclasses: Grouping
     pairs: PairFacts | None
     non_prototypical: Mask | None  # (N,)
-    oov: Bytes | None  # (N, C / 8)
+    clip: ClipFacts | None
     sources: tuple[Source, ...]
+    imagenet_m: Mask | None = None  # (N,) the samples of ImageNet-M, where the annotation names them

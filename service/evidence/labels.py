@@ -1,6 +1,6 @@
 """Labels: which images a data set has, which are judged, and what is in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from service.domain import Classes, Labels, LabelSource
 from service.errors import InvalidEvidence
+from service.evidence.annotation import Annotation
+from service.evidence.artefacts import SampleOrder
 from service.evidence.facts import LabelFacts, Source
 from service.storage import sha256_of
 
@@ -55,7 +57,7 @@ def real_and_original_labels() -> tuple[Labels, NDArray[np.bool_]]:
     return pack(named), np.diff(arrays["real_offsets"]) > 0
 
 
-def pack(named: Sequence[dict[int, LabelSource]]) -> Labels:
+def pack(named: Sequence[Mapping[int, LabelSource]]) -> Labels:
     """Return the labels of N samples, each a mapping of class to who named it, in that order."""
     return Labels(
         offsets=np.cumsum([0, *map(len, named)]).astype(np.int32),
@@ -86,6 +88,65 @@ def imagenet_real() -> LabelFacts:
                 "MIT",
             ),
         ),
+    )
+
+
+def imagenet(annotation: Annotation) -> LabelFacts:
+    """Return the 50,000 validation images, of which the annotated ones are judged; raise InvalidEvidence for others."""
+    names = validation_names()
+    numbers = {name.decode(): row for row, name in enumerate(names.tolist())}
+    targets = original_labels()
+    stray = [name for name in annotation.images if name not in numbers]
+    if stray:
+        raise InvalidEvidence(
+            f"annotations: expected ImageNet validation images, got {stray[0]!r:.60}", field="annotations"
+        )
+    for name, target in annotation.targets.items():
+        if targets[numbers[name]] != target:
+            raise InvalidEvidence(
+                f"annotations: expected {name} to have the original label {targets[numbers[name]]}, got {target}",
+                field="annotations",
+            )
+    rows = np.array(sorted(numbers[name] for name in annotation.images), dtype=np.int32)
+    images = [annotation.images[names[row].decode()] for row in rows]
+    return LabelFacts(
+        names=names,
+        all_targets=targets,
+        rows=rows,
+        labels=pack([image.labels for image in images]),
+        problematic=np.array([image.problematic for image in images], dtype=bool),
+        sources=(),
+    )
+
+
+def folders(samples: SampleOrder) -> LabelFacts:
+    """Return samples named `wnid/file` whose only label is their folder's class: ImageNet-A's form."""
+    order = sorted(range(len(samples.names)), key=lambda row: samples.names[row].encode())
+    targets = samples.targets[order]
+    return LabelFacts(
+        names=np.array([samples.names[row].encode() for row in order], dtype=np.bytes_),
+        all_targets=targets,
+        rows=np.arange(len(order), dtype=np.int32),
+        labels=pack([{target: LabelSource.ORIGINAL} for target in targets.tolist()]),
+        problematic=np.zeros(len(order), dtype=bool),
+        sources=(),
+    )
+
+
+def own(labels: Mapping[str, Sequence[int]]) -> LabelFacts:
+    """Return a user's images, each with one or several labels of which the first is the target."""
+    names = sorted(labels, key=str.encode)
+    named = []
+    for name in names:
+        target, *others = labels[name]
+        named.append({target: LabelSource.ORIGINAL} | {each: LabelSource.CORRECT for each in others if each != target})
+    return LabelFacts(
+        names=np.array([name.encode() for name in names], dtype=np.bytes_),
+        all_targets=np.array([labels[name][0] for name in names], dtype=np.int16),
+        rows=np.arange(len(names), dtype=np.int32),
+        labels=pack(named),
+        problematic=np.zeros(len(names), dtype=bool),
+        sources=(),
     )
 
 

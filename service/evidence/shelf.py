@@ -14,7 +14,7 @@ from service.errors import DatasetNotFound, EvidenceNotFound, InvalidEvidence
 from service.evidence.build import write_bundle
 from service.evidence.bundle import SCHEMA, Bundle, open_bundle
 from service.evidence.labels import DEMO_PACKAGE
-from service.evidence.recipes import RECIPES, gather
+from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
 from service.storage import lock
 
@@ -121,5 +121,5 @@ def _buildable() -> frozenset[str]:
     try:
         version(DEMO_PACKAGE)
     except PackageNotFoundError:
-        return frozenset(RECIPES) - {"demo"}
-    return frozenset(RECIPES)
+        return NEEDS_NO_INPUT - {"demo"}
+    return NEEDS_NO_INPUT

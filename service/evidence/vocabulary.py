@@ -4,12 +4,10 @@ The gate holds where, among the superclasses of the 10 nearest training images' 
 prediction. Where it holds, CLIP's best proposal decides (taxonomy/proposals.py): the first with the highest score.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Bytes, Classes, Mask
+from service.domain import NUM_CLASSES, Bytes, Classes, Mask, ProposedText, VocabularyEvidence
 from service.evidence.encoder import Embeddings, Progress
 from service.evidence.neighbors import similarities
 from service.taxonomy.proposals import Proposals
@@ -17,24 +15,6 @@ from service.taxonomy.proposals import Proposals
 BLOCK = 1024  # images decided at once: some 40 MB of scores
 TEMPERATURE = 100.0
 BEST = 5
-
-
-@dataclass(frozen=True)
-class ScoredText:
-    """One of the texts that an image was compared with."""
-
-    text: str
-    probability: float  # softmax over the texts of the same prediction, temperature 100
-    outside: bool  # whether its synset is none of the 1000 classes
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What CLIP said of one image and one prediction."""
-
-    gate: bool
-    best: tuple[ScoredText, ...]  # the five with the highest scores
-    num_texts: int
 
 
 def gate(neighbors: NDArray[np.int16], same_superclass: Mask) -> Mask:
@@ -72,19 +52,19 @@ def compare(
     predicted: int,
     neighbors: NDArray[np.int16],
     proposals: Proposals,
-) -> Comparison:
+) -> VocabularyEvidence:
     """Return the evidence for one image and prediction; image (1, d), neighbors (1, 10)."""
     listed = proposals.lists[predicted]
-    allowed = np.flatnonzero(proposals.allowed(predicted, target))
+    allowed = np.flatnonzero(proposals.allowed(predicted, np.array([target]))[0])
     _, first = np.unique(listed.texts[allowed], return_index=True)  # a text belongs to its first synset
     distinct = allowed[np.sort(first)]
     scores = similarities(image, texts[listed.texts[distinct]])[0].astype(np.float64)
     weights = np.exp(TEMPERATURE * (scores - scores.max()))
     best = np.argsort(-scores, kind="stable")[:BEST]
-    return Comparison(
+    return VocabularyEvidence(
         gate=bool(gate(neighbors, proposals.same_superclass)[0, predicted]),
         best=tuple(
-            ScoredText(
+            ProposedText(
                 proposals.texts[listed.texts[distinct[place]]],
                 float(weights[place] / weights.sum()),
                 bool(listed.outside[distinct[place]]),
@@ -102,8 +82,6 @@ def _decide_block(scores: NDArray[np.float32], targets: Classes, open_gate: Mask
         rows = np.flatnonzero(open_gate[:, predicted])
         found = scores[np.ix_(rows, listed.texts)]
         if listed.blockable.any():
-            own, places = np.unique(targets[rows], return_inverse=True)
-            allowed = np.stack([proposals.allowed(predicted, target) for target in own.tolist()])
-            found = np.where(allowed[places], found, -np.inf)
+            found = np.where(proposals.allowed(predicted, targets[rows]), found, -np.inf)
         outside[rows, predicted] = listed.outside[found.argmax(axis=1)]
     return outside

@@ -4,7 +4,7 @@ Two queues: `models` (shards; GPU, minutes) and `errands` (judging; numpy, milli
 """
 
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Thread
 
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
@@ -12,7 +12,7 @@ from dramatiq.errors import Retry
 from dramatiq.middleware import CurrentMessage, Retries
 
 from service.jobs.store import JobStore
-from service.jobs.worker import ComeBack
+from service.jobs.worker import BEAT, ComeBack
 
 MODELS, ERRANDS = "models", "errands"
 WORKER_TIMEOUT_MS = 50  # the broker polls: this is the ceiling of the start delay
@@ -25,32 +25,33 @@ class Engine:
     def __init__(self, make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> None:
         self._brokers = {queue: make_broker() for queue in (MODELS, ERRANDS)}
         self._store = store
+        self._worker = ""
         self._workers: list[dramatiq.Worker] = []
         self.drain = Event()
 
     def serve_models(self, run: Callable[[str, int], None], worker: str) -> None:
         """Declare what runs a shard, `run(job, shard)`, on behalf of the named worker."""
-
-        def shard(job_id: str, index: int) -> None:
-            self._store.worker_alive(worker)
-            try:
-                run(job_id, index)
-            except ComeBack as later:
-                raise Retry(str(later), delay=max(1, int(later.delay * 1000))) from later
-
-        self._declare(shard, "shard", MODELS)
+        self._worker = worker
+        self._declare(_again(run), "shard", MODELS)
 
     def serve_errands(self, judge: Callable[[str], None]) -> None:
         """Declare what judges a job whose shards are all predicted."""
-        self._declare(judge, "judge", ERRANDS)
+        self._declare(_again(judge), "judge", ERRANDS)
 
     def start(self) -> None:
-        """Start one thread a queue."""
+        """Start one thread a queue, and one that says that this worker lives."""
+        Thread(target=self._live, name="alive", daemon=True).start()
         for queue, broker in self._brokers.items():
             worker = dramatiq.Worker(broker, queues={queue}, worker_threads=1, worker_timeout=WORKER_TIMEOUT_MS)
             worker.queue_prefetch = 1
             worker.start()
             self._workers.append(worker)
+
+    def _live(self) -> None:
+        while self._worker and not self.drain.is_set():
+            self._store.worker_alive(self._worker)
+            self.drain.wait(BEAT)
+        self._store.worker_gone(self._worker)
 
     def stop(self, grace: float) -> None:
         """Hand back what runs, and stop the threads within `grace` seconds."""
@@ -81,6 +82,18 @@ class Engine:
             priority=0,
             options={"max_retries": FOREVER},
         )
+
+
+def _again(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function as an actor runs it: when it asks to come back, the message comes again after the delay."""
+
+    def run(*arguments: object) -> None:
+        try:
+            function(*arguments)
+        except ComeBack as later:
+            raise Retry(str(later), delay=max(1, int(later.delay * 1000))) from later
+
+    return run
 
 
 def local_broker() -> dramatiq.Broker:

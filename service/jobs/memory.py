@@ -12,6 +12,7 @@ from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Sai
 from service.jobs.store import Outcome, Snapshot, Submission
 
 WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
+KEEP = 7 * 86_400.0  # seconds that what has ended without a result, and a request id, are kept
 
 
 class MemoryStore:
@@ -24,13 +25,14 @@ class MemoryStore:
         self._jobs: dict[str, Job] = {}
         self._parts: dict[str, dict[int, Part]] = {}
         self._dedupe: dict[str, str] = {}
-        self._requests: dict[str, tuple[str, str]] = {}
+        self._requests: dict[str, tuple[str, str, float]] = {}
         self._images: dict[str, tuple[str, ...]] = {}
         self._workers: dict[str, float] = {}
 
     def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
         with self._lock:
+            self._drop_old()
             if before := self._requested(entry.request.request_id, entry.request_digest):
                 return before
             is_open = [each for each in self._entries.values() if not each.state.final]
@@ -38,7 +40,7 @@ class MemoryStore:
                 return Submission(Outcome.FULL, open=len(is_open))
             job = None if fresh else self._jobs.get(self._dedupe.get(dedupe, ""))
             outcome = Outcome.JOINED
-            if job is None or job.state.final:
+            if job is None or job.state.final or job.judge_fence:  # whom the judge doesn't know he can't archive
                 outcome = Outcome.NEW
                 shards = tuple(Shard() for _ in range(spec.num_shards))
                 job = Job(uuid.uuid4().hex, spec, dedupe, shards, created=self._clock())
@@ -47,17 +49,23 @@ class MemoryStore:
             self._jobs[job.id] = replace(job, analyses=job.analyses | {entry.id})
             self._entries[entry.id] = replace(entry, job=job.id)
             if entry.request.request_id:
-                self._requests[entry.request.request_id] = (entry.request_digest, entry.id)
+                self._requests[entry.request.request_id] = (entry.request_digest, entry.id, self._clock())
             return Submission(outcome, entry.id, job.id, len(is_open) + 1)
 
     def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
         """Bind a request id to an analysis that needs no job."""
         with self._lock:
+            self._drop_old()
             if before := self._requested(request_id, request_digest):
                 return before
             if request_id:
-                self._requests[request_id] = (request_digest, analysis_id)
+                self._requests[request_id] = (request_digest, analysis_id, self._clock())
             return Submission(Outcome.NEW, analysis_id)
+
+    def release(self, request_id: str) -> None:
+        """Give a reserved request id free."""
+        with self._lock:
+            self._requests.pop(request_id, None)
 
     def remember_images(self, digest: str, names: Sequence[str]) -> None:
         """Keep the names of a data set's images."""
@@ -118,8 +126,9 @@ class MemoryStore:
             job = self._jobs.get(job_id)
             if job is None:
                 return Claim(ClaimKind.SKIP)
-            job, claimed = record.claim(job, shard, self._clock(), lease, worker)
-            self._keep(job)
+            after, claimed = record.claim(job, shard, self._clock(), lease, worker)
+            if after is not job:
+                self._keep(after)
             return claimed
 
     def beat(self, job_id: str, shard: int, fence: int, lease: float) -> Said:
@@ -210,7 +219,7 @@ class MemoryStore:
     def _requested(self, request_id: str, request_digest: str) -> Submission | None:
         if not request_id or request_id not in self._requests:
             return None
-        digest, analysis = self._requests[request_id]
+        digest, analysis, _ = self._requests[request_id]
         return Submission(Outcome.REPEATED if digest == request_digest else Outcome.REUSED, analysis)
 
     def _snapshot(self, entry: Entry) -> Snapshot:
@@ -229,6 +238,7 @@ class MemoryStore:
             job = self._held(job_id, shard, fence)
             if job is None:
                 return Said.LOST
+            self._workers[job.shards[shard].worker] = self._clock()
             self._keep(record.with_shard(job, shard, change(job.shards[shard])))
             return Said.OK
 
@@ -251,6 +261,18 @@ class MemoryStore:
                 ended = replace(self._entries[each], state=job.state, failure=job.failure, ended=self._clock())
                 self._entries[each] = ended
         self._close(job)
+
+    def _drop_old(self) -> None:
+        """Forget what ended, and request ids that came, longer ago than KEEP, unless they are of something open."""
+        since = self._clock() - KEEP
+        for entry in [each for each in self._entries.values() if each.ended is not None and each.ended < since]:
+            del self._entries[entry.id]
+        waited_for = {each.job for each in self._entries.values()}
+        for job in [each for each in self._jobs.values() if each.state.final and each.id not in waited_for]:
+            del self._jobs[job.id]
+        for request, (_, analysis, came) in list(self._requests.items()):
+            if came < since and analysis not in self._entries:
+                del self._requests[request]
 
     def _close(self, job: Job) -> None:
         """Drop what only an open job needs."""

@@ -51,6 +51,10 @@ class JobStore(Protocol):
         """Bind a request id to an analysis that needs no job: NEW, REPEATED or REUSED."""
         ...
 
+    def release(self, request_id: str) -> None:
+        """Give a reserved request id free, since its analysis came to nothing or is deleted."""
+        ...
+
     def remember_images(self, digest: str, names: Sequence[str]) -> None:
         """Keep the names of a data set's images for workers."""
         ...

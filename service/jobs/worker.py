@@ -1,7 +1,8 @@
 """What happens to one shard: claim it, predict batch by batch, keep the part, or say why not."""
 
 from collections.abc import Callable, Iterator, Sequence
-from threading import Event
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Protocol
 
 import structlog
@@ -12,6 +13,7 @@ from service.jobs.record import ClaimKind, Part, Said, failure_of, joined
 from service.jobs.store import JobStore
 
 LEASE = 20.0  # seconds
+BEAT = 5.0  # seconds
 _log = structlog.get_logger()
 
 
@@ -25,6 +27,24 @@ class Predictor(Protocol):
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
         """Yield predictions batch by batch; a batch takes less than a second."""
         ...
+
+
+@contextmanager
+def _beating(beat: Callable[[], object]) -> Iterator[None]:
+    """Renew a hold every few seconds for the length of a block, whatever the block waits for."""
+    done = Event()
+
+    def renew() -> None:
+        while not done.wait(BEAT):
+            beat()
+
+    thread = Thread(target=renew, name="beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class ComeBack(Exception):
@@ -54,7 +74,8 @@ def run_shard(
         return
     log = _log.bind(job=job_id, shard=shard, fence=claimed.fence, model=job.spec.model)
     try:
-        part = _predict(job_id, shard, claimed.fence, store, predictor, drain)
+        with _beating(lambda: store.beat(job_id, shard, claimed.fence, LEASE)):
+            part = _predict(job_id, shard, claimed.fence, store, predictor, drain)
         if part is None:
             log.info("shard stopped")
             return
@@ -86,7 +107,6 @@ def _predict(job_id: str, shard: int, fence: int, store: JobStore, predictor: Pr
     for batch in predictor.predict(job.spec.model, job.spec.dataset, store.images(job.spec.images)[start:stop]):
         batches.append(batch)
         done += len(batch.top1)
-        store.beat(job_id, shard, fence, LEASE)
         if store.progress(job_id, shard, fence, done) is not Said.OK:
             return None
         if drain.is_set() and done < stop - start:

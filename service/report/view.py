@@ -198,8 +198,16 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
         f"{', '.join(each.examples)}."
         for each in evidence.co_occurrences
     ]
+    clip = []
+    if evidence.vocabulary is not None:
+        texts = ", ".join(f"“{each.text}” ({share(each.probability)})" for each in evidence.vocabulary.best)
+        gate = "are" if evidence.vocabulary.gate else "are not"
+        clip = [
+            f"Classes like “{predicted}” {gate} among the nearest training images; of "
+            f"{number(evidence.vocabulary.num_texts)} texts CLIP finds these the most fitting: {texts}."
+        ]
     overlap = [evidence.overlap] if evidence.overlap else []
-    return (*overlap, *shared, *together)
+    return (*overlap, *shared, *clip, *together)
 
 
 def _figures(everything: GroupSummary) -> tuple[Figure, ...]:

@@ -96,6 +96,16 @@ _MISSING: Mapping[ErrorType, str] = {
 }
 
 
+PERMUTED = (
+    "hardly any prediction is right, yet most targets have a prediction of their own: the classes seem to be numbered "
+    "otherwise than ImageNet's sorted WordNet ids"
+)
+REORDERED = (
+    "the rows make far more sense in the other order: if they are sorted otherwise, say so with row_order, "
+    "path or file name"
+)
+
+
 def number(value: int) -> str:
     """Return a count with its thousands separated."""
     return f"{value:,}"

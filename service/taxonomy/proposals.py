@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Mask
+from service.domain import NUM_CLASSES, Classes, Mask
 from service.taxonomy.wordnet import Taxonomy
 
 PROMPT = "A photo of a {}"
@@ -46,8 +46,8 @@ META_LABELS = frozenset(
 class ProposalList:
     """The proposals for one prediction, before a target blocks some (n texts, synsets in the spec's order)."""
 
-    texts: NDArray[np.int32]  # (n,) index into Proposals.texts; one may stand under several synsets
-    synsets: tuple[int, ...]  # (n,) WordNet offset that proposes the text
+    texts: NDArray[np.intp]  # (n,) index into Proposals.texts; one may stand under several synsets
+    synsets: NDArray[np.intp]  # (n,) index into Proposals.synsets of what proposes the text
     blockable: Mask  # (n,) whether a target can block the synset
     outside: Mask  # (n,) whether the synset is none of the 1000 classes
 
@@ -62,38 +62,50 @@ class Proposals:
     @cached_property
     def lists(self) -> tuple[ProposalList, ...]:
         """Return the proposals for each class."""
-        number = {text: place for place, text in enumerate(self.texts)}
-        return tuple(self._numbered(predicted, number) for predicted in range(NUM_CLASSES))
+        texts = {text: place for place, text in enumerate(self.texts)}
+        synsets = {synset: place for place, synset in enumerate(self.synsets)}
+        classes = frozenset(self.taxonomy.classes)
+        return tuple(self._numbered(rows, texts, synsets, classes) for rows in self._rows)
+
+    @cached_property
+    def synsets(self) -> tuple[int, ...]:
+        """Return the distinct synsets of all proposals, ascending WordNet offsets."""
+        return tuple(sorted({synset for rows in self._rows for synset, _ in rows}))
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """Return the distinct prompts of all proposals, sorted."""
-        synsets = {synset for predicted in range(NUM_CLASSES) for synset, _ in self._synsets(predicted)}
-        return tuple(sorted({text for synset in synsets for text in prompts(self.taxonomy, synset)}))
+        return tuple(sorted({text for synset in self.synsets for text in prompts(self.taxonomy, synset)}))
 
     @cached_property
-    def blocked(self) -> tuple[frozenset[int], ...]:
-        """Return what each target blocks: its synset and all of its hypernyms."""
-        return tuple(self.taxonomy.ancestry(synset) for synset in self.taxonomy.classes)
+    def blocked(self) -> Mask:
+        """Return which synsets each target blocks, (C, S): its own and all of its hypernyms."""
+        above = [self.taxonomy.ancestry(synset) for synset in self.taxonomy.classes]
+        return np.array([[synset in blocked for synset in self.synsets] for blocked in above])
 
-    def allowed(self, predicted: int, target: int) -> Mask:
-        """Return which texts of a prediction's list may win for a target, (n,)."""
-        proposals, blocked = self.lists[predicted], self.blocked[target]
-        hit = np.fromiter((each in blocked for each in proposals.synsets), dtype=bool)
-        return np.asarray(~(proposals.blockable & hit))
+    def allowed(self, predicted: int, targets: Classes) -> Mask:
+        """Return which texts of a prediction's list may win for each of k targets, (k, n)."""
+        proposals = self.lists[predicted]
+        return np.asarray(~(proposals.blockable & self.blocked[np.ix_(targets, proposals.synsets)]))
 
-    def _numbered(self, predicted: int, number: dict[str, int]) -> ProposalList:
-        classes = set(self.taxonomy.classes)
-        rows = [
-            (number[text], synset, blockable)
-            for synset, blockable in self._synsets(predicted)
+    @cached_property
+    def _rows(self) -> tuple[list[tuple[int, bool]], ...]:
+        return tuple(self._synsets(predicted) for predicted in range(NUM_CLASSES))
+
+    def _numbered(
+        self, rows: list[tuple[int, bool]], texts: dict[str, int], synsets: dict[int, int], classes: frozenset[int]
+    ) -> ProposalList:
+        entries = [
+            (texts[text], synsets[synset], blockable, synset not in classes)
+            for synset, blockable in rows
             for text in prompts(self.taxonomy, synset)
         ]
+        columns = list(zip(*entries, strict=True))
         return ProposalList(
-            texts=np.array([text for text, _, _ in rows], dtype=np.int32),
-            synsets=tuple(synset for _, synset, _ in rows),
-            blockable=np.array([blockable for _, _, blockable in rows]),
-            outside=np.array([synset not in classes for _, synset, _ in rows]),
+            texts=np.array(columns[0], dtype=np.intp),
+            synsets=np.array(columns[1], dtype=np.intp),
+            blockable=np.array(columns[2], dtype=bool),
+            outside=np.array(columns[3], dtype=bool),
         )
 
     def _synsets(self, predicted: int) -> list[tuple[int, bool]]:

@@ -79,7 +79,7 @@ def default_grouping() -> Grouping:
 
 def _parse_line(line: str, source: str, number: int) -> dict[str, Predicate]:
     try:
-        raw = json.loads(line)
+        raw = json.loads(line, object_pairs_hook=_once)
     except ValueError as error:
         raise InvalidEvidence(f"{source}, line {number}: expected a JSON object, got {error}", line=number) from error
     if not isinstance(raw, dict):
@@ -92,6 +92,13 @@ def _parse_line(line: str, source: str, number: int) -> dict[str, Predicate]:
                 line=number,
             )
     return {name: tuple(tuple(lemmas) for lemmas in predicate) for name, predicate in raw.items()}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a superclass that stands twice")
+    return found
 
 
 def _is_predicate(raw: object) -> bool:

@@ -384,6 +384,7 @@ ANALYSES = [
     pb.ListAnalysesRequest(),
     pb.ListAnalysesRequest(order_by="title"),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="demo")),
+    pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="mine")),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(dataset="imagenet-real")),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(model="demo")),
     pb.ListAnalysesRequest(filter=pb.AnalysisFilter(labels={"a": "b"})),

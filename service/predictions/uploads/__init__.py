@@ -34,15 +34,15 @@ class Format:
 
     name: str
     recognizes: Callable[[bytes], bool]
-    read: Callable[[Any, int, Limits], Rows]  # the content (seekable unless it is text), number of images, limits
+    read: Callable[[Any, Layout, Limits], Rows]  # the content (seekable unless it is text), data set, limits
     text: bool  # read while it streams; others from a spool file
 
 
 FORMATS = (
     Format(
-        "npz", npz.recognizes, lambda content, images, limits: npz.read(content, images, limits.unpacked), text=False
+        "npz", npz.recognizes, lambda content, layout, limits: npz.read(content, layout, limits.unpacked), text=False
     ),
-    Format("npy", npy.recognizes, lambda content, images, _: npy.read(content, images), text=False),
+    Format("npy", npy.recognizes, lambda content, layout, _: npy.read(content, layout), text=False),
     Format(
         "parquet", parquet.recognizes, lambda content, _, limits: parquet.read(content, limits.unpacked), text=False
     ),
@@ -58,6 +58,7 @@ class Upload:
     predictions: Predictions
     format: str
     warnings: tuple[str, ...]
+    reordered: Predictions | None = None  # rows without names, in the order that was not asked for
 
 
 def parse_upload(content: Readable, layout: Layout, order: RowOrder, max_bytes: int) -> Upload:
@@ -76,13 +77,16 @@ def parse_upload(content: Readable, layout: Layout, order: RowOrder, max_bytes: 
         head = source.peek(HEAD)
     found = next(format for format in FORMATS if format.recognizes(head))
     if found.text:
-        return _place(found.read(Source(source, limits.text), images, limits), found, layout, order)
+        return _place(found.read(Source(source, limits.text), layout, limits), found, layout, order)
     with spool(source, limits.file) as file:
-        return _place(found.read(file, images, limits), found, layout, order)
+        return _place(found.read(file, layout, limits), found, layout, order)
 
 
 def _place(rows: Rows, found: Format, layout: Layout, order: RowOrder) -> Upload:
     if isinstance(rows, OrderedRows):
-        order = RowOrder.PATH if order is RowOrder.UNSPECIFIED else order
-        return Upload(place_ordered(rows, layout, order), found.name, rows.warnings)
+        given, other = (RowOrder.PATH, RowOrder.FILE_NAME)
+        if order is RowOrder.FILE_NAME:
+            given, other = other, given
+        placed = place_ordered(rows, layout, given)
+        return Upload(placed, found.name, rows.warnings, reordered=place_ordered(rows, layout, other))
     return Upload(place_named(rows, layout), found.name, ())

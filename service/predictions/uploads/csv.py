@@ -120,7 +120,7 @@ class _Lines:
                     raise InvalidRow(f"line {number}: {what}", violations=[Violation("row", what, number)])
                 self._open = False
             self._open ^= last.count(b'"') % 2 == 1
-        self._line += piece.count(b"\n")
+        self._line += int(np.count_nonzero(np.frombuffer(piece, dtype=np.uint8) == 10))  # faster than bytes.count
 
 
 def _header(content: Source) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.domain import NUM_CLASSES
 from service.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat, Violation
 from service.predictions.uploads.rows import OrderedRows
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validate import SHOWN, Layout
 from service.storage import Readable
 
 BLOCK = 4096  # rows: 16 MB of float32 scores
@@ -21,13 +21,14 @@ def recognizes(head: bytes) -> bool:
     return head.startswith(npy_format.MAGIC_PREFIX)
 
 
-def read(content: Readable, num_images: int) -> OrderedRows:
+def read(content: Readable, layout: Layout) -> OrderedRows:
     """Return the classes, or the best class of each row of scores; raise InvalidUpload for any other array."""
-    shape, dtype, order = read_header(content, "the array")
+    images = len(layout.names)
+    shape, dtype, fortran = read_header(content, "the array")
     if len(shape) == 1:
-        return OrderedRows(read_classes(content, shape, dtype, num_images, "the array"), None)
-    top1, probability = best_of_scores(content, shape, dtype, order, num_images, "the array")
-    return OrderedRows(top1, probability)
+        return OrderedRows(read_classes(content, shape, dtype, images, "the array"), None)
+    blocks = score_blocks(content, shape, dtype, fortran, images, "the array")
+    return collect(blocks, lambda block, _: block.argmax(axis=1), layout)
 
 
 def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
@@ -85,27 +86,27 @@ def score_blocks(
         raise InvalidRow(message, violations=violations[:SHOWN])
 
 
-def best_of_scores(
-    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool, num_images: int, what: str
-) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
-    """Return the first best class of each row, and its probability where the rows are distributions."""
-    return collect(
-        score_blocks(content, shape, dtype, fortran, num_images, what), lambda block, _: block.argmax(axis=1)
-    )
-
-
 def collect(
-    blocks: Iterator[NDArray[np.float32]], choose: Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
-    """Return the chosen class of each row and its score; no scores where the rows aren't distributions."""
-    chosen, scores, distributions, start = [], [], True, 0
+    blocks: Iterator[NDArray[np.float32]],
+    choose: Callable[[NDArray[np.float32], int], NDArray[np.int64]],
+    layout: Layout,
+) -> OrderedRows:
+    """Return the chosen class of each row, its score where the rows are distributions, and the data set's own best."""
+    own = None if layout.classes is None else np.flatnonzero(layout.classes)
+    chosen, scores, among, distributions, start = [], [], [], True, 0
     for block in blocks:
         best = choose(block, start)
         chosen.append(best)
         scores.append(np.take_along_axis(block, np.clip(best, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0])
         distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
+        if own is not None:
+            among.append(own[block[:, own].argmax(axis=1)])
         start += len(block)
-    return np.concatenate(chosen), np.concatenate(scores).astype(np.float32) if distributions else None
+    return OrderedRows(
+        top1=np.concatenate(chosen),
+        probability=np.concatenate(scores).astype(np.float32) if distributions else None,
+        among=np.concatenate(among) if among else None,
+    )
 
 
 def _read_exactly(content: Readable, count: int, dtype: np.dtype[Any], what: str) -> NDArray[Any]:

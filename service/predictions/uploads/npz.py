@@ -3,6 +3,7 @@
 import lzma
 import zipfile
 import zlib
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -11,6 +12,7 @@ from service.domain import NUM_CLASSES
 from service.errors import InvalidUpload, TooLarge, TruncatedUpload
 from service.predictions.uploads import npy
 from service.predictions.uploads.rows import OrderedRows
+from service.predictions.uploads.validate import Layout
 
 MEMBERS = 16
 
@@ -20,7 +22,7 @@ def recognizes(head: bytes) -> bool:
     return head.startswith(b"PK\x03\x04")
 
 
-def read(content: BinaryIO, num_images: int, limit: int) -> OrderedRows:
+def read(content: BinaryIO, layout: Layout, limit: int) -> OrderedRows:
     """Return the classes, with their probabilities where there are scores; raise InvalidUpload without `top1`."""
     try:
         with zipfile.ZipFile(content) as archive:
@@ -30,17 +32,18 @@ def read(content: BinaryIO, num_images: int, limit: int) -> OrderedRows:
             if "top1.npy" not in members:
                 found = sorted(name.removesuffix(".npy")[:40] for name in members)
                 raise InvalidUpload(f"expected an array top1, got {found}", field="chunk")
-            return _read(archive, "probs.npy" in members, num_images)
+            return _read(archive, "probs.npy" in members, layout)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(f"expected a whole npz file, got {error}", field="chunk") from error
     except (zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InvalidUpload(f"expected a readable npz file, got {error!s:.120}", field="chunk") from error
 
 
-def _read(archive: zipfile.ZipFile, has_scores: bool, num_images: int) -> OrderedRows:
+def _read(archive: zipfile.ZipFile, has_scores: bool, layout: Layout) -> OrderedRows:
+    images = len(layout.names)
     with archive.open("top1.npy") as member:
         shape, dtype, _ = npy.read_header(member, "top1")
-        top1 = npy.read_classes(member, shape, dtype, num_images, "top1")
+        top1 = npy.read_classes(member, shape, dtype, images, "top1")
     if not has_scores:
         return OrderedRows(top1, None)
     differing = 0
@@ -56,6 +59,6 @@ def _read(archive: zipfile.ZipFile, has_scores: bool, num_images: int) -> Ordere
 
     with archive.open("probs.npy") as member:
         shape, dtype, fortran = npy.read_header(member, "probs")
-        top1, probability = npy.collect(npy.score_blocks(member, shape, dtype, fortran, num_images, "probs"), chosen)
+        rows = npy.collect(npy.score_blocks(member, shape, dtype, fortran, images, "probs"), chosen, layout)
     warnings = (f"{differing} rows of top1 aren't the best class of probs; top1 counts",) if differing else ()
-    return OrderedRows(top1, probability, warnings)
+    return replace(rows, warnings=warnings)

@@ -29,6 +29,7 @@ class OrderedRows:
 
     top1: Classes | NDArray[np.int64]  # (n,)
     probability: NDArray[np.float32] | None  # (n,)
+    among: NDArray[np.int64] | None = None  # (n,) the best of the data set's own classes, where there are scores
     warnings: tuple[str, ...] = ()
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from service.domain import NUM_CLASSES, Predictions, RowOrder
+from service.domain import NUM_CLASSES, Mask, Predictions, RowOrder
 from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.taxonomy.classes import parse_class
@@ -25,6 +25,7 @@ class Layout:
     names: pa.Array  # A, binary, distinct
     rows: NDArray[np.int32]  # (N,) the judged ones
     positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) which image a row without a name is about
+    classes: Mask | None = None  # (C,) the data set's own classes; None: all
 
 
 def place_named(blocks: Iterator[NamedRows], layout: Layout) -> Predictions:
@@ -44,11 +45,14 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
     positions = layout.positions(order)
     top1 = np.full(len(positions), -1, dtype=np.int16)
     top1[positions] = rows.top1
-    if rows.probability is None:
-        return Predictions(top1)
-    probability = np.zeros(len(positions), dtype=np.float16)
-    probability[positions] = rows.probability
-    return Predictions(top1, probability)
+    probability = among = None
+    if rows.probability is not None:
+        probability = np.zeros(len(positions), dtype=np.float16)
+        probability[positions] = rows.probability
+    if rows.among is not None:
+        among = np.full(len(positions), -1, dtype=np.int16)
+        among[positions] = rows.among
+    return Predictions(top1, probability, among)
 
 
 class _Assembly:
@@ -59,7 +63,6 @@ class _Assembly:
         images = len(layout.names)
         self._top1 = np.full(images, -1, dtype=np.int16)
         self._probability: NDArray[np.float16] | None = None
-        self._line = np.zeros(images, dtype=np.int64)  # where each image was seen; 0: not yet
         self._count = 0
         self._wrong: list[Violation] = []
         self._num_wrong = 0
@@ -75,13 +78,16 @@ class _Assembly:
         index = self._images(block)
         classes = self._classes(block)
         probabilities = self._probabilities(block)
-        good = self._without_repeats(block, index, np.flatnonzero((index >= 0) & (classes >= 0)))
-        self._top1[index[good]] = classes[good]
-        self._line[index[good]] = block.lines[good]
+        good: NDArray[np.intp] | slice = slice(None)
+        where: NDArray[np.int64] | slice = slice(self._count, self._count + len(block.names))
+        if not self._aligned or (classes < 0).any():
+            good = self._without_repeats(block, index, np.flatnonzero((index >= 0) & (classes >= 0)))
+            where = index[good]
+        self._top1[where] = classes[good]
         if probabilities is not None:
             if self._probability is None:
                 self._probability = np.zeros(len(self._top1), dtype=np.float16)
-            self._probability[index[good]] = probabilities[good]
+            self._probability[where] = probabilities[good]
         self._count += len(block.names)
 
     def finish(self) -> Predictions:
@@ -178,7 +184,7 @@ class _Assembly:
         images = index[good]
         first = np.zeros(len(good), dtype=bool)
         first[np.unique(images, return_index=True)[1]] = True
-        first &= self._line[images] == 0
+        first &= self._top1[images] < 0
         if not first.all():
             repeats = good[~first]
             self._note("file_name", "expected one row an image, got another for ", block.names, block.lines, repeats)

@@ -1,0 +1,48 @@
+"""Reanalyze: the stored predictions of one analysis, judged with another bundle, become an analysis of their own."""
+
+import hashlib
+from dataclasses import replace
+
+from service.analyses import look
+from service.analyses import request as requests
+from service.analyses.judge import summary_of
+from service.analyses.ports import Ports
+from service.analyses.upload import same_body
+from service.domain import Analysis
+from service.errors import InvalidRequest, Unavailable
+
+
+def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "", owner: str = "") -> Analysis:
+    """Judge an analysis' predictions anew; raise AnalysisNotFound, NotReady, EvidenceNotFound or InvalidRequest."""
+    before = look.succeeded(ports, analysis_id)
+    request = replace(before.request, evidence=evidence, request_id=request_id)
+    requests.check(request)
+    request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
+    if request_id and (repeated := look.by_request_id(ports, request_id)):
+        return same_body(repeated, request_digest)
+    bundle = ports.shelf.find(before.request.dataset, evidence)
+    predictions = ports.archive.predictions(before.id)
+    if predictions is None:
+        raise Unavailable(f"the predictions of {before.id} are gone from the archive")
+    if len(predictions.top1) != len(bundle.all_targets):
+        raise InvalidRequest(
+            f"expected a bundle of the {len(predictions.top1)} images that were predicted, "
+            f"got one of {len(bundle.all_targets)}",
+            field="evidence",
+        )
+    now = ports.clock()
+    analysis = replace(
+        before,
+        id=requests.new_id(now),
+        request=request,
+        evidence=bundle.digest,
+        owner=owner,
+        create_time=now,
+        start_time=now,
+        end_time=ports.clock(),
+        summary=summary_of(bundle, predictions),
+        request_digest=request_digest,
+    )
+    ports.archive.put(analysis, predictions)
+    ports.ended(analysis)
+    return analysis

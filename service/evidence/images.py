@@ -1,0 +1,52 @@
+"""Where images lie: files below a folder, by the name that a data set gives them or by `wnid/file`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from service.errors import InvalidEvidence
+from service.evidence.annotation import class_of_wordnet_id
+from service.evidence.artefacts import SampleOrder
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # lower case
+
+
+def find_images(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the path of each named image; raise InvalidEvidence for the first that isn't there.
+
+    A name may be a path below the folder or a bare file name; links that lead out of the folder are not followed.
+    """
+    root = folder.resolve()
+    if not root.is_dir():
+        raise InvalidEvidence(f"expected a folder of images, got {folder}", field="images")
+    found: dict[str, str] = {}
+    for parent, _, files in os.walk(root):
+        for file in files:
+            path = os.path.join(parent, file)
+            found[os.path.relpath(path, root)] = path
+            found.setdefault(file, path)
+    missing = [name for name in names if name not in found and name.rsplit("/", 1)[-1] not in found]
+    if missing:
+        raise InvalidEvidence(
+            f"{folder}: expected {len(names)} images, got none for {len(missing)} of them, such as {missing[0]!r:.80}",
+            field="images",
+        )
+    return [found.get(name) or found[name.rsplit("/", 1)[-1]] for name in names]
+
+
+def class_folders(folder: Path) -> SampleOrder:
+    """Return all images of a folder of classes, `wnid/file`, sorted; raise InvalidEvidence for any other folder."""
+    if not folder.is_dir():
+        raise InvalidEvidence(f"expected a folder of class folders, got {folder}", field="images")
+    names: list[str] = []
+    targets: list[int] = []
+    for parent in sorted(each for each in folder.iterdir() if each.is_dir()):
+        target = class_of_wordnet_id(parent.name, f"{folder}")
+        files = sorted(each.name for each in parent.iterdir() if each.suffix.lower() in SUFFIXES)
+        names += [f"{parent.name}/{name}" for name in files]
+        targets += [target] * len(files)
+    if not names:
+        raise InvalidEvidence(f"{folder}: expected images in wnid/file, got none", field="images")
+    return SampleOrder(tuple(names), np.array(targets, dtype=np.int16))
