@@ -48,7 +48,7 @@ test: setup wordnet
 	$(BIN)/python -m pytest
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 $(BUF):
 	npm install --silent --no-save --no-package-lock @bufbuild/buf

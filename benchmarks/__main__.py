@@ -9,9 +9,9 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import start, upload
+from benchmarks import bundle, judge, start, upload
 
-MEASURES = (upload.measure, start.measure)
+MEASURES = (upload.measure, start.measure, judge.measure, bundle.measure)
 OUTPUT = Path("build/bench.json")
 
 

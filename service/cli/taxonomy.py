@@ -1,13 +1,19 @@
 """errata taxonomy: look at classes and superclasses."""
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from service.cli.connect import json_option
-from service.errors import InvalidRequest
+from service.errors import InvalidEvidence, InvalidRequest
+from service.evidence.artefacts import read_grouping
+from service.taxonomy.check import AUTHORS, Findings, check_grouping, names_of
 from service.taxonomy.classes import class_names, parse_class
 from service.taxonomy.superclasses import default_grouping
 from service.taxonomy.wordnet import load_taxonomy
@@ -68,3 +74,46 @@ def pairs(as_json: bool) -> None:
     names = class_names()
     for i, j in found:
         click.echo(f"{i} {j}\t{names[i]} / {names[j]}")
+
+
+@taxonomy.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def check(file: Path, as_json: bool) -> None:
+    """Check a grouping of your own: form, unknown lemmas, empty superclasses, sizes beside the authors'.
+
+    Exits with 2 if a lemma is unknown or a superclass empty; a bundle can be built all the same.
+    """
+    findings = check_grouping(read_grouping(file), load_taxonomy())
+    if as_json:
+        click.echo(json.dumps(asdict(findings) | {"sound": findings.sound, "authors": asdict(AUTHORS)}, indent=2))
+    else:
+        _tell(findings)
+    if not findings.sound:
+        raise InvalidEvidence(f"{file}: unknown lemmas or empty superclasses, see above", field="superclasses")
+
+
+def _tell(findings: Findings) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("", "here", "the authors'"):
+        table.add_column(title, justify="left" if not title else "right")
+    rows = {
+        "superclasses with two or more classes": "superclasses",
+        "their smallest size": "smallest",
+        "their median size": "median",
+        "their mean size": "mean",
+        "their largest size": "largest",
+        "classes alone": "alone",
+        "pairs that share one": "pairs",
+    }
+    for title, name in rows.items():
+        table.add_row(title, *(f"{round(getattr(sizes, name), 2):,}" for sizes in (findings.sizes, AUTHORS)))
+    console.print(table)
+    for name, lemmas in findings.unknown_lemmas.items():
+        console.print(f"[red]unknown[/] in {escape(name)}: {escape(', '.join(lemmas))} — no class has such a lemma")
+    for name in findings.empty:
+        console.print(f"[red]empty[/]: {escape(name)}")
+    for name in findings.single:
+        console.print(f"[yellow]one class[/]: {escape(name)}")
+    console.print(f"alone: {', '.join(names_of(findings.alone))}", style="dim")

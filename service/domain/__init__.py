@@ -13,8 +13,6 @@ from service.domain.analysis import (
 )
 from service.domain.evidence import (
     NUM_CLASSES,
-    NUM_COMBINATIONS,
-    SET_ASIDE,
     Bytes,
     Classes,
     Evidence,
@@ -51,8 +49,6 @@ __all__ = [
     "CLASS_GROUPS",
     "ERROR_TYPES",
     "NUM_CLASSES",
-    "NUM_COMBINATIONS",
-    "SET_ASIDE",
     "SEVERITY",
     "Analysis",
     "AnalysisRequest",

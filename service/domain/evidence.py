@@ -104,33 +104,34 @@ class Evidence:
         return related
 
 
-SET_ASIDE = 8  # the combination of problematic samples, which count nowhere
-NUM_COMBINATIONS = 9
-
-
 @dataclass(frozen=True)
 class Strata:
-    """How N samples are counted: whatever a group's aggregates need that doesn't depend on predictions."""
+    """How N samples are counted: S strata of samples that every aggregate treats alike (same target, same groups).
 
-    combinations: NDArray[np.intp]  # (N,) the sample's groups, a bit each in the order of CLASS_GROUPS, or SET_ASIDE
-    class_weights: NDArray[np.float64]  # (4, N) all, then CLASS_GROUPS: 1 / (classes * samples of the class), or 0
+    Rows of `members` and `class_weights` are all samples, then CLASS_GROUPS. In a group, a target class' samples share
+    one weight and all weights add up to 1: the sum of the weights of the samples with a property is the mean, over
+    target classes, of the share of samples with it.
+    """
+
+    of_sample: NDArray[np.intp]  # (N,) the sample's stratum
+    members: NDArray[np.float64]  # (4, S) 1 where the stratum's samples count in the group, else 0
+    class_weights: NDArray[np.float64]  # (4, S) 1 / (target classes * samples of the class in the group), or 0
+    set_aside: Mask  # (S,) samples that count nowhere
 
 
 def strata_of(targets: Classes, counted: Mask, groups: Mask) -> Strata:
-    """Return how samples are counted; targets and counted (not problematic): (N,), groups: (3, N) as CLASS_GROUPS.
-
-    A class' samples in a group share one weight, all weights of a group add up to 1: the sum of the weights of the
-    samples with a property is the mean, over target classes, of the share of samples with it.
-    """
-    combinations = np.zeros(len(targets), dtype=np.intp)
-    for place, row in enumerate(groups):
-        combinations |= row.astype(np.intp) << place
-    combinations[~counted] = SET_ASIDE
-    weights = np.zeros((1 + len(groups), len(targets)))
-    for place, members in enumerate([counted, *(counted & row for row in groups)]):
-        samples = np.bincount(targets[members], minlength=NUM_CLASSES)
-        weights[place, members] = 1.0 / (samples[targets[members]] * max(1, np.count_nonzero(samples)))
-    return Strata(combinations, weights)
+    """Return how samples are counted; targets and counted (not problematic): (N,), groups: (3, N) as CLASS_GROUPS."""
+    memberships = np.stack([counted, *(counted & row for row in groups)])  # (4, N)
+    codes = targets.astype(np.int64)
+    for row in memberships:
+        codes = codes * 2 + row
+    _, first, of_sample = np.unique(codes, return_index=True, return_inverse=True)
+    members, classes = memberships[:, first], targets[first]
+    weights = np.zeros(members.shape)
+    for weight, row, member in zip(weights, memberships, members, strict=True):
+        samples = np.bincount(targets[row], minlength=NUM_CLASSES)
+        weight[member] = 1.0 / (samples[classes[member]] * max(1, np.count_nonzero(samples)))
+    return Strata(of_sample.astype(np.intp), members.astype(np.float64), weights, ~members[0])
 
 
 @dataclass(frozen=True)

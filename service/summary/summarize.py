@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
-    NUM_COMBINATIONS,
-    SET_ASIDE,
     Bytes,
     Classes,
     ErrorType,
@@ -33,15 +31,6 @@ EXPLAINABLE_TYPES = (ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
 TOP1_ERROR_TYPES = ERROR_TYPES[1:]
 MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
 
-_IN_GROUP = np.array(
-    [[combination != SET_ASIDE for combination in range(NUM_COMBINATIONS)]]
-    + [
-        [combination != SET_ASIDE and bool(combination >> place & 1) for combination in range(NUM_COMBINATIONS)]
-        for place in range(len(CLASS_GROUPS))
-    ],
-    dtype=np.int64,
-)  # (4, 9): which combinations of groups make up a group
-
 
 @dataclass(frozen=True)
 class Tally:
@@ -53,16 +42,15 @@ class Tally:
 
 
 def tally_types(types: Bytes, strata: Strata) -> Tally:
-    """Count the verdicts of N samples; types: (N,) ErrorType."""
-    keys = strata.combinations * NUM_TYPES
+    """Count the verdicts of N samples in one pass; types: (N,) ErrorType."""
+    num_strata = len(strata.set_aside)
+    keys = strata.of_sample * NUM_TYPES
     keys += types
-    size = NUM_COMBINATIONS * NUM_TYPES
-    by_combination = np.bincount(keys, minlength=size).reshape(NUM_COMBINATIONS, NUM_TYPES)
-    shares = [np.bincount(keys, weights, minlength=size) for weights in strata.class_weights]
+    table = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)
     return Tally(
-        counts=_IN_GROUP @ by_combination,
-        class_shares=np.stack(shares).reshape(len(GROUPS), NUM_COMBINATIONS, NUM_TYPES).sum(axis=1),
-        problematic=int(by_combination[SET_ASIDE, 1:].sum()),
+        counts=(strata.members @ table).astype(np.int64),
+        class_shares=strata.class_weights @ table,
+        problematic=int(table[strata.set_aside, 1:].sum()),
     )
 
 
@@ -134,7 +122,7 @@ def gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
 
 
 def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
-    counted = samples & (strata.combinations != SET_ASIDE)
+    counted = samples & ~strata.set_aside[strata.of_sample]
     return int((types[counted] >= ErrorType.FINE_GRAINED).sum())
 
 

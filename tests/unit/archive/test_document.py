@@ -47,6 +47,8 @@ groups = st.builds(
     multi_label_accuracy_forgiving_explainable=rates,
     portions_of_top1_errors=shares,
     portions_of_multi_label_errors=shares,
+    gain_if_fixed_top1=shares,
+    gain_if_fixed_multi_label=shares,
 )
 summaries = st.builds(
     Summary,
@@ -56,6 +58,7 @@ summaries = st.builds(
     num_images=counts,
     num_predicted=counts,
     top1_accuracy_all_images=rates,
+    top1_accuracy_among_classes=rates,
     imagenet_m_errors=st.none() | counts,
 )
 requests = st.builds(
@@ -92,7 +95,7 @@ analyses = st.builds(
 
 def group_summary(samples: int = 3) -> GroupSummary:
     return GroupSummary(
-        samples, dict.fromkeys(ERROR_TYPES, 0), 0, 0.5, 0.5, 0.5, None, {ErrorType.CLASS_OVERLAP: 1.0}, {}
+        samples, dict.fromkeys(ERROR_TYPES, 0), 0, 0.5, 0.5, 0.5, None, {ErrorType.CLASS_OVERLAP: 1.0}, {}, {}, {ErrorType.MODEL_FAILURE: 0.25}
     )
 
 
@@ -105,7 +108,7 @@ def analysis(id: str = "one", **changes: Any) -> Analysis:
         evidence="e" * 64,
         create_time=datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
         model_info=ModelInfo("demo:m", "net", "0" * 64, "none"),
-        summary=Summary(dict.fromkeys(Group, group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None),
+        summary=Summary(dict.fromkeys(Group, group_summary()), (ErrorType.FINE_GRAINED_OOV,), 0, 3, 3, 1.0, None, None),
         failure=Failure("OOPS", "it broke"),
         warnings=("careful",),
     )
@@ -139,6 +142,7 @@ def test_a_document_says_names_not_numbers() -> None:
     everything = document["summary"]["groups"]["all"]
     assert set(everything["counts"]) == {each.name for each in ERROR_TYPES}
     assert everything["portions_of_top1_errors"] == {"CLASS_OVERLAP": 1.0}
+    assert everything["gain_if_fixed_multi_label"] == {"MODEL_FAILURE": 0.25}
     assert everything["multi_label_accuracy_forgiving_explainable"] is None
 
 

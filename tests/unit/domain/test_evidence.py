@@ -96,13 +96,18 @@ def strata_of_rows(rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]]) 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_a_sample_is_counted_under_the_combination_of_its_groups_or_set_aside(
+def test_samples_share_a_stratum_if_target_groups_and_counting_are_the_same(
     rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],
 ) -> None:
-    found = strata_of_rows(rows).combinations.tolist()
+    strata = strata_of_rows(rows)
 
-    for combination, (_, counted, groups, _) in zip(found, rows, strict=True):
-        assert combination == (sum(2**bit for bit, held in enumerate(groups) if held) if counted else 8)
+    alike = {}
+    for stratum, (target, counted, groups, _) in zip(strata.of_sample.tolist(), rows, strict=True):
+        kind = (target, counted, groups if counted else None)
+        assert alike.setdefault(kind, stratum) == stratum
+        assert bool(strata.set_aside[stratum]) is not counted
+        assert strata.members[:, stratum].tolist() == [counted, *(counted and held for held in groups)]
+    assert len(set(alike.values())) == len(alike)
 
 
 @settings(max_examples=150, deadline=None)
@@ -110,9 +115,9 @@ def test_a_sample_is_counted_under_the_combination_of_its_groups_or_set_aside(
 def test_the_weights_of_samples_with_a_property_add_up_to_the_mean_share_of_their_classes(
     rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],
 ) -> None:
-    weights = strata_of_rows(rows).class_weights
+    strata = strata_of_rows(rows)
+    weights = strata.class_weights[:, strata.of_sample]  # (4, N)
 
-    assert weights.shape == (4, len(rows))
     for place in range(4):
         members = [row for row in rows if row[1] and (place == 0 or row[2][place - 1])]
         shares = [

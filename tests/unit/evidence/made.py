@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from service.domain import Labels, LabelSource
-from service.evidence.facts import Facts, LabelFacts, PairFacts, Source
+from service.evidence.facts import ClipFacts, Facts, LabelFacts, PairFacts, Source
 from service.taxonomy.superclasses import Grouping
 
 SOURCE = Source("labels", "made up", "none", "0" * 64)
@@ -39,9 +39,19 @@ def made_facts() -> Facts:
             examples=np.array([[1, 9, 0], [3, 4, 5], [8, 0, 0]], dtype=np.int32),
         ),
         non_prototypical=np.array([False, True, False, False, False]),
-        oov=rng.integers(0, 256, (5, 125), dtype=np.uint8),
+        clip=ClipFacts(
+            neighbors=rng.integers(0, 1000, (5, 10), dtype=np.int16),
+            images=_unit(rng.standard_normal((5, 4))),
+            texts=_unit(rng.standard_normal((6, 4))),
+            oov=rng.integers(0, 256, (5, 125), dtype=np.uint8),
+        ),
         sources=(SOURCE,),
+        imagenet_m=np.array([True, False, False, True, False]),
     )
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def missing(part: str) -> Facts:
@@ -61,9 +71,14 @@ def _pairs(**changes: np.ndarray) -> Callable[[Facts], Facts]:
     return lambda facts: replace(facts, pairs=replace(facts.pairs, **changes))
 
 
+def _clip(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, clip=replace(facts.clip, **changes))
+
+
 def _flipped(array: np.ndarray) -> np.ndarray:
+    """Return the array with one bit of its last element changed."""
     changed = array.copy()
-    changed.reshape(-1)[-1] ^= 1
+    changed.view(f"u{array.dtype.itemsize}").reshape(-1)[-1] ^= 1
     return changed
 
 
@@ -90,8 +105,13 @@ CHANGES: dict[str, Callable[[Facts], Facts]] = {
     "pair_counts": _pairs(counts=np.array([2, 4, 2], dtype=np.int32)),
     "pair_examples": _pairs(examples=_flipped(_FACTS.pairs.examples)),
     "non_prototypical": lambda facts: replace(facts, non_prototypical=_flipped(facts.non_prototypical)),
-    "oov": lambda facts: replace(facts, oov=_flipped(facts.oov)),
+    "neighbors": _clip(neighbors=_flipped(_FACTS.clip.neighbors)),
+    "image_embeddings": _clip(images=_flipped(_FACTS.clip.images)),
+    "text_embeddings": _clip(texts=_flipped(_FACTS.clip.texts)),
+    "oov": _clip(oov=_flipped(_FACTS.clip.oov)),
+    "imagenet_m": lambda facts: replace(facts, imagenet_m=_flipped(facts.imagenet_m)),
     "no pairs": lambda facts: replace(facts, pairs=None),
     "no list": lambda facts: replace(facts, non_prototypical=None),
-    "no clip": lambda facts: replace(facts, oov=None),
+    "no clip": lambda facts: replace(facts, clip=None),
+    "no ImageNet-M": lambda facts: replace(facts, imagenet_m=None),
 }

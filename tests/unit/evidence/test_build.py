@@ -87,7 +87,7 @@ def test_the_table_that_is_written_is_the_oracle_s(tmp_path: Path) -> None:
 
     table = open_bundle(tmp_path / "bundle").verdicts
 
-    bits = np.unpackbits(facts.oov, axis=1)
+    bits = np.unpackbits(facts.clip.oov, axis=1)
     known = Known(OVERLAP, [{1, 2, 3}, {3, 900}], {(1, 20)}, True, lambda row, predicted: bool(bits[row, predicted]))
     samples = [
         Sample(1, frozenset({1, 20}), False, False),

@@ -23,7 +23,9 @@ REQUIRED = (
     *("names", "all_targets", "rows", "label_offsets", "label_classes", "label_sources"),
     *("problematic", "groups", "superclass_members", "verdicts"),
 )
-OPTIONAL = ("pair_classes", "pair_counts", "pair_examples", "non_prototypical", "oov")
+PAIRS = ("pair_classes", "pair_counts", "pair_examples")
+CLIP = ("neighbors", "image_embeddings", "text_embeddings", "oov")
+OPTIONAL = (*PAIRS, "non_prototypical", *CLIP, "imagenet_m")
 ARRAYS = (*REQUIRED, *OPTIONAL)
 
 
@@ -69,7 +71,11 @@ def test_the_facts_come_back(bundle: Bundle) -> None:
     assert np.array_equal(evidence.labels.sources, facts.labels.labels.sources)
     assert np.array_equal(evidence.problematic, facts.labels.problematic)
     assert np.array_equal(evidence.non_prototypical, facts.non_prototypical)
-    assert np.array_equal(evidence.oov, facts.oov)
+    assert np.array_equal(evidence.oov, facts.clip.oov)
+    assert np.array_equal(bundle.arrays["neighbors"], facts.clip.neighbors)
+    assert np.array_equal(bundle.arrays["image_embeddings"], facts.clip.images)
+    assert np.array_equal(bundle.arrays["text_embeddings"], facts.clip.texts)
+    assert np.array_equal(bundle.imagenet_m, facts.imagenet_m)
     assert np.array_equal(evidence.overlap, overlap_matrix())
     for name in ("classes", "counts", "examples"):
         assert np.array_equal(getattr(bundle.pairs, name), getattr(facts.pairs, name))
@@ -98,8 +104,8 @@ def test_the_manifest_says_what_is_in_the_bundle(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("part", "arrays", "error_type"),
     [
-        ("oov", {"oov"}, ErrorType.FINE_GRAINED_OOV),
-        ("pairs", {"pair_classes", "pair_counts", "pair_examples"}, ErrorType.SPURIOUS_CORRELATION),
+        ("clip", {*CLIP}, ErrorType.FINE_GRAINED_OOV),
+        ("pairs", {*PAIRS}, ErrorType.SPURIOUS_CORRELATION),
         ("non_prototypical", {"non_prototypical"}, ErrorType.NON_PROTOTYPICAL),
     ],
 )
@@ -113,6 +119,16 @@ def test_a_part_that_is_missing_makes_its_rule_abstain(
     assert bundle.manifest.abstained == (error_type,)
     assert set(ARRAYS) - set(bundle.arrays) == arrays
     assert error_type not in np.unique(bundle.verdicts[~bundle.evidence.problematic] & 0x0F)
+
+
+def test_a_bundle_need_not_name_imagenet_m_and_no_rule_abstains_for_it(tmp_path: Path) -> None:
+    write_bundle(missing("imagenet_m"), tmp_path / "bundle")
+
+    bundle = open_bundle(tmp_path / "bundle")
+
+    assert bundle.imagenet_m is None
+    assert bundle.manifest.abstained == ()
+    assert set(ARRAYS) - set(bundle.arrays) == {"imagenet_m"}
 
 
 def test_a_bundle_is_read_where_it_lies(bundle: Bundle) -> None:
@@ -181,9 +197,18 @@ def test_an_array_that_the_manifest_does_not_list_is_refused_by_name(folder: Pat
         open_bundle(folder)
 
 
+@pytest.mark.parametrize("name", [*PAIRS, *CLIP])
+def test_a_part_that_lacks_one_of_its_arrays_is_refused(folder: Path, name: str) -> None:
+    change_manifest(folder, lambda raw: raw["files"].pop(f"{name}.npy"))
+
+    with pytest.raises(InvalidEvidence, match=name):
+        open_bundle(folder)
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_an_array_of_another_shape_is_refused(folder: Path, name: str) -> None:
-    rewrite(folder, name, np.load(folder / f"{name}.npy")[:-1])
+    whole = np.load(folder / f"{name}.npy")
+    rewrite(folder, name, whole[:, :-1] if name == "text_embeddings" else whole[:-1])  # there are as many as there are
 
     with pytest.raises(InvalidEvidence, match=r"\.npy: expected shape"):
         open_bundle(folder)

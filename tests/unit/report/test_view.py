@@ -48,6 +48,8 @@ def group(counts: dict[ErrorType, int]) -> GroupSummary:
         multi_label_accuracy_forgiving_explainable=0.85 if samples else None,
         portions_of_top1_errors={each: count / errors for each, count in top1.items()} if errors else {},
         portions_of_multi_label_errors={},
+        gain_if_fixed_top1={each: count / samples for each, count in top1.items()} if samples else {},
+        gain_if_fixed_multi_label={},
     )
 
 
@@ -56,7 +58,7 @@ NOTHING = group(dict.fromkeys(ERROR_TYPES, 0))
 
 def summary(counts: dict[ErrorType, int] = COUNTS, **changes: Any) -> Summary:
     groups = {Group.ALL: group(counts), Group.ORGANISM: group(counts), Group.ARTIFACT: NOTHING, Group.OTHER: NOTHING}
-    return replace(Summary(groups, (), 7, 120, 110, None, None), **changes)
+    return replace(Summary(groups, (), 7, 120, 110, None, None, None), **changes)
 
 
 def analysis(**changes: Any) -> Analysis:

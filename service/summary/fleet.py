@@ -1,0 +1,37 @@
+"""Fleet: many models judged against one bundle, as arrays: a gather and a histogram a model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import NUM_CLASSES, Bytes, Classes, Strata
+from service.rules.table import TYPE_BITS
+from service.summary.summarize import GROUPS, NUM_TYPES
+
+
+@dataclass(frozen=True)
+class FleetTally:
+    """The verdicts of K models, counted: axis 1 is GROUPS, axis 2 types 0 to 8."""
+
+    counts: NDArray[np.int64]  # (K, 4, 9) samples
+    class_shares: NDArray[np.float64]  # (K, 4, 9) mean over target classes of the share of samples with the type
+
+
+def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
+    """Judge and count K models' predictions; table: (N, C) verdicts, top1: (K, N) classes of the judged samples."""
+    flat = table.reshape(-1)
+    rows = np.arange(len(table), dtype=np.intp) * NUM_CLASSES
+    base = strata.of_sample * NUM_TYPES
+    num_strata = len(strata.set_aside)
+    weights = np.concatenate([strata.members, strata.class_weights])  # (8, S)
+    found = np.empty((len(top1), 2, len(GROUPS), NUM_TYPES))
+    keys, types = np.empty_like(rows), np.empty(len(rows), dtype=np.uint8)
+    for model, predicted in enumerate(top1):
+        np.add(rows, predicted, out=keys)
+        np.take(flat, keys, out=types, mode="clip")  # the mode that needs no buffer; every key is in range
+        types &= TYPE_BITS
+        np.add(base, types, out=keys)
+        counts = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)
+        found[model] = (weights @ counts).reshape(2, len(GROUPS), NUM_TYPES)
+    return FleetTally(found[:, 0].astype(np.int64), found[:, 1])
