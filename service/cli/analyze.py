@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from service import wire
 from service.cli.connect import connected, json_option, server_options
@@ -11,6 +12,7 @@ from service.cli.main import ANALYSIS_FAILED, INTERRUPTED
 from service.cli.output import follow, people, print_json, show_analysis, write_folder
 from service.client import Client, pb
 from service.errors import InvalidInput, InvalidRequest
+from service.evidence.bundle import read_manifest
 
 ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
 
@@ -54,6 +56,8 @@ def analyze(
         raise InvalidRequest("expected a model or --predictions FILE, one of them", field="model")
     if local and not wait:
         raise InvalidRequest("--local ends with this command, so it can't be combined with --no-wait", field="wait")
+    if local and evidence and Path(evidence).is_dir():
+        dataset = _dataset_of(ctx, dataset, Path(evidence))
     own_labels = _labels(labels)
     with connected(server, local, dataset=dataset, evidence=evidence) as client:
         prefix = "" if local and evidence and Path(evidence).is_dir() else evidence
@@ -113,6 +117,14 @@ def _wait(ctx: click.Context, client: Client, analysis: pb.Analysis) -> pb.Analy
             client.cancel(analysis.name)
         people().print(f"cancelled {analysis.name}")
         ctx.exit(INTERRUPTED)
+
+
+def _dataset_of(ctx: click.Context, dataset: str, bundle: Path) -> str:
+    """Return the data set of a bundle at a path; raise InvalidRequest if another one was asked for."""
+    found = read_manifest(bundle).dataset
+    if ctx.get_parameter_source("dataset") is not ParameterSource.DEFAULT and dataset != found:
+        raise InvalidRequest(f"expected a bundle of {dataset}, got one of {found} at {bundle}", field="evidence")
+    return found
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:

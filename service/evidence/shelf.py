@@ -68,7 +68,10 @@ class EvidenceShelf:
         return list(bundles.values())
 
     def find(self, dataset: str, prefix: str) -> Bundle:
-        """Return the bundle whose digest starts so, the default for an empty prefix; raise EvidenceNotFound."""
+        """Return the bundle whose digest starts so; for an empty prefix, or the data set's name, the default one.
+
+        Raise DatasetNotFound, or EvidenceNotFound where no bundle or several fit.
+        """
         known = self._found.get((dataset, prefix))
         if known is not None:
             return known
@@ -77,7 +80,7 @@ class EvidenceShelf:
 
     def _search(self, dataset: str, prefix: str) -> Bundle:
         bundles = self.bundles(dataset)
-        if not prefix:
+        if prefix in ("", dataset):
             return bundles[0]
         found = [bundle for bundle in bundles if bundle.digest.startswith(prefix)]
         if len(found) != 1:

@@ -20,6 +20,7 @@ from service.domain import (
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
+    BreakdownRow,
     CoOccurrence,
     ErrorType,
     Failure,
@@ -30,6 +31,7 @@ from service.domain import (
     Outcome,
     ProblematicTag,
     Progress,
+    ProposedText,
     RowOrder,
     SharedSuperclass,
     State,
@@ -37,6 +39,7 @@ from service.domain import (
     Summary,
     Verdict,
     VerdictEvidence,
+    VocabularyEvidence,
 )
 from service.errors import ErrataError, InvalidPageToken, InvalidRequest
 from service.pb import errata_pb2 as pb
@@ -70,6 +73,13 @@ evidence = st.builds(
     co_occurrences=st.lists(st.builds(CoOccurrence, classes, counts, st.lists(texts, max_size=2).map(tuple))).map(
         tuple
     ),
+    vocabulary=st.none()
+    | st.builds(
+        VocabularyEvidence,
+        gate=st.booleans(),
+        best=st.lists(st.builds(ProposedText, texts, st.floats(0, 1), st.booleans()), max_size=5).map(tuple),
+        num_texts=counts,
+    ),
     overlap=texts,
     trace=st.lists(st.builds(Step, st.sampled_from(ERROR_TYPES), st.sampled_from(Outcome), texts), max_size=9).map(
         tuple
@@ -86,6 +96,8 @@ groups = st.builds(
     multi_label_accuracy_forgiving_explainable=rates,
     portions_of_top1_errors=shares,
     portions_of_multi_label_errors=shares,
+    gain_if_fixed_top1=shares,
+    gain_if_fixed_multi_label=shares,
 )
 summaries = st.builds(
     Summary,
@@ -95,6 +107,7 @@ summaries = st.builds(
     num_images=counts,
     num_predicted=counts,
     top1_accuracy_all_images=rates,
+    top1_accuracy_among_classes=rates,
     imagenet_m_errors=st.none() | counts,
 )
 analyses = st.builds(
@@ -177,6 +190,13 @@ def test_a_verdict_is_sent_whole(given: Verdict, why: VerdictEvidence) -> None:
     assert [(each.label, each.count, tuple(each.examples)) for each in sent.evidence.co_occurrences] == [
         (each.label, each.count, each.examples) for each in why.co_occurrences
     ]
+    asked = sent.evidence.vocabulary
+    assert sent.evidence.HasField("vocabulary") == (why.vocabulary is not None)
+    if why.vocabulary is not None:
+        assert (asked.gate, asked.num_texts) == (why.vocabulary.gate, why.vocabulary.num_texts)
+        assert [(each.text, each.probability, each.outside) for each in asked.best] == [
+            (each.text, each.probability, each.outside) for each in why.vocabulary.best
+        ]
     assert sent.evidence.overlap == why.overlap
     assert [(each.error_type, each.outcome, each.note) for each in sent.evidence.trace] == [
         (each.error_type, each.outcome, each.note) for each in why.trace
@@ -205,6 +225,7 @@ def from_message(message: pb.Analysis) -> Analysis:
 
     def group(sent: pb.GroupSummary) -> GroupSummary:
         names = ["counts", "portions_of_top1_errors", "portions_of_multi_label_errors"]
+        names += ["gain_if_fixed_top1", "gain_if_fixed_multi_label"]
         by_type = {name: {ErrorType[key]: value for key, value in getattr(sent, name).items()} for name in names}
         accuracies = [field.name for field in sent.DESCRIPTOR.fields if field.name.endswith("_accuracy")]
         accuracies += ["multi_label_accuracy_forgiving_minor", "multi_label_accuracy_forgiving_explainable"]
@@ -246,6 +267,7 @@ def from_message(message: pb.Analysis) -> Analysis:
             summary.num_images,
             summary.num_predicted,
             optional(summary, "top1_accuracy_all_images"),
+            optional(summary, "top1_accuracy_among_classes"),
             optional(summary, "imagenet_m_errors"),
         )
         if message.HasField("summary")
@@ -275,9 +297,41 @@ def test_the_json_of_an_analysis_is_read_back_by_protobuf_itself(given: Analysis
     assert Parse(wire.to_json(sent), pb.Analysis()) == sent
 
 
+rows = st.builds(
+    BreakdownRow,
+    name=texts,
+    class_index=st.none() | classes,
+    num_samples=counts,
+    counts=st.fixed_dictionaries(dict.fromkeys(ERROR_TYPES, counts)),
+    multi_label_accuracy=rates,
+    gain_if_fixed_top1=shares,
+    gain_if_fixed_multi_label=shares,
+)
+
+
+@given(st.lists(rows, max_size=5))
+@settings(max_examples=80, deadline=None)
+def test_a_breakdown_is_sent_whole(given: list[BreakdownRow]) -> None:
+    sent = pb.Breakdown.FromString(wire.to_breakdown(given).SerializeToString())
+
+    back = [
+        BreakdownRow(
+            each.name,
+            optional(each, "class_index"),
+            each.num_samples,
+            {ErrorType[name]: count for name, count in each.counts.items()},
+            optional(each, "multi_label_accuracy"),
+            {ErrorType[name]: gain for name, gain in each.gain_if_fixed_top1.items()},
+            {ErrorType[name]: gain for name, gain in each.gain_if_fixed_multi_label.items()},
+        )
+        for each in sent.rows
+    ]
+    assert back == given
+
+
 def an_analysis(**changes: Any) -> Analysis:
-    group = GroupSummary(0, dict.fromkeys(ERROR_TYPES, 0), 0, None, None, None, None, {}, {})
-    summary = Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None)
+    group = GroupSummary(0, dict.fromkeys(ERROR_TYPES, 0), 0, None, None, None, None, {}, {}, {}, {})
+    summary = Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None, None)
     values: dict[str, Any] = {"id": "a1", "request": AnalysisRequest("demo"), "state": State.SUCCEEDED, "evidence": "e"}
     return Analysis(**(values | {"create_time": datetime(2024, 1, 1, tzinfo=UTC), "summary": summary} | changes))
 

@@ -95,7 +95,17 @@ analyses = st.builds(
 
 def group_summary(samples: int = 3) -> GroupSummary:
     return GroupSummary(
-        samples, dict.fromkeys(ERROR_TYPES, 0), 0, 0.5, 0.5, 0.5, None, {ErrorType.CLASS_OVERLAP: 1.0}, {}, {}, {ErrorType.MODEL_FAILURE: 0.25}
+        samples,
+        dict.fromkeys(ERROR_TYPES, 0),
+        0,
+        0.5,
+        0.5,
+        0.5,
+        None,
+        {ErrorType.CLASS_OVERLAP: 1.0},
+        {},
+        {},
+        {ErrorType.MODEL_FAILURE: 0.25},
     )
 
 

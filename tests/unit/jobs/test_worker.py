@@ -1,6 +1,9 @@
 """What happens to one shard: it is predicted, stopped, handed back, tried again or failed; nothing is written late."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from threading import Event
 
 import numpy as np
@@ -16,6 +19,7 @@ from service.errors import (
     PermanentError,
     Unavailable,
 )
+from service.jobs import worker
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, JobSpec, Part
 from service.jobs.worker import LEASE, ComeBack, run_shard
@@ -140,18 +144,39 @@ def test_progress_is_told_after_each_batch(desk: Desk) -> None:
     assert seen == [0, 1, 2, 3]
 
 
-def test_each_batch_renews_the_hold(desk: Desk) -> None:
+def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a model and batches that each take almost the whole hold, no other worker gets the shard."""
+    monkeypatch.setattr(worker, "BEAT", 0.001)  # seconds of the real clock; the hold ends by the store's
     held: list[ClaimKind] = []
 
-    def slow(number: int) -> None:
-        if number:
-            held.append(desk.store.claim(desk.job, 0, "thief", LEASE).kind)
+    def lease() -> float:
+        record = desk.store.job(desk.job)
+        assert record is not None
+        return record.shards[0].lease
+
+    def slow(*_: object) -> None:
         desk.clock.now += LEASE - 1
+        deadline = time.monotonic() + 10
+        while lease() < desk.clock.now + LEASE and time.monotonic() < deadline:
+            time.sleep(0.001)
+        held.append(desk.store.claim(desk.job, 0, "thief", LEASE).kind)
 
-    desk.run(0, Scripted(slow, size=1))
+    desk.run(0, Scripted(slow, load=slow, size=1))
 
-    assert held == [ClaimKind.WAIT] * 3
+    assert held == [ClaimKind.WAIT] * 5
     assert desk.shard_state(0) is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("error", [None, ModelRefused("21841 outputs"), ValueError("oops")])
+def test_a_shard_that_has_ended_is_not_held_any_longer(desk: Desk, error: Exception | None) -> None:
+    before = threading.active_count()
+
+    with suppress(ComeBack):
+        desk.run(0, Scripted(load=refuse(error) if error else lambda: None))
+
+    assert threading.active_count() == before
 
 
 def test_a_shard_of_another_worker_is_come_back_for(desk: Desk) -> None:

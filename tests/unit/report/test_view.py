@@ -19,12 +19,14 @@ from service.domain import (
     ModelInfo,
     Outcome,
     ProblematicTag,
+    ProposedText,
     SharedSuperclass,
     State,
     Step,
     Summary,
     Verdict,
     VerdictEvidence,
+    VocabularyEvidence,
 )
 from service.report.charts import draw
 from service.report.view import ReportView, SourceRow, headline_of, reasons_of, report_view
@@ -78,6 +80,7 @@ def verdict(**changes: Any) -> Verdict:
         labels=((GOLDFISH, LabelSource.REAL),),
         shared_superclasses=(SharedSuperclass(GOLDFISH, ("fish", "animal")),),
         co_occurrences=(CoOccurrence(GOLDFISH, 1200, ("a.jpg", "b.jpg")),),
+        vocabulary=None,
         overlap="",
         trace=(
             Step(ErrorType.CORRECT, Outcome.MISS),
@@ -220,6 +223,20 @@ def test_reasons_name_what_is_shared_and_what_is_seen_together() -> None:
     assert "goldfish" in shared
     assert shared.endswith("are both in fish and animal.")
     assert together.endswith("are seen together in 1,200 images, such as a.jpg, b.jpg.")
+
+
+@pytest.mark.parametrize(("gate", "word"), [(True, " are among the nearest"), (False, " are not among the nearest")])
+def test_what_clip_said_is_told_with_its_texts_in_their_order(gate: bool, word: str) -> None:
+    why = verdict().evidence
+    assert why is not None
+    best = (ProposedText("A photo of a carp", 0.75, True), ProposedText("A photo of a tench", 0.125, False))
+    asked = replace(why, co_occurrences=(), vocabulary=VocabularyEvidence(gate, best, 1234))
+
+    told = reasons_of(verdict(evidence=asked))[-1]
+
+    assert word in told
+    assert "1,234 texts" in told
+    assert "“A photo of a carp” (75.0 %), “A photo of a tench” (12.5 %)" in told
 
 
 def test_a_class_is_no_reason_for_itself() -> None:

@@ -1,0 +1,78 @@
+"""What a predictor does: one suite on the real one, with torch, and on its twin."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from service.domain import Predictions
+from service.errors import NotFound
+from service.evidence.labels import demo, demo_folder
+from service.jobs.worker import Predictor
+from service.predictions.models.run import TorchPredictor
+from service.predictions.twin import HashPredictor
+
+MODEL, OTHER = "demo:efficientnet_lite0", "demo:efficientnet_lite1"
+BATCH = 8
+
+
+@pytest.fixture(params=["torch", "hash"], scope="module")
+def predictor(request: pytest.FixtureRequest) -> Predictor:
+    if request.param == "hash":
+        return HashPredictor([MODEL, OTHER], BATCH)
+    return TorchPredictor({"demo": demo_folder()}, None, BATCH, threads=2, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def names() -> list[str]:
+    return [name.decode() for name in demo().names.tolist()]
+
+
+def top1(batches: Iterator[Predictions]) -> list[int]:
+    return np.concatenate([batch.top1 for batch in batches]).tolist()
+
+
+def test_a_model_is_described_with_a_digest_of_its_weights(predictor: Predictor) -> None:
+    info = predictor.load(MODEL)
+
+    assert info.model == MODEL
+    assert info.architecture
+    assert info.transform
+    assert len(info.weights_sha256) == 64
+    assert predictor.load(MODEL) == info
+
+
+def test_an_unknown_model_is_not_found(predictor: Predictor) -> None:
+    with pytest.raises(NotFound):
+        predictor.load("demo:efficientnet_lite9")
+
+
+def test_every_name_gets_one_prediction_in_batches(predictor: Predictor, names: list[str]) -> None:
+    batches = list(predictor.predict(MODEL, "demo", names))
+
+    assert [len(batch.top1) for batch in batches] == [8, 8, 4]
+    for batch in batches:
+        assert batch.top1.dtype == np.int16
+        assert batch.probability is not None
+        assert batch.probability.dtype == np.float16
+        assert ((batch.top1 >= 0) & (batch.top1 < 1000)).all()
+        assert ((batch.probability >= 0) & (batch.probability <= 1)).all()
+
+
+def test_the_order_of_names_is_the_order_of_predictions(predictor: Predictor, names: list[str]) -> None:
+    forward = top1(predictor.predict(MODEL, "demo", names))
+
+    assert top1(predictor.predict(MODEL, "demo", names[::-1])) == forward[::-1]
+
+
+def test_predictions_dont_depend_on_what_else_is_in_the_batch(predictor: Predictor, names: list[str]) -> None:
+    whole = top1(predictor.predict(MODEL, "demo", names))
+
+    assert [top1(predictor.predict(MODEL, "demo", [name]))[0] for name in names[:3]] == whole[:3]
+
+
+def test_another_model_can_follow(predictor: Predictor, names: list[str]) -> None:
+    first = top1(predictor.predict(MODEL, "demo", names[:4]))
+    top1(predictor.predict(OTHER, "demo", names[:4]))
+
+    assert top1(predictor.predict(MODEL, "demo", names[:4])) == first

@@ -1,0 +1,86 @@
+"""Encoders that the tests name as MODULE:CLASS: they hash names, and count, stop or lie."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from service.evidence.encoder import HashEncoder
+
+
+class Other(HashEncoder):
+    """Another encoder: its vectors point the other way round."""
+
+    def embed_images(self, paths: Sequence[str]) -> np.ndarray:
+        return super().embed_images(paths)[:, ::-1]
+
+
+class SameAnswers(HashEncoder):
+    """An encoder of another name that gives what HashEncoder gives."""
+
+
+class Counting(HashEncoder):
+    """Keeps what it was asked for; may fail at a call."""
+
+    def __init__(self, dimensions: int = 32, fails_at: int = 0) -> None:
+        super().__init__(dimensions)
+        self.asked: list[list[str]] = []
+        self._fails_at = fails_at
+
+    def embed_images(self, paths: Sequence[str]) -> np.ndarray:
+        self._note(paths)
+        return super().embed_images(paths)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self._note(texts)
+        return super().embed_texts(texts)
+
+    def _note(self, names: Sequence[str]) -> None:
+        self.asked.append(list(names))
+        if len(self.asked) == self._fails_at:
+            raise RuntimeError("the power went out")
+
+
+class Stoppable(HashEncoder):
+    """Writes a line of every whole chunk of images to the file ASKED, and stops for good before the chunk STOP_AT."""
+
+    def embed_images(self, paths: Sequence[str]) -> np.ndarray:
+        if len(paths) > 1:  # one is the probe
+            asked = Path(os.environ["ASKED"])
+            before = asked.read_text().splitlines() if asked.is_file() else []
+            if str(len(before)) == os.environ.get("STOP_AT"):
+                print("half way", flush=True)
+                sys.stdin.read()
+            asked.write_text("\n".join([*before, f"{len(paths)} from {paths[0]}"]) + "\n")
+        return super().embed_images(paths)
+
+
+class NeedsArguments(HashEncoder):
+    def __init__(self, weights: str) -> None:
+        super().__init__()
+
+
+class OnlyTexts:
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return HashEncoder().embed_texts(texts)
+
+
+class NotANumber(HashEncoder):
+    def embed_images(self, paths: Sequence[str]) -> np.ndarray:
+        found = super().embed_images(paths)
+        found[-1, 0] = np.nan
+        return found
+
+
+class OneRowLess(HashEncoder):
+    def embed_images(self, paths: Sequence[str]) -> np.ndarray:
+        return super().embed_images(paths)[:-1]
+
+
+class OtherDimensions(HashEncoder):
+    """Texts of another size than images."""
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return super().embed_texts(texts)[:, 1:]

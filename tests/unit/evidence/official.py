@@ -1,0 +1,101 @@
+"""Official material, made small: an annotation in either layout, the mistakes, and the authors' artefact folder."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from service.taxonomy.wordnet import load_taxonomy
+
+COLUMNS = ("id", "category", "original_label", "proposed_labels", "manually_validated", "unclear_multi_labels",
+           "wrong_multi_labels", "is_problematic")  # fmt: skip
+
+
+def wordnet_id(index: int) -> str:
+    return load_taxonomy().wordnet_id(index)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the annotators say of one image, as they say it: a class may stand twice."""
+
+    name: str
+    target: int
+    correct: Sequence[int]
+    unclear: Sequence[int] = ()
+    problematic: bool = False
+    wrong: Sequence[int] = ()
+
+
+def write_json(path: Path, rows: Sequence[Row], **more: object) -> Path:
+    lists = {"correct": "correct", "wrong": "wrong", "unclear": "unclear"}
+    annotations = {
+        row.name: {key: [wordnet_id(each) for each in getattr(row, name)]
+                   for key, name in lists.items() if getattr(row, name)}
+        for row in rows
+    }  # fmt: skip
+    problematic: dict[str, list[str]] = {row.name: [] for row in rows if row.problematic}
+    path.write_text(json.dumps({"initial_annots": annotations, "problematic_images": problematic, **more}))
+    return path
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            correct, unclear, wrong = (", ".join(map(str, each)) for each in (row.correct, row.unclear, row.wrong))
+            writer.writerow([row.name, "A", row.target, correct, True, unclear, wrong, row.problematic])
+    return path
+
+
+def write_mistakes(folder: Path, names: Sequence[str]) -> Path:
+    """The first file calls the even ones so, the second the odd ones; both have others besides."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for start, file in enumerate(("greedy_soups_mistakes.json", "vit3b_mistakes.json")):
+        listed = dict.fromkeys(names[start::2], {"failure category": "Non-prototypical"})
+        other = {f"other_{start}.JPEG": {"failure category": "Fine-grained"}}
+        (folder / file).write_text(json.dumps(listed | other))
+    return folder
+
+
+def write_artefacts(
+    folder: Path,
+    dataset: str,
+    samples: Sequence[tuple[str, int]] = (),
+    neighbors: np.ndarray | None = None,
+    superclasses: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> Path:
+    """The authors' layout; samples: (`wnid/file`, target), in the order in which they are to stand."""
+    (folder / dataset).mkdir(parents=True, exist_ok=True)
+    (folder / "labels_map.json").write_text(json.dumps({str(index): f"class {index}" for index in range(1000)}))
+    ids = {wordnet_id(index): index for index in range(1000)}
+    (folder / "imagenet_wnet_id_to_target.json").write_text(json.dumps(ids))
+    if superclasses is not None:
+        lines = [json.dumps({name: predicate}) for name, predicate in superclasses.items()]
+        (folder / "superclasses.json").write_text("\n".join(lines) + "\n")
+    if samples:
+        np.savez(
+            folder / dataset / "samples_info.npz",
+            sample_files=np.array([name for name, _ in samples]),
+            targets=np.array([target for _, target in samples]),
+        )
+    if neighbors is not None:
+        np.savez(
+            folder / dataset / "valid_clip_knn.npz",
+            topk_train_indices=np.zeros(neighbors.shape, dtype=np.int64),
+            topk_train_targets=neighbors,
+        )
+    return folder
+
+
+def oracle_lemmas() -> list[set[str]]:
+    """The lemma names of each class, read off its hypernym paths."""
+    taxonomy = load_taxonomy()
+    return [
+        {lemma for path in taxonomy.hypernym_paths(synset) for above in path for lemma in taxonomy.lemmas[above]}
+        for synset in taxonomy.classes
+    ]
