@@ -1,5 +1,6 @@
 """What the golden tests share: the authors' annotation, and the labels that installed packages carry."""
 
+import csv
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -62,3 +63,18 @@ def common_errors(reference: Path) -> list[dict]:
     """Single errors that most of the authors' 962 models make, with the verdict that each got."""
     lines = (reference / "published" / "common_errors.jsonl").read_text().splitlines()
     return [{**each, "name": each["file_name"].rsplit("/", 1)[-1]} for each in map(json.loads, lines)]
+
+
+@pytest.fixture(scope="session")
+def resnet50(reference: Path) -> dict[str, int]:
+    """A real ResNet-50's prediction for each of the 50,000 images, by file name."""
+    with (reference / "predictions" / "imagenet_val_resnet50_cv.csv").open(newline="") as file:
+        return {row["file_name"]: int(row["top1"]) for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="session")
+def listed(reference: Path) -> set[str]:
+    """The non-prototypical images."""
+    folder = reference / "imagenet-mistakes" / "metadata"
+    raw = [json.loads((folder / f"{model}_mistakes.json").read_text()) for model in ("greedy_soups", "vit3b")]
+    return {name for each in raw for name, found in each.items() if found["failure category"] == "Non-prototypical"}

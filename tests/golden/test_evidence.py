@@ -1,0 +1,125 @@
+"""The bundle that is built from the official files has the figures that the authors published."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bootstrap.build import Inputs, build_evidence, verify_evidence
+from service.domain import ErrorType, Group, LabelSource
+from service.evidence.bundle import Bundle
+
+from .conftest import Annotation
+
+
+@pytest.fixture(scope="module")
+def inputs(reference: Path) -> Inputs:
+    return Inputs(
+        annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
+        mistakes=reference / "imagenet-mistakes" / "metadata",
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("imagenet") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def counted(bundle: Bundle) -> np.ndarray:
+    """Which samples are not problematic."""
+    return ~bundle.arrays["problematic"]
+
+
+def test_the_numbers_of_samples_are_the_published_ones(bundle: Bundle, counted: np.ndarray) -> None:
+    assert len(counted) == 20_000
+    assert counted.sum() == 18_692
+    assert (~counted).sum() == bundle.manifest.counts["problematic"] == 1_308
+    assert bundle.manifest.counts["judged"] == 20_000
+    assert len(bundle.arrays["names"]) == 50_000
+
+
+def test_the_numbers_of_labels_are_the_published_ones(bundle: Bundle, counted: np.ndarray) -> None:
+    labels = np.diff(bundle.arrays["label_offsets"])[counted]
+
+    assert (labels == 1).sum() == 15_104
+    assert round(labels.mean(), 2) == 1.26
+    assert labels.min() == 1
+
+
+def test_the_sizes_of_groups_and_their_shares_of_several_labels_are_the_published_ones(
+    bundle: Bundle, counted: np.ndarray
+) -> None:
+    several = np.diff(bundle.arrays["label_offsets"]) > 1
+    masks = [counted, *(row & counted for row in bundle.arrays["groups"])]
+
+    assert [mask.sum() for mask in masks] == [18_692, 7_624, 10_184, 1_596]
+    assert [round(100 * several[mask].mean(), 2) for mask in masks] == [19.20, 10.38, 27.88, 41.98]
+    named = [bundle.group_mask(group) for group in (Group.ALL, Group.ORGANISM, Group.ARTIFACT, Group.OTHER)]
+    assert [(mask & counted).sum() for mask in named] == [18_692, 7_624, 10_184, 1_596]
+
+
+def test_targets_of_organism_samples_are_of_more_classes_than_the_group(bundle: Bundle, counted: np.ndarray) -> None:
+    organism = bundle.group_mask(Group.ORGANISM) & counted
+
+    assert len(np.unique(bundle.evidence.targets[organism])) == 481  # spec: "481 classes for organism, not 410"
+
+
+def test_labels_are_the_annotation_s_and_say_who_named_them(bundle: Bundle, annotation: Annotation) -> None:
+    for row, name in enumerate(bundle.judged_names):
+        assert set(bundle.evidence.labels.of(row).tolist()) == set(annotation.multi_labels[name])
+        assert bool(bundle.evidence.problematic[row]) == (name in annotation.problematic)
+    assert set(np.unique(bundle.arrays["label_sources"]).tolist()) == {LabelSource.CORRECT, LabelSource.UNCLEAR}
+
+
+def test_the_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, listed: set[str]) -> None:
+    assert len(listed) == 36
+    assert {bundle.judged_names[row] for row in bundle.arrays["non_prototypical"].nonzero()[0]} == {
+        name for name in listed if name in bundle.row_of_name
+    }
+    assert len(bundle.arrays["pair_counts"]) == 5_456
+    assert (bundle.arrays["pair_counts"] >= 2).sum() == 1_659
+
+
+def test_only_clip_abstains_and_the_bundle_is_sound(bundle: Bundle) -> None:
+    assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV,)
+    assert verify_evidence(bundle.path) == []
+
+
+def test_the_csv_gives_the_identical_bundle(bundle: Bundle, inputs: Inputs, reference: Path, tmp_path: Path) -> None:
+    csv = Inputs(annotations=reference / "imagenet-multilabel" / "multilabel.csv", mistakes=inputs.mistakes)
+
+    other = build_evidence("imagenet", csv, tmp_path / "other")
+
+    assert other.digest == bundle.digest
+    assert {name: facts["sha256"] for name, facts in other.manifest.files.items()} == {
+        name: facts["sha256"] for name, facts in bundle.manifest.files.items()
+    }
+
+
+# single verdicts, as the whole bundle gives them
+
+
+BY_OTHER_EVIDENCE = {
+    "overlapping_classes": ErrorType.CLASS_OVERLAP,
+    "multi_label": ErrorType.MULTI_LABEL,
+    "fg": ErrorType.FINE_GRAINED,
+    "spurious_correlation": ErrorType.SPURIOUS_CORRELATION,
+    "non-proto": ErrorType.NON_PROTOTYPICAL,
+    "model_failure": ErrorType.MODEL_FAILURE,
+}
+
+
+@pytest.mark.parametrize("kind", BY_OTHER_EVIDENCE)
+def test_published_verdicts_are_the_bundle_s_with_the_default_superclasses(
+    bundle: Bundle, common_errors: list[dict], kind: str
+) -> None:
+    """Given the annotation, pairs, list and Errata's own superclasses, every published error but those of CLIP."""
+    errors = [each for each in common_errors if each["error_type"] == kind]
+    rows = [bundle.row_of_name[each["name"]] for each in errors]
+
+    types = bundle.verdicts[rows, [each["prediction"] for each in errors]] & 0x0F
+
+    assert len(errors) >= 20
+    assert Counter(types.tolist()) == {BY_OTHER_EVIDENCE[kind]: len(errors)}  # a figure that may not fall

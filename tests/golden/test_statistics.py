@@ -1,0 +1,114 @@
+"""The books of the authors' 962 models balance as ours do, and their rates follow from their counts as ours do."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import ErrorType, Group, Predictions
+from service.evidence.bundle import Bundle
+from service.summary.summarize import summarize
+
+COLUMNS = {
+    ErrorType.CLASS_OVERLAP: "num_collapsed_mappings",
+    ErrorType.MULTI_LABEL: "num_ambiguous",
+    ErrorType.FINE_GRAINED: "num_same_superclass",
+    ErrorType.FINE_GRAINED_OOV: "num_OOV_clip",
+    ErrorType.SPURIOUS_CORRELATION: "num_common_co_occ",
+    ErrorType.NON_PROTOTYPICAL: "num_non_prototypical",
+    ErrorType.MODEL_FAILURE: "num_not_classified",
+}
+FILES = {
+    Group.ALL: "non_problematic_stats_all.csv",
+    Group.ORGANISM: "non_problematic_stats_organism.csv",
+    Group.ARTIFACT: "non_problematic_stats_artifact.csv",
+    Group.OTHER: "non_problematic_stats_other.csv",
+}
+SAMPLES = {Group.ALL: 18_692, Group.ORGANISM: 7_624, Group.ARTIFACT: 10_184, Group.OTHER: 1_596}
+
+
+@pytest.fixture(scope="module")
+def bundle(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    inputs = Inputs(
+        annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
+        mistakes=reference / "imagenet-mistakes" / "metadata",
+    )
+    return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("imagenet") / "bundle")
+
+
+def published(reference: Path, dataset: str, group: Group) -> list[dict[str, str]]:
+    with (reference / "published" / f"stats-{dataset}" / FILES[group]).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("group", FILES)
+def test_every_published_model_s_counts_add_up(reference: Path, group: Group) -> None:
+    rows = published(reference, "imagenet", group)
+
+    assert len(rows) == 962
+    for row in rows:
+        errors = int(row["num_group_top1_errors"])
+        assert int(row["num_group_samples"]) == SAMPLES[group]
+        assert int(row["num_group_correct"]) + errors == SAMPLES[group]
+        assert sum(int(row[column]) for column in COLUMNS.values()) == errors
+
+
+@pytest.mark.parametrize("group", FILES)
+@pytest.mark.parametrize("number", [0, 500, 961])
+def test_a_model_with_a_published_model_s_counts_gets_its_summary(
+    reference: Path, bundle: Bundle, group: Group, number: int
+) -> None:
+    """Given as many verdicts of each type in a group as a published model has, what is counted is what is published."""
+    row = published(reference, "imagenet", group)[number]
+    counts = {each: int(row[column]) for each, column in COLUMNS.items()}
+    members = np.flatnonzero(bundle.group_mask(group) & ~bundle.arrays["problematic"])
+    types = np.full(len(bundle.rows), ErrorType.CORRECT, dtype=np.uint8)
+    types[members[: sum(counts.values())]] = np.repeat([*counts], [*counts.values()])
+
+    found = summarize(
+        types,
+        bundle.strata,
+        (),
+        Predictions(np.zeros(len(bundle.all_targets), dtype=np.int16)),
+        bundle.all_targets,
+        None,
+    ).groups[group]
+
+    assert {each: found.counts[each] for each in COLUMNS} == counts
+    assert found.counts[ErrorType.CORRECT] == int(row["num_group_correct"])
+    assert found.top1_errors == int(row["num_group_top1_errors"])
+    assert found.top1_accuracy == pytest.approx(int(row["num_group_correct"]) / int(row["num_group_samples"]))
+    for each, portion in found.portions_of_top1_errors.items():
+        assert portion == pytest.approx(counts[each] / int(row["num_group_top1_errors"]))
+
+
+@pytest.mark.parametrize("group", FILES)
+def test_a_real_model_lies_where_the_published_ones_of_its_accuracy_lie(
+    reference: Path, bundle: Bundle, resnet50: dict[str, int], group: Group
+) -> None:
+    """Given a real ResNet-50, what labels alone decide is within the range of published models near its accuracy."""
+    from service.analyses.judge import summary_of
+
+    names = [name.decode() for name in bundle.arrays["names"].tolist()]
+    predictions = Predictions(np.array([resnet50[name] for name in names], dtype=np.int16))
+    found = summary_of(bundle, predictions).groups[group]
+    rows = published(reference, "imagenet", group)
+
+    assert found.num_samples == SAMPLES[group]
+    assert sum(found.counts.values()) == found.num_samples
+    assert found.num_samples - found.counts[ErrorType.CORRECT] == found.top1_errors
+    near = [row for row in rows if abs(int(row["num_group_top1_errors"]) - found.top1_errors) < 0.2 * found.top1_errors]
+    assert len(near) >= 10
+    for kind in (ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL):
+        theirs = [int(row[COLUMNS[kind]]) for row in near]
+        assert 0.6 * min(theirs) <= found.counts[kind] <= 1.4 * max(theirs)
+
+
+@pytest.mark.parametrize("group", [Group.ALL, Group.ORGANISM, Group.ARTIFACT])
+def test_the_books_of_imagenet_a_balance_too(reference: Path, group: Group) -> None:
+    for row in published(reference, "imagenet-a", group):
+        errors = int(row["num_group_top1_errors"])
+        assert int(row["num_group_correct"]) + errors == int(row["num_group_samples"])
+        assert sum(int(row[column]) for column in COLUMNS.values()) == errors

@@ -1,0 +1,351 @@
+"""Four prediction sets on made artefacts in the authors' layout: every verdict and aggregate is the oracle's.
+
+All samples, problematic ones and their tags included. The oracle asks CLIP for the pairs that reach rule 5 only.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import aggregates, cooccurrence
+from oracle import proposals as vocabulary
+from oracle.superclasses import matching_classes, share_superclass
+from oracle.verdicts import OVERLAP, Facts, Sample, Verdict, byte, gate_holds, judge
+from unit.evidence.official import oracle_lemmas, wordnet_id, write_artefacts
+from unit.taxonomy.test_proposals import known
+
+from service.analyses.judge import summary_of, verdicts_of
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import CLASS_GROUPS, Group, GroupSummary, Predictions
+from service.evidence.bundle import Bundle
+from service.evidence.encoder import HashEncoder
+from service.taxonomy.groups import class_groups
+from service.taxonomy.wordnet import load_taxonomy
+
+from .conftest import Annotation
+
+# made artefacts
+
+
+def made_superclasses() -> dict[str, list[list[str]]]:
+    """Return predicates of conjunctions and disjunctions, several of which hold for one class."""
+    lemmas = oracle_lemmas()
+    owners: dict[str, int] = {}
+    for names in lemmas:
+        for name in names:
+            owners[name] = owners.get(name, 0) + 1
+    small = sorted(name for name, count in owners.items() if 2 <= count <= 25)
+    large = sorted(name for name, count in owners.items() if 60 <= count <= 400)
+    draw = random.Random(3)
+    found: dict[str, list[list[str]]] = {"nobody": [["no_such_lemma"]], "nothing": []}
+    for number in range(70):
+        predicate = [[draw.choice(small)]]
+        if number % 3 == 0:
+            predicate.append([draw.choice(small), draw.choice(large)])  # both
+        if number % 5 == 0:
+            predicate.append([draw.choice(small)])
+        found[f"{number:02d}"] = predicate
+    return found
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the service was given and what the oracle makes of the same."""
+
+    bundle: Bundle
+    names: list[str]  # judged, in the table's order
+    paths: list[str]  # wnid/file of each
+    samples: list[Sample]
+    superclasses: list[set[int]]
+    neighbors: list[list[int]]
+    facts: Facts
+    asked: list[int]  # how often the oracle had to look at proposals
+
+
+def clip_of(
+    paths: list[str], targets: list[int], neighbors: list[list[int]], superclasses: list[set[int]], asked: list[int]
+) -> Callable[[int, int], bool]:
+    """Return the oracle's rule 5, worked out for a pair when it is asked."""
+    wordnet, encoder = known(load_taxonomy()), HashEncoder()
+    texts: dict[str, list[float]] = {}
+
+    def score(image: list[float], text: str) -> float:
+        if text not in texts:
+            texts[text] = encoder.embed_texts([text])[0].tolist()
+        return float(np.float32(math.fsum(a * b for a, b in zip(image, texts[text], strict=True))))
+
+    def oov(row: int, predicted: int) -> bool:
+        own = [each for each in superclasses if predicted in each]  # others can't be shared with the prediction
+        if not gate_holds(neighbors[row], predicted, own):
+            return False
+        asked.append(row)
+        image = encoder.embed_images([paths[row]])[0].tolist()
+        candidates = vocabulary.proposals(wordnet, own, targets[row], predicted)
+        distinct = dict.fromkeys(text for _, text in vocabulary.texts(wordnet, candidates))
+        scores = {text: score(image, text) for text in distinct}
+        return vocabulary.outside_imagenet(wordnet, vocabulary.best(wordnet, candidates, scores.__getitem__))
+
+    return oov
+
+
+def near(targets: list[int], superclasses: list[set[int]], draw: random.Random) -> np.ndarray:
+    """Return training classes near each target: itself, classes that share a superclass, and strangers."""
+    siblings = {t: sorted({c for each in superclasses if t in each for c in each} | {t}) for t in set(targets)}
+    return np.array(
+        [
+            [draw.choice(siblings[t]) if draw.random() < 0.6 else draw.randrange(1000) for _ in range(50)]
+            for t in targets
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def superclasses() -> list[set[int]]:
+    found = [matching_classes(predicate, oracle_lemmas()) for predicate in made_superclasses().values()]
+    per_class = [sum(index in each for each in found) for index in range(1000)]
+    assert max(per_class) >= 3  # several a class
+    assert min(per_class) == 0  # and classes alone
+    return found
+
+
+def pairs_of(annotation: Annotation, label_sets: dict[str, set[int]], superclasses: list[set[int]]) -> set:
+    left = [labels for name, labels in label_sets.items() if name not in annotation.multi_labels]
+    return cooccurrence.pairs(left, superclasses)
+
+
+@pytest.fixture(scope="module")
+def pairs(annotation: Annotation, label_sets: dict[str, set[int]], superclasses: list[set[int]]) -> set:
+    return pairs_of(annotation, label_sets, superclasses)
+
+
+def material(
+    dataset: str,
+    paths: list[str],
+    samples: list[Sample],
+    superclasses: list[set[int]],
+    pairs: set[tuple[int, int]],
+    inputs: Inputs,
+    folder: Path,
+    order: list[tuple[str, int]],
+) -> Material:
+    """Build the bundle from made artefacts (`order`: the rows of samples_info) and the oracle's facts beside it."""
+    draw = random.Random(11)
+    neighbors = near([target for _, target in order], superclasses, draw)
+    artefacts = write_artefacts(folder / "artefacts", dataset, order, neighbors, made_superclasses())
+    given = Inputs(
+        annotations=inputs.annotations,
+        mistakes=inputs.mistakes,
+        artefacts=artefacts,
+        encoder="service.evidence.encoder:HashEncoder",
+        cache=folder / "cache",
+    )
+    bundle = build_evidence(dataset, given, folder / "bundle")
+    row_of = {name: row for row, (name, _) in enumerate(order)}
+    own = [neighbors[row_of[path], :10].tolist() for path in paths]
+    asked: list[int] = []
+    oov = clip_of(paths, [sample.target for sample in samples], own, superclasses, asked)
+    facts = Facts(OVERLAP, superclasses, pairs, True, oov)
+    return Material(bundle, bundle.judged_names, paths, samples, superclasses, own, facts, asked)
+
+
+@pytest.fixture(scope="module")
+def inputs(reference: Path) -> Inputs:
+    return Inputs(
+        annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
+        mistakes=reference / "imagenet-mistakes" / "metadata",
+    )
+
+
+@pytest.fixture(scope="module")
+def imagenet(
+    inputs: Inputs,
+    annotation: Annotation,
+    targets: dict[str, int],
+    listed: set[str],
+    superclasses: list[set[int]],
+    pairs: set[tuple[int, int]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Material:
+    names = sorted(annotation.multi_labels)
+    samples = [
+        Sample(targets[name], frozenset(annotation.multi_labels[name]), name in annotation.problematic, name in listed)
+        for name in names
+    ]
+    paths = [f"{wordnet_id(targets[name])}/{name}" for name in names]
+    order = sorted((f"{wordnet_id(target)}/{name}", target) for name, target in targets.items())  # all 50,000
+    folder = tmp_path_factory.mktemp("verdicts")
+    made = material("imagenet", paths, samples, superclasses, pairs, inputs, folder, order)
+    assert made.names == names
+    return made
+
+
+A_SIZE = 7_500
+A_CLASSES = sorted(random.Random(5).sample(range(1000), 200))
+
+
+@pytest.fixture(scope="module")
+def imagenet_a(
+    inputs: Inputs, superclasses: list[set[int]], pairs: set[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
+) -> Material:
+    draw = random.Random(6)
+    per_class: dict[int, int] = {}
+    order = []
+    for number in range(A_SIZE):
+        target = A_CLASSES[number] if number < 200 else draw.choice(A_CLASSES)
+        per_class[target] = per_class.get(target, 0) + 1
+        order.append((f"{wordnet_id(target)}/0.00{per_class[target]:04d}.jpg", target))  # bare names repeat
+    ranked = sorted(order)
+    samples = [Sample(target, frozenset({target}), False, False) for _, target in ranked]
+    paths = [path for path, _ in ranked]
+    folder = tmp_path_factory.mktemp("a")
+    made = material("imagenet-a", paths, samples, superclasses, pairs, inputs, folder, order)
+    assert made.names == paths
+    return made
+
+
+# predictions
+
+
+def confusion(sample: Sample, made: Material, pair_of: dict[int, list[int]], draw: random.Random) -> int:
+    """Return a class near the target: a superclass' other class, a companion, a multi-label, or the target."""
+    t = sample.target
+    overlapping = sorted(OVERLAP.get(t, ()))
+    pools = [
+        sorted({c for each in made.superclasses if t in each for c in each}),
+        sorted({c for label in sample.multi_labels for c in pair_of.get(label, [])}),
+        pair_of.get(t, []),
+        sorted(sample.multi_labels),
+        overlapping,
+        [t],
+        [draw.randrange(1000)],
+    ]
+    return draw.choice(draw.choice([pool for pool in pools if pool]))
+
+
+def confusions_of(made: Material, pairs: set[tuple[int, int]], seed: int) -> list[int]:
+    pair_of: dict[int, list[int]] = {}
+    for a, b in sorted(pairs):
+        pair_of.setdefault(a, []).append(b)
+        pair_of.setdefault(b, []).append(a)
+    draw = random.Random(seed)
+    return [confusion(sample, made, pair_of, draw) for sample in made.samples]
+
+
+def members_of(group: Group) -> set[int] | None:
+    return None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
+
+
+def agree(made: Material, top1: list[int], everything: np.ndarray, types: set[int]) -> list[Verdict]:
+    """Compare the verdicts and the aggregates; `everything`: predictions for all images; `types` must occur."""
+    predictions = Predictions(everything)
+    expected = [judge(sample, row, top1[row], made.facts) for row, sample in enumerate(made.samples)]
+
+    found = verdicts_of(made.bundle, predictions)
+    wrong = [
+        (made.names[row], top1[row], int(found[row]), byte(verdict))
+        for row, verdict in enumerate(expected)
+        if int(found[row]) != byte(verdict)
+    ]
+    assert wrong == []
+    assert {verdict.error_type for verdict in expected} == types
+    assert made.asked, "no pair reached rule 5: the comparison says nothing of it"
+
+    summary = summary_of(made.bundle, predictions)
+    for group in Group:
+        same(summary.groups[group], aggregates.aggregate(made.samples, top1, expected, members_of(group)))
+    assert summary.num_problematic == sum(sample.problematic for sample in made.samples)
+    return expected
+
+
+def same(got: GroupSummary, expected: aggregates.Aggregates) -> None:
+    assert got.num_samples == expected.num_samples
+    assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
+    assert got.top1_errors == expected.top1_errors
+    for value, right in (
+        (got.top1_accuracy, expected.top1_accuracy),
+        (got.multi_label_accuracy, expected.mla),
+        (got.multi_label_accuracy_forgiving_minor, expected.mla_minor),
+        (got.multi_label_accuracy_forgiving_explainable, expected.mla_explainable),
+    ):
+        assert value == pytest.approx(right, abs=1e-12, rel=0)
+    for shares, right_shares in (
+        (got.portions_of_top1_errors, expected.portions_top1),
+        (got.portions_of_multi_label_errors, expected.portions_multi_label),
+    ):
+        assert {int(k): share for k, share in shares.items()} == pytest.approx(right_shares, abs=1e-12, rel=0)
+
+
+def everywhere(made: Material, top1: list[int]) -> np.ndarray:
+    """Return predictions for all images of the data set: class 0 for those that aren't judged."""
+    all_images = np.zeros(len(made.bundle.all_targets), dtype=np.int16)
+    all_images[made.bundle.rows] = top1
+    return all_images
+
+
+# comparisons
+
+ALL_TYPES = set(range(1, 9))
+
+
+def test_a_real_resnet50_on_imagenet(imagenet: Material, resnet50: dict[str, int]) -> None:
+    top1 = [resnet50[name] for name in imagenet.names]
+    everything = np.array([resnet50[name.decode()] for name in imagenet.bundle.arrays["names"].tolist()], np.int16)
+
+    agree(imagenet, top1, everything, ALL_TYPES)
+
+
+def test_uniform_predictions_on_imagenet(imagenet: Material) -> None:
+    top1 = np.random.default_rng(8).integers(0, 1000, len(imagenet.names)).tolist()
+
+    agree(imagenet, top1, everywhere(imagenet, top1), ALL_TYPES)
+
+
+def test_confusions_near_the_target_on_imagenet(imagenet: Material, pairs: set[tuple[int, int]]) -> None:
+    top1 = confusions_of(imagenet, pairs, seed=9)
+
+    verdicts = agree(imagenet, top1, everywhere(imagenet, top1), ALL_TYPES)
+
+    assert {tag for verdict in verdicts for tag in verdict.tags} >= {
+        "EMPTY_CORRECT",
+        "EMPTY_CORRECT_BY_OVERLAP",
+        "EMPTY_WRONG",
+        "CORRECT_BUT_WRONG_LABEL",
+        "OOV_SIMILAR_TO_TARGET",
+        "CO_OCCURRENCE_WITH_TARGET",
+    }
+
+
+def test_confusions_near_the_target_on_imagenet_a(imagenet_a: Material, pairs: set[tuple[int, int]]) -> None:
+    top1 = confusions_of(imagenet_a, pairs, seed=10)
+
+    # a sample has one label, so rule 3 has nothing to say; none is in the list
+    agree(imagenet_a, top1, everywhere(imagenet_a, top1), ALL_TYPES - {3, 7})
+    assert len(imagenet_a.samples) == A_SIZE
+    assert imagenet_a.bundle.classes.sum() == 200
+
+
+def test_the_superclasses_of_the_bundle_are_the_oracle_s(imagenet: Material) -> None:
+    members = imagenet.bundle.arrays["superclass_members"]
+
+    assert imagenet.bundle.manifest.superclasses == tuple(made_superclasses())
+    assert [set(row.nonzero()[0].tolist()) for row in members] == imagenet.superclasses
+    for a, b in np.random.default_rng(1).integers(0, 1000, (2_000, 2)).tolist():
+        assert imagenet.bundle.evidence.same_superclass[a, b] == share_superclass(a, b, imagenet.superclasses)
+
+
+def test_the_co_occurrence_pairs_of_the_bundle_are_the_oracle_s(
+    imagenet: Material, pairs: set[tuple[int, int]]
+) -> None:
+    matrix = imagenet.bundle.evidence.cooccurrence
+
+    assert matrix is not None
+    assert {(a, b) for a, b in np.argwhere(np.triu(matrix)).tolist()} == pairs
+    assert 1_000 < len(pairs) < 1_659  # some share a superclass
+
+
+def test_nothing_abstains(imagenet: Material, imagenet_a: Material) -> None:
+    assert imagenet.bundle.manifest.abstained == imagenet_a.bundle.manifest.abstained == ()

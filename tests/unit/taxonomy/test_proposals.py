@@ -1,0 +1,140 @@
+"""Proposals, against the oracle: which synsets, in which order, what a target blocks, and their texts."""
+
+import random
+
+import numpy as np
+import pytest
+from oracle import proposals as oracle
+
+from service.taxonomy.proposals import META_LABELS, Proposals
+from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping
+from service.taxonomy.wordnet import Taxonomy, load_taxonomy
+
+SEVERAL = "\n".join(
+    [
+        '{"dogs": [["hunting_dog"], ["working_dog"]]}',
+        '{"hounds": [["hound"], ["hunting_dog", "terrier"]]}',
+        '{"sea birds": [["bird", "seabird"], ["aquatic_bird"]]}',
+        '{"wheels": [["wheeled_vehicle"], ["self-propelled_vehicle"]]}',
+        '{"eaten": [["food"], ["edible_fruit"]]}',
+        '{"nothing": [["no_such_lemma"]]}',
+    ]
+)
+
+
+def known(taxonomy: Taxonomy) -> oracle.Taxonomy:
+    return oracle.Taxonomy(
+        lemmas={synset: list(lemmas) for synset, lemmas in taxonomy.lemmas.items()},
+        hypernyms={synset: list(above) for synset, above in taxonomy.hypernyms.items()},
+        hyponyms={synset: list(below) for synset, below in taxonomy.hyponyms.items()},
+        synset_of_class=dict(enumerate(taxonomy.classes)),
+    )
+
+
+@pytest.fixture(scope="module")
+def wordnet_s() -> oracle.Taxonomy:
+    """The same WordNet as plain dicts."""
+    return known(load_taxonomy())
+
+
+GROUPINGS = {
+    "several a class": lambda: parse_grouping(SEVERAL, "several", load_taxonomy()),
+    "the default": default_grouping,
+    "none": lambda: parse_grouping("", "none", load_taxonomy()),
+}
+
+
+@pytest.fixture(scope="module", params=GROUPINGS)
+def grouping(request: pytest.FixtureRequest) -> Grouping:
+    return GROUPINGS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def proposals(grouping: Grouping) -> Proposals:
+    return Proposals(load_taxonomy(), grouping.same_superclass())
+
+
+def superclasses_of(grouping: Grouping) -> list[set[int]]:
+    return [set(row.nonzero()[0].tolist()) for row in grouping.members]
+
+
+def listed(proposals: Proposals, target: int, predicted: int) -> list[tuple[int, str]]:
+    """Return (synset, text) in the order in which they may win."""
+    rows = proposals.lists[predicted]
+    allowed = proposals.allowed(predicted, np.array([target]))[0]
+    return [
+        (proposals.synsets[synset], proposals.texts[text])
+        for synset, text, may in zip(rows.synsets.tolist(), rows.texts.tolist(), allowed.tolist(), strict=True)
+        if may
+    ]
+
+
+def pairs(number: int, near: list[set[int]], seed: int = 0) -> list[tuple[int, int]]:
+    """Return random pairs, a third of them within a superclass, and some of a class with itself."""
+    draw = random.Random(seed)
+    found = [(draw.randrange(1000), draw.randrange(1000)) for _ in range(number)]
+    large = [sorted(each) for each in near if len(each) > 1]
+    if large:
+        found += [tuple(draw.sample(draw.choice(large), 2)) for _ in range(number // 2)]
+    return found + [(index, index) for index in range(0, 1000, 199)]
+
+
+def test_the_meta_labels_are_those_of_the_spec() -> None:
+    assert META_LABELS == oracle.META_LABELS
+    assert len(META_LABELS) == 20
+
+
+def test_synsets_and_texts_stand_in_the_oracle_s_order(
+    grouping: Grouping, proposals: Proposals, wordnet_s: oracle.Taxonomy
+) -> None:
+    superclasses = superclasses_of(grouping)
+    for target, predicted in pairs(300, superclasses):
+        expected = oracle.proposals(wordnet_s, superclasses, target, predicted)
+
+        found = listed(proposals, target, predicted)
+
+        assert list(dict.fromkeys(synset for synset, _ in found)) == expected, (target, predicted)
+        assert found == oracle.texts(wordnet_s, expected), (target, predicted)
+
+
+def test_a_target_blocks_its_synset_and_all_above(proposals: Proposals, wordnet_s: oracle.Taxonomy) -> None:
+    for target in range(0, 1000, 7):
+        blocked = {proposals.synsets[place] for place in proposals.blocked[target].nonzero()[0].tolist()}
+        assert blocked == oracle.blocked(wordnet_s, target) & set(proposals.synsets)
+
+
+def test_blocking_matters_somewhere(grouping: Grouping, proposals: Proposals) -> None:
+    # else the comparison above says little
+    assert any(len(listed(proposals, t, p)) < len(proposals.lists[p].texts) for t, p in pairs(100, []))
+
+
+def test_what_is_outside_is_none_of_the_classes(proposals: Proposals, wordnet_s: oracle.Taxonomy) -> None:
+    for predicted in range(0, 1000, 13):
+        rows = proposals.lists[predicted]
+        for synset, outside in zip(rows.synsets.tolist(), rows.outside.tolist(), strict=True):
+            assert outside == oracle.outside_imagenet(wordnet_s, proposals.synsets[synset])
+
+
+def test_the_prediction_is_always_proposed_first(proposals: Proposals) -> None:
+    classes = load_taxonomy().classes
+    for target, predicted in pairs(100, []):
+        assert listed(proposals, target, predicted)[0][0] == classes[predicted]
+
+
+def test_every_text_is_there_once_and_is_a_whole_prompt(proposals: Proposals) -> None:
+    assert len(set(proposals.texts)) == len(proposals.texts)
+    assert all(text.startswith("A photo of a ") and "_" not in text for text in proposals.texts)
+    assert {text for rows in proposals.lists for text in rows.texts.tolist()} == set(range(len(proposals.texts)))
+
+
+def test_one_text_of_two_synsets_is_embedded_once_and_the_first_has_it(
+    grouping: Grouping, proposals: Proposals, wordnet_s: oracle.Taxonomy
+) -> None:
+    twice = [p for p in range(1000) if len(set(proposals.lists[p].texts.tolist())) < len(proposals.lists[p].texts)]
+    assert twice, "no list has a text twice: this test shows nothing"
+    for predicted in twice[:20]:
+        found = listed(proposals, 0, predicted)
+        for text in {text for _, text in found}:
+            first = next(synset for synset, each in found if each == text)
+            candidates = oracle.proposals(wordnet_s, superclasses_of(grouping), 0, predicted)
+            assert oracle.best(wordnet_s, candidates, lambda each, text=text: float(each == text)) == first
