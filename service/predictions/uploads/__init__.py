@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.domain import Predictions, RowOrder
-from service.errors import InvalidUpload
+from service.errors import InvalidUpload, UnsupportedFormat
 from service.predictions.uploads import csv, jsonl, npy, npz, parquet
 from service.predictions.uploads.compression import Unpacked, codec_of
 from service.predictions.uploads.rows import OrderedRows, Rows
@@ -16,6 +16,7 @@ from service.storage import Readable, spool
 __all__ = ["FORMATS", "Format", "Layout", "Upload", "parse_upload"]
 
 HEAD = 64  # bytes by which a format is recognized
+PICKLE = b"\x80"  # no text in UTF-8 starts so
 ROW_BYTES = 512  # of text that a row may have on average
 
 
@@ -44,7 +45,10 @@ FORMATS = (
     ),
     Format("npy", npy.recognizes, lambda content, layout, _: npy.read(content, layout), text=False),
     Format(
-        "parquet", parquet.recognizes, lambda content, _, limits: parquet.read(content, limits.unpacked), text=False
+        "parquet",
+        parquet.recognizes,
+        lambda content, layout, limits: parquet.read(content, limits.unpacked, len(layout.names)),
+        text=False,
     ),
     Format("jsonl", jsonl.recognizes, lambda content, *_: jsonl.read(content), text=True),
     Format("csv", csv.recognizes, lambda content, *_: csv.read(content), text=True),
@@ -75,6 +79,8 @@ def parse_upload(content: Readable, layout: Layout, order: RowOrder, max_bytes: 
     if codec := codec_of(head):
         source = Source(Unpacked(source, codec), limits.text)
         head = source.peek(HEAD)
+    if head.startswith(PICKLE):
+        raise UnsupportedFormat("expected one of the upload formats, got a pickle, which is never read", field="chunk")
     found = next(format for format in FORMATS if format.recognizes(head))
     if found.text:
         return _place(found.read(Source(source, limits.text), layout, limits), found, layout, order)

@@ -10,7 +10,7 @@ from pyarrow import csv as arrow_csv
 
 from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.uploads.columns import Columns, find_columns
-from service.predictions.uploads.rows import NamedRows
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows
 from service.predictions.uploads.source import Source
 from service.predictions.uploads.validate import SHOWN
 
@@ -41,7 +41,7 @@ def read(content: Source) -> Iterator[NamedRows]:
             yield _rows(batch, columns, lines)
         yield ragged.rows()
     except pa.ArrowInvalid as error:
-        if "Empty CSV file" in str(error):
+        if len(ragged.skipped) >= MAX_WRONG or "Empty CSV file" in str(error):
             yield ragged.rows()
             return
         raise InvalidUpload(f"expected CSV, got {error!s:.200}", field="chunk") from error
@@ -56,6 +56,8 @@ class _Ragged:
         self.first: list[Violation] = []
 
     def __call__(self, row: arrow_csv.InvalidRow) -> str:
+        if len(self.skipped) >= MAX_WRONG:
+            return "error"
         line = row.number + 1  # Arrow counts from the first line that it is given
         self.skipped.append(line)
         if len(self.first) < SHOWN:

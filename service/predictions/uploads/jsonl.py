@@ -1,5 +1,9 @@
-"""JSONL: an object a line, with the keys of the CSV. Arrow reads it; what Arrow can't is read line by line."""
+"""JSONL: an object a line, with the keys of the CSV. Arrow reads it; what Arrow can't is read line by line.
 
+The first line says which keys count and of what type they are, so that no key that comes later costs anything.
+"""
+
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +13,8 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from service.errors import InvalidUpload, Violation
-from service.predictions.uploads.columns import find_columns
-from service.predictions.uploads.rows import NamedRows
+from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows
 from service.predictions.uploads.validate import SHOWN
 from service.storage import Readable
 
@@ -27,55 +31,51 @@ def read(content: Readable) -> Iterator[NamedRows]:
 
 
 def _fast(text: bytes) -> NamedRows | None:
-    """Return the rows if every line is an object whose values have one type a key, and no line is blank."""
+    """Return the rows if every line is an object whose values have the types of the first, and no line is blank."""
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
     if not text.startswith(b"{") or text.count(b"\n{") + 1 != lines:
         return None
     try:
-        table = arrow_json.read_json(pa.BufferReader(text)).combine_chunks()
-        columns = find_columns(table.column_names)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, InvalidUpload):
+        first = _object(text.partition(b"\n")[0])
+        columns = find_columns([*first])
+        kind = pa.int64() if isinstance(first[columns.predicted], int) else pa.string()
+        schema = pa.schema(
+            [(columns.file_name, pa.string()), (columns.predicted, kind)]
+            + [(name, pa.float64()) for name in PROBABILITY]
+        )
+        options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+        table = arrow_json.read_json(pa.BufferReader(text), parse_options=options).combine_chunks()
+    except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError, InvalidUpload):
         return None
-    names, classes = table[columns.file_name], table[columns.predicted]
-    probabilities = table[columns.probability] if columns.probability else None
-    if table.num_rows != lines:
-        return None
-    found = [column for column in (names, classes, probabilities) if column is not None]
-    if any(column.null_count for column in found) or not pa.types.is_string(names.type):
-        return None
-    if not (pa.types.is_integer(classes.type) or pa.types.is_string(classes.type)):
-        return None
-    if probabilities is not None and not pa.types.is_floating(probabilities.type):
+    given = [column for column in table.columns if column.null_count < len(column)]
+    if table.num_rows != lines or len(given) != len(columns.names) or any(column.null_count for column in given):
         return None
     return NamedRows(
-        names=_one(names).cast(pa.binary()),
-        classes=_one(classes),
-        probabilities=None if probabilities is None else _one(probabilities),
+        names=_one(table[columns.file_name]).cast(pa.binary()),
+        classes=_one(table[columns.predicted]),
+        probabilities=_one(table[columns.probability]) if columns.probability else None,
         lines=np.arange(1, table.num_rows + 1),
     )
 
 
 def _slow(text: bytes) -> NamedRows:
-    objects: list[tuple[int, dict[str, Any]]] = []
     lines: list[int] = []
     values: list[tuple[bytes, str, str | None]] = []
     wrong: list[Violation] = []
-    for number, line in enumerate(text.split(b"\n"), start=1):
+    columns: Columns | None = None
+    for number, line in enumerate(io.BytesIO(text), start=1):
         if not line.strip():
             continue
         try:
-            objects.append((number, _object(line)))
-        except ValueError as error:
-            wrong.append(Violation("row", str(error), number))
-    columns = find_columns([*dict.fromkeys(key for _, raw in objects for key in raw)], line=None) if objects else None
-    for number, raw in objects:
-        assert columns, "this is a bug: there are objects"
-        try:
-            probability = _text(raw, columns.probability) if columns.probability else None
+            raw = _object(line)
+            columns = columns or find_columns([*raw], line=number)
+            probability = _probability(raw, columns.probability)
             values.append((_text(raw, columns.file_name).encode(), _class(raw, columns.predicted), probability))
             lines.append(number)
         except ValueError as error:
             wrong.append(Violation("row", str(error), number))
+            if len(wrong) >= MAX_WRONG:
+                break
     names, classes, probabilities = zip(*values, strict=True) if values else ((), (), ())
     return NamedRows(
         names=pa.array(names, type=pa.binary()),
@@ -104,6 +104,15 @@ def _text(raw: dict[str, Any], key: str) -> str:
     text = str(value)
     text.encode()  # a lone surrogate is no text
     return text
+
+
+def _probability(raw: dict[str, Any], key: str | None) -> str | None:
+    if key:
+        return _text(raw, key)
+    late = [name for name in PROBABILITY if name in raw]
+    if late:
+        raise ValueError(f"expected {late[0]} in every row or in none, got it here and not in the first")
+    return None
 
 
 def _class(raw: dict[str, Any], key: str) -> str:

@@ -1,5 +1,6 @@
 """npy: (N,) classes, or (N, 1000) scores of which the highest counts; never a pickle, read in blocks of rows."""
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.validate import SHOWN, Layout
 from service.storage import Readable
 
+HEADER_LIMIT = 10_000  # bytes, as numpy's own
 BLOCK = 4096  # rows: 16 MB of float32 scores
 
 
@@ -35,8 +37,12 @@ def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype
     """Return shape, type and Fortran order of an array; refuse Python objects, which only a pickle holds."""
     try:
         major, _ = npy_format.read_magic(content)
+        length = content.read(2 if major == 1 else 4)
+        size = int.from_bytes(length, "little")
+        if size > HEADER_LIMIT:
+            raise ValueError(f"a header of {size} bytes")
         read = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
-        shape, fortran, dtype = read(content)
+        shape, fortran, dtype = read(io.BytesIO(length + content.read(size)))
     except Exception as error:  # numpy evaluates the header as Python's literal: any error can come of it
         raise InvalidUpload(f"expected {what} in npy format, got {error!s:.120}", field="chunk") from error
     if dtype.hasobject:

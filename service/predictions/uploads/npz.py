@@ -1,5 +1,6 @@
 """npz, the authors' preds.npz: top1 (N,), and if they are there probs (N, 1000) and top5 (N, 5)."""
 
+import io
 import lzma
 import zipfile
 import zlib
@@ -15,6 +16,9 @@ from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.validate import Layout
 
 MEMBERS = 16
+MAX_INDEX = 64 << 10  # bytes of the archive's index
+END_OF_INDEX = b"PK\x05\x06"  # its record stands at the end, before a comment of at most 64 KiB
+END_SEARCH = (64 << 10) + 22
 
 
 def recognizes(head: bytes) -> bool:
@@ -25,9 +29,10 @@ def recognizes(head: bytes) -> bool:
 def read(content: BinaryIO, layout: Layout, limit: int) -> OrderedRows:
     """Return the classes, with their probabilities where there are scores; raise InvalidUpload without `top1`."""
     try:
+        _check_index(content)
         with zipfile.ZipFile(content) as archive:
             members = {info.filename: info for info in archive.infolist()}
-            if len(members) > MEMBERS or sum(info.file_size for info in members.values()) > limit:
+            if len(archive.infolist()) > MEMBERS or sum(info.file_size for info in archive.infolist()) > limit:
                 raise TooLarge(f"expected at most {MEMBERS} arrays and {limit} bytes unpacked, got more", field="chunk")
             if "top1.npy" not in members:
                 found = sorted(name.removesuffix(".npy")[:40] for name in members)
@@ -36,7 +41,18 @@ def read(content: BinaryIO, layout: Layout, limit: int) -> OrderedRows:
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(f"expected a whole npz file, got {error}", field="chunk") from error
     except (zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InvalidUpload(f"expected a readable npz file, got {error!s:.120}", field="chunk") from error
+        raise InvalidUpload(f"expected a readable npz file, got {error!r:.120}", field="chunk") from error
+
+
+def _check_index(content: BinaryIO) -> None:
+    """Raise TooLarge before an index of far too many members is read into memory."""
+    size = content.seek(0, io.SEEK_END)
+    content.seek(max(0, size - END_SEARCH))
+    end = content.read().rpartition(END_OF_INDEX)[2]
+    content.seek(0)
+    index_bytes = int.from_bytes(end[8:12], "little") if len(end) >= 12 else 0
+    if index_bytes > MAX_INDEX:
+        raise TooLarge(f"expected at most {MEMBERS} arrays, got an index of {index_bytes} bytes", field="chunk")
 
 
 def _read(archive: zipfile.ZipFile, has_scores: bool, layout: Layout) -> OrderedRows:

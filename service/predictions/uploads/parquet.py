@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from service.errors import InvalidUpload, TooLarge, Violation
 from service.predictions.uploads.columns import Columns, find_columns
-from service.predictions.uploads.rows import NamedRows
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows
 from service.predictions.uploads.validate import SHOWN
 
 BATCH = 8_192  # rows
@@ -22,8 +22,8 @@ def recognizes(head: bytes) -> bool:
     return head.startswith(b"PAR1")
 
 
-def read(content: BinaryIO, limit: int) -> Iterator[NamedRows]:
-    """Yield the rows; raise TooLarge where they would unpack to more than `limit` bytes.
+def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
+    """Yield the rows; raise TooLarge where they would unpack to more than `limit` bytes, or are far too many.
 
     Text is read as a dictionary, so that a value that all rows share isn't written out for each. The metadata of
     single columns are not asked: on a damaged file pyarrow ends the whole process there.
@@ -36,6 +36,10 @@ def read(content: BinaryIO, limit: int) -> Iterator[NamedRows]:
         file = parquet.ParquetFile(content, read_dictionary=texts)
         metadata = file.metadata
         size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        if metadata.num_rows > num_images + MAX_WRONG:
+            raise TooLarge(
+                f"expected at most a row for each of {num_images} images, got {metadata.num_rows}", field="row"
+            )
         if size > limit:
             raise TooLarge(f"expected at most {limit} bytes unpacked, got {size}", field="chunk")
         row = 1

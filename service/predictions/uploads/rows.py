@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from service.domain import Classes
 from service.errors import Violation
 
+MAX_WRONG = 10_000  # rows that can't be read, after which a reader stops: the file is something else
+
 
 @dataclass(frozen=True)
 class NamedRows:
