@@ -24,6 +24,7 @@ ErrataError                      what Errata raises; `reason` is the machine's w
 ├── Unavailable                  a part that the call needs is away; the same call may pass later
 ├── Cancelled                    somebody cancelled it
 └── PermanentError               work that fails however often it is tried
+    ├── EvidenceDamaged          a bundle that is served can't be opened: the operator can mend it
     ├── ModelRefused             the model can't be used: its outputs, weights or format
     └── ImagesMissing            the images of the data set aren't there
 
@@ -40,6 +41,7 @@ __all__ = [
     "Cancelled",
     "DatasetNotFound",
     "ErrataError",
+    "EvidenceDamaged",
     "EvidenceNotFound",
     "ImageNotFound",
     "ImagesMissing",
@@ -230,6 +232,12 @@ class PermanentError(ErrataError):
     """Raised when work failed and would fail again."""
 
     reason = "ANALYSIS_FAILED"
+
+
+class EvidenceDamaged(PermanentError):
+    """Raised when a bundle that the service has can't be opened."""
+
+    reason = "EVIDENCE_DAMAGED"
 
 
 class ModelRefused(PermanentError):

@@ -58,6 +58,8 @@ class Settings(BaseModel):
     batch_size: int = Field(64, ge=1, le=4096, description="images that a worker runs at once")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
     device: str = Field("", description="where models run: `cpu`, `cuda:N`, `mps`; empty: a GPU if there is one")
+    clip_model: str = Field("", description="open_clip's name of the encoder's architecture; empty: ViT-L-14-336")
+    clip_weights: str = Field("", description="open_clip's tag of its weights, or a local file; empty: openai")
     grace_seconds: float = Field(20.0, ge=0, le=3600, description="seconds that calls in hand may take after SIGTERM")
     log_level: str = Field("info", description="`debug`, `info`, `warning` or `error`")
     log_format: str = Field("auto", description="`json`, `text`, or `auto`: text on a terminal, JSON elsewhere")

@@ -19,6 +19,7 @@ from service.domain import NUM_CLASSES, LabelSource
 from service.errors import InvalidEvidence
 from service.taxonomy.wordnet import load_taxonomy
 
+MAX_DIGITS = 9  # of an index, leading zeros and all
 _COLUMNS = ("id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic")
 
 
@@ -64,12 +65,17 @@ def _classes() -> Mapping[str, int]:
 def _from_json(text: str, source: str) -> Annotation:
     try:
         raw = json.loads(text)
-        annotations, problematic = raw["initial_annots"], raw["problematic_images"]
-    except (ValueError, KeyError, TypeError) as error:
+        annotations, problematic, m = raw["initial_annots"], raw["problematic_images"], raw.get("imagenet_m")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidEvidence(
             f"{source}: expected JSON with initial_annots and problematic_images, got {error!r:.100}",
             field="annotations",
         ) from error
+    if not isinstance(annotations, dict):
+        raise InvalidEvidence(
+            f"{source}: expected initial_annots to be an object, got {annotations!r:.60}", field="annotations"
+        )
+    problematic = _names(problematic, f"{source}, problematic_images")
     classes = _classes()
     images = {}
     for name, each in annotations.items():
@@ -80,17 +86,32 @@ def _from_json(text: str, source: str) -> Annotation:
             _wordnet_ids(each.get(key, []), classes, f"{where}, {key}") for key in ("correct", "unclear")
         )
         images[name] = AnnotatedImage(_labels(correct, unclear), name in problematic)
-    stray = [name for name in problematic if name not in images]
+    stray = problematic - images.keys()
     if stray:
         raise InvalidEvidence(
-            f"{source}: problematic_images names {stray[0]!r:.60}, which has no annotation", field="annotations"
+            f"{source}: problematic_images names {min(stray)!r:.60}, which has no annotation", field="annotations"
         )
-    m = raw.get("imagenet_m")
-    return Annotation(images, {}, None if m is None else frozenset(m))
+    return Annotation(images, {}, None if m is None else _names(m, f"{source}, imagenet_m"))
+
+
+def _names(raw: Any, where: str) -> frozenset[str]:
+    """Return the file names of an object's keys or of a list."""
+    if not isinstance(raw, dict | list) or not all(isinstance(name, str) for name in raw):
+        raise InvalidEvidence(f"{where}: expected file names, got {raw!r:.60}", field="annotations")
+    return frozenset(raw)
 
 
 def _from_csv(text: str, source: str) -> Annotation:
     reader = csv.DictReader(io.StringIO(text))
+    try:
+        return _from_rows(reader, source)
+    except csv.Error as error:
+        raise InvalidEvidence(
+            f"{source}, line {reader.line_num + 1}: expected CSV, got {error}", line=reader.line_num + 1
+        ) from error
+
+
+def _from_rows(reader: "csv.DictReader[str]", source: str) -> Annotation:
     missing = [column for column in _COLUMNS if column not in (reader.fieldnames or [])]
     if missing:
         raise InvalidEvidence(
@@ -99,6 +120,9 @@ def _from_csv(text: str, source: str) -> Annotation:
     images, targets = {}, {}
     for row in reader:
         where, name = f"{source}, line {reader.line_num}", row["id"]
+        if None in row or None in row.values():
+            count = len(reader.fieldnames or ())
+            raise InvalidEvidence(f"{where}: expected {count} columns, got more or fewer", line=reader.line_num)
         if name in images:
             raise InvalidEvidence(
                 f"{where}: expected one line an image, got another for {name!r:.60}", line=reader.line_num
@@ -136,7 +160,7 @@ def _indices(field: str, where: str) -> list[int]:
 
 def _index(text: str, where: str) -> int:
     text = text.strip()
-    if not (text.isascii() and text.isdigit() and int(text) < NUM_CLASSES):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) < NUM_CLASSES):
         raise InvalidEvidence(
             f"{where}: expected a class index 0..{NUM_CLASSES - 1}, got {text!r:.40}", field="annotations"
         )

@@ -19,6 +19,7 @@ A folder with
 The digest covers all of it but the verdict table, which follows from the rest, and the sources.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ _REQUIRED = [
     "superclass_members",
     "verdicts",
 ]
+_TOGETHER = (
+    ("pair_classes", "pair_counts", "pair_examples"),
+    ("neighbors", "image_embeddings", "text_embeddings", "oov"),
+)
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,11 @@ class Bundle:
     def judged_names(self) -> list[str]:
         """Return the names of the judged images, in the order of the table's rows."""
         return [name.decode() for name in self.arrays["names"][self.rows].tolist()]
+
+    @cached_property
+    def images_digest(self) -> str:
+        """Return the SHA-256 of the names of all images, in order: what stored predictions are about."""
+        return hashlib.sha256(b"\n".join(self.arrays["names"].tolist())).hexdigest()
 
     @cached_property
     def row_of_name(self) -> Mapping[str, int]:
@@ -242,6 +252,11 @@ def read_manifest(path: Path) -> Manifest:
             raise InvalidEvidence(
                 f"{file}: expected schema {SCHEMA}, got {raw['schema']}: build the bundle anew", field="schema"
             )
+        if raw["rules_version"] != RULES_VERSION:
+            raise InvalidEvidence(
+                f"{file}: expected rules of version {RULES_VERSION}, got {raw['rules_version']}: build the bundle anew",
+                field="rules_version",
+            )
         names = [*raw["files"]]
         if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in names):
             raise InvalidEvidence(f"{file}: expected names of .npy files, got {names!r:.200}", field="files")
@@ -275,10 +290,6 @@ def verify(bundle: Bundle, digest: str) -> list[str]:
     ]
     if digest != bundle.digest:
         wrong.append(f"digest: expected {bundle.digest}, got {digest}")
-    if bundle.manifest.rules_version != RULES_VERSION:
-        wrong.append(
-            f"rules_version: expected {RULES_VERSION}, got {bundle.manifest.rules_version}: build the bundle anew"
-        )
     return wrong
 
 
@@ -293,6 +304,10 @@ def _check(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
         raise InvalidEvidence(f"{path}: expected the arrays {missing}, got none of that name", field="files")
+    for part in _TOGETHER:
+        present = [name for name in part if name in arrays]
+        if present and len(present) < len(part):
+            raise InvalidEvidence(f"{path}: expected all of {', '.join(part)} or none, got {present}", field="files")
     images, judged = len(arrays["names"]), len(arrays["rows"])
     dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
     offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))
@@ -325,3 +340,26 @@ def _check(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -
             raise InvalidEvidence(f"{path}/{name}.npy: expected kind {kind}, got {got.dtype.str}", field=name)
         if got.shape != shape:
             raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {got.shape}", field=name)
+    _check_ranges(path, arrays, images)
+
+
+def _check_ranges(path: Path, arrays: Mapping[str, NDArray[Any]], images: int) -> None:
+    """Raise InvalidEvidence for an index that points outside of what it indexes."""
+    bounds = {
+        "all_targets": NUM_CLASSES,
+        "rows": images,
+        "label_classes": NUM_CLASSES,
+        "pair_classes": NUM_CLASSES,
+        "neighbors": NUM_CLASSES,
+    }
+    for name, bound in bounds.items():
+        got = arrays.get(name)
+        if got is not None and got.size and not 0 <= int(got.min()) <= int(got.max()) < bound:
+            raise InvalidEvidence(
+                f"{path}/{name}.npy: expected 0..{bound - 1}, got {int(got.min())}..{int(got.max())}", field=name
+            )
+    offsets = arrays["label_offsets"]
+    if offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise InvalidEvidence(
+            f"{path}/label_offsets.npy: expected offsets that start at 0 and rise", field="label_offsets"
+        )

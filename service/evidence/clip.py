@@ -1,9 +1,11 @@
 """CLIP through open_clip (needs the `clip` extra): the real encoder, ViT-L/14 at 336 px with OpenAI's weights.
 
 ERRATA_CLIP_MODEL and ERRATA_CLIP_WEIGHTS choose another: open_clip's name of an architecture, and the tag of pretrained
-weights or the path of a local file of them. torch lives here.
+weights or the path of a local file of them. They are read here, when the model is loaded, since an encoder is made
+without arguments. torch lives here.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -14,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.errors import InvalidEvidence
+
 ARCHITECTURE = "ViT-L-14-336"
 WEIGHTS = "openai"
 BATCH = 64  # images or texts that run at once
@@ -22,9 +26,8 @@ BATCH = 64  # images or texts that run at once
 class OpenClip:
     """Embeds images and texts with a CLIP model; the model is loaded when it is first asked."""
 
-    def __init__(self, architecture: str = ARCHITECTURE, weights: str = WEIGHTS, batch: int = BATCH) -> None:
-        self._architecture = architecture
-        self._weights = weights
+    def __init__(self, architecture: str = "", weights: str = "", batch: int = BATCH) -> None:
+        self._named = (architecture, weights)
         self._batch = batch
         self._loaded: tuple[Any, Any, Any] | None = None
 
@@ -33,10 +36,7 @@ class OpenClip:
         model, transform, _ = self._load()
         found = []
         for start in range(0, len(paths), self._batch):
-            images = []
-            for path in paths[start : start + self._batch]:
-                with Image.open(path) as image:
-                    images.append(transform(image.convert("RGB")))
+            images = [transform(_open(path)) for path in paths[start : start + self._batch]]
             found.append(self._run(model.encode_image, torch.stack(images)))
         return np.concatenate(found)
 
@@ -48,10 +48,12 @@ class OpenClip:
 
     def _load(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
+            architecture = self._named[0] or os.environ.get("ERRATA_CLIP_MODEL") or ARCHITECTURE
+            weights = self._named[1] or os.environ.get("ERRATA_CLIP_WEIGHTS") or WEIGHTS
             model, _, transform = open_clip.create_model_and_transforms(
-                self._architecture, pretrained=self._weights or None, device=self._device
+                architecture, pretrained=weights, device=self._device
             )
-            self._loaded = (model.eval(), transform, open_clip.get_tokenizer(self._architecture))
+            self._loaded = (model.eval(), transform, open_clip.get_tokenizer(architecture))
         return self._loaded
 
     def _run(self, encode: Any, batch: torch.Tensor) -> NDArray[np.float32]:
@@ -63,3 +65,11 @@ class OpenClip:
     @property
     def _device(self) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _open(path: str) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidEvidence(f"expected an image at {path}, got {error!s:.120}", field="images") from error

@@ -23,7 +23,7 @@ from service.storage import write_array
 
 CHUNK = 512  # images or texts embedded between two writes of the cache
 PROBE_TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
-UNIT = 1e-3  # how far a norm may be from 1 and the vector still counts as normalized
+UNIT = 1e-5  # how far a norm may be from 1 and the vector still counts as normalized
 
 Embeddings = NDArray[np.float32]  # (n, d), L2-normalized
 Progress = Callable[[str, int, int], None]  # what is embedded, done, total
@@ -68,10 +68,13 @@ def load_encoder(name: str) -> Encoder:
     if not colon or not module_name or not class_name:
         raise InvalidEvidence(f"expected an encoder as MODULE:CLASS, got {name!r:.80}", field="encoder")
     try:
-        kind = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidEvidence(f"expected an encoder class at {name!r:.80}, got {error}", field="encoder") from error
-    encoder: Encoder = kind()
+        encoder: Encoder = getattr(importlib.import_module(module_name), class_name)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        hint = "; install errata-service[clip]" if "open_clip" in str(error) else ""
+        raise InvalidEvidence(
+            f"expected an encoder class at {name!r:.80} that is made without arguments, got {error}{hint}",
+            field="encoder",
+        ) from error
     if not all(callable(getattr(encoder, method, None)) for method in ("embed_images", "embed_texts")):
         raise InvalidEvidence(
             f"{name}: expected the methods embed_images and embed_texts, got a class without", field="encoder"
@@ -134,7 +137,10 @@ def checked(raw: object, count: int, dimensions: int, what: str) -> Embeddings:
 
     A vector whose norm is 1 already is left as it is, to the last bit.
     """
-    found = np.asarray(raw)
+    try:
+        found = np.asarray(raw)
+    except ValueError as error:
+        raise InvalidEvidence(f"the encoder's {what}: expected an array, got {error}", field="encoder") from error
     expected = f"({count}, {dimensions or 'd'})"
     if found.ndim != 2 or len(found) != count or found.shape[1] == 0 or (dimensions and found.shape[1] != dimensions):
         raise InvalidEvidence(f"the encoder's {what}: expected shape {expected}, got {found.shape}", field="encoder")
@@ -174,6 +180,6 @@ def _read(file: Path, count: int) -> Embeddings | None:
     """Return a chunk from the cache; None if it isn't there or isn't whole."""
     try:
         found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # of a damaged head numpy raises what ast and tokenize do
         return None
     return found if found.ndim == 2 and len(found) == count and found.dtype == np.float32 else None

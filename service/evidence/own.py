@@ -27,7 +27,9 @@ def read_own_labels(path: Path) -> Mapping[str, list[int]]:
     for name, labels, line in rows:
         classes = [parse_class(label) for label in labels]
         bad = [label for label, known in zip(labels, classes, strict=True) if known is None]
-        if not name or name in found:
+        if not _is_name(name):
+            wrong.append(Violation("file_name", f"expected a file name, got {name!r:.60}", line))
+        elif name in found:
             wrong.append(Violation("file_name", f"expected one row an image, got another for {name!r:.60}", line))
         elif bad or not labels:
             what = (
@@ -47,12 +49,32 @@ def read_own_labels(path: Path) -> Mapping[str, list[int]]:
     return found
 
 
+def _is_name(name: str) -> bool:
+    """Say whether a text can name a file: something, and valid Unicode (JSON can spell what isn't)."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _from_csv(text: str, source: str) -> Iterable[tuple[str, list[str], int | None]]:
     reader = csv.DictReader(io.StringIO(text))
-    if not {"file_name", "labels"} <= set(reader.fieldnames or ()):
-        raise InvalidEvidence(f"{source}, line 1: expected the header file_name,labels, got {text[:60]!r}", line=1)
-    for row in reader:
-        yield row["file_name"] or "", (row["labels"] or "").split(), reader.line_num
+    try:
+        if not {"file_name", "labels"} <= set(reader.fieldnames or ()):
+            raise InvalidEvidence(f"{source}, line 1: expected the header file_name,labels, got {text[:60]!r}", line=1)
+        for row in reader:
+            if None in row:
+                raise InvalidEvidence(
+                    f"{source}, line {reader.line_num}: expected {len(reader.fieldnames or ())} columns, got more: "
+                    "several labels are separated by spaces",
+                    field="labels",
+                    line=reader.line_num,
+                )
+            yield row["file_name"] or "", (row["labels"] or "").split(), reader.line_num
+    except csv.Error as error:
+        raise InvalidEvidence(
+            f"{source}, line {reader.line_num + 1}: expected CSV, got {error}", line=reader.line_num + 1
+        ) from error
 
 
 def _from_json(text: str, source: str) -> Iterable[tuple[str, list[str], int | None]]:

@@ -1,8 +1,10 @@
 """Recipes: which facts make up the evidence of each data set. One function a data set, one row in RECIPES."""
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from service.evidence.facts import ClipFacts, Facts, LabelFacts, PairFacts, Sour
 from service.evidence.images import class_folders, find_images
 from service.evidence.neighbors import nearest_classes
 from service.evidence.own import read_own_labels
+from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
 from service.evidence.vocabulary import decide_oov
 from service.storage import sha256_of
@@ -26,12 +29,6 @@ from service.taxonomy.proposals import Proposals
 from service.taxonomy.superclasses import Grouping, default_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
-TAXONOMY_SOURCE = Source(
-    "WordNet 3.0", "Princeton University, compiled into service/taxonomy/data", "WordNet 3.0 license"
-)
-GROUPING_SOURCE = Source(
-    "superclasses", "Errata's default grouping, service/taxonomy/data/superclasses.json", "Apache-2.0"
-)
 REAL_SOURCE = Source(
     "co-occurrence", "pairs of ReaL labels (Beyer et al. 2020) of validation images that {which}", "Apache-2.0"
 )
@@ -76,16 +73,25 @@ def gather(dataset: str, inputs: Inputs | None = None) -> Facts:
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
     images = (recipe or _own)(_Given(inputs, artefacts, annotation))
     grouping, grouping_source = _grouping(inputs, artefacts)
-    needs_no_download = dataset in ("demo", "imagenet-real")
-    pairs, pair_source = _pairs(None if needs_no_download else annotation)
+    if dataset in NEEDS_NO_INPUT:
+        annotation = None  # co-occurrence is counted over all images
+    pairs, pair_source = _pairs(annotation)
+    clip = _clip(inputs, artefacts, images, grouping)
     return Facts(
         dataset=dataset,
         labels=images,
         superclasses=grouping,
         pairs=pairs,
         non_prototypical=_non_prototypical(inputs, images),
-        clip=_clip(inputs, artefacts, images, grouping),
-        sources=(*images.sources, TAXONOMY_SOURCE, *grouping_source, pair_source, *_files(inputs), *artefacts.sources),
+        clip=clip,
+        sources=(
+            *images.sources,
+            _shipped("WordNet 3.0", "Princeton University", "WordNet 3.0 license", "wordnet.json"),
+            grouping_source,
+            pair_source,
+            *_files(inputs, annotation is not None, clip is not None),
+            *_used(inputs, artefacts, clip is not None),
+        ),
         imagenet_m=_imagenet_m(annotation, images) if dataset == "imagenet" else None,
     )
 
@@ -131,13 +137,19 @@ RECIPES: Mapping[str, Callable[[_Given], LabelFacts]] = {
 NEEDS_NO_INPUT = frozenset({"demo", "imagenet-real"})
 
 
-def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, tuple[Source, ...]]:
+def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
     """Return the superclasses: a file of their own, else the artefacts', else the default."""
     if inputs.superclasses is not None:
-        return read_grouping(inputs.superclasses), ()
+        return read_grouping(inputs.superclasses), _file("superclasses", inputs.superclasses, "its author's")
     if artefacts.superclasses is not None:
-        return artefacts.superclasses, ()
-    return default_grouping(), (GROUPING_SOURCE,)
+        return artefacts.superclasses, next(each for each in artefacts.sources if each.name == "superclasses.json")
+    return default_grouping(), _shipped("superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json")
+
+
+def _shipped(name: str, origin: str, license_: str, file: str) -> Source:
+    """Return the source of a part that ships with the taxonomy."""
+    content = (files("service.taxonomy") / "data" / file).read_bytes()
+    return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
 
 
 def _pairs(annotation: Annotation | None) -> tuple[PairFacts, Source]:
@@ -238,22 +250,28 @@ def _paths(names: list[bytes], targets: list[int]) -> list[str]:
     return found
 
 
-def _files(inputs: Inputs) -> tuple[Source, ...]:
-    """Return the local files that were read, with their digests."""
-    given = {
-        "multi-label annotation": (inputs.annotations, "Apache-2.0"),
-        "superclasses": (inputs.superclasses, "its author's"),
-        "labels": (inputs.labels, "its author's"),
-    }
-    found = [
-        Source(name, f"local file {path.name}", license_, sha256_of(path))
-        for name, (path, license_) in given.items()
-        if path is not None
-    ]
+def _files(inputs: Inputs, annotated: bool, compared: bool) -> tuple[Source, ...]:
+    """Return the local files that facts came from, with their digests; `compared`: an encoder was asked."""
+    found = []
+    if inputs.annotations is not None and annotated:
+        found.append(_file("multi-label annotation", inputs.annotations, "Apache-2.0"))
+    if inputs.labels is not None:
+        found.append(_file("labels", inputs.labels, "its author's"))
     if inputs.mistakes is not None:
-        found.append(Source("non-prototypical images", "imagenet-mistakes (Vasudevan et al. 2022)", "Apache-2.0"))
-    if inputs.encoder:
+        found += [_file("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
+    if compared:
         found.append(Source("CLIP encoder", inputs.encoder, "its author's"))
-    if inputs.train_images is not None:
-        found.append(Source("training images", "a local folder", "ImageNet's terms"))
+        if inputs.train_images is not None:
+            found.append(Source("training images", "a local folder", "ImageNet's terms"))
     return tuple(found)
+
+
+def _file(name: str, path: Path, license_: str) -> Source:
+    return Source(name, f"local file {path.name}", license_, sha256_of(path))
+
+
+def _used(inputs: Inputs, artefacts: Artefacts, compared: bool) -> tuple[Source, ...]:
+    """Return the artefacts' files that facts came from; the superclasses stand by themselves."""
+    neighbors = compared and inputs.train_images is None
+    unused = {"superclasses.json", *(() if neighbors else ("valid_clip_knn.npz",))}
+    return tuple(each for each in artefacts.sources if each.name not in unused)

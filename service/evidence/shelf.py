@@ -10,9 +10,16 @@ from pathlib import Path
 
 import structlog
 
-from service.errors import DatasetNotFound, EvidenceNotFound, InvalidEvidence
+from service.errors import (
+    DatasetNotFound,
+    EvidenceDamaged,
+    EvidenceNotFound,
+    InvalidEvidence,
+    InvalidSetting,
+    Unavailable,
+)
 from service.evidence.build import write_bundle
-from service.evidence.bundle import SCHEMA, Bundle, open_bundle
+from service.evidence.bundle import SCHEMA, Bundle, open_bundle, read_manifest
 from service.evidence.labels import DEMO_PACKAGE
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
@@ -36,6 +43,23 @@ class EvidenceShelf:
         self._opened: dict[Path, Bundle] = {}
         self._found: dict[tuple[str, str], Bundle] = {}  # what a prefix meant stays what it means in this process
 
+    def check(self) -> None:
+        """Raise InvalidEvidence for a configured bundle that can't be opened, InvalidSetting for the data folder."""
+        for dataset, paths in self._configured.items():
+            for path in paths:
+                found = read_manifest(path).dataset
+                if found != dataset:
+                    raise InvalidEvidence(
+                        f"{path}: expected a bundle of {dataset}, got one of {found}", field="dataset"
+                    )
+                open_bundle(path)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidSetting(
+                f"expected a folder that can be written, got {self._folder}: {error.strerror}", field="ERRATA_DATA_DIR"
+            ) from error
+
     def datasets(self) -> list[str]:
         """Return the data sets that can be judged."""
         lying = {
@@ -46,7 +70,10 @@ class EvidenceShelf:
         return sorted({*self._configured, *lying, *_buildable()})
 
     def bundles(self, dataset: str) -> list[Bundle]:
-        """Return the bundles of a data set, the default first; raise DatasetNotFound if there are none."""
+        """Return the bundles of a data set, the default first.
+
+        Raise DatasetNotFound if there are none, EvidenceDamaged if the default can't be opened; others are left out.
+        """
         if dataset not in self.datasets():
             raise DatasetNotFound(
                 f"expected one of the data sets {', '.join(self.datasets())}, got {dataset!r:.80}", field="dataset"
@@ -59,12 +86,13 @@ class EvidenceShelf:
             paths += [path for path in lying if path not in paths and not path.name.startswith(".")]
             bundles: dict[str, Bundle] = {}
             for path in paths:
-                bundle = self._open(path)
-                if bundle.dataset != dataset:
-                    raise InvalidEvidence(
-                        f"{path}: expected a bundle of {dataset}, got one of {bundle.dataset}", field="dataset"
-                    )
-                bundles.setdefault(bundle.digest, bundle)
+                try:
+                    bundle = self._open(path, dataset)
+                except EvidenceDamaged:
+                    if path == paths[0]:
+                        raise
+                else:
+                    bundles.setdefault(bundle.digest, bundle)
         return list(bundles.values())
 
     def find(self, dataset: str, prefix: str) -> Bundle:
@@ -96,15 +124,28 @@ class EvidenceShelf:
         """Return the bundle of a data set that needs no download, built now if it isn't there."""
         path = self._folder / dataset / fingerprint(dataset)
         if not (path / "manifest.json").is_file():
-            with lock(self._folder / f"{dataset}.lock"):
-                if not (path / "manifest.json").is_file():
-                    digest = write_bundle(gather(dataset), path)
-                    _log.info("evidence built", dataset=dataset, digest=digest)
+            try:
+                with lock(self._folder / f"{dataset}.lock"):
+                    if not (path / "manifest.json").is_file():
+                        digest = write_bundle(gather(dataset), path)
+                        _log.info("evidence built", dataset=dataset, digest=digest)
+            except OSError as error:
+                _log.error("evidence can't be built", dataset=dataset, path=str(path), error=repr(error))
+                raise Unavailable(f"the evidence of {dataset} can't be built here: {error.strerror}") from error
         return path
 
-    def _open(self, path: Path) -> Bundle:
+    def _open(self, path: Path, dataset: str) -> Bundle:
+        """Return the bundle at a path; raise EvidenceDamaged, which says what is wrong but not where it lies."""
         if path not in self._opened:
-            self._opened[path] = open_bundle(path)
+            try:
+                bundle = open_bundle(path)
+                if bundle.dataset != dataset:
+                    raise InvalidEvidence(f"{path}: expected a bundle of {dataset}, got one of {bundle.dataset}")
+            except InvalidEvidence as error:
+                _log.error("a bundle can't be opened", dataset=dataset, path=str(path), error=error.message)
+                what = error.message.replace(str(path), "bundle")
+                raise EvidenceDamaged(f"the evidence of {dataset} can't be used: {what}") from error
+            self._opened[path] = bundle
         return self._opened[path]
 
 

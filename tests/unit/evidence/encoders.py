@@ -51,7 +51,8 @@ class Stoppable(HashEncoder):
             asked = Path(os.environ["ASKED"])
             before = asked.read_text().splitlines() if asked.is_file() else []
             if str(len(before)) == os.environ.get("STOP_AT"):
-                print("half way", flush=True)
+                sys.stdout.write("half way\n")
+                sys.stdout.flush()
                 sys.stdin.read()
             asked.write_text("\n".join([*before, f"{len(paths)} from {paths[0]}"]) + "\n")
         return super().embed_images(paths)

@@ -56,7 +56,7 @@ def write_mistakes(folder: Path, names: Sequence[str]) -> Path:
     """The first file calls the even ones so, the second the odd ones; both have others besides."""
     folder.mkdir(parents=True, exist_ok=True)
     for start, file in enumerate(("greedy_soups_mistakes.json", "vit3b_mistakes.json")):
-        listed = dict.fromkeys(names[start::2], {"failure category": "Non-prototypical"})
+        listed = {name: {"failure category": "Non-prototypical"} for name in names[start::2]}
         other = {f"other_{start}.JPEG": {"failure category": "Fine-grained"}}
         (folder / file).write_text(json.dumps(listed | other))
     return folder

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from unit.evidence.made import CHANGES, made_facts
 
 from service.bootstrap.build import verify_evidence
-from service.errors import DatasetNotFound, EvidenceNotFound, InvalidEvidence
+from service.errors import DatasetNotFound, EvidenceDamaged, EvidenceNotFound, InvalidEvidence, InvalidSetting
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle
 from service.evidence.shelf import EvidenceShelf
@@ -141,8 +142,39 @@ def test_a_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
     assert raised.value.violations[0].field == "dataset"
 
 
-def test_a_bundle_of_another_data_set_is_refused_by_its_path(tmp_path: Path) -> None:
+def test_a_bundle_of_another_data_set_is_refused_by_its_path_at_start(tmp_path: Path) -> None:
     write_bundle(made_facts(), tmp_path / "one")
+    shelf = EvidenceShelf({"yours": [tmp_path / "one"]}, tmp_path / "data")
 
     with pytest.raises(InvalidEvidence, match="one: expected a bundle of yours, got one of mine"):
-        EvidenceShelf({"yours": [tmp_path / "one"]}, tmp_path / "data").bundles("yours")
+        shelf.check()
+    with pytest.raises(EvidenceDamaged) as later:  # to a caller, without the path
+        shelf.bundles("yours")
+    assert "expected a bundle of yours, got one of mine" in later.value.message
+    assert str(tmp_path) not in later.value.message
+
+
+def test_a_configured_bundle_that_isnt_there_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(InvalidEvidence, match="nothing here"):
+        EvidenceShelf({"mine": [tmp_path / "nothing here"]}, tmp_path / "data").check()
+
+
+def test_a_data_folder_that_can_not_be_made_is_refused_at_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(InvalidSetting) as refused:
+        EvidenceShelf({}, tmp_path / "file" / "data").check()
+    assert refused.value.violations[0].field == "ERRATA_DATA_DIR"
+
+
+def test_a_damaged_bundle_is_left_out_unless_it_is_the_default(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        facts = replace(made_facts(), imagenet_m=None) if name == "two" else made_facts()
+        write_bundle(facts, tmp_path / name)
+    file = tmp_path / "two" / "verdicts.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+
+    (sound,) = EvidenceShelf({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data").bundles("mine")
+    assert sound.path == tmp_path / "one"
+    with pytest.raises(EvidenceDamaged, match="damaged"):
+        EvidenceShelf({"mine": [tmp_path / "two", tmp_path / "one"]}, tmp_path / "data").bundles("mine")

@@ -1,0 +1,206 @@
+"""Building evidence and judging with it, as a person does at a terminal."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.evidence.bundle import Bundle
+
+from .conftest import Errata, Serving, serving
+
+ANNOTATIONS = ("human_accuracy_v3.0.0.json", "multilabel.csv")
+
+
+@pytest.fixture
+def predictions(demo: Bundle, tmp_path: Path) -> Path:
+    """A predictions file for the 20 photographs, all right but the first two."""
+    classes = [0, 0, *demo.all_targets.tolist()[2:]]
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
+    file = tmp_path / "predictions.csv"
+    file.write_text("file_name,top1\n" + "\n".join(rows) + "\n")
+    return file
+
+
+@pytest.fixture
+def build(errata: Errata, tmp_path: Path) -> Callable[[str, str], str]:
+    """Build a bundle of the 20 photographs under a grouping; return its path."""
+
+    def made(name: str, grouping: str) -> str:
+        (tmp_path / f"{name}.json").write_text(grouping)
+        bundle = str(tmp_path / name)
+        file = str(tmp_path / f"{name}.json")
+        done = errata("evidence", "build", "--dataset", "demo", "--superclasses", file, "--output", bundle)
+        assert done.returncode == 0, done.stderr
+        return bundle
+
+    return made
+
+
+def test_both_layouts_of_the_annotation_give_one_bundle_that_is_sound(
+    errata: Errata, reference: Path, tmp_path: Path
+) -> None:
+    built = []
+    for name in ANNOTATIONS:
+        done = errata(
+            "evidence",
+            "build",
+            "--dataset",
+            "imagenet",
+            "--annotations",
+            str(reference / "imagenet-multilabel" / name),
+            "--mistakes",
+            str(reference / "imagenet-mistakes" / "metadata"),
+            "--output",
+            str(tmp_path / name),
+            "--json",
+        )
+        assert done.returncode == 0, done.stderr
+        built.append(json.loads(done.stdout))
+
+    first, second = built
+    assert first["digest"] == second["digest"]
+    assert first["abstained"] == ["ERROR_TYPE_FINE_GRAINED_OOV"]
+    assert first["counts"]["judged"] == 20_000
+    assert first["counts"]["problematic"] == 1_308
+    assert first["counts"]["images"] == 50_000
+    assert all(source["license"] for source in first["sources"])
+    assert errata("evidence", "verify", str(tmp_path / ANNOTATIONS[0])).returncode == 0
+
+
+def test_a_bundle_of_the_annotation_judges_the_real_resnet50(errata: Errata, reference: Path, tmp_path: Path) -> None:
+    bundle = str(tmp_path / "bundle")
+    annotations = str(reference / "imagenet-multilabel" / ANNOTATIONS[0])
+    errata("evidence", "build", "--dataset", "imagenet", "--annotations", annotations, "--output", bundle)
+    file = str(reference / "predictions" / "imagenet_val_resnet50_cv.csv")
+
+    done = errata("analyze", "--local", "--predictions", file, "--dataset", "imagenet", "--evidence", bundle, "--json")
+
+    summary = json.loads(done.stdout)["summary"]
+    everything = summary["groups"]["all"]
+    assert {name: group["num_samples"] for name, group in summary["groups"].items()} == {
+        "all": 18_692,
+        "organism": 7_624,
+        "artifact": 10_184,
+        "other": 1_596,
+    }
+    assert summary["num_problematic"] == 1_308
+    assert sum(everything["counts"].values()) == 18_692
+    assert everything["gain_if_fixed_top1"]["MODEL_FAILURE"] == pytest.approx(
+        everything["counts"]["MODEL_FAILURE"] / 18_692
+    )
+
+
+def test_an_analysis_is_judged_anew_with_another_bundle_of_a_server(
+    errata: Errata, build: Callable[[str, str], str], predictions: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    bundles = [build("apart", '{"none": [["no_such_lemma"]]}\n'), build("alike", '{"all": [["entity"]]}\n')]
+    digests = [json.loads((Path(bundle) / "manifest.json").read_text())["digest"] for bundle in bundles]
+    evidence = json.dumps({"demo": bundles})
+    with serving(data_dir, tmp_path / "archive", ERRATA_EVIDENCE=evidence) as service:
+        server = ("--server", service.grpc, "--json")
+        before = json.loads(errata("analyze", "--predictions", str(predictions), "--dataset", "demo", *server).stdout)
+
+        done = errata("reanalyze", before["name"], "--evidence", digests[1][:12], *server)
+        unknown = errata("reanalyze", before["name"], "--evidence", "ffff", *server)
+
+    after = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [before["evidence"], after["evidence"]] == digests
+    assert after["name"] != before["name"]
+    assert after["predictions_digest"] == before["predictions_digest"]
+    assert before["summary"]["groups"]["all"]["counts"]["FINE_GRAINED"] == 0
+    assert after["summary"]["groups"]["all"]["counts"]["FINE_GRAINED"] == 2
+    assert unknown.returncode == 2
+    assert unknown.stdout == ""
+
+
+def test_an_analysis_is_judged_anew_with_a_bundle_at_a_path(
+    errata: Errata, build: Callable[[str, str], str], predictions: Path
+) -> None:
+    """BUNDLE is a path with --local (design/contract.md)."""
+    alike = build("alike", '{"all": [["entity"]]}\n')
+    before = json.loads(
+        errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--json").stdout
+    )
+
+    done = errata("reanalyze", before["name"], "--local", "--evidence", alike, "--json")
+
+    assert done.returncode == 0, done.stderr
+    after = json.loads(done.stdout)
+    assert after["evidence"] == json.loads((Path(alike) / "manifest.json").read_text())["digest"]
+    assert after["summary"]["groups"]["all"]["counts"]["FINE_GRAINED"] == 2
+
+
+def test_verdicts_are_shown_by_superclass_and_by_class(
+    errata: Errata, server: Serving, predictions: Path, demo: Bundle
+) -> None:
+    at = ("--server", server.grpc)
+    made = errata("analyze", *at, "--predictions", str(predictions), "--dataset", "demo", "--json")
+    name = json.loads(made.stdout)["name"]
+
+    by_superclass = json.loads(errata("show", name, "--by", "superclass", "--json", *at).stdout)["rows"]
+    by_class = json.loads(errata("show", name, "--by", "class", "--json", *at).stdout)["rows"]
+    table = errata("show", name, "--by", "class", *at)
+
+    assert [row["name"] for row in by_superclass] == list(demo.manifest.superclasses)
+    assert all("class_index" not in row for row in by_superclass)
+    assert [row["class_index"] for row in by_class] == sorted(set(demo.all_targets.tolist()))
+    assert sum(row["num_samples"] for row in by_class) == 20
+    assert sum(row["counts"]["CORRECT"] for row in by_class) == 18
+    assert sum(sum(row["gain_if_fixed_top1"].values()) for row in by_class) == pytest.approx(2 / 20)
+    assert table.returncode == 0
+    assert all(row["name"] in table.stdout for row in by_class)
+
+
+def test_a_data_set_of_ones_own_is_judged_at_a_path(errata: Errata, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file_name,labels\na.jpg,207\nb.jpg,n02099601 417\n")
+    (tmp_path / "predictions.csv").write_text("file_name,top1\na.jpg,207\nb.jpg,417\n")
+    bundle, labels = str(tmp_path / "bundle"), str(tmp_path / "labels.csv")
+
+    built = errata("evidence", "build", "--dataset", "street", "--labels", labels, "--output", bundle, "--json")
+    done = errata(
+        "analyze",
+        "--local",
+        "--predictions",
+        str(tmp_path / "predictions.csv"),
+        "--dataset",
+        "street",
+        "--evidence",
+        bundle,
+        "--json",
+    )
+
+    counts = json.loads(done.stdout)["summary"]["groups"]["all"]["counts"]
+    assert built.returncode == done.returncode == 0
+    assert json.loads(built.stdout)["counts"]["judged"] == 2
+    assert {name: count for name, count in counts.items() if count} == {"CORRECT": 1, "MULTI_LABEL": 1}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--dataset", "imagenet"),
+        ("--dataset", "imagenet-a"),
+        ("--dataset", "street"),
+        ("--dataset", "demo", "--labels", "nowhere.csv"),
+        ("--dataset", "street", "--labels", "nowhere.csv"),
+        ("--dataset", "../street", "--labels", "nowhere.csv"),
+        ("--dataset", "imagenet", "--annotations", "nowhere.json"),
+        ("--dataset", "demo", "--artefacts", "nowhere"),
+        ("--dataset", "demo", "--superclasses", "nowhere.json"),
+        ("--dataset", "demo", "--mistakes", "nowhere"),
+        ("--dataset", "demo", "--train-images", "nowhere", "--encoder", "no.such.module:Encoder"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_build_without_what_it_needs_exits_with_2_and_leaves_nothing(
+    errata: Errata, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = errata("evidence", "build", *arguments, "--output", str(tmp_path / "bundle"))
+
+    assert done.returncode == 2
+    assert "expected" in done.stderr or "needs" in done.stderr or "has labels" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "bundle").exists()

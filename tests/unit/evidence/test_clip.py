@@ -1,0 +1,166 @@
+"""OpenClip on a tiny model that open_clip builds in place: what it gives is what the model gives."""
+
+import importlib
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.errors import InvalidEvidence
+from service.evidence.encoder import CachedEncoder, checked, load_encoder
+
+NAME = "errata-tiny"
+CONFIG = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+TEXTS = ["A photo of a dog", "A photo of a paper towel", "A photo of a sea snake", "A photo of a 'hood"]
+
+
+@pytest.fixture(scope="module")
+def open_clip() -> Any:
+    """The package: where it isn't installed skip at the desk, fail on CI."""
+    if find_spec("open_clip") is None:
+        missing = "open_clip is not installed: pip install errata-service[clip]"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return importlib.import_module("open_clip")
+
+
+@pytest.fixture(scope="module")
+def weights(open_clip: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a tiny model, in a local file, under a name that open_clip knows."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / f"{NAME}.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(folder / f"{NAME}.json")
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model(NAME).state_dict(), folder / "weights.pt")
+    return folder / "weights.pt"
+
+
+@pytest.fixture(scope="module")
+def images(open_clip: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Small pictures: JPEG and PNG, wide and high, color, gray and with transparency."""
+    from PIL import Image
+
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    found = []
+    for number, (mode, suffix, shape) in enumerate(
+        [("RGB", "jpg", (40, 60)), ("L", "jpg", (50, 33)), ("RGBA", "png", (32, 32)), ("RGB", "png", (90, 31))] * 2
+    ):
+        channels = {"RGB": (3,), "L": (), "RGBA": (4,)}[mode]
+        path = folder / f"{number}.{suffix}"
+        Image.fromarray(rng.integers(0, 256, (*shape, *channels), dtype=np.uint8), mode=None).save(path)
+        found.append(str(path))
+    return found
+
+
+def encoder(weights: Path, batch: int = 64) -> Any:
+    from service.evidence.clip import OpenClip
+
+    return OpenClip(NAME, str(weights), batch)
+
+
+def by_hand(open_clip: Any, weights: Path, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the model itself gives for the images and TEXTS, one after another, normalized in float64."""
+    import torch
+    from PIL import Image
+
+    model, _, transform = open_clip.create_model_and_transforms(NAME)
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    model.eval()
+    tokenize = open_clip.get_tokenizer(NAME)
+    with torch.no_grad():
+        images = [model.encode_image(transform(Image.open(path).convert("RGB"))[None])[0].numpy() for path in paths]
+        texts = [model.encode_text(tokenize([text]))[0].numpy() for text in TEXTS]
+    return tuple(
+        np.array([vector.astype(float) / np.linalg.norm(vector.astype(float)) for vector in each])
+        for each in (images, texts)
+    )
+
+
+def test_it_gives_what_the_model_gives(open_clip: Any, weights: Path, images: list[str]) -> None:
+    expected_images, expected_texts = by_hand(open_clip, weights, images)
+
+    found = encoder(weights)
+
+    for got, expected in (
+        (found.embed_images(images), expected_images),
+        (found.embed_texts(TEXTS), expected_texts),
+    ):
+        assert got.dtype == np.float32
+        assert got.shape == (len(expected), 24)
+        assert np.allclose(got, expected, atol=1e-3 if on_gpu() else 1e-5)
+        assert np.linalg.norm(expected[0] - expected[1]) > 1e-3  # they differ, so the order is the order given
+
+
+def on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_batch_does_not_matter(weights: Path, images: list[str], batch: int) -> None:
+    whole, parts = encoder(weights), encoder(weights, batch)
+
+    assert np.allclose(parts.embed_images(images), whole.embed_images(images), atol=1e-5)
+    assert np.allclose(parts.embed_texts(TEXTS), whole.embed_texts(TEXTS), atol=1e-5)
+
+
+def test_its_answers_pass_the_checks_as_they_are(weights: Path, images: list[str], tmp_path: Path) -> None:
+    found = encoder(weights)
+    answer = found.embed_texts(TEXTS)
+
+    assert checked(answer, len(TEXTS), 24, "texts").tobytes() == answer.tobytes()
+    cached = CachedEncoder(found, tmp_path, lambda what, done, total: None)
+    assert cached.texts(TEXTS).shape == (len(TEXTS), 24)
+    assert cached.images(images).shape == (len(images), 24)
+
+
+def test_other_weights_have_a_cache_of_their_own(open_clip: Any, weights: Path, tmp_path: Path) -> None:
+    import torch
+
+    torch.manual_seed(1)
+    torch.save(open_clip.create_model(NAME).state_dict(), tmp_path / "other.pt")
+
+    for file in (weights, tmp_path / "other.pt"):
+        CachedEncoder(encoder(file), tmp_path / "cache", lambda what, done, total: None).texts(TEXTS)
+
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_it_is_loaded_by_name_and_touches_no_weights_until_asked(open_clip: Any) -> None:
+    found = load_encoder("service.evidence.clip:OpenClip")
+
+    assert type(found).__name__ == "OpenClip"
+
+
+def test_the_environment_chooses_another_model_and_local_weights(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the head of service/evidence/clip.py
+    monkeypatch.setenv("ERRATA_CLIP_MODEL", NAME)
+    monkeypatch.setenv("ERRATA_CLIP_WEIGHTS", str(weights))
+
+    by_name = load_encoder("service.evidence.clip:OpenClip")
+    # without this, an encoder that ignores the environment would look for 900 MB of weights
+    assert getattr(by_name, "_architecture", NAME) == NAME
+
+    assert np.array_equal(by_name.embed_texts(TEXTS), encoder(weights).embed_texts(TEXTS))
+
+
+def test_an_image_that_can_not_be_read_is_refused_by_name(weights: Path, images: list[str], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(Path(images[0]).read_bytes()[:200])
+
+    with pytest.raises(InvalidEvidence, match=r"broken\.jpg"):
+        encoder(weights).embed_images([images[1], str(broken)])

@@ -1,0 +1,372 @@
+"""Encoders: their answers are checked, kept bit by bit, and asked for once; a killed build goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.evidence.encoders import Counting, Other, SameAnswers
+from unit.evidence.official import wordnet_id, write_artefacts
+
+from service.bootstrap.build import Inputs, build_evidence
+from service.errors import InvalidEvidence
+from service.evidence.encoder import CHUNK, PROBE_TEXTS, CachedEncoder, Encoder, HashEncoder, checked, load_encoder
+from service.evidence.recipes import gather
+
+NAMES = [f"{wordnet_id(number % 1000)}/{number}.JPEG" for number in range(2 * CHUNK + 100)]  # three chunks
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def cached(encoder: Encoder, cache: Path) -> CachedEncoder:
+    return CachedEncoder(encoder, cache, silent)
+
+
+# answers are checked
+
+
+def unit(rows: int, dimensions: int, seed: int = 0) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((rows, dimensions))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**32))
+def test_unit_vectors_stay_as_they_are_to_the_last_bit(rows: int, dimensions: int, seed: int) -> None:
+    vectors = unit(rows, dimensions, seed)
+
+    found = checked(vectors, rows, dimensions, "images")
+
+    assert found.dtype == np.float32
+    assert found.tobytes() == vectors.tobytes()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 0.5, 1.01, 300.0])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_other_vectors_are_normalized(scale: float, kind: type) -> None:
+    vectors = unit(4, 16)
+
+    found = checked((vectors * scale).astype(kind), 4, 0, "texts")
+
+    assert found.dtype == np.float32
+    assert np.allclose(found, vectors, atol=1e-6)
+
+
+def test_half_precision_is_taken() -> None:
+    found = checked((7 * unit(4, 16)).astype(np.float16), 4, 16, "texts")
+
+    assert found.dtype == np.float32
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+
+
+WRONG: dict[str, Callable[[np.ndarray], object]] = {
+    "NaN": lambda found: np.where(np.arange(16) == 3, np.nan, found),
+    "infinity": lambda found: np.where(np.arange(16) == 3, np.inf, found),
+    "a row less": lambda found: found[:-1],
+    "a row more": lambda found: np.vstack([found, found[:1]]),
+    "no rows": lambda found: found[:0],
+    "other dimensions": lambda found: found[:, :-1],
+    "no dimensions": lambda found: found[:, :0],
+    "one vector": lambda found: found[0],
+    "three axes": lambda found: found[None],
+    "turned": lambda found: found.T,
+    "integers": lambda found: (found * 100).astype(np.int64),
+    "booleans": lambda found: found > 0,
+    "complex numbers": lambda found: found.astype(complex),
+    "objects": lambda found: found.astype(object),
+    "text": lambda found: found.astype(str),
+    "zeros": lambda found: found * (np.arange(4) != 2)[:, None],
+    "nothing": lambda found: None,
+    "lists of different lengths": lambda found: [[1.0], [1.0, 2.0]],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_an_answer_of_another_form_is_refused(wrong: Callable[[np.ndarray], object]) -> None:
+    with pytest.raises(InvalidEvidence, match="the encoder's images") as raised:
+        checked(wrong(unit(4, 16)), 4, 16, "images")
+
+    assert raised.value.violations[0].field == "encoder"
+
+
+def test_the_row_that_is_not_finite_is_named() -> None:
+    vectors = unit(4, 16)
+    vectors[2, 5] = np.nan
+
+    with pytest.raises(InvalidEvidence, match="row 2"):
+        checked(vectors, 4, 16, "texts")
+
+
+def test_the_twin_gives_unit_vectors_by_name_alone() -> None:
+    twin = HashEncoder()
+
+    apart = np.concatenate([twin.embed_images([name]) for name in NAMES[:5]])
+
+    assert np.array_equal(twin.embed_images(NAMES[:5]), apart)
+    assert np.array_equal(twin.embed_images([f"/far/away/{NAMES[0]}"])[0], apart[0])
+    assert np.allclose(np.linalg.norm(apart, axis=1), 1, atol=1e-6)
+    assert not np.array_equal(twin.embed_texts(["x"]), twin.embed_images(["x"]))
+
+
+# the cache
+
+
+def asked_for(encoder: Counting) -> list[str]:
+    """Return the names that were embedded, without the probes of the cache's key."""
+    probes = [list(PROBE_TEXTS), NAMES[:1]]
+    return [name for names in encoder.asked if names not in probes for name in names]
+
+
+def test_a_second_run_does_not_call_the_encoder_again(tmp_path: Path) -> None:
+    texts = [f"A photo of a {name}" for name in NAMES]
+    first, second = Counting(), Counting()
+    images = cached(first, tmp_path).images(NAMES)
+    prompts = cached(first, tmp_path).texts(texts)
+
+    assert cached(second, tmp_path).images(NAMES).tobytes() == images.tobytes()
+    assert cached(second, tmp_path).texts(texts).tobytes() == prompts.tobytes()
+
+    assert asked_for(first) == NAMES + texts  # each once, in order
+    assert asked_for(second) == []
+    assert images.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
+    assert prompts.tobytes() == HashEncoder().embed_texts(texts).tobytes()
+
+
+@pytest.mark.parametrize("fails_at", [3, 4, 5])
+def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, fails_at: int) -> None:
+    # calls 1 and 2 are the probes of the key
+    before, after = Counting(fails_at=fails_at), Counting()
+    with pytest.raises(RuntimeError, match="power"):
+        cached(before, tmp_path).images(NAMES)
+
+    found = cached(after, tmp_path).images(NAMES)
+
+    assert asked_for(after) == NAMES[(fails_at - 3) * CHUNK :]
+    assert found.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
+
+
+def folders(cache: Path) -> set[str]:
+    return {path.name for path in cache.iterdir()}
+
+
+@pytest.mark.parametrize("other", [Other(), SameAnswers(), HashEncoder(16)], ids=["answers", "name", "dimensions"])
+def test_another_encoder_never_reads_this_one_s_cache(tmp_path: Path, other: HashEncoder) -> None:
+    cached(HashEncoder(), tmp_path).images(NAMES[:10])
+    own = folders(tmp_path)
+
+    found = cached(other, tmp_path).images(NAMES[:10])
+
+    assert len(folders(tmp_path) - own) == 1
+    assert found.tobytes() == other.embed_images(NAMES[:10]).tobytes()
+
+
+def test_other_names_have_a_cache_of_their_own(tmp_path: Path) -> None:
+    encoder = Counting()
+    for names in (NAMES[:10], NAMES[:9], NAMES[:10][::-1]):
+        assert np.array_equal(cached(encoder, tmp_path).images(names), HashEncoder().embed_images(names))
+
+    assert len(folders(tmp_path)) >= 3
+
+
+def test_a_file_that_changed_is_embedded_anew(tmp_path: Path) -> None:
+    image = tmp_path / wordnet_id(0) / "a.jpg"
+    image.parent.mkdir()
+    image.write_bytes(b"one")
+    paths = [str(image), str(tmp_path / "b.jpg")]
+    cached(Counting(), tmp_path / "cache").images(paths)
+    again, changed = Counting(), Counting()
+
+    cached(again, tmp_path / "cache").images(paths)
+    image.write_bytes(b"three")
+    cached(changed, tmp_path / "cache").images(paths)
+
+    assert paths not in again.asked
+    assert paths in changed.asked
+
+
+@pytest.fixture(scope="module")
+def worn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Path]:
+    """A cache of one chunk, whose file a test may damage."""
+    cache = tmp_path_factory.mktemp("cache")
+    cached(HashEncoder(), cache).images(NAMES[:10])
+    (file,) = cache.rglob("*.npy")
+    return cache, file.read_bytes(), file
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 127) | st.integers(0, 10**6))
+def test_a_half_written_cache_file_is_ignored_and_mended(worn: tuple[Path, bytes, Path], length: int) -> None:
+    cache, sound, file = worn
+    file.write_bytes(sound[: length % len(sound)])
+
+    found = cached(HashEncoder(), cache).images(NAMES[:10])
+
+    assert found.tobytes() == HashEncoder().embed_images(NAMES[:10]).tobytes()
+    assert file.read_bytes() == sound
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((9, 32), np.float32), np.zeros((10, 32), np.float64), np.zeros(10, np.float32), np.zeros((10, 1, 32))],
+    ids=["rows", "kind", "one axis", "three axes"],
+)
+def test_a_cache_file_of_another_form_is_ignored(worn: tuple[Path, bytes, Path], array: np.ndarray) -> None:
+    cache, _, file = worn
+    np.save(file, array)
+
+    assert np.array_equal(cached(HashEncoder(), cache).images(NAMES[:10]), HashEncoder().embed_images(NAMES[:10]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 127), st.integers(1, 255))
+def test_a_cache_file_whose_head_is_damaged_never_stops_a_build(
+    worn: tuple[Path, bytes, Path], place: int, bits: int
+) -> None:
+    cache, sound, file = worn
+    damaged = bytearray(sound)
+    damaged[place] ^= bits
+    file.write_bytes(damaged)
+
+    found = cached(HashEncoder(), cache).images(NAMES[:10])
+
+    assert found.shape == (10, 32)
+    file.write_bytes(sound)
+
+
+def test_progress_is_told_chunk_by_chunk(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    CachedEncoder(HashEncoder(), tmp_path, lambda *each: told.append(each)).images(NAMES)
+
+    assert told == [("images", done, len(NAMES)) for done in (CHUNK, 2 * CHUNK, len(NAMES))]
+
+
+# in a build
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
+    """What a build of the data set `mine` is given: three chunks of images, with neighbors."""
+    folder = tmp_path_factory.mktemp("mine")
+    targets = [number % 1000 for number in range(len(NAMES))]
+    rows = "".join(f"{name},{target}\n" for name, target in zip(NAMES, targets, strict=True))
+    (folder / "labels.csv").write_text(f"file_name,labels\n{rows}")
+    neighbors = np.random.default_rng(0).integers(0, 1000, (len(NAMES), 10))
+    artefacts = write_artefacts(folder / "artefacts", "mine", list(zip(NAMES, targets, strict=True)), neighbors)
+
+    def given_to(encoder: str, cache: Path) -> Inputs:
+        name = encoder if ":" in encoder else f"unit.evidence.encoders:{encoder}"
+        return Inputs(labels=folder / "labels.csv", artefacts=artefacts, encoder=name, cache=cache)
+
+    return given_to
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from service.bootstrap.build import Inputs, build_evidence
+labels, artefacts, cache, output = map(Path, sys.argv[1:])
+inputs = Inputs(labels=labels, artefacts=artefacts, encoder="unit.evidence.encoders:Stoppable", cache=cache)
+print(build_evidence("mine", inputs, output).digest)
+"""
+
+
+def test_a_build_killed_in_the_middle_goes_on_and_gives_the_same_bundle(
+    inputs: Callable[..., Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_to = inputs("Stoppable", tmp_path / "cache")
+    asked = tmp_path / "asked"
+    paths = [given_to.labels, given_to.artefacts, given_to.cache, tmp_path / "bundle"]
+    with subprocess.Popen(
+        [sys.executable, "-c", BUILD, *map(str, paths)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "ASKED": str(asked), "STOP_AT": "2"},
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"half way\n"
+        child.send_signal(signal.SIGKILL)
+        assert child.wait(10) == -signal.SIGKILL
+    assert not (tmp_path / "bundle").exists()
+    assert len(asked.read_text().splitlines()) == 2
+
+    monkeypatch.setenv("ASKED", str(asked))
+    resumed = build_evidence("mine", given_to, tmp_path / "bundle")
+    together = asked.read_text().splitlines()
+    monkeypatch.setenv("ASKED", str(tmp_path / "undisturbed"))
+    whole = build_evidence("mine", inputs("Stoppable", tmp_path / "other cache"), tmp_path / "whole")
+
+    assert resumed.digest == whole.digest
+    assert together == (tmp_path / "undisturbed").read_text().splitlines()  # no chunk was embedded twice
+    assert len(together) == 3
+    assert (resumed.path / "verdicts.npy").read_bytes() == (whole.path / "verdicts.npy").read_bytes()
+
+
+def test_another_encoder_gives_another_bundle_and_the_same_answers_the_same(
+    inputs: Callable[..., Inputs], tmp_path: Path
+) -> None:
+    names = {"service.evidence.encoder:HashEncoder": "one", "Other": "two", "SameAnswers": "three"}
+    cache = tmp_path / "cache"
+
+    one, two, three = (build_evidence("mine", inputs(each, cache), tmp_path / name) for each, name in names.items())
+
+    assert one.digest != two.digest
+    assert one.digest == three.digest  # what was read is the same, whatever it is called
+    images = [name for name in folders(cache) if "-images-" in name]
+    texts = [name for name in folders(cache) if "-texts-" in name]
+    assert len({name.split("-")[0] for name in images}) == 3
+    assert len({name.split("-")[0] for name in texts}) == 3
+
+
+@pytest.mark.parametrize("encoder", ["NotANumber", "OneRowLess", "OtherDimensions"])
+def test_an_encoder_that_lies_leaves_no_bundle(inputs: Callable[..., Inputs], tmp_path: Path, encoder: str) -> None:
+    with pytest.raises(InvalidEvidence, match="expected"):
+        build_evidence("mine", inputs(encoder, tmp_path / "cache"), tmp_path / "bundle")
+
+    assert not (tmp_path / "bundle").exists()
+
+
+# loading
+
+
+def test_an_encoder_is_loaded_by_module_and_class() -> None:
+    assert isinstance(load_encoder("unit.evidence.encoders:SameAnswers"), SameAnswers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "service.evidence.encoder",
+        ":HashEncoder",
+        "service.evidence.encoder:",
+        "service.evidence.encoder:NoSuchClass",
+        "no_such_module:Encoder",
+        ".encoder:HashEncoder",
+        "service.evidence.encoder:CHUNK",
+        "os:getcwd",
+        "unit.evidence.encoders:OnlyTexts",
+        "unit.evidence.encoders:NeedsArguments",
+        "a b:c d",
+    ],
+)
+def test_what_is_no_encoder_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InvalidEvidence) as raised:
+        load_encoder(name)
+
+    assert name in raised.value.message
+    assert raised.value.violations[0].field == "encoder"
+
+
+def test_an_encoder_needs_a_folder_for_its_cache(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
+    given_to = inputs("Other", tmp_path)
+
+    with pytest.raises(InvalidEvidence, match="embeddings"):
+        gather("mine", Inputs(labels=given_to.labels, artefacts=given_to.artefacts, encoder=given_to.encoder))

@@ -1,0 +1,95 @@
+"""Where images lie: by their path or their bare name; nothing outside of the folder, nothing guessed."""
+
+from pathlib import Path
+
+import pytest
+from unit.evidence.official import wordnet_id
+
+from service.errors import InvalidEvidence
+from service.evidence.images import class_folders, find_images
+
+A, B = wordnet_id(0), wordnet_id(1)
+
+
+def touch(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def test_an_image_is_found_by_its_path_or_its_bare_name(tmp_path: Path) -> None:
+    touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "flat.jpg", tmp_path / "deep" / "er" / "y.jpg")
+
+    found = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg", "deep/er/y.jpg"])
+
+    root = tmp_path.resolve()
+    assert list(map(Path, found)) == [
+        root / B / "x.jpg",
+        root / A / "x.jpg",
+        root / "flat.jpg",
+        root / "deep" / "er" / "y.jpg",
+        root / "deep" / "er" / "y.jpg",
+    ]
+
+
+def test_an_image_that_is_not_there_is_refused_by_name_with_how_many(tmp_path: Path) -> None:
+    touch(tmp_path / "x.jpg")
+
+    with pytest.raises(InvalidEvidence, match=r"3 images.*2 of them.*'y\.jpg'"):
+        find_images(tmp_path, ["x.jpg", "y.jpg", f"{A}/z.jpg"])
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/hostname", "", ".", A])
+def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / "x.jpg", tmp_path / "root" / A / "y.jpg")
+
+    with pytest.raises(InvalidEvidence):
+        find_images(tmp_path / "root", [name])
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path, kind: str) -> None:
+    touch(tmp_path / "outside" / "x.jpg", tmp_path / "root" / "y.jpg")
+    link, aim = ("linked", "outside") if kind == "folder" else ("x.jpg", "outside/x.jpg")
+    (tmp_path / "root" / link).symlink_to(tmp_path / aim)
+
+    with pytest.raises(InvalidEvidence):
+        find_images(tmp_path / "root", ["x.jpg"])
+
+
+def test_a_bare_name_that_two_folders_have_is_not_guessed(tmp_path: Path) -> None:
+    touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg")
+
+    with pytest.raises(InvalidEvidence, match=r"x\.jpg"):
+        find_images(tmp_path, [f"{wordnet_id(2)}/x.jpg"])
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "file")
+    for path in (tmp_path / "not there", tmp_path / "file"):
+        with pytest.raises(InvalidEvidence, match=path.name):
+            find_images(path, [])
+
+
+def test_class_folders_are_read_in_order_and_only_images_count(tmp_path: Path) -> None:
+    files = [f"{B}/a.JPEG", f"{A}/b.png", f"{A}/a.jpg", f"{B}/c.webp", f"{B}/b.bmp", f"{A}/c.jpeg"]
+    touch(*(tmp_path / name for name in files), tmp_path / A / "notes.txt", tmp_path / "README")
+
+    found = class_folders(tmp_path)
+
+    assert found.names == tuple(sorted(files))
+    assert found.targets.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_folder_of_no_class_is_refused_by_name(tmp_path: Path) -> None:
+    touch(tmp_path / A / "a.jpg", tmp_path / "n00000000" / "a.jpg")
+
+    with pytest.raises(InvalidEvidence, match="n00000000"):
+        class_folders(tmp_path)
+
+
+def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "empty" / A / "notes.txt", tmp_path / "flat" / "a.jpg")
+    for name in ("empty", "flat", "not there"):
+        with pytest.raises(InvalidEvidence, match=name):
+            class_folders(tmp_path / name)

@@ -1,0 +1,351 @@
+"""Recipes: what each data set's evidence is made of, what stands in for a missing part, and what then abstains."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import cooccurrence as oracle
+from unit.evidence.official import Row, wordnet_id, write_artefacts, write_json, write_mistakes
+
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import ErrorType, LabelSource
+from service.errors import InvalidEvidence
+from service.evidence.bundle import Bundle
+from service.evidence.labels import original_labels, validation_name
+from service.evidence.recipes import gather
+from service.taxonomy.superclasses import default_grouping
+
+HASH = "service.evidence.encoder:HashEncoder"
+NUMBERS = (5, 1, 64, 2, 50_000)
+DOGS = {"dogs": [["dog"]], "more dogs": [["hunting_dog"], ["working_dog"]]}
+
+
+def target(number: int) -> int:
+    return int(original_labels()[number - 1])
+
+
+def row(number: int) -> Row:
+    return Row(validation_name(number), target(number), [target(number), 7], [8], problematic=number == 64)
+
+
+def validation_samples(numbers: tuple[int, ...]) -> list[tuple[str, int]]:
+    return sorted((f"{wordnet_id(target(each))}/{validation_name(each)}", target(each)) for each in numbers)
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    """Everything that the data set imagenet can be given, for five images."""
+    samples = validation_samples(NUMBERS)
+    neighbors = np.random.default_rng(0).integers(0, 1000, (len(samples), 50))
+    return Inputs(
+        annotations=write_json(tmp_path / "annotation.json", [row(each) for each in NUMBERS]),
+        mistakes=write_mistakes(tmp_path / "mistakes", [validation_name(1), validation_name(3)]),
+        artefacts=write_artefacts(tmp_path / "artefacts", "imagenet", samples, neighbors, DOGS),
+        encoder=HASH,
+        cache=tmp_path / "cache",
+    )
+
+
+def build(dataset: str, inputs: Inputs, tmp_path: Path) -> Bundle:
+    return build_evidence(dataset, inputs, tmp_path / "bundle")
+
+
+# imagenet
+
+
+def test_imagenet_with_everything_abstains_from_nothing(inputs: Inputs, tmp_path: Path) -> None:
+    bundle = build("imagenet", inputs, tmp_path)
+
+    assert bundle.manifest.abstained == ()
+    assert bundle.manifest.superclasses == ("dogs", "more dogs")
+    assert bundle.judged_names == [validation_name(each) for each in sorted(NUMBERS)]
+    assert bundle.evidence.targets.tolist() == [target(each) for each in sorted(NUMBERS)]
+    assert bundle.evidence.problematic.tolist() == [False, False, False, True, False]
+    assert bundle.evidence.non_prototypical is not None
+    assert bundle.evidence.non_prototypical.tolist() == [True, False, False, False, False]  # 3 isn't annotated
+    assert len(bundle.arrays["names"]) == 50_000
+    named = {source.name for source in bundle.manifest.sources}
+    assert {"multi-label annotation", "superclasses.json", "samples_info.npz", "valid_clip_knn.npz"} <= named
+    assert {"CLIP encoder", "non-prototypical images"} <= named
+
+
+def test_each_image_has_its_own_neighbors_and_embedding(inputs: Inputs, tmp_path: Path) -> None:
+    bundle = build("imagenet", inputs, tmp_path)
+
+    samples = [name for name, _ in validation_samples(NUMBERS)]
+    given = np.random.default_rng(0).integers(0, 1000, (5, 50))
+    from service.evidence.encoder import HashEncoder
+
+    for place, number in enumerate(sorted(NUMBERS)):
+        path = f"{wordnet_id(target(number))}/{validation_name(number)}"
+        assert bundle.arrays["neighbors"][place].tolist() == given[samples.index(path), :10].tolist()
+        assert np.array_equal(bundle.arrays["image_embeddings"][place], HashEncoder().embed_images([path])[0])
+
+
+ABSTAINS = {
+    "mistakes": ErrorType.NON_PROTOTYPICAL,
+    "encoder": ErrorType.FINE_GRAINED_OOV,
+    "valid_clip_knn.npz": ErrorType.FINE_GRAINED_OOV,
+}
+
+
+@pytest.mark.parametrize("part", ABSTAINS)
+def test_a_missing_part_makes_its_rule_abstain_and_the_manifest_says_so(
+    inputs: Inputs, tmp_path: Path, part: str
+) -> None:
+    if part.endswith(".npz"):
+        (tmp_path / "artefacts" / "imagenet" / part).unlink()
+    else:
+        inputs = replace(inputs, **{part: "" if part == "encoder" else None})
+
+    bundle = build("imagenet", inputs, tmp_path)
+
+    assert bundle.manifest.abstained == (ABSTAINS[part],)
+    types = bundle.verdicts[~bundle.evidence.problematic] & 0x0F
+    assert ABSTAINS[part] not in np.unique(types)
+
+
+def test_the_annotation_alone_is_enough(inputs: Inputs, tmp_path: Path) -> None:
+    bundle = build("imagenet", Inputs(annotations=inputs.annotations), tmp_path)
+
+    assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+    assert bundle.manifest.superclasses == default_grouping().ids
+
+
+def test_without_an_order_of_samples_rows_stand_for_all_images_by_path(inputs: Inputs, tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    neighbors = np.tile(np.arange(50_000)[:, None] % 1000, (1, 10))
+    write_artefacts(folder, "imagenet", neighbors=neighbors, superclasses=DOGS)
+    paths = sorted(f"{wordnet_id(target(each))}/{validation_name(each)}" for each in range(1, 50_001))
+
+    facts = gather("imagenet", replace(inputs, artefacts=folder))
+
+    assert facts.clip is not None
+    for place, number in enumerate(sorted(NUMBERS)):
+        at = paths.index(f"{wordnet_id(target(number))}/{validation_name(number)}")
+        assert facts.clip.neighbors[place].tolist() == [at % 1000] * 10
+
+
+def test_without_an_order_of_samples_another_number_of_rows_is_refused(inputs: Inputs, tmp_path: Path) -> None:
+    (tmp_path / "artefacts" / "imagenet" / "samples_info.npz").unlink()
+
+    with pytest.raises(InvalidEvidence, match=r"valid_clip_knn\.npz: expected 50000 rows.* got 5"):
+        gather("imagenet", inputs)
+
+
+def test_the_artefacts_of_another_data_set_are_refused(inputs: Inputs, tmp_path: Path) -> None:
+    other = [(f"{wordnet_id(each)}/0.0001_{each}.jpg", each) for each in range(5)]
+    write_artefacts(tmp_path / "artefacts", "imagenet", other)
+
+    with pytest.raises(InvalidEvidence, match=r"samples_info\.npz"):
+        gather("imagenet", inputs)
+
+
+def test_an_order_of_samples_without_one_of_the_images_is_refused_by_name(inputs: Inputs, tmp_path: Path) -> None:
+    rest = validation_samples(NUMBERS[1:])
+    write_artefacts(tmp_path / "artefacts", "imagenet", rest, np.zeros((len(rest), 10), dtype=int))
+
+    with pytest.raises(InvalidEvidence, match=validation_name(NUMBERS[0])):
+        gather("imagenet", inputs)
+
+
+def test_imagenet_without_an_annotation_is_refused() -> None:
+    with pytest.raises(InvalidEvidence, match="annotation") as raised:
+        gather("imagenet")
+
+    assert raised.value.violations[0].field == "annotations"
+
+
+def test_imagenet_m_is_kept_where_the_annotation_names_it(inputs: Inputs, tmp_path: Path) -> None:
+    rows = [row(each) for each in NUMBERS]
+    named = write_json(tmp_path / "m.json", rows, imagenet_m={validation_name(2): {}, validation_name(5): {}})
+
+    with_m = build("imagenet", replace(inputs, annotations=named), tmp_path)
+    without = gather("imagenet", inputs)
+
+    assert with_m.imagenet_m is not None
+    assert with_m.imagenet_m.tolist() == [False, True, True, False, False]
+    assert without.imagenet_m is None
+
+
+# superclasses
+
+
+def test_a_file_of_superclasses_comes_before_the_artefacts_and_those_before_the_default(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.json").write_text('{"birds": [["bird"]]}\n')
+    plain = replace(inputs, encoder="")
+
+    assert gather("imagenet", replace(plain, superclasses=tmp_path / "mine.json")).superclasses.ids == ("birds",)
+    assert gather("imagenet", plain).superclasses.ids == tuple(DOGS)
+    (tmp_path / "artefacts" / "superclasses.json").unlink()
+    assert gather("imagenet", plain).superclasses.ids == default_grouping().ids
+
+
+def test_the_manifest_says_which_superclasses_were_used(inputs: Inputs, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"birds": [["bird"]]}\n')
+
+    chosen = gather("imagenet", replace(inputs, encoder="", superclasses=tmp_path / "mine.json"))
+    fallen_back = gather("imagenet", Inputs(annotations=inputs.annotations))
+
+    def origins(facts: object) -> list[str]:
+        return [source.origin for source in facts.sources if source.name == "superclasses"]
+
+    assert len(origins(chosen)) == 1 and "mine.json" in origins(chosen)[0]
+    assert len(origins(fallen_back)) == 1 and "default" in origins(fallen_back)[0]
+    # a file that was read but not used isn't a source
+    assert "superclasses.json" not in [source.name for source in chosen.sources]
+
+
+# co-occurrence
+
+
+def test_the_images_of_the_annotation_do_not_count_for_co_occurrence(
+    inputs: Inputs, label_sets: dict[str, set[int]]
+) -> None:
+    several = [name for name, labels in label_sets.items() if len(labels) > 1][:40]
+    rows = [Row(name, target(int(name[15:23])), [target(int(name[15:23]))]) for name in several]
+    assert inputs.annotations is not None
+    annotations = write_json(inputs.annotations.parent / "several.json", rows)
+    own = write_json(inputs.annotations.parent / "own.json", [])
+
+    for given, counted in ((annotations, {*label_sets} - {*several}), (own, {*label_sets})):
+        pairs = gather("imagenet", Inputs(annotations=given)).pairs
+        assert pairs is not None
+        found = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
+        assert found == oracle.count_pairs(label_sets[name] for name in counted)
+
+
+# imagenet-a
+
+A_SAMPLES = [(f"{wordnet_id(each)}/{name}", each) for each in (150, 6, 999) for name in ("b.jpg", "a.jpg")]
+
+
+def made_folder(folder: Path) -> Path:
+    for name, _ in A_SAMPLES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def test_imagenet_a_is_the_same_from_its_samples_or_its_folder(tmp_path: Path) -> None:
+    artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-a", A_SAMPLES)
+
+    from_samples = build_evidence("imagenet-a", Inputs(artefacts=artefacts), tmp_path / "one")
+    from_folder = build_evidence("imagenet-a", Inputs(images=made_folder(tmp_path / "images")), tmp_path / "two")
+
+    assert from_samples.digest == from_folder.digest
+    assert from_samples.judged_names == sorted(name for name, _ in A_SAMPLES)  # bare names repeat
+    assert not from_samples.evidence.problematic.any()
+    for place, name in enumerate(from_samples.judged_names):
+        own = dict(A_SAMPLES)[name]
+        assert from_samples.evidence.labels.of(place).tolist() == [own]  # M = {t}
+        assert from_samples.evidence.labels.sources_of(place) == [LabelSource.ORIGINAL]
+    assert from_samples.classes.nonzero()[0].tolist() == [6, 150, 999]
+
+
+def test_imagenet_a_s_neighbors_belong_to_their_samples_in_any_order(tmp_path: Path) -> None:
+    neighbors = np.arange(60).reshape(6, 10)
+    artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-a", A_SAMPLES, neighbors)
+
+    facts = gather("imagenet-a", Inputs(artefacts=artefacts, encoder=HASH, cache=tmp_path / "cache"))
+
+    assert facts.clip is not None
+    of_name = {name: row for (name, _), row in zip(A_SAMPLES, neighbors.tolist(), strict=True)}
+    for name, found in zip(facts.labels.names.tolist(), facts.clip.neighbors.tolist(), strict=True):
+        assert found == of_name[name.decode()]
+
+
+def test_imagenet_a_s_annotation_only_tells_what_co_occurrence_leaves_out(inputs: Inputs, tmp_path: Path) -> None:
+    artefacts = write_artefacts(tmp_path / "a", "imagenet-a", A_SAMPLES)
+    assert inputs.annotations is not None
+
+    facts = gather("imagenet-a", Inputs(artefacts=artefacts, annotations=inputs.annotations))
+    imagenet = gather("imagenet", Inputs(annotations=inputs.annotations))
+    without = gather("imagenet-a", Inputs(artefacts=artefacts))
+
+    assert len(facts.labels.names) == 6
+    assert facts.pairs is not None and imagenet.pairs is not None and without.pairs is not None
+    assert np.array_equal(facts.pairs.counts, imagenet.pairs.counts)
+    assert facts.pairs.counts.sum() < without.pairs.counts.sum()
+    assert facts.imagenet_m is None
+
+
+def test_imagenet_a_takes_the_list_of_mistakes_and_abstains_without(tmp_path: Path) -> None:
+    artefacts = write_artefacts(tmp_path / "a", "imagenet-a", A_SAMPLES)
+    mistakes = write_mistakes(tmp_path / "mistakes", ["ILSVRC2012_val_00000001.JPEG"])
+
+    with_list = build_evidence("imagenet-a", Inputs(artefacts=artefacts, mistakes=mistakes), tmp_path / "one")
+    without = build_evidence("imagenet-a", Inputs(artefacts=artefacts), tmp_path / "two")
+
+    assert with_list.manifest.abstained == (ErrorType.FINE_GRAINED_OOV,)
+    assert without.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+
+
+def test_imagenet_a_without_samples_is_refused() -> None:
+    with pytest.raises(InvalidEvidence, match="samples_info"):
+        gather("imagenet-a")
+
+
+# a data set of one's own
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Inputs:
+    (tmp_path / "labels.csv").write_text("file_name,labels\nb.jpg,3 5\na.jpg,999\nn01440764/c.jpg,0\n")
+    return Inputs(labels=tmp_path / "labels.csv", cache=tmp_path / "cache")
+
+
+def test_a_data_set_of_one_s_own_is_judged_by_the_same_rules(own: Inputs, tmp_path: Path) -> None:
+    bundle = build("mine", own, tmp_path)
+
+    assert bundle.dataset == "mine"
+    assert bundle.judged_names == ["a.jpg", "b.jpg", "n01440764/c.jpg"]
+    assert [bundle.evidence.labels.of(place).tolist() for place in range(3)] == [[999], [3, 5], [0]]
+    assert [int(bundle.verdicts[1, predicted]) for predicted in (3, 5)] == [ErrorType.CORRECT, ErrorType.MULTI_LABEL]
+    assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+
+
+def test_neighbors_may_come_from_training_images(own: Inputs, tmp_path: Path) -> None:
+    from service.evidence.encoder import HashEncoder
+
+    names = [f"{wordnet_id(each)}/t{number}.jpg" for each in (2, 700) for number in range(9)]
+    for name in names:
+        (tmp_path / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / name).write_bytes(name.encode())
+
+    facts = gather("mine", replace(own, encoder=HASH, train_images=tmp_path / "train"))
+
+    assert facts.clip is not None
+    train = HashEncoder().embed_images(names).astype(float)
+    paths = [f"{wordnet_id(999)}/a.jpg", f"{wordnet_id(3)}/b.jpg", "n01440764/c.jpg"]
+    for image, found in zip(HashEncoder().embed_images(paths).astype(float), facts.clip.neighbors, strict=True):
+        nearest = sorted(range(18), key=lambda number, image=image: -float(image @ train[number]))[:10]
+        assert found.tolist() == [2 if number < 9 else 700 for number in nearest]
+
+
+def test_nine_training_images_are_too_few(own: Inputs, tmp_path: Path) -> None:
+    for number in range(9):
+        path = tmp_path / "train" / wordnet_id(2) / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    with pytest.raises(InvalidEvidence, match="10 training images"):
+        gather("mine", replace(own, encoder=HASH, train_images=tmp_path / "train"))
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "../mine", "a/b", ".hidden", "a" * 65, "mine\n", "-x"])
+def test_a_name_that_is_no_name_is_refused(own: Inputs, name: str) -> None:
+    with pytest.raises(InvalidEvidence) as raised:
+        gather(name, own)
+
+    assert raised.value.violations[0].field == "dataset"
+
+
+def test_a_data_set_without_labels_is_refused_and_a_known_one_has_its_own(own: Inputs) -> None:
+    with pytest.raises(InvalidEvidence, match="--labels"):
+        gather("mine")
+    with pytest.raises(InvalidEvidence, match="labels of its own"):
+        gather("imagenet-real", own)
