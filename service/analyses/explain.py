@@ -40,13 +40,15 @@ def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
     evidence = bundle.evidence
     steps = trace(evidence.rows(row, row + 1), predicted)
     labels = [int(label) for label in evidence.labels.of(row)]
+    target = int(evidence.targets[row])
+    relatives = labels if target in labels else [*labels, target]  # what is problematic may stop at its target
     return VerdictEvidence(
         labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),
         shared_superclasses=tuple(
-            SharedSuperclass(label, names) for label in labels if (names := _shared(bundle, label, predicted))
+            SharedSuperclass(label, names) for label in relatives if (names := _shared(bundle, label, predicted))
         ),
-        co_occurrences=tuple(found for label in labels if (found := _seen_together(bundle, label, predicted))),
-        overlap=why_overlapping(int(evidence.targets[row]), predicted),
+        co_occurrences=tuple(found for label in relatives if (found := _seen_together(bundle, label, predicted))),
+        overlap=why_overlapping(target, predicted),
         vocabulary=_vocabulary(bundle, row, predicted, steps),
         trace=steps,
     )

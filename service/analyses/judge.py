@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import structlog
 
+from service.analyses import look
 from service.analyses.ports import Ports
 from service.domain import (
     Analysis,
@@ -79,12 +80,26 @@ def judge_job(ports: Ports, job_id: str) -> None:
     except Unavailable as error:
         if fence < ATTEMPTS:
             raise ComeBack(RETRY_SECONDS * fence) from error
-        ports.store.finish(job_id, fence, failure_of(error))
+        _fail(ports, job_id, fence, error)
     except Exception as error:
         _log.exception("judging failed", job=job_id)
-        ports.store.finish(job_id, fence, failure_of(error))
+        _fail(ports, job_id, fence, error)
     else:
         ports.store.finish(job_id, fence)
+
+
+def job_failed(ports: Ports, job_id: str) -> None:
+    """Tell of every analysis that has failed with its job."""
+    job = ports.store.job(job_id)
+    for analysis_id in sorted(job.analyses) if job else ():
+        snapshot = ports.store.snapshot(analysis_id)
+        if snapshot is not None and snapshot.entry.state is State.FAILED:
+            ports.ended(look.seen(snapshot))
+
+
+def _fail(ports: Ports, job_id: str, fence: int, error: Exception) -> None:
+    if ports.store.finish(job_id, fence, failure_of(error)):
+        job_failed(ports, job_id)
 
 
 def _archive(ports: Ports, job: Job) -> None:
@@ -115,6 +130,7 @@ def _finished(
         end_time=ports.clock(),
         progress=replace(Progress(), done=job.done, total=job.spec.total),
         predictions_digest=digest_of(predictions),
+        images=job.spec.images,
         model_info=model_info,
         summary=summary,
         request_digest=entry.request_digest,

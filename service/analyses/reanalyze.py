@@ -7,7 +7,7 @@ from service.analyses import look
 from service.analyses import request as requests
 from service.analyses.judge import summary_of
 from service.analyses.ports import Ports
-from service.analyses.upload import same_body
+from service.analyses.upload import archived, repeated
 from service.domain import Analysis
 from service.errors import InvalidRequest, Unavailable
 
@@ -18,16 +18,14 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     request = replace(before.request, evidence=evidence, request_id=request_id)
     requests.check(request)
     request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
-    if request_id and (repeated := look.by_request_id(ports, request_id)):
-        return same_body(repeated, request_digest)
     bundle = ports.shelf.find(before.request.dataset, evidence)
     predictions = ports.archive.predictions(before.id)
     if predictions is None:
         raise Unavailable(f"the predictions of {before.id} are gone from the archive")
-    if len(predictions.top1) != len(bundle.all_targets):
+    if before.images != bundle.images_digest:
         raise InvalidRequest(
             f"expected a bundle of the {len(predictions.top1)} images that were predicted, "
-            f"got one of {len(bundle.all_targets)}",
+            f"got one of {len(bundle.all_targets)} images, not the same ones",
             field="evidence",
         )
     now = ports.clock()
@@ -43,6 +41,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         summary=summary_of(bundle, predictions),
         request_digest=request_digest,
     )
-    ports.archive.put(analysis, predictions)
-    ports.ended(analysis)
+    if again := repeated(ports, request, request_digest, analysis.id):
+        return again
+    archived(ports, analysis, predictions)
     return analysis

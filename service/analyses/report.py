@@ -25,7 +25,7 @@ def report(ports: Ports, analysis_id: str) -> str:
 
 def report_of(found: Judged) -> str:
     """Return the report of judged predictions: the most severe errors first, the most confident among equals."""
-    rows = select(found, VerdictFilter(error_types=_ERRORS))
+    rows = select(found, VerdictFilter(error_types=_ERRORS, problematic=False))
     types = error_types(found.verdicts)
     images = found.bundle.rows[rows]
     probability = found.predictions.probability

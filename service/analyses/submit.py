@@ -51,9 +51,8 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
 
 def _spec(ports: Ports, model: ModelId, bundle: Bundle) -> JobSpec:
     names = [name.decode() for name in bundle.arrays["names"].tolist()]
-    images = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    ports.store.remember_images(images, names)
-    return JobSpec(str(model), bundle.dataset, bundle.digest, images, len(names), ports.limits.shard_size)
+    ports.store.remember_images(bundle.images_digest, names)
+    return JobSpec(str(model), bundle.dataset, bundle.digest, bundle.images_digest, len(names), ports.limits.shard_size)
 
 
 def _dedupe(spec: JobSpec) -> str:
@@ -64,6 +63,11 @@ def _dedupe(spec: JobSpec) -> str:
 def _check_offered(ports: Ports, model: ModelId) -> None:
     """Raise ModelNotFound if no worker offers the model; a source offered as a pattern is tried by the worker."""
     offers = [offer.model for offer in ports.models()]
+    if not offers:
+        raise ModelNotFound(
+            f"expected a worker that runs models, got none: {str(model)!r:.80} needs errata-service[worker] or [demo]",
+            field="model",
+        )
     if str(model) not in offers and f"{model.source}:*" not in offers:
         near = [offer for offer in offers if offer.startswith(f"{model.source}:")]
         raise ModelNotFound(

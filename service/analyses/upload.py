@@ -6,7 +6,7 @@ from service.analyses import look
 from service.analyses import request as requests
 from service.analyses.judge import digest_of, summary_of
 from service.analyses.ports import Ports
-from service.domain import Analysis, AnalysisRequest, Progress, State
+from service.domain import Analysis, AnalysisRequest, Predictions, Progress, State
 from service.errors import AlreadyExists, AnalysisNotFound, Unavailable
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
@@ -28,8 +28,8 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
-    if repeated := _repeated(ports, request, request_digest, analysis_id):
-        return repeated
+    if before := repeated(ports, request, request_digest, analysis_id):
+        return before
     analysis = Analysis(
         id=analysis_id,
         request=request,
@@ -41,17 +41,23 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
         end_time=ports.clock(),
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
         predictions_digest=digest_of(found.predictions),
+        images=bundle.images_digest,
         summary=summary_of(bundle, found.predictions),
         warnings=(*found.warnings, *_suspicions(bundle, found)),
         request_digest=request_digest,
     )
+    archived(ports, analysis, found.predictions)
+    return analysis
+
+
+def archived(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
+    """Archive an analysis that is finished at once; its request id is free again where that fails."""
     try:
-        ports.archive.put(analysis, found.predictions)
+        ports.archive.put(analysis, predictions)
     except Exception:
-        ports.store.release(request.request_id)
+        ports.store.release(analysis.request.request_id)
         raise
     ports.ended(analysis)
-    return analysis
 
 
 def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
@@ -64,7 +70,7 @@ def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
     return tuple(odd)
 
 
-def _repeated(ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str) -> Analysis | None:
+def repeated(ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str) -> Analysis | None:
     """Return the analysis that the same request made before; raise AlreadyExists if its body was another."""
     if not request.request_id:
         return None

@@ -4,6 +4,8 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from service.domain import (
     Analysis,
     AnalysisRequest,
@@ -26,6 +28,7 @@ _BY_TYPE = (
     "gain_if_fixed_top1",
     "gain_if_fixed_multi_label",
 )
+_TYPES = TypeAdapter(Analysis)  # dataclasses take what they are given
 _TIMES = ("create_time", "start_time", "end_time")
 
 
@@ -50,7 +53,7 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any]) -> Analysis:
-    """Return the analysis of a document; raise ValueError for another schema, KeyError or TypeError for damage."""
+    """Return the analysis of a document; raise ValueError, KeyError or TypeError for another schema or for damage."""
     if document["schema"] != SCHEMA:
         raise ValueError(f"expected schema {SCHEMA}, got {document['schema']}")
     values = {name: value for name, value in document.items() if name != "schema"}
@@ -64,7 +67,7 @@ def from_document(document: dict[str, Any]) -> Analysis:
     values["failure"] = Failure(**values["failure"]) if values["failure"] else None
     values["model_info"] = ModelInfo(**values["model_info"]) if values["model_info"] else None
     values["summary"] = _to_summary(values["summary"]) if values["summary"] else None
-    return Analysis(**values)
+    return _TYPES.validate_python(asdict(Analysis(**values)))
 
 
 def _from_summary(summary: Summary) -> dict[str, Any]:

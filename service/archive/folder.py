@@ -8,8 +8,6 @@ import io
 import json
 import re
 import threading
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import structlog
 from numpy.typing import NDArray
 
 from service.archive.document import from_document, to_document
-from service.domain import Analysis, Predictions
+from service.domain import NUM_CLASSES, Analysis, Predictions
 from service.errors import Unavailable
 from service.storage import write_file
 
@@ -47,7 +45,7 @@ class FolderArchive:
             write_file(self._predictions(analysis.id), content.getvalue())
             write_file(self._document(analysis.id), json.dumps(to_document(analysis)).encode())
         except OSError as error:
-            raise Unavailable(f"the archive could not be written: {error}", retry_after=10) from error
+            raise Unavailable(f"the archive could not be written: {error.strerror}", retry_after=10) from error
         with self._lock:
             self._known[analysis.id] = analysis
 
@@ -66,27 +64,19 @@ class FolderArchive:
         try:
             content = io.BytesIO(self._predictions(analysis_id).read_bytes())  # np.load leaves a damaged file open
             with np.load(content, allow_pickle=False) as arrays:
-                return Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among"))
+                return _checked(Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among")))
         except FileNotFoundError:
             return None
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            RuntimeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise Unavailable(f"the archived predictions of {analysis_id} can't be read: {error}") from error
+        except Exception as error:  # of a damaged archive zipfile, zlib, ast and tokenize raise what they like
+            _log.error("archived predictions can't be read", analysis=analysis_id, error=repr(error))
+            raise Unavailable(f"the archived predictions of {analysis_id} are damaged") from error
 
     def list(self) -> Sequence[Analysis]:
         """Return all analyses; documents that can't be read are left out, and logged."""
         try:
             present = {file.stem for file in self._folder.glob("*.json") if _ID.fullmatch(file.stem)}
         except OSError as error:
-            raise Unavailable(f"the archive could not be read: {error}", retry_after=10) from error
+            raise Unavailable(f"the archive could not be read: {error.strerror}", retry_after=10) from error
         with self._lock:
             for gone in self._known.keys() - present:
                 del self._known[gone]
@@ -108,12 +98,14 @@ class FolderArchive:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise Unavailable(f"the archive could not be written: {error}", retry_after=10) from error
+            raise Unavailable(f"the archive could not be written: {error.strerror}", retry_after=10) from error
         return True
 
     def _read(self, analysis_id: str) -> Analysis | None:
         try:
             analysis = from_document(json.loads(self._document(analysis_id).read_bytes()))
+            if analysis.id != analysis_id:
+                raise ValueError(f"expected the document of {analysis_id}, got that of {analysis.id!r:.80}")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -128,3 +120,14 @@ class FolderArchive:
 
     def _predictions(self, analysis_id: str) -> Path:
         return self._folder / f"{analysis_id}.predictions.npz"
+
+
+def _checked(predictions: Predictions) -> Predictions:
+    """Return predictions as they were put; raise ValueError for arrays of another form."""
+    top1 = predictions.top1
+    if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < NUM_CLASSES):
+        raise ValueError(f"expected top1 (A,) int16 from -1 to {NUM_CLASSES - 1}, got {top1.dtype} {top1.shape}")
+    for array, kind in ((predictions.probability, np.float16), (predictions.among, np.int16)):
+        if array is not None and (array.shape != top1.shape or array.dtype != kind):
+            raise ValueError(f"expected (A,) {np.dtype(kind)} beside top1, got {array.dtype} {array.shape}")
+    return predictions

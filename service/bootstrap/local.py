@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from service.analyses.judge import judge_job
+from service.analyses import look
+from service.analyses.judge import job_failed, judge_job
 from service.analyses.ports import Limits, ModelOffer, Ports
 from service.archive.folder import FolderArchive
 from service.bootstrap.serve import Addresses, serve, stop_on_signals
@@ -57,11 +58,13 @@ async def run_local(
 ) -> None:
     """Run the local service until `stopped` is set; open work then ends as cancelled. Without a predictor: torch's."""
     metrics = Metrics(CollectorRegistry())
+    shelf = EvidenceShelf(settings.evidence, settings.data_dir)
+    shelf.check()
     store = MemoryStore(time.time)
     engine = Engine(local_broker, store)
     images = image_folders(settings)
     ports = Ports(
-        shelf=EvidenceShelf(settings.evidence, settings.data_dir),
+        shelf=shelf,
         store=store,
         archive=FolderArchive(Path(settings.archive_url)),
         send_shards=engine.send_shards,
@@ -74,7 +77,13 @@ async def run_local(
     predictor = predictor or LazyPredictor(partial(_torch_predictor, settings, images))
     engine.serve_models(
         partial(
-            run_shard, store=store, predictor=predictor, worker=WORKER, drain=engine.drain, judge=engine.send_judging
+            run_shard,
+            store=store,
+            predictor=predictor,
+            worker=WORKER,
+            drain=engine.drain,
+            judge=engine.send_judging,
+            ended=partial(job_failed, ports),
         ),
         worker=WORKER,
     )
@@ -83,7 +92,8 @@ async def run_local(
 
     def cancel_all() -> None:
         for snapshot in store.entries():
-            store.cancel(snapshot.entry.id, "server stopped")
+            if store.cancel(snapshot.entry.id, "server stopped"):
+                ports.ended(look.get(ports, snapshot.entry.id))
 
     def stop_engine() -> None:
         cancel_all()
@@ -118,6 +128,7 @@ def local_service(settings: Settings, predictor: Predictor | None = None) -> Ite
         except BaseException as error:
             failed.append(error)
         finally:
+            loop.close()
             ready.set()
 
     thread = threading.Thread(target=run, name="errata-local", daemon=True)
@@ -128,7 +139,8 @@ def local_service(settings: Settings, predictor: Predictor | None = None) -> Ite
     try:
         yield started[0]
     finally:
-        loop.call_soon_threadsafe(stopped.set)
+        with suppress(RuntimeError):  # it has ended by itself
+            loop.call_soon_threadsafe(stopped.set)
         thread.join(settings.grace_seconds + 10)
 
 

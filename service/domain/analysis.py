@@ -96,6 +96,7 @@ class Analysis:
     end_time: datetime | None = None
     progress: Progress = Progress()
     predictions_digest: str = ""
+    images: str = ""  # digest of the names of the data set's images, in the order of the predictions
     model_info: ModelInfo | None = None
     summary: Summary | None = None
     failure: Failure | None = None

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import structlog
 
-from service.domain import ModelInfo, Predictions
+from service.domain import ModelInfo, Predictions, State
 from service.errors import InvalidInput, NotFound, PermanentError
-from service.jobs.record import ClaimKind, Part, Said, failure_of, joined
+from service.jobs.record import ClaimKind, Job, Part, Said, failure_of, joined
 from service.jobs.store import JobStore
 
 LEASE = 20.0  # seconds
@@ -64,11 +64,17 @@ def run_shard(
     worker: str,
     drain: Event,
     judge: Callable[[str], None],
+    ended: Callable[[str], None],
 ) -> None:
-    """Predict one shard; `judge` is called with the job when it was the last. Raise ComeBack to be called again."""
+    """Predict one shard; raise ComeBack to be called again.
+
+    `judge` is called with the job when it was the last shard, `ended` when the job has failed.
+    """
     claimed = store.claim(job_id, shard, worker, LEASE)
     if claimed.kind is ClaimKind.WAIT:
         raise ComeBack(claimed.delay)
+    if claimed.kind is ClaimKind.LOST:
+        ended(job_id)
     job = store.job(job_id)
     if claimed.kind is not ClaimKind.TAKEN or job is None:
         return
@@ -86,12 +92,19 @@ def run_shard(
             judge(job_id)
     except (PermanentError, InvalidInput, NotFound) as error:
         log.warning("shard failed", error=str(error))
-        store.fail(job_id, shard, claimed.fence, failure_of(error))
+        if store.fail(job_id, shard, claimed.fence, failure_of(error)):
+            ended(job_id)
     except Exception as error:
         delay = store.retry(job_id, shard, claimed.fence, failure_of(error))
         log.exception("shard met an error", retry_in=delay)
         if delay is not None:
             raise ComeBack(delay) from error
+        if _failed(store.job(job_id)):
+            ended(job_id)
+
+
+def _failed(job: Job | None) -> bool:
+    return job is not None and job.state is State.FAILED
 
 
 def _predict(job_id: str, shard: int, fence: int, store: JobStore, predictor: Predictor, drain: Event) -> Part | None:

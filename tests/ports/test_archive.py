@@ -59,6 +59,24 @@ def test_predictions_come_back_as_they_were(archive: Archive, probability: bool)
         assert got.probability is None
 
 
+@pytest.mark.parametrize("probability", [True, False])
+@pytest.mark.parametrize("among", [True, False])
+def test_what_was_best_among_the_data_sets_classes_is_kept(archive: Archive, probability: bool, among: bool) -> None:
+    best = np.array([6, 11, 13, 999, 6], dtype=np.int16) if among else None
+    archive.put(analysis("one"), replace(predictions(probability=probability), among=best))
+
+    got = archive.predictions("one")
+
+    assert got is not None
+    assert (got.probability is not None) == probability
+    if best is None:
+        assert got.among is None
+    else:
+        assert got.among is not None
+        assert got.among.dtype == np.int16
+        assert got.among.tolist() == best.tolist()
+
+
 def test_the_same_id_again_replaces(archive: Archive) -> None:
     archive.put(analysis("one", "old"), predictions(0))
     archive.put(analysis("one", "new"), predictions(100, probability=False))

@@ -59,7 +59,7 @@ class OneByOne:
 
 def serve(engine: Engine, store: JobStore, predictor: OneByOne) -> None:
     run = partial(run_shard, store=store, predictor=predictor, worker="w1", drain=engine.drain)
-    engine.serve_models(partial(run, judge=engine.send_judging), worker="w1")
+    engine.serve_models(partial(run, judge=engine.send_judging, ended=lambda job: None), worker="w1")
 
 
 def test_every_shard_that_is_sent_is_run_in_order(engine: Engine) -> None:
@@ -190,6 +190,62 @@ def test_the_worker_that_runs_a_shard_is_alive(engine: Engine, store: MemoryStor
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert snapshot.live_workers == 1
+
+
+def live_workers(store: MemoryStore, id: str) -> int:
+    snapshot = store.snapshot(id)
+    assert snapshot is not None
+    return snapshot.live_workers
+
+
+def until(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SOON
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return holds()
+
+
+def test_a_worker_is_alive_from_its_start_until_it_stops_whether_it_has_work_or_not(
+    engine: Engine, store: MemoryStore
+) -> None:
+    submit(store, "a")
+    engine.serve_models(lambda job, shard: None, worker="w1")
+    engine.serve_errands(lambda job: None)
+    assert live_workers(store, "a") == 0
+
+    engine.start()
+    assert until(lambda: live_workers(store, "a") == 1)
+
+    engine.stop(1)
+    assert until(lambda: live_workers(store, "a") == 0)
+
+
+def test_an_engine_that_serves_errands_alone_is_no_worker(engine: Engine, store: MemoryStore) -> None:
+    submit(store, "a")
+    judged: Queue[str] = Queue()
+    engine.serve_errands(judged.put)
+    engine.start()
+    engine.send_judging("j1")
+
+    assert judged.get(timeout=SOON) == "j1"
+    assert live_workers(store, "a") == 0
+
+
+def test_an_errand_that_asks_to_come_back_comes_back(engine: Engine) -> None:
+    judged: Queue[str] = Queue()
+    away = iter([True, True, False])
+
+    def judge(job: str) -> None:
+        judged.put(job)
+        if next(away):
+            raise ComeBack(0.01)
+
+    engine.serve_models(lambda job, shard: None, worker="w1")
+    engine.serve_errands(judge)
+    engine.start()
+    engine.send_judging("j1")
+
+    assert [judged.get(timeout=SOON) for _ in range(3)] == ["j1"] * 3
 
 
 def test_a_job_goes_from_its_shards_to_its_judge(engine: Engine, store: MemoryStore) -> None:

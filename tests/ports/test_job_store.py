@@ -264,6 +264,25 @@ def test_a_reserved_request_id_counts_for_uploads_and_models_alike(store: JobSto
     assert submit(store, "a", request_id="r", body="another").outcome is Outcome.REUSED
 
 
+def test_a_released_request_id_is_free_for_another_body(store: JobStore) -> None:
+    store.reserve("r", "body", "u1")
+    store.reserve("s", "body", "u2")
+
+    store.release("r")
+
+    assert store.reserve("r", "another", "u3").outcome is Outcome.NEW
+    assert store.reserve("s", "another", "u4").outcome is Outcome.REUSED
+
+
+@pytest.mark.parametrize("request_id", ["", "never came"])
+def test_releasing_what_is_not_reserved_changes_nothing(store: JobStore, request_id: str) -> None:
+    store.reserve("r", "body", "u1")
+
+    store.release(request_id)
+
+    assert store.reserve("r", "body", "u2").analysis == "u1"
+
+
 # claim, lease, fence
 
 

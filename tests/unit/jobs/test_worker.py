@@ -21,7 +21,7 @@ from service.errors import (
 )
 from service.jobs import worker
 from service.jobs.memory import MemoryStore
-from service.jobs.record import ClaimKind, Entry, JobSpec, Part
+from service.jobs.record import CRASH_LIMIT, ClaimKind, Entry, JobSpec, Part
 from service.jobs.worker import LEASE, ComeBack, run_shard
 
 NAMES = [f"{number}.jpg" for number in range(10)]
@@ -77,6 +77,7 @@ class Desk:
         self.job = self.store.submit(entry, spec, "key", fresh=False, limit=1).job
         self.drain = Event()
         self.judged: list[str] = []
+        self.ended: list[str] = []
 
     def run(self, shard: int, predictor: Scripted, worker: str = "w1") -> None:
         run_shard(
@@ -87,6 +88,7 @@ class Desk:
             worker=worker,
             drain=self.drain,
             judge=self.judged.append,
+            ended=self.ended.append,
         )
 
     def shard_state(self, shard: int) -> State:
@@ -167,6 +169,37 @@ def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
 
     assert held == [ClaimKind.WAIT] * 5
     assert desk.shard_state(0) is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("error", "runs", "ends"),
+    [
+        (None, 1, 0),
+        (ModelRefused("21841 outputs"), 1, 1),
+        (ValueError("may pass"), 3, 0),
+        (ValueError("no"), 4, 1),
+    ],
+)
+def test_it_is_told_once_when_a_job_has_failed(desk: Desk, error: Exception | None, runs: int, ends: int) -> None:
+    for _ in range(runs):
+        with suppress(ComeBack):
+            desk.run(0, Scripted(load=refuse(error) if error else lambda: None))
+        desk.clock.now += 100
+    desk.run(0, Scripted())
+
+    assert desk.ended == [desk.job] * ends
+
+
+def test_it_is_told_when_a_job_has_lost_too_many_workers(desk: Desk) -> None:
+    for _ in range(CRASH_LIMIT):
+        desk.store.claim(desk.job, 0, "dies", LEASE)
+        desk.clock.now += LEASE + 1
+
+    desk.run(0, Scripted())
+
+    assert desk.ended == [desk.job]
+    assert desk.failure is not None
+    assert desk.failure.reason == "WORKER_LOST"
 
 
 @pytest.mark.parametrize("error", [None, ModelRefused("21841 outputs"), ValueError("oops")])

@@ -1,0 +1,66 @@
+"""The use cases' ports, filled with the twins in memory and an archive that is away when a test says so."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from service.analyses.ports import Limits, ModelOffer, Ports
+from service.archive.memory import MemoryArchive
+from service.domain import Analysis, Predictions
+from service.evidence.shelf import EvidenceShelf
+from service.jobs.memory import MemoryStore
+
+MODEL = "demo:efficientnet_lite0"
+
+
+class Away(MemoryArchive):
+    """An archive whose next writes raise the given errors, one each; None: that one passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[Exception | None] = []
+        self.asked = 0
+
+    def put(self, analysis: Analysis, predictions: Predictions) -> None:
+        self.asked += 1
+        if self.errors and (error := self.errors.pop(0)):
+            raise error
+        super().put(analysis, predictions)
+
+
+@dataclass
+class Desk:
+    """Ports, and what was told through them."""
+
+    shelf: EvidenceShelf
+    archive: Away = field(default_factory=Away)
+    now: float = 1_700_000_000.0
+    sent: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[Analysis] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(lambda: self.now)
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(
+            shelf=self.shelf,
+            store=self.store,
+            archive=self.archive,
+            send_shards=lambda job, count: self.sent.append((job, count)),
+            models=lambda: [ModelOffer(MODEL, "a model")],
+            has_images=lambda dataset: dataset == "demo",
+            clock=self._clock,
+            ended=self.ended.append,
+            limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8),
+        )
+
+    def _clock(self) -> datetime:
+        self.now += 1
+        return datetime.fromtimestamp(self.now, UTC)
+
+
+@pytest.fixture
+def desk(shelf: EvidenceShelf) -> Desk:
+    return Desk(shelf)

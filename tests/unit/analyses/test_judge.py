@@ -1,0 +1,150 @@
+"""Judging a job: a result for each analysis that waits, an archive that is away, errors of our own."""
+
+import numpy as np
+import pytest
+
+from service.analyses.judge import ATTEMPTS, RETRY_SECONDS, digest_of, judge_job
+from service.analyses.look import get
+from service.analyses.submit import submit
+from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
+from service.errors import PermanentError, Unavailable
+from service.jobs.record import Part
+from service.jobs.worker import ComeBack
+
+from .conftest import MODEL, Desk
+
+INFO = ModelInfo(MODEL, "net", "0" * 64, "none")
+
+
+def predicted(desk: Desk, count: int = 1) -> tuple[str, list[Analysis]]:
+    """Analyses that wait for one job, whose shards are all predicted: class 7 for every image."""
+    waiting = [submit(desk.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(count)]
+    ((job, shards),) = desk.sent
+    for shard in range(shards):
+        start, stop = desk.store.job(job).spec.bounds(shard)
+        fence = desk.store.claim(job, shard, "w1", 20.0).fence
+        part = Part(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
+        desk.store.finish_shard(job, shard, fence, part)
+    return job, waiting
+
+
+def test_each_analysis_that_waits_gets_the_result(desk: Desk) -> None:
+    job, waiting = predicted(desk, count=3)
+
+    judge_job(desk.ports, job)
+
+    for each in waiting:
+        found = get(desk.ports, each.id)
+        assert found.state is State.SUCCEEDED
+        assert found.model_info == INFO
+        assert found.summary.groups["all"].num_samples == 20
+        assert desk.archive.predictions(each.id).top1.tolist() == [7] * 20
+    assert sorted(each.id for each in desk.ended) == sorted(each.id for each in waiting)
+    assert list(desk.store.entries()) == []
+
+
+def test_an_analysis_that_was_cancelled_gets_none(desk: Desk) -> None:
+    job, (first, second) = predicted(desk, count=2)
+    desk.store.cancel(first.id, "")
+
+    judge_job(desk.ports, job)
+
+    assert get(desk.ports, first.id).state is State.CANCELLED
+    assert get(desk.ports, second.id).state is State.SUCCEEDED
+    assert [each.id for each in desk.archive.list()] == [second.id]
+
+
+def test_judging_twice_changes_nothing(desk: Desk) -> None:
+    job, (analysis,) = predicted(desk)
+    judge_job(desk.ports, job)
+    before = get(desk.ports, analysis.id)
+
+    judge_job(desk.ports, job)
+    judge_job(desk.ports, "no-such-job")
+
+    assert get(desk.ports, analysis.id) == before
+    assert desk.archive.asked == 1
+
+
+def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) -> None:
+    job, (analysis,) = predicted(desk)
+    desk.archive.errors = [Unavailable("the disk is full")] * (ATTEMPTS - 1)
+
+    delays = []
+    for _ in range(ATTEMPTS - 1):
+        with pytest.raises(ComeBack) as later:
+            judge_job(desk.ports, job)
+        delays.append(later.value.delay)
+        assert not get(desk.ports, analysis.id).state.final
+    judge_job(desk.ports, job)
+
+    assert delays == sorted(set(delays))
+    assert delays[0] == RETRY_SECONDS
+    assert get(desk.ports, analysis.id).state is State.SUCCEEDED
+
+
+def test_an_archive_that_stays_away_fails_the_analysis_with_its_reason(desk: Desk) -> None:
+    job, (analysis,) = predicted(desk)
+    desk.archive.errors = [Unavailable("the disk is full")] * 100
+
+    for _ in range(ATTEMPTS - 1):
+        with pytest.raises(ComeBack):
+            judge_job(desk.ports, job)
+    judge_job(desk.ports, job)
+    judge_job(desk.ports, job)
+
+    found = get(desk.ports, analysis.id)
+    assert desk.archive.asked == ATTEMPTS
+    assert found.state is State.FAILED
+    assert (found.failure.reason, found.failure.message) == (Unavailable.reason, "the disk is full")
+
+
+def test_an_error_of_our_own_fails_the_analysis_at_once_and_stays_out_of_sight(desk: Desk) -> None:
+    job, waiting = predicted(desk, count=2)
+    desk.archive.errors = [KeyError("/secret/path")]
+
+    judge_job(desk.ports, job)
+
+    for each in waiting:
+        found = get(desk.ports, each.id)
+        assert found.state is State.FAILED
+        assert found.failure.reason == "INTERNAL"
+        assert "secret" not in found.failure.message
+
+
+def test_an_error_that_says_what_is_wrong_is_told(desk: Desk) -> None:
+    job, (analysis,) = predicted(desk)
+    desk.archive.errors = [PermanentError("never")]
+
+    judge_job(desk.ports, job)
+
+    assert get(desk.ports, analysis.id).failure.message == "never"
+
+
+def test_an_archive_that_fails_after_the_first_of_several_loses_none(desk: Desk) -> None:
+    """Given two that wait and an archive that takes one and is then away, both have their result in the end."""
+    job, waiting = predicted(desk, count=2)
+    desk.archive.errors = [None, Unavailable("away")]
+
+    with pytest.raises(ComeBack):
+        judge_job(desk.ports, job)
+    judge_job(desk.ports, job)
+
+    assert {get(desk.ports, each.id).state for each in waiting} == {State.SUCCEEDED}
+    assert sorted(each.id for each in desk.archive.list()) == sorted(each.id for each in waiting)
+
+
+def test_the_digest_of_predictions_tells_all_that_they_say() -> None:
+    top1 = np.arange(4, dtype=np.int16)
+    half = np.full(4, 0.5, dtype=np.float16)
+    several = [
+        Predictions(top1),
+        Predictions(top1[::-1]),
+        Predictions(top1, half),
+        Predictions(top1, None, top1),
+        Predictions(top1, half, top1),
+        Predictions(top1, half, top1[::-1]),
+    ]
+
+    assert len({digest_of(each) for each in several}) == len(several)
+    assert digest_of(Predictions(top1[::-1][::-1])) == digest_of(several[0])

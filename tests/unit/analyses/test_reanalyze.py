@@ -1,0 +1,77 @@
+"""Reanalyze: stored predictions judged anew; what is stored is what comes, and nothing is left of what fails."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from service.analyses.reanalyze import reanalyze
+from service.analyses.upload import upload
+from service.domain import Analysis, AnalysisRequest, Predictions, State
+from service.errors import AlreadyExists, AnalysisNotFound, NotReady, Unavailable
+from service.evidence.bundle import Bundle
+
+from .conftest import Desk
+
+
+@pytest.fixture
+def before(desk: Desk, demo: Bundle) -> Analysis:
+    rows = "".join(f"{name},7\n" for name in demo.judged_names)
+    return upload(
+        desk.ports, AnalysisRequest("demo", labels={"k": "v"}), io.BytesIO(f"file_name,top1\n{rows}".encode())
+    )
+
+
+def test_it_is_an_analysis_of_its_own_with_the_same_predictions(desk: Desk, before: Analysis) -> None:
+    after = reanalyze(desk.ports, before.id, before.evidence[:9], owner="me")
+
+    assert after.id != before.id
+    assert after.create_time > before.create_time
+    assert (after.owner, after.request.labels) == ("me", {"k": "v"})
+    assert (after.summary, after.predictions_digest) == (before.summary, before.predictions_digest)
+    assert desk.archive.get(after.id) == after
+    assert desk.archive.predictions(after.id).top1.tolist() == [7] * 20
+    assert [each.id for each in desk.ended] == [before.id, after.id]
+
+
+def test_the_same_request_is_judged_once_and_another_body_is_refused(desk: Desk, before: Analysis) -> None:
+    first = reanalyze(desk.ports, before.id, "", "r")
+
+    assert reanalyze(desk.ports, before.id, "", "r") == first
+    with pytest.raises(AlreadyExists):
+        reanalyze(desk.ports, before.id, before.evidence, "r")
+    with pytest.raises(AlreadyExists):
+        reanalyze(desk.ports, first.id, "", "r")
+    assert len(desk.archive.list()) == 2
+
+
+def test_an_id_that_something_open_has_taken_is_refused(desk: Desk, before: Analysis) -> None:
+    desk.store.reserve("r", "the body of an upload that is being judged", "u1")
+
+    with pytest.raises(AlreadyExists):
+        reanalyze(desk.ports, before.id, "", "r")
+
+
+def test_an_archive_that_is_away_leaves_nothing_and_it_may_come_again(desk: Desk, before: Analysis) -> None:
+    desk.archive.errors = [Unavailable("the disk is full")]
+    with pytest.raises(Unavailable):
+        reanalyze(desk.ports, before.id, "", "r")
+    assert [each.id for each in desk.archive.list()] == [before.id]
+
+    assert reanalyze(desk.ports, before.id, "", "r").state is State.SUCCEEDED
+
+
+def failed(analysis: Analysis) -> Analysis:
+    return replace(analysis, id="failed", state=State.FAILED, summary=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("nosuch", AnalysisNotFound), ("failed", NotReady)], ids=["unknown", "failed"]
+)
+def test_what_has_no_predictions_is_refused(desk: Desk, before: Analysis, name: str, error: Callable) -> None:
+    desk.archive.put(failed(before), Predictions(np.zeros(0, dtype=np.int16)))
+
+    with pytest.raises(error):
+        reanalyze(desk.ports, name, "")

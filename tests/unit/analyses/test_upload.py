@@ -1,0 +1,81 @@
+"""Uploads and request ids: an id is free again where its analysis came to nothing or is deleted."""
+
+import io
+
+import pytest
+
+from service.analyses.look import delete
+from service.analyses.upload import upload
+from service.domain import Analysis, AnalysisRequest
+from service.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavailable
+from service.evidence.bundle import Bundle
+
+from .conftest import Desk
+
+
+@pytest.fixture
+def rows(demo: Bundle) -> list[str]:
+    return [f"{name},7" for name in demo.judged_names]
+
+
+def send(desk: Desk, rows: list[str], request_id: str = "r", **fields: str) -> Analysis:
+    content = io.BytesIO(("file_name,top1\n" + "\n".join(rows) + "\n").encode())
+    return upload(desk.ports, AnalysisRequest("demo", request_id=request_id, **fields), content)
+
+
+def test_the_same_request_is_judged_once(desk: Desk, rows: list[str]) -> None:
+    first = send(desk, rows)
+
+    assert send(desk, rows) == first
+    assert desk.archive.asked == 1
+    assert [each.id for each in desk.ended] == [first.id]
+
+
+@pytest.mark.parametrize("error", [Unavailable("the disk is full"), OSError("oops"), ValueError("a bug")])
+def test_an_upload_that_could_not_be_archived_can_be_sent_again(desk: Desk, rows: list[str], error: Exception) -> None:
+    desk.archive.errors = [error]
+    with pytest.raises(type(error)):
+        send(desk, rows)
+
+    again = send(desk, rows)
+
+    assert desk.archive.get(again.id) == again
+    assert [each.id for each in desk.ended] == [again.id]
+
+
+def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(desk: Desk, rows: list[str]) -> None:
+    desk.archive.errors = [Unavailable("the disk is full")]
+    with pytest.raises(Unavailable):
+        send(desk, rows)
+
+    assert send(desk, rows[::-1]).request.request_id == "r"
+
+
+def test_a_file_that_is_refused_binds_its_id_to_nothing(desk: Desk, rows: list[str]) -> None:
+    with pytest.raises(InvalidUpload):
+        send(desk, rows[:3])
+
+    assert send(desk, rows).request.request_id == "r"
+
+
+def test_deleting_an_analysis_frees_its_id(desk: Desk, rows: list[str]) -> None:
+    first = send(desk, rows)
+    with pytest.raises(AlreadyExists):
+        send(desk, rows[::-1])
+
+    delete(desk.ports, first.id)
+
+    second = send(desk, rows[::-1])
+    assert second.id != first.id
+    with pytest.raises(AnalysisNotFound):
+        delete(desk.ports, first.id)
+
+
+def test_deleting_an_analysis_frees_no_other_id(desk: Desk, rows: list[str]) -> None:
+    first, nameless = send(desk, rows), send(desk, rows, request_id="")
+
+    delete(desk.ports, nameless.id)
+
+    assert send(desk, rows) == first
+    with pytest.raises(AlreadyExists):
+        send(desk, rows[::-1])
