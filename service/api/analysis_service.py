@@ -13,9 +13,9 @@ from service import wire
 from service.analyses import breakdown, export, look, reanalyze, report, submit, upload, verdicts
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
-from service.api.intake import Intake
+from service.api.intake import Intake, Slots, patient
 from service.domain import Analysis, Verdict
-from service.errors import InvalidRequest, TooBusy
+from service.errors import InvalidRequest
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 
@@ -23,7 +23,6 @@ MAX_CHUNK = 2 << 20  # bytes of an upload's message
 SEND_CHUNK = 1 << 20  # bytes of a file's message
 LOOK_SECONDS = 0.1  # between looks at a watched analysis
 LIFE_SECONDS = 2.0  # between messages of a watched analysis that doesn't change
-BUSY_SECONDS = 2.0  # after which a refused upload may come again
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Result = TypeVar("Result")
@@ -38,7 +37,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         self._ports = ports
         self._readers = readers
         self._uploaders = uploaders
-        self._uploads_left = max_uploads
+        self._slots = Slots(max_uploads)
 
     async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a model."""
@@ -49,14 +48,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
     ) -> pb.Analysis:
         """Judge a file while it streams in."""
-        if not self._uploads_left:
-            raise TooBusy("too many uploads at once: try again later", retry_after=BUSY_SECONDS)
-        self._uploads_left -= 1
-        try:
-            asked = wire.request_from_header(await _header(request_iterator))
+        asked = wire.request_from_header(await _header(patient(request_iterator)))
+        with self._slots.taken():
             return wire.to_analysis(await self._upload(asked, request_iterator))
-        finally:
-            self._uploads_left += 1
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         """Return one analysis."""
@@ -165,15 +159,16 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         judged = loop.run_in_executor(self._uploaders, upload.upload, self._ports, asked, intake)
         judged.add_done_callback(lambda _: intake.abort())  # so that feeding never waits for a reader that has gone
         try:
-            async for message in messages:
+            async for message in patient(messages, until=judged):
                 if message.WhichOneof("part") != "chunk":
-                    raise InvalidRequest("expected one header and then chunks, got a second header", field="header")
+                    raise InvalidRequest(
+                        f"expected one header and then chunks, got {message.WhichOneof('part') or 'an empty message'}",
+                        field="header",
+                    )
                 if len(message.chunk) > MAX_CHUNK:
                     raise InvalidRequest(
                         f"expected at most {MAX_CHUNK} bytes a chunk, got {len(message.chunk)}", field="chunk"
                     )
-                if judged.done():
-                    break
                 await intake.feed(message.chunk)
             intake.close()
             return await judged
@@ -196,7 +191,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 async def _header(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> pb.UploadHeader:
     async for message in messages:
         if message.WhichOneof("part") != "header":
-            raise InvalidRequest("expected a header first, got a chunk", field="header")
+            what = message.WhichOneof("part") or "an empty message"
+            raise InvalidRequest(f"expected a header first, got {what}", field="header")
         return message.header
     raise InvalidRequest("expected a header first, got the end of the stream", field="header")
 

@@ -10,6 +10,7 @@ import grpc
 from service import wire
 from service.analyses.ports import Ports
 from service.domain import ERROR_TYPES, SEVERITY
+from service.errors import EvidenceDamaged, Unavailable
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 from service.report.words import ERROR_TYPE_WORDS
@@ -58,7 +59,10 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
     def _datasets(self) -> pb.ListDatasetsResponse:
         found = []
         for name in self._ports.shelf.datasets():
-            bundles = self._ports.shelf.bundles(name)
+            try:
+                bundles = self._ports.shelf.bundles(name)
+            except (EvidenceDamaged, Unavailable):
+                continue  # the log has it; the other data sets are there all the same
             found.append(
                 pb.Dataset(
                     name=name,

@@ -3,11 +3,66 @@
 import asyncio
 import threading
 from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from service.errors import TruncatedUpload
+from service.errors import TooBusy, TruncatedUpload
 
 HIGH_WATER = 4 << 20  # bytes that wait at most
-IDLE_SECONDS = 60.0  # without a byte, after which the upload is given up
+IDLE_SECONDS = 30.0  # without a message, after which the upload is given up
+WHOLE_SECONDS = 600.0  # that an upload may take from its first message to its last
+BUSY_SECONDS = 2.0  # after which a refused upload may come again
+
+Message = TypeVar("Message")
+
+
+class Slots:
+    """How many uploads may run at once; used on the loop alone."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold a slot; raise TooBusy if there is none."""
+        if not self._left:
+            raise TooBusy("too many uploads at once: try again later", retry_after=BUSY_SECONDS)
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
+
+
+async def patient(
+    messages: AsyncIterator[Message], until: "asyncio.Future[Any] | None" = None
+) -> AsyncIterator[Message]:
+    """Yield a stream's messages, at most until a future is done.
+
+    Raise TruncatedUpload when the stream falls silent, or trickles for ever.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + WHOLE_SECONDS
+    ends: list[asyncio.Future[Any]] = [] if until is None else [until]
+    while True:
+        coming = asyncio.ensure_future(anext(messages, None))
+        try:
+            wait = min(IDLE_SECONDS, deadline - loop.time())
+            done, _ = await asyncio.wait([coming, *ends], timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not coming.done():
+                coming.cancel()
+        if not done:
+            raise TruncatedUpload(
+                f"expected the next part of the file within {IDLE_SECONDS:.0f} s and the last within "
+                f"{WHOLE_SECONDS:.0f} s, got nothing",
+                field="chunk",
+            )
+        message = await coming if coming in done else None
+        if message is None:
+            return
+        yield message
 
 
 class Intake:
@@ -54,10 +109,7 @@ class Intake:
         """Return the next bytes, at most `size`; empty at the end."""
         with self._changed:
             while not self._chunks and not self._closed and not self._aborted:
-                if not self._changed.wait(IDLE_SECONDS):
-                    raise TruncatedUpload(
-                        f"expected more of the file, got nothing for {IDLE_SECONDS:.0f} s", field="chunk"
-                    )
+                self._changed.wait()  # `patient` sees to it that the feeder ends
             if self._aborted:
                 raise TruncatedUpload("expected more of the file, got the end of the stream", field="chunk")
             if not self._chunks:

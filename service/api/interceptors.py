@@ -83,7 +83,8 @@ class _Call:
         try:
             if isinstance(error, ErrataError):
                 code = code_of(error).name
-                _log.info("call refused", code=code, reason=error.reason, message=error.message)
+                places = [f"{each.field}:{each.line or ''}" for each in error.violations]  # no word of what was sent
+                _log.info("call refused", code=code, reason=error.reason, places=places)
                 await _abort(self._context, status_of(error))
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
                 code = "INTERNAL"

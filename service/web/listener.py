@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry import Metrics
 
-LIMIT_CONCURRENCY = 64
+LIMIT_CONCURRENCY = 1024  # connections, idle ones too
 KEEP_ALIVE_SECONDS = 15
 
 

@@ -1,0 +1,85 @@
+"""GetBreakdown over a real socket, against the verdicts that the same service lists."""
+
+import io
+from collections import Counter
+
+import pytest
+
+from service import errors
+from service.client import Client, pb
+from service.evidence.bundle import Bundle
+from service.taxonomy.classes import class_names
+
+NAMES = [each.removeprefix("ERROR_TYPE_") for each in pb.ErrorType.keys()[1:]]
+
+
+@pytest.fixture(scope="module")
+def analysis(running, demo_csv: bytes) -> pb.Analysis:
+    return running.client.upload(io.BytesIO(demo_csv), "demo")
+
+
+def counts_of(verdicts: list[pb.Verdict]) -> dict[str, int]:
+    found = Counter(pb.ErrorType.Name(each.error_type).removeprefix("ERROR_TYPE_") for each in verdicts)
+    return {name: found[name] for name in NAMES}
+
+
+def test_each_class_with_samples_has_a_row_in_ascending_order(client: Client, analysis: pb.Analysis) -> None:
+    rows = client.breakdown(analysis.name).rows
+
+    verdicts = [*client.verdicts(analysis.name)]
+    targets = sorted({each.target for each in verdicts})
+    assert [row.class_index for row in rows] == targets
+    assert [row.name for row in rows] == [class_names()[target] for target in targets]
+    for row in rows:
+        own = [each for each in verdicts if each.target == row.class_index]
+        right = sum(each.error_type <= 3 for each in own)
+        assert row.num_samples == len(own)
+        assert dict(row.counts) == counts_of(own)
+        assert row.multi_label_accuracy == pytest.approx(right / len(own))
+
+
+def test_each_superclass_has_a_row_of_its_targets(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
+    rows = client.breakdown(analysis.name, pb.BREAKDOWN_BY_SUPERCLASS).rows
+
+    verdicts = [*client.verdicts(analysis.name)]
+    assert [row.name for row in rows] == list(demo.manifest.superclasses)
+    for row in rows:
+        members = demo.superclass_mask(row.name)
+        own = [each for each in verdicts if members[each.target]]
+        assert not row.HasField("class_index")
+        assert row.num_samples == len(own)
+        assert dict(row.counts) == counts_of(own)
+        assert row.HasField("multi_label_accuracy") == bool(own)
+
+
+def test_the_gains_of_all_classes_add_up_to_the_gains_of_all_images(client: Client, analysis: pb.Analysis) -> None:
+    rows = client.breakdown(analysis.name).rows
+
+    everything = analysis.summary.groups["all"]
+    assert set(everything.gain_if_fixed_top1) == set(everything.gain_if_fixed_multi_label) == set(NAMES[1:])
+    assert sum(everything.gain_if_fixed_top1.values()) == pytest.approx(2 / 20)
+    for name in NAMES[1:]:
+        assert sum(row.gain_if_fixed_top1[name] for row in rows) == pytest.approx(everything.gain_if_fixed_top1[name])
+        assert sum(row.gain_if_fixed_multi_label[name] for row in rows) == pytest.approx(
+            everything.gain_if_fixed_multi_label[name]
+        )
+
+
+def test_unspecified_means_by_class(client: Client, analysis: pb.Analysis) -> None:
+    assert client.breakdown(analysis.name, pb.BREAKDOWN_BY_UNSPECIFIED) == client.breakdown(analysis.name)
+
+
+def test_a_breakdown_of_what_there_isnt_is_refused(client: Client, analysis: pb.Analysis) -> None:
+    with pytest.raises(errors.InvalidRequest):
+        client.breakdown(analysis.name, 99)
+    with pytest.raises(errors.AnalysisNotFound):
+        client.breakdown("analyses/nosuch")
+
+
+def test_an_open_analysis_has_none(start) -> None:
+    with start(open_gate=False) as service:
+        name = service.client.analyze("demo:efficientnet_lite0", "demo").name
+
+        with pytest.raises(errors.NotReady):
+            service.client.breakdown(name)
+        service.gate.set()

@@ -1,0 +1,141 @@
+"""ImageNet-A over a real socket: images named wnid/file, and accuracy among its own classes where there are scores."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bootstrap.build import Inputs, build_evidence
+from service.client import pb
+from service.evidence.bundle import Bundle
+from service.taxonomy.wordnet import load_taxonomy
+
+from .conftest import Running, started
+
+CLASSES = (6, 11, 13, 107, 988)
+FILES = ("0.01_cat.jpg", "0.02_dog.jpg", "0.1_same.jpg")  # the same names in every class
+NUMBERS = range(1000)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Fifteen images of five classes."""
+    folder = tmp_path_factory.mktemp("imagenet-a")
+    for index in CLASSES:
+        (folder / "images" / load_taxonomy().wordnet_id(index)).mkdir(parents=True)
+        for name in FILES:
+            (folder / "images" / load_taxonomy().wordnet_id(index) / name).write_bytes(b"not decoded here")
+    return build_evidence("imagenet-a", Inputs(images=folder / "images"), folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def service(bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory):
+    with started(data_dir, tmp_path_factory.mktemp("archive"), evidence={"imagenet-a": [str(bundle.path)]}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def images() -> list[tuple[str, int]]:
+    """Name and class of each image, sorted by path."""
+    named = {f"{load_taxonomy().wordnet_id(index)}/{name}": index for index in CLASSES for name in FILES}
+    return sorted(named.items())
+
+
+@pytest.fixture(scope="module")
+def probs(images: list[tuple[str, int]]) -> np.ndarray:
+    """Probabilities in which a class outside of the five is on top now and then, before the right or a wrong one."""
+    rng = np.random.default_rng(3)
+    scores = rng.random((len(images), 1000)) * 0.1
+    for row, (_, target) in enumerate(images):
+        first = target if row % 3 else CLASSES[(CLASSES.index(target) + 1) % 5]
+        scores[row, first] = 1
+        if row % 2:
+            scores[row, 500] = 2
+    return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def npz(**arrays: np.ndarray) -> io.BytesIO:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return io.BytesIO(file.getvalue())
+
+
+def among_classes(images: list[tuple[str, int]], probs: np.ndarray) -> float:
+    """The share of images whose class is the best of the five, a row at a time."""
+    right = 0
+    for (_, target), row in zip(images, probs.tolist(), strict=True):
+        best = max(CLASSES, key=lambda index: row[index])
+        right += best == target
+    return right / len(images)
+
+
+def test_the_catalog_knows_it(service: Running, bundle: Bundle) -> None:
+    (listed,) = [each for each in service.client.datasets().datasets if each.name == "imagenet-a"]
+
+    assert (listed.num_images, listed.num_judged) == (15, 15)
+    assert [each.digest for each in listed.evidence] == [bundle.digest]
+
+
+def test_accuracy_among_its_classes_is_what_a_loop_gives(
+    service: Running, images: list[tuple[str, int]], probs: np.ndarray
+) -> None:
+    top1 = probs.argmax(axis=1)
+
+    analysis = service.client.upload(npz(top1=top1, probs=probs), "imagenet-a")
+
+    of_all = sum(best == target for best, (_, target) in zip(top1.tolist(), images, strict=True)) / len(images)
+    expected = among_classes(images, probs)
+    assert expected != of_all, "the test would prove nothing"
+    assert analysis.summary.top1_accuracy_among_classes == pytest.approx(expected)
+    assert analysis.summary.top1_accuracy_all_images == pytest.approx(of_all)
+    assert analysis.summary.groups["all"].top1_accuracy == pytest.approx(of_all)
+    assert service.client.get(analysis.name).summary == analysis.summary
+
+
+def test_an_array_of_scores_alone_gives_it_too(
+    service: Running, images: list[tuple[str, int]], probs: np.ndarray
+) -> None:
+    file = io.BytesIO()
+    np.save(file, np.log(probs))
+
+    analysis = service.client.upload(io.BytesIO(file.getvalue()), "imagenet-a")
+
+    assert analysis.summary.top1_accuracy_among_classes == pytest.approx(among_classes(images, probs))
+
+
+def test_it_cant_come_from_a_top1_class(service: Running, images: list[tuple[str, int]], probs: np.ndarray) -> None:
+    top1 = probs.argmax(axis=1)
+    rows = "".join(f"{name},{best}\n" for (name, _), best in zip(images, top1.tolist(), strict=True))
+
+    uploads = [io.BytesIO(("file_name,top1\n" + rows).encode()), npz(top1=top1)]
+
+    for upload in uploads:
+        assert not service.client.upload(upload, "imagenet-a").summary.HasField("top1_accuracy_among_classes")
+
+
+def test_it_outlives_a_restart_and_a_reanalysis(
+    bundle: Bundle, start, images: list[tuple[str, int]], probs: np.ndarray
+) -> None:
+    served = {"evidence": {"imagenet-a": [str(bundle.path)]}}
+    with start(**served) as service:
+        made = service.client.upload(npz(top1=probs.argmax(axis=1), probs=probs), "imagenet-a")
+
+    with start(**served) as service:
+        again = service.client.reanalyze(made.name)
+        assert service.client.get(made.name).summary == made.summary
+        assert again.summary == made.summary
+        assert again.predictions_digest == made.predictions_digest
+        assert again.summary.HasField("top1_accuracy_among_classes")
+
+
+def test_images_of_the_same_bare_name_are_told_apart(service: Running, images: list[tuple[str, int]]) -> None:
+    """Given predictions that are right for one class' files alone, those are the ones that are right."""
+    rows = "".join(f"{name},{CLASSES[0]}\n" for name, _ in reversed(images))
+
+    analysis = service.client.upload(io.BytesIO(("file_name,top1\n" + rows).encode()), "imagenet-a")
+
+    verdicts = [*service.client.verdicts(analysis.name)]
+    assert [(each.file_name, each.target) for each in verdicts] == images
+    assert {each.target for each in verdicts if each.error_type == pb.ERROR_TYPE_CORRECT} == {CLASSES[0]}
+    assert not any(each.problematic for each in verdicts)

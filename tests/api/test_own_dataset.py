@@ -1,0 +1,90 @@
+"""A data set of the user's own, from its labels to its verdicts, over a real socket."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from service import errors
+from service.bootstrap.build import Inputs, build_evidence
+from service.client import pb
+from service.evidence.bundle import Bundle
+
+# file: labels, the first is the target; 207 golden retriever, 208 Labrador, 620 laptop, 681 notebook, 417 balloon
+LABELS: dict[str, list[int | str]] = {
+    "right.jpg": [207],
+    "overlap.jpg": [620],
+    "second.jpg": [207, 417],
+    "like.jpg": ["n02099601"],
+    "failure.jpg": [207],
+}
+PREDICTED = {"right.jpg": 207, "overlap.jpg": 681, "second.jpg": 417, "like.jpg": 208, "failure.jpg": 417}
+EXPECTED = {
+    "right.jpg": pb.ERROR_TYPE_CORRECT,
+    "overlap.jpg": pb.ERROR_TYPE_CLASS_OVERLAP,
+    "second.jpg": pb.ERROR_TYPE_MULTI_LABEL,
+    "like.jpg": pb.ERROR_TYPE_FINE_GRAINED,
+    "failure.jpg": pb.ERROR_TYPE_MODEL_FAILURE,
+}
+
+
+def build(form: str, folder: Path) -> Bundle:
+    file = folder / f"labels.{form}"
+    if form == "json":
+        file.write_text(json.dumps(LABELS))
+    else:
+        rows = [f"{name},{' '.join(map(str, labels))}" for name, labels in LABELS.items()]
+        file.write_text("file_name,labels\n" + "\n".join(rows) + "\n")
+    (folder / "superclasses.json").write_text('{"dogs": [["dog", "hunting_dog"]]}\n')
+    return build_evidence("street", Inputs(labels=file, superclasses=folder / "superclasses.json"), folder / "bundle")
+
+
+def csv(predicted: dict[str, int]) -> io.BytesIO:
+    return io.BytesIO(("file_name,top1\n" + "".join(f"{k},{v}\n" for k, v in predicted.items())).encode())
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_each_rule_that_has_evidence_decides_and_the_others_abstain(start, tmp_path: Path, form: str) -> None:
+    bundle = build(form, tmp_path)
+    with start(evidence={"street": [str(bundle.path)]}) as service:
+        analysis = service.client.upload(csv(PREDICTED), "street")
+        verdicts = {each.file_name: each for each in service.client.verdicts(analysis.name, with_evidence=True)}
+
+        assert {name: each.error_type for name, each in verdicts.items()} == EXPECTED
+        assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_FINE_GRAINED_OOV, pb.ERROR_TYPE_NON_PROTOTYPICAL]
+        assert analysis.summary.groups["all"].num_samples == analysis.summary.num_images == 5
+        assert analysis.summary.groups["all"].top1_accuracy == pytest.approx(1 / 5)
+        assert verdicts["overlap.jpg"].evidence.overlap
+        assert [each.superclasses for each in verdicts["like.jpg"].evidence.shared_superclasses] == [["dogs"]]
+        assert not analysis.summary.HasField("top1_accuracy_among_classes")
+        assert "street" in [each.name for each in service.client.datasets().datasets]
+
+
+def test_both_forms_of_its_labels_give_one_bundle(tmp_path: Path) -> None:
+    digests = []
+    for form in ("csv", "json"):
+        (tmp_path / form).mkdir()
+        digests.append(build(form, tmp_path / form).digest)
+
+    assert digests[0] == digests[1]
+
+
+def test_an_image_without_a_prediction_or_a_stranger_is_refused(start, tmp_path: Path) -> None:
+    bundle = build("csv", tmp_path)
+    with start(evidence={"street": [str(bundle.path)]}) as service:
+        some = {name: predicted for name, predicted in PREDICTED.items() if name != "like.jpg"}
+
+        with pytest.raises(errors.InvalidUpload, match=r"like\.jpg"):
+            service.client.upload(csv(some), "street")
+        with pytest.raises(errors.InvalidRow):
+            service.client.upload(csv(PREDICTED | {"stranger.jpg": 1}), "street")
+
+
+def test_a_bundle_under_the_name_of_another_data_set_stops_the_start(start, tmp_path: Path) -> None:
+    bundle = build("csv", tmp_path)
+    with (
+        pytest.raises(errors.InvalidEvidence, match="expected a bundle of highway"),
+        start(evidence={"highway": [str(bundle.path)]}),
+    ):
+        pass

@@ -1,0 +1,230 @@
+"""Reanalyze over a real socket: two bundles of one data set, and the same predictions judged with either."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service import errors
+from service.bootstrap.build import Inputs, build_evidence
+from service.client import Client, pb
+from service.evidence.bundle import Bundle
+
+from .conftest import Running, started
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The 20 photographs under a grouping in which all animals, and all else, are alike."""
+    folder = tmp_path_factory.mktemp("alike")
+    (folder / "superclasses.json").write_text('{"everything": [["entity"]]}\n')
+    return build_evidence("demo", Inputs(superclasses=folder / "superclasses.json"), folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The 20 photographs under a grouping in which no class is like another."""
+    folder = tmp_path_factory.mktemp("apart")
+    (folder / "superclasses.json").write_text('{"nothing": [["no_such_lemma"]]}\n')
+    return build_evidence("demo", Inputs(superclasses=folder / "superclasses.json"), folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def both(alike: Bundle, apart: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service of the two bundles; the first is the default."""
+    with started(data_dir, tmp_path_factory.mktemp("archive"), **served(apart, alike)) as service:
+        yield service
+
+
+def served(*bundles: Bundle) -> dict[str, object]:
+    return {"evidence": {"demo": [str(bundle.path) for bundle in bundles]}}
+
+
+def upload(client: Client, demo_csv: bytes, **fields: str) -> pb.Analysis:
+    return client.upload(io.BytesIO(demo_csv), "demo", **fields)
+
+
+def types(client: Client, name: str) -> list[int]:
+    return [each.error_type for each in client.verdicts(name)]
+
+
+def test_the_catalog_shows_all_bundles_of_a_data_set_the_default_first(
+    both: Running, apart: Bundle, alike: Bundle, demo: Bundle
+) -> None:
+    (listed,) = [each for each in both.client.datasets().datasets if each.name == "demo"]
+
+    digests = [each.digest for each in listed.evidence]
+    assert digests[:2] == [apart.digest, alike.digest]
+    assert set(digests[2:]) <= {demo.digest}  # what lies in the data folder is served too
+    assert both.client.evidence("demo").digest == apart.digest
+    assert both.client.evidence("demo", alike.digest[:10]).digest == alike.digest
+
+
+def test_an_upload_may_name_its_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+    analysis = upload(both.client, demo_csv, evidence=alike.digest[:12])
+
+    assert analysis.evidence == alike.digest
+    assert types(both.client, analysis.name) == [pb.ERROR_TYPE_FINE_GRAINED] * 2 + [pb.ERROR_TYPE_CORRECT] * 18
+
+
+def test_the_same_predictions_mean_something_else_with_another_bundle(
+    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
+) -> None:
+    before = upload(both.client, demo_csv, display_name="mine", labels={"version": "3"})
+
+    after = both.client.reanalyze(before.name, alike.digest[:12])
+
+    assert after.name != before.name
+    assert (before.evidence, after.evidence) == (apart.digest, alike.digest)
+    assert after.predictions_digest == before.predictions_digest
+    assert (after.state, after.display_name, dict(after.labels)) == (pb.STATE_SUCCEEDED, "mine", {"version": "3"})
+    assert pb.ERROR_TYPE_FINE_GRAINED not in types(both.client, before.name)
+    assert types(both.client, after.name)[:2] == [pb.ERROR_TYPE_FINE_GRAINED] * 2
+    assert after.summary.groups["all"].counts["FINE_GRAINED"] == 2
+    assert after.summary.groups["all"].top1_errors == before.summary.groups["all"].top1_errors == 2
+    assert [each.predicted for each in both.client.verdicts(after.name)] == [
+        each.predicted for each in both.client.verdicts(before.name)
+    ]
+
+
+def test_what_was_there_before_stays_as_it_was(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+    before = upload(both.client, demo_csv)
+    verdicts = types(both.client, before.name)
+
+    after = both.client.reanalyze(before.name, alike.digest)
+
+    assert both.client.get(before.name) == before
+    assert types(both.client, before.name) == verdicts
+    assert both.client.get(after.name) == after
+    assert {before.name, after.name} <= {each.name for each in both.client.list()}
+
+
+def test_there_and_back_gives_the_same_summary(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
+    before = upload(both.client, demo_csv)
+
+    back = both.client.reanalyze(both.client.reanalyze(before.name, alike.digest).name, apart.digest)
+
+    assert back.summary == before.summary
+    assert types(both.client, back.name) == types(both.client, before.name)
+
+
+def test_without_a_digest_the_default_judges(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
+    before = upload(both.client, demo_csv, evidence=alike.digest)
+
+    assert both.client.reanalyze(before.name).evidence == apart.digest
+
+
+def test_its_report_and_its_explanations_are_of_the_new_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+    after = both.client.reanalyze(upload(both.client, demo_csv).name, alike.digest)
+
+    explained = both.client.explain(after.name, alike.judged_names[0])
+
+    assert [each.superclasses for each in explained.evidence.shared_superclasses] == [["everything"]]
+    assert alike.digest in both.client.report(after.name).decode()
+
+
+def test_a_model_that_was_run_is_judged_anew_without_running_it(both: Running, apart: Bundle, alike: Bundle) -> None:
+    queued = both.client.analyze("demo:efficientnet_lite0", "demo")
+    before = [*both.client.watch(queued.name)][-1]
+    both.gate.clear()  # a model that runs now waits
+
+    after = both.client.reanalyze(before.name, alike.digest)
+    both.gate.set()
+
+    assert (before.evidence, after.evidence) == (apart.digest, alike.digest)
+    assert after.model == before.model
+    assert after.model_info == before.model_info
+    assert after.predictions_digest == before.predictions_digest
+
+
+def test_a_request_id_makes_it_safe_to_repeat(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
+    before = upload(both.client, demo_csv)
+    first = both.client.reanalyze(before.name, alike.digest, request_id="again-1")
+
+    assert both.client.reanalyze(before.name, alike.digest, request_id="again-1") == first
+    assert first.request_id == "again-1"
+    with pytest.raises(errors.AlreadyExists):
+        both.client.reanalyze(before.name, apart.digest, request_id="again-1")
+    with pytest.raises(errors.AlreadyExists):
+        both.client.reanalyze(first.name, alike.digest, request_id="again-1")
+
+
+def test_a_request_id_of_an_upload_is_not_taken_for_it(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+    before = upload(both.client, demo_csv, request_id="again-2")
+
+    with pytest.raises(errors.AlreadyExists):
+        both.client.reanalyze(before.name, alike.digest, request_id="again-2")
+
+
+def test_a_request_id_of_it_is_not_taken_for_an_upload(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+    both.client.reanalyze(upload(both.client, demo_csv).name, alike.digest, request_id="again-3")
+
+    with pytest.raises(errors.AlreadyExists):
+        upload(both.client, demo_csv, request_id="again-3")
+
+
+def test_a_request_id_is_free_again_once_its_analysis_is_deleted(
+    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
+) -> None:
+    before = upload(both.client, demo_csv)
+    first = both.client.reanalyze(before.name, alike.digest, request_id="again-4")
+    both.client.delete(first.name)
+
+    again = both.client.reanalyze(before.name, apart.digest, request_id="again-4")
+
+    assert again.name != first.name
+
+
+@pytest.mark.parametrize("digest", ["ffff", "x", "../..", "0" * 64])
+def test_a_bundle_that_is_not_served_is_not_found(both: Running, digest: str, demo_csv: bytes) -> None:
+    name = upload(both.client, demo_csv).name
+
+    with pytest.raises(errors.EvidenceNotFound):
+        both.client.reanalyze(name, digest)
+
+
+def test_an_analysis_that_there_isnt_is_not_found(both: Running, alike: Bundle) -> None:
+    with pytest.raises(errors.AnalysisNotFound):
+        both.client.reanalyze("analyses/nosuch", alike.digest)
+
+
+def test_an_analysis_that_is_not_finished_is_not_ready(start, alike: Bundle, apart: Bundle) -> None:
+    with start(open_gate=False, **served(apart, alike)) as service:
+        name = service.client.analyze("demo:efficientnet_lite0", "demo").name
+
+        with pytest.raises(errors.NotReady):
+            service.client.reanalyze(name, alike.digest)
+        service.client.cancel(name)
+        with pytest.raises(errors.NotReady):
+            service.client.reanalyze(name, alike.digest)
+        service.gate.set()
+
+
+def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
+    """Given two bundles of one name whose images differ, predictions of the one mean nothing with the other."""
+    bundles = []
+    for name, images in (("three", "a b c"), ("two", "a b")):
+        file = tmp_path / f"{name}.csv"
+        file.write_text("file_name,labels\n" + "".join(f"{image}.jpg,1\n" for image in images.split()))
+        bundles.append(build_evidence("mine", Inputs(labels=file), tmp_path / name))
+    with start(evidence={"mine": [str(bundle.path) for bundle in bundles]}) as service:
+        rows = b"file_name,top1\na.jpg,1\nb.jpg,2\nc.jpg,3\n"
+        name = service.client.upload(io.BytesIO(rows), "mine").name
+
+        with pytest.raises(errors.InvalidRequest):
+            service.client.reanalyze(name, bundles[1].digest)
+
+
+def test_a_bundle_with_as_many_but_other_images_is_refused(start, tmp_path: Path) -> None:
+    """Given two bundles of one name with as many images, the rows of the one are not taken for those of the other."""
+    bundles = []
+    for name, images in (("first", "a b"), ("second", "x y")):
+        file = tmp_path / f"{name}.csv"
+        file.write_text("file_name,labels\n" + "".join(f"{image}.jpg,1\n" for image in images.split()))
+        bundles.append(build_evidence("mine", Inputs(labels=file), tmp_path / name))
+    with start(evidence={"mine": [str(bundle.path) for bundle in bundles]}) as service:
+        name = service.client.upload(io.BytesIO(b"file_name,top1\na.jpg,1\nb.jpg,2\n"), "mine").name
+
+        with pytest.raises(errors.InvalidRequest):
+            service.client.reanalyze(name, bundles[1].digest)

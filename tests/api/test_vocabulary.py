@@ -1,0 +1,196 @@
+"""What CLIP said, over a real socket: an encoder that hashes names, and the oracle's proposals, texts and winner."""
+
+import io
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import proposals as oracle
+from oracle.superclasses import share_superclass
+
+from service.bootstrap.build import Inputs, build_evidence
+from service.client import Client, pb
+from service.evidence.bundle import Bundle
+from service.evidence.encoder import HashEncoder
+from service.taxonomy.wordnet import load_taxonomy
+
+from .conftest import started
+
+TRAIN_CLASSES = range(0, 1000, 40)
+TRAIN_FILES = ("a.JPEG", "b.JPEG", "c.JPEG")
+BOTH_WAYS = (
+    (836, 837),
+    (638, 639),
+    (657, 744),
+    (620, 681),
+    (664, 782),
+    *itertools.permutations((356, 357, 358, 359), 2),
+)
+ONE_WAY = ((249, 248), (250, 248), (385, 101), (386, 101), (504, 968), (482, 848), (435, 876))
+OVERLAPS = {*ONE_WAY, *BOTH_WAYS, *((b, a) for a, b in BOTH_WAYS)}  # spec/pipeline.md: (target, prediction)
+
+
+def wordnet_id(index: int) -> str:
+    return load_taxonomy().wordnet_id(index)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The 20 photographs, with an encoder that hashes names and 75 training images that are near to anything."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    for index in TRAIN_CLASSES:
+        (folder / "train" / wordnet_id(index)).mkdir(parents=True)
+        for name in TRAIN_FILES:
+            (folder / "train" / wordnet_id(index) / name).write_bytes(b"")
+    encoder = "service.evidence.encoder:HashEncoder"
+    inputs = Inputs(encoder=encoder, train_images=folder / "train", cache=folder / "cache")
+    return build_evidence("demo", inputs, folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def clip(bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a service whose default bundle it is."""
+    with started(data_dir, tmp_path_factory.mktemp("archive"), evidence={"demo": [str(bundle.path)]}) as service:
+        yield service.client
+
+
+@pytest.fixture(scope="module")
+def taxonomy() -> oracle.Taxonomy:
+    """The synsets as the oracle wants them."""
+    raw = load_taxonomy()
+    return oracle.Taxonomy(
+        lemmas={synset: list(lemmas) for synset, lemmas in raw.lemmas.items()},
+        hypernyms={synset: list(above) for synset, above in raw.hypernyms.items()},
+        hyponyms={synset: list(below) for synset, below in raw.hyponyms.items()},
+        synset_of_class=dict(enumerate(raw.classes)),
+    )
+
+
+@pytest.fixture(scope="module")
+def superclasses(bundle: Bundle) -> list[set[int]]:
+    return [set(np.flatnonzero(row).tolist()) for row in bundle.arrays["superclass_members"]]
+
+
+def similarity(left: np.ndarray, right: np.ndarray) -> np.float32:
+    return np.float32(math.fsum(float(a) * float(b) for a, b in zip(left, right, strict=True)))
+
+
+def image_of(bundle: Bundle, row: int) -> np.ndarray:
+    target = int(bundle.evidence.targets[row])
+    return HashEncoder().embed_images([f"{wordnet_id(target)}/{bundle.judged_names[row]}"])[0]
+
+
+def gate_of(image: np.ndarray, predicted: int, superclasses: list[set[int]]) -> bool:
+    """Whether a class among those of the ten nearest training images shares a superclass with the prediction."""
+    train = [(index, f"{wordnet_id(index)}/{name}") for index in TRAIN_CLASSES for name in TRAIN_FILES]
+    embedded = HashEncoder().embed_images([path for _, path in train])
+    near = sorted(range(len(train)), key=lambda place: -similarity(image, embedded[place]))[:10]
+    return any(share_superclass(train[place][0], predicted, superclasses) for place in near)
+
+
+def asked(target: int, predicted: int, superclasses: list[set[int]]) -> bool:
+    """Whether rules 1 to 4 leave a prediction open, for an image with one label."""
+    overlaps = (target, predicted) in OVERLAPS
+    return predicted != target and not overlaps and not share_superclass(target, predicted, superclasses)
+
+
+def pairs(bundle: Bundle, count: int) -> list[tuple[int, int]]:
+    """Rows and predictions, among them some that are right and some that share a superclass."""
+    chosen = random.Random(5)
+    found = [(row, chosen.randrange(1000)) for row in range(20) for _ in range(count)]
+    same = bundle.evidence.same_superclass
+    found += [(row, int(bundle.evidence.targets[row])) for row in range(3)]
+    return found + [(row, int(np.flatnonzero(same[bundle.evidence.targets[row]])[-1])) for row in range(10)]
+
+
+def test_it_is_there_only_where_the_rule_was_asked(clip: Client, bundle: Bundle, superclasses: list[set[int]]) -> None:
+    seen = set()
+    for row, predicted in pairs(bundle, 3):
+        verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
+
+        expected = asked(int(bundle.evidence.targets[row]), predicted, superclasses)
+        assert verdict.evidence.HasField("vocabulary") == expected
+        seen.add(expected)
+    assert seen == {True, False}
+
+
+def test_gate_texts_and_their_number_are_the_oracles(
+    clip: Client, bundle: Bundle, taxonomy: oracle.Taxonomy, superclasses: list[set[int]]
+) -> None:
+    gates, outcomes = set(), set()
+    for row, predicted in pairs(bundle, 4):
+        target = int(bundle.evidence.targets[row])
+        if not asked(target, predicted, superclasses):
+            continue
+        image = image_of(bundle, row)
+        proposed = oracle.proposals(taxonomy, superclasses, target, predicted)
+        owner: dict[str, int] = {}
+        for synset, text in oracle.texts(taxonomy, proposed):
+            owner.setdefault(text, synset)
+        embedded = HashEncoder().embed_texts(list(owner))
+        scores = {text: similarity(image, vector) for text, vector in zip(owner, embedded, strict=True)}
+        weights = {text: math.exp(100 * (float(score) - 1)) for text, score in scores.items()}
+
+        verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
+
+        said = verdict.evidence.vocabulary
+        five = sorted(owner, key=lambda text: -scores[text])[:5]
+        gate = gate_of(image, predicted, superclasses)
+        winner = oracle.best(taxonomy, proposed, scores.__getitem__)
+        assert said.gate == gate
+        assert said.num_texts == len(owner)
+        assert [each.text for each in said.best] == five
+        assert [each.outside for each in said.best] == [
+            oracle.outside_imagenet(taxonomy, owner[each.text]) for each in said.best
+        ]
+        assert [each.probability for each in said.best] == pytest.approx(
+            [weights[text] / math.fsum(weights.values()) for text in five], rel=1e-4
+        )
+        oov = gate and oracle.outside_imagenet(taxonomy, winner)
+        assert (verdict.error_type == pb.ERROR_TYPE_FINE_GRAINED_OOV) == oov
+        gates.add(gate)
+        outcomes.add(oov)
+    assert gates == outcomes == {True, False}, "the test would prove little"
+
+
+@pytest.fixture(scope="module")
+def analysis(clip: Client, bundle: Bundle) -> pb.Analysis:
+    chosen = random.Random(9)
+    rows = [f"{name},{chosen.randrange(1000)}\n" for name in bundle.judged_names]
+    return clip.upload(io.BytesIO(("file_name,top1\n" + "".join(rows)).encode()), "demo")
+
+
+def test_a_listing_with_evidence_says_the_same_as_an_explanation(clip: Client, analysis: pb.Analysis) -> None:
+    verdicts = [*clip.verdicts(analysis.name, with_evidence=True)]
+
+    assert any(each.evidence.HasField("vocabulary") for each in verdicts)
+    for verdict in verdicts:
+        assert clip.explain(analysis.name, verdict.file_name) == verdict
+    assert not any(each.HasField("evidence") for each in clip.verdicts(analysis.name))
+
+
+def test_a_verdict_of_the_rule_has_the_winner_first_and_the_winner_is_outside(clip: Client, bundle: Bundle) -> None:
+    found = np.argwhere((bundle.verdicts & 0x0F) == pb.ERROR_TYPE_FINE_GRAINED_OOV)
+    assert len(found), "the bundle has none: the test would prove nothing"
+    for row, predicted in found[:: max(1, len(found) // 20)].tolist():
+        said = clip.explain_any("demo", bundle.judged_names[row], predicted).evidence.vocabulary
+
+        assert said.gate
+        assert said.best[0].outside
+        assert [each.probability for each in said.best] == sorted((e.probability for e in said.best), reverse=True)
+
+
+def test_the_rule_does_not_abstain_where_there_is_an_encoder_and_does_where_there_is_none(
+    clip: Client, client: Client, analysis: pb.Analysis, demo: Bundle
+) -> None:
+    assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_NON_PROTOTYPICAL]
+    assert list(client.evidence("demo").abstained) == [
+        pb.ERROR_TYPE_FINE_GRAINED_OOV,
+        pb.ERROR_TYPE_NON_PROTOTYPICAL,
+    ]
+    for predicted in (0, 500, 999):
+        assert not client.explain_any("demo", demo.judged_names[0], predicted).evidence.HasField("vocabulary")

@@ -1,0 +1,79 @@
+"""Warnings of uploads that are fine in form and make no sense: rows in the other order, classes numbered otherwise."""
+
+import io
+
+import numpy as np
+import pytest
+
+from service.client import Client, pb
+from service.evidence.labels import original_labels, validation_name
+from service.report.words import PERMUTED, REORDERED
+
+
+def right() -> np.ndarray:
+    """A class for each validation image, in the order of file names, right for four of five."""
+    classes = np.array(original_labels(), dtype=np.int64)
+    classes[::5] = (classes[::5] + 7) % 1000
+    return classes
+
+
+def by_path(classes: np.ndarray) -> np.ndarray:
+    """The same rows sorted by wnid/file: WordNet ids sort as classes do, and files by their number."""
+    targets = original_labels().tolist()
+    return classes[sorted(range(len(targets)), key=lambda image: (targets[image], validation_name(image + 1)))]
+
+
+def npy(classes: np.ndarray) -> io.BytesIO:
+    file = io.BytesIO()
+    np.save(file, classes.astype(np.int16))
+    return io.BytesIO(file.getvalue())
+
+
+def csv(classes: np.ndarray) -> io.BytesIO:
+    rows = (f"{validation_name(image)},{value}\n" for image, value in enumerate(classes.tolist(), start=1))
+    return io.BytesIO(("file_name,top1\n" + "".join(rows)).encode())
+
+
+ORDERS = {pb.ROW_ORDER_PATH: by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: classes}
+
+
+@pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_order_that_was_said_raise_no_warning(client: Client, said: int) -> None:
+    rows = ORDERS[said or pb.ROW_ORDER_PATH](right())
+
+    analysis = client.upload(npy(rows), "imagenet-real", row_order=said)
+
+    assert list(analysis.warnings) == []
+    assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_other_order_are_judged_as_they_were_sent_with_a_warning(client: Client, said: int) -> None:
+    other = pb.ROW_ORDER_PATH if said == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
+
+    analysis = client.upload(npy(ORDERS[other](right())), "imagenet-real", row_order=said)
+
+    assert REORDERED in analysis.warnings
+    assert PERMUTED not in analysis.warnings
+    assert analysis.summary.top1_accuracy_all_images < 0.05
+    assert list(client.get(analysis.name).warnings) == list(analysis.warnings)
+
+
+def test_classes_numbered_otherwise_raise_a_warning_and_are_judged_as_they_were_sent(client: Client) -> None:
+    numbers = np.random.default_rng(1).permutation(1000)
+
+    analysis = client.upload(csv(numbers[right()]), "imagenet-real")
+
+    assert list(analysis.warnings) == [PERMUTED]
+    assert analysis.summary.top1_accuracy_all_images < 0.05
+
+
+@pytest.mark.parametrize("kind", ["good", "guessing", "constant"])
+def test_a_good_model_and_bad_ones_raise_none(client: Client, kind: str) -> None:
+    classes = {
+        "good": right(),
+        "guessing": np.random.default_rng(2).integers(0, 1000, 50_000),
+        "constant": np.full(50_000, 7),
+    }[kind]
+
+    assert list(client.upload(csv(classes), "imagenet-real").warnings) == []
