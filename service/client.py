@@ -159,6 +159,23 @@ class Client:
             if not token:
                 return
 
+    def some_verdicts(self, name: str, filter: pb.VerdictFilter, most: int | None = None) -> pb.ListVerdictsResponse:
+        """Return verdicts that a filter lets through, with evidence, `most` of them at most, and how many there are."""
+        found = pb.ListVerdictsResponse()
+        while most is None or len(found.verdicts) < most:
+            size = 1000 if most is None else min(most - len(found.verdicts), 1000)
+            page: pb.ListVerdictsResponse = self._call(
+                self._analyses.ListVerdicts,
+                pb.ListVerdictsRequest(
+                    name=name, filter=filter, with_evidence=True, page_token=found.next_page_token, page_size=size
+                ),
+            )
+            found.verdicts.extend(page.verdicts)
+            found.total_size, found.next_page_token = page.total_size, page.next_page_token
+            if not found.next_page_token:
+                break
+        return found
+
     def export(self, name: str, format: "pb.VerdictFormat" = pb.VERDICT_FORMAT_JSONL) -> Iterator[bytes]:
         """Yield all verdicts as a file, piece by piece."""
         request = pb.ExportVerdictsRequest(name=name, format=format)

@@ -1,18 +1,16 @@
 """errata analyze: judge a model or a predictions file."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
 from service import wire
-from service.cli.connect import connected, json_option, server_options
+from service.cli.connect import Choice, chosen, connected, json_option, server_options
 from service.cli.main import ANALYSIS_FAILED, INTERRUPTED
-from service.cli.output import follow, people, print_json, show_analysis, write_folder
+from service.cli.output import follow, make_folder, people, print_json, show_analysis, write_folder
 from service.client import Client, pb
-from service.errors import InvalidInput, InvalidRequest
-from service.evidence.bundle import read_manifest
+from service.errors import ErrataError, InvalidInput, InvalidRequest
 
 ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
 
@@ -52,20 +50,25 @@ def analyze(
     local: bool,
 ) -> None:
     """Judge MODEL (such as demo:efficientnet_lite0 or timm:resnet50.a1_in1k), or a file of predictions."""
+    if model and not predictions and Path(model).is_file():
+        raise InvalidRequest(f"{model} is a file: did you mean --predictions {model}?", field="model")
     if bool(model) == bool(predictions):
         raise InvalidRequest("expected a model or --predictions FILE, one of them", field="model")
     if local and not wait:
         raise InvalidRequest("--local ends with this command, so it can't be combined with --no-wait", field="wait")
-    if local and evidence and Path(evidence).is_dir():
-        dataset = _dataset_of(ctx, dataset, Path(evidence))
+    if output is not None and not wait:
+        raise InvalidRequest("--output needs the result, so it can't be combined with --no-wait", field="wait")
+    bundle = chosen(evidence, local)
+    dataset = _dataset_of(ctx, dataset, bundle)
     own_labels = _labels(labels)
-    with connected(server, local, dataset=dataset, evidence=evidence) as client:
-        prefix = "" if local and evidence and Path(evidence).is_dir() else evidence
+    if output is not None:
+        make_folder(output)
+    with connected(server, local, bundle) as client:
         if predictions is not None:
-            analysis = _upload(client, predictions, dataset, prefix, display_name, own_labels, row_order, fresh)
+            analysis = _upload(client, predictions, dataset, bundle.prefix, display_name, own_labels, row_order, fresh)
         else:
             analysis = client.analyze(
-                str(model), dataset, evidence=prefix, display_name=display_name, labels=own_labels, fresh=fresh
+                str(model), dataset, evidence=bundle.prefix, display_name=display_name, labels=own_labels, fresh=fresh
             )
             if wait:
                 analysis = _wait(ctx, client, analysis)
@@ -113,18 +116,23 @@ def _wait(ctx: click.Context, client: Client, analysis: pb.Analysis) -> pb.Analy
     try:
         return follow(client, analysis.name, people())
     except KeyboardInterrupt:
-        with suppress(Exception):
+        try:
             client.cancel(analysis.name)
-        people().print(f"cancelled {analysis.name}")
+            people().print(f"cancelled {analysis.name}")
+        except ErrataError as error:
+            people().print(f"{analysis.name} could not be cancelled: {error.message}", markup=False)
         ctx.exit(INTERRUPTED)
 
 
-def _dataset_of(ctx: click.Context, dataset: str, bundle: Path) -> str:
-    """Return the data set of a bundle at a path; raise InvalidRequest if another one was asked for."""
-    found = read_manifest(bundle).dataset
-    if ctx.get_parameter_source("dataset") is not ParameterSource.DEFAULT and dataset != found:
-        raise InvalidRequest(f"expected a bundle of {dataset}, got one of {found} at {bundle}", field="evidence")
-    return found
+def _dataset_of(ctx: click.Context, dataset: str, bundle: Choice) -> str:
+    """Return the data set to judge on: that of a bundle at a path; raise InvalidRequest if another was asked for."""
+    if bundle.path is None:
+        return dataset
+    if ctx.get_parameter_source("dataset") is not ParameterSource.DEFAULT and dataset != bundle.dataset:
+        raise InvalidRequest(
+            f"expected a bundle of {dataset}, got one of {bundle.dataset} at {bundle.path}", field="evidence"
+        )
+    return bundle.dataset
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from service.client import Client
+from service.errors import InvalidRequest
+from service.evidence.bundle import read_manifest
 from service.settings import read_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -26,9 +29,31 @@ def server_options(command: Command) -> Command:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print proto3 JSON to stdout, and nothing else.")
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which evidence a command asks for: a digest prefix or a data set's name; with --local also a bundle at a path."""
+
+    prefix: str
+    path: Path | None = None
+    dataset: str = ""  # of the bundle at the path
+
+
+def chosen(evidence: str, local: bool) -> Choice:
+    """Return what --evidence means; raise InvalidRequest for a path where there is no bundle."""
+    if not local or not evidence:
+        return Choice(evidence)
+    path = Path(evidence)
+    if (path / "manifest.json").is_file():
+        manifest = read_manifest(path)
+        return Choice(manifest.digest, path, manifest.dataset)
+    if "/" in evidence or path.exists():
+        raise InvalidRequest(f"expected an evidence bundle at {evidence}, got none", field="evidence")
+    return Choice(evidence)
+
+
 @contextmanager
-def connected(server: str | None, local: bool, dataset: str = "", evidence: str = "") -> Iterator[Client]:
-    """Give a client of the service that the options name; a local one serves the bundle at the path `evidence`."""
+def connected(server: str | None, local: bool, evidence: Choice = Choice("")) -> Iterator[Client]:
+    """Give a client of the service that the options name; a local one serves the chosen bundle too."""
     overrides: dict[str, Any] = {"server": server} if server else {}
     if not local:
         settings = read_settings(**overrides)
@@ -40,8 +65,9 @@ def connected(server: str | None, local: bool, dataset: str = "", evidence: str 
     from service.telemetry import configure_logging
 
     overrides = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "grace_seconds": 2.0}
-    if evidence and Path(evidence).is_dir():
-        overrides["evidence"] = read_settings().evidence | {dataset: [Path(evidence)]}
+    if evidence.path is not None:
+        served = read_settings().evidence
+        overrides["evidence"] = served | {evidence.dataset: [evidence.path, *served.get(evidence.dataset, ())]}
     settings = read_settings(**overrides)
     configure_logging("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
     with local_service(settings) as addresses, Client(addresses.grpc) as client:

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from service import wire
 from service.bootstrap.build import Inputs, build_evidence, embedding_cache, verify_evidence
 from service.cli.connect import json_option
-from service.cli.output import people, print_json
+from service.cli.output import people, print_json, results
 from service.errors import InvalidEvidence
 from service.evidence.bundle import Manifest, read_manifest
 from service.report.words import number
@@ -95,11 +94,13 @@ def _tell(manifest: Manifest, as_json: bool) -> None:
     if as_json:
         print_json(wire.to_json(wire.to_evidence(manifest)))
         return
-    console = Console(highlight=False)
+    console = results()
     console.print(f"[bold]{escape(manifest.dataset)}[/]  {manifest.digest}")
     for name, count in manifest.counts.items():
         console.print(f"  {name.replace('_', ' ')}: {number(count)}")
     abstained = ", ".join(error_type.name for error_type in manifest.abstained) or "none"
     console.print(f"  rules that abstain: {abstained}")
     for source in manifest.sources:
-        console.print(f"  {escape(source.name)}: {escape(source.origin)} ({escape(source.license)})", style="dim")
+        digest = f", SHA-256 {source.sha256[:16]}…" if source.sha256 else ""
+        what = f"{source.name}: {source.origin} ({source.license}){digest}"
+        console.print(f"  {escape(what)}", style="dim")

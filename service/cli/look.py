@@ -1,22 +1,24 @@
-"""errata list, show, report, explain, cancel, delete: look at analyses and end them."""
+"""errata list, show, report, explain, reanalyze, cancel, delete: look at analyses and end them."""
 
 import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
+from click.core import ParameterSource
 from rich.markup import escape
 from rich.table import Table
 
 from service import wire
-from service.cli.connect import connected, json_option, server_options
+from service.cli.connect import chosen, connected, json_option, server_options
 from service.cli.output import (
     REPORT,
     VERDICTS,
+    analysis_name,
     is_folder,
     people,
     print_json,
     read_folder,
+    results,
     show_analysis,
     show_breakdown,
     show_verdicts,
@@ -48,7 +50,8 @@ def list_(states: tuple[str, ...], dataset: str, model: str, as_json: bool, serv
         print_json(wire.to_json(pb.ListAnalysesResponse(analyses=analyses)))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("analysis", "name", "data set", "state"):
+    table.add_column("analysis", no_wrap=True, overflow="ignore")
+    for title in ("created, UTC", "name", "data set", "state"):
         table.add_column(title)
     for title in ("top-1", "multi-label", "failures"):
         table.add_column(title, justify="right")
@@ -62,8 +65,11 @@ def list_(states: tuple[str, ...], dataset: str, model: str, as_json: bool, serv
                 share(everything.multi_label_accuracy),
                 number(everything.counts["MODEL_FAILURE"]),
             ]
-        table.add_row(each.name, escape(each.display_name), escape(each.dataset), state, *row)
-    Console(highlight=False).print(table if analyses else "no analyses yet: try errata demo")
+        created = f"{each.create_time.ToDatetime():%Y-%m-%d %H:%M}"
+        name = each.name.removeprefix("analyses/")
+        table.add_row(name, created, escape(each.display_name), escape(each.dataset), state, *row)
+    none = "none match" if states or dataset or model else "no analyses yet: try errata demo"
+    results().print(table if analyses else none)
 
 
 @click.command()
@@ -81,7 +87,9 @@ def list_(states: tuple[str, ...], dataset: str, model: str, as_json: bool, serv
 @click.option("--export", "form", type=click.Choice([*FORMATS]), help="Write all verdicts to stdout in this form.")
 @json_option
 @server_options
+@click.pass_context
 def show(
+    ctx: click.Context,
     analysis: str,
     types: tuple[str, ...],
     target: str | None,
@@ -97,44 +105,55 @@ def show(
     local: bool,
 ) -> None:
     """Show ANALYSIS (a name, an id, or a folder that --output wrote), or some of its verdicts."""
-    if errors:
-        types = (*types, *TYPES[3:])
+    filtered = bool(errors or types or target or predicted or superclass or group)
+    most_typed = ctx.get_parameter_source("most") is not ParameterSource.DEFAULT
+    if sum([filtered, by is not None, form is not None]) > 1:
+        raise InvalidRequest("expected --by, --export or filters, got several of them", field="show")
+    if most_typed and not filtered:
+        raise InvalidRequest("expected --most together with a filter such as --errors, got it alone", field="most")
+    if form is not None and as_json:
+        raise InvalidRequest("expected --export or --json, got both", field="export")
     if by is not None:
         with connected(server, local) as client:
-            rows = client.breakdown(analysis, BREAKDOWNS[by])
+            rows = client.breakdown(analysis_name(analysis), BREAKDOWNS[by])
         if as_json:
             print_json(wire.to_json(rows))
         else:
-            show_breakdown(rows, Console(highlight=False))
-        return
-    filtered = bool(types or target or predicted or superclass or group)
-    if is_folder(analysis):
-        if filtered:
-            raise InvalidRequest("a folder holds no filters: its verdicts are in verdicts.jsonl; ask a server instead")
-        if form:
-            _show_file(Path(analysis) / VERDICTS, form)
-            return
+            show_breakdown(rows, by == "superclass", results())
+    elif form is not None:
+        _export(analysis, form, server, local)
+    elif filtered:
+        wanted = pb.VerdictFilter(
+            error_types=[f"ERROR_TYPE_{each.upper()}" for each in (*types, *(TYPES[3:] if errors else ()))],
+            target=_class(target, "--target"),
+            predicted=_class(predicted, "--predicted"),
+            superclass=superclass,
+            group=f"GROUP_{group.upper()}" if group else None,
+            problematic=False if errors else None,
+        )
+        with connected(server, local) as client:
+            page = client.some_verdicts(analysis_name(analysis), wanted, None if as_json and not most_typed else most)
+        if as_json:
+            print_json(wire.to_json(page))
+        else:
+            show_verdicts(page.verdicts, results())
+            if page.total_size > len(page.verdicts):
+                people().print(f"{number(len(page.verdicts))} of {number(page.total_size)}; --most shows more")
+    elif is_folder(analysis):
         _show(read_folder(Path(analysis)), as_json)
+    else:
+        with connected(server, local) as client:
+            _show(client.get(analysis), as_json)
+
+
+def _export(analysis: str, form: str, server: str | None, local: bool) -> None:
+    """Write all verdicts to stdout; a folder holds them as JSONL."""
+    if is_folder(analysis) and form == "jsonl":
+        sys.stdout.buffer.write(_read(Path(analysis) / VERDICTS))
         return
     with connected(server, local) as client:
-        if form:
-            for piece in client.export(analysis, FORMATS[form]):
-                sys.stdout.buffer.write(piece)
-        elif not filtered:
-            _show(client.get(analysis), as_json)
-        else:
-            wanted = pb.VerdictFilter(
-                error_types=[f"ERROR_TYPE_{each.upper()}" for each in types],
-                target=_class(target, "--target"),
-                predicted=_class(predicted, "--predicted"),
-                superclass=superclass,
-                group=f"GROUP_{group.upper()}" if group else None,
-            )
-            found = [*client.verdicts(analysis, wanted, with_evidence=True, most=most)]
-            if as_json:
-                print_json(wire.to_json(pb.ListVerdictsResponse(verdicts=found, total_size=len(found))))
-            else:
-                show_verdicts(found, Console(highlight=False))
+        for piece in client.export(analysis_name(analysis), FORMATS[form]):
+            sys.stdout.buffer.write(piece)
 
 
 @click.command()
@@ -162,6 +181,9 @@ def report(analysis: str, output: Path | None, server: str | None, local: bool) 
 @click.argument("image")
 @click.option("--analysis", help="Explain what this analysis' model predicted.")
 @click.option("--dataset", help="Without an analysis: the data set (default: imagenet-real).")
+@click.option(
+    "--evidence", default="", metavar="BUNDLE", help="Without an analysis: digest prefix; --local: or a path."
+)
 @click.option("--predicted", metavar="CLASS", help="Any class: an index, a WordNet id or a unique name.")
 @json_option
 @server_options
@@ -169,6 +191,7 @@ def explain(
     image: str,
     analysis: str | None,
     dataset: str | None,
+    evidence: str,
     predicted: str | None,
     as_json: bool,
     server: str | None,
@@ -176,20 +199,22 @@ def explain(
 ) -> None:
     """Say what a prediction for IMAGE (a file name of the data set) means, and what each rule said."""
     predicted_class = _class(predicted, "--predicted")
-    if analysis and dataset:
-        raise InvalidRequest("expected --analysis or --dataset, got both", field="analysis")
+    if analysis and (dataset or evidence):
+        raise InvalidRequest("expected --analysis, or --dataset and --evidence, got both", field="analysis")
     if analysis is None and predicted_class is None:
         raise InvalidRequest("expected --predicted CLASS, or --analysis whose model predicted one", field="predicted")
-    with connected(server, local) as client:
+    bundle = chosen(evidence, local)
+    with connected(server, local, bundle) as client:
         if analysis is not None:
-            verdict = client.explain(analysis, image, predicted_class)
+            verdict = client.explain(analysis_name(analysis), image, predicted_class)
         else:
             assert predicted_class is not None, "this is a bug: checked above"
-            verdict = client.explain_any(dataset or "imagenet-real", image, predicted_class)
+            where = dataset or bundle.dataset or "imagenet-real"
+            verdict = client.explain_any(where, image, predicted_class, bundle.prefix)
     if as_json:
         print_json(wire.to_json(verdict))
     else:
-        show_verdicts([verdict], Console(highlight=False))
+        show_verdicts([verdict], results())
 
 
 @click.command()
@@ -199,18 +224,19 @@ def explain(
 def cancel(analysis: str, as_json: bool, server: str | None, local: bool) -> None:
     """Cancel ANALYSIS if it is open; one that has ended stays as it is."""
     with connected(server, local) as client:
-        _show(client.cancel(analysis), as_json)
+        _show(client.cancel(analysis_name(analysis)), as_json)
 
 
 @click.command()
 @click.argument("analysis")
-@click.option("--evidence", default="", metavar="BUNDLE", help="Digest prefix of the bundle; default: the data set's.")
+@click.option("--evidence", default="", metavar="BUNDLE", help="Digest prefix; --local: or a path.")
 @json_option
 @server_options
 def reanalyze(analysis: str, evidence: str, as_json: bool, server: str | None, local: bool) -> None:
     """Judge the stored predictions of ANALYSIS with another bundle: a new analysis."""
-    with connected(server, local) as client:
-        _show(client.reanalyze(analysis, evidence), as_json)
+    bundle = chosen(evidence, local)
+    with connected(server, local, bundle) as client:
+        _show(client.reanalyze(analysis_name(analysis), bundle.prefix), as_json)
 
 
 @click.command()
@@ -219,7 +245,7 @@ def reanalyze(analysis: str, evidence: str, as_json: bool, server: str | None, l
 def delete(analysis: str, server: str | None, local: bool) -> None:
     """Delete ANALYSIS and its predictions."""
     with connected(server, local) as client:
-        client.delete(analysis)
+        client.delete(analysis_name(analysis))
     people().print(f"deleted {analysis}")
 
 
@@ -227,15 +253,7 @@ def _show(analysis: pb.Analysis, as_json: bool) -> None:
     if as_json:
         print_json(wire.to_json(analysis))
     else:
-        show_analysis(analysis, Console(highlight=False))
-
-
-def _show_file(file: Path, form: str) -> None:
-    if form != "jsonl":
-        raise InvalidRequest(
-            f"a folder holds verdicts as jsonl alone, got {form}: ask a server instead", field="export"
-        )
-    sys.stdout.buffer.write(_read(file))
+        show_analysis(analysis, results())
 
 
 def _read(file: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from typing import NoReturn
 
 import click
@@ -9,7 +10,7 @@ import click
 from service import errors
 from service.errors import ErrataError
 
-DONE, GATE_FAILED, BAD_INPUT, UNAVAILABLE, ANALYSIS_FAILED, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+DONE, BAD_INPUT, UNAVAILABLE, ANALYSIS_FAILED, BUG, INTERRUPTED = 0, 2, 3, 4, 70, 130  # 1 and 5 are the gate's
 
 COMMANDS = {
     "analyze": ("service.cli.analyze", "analyze", "judge a model or a predictions file"),
@@ -71,6 +72,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # whoever read our output has enough
         sys.stderr.close()
         code = DONE
+    except Exception:
+        traceback.print_exc()
+        click.echo("errata: this is a bug of Errata's: please report what stands above", err=True)
+        code = BUG
     sys.exit(code if isinstance(code, int) else DONE)
 
 

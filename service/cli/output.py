@@ -13,10 +13,12 @@ from rich.table import Table
 
 from service import wire
 from service.client import Client, pb
-from service.domain import ERROR_TYPES, SEVERITY, ErrorType, Severity
-from service.errors import InvalidInput, Unavailable
-from service.report.words import ERROR_TYPE_WORDS, abstention, number, share
+from service.domain import ERROR_TYPES, SEVERITY, ErrorType, ProblematicTag, Severity
+from service.errors import InvalidInput
+from service.report.words import ERROR_TYPE_WORDS, TAG_WORDS, abstention, number, share
+from service.storage import write_file
 
+WIDE = 200  # columns
 SUMMARY, VERDICTS, REPORT = "summary.json", "verdicts.jsonl", "report.html"
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
@@ -24,6 +26,12 @@ STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "
 def people() -> Console:
     """Return where people read."""
     return Console(stderr=True, highlight=False)
+
+
+def results() -> Console:
+    """Return where results for people go: stdout, as wide as they need where that is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def print_json(text: str) -> None:
@@ -77,13 +85,17 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         counts = [_count(each, error_type) for each in shown]
         table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_WORDS[error_type].title}[/]", *counts)
     console.print(table)
+    console.print("[dim]An image may be in several groups. Multi-label accuracy is a mean over classes.[/]")
+    if analysis.summary.num_problematic:
+        aside = number(analysis.summary.num_problematic)
+        console.print(f"[dim]{aside} images that the annotators found problematic are set aside, counted nowhere.[/]")
     abstained = [ErrorType(value) for value in analysis.summary.abstained]
     for error_type in abstained:
         after = [each for each in ERROR_TYPES if each > error_type and each not in abstained]
         console.print(f"[dim]Abstained: {abstention(error_type, after)}[/]")
 
 
-def show_breakdown(breakdown: pb.Breakdown, console: Console) -> None:
+def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
     """Show the verdicts row by row, those with the most severe errors first."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
@@ -98,6 +110,8 @@ def show_breakdown(breakdown: pb.Breakdown, console: Console) -> None:
         gain = f"{100 * row.gain_if_fixed_multi_label['MODEL_FAILURE']:.2f} points"
         table.add_row(escape(row.name), number(row.num_samples), share(accuracy), *counts, gain)
     console.print(table)
+    if overlapping:
+        console.print("[dim]Superclasses overlap, so their gains don't add up.[/]")
 
 
 def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
@@ -108,7 +122,13 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
         console.print(
             f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_WORDS[error_type].title}[/]  {escape(verdict.file_name)}: "
             f"[bold]{escape(verdict.target_name)}[/] taken for [bold]{escape(verdict.predicted_name)}[/]{probability}"
+            if verdict.predicted != verdict.target
+            else f"{ERROR_TYPE_WORDS[error_type].title}  {escape(verdict.file_name)}: "
+            f"[bold]{escape(verdict.target_name)}[/]{probability}"
         )
+        if verdict.problematic:
+            tags = ", ".join(TAG_WORDS[ProblematicTag(each)] for each in verdict.problematic)
+            console.print(f"    set aside, counted nowhere: {escape(tags)}", style="yellow")
         if verdict.HasField("evidence"):
             for reason in reasons(verdict):
                 console.print(f"    {escape(reason)}", style="dim")
@@ -140,17 +160,27 @@ def reasons(verdict: pb.Verdict) -> Iterator[str]:
     yield "rules asked: " + " · ".join(asked)
 
 
-def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
-    """Write summary.json, verdicts.jsonl and report.html into a folder."""
+def make_folder(folder: Path) -> None:
+    """Make the folder for results; raise InvalidInput, before any work is done, if it can't be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SUMMARY).write_text(wire.to_json(analysis) + "\n", encoding="utf-8")
-        with (folder / VERDICTS).open("wb") as file:
-            for piece in client.export(analysis.name):
-                file.write(piece)
-        (folder / REPORT).write_bytes(client.report(analysis.name))
     except OSError as error:
-        raise Unavailable(f"can't write to {folder}: {error}") from error
+        raise InvalidInput(f"can't write to {folder}: {error.strerror}", field="output") from error
+
+
+def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
+    """Write summary.json, verdicts.jsonl and report.html into a folder, the summary last."""
+    try:
+        write_file(folder / VERDICTS, b"".join(client.export(analysis.name)))
+        write_file(folder / REPORT, client.report(analysis.name))
+        write_file(folder / SUMMARY, f"{wire.to_json(analysis)}\n".encode())
+    except OSError as error:
+        raise InvalidInput(f"can't write to {folder}: {error.strerror}", field="output") from error
+
+
+def analysis_name(given: str) -> str:
+    """Return the name of an analysis that is given as a name, an id or a folder that --output wrote."""
+    return read_folder(Path(given)).name if is_folder(given) else given
 
 
 def is_folder(name: str) -> bool:

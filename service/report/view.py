@@ -86,7 +86,7 @@ class ErrorRow:
     target: str
     predicted: str
     error_type: str
-    severity: str
+    css: str  # class of the type's color
     probability: str
     tags: tuple[str, ...]
     labels: tuple[str, ...]
@@ -259,7 +259,7 @@ def _error(verdict: Verdict) -> ErrorRow:
         target=names[verdict.target],
         predicted=names[verdict.predicted],
         error_type=ERROR_TYPE_WORDS[verdict.error_type].title,
-        severity=SEVERITY_WORDS[SEVERITY[verdict.error_type]],
+        css=f"type-{int(verdict.error_type)}",
         probability=share(verdict.probability),
         tags=tuple(TAG_WORDS[tag] for tag in verdict.problematic),
         labels=tuple(f"{names[label]} ({SOURCE_WORDS[source]})" for label, source in evidence.labels)

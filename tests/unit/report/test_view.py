@@ -190,10 +190,10 @@ def test_an_error_is_shown_with_names_not_numbers() -> None:
 
     assert "goldfish" in row.target
     assert "tench" in row.predicted
-    assert (row.file_name, row.error_type, row.severity, row.probability) == (
+    assert (row.file_name, row.error_type, row.css, row.probability) == (
         "x.jpg",
         "fine-grained",
-        "minor",
+        "type-4",
         "87.5 %",
     )
     assert [label.split(" (")[-1] for label in row.labels] == ["ReaL label)"]

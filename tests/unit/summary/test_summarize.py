@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle.aggregates import Aggregates, aggregate, imagenet_m_errors
+from oracle.aggregates import Aggregates, aggregate, gain_if_fixed_mla, gain_if_fixed_top1, imagenet_m_errors
 from oracle.verdicts import Sample, Verdict
 
 from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, strata_of
@@ -96,6 +96,39 @@ def test_every_number_of_every_group_is_the_one_of_the_oracle(judged: list[Row])
     assert summary.abstained == (ErrorType.FINE_GRAINED_OOV,)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(rows(), max_size=40))
+def test_the_gains_of_every_group_are_the_ones_of_the_oracle(judged: list[Row]) -> None:
+    summary = summarize_rows(judged, [])
+
+    came = [row for row in judged if row.predicted >= 0]
+    samples, verdicts = [row.sample for row in came], [Verdict(row.error_type) for row in came]
+    for group in Group:
+        got, members = summary.groups[group], MEMBERS.get(group)
+        for gains, expected in (
+            (got.gain_if_fixed_top1, gain_if_fixed_top1(samples, verdicts, members)),
+            (got.gain_if_fixed_multi_label, gain_if_fixed_mla(samples, verdicts, members)),
+        ):
+            assert {int(kind) for kind in gains} == (set(range(2, 9)) if got.num_samples else set())
+            for kind, gain in expected.items():
+                _same(gains.get(ErrorType(kind)), gain)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(rows(), min_size=1, max_size=40))
+def test_all_that_is_not_yet_won_is_a_gain(judged: list[Row]) -> None:
+    for group in summarize_rows(judged, []).groups.values():
+        if group.num_samples:
+            top1, multi_label = group.gain_if_fixed_top1, group.gain_if_fixed_multi_label
+            assert group.top1_accuracy + sum(top1.values()) == pytest.approx(1)
+            assert group.multi_label_accuracy + sum(multi_label.values()) == pytest.approx(1)
+            assert group.multi_label_accuracy_forgiving_minor == pytest.approx(
+                group.multi_label_accuracy
+                + multi_label[ErrorType.FINE_GRAINED]
+                + multi_label[ErrorType.FINE_GRAINED_OOV]
+            )
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(rows(), max_size=6),
@@ -115,6 +148,23 @@ def test_accuracy_over_all_images_is_there_where_every_image_has_a_prediction(
     assert summary.imagenet_m_errors is None
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(*[st.sampled_from(CLASSES)] * 3), min_size=1, max_size=12))
+def test_accuracy_among_the_data_sets_classes_is_of_the_ranking_among_them(
+    images: list[tuple[int, int, int]],
+) -> None:
+    targets, top1, among = (np.array(column, dtype=np.int16) for column in zip(*images, strict=True))
+    nothing = strata_of(targets[:0], np.zeros(0, dtype=bool), np.zeros((3, 0), dtype=bool))
+
+    def accuracy(predictions: Predictions) -> float | None:
+        return summarize(np.zeros(0, np.uint8), nothing, (), predictions, targets).top1_accuracy_among_classes
+
+    assert accuracy(Predictions(top1, None, among)) == pytest.approx(
+        sum(target == best for target, _, best in images) / len(images)
+    )
+    assert accuracy(Predictions(top1)) is None
+
+
 def test_a_group_without_samples_has_no_rates() -> None:
     summary = summarize_rows([Row(Sample(2, frozenset({2}), False, False), 1, 2, False)], [])
 
@@ -127,6 +177,8 @@ def test_a_group_without_samples_has_no_rates() -> None:
     assert empty.multi_label_accuracy_forgiving_explainable is None
     assert not empty.portions_of_top1_errors
     assert not empty.portions_of_multi_label_errors
+    assert not empty.gain_if_fixed_top1
+    assert not empty.gain_if_fixed_multi_label
 
 
 def test_multi_label_accuracy_weighs_classes_and_not_samples() -> None:

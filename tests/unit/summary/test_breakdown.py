@@ -1,0 +1,159 @@
+"""The verdicts by class and by superclass, against loops over samples; and that the books of the parts balance."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle.aggregates import gain_if_fixed_mla, gain_if_fixed_top1, mean_over_target_classes
+from oracle.verdicts import Sample, Verdict
+
+from service.domain import NUM_CLASSES, BreakdownRow, ErrorType
+from service.summary.breakdown import by_class, by_superclass, types_by_class
+
+CLASSES = (0, 1, 500, 998, 999)
+NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
+SUPERCLASSES = {"low": {0, 1}, "odd": {1, 999}, "lonely": {7}, "nobody": set()}  # 1 is in two, 500 and 998 in none
+
+# target, type (0: no prediction came), problematic
+ROWS = st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(0, 8), st.booleans()), max_size=40)
+Rows = list[tuple[int, int, bool]]
+
+
+def table(rows: Rows) -> np.ndarray:
+    return types_by_class(
+        np.array([kind for _, kind, _ in rows], dtype=np.uint8),
+        np.array([target for target, _, _ in rows], dtype=np.int16),
+        np.array([not problematic for _, _, problematic in rows], dtype=bool),
+    )
+
+
+def superclass_rows(rows: Rows) -> list[BreakdownRow]:
+    members = np.array([[index in own for index in range(NUM_CLASSES)] for own in SUPERCLASSES.values()])
+    return by_superclass(table(rows), list(SUPERCLASSES), members)
+
+
+def counted(rows: Rows) -> list[tuple[int, int]]:
+    return [(target, kind) for target, kind, problematic in rows if not problematic and kind]
+
+
+def expected(rows: Rows, own: set[int]) -> tuple[int, dict[int, int], float | None, dict[int, float], dict[int, float]]:
+    """Samples, counts, multi-label accuracy and both gains of some classes, a sample at a time."""
+    every = counted(rows)
+    here = [(target, kind) for target, kind in every if target in own]
+    classes = {target for target, _ in every}
+
+    def of_class(index: int, kinds: set[int]) -> float:
+        kinds_here = [kind for target, kind in every if target == index]
+        return sum(kind in kinds for kind in kinds_here) / len(kinds_here)
+
+    counts = {k: sum(kind == k for _, kind in here) for k in range(1, 9)}
+    present = sorted(classes & own)
+    accuracy = sum(of_class(index, {1, 2, 3}) for index in present) / len(present) if present else None
+    top1 = {k: counts[k] / len(every) if every else 0.0 for k in range(2, 9)}
+    multi_label = {
+        k: sum(of_class(index, {k}) for index in present) / len(classes) if present and k >= 4 else 0.0
+        for k in range(2, 9)
+    }
+    return len(here), counts, accuracy, top1, multi_label
+
+
+def agree(row: BreakdownRow, rows: Rows, own: set[int]) -> None:
+    samples, counts, accuracy, top1, multi_label = expected(rows, own)
+    assert row.num_samples == samples
+    assert row.counts == counts
+    assert (row.multi_label_accuracy is None) == (accuracy is None)
+    if accuracy is not None:
+        assert row.multi_label_accuracy == pytest.approx(accuracy, abs=1e-12)
+    assert row.gain_if_fixed_top1 == pytest.approx(top1, abs=1e-12)
+    assert row.gain_if_fixed_multi_label == pytest.approx(multi_label, abs=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS)
+def test_each_class_with_samples_has_the_row_that_a_loop_gives(rows: Rows) -> None:
+    found = by_class(table(rows), NAMES)
+
+    present = sorted({target for target, _ in counted(rows)})
+    assert [each.class_index for each in found] == present
+    assert [each.name for each in found] == [NAMES[index] for index in present]
+    for each in found:
+        agree(each, rows, {each.class_index})
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS)
+def test_each_superclass_has_the_row_that_a_loop_over_its_targets_gives(rows: Rows) -> None:
+    found = superclass_rows(rows)
+
+    assert [(each.name, each.class_index) for each in found] == [(name, None) for name in SUPERCLASSES]
+    for each in found:
+        agree(each, rows, SUPERCLASSES[each.name])
+
+
+def judged(rows: Rows) -> tuple[list[Sample], list[Verdict]]:
+    """What the oracle counts: the samples that a prediction came for."""
+    came = [row for row in rows if row[1]]
+    samples = [Sample(target, frozenset({target}), problematic, False) for target, _, problematic in came]
+    return samples, [Verdict(kind) for _, kind, _ in came]
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS)
+def test_the_gains_of_all_classes_add_up_to_the_gain_of_the_whole(rows: Rows) -> None:
+    found = by_class(table(rows), NAMES)
+
+    samples, verdicts = judged(rows)
+    top1, multi_label = gain_if_fixed_top1(samples, verdicts), gain_if_fixed_mla(samples, verdicts)
+    for kind in list(ErrorType)[2:]:
+        assert sum(each.gain_if_fixed_top1[kind] for each in found) == pytest.approx(top1[kind] or 0, abs=1e-12)
+        total = sum(each.gain_if_fixed_multi_label[kind] for each in found)
+        assert total == pytest.approx(multi_label[kind] or 0, abs=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS)
+def test_the_gain_of_a_superclass_is_its_own_mean_times_its_share_of_the_classes(rows: Rows) -> None:
+    samples, verdicts = judged(rows)
+    classes = {target for target, _ in counted(rows)}
+    for each in superclass_rows(rows):
+        own = gain_if_fixed_mla(samples, verdicts, superclass=SUPERCLASSES[each.name])
+        share = len(classes & SUPERCLASSES[each.name]) / max(1, len(classes))
+        for kind, gain in each.gain_if_fixed_multi_label.items():
+            assert gain == pytest.approx((own[kind] or 0) * share, abs=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS)
+def test_accuracies_of_superclasses_are_the_oracles(rows: Rows) -> None:
+    samples, verdicts = judged(rows)
+    for each in superclass_rows(rows):
+        own = [
+            row
+            for row, sample in enumerate(samples)
+            if not sample.problematic and sample.target in SUPERCLASSES[each.name]
+        ]
+        accuracy = mean_over_target_classes(samples, verdicts, own, {1, 2, 3})
+        assert each.multi_label_accuracy == (None if accuracy is None else pytest.approx(accuracy, abs=1e-12))
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_the_books_of_the_classes_balance(rows: Rows) -> None:
+    found = by_class(table(rows), NAMES)
+
+    assert sum(each.num_samples for each in found) == len(counted(rows))
+    assert all(each.num_samples == sum(each.counts.values()) > 0 for each in found)
+
+
+def test_fixing_what_counts_correct_wins_no_multi_label_accuracy() -> None:
+    (row,) = by_class(table([(0, 2, False), (0, 3, False), (0, 3, False), (0, 8, False)]), NAMES)
+
+    assert row.gain_if_fixed_top1[ErrorType.MULTI_LABEL] == 0.5
+    assert row.gain_if_fixed_multi_label[ErrorType.CLASS_OVERLAP] == 0
+    assert row.gain_if_fixed_multi_label[ErrorType.MULTI_LABEL] == 0
+    assert row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE] == 0.25
+
+
+def test_a_class_that_only_set_aside_samples_have_has_no_row() -> None:
+    assert by_class(table([(0, 8, True)]), NAMES) == []
+    assert [each.num_samples for each in superclass_rows([(0, 8, True)])] == [0] * len(SUPERCLASSES)
