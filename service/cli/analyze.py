@@ -1,5 +1,8 @@
 """errata analyze: judge a model or a predictions file."""
 
+import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -67,11 +70,17 @@ def analyze(
         if predictions is not None:
             analysis = _upload(client, predictions, dataset, bundle.prefix, display_name, own_labels, row_order, fresh)
         else:
-            analysis = client.analyze(
-                str(model), dataset, evidence=bundle.prefix, display_name=display_name, labels=own_labels, fresh=fresh
+            submit = partial(
+                client.analyze,
+                str(model),
+                dataset,
+                evidence=bundle.prefix,
+                display_name=display_name,
+                labels=own_labels,
+                fresh=fresh,
+                request_id=uuid.uuid4().hex,
             )
-            if wait:
-                analysis = _wait(ctx, client, analysis)
+            analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
     if as_json:
@@ -111,16 +120,17 @@ def _upload(
         )
 
 
-def _wait(ctx: click.Context, client: Client, analysis: pb.Analysis) -> pb.Analysis:
-    """Follow an analysis to its end; Ctrl-C cancels it."""
+def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) -> pb.Analysis:
+    """Submit an analysis and follow it to its end; Ctrl-C cancels it, even before its name has come."""
     try:
-        return follow(client, analysis.name, people())
+        return follow(client, submit().name, people())
     except KeyboardInterrupt:
         try:
-            client.cancel(analysis.name)
-            people().print(f"cancelled {analysis.name}")
+            name = submit().name  # the same request: the same analysis
+            client.cancel(name)
+            people().print(f"cancelled {name}")
         except ErrataError as error:
-            people().print(f"{analysis.name} could not be cancelled: {error.message}", markup=False)
+            people().print(f"the analysis could not be cancelled: {error.message}", markup=False)
         ctx.exit(INTERRUPTED)
 
 

@@ -13,9 +13,19 @@ from rich.table import Table
 
 from service import wire
 from service.client import Client, pb
-from service.domain import ERROR_TYPES, SEVERITY, ErrorType, ProblematicTag, Severity
+from service.domain import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
 from service.errors import InvalidInput
-from service.report.words import ERROR_TYPE_WORDS, TAG_WORDS, abstention, number, share
+from service.report.words import (
+    ERROR_TYPE_WORDS,
+    TAG_WORDS,
+    abstention,
+    compared_texts,
+    number,
+    rule_said,
+    seen_together,
+    share,
+    shared_superclasses,
+)
 from service.storage import write_file
 
 WIDE = 200  # columns
@@ -141,23 +151,18 @@ def reasons(verdict: pb.Verdict) -> Iterator[str]:
     yield f"in the image: {labels}"
     if evidence.overlap:
         yield evidence.overlap
+    predicted = verdict.predicted_name
     for shared in evidence.shared_superclasses:
         if shared.label != verdict.predicted:
-            yield f"shares {', '.join(shared.superclasses)} with {shared.label_name}"
+            yield shared_superclasses(predicted, shared.label_name, shared.superclasses)
     if evidence.HasField("vocabulary"):
-        texts = ", ".join(f"“{each.text}” {share(each.probability)}" for each in evidence.vocabulary.best)
-        gate = "open" if evidence.vocabulary.gate else "closed"
-        yield f"CLIP, gate {gate}, best of {number(evidence.vocabulary.num_texts)} texts: {texts}"
+        best = [(each.text, each.probability) for each in evidence.vocabulary.best]
+        yield compared_texts(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)
     for together in evidence.co_occurrences:
-        examples = ", ".join(together.examples)
-        yield f"seen together with {together.label_name} in {number(together.count)} images, such as {examples}"
-    said = {
-        pb.OUTCOME_HIT: "yes",
-        pb.OUTCOME_MISS: "no",
-        pb.OUTCOME_ABSTAINED: "abstains",
-    }
-    asked = [f"{_title(step)}: {said[step.outcome]}" for step in evidence.trace if step.outcome in said]
-    yield "rules asked: " + " · ".join(asked)
+        yield seen_together(predicted, together.label_name, together.count, together.examples)
+    asked = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
+    said = [rule_said(ErrorType(step.error_type), step.note, Outcome(step.outcome)) for step in asked]
+    yield "rules asked: " + " · ".join(said)
 
 
 def make_folder(folder: Path) -> None:
@@ -195,11 +200,6 @@ def read_folder(folder: Path) -> pb.Analysis:
         return ParseDict(json.loads(file.read_text(encoding="utf-8")), pb.Analysis())
     except (OSError, ValueError, ParseError) as error:
         raise InvalidInput(f"{file}: expected an analysis that errata wrote, got {error!s:.200}") from error
-
-
-def _title(step: pb.Step) -> str:
-    note = f" ({step.note})" if step.note else ""
-    return ERROR_TYPE_WORDS[ErrorType(step.error_type)].title + note
 
 
 def _stage(analysis: pb.Analysis) -> str:

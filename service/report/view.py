@@ -12,21 +12,23 @@ from service.domain import (
     Group,
     GroupSummary,
     Severity,
-    Step,
     Summary,
     Verdict,
 )
 from service.report.words import (
     ERROR_TYPE_WORDS,
     GROUP_WORDS,
-    OUTCOME_WORDS,
     SEVERITY_WORDS,
     SOURCE_WORDS,
     TAG_WORDS,
     abstention,
+    compared_texts,
     headline,
     number,
+    rule_said,
+    seen_together,
     share,
+    shared_superclasses,
 )
 from service.taxonomy.classes import class_names
 
@@ -189,23 +191,17 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
         return ()
     predicted = names[verdict.predicted]
     shared = [
-        f"“{predicted}” and “{names[each.label]}” are both in {' and '.join(each.superclasses) or 'one superclass'}."
+        shared_superclasses(predicted, names[each.label], each.superclasses)
         for each in evidence.shared_superclasses
         if each.label != verdict.predicted
     ]
     together = [
-        f"“{predicted}” and “{names[each.label]}” are seen together in {number(each.count)} images, such as "
-        f"{', '.join(each.examples)}."
-        for each in evidence.co_occurrences
+        seen_together(predicted, names[each.label], each.count, each.examples) for each in evidence.co_occurrences
     ]
     clip = []
     if evidence.vocabulary is not None:
-        texts = ", ".join(f"“{each.text}” ({share(each.probability)})" for each in evidence.vocabulary.best)
-        gate = "are" if evidence.vocabulary.gate else "are not"
-        clip = [
-            f"Classes like “{predicted}” {gate} among the nearest training images; of "
-            f"{number(evidence.vocabulary.num_texts)} texts CLIP finds these the most fitting: {texts}."
-        ]
+        best = [(each.text, each.probability) for each in evidence.vocabulary.best]
+        clip = [compared_texts(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)]
     overlap = [evidence.overlap] if evidence.overlap else []
     return (*overlap, *shared, *clip, *together)
 
@@ -266,13 +262,8 @@ def _error(verdict: Verdict) -> ErrorRow:
         if evidence
         else (),
         reasons=reasons_of(verdict),
-        trace=tuple(_step(step) for step in evidence.trace) if evidence else (),
+        trace=tuple(rule_said(step.error_type, step.note, step.outcome) for step in evidence.trace) if evidence else (),
     )
-
-
-def _step(step: Step) -> str:
-    note = f" ({step.note})" if step.note else ""
-    return f"{ERROR_TYPE_WORDS[step.error_type].title}{note}: {OUTCOME_WORDS[step.outcome]}"
 
 
 def _provenance(analysis: Analysis, version: str) -> tuple[Fact, ...]:

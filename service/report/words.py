@@ -116,6 +116,31 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
+def shared_superclasses(predicted: str, label: str, superclasses: Sequence[str]) -> str:
+    """Return what two classes have in common."""
+    return f"“{predicted}” and “{label}” are both in {' and '.join(superclasses)}."
+
+
+def seen_together(predicted: str, label: str, count: int, examples: Sequence[str]) -> str:
+    """Return how often two classes are in one image."""
+    return f"“{predicted}” and “{label}” are seen together in {number(count)} images, such as {', '.join(examples)}."
+
+
+def compared_texts(predicted: str, gate: bool, num_texts: int, best: Sequence[tuple[str, float]]) -> str:
+    """Return what CLIP said of an image; `best` are texts with their probabilities."""
+    texts = ", ".join(f"“{text}” ({share(probability)})" for text, probability in best)
+    return (
+        f"Classes like “{predicted}” {'are' if gate else 'are not'} among the nearest training images; of "
+        f"{number(num_texts)} texts CLIP finds these the most fitting: {texts}."
+    )
+
+
+def rule_said(error_type: ErrorType, note: str, outcome: Outcome) -> str:
+    """Return what one rule said."""
+    note = f" ({note})" if note else ""
+    return f"{ERROR_TYPE_WORDS[error_type].title}{note}: {OUTCOME_WORDS[outcome]}"
+
+
 def abstention(error_type: ErrorType, after: Sequence[ErrorType]) -> str:
     """Return what it means that a rule had no evidence; `after` are the types that its errors fall to."""
     names = [ERROR_TYPE_WORDS[each].title for each in after]

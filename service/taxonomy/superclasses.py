@@ -31,10 +31,6 @@ class Grouping:
         """Return the superclasses' ids, in the order of the file."""
         return tuple(self.predicates)
 
-    def of_class(self, index: int) -> tuple[str, ...]:
-        """Return the superclasses that a class is in."""
-        return tuple(name for name, row in zip(self.predicates, self.members, strict=True) if row[index])
-
     def same_superclass(self) -> Mask:
         """Return which classes share a superclass, shape (C, C), each with itself."""
         return shared(self.members)

@@ -12,6 +12,7 @@ from service.domain import RowOrder
 from service.errors import InvalidRow, InvalidUpload
 from service.evidence.bundle import Bundle
 from service.predictions.uploads import Layout, parse_upload
+from service.predictions.uploads import csv as reader
 
 TWELVE = list(range(100, 112))
 
@@ -270,3 +271,10 @@ def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: P
     assert len(said) == 50_000
     assert found.format == "csv"
     assert found.predictions.top1.tolist() == [said[name.decode()] for name in imagenet_real.names.to_pylist()]
+
+
+def test_reading_stops_after_very_many_ragged_lines(small, write, monkeypatch) -> None:
+    monkeypatch.setattr(reader, "MAX_WRONG", 5)
+
+    with pytest.raises(InvalidRow, match=r"line 2: expected 2 columns, got 3: .* .and 4 more"):
+        small.parse(write.lines("file_name,top1", *["a,b,c"] * 12))

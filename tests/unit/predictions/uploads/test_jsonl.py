@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidRow
+from service.predictions.uploads import jsonl
 
 TWELVE = list(range(100, 112))
 
@@ -195,3 +196,30 @@ def test_a_file_of_one_json_list_is_refused(small, good) -> None:
     text = "[" + ",".join(good) + "]"
 
     assert small.refusal(text.encode()).reason == "INVALID_ROW"
+
+
+def test_keys_that_differ_from_line_to_line_are_ignored(small, write) -> None:
+    """Given a key of its own on every line, none of them becomes a column."""
+    lines = [
+        json.dumps({"file_name": name, "top1": one, f"key{number}": number})
+        for number, (name, one) in enumerate(small.rows(TWELVE))
+    ]
+
+    assert small.top1(write.lines(*lines)) == TWELVE
+
+
+def test_the_first_line_says_which_keys_count(small, write, good) -> None:
+    """Given a later line with another of the accepted names, that line is refused."""
+    good[3] = good[3].replace("predicted_class", "top1")
+
+    with pytest.raises(InvalidRow) as refused:
+        small.parse(write.lines(*good))
+
+    assert [each.line for each in refused.value.violations] == [4]
+
+
+def test_reading_stops_after_very_many_wrong_lines(small, write, monkeypatch) -> None:
+    monkeypatch.setattr(jsonl, "MAX_WRONG", 5)
+
+    with pytest.raises(InvalidRow, match="and 4 more"):
+        small.parse(write.lines(*['{"file_name": "x"'] * 12))

@@ -1,0 +1,90 @@
+"""One suite for every encoder: unit vectors, in order, the same however the questions are cut."""
+
+import json
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.evidence.encoder import CachedEncoder, Encoder, HashEncoder, checked
+
+TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
+
+
+def tiny_clip(folder: Path) -> Encoder:
+    """A CLIP model of a few thousand parameters, made here, through the real loading code."""
+    if find_spec("open_clip") is None:
+        missing = "open_clip is not installed: pip install errata-service[clip]"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    import open_clip
+    import torch
+
+    from service.evidence.clip import OpenClip
+
+    config: dict[str, Any] = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+    (folder / "errata-port.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder / "errata-port.json")
+    torch.save(open_clip.create_model("errata-port").state_dict(), folder / "weights.pt")
+    return OpenClip("errata-port", str(folder / "weights.pt"))
+
+
+MAKERS: dict[str, Callable[[Path], Encoder]] = {"hash": lambda _: HashEncoder(), "open_clip": tiny_clip}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def encoder(request: pytest.FixtureRequest, tmp_path: Path) -> Encoder:
+    return MAKERS[request.param](tmp_path)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    from PIL import Image
+
+    paths = []
+    for number in range(5):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 30 + number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        paths.append(str(tmp_path / f"{number}.png"))
+    return paths
+
+
+def test_answers_are_unit_vectors_of_one_space(encoder: Encoder, images: list[str]) -> None:
+    seen, said = encoder.embed_images(images), encoder.embed_texts(TEXTS)
+
+    assert seen.shape == (5, said.shape[1])
+    assert len(said) == 3
+    for found in (seen, said):
+        assert found.dtype == np.float32
+        assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(found)), abs=1e-5)
+    assert checked(seen, 5, said.shape[1], "images").tobytes() == seen.tobytes()
+
+
+def test_each_answer_is_about_its_own_question(encoder: Encoder, images: list[str]) -> None:
+    whole = encoder.embed_images(images)
+
+    for row, image in enumerate(images):
+        (alone,) = encoder.embed_images([image])
+        assert alone == pytest.approx(whole[row], abs=1e-4)
+    assert encoder.embed_texts(TEXTS[::-1]) == pytest.approx(encoder.embed_texts(TEXTS)[::-1], abs=1e-4)
+    assert np.abs(whole[0] - whole[1]).max() > 1e-3
+
+
+def test_what_was_answered_is_kept_and_read_again(encoder: Encoder, images: list[str], tmp_path: Path) -> None:
+    def cached() -> CachedEncoder:
+        return CachedEncoder(encoder, tmp_path / "cache", lambda what, done, total: None)
+
+    first = cached().images(images)
+    before = sorted((tmp_path / "cache").rglob("*.npy"))
+
+    assert cached().images(images).tobytes() == first.tobytes()
+    assert sorted((tmp_path / "cache").rglob("*.npy")) == before
