@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from service.analyses.judge import check_verdicts
 from service.domain import (
     CoOccurrence,
     ErrorType,
@@ -23,6 +24,7 @@ from service.rules.table import tags
 def explain(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
     """Return what a prediction would mean, with its evidence; raise ImageNotFound if the image isn't judged."""
     row = bundle.row(file_name)
+    check_verdicts(bundle, bundle.verdicts[row, predicted : predicted + 1])
     byte = int(bundle.verdicts[row, predicted])
     return Verdict(
         file_name=file_name,

@@ -20,7 +20,7 @@ from service.domain import (
     Summary,
     strata_of,
 )
-from service.errors import Unavailable
+from service.errors import EvidenceDamaged, Unavailable
 from service.evidence.bundle import Bundle
 from service.jobs.record import Entry, Job, failure_of, joined
 from service.jobs.worker import ComeBack
@@ -43,8 +43,16 @@ class Judged:
 
 
 def verdicts_of(bundle: Bundle, predictions: Predictions) -> Bytes:
-    """Return the verdict byte of each judged sample, (N,)."""
-    return judge(bundle.verdicts, predictions.top1[bundle.rows])
+    """Return the verdict byte of each judged sample, (N,); raise EvidenceDamaged where the table holds none."""
+    found = judge(bundle.verdicts, predictions.top1[bundle.rows])
+    check_verdicts(bundle, found)
+    return found
+
+
+def check_verdicts(bundle: Bundle, found: Bytes) -> None:
+    """Raise EvidenceDamaged for bytes that are no verdicts: a table's content isn't checked when it is opened."""
+    if found.size and error_types(found).max() > max(ErrorType):
+        raise EvidenceDamaged(f"the verdict table of {bundle.dataset} {bundle.digest[:12]} is damaged")
 
 
 def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:

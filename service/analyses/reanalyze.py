@@ -22,7 +22,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     predictions = ports.archive.predictions(before.id)
     if predictions is None:
         raise Unavailable(f"the predictions of {before.id} are gone from the archive")
-    if before.images != bundle.images_digest:
+    if before.images != bundle.images_digest or len(predictions.top1) != len(bundle.all_targets):
         raise InvalidRequest(
             f"expected a bundle of the {len(predictions.top1)} images that were predicted, "
             f"got one of {len(bundle.all_targets)} images, not the same ones",

@@ -11,6 +11,7 @@ from service.errors import InvalidRequest
 
 MAX_TEXT = 256  # characters of a name, a label, a request id
 MAX_LABELS = 64
+MAX_LABEL_BYTES = 16 << 10  # a page of analyses must fit into a message
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, which leaves out letters that look alike
 
 
@@ -20,13 +21,20 @@ def check(request: AnalysisRequest) -> None:
         raise InvalidRequest("expected a data set, got none", field="dataset")
     if len(request.labels) > MAX_LABELS:
         raise InvalidRequest(f"expected at most {MAX_LABELS} labels, got {len(request.labels)}", field="labels")
-    texts = {"dataset": request.dataset, "display_name": request.display_name, "evidence": request.evidence}
-    texts |= {"request_id": request.request_id}
-    for key, value in request.labels.items():
-        texts |= {f"labels[{key[:40]!r}]": value, f"labels key {key[:40]!r}": key}
-    for name, text in texts.items():
+    texts = [
+        ("dataset", request.dataset),
+        ("display_name", request.display_name),
+        ("evidence", request.evidence),
+        ("request_id", request.request_id),
+        *((f"labels[{key:.40}]", value) for key, value in request.labels.items()),
+        *((f"labels key {key:.40}", key) for key in request.labels),
+    ]
+    for name, text in texts:
         if len(text) > MAX_TEXT:
             raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(text)}", field=name)
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in request.labels.items())
+    if size > MAX_LABEL_BYTES:
+        raise InvalidRequest(f"expected labels of at most {MAX_LABEL_BYTES} bytes, got {size}", field="labels")
 
 
 def digest(request: AnalysisRequest, content: str = "") -> str:

@@ -36,6 +36,8 @@ def judged(ports: Ports, analysis_id: str) -> Judged:
     if predictions is None:
         raise Unavailable(f"the predictions of {analysis_id} are gone from the archive")
     bundle = ports.shelf.find(analysis.request.dataset, analysis.evidence)
+    if len(predictions.top1) != len(bundle.all_targets):
+        raise Unavailable(f"the predictions of {analysis_id} in the archive aren't those of its images")
     return Judged(analysis, bundle, predictions, verdicts_of(bundle, predictions))
 
 

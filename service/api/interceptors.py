@@ -7,10 +7,11 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from service.api.status import code_of, internal, status_of
-from service.errors import ErrataError
+from service.errors import ErrataError, InvalidRequest
 from service.telemetry import Metrics
 
 REQUEST_ID = "x-request-id"
@@ -36,30 +37,67 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         name = method.rsplit("/", 1)[-1]
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                self._single(name, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+                self._single(name, handler.unary_unary),
+                _decoding(handler.request_deserializer),
+                handler.response_serializer,
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                self._single(name, handler.stream_unary), handler.request_deserializer, handler.response_serializer
+                self._single(name, handler.stream_unary),
+                _decoding(handler.request_deserializer),
+                handler.response_serializer,
             )
         return grpc.unary_stream_rpc_method_handler(
-            self._stream(name, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            self._stream(name, handler.unary_stream),
+            _decoding(handler.request_deserializer),
+            handler.response_serializer,
         )
 
     def _single(self, name: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, name, context):
-                return await behavior(request, context)
+                return await behavior(_decoded(request), context)
 
         return call
 
     def _stream(self, name: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             async with _Call(self._metrics, name, context):
-                async for message in behavior(request, context):
+                async for message in behavior(_decoded(request), context):
                     yield message
 
         return call
+
+
+class _Garbage:
+    """Stands for a message that doesn't parse; gRPC itself would answer UNKNOWN."""
+
+
+def _decoding(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    def decode(content: bytes) -> Any:
+        assert deserialize is not None, "this is a bug: the generated code has a deserializer for each method"
+        try:
+            return deserialize(content)
+        except DecodeError:
+            return _Garbage()
+
+    return decode
+
+
+def _decoded(request: Any) -> Any:
+    """Return a request, or a stream of them, that raises InvalidRequest for what doesn't parse."""
+    return _each_decoded(request) if isinstance(request, AsyncIterator) else _checked(request)
+
+
+async def _each_decoded(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
+
+
+def _checked(request: Any) -> Any:
+    if isinstance(request, _Garbage):
+        raise InvalidRequest("expected a message of errata.v1, got bytes that don't parse", field="request")
+    return request
 
 
 class _Call:

@@ -1,5 +1,6 @@
 """An analysis as a JSON document, schema 1: enums by name, times in ISO 8601, absent rates as null."""
 
+import json
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from service.domain import (
+    ERROR_TYPES,
     Analysis,
     AnalysisRequest,
     ErrorType,
@@ -21,6 +23,9 @@ from service.domain import (
 )
 
 SCHEMA = 1
+MAX_COUNT = (1 << 31) - 1
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+ABSTAINING = {ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL}
 _BY_TYPE = (
     "counts",
     "portions_of_top1_errors",
@@ -67,7 +72,42 @@ def from_document(document: dict[str, Any]) -> Analysis:
     values["failure"] = Failure(**values["failure"]) if values["failure"] else None
     values["model_info"] = ModelInfo(**values["model_info"]) if values["model_info"] else None
     values["summary"] = _to_summary(values["summary"]) if values["summary"] else None
-    return _TYPES.validate_python(asdict(Analysis(**values)))
+    _check_text(json.dumps(document, ensure_ascii=False))
+    analysis = _TYPES.validate_python(asdict(Analysis(**values)))
+    _check_numbers(document)
+    _check_whole(analysis)
+    return analysis
+
+
+def _check_text(text: str) -> None:
+    """Raise ValueError for text that can't be written as UTF-8."""
+    text.encode()
+
+
+def _check_numbers(value: object) -> None:
+    """Raise ValueError for a number that no field of the API holds."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_numbers(each)
+    elif isinstance(value, int) and not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"expected counts up to {MAX_COUNT}, got {value}")
+
+
+def _check_whole(analysis: Analysis) -> None:
+    """Raise ValueError unless an analysis is as finished as all that are archived."""
+    if not analysis.state.final:
+        raise ValueError(f"expected an analysis that has ended, got {analysis.state.name}")
+    for time in (analysis.create_time, analysis.start_time, analysis.end_time):
+        if time is not None and (time.tzinfo is None or not FIRST_YEAR <= time.year <= LAST_YEAR):
+            raise ValueError(f"expected a time with its zone, got {time}")
+    summary = analysis.summary
+    if (summary is None) == (analysis.state is State.SUCCEEDED):
+        raise ValueError("expected a summary of what has succeeded, and of nothing else")
+    if summary is not None:
+        if {*summary.groups} != {*Group} or any({*each.counts} != {*ERROR_TYPES} for each in summary.groups.values()):
+            raise ValueError("expected every group with a count of every error type")
+        if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= ABSTAINING:
+            raise ValueError(f"expected rules that may abstain, got {summary.abstained}")
 
 
 def _from_summary(summary: Summary) -> dict[str, Any]:

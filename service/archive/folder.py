@@ -32,6 +32,7 @@ class FolderArchive:
         self._folder = folder
         self._lock = threading.Lock()
         self._known: dict[str, Analysis] = {}
+        self._damaged: dict[str, int] = {}  # documents that can't be read, by the time at which they were written
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Keep an analysis: predictions first, then the document that makes it visible."""
@@ -109,7 +110,10 @@ class FolderArchive:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            _log.error("an archived analysis can't be read", analysis=analysis_id, error=repr(error))
+            written = self._document(analysis_id).stat().st_mtime_ns if self._document(analysis_id).exists() else 0
+            if self._damaged.get(analysis_id) != written:  # told once
+                self._damaged[analysis_id] = written
+                _log.error("an archived analysis can't be read", analysis=analysis_id, error=repr(error)[:500])
             return None
         with self._lock:
             self._known[analysis_id] = analysis

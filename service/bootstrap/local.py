@@ -23,7 +23,7 @@ from service.evidence.labels import demo_folder
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
-from service.jobs.worker import Predictor, run_shard
+from service.jobs.worker import Predictor, Worker
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -75,18 +75,18 @@ async def run_local(
         limits=Limits(settings.max_open, settings.max_upload_bytes, settings.shard_size),
     )
     predictor = predictor or LazyPredictor(partial(_torch_predictor, settings, images))
-    engine.serve_models(
-        partial(
-            run_shard,
-            store=store,
-            predictor=predictor,
-            worker=WORKER,
-            drain=engine.drain,
-            judge=engine.send_judging,
-            ended=partial(job_failed, ports),
-        ),
-        worker=WORKER,
+    worker = Worker(
+        name=WORKER,
+        store=store,
+        predictor=predictor,
+        drain=engine.drain,
+        judge=engine.send_judging,
+        send_again=engine.send_shard,
+        ended=partial(job_failed, ports),
+        predicted=lambda _: None,
+        stuck=lambda: None,
     )
+    engine.serve_models(worker.run, worker=WORKER)
     engine.serve_errands(partial(judge_job, ports))
     engine.start()
 

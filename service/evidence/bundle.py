@@ -21,8 +21,9 @@ The digest covers all of it but the verdict table, which follows from the rest, 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from service.domain import (
     CLASS_GROUPS,
@@ -40,6 +42,7 @@ from service.domain import (
     Evidence,
     Group,
     Labels,
+    LabelSource,
     Mask,
     RowOrder,
     Strata,
@@ -57,6 +60,8 @@ from service.taxonomy.superclasses import shared
 from service.taxonomy.wordnet import load_taxonomy
 
 SCHEMA = 1
+MAX_COUNT = 1 << 31
+_DIGEST = re.compile("[0-9a-f]{64}")
 VERDICTS = "verdicts"
 _REQUIRED = [
     "names",
@@ -88,6 +93,9 @@ class Manifest:
     counts: Mapping[str, int]
     sources: tuple[Source, ...]
     files: Mapping[str, Mapping[str, Any]]
+
+
+_TYPES = TypeAdapter(Manifest)  # dataclasses take what they are given
 
 
 @dataclass(frozen=True)
@@ -260,10 +268,10 @@ def read_manifest(path: Path) -> Manifest:
         names = [*raw["files"]]
         if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in names):
             raise InvalidEvidence(f"{file}: expected names of .npy files, got {names!r:.200}", field="files")
-        return Manifest(
+        manifest = Manifest(
             dataset=raw["dataset"],
             digest=raw["digest"],
-            rules_version=int(raw["rules_version"]),
+            rules_version=raw["rules_version"],
             superclasses=tuple(raw["superclasses"]),
             abstained=tuple(ErrorType[name] for name in raw["abstained"]),
             counts=raw["counts"],
@@ -273,12 +281,19 @@ def read_manifest(path: Path) -> Manifest:
                 for name, facts in raw["files"].items()
             },
         )
+        manifest = _TYPES.validate_python(asdict(manifest))
+        json.dumps(raw, ensure_ascii=False).encode()  # text that isn't Unicode can't be told to anybody
     except OSError as error:
         raise InvalidEvidence(
-            f"{path}: expected an evidence bundle, got no readable manifest.json ({error})"
+            f"{path}: expected an evidence bundle, got no readable manifest.json ({error.strerror})"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidEvidence(f"{file}: expected a bundle's manifest, got {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise InvalidEvidence(f"{file}: expected a bundle's manifest, got {error!r:.200}") from error
+    if not _DIGEST.fullmatch(manifest.digest):
+        raise InvalidEvidence(f"{file}: expected a SHA-256 as digest, got {manifest.digest!r:.80}", field="digest")
+    if not all(0 <= manifest.counts.get(name, -1) < MAX_COUNT for name in ("images", "judged", "problematic")):
+        raise InvalidEvidence(f"{file}: expected counts of images, got {manifest.counts!r:.200}", field="counts")
+    return manifest
 
 
 def verify(bundle: Bundle, digest: str) -> list[str]:
@@ -349,6 +364,7 @@ def _check_ranges(path: Path, arrays: Mapping[str, NDArray[Any]], images: int) -
         "all_targets": NUM_CLASSES,
         "rows": images,
         "label_classes": NUM_CLASSES,
+        "label_sources": len(LabelSource),
         "pair_classes": NUM_CLASSES,
         "neighbors": NUM_CLASSES,
     }
@@ -358,6 +374,10 @@ def _check_ranges(path: Path, arrays: Mapping[str, NDArray[Any]], images: int) -
             raise InvalidEvidence(
                 f"{path}/{name}.npy: expected 0..{bound - 1}, got {int(got.min())}..{int(got.max())}", field=name
             )
+    try:
+        arrays["names"].tobytes().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidEvidence(f"{path}/names.npy: expected UTF-8, got {error}", field="names") from error
     offsets = arrays["label_offsets"]
     if offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise InvalidEvidence(

@@ -1,22 +1,30 @@
 """The engine: Dramatiq carries the ids of shards and errands to worker threads; the record says what they mean.
 
-Two queues: `models` (shards; GPU, minutes) and `errands` (judging; numpy, milliseconds), one Worker each.
+Two queues: `models` (shards; GPU, minutes) and `errands` (judging; numpy, milliseconds), one Worker each. A process
+serves one of them or both; it may send to either. A message may come twice, late or never.
 """
 
 from collections.abc import Callable
 from threading import Event, Thread
 
 import dramatiq
+import structlog
+from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import Retry
 from dramatiq.middleware import CurrentMessage, Retries
 
-from service.jobs.store import JobStore
-from service.jobs.worker import BEAT, ComeBack
+from service.errors import Unavailable
+from service.jobs.redis_store import MESSAGES, connect
+from service.jobs.store import JobStore, WorkerOffer
+from service.jobs.worker import BEAT, ComeBack, Drain
 
 MODELS, ERRANDS = "models", "errands"
 WORKER_TIMEOUT_MS = 50  # the broker polls: this is the ceiling of the start delay
+MAINTENANCE = 1_000_000  # of a million calls: the default leaves killed jobs waiting for minutes on a quiet queue
 FOREVER = 1_000_000  # the record counts retries, not the engine
+RESEND_SECONDS = 5.0  # between looks for messages that were lost
+_log = structlog.get_logger()
 
 
 class Engine:
@@ -26,12 +34,16 @@ class Engine:
         self._brokers = {queue: make_broker() for queue in (MODELS, ERRANDS)}
         self._store = store
         self._worker = ""
+        self._offer: WorkerOffer | None = None
+        self._served: set[str] = set()
         self._workers: list[dramatiq.Worker] = []
-        self.drain = Event()
+        self._stopped = Event()
+        self.drain = Drain()
 
-    def serve_models(self, run: Callable[[str, int], None], worker: str) -> None:
-        """Declare what runs a shard, `run(job, shard)`, on behalf of the named worker."""
+    def serve_models(self, run: Callable[[str, int], None], worker: str, offer: WorkerOffer | None = None) -> None:
+        """Declare what runs a shard, `run(job, shard)`, on behalf of the named worker, and what that worker can do."""
         self._worker = worker
+        self._offer = offer
         self._declare(_again(run), "shard", MODELS)
 
     def serve_errands(self, judge: Callable[[str], None]) -> None:
@@ -39,41 +51,80 @@ class Engine:
         self._declare(_again(judge), "judge", ERRANDS)
 
     def start(self) -> None:
-        """Start one thread a queue, and one that says that this worker lives."""
-        Thread(target=self._live, name="alive", daemon=True).start()
-        for queue, broker in self._brokers.items():
-            worker = dramatiq.Worker(broker, queues={queue}, worker_threads=1, worker_timeout=WORKER_TIMEOUT_MS)
+        """Start one thread a served queue, and one that says that this worker lives."""
+        if self._worker:
+            Thread(target=self._live, name="alive", daemon=True).start()
+        for queue in sorted(self._served):
+            worker = dramatiq.Worker(
+                self._brokers[queue], queues={queue}, worker_threads=1, worker_timeout=WORKER_TIMEOUT_MS
+            )
             worker.queue_prefetch = 1
             worker.start()
             self._workers.append(worker)
 
-    def _live(self) -> None:
-        while self._worker and not self.drain.is_set():
-            self._store.worker_alive(self._worker)
-            self.drain.wait(BEAT)
-        self._store.worker_gone(self._worker)
+    def resend_lost(self, heartbeat: float) -> None:
+        """Start a thread that sends again what seems to be lost; harmless if several processes do so."""
+        Thread(target=self._resend, args=(heartbeat,), name="resend", daemon=True).start()
 
     def stop(self, grace: float) -> None:
         """Hand back what runs, and stop the threads within `grace` seconds."""
-        self.drain.set()
+        self.drain.begin(grace)
         for worker in self._workers:
             worker.stop(timeout=int(grace * 1000))
         self._workers.clear()
+        self._stopped.set()
 
     def send_shards(self, job_id: str, count: int) -> None:
         """Queue all shards of a job."""
         for index in range(count):
-            self._send(MODELS, "shard", job_id, index)
+            self.send_shard(job_id, index)
+
+    def send_shard(self, job_id: str, shard: int) -> None:
+        """Queue one shard."""
+        self._send(MODELS, "shard", job_id, shard)
 
     def send_judging(self, job_id: str) -> None:
         """Queue the judging of a job."""
         self._send(ERRANDS, "judge", job_id)
 
+    def _live(self) -> None:
+        while not self.drain.is_set():
+            self._say(lambda: self._store.worker_alive(self._worker, self._offer))
+            self.drain.wait(BEAT)
+        self._say(lambda: self._store.worker_gone(self._worker))
+
+    def _resend(self, heartbeat: float) -> None:
+        while not self._stopped.wait(RESEND_SECONDS):
+            self._say(lambda: self._send_overdue(heartbeat))
+
+    def _send_overdue(self, heartbeat: float) -> None:
+        for job, shard in self._store.overdue(heartbeat):
+            _log.warning("sent again", job=job, shard=shard)
+            if shard is None:
+                self.send_judging(job)
+            else:
+                self.send_shard(job, shard)
+
+    def _say(self, call: Callable[[], None]) -> None:
+        """Make a call that is made again soon anyway: a store that is away is no reason to end."""
+        try:
+            call()
+        except Unavailable as error:
+            _log.warning("the store is away", error=error.message)
+
     def _send(self, queue: str, actor: str, *arguments: object) -> None:
         broker = self._brokers[queue]
-        broker.enqueue(broker.get_actor(actor).message(*arguments))
+        message: dramatiq.Message[None] = dramatiq.Message(
+            queue_name=queue, actor_name=actor, args=arguments, kwargs={}, options={}
+        )
+        broker.declare_queue(queue)
+        try:
+            broker.enqueue(message)
+        except dramatiq.ConnectionError as error:
+            raise Unavailable(f"the queue can't be reached: {error!s:.120}", retry_after=2) from error
 
     def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
+        self._served.add(queue)
         dramatiq.Actor(
             function,
             broker=self._brokers[queue],
@@ -99,5 +150,18 @@ def _again(function: Callable[..., None]) -> Callable[..., None]:
 def local_broker() -> dramatiq.Broker:
     """Return a broker in this process, without the default middleware."""
     broker = StubBroker(middleware=[Retries(min_backoff=1000), CurrentMessage()])
+    broker.emit_after("process_boot")
+    return broker
+
+
+def redis_broker(url: str, timeout: float, heartbeat: float) -> dramatiq.Broker:
+    """Return a broker over Redis; a worker that is silent for `heartbeat` seconds counts as dead."""
+    broker = RedisBroker(  # type: ignore[no-untyped-call]
+        client=connect(url, timeout),
+        namespace=MESSAGES,
+        middleware=[Retries(min_backoff=1000), CurrentMessage()],
+        heartbeat_timeout=int(heartbeat * 1000),
+        maintenance_chance=MAINTENANCE,
+    )
     broker.emit_after("process_boot")
     return broker

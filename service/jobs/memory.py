@@ -9,7 +9,7 @@ from service.domain import Failure, State
 from service.errors import Unavailable
 from service.jobs import record
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
-from service.jobs.store import Outcome, Snapshot, Submission
+from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
 
 WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
 KEEP = 7 * 86_400.0  # seconds that what has ended without a result, and a request id, are kept
@@ -28,6 +28,8 @@ class MemoryStore:
         self._requests: dict[str, tuple[str, str, float]] = {}
         self._images: dict[str, tuple[str, ...]] = {}
         self._workers: dict[str, float] = {}
+        self._offers: dict[str, WorkerOffer] = {}
+        self._refused = 0
 
     def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
@@ -144,6 +146,7 @@ class MemoryStore:
         with self._lock:
             job = self._held(job_id, shard, fence)
             if job is None:
+                self._refused += 1
                 return None
             self._parts.setdefault(job_id, {})[shard] = part
             finished = replace(job.shards[shard], state=State.SUCCEEDED, done=len(part.predictions.top1))
@@ -206,15 +209,41 @@ class MemoryStore:
             self._keep(record.failed(job, failure) if failure else replace(job, state=State.SUCCEEDED))
             return True
 
-    def worker_alive(self, worker: str) -> None:
-        """Note that a worker lives."""
+    def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
+        """Note that a worker lives, and what it can do."""
         with self._lock:
             self._workers[worker] = self._clock()
+            if offer is not None:
+                self._offers[worker] = offer
 
     def worker_gone(self, worker: str) -> None:
         """Note that a worker has ended."""
         with self._lock:
             self._workers.pop(worker, None)
+            self._offers.pop(worker, None)
+
+    def offers(self) -> Sequence[WorkerOffer]:
+        """Return what the live workers can do."""
+        with self._lock:
+            now = self._clock()
+            return [
+                self._offers[each]
+                for each, beat in self._workers.items()
+                if each in self._offers and now - beat < WORKER_TIMEOUT
+            ]
+
+    def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
+        """Return nothing: messages in this process aren't lost."""
+        return []
+
+    def refused(self) -> int:
+        """Return how many reports and results of workers came too late."""
+        with self._lock:
+            return self._refused
+
+    def ping(self) -> bool:
+        """Say that the store answers."""
+        return True
 
     def _requested(self, request_id: str, request_digest: str) -> Submission | None:
         if not request_id or request_id not in self._requests:
@@ -237,6 +266,7 @@ class MemoryStore:
                 return Said.CANCEL
             job = self._held(job_id, shard, fence)
             if job is None:
+                self._refused += 1
                 return Said.LOST
             self._workers[job.shards[shard].worker] = self._clock()
             self._keep(record.with_shard(job, shard, change(job.shards[shard])))

@@ -40,6 +40,14 @@ class Snapshot:
     now: float
 
 
+@dataclass(frozen=True)
+class WorkerOffer:
+    """What a worker says that it can do."""
+
+    models: tuple[tuple[str, str], ...]  # identifiers or patterns such as timm:*, each with a description
+    datasets: tuple[str, ...]  # whose images it can read
+
+
 class JobStore(Protocol):
     """Keeps open work, and for a while what ended without a result. Safe to use from several threads."""
 
@@ -123,10 +131,29 @@ class JobStore(Protocol):
         """End a judged job: succeeded, its entries forgotten since the archive has them; or failed."""
         ...
 
-    def worker_alive(self, worker: str) -> None:
-        """Note that a worker lives."""
+    def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
+        """Note that a worker lives, and what it can do."""
         ...
 
     def worker_gone(self, worker: str) -> None:
         """Note that a worker has ended."""
+        ...
+
+    def offers(self) -> Sequence[WorkerOffer]:
+        """Return what the live workers can do."""
+        ...
+
+    def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
+        """Return shards, and with None judgings, whose message seems to be lost; they count as sent now.
+
+        `heartbeat`: seconds after which the engine takes a silent worker for dead.
+        """
+        ...
+
+    def refused(self) -> int:
+        """Return how many reports and results of workers came too late."""
+        ...
+
+    def ping(self) -> bool:
+        """Say whether the store answers."""
         ...

@@ -1,20 +1,26 @@
 """What happens to one shard: claim it, predict batch by batch, keep the part, or say why not."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
 from service.domain import ModelInfo, Predictions, State
-from service.errors import InvalidInput, NotFound, PermanentError
-from service.jobs.record import ClaimKind, Job, Part, Said, failure_of, joined
+from service.errors import InvalidInput, NotFound, PermanentError, Unavailable
+from service.jobs.record import Claim, ClaimKind, Job, Part, Said, failure_of, joined
 from service.jobs.store import JobStore
 
-LEASE = 20.0  # seconds
-BEAT = 5.0  # seconds
+LEASE = 20.0  # seconds that a claim holds without a beat
+BEAT = 5.0  # seconds between beats
+STUCK = 300.0  # seconds without a batch after which the process is taken for dead
+PATIENCE = 3600.0  # seconds that a finished part waits for a store that is away
+RETRY_SECONDS = 1.0  # between two tries of a store that is away
 _log = structlog.get_logger()
+Answer = TypeVar("Answer")
 
 
 class Predictor(Protocol):
@@ -29,22 +35,19 @@ class Predictor(Protocol):
         ...
 
 
-@contextmanager
-def _beating(beat: Callable[[], object]) -> Iterator[None]:
-    """Renew a hold every few seconds for the length of a block, whatever the block waits for."""
-    done = Event()
+class Drain(Event):
+    """Set when a worker is to stop; `begin` says how long it may take."""
 
-    def renew() -> None:
-        while not done.wait(BEAT):
-            beat()
+    until = 0.0  # of the monotonic clock
 
-    thread = Thread(target=renew, name="beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    def begin(self, grace: float) -> None:
+        """Ask the worker to stop within `grace` seconds."""
+        self.until = time.monotonic() + grace
+        self.set()
+
+    def ends_before(self, seconds: float) -> bool:
+        """Say whether the worker is to stop before work that takes this long would end."""
+        return self.is_set() and time.monotonic() + seconds > self.until
 
 
 class ComeBack(Exception):
@@ -55,75 +58,150 @@ class ComeBack(Exception):
         self.delay = delay
 
 
-def run_shard(
-    job_id: str,
-    shard: int,
-    *,
-    store: JobStore,
-    predictor: Predictor,
-    worker: str,
-    drain: Event,
-    judge: Callable[[str], None],
-    ended: Callable[[str], None],
-) -> None:
-    """Predict one shard; raise ComeBack to be called again.
+@dataclass(frozen=True)
+class Worker:
+    """One worker: what it works with, and whom it tells."""
 
-    `judge` is called with the job when it was the last shard, `ended` when the job has failed.
-    """
-    claimed = store.claim(job_id, shard, worker, LEASE)
-    if claimed.kind is ClaimKind.WAIT:
-        raise ComeBack(claimed.delay)
-    if claimed.kind is ClaimKind.LOST:
-        ended(job_id)
-    job = store.job(job_id)
-    if claimed.kind is not ClaimKind.TAKEN or job is None:
-        return
-    log = _log.bind(job=job_id, shard=shard, fence=claimed.fence, model=job.spec.model)
-    try:
-        with _beating(lambda: store.beat(job_id, shard, claimed.fence, LEASE)):
-            part = _predict(job_id, shard, claimed.fence, store, predictor, drain)
-        if part is None:
-            log.info("shard stopped")
+    name: str
+    store: JobStore
+    predictor: Predictor
+    drain: Drain
+    judge: Callable[[str], None]  # called with a job whose last shard is done
+    send_again: Callable[[str, int], None]  # called with a shard that is handed back
+    ended: Callable[[str], None]  # called with a job that has failed
+    predicted: Callable[[int], None]  # told of each batch
+    stuck: Callable[[], None]  # called when nothing has moved for STUCK seconds
+    lease: float = LEASE
+
+    def run(self, job_id: str, shard: int) -> None:
+        """Predict one shard; raise ComeBack to be called again."""
+        claimed = self._claim(job_id, shard)
+        if claimed.kind is ClaimKind.LOST:
+            self.ended(job_id)
+        job = self.store.job(job_id)
+        if claimed.kind is not ClaimKind.TAKEN or job is None:
             return
-        left = store.finish_shard(job_id, shard, claimed.fence, part)
-        if left is None:
-            log.warning("a late result was refused: another worker has the shard")
-        elif left == 0:
-            judge(job_id)
-    except (PermanentError, InvalidInput, NotFound) as error:
-        log.warning("shard failed", error=str(error))
-        if store.fail(job_id, shard, claimed.fence, failure_of(error)):
-            ended(job_id)
-    except Exception as error:
-        delay = store.retry(job_id, shard, claimed.fence, failure_of(error))
-        log.exception("shard met an error", retry_in=delay)
-        if delay is not None:
-            raise ComeBack(delay) from error
-        if _failed(store.job(job_id)):
-            ended(job_id)
+        hold = _Hold(self, job, shard, claimed.fence)
+        log = _log.bind(job=job_id, shard=shard, fence=claimed.fence, model=job.spec.model)
+        try:
+            with hold.kept():
+                part = hold.predicted()
+            if part is None:
+                log.info("shard stopped")
+                return
+            left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fence, part))
+            if left is None:
+                log.warning("a late result was refused: another worker has the shard")
+            elif left == 0:
+                self.patiently(lambda: self.judge(job_id))
+        except (PermanentError, InvalidInput, NotFound) as error:
+            log.warning("shard failed", error=str(error))
+            failure = failure_of(error)
+            if self.patiently(lambda: self.store.fail(job_id, shard, claimed.fence, failure)):
+                self.ended(job_id)
+        except Exception as error:
+            failure = failure_of(error)
+            delay = self.patiently(lambda: self.store.retry(job_id, shard, claimed.fence, failure))
+            log.exception("shard met an error", retry_in=delay)
+            if delay is not None:
+                raise ComeBack(delay) from error
+            if _failed(self.store.job(job_id)):
+                self.ended(job_id)
+
+    def _claim(self, job_id: str, shard: int) -> Claim:
+        try:
+            claimed = self.store.claim(job_id, shard, self.name, self.lease)
+        except Unavailable as error:
+            raise ComeBack(RETRY_SECONDS) from error
+        if claimed.kind is ClaimKind.WAIT:
+            raise ComeBack(claimed.delay)
+        return claimed
+
+    def patiently(self, call: Callable[[], Answer]) -> Answer:
+        """Make a call until the store is there: what was predicted is not thrown away because Redis restarts."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return call()
+            except Unavailable as error:
+                if time.monotonic() > deadline or self.drain.ends_before(RETRY_SECONDS):
+                    raise
+                _log.warning("the store is away", error=error.message)
+                time.sleep(RETRY_SECONDS)
+
+
+class _Hold:
+    """A shard that this worker has claimed."""
+
+    def __init__(self, worker: Worker, job: Job, shard: int, fence: int) -> None:
+        self._worker = worker
+        self._job = job
+        self._shard = shard
+        self._fence = fence
+        self._moved = time.monotonic()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew the hold every few seconds for the length of a block, whatever the block waits for."""
+        done = Event()
+
+        def renew() -> None:
+            while not done.wait(min(BEAT, self._worker.lease / 4)):
+                self._beat()
+
+        thread = Thread(target=renew, name="beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def predicted(self) -> Part | None:
+        """Return the shard's predictions; None if it was cancelled, lost or handed back on the way."""
+        worker, spec = self._worker, self._job.spec
+        start, stop = spec.bounds(self._shard)
+        info = worker.predictor.load(spec.model)
+        names = worker.store.images(spec.images)[start:stop]
+        if self._progress(0) is not Said.OK:
+            return None
+        batches: list[Predictions] = []
+        done, began = 0, time.monotonic()
+        for batch in worker.predictor.predict(spec.model, spec.dataset, names):
+            batches.append(batch)
+            done += len(batch.top1)
+            worker.predicted(len(batch.top1))
+            if self._progress(done) is not Said.OK:
+                return None
+            left = (len(names) - done) * (time.monotonic() - began) / done
+            if done < len(names) and worker.drain.ends_before(left):
+                self._hand_back()
+                return None
+        assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
+        return Part(joined(batches), info)
+
+    def _progress(self, done: int) -> Said:
+        """Tell how far it is; a store that is away is told later."""
+        self._moved = time.monotonic()
+        try:
+            return self._worker.store.progress(self._job.id, self._shard, self._fence, done)
+        except Unavailable:
+            return Said.OK
+
+    def _hand_back(self) -> None:
+        worker = self._worker
+        if worker.patiently(lambda: worker.store.hand_back(self._job.id, self._shard, self._fence)):
+            worker.patiently(lambda: worker.send_again(self._job.id, self._shard))
+
+    def _beat(self) -> None:
+        try:
+            self._worker.store.beat(self._job.id, self._shard, self._fence, self._worker.lease)
+        except Unavailable as error:
+            _log.warning("the store is away", error=error.message)
+        if time.monotonic() - self._moved > STUCK:
+            _log.error("nothing has moved", job=self._job.id, shard=self._shard, seconds=STUCK)
+            self._worker.stuck()
 
 
 def _failed(job: Job | None) -> bool:
     return job is not None and job.state is State.FAILED
-
-
-def _predict(job_id: str, shard: int, fence: int, store: JobStore, predictor: Predictor, drain: Event) -> Part | None:
-    """Return the shard's predictions; None if it was cancelled, lost or handed back on the way."""
-    job = store.job(job_id)
-    assert job is not None, "this is a bug: a claimed job has a record"
-    start, stop = job.spec.bounds(shard)
-    info = predictor.load(job.spec.model)
-    if store.progress(job_id, shard, fence, 0) is not Said.OK:
-        return None
-    batches: list[Predictions] = []
-    done = 0
-    for batch in predictor.predict(job.spec.model, job.spec.dataset, store.images(job.spec.images)[start:stop]):
-        batches.append(batch)
-        done += len(batch.top1)
-        if store.progress(job_id, shard, fence, done) is not Said.OK:
-            return None
-        if drain.is_set() and done < stop - start:
-            store.hand_back(job_id, shard, fence)
-            return None
-    assert done == stop - start, f"this is a bug: {done} predictions for {stop - start} images"
-    return Part(joined(batches), info)

@@ -76,7 +76,7 @@ def default_grouping() -> Grouping:
 def _parse_line(line: str, source: str, number: int) -> dict[str, Predicate]:
     try:
         raw = json.loads(line, object_pairs_hook=_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidEvidence(f"{source}, line {number}: expected a JSON object, got {error}", line=number) from error
     if not isinstance(raw, dict):
         raise InvalidEvidence(f"{source}, line {number}: expected a JSON object, got {type(raw).__name__}", line=number)

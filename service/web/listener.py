@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry import Metrics
 
-LIMIT_CONCURRENCY = 1024  # connections, idle ones too
 KEEP_ALIVE_SECONDS = 15
 
 
@@ -101,7 +100,6 @@ def make_listener(metrics: Metrics, ready: Callable[[], bool], host: str, port: 
         access_log=False,
         server_header=False,
         lifespan="off",
-        limit_concurrency=LIMIT_CONCURRENCY,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
     )

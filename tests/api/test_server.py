@@ -94,10 +94,20 @@ def test_a_call_that_isnt_a_method_is_unimplemented(running) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_message_that_doesnt_parse_harms_nobody_else(running) -> None:
-    with grpc.insecure_channel(running.addresses.grpc) as channel, pytest.raises(grpc.RpcError):
-        channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis")(b"\xff\xff\xff\xff")
+@pytest.mark.parametrize("method", ["GetAnalysis", "WatchAnalysis", "UploadPredictions"])
+def test_a_message_that_doesnt_parse_is_refused_and_harms_nobody_else(running, method: str) -> None:
+    garbage, path = b"\xff\xff\xff\xff", f"/errata.v1.AnalysisService/{method}"
+    with grpc.insecure_channel(running.addresses.grpc) as channel:
+        call = {
+            "GetAnalysis": lambda: channel.unary_unary(path)(garbage, timeout=10),
+            "WatchAnalysis": lambda: list(channel.unary_stream(path)(garbage, timeout=10)),
+            "UploadPredictions": lambda: channel.stream_unary(path)(iter([garbage]), timeout=10),
+        }[method]
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
 
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "don't parse" in refused.value.details()
     assert running.client.error_types().error_types
 
 

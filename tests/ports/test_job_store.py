@@ -1,7 +1,7 @@
 """One suite for every job store: what design/jobs.md promises of submit, claim, fences, leases, cancel and judging."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -12,11 +12,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.errors import Unavailable
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
+from service.jobs.redis_store import RedisStore, connect
 from service.jobs.store import JobStore, Outcome, Submission
 
 LEASE = 20.0
@@ -37,7 +39,11 @@ class Clock:
         self.now += seconds
 
 
-MAKERS: dict[str, Callable[[Clock], JobStore]] = {"memory": MemoryStore}
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
@@ -45,9 +51,29 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=sorted(MAKERS))
-def store(request: pytest.FixtureRequest, clock: Clock) -> JobStore:
-    return MAKERS[request.param](clock)
+def make(kind: str, clock: Clock, server: RedisServer) -> JobStore:
+    """A store that is empty."""
+    if kind == "memory":
+        return MemoryStore(clock)
+    client = connect(server.url, timeout=10)
+    client.flushall()
+    return RedisStore(client, clock)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, clock: Clock, server: RedisServer) -> JobStore:
+    return make(request.param, clock, server)
+
+
+def pass_time(store: JobStore, clock: Clock, seconds: float) -> None:
+    """Let time pass, for what Redis itself lets end too."""
+    clock.advance(seconds)
+    if isinstance(store, RedisStore):
+        client = store._client
+        for key in client.scan_iter():
+            left = client.pttl(key)
+            if left > 0:
+                client.pexpire(key, left - int(seconds * 1000))
 
 
 def spec(total: int = 10, shard_size: int = 4) -> JobSpec:
@@ -712,7 +738,7 @@ def test_what_ended_a_week_ago_goes_when_something_new_comes(store: JobStore, cl
         store.cancel("old", "")
     else:
         store.fail(job, 0, claimed(store, job), OOPS)
-    clock.advance(7 * DAY + 60)
+    pass_time(store, clock, 7 * DAY + 60)
 
     submit(store, "new", key="new", created=clock.now)
 
@@ -724,10 +750,10 @@ def test_what_ended_a_week_ago_goes_when_something_new_comes(store: JobStore, cl
 
 def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobStore, clock: Clock) -> None:
     submit(store, "open", key="open", created=clock.now)
-    clock.advance(30 * DAY)
+    pass_time(store, clock, 30 * DAY)
     submit(store, "old", key="old", request_id="r", created=clock.now)
     store.cancel("old", "")
-    clock.advance(6 * DAY)
+    pass_time(store, clock, 6 * DAY)
 
     submit(store, "new", key="new", created=clock.now)
 
@@ -737,7 +763,7 @@ def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobSto
 
 def test_a_reserved_request_id_is_given_up_after_a_week(store: JobStore, clock: Clock) -> None:
     store.reserve("r", "body", "u1")
-    clock.advance(7 * DAY + 60)
+    pass_time(store, clock, 7 * DAY + 60)
 
     assert store.reserve("r", "another", "u2").outcome is Outcome.NEW
 
@@ -981,9 +1007,9 @@ class Moves(RuleBasedStateMachine):
         assert all(job.analyses for job in open_jobs.values())
 
 
-@pytest.mark.parametrize("implementation", sorted(MAKERS))
-def test_whatever_is_called_only_legal_moves_are_made(implementation: str) -> None:
+@pytest.mark.parametrize("implementation", ["memory", "redis"])
+def test_whatever_is_called_only_legal_moves_are_made(implementation: str, server: RedisServer) -> None:
     run_state_machine_as_test(
-        lambda: Moves(MAKERS[implementation]),
+        lambda: Moves(lambda clock: make(implementation, clock, server)),
         settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
     )

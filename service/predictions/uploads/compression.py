@@ -27,5 +27,7 @@ class Unpacked:
             return bytes(self._stream.read(size if size > 0 else CHUNK))
         except OSError as error:
             if "Truncated" in str(error):
-                raise TruncatedUpload(f"expected a whole {self._codec} file, got one that ends too early") from error
+                raise TruncatedUpload(
+                    f"expected a whole {self._codec} file, got one that ends too early", field="chunk"
+                ) from error
             raise InvalidUpload(f"expected {self._codec}, got {error!s:.120}", field="chunk") from error

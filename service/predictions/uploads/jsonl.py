@@ -18,6 +18,8 @@ from service.predictions.uploads.rows import MAX_WRONG, NamedRows
 from service.predictions.uploads.validate import SHOWN
 from service.storage import Readable
 
+MAX_LINE = 16 << 10  # bytes; reading a longer one would hold up everybody else
+
 
 def recognizes(head: bytes) -> bool:
     """Say whether text starts like JSONL."""
@@ -88,6 +90,8 @@ def _slow(text: bytes) -> NamedRows:
 
 
 def _object(line: bytes) -> dict[str, Any]:
+    if len(line) > MAX_LINE:
+        raise ValueError(f"expected a line of at most {MAX_LINE} bytes, got {len(line)}")
     try:
         raw = json.loads(line)
     except (ValueError, RecursionError) as error:

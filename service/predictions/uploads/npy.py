@@ -44,7 +44,7 @@ def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype
         read = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
         shape, fortran, dtype = read(io.BytesIO(length + content.read(size)))
     except Exception as error:  # numpy evaluates the header as Python's literal: any error can come of it
-        raise InvalidUpload(f"expected {what} in npy format, got {error!s:.120}", field="chunk") from error
+        raise InvalidUpload(f"expected {what} in npy format, got a header that doesn't parse", field="chunk") from error
     if dtype.hasobject:
         raise UnsupportedFormat(
             f"expected numbers in {what}, got Python objects (a pickle), which are never read", field="chunk"

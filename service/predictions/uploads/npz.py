@@ -16,8 +16,11 @@ from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.validate import Layout
 
 MEMBERS = 16
+UNREADABLE = (
+    *(zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError),
+)  # what zipfile raises for a damaged archive, besides BadZipFile
 MAX_INDEX = 64 << 10  # bytes of the archive's index
-END_OF_INDEX = b"PK\x05\x06"  # its record stands at the end, before a comment of at most 64 KiB
+ENTRY = b"PK\x01\x02"  # an entry of the index starts so
 END_SEARCH = (64 << 10) + 22
 
 
@@ -40,19 +43,22 @@ def read(content: BinaryIO, layout: Layout, limit: int) -> OrderedRows:
             return _read(archive, "probs.npy" in members, layout)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(f"expected a whole npz file, got {error}", field="chunk") from error
-    except (zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InvalidUpload(f"expected a readable npz file, got {error!r:.120}", field="chunk") from error
+    except UNREADABLE as error:
+        raise InvalidUpload(f"expected a readable npz file, got {type(error).__name__}", field="chunk") from error
 
 
 def _check_index(content: BinaryIO) -> None:
-    """Raise TooLarge before an index of far too many members is read into memory."""
+    """Raise TooLarge before an index of far too many members is read into memory.
+
+    The index stands between the last array and the end: no more than a few kilobytes, so that whatever it says of
+    itself, as many signatures of entries as it has are counted in the file's last part.
+    """
     size = content.seek(0, io.SEEK_END)
-    content.seek(max(0, size - END_SEARCH))
-    end = content.read().rpartition(END_OF_INDEX)[2]
+    content.seek(max(0, size - MAX_INDEX - END_SEARCH))
+    tail = content.read()
     content.seek(0)
-    index_bytes = int.from_bytes(end[8:12], "little") if len(end) >= 12 else 0
-    if index_bytes > MAX_INDEX:
-        raise TooLarge(f"expected at most {MEMBERS} arrays, got an index of {index_bytes} bytes", field="chunk")
+    if tail.count(ENTRY) > MEMBERS:
+        raise TooLarge(f"expected at most {MEMBERS} arrays, got an index of more", field="chunk")
 
 
 def _read(archive: zipfile.ZipFile, has_scores: bool, layout: Layout) -> OrderedRows:

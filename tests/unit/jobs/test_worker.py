@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from threading import Event
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from service.errors import (
 from service.jobs import worker
 from service.jobs.memory import MemoryStore
 from service.jobs.record import CRASH_LIMIT, ClaimKind, Entry, JobSpec, Part
-from service.jobs.worker import LEASE, ComeBack, run_shard
+from service.jobs.worker import LEASE, ComeBack, Drain, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -75,21 +74,25 @@ class Desk:
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
         entry = Entry("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
         self.job = self.store.submit(entry, spec, "key", fresh=False, limit=1).job
-        self.drain = Event()
+        self.drain = Drain()
+        self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
         self.ended: list[str] = []
+        self.predicted: list[int] = []
+        self.stuck: list[int] = []
 
     def run(self, shard: int, predictor: Scripted, worker: str = "w1") -> None:
-        run_shard(
-            self.job,
-            shard,
+        Worker(
+            name=worker,
             store=self.store,
             predictor=predictor,
-            worker=worker,
             drain=self.drain,
             judge=self.judged.append,
+            send_again=lambda job, shard: self.sent.append((job, shard)),
             ended=self.ended.append,
-        )
+            predicted=self.predicted.append,
+            stuck=lambda: self.stuck.append(shard),
+        ).run(self.job, shard)
 
     def shard_state(self, shard: int) -> State:
         record = self.store.job(self.job)

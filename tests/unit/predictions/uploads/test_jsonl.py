@@ -223,3 +223,11 @@ def test_reading_stops_after_very_many_wrong_lines(small, write, monkeypatch) ->
 
     with pytest.raises(InvalidRow, match="and 4 more"):
         small.parse(write.lines(*['{"file_name": "x"'] * 12))
+
+
+def test_a_line_of_endless_size_is_refused_without_being_read(small, write, good) -> None:
+    good[1] = good[1].replace("101", '"101"')  # so that lines are read one by one
+    good[2] = good[2].replace("}", ', "x": [' + "[]," * 20_000 + "[]]}")
+
+    with pytest.raises(InvalidRow, match="line 3: expected a line of at most"):
+        small.parse(write.lines(*good))

@@ -1,0 +1,326 @@
+"""The job store in Redis: every move is one call of moves.lua, so it is atomic; time is the server's own.
+
+errata:analysis:{id}      hash    entry (JSON), request_id, job, state, failure (JSON), ended
+errata:job:{id}           hash    spec (JSON), dedupe, created, state, shards, left, started, judge_fence, failure, sent
+errata:job:{id}:analyses  set     the analyses that wait for it
+errata:shard:{id}:{k}     hash    state, fence, lease, worker, crashes, retries, retry_at, done, sent
+errata:part:{id}:{k}      string  a shard's predictions, npz
+errata:request:{id}       hash    digest of the body, and the analysis
+errata:dedupe:{digest}    string  the open job that computes it
+errata:analyses           zset    every analysis here, by time
+errata:open:analyses, errata:open:jobs   zset   those not final, by time
+errata:open:models        zset    shards not done, by time: what autoscaling counts
+errata:images:{digest}    string  image names, packed
+errata:workers            zset    workers, by their last beat
+errata:offers:{worker}    string  what a worker can do (JSON)
+errata:started:models     string  the latest sent of any claimed shard
+errata:refused            string  how many reports and results came too late
+What is final has a TTL of a week, image names one of a month.
+"""
+
+import io
+import json
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
+from service.errors import Unavailable
+from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
+from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
+
+IMAGES_TTL = 30 * 86_400  # seconds
+MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
+CONNECTIONS = 32  # of one process; more callers wait
+CONNECT_TIMEOUT = 1.0  # seconds
+RETRY_AFTER = 2.0  # seconds, for who finds Redis away
+
+
+def connect(url: str, timeout: float) -> redis.Redis:
+    """Return a client that gives up after `timeout` seconds and never repeats a call: what came of it isn't known."""
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=timeout,
+        socket_timeout=timeout,
+        socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
+        retry=Retry(NoBackoff(), 0),
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+class RedisStore:
+    """Keeps records in Redis. Raises Unavailable while Redis is away; safe to use from several threads."""
+
+    def __init__(self, client: redis.Redis, clock: Callable[[], float] | None = None) -> None:
+        self._client: Any = client  # its methods' types cover pipelines and asyncio too
+        self._clock = clock  # None: the server's own
+        self._script: Any = client.register_script((files("service.jobs") / "moves.lua").read_text(encoding="utf-8"))
+
+    def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
+        """Accept a request."""
+        document = _dump(
+            {
+                "request": asdict(entry.request) | {"row_order": entry.request.row_order.name},
+                "request_digest": entry.request_digest,
+                "evidence": entry.evidence,
+                "created": entry.created,
+                "owner": entry.owner,
+            }
+        )
+        said = self._move(
+            "submit",
+            entry.id,
+            document,
+            entry.request.request_id,
+            entry.request_digest,
+            uuid.uuid4().hex,
+            _dump(asdict(spec)),
+            spec.num_shards,
+            dedupe,
+            int(fresh),
+            limit,
+        )
+        return _submission(said)
+
+    def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
+        """Bind a request id to an analysis that needs no job."""
+        return _submission(self._move("reserve", request_id, request_digest, analysis_id))
+
+    def release(self, request_id: str) -> None:
+        """Give a reserved request id free."""
+        if request_id:
+            self._move("release", request_id)
+
+    def remember_images(self, digest: str, names: Sequence[str]) -> None:
+        """Keep the names of a data set's images."""
+        with _available():
+            key = f"errata:images:{digest}"
+            if not self._client.expire(key, IMAGES_TTL):
+                self._client.set(key, zlib.compress("\n".join(names).encode()), ex=IMAGES_TTL)
+
+    def images(self, digest: str) -> Sequence[str]:
+        """Return the names kept under a digest."""
+        with _available():
+            content = self._client.get(f"errata:images:{digest}")
+        if content is None:
+            raise Unavailable(f"no image names are kept under {digest[:12]}")
+        text = zlib.decompress(content).decode()
+        return tuple(text.split("\n")) if text else ()
+
+    def snapshot(self, analysis_id: str) -> Snapshot | None:
+        """Return an entry and its job."""
+        found = self._move("snapshot", analysis_id)
+        return _snapshot(analysis_id, found) if found else None
+
+    def entries(self) -> Sequence[Snapshot]:
+        """Return every entry."""
+        with _available():
+            ids = [member.decode() for member in self._client.zrange("errata:analyses", 0, -1)]
+        return [found for each in ids if (found := self.snapshot(each)) is not None]
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job."""
+        found = self._move("job", job_id)
+        return _job(job_id, found) if found else None
+
+    def cancel(self, analysis_id: str, reason: str) -> bool:
+        """Cancel an entry."""
+        return bool(self._move("cancel", analysis_id, _dump(asdict(Failure("CANCELLED", reason)))))
+
+    def forget(self, analysis_id: str) -> bool:
+        """Remove a final entry."""
+        return bool(self._move("forget", analysis_id))
+
+    def claim(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
+        """Try to take a shard."""
+        kind, fence, delay = self._move("claim", job_id, shard, worker, lease)
+        return Claim(ClaimKind(kind.decode()), int(fence), float(delay))
+
+    def beat(self, job_id: str, shard: int, fence: int, lease: float) -> Said:
+        """Renew a hold."""
+        return Said(self._move("report", job_id, shard, fence, "lease", lease).decode())
+
+    def progress(self, job_id: str, shard: int, fence: int, done: int) -> Said:
+        """Write how many images are predicted."""
+        return Said(self._move("report", job_id, shard, fence, "done", done).decode())
+
+    def finish_shard(self, job_id: str, shard: int, fence: int, part: Part) -> int | None:
+        """Keep a shard's predictions."""
+        left = int(self._move("finish_shard", job_id, shard, fence, len(part.predictions.top1), _pack(part)))
+        return None if left < 0 else left
+
+    def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
+        """Queue a shard again."""
+        return bool(self._move("hand_back", job_id, shard, fence))
+
+    def retry(self, job_id: str, shard: int, fence: int, failure: Failure) -> float | None:
+        """Queue a shard again after a transient error."""
+        delay = self._move("retry", job_id, shard, fence, _dump(asdict(failure)))
+        return float(delay) if delay else None
+
+    def fail(self, job_id: str, shard: int, fence: int, failure: Failure) -> bool:
+        """End a job as failed."""
+        return bool(self._move("fail", job_id, shard, fence, _dump(asdict(failure))))
+
+    def parts(self, job_id: str) -> Sequence[Part]:
+        """Return the predictions of all shards."""
+        job = self.job(job_id)
+        if job is None or job.state.final:
+            return []
+        with _available():
+            packed = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])
+        return [_unpack(each) for each in packed if each is not None]
+
+    def claim_judging(self, job_id: str) -> int | None:
+        """Take the judging of a job."""
+        return int(self._move("claim_judging", job_id)) or None
+
+    def finish(self, job_id: str, fence: int, failure: Failure | None = None) -> bool:
+        """End a judged job."""
+        return bool(self._move("finish", job_id, fence, _dump(asdict(failure)) if failure else ""))
+
+    def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
+        """Note that a worker lives, and what it can load."""
+        self._move("alive", worker, _dump(asdict(offer)) if offer else "")
+
+    def worker_gone(self, worker: str) -> None:
+        """Note that a worker has ended."""
+        self._move("gone", worker)
+
+    def offers(self) -> Sequence[WorkerOffer]:
+        """Return what the live workers can load."""
+        with _available():
+            workers = [member.decode() for member in self._client.zrange("errata:workers", 0, -1)]
+            found = self._client.mget([f"errata:offers:{worker}" for worker in workers]) if workers else []
+        documents = [json.loads(each) for each in found if each is not None]
+        return [
+            WorkerOffer(tuple((model, words) for model, words in each["models"]), tuple(each["datasets"]))
+            for each in documents
+        ]
+
+    def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
+        """Return the shards, and with None the judgings, whose message seems to be lost; they count as sent now."""
+        found = self._move("overdue", heartbeat)
+        split = [member.decode().partition(":") for member in found]
+        return [(job, int(shard) if colon else None) for job, colon, shard in split]
+
+    def refused(self) -> int:
+        """Return how many writes of workers came too late."""
+        with _available():
+            return int(self._client.get("errata:refused") or 0)
+
+    def ping(self) -> bool:
+        """Say whether Redis answers."""
+        try:
+            return bool(self._client.ping())
+        except redis.RedisError:
+            return False
+
+    def _move(self, move: str, *arguments: object) -> Any:
+        now = "" if self._clock is None else repr(self._clock())
+        with _available():
+            return self._script(args=[move, now, *arguments])
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+        raise Unavailable(f"Redis can't be reached: {error!s:.120}", retry_after=RETRY_AFTER) from error
+    except redis.exceptions.OutOfMemoryError as error:
+        raise Unavailable("Redis is full", retry_after=RETRY_AFTER) from error
+
+
+def _submission(said: Sequence[Any]) -> Submission:
+    outcome, analysis, job, is_open = said
+    return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(is_open))
+
+
+def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
+    record, job, ahead, alive, now = found
+    fields = _fields(record)
+    document = json.loads(fields["entry"])
+    request = document["request"]
+    entry = Entry(
+        id=analysis_id,
+        request=AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]})),
+        request_digest=document["request_digest"],
+        evidence=document["evidence"],
+        created=document["created"],
+        owner=document["owner"],
+        job=fields["job"],
+        state=State[fields["state"]],
+        failure=_failure(fields["failure"]),
+        ended=float(fields["ended"]) if fields["ended"] else None,
+    )
+    return Snapshot(entry, _job(entry.job, job) if job else None, int(ahead), int(alive), float(now))
+
+
+def _job(job_id: str, found: Sequence[Any]) -> Job:
+    record, analyses, shards = found
+    fields = _fields(record)
+    return Job(
+        id=job_id,
+        spec=JobSpec(**json.loads(fields["spec"])),
+        dedupe=fields["dedupe"],
+        shards=tuple(_shard(_fields(each)) for each in shards),
+        created=float(fields["created"]),
+        state=State[fields["state"]],
+        started=float(fields["started"]) if fields["started"] else None,
+        judge_fence=int(fields["judge_fence"]),
+        failure=_failure(fields["failure"]),
+        analyses=frozenset(each.decode() for each in analyses),
+    )
+
+
+def _shard(fields: Mapping[str, str]) -> Shard:
+    return Shard(
+        state=State[fields["state"]],
+        fence=int(fields["fence"]),
+        lease=float(fields["lease"]),
+        worker=fields["worker"],
+        crashes=int(fields["crashes"]),
+        retries=int(fields["retries"]),
+        retry_at=float(fields["retry_at"]),
+        done=int(fields["done"]),
+    )
+
+
+def _fields(flat: Sequence[bytes]) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _failure(text: str) -> Failure | None:
+    return Failure(**json.loads(text)) if text else None
+
+
+def _dump(document: object) -> str:
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _pack(part: Part) -> bytes:
+    content = io.BytesIO()
+    info = np.frombuffer(_dump(asdict(part.model_info)).encode(), dtype=np.uint8)
+    arrays: dict[str, NDArray[Any]] = {"info": info, "top1": part.predictions.top1}
+    if part.predictions.probability is not None:
+        arrays["probability"] = part.predictions.probability
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def _unpack(content: bytes) -> Part:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        predictions = Predictions(arrays["top1"], arrays.get("probability"))
+        return Part(predictions, ModelInfo(**json.loads(arrays["info"].tobytes())))
