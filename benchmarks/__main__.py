@@ -9,9 +9,9 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, judge, start, upload
+from benchmarks import bundle, inference, judge, start, upload
 
-MEASURES = (upload.measure, start.measure, judge.measure, bundle.measure)
+MEASURES = (upload.measure, start.measure, judge.measure, bundle.measure, inference.measure)
 OUTPUT = Path("build/bench.json")
 
 

@@ -85,6 +85,14 @@ def test_a_model_that_cant_be_is_refused_at_once(client: Client, model: str, err
         client.analyze(model, "demo")
 
 
+def test_a_model_that_the_operator_doesnt_allow_is_refused_at_once(start) -> None:
+    with start(model_sources=["demo:efficientnet_lite1"]) as service:
+        with pytest.raises(errors.InvalidModelId, match="ERRATA_MODEL_SOURCES"):
+            service.client.analyze(MODEL, "demo")
+
+        assert ended(service.client, service.client.analyze("demo:efficientnet_lite1", "demo").name).HasField("summary")
+
+
 def test_an_unknown_dataset_is_refused_with_those_that_there_are(client: Client) -> None:
     with pytest.raises(errors.DatasetNotFound, match="demo, imagenet-real"):
         client.analyze(MODEL, "imagenet")

@@ -10,6 +10,7 @@ from service.errors import NotFound
 from service.evidence.labels import demo, demo_folder
 from service.jobs.worker import Predictor
 from service.predictions.models.run import TorchPredictor
+from service.predictions.policy import ModelPolicy
 from service.predictions.twin import HashPredictor
 
 MODEL, OTHER = "demo:efficientnet_lite0", "demo:efficientnet_lite1"
@@ -20,7 +21,7 @@ BATCH = 8
 def predictor(request: pytest.FixtureRequest) -> Predictor:
     if request.param == "hash":
         return HashPredictor([MODEL, OTHER], BATCH)
-    return TorchPredictor({"demo": demo_folder()}, None, BATCH, threads=2, device="cpu")
+    return TorchPredictor({"demo": demo_folder()}, ModelPolicy(), BATCH, threads=2, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def test_an_unknown_model_is_not_found(predictor: Predictor) -> None:
 def test_every_name_gets_one_prediction_in_batches(predictor: Predictor, names: list[str]) -> None:
     batches = list(predictor.predict(MODEL, "demo", names))
 
-    assert [len(batch.top1) for batch in batches] == [8, 8, 4]
+    assert sum(len(batch.top1) for batch in batches) == 20
+    assert all(1 <= len(batch.top1) <= BATCH for batch in batches)
     for batch in batches:
         assert batch.top1.dtype == np.int16
         assert batch.probability is not None
@@ -76,3 +78,16 @@ def test_another_model_can_follow(predictor: Predictor, names: list[str]) -> Non
     top1(predictor.predict(OTHER, "demo", names[:4]))
 
     assert top1(predictor.predict(MODEL, "demo", names[:4])) == first
+
+
+def test_a_call_that_is_left_after_a_batch_leaves_the_predictor_ready(predictor: Predictor, names: list[str]) -> None:
+    whole = top1(predictor.predict(MODEL, "demo", names))
+    left = predictor.predict(MODEL, "demo", names)
+    next(left)
+    left.close()
+
+    assert top1(predictor.predict(MODEL, "demo", names)) == whole
+
+
+def test_no_names_give_no_predictions(predictor: Predictor) -> None:
+    assert list(predictor.predict(MODEL, "demo", [])) == []

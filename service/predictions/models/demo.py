@@ -9,13 +9,16 @@ from pathlib import Path
 import timm
 import torch
 
+from service.domain import NUM_CLASSES
 from service.errors import ModelNotFound, ModelRefused
-from service.predictions.models.loaded import LoadedModel, load_weights, ready
+from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
+from service.predictions.models.preparation import own_config, timm_preparation
+from service.predictions.policy import ModelPolicy
 
 ARCHITECTURES = {f"efficientnet_lite{size}": f"tf_efficientnet_lite{size}" for size in (0, 1, 2)}
 
 
-def load(rest: str) -> LoadedModel:
+def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     """Return the demo model of this name; raise ModelNotFound if there is none or its package isn't installed."""
     architecture = ARCHITECTURES.get(rest)
     if architecture is None:
@@ -27,10 +30,11 @@ def load(rest: str) -> LoadedModel:
     weights = sorted((Path(spec.submodule_search_locations[0]) / "models").glob("*.pth"))
     if not weights:
         raise ModelNotFound(f"expected weights in the package {package}, got none")
-    module = timm.create_model(architecture, pretrained=False)
+    model = f"demo:{rest}"
+    module = made_within(policy, model, lambda: timm.create_model(architecture, pretrained=False))
     source = torch.load(weights[0], map_location="cpu", weights_only=True)
     own = module.state_dict()
     if [value.shape for value in source.values()] != [value.shape for value in own.values()]:
-        raise ModelRefused(f"demo:{rest}: expected weights of {architecture} in its own order, got other shapes")
-    load_weights(f"demo:{rest}", module, dict(zip(own, source.values(), strict=True)))
-    return ready(f"demo:{rest}", architecture, module)
+        raise ModelRefused(f"{model}: expected weights of {architecture} in its own order, got other shapes")
+    load_weights(model, module, dict(zip(own, source.values(), strict=True)))
+    return ready(model, architecture, module, NUM_CLASSES, timm_preparation(model, own_config(module)))

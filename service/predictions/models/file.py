@@ -1,71 +1,49 @@
-"""file:PATH#ARCHITECTURE: weights in the permitted folder, as safetensors or as a .pth that weights_only reads.
+"""file:PATH#ARCHITECTURE: weights in the permitted folder, on an architecture of timm.
 
-Without #ARCHITECTURE, a config.json beside the weights names it ("architecture", as timm's hub files have it).
+Without #ARCHITECTURE, a config.json beside the weights names it ("architecture", as timm's hub files have it); where it
+has a pretrained_cfg, that is the model's transform. A classes.json maps a head of another size or order: see head.py.
 """
 
-import json
-import pickle
-from pathlib import Path
+from typing import Any
 
 import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from service.domain import NUM_CLASSES
 from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.model_id import parse_file_model
-from service.predictions.models.loaded import LoadedModel, load_weights, ready
+from service.predictions.models.folder import config_beside, file_inside, transform_of
+from service.predictions.models.head import check_outputs, read_classes
+from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
+from service.predictions.models.preparation import own_config, timm_preparation
+from service.predictions.models.weights import outputs_of, read_weights
+from service.predictions.policy import ModelPolicy
 
-SAFE_WAYS = "save the weights as safetensors, or torch.save(model.state_dict()), and name the timm architecture after #"
 
-
-def load(rest: str, folder: Path | None) -> LoadedModel:
+def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     """Return the model; raise ModelNotFound, InvalidModelId outside the folder, ModelRefused for all but weights."""
+    folder, model = policy.folder, f"file:{rest}"
     if folder is None:
         raise InvalidModelId("file: models are not allowed here: the operator has set no ERRATA_MODELS", field="model")
     asked = parse_file_model(rest)
-    path = (folder / asked.path).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InvalidModelId(
-            f"expected a path inside the permitted folder, got {str(asked.path)!r}, which leads out", field="model"
-        )
-    if not path.is_file():
-        raise ModelNotFound(
-            f"expected a file of weights in the permitted folder, got {str(asked.path)!r}, which isn't there"
-        )
-    architecture = asked.architecture or _architecture_beside(path)
+    path = file_inside(folder, asked.path)
+    config = config_beside(folder, asked.path)
+    architecture = asked.architecture or _architecture_of(config, model)
     if not timm.is_model(architecture):
-        raise ModelNotFound(f"expected an architecture of timm {timm.__version__}, got {architecture!r}")
-    state = _read_weights(path, f"file:{rest}")
-    module = timm.create_model(architecture, pretrained=False)
-    load_weights(f"file:{rest}", module, state)
-    return ready(f"file:{rest}", architecture, module)
+        raise ModelNotFound(f"expected an architecture of timm {timm.__version__}, got {architecture!r:.80}")
+    classes = read_classes(folder, asked.path)
+    outputs = NUM_CLASSES if classes is None else len(classes)
+    module = made_within(policy, model, lambda: timm.create_model(architecture, pretrained=False, num_classes=outputs))
+    state = read_weights(path, model)
+    check_outputs(model, outputs_of(state, module, outputs), classes)
+    load_weights(model, module, state)
+    preparation = timm_preparation(model, transform_of(config) or own_config(module))
+    return ready(model, architecture, module, outputs, preparation, classes)
 
 
-def _read_weights(path: Path, model: str) -> dict[str, torch.Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelRefused(f"{model}: it holds more than weights and is never unpickled: {SAFE_WAYS}") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+def _architecture_of(config: dict[str, Any], model: str) -> str:
+    architecture = config.get("architecture")
+    if not isinstance(architecture, str):
         raise ModelRefused(
-            f"{model}: the weights can't be read, they may be truncated: {error!s:.200}; {SAFE_WAYS}"
-        ) from error
-    if isinstance(raw, dict) and isinstance(raw.get("state_dict"), dict):
-        raw = raw["state_dict"]
-    if not isinstance(raw, dict) or not all(isinstance(value, torch.Tensor) for value in raw.values()):
-        raise ModelRefused(f"{model}: expected a state dict of tensors, got {type(raw).__name__}; {SAFE_WAYS}")
-    return raw
-
-
-def _architecture_beside(path: Path) -> str:
-    config = path.parent / "config.json"
-    try:
-        architecture = json.loads(config.read_text(encoding="utf-8"))["architecture"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelRefused(
-            f"{path.name}: expected #ARCHITECTURE, or a config.json beside it with an architecture, got neither"
-        ) from error
-    return str(architecture)
+            f"{model}: expected #ARCHITECTURE, or a config.json beside it with an architecture, got neither"
+        )
+    return architecture

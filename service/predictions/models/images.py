@@ -1,45 +1,47 @@
-"""Images of a data set in a folder: flat, or in a folder a class (`wnid/file`), found by their names."""
+"""Images of a data set, opened by the names that the data set gives them, whatever damage they have."""
 
 from collections.abc import Mapping
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from service.errors import ImagesMissing
+from service.predictions.models.places import Place, find_places
 
-MAX_PIXELS = 1 << 28  # an image that unpacks to more is taken for a bomb
+MAX_PIXELS = 1 << 26  # an image that unpacks to more is taken for a bomb
+MAX_BYTES = 1 << 28  # of a file
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none that starts another program
 
 
-class FolderImages:
-    """Opens images by the names that the data set gives them."""
+class BadImage(Exception):
+    """Raised when one image can't be had; says why. The others may be fine."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+
+class ImageFolder:
+    """The images of a folder or tar file; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     @cached_property
-    def _paths(self) -> Mapping[str, Path]:
-        """Find every file, by its path below the folder and by its bare name."""
-        if not self._folder.is_dir():
-            raise ImagesMissing(f"expected a folder of images at {self._folder}, got none: set ERRATA_IMAGES")
-        found: dict[str, Path] = {}
-        for path in sorted(self._folder.rglob("*")):
-            if path.is_file():
-                found.setdefault(path.name, path)
-                found[str(path.relative_to(self._folder))] = path
-        return found
+    def places(self) -> Mapping[str, Place]:
+        """Return where each image lies; raise ImagesMissing if there are none."""
+        return find_places(self._path)
 
     def open(self, name: str) -> Image.Image:
-        """Return an image in RGB; raise ImagesMissing if it isn't there or can't be decoded."""
-        path = self._paths.get(name)
-        if path is None:
-            raise ImagesMissing(f"expected the image {name} below {self._folder}, got no such file")
+        """Return an image in RGB; raise BadImage if it isn't there, is too large or can't be decoded."""
+        place = self.places.get(name)
+        if place is None:
+            raise BadImage(f"expected it below {self._path}, got no such file, or several of that name")
         try:
-            with Image.open(path) as image:
+            with Image.open(BytesIO(place.read(MAX_BYTES)), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise ImagesMissing(
-                        f"{name}: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}"
-                    )
+                    raise BadImage(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
                 return image.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ImagesMissing(f"{name} can't be decoded: {error!s:.120}") from error
+        except BadImage:
+            raise
+        except UnidentifiedImageError:
+            raise BadImage(f"it can't be decoded: it is none of {', '.join(FORMATS)}") from None
+        except Exception as error:  # a decoder may say anything of bytes that it wasn't made for
+            raise BadImage(f"it can't be decoded: {error!s:.120}") from error

@@ -1,36 +1,45 @@
 """A model that is ready to run: the module, how its images are prepared, and what is said of it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from timm.data.config import resolve_model_data_config
-from timm.data.transforms_factory import create_transform
+from PIL import Image
 
-from service.domain import NUM_CLASSES, ModelInfo
+from service.domain import ModelInfo
 from service.errors import ModelRefused
+from service.predictions.models.head import MappedHead, check_outputs, mapping_words
+from service.predictions.models.preparation import Preparation
+from service.predictions.policy import ModelPolicy
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """One model, in evaluation mode."""
 
-    module: torch.nn.Module
-    transform: Callable[[Any], torch.Tensor]  # PIL image -> (3, H, W)
+    module: torch.nn.Module  # batch of prepared images -> (N, 1000) scores
+    prepare: Callable[[Image.Image], torch.Tensor]  # RGB image -> (3, H, W)
     info: ModelInfo
 
 
-def ready(model: str, architecture: str, module: torch.nn.Module) -> LoadedModel:
-    """Return a timm model with the transform of its own config; raise ModelRefused unless it has 1000 outputs."""
-    outputs = getattr(module, "num_classes", None)
-    if outputs != NUM_CLASSES:
-        raise ModelRefused(f"{model}: expected a model with {NUM_CLASSES} outputs, got {outputs}")
-    config = resolve_model_data_config(module)
-    transform = create_transform(**config, is_training=False)
-    info = ModelInfo(model, architecture, weights_digest(module), _describe(config))
-    return LoadedModel(module.eval(), transform, info)
+def ready(
+    model: str,
+    architecture: str,
+    module: torch.nn.Module,
+    outputs: int | None,
+    preparation: Preparation,
+    classes: Sequence[int | None] | None = None,
+    digest: str = "",
+) -> LoadedModel:
+    """Put a model together; raise ModelRefused unless each output has a class. Without a digest: of the module."""
+    check_outputs(model, outputs, classes)
+    described = preparation.description + mapping_words(classes)
+    info = ModelInfo(model, architecture, digest or weights_digest(module), described)
+    whole = torch.nn.Sequential(preparation.batch, module)
+    if classes is not None:
+        whole.append(MappedHead(classes))
+    return LoadedModel(whole.eval(), preparation.single, info)
 
 
 def weights_digest(module: torch.nn.Module) -> str:
@@ -51,9 +60,22 @@ def load_weights(model: str, module: torch.nn.Module, state: dict[str, torch.Ten
         raise ModelRefused(f"{model}: the weights don't fit the architecture: {error!s:.400}") from error
 
 
-def _describe(config: dict[str, Any]) -> str:
-    height, width = config["input_size"][1:]
-    return (
-        f"resize {config['crop_pct']:.3f} {config['crop_mode']} {config['interpolation']}, {height}x{width}, "
-        f"mean {tuple(config['mean'])}, std {tuple(config['std'])}"
-    )
+def made_within(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Make a module; raise ModelRefused if it has too many parameters, before memory is taken for them."""
+    check_size(policy, model, make)
+    return make()
+
+
+def check_size(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> None:
+    """Raise ModelRefused if a module has too many parameters; only its outline is made, where it has one."""
+    try:
+        with torch.device("meta"):
+            outline = make()
+    except (NotImplementedError, RuntimeError):
+        outline = make()  # some architectures compute with their own values
+    policy.check_parameters(model, count_parameters(outline))
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Return how many parameters a module has."""
+    return sum(parameter.numel() for parameter in module.parameters())

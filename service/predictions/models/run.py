@@ -1,77 +1,145 @@
 """The real predictor: loads a model from its source and runs it over images, batch by batch."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
+import structlog
 import torch
 
 from service.domain import ModelInfo, Predictions
-from service.errors import ImagesMissing, ModelRefused
+from service.errors import ImagesMissing
 from service.predictions.model_id import parse_model_id
-from service.predictions.models import demo, file, timm
-from service.predictions.models.images import FolderImages
+from service.predictions.models.ahead import made_ahead
+from service.predictions.models.device import choose_device, cores
+from service.predictions.models.images import BadImage, ImageFolder
 from service.predictions.models.loaded import LoadedModel
+from service.predictions.models.pace import Pace
+from service.predictions.models.runner import Best, Runner
+from service.predictions.models.sources import SOURCES
+from service.predictions.policy import ModelPolicy
+
+NAMED = 10  # images that can't be had whose names are logged, a call
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The model that was loaded last, on its device."""
+
+    asked: str
+    loaded: LoadedModel
+    runner: Runner
+    pace: Pace | None  # None: a GPU's batches are as large as its memory allows
+
+    @property
+    def batch_size(self) -> int:
+        return self.runner.limit if self.pace is None else min(self.pace.size, self.runner.limit)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A batch that the device works on: which of its images can be had, and what is found for those."""
+
+    there: list[bool]
+    best: Best | None  # None: no image can be had
 
 
 class TorchPredictor:
     """Runs models with torch on one device; keeps the model that it loaded last."""
 
     def __init__(
-        self, images: Mapping[str, Path], models: Path | None, batch_size: int, threads: int, device: str
+        self, images: Mapping[str, Path], policy: ModelPolicy, batch_size: int, threads: int, device: str
     ) -> None:
-        self._images = {dataset: FolderImages(folder) for dataset, folder in images.items()}
-        self._sources: Mapping[str, Callable[[str], LoadedModel]] = {
-            "demo": demo.load,
-            "timm": timm.load,
-            "file": lambda rest: file.load(rest, models),
-        }
+        self._images = {dataset: ImageFolder(path) for dataset, path in images.items()}
+        self._policy = policy
         self._batch_size = batch_size
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or cores()
         self._device_name = device
-        self._loaded: LoadedModel | None = None
+        self._held: _Held | None = None
 
     def load(self, model: str) -> ModelInfo:
-        """Make a model ready and describe it."""
-        if self._loaded is None or self._loaded.info.model != model:
-            torch.set_num_threads(self._threads)
-            parsed = parse_model_id(model)
-            self._loaded = None  # room for the next one
-            loaded = self._sources[parsed.source](parsed.rest)
-            loaded.module.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._loaded = loaded
-        return self._loaded.info
+        """Make a model ready and describe it; raise what its source raises, and InvalidSetting for the device."""
+        return self._hold(model).loaded.info
 
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
-        """Yield the predictions of the named images, in that order."""
-        self.load(model)
-        assert self._loaded is not None, "this is a bug: load() keeps the model"
-        loaded = self._loaded
+        """Yield the predictions of the named images, in that order: class -1 and NaN for one that can't be had.
+
+        Raise ImagesMissing if the data set's folder isn't there or is empty, ModelRefused for outputs that aren't
+        finite.
+        """
+        held = self._hold(model)
+        torch.set_num_threads(self._threads)  # of this thread, which may not be the one that loaded
         source = self._images.get(dataset)
         if source is None:
             raise ImagesMissing(f"this worker has no images of {dataset}: set ERRATA_IMAGES")
+        missing = _Missing(dataset, len(source.places))
 
-        def prepare(name: str) -> torch.Tensor:
-            return loaded.transform(source.open(name))
+        def make(name: str) -> torch.Tensor | BadImage:
+            try:
+                return held.loaded.prepare(source.open(name))
+            except BadImage as error:
+                return error
 
-        with ThreadPoolExecutor(self._threads) as pool:
-            for start in range(0, len(names), self._batch_size):
-                images = torch.stack(list(pool.map(prepare, names[start : start + self._batch_size])))
-                yield self._run(loaded, images)
+        with made_ahead(names, make, self._threads) as take:
+            done, started = 0, perf_counter()
+            before: _Begun | None = None
+            while some := take(held.batch_size):
+                missing.tell(names[done : done + len(some)], some)
+                begun = _begin(held.runner, some)
+                if held.pace is not None:
+                    held.pace.took(len(some), perf_counter() - started)
+                if before is not None:
+                    yield _end(held.runner, before)
+                done, before, started = done + len(some), begun, perf_counter()
+            if before is not None:
+                yield _end(held.runner, before)
+        missing.end()
 
-    @property
-    def _device(self) -> torch.device:
-        return torch.device(self._device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    def _hold(self, model: str) -> _Held:
+        if self._held is None or self._held.asked != model:
+            torch.set_num_threads(self._threads)
+            device = choose_device(self._device_name)
+            asked = parse_model_id(model)
+            self._policy.check(asked)
+            self._held = None  # room for the next one
+            loaded = SOURCES[asked.source](asked.rest, self._policy)
+            loaded.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
+            self._held = _Held(model, loaded, runner, Pace(self._batch_size) if device.type == "cpu" else None)
+        return self._held
 
-    def _run(self, loaded: LoadedModel, images: torch.Tensor) -> Predictions:
-        with torch.inference_mode():
-            images = images.to(device=self._device, memory_format=torch.channels_last)
-            probabilities = loaded.module(images).float().softmax(dim=1)
-            best = probabilities.max(dim=1)
-        if not bool(torch.isfinite(best.values).all()):
-            raise ModelRefused(f"{loaded.info.model}: expected finite outputs, got NaN or infinity")
-        return Predictions(
-            top1=best.indices.cpu().numpy().astype(np.int16), probability=best.values.cpu().numpy().astype(np.float16)
-        )
+
+class _Missing:
+    """Tells the log which images can't be had: the first by name, the rest as a number."""
+
+    def __init__(self, dataset: str, known: int) -> None:
+        self._log = _log.bind(dataset=dataset, names_known=known)
+        self._count = 0
+
+    def tell(self, names: Sequence[str], made: Sequence[torch.Tensor | BadImage]) -> None:
+        for name, each in zip(names, made, strict=True):
+            if isinstance(each, BadImage):
+                self._count += 1
+                if self._count <= NAMED:
+                    self._log.warning("an image can't be had", image=name, why=str(each))
+
+    def end(self) -> None:
+        if self._count > NAMED:
+            self._log.warning("more images can't be had", count=self._count - NAMED)
+
+
+def _begin(runner: Runner, made: Sequence[torch.Tensor | BadImage]) -> _Begun:
+    images = [each for each in made if not isinstance(each, BadImage)]
+    return _Begun([not isinstance(each, BadImage) for each in made], runner.start(images) if images else None)
+
+
+def _end(runner: Runner, begun: _Begun) -> Predictions:
+    top1 = np.full(len(begun.there), -1, dtype=np.int16)
+    probability = np.full(len(begun.there), np.nan, dtype=np.float16)
+    if begun.best is not None:
+        found = runner.finish(begun.best)
+        top1[begun.there], probability[begun.there] = found.top1, found.probability
+    return Predictions(top1, probability)

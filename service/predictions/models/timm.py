@@ -1,22 +1,58 @@
-"""timm:NAME[.TAG]: a pretrained model of timm, its weights from timm's hub or the local cache."""
+"""timm:NAME[.TAG]: a pretrained model of timm, its weights from timm's hub or the local cache.
+
+A name without a tag means timm's default tag; the model is known by the full name.
+"""
+
+from difflib import get_close_matches
+from typing import Any
 
 import timm
+from safetensors import SafetensorError
 
-from service.errors import ModelNotFound, Unavailable
-from service.predictions.models.loaded import LoadedModel, ready
+from service.errors import ModelNotFound, ModelRefused, Unavailable
+from service.predictions.models.fetch import RETRY_AFTER, fetching, hub_size, url_size
+from service.predictions.models.loaded import LoadedModel, check_size, ready
+from service.predictions.models.preparation import own_config, timm_preparation
+from service.predictions.policy import ModelPolicy
 
 
-def load(rest: str) -> LoadedModel:
+def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     """Return timm's pretrained model; raise ModelNotFound if there is none, Unavailable if it can't be fetched."""
-    if not timm.is_model(rest):
-        near = timm.list_models(f"{rest.split('.')[0][:12]}*", pretrained=True)[:5]
-        raise ModelNotFound(
-            f"expected a model of timm {timm.__version__}, got {rest!r}; near it: {', '.join(near) or 'none'}"
-        )
-    if not timm.is_model_pretrained(rest):
-        raise ModelNotFound(f"timm {timm.__version__} has no pretrained weights for {rest!r}")
+    name = full_name(rest)
+    model = f"timm:{name}"
+    check_size(policy, model, lambda: timm.create_model(name, pretrained=False))
+    policy.check_download(model, _size(model, name))
     try:
-        module = timm.create_model(rest, pretrained=True)
-    except (OSError, RuntimeError) as error:
-        raise Unavailable(f"the weights of timm:{rest} could not be fetched: {error!s:.200}", retry_after=30) from error
-    return ready(f"timm:{rest}", rest, module)
+        with fetching(model):
+            module = timm.create_model(name, pretrained=True)
+    except SafetensorError as error:
+        raise ModelRefused(
+            f"{model}: the weights in the hub's cache can't be read, they may be truncated: {error!s:.200}"
+        ) from error
+    except RuntimeError as error:  # timm's own words for a fetch that failed
+        raise Unavailable(
+            f"{model}: the weights could not be fetched: {error!s:.200}", retry_after=RETRY_AFTER
+        ) from error
+    outputs: Any = module.num_classes
+    return ready(model, name, module, outputs, timm_preparation(model, own_config(module)))
+
+
+def full_name(name: str) -> str:
+    """Return NAME.TAG, with the default tag where none is given; raise ModelNotFound if timm has no such weights."""
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(pretrained=True), n=5)
+        raise ModelNotFound(
+            f"expected a model of timm {timm.__version__}, got {name!r}; near it: {', '.join(near) or 'none'}"
+        )
+    if not timm.is_model_pretrained(name):
+        raise ModelNotFound(f"timm {timm.__version__} has no pretrained weights for {name!r}")
+    architecture, _, tag = name.partition(".")
+    tag = tag or getattr(timm.models.get_pretrained_cfg(name), "tag", None) or ""
+    return f"{architecture}.{tag}" if tag else architecture
+
+
+def _size(model: str, name: str) -> int | None:
+    config: Any = timm.models.get_pretrained_cfg(name)
+    if config.hf_hub_id:
+        return hub_size(model, config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+    return url_size(config.url) if isinstance(config.url, str) else None

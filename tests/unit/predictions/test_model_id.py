@@ -7,7 +7,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidModelId
-from service.predictions.model_id import FileModel, ModelId, parse_file_model, parse_model_id
+from service.predictions.model_id import (
+    FileModel,
+    HubModel,
+    ModelId,
+    TorchvisionModel,
+    parse_file_model,
+    parse_hub_model,
+    parse_model_id,
+    parse_onnx_model,
+    parse_torchvision_model,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +29,11 @@ from service.predictions.model_id import FileModel, ModelId, parse_file_model, p
         ("demo:efficientnet_lite0", "demo", "efficientnet_lite0"),
         ("file:runs/best.safetensors#resnet50", "file", "runs/best.safetensors#resnet50"),
         ("file:runs/best.pth", "file", "runs/best.pth"),
+        ("onnx:runs/best.onnx", "onnx", "runs/best.onnx"),
+        ("torchvision:resnet50", "torchvision", "resnet50"),
+        ("torchvision:resnet50/IMAGENET1K_V2", "torchvision", "resnet50/IMAGENET1K_V2"),
+        ("hf-hub:timm/resnet50.a1_in1k", "hf-hub", "timm/resnet50.a1_in1k"),
+        ("hf-hub:timm/resnet50.a1_in1k@refs/pr/1", "hf-hub", "timm/resnet50.a1_in1k@refs/pr/1"),
     ],
 )
 def test_an_identifier_is_a_source_and_a_name_and_a_bare_name_means_timm(text, source, rest) -> None:
@@ -63,6 +78,24 @@ def test_what_is_printed_parses_to_the_same(source, name) -> None:
         "timm:resnet\n50",
         "timm:resnet50;ls",
         "timm:" + "a" * 600,
+        "onnx:",
+        "onnx:.",
+        "torchvision:",
+        "torchvision:resnet50/",
+        "torchvision:/IMAGENET1K_V2",
+        "torchvision:resnet50/a/b",
+        "hf-hub:",
+        "hf-hub:resnet50",
+        "hf-hub:timm/",
+        "hf-hub:/resnet50",
+        "hf-hub:timm/a/b",
+        "hf-hub:timm/a@",
+        "hf-hub:timm/a@b@c",
+        "hf-hub:timm/a@../b",
+        "hf-hub:timm/a@b..c",
+        "hf-hub:timm/a@/b",
+        "hf-hub:timm/a@b//c",
+        "hf-hub:../a",
     ],
 )
 def test_what_is_no_identifier_is_refused(text) -> None:
@@ -88,6 +121,8 @@ def test_the_longest_name_is_512_characters() -> None:
 def test_a_path_that_leaves_its_folder_is_refused(path, architecture) -> None:
     with pytest.raises(InvalidModelId):
         parse_model_id(f"file:{path}{architecture}")
+    with pytest.raises(InvalidModelId):
+        parse_model_id(f"onnx:{path}")
 
 
 @pytest.mark.parametrize("architecture", ["../x", "a b", "a/b", "a#b", "-x", "résnet"])
@@ -96,13 +131,24 @@ def test_an_architecture_is_a_name(architecture) -> None:
         parse_file_model(f"model.pth#{architecture}")
 
 
+def test_the_parts_of_other_identifiers() -> None:
+    assert parse_onnx_model("a/b.onnx") == PurePosixPath("a/b.onnx")
+    assert parse_torchvision_model("resnet50") == TorchvisionModel("resnet50", "")
+    assert parse_torchvision_model("resnet50/IMAGENET1K_V2") == TorchvisionModel("resnet50", "IMAGENET1K_V2")
+    assert parse_hub_model("timm/a") == HubModel("timm/a", "")
+    assert parse_hub_model("timm/a@work/new") == HubModel("timm/a", "work/new")
+
+
 def test_a_file_says_its_path_and_perhaps_its_architecture() -> None:
     assert parse_file_model("a/b.pth#resnet50") == FileModel(PurePosixPath("a/b.pth"), "resnet50")
     assert parse_file_model("a/b.pth") == FileModel(PurePosixPath("a/b.pth"), "")
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(max_size=40), st.sampled_from(["", "timm:", "demo:", "file:", "file:a/"]))
+@given(
+    st.text(max_size=40),
+    st.sampled_from(["", "timm:", "demo:", "file:", "file:a/", "onnx:", "hf-hub:", "hf-hub:a/", "torchvision:a/"]),
+)
 @example("", "file:")
 def test_any_text_is_an_identifier_or_refused_and_no_path_climbs(text, head) -> None:
     try:
@@ -110,7 +156,7 @@ def test_any_text_is_an_identifier_or_refused_and_no_path_climbs(text, head) -> 
     except InvalidModelId:
         return
     assert parse_model_id(str(found)) == found
-    if found.source == "file":
-        path = parse_file_model(found.rest).path
+    if found.source in ("file", "onnx"):
+        path = parse_file_model(found.rest).path if found.source == "file" else parse_onnx_model(found.rest)
         assert not path.is_absolute()
         assert ".." not in path.parts

@@ -1,0 +1,47 @@
+"""Files of the permitted folder: weights, and what lies beside them. No path and no link leads out of it."""
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from service.errors import InvalidModelId, ModelNotFound, ModelRefused
+
+
+def file_inside(folder: Path, path: PurePosixPath | Path) -> Path:
+    """Return the real path of a file; raise InvalidModelId if it lies outside the folder, ModelNotFound if nowhere."""
+    found = (folder / path).resolve()
+    if not found.is_relative_to(folder.resolve()):
+        raise InvalidModelId(
+            f"expected a path inside the permitted folder, got {str(path)!r:.80}, which leads out", field="model"
+        )
+    if not found.is_file():
+        raise ModelNotFound(f"expected a file in the permitted folder, got {str(path)!r:.80}, which isn't there")
+    return found
+
+
+def json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
+    """Return what a JSON file beside the weights holds, STEM.NAME before NAME; None if there is neither."""
+    for each in (weights.with_name(f"{weights.stem}.{name}"), weights.with_name(name)):
+        if (folder / each).exists():
+            found = file_inside(folder, each)
+            try:
+                return json.loads(found.read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError) as error:
+                raise ModelRefused(f"{each}: expected JSON, got something else: {error!s:.120}") from error
+    return None
+
+
+def config_beside(folder: Path, weights: PurePosixPath) -> dict[str, Any]:
+    """Return config.json, as timm's hub files have it; empty if there is none."""
+    config = json_beside(folder, weights, "config.json")
+    if config is None:
+        return {}
+    if not isinstance(config, dict) or not isinstance(config.get("pretrained_cfg", {}), dict):
+        raise ModelRefused(f"config.json beside {weights.name}: expected an object in timm's form, got {config!r:.80}")
+    return config
+
+
+def transform_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a config.json that says how images are prepared; empty if it says nothing of it."""
+    found = config.get("pretrained_cfg", config)
+    return found if "input_size" in found or "mean" in found else {}

@@ -1,0 +1,86 @@
+"""onnx:PATH: a graph in the permitted folder, run by onnxruntime.
+
+A config.json beside it (or STEM.config.json) gives size and normalization, as timm's pretrained_cfg: a graph doesn't
+say them. A classes.json maps outputs that aren't ImageNet-1k's: see head.py.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from PIL import Image
+
+from service.errors import InvalidModelId, ModelRefused
+from service.predictions.model_id import parse_onnx_model
+from service.predictions.models.folder import config_beside, file_inside, transform_of
+from service.predictions.models.graph import Graph, read_graph
+from service.predictions.models.head import read_classes
+from service.predictions.models.loaded import LoadedModel, ready
+from service.predictions.models.preparation import Preparation, timm_preparation
+from service.predictions.policy import ModelPolicy
+
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that is there
+
+
+class OnnxModule(torch.nn.Module):
+    """A session of onnxruntime that is called like a module of torch."""
+
+    def __init__(self, session: Any, graph: Graph) -> None:
+        super().__init__()
+        self._session = session
+        self._graph = graph
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (N, outputs) scores, float32, for (N, 3, H, W) normalized images."""
+        some = [self._run(part) for part in torch.split(images, self._graph.batch or len(images))]
+        return torch.cat(some).to(images.device)
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        given = images.contiguous().to("cpu", torch.float16 if self._graph.half else torch.float32)
+        (scores,) = self._session.run([self._graph.output_name], {self._graph.input_name: given.numpy()})
+        found = torch.from_numpy(scores).float()
+        return found.log() if self._graph.probabilities else found  # the softmax that follows undoes it
+
+
+def load(rest: str, policy: ModelPolicy) -> LoadedModel:
+    """Return the model; raise InvalidModelId outside the folder, ModelNotFound, or ModelRefused with what to do."""
+    folder, model, asked = policy.folder, f"onnx:{rest}", parse_onnx_model(rest)
+    if folder is None:
+        raise InvalidModelId("onnx: models are not allowed here: the operator has set no ERRATA_MODELS", field="model")
+    path = file_inside(folder, asked)
+    graph = read_graph(path, model)
+    policy.check_parameters(model, graph.parameters)
+    if graph.batch not in (None, 1):
+        raise ModelRefused(f"{model}: expected a graph for any number of images, or one, got {graph.batch} a run")
+    preparation = timm_preparation(model, transform_of(config_beside(folder, asked)))
+    classes = read_classes(folder, asked)
+    module = OnnxModule(_session(path, model), graph)
+    outputs = _outputs(model, module, preparation)
+    return ready(model, path.name, module, outputs, preparation, classes, digest=graph.sha256)
+
+
+def _outputs(model: str, module: OnnxModule, preparation: Preparation) -> int:
+    """Return how many outputs the graph has, by running it on a black image: its shapes needn't be true."""
+    image = preparation.batch(preparation.single(Image.new("RGB", (64, 64)))[None])
+    try:
+        scores = module(image)
+    except Exception as error:  # onnxruntime's errors share no class
+        raise ModelRefused(
+            f"{model}: the graph doesn't run on images of {tuple(image.shape[1:])}, which config.json says: "
+            f"{error!s:.200}"
+        ) from error
+    if scores.shape[:-1] != (1,):
+        raise ModelRefused(f"{model}: expected outputs (1, classes) for an image, got {tuple(scores.shape)}")
+    return int(scores.shape[1])
+
+
+def _session(path: Path, model: str) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    available = onnxruntime.get_available_providers()
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=[each for each in PROVIDERS if each in available])
+    except Exception as error:  # onnxruntime's errors share no class
+        raise ModelRefused(f"{model}: onnxruntime can't load the graph: {error!s:.200}") from error

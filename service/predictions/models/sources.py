@@ -1,0 +1,26 @@
+"""The sources of models, as one table."""
+
+from collections.abc import Callable, Mapping
+
+from service.errors import ModelRefused
+from service.predictions.models import demo, file, hub, timm, torchvision
+from service.predictions.models.loaded import LoadedModel
+from service.predictions.policy import ModelPolicy
+
+
+def _onnx(rest: str, policy: ModelPolicy) -> LoadedModel:
+    try:
+        from service.predictions.models import onnx
+    except ImportError as error:
+        raise ModelRefused(f"onnx: models need onnxruntime: install errata-service[onnx] ({error})") from error
+    return onnx.load(rest, policy)
+
+
+SOURCES: Mapping[str, Callable[[str, ModelPolicy], LoadedModel]] = {
+    "demo": demo.load,
+    "timm": timm.load,
+    "torchvision": torchvision.load,
+    "hf-hub": hub.load,
+    "file": file.load,
+    "onnx": _onnx,
+}

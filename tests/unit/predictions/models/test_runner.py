@@ -1,0 +1,96 @@
+"""The runner: smaller batches where memory doesn't hold large ones, and the best class of each image."""
+
+import numpy as np
+import pytest
+import torch
+
+from service.errors import ModelRefused
+from service.predictions.models.runner import Runner
+
+CPU = torch.device("cpu")
+
+
+class Small(torch.nn.Module):
+    """Scores class (pixel value) highest; has no memory for more than some images. What a GPU does, without one."""
+
+    def __init__(self, memory: int) -> None:
+        super().__init__()
+        self.memory = memory
+        self.batches: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(images))
+        if len(images) > self.memory:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return torch.nn.functional.one_hot(images[:, 0, 0, 0].long(), 1000) * 9.0
+
+
+def images(count: int) -> list[torch.Tensor]:
+    return [torch.full((3, 2, 2), number, dtype=torch.uint8) for number in range(count)]
+
+
+def test_a_batch_that_memory_doesnt_hold_is_halved_until_it_does_and_nothing_is_lost() -> None:
+    module = Small(memory=20)
+    runner = Runner("m", module, CPU, limit=100)
+
+    found = runner.finish(runner.start(images(100)))
+
+    assert found.top1.tolist() == list(range(100))
+    assert module.batches == [100, 50, 25, *[12] * 8, 4]
+    assert runner.limit == 12
+
+
+def test_the_size_that_was_found_is_kept_for_later_batches() -> None:
+    module = Small(memory=20)
+    runner = Runner("m", module, CPU, limit=32)
+    runner.start(images(32))
+    module.batches.clear()
+
+    runner.start(images(32))
+
+    assert module.batches == [16, 16]
+
+
+def test_a_model_that_memory_doesnt_hold_with_one_image_is_refused() -> None:
+    runner = Runner("file:big", Small(memory=0), CPU, limit=8)
+
+    with pytest.raises(ModelRefused, match="file:big: the memory of cpu doesn't hold it with one image"):
+        runner.start(images(8))
+
+
+def test_the_probability_is_that_of_the_softmax() -> None:
+    runner = Runner("m", Small(memory=8), CPU, limit=8)
+
+    found = runner.finish(runner.start(images(2)))
+
+    assert found.probability is not None
+    assert found.probability.dtype == np.float16
+    assert found.probability.tolist() == pytest.approx([8103.08 / (8103.08 + 999)] * 2, rel=1e-3)  # e^9
+
+
+def test_images_reach_the_module_whole_and_channels_last() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Look(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            seen.append(batch)
+            return torch.zeros(len(batch), 1000)
+
+    given = [torch.rand(3, 4, 5) for _ in range(2)]
+    Runner("m", Look(), CPU, limit=8).start(given)
+
+    assert torch.equal(seen[0], torch.stack(given))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.is_inference_mode_enabled() is False
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_outputs_that_arent_finite_are_refused(value: float) -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(batch), 1000), value)
+
+    runner = Runner("m", Broken(), CPU, limit=8)
+
+    with pytest.raises(ModelRefused, match="finite outputs, got NaN or infinity"):
+        runner.finish(runner.start(images(2)))

@@ -1,0 +1,28 @@
+"""timm: — names, default tags, and the cap on parameters. What it fetches: test_hub.py."""
+
+import pytest
+
+from service.errors import ModelNotFound, ModelRefused
+from service.predictions.models import timm
+from service.predictions.policy import ModelPolicy
+
+
+@pytest.mark.parametrize("name", ["no_such_model", "test_vit.no_such_tag"])
+def test_a_model_that_timm_lacks_is_not_found(name: str) -> None:
+    with pytest.raises(ModelNotFound):
+        timm.load(name, ModelPolicy())
+
+
+def test_a_near_name_is_told() -> None:
+    with pytest.raises(ModelNotFound, match=r"near it: .*resnet50"):
+        timm.load("resnet_50", ModelPolicy())
+
+
+def test_a_name_without_tag_means_timms_default_tag() -> None:
+    assert timm.full_name("resnet50") == "resnet50.a1_in1k"
+    assert timm.full_name("resnet50.tv_in1k") == "resnet50.tv_in1k"
+
+
+def test_the_cap_on_parameters_holds_before_anything_is_fetched() -> None:
+    with pytest.raises(ModelRefused, match="25,557,032"):  # the known size of a ResNet-50
+        timm.load("resnet50", ModelPolicy(max_parameters=1_000_000))

@@ -1,0 +1,96 @@
+"""torchvision: — names, weights and transforms; the weights lie in a cache as if they had been fetched."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision as library
+from PIL import Image
+
+from service.errors import ModelNotFound, ModelRefused, Unavailable
+from service.predictions.models import torchvision
+from service.predictions.models.loaded import weights_digest
+from service.predictions.policy import ModelPolicy
+
+FILE = "squeezenet1_1-b8a52dc0.pth"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def module(cache: Path) -> torch.nn.Module:
+    torch.manual_seed(0)
+    made = library.models.squeezenet1_1(weights=None).eval()
+    torch.save(made.state_dict(), cache / FILE)
+    return made
+
+
+@pytest.mark.parametrize("rest", ["squeezenet1_1", "squeezenet1_1/IMAGENET1K_V1", "squeezenet1_1/DEFAULT"])
+def test_a_model_is_known_by_the_real_name_of_its_weights(module: torch.nn.Module, rest: str) -> None:
+    loaded = torchvision.load(rest, ModelPolicy())
+
+    assert loaded.info.model == "torchvision:squeezenet1_1/IMAGENET1K_V1"
+    assert loaded.info.weights_sha256 == weights_digest(module)
+    assert "resize_size=[256]" in loaded.info.transform
+
+
+def test_it_scores_as_torchvision_does_with_the_weights_own_transform(module: torch.nn.Module) -> None:
+    image = Image.effect_noise((300, 250), 60).convert("RGB")
+    transform = library.models.SqueezeNet1_1_Weights.DEFAULT.transforms()
+
+    loaded = torchvision.load("squeezenet1_1", ModelPolicy())
+
+    found = loaded.module(loaded.prepare(image)[None])
+    torch.testing.assert_close(found, module(transform(image)[None]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        ("resnet51", "near it: .*resnet50"),
+        ("fcn_resnet50", "classifier of torchvision"),  # segments
+        ("quantized_resnet50", "classifier of torchvision"),
+        ("resnet50/IMAGENET1K_V3", "one of IMAGENET1K_V1, IMAGENET1K_V2"),
+    ],
+)
+def test_what_torchvision_lacks_is_not_found(rest: str, told: str) -> None:
+    with pytest.raises(ModelNotFound, match=told):
+        torchvision.load(rest, ModelPolicy())
+
+
+def test_a_broken_file_in_the_cache_is_refused_and_named(cache: Path) -> None:
+    (cache / FILE).write_bytes(b"not what it was")
+
+    with pytest.raises(ModelRefused, match=FILE):
+        torchvision.load("squeezenet1_1", ModelPolicy())
+
+
+def test_a_payload_in_the_cache_never_runs(cache: Path, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return (open, (str(tmp_path / "it-ran"), "w"))
+
+    torch.save({"features.0.weight": Payload()}, cache / FILE)
+
+    with pytest.raises(ModelRefused, match="can't be read"):
+        torchvision.load("squeezenet1_1", ModelPolicy())
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_weights_that_cant_be_fetched_are_unavailable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    with pytest.raises(Unavailable, match="could not be fetched"):
+        torchvision.load("squeezenet1_1", ModelPolicy())
+
+
+def test_the_cap_on_parameters_holds() -> None:
+    with pytest.raises(ModelRefused, match="got 1,235,496"):  # as torchvision's documentation says
+        torchvision.load("squeezenet1_1", ModelPolicy(max_parameters=1_000_000))

@@ -1,0 +1,115 @@
+"""Files of weights: nothing in them ever runs, and what is no file of weights is refused with what to do."""
+
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from service.errors import ModelRefused
+from service.predictions.models.weights import read_weights
+
+WEIGHTS = {"weight": torch.arange(2000.0)}
+
+
+class Payload:
+    """Opens a file for writing when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple:
+        return (open, (str(self.canary), "w"))
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    return tmp_path / "it-ran"
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_with_a_payload_is_refused_and_never_runs(tmp_path: Path, canary: Path, legacy: bool) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"weights": Payload(canary)}, path, _use_new_zipfile_serialization=not legacy)
+
+    with pytest.raises(ModelRefused, match="never unpickled: save the weights as safetensors"):
+        read_weights(path, "m")
+
+    assert not canary.exists()
+    torch.load(path, weights_only=False)["weights"].close()  # it would have
+    assert canary.exists()
+
+
+def test_a_pickle_that_calls_itself_safetensors_is_refused_and_never_runs(tmp_path: Path, canary: Path) -> None:
+    path = tmp_path / "evil.safetensors"
+    torch.save({"weights": Payload(canary)}, path)
+
+    with pytest.raises(ModelRefused, match="truncated"):
+        read_weights(path, "m")
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_truncated_weights_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights.{suffix}"
+    save_file(WEIGHTS, path) if suffix == "safetensors" else torch.save(WEIGHTS, path)
+    torch.testing.assert_close(read_weights(path, "m"), WEIGHTS)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+    with pytest.raises(ModelRefused, match="truncated"):
+        read_weights(path, "m")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"PK\x03\x04", b"no weights at all", b"\x80\x02."])
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_bytes_that_are_no_weights_are_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(content)
+
+    with pytest.raises(ModelRefused):
+        read_weights(path, "m")
+
+
+@pytest.mark.parametrize("held", [[1, 2], {"epoch": 3}, torch.zeros(3), {"state_dict": {"a": 1}}])
+def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path, held: object) -> None:
+    torch.save(held, tmp_path / "held.pth")
+
+    with pytest.raises(ModelRefused, match="expected a state dict"):
+        read_weights(tmp_path / "held.pth", "m")
+
+
+def test_torchscript_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wants users to leave TorchScript
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "script.pt")
+
+    with pytest.raises(ModelRefused, match=r"TorchScript.*torch\.jit\.load.*safetensors"):
+        read_weights(tmp_path / "script.pt", "m")
+
+
+def test_an_exported_program_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "program.pt2")
+
+    with pytest.raises(ModelRefused, match=r"torch\.export.*safetensors"):
+        read_weights(tmp_path / "program.pt2", "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("constants.pkl", "TorchScript"),
+        ("model/code/__torch__.py", "TorchScript"),
+        ("serialized_exported_program.json", "export"),  # torch 2.1 to 2.5
+        ("archive/models/model.json", "export"),
+    ],
+)
+def test_a_program_is_known_by_the_names_in_its_archive(tmp_path: Path, name: str, told: str) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:
+        archive.writestr(name, "")
+
+    with pytest.raises(ModelRefused, match=told):
+        read_weights(tmp_path / "model.pth", "m")

@@ -1,0 +1,77 @@
+"""What an operator allows: sources and names by patterns, a folder, and sizes."""
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import InvalidModelId, ModelRefused
+from service.predictions.model_id import SOURCES, parse_model_id
+from service.predictions.policy import ModelPolicy
+
+COMMIT = "a" * 40
+
+
+@pytest.mark.parametrize(
+    ("patterns", "model"),
+    [
+        (["*"], "timm:resnet50"),
+        (["timm:*"], "resnet50"),  # a bare name means timm
+        (["demo:*", "timm:resnet*"], "timm:resnet50.a1_in1k"),
+        (["hf-hub:timm/*"], "hf-hub:timm/resnet50.a1_in1k"),
+        (["hf-hub:timm/resnet50.a1_in1k"], f"hf-hub:timm/resnet50.a1_in1k@{COMMIT}"),  # all revisions
+        ([f"hf-hub:timm/x@{COMMIT}"], f"hf-hub:timm/x@{COMMIT}"),
+        (["torchvision:resnet50/IMAGENET1K_V?"], "torchvision:resnet50/IMAGENET1K_V2"),
+    ],
+)
+def test_a_model_that_a_pattern_matches_is_allowed(patterns: list[str], model: str) -> None:
+    ModelPolicy(sources=patterns).check(parse_model_id(model))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "model"),
+    [
+        ([], "timm:resnet50"),
+        (["timm:resnet"], "timm:resnet50"),  # the whole of it must match
+        (["resnet50"], "timm:resnet50"),
+        (["TIMM:*"], "timm:resnet50"),
+        (["hf-hub:timm/*"], "hf-hub:evil/timm"),
+        ([f"hf-hub:timm/x@{COMMIT}"], "hf-hub:timm/x@main"),
+        (["timm:*"], "demo:efficientnet_lite0"),
+    ],
+)
+def test_a_model_that_no_pattern_matches_is_refused(patterns: list[str], model: str) -> None:
+    with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES") as caught:
+        ModelPolicy(sources=patterns).check(parse_model_id(model))
+    assert [violation.field for violation in caught.value.violations] == ["model"]
+
+
+@pytest.mark.parametrize("model", ["file:a.pth#resnet50", "onnx:a.onnx"])
+def test_files_also_need_a_folder(model: str) -> None:
+    ModelPolicy(folder=Path("/models")).check(parse_model_id(model))
+    with pytest.raises(InvalidModelId, match="ERRATA_MODELS"):
+        ModelPolicy().check(parse_model_id(model))
+
+
+def test_without_a_setting_every_source_but_files_is_allowed() -> None:
+    rests = {"hf-hub": "timm/x", "file": "a.pth", "onnx": "a.onnx"}
+    allowed = []
+    for source in SOURCES:
+        try:
+            ModelPolicy().check(parse_model_id(f"{source}:{rests.get(source, 'x')}"))
+            allowed.append(source)
+        except InvalidModelId:
+            pass
+
+    assert allowed == ["demo", "timm", "torchvision", "hf-hub"]
+
+
+def test_the_caps_are_the_largest_that_pass() -> None:
+    policy = ModelPolicy(max_parameters=10, max_download_bytes=20)
+
+    policy.check_parameters("m", 10)
+    policy.check_download("m", 20)
+    policy.check_download("m", None)  # nobody knows
+    with pytest.raises(ModelRefused, match=r"m: expected at most 10 parameters .*, got 11"):
+        policy.check_parameters("m", 11)
+    with pytest.raises(ModelRefused, match=r"m: expected weights of at most 20 bytes .*, got 21"):
+        policy.check_download("m", 21)
