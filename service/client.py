@@ -6,6 +6,7 @@ with Client("127.0.0.1:50051") as client:
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +26,14 @@ __all__ = ["Client", "pb"]
 
 CHUNK = 1 << 19  # bytes
 _LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # as api/status.py writes it
+RESUME_SECONDS = 60.0  # that a watched service may be away
+RESUME_WAIT = 0.5  # seconds between two tries
 DEADLINE = 60.0  # seconds of a call that doesn't stream
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
 
@@ -122,8 +126,21 @@ class Client:
                 return
 
     def watch(self, name: str) -> Iterator[pb.Analysis]:
-        """Yield an analysis whenever it changes, until it ends."""
-        yield from self._stream(self._analyses.WatchAnalysis, pb.WatchAnalysisRequest(name=name))
+        """Yield an analysis whenever it changes, until it ends; go on where a service that restarts broke it off.
+
+        Raise Unavailable where the service has been away for RESUME_SECONDS.
+        """
+        heard = time.monotonic()
+        while True:
+            try:
+                for analysis in self._stream(self._analyses.WatchAnalysis, pb.WatchAnalysisRequest(name=name)):
+                    heard = time.monotonic()
+                    yield analysis
+                return
+            except errors.Unavailable:
+                if time.monotonic() - heard > RESUME_SECONDS:
+                    raise
+                time.sleep(RESUME_WAIT)
 
     def cancel(self, name: str) -> pb.Analysis:
         """Cancel an analysis."""

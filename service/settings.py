@@ -18,6 +18,7 @@ from service.errors import InvalidSetting, Violation
 
 PREFIX = "ERRATA_"
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
+STRUCTURED = {"evidence": dict, "images": dict, "model_sources": list}  # given as JSON
 INJECTED = re.compile(r"ERRATA_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
 
 
@@ -43,13 +44,29 @@ class Settings(BaseModel):
     )
     images: dict[str, Path] = Field(
         default_factory=dict,
-        description="JSON object, data set → folder of its images; `demo`: the installed package's",
+        description="JSON object, data set → folder or .tar file of its images; `demo`: the installed package's",
     )
-    models: Path | None = Field(None, description="folder that `file:` models must lie in; unset: `file:` is refused")
+    max_missing: float = Field(
+        0.01, ge=0, le=1, description="share of a data set's images that may be missing or damaged"
+    )
+    models: Path | None = Field(
+        None, description="folder that `file:` and `onnx:` models must lie in; unset: both are refused"
+    )
+    model_sources: list[str] = Field(
+        ["*"], description="JSON list of the models that may be run, as glob patterns over `SOURCE:REST`"
+    )
+    max_parameters: int = Field(3_000_000_000, ge=1, description="parameters of a model")
+    max_download_bytes: int = Field(10 << 30, ge=1, description="bytes of weights that a worker fetches for a model")
     grpc_address: str = Field(
         "127.0.0.1:50051", description="where the API listens, host:port; port 0 takes a free one"
     )
     http_address: str = Field("127.0.0.1:8080", description="`/metrics`, `/livez`, `/readyz`; host:port")
+    worker_http_address: str = Field(
+        "127.0.0.1:8081", description="a worker's `/metrics`, `/livez`, `/readyz`; host:port"
+    )
+    heartbeat_seconds: float = Field(
+        30.0, ge=1, le=600, description="seconds after which a worker that is silent counts as dead"
+    )
     allow_insecure: bool = Field(False, description="`true`: listen beyond loopback without tokens")
     shard_size: int = Field(5000, ge=1, le=1_000_000, description="images a shard: the unit of work and of retry")
     max_open: int = Field(256, ge=1, le=1_000_000, description="open model analyses before new ones are refused")
@@ -86,7 +103,14 @@ class Settings(BaseModel):
             raise ValueError(f"expected one of {', '.join(allowed)}, got {value!r}")
         return value.lower()
 
-    @field_validator("grpc_address", "http_address", "server")
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if value and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
+            raise ValueError(f"expected cpu, cuda:N or mps, got {value!r:.40}")
+        return value
+
+    @field_validator("grpc_address", "http_address", "worker_http_address", "server")
     @classmethod
     def _address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
@@ -108,7 +132,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     given: dict[str, Any] = {}
     for variable, name in known.items():
         if environment.get(variable) and name not in overrides:  # an empty variable is one that isn't set
-            given[name] = _decode(variable, environment[variable], structured=name in ("evidence", "images"))
+            given[name] = _decode(variable, environment[variable], structure=STRUCTURED.get(name))
     try:
         return Settings(**given, **overrides)
     except ValidationError as error:
@@ -125,17 +149,16 @@ def _sentence(message: str, value: object) -> str:
     return message if "got" in message else f"{message}, got {value!r:.80}"
 
 
-def _decode(variable: str, value: str, structured: bool) -> Any:
-    if not structured:
+def _decode(variable: str, value: str, structure: type | None) -> Any:
+    if structure is None:
         return value
+    expected = "a JSON list" if structure is list else "a JSON object"
     try:
         raw = json.loads(value)
     except ValueError as error:
-        raise InvalidSetting(
-            f"{variable}: expected a JSON object, got {value!r:.80} ({error})", field=variable
-        ) from error
-    if not isinstance(raw, dict):
-        raise InvalidSetting(f"{variable}: expected a JSON object, got {value!r:.80}", field=variable)
+        raise InvalidSetting(f"{variable}: expected {expected}, got {value!r:.80} ({error})", field=variable) from error
+    if not isinstance(raw, structure):
+        raise InvalidSetting(f"{variable}: expected {expected}, got {value!r:.80}", field=variable)
     return raw
 
 

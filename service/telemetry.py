@@ -6,6 +6,11 @@ errata_rpc_handled_total          counter    method, code    calls that ended, b
 errata_rpc_duration_seconds       histogram  method          time from a call's start to its end
 errata_http_requests_total        counter    path, status    answers of the HTTP listener
 errata_analyses_total             counter    state           analyses that ended, by state
+errata_images_total               counter    –               images that this process ran a model on
+errata_open_analyses              gauge      –               analyses that wait or run
+errata_open_shards                gauge      –               shards that wait or run
+errata_live_workers               gauge      –               workers heard of lately
+errata_late_writes                gauge      –               reports and results of workers that came too late
 """
 
 import logging
@@ -13,7 +18,7 @@ import sys
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
 
@@ -30,6 +35,11 @@ class Metrics:
         )
         self.http_requests = Counter("errata_http_requests", "answers over HTTP", ["path", "status"], registry=registry)
         self.analyses = Counter("errata_analyses", "analyses that ended", ["state"], registry=registry)
+        self.images = Counter("errata_images", "images that a model was run on", registry=registry)
+        self.open_analyses = Gauge("errata_open_analyses", "analyses that wait or run", registry=registry)
+        self.open_shards = Gauge("errata_open_shards", "shards that wait or run", registry=registry)
+        self.live_workers = Gauge("errata_live_workers", "workers heard of lately", registry=registry)
+        self.late_writes = Gauge("errata_late_writes", "what workers wrote too late", registry=registry)
 
 
 def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> None:
@@ -48,7 +58,7 @@ def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> Non
     structlog.configure(
         processors=[*said, *shown],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     libraries = logging.StreamHandler(stream)  # dramatiq and uvicorn log through the standard library

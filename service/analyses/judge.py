@@ -20,7 +20,7 @@ from service.domain import (
     Summary,
     strata_of,
 )
-from service.errors import EvidenceDamaged, Unavailable
+from service.errors import EvidenceDamaged, ImagesMissing, PermanentError, Unavailable
 from service.evidence.bundle import Bundle
 from service.jobs.record import Entry, Job, failure_of, joined
 from service.jobs.worker import ComeBack
@@ -28,6 +28,7 @@ from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
 
 ATTEMPTS = 4  # to archive what is judged
+NAMED = 10  # missing images that a warning names
 RETRY_SECONDS = 5.0  # before the second attempt, longer each time
 _log = structlog.get_logger()
 
@@ -89,6 +90,8 @@ def judge_job(ports: Ports, job_id: str) -> None:
         if fence < ATTEMPTS:
             raise ComeBack(RETRY_SECONDS * fence) from error
         _fail(ports, job_id, fence, error)
+    except PermanentError as error:
+        _fail(ports, job_id, fence, error)
     except Exception as error:
         _log.exception("judging failed", job=job_id)
         _fail(ports, job_id, fence, error)
@@ -114,17 +117,37 @@ def _archive(ports: Ports, job: Job) -> None:
     parts = ports.store.parts(job.id)
     predictions = joined([part.predictions for part in parts])
     bundle = ports.shelf.find(job.spec.dataset, job.spec.evidence)
+    missing = _missing(bundle, predictions, ports.limits.max_missing)
     summary = summary_of(bundle, predictions)
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
         if snapshot is not None and not snapshot.entry.state.final:
-            analysis = _finished(ports, snapshot.entry, job, predictions, summary, parts[0].model_info)
+            analysis = _finished(ports, snapshot.entry, job, predictions, summary, parts[0].model_info, missing)
             ports.archive.put(analysis, predictions)
             ports.ended(analysis)
 
 
+def _missing(bundle: Bundle, predictions: Predictions, share: float) -> tuple[str, ...]:
+    """Return a warning that names images without a prediction; raise ImagesMissing for more than a share of them."""
+    rows = np.flatnonzero(predictions.top1 < 0)
+    if not len(rows):
+        return ()
+    names = ", ".join(bundle.arrays["names"][row].decode() for row in rows[:NAMED].tolist())
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    told = f"{len(rows)} of {len(predictions.top1)} images are missing or damaged: {names}{more}"
+    if len(rows) > share * len(predictions.top1):
+        raise ImagesMissing(f"{told}; at most {100 * share:g} % may be (ERRATA_MAX_MISSING)")
+    return (told,)
+
+
 def _finished(
-    ports: Ports, entry: Entry, job: Job, predictions: Predictions, summary: Summary, model_info: ModelInfo
+    ports: Ports,
+    entry: Entry,
+    job: Job,
+    predictions: Predictions,
+    summary: Summary,
+    model_info: ModelInfo,
+    warnings: tuple[str, ...],
 ) -> Analysis:
     start = None if job.started is None else datetime.fromtimestamp(job.started, UTC)
     return Analysis(
@@ -141,5 +164,6 @@ def _finished(
         images=job.spec.images,
         model_info=model_info,
         summary=summary,
+        warnings=warnings,
         request_digest=entry.request_digest,
     )

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import structlog
+
 from service.analyses.ports import Ports
 from service.domain import Analysis, Progress, State
-from service.errors import AnalysisNotFound, InvalidRequest, NotReady
+from service.errors import AnalysisNotFound, InvalidRequest, NotReady, Unavailable
 from service.jobs.store import Snapshot
 
+_log = structlog.get_logger()
 ORDERS = ("create_time desc", "create_time", "title", "title desc")
 
 
@@ -32,9 +35,8 @@ class AnalysisFilter:
 
 
 def get(ports: Ports, analysis_id: str) -> Analysis:
-    """Return an analysis; raise AnalysisNotFound."""
-    snapshot = ports.store.snapshot(analysis_id)
-    found = ports.archive.get(analysis_id) or (seen(snapshot) if snapshot else None)
+    """Return an analysis, a finished one even while the store is away; raise AnalysisNotFound or Unavailable."""
+    found = ports.archive.get(analysis_id) or _open(ports, analysis_id) or ports.archive.get(analysis_id)
     if found is None:
         raise AnalysisNotFound(
             f"expected the name of an analysis, got {analysis_id!r:.80}, which there isn't", field="name"
@@ -42,16 +44,29 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     return found
 
 
+def _open(ports: Ports, analysis_id: str) -> Analysis | None:
+    snapshot = ports.store.snapshot(analysis_id)
+    return seen(snapshot) if snapshot else None
+
+
 def list_analyses(ports: Ports, wanted: AnalysisFilter, order: str) -> Sequence[Analysis]:
-    """Return the analyses that a filter lets through, in order."""
+    """Return the analyses that a filter lets through, in order; while the store is away, the finished ones alone."""
     order = order or ORDERS[0]
     if order not in ORDERS:
         raise InvalidRequest(f"expected one of {', '.join(map(repr, ORDERS))}, got {order!r:.80}", field="order_by")
-    found = {snapshot.entry.id: seen(snapshot) for snapshot in ports.store.entries()}
+    found = {snapshot.entry.id: seen(snapshot) for snapshot in _entries(ports)}
     found |= {analysis.id: analysis for analysis in ports.archive.list()}
     chosen = [analysis for analysis in found.values() if wanted.lets_through(analysis)]
     by_title = order.startswith("title")
     return sorted(chosen, key=lambda each: (each.title if by_title else "", each.id), reverse=order.endswith("desc"))
+
+
+def _entries(ports: Ports) -> Sequence[Snapshot]:
+    try:
+        return ports.store.entries()
+    except Unavailable as error:
+        _log.warning("what is open can't be listed: the store is away", error=error.message)
+        return []
 
 
 def cancel(ports: Ports, analysis_id: str) -> Analysis:

@@ -8,6 +8,7 @@ from service.archive.port import Archive
 from service.domain import Analysis
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.store import JobStore
+from service.predictions.model_id import ModelId
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Limits:
     max_open: int  # open model analyses
     max_upload_bytes: int
     shard_size: int  # images
+    max_missing: float  # share of a data set's images that may be missing or damaged
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Ports:
     archive: Archive
     send_shards: Callable[[str, int], None]  # job, number of shards
     models: Callable[[], Sequence[ModelOffer]]
+    settle_model: Callable[[ModelId], ModelId]  # refuses what isn't allowed, pins what moves
     has_images: Callable[[str], bool]  # of a data set: whether workers can read its images
     clock: Callable[[], datetime]
     ended: Callable[[Analysis], None]  # told of every analysis that ends

@@ -18,7 +18,10 @@ RETRY_AFTER = 15.0  # seconds, for who finds the queue full
 
 
 def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
-    """Queue a model's analysis; raise InvalidModelId, ModelNotFound, DatasetNotFound, AlreadyExists or TooBusy."""
+    """Queue a model's analysis at what its reference means now.
+
+    Raise InvalidModelId, ModelNotFound, DatasetNotFound, AlreadyExists, TooBusy, or Unavailable where a hub is away.
+    """
     requests.check(request)
     model = parse_model_id(request.model)
     _check_offered(ports, model)
@@ -30,7 +33,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
     request_digest = requests.digest(request)
     if request.request_id and (before := look.by_request_id(ports, request.request_id)):
         return same_body(before, request_digest)
-    spec = _spec(ports, model, bundle)
+    spec = _spec(ports, ports.settle_model(model), bundle)
     now = ports.clock()
     entry = Entry(requests.new_id(now), request, request_digest, bundle.digest, created=now.timestamp(), owner=owner)
     said = ports.store.submit(entry, spec, _dedupe(spec), fresh=request.fresh, limit=ports.limits.max_open)

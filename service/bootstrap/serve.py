@@ -1,105 +1,95 @@
-"""Serve: the edges around some ports, from start to graceful stop."""
+"""The service over Redis: the API, which judges uploads and what workers predicted, and sends shards to workers."""
 
 import asyncio
-import ipaddress
-import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
 
-import structlog
+from prometheus_client import CollectorRegistry
 
-from service.analyses.ports import Ports
-from service.api.server import make_server
+from service.analyses.judge import judge_job
+from service.archive.folder import FolderArchive
+from service.bootstrap.edges import Addresses, Edges, stop_on_signals
+from service.bootstrap.parts import make_ports
 from service.errors import InvalidSetting, Unavailable
+from service.jobs.engine import Engine, redis_broker
+from service.jobs.redis_store import RedisStore, connect
 from service.settings import Settings
 from service.telemetry import Metrics
-from service.web.listener import make_listener
 
-_log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where a running service listens."""
-
-    grpc: str
-    http: str
+REDIS_TIMEOUT = 2.0  # seconds that a call waits for a Redis that doesn't answer
+LOOK_SECONDS = 1.0  # between two looks at Redis
 
 
-async def serve(
-    ports: Ports,
-    metrics: Metrics,
-    settings: Settings,
-    stopped: asyncio.Event,
-    on_ready: Callable[[Addresses], None],
-    before_stop: Callable[[], None],
-    after_stop: Callable[[], None],
-) -> None:
-    """Listen until `stopped` is set, then end gracefully.
+async def run_service(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
+    """Run the API until SIGTERM or SIGINT; without Redis it starts all the same, not ready, and recovers by itself."""
+    stopped = asyncio.Event()
+    stop_on_signals(stopped)
+    url = redis_url(settings)
+    metrics = Metrics(CollectorRegistry())
+    store = RedisStore(connect(url, REDIS_TIMEOUT))
+    engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
+    ports = make_ports(settings, store, FolderArchive(Path(settings.archive_url)), engine, metrics)
+    watch = _RedisWatch(store, metrics)
+    engine.serve_errands(partial(judge_job, ports))
+    watch.start()
+    engine.start()
+    engine.resend_lost(settings.heartbeat_seconds)
 
-    Not ready any more; `before_stop` ends what watchers wait for; no new calls, calls in hand; `after_stop`.
-    """
-    grpc_host, grpc_port = split(settings.grpc_address)
-    http_host, http_port = split(settings.http_address)
-    for variable, host in (("ERRATA_GRPC_ADDRESS", grpc_host), ("ERRATA_HTTP_ADDRESS", http_host)):
-        refuse_open_door(variable, host, settings.allow_insecure)
-    try:
-        server = make_server(ports, metrics, f"{grpc_host}:{grpc_port}", settings.max_uploads)
-    except RuntimeError as error:
-        raise Unavailable(f"can't listen on {settings.grpc_address}: is it taken? Set ERRATA_GRPC_ADDRESS") from error
-    ready = False
-    listener = make_listener(metrics, lambda: ready, http_host.strip("[]"), http_port)
-    try:
-        await listener.start()
-    except RuntimeError as error:
-        raise Unavailable(f"can't listen on {settings.http_address}: is it taken? Set ERRATA_HTTP_ADDRESS") from error
-    await server.serve()
-    ready = True
-    addresses = Addresses(f"{grpc_host}:{server.port}", f"{http_host}:{listener.port}")
-    _log.info("ready", grpc=addresses.grpc, http=addresses.http)
-    on_ready(addresses)
-    try:
-        await stopped.wait()
-    finally:
-        ready = False
-        _log.info("stopping", grace_seconds=settings.grace_seconds)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, before_stop)
-        await server.stop(settings.grace_seconds)
-        await loop.run_in_executor(None, after_stop)
-        await listener.stop()
-        _log.info("stopped")
+    def stop() -> None:
+        engine.stop(settings.grace_seconds)
+        watch.stop()
 
-
-def stop_on_signals(stopped: asyncio.Event) -> None:
-    """Set the event at SIGTERM and SIGINT."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-
-
-def split(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port`."""
-    host, _, port = address.rpartition(":")
-    return host, int(port)
-
-
-def refuse_open_door(variable: str, host: str, allowed: bool) -> None:
-    """Raise InvalidSetting for an address beyond loopback, unless the operator allows it."""
-    if allowed or is_loopback(host):
-        return
-    raise InvalidSetting(
-        f"{variable}: expected a loopback address, since calls carry no tokens yet, got {host!r}; "
-        "ERRATA_ALLOW_INSECURE=true listens there all the same",
-        field=variable,
+    await Edges(ports, metrics, settings, watch.is_there, before_stop=lambda: None, after_stop=stop).serve(
+        stopped, on_ready
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def redis_url(settings: Settings) -> str:
+    """Return Redis' URL; raise InvalidSetting without one."""
+    if settings.redis_url is None:
+        raise InvalidSetting(
+            "expected ERRATA_REDIS_URL, such as redis://127.0.0.1:6379/0, got none: set it, or start with --local",
+            field="ERRATA_REDIS_URL",
+        )
+    return settings.redis_url.get_secret_value()
+
+
+class _RedisWatch:
+    """Looks every second whether Redis is there, and sets the gauges that it alone knows."""
+
+    def __init__(self, store: RedisStore, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._there = False
+        self._stopped = Event()
+
+    def start(self) -> None:
+        """Start to look; the first look is over when this returns."""
+        self._look()
+        Thread(target=self._run, name="redis-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stopped.set()
+
+    def is_there(self) -> bool:
+        """Say whether Redis answered lately."""
+        return self._there
+
+    def _run(self) -> None:
+        while not self._stopped.wait(LOOK_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            depth = self._store.depth()
+        except Unavailable:
+            self._there = False
+            return
+        self._there = True
+        self._metrics.open_analyses.set(depth.analyses)
+        self._metrics.open_shards.set(depth.shards)
+        self._metrics.live_workers.set(depth.workers)
+        self._metrics.late_writes.set(depth.refused)

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": ("service.cli.look", "report", "write the report of an analysis"),
     "serve": ("service.cli.serve", "serve", "run the service"),
     "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
+    "work": ("service.cli.work", "work", "run a worker: it runs the models"),
     "taxonomy": ("service.cli.taxonomy", "taxonomy", "look at classes and superclasses"),
 }
 

@@ -38,6 +38,7 @@ class Engine:
         self._served: set[str] = set()
         self._workers: list[dramatiq.Worker] = []
         self._stopped = Event()
+        self._alive = Thread(target=self._live, name="alive", daemon=True)
         self.drain = Drain()
 
     def serve_models(self, run: Callable[[str, int], None], worker: str, offer: WorkerOffer | None = None) -> None:
@@ -53,7 +54,7 @@ class Engine:
     def start(self) -> None:
         """Start one thread a served queue, and one that says that this worker lives."""
         if self._worker:
-            Thread(target=self._live, name="alive", daemon=True).start()
+            self._alive.start()
         for queue in sorted(self._served):
             worker = dramatiq.Worker(
                 self._brokers[queue], queues={queue}, worker_threads=1, worker_timeout=WORKER_TIMEOUT_MS
@@ -72,6 +73,10 @@ class Engine:
         for worker in self._workers:
             worker.stop(timeout=int(grace * 1000))
         self._workers.clear()
+        if self._worker and not self._stopped.is_set():
+            self._stopped.set()
+            self._alive.join()
+            self._say(lambda: self._store.worker_gone(self._worker))
         self._stopped.set()
 
     def send_shards(self, job_id: str, count: int) -> None:
@@ -88,10 +93,9 @@ class Engine:
         self._send(ERRANDS, "judge", job_id)
 
     def _live(self) -> None:
-        while not self.drain.is_set():
+        while not self._stopped.is_set():
             self._say(lambda: self._store.worker_alive(self._worker, self._offer))
-            self.drain.wait(BEAT)
-        self._say(lambda: self._store.worker_gone(self._worker))
+            self._stopped.wait(BEAT)
 
     def _resend(self, heartbeat: float) -> None:
         while not self._stopped.wait(RESEND_SECONDS):

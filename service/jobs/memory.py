@@ -9,7 +9,7 @@ from service.domain import Failure, State
 from service.errors import Unavailable
 from service.jobs import record
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
-from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
+from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
 WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
 KEEP = 7 * 86_400.0  # seconds that what has ended without a result, and a request id, are kept
@@ -29,6 +29,7 @@ class MemoryStore:
         self._images: dict[str, tuple[str, ...]] = {}
         self._workers: dict[str, float] = {}
         self._offers: dict[str, WorkerOffer] = {}
+        self._last_offer: WorkerOffer | None = None
         self._refused = 0
 
     def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
@@ -214,7 +215,7 @@ class MemoryStore:
         with self._lock:
             self._workers[worker] = self._clock()
             if offer is not None:
-                self._offers[worker] = offer
+                self._offers[worker] = self._last_offer = offer
 
     def worker_gone(self, worker: str) -> None:
         """Note that a worker has ended."""
@@ -223,23 +224,21 @@ class MemoryStore:
             self._offers.pop(worker, None)
 
     def offers(self) -> Sequence[WorkerOffer]:
-        """Return what the live workers can do."""
+        """Return what the live workers can do; without any, what the last one could."""
         with self._lock:
-            now = self._clock()
-            return [
-                self._offers[each]
-                for each, beat in self._workers.items()
-                if each in self._offers and now - beat < WORKER_TIMEOUT
-            ]
+            live = [self._offers[each] for each in self._live() if each in self._offers]
+            return live or ([self._last_offer] if self._last_offer else [])
+
+    def depth(self) -> Depth:
+        """Return how much waits or runs, and how many workers live."""
+        with self._lock:
+            analyses = sum(not each.state.final for each in self._entries.values())
+            shards = sum(job.left for job in self._jobs.values() if not job.state.final)
+            return Depth(analyses, shards, len(self._live()), self._refused)
 
     def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
         """Return nothing: messages in this process aren't lost."""
         return []
-
-    def refused(self) -> int:
-        """Return how many reports and results of workers came too late."""
-        with self._lock:
-            return self._refused
 
     def ping(self) -> bool:
         """Say that the store answers."""
@@ -256,8 +255,11 @@ class MemoryStore:
         ahead = 0
         if job is not None:
             ahead = sum(each.created < job.created and not each.state.final for each in self._jobs.values())
-        alive = sum(now - beat < WORKER_TIMEOUT for beat in self._workers.values())
-        return Snapshot(entry, job, ahead, alive, now)
+        return Snapshot(entry, job, ahead, len(self._live()), now)
+
+    def _live(self) -> list[str]:
+        now = self._clock()
+        return [worker for worker, beat in self._workers.items() if now - beat < WORKER_TIMEOUT]
 
     def _report(self, job_id: str, shard: int, fence: int, change: Callable[[Shard], Shard]) -> Said:
         with self._lock:

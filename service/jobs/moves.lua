@@ -292,13 +292,31 @@ end
 function moves.alive(worker, offers)
   redis.call('ZADD', P .. 'workers', text(now()), worker)
   redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', text(now() - 86400))
-  if offers ~= '' then redis.call('SET', P .. 'offers:' .. worker, offers, 'EX', WORKER_TIMEOUT) end
+  if offers ~= '' then
+    redis.call('SET', P .. 'offers:' .. worker, offers, 'EX', WORKER_TIMEOUT)
+    redis.call('SET', P .. 'offers', offers) -- what the last one could do, for when there is none
+  end
   return 1
 end
 
 function moves.gone(worker)
   redis.call('DEL', P .. 'offers:' .. worker)
   return redis.call('ZREM', P .. 'workers', worker)
+end
+
+function moves.offers()
+  local found = {}
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '(' .. text(now() - WORKER_TIMEOUT), '+inf')) do
+    found[#found + 1] = redis.call('GET', P .. 'offers:' .. worker) or nil
+  end
+  if #found == 0 then found[1] = redis.call('GET', P .. 'offers') or nil end
+  return found
+end
+
+function moves.depth()
+  local workers = redis.call('ZCOUNT', P .. 'workers', '(' .. text(now() - WORKER_TIMEOUT), '+inf')
+  return {redis.call('ZCARD', P .. 'open:analyses'), redis.call('ZCARD', P .. 'open:models'), workers,
+    tonumber(redis.call('GET', P .. 'refused') or '0')}
 end
 
 return moves[move](unpack(ARGV, 3))

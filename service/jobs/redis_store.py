@@ -12,7 +12,7 @@ errata:open:analyses, errata:open:jobs   zset   those not final, by time
 errata:open:models        zset    shards not done, by time: what autoscaling counts
 errata:images:{digest}    string  image names, packed
 errata:workers            zset    workers, by their last beat
-errata:offers:{worker}    string  what a worker can do (JSON)
+errata:offers:{worker}    string  what a worker can do (JSON); errata:offers what the last one could
 errata:started:models     string  the latest sent of any claimed shard
 errata:refused            string  how many reports and results came too late
 What is final has a TTL of a week, image names one of a month.
@@ -37,7 +37,7 @@ from redis.retry import Retry
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
 from service.errors import Unavailable
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
-from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
+from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
 IMAGES_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
@@ -199,26 +199,22 @@ class RedisStore:
         self._move("gone", worker)
 
     def offers(self) -> Sequence[WorkerOffer]:
-        """Return what the live workers can load."""
-        with _available():
-            workers = [member.decode() for member in self._client.zrange("errata:workers", 0, -1)]
-            found = self._client.mget([f"errata:offers:{worker}" for worker in workers]) if workers else []
-        documents = [json.loads(each) for each in found if each is not None]
+        """Return what the live workers can do; without any, what the last one could."""
+        documents = [json.loads(each) for each in self._move("offers")]
         return [
             WorkerOffer(tuple((model, words) for model, words in each["models"]), tuple(each["datasets"]))
             for each in documents
         ]
+
+    def depth(self) -> Depth:
+        """Return how much waits or runs, and how many workers live."""
+        return Depth(*map(int, self._move("depth")))
 
     def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
         """Return the shards, and with None the judgings, whose message seems to be lost; they count as sent now."""
         found = self._move("overdue", heartbeat)
         split = [member.decode().partition(":") for member in found]
         return [(job, int(shard) if colon else None) for job, colon, shard in split]
-
-    def refused(self) -> int:
-        """Return how many writes of workers came too late."""
-        with _available():
-            return int(self._client.get("errata:refused") or 0)
 
     def ping(self) -> bool:
         """Say whether Redis answers."""

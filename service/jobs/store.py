@@ -48,6 +48,16 @@ class WorkerOffer:
     datasets: tuple[str, ...]  # whose images it can read
 
 
+@dataclass(frozen=True)
+class Depth:
+    """How much there is to do."""
+
+    analyses: int  # that wait or run
+    shards: int  # that wait or run
+    workers: int  # heard of lately
+    refused: int  # reports and results of workers that came too late, since the store began
+
+
 class JobStore(Protocol):
     """Keeps open work, and for a while what ended without a result. Safe to use from several threads."""
 
@@ -140,7 +150,7 @@ class JobStore(Protocol):
         ...
 
     def offers(self) -> Sequence[WorkerOffer]:
-        """Return what the live workers can do."""
+        """Return what the live workers can do; without any, what the last one could."""
         ...
 
     def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
@@ -150,8 +160,8 @@ class JobStore(Protocol):
         """
         ...
 
-    def refused(self) -> int:
-        """Return how many reports and results of workers came too late."""
+    def depth(self) -> Depth:
+        """Return how much waits or runs, and how many workers live."""
         ...
 
     def ping(self) -> bool:

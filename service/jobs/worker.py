@@ -90,6 +90,7 @@ class Worker:
                 log.info("shard stopped")
                 return
             left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fence, part))
+            log.info("shard done", left=left)
             if left is None:
                 log.warning("a late result was refused: another worker has the shard")
             elif left == 0:

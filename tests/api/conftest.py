@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.bootstrap.edges import Addresses
 from service.bootstrap.local import local_service
-from service.bootstrap.serve import Addresses
 from service.client import Client
 from service.evidence.bundle import Bundle
 from service.predictions.twin import HashPredictor

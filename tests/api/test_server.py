@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service import errors
-from service.bootstrap.serve import is_loopback, refuse_open_door
+from service.bootstrap.edges import is_loopback, refuse_open_door
 from service.client import Client, pb
 from service.domain import ERROR_TYPES, SEVERITY
 

@@ -30,6 +30,9 @@ BOUNDS = [
     ("MAX_UPLOAD_BYTES", "1024", str(1 << 40), "1023", "-1"),
     ("BATCH_SIZE", "1", "4096", "0", "4097"),
     ("THREADS", "0", "1024", "-1", "1025"),
+    ("MAX_MISSING", "0", "1", "-0.01", "1.01"),
+    ("MAX_PARAMETERS", "1", str(1 << 50), "0", "-1"),
+    ("MAX_DOWNLOAD_BYTES", "1", str(1 << 50), "0", "-1"),
     ("GRACE_SECONDS", "0", "3600", "-0.1", "3601"),
 ]
 
@@ -194,3 +197,27 @@ def test_every_setting_says_what_it_means(name: str) -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         read_settings({}).shard_size = 1  # type: ignore[misc]
+
+
+def test_model_sources_are_a_json_list_of_patterns() -> None:
+    found = read_settings({"ERRATA_MODEL_SOURCES": '["timm:*", "hf-hub:timm/*"]'})
+
+    assert found.model_sources == ["timm:*", "hf-hub:timm/*"]
+    assert read_settings({}).model_sources == ["*"]
+
+
+@pytest.mark.parametrize("value", ["timm:*", '{"timm": "*"}', "[1]", '"timm:*"'])
+def test_model_sources_that_are_no_list_of_patterns_are_refused(value: str) -> None:
+    with pytest.raises(InvalidSetting, match="ERRATA_MODEL_SOURCES"):
+        read_settings({"ERRATA_MODEL_SOURCES": value})
+
+
+@pytest.mark.parametrize("value", ["cpu", "cuda", "cuda:1", "mps"])
+def test_a_device_is_named_as_torch_names_it(value: str) -> None:
+    assert read_settings({"ERRATA_DEVICE": value}).device == value
+
+
+@pytest.mark.parametrize("value", ["gpu", "cuda:x", "CPU", "cuda:0,1"])
+def test_another_device_is_refused_before_torch_is_asked(value: str) -> None:
+    with pytest.raises(InvalidSetting, match="ERRATA_DEVICE: expected cpu, cuda:N or mps"):
+        read_settings({"ERRATA_DEVICE": value})

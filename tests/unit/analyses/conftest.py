@@ -50,10 +50,11 @@ class Desk:
             archive=self.archive,
             send_shards=lambda job, count: self.sent.append((job, count)),
             models=lambda: [ModelOffer(MODEL, "a model")],
+            settle_model=lambda model: model,
             has_images=lambda dataset: dataset == "demo",
             clock=self._clock,
             ended=self.ended.append,
-            limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8),
+            limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_missing=0.1),
         )
 
     def _clock(self) -> datetime:

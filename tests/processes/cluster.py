@@ -1,0 +1,119 @@
+"""A whole service in processes of their own: Redis, the API and workers, on free ports, killed and started at will."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis_server import RedisServer, free_port
+
+from service.client import Client
+
+from .conftest import environment
+
+HEARTBEAT = 3.0  # seconds; a worker's hold is two thirds of it
+SOON = 40.0  # seconds that a test waits at most
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = SOON) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still not: {what}"
+        time.sleep(0.05)
+
+
+class Cluster:
+    """Processes that belong together; `folder` keeps logs, Redis' data and the archive."""
+
+    def __init__(self, data_dir: Path, folder: Path, **settings: str) -> None:
+        self.redis = RedisServer(folder)
+        self.folder = folder
+        self.grpc, self.http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        chosen = {
+            "ERRATA_ARCHIVE": str(folder / "archive"),
+            "ERRATA_REDIS_URL": self.redis.url,
+            "ERRATA_GRPC_ADDRESS": self.grpc,
+            "ERRATA_HTTP_ADDRESS": self.http,
+            "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0",
+            "ERRATA_HEARTBEAT_SECONDS": str(HEARTBEAT),
+            "ERRATA_SHARD_SIZE": "5",
+            "ERRATA_GRACE_SECONDS": "1",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        self._environment = environment(data_dir, **(chosen | settings))
+        self.api: subprocess.Popen[bytes] | None = None
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self._logs = 0
+
+    def start_api(self, wait: bool = True) -> "subprocess.Popen[bytes]":
+        self.api = self._start(["-m", "service", "serve"])
+        if wait:
+            wait_for(self.ready, "the API is ready")
+        return self.api
+
+    def start_worker(self, seconds: float = 0.1) -> "subprocess.Popen[bytes]":
+        """Start a worker that takes so long an image."""
+        worker = self._start([str(Path(__file__).parent / "slow_worker.py")], SECONDS=str(seconds))
+        self.workers.append(worker)
+        return worker
+
+    def client(self) -> Client:
+        return Client(self.grpc)
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.http}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def metric(self, name: str) -> float:
+        """The value of a metric of the API, or of the sum over its labels."""
+        with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    def events(self, event: str) -> list[dict[str, object]]:
+        """All log lines of one event, of all processes."""
+        found = []
+        for file in sorted(self.folder.glob("*.log")):
+            for line in file.read_text().splitlines():
+                if line.startswith("{") and (said := json.loads(line))["event"] == event:
+                    found.append(said)
+        return found
+
+    def stop(self) -> None:
+        for process in (*self.workers, self.api):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait(10)
+        self.redis.stop()
+
+    def _start(self, arguments: list[str], **settings: str) -> "subprocess.Popen[bytes]":
+        self._logs += 1
+        with (self.folder / f"{self._logs:02d}.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, *arguments], env=self._environment | settings, stdout=log, stderr=log
+            )
+
+
+@contextmanager
+def cluster(data_dir: Path, folder: Path, workers: int = 1, seconds: float = 0.1, **settings: str) -> Iterator[Cluster]:
+    """Start Redis, the API and some workers; end them all."""
+    running = Cluster(data_dir, folder, **settings)
+    try:
+        running.redis.start()
+        running.start_api()
+        for _ in range(workers):
+            running.start_worker(seconds)
+        wait_for(lambda: running.metric("errata_live_workers") == workers, f"{workers} workers live")
+        yield running
+    finally:
+        running.stop()

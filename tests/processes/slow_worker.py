@@ -1,0 +1,41 @@
+"""A real worker process, real but for its model: it predicts by a hash, as slowly as it is told.
+
+SECONDS: an image; a model that ends in lite2 ends its process at its first image, as a crash of the GPU would.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+
+from service.bootstrap.work import run_worker
+from service.domain import ModelInfo, Predictions
+from service.predictions.twin import HashPredictor
+from service.settings import read_settings
+from service.telemetry import configure_logging
+
+
+class Slow:
+    """Predicts an image a batch."""
+
+    def __init__(self, seconds: float) -> None:
+        self._hash = HashPredictor([f"demo:efficientnet_lite{size}" for size in (0, 1, 2)], 1)
+        self._seconds = seconds
+
+    def load(self, model: str) -> ModelInfo:
+        return self._hash.load(model)
+
+    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+        for name in names:
+            time.sleep(self._seconds)
+            if model.endswith("lite2"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield from self._hash.predict(model, dataset, [name])
+
+
+if __name__ == "__main__":
+    seconds = float(os.environ.pop("SECONDS"))
+    settings = read_settings()
+    configure_logging(settings.log_level, "json")
+    asyncio.run(run_worker(settings, lambda address: None, Slow(seconds)))

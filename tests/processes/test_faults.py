@@ -1,0 +1,414 @@
+"""Faults: processes killed, stopped and started with real signals, over a real Redis. What is accepted ends, once."""
+
+import contextlib
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from service import errors
+from service.client import Client, pb
+from service.predictions.twin import hashed_class
+
+from .cluster import HEARTBEAT, SOON, Cluster, cluster, wait_for
+
+MODEL = "demo:efficientnet_lite0"
+KILLER = "demo:efficientnet_lite2"  # slow_worker.py: it ends its process
+SUCCEEDED, FAILED, CANCELLED = pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED
+
+
+@pytest.fixture
+def one(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """The service with one worker, 2 s an analysis."""
+    with cluster(data_dir, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def two(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """The service with two workers, 2 s an analysis for one of them."""
+    with cluster(data_dir, tmp_path, workers=2) as running:
+        yield running
+
+
+def ended(client: Client, name: str, seconds: float = SOON) -> pb.Analysis:
+    """Wait for an analysis' end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        analysis = client.get(name)
+        if analysis.state in (SUCCEEDED, FAILED, CANCELLED):
+            return analysis
+        assert time.monotonic() < deadline, f"still {pb.State.Name(analysis.state)}: {analysis.progress}"
+        time.sleep(0.1)
+
+
+def running(client: Client, name: str) -> None:
+    """Wait until some images of an analysis are done."""
+    wait_for(lambda: client.get(name).progress.done > 0, f"{name} runs")
+
+
+def is_right(client: Client, name: str) -> None:
+    """Check that an analysis has succeeded, with the verdicts of an undisturbed run: those of its hashes."""
+    assert ended(client, name).state == SUCCEEDED
+    verdicts = list(client.verdicts(name))
+    assert len(verdicts) == 20
+    assert all(each.predicted == hashed_class(each.file_name) for each in verdicts)
+
+
+# workers
+
+
+def test_a_killed_worker_costs_a_shard_and_is_counted(one: Cluster) -> None:
+    with one.client() as client:
+        name = client.analyze(MODEL, "demo", fresh=True).name
+        running(client, name)
+        killed = time.monotonic()
+        one.workers[0].kill()
+        one.start_worker()
+
+        is_right(client, name)
+        assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # until it runs again, a new worker's start, the rest
+        assert one.metric("errata_analyses_total") == 1
+        wait_for(lambda: one.metric("errata_open_shards") == 0, "nothing is open", 5)
+
+
+def test_a_model_that_kills_its_workers_fails_and_the_next_runs(data_dir: Path, tmp_path: Path) -> None:
+    with cluster(data_dir, tmp_path, ERRATA_SHARD_SIZE="20") as one, one.client() as client:
+        killer = client.analyze(KILLER, "demo").name
+        starts = 1
+
+        while client.get(killer).state not in (FAILED, SUCCEEDED, CANCELLED):
+            if one.workers[-1].poll() is not None:
+                one.start_worker()
+                starts += 1
+            time.sleep(0.1)
+            assert starts < 8
+
+        failure = client.get(killer).failure
+        assert failure.reason == "WORKER_LOST"
+        assert "memory" in failure.message  # something that a user can act on
+        assert 3 <= starts <= 4  # three runs, and the worker that finds the limit reached
+        if one.workers[-1].poll() is not None:
+            one.start_worker()
+        is_right(client, client.analyze(MODEL, "demo").name)
+
+
+def test_sigterm_hands_a_long_shard_back_and_counts_nothing(data_dir: Path, tmp_path: Path) -> None:
+    with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:
+        name = client.analyze(MODEL, "demo").name
+        running(client, name)
+        told = time.monotonic()
+        service.workers[0].send_signal(signal.SIGTERM)
+        assert service.workers[0].wait(10) == 0
+        assert time.monotonic() - told < 5
+        wait_for(lambda: service.metric("errata_live_workers") == 0, "no worker lives")
+        assert client.get(name).progress.live_workers == 0  # said, not hidden
+
+        service.start_worker(0.01)
+        handed_back = time.monotonic()
+        is_right(client, name)
+
+        assert time.monotonic() - handed_back < HEARTBEAT + 3
+        shards = service.redis.client().keys("errata:shard:*")
+        assert shards == []  # a job that has succeeded leaves nothing behind
+
+
+def test_a_short_shard_ends_within_the_grace_time(data_dir: Path, tmp_path: Path) -> None:
+    with cluster(data_dir, tmp_path, seconds=0.1, ERRATA_GRACE_SECONDS="10") as service, service.client() as client:
+        name = client.analyze(MODEL, "demo").name
+        running(client, name)
+        service.workers[0].send_signal(signal.SIGTERM)
+        assert service.workers[0].wait(15) == 0
+
+        assert client.get(name).progress.done in (5, 10, 15, 20)  # whole shards
+
+
+def test_a_second_sigterm_ends_a_worker_at_once(data_dir: Path, tmp_path: Path) -> None:
+    with cluster(data_dir, tmp_path, seconds=3, ERRATA_GRACE_SECONDS="60") as service, service.client() as client:
+        client.analyze(MODEL, "demo")
+        wait_for(lambda: any(each["event"] for each in service.events("working")), "it works")
+        time.sleep(0.5)
+        service.workers[0].send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        service.workers[0].send_signal(signal.SIGTERM)
+
+        assert service.workers[0].wait(3) == 1
+
+
+def test_a_zombie_s_late_write_is_refused_and_counted(one: Cluster) -> None:
+    with one.client() as client:
+        name = client.analyze(MODEL, "demo").name
+        running(client, name)
+        one.workers[0].send_signal(signal.SIGSTOP)
+        one.start_worker(0.05)
+        is_right(client, name)
+        before = client.get(name)
+
+        one.workers[0].send_signal(signal.SIGCONT)
+        wait_for(lambda: one.metric("errata_late_writes") > 0, "its write is refused")
+
+        assert client.get(name) == before
+        assert one.metric("errata_analyses_total") == 1
+        is_right(client, client.analyze(MODEL, "demo", fresh=True).name)  # the zombie works again
+
+
+def test_twenty_kills_at_random_moments_lose_nothing_and_change_nothing(two: Cluster) -> None:
+    choose = random.Random(0)
+    with two.client() as client:
+        names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(16)]
+        for _ in range(20):
+            time.sleep(choose.uniform(0.2, 1.2))
+            place = choose.randrange(2)
+            two.workers[place].kill()
+            two.workers[place].wait(10)
+            two.workers[place] = two.start_worker()
+            two.workers.pop()
+        for name in names:
+            is_right_or_lost = ended(client, name, 180)
+            assert is_right_or_lost.state == SUCCEEDED, is_right_or_lost.failure
+            is_right(client, name)
+
+    assert two.metric("errata_analyses_total") == len(names)
+    wait_for(lambda: two.metric("errata_open_analyses") == 0, "nothing is open", 5)
+
+
+def test_two_workers_share_one_analysis(data_dir: Path, tmp_path: Path) -> None:
+    with cluster(data_dir, tmp_path, workers=2, seconds=0.2) as service, service.client() as client:
+        started = time.monotonic()
+        is_right(client, client.analyze(MODEL, "demo").name)
+
+        assert time.monotonic() - started < 20 * 0.2  # what one worker needs at least
+
+
+# Redis
+
+
+def test_redis_killed_in_the_middle_loses_nothing_that_was_accepted(one: Cluster) -> None:
+    with one.client() as client:
+        names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(3)]
+        running(client, names[0])
+        time.sleep(1.2)  # the append-only file is written every second
+        one.redis.kill()
+        with pytest.raises(errors.Unavailable):
+            client.analyze(MODEL, "demo", fresh=True)
+        wait_for(lambda: not one.ready(), "it says so", 5)
+        time.sleep(1)
+        one.redis.start()
+
+        for name in names:
+            is_right(client, name)
+        assert one.workers[0].poll() is None
+        wait_for(one.ready, "it is ready again")
+        assert one.metric("errata_analyses_total") == 3
+
+
+def test_without_redis_the_service_starts_says_so_and_recovers(data_dir: Path, tmp_path: Path) -> None:
+    service = Cluster(data_dir, tmp_path)
+    try:
+        service.start_api(wait=False)
+        worker = service.start_worker()
+        with service.client() as client:
+            wait_for(lambda: service.events("ready"), "the API listens")
+            assert not service.ready()
+            asked = time.monotonic()
+            with pytest.raises(errors.Unavailable):
+                client.analyze(MODEL, "demo")
+            assert time.monotonic() - asked < 3
+
+            service.redis.start()
+            wait_for(service.ready, "the API is ready", 5)
+            wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker lives", 10)
+            is_right(client, client.analyze(MODEL, "demo").name)
+            assert worker.poll() is None
+    finally:
+        service.stop()
+
+
+def test_redis_away_finished_analyses_are_read_and_redis_emptied_they_still_are(one: Cluster) -> None:
+    with one.client() as client:
+        done = client.analyze(MODEL, "demo").name
+        is_right(client, done)
+
+        one.redis.client().flushall()
+        assert [each.name for each in client.list()] == [done]
+        is_right(client, done)
+        wait_for(lambda: client.models().models, "the worker is known again", 10)
+        again = client.analyze(MODEL, "demo", fresh=True).name
+        is_right(client, again)
+
+        one.redis.kill()
+        assert {each.name for each in client.list()} == {done, again}
+        is_right(client, done)
+        assert client.report(done)
+        with pytest.raises(errors.Unavailable):
+            client.analyze(MODEL, "demo", fresh=True)
+
+
+def test_a_frozen_redis_holds_up_nobody_but_who_needs_it(one: Cluster) -> None:
+    with one.client() as client, grpc.insecure_channel(one.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        one.redis.signal(signal.SIGSTOP)
+
+        def ask() -> None:
+            with pytest.raises(errors.Unavailable):
+                client.analyze(MODEL, "demo", request_id="r1")
+
+        refused = threading.Thread(target=ask)
+        asked = time.monotonic()
+        refused.start()
+        slowest = 0.0
+        while refused.is_alive():
+            began = time.monotonic()
+            health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.02)
+        waited = time.monotonic() - asked
+        one.redis.signal(signal.SIGCONT)
+
+        assert slowest < 0.5  # the loop was not held up for the seconds that Redis was
+        assert waited < 8
+        first = client.analyze(MODEL, "demo", request_id="r1").name
+        assert client.analyze(MODEL, "demo", request_id="r1").name == first
+        is_right(client, first)
+
+
+# messages
+
+
+def test_a_message_that_is_lost_is_sent_again(one: Cluster) -> None:
+    redis = one.redis.client()
+    with one.client() as client:
+        one.workers[0].kill()
+        one.workers[0].wait(10)
+        name = client.analyze(MODEL, "demo").name
+        assert redis.delete("errata:mq:models", "errata:mq:models.msgs") == 2
+
+        one.start_worker()
+
+        is_right(client, name)
+        assert one.events("sent again")
+
+
+def test_a_message_that_comes_twice_runs_once(one: Cluster) -> None:
+    redis = one.redis.client()
+    with one.client() as client:
+        one.workers[0].kill()
+        one.workers[0].wait(10)
+        name = client.analyze(MODEL, "demo").name
+        for message in redis.lrange("errata:mq:models", 0, -1):
+            redis.rpush("errata:mq:models", message)
+
+        one.start_worker()
+
+        is_right(client, name)
+        assert one.metric("errata_analyses_total") == 1
+
+
+# the API
+
+
+def test_the_api_killed_and_started_again_watchers_go_on_and_analyses_end(one: Cluster) -> None:
+    with one.client() as client:
+        names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(2)]
+        running(client, names[0])
+        assert one.api is not None
+        one.api.kill()
+        one.api.wait(10)
+        with pytest.raises(errors.Unavailable):
+            client.get(names[0])
+        one.start_api()
+
+        *_, last = client.watch(names[1])
+        assert last.state == SUCCEEDED
+        for name in names:
+            is_right(client, name)
+        assert {each.name for each in client.list()} == set(names)
+
+
+# many
+
+
+def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_to_come(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    with cluster(data_dir, tmp_path, workers=2, seconds=0.0, ERRATA_MAX_OPEN="50") as service:
+        for worker in service.workers:
+            worker.send_signal(signal.SIGSTOP)  # so that nothing makes room meanwhile
+
+        def ask(number: int) -> str | float | None:
+            try:
+                return client.analyze(MODEL, "demo", fresh=True, display_name=str(number)).name
+            except errors.TooBusy as error:
+                return error.retry_after
+
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(service.client()) for _ in range(8)]
+            with ThreadPoolExecutor(8) as pool:
+                futures = []
+                for number in range(200):
+                    client = clients[number % 8]
+                    futures.append(pool.submit(ask, number))
+                said = [future.result() for future in futures]
+            accepted = [each for each in said if isinstance(each, str)]
+            assert len(accepted) == 50
+            assert all(each is not None and each > 0 for each in said if not isinstance(each, str))
+            for worker in service.workers:
+                worker.send_signal(signal.SIGCONT)
+            states = Counter(ended(clients[0], name, 120).state for name in accepted)
+
+        assert states == {SUCCEEDED: 50}
+
+
+def test_the_same_request_fifty_times_is_fifty_analyses_and_one_computation(one: Cluster) -> None:
+    with one.client() as client, ThreadPoolExecutor(16) as pool:
+        names = list(pool.map(lambda number: client.analyze(MODEL, "demo", labels={"n": str(number)}).name, range(50)))
+
+        assert len(set(names)) == 50
+        for name in names:
+            is_right(client, name)
+        assert {each.labels["n"] for each in client.list()} == {str(number) for number in range(50)}
+        started = {(each["job"], each["shard"]) for each in one.events("shard done")}
+        assert len(started) == 4  # 20 images in shards of 5, once
+
+
+# cancel
+
+
+def test_cancel_queued_running_finished_twice_and_by_two(one: Cluster) -> None:
+    with one.client() as client, one.client() as other:
+        first = client.analyze(MODEL, "demo", fresh=True).name
+        queued = client.analyze(MODEL, "demo", fresh=True).name
+        assert client.cancel(queued).state == CANCELLED
+        assert client.cancel(queued).state == CANCELLED
+
+        running(client, first)
+        with ThreadPoolExecutor(2) as pool:
+            states = {each.state for each in pool.map(lambda each: each.cancel(first), (client, other))}
+        assert states == {CANCELLED}
+        wait_for(lambda: one.events("shard stopped"), "the worker stops", 3)
+
+        finished = client.analyze(MODEL, "demo", fresh=True).name
+        is_right(client, finished)
+        assert client.cancel(finished).state == SUCCEEDED
+        assert client.get(queued).state == CANCELLED
+
+
+def test_of_two_equal_analyses_the_other_goes_on_when_one_is_cancelled(one: Cluster) -> None:
+    with one.client() as client:
+        first = client.analyze(MODEL, "demo", labels={"n": "1"}).name
+        second = client.analyze(MODEL, "demo", labels={"n": "2"}).name
+        running(client, first)
+
+        assert client.cancel(first).state == CANCELLED
+
+        is_right(client, second)
+        assert client.get(first).state == CANCELLED
