@@ -9,7 +9,7 @@ BUF := node_modules/.bin/buf
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo bench proto wordnet clean
+.PHONY: help setup check format test demo bench proto wordnet redis clean
 
 help:
 	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
@@ -44,7 +44,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup wordnet
+test: setup wordnet redis
 	$(BIN)/python -m pytest
 
 bench: setup
@@ -58,6 +58,10 @@ wordnet: build/wordnet/data.noun
 
 build/wordnet/data.noun:
 	tests/scripts/fetch-wordnet build/wordnet
+
+# A real Redis, which the tests start and kill themselves.
+redis:
+	tests/scripts/install-redis
 
 clean:
 	rm -rf build out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

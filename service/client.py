@@ -146,6 +146,10 @@ class Client:
         """Cancel an analysis."""
         return self._call(self._analyses.CancelAnalysis, pb.CancelAnalysisRequest(name=name))
 
+    def retry(self, name: str) -> pb.Analysis:
+        """Queue a failed analysis again."""
+        return self._call(self._analyses.RetryAnalysis, pb.RetryAnalysisRequest(name=name))
+
     def delete(self, name: str) -> None:
         """Delete a finished analysis."""
         self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name))

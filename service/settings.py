@@ -71,6 +71,10 @@ class Settings(BaseModel):
     shard_size: int = Field(5000, ge=1, le=1_000_000, description="images a shard: the unit of work and of retry")
     max_open: int = Field(256, ge=1, le=1_000_000, description="open model analyses before new ones are refused")
     max_upload_bytes: int = Field(256 << 20, ge=1 << 10, description="bytes of an uploaded file, as it is sent")
+    max_stored_bytes: int = Field(
+        0, ge=0, description="bytes of the archive before new analyses are refused; 0: no limit"
+    )
+    retention_days: float = Field(0, ge=0, description="days after which a finished analysis is deleted; 0: never")
     max_uploads: int = Field(8, ge=1, le=1024, description="uploads at the same time; more are refused with a delay")
     batch_size: int = Field(64, ge=1, le=4096, description="images that a worker runs at once")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
@@ -119,7 +123,7 @@ class Settings(BaseModel):
         return value
 
     @property
-    def archive_url(self) -> str:
+    def archive_place(self) -> str:
         """Return where finished analyses are kept."""
         return self.archive or str(self.data_dir / "archive")
 

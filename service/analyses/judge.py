@@ -162,6 +162,7 @@ def _finished(
         progress=replace(Progress(), done=job.done, total=job.spec.total),
         predictions_digest=digest_of(predictions),
         images=job.spec.images,
+        computation=job.spec.computation,
         model_info=model_info,
         summary=summary,
         warnings=warnings,

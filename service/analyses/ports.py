@@ -26,6 +26,7 @@ class Limits:
     max_open: int  # open model analyses
     max_upload_bytes: int
     shard_size: int  # images
+    max_stored_bytes: int  # of the archive; 0: no limit
     max_missing: float  # share of a data set's images that may be missing or damaged
 
 

@@ -7,7 +7,7 @@ from service.analyses import request as requests
 from service.analyses.judge import digest_of, summary_of
 from service.analyses.ports import Ports
 from service.domain import Analysis, AnalysisRequest, Predictions, Progress, State
-from service.errors import AlreadyExists, AnalysisNotFound, Unavailable
+from service.errors import AlreadyExists, AnalysisNotFound, TooBusy, Unavailable
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
@@ -15,10 +15,13 @@ from service.report.words import PERMUTED, REORDERED
 from service.storage import Readable
 from service.summary.suspicion import looks_permuted, looks_reordered
 
+FULL_SECONDS = 60.0  # after which an archive that is full may have room
+
 
 def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str = "") -> Analysis:
     """Judge an uploaded file; raise InvalidUpload with lines, DatasetNotFound, EvidenceNotFound, AlreadyExists."""
     requests.check(request)
+    check_room(ports)
     started = ports.clock()
     bundle = ports.shelf.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
@@ -48,6 +51,17 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     )
     archived(ports, analysis, found.predictions)
     return analysis
+
+
+def check_room(ports: Ports) -> None:
+    """Raise TooBusy if the archive holds as many bytes as the operator allows."""
+    limit = ports.limits.max_stored_bytes
+    if limit and (stored := ports.archive.size()) >= limit:
+        raise TooBusy(
+            f"expected an archive of fewer than {limit} bytes, got {stored}: delete analyses, or set "
+            "ERRATA_MAX_STORED_BYTES or ERRATA_RETENTION_DAYS",
+            retry_after=FULL_SECONDS,
+        )
 
 
 def archived(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:

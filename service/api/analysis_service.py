@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from service import wire
-from service.analyses import breakdown, export, look, reanalyze, report, submit, upload, verdicts
+from service.analyses import breakdown, export, look, reanalyze, report, retry, submit, upload, verdicts
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
 from service.api.intake import Intake, Slots, patient
@@ -89,6 +89,10 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
         """Cancel an analysis."""
         return wire.to_analysis(await self._call(look.cancel, self._ports, wire.analysis_id(request.name)))
+
+    async def RetryAnalysis(self, request: pb.RetryAnalysisRequest, context: Context) -> pb.Analysis:
+        """Queue a failed analysis again."""
+        return wire.to_analysis(await self._call(retry.retry, self._ports, wire.analysis_id(request.name)))
 
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another bundle."""

@@ -1,1 +1,1 @@
-"""Finished analyses: a port with a folder behind it, and a twin in memory."""
+"""Finished analyses: a port, an archive in files (a folder or an object store), and a twin in memory."""

@@ -39,3 +39,8 @@ class MemoryArchive:
         """Remove an analysis."""
         with self._lock:
             return self._kept.pop(analysis_id, None) is not None
+
+    def size(self) -> int:
+        """Return how many bytes the predictions take."""
+        with self._lock:
+            return sum(predictions.top1.nbytes for _, predictions in self._kept.values())

@@ -28,3 +28,7 @@ class Archive(Protocol):
     def delete(self, analysis_id: str) -> bool:
         """Remove an analysis and its predictions; say whether there was one."""
         ...
+
+    def size(self) -> int:
+        """Return how many bytes all of it takes."""
+        ...

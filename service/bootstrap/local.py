@@ -6,15 +6,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from service.analyses import look
 from service.analyses.judge import job_failed, judge_job
-from service.archive.folder import FolderArchive
+from service.archive.archive import FileArchive
+from service.archive.files import open_files
 from service.bootstrap.edges import Addresses, Edges, stop_on_signals
-from service.bootstrap.parts import LazyPredictor, image_folders, make_ports, torch_predictor, worker_offer
+from service.bootstrap.parts import (
+    Housekeeping,
+    LazyPredictor,
+    image_folders,
+    make_ports,
+    torch_predictor,
+    worker_offer,
+)
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.worker import Predictor, Worker
@@ -35,7 +42,7 @@ async def run_local(
     store = MemoryStore(time.time)
     engine = Engine(local_broker, store)
     images = image_folders(settings)
-    ports = make_ports(settings, store, FolderArchive(Path(settings.archive_url)), engine, metrics)
+    ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics)
     worker = Worker(
         name=WORKER,
         store=store,
@@ -50,6 +57,8 @@ async def run_local(
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_errands(partial(judge_job, ports))
     engine.start()
+    housekeeping = Housekeeping(ports, settings.retention_days)
+    housekeeping.start()
 
     def cancel_all() -> None:
         for snapshot in store.entries():
@@ -59,6 +68,7 @@ async def run_local(
     def stop_engine() -> None:
         cancel_all()
         engine.stop(settings.grace_seconds)
+        housekeeping.stop()
 
     edges = Edges(ports, metrics, settings, ready=lambda: True, before_stop=cancel_all, after_stop=stop_engine)
     await edges.serve(stopped, on_ready)

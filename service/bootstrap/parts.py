@@ -1,15 +1,19 @@
 """Parts that several processes are made of: ports, image folders, the predictor and what it can load."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
+
+import structlog
 
 from service.analyses.ports import Limits, ModelOffer, Ports
+from service.analyses.retention import drop_old
 from service.archive.port import Archive
 from service.domain import Analysis, ModelInfo, Predictions
-from service.errors import InvalidEvidence, PermanentError
+from service.errors import InvalidEvidence, PermanentError, Unavailable
 from service.evidence.labels import demo_folder
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.engine import Engine
@@ -21,6 +25,9 @@ from service.predictions.references import pinned
 from service.predictions.tuning import tune_process
 from service.settings import Settings
 from service.telemetry import Metrics
+
+HOUSEKEEPING_SECONDS = 3600.0
+_log = structlog.get_logger()
 
 
 class LazyPredictor:
@@ -57,8 +64,41 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
         has_images=partial(_has_images, store),
         clock=lambda: datetime.now(UTC),
         ended=partial(_count, metrics),
-        limits=Limits(settings.max_open, settings.max_upload_bytes, settings.shard_size, settings.max_missing),
+        limits=Limits(
+            max_open=settings.max_open,
+            max_upload_bytes=settings.max_upload_bytes,
+            shard_size=settings.shard_size,
+            max_stored_bytes=settings.max_stored_bytes,
+            max_missing=settings.max_missing,
+        ),
     )
+
+
+class Housekeeping:
+    """Deletes what is older than the operator keeps it, now and every hour."""
+
+    def __init__(self, ports: Ports, keep_days: float) -> None:
+        self._ports = ports
+        self._keep = timedelta(days=keep_days)
+        self._stopped = Event()
+
+    def start(self) -> None:
+        """Start a thread, if anything is to be deleted ever."""
+        if self._keep:
+            Thread(target=self._run, name="housekeeping", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                drop_old(self._ports, self._keep)
+            except Unavailable as error:
+                _log.warning("old analyses can't be deleted now", error=error.message)
+            if self._stopped.wait(HOUSEKEEPING_SECONDS):
+                return
 
 
 def torch_predictor(settings: Settings, images: Mapping[str, Path]) -> Predictor:

@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from threading import Event, Thread
 
 from prometheus_client import CollectorRegistry
 
 from service.analyses.judge import judge_job
-from service.archive.folder import FolderArchive
+from service.archive.archive import FileArchive
+from service.archive.files import open_files
 from service.bootstrap.edges import Addresses, Edges, stop_on_signals
-from service.bootstrap.parts import make_ports
+from service.bootstrap.parts import Housekeeping, make_ports
 from service.errors import InvalidSetting, Unavailable
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
@@ -30,15 +30,18 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     metrics = Metrics(CollectorRegistry())
     store = RedisStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
-    ports = make_ports(settings, store, FolderArchive(Path(settings.archive_url)), engine, metrics)
+    ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics)
     watch = _RedisWatch(store, metrics)
     engine.serve_errands(partial(judge_job, ports))
     watch.start()
     engine.start()
+    housekeeping = Housekeeping(ports, settings.retention_days)
+    housekeeping.start()
     engine.resend_lost(settings.heartbeat_seconds)
 
     def stop() -> None:
         engine.stop(settings.grace_seconds)
+        housekeeping.stop()
         watch.stop()
 
     await Edges(ports, metrics, settings, watch.is_there, before_stop=lambda: None, after_stop=stop).serve(

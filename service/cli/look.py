@@ -229,6 +229,16 @@ def cancel(analysis: str, as_json: bool, server: str | None, local: bool) -> Non
 
 @click.command()
 @click.argument("analysis")
+@json_option
+@server_options
+def retry(analysis: str, as_json: bool, server: str | None, local: bool) -> None:
+    """Queue ANALYSIS, which has failed, again."""
+    with connected(server, local) as client:
+        _show(client.retry(analysis_name(analysis)), as_json)
+
+
+@click.command()
+@click.argument("analysis")
 @click.option("--evidence", default="", metavar="BUNDLE", help="Digest prefix; --local: or a path.")
 @json_option
 @server_options

@@ -22,6 +22,7 @@ COMMANDS = {
     "list": ("service.cli.look", "list_", "list analyses"),
     "reanalyze": ("service.cli.look", "reanalyze", "judge stored predictions with another bundle"),
     "report": ("service.cli.look", "report", "write the report of an analysis"),
+    "retry": ("service.cli.look", "retry", "queue an analysis that has failed again"),
     "serve": ("service.cli.serve", "serve", "run the service"),
     "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
     "work": ("service.cli.work", "work", "run a worker: it runs the models"),

@@ -96,6 +96,7 @@ class Analysis:
     end_time: datetime | None = None
     progress: Progress = Progress()
     predictions_digest: str = ""
+    computation: str = ""  # digest of what was computed: the model, at what its reference meant, and the images
     images: str = ""  # digest of the names of the data set's images, in the order of the predictions
     model_info: ModelInfo | None = None
     summary: Summary | None = None

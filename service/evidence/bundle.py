@@ -137,6 +137,11 @@ class Bundle:
         return pa.array(self.arrays["names"].tolist(), type=pa.binary())
 
     @cached_property
+    def image_names(self) -> list[str]:
+        """Return the names of all images, in order."""
+        return [name.decode() for name in self.arrays["names"].tolist()]
+
+    @cached_property
     def judged_names(self) -> list[str]:
         """Return the names of the judged images, in the order of the table's rows."""
         return [name.decode() for name in self.arrays["names"][self.rows].tolist()]

@@ -32,28 +32,40 @@ class MemoryStore:
         self._last_offer: WorkerOffer | None = None
         self._refused = 0
 
-    def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
+    def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
         with self._lock:
             self._drop_old()
             if before := self._requested(entry.request.request_id, entry.request_digest):
                 return before
-            is_open = [each for each in self._entries.values() if not each.state.final]
-            if len(is_open) >= limit:
-                return Submission(Outcome.FULL, open=len(is_open))
-            job = None if fresh else self._jobs.get(self._dedupe.get(dedupe, ""))
-            outcome = Outcome.JOINED
-            if job is None or job.state.final or job.judge_fence:  # whom the judge doesn't know he can't archive
-                outcome = Outcome.NEW
-                shards = tuple(Shard() for _ in range(spec.num_shards))
-                job = Job(uuid.uuid4().hex, spec, dedupe, shards, created=self._clock())
-                if not fresh:
-                    self._dedupe[dedupe] = job.id
-            self._jobs[job.id] = replace(job, analyses=job.analyses | {entry.id})
-            self._entries[entry.id] = replace(entry, job=job.id)
-            if entry.request.request_id:
+            said = self._accept(entry, spec, fresh=fresh, limit=limit)
+            if said.outcome is not Outcome.FULL and entry.request.request_id:
                 self._requests[entry.request.request_id] = (entry.request_digest, entry.id, self._clock())
-            return Submission(outcome, entry.id, job.id, len(is_open) + 1)
+            return said
+
+    def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
+        """Queue an entry that has failed again."""
+        with self._lock:
+            before = self._entries.get(entry.id)
+            if before is None or before.state is not State.FAILED:
+                return None
+            return self._accept(entry, spec, fresh=False, limit=limit)
+
+    def _accept(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+        is_open = [each for each in self._entries.values() if not each.state.final]
+        if len(is_open) >= limit:
+            return Submission(Outcome.FULL, open=len(is_open))
+        job = None if fresh else self._jobs.get(self._dedupe.get(spec.dedupe, ""))
+        outcome = Outcome.JOINED
+        if job is None or job.state.final or job.judge_fence:  # whom the judge doesn't know he can't archive
+            outcome = Outcome.NEW
+            shards = tuple(Shard() for _ in range(spec.num_shards))
+            job = Job(uuid.uuid4().hex, spec, shards, created=self._clock())
+            if not fresh:
+                self._dedupe[spec.dedupe] = job.id
+        self._jobs[job.id] = replace(job, analyses=job.analyses | {entry.id})
+        self._entries[entry.id] = replace(entry, job=job.id)
+        return Submission(outcome, entry.id, job.id, len(is_open) + 1)
 
     def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
         """Bind a request id to an analysis that needs no job."""
@@ -309,7 +321,7 @@ class MemoryStore:
     def _close(self, job: Job) -> None:
         """Drop what only an open job needs."""
         self._parts.pop(job.id, None)
-        if self._dedupe.get(job.dedupe) == job.id:
-            del self._dedupe[job.dedupe]
+        if self._dedupe.get(job.spec.dedupe) == job.id:
+            del self._dedupe[job.spec.dedupe]
         if job.state is State.SUCCEEDED:
             del self._jobs[job.id]

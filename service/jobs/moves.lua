@@ -81,16 +81,14 @@ end
 
 local moves = {}
 
-function moves.submit(id, entry, request_id, digest, evidence_job, spec, shards, dedupe, fresh, limit)
-  local before = requested(request_id, digest)
-  if before then return before end
+local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
   local open = redis.call('ZCARD', P .. 'open:analyses')
   if open >= tonumber(limit) then return {'full', '', '', open} end
   local outcome, job = 'joined', nil
   if fresh == '0' then job = redis.call('GET', P .. 'dedupe:' .. dedupe) or nil end
   local state = job and get(job_key(job), 'state')
   if not state or final(state) or number(job_key(job), 'judge_fence') > 0 then -- whom the judge doesn't know he can't archive
-    outcome, job = 'new', evidence_job
+    outcome, job = 'new', new_job
     local created = text(now())
     redis.call('HSET', job_key(job), 'spec', spec, 'dedupe', dedupe, 'created', created, 'state', 'QUEUED',
       'shards', shards, 'left', shards, 'judge_fence', '0', 'started', '', 'failure', '')
@@ -108,8 +106,26 @@ function moves.submit(id, entry, request_id, digest, evidence_job, spec, shards,
     'state', outcome == 'joined' and get(job_key(job), 'state') or 'QUEUED', 'failure', '', 'ended', '')
   redis.call('ZADD', P .. 'open:analyses', at, id)
   redis.call('ZADD', P .. 'analyses', at, id)
-  remember_request(request_id, digest, id, nil)
   return {outcome, id, job, open + 1}
+end
+
+function moves.submit(id, entry, request_id, digest, new_job, spec, shards, dedupe, fresh, limit)
+  local before = requested(request_id, digest)
+  if before then return before end
+  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
+  if said[1] ~= 'full' then remember_request(request_id, digest, id, nil) end
+  return said
+end
+
+-- What has failed is queued again under its own name: the one way out of a final state, and only when its user asks.
+function moves.resubmit(id, entry, request_id, new_job, spec, shards, dedupe, limit)
+  if get(analysis_key(id), 'state') ~= 'FAILED' then return {} end
+  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, '0', limit)
+  if said[1] ~= 'full' then
+    redis.call('PERSIST', analysis_key(id))
+    if request_id ~= '' then redis.call('PERSIST', request_key(request_id)) end
+  end
+  return said
 end
 
 function moves.reserve(request_id, digest, id)

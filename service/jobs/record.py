@@ -5,6 +5,8 @@ running -> queued: transient error (retry_at, retries + 1) · hand back · lease
 queued -> cancelled: at once; its message is skipped when it comes
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -47,6 +49,16 @@ class JobSpec:
     shard_size: int
 
     @property
+    def computation(self) -> str:
+        """Return the SHA-256 of what is predicted, whatever judges it."""
+        return _digest([self.model, self.dataset, self.images])
+
+    @property
+    def dedupe(self) -> str:
+        """Return the SHA-256 of all of it but the shards: equal ones are computed once."""
+        return _digest([self.model, self.dataset, self.images, self.evidence])
+
+    @property
     def num_shards(self) -> int:
         """Return how many shards the images make."""
         return -(-self.total // self.shard_size)
@@ -54,6 +66,10 @@ class JobSpec:
     def bounds(self, shard: int) -> tuple[int, int]:
         """Return the first image of a shard and the one after its last."""
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.total)
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,6 @@ class Job:
 
     id: str
     spec: JobSpec
-    dedupe: str
     shards: tuple[Shard, ...]
     created: float
     state: State = State.QUEUED

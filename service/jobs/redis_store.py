@@ -67,31 +67,16 @@ class RedisStore:
         self._clock = clock  # None: the server's own
         self._script: Any = client.register_script((files("service.jobs") / "moves.lua").read_text(encoding="utf-8"))
 
-    def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
+    def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
-        document = _dump(
-            {
-                "request": asdict(entry.request) | {"row_order": entry.request.row_order.name},
-                "request_digest": entry.request_digest,
-                "evidence": entry.evidence,
-                "created": entry.created,
-                "owner": entry.owner,
-            }
-        )
-        said = self._move(
-            "submit",
-            entry.id,
-            document,
-            entry.request.request_id,
-            entry.request_digest,
-            uuid.uuid4().hex,
-            _dump(asdict(spec)),
-            spec.num_shards,
-            dedupe,
-            int(fresh),
-            limit,
-        )
-        return _submission(said)
+        head = [entry.id, _entry_document(entry), entry.request.request_id, entry.request_digest]
+        return _submission(self._move("submit", *head, *_job_arguments(spec), int(fresh), limit))
+
+    def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
+        """Queue an entry that has failed again."""
+        head = [entry.id, _entry_document(entry), entry.request.request_id]
+        said = self._move("resubmit", *head, *_job_arguments(spec), limit)
+        return _submission(said) if said else None
 
     def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
         """Bind a request id to an analysis that needs no job."""
@@ -239,6 +224,23 @@ def _available() -> Iterator[None]:
         raise Unavailable("Redis is full", retry_after=RETRY_AFTER) from error
 
 
+def _entry_document(entry: Entry) -> str:
+    return _dump(
+        {
+            "request": asdict(entry.request) | {"row_order": entry.request.row_order.name},
+            "request_digest": entry.request_digest,
+            "evidence": entry.evidence,
+            "created": entry.created,
+            "owner": entry.owner,
+        }
+    )
+
+
+def _job_arguments(spec: JobSpec) -> tuple[str, str, int, str]:
+    """Return the id of a new job, what it computes, its shards, and what equal ones are known by."""
+    return uuid.uuid4().hex, _dump(asdict(spec)), spec.num_shards, spec.dedupe
+
+
 def _submission(said: Sequence[Any]) -> Submission:
     outcome, analysis, job, is_open = said
     return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(is_open))
@@ -270,7 +272,6 @@ def _job(job_id: str, found: Sequence[Any]) -> Job:
     return Job(
         id=job_id,
         spec=JobSpec(**json.loads(fields["spec"])),
-        dedupe=fields["dedupe"],
         shards=tuple(_shard(_fields(each)) for each in shards),
         created=float(fields["created"]),
         state=State[fields["state"]],

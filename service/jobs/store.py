@@ -61,8 +61,12 @@ class Depth:
 class JobStore(Protocol):
     """Keeps open work, and for a while what ended without a result. Safe to use from several threads."""
 
-    def submit(self, entry: Entry, spec: JobSpec, dedupe: str, *, fresh: bool, limit: int) -> Submission:
+    def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request: repeat, join, refuse or make a job."""
+        ...
+
+    def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
+        """Queue an entry that has failed again, under its own id; None if it hasn't failed."""
         ...
 
     def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:

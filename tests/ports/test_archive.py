@@ -1,6 +1,6 @@
 """One suite for every archive: what is put is got, listed and deleted; hostile ids find nothing."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,24 +8,47 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+from redis_server import free_port
 
-from service.archive.folder import FolderArchive
+from service.archive.archive import FileArchive
+from service.archive.files import open_files
 from service.archive.memory import MemoryArchive
 from service.archive.port import Archive
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 
-MAKERS: dict[str, Callable[[Path], Archive]] = {"folder": FolderArchive, "memory": lambda _: MemoryArchive()}
 HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
 
 
-@pytest.fixture(params=sorted(MAKERS))
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket in an S3 server on this machine; its address stands in the environment."""
+    port = free_port()
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("archive")
+        yield "s3://archive"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
 def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
-    return MAKERS[request.param](tmp_path / "archive")
+    if request.param == "memory":
+        return MemoryArchive()
+    if request.param == "folder":
+        return FileArchive(open_files(str(tmp_path / "archive")))
+    return FileArchive(open_files(f"{request.getfixturevalue('bucket')}/{tmp_path.name}"))
 
 
 def analysis(id: str, title: str = "net") -> Analysis:
     request = AnalysisRequest("demo", display_name=title, labels={"registry": "örtlich <b>"})
-    return Analysis(id, request, State.SUCCEEDED, "e" * 64, datetime(2024, 2, 29, 12, tzinfo=UTC))
+    return Analysis(id, request, State.FAILED, "e" * 64, datetime(2024, 2, 29, 12, tzinfo=UTC))
 
 
 def predictions(first: int = 0, size: int = 5, probability: bool = True) -> Predictions:
@@ -151,3 +174,15 @@ def test_what_is_kept_does_not_change_with_the_caller(archive: Archive) -> None:
 
     assert replace(given, owner="somebody else") != archive.get("one")
     assert archive.get("one") == given
+
+
+def test_its_size_grows_with_what_is_kept(archive: Archive) -> None:
+    assert archive.size() == 0
+    archive.put(analysis("one"), predictions(size=1000))
+    one = archive.size()
+    archive.put(analysis("two"), predictions(size=1000))
+
+    assert 2000 <= one < archive.size()
+    archive.delete("one")
+    archive.delete("two")
+    assert archive.size() == 0

@@ -60,9 +60,9 @@ def engine(make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> Itera
 
 def submit(store: JobStore, id: str, total: int = 6, shard_size: int = 2) -> str:
     store.remember_images("i", [f"{number}.jpg" for number in range(total)])
-    spec = JobSpec("demo:m", "demo", "e", "i", total, shard_size)
+    spec = JobSpec(f"demo:{id}", "demo", "e", "i", total, shard_size)
     entry = Entry(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-    return store.submit(entry, spec, id, fresh=False, limit=10).job
+    return store.submit(entry, spec, fresh=False, limit=10).job
 
 
 class OneByOne:

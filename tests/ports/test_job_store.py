@@ -19,7 +19,7 @@ from service.errors import Unavailable
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
 from service.jobs.redis_store import RedisStore, connect
-from service.jobs.store import JobStore, Outcome, Submission
+from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
 
 LEASE = 20.0
 DAY = 86_400.0
@@ -93,7 +93,7 @@ def submit(
     created: float = 0.0,
 ) -> Submission:
     entry = Entry(id, AnalysisRequest("demo", "demo:m", request_id=request_id), body, "e" * 64, created)
-    return store.submit(entry, of or spec(), key, fresh=fresh, limit=limit)
+    return store.submit(entry, replace(of or spec(), model=f"demo:{key}"), fresh=fresh, limit=limit)
 
 
 def part(size: int, first: int = 0) -> Part:
@@ -1013,3 +1013,95 @@ def test_whatever_is_called_only_legal_moves_are_made(implementation: str, serve
         lambda: Moves(lambda clock: make(implementation, clock, server)),
         settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
     )
+
+
+# what has failed is queued again
+
+
+def failed_one(store: JobStore, request_id: str = "") -> None:
+    job = submit(store, "a", request_id=request_id).job
+    store.fail(job, 0, claimed(store, job), OOPS)
+
+
+def again(store: JobStore, limit: int = 10, request_id: str = "") -> Submission | None:
+    entry = Entry("a", AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0)
+    return store.resubmit(entry, replace(spec(), model="demo:same"), limit=limit)
+
+
+def test_what_has_failed_is_queued_again_under_its_own_name(store: JobStore) -> None:
+    failed_one(store)
+
+    said = again(store)
+
+    assert said is not None
+    assert (said.outcome, said.analysis) == (Outcome.NEW, "a")
+    snapshot = store.snapshot("a")
+    assert snapshot is not None
+    assert (snapshot.entry.state, snapshot.entry.failure) == (State.QUEUED, None)
+    run_all(store, said.job)
+    fence = store.claim_judging(said.job)
+    assert fence is not None
+    assert store.finish(said.job, fence) is True
+    assert store.snapshot("a") is None
+
+
+@pytest.mark.parametrize("state", ["open", "cancelled", "unknown"])
+def test_only_what_has_failed_is_queued_again(store: JobStore, state: str) -> None:
+    if state != "unknown":
+        submit(store, "a")
+    if state == "cancelled":
+        store.cancel("a", "")
+
+    assert again(store) is None
+
+
+def test_what_is_queued_again_joins_an_equal_job_and_counts_against_the_limit(store: JobStore) -> None:
+    failed_one(store)
+    other = submit(store, "b").job
+
+    full, joined = again(store, limit=1), again(store, limit=2)
+
+    assert full is not None and full.outcome is Outcome.FULL
+    assert joined is not None and (joined.outcome, joined.job) == (Outcome.JOINED, other)
+    assert again(store) is None  # it is open
+
+
+def test_a_retry_outlives_the_week_of_what_had_failed(store: JobStore, clock: Clock) -> None:
+    failed_one(store, "r")
+    again(store, request_id="r")
+    pass_time(store, clock, 8 * DAY)
+    submit(store, "new", key="new", created=clock.now)
+
+    assert state_of(store, "a") is State.QUEUED
+    assert submit(store, "x", request_id="r").analysis == "a"
+
+
+# what workers say of themselves, and what is lost
+
+
+def test_offers_are_those_of_live_workers_and_else_of_the_last(store: JobStore, clock: Clock) -> None:
+    assert list(store.offers()) == []
+    first, second = WorkerOffer((("timm:*", "any"),), ("demo",)), WorkerOffer((("demo:m", "one"),), ())
+    store.worker_alive("w1", first)
+    store.worker_alive("w2", second)
+
+    assert sorted(store.offers(), key=str) == sorted([first, second], key=str)
+    store.worker_gone("w1")
+    assert list(store.offers()) == [second]
+    store.worker_gone("w2")
+    assert list(store.offers()) == [second]
+
+
+def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    fence = claimed(store, job)
+    store.worker_alive("w9")
+
+    assert store.depth() == Depth(analyses=2, shards=3, workers=1, refused=0)
+    store.finish_shard(job, 0, fence, part(4))
+    store.finish_shard(job, 0, fence + 5, part(4))
+    assert store.depth() == Depth(analyses=2, shards=2, workers=1, refused=1)
+    store.cancel("a", "")
+    store.cancel("b", "")
+    assert store.depth() == Depth(analyses=0, shards=0, workers=1, refused=1)

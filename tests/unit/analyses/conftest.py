@@ -54,7 +54,7 @@ class Desk:
             has_images=lambda dataset: dataset == "demo",
             clock=self._clock,
             ended=self.ended.append,
-            limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_missing=0.1),
+            limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_stored_bytes=0, max_missing=0.1),
         )
 
     def _clock(self) -> datetime:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.archive.archive import FileArchive
 from service.archive.document import from_document, to_document
-from service.archive.folder import FolderArchive
+from service.archive.files import FolderFiles
 from service.domain import (
     ERROR_TYPES,
     Analysis,
@@ -215,11 +216,11 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 @pytest.mark.parametrize("damage", sorted(DAMAGE))
 def test_a_damaged_document_is_refused_and_left_out_of_the_list(tmp_path: Path, damage: str) -> None:
-    FolderArchive(tmp_path).put(analysis("good"), predictions())
+    FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
     document = to_document(analysis("bad"))
     DAMAGE[damage](document)
     (tmp_path / "bad.json").write_text(json.dumps(document))
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
 
     if damage != "the id of another":
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
@@ -232,16 +233,16 @@ def test_a_damaged_document_is_refused_and_left_out_of_the_list(tmp_path: Path, 
     "content", [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff\xfe", b"\x00" * 100, b"[" * 50_000]
 )
 def test_a_file_that_is_no_document_is_left_out_of_the_list(tmp_path: Path, content: bytes) -> None:
-    FolderArchive(tmp_path).put(analysis("good"), predictions())
+    FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
     (tmp_path / "bad.json").write_bytes(content)
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
 
     assert [each.id for each in archive.list()] == ["good"]
     assert archive.get("bad") is None
 
 
 def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path) -> None:
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions(8))
     file = tmp_path / "one.predictions.npz"
     whole = file.read_bytes()
@@ -254,7 +255,7 @@ def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flip", [0x01, 0x40, 0xFF])
 def test_a_wrong_byte_anywhere_in_predictions_is_seen_or_changes_none(tmp_path: Path, flip: int) -> None:
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions(8))
     file = tmp_path / "one.predictions.npz"
     whole = file.read_bytes()
@@ -274,7 +275,7 @@ def test_a_wrong_byte_anywhere_in_predictions_is_seen_or_changes_none(tmp_path: 
 
 
 def test_predictions_are_never_unpickled(tmp_path: Path) -> None:
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions())
     np.savez(tmp_path / "one.predictions.npz", top1=np.array([{"a": 1}], dtype=object))
 
@@ -286,23 +287,23 @@ def test_predictions_are_never_unpickled(tmp_path: Path) -> None:
 
 
 def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis("good"), predictions())
     half = json.dumps(to_document(analysis("half"))).encode()
     (tmp_path / ".half.json.x1y2z3").write_bytes(half[:100])
     (tmp_path / ".half.json").write_bytes(half)
     (tmp_path / "half.json.tmp").write_bytes(half)
 
-    for reader in (archive, FolderArchive(tmp_path)):
+    for reader in (archive, FileArchive(FolderFiles(tmp_path))):
         assert [each.id for each in reader.list()] == ["good"]
         assert reader.get("half") is None
 
 
 def test_predictions_without_their_document_are_no_analysis(tmp_path: Path) -> None:
     """They are written first: a process may have died before the document."""
-    FolderArchive(tmp_path).put(analysis(), predictions())
+    FileArchive(FolderFiles(tmp_path)).put(analysis(), predictions())
     (tmp_path / "one.json").unlink()
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
 
     assert list(archive.list()) == []
     assert archive.get("one") is None
@@ -310,7 +311,7 @@ def test_predictions_without_their_document_are_no_analysis(tmp_path: Path) -> N
 
 
 def test_nothing_is_left_beside_the_two_files(tmp_path: Path) -> None:
-    archive = FolderArchive(tmp_path)
+    archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions())
     archive.put(analysis(), predictions())
     assert {file.name for file in tmp_path.iterdir()} == {"one.json", "one.predictions.npz"}
@@ -320,8 +321,8 @@ def test_nothing_is_left_beside_the_two_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_written_is_read_by_the_next_process(tmp_path: Path) -> None:
-    FolderArchive(tmp_path / "new" / "folder").put(analysis(), predictions())
-    archive = FolderArchive(tmp_path / "new" / "folder")
+    FileArchive(FolderFiles(tmp_path / "new" / "folder")).put(analysis(), predictions())
+    archive = FileArchive(FolderFiles(tmp_path / "new" / "folder"))
 
     assert archive.get("one") == analysis()
     assert list(archive.list()) == [analysis()]
@@ -331,7 +332,7 @@ def test_a_folder_that_was_written_is_read_by_the_next_process(tmp_path: Path) -
 
 
 def test_what_another_process_deletes_or_adds_is_seen_in_the_list(tmp_path: Path) -> None:
-    mine, others = FolderArchive(tmp_path), FolderArchive(tmp_path)
+    mine, others = FileArchive(FolderFiles(tmp_path)), FileArchive(FolderFiles(tmp_path))
     mine.put(analysis("one"), predictions())
     mine.put(analysis("two"), predictions())
     others.delete("one")
@@ -341,7 +342,7 @@ def test_what_another_process_deletes_or_adds_is_seen_in_the_list(tmp_path: Path
 
 
 def test_a_folder_that_isnt_there_is_an_empty_archive(tmp_path: Path) -> None:
-    archive = FolderArchive(tmp_path / "none")
+    archive = FileArchive(FolderFiles(tmp_path / "none"))
 
     assert list(archive.list()) == []
     assert archive.get("one") is None
@@ -349,7 +350,7 @@ def test_a_folder_that_isnt_there_is_an_empty_archive(tmp_path: Path) -> None:
 
 def test_a_folder_that_cant_be_written_is_unavailable_and_may_be_tried_again(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
-    archive = FolderArchive(tmp_path / "file")
+    archive = FileArchive(FolderFiles(tmp_path / "file"))
 
     with pytest.raises(Unavailable) as error:
         archive.put(analysis(), predictions())
@@ -359,9 +360,9 @@ def test_a_folder_that_cant_be_written_is_unavailable_and_may_be_tried_again(tmp
 
 
 def test_a_path_in_an_id_reaches_no_file_outside(tmp_path: Path) -> None:
-    outside = FolderArchive(tmp_path)
+    outside = FileArchive(FolderFiles(tmp_path))
     outside.put(analysis("secret"), predictions())
-    archive = FolderArchive(tmp_path / "archive")
+    archive = FileArchive(FolderFiles(tmp_path / "archive"))
     (tmp_path / "archive").mkdir()
 
     for id in ("../secret", f"{tmp_path}/secret", "./../secret", "x/../../secret"):
@@ -375,6 +376,8 @@ def test_50_000_images_with_probabilities_take_at_most_400_kilobytes(tmp_path: P
     labels = {f"{number:02}": "x" * 256 for number in range(64)}
     given = analysis(request=AnalysisRequest("imagenet", "timm:m", labels=labels), warnings=("w" * 200,) * 5)
 
-    FolderArchive(tmp_path).put(given, Predictions(random.integers(0, 1000, 50_000).astype(np.int16), chances))
+    FileArchive(FolderFiles(tmp_path)).put(
+        given, Predictions(random.integers(0, 1000, 50_000).astype(np.int16), chances)
+    )
 
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 400_000

@@ -22,7 +22,7 @@ def spec(total: int = 10, shard_size: int = 4) -> JobSpec:
 
 
 def job(*shards: Shard, state: State = State.RUNNING) -> Job:
-    return Job("j", spec(len(shards) * 4, 4), "key", shards, created=NOW - 100, state=state)
+    return Job("j", spec(len(shards) * 4, 4), shards, created=NOW - 100, state=state)
 
 
 @given(total=st.integers(1, 5000), shard_size=st.integers(1, 600))

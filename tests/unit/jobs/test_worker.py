@@ -73,7 +73,7 @@ class Desk:
         self.store.remember_images("i", NAMES)
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
         entry = Entry("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-        self.job = self.store.submit(entry, spec, "key", fresh=False, limit=1).job
+        self.job = self.store.submit(entry, spec, fresh=False, limit=1).job
         self.drain = Drain()
         self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
@@ -285,7 +285,7 @@ def test_a_shard_recovers_from_a_transient_error(desk: Desk) -> None:
 def test_image_names_that_are_away_are_waited_for(desk: Desk) -> None:
     spec = JobSpec("demo:m", "demo", "e", "not-kept", 10, 4)
     desk.job = desk.store.submit(
-        Entry("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, "other", fresh=True, limit=9
+        Entry("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, fresh=True, limit=9
     ).job
 
     with pytest.raises(ComeBack):

@@ -1,4 +1,4 @@
-"""An archive in a folder.
+"""An archive in files: two an analysis, in a folder or an object store.
 
 ID.json             the analysis (document.py has its schema); its presence says that the analysis is kept
 ID.predictions.npz  top1 (A,) int16; where they came probability (A,) float16, among (A,) int16; written first
@@ -9,7 +9,6 @@ import json
 import re
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,22 +16,22 @@ import structlog
 from numpy.typing import NDArray
 
 from service.archive.document import from_document, to_document
+from service.archive.files import Files
 from service.domain import NUM_CLASSES, Analysis, Predictions
 from service.errors import Unavailable
-from service.storage import write_file
 
 _ID = re.compile(r"[0-9a-z]{1,64}")
 _log = structlog.get_logger()
 
 
-class FolderArchive:
+class FileArchive:
     """Keeps each analysis in two files; reads a document once and remembers it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self._lock = threading.Lock()
         self._known: dict[str, Analysis] = {}
-        self._damaged: dict[str, int] = {}  # documents that can't be read, by the time at which they were written
+        self._damaged: set[str] = set()  # documents that can't be read: told once
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Keep an analysis: predictions first, then the document that makes it visible."""
@@ -42,13 +41,11 @@ class FolderArchive:
             if (array := getattr(predictions, name)) is not None:
                 arrays[name] = array
         np.savez(content, allow_pickle=False, **arrays)
-        try:
-            write_file(self._predictions(analysis.id), content.getvalue())
-            write_file(self._document(analysis.id), json.dumps(to_document(analysis)).encode())
-        except OSError as error:
-            raise Unavailable(f"the archive could not be written: {error.strerror}", retry_after=10) from error
+        self._files.write(_predictions(analysis.id), content.getvalue())
+        self._files.write(_document(analysis.id), json.dumps(to_document(analysis)).encode())
         with self._lock:
             self._known[analysis.id] = analysis
+            self._damaged.discard(analysis.id)
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
@@ -60,28 +57,24 @@ class FolderArchive:
 
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return an analysis' predictions; raise Unavailable if the file is damaged."""
-        if not _ID.fullmatch(analysis_id):
+        content = self._files.read(_predictions(analysis_id)) if _ID.fullmatch(analysis_id) else None
+        if content is None:
             return None
         try:
-            content = io.BytesIO(self._predictions(analysis_id).read_bytes())  # np.load leaves a damaged file open
-            with np.load(content, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 return _checked(Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among")))
-        except FileNotFoundError:
-            return None
         except Exception as error:  # of a damaged archive zipfile, zlib, ast and tokenize raise what they like
             _log.error("archived predictions can't be read", analysis=analysis_id, error=repr(error))
             raise Unavailable(f"the archived predictions of {analysis_id} are damaged") from error
 
     def list(self) -> Sequence[Analysis]:
         """Return all analyses; documents that can't be read are left out, and logged."""
-        try:
-            present = {file.stem for file in self._folder.glob("*.json") if _ID.fullmatch(file.stem)}
-        except OSError as error:
-            raise Unavailable(f"the archive could not be read: {error.strerror}", retry_after=10) from error
+        names = [name.removesuffix(".json") for name in self._files.sizes() if name.endswith(".json")]
+        present = {name for name in names if _ID.fullmatch(name)}
         with self._lock:
             for gone in self._known.keys() - present:
                 del self._known[gone]
-            unread = present - self._known.keys()
+            unread = present - self._known.keys() - self._damaged
         for analysis_id in unread:
             self._read(analysis_id)
         with self._lock:
@@ -93,37 +86,41 @@ class FolderArchive:
             return False
         with self._lock:
             self._known.pop(analysis_id, None)
-        try:
-            self._document(analysis_id).unlink()
-            self._predictions(analysis_id).unlink(missing_ok=True)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise Unavailable(f"the archive could not be written: {error.strerror}", retry_after=10) from error
-        return True
+            self._damaged.discard(analysis_id)
+        found = self._files.delete(_document(analysis_id))
+        self._files.delete(_predictions(analysis_id))
+        return found
+
+    def size(self) -> int:
+        """Return how many bytes all of it takes."""
+        return sum(self._files.sizes().values())
 
     def _read(self, analysis_id: str) -> Analysis | None:
+        content = self._files.read(_document(analysis_id))
+        if content is None:
+            return None
         try:
-            analysis = from_document(json.loads(self._document(analysis_id).read_bytes()))
+            analysis = from_document(json.loads(content))
             if analysis.id != analysis_id:
                 raise ValueError(f"expected the document of {analysis_id}, got that of {analysis.id!r:.80}")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            written = self._document(analysis_id).stat().st_mtime_ns if self._document(analysis_id).exists() else 0
-            if self._damaged.get(analysis_id) != written:  # told once
-                self._damaged[analysis_id] = written
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            with self._lock:
+                told = analysis_id in self._damaged
+                self._damaged.add(analysis_id)
+            if not told:
                 _log.error("an archived analysis can't be read", analysis=analysis_id, error=repr(error)[:500])
             return None
         with self._lock:
             self._known[analysis_id] = analysis
         return analysis
 
-    def _document(self, analysis_id: str) -> Path:
-        return self._folder / f"{analysis_id}.json"
 
-    def _predictions(self, analysis_id: str) -> Path:
-        return self._folder / f"{analysis_id}.predictions.npz"
+def _document(analysis_id: str) -> str:
+    return f"{analysis_id}.json"
+
+
+def _predictions(analysis_id: str) -> str:
+    return f"{analysis_id}.predictions.npz"
 
 
 def _checked(predictions: Predictions) -> Predictions:

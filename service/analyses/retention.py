@@ -1,0 +1,25 @@
+"""Retention: finished analyses that are older than an operator keeps them are deleted."""
+
+from datetime import timedelta
+
+import structlog
+
+from service.analyses.ports import Ports
+from service.errors import Unavailable
+
+_log = structlog.get_logger()
+
+
+def drop_old(ports: Ports, keep: timedelta) -> int:
+    """Delete the archived analyses that ended longer ago than `keep`; return how many."""
+    oldest = ports.clock() - keep
+    old = [each for each in ports.archive.list() if (each.end_time or each.create_time) < oldest]
+    for analysis in old:
+        ports.archive.delete(analysis.id)
+        try:
+            ports.store.release(analysis.request.request_id)
+        except Unavailable as error:
+            _log.warning("a request id is kept: the store is away", error=error.message)
+    if old:
+        _log.info("old analyses deleted", count=len(old))
+    return len(old)

@@ -1,0 +1,30 @@
+"""Retry: an analysis that has failed is queued again, under its own name."""
+
+from dataclasses import replace
+
+from service.analyses import look
+from service.analyses.ports import Ports
+from service.analyses.submit import accepted, computation
+from service.domain import Analysis, State
+from service.errors import NotReady
+from service.jobs.record import Entry
+
+
+def retry(ports: Ports, analysis_id: str) -> Analysis:
+    """Queue a failed analysis again; raise AnalysisNotFound, NotReady for another state, TooBusy, or as submit does."""
+    before = look.get(ports, analysis_id)
+    if before.state is not State.FAILED:
+        raise NotReady(f"expected an analysis that has failed, got one that is {before.state.name}", field="name")
+    spec = computation(ports, replace(before.request, evidence=before.evidence))
+    entry = Entry(
+        before.id,
+        before.request,
+        before.request_digest,
+        before.evidence,
+        created=before.create_time.timestamp(),
+        owner=before.owner,
+    )
+    said = ports.store.resubmit(entry, spec, limit=ports.limits.max_open)
+    if said is None:
+        raise NotReady("expected an analysis that has failed, got one that was queued again meanwhile", field="name")
+    return accepted(ports, said, spec)

@@ -1,0 +1,149 @@
+"""Where an archive's files lie: a local folder, or an object store through fsspec. Small files, written whole."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from service.errors import InvalidSetting, Unavailable
+from service.storage import write_file
+
+RETRY_AFTER = 10.0  # seconds, for who finds the files away
+
+
+class Files(Protocol):
+    """Files by name in one flat place. Every method raises Unavailable where the place can't be reached."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content, None if there is no such file."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file so that a reader sees the old content or the new, whole."""
+        ...
+
+    def delete(self, name: str) -> bool:
+        """Remove a file; say whether there was one."""
+        ...
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return all files with their sizes in bytes."""
+        ...
+
+
+class FolderFiles:
+    """Files in a local folder; it is made when the first is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content."""
+        try:
+            return (self._folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _away("read", error) from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file in one step."""
+        try:
+            write_file(self._folder / name, content)
+        except OSError as error:
+            raise _away("written", error) from error
+
+    def delete(self, name: str) -> bool:
+        """Remove a file."""
+        try:
+            (self._folder / name).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _away("written", error) from error
+        return True
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return all files with their sizes."""
+        found = {}
+        try:
+            for file in self._folder.iterdir() if self._folder.is_dir() else ():
+                try:
+                    found[file.name] = file.stat().st_size
+                except FileNotFoundError:
+                    continue  # deleted meanwhile
+        except OSError as error:
+            raise _away("read", error) from error
+        return found
+
+
+class ObjectFiles:
+    """Files in an object store, below a URL such as s3://bucket/prefix; fsspec knows the store's own package."""
+
+    def __init__(self, file_system: Any, prefix: str) -> None:
+        self._files = file_system
+        self._prefix = prefix.rstrip("/")
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object's content."""
+        try:
+            return bytes(self._files.cat_file(f"{self._prefix}/{name}"))
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # each store's client raises what it likes
+            raise _away("read", error) from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write an object, which a store does in one step."""
+        try:
+            self._files.pipe_file(f"{self._prefix}/{name}", content)
+        except Exception as error:
+            raise _away("written", error) from error
+
+    def delete(self, name: str) -> bool:
+        """Remove an object."""
+        try:
+            path = f"{self._prefix}/{name}"
+            self._files.invalidate_cache()
+            if not self._files.exists(path):
+                return False
+            self._files.rm_file(path)
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            raise _away("written", error) from error
+        return True
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return all objects with their sizes."""
+        try:
+            self._files.invalidate_cache()  # other processes write too
+            found = self._files.ls(self._prefix, detail=True)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise _away("read", error) from error
+        return {each["name"].rsplit("/", 1)[-1]: int(each["size"] or 0) for each in found if each["type"] == "file"}
+
+
+def open_files(place: str) -> Files:
+    """Return the files at a folder or URL; raise InvalidSetting for a URL that nothing here can open."""
+    if "://" not in place:
+        return FolderFiles(Path(place))
+    if place.startswith("file://"):
+        return FolderFiles(Path(place.removeprefix("file://")))
+    try:
+        import fsspec
+
+        file_system, path = fsspec.core.url_to_fs(place, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise InvalidSetting(
+            f"ERRATA_ARCHIVE: expected a folder or a URL that is supported here, got {place!r:.120} ({error}): "
+            "install errata-service[object-store]",
+            field="ERRATA_ARCHIVE",
+        ) from error
+    return ObjectFiles(file_system, path)
+
+
+def _away(what: str, error: Exception) -> Unavailable:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return Unavailable(f"the archive could not be {what}: {reason}", retry_after=RETRY_AFTER)

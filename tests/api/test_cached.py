@@ -1,0 +1,149 @@
+"""What was computed before is answered at once; what has failed is queued again; what is old goes."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from service import errors
+from service.bootstrap.build import Inputs, build_evidence
+from service.client import Client, pb
+
+MODEL = "demo:efficientnet_lite0"
+
+
+def ended(client: Client, name: str) -> pb.Analysis:
+    return [*client.watch(name)][-1]
+
+
+def test_the_same_request_again_is_answered_at_once_and_says_so(start) -> None:
+    with start() as service:
+        first = ended(service.client, service.client.analyze(MODEL, "demo").name)
+        service.gate.clear()  # no model would run
+
+        again = service.client.analyze(MODEL, "demo", labels={"run": "2"}, display_name="again")
+
+        assert again.state == pb.STATE_SUCCEEDED
+        assert (again.cached, first.cached) == (True, False)
+        assert again.name != first.name
+        assert dict(again.labels) == {"run": "2"}
+        assert again.summary == first.summary
+        assert again.predictions_digest == first.predictions_digest
+        assert again.model_info == first.model_info
+        assert [each.file_name for each in service.client.verdicts(again.name)]
+        service.gate.set()
+
+
+def test_it_outlives_a_restart(start) -> None:
+    with start() as service:
+        ended(service.client, service.client.analyze(MODEL, "demo").name)
+    with start(open_gate=False) as service:
+        assert service.client.analyze(MODEL, "demo").cached
+        service.gate.set()
+
+
+def test_fresh_computes_anew(start) -> None:
+    with start() as service:
+        ended(service.client, service.client.analyze(MODEL, "demo").name)
+
+        fresh = service.client.analyze(MODEL, "demo", fresh=True)
+
+        assert not fresh.cached
+        assert ended(service.client, fresh.name).state == pb.STATE_SUCCEEDED
+
+
+def test_another_model_is_not_answered_from_the_first(start) -> None:
+    with start() as service:
+        ended(service.client, service.client.analyze(MODEL, "demo").name)
+
+        assert not service.client.analyze("demo:efficientnet_lite1", "demo").cached
+
+
+def test_another_bundle_judges_archived_predictions_without_a_model(start, tmp_path: Path) -> None:
+    """Given predictions of the photographs, a bundle with other superclasses gives its own verdicts at once."""
+    (tmp_path / "all.json").write_text('{"anything": [["entity"]]}\n')
+    other = build_evidence("demo", Inputs(superclasses=tmp_path / "all.json"), tmp_path / "other")
+    with start() as service:
+        first = ended(service.client, service.client.analyze(MODEL, "demo").name)
+    with start(evidence={"demo": [str(other.path)]}, open_gate=False) as service:
+        again = service.client.analyze(MODEL, "demo")
+
+        assert again.cached
+        assert again.evidence == other.digest != first.evidence
+        counts = again.summary.groups["all"].counts
+        assert counts["FINE_GRAINED"] == 20 - counts["CORRECT"] - counts["CLASS_OVERLAP"]  # all else is of one kind
+        service.gate.set()
+
+
+def test_a_request_id_gives_the_cached_answer_again(start) -> None:
+    with start() as service:
+        ended(service.client, service.client.analyze(MODEL, "demo").name)
+
+        first = service.client.analyze(MODEL, "demo", request_id="r")
+        again = service.client.analyze(MODEL, "demo", request_id="r")
+
+        assert first.cached
+        assert again == first
+        with pytest.raises(errors.AlreadyExists):
+            service.client.analyze(MODEL, "demo", request_id="r", display_name="another body")
+
+
+def test_what_has_failed_is_queued_again_under_its_own_name(start, tmp_path: Path) -> None:
+    """Given a model that no worker knows, so that it fails, retry runs it again and it fails again, with its reason."""
+    with start(model_sources=["*"]) as service:
+        failing = service.client.analyze("timm:no_such_model_anywhere", "demo", labels={"k": "v"})
+        failed = ended(service.client, failing.name)
+        assert failed.state == pb.STATE_FAILED
+
+        again = service.client.retry(failed.name)
+
+        assert again.name == failed.name
+        assert again.state in (pb.STATE_QUEUED, pb.STATE_RUNNING, pb.STATE_FAILED)
+        final = ended(service.client, again.name)
+        assert (final.state, final.failure.reason) == (pb.STATE_FAILED, failed.failure.reason)
+        assert dict(final.labels) == {"k": "v"}
+        listed = service.client.list(pb.AnalysisFilter(states=["STATE_FAILED"]))
+        assert [each.name for each in listed] == [failed.name]
+
+
+def test_only_what_has_failed_can_be_retried(start) -> None:
+    with start() as service:
+        done = ended(service.client, service.client.analyze(MODEL, "demo").name)
+
+        with pytest.raises(errors.NotReady, match="SUCCEEDED"):
+            service.client.retry(done.name)
+        with pytest.raises(errors.AnalysisNotFound):
+            service.client.retry("analyses/nosuch")
+
+
+def test_what_is_older_than_it_is_kept_is_deleted(start, demo_csv: bytes, tmp_path: Path) -> None:
+    import io
+
+    with start() as service:
+        old = service.client.upload(io.BytesIO(demo_csv), "demo").name
+    time.sleep(0.2)
+    with start(retention_days=0.1 / 86_400) as service:
+        deadline = time.monotonic() + 10
+        while [*service.client.list()] and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+        with pytest.raises(errors.AnalysisNotFound):
+            service.client.get(old)
+    assert not [*(tmp_path / "archive").glob("*.npz")]
+
+
+def test_an_archive_that_is_full_takes_no_more_and_says_what_to_do(start, demo_csv: bytes) -> None:
+    import io
+
+    with start(max_stored_bytes=100) as service:
+        first = service.client.upload(io.BytesIO(demo_csv), "demo").name
+
+        for refused in (
+            lambda: service.client.upload(io.BytesIO(demo_csv), "demo"),
+            lambda: service.client.analyze(MODEL, "demo"),
+        ):
+            with pytest.raises(errors.TooBusy, match="ERRATA_RETENTION_DAYS") as error:
+                refused()
+            assert error.value.retry_after
+        service.client.delete(first)
+        assert service.client.upload(io.BytesIO(demo_csv), "demo").name
