@@ -9,9 +9,9 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, inference, judge, start, upload
+from benchmarks import bundle, inference, jobs, judge, start, upload
 
-MEASURES = (upload.measure, start.measure, judge.measure, bundle.measure, inference.measure)
+MEASURES = (upload.measure, start.measure, judge.measure, bundle.measure, inference.measure, jobs.measure)
 OUTPUT = Path("build/bench.json")
 
 

@@ -36,7 +36,9 @@ class Settings(BaseModel):
     data_dir: Path = Field(
         default_factory=default_data_dir, description="folder of evidence bundles, archive and caches"
     )
-    archive: str = Field("", description="folder of finished analyses; empty: `archive` in ERRATA_DATA_DIR")
+    archive: str = Field(
+        "", description="folder or object-store URL of finished analyses; empty: `archive` in ERRATA_DATA_DIR"
+    )
     evidence: dict[str, list[Path]] = Field(
         default_factory=dict,
         description="JSON object, data set → path of a bundle or list of paths, the first is the default; "

@@ -21,7 +21,7 @@ from service.pb import errata_pb2_grpc
 
 MAX_CHUNK = 2 << 20  # bytes of an upload's message
 SEND_CHUNK = 1 << 20  # bytes of a file's message
-LOOK_SECONDS = 0.1  # between looks at a watched analysis
+LOOK_SECONDS = 0.05  # between looks at a watched analysis
 LIFE_SECONDS = 2.0  # between messages of a watched analysis that doesn't change
 
 Context = grpc.aio.ServicerContext[Any, Any]

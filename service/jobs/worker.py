@@ -90,7 +90,7 @@ class Worker:
                 log.info("shard stopped")
                 return
             left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fence, part))
-            log.info("shard done", left=left)
+            log.info("shard done", left=left, seconds=round(time.monotonic() - hold.began, 3))
             if left is None:
                 log.warning("a late result was refused: another worker has the shard")
             elif left == 0:
@@ -139,7 +139,7 @@ class _Hold:
         self._job = job
         self._shard = shard
         self._fence = fence
-        self._moved = time.monotonic()
+        self.began = self._moved = time.monotonic()
 
     @contextmanager
     def kept(self) -> Iterator[None]:

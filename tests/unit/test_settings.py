@@ -52,8 +52,8 @@ def test_the_data_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_the_archive_lies_in_the_data_folder_unless_it_is_set() -> None:
-    assert read_settings({"ERRATA_DATA_DIR": "/d"}).archive_url == "/d/archive"
-    assert read_settings({"ERRATA_DATA_DIR": "/d", "ERRATA_ARCHIVE": "/a"}).archive_url == "/a"
+    assert read_settings({"ERRATA_DATA_DIR": "/d"}).archive_place == "/d/archive"
+    assert read_settings({"ERRATA_DATA_DIR": "/d", "ERRATA_ARCHIVE": "/a"}).archive_place == "/a"
 
 
 def test_each_variable_sets_its_field() -> None:

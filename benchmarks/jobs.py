@@ -1,0 +1,134 @@
+"""Jobs: what the service adds to a model's own time, how fast it answers again, and what a second worker brings.
+
+Over a real Redis, with processes of their own; needs redis-server and the tests' folder on the path.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+from redis_server import RedisServer
+
+from benchmarks.figure import Figure
+from benchmarks.serving import running
+from service.bootstrap.build import Inputs, build_evidence
+from service.client import Client, pb
+from service.evidence.labels import demo_folder
+from service.predictions.tuning import tune_process
+
+MODEL = "demo:efficientnet_lite0"
+TIMES = 5
+COPIES, SHARD = 12, 20  # of the 20 photographs; images a shard
+OVERHEAD_MS, CACHED_MS, START_MS, WORKERS = 150.0, 5.0, 60.0, 1.5
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the figures of one worker, then those of two beside one."""
+    if shutil.which("redis-server") is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(Path(folder)).start()
+        try:
+            with running(server.url, folder, workers=1) as service, Client(service.grpc) as client:
+                yield from _one_worker(client)
+            yield _two_workers(server.url, Path(folder))
+        finally:
+            server.stop()
+
+
+def _one_worker(client: Client) -> Iterator[Figure]:
+    _run(client)  # the model is loaded
+    whole, bare = _times(lambda: _run(client)), _times(_bare())
+    over = 1000 * (median(whole) - median(bare))
+    yield Figure(
+        "jobs, an analysis of 20 photographs beside bare inference on them: what is added",
+        value=over,
+        unit="ms",
+        reference=1000 * median(bare),
+        ratio=median(whole) / median(bare),
+        aim=f"at most {OVERHEAD_MS:g} ms more",
+        holds=over <= OVERHEAD_MS,
+    )
+    starts = [_run(client) for _ in range(TIMES)]
+    delay = 1000 * median(_seconds(each.start_time) - _seconds(each.create_time) for each in starts)
+    yield _plain("jobs, from submit to the start of work", delay, START_MS)
+    answers = [_timed(lambda: client.analyze(MODEL, "demo")) for _ in range(10 * TIMES)]
+    assert client.analyze(MODEL, "demo").cached
+    yield _plain("jobs, the same request again, p50 over loopback", 1000 * median(answers), CACHED_MS)
+
+
+def _two_workers(redis: str, folder: Path) -> Figure:
+    images, labels = folder / "images", folder / "labels.csv"
+    images.mkdir()
+    rows = ["file_name,labels"]
+    for photograph in sorted(demo_folder().glob("imagenet_*.jpg")):
+        for copy in range(COPIES):
+            name = f"{copy:02d}_{photograph.name}"
+            shutil.copy(photograph, images / name)
+            rows.append(f"{name},{photograph.stem.rsplit('_', 1)[1]}")
+    labels.write_text("\n".join(rows) + "\n")
+    bundle = build_evidence("copies", Inputs(labels=labels), folder / "bundle")
+    settings = {
+        "ERRATA_EVIDENCE": f'{{"copies": "{bundle.path}"}}',
+        "ERRATA_IMAGES": f'{{"copies": "{images}"}}',
+        "ERRATA_SHARD_SIZE": str(SHARD),
+        "ERRATA_THREADS": "1",
+    }
+    seconds = []
+    for workers in (1, 2):
+        with running(redis, str(folder), workers, **settings) as service, Client(service.grpc) as client:
+            for _ in range(2):
+                _run(client, "copies")  # every worker has loaded the model
+            seconds.append(median(_times(lambda: _run(client, "copies"), 3)))
+    ratio = seconds[0] / seconds[1]
+    return Figure(
+        "jobs, two workers of one thread on one analysis (reference: one of them)",
+        value=seconds[1],
+        unit="s",
+        reference=seconds[0],
+        ratio=ratio,
+        aim=f"at least {WORKERS:g} times as fast",
+        holds=ratio >= WORKERS,
+    )
+
+
+def _run(client: Client, dataset: str = "demo") -> pb.Analysis:
+    """Ask for a fresh analysis and wait for its end, as a pipeline would."""
+    *_, last = client.watch(client.analyze(MODEL, dataset, fresh=True).name)
+    assert last.state == pb.STATE_SUCCEEDED, last.failure
+    return last
+
+
+def _bare() -> Callable[[], object]:
+    """Return what runs the model over the photographs and nothing else."""
+    tune_process()  # before torch is imported, as a worker does
+    from service.predictions.models.run import TorchPredictor
+    from service.predictions.policy import ModelPolicy
+
+    names = [file.name for file in sorted(demo_folder().glob("imagenet_*.jpg"))]
+    predictor = TorchPredictor({"demo": demo_folder()}, ModelPolicy(), batch_size=64, threads=0, device="cpu")
+    return lambda: list(predictor.predict(MODEL, "demo", names))
+
+
+def _times(run: Callable[[], object], times: int = TIMES) -> list[float]:
+    run()
+    return [_timed(run) for _ in range(times)]
+
+
+def _timed(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _seconds(stamp: object) -> float:
+    return stamp.seconds + stamp.nanos / 1e9  # type: ignore[attr-defined]
+
+
+def _plain(name: str, value: float, most: float) -> Figure:
+    return Figure(
+        name, value=value, unit="ms", reference=None, ratio=None, aim=f"under {most:g} ms", holds=value < most
+    )
