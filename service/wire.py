@@ -295,6 +295,8 @@ def _progress(progress: Progress) -> pb.Progress:
         images_per_second=progress.images_per_second,
         queue_position=progress.queue_position,
         live_workers=progress.live_workers,
+        shards_done=progress.shards_done,
+        shards=progress.shards,
     )
     if progress.eta_seconds is not None:
         message.eta.FromMilliseconds(int(progress.eta_seconds * 1000))

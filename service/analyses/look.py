@@ -108,7 +108,7 @@ def seen(snapshot: Snapshot) -> Analysis:
     return Analysis(
         id=entry.id,
         request=entry.request,
-        state=entry.state,
+        state=_state(snapshot),
         evidence=entry.evidence,
         create_time=datetime.fromtimestamp(entry.created, UTC),
         owner=entry.owner,
@@ -120,12 +120,27 @@ def seen(snapshot: Snapshot) -> Analysis:
     )
 
 
+def _state(snapshot: Snapshot) -> State:
+    """Return the state as its user sees it: what nobody works on now is queued, though its record says it began."""
+    entry, job = snapshot.entry, snapshot.job
+    if entry.state is not State.RUNNING or job is None or not job.left:
+        return entry.state
+    held = any(shard.state is State.RUNNING and shard.lease > snapshot.now for shard in job.shards)
+    return State.RUNNING if held else State.QUEUED
+
+
 def _progress(snapshot: Snapshot, started: float | None) -> Progress:
     job = snapshot.job
     if job is None:
         return Progress()
-    progress = Progress(done=job.done, total=job.spec.total, live_workers=snapshot.live_workers)
-    if snapshot.entry.state is State.QUEUED:
+    progress = Progress(
+        done=job.done,
+        total=job.spec.total,
+        live_workers=snapshot.live_workers,
+        shards_done=len(job.shards) - job.left,
+        shards=len(job.shards),
+    )
+    if _state(snapshot) is State.QUEUED:
         return replace(progress, queue_position=snapshot.queue_position)
     elapsed = 0.0 if started is None else snapshot.now - started
     if not job.done or elapsed <= 0:

@@ -48,7 +48,15 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
     model = ports.settle_model(model)
     ports.store.remember_images(bundle.images_digest, bundle.image_names)
     total = len(bundle.image_names)
-    return JobSpec(str(model), bundle.dataset, bundle.digest, bundle.images_digest, total, ports.limits.shard_size)
+    return JobSpec(
+        model=str(model),
+        dataset=bundle.dataset,
+        evidence=bundle.digest,
+        images=bundle.images_digest,
+        total=total,
+        shard_size=ports.limits.shard_size,
+        fresh=request.fresh,
+    )
 
 
 def accepted(ports: Ports, said: Submission, spec: JobSpec) -> Analysis:

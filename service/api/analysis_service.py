@@ -78,7 +78,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         sent_at = 0.0
         while True:
             analysis = await self._call(look.get, self._ports, analysis_id)
-            news = (analysis.state, analysis.progress.done, analysis.progress.queue_position)
+            at = analysis.progress
+            news = (analysis.state, at.done, at.queue_position, at.live_workers)
             if news != sent or loop.time() - sent_at >= LIFE_SECONDS:
                 yield wire.to_analysis(analysis)
                 sent, sent_at = news, loop.time()

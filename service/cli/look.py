@@ -1,4 +1,4 @@
-"""errata list, show, report, explain, reanalyze, cancel, delete: look at analyses and end them."""
+"""errata list, show, report, explain, wait, reanalyze, retry, cancel, delete: look at analyses and end them."""
 
 import sys
 from pathlib import Path
@@ -10,10 +10,12 @@ from rich.table import Table
 
 from service import wire
 from service.cli.connect import chosen, connected, json_option, server_options
+from service.cli.main import ANALYSIS_FAILED
 from service.cli.output import (
     REPORT,
     VERDICTS,
     analysis_name,
+    follow,
     is_folder,
     people,
     print_json,
@@ -225,6 +227,20 @@ def cancel(analysis: str, as_json: bool, server: str | None, local: bool) -> Non
     """Cancel ANALYSIS if it is open; one that has ended stays as it is."""
     with connected(server, local) as client:
         _show(client.cancel(analysis_name(analysis)), as_json)
+
+
+@click.command()
+@click.argument("analysis")
+@json_option
+@server_options
+@click.pass_context
+def wait(ctx: click.Context, analysis: str, as_json: bool, server: str | None, local: bool) -> None:
+    """Wait for the end of ANALYSIS and show it; end with 4 if it failed or was cancelled."""
+    with connected(server, local) as client:
+        last = follow(client, analysis_name(analysis), people())
+    _show(last, as_json)
+    if last.state != pb.STATE_SUCCEEDED:
+        ctx.exit(ANALYSIS_FAILED)
 
 
 @click.command()

@@ -25,6 +25,7 @@ COMMANDS = {
     "retry": ("service.cli.look", "retry", "queue an analysis that has failed again"),
     "serve": ("service.cli.serve", "serve", "run the service"),
     "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
+    "wait": ("service.cli.look", "wait", "wait for the end of an analysis"),
     "work": ("service.cli.work", "work", "run a worker: it runs the models"),
     "taxonomy": ("service.cli.taxonomy", "taxonomy", "look at classes and superclasses"),
 }

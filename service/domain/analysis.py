@@ -56,6 +56,8 @@ class Progress:
     eta_seconds: float | None = None
     queue_position: int | None = None  # analyses before this one; None unless queued
     live_workers: int | None = None  # 0: nobody will take it
+    shards_done: int | None = None
+    shards: int | None = None  # None: it needs no worker
 
 
 @dataclass(frozen=True)

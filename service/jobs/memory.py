@@ -12,6 +12,7 @@ from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Sai
 from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
 WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
+KEPT_PARTS = 64  # shards whose predictions are kept for a later request
 KEEP = 7 * 86_400.0  # seconds that what has ended without a result, and a request id, are kept
 
 
@@ -30,6 +31,7 @@ class MemoryStore:
         self._workers: dict[str, float] = {}
         self._offers: dict[str, WorkerOffer] = {}
         self._last_offer: WorkerOffer | None = None
+        self._kept: dict[str, Part] = {}
         self._refused = 0
 
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
@@ -166,6 +168,18 @@ class MemoryStore:
             job = record.with_shard(job, shard, finished)
             self._keep(job)
             return job.left
+
+    def keep_part(self, key: str, part: Part) -> None:
+        """Keep a shard's predictions, as long as there is room."""
+        with self._lock:
+            self._kept[key] = part
+            while len(self._kept) > KEPT_PARTS:
+                del self._kept[next(iter(self._kept))]
+
+    def kept_part(self, key: str) -> Part | None:
+        """Return predictions that were kept."""
+        with self._lock:
+            return self._kept.get(key)
 
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again."""

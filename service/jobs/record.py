@@ -47,6 +47,12 @@ class JobSpec:
     images: str  # digest of the images' names, by which the store keeps them
     total: int
     shard_size: int
+    fresh: bool = False  # neither reads nor joins what was computed before
+
+    def part_key(self, shard: int, info: ModelInfo) -> str:
+        """Return the SHA-256 of what makes a shard's predictions: weights, transform and images."""
+        start, stop = self.bounds(shard)
+        return _digest([info.weights_sha256, info.transform, self.images, str(start), str(stop)])
 
     @property
     def computation(self) -> str:

@@ -11,6 +11,7 @@ errata:analyses           zset    every analysis here, by time
 errata:open:analyses, errata:open:jobs   zset   those not final, by time
 errata:open:models        zset    shards not done, by time: what autoscaling counts
 errata:images:{digest}    string  image names, packed
+errata:predictions:{key}  string  a shard's predictions by weights, transform and images, npz
 errata:workers            zset    workers, by their last beat
 errata:offers:{worker}    string  what a worker can do (JSON); errata:offers what the last one could
 errata:started:models     string  the latest sent of any claimed shard
@@ -39,6 +40,7 @@ from service.errors import Unavailable
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
 from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
+PREDICTIONS_TTL = 30 * 86_400  # seconds
 IMAGES_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
 CONNECTIONS = 32  # of one process; more callers wait
@@ -144,6 +146,17 @@ class RedisStore:
         """Keep a shard's predictions."""
         left = int(self._move("finish_shard", job_id, shard, fence, len(part.predictions.top1), _pack(part)))
         return None if left < 0 else left
+
+    def keep_part(self, key: str, part: Part) -> None:
+        """Keep a shard's predictions for a month, unless Redis needs the room."""
+        with _available():
+            self._client.set(f"errata:predictions:{key}", _pack(part), ex=PREDICTIONS_TTL)
+
+    def kept_part(self, key: str) -> Part | None:
+        """Return predictions that were kept."""
+        with _available():
+            content = self._client.get(f"errata:predictions:{key}")
+        return None if content is None else _unpack(content)
 
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again."""

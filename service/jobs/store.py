@@ -121,6 +121,14 @@ class JobStore(Protocol):
         """Keep a shard's predictions; return how many shards are left, None if the fence is old."""
         ...
 
+    def keep_part(self, key: str, part: Part) -> None:
+        """Keep a shard's predictions for whoever loads the same weights again; for a while, if there is room."""
+        ...
+
+    def kept_part(self, key: str) -> Part | None:
+        """Return predictions that were kept."""
+        ...
+
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again without counting anything; say whether the fence was current."""
         ...

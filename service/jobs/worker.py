@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Protocol, TypeVar
@@ -166,6 +166,9 @@ class _Hold:
         names = worker.store.images(spec.images)[start:stop]
         if self._progress(0) is not Said.OK:
             return None
+        key = spec.part_key(self._shard, info)
+        if not spec.fresh and (kept := self._kept(key)) is not None and len(kept.predictions.top1) == len(names):
+            return Part(kept.predictions, info)
         batches: list[Predictions] = []
         done, began = 0, time.monotonic()
         for batch in worker.predictor.predict(spec.model, spec.dataset, names):
@@ -179,7 +182,18 @@ class _Hold:
                 self._hand_back()
                 return None
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
-        return Part(joined(batches), info)
+        part = Part(joined(batches), info)
+        if part.predictions.top1.min(initial=0) >= 0:  # images that are missing now may be there the next time
+            with suppress(Unavailable):
+                worker.store.keep_part(key, part)
+        return part
+
+    def _kept(self, key: str) -> Part | None:
+        """Return the predictions that the same weights gave for the same images before."""
+        try:
+            return self._worker.store.kept_part(key)
+        except Unavailable:
+            return None
 
     def _progress(self, done: int) -> Said:
         """Tell how far it is; a store that is away is told later."""

@@ -1105,3 +1105,31 @@ def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:
     store.cancel("a", "")
     store.cancel("b", "")
     assert store.depth() == Depth(analyses=0, shards=0, workers=1, refused=1)
+
+
+def test_predictions_are_kept_by_what_made_them(store: JobStore) -> None:
+    info = ModelInfo("demo:m", "net", "0" * 64, "t")
+    key = spec().part_key(1, info)
+    assert store.kept_part(key) is None
+
+    store.keep_part(key, part(4, first=4))
+
+    kept = store.kept_part(key)
+    assert kept is not None
+    assert kept.predictions.top1.tolist() == [4, 5, 6, 7]
+    assert kept.model_info == info
+
+
+def test_other_weights_transforms_images_or_shards_are_kept_apart() -> None:
+    info = ModelInfo("demo:m", "net", "0" * 64, "t")
+    keys = [
+        spec().part_key(0, info),
+        spec().part_key(1, info),
+        replace(spec(), images="j" * 64).part_key(0, info),
+        replace(spec(), shard_size=5).part_key(0, info),
+        spec().part_key(0, replace(info, weights_sha256="1" * 64)),
+        spec().part_key(0, replace(info, transform="u")),
+    ]
+
+    assert len(set(keys)) == len(keys)
+    assert replace(spec(), model="demo:same_weights_by_another_name").part_key(0, info) == keys[0]

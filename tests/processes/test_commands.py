@@ -273,3 +273,31 @@ def test_taxonomy_pairs_are_a_json_list_of_ascending_pairs(errata: Errata) -> No
 
     assert pairs == sorted(pairs)
     assert all(0 <= first < second < 1000 for first, second in pairs)
+
+
+def test_wait_shows_the_end_and_ends_as_the_analysis_does(server: Serving, errata: Errata) -> None:
+    queued = json.loads(
+        errata(
+            "analyze", "demo:efficientnet_lite0", "--dataset", "demo", "--no-wait", "--json", "--server", server.grpc
+        ).stdout
+    )
+
+    done = errata("wait", queued["name"], "--json", "--server", server.grpc)
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["state"] == "STATE_SUCCEEDED"
+    assert errata("wait", "nosuch", "--server", server.grpc).returncode == 2
+
+
+def test_retry_is_for_what_has_failed(server: Serving, errata: Errata) -> None:
+    failing = errata("analyze", "timm:no_such_model", "--dataset", "demo", "--json", "--server", server.grpc)
+    assert failing.returncode == 4
+    name = json.loads(failing.stdout)["name"]
+
+    again = errata("retry", name, "--json", "--server", server.grpc)
+
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["name"] == name
+    assert errata("wait", name, "--server", server.grpc).returncode == 4
+    listed = json.loads(errata("list", "--state", "failed", "--json", "--server", server.grpc).stdout)
+    assert [each["name"] for each in listed["analyses"]] == [name]

@@ -412,3 +412,45 @@ def test_of_two_equal_analyses_the_other_goes_on_when_one_is_cancelled(one: Clus
 
         is_right(client, second)
         assert client.get(first).state == CANCELLED
+
+
+# all of it
+
+
+def test_a_soak_of_kills_stops_restarts_and_dropped_connections_ends_everything_once(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    choose = random.Random(1)
+    with cluster(data_dir, tmp_path, workers=2, seconds=0.02) as service, service.client() as client:
+        names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(60)]
+
+        def kill(place: int) -> None:
+            service.workers[place].kill()
+            service.workers[place].wait(10)
+            service.workers[place] = service.start_worker(0.02)
+            service.workers.pop()
+
+        def freeze(place: int) -> None:
+            service.workers[place].send_signal(signal.SIGSTOP)
+            time.sleep(HEARTBEAT + 1)
+            service.workers[place].send_signal(signal.SIGCONT)
+
+        def restart(_: int) -> None:
+            service.redis.kill()
+            time.sleep(0.5)
+            service.redis.start()
+
+        def drop(_: int) -> None:
+            service.redis.client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+        for event in [kill, drop, freeze, restart, kill, drop, restart, kill]:
+            time.sleep(choose.uniform(0.3, 1.0))
+            event(choose.randrange(2))
+        wait_for(service.ready, "the API is ready")
+        for name in names:
+            is_right(client, name)
+
+        assert len({each.name for each in client.list()}) == len(names)
+        wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open", 5)
+        assert service.metric("errata_open_shards") == 0
+        assert service.metric("errata_analyses_total") == len(names)  # one final write each

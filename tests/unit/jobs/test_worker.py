@@ -365,3 +365,32 @@ def test_too_few_predictions_are_never_a_result(desk: Desk) -> None:
 
     assert desk.shard_state(0) is State.QUEUED
     assert desk.store.parts(desk.job) == []
+
+
+def test_the_same_weights_on_the_same_images_predict_once(desk: Desk) -> None:
+    desk.run(0, Scripted())
+    again = submit_again(desk, fresh=False)
+    predictor = Scripted()
+
+    desk.job = again
+    desk.run(0, predictor)
+
+    assert predictor.asked == []
+    assert desk.shard_state(0) is State.SUCCEEDED
+    assert desk.store.parts(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+
+
+def test_a_fresh_job_predicts_anew(desk: Desk) -> None:
+    desk.run(0, Scripted())
+    desk.job = submit_again(desk, fresh=True)
+    predictor = Scripted()
+
+    desk.run(0, predictor)
+
+    assert len(predictor.asked) == 1
+
+
+def submit_again(desk: Desk, fresh: bool) -> str:
+    spec = JobSpec("file:the_same_weights.pth#net", "demo", "e", "i", 10, 4, fresh=fresh)
+    entry = Entry("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
+    return desk.store.submit(entry, spec, fresh=fresh, limit=9).job
