@@ -23,8 +23,13 @@ def answered(
     if request.fresh or parse_model_id(spec.model).source in MUTABLE:
         return None
     before = _newest(ports, spec)
-    predictions = ports.archive.predictions(before.id) if before else None
-    if before is None or predictions is None or len(predictions.top1) != spec.total:
+    if before is None:
+        return None
+    try:
+        predictions = ports.archive.predictions(before.id)
+    except Unavailable:
+        return None  # damaged: it is computed anew
+    if predictions is None or len(predictions.top1) != spec.total:
         return None
     now = ports.clock()
     analysis = Analysis(

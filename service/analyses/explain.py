@@ -18,7 +18,7 @@ from service.evidence.labels import validation_name
 from service.evidence.overlap import why_overlapping
 from service.evidence.vocabulary import compare
 from service.rules.decide import trace
-from service.rules.table import tags
+from service.rules.table import error_type, tags
 
 
 def explain(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
@@ -30,7 +30,7 @@ def explain(bundle: Bundle, file_name: str, predicted: int, probability: float |
         file_name=file_name,
         target=int(bundle.evidence.targets[row]),
         predicted=predicted,
-        error_type=ErrorType(byte & 0x0F),
+        error_type=error_type(byte),
         problematic=tags(byte, bool(bundle.evidence.problematic[row])),
         probability=probability,
         evidence=evidence_for(bundle, row, predicted),

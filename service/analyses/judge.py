@@ -1,6 +1,7 @@
 """Judge: predictions meet the evidence and become verdicts and a summary; one gather, then counting."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -22,12 +23,13 @@ from service.domain import (
 )
 from service.errors import EvidenceDamaged, ImagesMissing, PermanentError, Unavailable
 from service.evidence.bundle import Bundle
-from service.jobs.record import Entry, Job, failure_of, joined
+from service.jobs.record import Entry, Job, Part, failure_of, joined
 from service.jobs.worker import ComeBack
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
 
-ATTEMPTS = 4  # to archive what is judged
+ATTEMPTS = 500  # to archive what is judged: some eight hours, since predicting anew costs far more
+LONGEST_RETRY = 60.0  # seconds
 NAMED = 10  # missing images that a warning names
 RETRY_SECONDS = 5.0  # before the second attempt, longer each time
 _log = structlog.get_logger()
@@ -85,10 +87,10 @@ def judge_job(ports: Ports, job_id: str) -> None:
     if fence is None or job is None:
         return
     try:
-        _archive(ports, job)
+        archived = _archive(ports, job)
     except Unavailable as error:
         if fence < ATTEMPTS:
-            raise ComeBack(RETRY_SECONDS * fence) from error
+            raise ComeBack(min(RETRY_SECONDS * fence, LONGEST_RETRY)) from error
         _fail(ports, job_id, fence, error)
     except PermanentError as error:
         _fail(ports, job_id, fence, error)
@@ -96,7 +98,9 @@ def judge_job(ports: Ports, job_id: str) -> None:
         _log.exception("judging failed", job=job_id)
         _fail(ports, job_id, fence, error)
     else:
-        ports.store.finish(job_id, fence)
+        if ports.store.finish(job_id, fence):
+            for analysis in archived:
+                ports.ended(analysis)
 
 
 def job_failed(ports: Ports, job_id: str) -> None:
@@ -113,18 +117,39 @@ def _fail(ports: Ports, job_id: str, fence: int, error: Exception) -> None:
         job_failed(ports, job_id)
 
 
-def _archive(ports: Ports, job: Job) -> None:
+def _archive(ports: Ports, job: Job) -> list[Analysis]:
+    """Archive a result for each analysis that waits for a job; return them."""
     parts = ports.store.parts(job.id)
+    info = _one_model(job, parts)
     predictions = joined([part.predictions for part in parts])
     bundle = ports.shelf.find(job.spec.dataset, job.spec.evidence)
     missing = _missing(bundle, predictions, ports.limits.max_missing)
     summary = summary_of(bundle, predictions)
+    archived = []
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
-        if snapshot is not None and not snapshot.entry.state.final:
-            analysis = _finished(ports, snapshot.entry, job, predictions, summary, parts[0].model_info, missing)
-            ports.archive.put(analysis, predictions)
-            ports.ended(analysis)
+        if snapshot is None or snapshot.entry.state.final:
+            continue
+        analysis = _finished(ports, snapshot.entry, job, predictions, summary, info, missing)
+        ports.archive.put(analysis, predictions)
+        after = ports.store.snapshot(analysis_id)
+        if after is not None and after.entry.state.final:  # cancelled meanwhile: that is what its user was told
+            ports.archive.delete(analysis_id)
+        else:
+            archived.append(analysis)
+    return archived
+
+
+def _one_model(job: Job, parts: Sequence[Part]) -> ModelInfo:
+    """Return the model of all parts; raise PermanentError unless all are there and of one model."""
+    models = list(dict.fromkeys(part.model_info for part in parts))
+    if len(models) > 1:
+        told = ", ".join(f"{each.architecture} {each.weights_sha256[:12]}" for each in models)
+        raise PermanentError(f"the weights changed while the model ran, or workers have different ones: {told}")
+    images = sum(len(part.predictions.top1) for part in parts)
+    if len(parts) != job.spec.num_shards or images != job.spec.total:
+        raise Unavailable(f"expected the predictions of {job.spec.total} images, got {images}: parts are missing")
+    return models[0]
 
 
 def _missing(bundle: Bundle, predictions: Predictions, share: float) -> tuple[str, ...]:

@@ -36,17 +36,22 @@ class AnalysisFilter:
 
 def get(ports: Ports, analysis_id: str) -> Analysis:
     """Return an analysis, a finished one even while the store is away; raise AnalysisNotFound or Unavailable."""
-    found = ports.archive.get(analysis_id) or _open(ports, analysis_id) or ports.archive.get(analysis_id)
-    if found is None:
-        raise AnalysisNotFound(
-            f"expected the name of an analysis, got {analysis_id!r:.80}, which there isn't", field="name"
-        )
-    return found
-
-
-def _open(ports: Ports, analysis_id: str) -> Analysis | None:
-    snapshot = ports.store.snapshot(analysis_id)
-    return seen(snapshot) if snapshot else None
+    away: Unavailable | None = None
+    snapshot: Snapshot | None = None
+    try:
+        snapshot = ports.store.snapshot(analysis_id)
+    except Unavailable as error:
+        away = error
+    if snapshot is not None and not snapshot.entry.state.final:
+        return seen(snapshot)
+    found = ports.archive.get(analysis_id) or (seen(snapshot) if snapshot else None)  # archived first, then forgotten
+    if found is not None:
+        return found
+    if away is not None:
+        raise away
+    raise AnalysisNotFound(
+        f"expected the name of an analysis, got {analysis_id!r:.80}, which there isn't", field="name"
+    )
 
 
 def list_analyses(ports: Ports, wanted: AnalysisFilter, order: str) -> Sequence[Analysis]:

@@ -7,7 +7,7 @@ import numpy as np
 from service.analyses.judge import Judged
 from service.analyses.ports import Ports
 from service.analyses.verdicts import VerdictFilter, judged, records, select
-from service.domain import ErrorType
+from service.domain import MULTI_LABEL_ERROR_TYPES
 from service.report.render import render_report
 from service.report.view import SourceRow, report_view
 from service.rules.table import error_types
@@ -15,7 +15,6 @@ from service.summary.confusions import confusions
 
 SHOWN_ERRORS = 1000
 SHOWN_CONFUSIONS = 25
-_ERRORS = frozenset(each for each in ErrorType if each >= ErrorType.FINE_GRAINED)
 
 
 def report(ports: Ports, analysis_id: str) -> str:
@@ -25,7 +24,7 @@ def report(ports: Ports, analysis_id: str) -> str:
 
 def report_of(found: Judged) -> str:
     """Return the report of judged predictions: the most severe errors first, the most confident among equals."""
-    rows = select(found, VerdictFilter(error_types=_ERRORS, problematic=False))
+    rows = select(found, VerdictFilter(error_types=frozenset(MULTI_LABEL_ERROR_TYPES), problematic=False))
     types = error_types(found.verdicts)
     images = found.bundle.rows[rows]
     probability = found.predictions.probability

@@ -20,10 +20,10 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
     Raise InvalidModelId, ModelNotFound, DatasetNotFound, AlreadyExists, TooBusy, or Unavailable where a hub is away.
     """
     requests.check(request)
-    spec = computation(ports, request)
     request_digest = requests.digest(request)
     if request.request_id and (before := look.by_request_id(ports, request.request_id)):
         return same_body(before, request_digest)
+    spec = computation(ports, request)
     check_room(ports)
     bundle = ports.shelf.find(request.dataset, spec.evidence)
     if found := answered(ports, request, request_digest, spec, bundle, owner):

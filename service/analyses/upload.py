@@ -21,7 +21,6 @@ FULL_SECONDS = 60.0  # after which an archive that is full may have room
 def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str = "") -> Analysis:
     """Judge an uploaded file; raise InvalidUpload with lines, DatasetNotFound, EvidenceNotFound, AlreadyExists."""
     requests.check(request)
-    check_room(ports)
     started = ports.clock()
     bundle = ports.shelf.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
@@ -33,6 +32,11 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     analysis_id = requests.new_id(started)
     if before := repeated(ports, request, request_digest, analysis_id):
         return before
+    try:
+        check_room(ports)
+    except TooBusy:
+        ports.store.release(request.request_id)
+        raise
     analysis = Analysis(
         id=analysis_id,
         request=request,

@@ -13,7 +13,7 @@ from service.analyses.judge import Judged, verdicts_of
 from service.analyses.ports import Ports
 from service.domain import ErrorType, Group, Verdict
 from service.errors import InvalidRequest, Unavailable
-from service.rules.table import error_types, tags
+from service.rules.table import error_type, error_types, tags
 from service.taxonomy.classes import class_names
 
 
@@ -77,7 +77,7 @@ def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) 
             file_name=names[row],
             target=int(targets[row]),
             predicted=predicted,
-            error_type=ErrorType(byte & 0x0F),
+            error_type=error_type(byte),
             problematic=tags(byte, bool(problematic[row])),
             probability=None if probability is None else float(probability[images[row]]),
             evidence=evidence_for(found.bundle, row, predicted) if with_evidence else None,

@@ -15,7 +15,7 @@ from service.analyses.explain import explain
 from service.analyses.ports import Ports
 from service.api.intake import Intake, Slots, patient
 from service.domain import Analysis, Verdict
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, Unavailable
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 
@@ -38,6 +38,11 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         self._readers = readers
         self._uploaders = uploaders
         self._slots = Slots(max_uploads)
+        self._stopping = False
+
+    def stop_watches(self) -> None:
+        """End the watches: the service stops, and they would hold it."""
+        self._stopping = True
 
     async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a model."""
@@ -85,6 +90,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 sent, sent_at = news, loop.time()
             if analysis.state.final:
                 return
+            if self._stopping:
+                raise Unavailable("the service stops: watch again", retry_after=LIFE_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:

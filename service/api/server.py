@@ -29,6 +29,7 @@ class GrpcServer:
     """A server that listens on `port`."""
 
     server: grpc.aio.Server
+    analyses: AnalysisService
     health: health.aio.HealthServicer
     port: int
 
@@ -41,6 +42,7 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Refuse new calls at once, give those in hand `grace` seconds."""
         await self.health.enter_graceful_shutdown()
+        self.analyses.stop_watches()
         await self.server.stop(grace)
 
 
@@ -49,14 +51,13 @@ def make_server(ports: Ports, metrics: Metrics, address: str, max_uploads: int) 
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=OPTIONS)
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
-    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(
-        AnalysisService(ports, readers, uploaders, max_uploads), server
-    )
+    analyses = AnalysisService(ports, readers, uploaders, max_uploads)
+    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
     errata_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, readers), server)
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return GrpcServer(server, servicer, server.add_insecure_port(address))
+    return GrpcServer(server, analyses, servicer, server.add_insecure_port(address))
 
 
 def service_names() -> tuple[str, ...]:

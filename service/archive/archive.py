@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,13 @@ class FileArchive:
                 arrays[name] = array
         np.savez(content, allow_pickle=False, **arrays)
         self._files.write(_predictions(analysis.id), content.getvalue())
-        self._files.write(_document(analysis.id), json.dumps(to_document(analysis)).encode())
+        try:
+            self._files.write(_document(analysis.id), json.dumps(to_document(analysis)).encode())
+        except Unavailable:
+            if self.get(analysis.id) is None:  # nobody would find the predictions
+                with suppress(Unavailable):
+                    self._files.delete(_predictions(analysis.id))
+            raise
         with self._lock:
             self._known[analysis.id] = analysis
             self._damaged.discard(analysis.id)
@@ -69,7 +76,7 @@ class FileArchive:
 
     def list(self) -> Sequence[Analysis]:
         """Return all analyses; documents that can't be read are left out, and logged."""
-        names = [name.removesuffix(".json") for name in self._files.sizes() if name.endswith(".json")]
+        names = [name.removesuffix(".json") for name in self._files.names() if name.endswith(".json")]
         present = {name for name in names if _ID.fullmatch(name)}
         with self._lock:
             for gone in self._known.keys() - present:

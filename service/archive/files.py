@@ -1,6 +1,7 @@
 """Where an archive's files lie: a local folder, or an object store through fsspec. Small files, written whole."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,10 @@ class Files(Protocol):
 
     def delete(self, name: str) -> bool:
         """Remove a file; say whether there was one."""
+        ...
+
+    def names(self) -> Collection[str]:
+        """Return the names of all files."""
         ...
 
     def sizes(self) -> Mapping[str, int]:
@@ -61,6 +66,13 @@ class FolderFiles:
         except OSError as error:
             raise _away("written", error) from error
         return True
+
+    def names(self) -> Collection[str]:
+        """Return the names of all files."""
+        try:
+            return os.listdir(self._folder) if self._folder.is_dir() else []
+        except OSError as error:
+            raise _away("read", error) from error
 
     def sizes(self) -> Mapping[str, int]:
         """Return all files with their sizes."""
@@ -112,6 +124,10 @@ class ObjectFiles:
         except Exception as error:
             raise _away("written", error) from error
         return True
+
+    def names(self) -> Collection[str]:
+        """Return the names of all objects."""
+        return self.sizes().keys()
 
     def sizes(self) -> Mapping[str, int]:
         """Return all objects with their sizes."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,10 +82,17 @@ def taken(variable: str, address: str) -> Unavailable:
 
 
 def stop_on_signals(stopped: asyncio.Event) -> None:
-    """Set the event at SIGTERM and SIGINT."""
+    """Set the event at the first SIGTERM or SIGINT; end the process at the second."""
+
+    def stop() -> None:
+        if stopped.is_set():
+            _log.warning("ended by a second signal")
+            os._exit(1)
+        stopped.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stop)
 
 
 def split(address: str) -> tuple[str, int]:

@@ -13,10 +13,11 @@ from service.analyses.ports import Limits, ModelOffer, Ports
 from service.analyses.retention import drop_old
 from service.archive.port import Archive
 from service.domain import Analysis, ModelInfo, Predictions
-from service.errors import InvalidEvidence, PermanentError, Unavailable
+from service.errors import InvalidEvidence, PermanentError
 from service.evidence.labels import demo_folder
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.engine import Engine
+from service.jobs.record import JobSpec
 from service.jobs.store import JobStore, WorkerOffer
 from service.jobs.worker import Predictor
 from service.predictions.model_id import ModelId
@@ -95,8 +96,8 @@ class Housekeeping:
         while True:
             try:
                 drop_old(self._ports, self._keep)
-            except Unavailable as error:
-                _log.warning("old analyses can't be deleted now", error=error.message)
+            except Exception:
+                _log.exception("old analyses can't be deleted now")
             if self._stopped.wait(HOUSEKEEPING_SECONDS):
                 return
 
@@ -115,6 +116,13 @@ def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
     """Return what a worker with this installation and these settings can do."""
     models = tuple((offer.model, offer.description) for offer in offers(settings.models is not None))
     return WorkerOffer(models, tuple(sorted(images)))
+
+
+def can_run(offer: WorkerOffer, spec: JobSpec) -> bool:
+    """Say whether a worker that offers this has what a job needs."""
+    source = spec.model.partition(":")[0]
+    models = {model for model, _ in offer.models}
+    return spec.dataset in offer.datasets and bool({spec.model, f"{source}:*"} & models)
 
 
 def image_folders(settings: Settings) -> Mapping[str, Path]:

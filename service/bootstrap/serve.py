@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from threading import Event, Thread
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from service.analyses.judge import judge_job
@@ -19,6 +20,7 @@ from service.settings import Settings
 from service.telemetry import Metrics
 
 REDIS_TIMEOUT = 2.0  # seconds that a call waits for a Redis that doesn't answer
+_log = structlog.get_logger()
 LOOK_SECONDS = 1.0  # between two looks at Redis
 
 
@@ -31,7 +33,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     store = RedisStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics)
-    watch = _RedisWatch(store, metrics)
+    watch = RedisWatch(store, metrics)
     engine.serve_errands(partial(judge_job, ports))
     watch.start()
     engine.start()
@@ -59,7 +61,7 @@ def redis_url(settings: Settings) -> str:
     return settings.redis_url.get_secret_value()
 
 
-class _RedisWatch:
+class RedisWatch:
     """Looks every second whether Redis is there, and sets the gauges that it alone knows."""
 
     def __init__(self, store: RedisStore, metrics: Metrics) -> None:
@@ -90,6 +92,10 @@ class _RedisWatch:
             depth = self._store.depth()
         except Unavailable:
             self._there = False
+            return
+        except Exception:
+            self._there = False
+            _log.exception("Redis can't be looked at")
             return
         self._there = True
         self._metrics.open_analyses.set(depth.analyses)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import uuid
 from collections.abc import Callable
@@ -11,9 +10,10 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.edges import refuse_open_door, split, taken
-from service.bootstrap.parts import LazyPredictor, image_folders, torch_predictor, worker_offer
-from service.bootstrap.serve import redis_url
+from service.bootstrap.edges import refuse_open_door, split, stop_on_signals, taken
+from service.bootstrap.parts import LazyPredictor, can_run, image_folders, torch_predictor, worker_offer
+from service.bootstrap.serve import RedisWatch, redis_url
+from service.errors import InvalidSetting
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
 from service.jobs.worker import Predictor, Worker
@@ -33,6 +33,10 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     store = RedisStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     images = image_folders(settings)
+    offer = worker_offer(settings, images)
+    if not offer.models:
+        raise InvalidSetting("a worker runs models, which needs torch and timm: install errata-service[worker]")
+    watch = RedisWatch(store, metrics)
     worker = Worker(
         name=name,
         store=store,
@@ -43,18 +47,20 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         ended=lambda _: metrics.analyses.labels("failed").inc(),
         predicted=metrics.images.inc,
         stuck=lambda: os._exit(STUCK),  # the crash path runs the shard again
+        can=partial(can_run, offer),
         lease=settings.heartbeat_seconds * 2 / 3,
     )
-    engine.serve_models(worker.run, name, worker_offer(settings, images))
+    engine.serve_models(worker.run, name, offer)
     stopped = asyncio.Event()
-    _stop_on_signals(stopped)
+    stop_on_signals(stopped)
     host, port = split(settings.worker_http_address)
     refuse_open_door("ERRATA_WORKER_HTTP_ADDRESS", host, settings.allow_insecure)
-    listener = make_listener(metrics, lambda: not stopped.is_set() and store.ping(), host.strip("[]"), port)
+    listener = make_listener(metrics, lambda: not stopped.is_set() and watch.is_there(), host.strip("[]"), port)
     try:
         await listener.start()
     except RuntimeError as error:
         raise taken("ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address) from error
+    watch.start()
     engine.start()
     address = f"{host}:{listener.port}"
     _log.info("working", worker=name, http=address)
@@ -62,20 +68,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     await stopped.wait()
     _log.info("draining", grace_seconds=settings.grace_seconds)
     await asyncio.get_running_loop().run_in_executor(None, engine.stop, settings.grace_seconds)
+    await asyncio.get_running_loop().run_in_executor(None, worker.give_up)
     await listener.stop()
     _log.info("stopped")
     os._exit(0)  # a thread that is still in a model's batch doesn't hold the process
-
-
-def _stop_on_signals(stopped: asyncio.Event) -> None:
-    """Set the event at the first SIGTERM or SIGINT; end the process at the second."""
-
-    def stop() -> None:
-        if stopped.is_set():
-            _log.warning("ended by a second signal")
-            os._exit(1)
-        stopped.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)

@@ -26,13 +26,14 @@ from service.cli.output import (
     show_verdicts,
 )
 from service.client import pb
-from service.domain import ErrorType
+from service.domain import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
 from service.errors import InvalidInput, InvalidRequest
 from service.report.words import number, share
 from service.taxonomy.classes import parse_class
 
 STATES = [state.removeprefix("STATE_").lower() for state in pb.State.keys()[1:]]
-TYPES = [each.name.lower() for each in ErrorType][1:]
+TYPES = [each.name.lower() for each in ERROR_TYPES]
+ERRORS = [each.name.lower() for each in MULTI_LABEL_ERROR_TYPES]
 BREAKDOWNS = {"class": pb.BREAKDOWN_BY_CLASS, "superclass": pb.BREAKDOWN_BY_SUPERCLASS}
 FORMATS = {"jsonl": pb.VERDICT_FORMAT_JSONL, "csv": pb.VERDICT_FORMAT_CSV, "parquet": pb.VERDICT_FORMAT_PARQUET}
 
@@ -126,7 +127,7 @@ def show(
         _export(analysis, form, server, local)
     elif filtered:
         wanted = pb.VerdictFilter(
-            error_types=[f"ERROR_TYPE_{each.upper()}" for each in (*types, *(TYPES[3:] if errors else ()))],
+            error_types=[f"ERROR_TYPE_{each.upper()}" for each in (*types, *(ERRORS if errors else ()))],
             target=_class(target, "--target"),
             predicted=_class(predicted, "--predicted"),
             superclass=superclass,

@@ -25,7 +25,9 @@ from service.domain.evidence import (
 from service.domain.kinds import (
     CLASS_GROUPS,
     ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
     SEVERITY,
+    TOP1_ERROR_TYPES,
     ErrorType,
     Group,
     LabelSource,
@@ -48,8 +50,10 @@ from service.domain.verdict import (
 __all__ = [
     "CLASS_GROUPS",
     "ERROR_TYPES",
+    "MULTI_LABEL_ERROR_TYPES",
     "NUM_CLASSES",
     "SEVERITY",
+    "TOP1_ERROR_TYPES",
     "Analysis",
     "AnalysisRequest",
     "BreakdownRow",

@@ -19,6 +19,8 @@ class ErrorType(IntEnum):
 
 
 ERROR_TYPES = tuple(ErrorType)[1:]
+TOP1_ERROR_TYPES = ERROR_TYPES[1:]
+MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
 
 
 class Severity(IntEnum):

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 import dramatiq
+import redis
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.errors import Retry
+from dramatiq.errors import ConnectionClosed, Retry
 from dramatiq.middleware import CurrentMessage, Retries
 
 from service.errors import Unavailable
@@ -110,11 +111,13 @@ class Engine:
                 self.send_shard(job, shard)
 
     def _say(self, call: Callable[[], None]) -> None:
-        """Make a call that is made again soon anyway: a store that is away is no reason to end."""
+        """Make a call that is made again soon anyway: whatever it raises is no reason to end."""
         try:
             call()
         except Unavailable as error:
             _log.warning("the store is away", error=error.message)
+        except Exception:
+            _log.exception("a thread of the engine met an error and goes on")
 
     def _send(self, queue: str, actor: str, *arguments: object) -> None:
         broker = self._brokers[queue]
@@ -124,7 +127,7 @@ class Engine:
         broker.declare_queue(queue)
         try:
             broker.enqueue(message)
-        except dramatiq.ConnectionError as error:
+        except ConnectionClosed as error:
             raise Unavailable(f"the queue can't be reached: {error!s:.120}", retry_after=2) from error
 
     def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
@@ -158,9 +161,24 @@ def local_broker() -> dramatiq.Broker:
     return broker
 
 
+class _Broker(RedisBroker):
+    """Dramatiq's broker, but that every way in which Redis is away is the one error that its threads live through."""
+
+    def _dispatch(self, command: str) -> Callable[..., object]:
+        dispatch: Callable[..., object] = super()._dispatch(command)  # type: ignore[no-untyped-call]
+
+        def translated(*arguments: object) -> object:
+            try:
+                return dispatch(*arguments)
+            except redis.RedisError as error:
+                raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
+
+        return translated
+
+
 def redis_broker(url: str, timeout: float, heartbeat: float) -> dramatiq.Broker:
     """Return a broker over Redis; a worker that is silent for `heartbeat` seconds counts as dead."""
-    broker = RedisBroker(  # type: ignore[no-untyped-call]
+    broker = _Broker(  # type: ignore[no-untyped-call]
         client=connect(url, timeout),
         namespace=MESSAGES,
         middleware=[Retries(min_backoff=1000), CurrentMessage()],

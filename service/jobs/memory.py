@@ -51,7 +51,7 @@ class MemoryStore:
             before = self._entries.get(entry.id)
             if before is None or before.state is not State.FAILED:
                 return None
-            return self._accept(entry, spec, fresh=False, limit=limit)
+            return self._accept(entry, spec, fresh=spec.fresh, limit=limit)
 
     def _accept(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         is_open = [each for each in self._entries.values() if not each.state.final]
@@ -66,7 +66,7 @@ class MemoryStore:
             if not fresh:
                 self._dedupe[spec.dedupe] = job.id
         self._jobs[job.id] = replace(job, analyses=job.analyses | {entry.id})
-        self._entries[entry.id] = replace(entry, job=job.id)
+        self._entries[entry.id] = replace(entry, job=job.id, state=job.state)
         return Submission(outcome, entry.id, job.id, len(is_open) + 1)
 
     def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
@@ -161,7 +161,7 @@ class MemoryStore:
         with self._lock:
             job = self._held(job_id, shard, fence)
             if job is None:
-                self._refused += 1
+                self._count_late(job_id)
                 return None
             self._parts.setdefault(job_id, {})[shard] = part
             finished = replace(job.shards[shard], state=State.SUCCEEDED, done=len(part.predictions.top1))
@@ -294,11 +294,16 @@ class MemoryStore:
                 return Said.CANCEL
             job = self._held(job_id, shard, fence)
             if job is None:
-                self._refused += 1
+                self._count_late(job_id)
                 return Said.LOST
             self._workers[job.shards[shard].worker] = self._clock()
             self._keep(record.with_shard(job, shard, change(job.shards[shard])))
             return Said.OK
+
+    def _count_late(self, job_id: str) -> None:
+        """Count a write that came too late, unless the job has ended for everybody."""
+        job = self._jobs.get(job_id)
+        self._refused += job is not None and not job.state.final
 
     def _held(self, job_id: str, shard: int, fence: int) -> Job | None:
         job = self._jobs.get(job_id)

@@ -118,9 +118,9 @@ function moves.submit(id, entry, request_id, digest, new_job, spec, shards, dedu
 end
 
 -- What has failed is queued again under its own name: the one way out of a final state, and only when its user asks.
-function moves.resubmit(id, entry, request_id, new_job, spec, shards, dedupe, limit)
+function moves.resubmit(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
   if get(analysis_key(id), 'state') ~= 'FAILED' then return {} end
-  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, '0', limit)
+  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
   if said[1] ~= 'full' then
     redis.call('PERSIST', analysis_key(id))
     if request_id ~= '' then redis.call('PERSIST', request_key(request_id)) end
@@ -184,11 +184,17 @@ function moves.claim(id, shard, worker, lease)
   return {'taken', tostring(fence), '0'}
 end
 
+-- A write that came too late is counted, unless the job has ended for everybody.
+local function count_late(id)
+  local state = get(job_key(id), 'state')
+  if state and not final(state) then redis.call('INCR', P .. 'refused') end
+end
+
 -- A worker reports: its hold is renewed, or how many images are done is written.
 function moves.report(id, shard, fence, field, value)
   if get(job_key(id), 'state') == 'CANCELLED' then return 'cancel' end
   if not holds(id, shard, fence) then
-    redis.call('INCR', P .. 'refused')
+    count_late(id)
     return 'lost'
   end
   local key, at = shard_key(id, shard), now()
@@ -201,7 +207,7 @@ end
 function moves.finish_shard(id, shard, fence, size, part)
   local key = shard_key(id, shard)
   if not holds(id, shard, fence) then
-    redis.call('INCR', P .. 'refused')
+    count_late(id)
     return -1
   end
   redis.call('SET', part_key(id, shard), part)
@@ -297,7 +303,8 @@ function moves.overdue(heartbeat)
     end
   end
   for _, job in ipairs(redis.call('ZRANGE', P .. 'open:jobs', 0, -1)) do
-    if number(job_key(job), 'left') == 0 and judge_empty and at - number(job_key(job), 'sent') > 10 then
+    local patience = number(job_key(job), 'judge_fence') == 0 and 10 or 90 -- whoever judges may take its time
+    if number(job_key(job), 'left') == 0 and judge_empty and at - number(job_key(job), 'sent') > patience then
       redis.call('HSET', job_key(job), 'sent', text(at))
       found[#found + 1] = job
     end

@@ -50,9 +50,9 @@ class JobSpec:
     fresh: bool = False  # neither reads nor joins what was computed before
 
     def part_key(self, shard: int, info: ModelInfo) -> str:
-        """Return the SHA-256 of what makes a shard's predictions: weights, transform and images."""
+        """Return the SHA-256 of what makes a shard's predictions: architecture, weights, transform and images."""
         start, stop = self.bounds(shard)
-        return _digest([info.weights_sha256, info.transform, self.images, str(start), str(stop)])
+        return _digest([info.architecture, info.weights_sha256, info.transform, self.images, f"{start}:{stop}"])
 
     @property
     def computation(self) -> str:

@@ -16,7 +16,7 @@ errata:workers            zset    workers, by their last beat
 errata:offers:{worker}    string  what a worker can do (JSON); errata:offers what the last one could
 errata:started:models     string  the latest sent of any claimed shard
 errata:refused            string  how many reports and results came too late
-What is final has a TTL of a week, image names one of a month.
+What is final has a TTL of a week, predictions one of a month; nothing else has one, so that eviction takes no more.
 """
 
 import io
@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import redis
+import structlog
 from numpy.typing import NDArray
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -41,8 +42,8 @@ from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Sai
 from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
 PREDICTIONS_TTL = 30 * 86_400  # seconds
-IMAGES_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
+_log = structlog.get_logger()
 CONNECTIONS = 32  # of one process; more callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
 RETRY_AFTER = 2.0  # seconds, for who finds Redis away
@@ -77,7 +78,7 @@ class RedisStore:
     def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue an entry that has failed again."""
         head = [entry.id, _entry_document(entry), entry.request.request_id]
-        said = self._move("resubmit", *head, *_job_arguments(spec), limit)
+        said = self._move("resubmit", *head, *_job_arguments(spec), int(spec.fresh), limit)
         return _submission(said) if said else None
 
     def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
@@ -92,9 +93,9 @@ class RedisStore:
     def remember_images(self, digest: str, names: Sequence[str]) -> None:
         """Keep the names of a data set's images."""
         with _available():
-            key = f"errata:images:{digest}"
-            if not self._client.expire(key, IMAGES_TTL):
-                self._client.set(key, zlib.compress("\n".join(names).encode()), ex=IMAGES_TTL)
+            key = f"errata:images:{digest}"  # without a TTL, so that it is never evicted: open jobs need it
+            if not self._client.exists(key):
+                self._client.set(key, zlib.compress("\n".join(names).encode()))
 
     def images(self, digest: str) -> Sequence[str]:
         """Return the names kept under a digest."""
@@ -231,10 +232,10 @@ class RedisStore:
 def _available() -> Iterator[None]:
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
-        raise Unavailable(f"Redis can't be reached: {error!s:.120}", retry_after=RETRY_AFTER) from error
-    except redis.exceptions.OutOfMemoryError as error:
-        raise Unavailable("Redis is full", retry_after=RETRY_AFTER) from error
+    except redis.RedisError as error:
+        if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
+            _log.exception("Redis refuses")
+        raise Unavailable(f"Redis can't be used: {error!s:.120}", retry_after=RETRY_AFTER) from error
 
 
 def _entry_document(entry: Entry) -> str:

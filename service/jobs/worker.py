@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Protocol, TypeVar
 
@@ -11,13 +11,14 @@ import structlog
 
 from service.domain import ModelInfo, Predictions, State
 from service.errors import InvalidInput, NotFound, PermanentError, Unavailable
-from service.jobs.record import Claim, ClaimKind, Job, Part, Said, failure_of, joined
+from service.jobs.record import Claim, ClaimKind, Job, JobSpec, Part, Said, failure_of, joined
 from service.jobs.store import JobStore
 
 LEASE = 20.0  # seconds that a claim holds without a beat
 BEAT = 5.0  # seconds between beats
 STUCK = 300.0  # seconds without a batch after which the process is taken for dead
 PATIENCE = 3600.0  # seconds that a finished part waits for a store that is away
+UNABLE_SECONDS = 5.0  # before a shard that this worker can't run is offered again
 RETRY_SECONDS = 1.0  # between two tries of a store that is away
 _log = structlog.get_logger()
 Answer = TypeVar("Answer")
@@ -70,26 +71,30 @@ class Worker:
     send_again: Callable[[str, int], None]  # called with a shard that is handed back
     ended: Callable[[str], None]  # called with a job that has failed
     predicted: Callable[[int], None]  # told of each batch
-    stuck: Callable[[], None]  # called when nothing has moved for STUCK seconds
+    stuck: Callable[[], None]  # called when nothing has moved for STUCK seconds, or the device is lost
+    can: Callable[[JobSpec], bool] = lambda _: True  # whether this worker has what a job needs
     lease: float = LEASE
+    holds: "list[_Hold]" = field(default_factory=list)  # the shard in hand
 
     def run(self, job_id: str, shard: int) -> None:
         """Predict one shard; raise ComeBack to be called again."""
-        claimed = self._claim(job_id, shard)
+        if self.drain.is_set():
+            raise ComeBack(RETRY_SECONDS)
+        job, claimed = self._claim(job_id, shard)
         if claimed.kind is ClaimKind.LOST:
             self.ended(job_id)
-        job = self.store.job(job_id)
         if claimed.kind is not ClaimKind.TAKEN or job is None:
             return
         hold = _Hold(self, job, shard, claimed.fence)
+        self.holds.append(hold)
         log = _log.bind(job=job_id, shard=shard, fence=claimed.fence, model=job.spec.model)
         try:
-            with hold.kept():
+            with hold.kept():  # until the part is handed in, however long the store is away
                 part = hold.predicted()
-            if part is None:
-                log.info("shard stopped")
-                return
-            left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fence, part))
+                if part is None:
+                    log.info("shard stopped")
+                    return
+                left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fence, part))
             log.info("shard done", left=left, seconds=round(time.monotonic() - hold.began, 3))
             if left is None:
                 log.warning("a late result was refused: another worker has the shard")
@@ -104,19 +109,33 @@ class Worker:
             failure = failure_of(error)
             delay = self.patiently(lambda: self.store.retry(job_id, shard, claimed.fence, failure))
             log.exception("shard met an error", retry_in=delay)
+            if _is_lost_device(error):
+                self.stuck()  # every later call in this process would fail too
             if delay is not None:
                 raise ComeBack(delay) from error
             if _failed(self.store.job(job_id)):
                 self.ended(job_id)
+        finally:
+            self.holds.remove(hold)
 
-    def _claim(self, job_id: str, shard: int) -> Claim:
+    def give_up(self) -> None:
+        """Hand back the shard in hand, at the end of a worker that can't wait for its batch."""
+        for hold in list(self.holds):
+            with suppress(Unavailable):
+                hold.hand_back()
+
+    def _claim(self, job_id: str, shard: int) -> tuple[Job | None, Claim]:
+        """Return the job and the claim; raise ComeBack where the shard or the store is away, or this worker unable."""
         try:
+            job = self.store.job(job_id)
+            if job is not None and not job.state.final and not self.can(job.spec):
+                raise ComeBack(UNABLE_SECONDS)
             claimed = self.store.claim(job_id, shard, self.name, self.lease)
         except Unavailable as error:
             raise ComeBack(RETRY_SECONDS) from error
         if claimed.kind is ClaimKind.WAIT:
             raise ComeBack(claimed.delay)
-        return claimed
+        return job, claimed
 
     def patiently(self, call: Callable[[], Answer]) -> Answer:
         """Make a call until the store is there: what was predicted is not thrown away because Redis restarts."""
@@ -139,7 +158,8 @@ class _Hold:
         self._job = job
         self._shard = shard
         self._fence = fence
-        self.began = self._moved = time.monotonic()
+        self.began = time.monotonic()
+        self._moved: float | None = None  # None: the model is being loaded, which takes as long as it takes
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -163,6 +183,9 @@ class _Hold:
         worker, spec = self._worker, self._job.spec
         start, stop = spec.bounds(self._shard)
         info = worker.predictor.load(spec.model)
+        if worker.drain.is_set():
+            self.hand_back()
+            return None
         names = worker.store.images(spec.images)[start:stop]
         if self._progress(0) is not Said.OK:
             return None
@@ -179,7 +202,7 @@ class _Hold:
                 return None
             left = (len(names) - done) * (time.monotonic() - began) / done
             if done < len(names) and worker.drain.ends_before(left):
-                self._hand_back()
+                self.hand_back()
                 return None
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
         part = Part(joined(batches), info)
@@ -203,7 +226,8 @@ class _Hold:
         except Unavailable:
             return Said.OK
 
-    def _hand_back(self) -> None:
+    def hand_back(self) -> None:
+        """Queue the shard again, for another worker; nothing is counted."""
         worker = self._worker
         if worker.patiently(lambda: worker.store.hand_back(self._job.id, self._shard, self._fence)):
             worker.patiently(lambda: worker.send_again(self._job.id, self._shard))
@@ -213,9 +237,16 @@ class _Hold:
             self._worker.store.beat(self._job.id, self._shard, self._fence, self._worker.lease)
         except Unavailable as error:
             _log.warning("the store is away", error=error.message)
-        if time.monotonic() - self._moved > STUCK:
+        except Exception:
+            _log.exception("a beat met an error; the next one comes")
+        if self._moved is not None and time.monotonic() - self._moved > STUCK:
             _log.error("nothing has moved", job=self._job.id, shard=self._shard, seconds=STUCK)
             self._worker.stuck()
+
+
+def _is_lost_device(error: Exception) -> bool:
+    """Say whether a GPU is lost to this process: torch's error of its own, or CUDA's words in another."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
 
 
 def _failed(job: Job | None) -> bool:

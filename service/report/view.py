@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from service.domain import (
     ERROR_TYPES,
     SEVERITY,
+    TOP1_ERROR_TYPES,
     Analysis,
     Confusion,
     ErrorType,
@@ -31,8 +32,6 @@ from service.report.words import (
     shared_superclasses,
 )
 from service.taxonomy.classes import class_names
-
-TOP1_ERROR_TYPES = ERROR_TYPES[1:]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ def error_types(verdicts: Bytes) -> Bytes:
     return verdicts & np.uint8(TYPE_BITS)
 
 
+def error_type(verdict: int) -> ErrorType:
+    """Return the error type of one byte."""
+    return ErrorType(verdict & TYPE_BITS)
+
+
 def tags(verdict: int, problematic: bool) -> tuple[ProblematicTag, ...]:
     """Return the tags of one byte in the order in which they were given; empty for a sample that isn't problematic."""
     if not problematic:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import ERROR_TYPES, NUM_CLASSES, BreakdownRow, Bytes, Classes, ErrorType, Mask
-from service.summary.summarize import CORRECT_TYPES, NUM_TYPES, TOP1_ERROR_TYPES, gains
+from service.domain import ERROR_TYPES, NUM_CLASSES, TOP1_ERROR_TYPES, BreakdownRow, Bytes, Classes, ErrorType, Mask
+from service.summary.summarize import CORRECT_TYPES, NUM_TYPES, gains
 
 
 def types_by_class(types: Bytes, targets: Classes, counted: Mask) -> NDArray[np.int64]:

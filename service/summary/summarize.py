@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    TOP1_ERROR_TYPES,
     Bytes,
     Classes,
     ErrorType,
@@ -28,8 +30,6 @@ GROUPS = (Group.ALL, *CLASS_GROUPS)
 CORRECT_TYPES = (ErrorType.CORRECT, ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL)
 MINOR_TYPES = (ErrorType.FINE_GRAINED, ErrorType.FINE_GRAINED_OOV)
 EXPLAINABLE_TYPES = (ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
-TOP1_ERROR_TYPES = ERROR_TYPES[1:]
-MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """The engine on the local broker: who is sent is run, in order; work comes back; errands don't wait for models."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from queue import Queue
 from threading import Event
 
@@ -13,6 +16,7 @@ from dramatiq.middleware import AgeLimit, TimeLimit
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.errors import Unavailable
 from service.jobs.engine import Engine, local_broker, redis_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, JobSpec
@@ -423,3 +427,72 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert snapshot.entry.failure == Failure("CANCELLED", "enough")
+
+
+def test_a_queue_that_is_away_is_unavailable_and_no_thread_dies_of_it(tmp_path: Path) -> None:
+    """Given a Redis that is gone, sending says so; once it is back, what was lost is sent again by itself."""
+    redis = RedisServer(tmp_path).start()
+    store = RedisStore(connect(redis.url, 1))
+    engine = Engine(partial(redis_broker, redis.url, 1, HEARTBEAT), store)
+    ran: Queue[tuple[str, int]] = Queue()
+    engine.serve_models(lambda job, shard: ran.put((job, shard)), worker="w1")
+    engine.start()
+    try:
+        job = submit(store, "a", total=1)
+        before = {thread.name for thread in threading.enumerate()}
+        redis.kill()
+        with pytest.raises(Unavailable):
+            engine.send_shard(job, 0)
+        time.sleep(1.5)
+        redis.start()
+
+        assert until(lambda: _sent(engine, job))
+        assert ran.get(timeout=SOON) == (job, 0)
+        assert "alive" in {thread.name for thread in threading.enumerate()} & before
+    finally:
+        engine.stop(1)
+        redis.stop()
+
+
+def test_a_frozen_redis_ends_no_consumer(tmp_path: Path) -> None:
+    """Given a Redis that answered nobody for longer than calls wait, what backs off later is delivered as before.
+
+    What was in back-off meanwhile is sent again: tests/processes show it.
+    """
+    redis = RedisServer(tmp_path).start()
+    store = RedisStore(connect(redis.url, 0.3))
+    engine = Engine(partial(redis_broker, redis.url, 0.3, HEARTBEAT), store)
+    ran: Queue[str] = Queue()
+    backed_off: set[str] = set()
+
+    def run(job: str, shard: int) -> None:
+        if job not in backed_off:
+            backed_off.add(job)
+            raise ComeBack(0.5)
+        ran.put(job)
+
+    engine.serve_models(run, worker="w1")
+    engine.start()
+    try:
+        engine.send_shard("j1", 0)
+        assert ran.get(timeout=SOON) == "j1"
+        engine.send_shard("held", 0)
+        time.sleep(0.3)  # it is in back-off now
+        redis.signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        redis.signal(signal.SIGCONT)
+        assert until(lambda: _sent(engine, "j2"))
+
+        while ran.get(timeout=2 * SOON) != "j2":
+            pass
+    finally:
+        engine.stop(1)
+        redis.stop()
+
+
+def _sent(engine: Engine, job: str) -> bool:
+    try:
+        engine.send_shard(job, 0)
+    except Unavailable:
+        return False
+    return True

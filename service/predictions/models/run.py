@@ -11,7 +11,7 @@ import torch
 
 from service.domain import ModelInfo, Predictions
 from service.errors import ImagesMissing
-from service.predictions.model_id import parse_model_id
+from service.predictions.model_id import ModelId, parse_model_id
 from service.predictions.models.ahead import made_ahead
 from service.predictions.models.device import choose_device, cores
 from service.predictions.models.images import BadImage, ImageFolder
@@ -19,7 +19,7 @@ from service.predictions.models.loaded import LoadedModel
 from service.predictions.models.pace import Pace
 from service.predictions.models.runner import Best, Runner
 from service.predictions.models.sources import SOURCES
-from service.predictions.policy import ModelPolicy
+from service.predictions.policy import FROM_FOLDER, ModelPolicy
 
 NAMED = 10  # images that can't be had whose names are logged, a call
 _log = structlog.get_logger()
@@ -30,6 +30,7 @@ class _Held:
     """The model that was loaded last, on its device."""
 
     asked: str
+    stamp: tuple[object, ...]  # of its files, where they may change under the same name
     loaded: LoadedModel
     runner: Runner
     pace: Pace | None  # None: a GPU's batches are as large as its memory allows
@@ -99,17 +100,34 @@ class TorchPredictor:
         missing.end()
 
     def _hold(self, model: str) -> _Held:
-        if self._held is None or self._held.asked != model:
+        asked = parse_model_id(model)
+        stamp = _stamp(asked, self._policy)
+        if self._held is None or (self._held.asked, self._held.stamp) != (model, stamp):
             torch.set_num_threads(self._threads)
             device = choose_device(self._device_name)
-            asked = parse_model_id(model)
             self._policy.check(asked)
             self._held = None  # room for the next one
             loaded = SOURCES[asked.source](asked.rest, self._policy)
             loaded.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
-            self._held = _Held(model, loaded, runner, Pace(self._batch_size) if device.type == "cpu" else None)
+            self._held = _Held(model, stamp, loaded, runner, Pace(self._batch_size) if device.type == "cpu" else None)
         return self._held
+
+
+def _stamp(asked: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
+    """Return what changes when a model in the operator's folder does: its files, and what JSON lies beside them."""
+    if asked.source not in FROM_FOLDER or policy.folder is None:
+        return ()
+    path = policy.folder / asked.rest.partition("#")[0]
+    found = []
+    try:
+        for each in path.parent.iterdir():
+            if each.name.startswith(path.stem) or each.suffix == ".json":
+                stat = each.stat()
+                found.append((each.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    except OSError:
+        return ()  # whoever loads it says what is wrong
+    return tuple(sorted(found))
 
 
 class _Missing:

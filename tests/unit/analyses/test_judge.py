@@ -1,9 +1,11 @@
 """Judging a job: a result for each analysis that waits, an archive that is away, errors of our own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from service.analyses.judge import ATTEMPTS, RETRY_SECONDS, digest_of, judge_job
+from service.analyses.judge import ATTEMPTS, LONGEST_RETRY, RETRY_SECONDS, digest_of, judge_job
 from service.analyses.look import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
@@ -78,14 +80,15 @@ def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) ->
         assert not get(desk.ports, analysis.id).state.final
     judge_job(desk.ports, job)
 
-    assert delays == sorted(set(delays))
-    assert delays[0] == RETRY_SECONDS
+    assert delays == sorted(delays)
+    assert (delays[0], delays[1], delays[-1]) == (RETRY_SECONDS, 2 * RETRY_SECONDS, LONGEST_RETRY)
+    assert sum(delays) > 4 * 3600  # an archive may be away for a night: predicting anew costs far more
     assert get(desk.ports, analysis.id).state is State.SUCCEEDED
 
 
 def test_an_archive_that_stays_away_fails_the_analysis_with_its_reason(desk: Desk) -> None:
     job, (analysis,) = predicted(desk)
-    desk.archive.errors = [Unavailable("the disk is full")] * 100
+    desk.archive.errors = [Unavailable("the disk is full")] * 2 * ATTEMPTS
 
     for _ in range(ATTEMPTS - 1):
         with pytest.raises(ComeBack):
@@ -148,3 +151,61 @@ def test_the_digest_of_predictions_tells_all_that_they_say() -> None:
 
     assert len({digest_of(each) for each in several}) == len(several)
     assert digest_of(Predictions(top1[::-1][::-1])) == digest_of(several[0])
+
+
+def test_parts_of_different_weights_are_never_one_result(desk: Desk) -> None:
+    """Given a file of weights that was replaced between two shards, the analysis fails and says so."""
+    (waiting,) = [submit(desk.ports, AnalysisRequest("demo", MODEL))]
+    ((job, shards),) = desk.sent
+    for shard in range(shards):
+        start, stop = desk.store.job(job).spec.bounds(shard)
+        fence = desk.store.claim(job, shard, "w1", 20.0).fence
+        info = replace(INFO, weights_sha256=f"{shard}" * 64)
+        desk.store.finish_shard(job, shard, fence, Part(Predictions(np.zeros(stop - start, dtype=np.int16)), info))
+
+    judge_job(desk.ports, job)
+
+    found = get(desk.ports, waiting.id)
+    assert found.state is State.FAILED
+    assert "weights changed" in found.failure.message
+    assert list(desk.archive.list()) == []
+
+
+def test_what_is_cancelled_while_it_is_archived_stays_cancelled(desk: Desk) -> None:
+    job, (first, second) = predicted(desk, count=2)
+    put = desk.archive.put
+
+    def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
+        put(analysis, predictions)
+        if analysis.id == first.id:
+            desk.store.cancel(first.id, "")
+
+    desk.archive.put = cancel_meanwhile  # type: ignore[method-assign]
+    judge_job(desk.ports, job)
+
+    assert get(desk.ports, first.id).state is State.CANCELLED
+    assert get(desk.ports, second.id).state is State.SUCCEEDED
+    assert [each.id for each in desk.archive.list()] == [second.id]
+    assert [each.id for each in desk.ended] == [second.id]
+
+
+def test_images_that_are_missing_are_named_and_too_many_fail_the_analysis(desk: Desk) -> None:
+    for count, state in ((2, State.SUCCEEDED), (3, State.FAILED)):  # of 20, of which a tenth may be missing
+        desk.sent.clear()
+        waiting = submit(desk.ports, AnalysisRequest("demo", MODEL, fresh=True))
+        ((job, shards),) = desk.sent
+        missing = count
+        for shard in range(shards):
+            start, stop = desk.store.job(job).spec.bounds(shard)
+            top1 = np.full(stop - start, 7, dtype=np.int16)
+            top1[: min(missing, len(top1))] = -1
+            missing -= min(missing, len(top1))
+            fence = desk.store.claim(job, shard, "w1", 20.0).fence
+            desk.store.finish_shard(job, shard, fence, Part(Predictions(top1), INFO))
+
+        judge_job(desk.ports, job)
+
+        found = get(desk.ports, waiting.id)
+        told = found.warnings[0] if state is State.SUCCEEDED else found.failure.message
+        assert found.state is state
+        assert told.startswith(f"{count} of 20 images are missing or damaged: imagenet_00_")

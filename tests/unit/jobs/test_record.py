@@ -1,6 +1,7 @@
 """The record of a job: shards cover the images, and only legal moves are made."""
 
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.domain import Failure, Predictions, State
 from service.errors import ImagesMissing, InvalidModelId, ModelNotFound
-from service.jobs import record
+from service.jobs import memory, record
 from service.jobs.record import Claim, ClaimKind, Job, JobSpec, Shard
 
 NOW = 1_000.0
@@ -146,3 +147,15 @@ def test_pieces_are_joined_in_their_order() -> None:
 @pytest.mark.parametrize("given", [[False, False], [True, False], [False, True]])
 def test_without_all_probabilities_there_are_none(given: list[bool]) -> None:
     assert record.joined(pieces(given)).probability is None
+
+
+def test_the_numbers_of_the_script_in_redis_are_those_of_the_record() -> None:
+    script = (files("service.jobs") / "moves.lua").read_text()
+
+    assert (
+        f"local CRASH_LIMIT, RETRY_LIMIT, RETRY_FIRST, RETRY_LAST = {record.CRASH_LIMIT}, {record.RETRY_LIMIT}, "
+        f"{record.RETRY_FIRST:g}, {record.RETRY_LAST:g}\n"
+    ) in script
+    assert f"local WORKER_TIMEOUT = {memory.WORKER_TIMEOUT:g} " in script
+    assert memory.KEEP == 7 * 86_400
+    assert "local KEEP = 7 * 86400 " in script

@@ -81,7 +81,9 @@ class Desk:
         self.predicted: list[int] = []
         self.stuck: list[int] = []
 
-    def run(self, shard: int, predictor: Scripted, worker: str = "w1") -> None:
+    def run(
+        self, shard: int, predictor: Scripted, worker: str = "w1", can: Callable[[JobSpec], bool] = lambda _: True
+    ) -> None:
         Worker(
             name=worker,
             store=self.store,
@@ -92,6 +94,7 @@ class Desk:
             ended=self.ended.append,
             predicted=self.predicted.append,
             stuck=lambda: self.stuck.append(shard),
+            can=can,
         ).run(self.job, shard)
 
     def shard_state(self, shard: int) -> State:
@@ -394,3 +397,37 @@ def submit_again(desk: Desk, fresh: bool) -> str:
     spec = JobSpec("file:the_same_weights.pth#net", "demo", "e", "i", 10, 4, fresh=fresh)
     entry = Entry("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
     return desk.store.submit(entry, spec, fresh=fresh, limit=9).job
+
+
+def test_a_worker_leaves_what_it_can_t_run_to_others(desk: Desk) -> None:
+    predictor = Scripted(load=refuse(AssertionError("loaded")))
+
+    with pytest.raises(ComeBack):
+        desk.run(0, predictor, can=lambda spec: spec.dataset != "demo")
+
+    assert desk.shard_state(0) is State.QUEUED
+    assert desk.ended == []
+
+
+def test_a_worker_that_is_told_to_stop_takes_no_shard_and_hands_back_the_one_it_loads(desk: Desk) -> None:
+    desk.drain.set()
+    with pytest.raises(ComeBack):
+        desk.run(0, Scripted())
+    assert desk.store.job(desk.job).shards[0].fence == 0
+    desk.drain.clear()
+
+    predictor = Scripted(load=desk.drain.set)
+    desk.run(0, predictor)
+
+    assert desk.shard_state(0) is State.QUEUED
+    assert predictor.asked == []
+    assert desk.sent == [(desk.job, 0)]
+    assert desk.store.job(desk.job).shards[0].crashes == 0
+
+
+def test_a_device_that_is_lost_ends_the_process_after_the_shard_is_queued_again(desk: Desk) -> None:
+    with pytest.raises(ComeBack):
+        desk.run(0, Scripted(load=refuse(RuntimeError("CUDA error: an illegal memory access was encountered"))))
+
+    assert desk.stuck == [0]
+    assert desk.shard_state(0) is State.QUEUED

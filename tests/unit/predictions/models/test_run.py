@@ -157,3 +157,17 @@ def test_stopping_early_stops_the_decoding_threads_at_once(predictor: TorchPredi
 
     assert time.monotonic() - started < 1
     assert threading.active_count() == before
+
+
+def test_a_file_that_is_replaced_is_loaded_anew(folder: Path, policy: ModelPolicy, state: dict) -> None:
+    """Given other weights under the same name, the worker that has the old ones in hand runs the new ones."""
+    predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=2, device="cpu")
+    save_file(state, folder / "replaced.safetensors")
+    first = predictor.load(f"file:replaced.safetensors#{SMALL}")
+    assert predictor.load(f"file:replaced.safetensors#{SMALL}") is first
+
+    changed = {name: value + 1 if value.is_floating_point() else value for name, value in state.items()}
+    save_file(changed, folder / "replaced.safetensors")
+
+    second = predictor.load(f"file:replaced.safetensors#{SMALL}")
+    assert second.weights_sha256 != first.weights_sha256
