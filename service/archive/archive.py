@@ -8,7 +8,7 @@ import io
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +33,9 @@ class FileArchive:
         self._lock = threading.Lock()
         self._known: dict[str, Analysis] = {}
         self._damaged: set[str] = set()  # documents that can't be read: told once
+        self._listed: Set[str] | None = None  # the names at the last listing, and what it gave
+        self._all: list[Analysis] = []
+        self._changed = False  # by this process since
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Keep an analysis: predictions first, then the document that makes it visible."""
@@ -53,6 +56,7 @@ class FileArchive:
         with self._lock:
             self._known[analysis.id] = analysis
             self._damaged.discard(analysis.id)
+            self._changed = True
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
@@ -76,16 +80,22 @@ class FileArchive:
 
     def list(self) -> Sequence[Analysis]:
         """Return all analyses; documents that can't be read are left out, and logged."""
-        names = [name.removesuffix(".json") for name in self._files.names() if name.endswith(".json")]
-        present = {name for name in names if _ID.fullmatch(name)}
+        names = self._files.names()
+        with self._lock:
+            if names is self._listed and not self._changed:
+                return self._all
+            self._changed = False
+        present = {name.removesuffix(".json") for name in names if name.endswith(".json")}
         with self._lock:
             for gone in self._known.keys() - present:
                 del self._known[gone]
             unread = present - self._known.keys() - self._damaged
         for analysis_id in unread:
-            self._read(analysis_id)
+            if _ID.fullmatch(analysis_id):
+                self._read(analysis_id)
         with self._lock:
-            return list(self._known.values())
+            self._listed, self._all = names, list(self._known.values())
+            return self._all
 
     def delete(self, analysis_id: str) -> bool:
         """Remove an analysis: the document first, so that no reader finds it without predictions."""
@@ -94,6 +104,7 @@ class FileArchive:
         with self._lock:
             self._known.pop(analysis_id, None)
             self._damaged.discard(analysis_id)
+            self._changed = True
         found = self._files.delete(_document(analysis_id))
         self._files.delete(_predictions(analysis_id))
         return found

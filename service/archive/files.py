@@ -1,13 +1,15 @@
 """Where an archive's files lie: a local folder, or an object store through fsspec. Small files, written whole."""
 
 import os
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Protocol
 
 from service.errors import InvalidSetting, Unavailable
 from service.storage import write_file
 
+SETTLED_NS = 1_000_000_000
 RETRY_AFTER = 10.0  # seconds, for who finds the files away
 
 
@@ -26,7 +28,7 @@ class Files(Protocol):
         """Remove a file; say whether there was one."""
         ...
 
-    def names(self) -> Collection[str]:
+    def names(self) -> Set[str]:
         """Return the names of all files."""
         ...
 
@@ -40,6 +42,7 @@ class FolderFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._listed: tuple[int, frozenset[str]] | None = None  # when the folder was changed, and what was in it
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content."""
@@ -67,12 +70,20 @@ class FolderFiles:
             raise _away("written", error) from error
         return True
 
-    def names(self) -> Collection[str]:
-        """Return the names of all files."""
+    def names(self) -> Set[str]:
+        """Return the names of all files; the very same object while the folder hasn't changed."""
         try:
-            return os.listdir(self._folder) if self._folder.is_dir() else []
+            changed = self._folder.stat().st_mtime_ns
+            if self._listed is not None and self._listed[0] == changed:
+                return self._listed[1]
+            names = frozenset(os.listdir(self._folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
         except OSError as error:
             raise _away("read", error) from error
+        settled = time.time_ns() - changed > SETTLED_NS  # within a tick of the clock another change wouldn't show
+        self._listed = (changed, names) if settled else None
+        return names
 
     def sizes(self) -> Mapping[str, int]:
         """Return all files with their sizes."""
@@ -125,7 +136,7 @@ class ObjectFiles:
             raise _away("written", error) from error
         return True
 
-    def names(self) -> Collection[str]:
+    def names(self) -> Set[str]:
         """Return the names of all objects."""
         return self.sizes().keys()
 

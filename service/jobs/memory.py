@@ -301,9 +301,9 @@ class MemoryStore:
             return Said.OK
 
     def _count_late(self, job_id: str) -> None:
-        """Count a write that came too late, unless the job has ended for everybody."""
+        """Count a write that came too late, unless the job has failed or was cancelled under its workers' hands."""
         job = self._jobs.get(job_id)
-        self._refused += job is not None and not job.state.final
+        self._refused += job is None or job.state not in (State.FAILED, State.CANCELLED)
 
     def _held(self, job_id: str, shard: int, fence: int) -> Job | None:
         job = self._jobs.get(job_id)

@@ -184,10 +184,10 @@ function moves.claim(id, shard, worker, lease)
   return {'taken', tostring(fence), '0'}
 end
 
--- A write that came too late is counted, unless the job has ended for everybody.
+-- A write that came too late is counted, unless the job has failed or was cancelled under its workers' hands.
 local function count_late(id)
   local state = get(job_key(id), 'state')
-  if state and not final(state) then redis.call('INCR', P .. 'refused') end
+  if state ~= 'FAILED' and state ~= 'CANCELLED' then redis.call('INCR', P .. 'refused') end
 end
 
 -- A worker reports: its hold is renewed, or how many images are done is written.
