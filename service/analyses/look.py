@@ -119,7 +119,7 @@ def seen(snapshot: Snapshot) -> Analysis:
         owner=entry.owner,
         start_time=None if started is None else datetime.fromtimestamp(started, UTC),
         end_time=None if entry.ended is None else datetime.fromtimestamp(entry.ended, UTC),
-        progress=_progress(snapshot, started),
+        progress=_progress(snapshot),
         failure=entry.failure if entry.state is State.FAILED else None,
         request_digest=entry.request_digest,
     )
@@ -134,7 +134,7 @@ def _state(snapshot: Snapshot) -> State:
     return State.RUNNING if held else State.QUEUED
 
 
-def _progress(snapshot: Snapshot, started: float | None) -> Progress:
+def _progress(snapshot: Snapshot) -> Progress:
     job = snapshot.job
     if job is None:
         return Progress()
@@ -147,8 +147,7 @@ def _progress(snapshot: Snapshot, started: float | None) -> Progress:
     )
     if _state(snapshot) is State.QUEUED:
         return replace(progress, queue_position=snapshot.queue_position)
-    elapsed = 0.0 if started is None else snapshot.now - started
-    if not job.done or elapsed <= 0:
+    rate = job.rate(snapshot.now)
+    if rate is None:
         return progress
-    rate = job.done / elapsed
     return replace(progress, images_per_second=rate, eta_seconds=(job.spec.total - job.done) / rate)

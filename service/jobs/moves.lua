@@ -93,7 +93,7 @@ local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fres
     redis.call('HSET', job_key(job), 'spec', spec, 'dedupe', dedupe, 'created', created, 'state', 'QUEUED',
       'shards', shards, 'left', shards, 'judge_fence', '0', 'started', '', 'failure', '')
     for shard = 0, tonumber(shards) - 1 do
-      redis.call('HSET', shard_key(job, shard), 'state', 'QUEUED', 'fence', '0', 'lease', '0', 'worker', '',
+      redis.call('HSET', shard_key(job, shard), 'state', 'QUEUED', 'fence', '0', 'lease', '0', 'worker', '', 'began', '0',
         'crashes', '0', 'retries', '0', 'retry_at', '0', 'done', '0', 'sent', created)
       redis.call('ZADD', P .. 'open:models', created, job .. ':' .. shard)
     end
@@ -169,7 +169,8 @@ function moves.claim(id, shard, worker, lease)
     return {'lost', '0', '0'}
   end
   local fence = redis.call('HINCRBY', key, 'fence', 1)
-  redis.call('HSET', key, 'state', 'RUNNING', 'lease', text(at + lease), 'worker', worker, 'crashes', crashes, 'done', '0')
+  redis.call('HSET', key, 'state', 'RUNNING', 'lease', text(at + lease), 'worker', worker, 'began', text(at),
+    'crashes', crashes, 'done', '0')
   if state ~= 'RUNNING' then
     redis.call('HSET', job, 'state', 'RUNNING')
     for _, analysis in ipairs(redis.call('SMEMBERS', waiting_key(id))) do

@@ -86,6 +86,7 @@ class Shard:
     fence: int = 0
     lease: float = 0.0  # when the worker's hold ends, seconds of the store's clock
     worker: str = ""
+    began: float = 0.0  # when it was claimed, seconds of the store's clock
     crashes: int = 0
     retries: int = 0
     retry_at: float = 0.0
@@ -110,6 +111,12 @@ class Job:
     def done(self) -> int:
         """Return how many images are predicted."""
         return sum(shard.done for shard in self.shards)
+
+    def rate(self, now: float) -> float | None:
+        """Return how many images a second the workers on it predict now; None before the first."""
+        going = [each for each in self.shards if each.state is State.RUNNING and each.done and each.lease > now]
+        rates = [each.done / (now - each.began) for each in going if now > each.began]
+        return sum(rates) or None
 
     @property
     def left(self) -> int:
@@ -165,7 +172,14 @@ def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[
         message = f"shard {index} ended its worker {crashes} times; the model may need more memory than a worker has"
         return failed(job, Failure("WORKER_LOST", message)), Claim(ClaimKind.LOST)
     taken = replace(
-        shard, state=State.RUNNING, fence=shard.fence + 1, lease=now + lease, worker=worker, crashes=crashes, done=0
+        shard,
+        state=State.RUNNING,
+        fence=shard.fence + 1,
+        lease=now + lease,
+        worker=worker,
+        began=now,
+        crashes=crashes,
+        done=0,
     )
     job = with_shard(replace(job, state=State.RUNNING, started=job.started or now), index, taken)
     return job, Claim(ClaimKind.TAKEN, taken.fence)

@@ -3,7 +3,7 @@
 errata:analysis:{id}      hash    entry (JSON), request_id, job, state, failure (JSON), ended
 errata:job:{id}           hash    spec (JSON), dedupe, created, state, shards, left, started, judge_fence, failure, sent
 errata:job:{id}:analyses  set     the analyses that wait for it
-errata:shard:{id}:{k}     hash    state, fence, lease, worker, crashes, retries, retry_at, done, sent
+errata:shard:{id}:{k}     hash    state, fence, lease, worker, began, crashes, retries, retry_at, done, sent
 errata:part:{id}:{k}      string  a shard's predictions, npz
 errata:request:{id}       hash    digest of the body, and the analysis
 errata:dedupe:{digest}    string  the open job that computes it
@@ -302,6 +302,7 @@ def _shard(fields: Mapping[str, str]) -> Shard:
         fence=int(fields["fence"]),
         lease=float(fields["lease"]),
         worker=fields["worker"],
+        began=float(fields["began"]),
         crashes=int(fields["crashes"]),
         retries=int(fields["retries"]),
         retry_at=float(fields["retry_at"]),

@@ -1,6 +1,7 @@
 """The errata command as people and pipelines run it: output, exit codes, folders, signals."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -301,3 +302,24 @@ def test_retry_is_for_what_has_failed(server: Serving, errata: Errata) -> None:
     assert errata("wait", name, "--server", server.grpc).returncode == 4
     listed = json.loads(errata("list", "--state", "failed", "--json", "--server", server.grpc).stdout)
     assert [each["name"] for each in listed["analyses"]] == [name]
+
+
+def test_a_full_disk_refuses_an_upload_and_leaves_nothing_behind(
+    data_dir: Path, demo: Bundle, tmp_path: Path, errata: Errata
+) -> None:
+    """Given a service that can't write another byte, the caller hears so, nothing is left, and later the call works."""
+    rows = "".join(f"{name},{target}\n" for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
+    (tmp_path / "p.csv").write_text(f"file_name,top1\n{rows}")
+    upload = ("analyze", "--predictions", str(tmp_path / "p.csv"), "--dataset", "demo", "--json", "--server")
+
+    with serving(data_dir, tmp_path / "full") as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        refused = errata(*upload, server.grpc)
+        left = [file.name for file in (tmp_path / "full").glob("*")] if (tmp_path / "full").is_dir() else []
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        taken = errata(*upload, server.grpc)
+
+    assert refused.returncode == 3
+    assert "archive could not be written" in refused.stderr
+    assert left == []
+    assert taken.returncode == 0

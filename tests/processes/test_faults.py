@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 import signal
 import threading
 import time
@@ -61,6 +62,12 @@ def is_right(client: Client, name: str) -> None:
     verdicts = list(client.verdicts(name))
     assert len(verdicts) == 20
     assert all(each.predicted == hashed_class(each.file_name) for each in verdicts)
+
+
+def memory(pid: int) -> float:
+    """How much memory a process holds, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1024
 
 
 # workers
@@ -364,7 +371,14 @@ def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_t
                 worker.send_signal(signal.SIGCONT)
             states = Counter(ended(clients[0], name, 120).state for name in accepted)
 
-        assert states == {SUCCEEDED: 50}
+            assert states == {SUCCEEDED: 50}
+
+            assert service.api is not None
+            before = memory(service.api.pid)
+            for _ in range(3):
+                more = [clients[0].analyze(MODEL, "demo", fresh=True).name for _ in range(40)]
+                assert {ended(clients[0], name, 120).state for name in more} == {SUCCEEDED}
+            assert memory(service.api.pid) - before < 40  # MiB, after 120 more: nothing is kept of what has ended
 
 
 def test_the_same_request_fifty_times_is_fifty_analyses_and_one_computation(one: Cluster) -> None:

@@ -47,7 +47,7 @@ def test_a_queued_shard_is_taken() -> None:
     after, claim = record.claim(job(Shard(), state=State.QUEUED), 0, NOW, LEASE, "w1")
 
     assert claim == Claim(ClaimKind.TAKEN, fence=1)
-    assert after.shards[0] == Shard(State.RUNNING, fence=1, lease=NOW + LEASE, worker="w1")
+    assert after.shards[0] == Shard(State.RUNNING, fence=1, lease=NOW + LEASE, worker="w1", began=NOW)
     assert (after.state, after.started) == (State.RUNNING, NOW)
 
 
@@ -159,3 +159,14 @@ def test_the_numbers_of_the_script_in_redis_are_those_of_the_record() -> None:
     assert f"local WORKER_TIMEOUT = {memory.WORKER_TIMEOUT:g} " in script
     assert memory.KEEP == 7 * 86_400
     assert "local KEEP = 7 * 86400 " in script
+
+
+def test_the_rate_is_that_of_the_workers_who_work_now() -> None:
+    """Given two workers at 4 and 2 images a second, a shard that is done and one whose worker is gone: 6 a second."""
+    going = Shard(State.RUNNING, fence=1, lease=NOW + 5, worker="w1", began=NOW - 2, done=8)
+    slower = replace(going, worker="w2", began=NOW - 1, done=2)
+    done = Shard(State.SUCCEEDED, fence=1, began=NOW - 90, done=4)
+    gone = replace(going, lease=NOW - 1)
+
+    assert job(going, slower, done, gone, Shard()).rate(NOW) == pytest.approx(6.0)
+    assert job(done, gone, Shard(), replace(going, done=0)).rate(NOW) is None
