@@ -157,11 +157,10 @@ class _Assembly:
         if column is None:
             return None
         if pa.types.is_string(column.type):
-            values = (
-                np.array([_number(text) for text in column.to_pylist()])
-                if _odd(column)
-                else np.asarray(column.cast(pa.float64()))
-            )
+            try:
+                values = np.asarray(column.cast(pa.float64()))
+            except pa.ArrowInvalid:  # some text is no number, and Arrow refuses the whole column
+                values = np.array([_number(text) for text in column.to_pylist()])
         elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
             values = np.asarray(column.cast(pa.float64(), safe=False))
         else:
@@ -217,15 +216,6 @@ def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
 
 def _index_in(names: pa.Array, images: pa.Array) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(pc.index_in(names, value_set=images), -1)).astype(np.int64)
-
-
-def _odd(column: pa.Array) -> bool:
-    """Say whether some text isn't a number, so that Arrow would refuse the whole column."""
-    try:
-        column.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return True
-    return False
 
 
 def _number(text: str) -> float:
