@@ -40,6 +40,7 @@ class Ports:
     send_shards: Callable[[str, int], None]  # job, number of shards
     models: Callable[[], Sequence[ModelOffer]]
     settle_model: Callable[[ModelId], ModelId]  # refuses what isn't allowed, pins what moves
+    runtime: Callable[[], str]  # of the workers: what says which weights a name means
     has_images: Callable[[str], bool]  # of a data set: whether workers can read its images
     clock: Callable[[], datetime]
     ended: Callable[[Analysis], None]  # told of every analysis that ends

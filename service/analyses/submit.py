@@ -55,6 +55,7 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
         images=bundle.images_digest,
         total=total,
         shard_size=ports.limits.shard_size,
+        runtime=ports.runtime(),
         fresh=request.fresh,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
@@ -62,6 +63,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
         send_shards=engine.send_shards,
         models=partial(_offered_models, store),
         settle_model=partial(settled, model_policy(settings)),
+        runtime=partial(_runtime, store),
         has_images=partial(_has_images, store),
         clock=lambda: datetime.now(UTC),
         ended=partial(_count, metrics),
@@ -115,7 +117,7 @@ def torch_predictor(settings: Settings, images: Mapping[str, Path]) -> Predictor
 def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
     """Return what a worker with this installation and these settings can do."""
     models = tuple((offer.model, offer.description) for offer in offers(settings.models is not None))
-    return WorkerOffer(models, tuple(sorted(images)))
+    return WorkerOffer(models, tuple(sorted(images)), _versions("timm", "torchvision"))
 
 
 def can_run(offer: WorkerOffer, spec: JobSpec) -> bool:
@@ -176,6 +178,22 @@ def offers(allow_files: bool) -> list[ModelOffer]:
 def _offered_models(store: JobStore) -> list[ModelOffer]:
     offered = {model: words for offer in store.offers() for model, words in offer.models}
     return [ModelOffer(model, words) for model, words in offered.items()]
+
+
+def _versions(*packages: str) -> str:
+    """Return the installed versions of packages, without importing them."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _runtime(store: JobStore) -> str:
+    """Return what all workers together say that they run on."""
+    return "; ".join(sorted({offer.runtime for offer in store.offers()}))
 
 
 def _has_images(store: JobStore, dataset: str) -> bool:

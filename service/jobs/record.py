@@ -47,6 +47,7 @@ class JobSpec:
     images: str  # digest of the images' names, by which the store keeps them
     total: int
     shard_size: int
+    runtime: str = ""  # of the workers: another version of timm may mean other weights by the same name
     fresh: bool = False  # neither reads nor joins what was computed before
 
     def part_key(self, shard: int, info: ModelInfo) -> str:
@@ -57,12 +58,12 @@ class JobSpec:
     @property
     def computation(self) -> str:
         """Return the SHA-256 of what is predicted, whatever judges it."""
-        return _digest([self.model, self.dataset, self.images])
+        return _digest([self.model, self.runtime, self.dataset, self.images])
 
     @property
     def dedupe(self) -> str:
         """Return the SHA-256 of all of it but the shards: equal ones are computed once."""
-        return _digest([self.model, self.dataset, self.images, self.evidence])
+        return _digest([self.model, self.runtime, self.dataset, self.images, self.evidence])
 
     @property
     def num_shards(self) -> int:

@@ -201,7 +201,11 @@ class RedisStore:
         """Return what the live workers can do; without any, what the last one could."""
         documents = [json.loads(each) for each in self._move("offers")]
         return [
-            WorkerOffer(tuple((model, words) for model, words in each["models"]), tuple(each["datasets"]))
+            WorkerOffer(
+                models=tuple((model, words) for model, words in each["models"]),
+                datasets=tuple(each["datasets"]),
+                runtime=each["runtime"],
+            )
             for each in documents
         ]
 

@@ -46,6 +46,7 @@ class WorkerOffer:
 
     models: tuple[tuple[str, str], ...]  # identifiers or patterns such as timm:*, each with a description
     datasets: tuple[str, ...]  # whose images it can read
+    runtime: str = ""  # versions of the packages that say which weights a model's name means
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Desk:
     shelf: EvidenceShelf
     archive: Away = field(default_factory=Away)
     now: float = 1_700_000_000.0
+    runtime: str = "timm 1.0"
     sent: list[tuple[str, int]] = field(default_factory=list)
     ended: list[Analysis] = field(default_factory=list)
 
@@ -51,6 +52,7 @@ class Desk:
             send_shards=lambda job, count: self.sent.append((job, count)),
             models=lambda: [ModelOffer(MODEL, "a model")],
             settle_model=lambda model: model,
+            runtime=lambda: self.runtime,
             has_images=lambda dataset: dataset == "demo",
             clock=self._clock,
             ended=self.ended.append,

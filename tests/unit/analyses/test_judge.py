@@ -209,3 +209,14 @@ def test_images_that_are_missing_are_named_and_too_many_fail_the_analysis(desk: 
         told = found.warnings[0] if state is State.SUCCEEDED else found.failure.message
         assert found.state is state
         assert told.startswith(f"{count} of 20 images are missing or damaged: imagenet_00_")
+
+
+def test_another_version_of_the_workers_packages_is_another_computation(desk: Desk) -> None:
+    """Given predictions by one version of timm, where a name may mean other weights by now, they aren't served."""
+    job, _ = predicted(desk)
+    judge_job(desk.ports, job)
+    assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
+
+    desk.runtime = "timm 1.1"
+
+    assert not submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
