@@ -1,6 +1,7 @@
 """Judge: predictions meet the evidence and become verdicts and a summary; one gather, then counting."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from service.summary.summarize import summarize
 
 ATTEMPTS = 500  # to archive what is judged: some eight hours, since predicting anew costs far more
 LONGEST_RETRY = 60.0  # seconds
+STORE_SECONDS, LOOK_SECONDS = 300.0, 0.5  # that a judge waits for a store that is away, and between two looks
 NAMED = 10  # missing images that a warning names
 RETRY_SECONDS = 5.0  # before the second attempt, longer each time
 _log = structlog.get_logger()
@@ -88,7 +90,9 @@ def judge_job(ports: Ports, job_id: str) -> None:
         return
     try:
         archived = _archive(ports, job)
+        finished = ports.store.finish(job_id, fence)
     except Unavailable as error:
+        _wait_for(ports)  # without the store, nobody could be asked to come back
         if fence < ATTEMPTS:
             raise ComeBack(min(RETRY_SECONDS * fence, LONGEST_RETRY)) from error
         _fail(ports, job_id, fence, error)
@@ -98,9 +102,8 @@ def judge_job(ports: Ports, job_id: str) -> None:
         _log.exception("judging failed", job=job_id)
         _fail(ports, job_id, fence, error)
     else:
-        if ports.store.finish(job_id, fence):
-            for analysis in archived:
-                ports.ended(analysis)
+        for analysis in archived if finished else ():
+            ports.ended(analysis)
 
 
 def job_failed(ports: Ports, job_id: str) -> None:
@@ -110,6 +113,13 @@ def job_failed(ports: Ports, job_id: str) -> None:
         snapshot = ports.store.snapshot(analysis_id)
         if snapshot is not None and snapshot.entry.state is State.FAILED:
             ports.ended(look.seen(snapshot))
+
+
+def _wait_for(ports: Ports) -> None:
+    """Wait until the store is there, for a while: the thread that judges can do nothing without it."""
+    deadline = time.monotonic() + STORE_SECONDS
+    while not ports.store.ping() and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
 
 
 def _fail(ports: Ports, job_id: str, fence: int, error: Exception) -> None:

@@ -304,7 +304,8 @@ function moves.overdue(heartbeat)
     end
   end
   for _, job in ipairs(redis.call('ZRANGE', P .. 'open:jobs', 0, -1)) do
-    local patience = number(job_key(job), 'judge_fence') == 0 and 10 or 90 -- whoever judges may take its time
+    local fence = number(job_key(job), 'judge_fence') -- whoever judges may take its time, and comes back by itself
+    local patience = fence == 0 and 10 or math.min(5 * fence, 60) + 20
     if number(job_key(job), 'left') == 0 and judge_empty and at - number(job_key(job), 'sent') > patience then
       redis.call('HSET', job_key(job), 'sent', text(at))
       found[#found + 1] = job

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from service.analyses import judge
 from service.analyses.judge import ATTEMPTS, LONGEST_RETRY, RETRY_SECONDS, digest_of, judge_job
 from service.analyses.look import get
 from service.analyses.submit import submit
@@ -220,3 +221,27 @@ def test_another_version_of_the_workers_packages_is_another_computation(desk: De
     desk.runtime = "timm 1.1"
 
     assert not submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
+
+
+def test_a_store_that_is_away_is_waited_for_before_it_is_asked_to_come_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a Redis that goes away while a job is judged, the message can be queued again once it is back."""
+    monkeypatch.setattr(judge, "LOOK_SECONDS", 0.001)
+    job, (analysis,) = predicted(desk)
+    looks = iter([False, False, True])
+    finish = desk.store.finish
+
+    def away(*_: object) -> bool:
+        raise Unavailable("Redis can't be used")
+
+    desk.store.finish = away  # type: ignore[method-assign]
+    desk.store.ping = lambda: next(looks)  # type: ignore[method-assign]
+    with pytest.raises(ComeBack):
+        judge_job(desk.ports, job)
+    assert next(looks, None) is None  # it looked until it was there
+
+    desk.store.finish = finish  # type: ignore[method-assign]
+    judge_job(desk.ports, job)
+    assert get(desk.ports, analysis.id).state is State.SUCCEEDED
+    assert [each.id for each in desk.ended] == [analysis.id]
