@@ -57,9 +57,9 @@ class Cluster:
             wait_for(self.ready, "the API is ready")
         return self.api
 
-    def start_worker(self, seconds: float = 0.1) -> "subprocess.Popen[bytes]":
+    def start_worker(self, seconds: float = 0.1, **settings: str) -> "subprocess.Popen[bytes]":
         """Start a worker that takes so long an image."""
-        worker = self._start([str(Path(__file__).parent / "slow_worker.py")], SECONDS=str(seconds))
+        worker = self._start([str(Path(__file__).parent / "slow_worker.py")], SECONDS=str(seconds), **settings)
         self.workers.append(worker)
         return worker
 

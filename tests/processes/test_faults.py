@@ -20,6 +20,7 @@ from service.client import Client, pb
 from service.predictions.twin import hashed_class
 
 from .cluster import HEARTBEAT, SOON, Cluster, cluster, wait_for
+from .lossy_proxy import LossyProxy
 
 MODEL = "demo:efficientnet_lite0"
 KILLER = "demo:efficientnet_lite2"  # slow_worker.py: it ends its process
@@ -302,6 +303,25 @@ def test_a_message_that_is_lost_is_sent_again(one: Cluster) -> None:
 
         is_right(client, name)
         assert one.events("sent again")
+
+
+def test_a_message_whose_fetch_was_answered_into_the_void_runs(one: Cluster) -> None:
+    """Given a worker whose engine believes that it never got the message, and Redis that it did, it is sent again."""
+    one.workers[0].kill()
+    one.workers[0].wait(10)
+    proxy = LossyProxy(one.redis.port, carries=b'"actor_name":"shard"')
+    try:
+        with one.client() as client:
+            one.start_worker(ERRATA_REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+            name = client.analyze(MODEL, "demo").name
+
+            is_right(client, name)
+
+            assert proxy.lost.is_set()
+            assert one.events("sent again")
+            assert one.metric("errata_analyses_total") == 1
+    finally:
+        proxy.close()
 
 
 def test_a_message_that_comes_twice_runs_once(one: Cluster) -> None:
