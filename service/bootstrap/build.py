@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from service.evidence.build import digest_of, write_bundle
-from service.evidence.bundle import VERDICTS, Bundle, open_bundle, verify
+from service.evidence.bundle import Bundle, open_bundle, verify
+from service.evidence.layout import VERDICTS
 from service.evidence.recipes import Inputs, gather
 from service.settings import Settings
 

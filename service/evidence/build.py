@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
-from service.evidence.bundle import SCHEMA, VERDICTS, evidence_of
+from service.evidence.bundle import SCHEMA, evidence_of
 from service.evidence.facts import Facts
+from service.evidence.layout import VERDICTS
 from service.rules import RULES_VERSION, abstained
 from service.rules.decide import decide
 from service.storage import folder_in_one_step, sha256_of

@@ -42,16 +42,15 @@ from service.domain import (
     Evidence,
     Group,
     Labels,
-    LabelSource,
     Mask,
     RowOrder,
     Strata,
     strata_of,
 )
 from service.errors import ImageNotFound, InvalidEvidence
-from service.evidence.artefacts import NEIGHBORS
 from service.evidence.cooccurrence import cooccurrence_matrix
 from service.evidence.facts import PairFacts, Source
+from service.evidence.layout import VERDICTS, check_layout
 from service.evidence.overlap import overlap_matrix
 from service.rules import RULES_VERSION
 from service.storage import sha256_of
@@ -62,23 +61,6 @@ from service.taxonomy.wordnet import load_taxonomy
 SCHEMA = 1
 MAX_COUNT = 1 << 31
 _DIGEST = re.compile("[0-9a-f]{64}")
-VERDICTS = "verdicts"
-_REQUIRED = [
-    "names",
-    "all_targets",
-    "rows",
-    "label_offsets",
-    "label_classes",
-    "label_sources",
-    "problematic",
-    "groups",
-    "superclass_members",
-    "verdicts",
-]
-_TOGETHER = (
-    ("pair_classes", "pair_counts", "pair_examples"),
-    ("neighbors", "image_embeddings", "text_embeddings", "oov"),
-)
 
 
 @dataclass(frozen=True)
@@ -252,7 +234,7 @@ def open_bundle(path: Path) -> Bundle:
             arrays[file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # numpy's header parser raises what tokenize and ast do, EOFError and more
             raise InvalidEvidence(f"{file}: expected an array, got {error!r}", field=name) from error
-    _check(path, manifest, arrays)
+    check_layout(path, arrays, len(manifest.superclasses))
     return Bundle(path, manifest, arrays)
 
 
@@ -317,74 +299,3 @@ def _pairs_of(arrays: Mapping[str, NDArray[Any]]) -> PairFacts | None:
     if "pair_classes" not in arrays:
         return None
     return PairFacts(arrays["pair_classes"], arrays["pair_counts"], arrays["pair_examples"])
-
-
-def _check(path: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise InvalidEvidence unless the arrays have the shapes and kinds that the layout says."""
-    missing = [name for name in _REQUIRED if name not in arrays]
-    if missing:
-        raise InvalidEvidence(f"{path}: expected the arrays {missing}, got none of that name", field="files")
-    for part in _TOGETHER:
-        present = [name for name in part if name in arrays]
-        if present and len(present) < len(part):
-            raise InvalidEvidence(f"{path}: expected all of {', '.join(part)} or none, got {present}", field="files")
-    images, judged = len(arrays["names"]), len(arrays["rows"])
-    dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
-    offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))
-    layout: dict[str, tuple[str, tuple[int, ...]]] = {
-        "names": ("S", (images,)),
-        "all_targets": ("i2", (images,)),
-        "rows": ("i4", (judged,)),
-        "label_offsets": ("i4", (judged + 1,)),
-        "label_classes": ("i2", (int(offsets[-1]) if len(offsets) else 0,)),
-        "label_sources": ("u1", (len(arrays["label_classes"]),)),
-        "problematic": ("b1", (judged,)),
-        "groups": ("b1", (len(CLASS_GROUPS), judged)),
-        "superclass_members": ("b1", (len(manifest.superclasses), NUM_CLASSES)),
-        "pair_classes": ("i2", (pairs, 2)),
-        "pair_counts": ("i4", (pairs,)),
-        "pair_examples": ("i4", (pairs, 3)),
-        "non_prototypical": ("b1", (judged,)),
-        "neighbors": ("i2", (judged, NEIGHBORS)),
-        "image_embeddings": ("f4", (judged, dimensions)),
-        "text_embeddings": ("f4", (len(arrays.get("text_embeddings", ())), dimensions)),
-        "oov": ("u1", (judged, NUM_CLASSES // 8)),
-        "imagenet_m": ("b1", (judged,)),
-        VERDICTS: ("u1", (judged, NUM_CLASSES)),
-    }
-    for name, (kind, shape) in layout.items():
-        if name not in arrays:
-            continue
-        got = arrays[name]
-        if got.dtype.kind != "S" if kind == "S" else got.dtype != np.dtype(kind):
-            raise InvalidEvidence(f"{path}/{name}.npy: expected kind {kind}, got {got.dtype.str}", field=name)
-        if got.shape != shape:
-            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {got.shape}", field=name)
-    _check_ranges(path, arrays, images)
-
-
-def _check_ranges(path: Path, arrays: Mapping[str, NDArray[Any]], images: int) -> None:
-    """Raise InvalidEvidence for an index that points outside of what it indexes."""
-    bounds = {
-        "all_targets": NUM_CLASSES,
-        "rows": images,
-        "label_classes": NUM_CLASSES,
-        "label_sources": len(LabelSource),
-        "pair_classes": NUM_CLASSES,
-        "neighbors": NUM_CLASSES,
-    }
-    for name, bound in bounds.items():
-        got = arrays.get(name)
-        if got is not None and got.size and not 0 <= int(got.min()) <= int(got.max()) < bound:
-            raise InvalidEvidence(
-                f"{path}/{name}.npy: expected 0..{bound - 1}, got {int(got.min())}..{int(got.max())}", field=name
-            )
-    try:
-        arrays["names"].tobytes().decode()
-    except UnicodeDecodeError as error:
-        raise InvalidEvidence(f"{path}/names.npy: expected UTF-8, got {error}", field="names") from error
-    offsets = arrays["label_offsets"]
-    if offsets[0] != 0 or (np.diff(offsets) < 0).any():
-        raise InvalidEvidence(
-            f"{path}/label_offsets.npy: expected offsets that start at 0 and rise", field="label_offsets"
-        )
