@@ -160,18 +160,21 @@ def headline(
         return f"{title} was judged on no images."
     if errors == 0:
         return f"{title} is right on all of {images}."
-    parts = [
-        f"{share(noise)} of these errors are label noise" if noise else "",
-        f"{share(minor)} hair-splitting" if minor else "",
-        f"{share(excused)} have an excuse" if excused else "",
+    kinds = [
+        (noise, "are label noise", "label noise"),
+        (minor, "are hair-splitting", "hair-splitting"),
+        (excused, "have an excuse", "have an excuse"),
     ]
-    told = ", ".join(part for part in parts if part)
+    present = [(value, whole, short) for value, whole, short in kinds if value]
+    first = [f"{share(value)} of these errors {whole}" for value, whole, _ in present[:1]]
+    parts = first + [f"{share(value)} {short}" for value, _, short in present[1:]]
+    told = ", ".join(parts)
     if severe == 0:
         rest = "none is a plain failure"
     else:
         failures = "is a plain failure" if severe == 1 else "are plain failures"
         remaining = "the remaining " if told else ""
-        shares = f"{share(severe / errors)} of errors, {share(severe / samples)} of images"
-        rest = f"{remaining}{number(severe)} ({shares}) {failures}{', at most' if bounded else ''}"
+        measured = f"{share(severe / errors)} of errors, {share(severe / samples)} of images"
+        rest = f"{remaining}{number(severe)} ({measured}) {failures}{', at most' if bounded else ''}"
     sentence = f"{told}; {rest}" if told else rest
     return f"{title} is wrong on {number(errors)} of {images}. {sentence[0].upper()}{sentence[1:]}."

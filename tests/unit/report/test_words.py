@@ -95,6 +95,16 @@ def test_a_single_failure_that_is_a_bound_is_singular() -> None:
     assert said == "net is wrong on 1 of 20 images. 1 (100.0 % of errors, 5.0 % of images) is a plain failure, at most."
 
 
+@pytest.mark.parametrize(
+    ("minor", "excused", "told"),
+    [(1.0, 0.0, "100.0 % of these errors are hair-splitting"), (0.0, 1.0, "100.0 % of these errors have an excuse")],
+)
+def test_the_first_share_says_what_it_is_a_share_of(minor: float, excused: float, told: str) -> None:
+    said = headline("net", 2, 20, noise=0, minor=minor, excused=excused, severe=0, bounded=False)
+
+    assert said == f"net is wrong on 2 of 20 images. {told}; none is a plain failure."
+
+
 def test_errors_without_a_failure_say_so() -> None:
     said = headline("net", 2, 20, noise=0.5, minor=0.5, excused=0, severe=0, bounded=False)
 
