@@ -34,14 +34,19 @@ STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "
 
 
 def people() -> Console:
-    """Return where people read."""
-    return Console(stderr=True, highlight=False)
+    """Return where people are told what happens: stderr."""
+    return _console(stderr=True)
 
 
 def results() -> Console:
-    """Return where results for people go: stdout, as wide as they need where that is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+    """Return where results for people go: stdout."""
+    return _console(stderr=False)
+
+
+def _console(stderr: bool) -> Console:
+    """Return a console, as wide as its tables need where it is no terminal."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
 
 
 def print_json(text: str) -> None:
