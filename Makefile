@@ -9,7 +9,7 @@ BUF := node_modules/.bin/buf
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo bench proto wordnet redis clean
+.PHONY: help setup check format test demo bench proto wordnet redis browser clean
 
 help:
 	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
@@ -44,7 +44,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup wordnet redis
+test: setup wordnet redis browser
 	$(BIN)/python -m pytest
 
 bench: setup
@@ -62,6 +62,10 @@ build/wordnet/data.noun:
 # A real Redis, which the tests start and kill themselves.
 redis:
 	tests/scripts/install-redis
+
+# A real browser, for the report.
+browser:
+	tests/scripts/install-chromium
 
 clean:
 	rm -rf build out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
