@@ -1,0 +1,31 @@
+"""A fleet is counted as each of its models alone, one image at a time."""
+
+import numpy as np
+import pytest
+
+from service.domain import ErrorType, Group
+from service.evidence.bundle import Bundle
+from service.summary.fleet import tally_fleet
+from service.summary.summarize import GROUPS
+
+
+def test_each_model_is_counted_as_a_loop_counts_it(imagenet_real: Bundle) -> None:
+    """Given three models on all images that ReaL labels, every count and every mean over target classes is that of a loop."""
+    random = np.random.default_rng(0)
+    targets = imagenet_real.evidence.targets
+    top1 = np.where(random.random((3, len(targets))) < 0.4, random.integers(0, 1000, (3, len(targets))), targets)
+    table = np.ascontiguousarray(imagenet_real.verdicts)
+
+    found = tally_fleet(table, top1.astype(np.int16), imagenet_real.strata)
+
+    assert GROUPS == (Group.ALL, Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
+    for model, predicted in enumerate(top1):
+        types = np.array([table[row, column] & 15 for row, column in enumerate(predicted)])
+        for place, group in enumerate(GROUPS):
+            members = imagenet_real.group_mask(group)
+            assert [int((types[members] == kind).sum()) for kind in ErrorType] == found.counts[model, place].tolist()
+            kind = ErrorType.FINE_GRAINED
+            shares = [
+                (types[members & (targets == target)] == kind).mean() for target in np.unique(targets[members]).tolist()
+            ]
+            assert found.class_shares[model, place, kind] == pytest.approx(np.mean(shares), abs=1e-12)
