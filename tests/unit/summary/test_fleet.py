@@ -10,7 +10,7 @@ from service.summary.summarize import GROUPS
 
 
 def test_each_model_is_counted_as_a_loop_counts_it(imagenet_real: Bundle) -> None:
-    """Given three models on all images that ReaL labels, every count and every mean over target classes is that of a loop."""
+    """Given three models on all that ReaL labels, each count and each mean over target classes is that of a loop."""
     random = np.random.default_rng(0)
     targets = imagenet_real.evidence.targets
     top1 = np.where(random.random((3, len(targets))) < 0.4, random.integers(0, 1000, (3, len(targets))), targets)
