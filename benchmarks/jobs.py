@@ -3,6 +3,7 @@
 Over a real Redis, with processes of their own; needs redis-server and the tests' folder on the path.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -22,6 +23,7 @@ from service.predictions.tuning import tune_process
 MODEL = "demo:efficientnet_lite0"
 TIMES = 5
 COPIES, SHARD = 12, 20  # of the 20 photographs; images a shard
+PATH_IMAGES, BATCH, PATH_AIM = 256, 64, 0.95
 OVERHEAD_MS, CACHED_MS, START_MS, WORKERS = 150.0, 5.0, 60.0, 1.5
 
 
@@ -35,6 +37,7 @@ def measure() -> Iterator[Figure]:
             with running(server.url, folder, workers=1) as service, Client(service.grpc) as client:
                 yield from _one_worker(client)
             yield _two_workers(server.url, Path(folder))
+            yield _whole_path(server.url, Path(folder))
         finally:
             server.stop()
 
@@ -92,6 +95,41 @@ def _two_workers(redis: str, folder: Path) -> Figure:
         ratio=ratio,
         aim=f"at least {WORKERS:g} times as fast",
         holds=ratio >= WORKERS,
+    )
+
+
+def _whole_path(redis: str, folder: Path) -> Figure:
+    """Run one worker on all cores, from the request to the archived result, in turns with timm's loop."""
+    tune_process()  # before torch is imported, as a worker does
+    from benchmarks.loops import on_cpu, photographs
+
+    images, others, labels = folder / "made", folder / "made_for_timm", folder / "made.csv"
+    images.mkdir()
+    others.mkdir()
+    names = photographs(images, PATH_IMAGES)
+    labels.write_text("file_name,labels\n" + "".join(f"{name},0\n" for name in names))
+    bundle = build_evidence("made", Inputs(labels=labels), folder / "made_bundle")
+    loops = on_cpu(others, PATH_IMAGES, BATCH, os.cpu_count() or 1)
+    settings = {
+        "ERRATA_EVIDENCE": f'{{"made": "{bundle.path}"}}',
+        "ERRATA_IMAGES": f'{{"made": "{images}"}}',
+        "ERRATA_BATCH_SIZE": str(BATCH),
+    }
+    ours, timms = [], []
+    with running(redis, str(folder), 1, **settings) as service, Client(service.grpc) as client:
+        _run(client, "made")  # the model is loaded
+        for _ in range(TIMES):
+            ours.append(PATH_IMAGES / _timed(lambda: _run(client, "made")))
+            timms.append(PATH_IMAGES / _timed(loops.timms))
+    value, reference = median(ours), median(timms)
+    return Figure(
+        "jobs, EfficientNet-Lite0 through the whole path (reference: timm's create_loader and loop)",
+        value=value,
+        unit="images/s",
+        reference=reference,
+        ratio=value / reference,
+        aim=f"at least {PATH_AIM:g} times timm's loop",
+        holds=value >= PATH_AIM * reference,
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -104,6 +105,8 @@ def judge_job(ports: Ports, job_id: str) -> None:
     else:
         for analysis in archived if finished else ():
             ports.ended(analysis)
+            with suppress(Unavailable):
+                ports.store.keep_result(job.spec.dedupe, analysis.id)
 
 
 def job_failed(ports: Ports, job_id: str) -> None:

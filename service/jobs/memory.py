@@ -32,6 +32,7 @@ class MemoryStore:
         self._offers: dict[str, WorkerOffer] = {}
         self._last_offer: WorkerOffer | None = None
         self._kept: dict[str, Part] = {}
+        self._results: dict[str, str] = {}
         self._refused = 0
 
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
@@ -180,6 +181,16 @@ class MemoryStore:
         """Return predictions that were kept."""
         with self._lock:
             return self._kept.get(key)
+
+    def keep_result(self, key: str, analysis_id: str) -> None:
+        """Keep which archived analysis has a result."""
+        with self._lock:
+            self._results[key] = analysis_id
+
+    def result(self, key: str) -> str | None:
+        """Return the analysis that was kept."""
+        with self._lock:
+            return self._results.get(key)
 
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again."""

@@ -12,6 +12,7 @@ errata:open:analyses, errata:open:jobs   zset   those not final, by time
 errata:open:models        zset    shards not done, by time: what autoscaling counts
 errata:images:{digest}    string  image names, packed
 errata:predictions:{key}  string  a shard's predictions by weights, transform and images, npz
+errata:result:{key}       string  the archived analysis that has a computation's result by one bundle
 errata:workers            zset    workers, by their last beat
 errata:offers:{worker}    string  what a worker can do (JSON); errata:offers what the last one could
 errata:started:models     string  the latest sent of any claimed shard
@@ -41,7 +42,7 @@ from service.errors import Unavailable
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
 from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
-PREDICTIONS_TTL = 30 * 86_400  # seconds
+PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
 _log = structlog.get_logger()
 CONNECTIONS = 32  # of one process; more callers wait
@@ -158,6 +159,17 @@ class RedisStore:
         with _available():
             content = self._client.get(f"errata:predictions:{key}")
         return None if content is None else _unpack(content)
+
+    def keep_result(self, key: str, analysis_id: str) -> None:
+        """Keep which archived analysis has a result, for a month."""
+        with _available():
+            self._client.set(f"errata:result:{key}", analysis_id, ex=RESULT_TTL)
+
+    def result(self, key: str) -> str | None:
+        """Return the analysis that was kept."""
+        with _available():
+            found = self._client.get(f"errata:result:{key}")
+        return None if found is None else str(found.decode())
 
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again."""

@@ -130,6 +130,14 @@ class JobStore(Protocol):
         """Return predictions that were kept."""
         ...
 
+    def keep_result(self, key: str, analysis_id: str) -> None:
+        """Keep which archived analysis has the result of a computation judged with a bundle; for a while."""
+        ...
+
+    def result(self, key: str) -> str | None:
+        """Return the analysis that was kept."""
+        ...
+
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again without counting anything; say whether the fence was current."""
         ...

@@ -1133,3 +1133,13 @@ def test_other_weights_transforms_images_or_shards_are_kept_apart() -> None:
 
     assert len(set(keys)) == len(keys)
     assert replace(spec(), model="demo:same_weights_by_another_name").part_key(0, info) == keys[0]
+
+
+def test_which_analysis_has_a_result_is_kept(store: JobStore) -> None:
+    assert store.result("k" * 64) is None
+
+    store.keep_result("k" * 64, "a1")
+    store.keep_result("k" * 64, "a2")
+
+    assert store.result("k" * 64) == "a2"
+    assert store.result("l" * 64) is None

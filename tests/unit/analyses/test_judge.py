@@ -245,3 +245,18 @@ def test_a_store_that_is_away_is_waited_for_before_it_is_asked_to_come_back(
     judge_job(desk.ports, job)
     assert get(desk.ports, analysis.id).state is State.SUCCEEDED
     assert [each.id for each in desk.ended] == [analysis.id]
+
+
+def test_a_known_result_is_found_without_listing_the_archive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, (first,) = predicted(desk)
+    judge_job(desk.ports, job)
+
+    def listed() -> list[Analysis]:
+        raise AssertionError("the archive was listed")
+
+    monkeypatch.setattr(desk.archive, "list", listed)
+    assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
+    monkeypatch.undo()
+
+    desk.archive.delete(first.id)  # what the store knows is gone: another one of the same computation answers
+    assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
