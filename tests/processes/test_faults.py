@@ -6,6 +6,8 @@ import re
 import signal
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +65,15 @@ def is_right(client: Client, name: str) -> None:
     verdicts = list(client.verdicts(name))
     assert len(verdicts) == 20
     assert all(each.predicted == hashed_class(each.file_name) for each in verdicts)
+
+
+def status(url: str) -> int:
+    """The status of an answer over HTTP."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def memory(pid: int) -> float:
@@ -139,13 +150,16 @@ def test_a_short_shard_ends_within_the_grace_time(data_dir: Path, tmp_path: Path
         assert client.get(name).progress.done in (5, 10, 15, 20)  # whole shards
 
 
-def test_a_second_sigterm_ends_a_worker_at_once(data_dir: Path, tmp_path: Path) -> None:
+def test_a_worker_that_drains_is_not_ready_and_a_second_sigterm_ends_it_at_once(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=3, ERRATA_GRACE_SECONDS="60") as service, service.client() as client:
         client.analyze(MODEL, "demo")
         wait_for(lambda: any(each["event"] for each in service.events("working")), "it works")
+        address = service.events("working")[0]["http"]
         time.sleep(0.5)
+        assert status(f"http://{address}/readyz") == 200
         service.workers[0].send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        wait_for(lambda: status(f"http://{address}/readyz") == 503, "it isn't ready", 3)
+        assert status(f"http://{address}/livez") == 200
         service.workers[0].send_signal(signal.SIGTERM)
 
         assert service.workers[0].wait(3) == 1
