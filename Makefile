@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUF := node_modules/.bin/buf
+AXE := node_modules/axe-core/axe.min.js
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -47,11 +48,12 @@ format: setup
 test: setup wordnet redis browser
 	$(BIN)/python -m pytest
 
-bench: setup
+bench: setup browser
 	PYTHONPATH=tests $(BIN)/python -m benchmarks
 
-$(BUF):
-	npm install --silent --no-save --no-package-lock @bufbuild/buf
+# Both at once: npm takes away what it isn't asked for.
+$(BUF) $(AXE) &:
+	npm install --silent --no-save --no-package-lock @bufbuild/buf axe-core
 
 # WordNet 3.0, which a test holds the compiled taxonomy to.
 wordnet: build/wordnet/data.noun
@@ -63,8 +65,8 @@ build/wordnet/data.noun:
 redis:
 	tests/scripts/install-redis
 
-# A real browser, for the report.
-browser:
+# A real browser, for the report and the pages, and axe-core, which looks for what keeps people out.
+browser: $(AXE)
 	tests/scripts/install-chromium
 
 clean:

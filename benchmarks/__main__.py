@@ -9,9 +9,17 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, inference, jobs, judge, start, upload
+from benchmarks import bundle, inference, jobs, judge, report, start, upload
 
-MEASURES = (upload.measure, start.measure, judge.measure, bundle.measure, inference.measure, jobs.measure)
+MEASURES = (
+    upload.measure,
+    start.measure,
+    judge.measure,
+    report.measure,
+    bundle.measure,
+    inference.measure,
+    jobs.measure,
+)
 OUTPUT = Path("build/bench.json")
 
 

@@ -70,6 +70,8 @@ class Client:
         labels: Mapping[str, str] | None = None,
         request_id: str = "",
         fresh: bool = False,
+        gate_policy: str = "",
+        gate_baseline: str = "",
     ) -> pb.Analysis:
         """Ask for a model to be run and judged; return the queued analysis."""
         request = pb.CreateAnalysisRequest(
@@ -80,6 +82,8 @@ class Client:
             labels=labels or {},
             request_id=request_id,
             fresh=fresh,
+            gate_policy=gate_policy,
+            gate_baseline=gate_baseline,
         )
         return self._call(self._analyses.CreateAnalysis, request)
 
@@ -94,6 +98,8 @@ class Client:
         request_id: str = "",
         row_order: "pb.RowOrder" = pb.ROW_ORDER_UNSPECIFIED,
         fresh: bool = False,
+        gate_policy: str = "",
+        gate_baseline: str = "",
     ) -> pb.Analysis:
         """Send a predictions file; return the finished analysis."""
         header = pb.UploadHeader(
@@ -104,6 +110,8 @@ class Client:
             request_id=request_id,
             row_order=row_order,
             fresh=fresh,
+            gate_policy=gate_policy,
+            gate_baseline=gate_baseline,
         )
         if isinstance(predictions, str | Path):
             with Path(predictions).open("rb") as file:
@@ -205,7 +213,28 @@ class Client:
 
     def report(self, name: str) -> bytes:
         """Return the report, one HTML file."""
-        return b"".join(chunk.chunk for chunk in self._stream(self._analyses.GetReport, pb.GetReportRequest(name=name)))
+        return self._file(pb.GetReportRequest(name=name))
+
+    def compare(self, a: str, b: str, max_images: int = 0) -> pb.Comparison:
+        """Return what changed from A to B, with at most so many fixed and broken images (0: 1000)."""
+        return self._call(self._analyses.CompareAnalyses, pb.CompareAnalysesRequest(a=a, b=b, max_images=max_images))
+
+    def comparison_report(self, a: str, b: str) -> bytes:
+        """Return the comparison as one HTML file."""
+        return self._file(pb.GetReportRequest(name=a, compared_with=b))
+
+    def gate(self, name: str, policy: str = "", baseline: str = "") -> pb.GateResult:
+        """Hold an analysis against a policy (YAML); without one: against that which it was asked for with."""
+        request = pb.EvaluateGateRequest(name=name, policy=policy, baseline=baseline)
+        return self._call(self._analyses.EvaluateGate, request)
+
+    def trend(self, request: pb.GetTrendRequest) -> pb.Trend:
+        """Return where analyses stand among stored and published models of their accuracy."""
+        return self._call(self._analyses.GetTrend, request)
+
+    def trend_report(self, request: pb.GetTrendRequest) -> bytes:
+        """Return the trend as one HTML file."""
+        return self._file(pb.GetReportRequest(trend=request))
 
     def explain(self, name: str, file_name: str, predicted: int | None = None) -> pb.Verdict:
         """Return what a prediction for an image means: any class, or what the analysis' model predicted."""
@@ -232,6 +261,9 @@ class Client:
     def error_types(self) -> pb.ListErrorTypesResponse:
         """Return the error types."""
         return self._call(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest())
+
+    def _file(self, request: pb.GetReportRequest) -> bytes:
+        return b"".join(chunk.chunk for chunk in self._stream(self._analyses.GetReport, request))
 
     def _call(self, method: Callable[..., Any], request: object, deadline: float | None = -1.0) -> Any:
         timeout = self._deadline if deadline == -1.0 else deadline

@@ -3,6 +3,8 @@
 ErrataError                      what Errata raises; `reason` is the machine's word, `message` the person's
 ├── InvalidInput                 the caller can mend it: says what was expected, what came and where
 │   ├── InvalidRequest           a field of a request
+│   │   ├── InvalidPolicy        a gate's policy, with fields and lines
+│   │   ├── NotComparable        analyses of different data sets, or judged with different evidence
 │   │   └── InvalidPageToken     a page token that this listing did not give
 │   ├── InvalidSetting           an environment variable, or a bind address that isn't allowed
 │   ├── InvalidModelId           a model identifier that doesn't parse or points outside the permitted folder
@@ -49,12 +51,14 @@ __all__ = [
     "InvalidInput",
     "InvalidModelId",
     "InvalidPageToken",
+    "InvalidPolicy",
     "InvalidRequest",
     "InvalidRow",
     "InvalidSetting",
     "InvalidUpload",
     "ModelNotFound",
     "ModelRefused",
+    "NotComparable",
     "NotFound",
     "NotReady",
     "PermanentError",
@@ -106,6 +110,18 @@ class InvalidRequest(InvalidInput):
     """Raised when a field of a request is missing, malformed or contradicts another."""
 
     reason = "INVALID_REQUEST"
+
+
+class InvalidPolicy(InvalidRequest):
+    """Raised when a gate's policy isn't what it should be; `violations` has fields and lines."""
+
+    reason = "INVALID_POLICY"
+
+
+class NotComparable(InvalidRequest):
+    """Raised when analyses are of different data sets, or were judged with different evidence."""
+
+    reason = "NOT_COMPARABLE"
 
 
 class InvalidPageToken(InvalidRequest):

@@ -62,7 +62,7 @@ class Settings(BaseModel):
     grpc_address: str = Field(
         "127.0.0.1:50051", description="where the API listens, host:port; port 0 takes a free one"
     )
-    http_address: str = Field("127.0.0.1:8080", description="`/metrics`, `/livez`, `/readyz`; host:port")
+    http_address: str = Field("127.0.0.1:8080", description="pages, `/metrics`, `/livez`, `/readyz`; host:port")
     worker_http_address: str = Field(
         "127.0.0.1:8081", description="a worker's `/metrics`, `/livez`, `/readyz`; host:port"
     )

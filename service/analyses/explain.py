@@ -34,6 +34,7 @@ def explain(bundle: Bundle, file_name: str, predicted: int, probability: float |
         problematic=tags(byte, bool(bundle.evidence.problematic[row])),
         probability=probability,
         evidence=evidence_for(bundle, row, predicted),
+        groups=bundle.groups_of(np.array([row]))[0],
     )
 
 

@@ -9,6 +9,7 @@ from service.domain import Analysis
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
+from service.predictions.pictures import Pictures
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Ports:
     settle_model: Callable[[ModelId], ModelId]  # refuses what isn't allowed, pins what moves
     runtime: Callable[[], str]  # of the workers: what says which weights a name means
     has_images: Callable[[str], bool]  # of a data set: whether workers can read its images
+    pictures: Pictures
     clock: Callable[[], datetime]
     ended: Callable[[Analysis], None]  # told of every analysis that ends
     limits: Limits

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import asdict
 from datetime import datetime
 
+from service.analyses.policy import check_baseline, parse_policy
 from service.domain import AnalysisRequest
 from service.errors import InvalidRequest
 
@@ -32,6 +33,10 @@ def check(request: AnalysisRequest) -> None:
     for name, text in texts:
         if len(text) > MAX_TEXT:
             raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(text)}", field=name)
+    if request.gate_policy:
+        check_baseline(parse_policy(request.gate_policy), request.gate_baseline)
+    elif request.gate_baseline:
+        raise InvalidRequest("expected a baseline together with a policy, got it alone", field="gate_baseline")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in request.labels.items())
     if size > MAX_LABEL_BYTES:
         raise InvalidRequest(f"expected labels of at most {MAX_LABEL_BYTES} bytes, got {size}", field="labels")

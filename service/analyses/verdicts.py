@@ -71,7 +71,8 @@ def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) 
     targets = found.bundle.evidence.targets
     images = found.bundle.rows
     probability = found.predictions.probability
-    for row in rows.tolist():
+    groups = found.bundle.groups_of(rows)
+    for row, groups_of_row in zip(rows.tolist(), groups, strict=True):
         byte, predicted = int(found.verdicts[row]), int(found.predictions.top1[images[row]])
         yield Verdict(
             file_name=names[row],
@@ -81,6 +82,7 @@ def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) 
             problematic=tags(byte, bool(problematic[row])),
             probability=None if probability is None else float(probability[images[row]]),
             evidence=evidence_for(found.bundle, row, predicted) if with_evidence else None,
+            groups=groups_of_row,
         )
 
 
@@ -103,6 +105,7 @@ def table(found: Judged) -> pa.Table:
         ],
         "target_name": names[targets],
         "predicted_name": names[predicted],
+        "groups": [" ".join(f"GROUP_{group.name}" for group in groups) for groups in found.bundle.groups_of(rows)],
     }
     if found.predictions.probability is not None:
         columns["probability"] = found.predictions.probability[images].astype(np.float32)

@@ -10,17 +10,31 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from service import wire
-from service.analyses import breakdown, export, look, reanalyze, report, retry, submit, upload, verdicts
+from service.analyses import (
+    breakdown,
+    compare,
+    export,
+    gate,
+    look,
+    reanalyze,
+    report,
+    retry,
+    submit,
+    trend,
+    upload,
+    verdicts,
+)
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
 from service.api.intake import Intake, Slots, patient
-from service.domain import Analysis, Verdict
+from service.domain import Analysis, Group, Verdict
 from service.errors import InvalidRequest, Unavailable
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 
 MAX_CHUNK = 2 << 20  # bytes of an upload's message
 SEND_CHUNK = 1 << 20  # bytes of a file's message
+MOST_IMAGES = 50_000  # of a comparison, fixed and broken each
 LOOK_SECONDS = 0.05  # between looks at a watched analysis
 LIFE_SECONDS = 2.0  # between messages of a watched analysis that doesn't change
 
@@ -143,9 +157,33 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream the report."""
-        html = await self._call(report.report, self._ports, wire.analysis_id(request.name))
+        if request.HasField("trend"):
+            if request.name or request.compared_with:
+                raise InvalidRequest("expected the name of an analysis or a trend, got both", field="trend")
+            html = await self._call(report.trend_report, self._ports, *_trend_arguments(request.trend))
+        elif request.compared_with:
+            names = wire.analysis_id(request.name), wire.analysis_id(request.compared_with)
+            html = await self._call(report.comparison_report, self._ports, *names)
+        else:
+            html = await self._call(report.report, self._ports, wire.analysis_id(request.name))
         async for chunk in self._chunks(iter([html.encode()])):
             yield chunk
+
+    async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
+        """Return what changed between two analyses."""
+        most = wire.page_size(request.max_images, default=compare.MOST_FLIPS, most=MOST_IMAGES)
+        names = wire.analysis_id(request.a), wire.analysis_id(request.b)
+        return wire.to_comparison(await self._call(compare.compare, self._ports, *names, most))
+
+    async def EvaluateGate(self, request: pb.EvaluateGateRequest, context: Context) -> pb.GateResult:
+        """Hold an analysis against a policy."""
+        baseline = wire.analysis_id(request.baseline) if request.baseline else ""
+        name = wire.analysis_id(request.name)
+        return wire.to_gate_result(await self._call(gate.evaluate_gate, self._ports, name, request.policy, baseline))
+
+    async def GetTrend(self, request: pb.GetTrendRequest, context: Context) -> pb.Trend:
+        """Return where analyses stand."""
+        return wire.to_trend(await self._call(trend.trend, self._ports, *_trend_arguments(request)))
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
         """Explain a prediction."""
@@ -198,6 +236,11 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         while (piece := await self._call(next, pieces, None)) is not None:
             for start in range(0, len(piece), SEND_CHUNK):
                 yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
+
+
+def _trend_arguments(request: pb.GetTrendRequest) -> tuple[list[str], str, Group, str, bytes]:
+    names = [wire.analysis_id(name) for name in request.names]
+    return names, request.dataset, wire.group_of(request.group, "group"), request.by, request.reference
 
 
 async def _header(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> pb.UploadHeader:

@@ -15,6 +15,7 @@ from service.errors import InvalidSetting, Unavailable
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web.listener import make_listener
+from service.web.pages import Pages, not_found
 
 _log = structlog.get_logger()
 
@@ -53,7 +54,15 @@ class Edges:
         except RuntimeError as error:
             raise taken("ERRATA_GRPC_ADDRESS", settings.grpc_address) from error
         serving = False
-        listener = make_listener(self.metrics, lambda: serving and self.ready(), http_host.strip("[]"), http_port)
+        pages = Pages(self.ports)
+        listener = make_listener(
+            self.metrics,
+            lambda: serving and self.ready(),
+            http_host.strip("[]"),
+            http_port,
+            pages.routes(),
+            not_found,
+        )
         try:
             await listener.start()
         except RuntimeError as error:
@@ -73,6 +82,7 @@ class Edges:
             await server.stop(settings.grace_seconds)
             await loop.run_in_executor(None, self.after_stop)
             await listener.stop()
+            pages.stop()
             _log.info("stopped")
 
 

@@ -22,6 +22,7 @@ from service.jobs.record import JobSpec
 from service.jobs.store import JobStore, WorkerOffer
 from service.jobs.worker import Predictor
 from service.predictions.model_id import ModelId
+from service.predictions.pictures import Pictures
 from service.predictions.policy import ModelPolicy
 from service.predictions.references import pinned
 from service.predictions.tuning import tune_process
@@ -65,6 +66,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
         settle_model=partial(settled, model_policy(settings)),
         runtime=partial(_runtime, store),
         has_images=partial(_has_images, store),
+        pictures=Pictures(image_folders(settings)),
         clock=lambda: datetime.now(UTC),
         ended=partial(_count, metrics),
         limits=Limits(

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,13 +10,23 @@ import click
 from click.core import ParameterSource
 
 from service import wire
+from service.cli.compare import EXIT_CODES, read_policy, show_gate, told, write_gate
 from service.cli.connect import Choice, chosen, connected, json_option, server_options
 from service.cli.main import ANALYSIS_FAILED, INTERRUPTED
-from service.cli.output import follow, make_folder, people, print_json, show_analysis, write_folder
+from service.cli.output import analysis_name, follow, make_folder, people, print_json, show_analysis, write_folder
 from service.client import Client, pb
 from service.errors import ErrataError, InvalidInput, InvalidRequest
 
+JUNIT = "junit.xml"
 ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the analysis is to be held against; an empty policy: nothing."""
+
+    policy: str
+    baseline: str
 
 
 @click.command()
@@ -32,6 +43,8 @@ ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
 @click.option("--name", "display_name", default="", help="What to call it.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of your own; may be repeated.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the result (default), or return once it is queued.")
+@click.option("--gate", "policy", type=click.Path(path_type=Path), metavar="POLICY", help="Hold it against a policy.")
+@click.option("--baseline", default="", metavar="B", help="With --gate: what changes are held against, an analysis.")
 @click.option("--fresh", is_flag=True, help="Neither read what was computed before nor join a running computation.")
 @json_option
 @server_options
@@ -47,6 +60,8 @@ def analyze(
     display_name: str,
     labels: tuple[str, ...],
     wait: bool,
+    policy: Path | None,
+    baseline: str,
     fresh: bool,
     as_json: bool,
     server: str | None,
@@ -61,6 +76,9 @@ def analyze(
         raise InvalidRequest("--local ends with this command, so it can't be combined with --no-wait", field="wait")
     if output is not None and not wait:
         raise InvalidRequest("--output needs the result, so it can't be combined with --no-wait", field="wait")
+    if baseline and policy is None:
+        raise InvalidRequest("expected --baseline together with --gate, got it alone", field="baseline")
+    gate = Gate(read_policy(policy) if policy else "", analysis_name(baseline) if baseline else "")
     bundle = chosen(evidence, local)
     dataset = _dataset_of(ctx, dataset, bundle)
     own_labels = _labels(labels)
@@ -68,7 +86,9 @@ def analyze(
         make_folder(output)
     with connected(server, local, bundle) as client:
         if predictions is not None:
-            analysis = _upload(client, predictions, dataset, bundle.prefix, display_name, own_labels, row_order, fresh)
+            analysis = _upload(
+                client, predictions, dataset, bundle.prefix, display_name, own_labels, row_order, fresh, gate
+            )
         else:
             submit = partial(
                 client.analyze,
@@ -79,16 +99,25 @@ def analyze(
                 labels=own_labels,
                 fresh=fresh,
                 request_id=uuid.uuid4().hex,
+                gate_policy=gate.policy,
+                gate_baseline=gate.baseline,
             )
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
+        decided = client.gate(analysis.name) if gate.policy and wait else None
     if as_json:
         print_json(wire.to_json(analysis))
     else:
         show_analysis(analysis, people())
         if output is not None and analysis.state == pb.STATE_SUCCEEDED:
-            people().print(f"written to {output}: summary.json, verdicts.jsonl, report.html")
+            files = ["summary.json", "verdicts.jsonl", "report.html", *([JUNIT] if gate.policy else [])]
+            people().print(f"written to {output}: {', '.join(files)}")
+    if decided is not None:
+        write_gate(decided, *told(analysis), junit=output / JUNIT if output is not None else None, markdown=None)
+        if not as_json:
+            show_gate(decided, people())
+        ctx.exit(EXIT_CODES[decided.decision])
     if analysis.state in (pb.STATE_FAILED, pb.STATE_CANCELLED):
         ctx.exit(ANALYSIS_FAILED)
 
@@ -102,6 +131,7 @@ def _upload(
     labels: dict[str, str],
     row_order: str | None,
     fresh: bool,
+    gate: Gate,
 ) -> pb.Analysis:
     order = ROW_ORDERS[row_order] if row_order else pb.ROW_ORDER_UNSPECIFIED
     try:
@@ -117,6 +147,8 @@ def _upload(
             labels=labels,
             row_order=order,
             fresh=fresh,
+            gate_policy=gate.policy,
+            gate_baseline=gate.baseline,
         )
 
 

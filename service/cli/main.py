@@ -10,21 +10,24 @@ import click
 from service import errors
 from service.errors import ErrataError
 
-DONE, BAD_INPUT, UNAVAILABLE, ANALYSIS_FAILED, BUG, INTERRUPTED = 0, 2, 3, 4, 70, 130  # 1 and 5 are the gate's
+DONE, GATE_FAILED, BAD_INPUT, UNAVAILABLE, ANALYSIS_FAILED, GATE_UNDECIDED, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 
 COMMANDS = {
     "analyze": ("service.cli.analyze", "analyze", "judge a model or a predictions file"),
     "cancel": ("service.cli.look", "cancel", "cancel an analysis that is open"),
+    "compare": ("service.cli.compare", "compare", "say what changed from one analysis to another"),
     "delete": ("service.cli.look", "delete", "delete an analysis that has ended"),
     "demo": ("service.cli.demo", "demo", "judge a real model on 20 photographs, here and now"),
     "evidence": ("service.cli.evidence", "evidence", "build, show and verify evidence bundles"),
     "explain": ("service.cli.look", "explain", "say what a prediction for one image means, and why"),
+    "gate": ("service.cli.compare", "gate", "hold an analysis against a policy"),
     "list": ("service.cli.look", "list_", "list analyses"),
     "reanalyze": ("service.cli.look", "reanalyze", "judge stored predictions with another bundle"),
     "report": ("service.cli.look", "report", "write the report of an analysis"),
     "retry": ("service.cli.look", "retry", "queue an analysis that has failed again"),
     "serve": ("service.cli.serve", "serve", "run the service"),
     "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
+    "trend": ("service.cli.compare", "trend", "say where analyses stand among models of their accuracy"),
     "wait": ("service.cli.look", "wait", "wait for the end of an analysis"),
     "work": ("service.cli.work", "work", "run a worker: it runs the models"),
     "taxonomy": ("service.cli.taxonomy", "taxonomy", "look at classes and superclasses"),

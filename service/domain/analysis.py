@@ -36,6 +36,7 @@ class Summary:
     top1_accuracy_all_images: float | None  # where every image of the data set has a prediction
     top1_accuracy_among_classes: float | None  # ranking the data set's own classes alone, where scores came
     imagenet_m_errors: int | None  # multi-label errors among the 68 samples of ImageNet-M, where they are known
+    num_judged: int | None = None  # images that the bundle judges, predicted or not; None: archived before it was kept
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class AnalysisRequest:
     request_id: str = ""
     row_order: RowOrder = RowOrder.UNSPECIFIED
     fresh: bool = False
+    gate_policy: str = ""  # YAML; what EvaluateGate holds the analysis against if it isn't told another
+    gate_baseline: str = ""  # id of the analysis that changes are held against
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.domain.kinds import ErrorType, LabelSource, Outcome, ProblematicTag
+from service.domain.kinds import ErrorType, Group, LabelSource, Outcome, ProblematicTag
 
 
 @dataclass(frozen=True)
@@ -72,3 +72,4 @@ class Verdict:
     problematic: tuple[ProblematicTag, ...]
     probability: float | None = None
     evidence: VerdictEvidence | None = None
+    groups: tuple[Group, ...] = ()  # besides ALL

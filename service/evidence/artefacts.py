@@ -21,6 +21,7 @@ from service.taxonomy.superclasses import Grouping, parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
 NEIGHBORS = 10  # that count
+ARTEFACT_SUPERCLASSES = "superclasses.json"  # what a bundle calls the authors' superclasses among its sources
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ The digest covers all of it but the verdict table, which follows from the rest, 
 """
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -184,6 +185,15 @@ class Bundle:
         if group is Group.ALL:
             return np.ones(len(self.rows), dtype=bool)
         return np.asarray(self.arrays["groups"][CLASS_GROUPS.index(group)])
+
+    def groups_of(self, rows: NDArray[np.intp]) -> list[tuple[Group, ...]]:
+        """Return the groups that some of the judged samples are in, besides ALL."""
+        present = np.asarray(self.arrays["groups"])[:, rows].T.tolist()
+        sets = {
+            key: tuple(group for group, inside in zip(CLASS_GROUPS, key, strict=True) if inside)
+            for key in itertools.product((False, True), repeat=len(CLASS_GROUPS))
+        }
+        return [sets[tuple(row)] for row in present]
 
     def superclass_mask(self, superclass: str) -> Mask | None:
         """Return the classes of a superclass, (C,); None if there is no such one."""

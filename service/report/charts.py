@@ -1,60 +1,381 @@
-"""Pictures as inline SVG: bars of one group each, in the order of the rules, labelled where there is room.
+"""Pictures: Vega-Lite specifications, drawn as inline SVG by vl-convert; nothing is fetched and no browser is needed.
 
-Positions are percentages of the picture's width, so that a bar stretches and its text doesn't.
+Colors are the page's own CSS variables, so that light, dark and print need one picture. Each picture is hidden from
+screen readers: templates put a text alternative and a table beside it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from service.report.view import Bar
+import numpy as np
 
-LABEL_FROM = 7.0  # percent of the width that a segment needs to carry its share
+from service.domain import QUANTILES, Calibration, Curves, ErrorType, Group, Metric, TrendPoint
+from service.report.words import number, share
 
+VERSION = "5.20"  # of Vega-Lite
+_NUMBER = itertools.count(1)  # of pictures: keeps the ids in one page apart
+_BAND = ((4, 94), (24, 74))  # quantiles of the two bands
+_PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels: a page's letters may be wider than ours
+_LABEL_ROOM = 0.42  # of a bar's width: what starts further right is labelled on its left
+Spec = dict[str, Any]
+Rows = list[dict[str, Any]]
 
-@dataclass(frozen=True)
-class Piece:
-    """One segment as it is drawn."""
-
-    css: str
-    x: float
-    width: float
-    middle: float
-    label: str
-    tip: str
-
-
-@dataclass(frozen=True)
-class DrawnBar:
-    """One bar as it is drawn, and what it says in words."""
-
-    group: str
-    errors: str
-    pieces: tuple[Piece, ...]
-    alternative: str
+LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
 
 
-def draw(bars: Sequence[Bar]) -> tuple[DrawnBar, ...]:
-    """Return the bars, each over the whole width: shares of the group's top-1 errors."""
-    drawn = []
-    for bar in bars:
-        x, pieces = 0.0, []
-        for segment in bar.segments:
-            width = 100 * segment.share
-            if segment.count:
-                label = segment.share_text if width >= LABEL_FROM else ""
-                tip = f"{segment.title}: {segment.count_text} ({segment.share_text})"
-                pieces.append(
-                    Piece(
-                        f"type-{int(segment.error_type)}",
-                        round(x, 2),
-                        round(width, 2),
-                        round(x + width / 2, 2),
-                        label,
-                        tip,
-                    )
-                )
-            x += width
-        told = ", ".join(f"{each.title} {each.share_text}" for each in bar.segments if each.count)
-        alternative = f"{bar.group}: {bar.errors_text} errors; {told or 'none'}"
-        drawn.append(DrawnBar(bar.group, bar.errors_text, tuple(pieces), alternative))
-    return tuple(drawn)
+def fill(error_type: ErrorType) -> str:
+    """Return the color of an error type."""
+    return f"var(--t{int(error_type)})"
+
+
+@cache
+def _config() -> Spec:
+    return {
+        "background": "transparent",
+        "font": "system-ui, sans-serif",
+        "aria": False,
+        "view": {"stroke": None},
+        "text": {"fill": "var(--ink)", "fontSize": 12},
+        "axis": {
+            "labelLimit": 0,
+            "labelColor": "var(--ink)",
+            "titleColor": "var(--soft)",
+            "titleFontWeight": "normal",
+            "gridColor": "var(--line)",
+            "domainColor": "var(--line)",
+            "tickColor": "var(--line)",
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+        },
+        "header": {"labelColor": "var(--ink)", "labelFontSize": 13, "labelFontWeight": "bold", "title": None},
+        "title": {"color": "var(--ink)", "fontSize": 13},
+    }
+
+
+def draw(spec: Mapping[str, Any]) -> str:
+    """Return a specification as SVG without ids that another picture has, scripts or references."""
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg({**spec, "config": _config(), "padding": _PADDING}, vl_version=VERSION)
+    prefix = f"p{next(_NUMBER)}-"
+    svg = re.sub(r"<[^>]*>", lambda tag: _renamed(tag[0], prefix), svg)
+    return re.sub(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", _head, svg, count=1)
+
+
+def _renamed(tag: str, prefix: str) -> str:
+    """Return a tag with its id, and what it refers to, under another name; text between tags stays."""
+    return re.sub(r'\bid="', f'id="{prefix}', tag).replace("url(#", f"url(#{prefix}")
+
+
+def _head(found: re.Match[str]) -> str:
+    box = f'width="{found[1]}" viewBox="0 0 {found[1]} {found[2]}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} aria-hidden="true" focusable="false">'
+
+
+def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int]]]]) -> str:
+    """Return the way from all errors down to model failures: groups of (type, title, count), in the rules' order.
+
+    A bar starts where the type before it ended; a group's bars span its errors.
+    """
+    rows: Rows = []
+    for group, types in groups:
+        total = sum(count for _, _, count in types)
+        start = 0.0
+        for error_type, title, count in types:
+            width = count / total if total else 0.0
+            text = f"{number(count)} ({share(width)})" if total else "0"
+            rows.append(
+                {
+                    "group": group,
+                    "type": title,
+                    "start": start,
+                    "end": start + width,
+                    "fill": fill(error_type),
+                    "text": text,
+                    "left": start > _LABEL_ROOM,
+                }
+            )
+            start += width
+    order = [title for _, title, _ in groups[0][1]]
+    y = {"field": "type", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False, "ticks": False}}
+    x = {
+        "field": "start",
+        "type": "quantitative",
+        "scale": {"domain": [0, 1]},
+        "axis": {"title": "share of the group's top-1 errors", "format": ".0%", "values": [0, 0.5, 1]},
+    }
+    return draw(
+        {
+            "data": {"values": rows},
+            "facet": {"column": {"field": "group", "sort": [group for group, _ in groups]}},
+            "spec": {
+                "width": 185,
+                "height": {"step": 26},
+                "layer": [
+                    {
+                        "mark": {"type": "bar", "height": 16},
+                        "encoding": {"x": x, "x2": {"field": "end"}, "y": y, "color": _given("fill")},
+                    },
+                    _beside(y, "left", "start", "right", -4),
+                    _beside(y, "!left", "end", "left", 4),
+                ],
+            },
+        }
+    )
+
+
+def _beside(y: Spec, condition: str, at: str, align: str, offset: int) -> Spec:
+    test = f"!datum.{condition[1:]}" if condition.startswith("!") else f"datum.{condition}"
+    return {
+        "transform": [{"filter": test}],
+        "mark": {"type": "text", "align": align, "dx": offset, "baseline": "middle", "fontSize": 11},
+        "encoding": {"x": {"field": at, "type": "quantitative"}, "y": y, "text": {"field": "text"}},
+    }
+
+
+def _given(field: str) -> Spec:
+    return {"field": field, "type": "nominal", "scale": None, "legend": None}
+
+
+def gains(rows: Sequence[tuple[ErrorType, str, float, float]], titles: tuple[str, str]) -> str:
+    """Return what accuracy would gain if a type never occurred: (type, title, top-1, multi-label), fractions of 1."""
+    values = [
+        {"type": title, "accuracy": name, "gain": 100 * gain, "fill": fill(kind), "text": f"{100 * gain:.2f}"}
+        for kind, title, *both in rows
+        for name, gain in zip(titles, both, strict=True)
+    ]
+    order = [title for _, title, *_ in rows]
+    y = {"field": "type", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False, "ticks": False}}
+    x = {"field": "gain", "type": "quantitative", "axis": {"title": "points gained", "tickCount": 4}}
+    return draw(
+        {
+            "data": {"values": values},
+            "facet": {"column": {"field": "accuracy", "sort": [*titles]}},
+            "spec": {
+                "width": 330,
+                "height": {"step": 24},
+                "layer": [
+                    {"mark": {"type": "bar", "height": 14}, "encoding": {"x": x, "y": y, "color": _given("fill")}},
+                    {
+                        "mark": {"type": "text", "align": "left", "dx": 4, "baseline": "middle"},
+                        "encoding": {"x": x, "y": y, "text": {"field": "text"}},
+                    },
+                ],
+            },
+        }
+    )
+
+
+def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
+    """Return how often the model was right, over how sure it was: top-1 and multi-label correctness."""
+    values = [
+        {"confidence": each.confidence, "accuracy": accuracy, "what": title, "samples": each.num_samples}
+        for each in calibration.bins
+        for title, accuracy in zip(titles, (each.top1_accuracy, each.multi_label_accuracy), strict=True)
+        if accuracy is not None
+    ]
+    x = {"field": "confidence", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": _percent("confidence")}
+    y = {"field": "accuracy", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": _percent("right")}
+    ends = [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]
+    return draw(
+        {
+            "data": {"values": values},
+            "facet": {"column": {"field": "what", "sort": [*titles]}},
+            "spec": {
+                "width": 300,
+                "height": 220,
+                "layer": [
+                    {
+                        "data": {"values": ends},
+                        "mark": {"type": "line", "color": "var(--soft)", "strokeDash": [4, 4]},
+                        "encoding": {"x": x, "y": y},
+                    },
+                    {"mark": {"type": "line", "color": "var(--t5)"}, "encoding": {"x": x, "y": y}},
+                    {
+                        "mark": {"type": "circle", "color": "var(--t5)", "opacity": 1},
+                        "encoding": {
+                            "x": x,
+                            "y": y,
+                            "size": {"field": "samples", "type": "quantitative", "legend": None},
+                        },
+                    },
+                ],
+            },
+        }
+    )
+
+
+def _percent(title: str) -> Spec:
+    return {"title": title, "format": ".0%", "tickCount": 5}
+
+
+def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> str:
+    """Return differences with their intervals, a row each: (name, difference, low, high), fractions of 1."""
+    values = [{"name": name, "at": 100 * at, "low": 100 * low, "high": 100 * high} for name, at, low, high in rows]
+    y = {
+        "field": "name",
+        "type": "nominal",
+        "sort": [name for name, *_ in rows],
+        "title": None,
+        "axis": {"domain": False, "ticks": False},
+    }
+    x = {"field": "low", "type": "quantitative", "axis": {"title": title}}
+    return draw(
+        {
+            "data": {"values": values},
+            "width": 460,
+            "height": {"step": 22},
+            "layer": [
+                {
+                    "data": {"values": [{"zero": 0}]},
+                    "mark": {"type": "rule", "color": "var(--soft)", "strokeDash": [4, 4]},
+                    "encoding": {"x": {"field": "zero", "type": "quantitative"}},
+                },
+                {
+                    "mark": {"type": "rule", "strokeWidth": 3, "color": "var(--t5)"},
+                    "encoding": {"x": x, "x2": {"field": "high"}, "y": y},
+                },
+                {
+                    "mark": {"type": "point", "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1},
+                    "encoding": {"x": {"field": "at", "type": "quantitative"}, "y": y},
+                },
+            ],
+        }
+    )
+
+
+def trend_multiples(
+    metrics: Sequence[tuple[Metric, str, str]],
+    points: Sequence[TrendPoint],
+    colors: Mapping[str, str],
+    marked: Sequence[str],
+    curves: Curves | None,
+    group: Group,
+    lines: Mapping[Metric, tuple[float, float]],
+) -> str:
+    """Return small multiples over top-1 accuracy: (metric, title, subtitle), the published models' bands, the models.
+
+    colors: of labels; marked: ids of analyses that stand out; lines: slope and intercept of the fit through all.
+    """
+    accuracies = [point.top1_accuracy for point in points]
+    if curves is not None:
+        accuracies += [curves.lowest, curves.highest] if not points else []
+    low, high = (min(accuracies), max(accuracies)) if accuracies else (0.0, 1.0)
+    room = max(0.02, 0.08 * (high - low))
+    domain = [100 * max(0.0, low - room), 100 * min(1.0, high + room)]
+    charts = [
+        _multiple(metric, title, subtitle, points, colors, marked, curves, group, domain, lines.get(metric))
+        for metric, title, subtitle in metrics
+    ]
+    return draw({"concat": charts, "columns": 3, "spacing": 24})
+
+
+def _multiple(
+    metric: Metric,
+    title: str,
+    subtitle: str,
+    points: Sequence[TrendPoint],
+    colors: Mapping[str, str],
+    marked: Sequence[str],
+    curves: Curves | None,
+    group: Group,
+    domain: list[float],
+    line: tuple[float, float] | None,
+) -> Spec:
+    x = {
+        "field": "x",
+        "type": "quantitative",
+        "scale": {"domain": domain, "nice": False},
+        "axis": {"title": "top-1 accuracy, %", "tickCount": 5},
+    }
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "scale": {"zero": metric is not Metric.MULTI_LABEL_ACCURACY, "nice": True},
+        "axis": {"title": "%" if metric is Metric.MULTI_LABEL_ACCURACY else "% of top-1 errors", "tickCount": 5},
+    }
+    layers = []
+    if curves is not None:
+        layers += _bands(curves, group, metric, domain, x, y)
+    values = [
+        {
+            "x": round(100 * point.top1_accuracy, 2),
+            "y": round(100 * point.values[metric], 2),
+            "fill": colors.get(point.label, "var(--dot)"),
+        }
+        for point in points
+        if metric in point.values
+    ]
+    layers.append(
+        {
+            "data": {"values": values},
+            "mark": {"type": "point", "filled": True, "size": 26 if len(values) < 200 else 9, "opacity": 0.8},
+            "encoding": {"x": x, "y": y, "color": _given("fill")},
+        }
+    )
+    if line is not None:
+        slope, intercept = line
+        ends = [{"x": at, "y": 100 * (intercept + slope * at / 100)} for at in domain]
+        layers.append(
+            {
+                "data": {"values": ends},
+                "mark": {"type": "line", "color": "var(--ink)", "strokeDash": [6, 3], "strokeWidth": 1.5, "clip": True},
+                "encoding": {"x": x, "y": y},
+            }
+        )
+    stands_out = [
+        {"x": 100 * point.top1_accuracy, "y": 100 * point.values[metric]}
+        for point in points
+        if point.id and point.id in marked and metric in point.values
+    ]
+    layers.append(
+        {
+            "data": {"values": stands_out},
+            "mark": {"type": "point", "shape": "diamond", "size": 130, "stroke": "var(--ink)", "strokeWidth": 2.5},
+            "encoding": {"x": x, "y": y},
+        }
+    )
+    return {
+        "title": {"text": title, "subtitle": subtitle, "anchor": "start", "subtitleColor": "var(--soft)"},
+        "width": 250,
+        "height": 170,
+        "layer": layers,
+    }
+
+
+def _bands(curves: Curves, group: Group, metric: Metric, domain: list[float], x: Spec, y: Spec) -> list[Spec]:
+    quantiles = 100 * curves.quantiles[group, metric]
+    inside = ~np.isnan(quantiles[:, 0])
+    inside &= (100 * curves.knots >= domain[0]) & (100 * curves.knots <= domain[1])
+    assert len(QUANTILES) == quantiles.shape[1], "this is a bug: quantiles are the 1 to 99 %"
+    knots = 100 * curves.knots[inside]
+    layers: list[Spec] = []
+    for low, high in _BAND:
+        values = [
+            {"x": round(at, 2), "y": round(bottom, 2), "top": round(top, 2)}
+            for at, bottom, top in zip(
+                knots.tolist(), quantiles[inside, low].tolist(), quantiles[inside, high].tolist(), strict=True
+            )
+        ]
+        layers.append(
+            {
+                "data": {"values": values},
+                "mark": {"type": "area", "color": "var(--band)", "opacity": 0.5},
+                "encoding": {"x": x, "y": y, "y2": {"field": "top"}},
+            }
+        )
+    middle = [
+        {"x": round(at, 2), "y": round(value, 2)}
+        for at, value in zip(knots.tolist(), quantiles[inside, 49].tolist(), strict=True)
+    ]
+    layers.append(
+        {
+            "data": {"values": middle},
+            "mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1},
+            "encoding": {"x": x, "y": y},
+        }
+    )
+    return layers

@@ -1,13 +1,28 @@
-"""Render: a view becomes one self-contained HTML file. Everything is escaped: names of models and files are hostile."""
+"""Render: a view becomes one HTML file. Everything is escaped: names of models and files are hostile.
 
+A page on its own (`site` False) needs nothing from anywhere. Style and script stand inline and are named by their
+hashes in the page's Content-Security-Policy, so that nothing else of either runs.
+"""
+
+import base64
+import hashlib
+import json
 from functools import cache
+from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from service.domain import ERROR_TYPES, SEVERITY
-from service.report.charts import draw
+from service.report import words
+from service.report.comparison_view import ComparisonView
+from service.report.errors import to_plain
+from service.report.trend_view import TrendView
 from service.report.view import ReportView
 from service.report.words import ERROR_TYPE_WORDS, SEVERITY_WORDS, number
+
+_SCRIPTS = ("errors.js", "tables.js")
 
 
 @cache
@@ -20,11 +35,28 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.globals.update(words=words, style=Markup(_style()), script=Markup(_script()))  # noqa: S704 - ours
     return environment
 
 
-def render_report(view: ReportView) -> str:
-    """Return the report as HTML that needs nothing from anywhere."""
+def content_security_policy(site: bool) -> str:
+    """Return what a page may load and run: its own style and script and, on a site, pictures and itself anew."""
+    more = (
+        "img-src 'self' data:; connect-src 'self'; form-action 'self'" if site else "img-src data:; form-action 'none'"
+    )
+    return (
+        f"default-src 'none'; style-src '{_hash(_style())}'; script-src '{_hash(_script())}'; {more}; base-uri 'none'"
+    )
+
+
+def render(template: str, site: bool, **values: Any) -> str:
+    """Return a page from a template; `site`: it is served, with links to others."""
+    page = _environment().get_template(template)
+    return page.render(site=site, policy=Markup(content_security_policy(site)), **values)  # noqa: S704 - ours
+
+
+def render_report(view: ReportView, analysis: str = "", site: bool = False) -> str:
+    """Return the report as HTML; on a site it links to the pages about the analysis."""
     legend = [
         {
             "css": f"type-{int(each)}",
@@ -34,4 +66,42 @@ def render_report(view: ReportView) -> str:
         }
         for each in ERROR_TYPES[1:]
     ]
-    return _environment().get_template("report.html").render(view=view, bars=draw(view.bars), legend=legend)
+    return render(
+        "report.html", site, view=view, legend=legend, analysis=analysis, data=_embedded(to_plain(view.table))
+    )
+
+
+def render_comparison(view: ComparisonView, site: bool = False) -> str:
+    """Return a comparison as HTML."""
+    return render("comparison.html", site, view=view)
+
+
+def render_trend(view: TrendView, site: bool = False) -> str:
+    """Return a trend as HTML."""
+    return render("trend.html", site, view=view)
+
+
+def _embedded(plain: Any) -> Markup:
+    """Return JSON that can stand in a script element: no markup can begin or end in it."""
+    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - nothing in it is markup
+
+
+@cache
+def _style() -> str:
+    return _file("style.css")
+
+
+@cache
+def _script() -> str:
+    return "\n".join(_file(name) for name in _SCRIPTS)
+
+
+def _file(name: str) -> str:
+    return (files("service.report") / "templates" / name).read_text(encoding="utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,37 +1,57 @@
-"""What the report shows, as records that a template can walk: numbers are turned into words here and nowhere else."""
+"""What the report shows, as records that a template can walk: numbers are turned into words here and in words.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from service.domain import (
+    CLASS_GROUPS,
     ERROR_TYPES,
     SEVERITY,
     TOP1_ERROR_TYPES,
     Analysis,
+    BreakdownRow,
+    Calibration,
     Confusion,
     ErrorType,
     Group,
     GroupSummary,
+    Metric,
     Severity,
+    Standing,
     Summary,
     Verdict,
 )
+from service.report import charts
+from service.report.errors import ErrorTable
 from service.report.words import (
     ERROR_TYPE_WORDS,
+    GAIN_TITLES,
     GROUP_WORDS,
+    METRIC_WORDS,
+    RELIABILITY_TITLES,
+    SEVERITY_SENTENCES,
     SEVERITY_WORDS,
     SOURCE_WORDS,
     TAG_WORDS,
     abstention,
+    calibration_told,
     compared_texts,
+    funnel_told,
+    gains_told,
     headline,
     number,
+    place,
+    points,
     rule_said,
     seen_together,
     share,
     shared_superclasses,
 )
 from service.taxonomy.classes import class_names
+
+SHOWN_CLASSES = 25
 
 
 @dataclass(frozen=True)
@@ -41,42 +61,98 @@ class Figure:
     name: str
     value: str
     reading: str
+    place: str  # among models of equal accuracy; empty: not known
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One error type's part of a bar."""
+class Picture:
+    """A picture, and what it says for who doesn't see it."""
 
-    error_type: ErrorType
-    title: str
-    severity: str
-    count: int
-    count_text: str
-    share: float  # of the group's top-1 errors
-    share_text: str
+    svg: Markup
+    told: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Bar:
-    """The errors of one group, split by type."""
+class Cell:
+    """A count and a share."""
+
+    count: str
+    share: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """One group's verdicts."""
 
     group: str
     samples: str
-    errors: int
-    errors_text: str
     top1: str
     multi_label: str
-    segments: tuple[Segment, ...]
+    forgiving_minor: str
+    forgiving_explainable: str
+    errors: str
+    types: tuple[Cell, ...]  # in the rules' order
+
+
+@dataclass(frozen=True)
+class SeverityRow:
+    """One severity's part of the errors."""
+
+    css: str
+    title: str
+    sentence: str
+    types: str
+    count: str
+    of_errors: str
+    of_images: str
+
+
+@dataclass(frozen=True)
+class GainRow:
+    """What accuracy would gain if a type never occurred, in points."""
+
+    title: str
+    css: str
+    severity: str
+    top1: str
+    multi_label: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One segment of a small bar, in percent of its width."""
+
+    css: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """One superclass' or class' verdicts."""
+
+    name: str
+    groups: str  # names of the groups, for the filter
+    samples: str
+    errors: str
+    multi_label: str
+    severe: str
+    bar: tuple[Piece, ...]
+    told: str
+    counts: tuple[str, ...]  # types 2 to 8
+    gain_severe: str
+    gain_all: str
 
 
 @dataclass(frozen=True)
 class ConfusionRow:
-    """A target, what is predicted instead, and how often."""
+    """A target, what is predicted instead, how often, and some images."""
 
     target: str
     predicted: str
     count: str
     types: str
+    examples: str
 
 
 @dataclass(frozen=True)
@@ -93,6 +169,46 @@ class ErrorRow:
     labels: tuple[str, ...]
     reasons: tuple[str, ...]
     trace: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BinRow:
+    """One bin of the calibration."""
+
+    confidence: str
+    samples: str
+    mean: str
+    top1: str
+    multi_label: str
+
+
+@dataclass(frozen=True)
+class ConfidenceRow:
+    """How sure the model was of the verdicts of one type."""
+
+    title: str
+    css: str
+    samples: str
+    quartiles: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class CalibrationView:
+    """How sure the model was, and how often right."""
+
+    told: str
+    picture: Picture
+    bins: tuple[BinRow, ...]
+    by_type: tuple[ConfidenceRow, ...]
+
+
+@dataclass(frozen=True)
+class StandingRow:
+    """Where the model stands among published ones of its accuracy."""
+
+    metric: str
+    value: str
+    place: str
 
 
 @dataclass(frozen=True)
@@ -119,49 +235,89 @@ class ReportView:
     title: str
     headline: str
     figures: tuple[Figure, ...]
-    bars: tuple[Bar, ...]
-    abstained: tuple[str, ...]
     warnings: tuple[str, ...]
+    abstained: tuple[str, ...]
+    funnel: Picture
+    type_titles: tuple[str, ...]
+    groups: tuple[GroupRow, ...]
+    severities: tuple[SeverityRow, ...]
+    gains_picture: Picture
+    gains: tuple[GainRow, ...]
+    superclasses: tuple[PartRow, ...]
+    classes: tuple[PartRow, ...]
+    num_classes: int  # with errors, shown or not
     confusions: tuple[ConfusionRow, ...]
+    calibration: CalibrationView | None
+    standings: tuple[StandingRow, ...]
+    notes: tuple[str, ...]  # to the standings
     errors: tuple[ErrorRow, ...]
-    errors_total: int
+    table: ErrorTable
     provenance: tuple[Fact, ...]
     sources: tuple[SourceRow, ...]
 
 
-def report_view(
-    analysis: Analysis,
-    confusions: Sequence[Confusion],
-    errors: Sequence[Verdict],
-    errors_total: int,
-    sources: Sequence[SourceRow],
-    version: str,
-) -> ReportView:
-    """Return what a report shows: `errors` are some of the `errors_total` multi-label errors, with evidence."""
-    summary = analysis.summary
+@dataclass(frozen=True)
+class Found:
+    """What a report is made of."""
+
+    analysis: Analysis
+    confusions: Sequence[tuple[Confusion, Sequence[str]]]  # with the names of some images
+    superclasses: Sequence[tuple[BreakdownRow, Sequence[Group]]]  # with the groups of their classes
+    classes: Sequence[tuple[BreakdownRow, Sequence[Group]]]
+    calibration: Calibration | None
+    confidence: Mapping[ErrorType, tuple[int, float, float, float]]  # samples and quartiles
+    standings: Sequence[Standing]
+    notes: Sequence[str]
+    errors: Sequence[Verdict]  # the worst, with evidence
+    table: ErrorTable
+    sources: Sequence[SourceRow]
+    version: str
+
+
+def report_view(found: Found) -> ReportView:
+    """Return what a report shows."""
+    analysis, summary = found.analysis, found.analysis.summary
     assert summary is not None, "this is a bug: a report is made of a finished analysis"
-    names = class_names()
+    everything = summary.groups[Group.ALL]
+    places = {each.metric: place(each) for each in found.standings if each.percentile is not None}
+    gains = _gains(everything)
     return ReportView(
         title=analysis.title,
         headline=headline_of(analysis.title, summary),
-        figures=_figures(summary.groups[Group.ALL]),
-        bars=tuple(_bar(group, each) for group, each in summary.groups.items()),
-        abstained=tuple(abstention(each, _after(each, summary)) for each in summary.abstained),
+        figures=_figures(everything, places),
         warnings=analysis.warnings,
-        confusions=tuple(
-            ConfusionRow(
-                names[each.target],
-                names[each.predicted],
-                number(each.count),
-                ", ".join(f"{number(count)} {ERROR_TYPE_WORDS[kind].title}" for kind, count in each.types.items()),
-            )
-            for each in confusions
+        abstained=tuple(abstention(each, _after(each, summary)) for each in summary.abstained),
+        funnel=_funnel(summary),
+        type_titles=tuple(ERROR_TYPE_WORDS[each].title for each in TOP1_ERROR_TYPES),
+        groups=tuple(_group(group, each) for group, each in summary.groups.items()),
+        severities=_severities(everything),
+        gains_picture=Picture(
+            Markup(charts.gains(gains, GAIN_TITLES)),  # noqa: S704 - drawn by us
+            (gains_told([(title, top1, multi) for _, title, top1, multi in gains]),),
         ),
-        errors=tuple(_error(each) for each in errors),
-        errors_total=errors_total,
-        provenance=_provenance(analysis, version),
-        sources=tuple(sources),
+        gains=tuple(
+            GainRow(title, css_of(kind), SEVERITY_WORDS[SEVERITY[kind]], points(top1), points(multi))
+            for kind, title, top1, multi in gains
+        ),
+        superclasses=_parts(found.superclasses),
+        classes=_parts(found.classes)[:SHOWN_CLASSES],
+        num_classes=len(_with_errors(found.classes)),
+        confusions=tuple(_confusion(each, examples) for each, examples in found.confusions),
+        calibration=_calibration(found) if found.calibration is not None else None,
+        standings=tuple(
+            StandingRow(METRIC_WORDS[each.metric], share(each.value), place(each)) for each in found.standings
+        ),
+        notes=tuple(found.notes),
+        errors=tuple(error_row(each) for each in found.errors),
+        table=found.table,
+        provenance=_provenance(analysis, found.version),
+        sources=tuple(found.sources),
     )
+
+
+def css_of(error_type: ErrorType) -> str:
+    """Return the CSS class of an error type's color."""
+    return f"type-{int(error_type)}"
 
 
 def headline_of(title: str, summary: Summary) -> str:
@@ -205,48 +361,8 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
     return (*overlap, *shared, *clip, *together)
 
 
-def _figures(everything: GroupSummary) -> tuple[Figure, ...]:
-    severe = everything.counts[ErrorType.MODEL_FAILURE]
-    rate = severe / everything.num_samples if everything.num_samples else None
-    return (
-        Figure("top-1 accuracy", share(everything.top1_accuracy), "the original label is predicted"),
-        Figure(
-            "multi-label accuracy",
-            share(everything.multi_label_accuracy),
-            "mean over classes; whatever is in the image counts as right",
-        ),
-        Figure("severe error rate", share(rate), "images with a model failure"),
-    )
-
-
-def _bar(group: Group, summary: GroupSummary) -> Bar:
-    return Bar(
-        group=GROUP_WORDS[group],
-        samples=number(summary.num_samples),
-        errors=summary.top1_errors,
-        errors_text=number(summary.top1_errors),
-        top1=share(summary.top1_accuracy),
-        multi_label=share(summary.multi_label_accuracy),
-        segments=tuple(
-            Segment(
-                error_type=each,
-                title=ERROR_TYPE_WORDS[each].title,
-                severity=SEVERITY_WORDS[SEVERITY[each]],
-                count=summary.counts[each],
-                count_text=number(summary.counts[each]),
-                share=summary.portions_of_top1_errors.get(each, 0.0),
-                share_text=share(summary.portions_of_top1_errors.get(each)),
-            )
-            for each in TOP1_ERROR_TYPES
-        ),
-    )
-
-
-def _after(error_type: ErrorType, summary: Summary) -> list[ErrorType]:
-    return [each for each in ERROR_TYPES if each > error_type and each not in summary.abstained]
-
-
-def _error(verdict: Verdict) -> ErrorRow:
+def error_row(verdict: Verdict) -> ErrorRow:
+    """Return one verdict as it is shown."""
     names = class_names()
     evidence = verdict.evidence
     return ErrorRow(
@@ -254,7 +370,7 @@ def _error(verdict: Verdict) -> ErrorRow:
         target=names[verdict.target],
         predicted=names[verdict.predicted],
         error_type=ERROR_TYPE_WORDS[verdict.error_type].title,
-        css=f"type-{int(verdict.error_type)}",
+        css=css_of(verdict.error_type),
         probability=share(verdict.probability),
         tags=tuple(TAG_WORDS[tag] for tag in verdict.problematic),
         labels=tuple(f"{names[label]} ({SOURCE_WORDS[source]})" for label, source in evidence.labels)
@@ -263,6 +379,176 @@ def _error(verdict: Verdict) -> ErrorRow:
         reasons=reasons_of(verdict),
         trace=tuple(rule_said(step.error_type, step.note, step.outcome) for step in evidence.trace) if evidence else (),
     )
+
+
+def pieces_of(counts: Mapping[ErrorType, int]) -> tuple[Piece, ...]:
+    """Return the top-1 errors of one part as a small bar over its whole width."""
+    total = sum(counts[each] for each in TOP1_ERROR_TYPES)
+    start, found = 0.0, []
+    for each in TOP1_ERROR_TYPES:
+        width = 100 * counts[each] / total if total else 0.0
+        if width:
+            found.append(Piece(css_of(each), round(start, 2), round(width, 2)))
+        start += width
+    return tuple(found)
+
+
+def _figures(everything: GroupSummary, places: Mapping[Metric, str]) -> tuple[Figure, ...]:
+    severe = everything.counts[ErrorType.MODEL_FAILURE]
+    rate = severe / everything.num_samples if everything.num_samples else None
+    return (
+        Figure("top-1 accuracy", share(everything.top1_accuracy), "the original label is predicted", ""),
+        Figure(
+            "multi-label accuracy",
+            share(everything.multi_label_accuracy),
+            "mean over classes; whatever is in the image counts as right",
+            places.get(Metric.MULTI_LABEL_ACCURACY, ""),
+        ),
+        Figure(
+            "severe error rate",
+            share(rate),
+            "images with a model failure",
+            places.get(Metric.MODEL_FAILURE, ""),
+        ),
+    )
+
+
+def _funnel(summary: Summary) -> Picture:
+    groups = [
+        (GROUP_WORDS[group], [(each, ERROR_TYPE_WORDS[each].title, found.counts[each]) for each in TOP1_ERROR_TYPES])
+        for group, found in summary.groups.items()
+    ]
+    told = tuple(
+        funnel_told(
+            GROUP_WORDS[group],
+            found.top1_errors,
+            [(ERROR_TYPE_WORDS[each].title, found.portions_of_top1_errors.get(each, 0.0)) for each in TOP1_ERROR_TYPES],
+        )
+        for group, found in summary.groups.items()
+    )
+    return Picture(Markup(charts.funnel(groups)), told)  # noqa: S704 - drawn by us
+
+
+def _group(group: Group, found: GroupSummary) -> GroupRow:
+    return GroupRow(
+        group=GROUP_WORDS[group],
+        samples=number(found.num_samples),
+        top1=share(found.top1_accuracy),
+        multi_label=share(found.multi_label_accuracy),
+        forgiving_minor=share(found.multi_label_accuracy_forgiving_minor),
+        forgiving_explainable=share(found.multi_label_accuracy_forgiving_explainable),
+        errors=number(found.top1_errors),
+        types=tuple(
+            Cell(number(found.counts[each]), share(found.portions_of_top1_errors.get(each)))
+            for each in TOP1_ERROR_TYPES
+        ),
+    )
+
+
+def _severities(everything: GroupSummary) -> tuple[SeverityRow, ...]:
+    rows = []
+    for severity in tuple(Severity)[1:]:
+        types = [each for each in TOP1_ERROR_TYPES if SEVERITY[each] is severity]
+        count = sum(everything.counts[each] for each in types)
+        errors, samples = everything.top1_errors, everything.num_samples
+        rows.append(
+            SeverityRow(
+                css=css_of(types[-1]),
+                title=SEVERITY_WORDS[severity],
+                sentence=SEVERITY_SENTENCES[severity],
+                types=", ".join(ERROR_TYPE_WORDS[each].title for each in types),
+                count=number(count),
+                of_errors=share(count / errors if errors else None),
+                of_images=share(count / samples if samples else None),
+            )
+        )
+    return tuple(rows)
+
+
+def _gains(everything: GroupSummary) -> list[tuple[ErrorType, str, float, float]]:
+    top1, multi = everything.gain_if_fixed_top1, everything.gain_if_fixed_multi_label
+    return [
+        (each, ERROR_TYPE_WORDS[each].title, top1.get(each, 0.0), multi.get(each, 0.0)) for each in TOP1_ERROR_TYPES
+    ]
+
+
+def _with_errors(
+    rows: Sequence[tuple[BreakdownRow, Sequence[Group]]],
+) -> list[tuple[BreakdownRow, Sequence[Group]]]:
+    return [(row, groups) for row, groups in rows if any(row.counts[each] for each in TOP1_ERROR_TYPES)]
+
+
+def _parts(rows: Sequence[tuple[BreakdownRow, Sequence[Group]]]) -> tuple[PartRow, ...]:
+    """Return the superclasses or classes with errors, those with the most severe ones first."""
+    ordered = sorted(
+        _with_errors(rows),
+        key=lambda each: (
+            -each[0].counts[ErrorType.MODEL_FAILURE],
+            each[0].counts[ErrorType.CORRECT] - each[0].num_samples,
+            each[0].name,
+        ),
+    )
+    return tuple(_part(row, groups) for row, groups in ordered)
+
+
+def _part(row: BreakdownRow, groups: Sequence[Group]) -> PartRow:
+    told = ", ".join(
+        f"{number(row.counts[each])} {ERROR_TYPE_WORDS[each].title}" for each in TOP1_ERROR_TYPES if row.counts[each]
+    )
+    return PartRow(
+        name=row.name,
+        groups=" ".join(group.value for group in CLASS_GROUPS if group in groups),
+        samples=number(row.num_samples),
+        errors=number(sum(row.counts[each] for each in TOP1_ERROR_TYPES)),
+        multi_label=share(row.multi_label_accuracy),
+        severe=number(row.counts[ErrorType.MODEL_FAILURE]),
+        bar=pieces_of(row.counts),
+        told=told,
+        counts=tuple(number(row.counts[each]) for each in TOP1_ERROR_TYPES),
+        gain_severe=points(row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE]),
+        gain_all=points(sum(row.gain_if_fixed_multi_label.values())),
+    )
+
+
+def _confusion(each: Confusion, examples: Sequence[str]) -> ConfusionRow:
+    names = class_names()
+    return ConfusionRow(
+        names[each.target],
+        names[each.predicted],
+        number(each.count),
+        ", ".join(f"{number(count)} {ERROR_TYPE_WORDS[kind].title}" for kind, count in each.types.items()),
+        ", ".join(examples),
+    )
+
+
+def _calibration(found: Found) -> CalibrationView:
+    calibration = found.calibration
+    assert calibration is not None, "this is a bug: asked for only where probabilities came"
+    told = calibration_told(calibration.top1_error, calibration.multi_label_error)
+    return CalibrationView(
+        told=told,
+        picture=Picture(Markup(charts.reliability(calibration, RELIABILITY_TITLES)), (told,)),  # noqa: S704 - ours
+        bins=tuple(
+            BinRow(
+                f"{share(each.low)} to {share(each.high)}",
+                number(each.num_samples),
+                share(each.confidence),
+                share(each.top1_accuracy),
+                share(each.multi_label_accuracy),
+            )
+            for each in calibration.bins
+        ),
+        by_type=tuple(
+            ConfidenceRow(
+                ERROR_TYPE_WORDS[each].title, css_of(each), number(count), (share(first), share(middle), share(third))
+            )
+            for each, (count, first, middle, third) in found.confidence.items()
+        ),
+    )
+
+
+def _after(error_type: ErrorType, summary: Summary) -> list[ErrorType]:
+    return [each for each in ERROR_TYPES if each > error_type and each not in summary.abstained]
 
 
 def _provenance(analysis: Analysis, version: str) -> tuple[Fact, ...]:
@@ -281,7 +567,13 @@ def _provenance(analysis: Analysis, version: str) -> tuple[Fact, ...]:
         ("images of the data set", number(summary.num_images) if summary else ""),
         ("set aside by the annotators", number(summary.num_problematic) if summary else ""),
         ("top-1 accuracy over all images", share(summary.top1_accuracy_all_images) if summary else ""),
-        *((f"label {key}", value) for key, value in sorted(analysis.request.labels.items())),
-        ("Errata", version),
+        ("top-1 accuracy among its own classes", share(summary.top1_accuracy_among_classes) if summary else ""),
+        ("ImageNet-M errors", _or_none(summary.imagenet_m_errors) if summary else ""),
     ]
-    return tuple(Fact(name, value) for name, value in facts if value)
+    own = [Fact(f"label {key}", value) for key, value in sorted(analysis.request.labels.items())]
+    known = [Fact(name, value) for name, value in facts if value and value != "–"]
+    return (*known, *own, Fact("Errata", version))
+
+
+def _or_none(count: int | None) -> str:
+    return "" if count is None else number(count)

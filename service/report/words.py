@@ -1,9 +1,33 @@
 """All prose about numbers: names and sentences for error types, groups, severities, sources; nowhere else."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.domain import ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity
+from service.domain import (
+    Bound,
+    Cause,
+    ErrorType,
+    Fit,
+    GateDecision,
+    GateReason,
+    Group,
+    GroupComparison,
+    Interval,
+    LabelSource,
+    Measure,
+    Metric,
+    NoReference,
+    Outcome,
+    PairedTest,
+    ProblematicTag,
+    Progress,
+    Question,
+    Severity,
+    Standing,
+    State,
+    Trend,
+)
 
 
 @dataclass(frozen=True)
@@ -111,28 +135,44 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """Return a count with its noun, which takes an s for several."""
+    return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
+
+
 def share(value: float | None) -> str:
-    """Return a fraction of 1 in percent with one decimal; a dash where it is absent."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    """Return a fraction of 1 in percent with one decimal; a dash where it is absent or no number."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def signed(value: float) -> str:
+    """Return a number with two decimals and its sign; nothing is +0.00."""
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
+
+
+SHARED_SUPERCLASSES = "“{predicted}” and “{label}” are both in {superclasses}."
+SEEN_TOGETHER = "“{predicted}” and “{label}” are seen together in {count} images, such as {examples}."
+NEAR = "Classes like “{predicted}” are among the nearest training images; "
+NOT_NEAR = "Classes like “{predicted}” are not among the nearest training images; "
+COMPARED_TEXTS = "of {num_texts} texts CLIP finds these the most fitting: {texts}."
+FITTING_TEXT = "“{text}” ({probability})"
 
 
 def shared_superclasses(predicted: str, label: str, superclasses: Sequence[str]) -> str:
     """Return what two classes have in common."""
-    return f"“{predicted}” and “{label}” are both in {' and '.join(superclasses)}."
+    return SHARED_SUPERCLASSES.format(predicted=predicted, label=label, superclasses=" and ".join(superclasses))
 
 
 def seen_together(predicted: str, label: str, count: int, examples: Sequence[str]) -> str:
     """Return how often two classes are in one image."""
-    return f"“{predicted}” and “{label}” are seen together in {number(count)} images, such as {', '.join(examples)}."
+    return SEEN_TOGETHER.format(predicted=predicted, label=label, count=number(count), examples=", ".join(examples))
 
 
 def compared_texts(predicted: str, gate: bool, num_texts: int, best: Sequence[tuple[str, float]]) -> str:
     """Return what CLIP said of an image; `best` are texts with their probabilities."""
-    texts = ", ".join(f"“{text}” ({share(probability)})" for text, probability in best)
-    return (
-        f"Classes like “{predicted}” {'are' if gate else 'are not'} among the nearest training images; of "
-        f"{number(num_texts)} texts CLIP finds these the most fitting: {texts}."
-    )
+    texts = ", ".join(FITTING_TEXT.format(text=text, probability=share(probability)) for text, probability in best)
+    near = (NEAR if gate else NOT_NEAR).format(predicted=predicted)
+    return near + COMPARED_TEXTS.format(num_texts=number(num_texts), texts=texts)
 
 
 def rule_said(error_type: ErrorType, note: str, outcome: Outcome) -> str:
@@ -178,3 +218,344 @@ def headline(
         rest = f"{remaining}{number(severe)} ({measured}) {failures}{', at most' if bounded else ''}"
     sentence = f"{told}; {rest}" if told else rest
     return f"{title} is wrong on {number(errors)} of {images}. {sentence[0].upper()}{sentence[1:]}."
+
+
+QUESTION_WORDS: Mapping[Question, str] = {
+    Question.TOP1: "top-1 accuracy",
+    Question.MULTI_LABEL: "multi-label correctness",
+    Question.SEVERE: "severe errors",
+}
+_SUBJECTS: Mapping[Question, tuple[str, str]] = {  # more of it, less of it
+    Question.TOP1: ("more top-1 correct", "fewer top-1 correct"),
+    Question.MULTI_LABEL: ("more multi-label correct", "fewer multi-label correct"),
+    Question.SEVERE: ("more severe errors", "fewer severe errors"),
+}
+
+STATE_WORDS: Mapping[State, str] = {
+    State.UNSPECIFIED: "unknown",
+    State.QUEUED: "queued",
+    State.RUNNING: "running",
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+}
+
+
+def points(value: float) -> str:
+    """Return a difference of two fractions of 1 in percentage points, with its sign."""
+    return signed(100 * value)
+
+
+def p_text(value: float) -> str:
+    """Return a p-value as it is told."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def verdict_of_comparison(compared: GroupComparison) -> str:
+    """Return what changed from A to B, in a sentence."""
+    if not compared.num_samples:
+        return "there is no image that both judged"
+    fixed, broken, failures = compared.fixed(), compared.broken(), compared.broken(ErrorType.MODEL_FAILURE)
+    of_which = ""
+    if failures:
+        of_which = f", of which {counted(failures, 'new model failure')}"
+    changed = f"fixes {number(fixed)}, breaks {number(broken)}{of_which}"
+    return f"{changed}; severe errors: {_said_of(compared.tests[Question.SEVERE])}"
+
+
+def test_words(test: PairedTest) -> str:
+    """Return what a paired test says of the step from A to B, in a sentence."""
+    more, fewer = _SUBJECTS[test.question]
+    if test.only_a == test.only_b == 0:
+        return f"No image differs in {QUESTION_WORDS[test.question]}."
+    counts = f"{counted(test.only_a, 'image')} in A alone, {number(test.only_b)} in B alone"
+    if not test.significant:
+        return f"No significant change in {QUESTION_WORDS[test.question]} ({counts}; {p_text(test.p_value)})."
+    return f"B has significantly {more if test.only_b > test.only_a else fewer} ({counts}; {p_text(test.p_value)})."
+
+
+def interval_words(interval: Interval) -> str:
+    """Return a difference A - B with its interval."""
+    return f"{points(interval.difference)} points ({points(interval.low)} to {points(interval.high)})"
+
+
+def _said_of(test: PairedTest) -> str:
+    if test.only_a == test.only_b == 0:
+        return "no change"
+    net = test.only_b - test.only_a
+    if not test.significant:
+        return f"no significant change, {p_text(test.p_value)}"
+    return f"{number(abs(net))} {'more' if net > 0 else 'fewer'}, {p_text(test.p_value)}"
+
+
+METRIC_WORDS: Mapping[Metric, str] = {
+    **{Metric(each.name): words.title for each, words in ERROR_TYPE_WORDS.items() if each > ErrorType.CORRECT},
+    Metric.POOLED: "types 5 to 8 together",
+    Metric.MULTI_LABEL_ACCURACY: "multi-label accuracy",
+}
+_METRIC_PLURALS: Mapping[Metric, str] = {
+    **{Metric(each.name): words.plural for each, words in ERROR_TYPE_WORDS.items() if each > ErrorType.CORRECT},
+    Metric.POOLED: "errors of types 5 to 8 together",
+}
+_NO_REFERENCE: Mapping[NoReference, str] = {
+    NoReference.DATASET: "no models are published of this data set",
+    NoReference.ACCURACY: "no published model is as accurate, or as inaccurate",
+    NoReference.FEW: "too few published models are near its accuracy",
+    NoReference.NO_VALUE: "it has no errors",
+}
+OWN_SUPERCLASSES = (
+    "The published models were judged with the authors' superclasses. Where this evidence has others, the places of "
+    "fine-grained errors and of what comes after them are approximate."
+)
+NO_REFERENCE_DATASET = (
+    "No models are published of this data set, so there is no reference: only the analyses stored here are compared."
+)
+
+
+def trend_notes(trend: Trend) -> list[str]:
+    """Return what has to be known to read a trend."""
+    notes = []
+    if trend.curves is None:
+        notes.append(NO_REFERENCE_DATASET)
+    elif trend.own_superclasses:
+        notes.append(OWN_SUPERCLASSES)
+    if trend.num_left_out:
+        notes.append(left_out(trend.num_left_out))
+    return notes
+
+
+def left_out(count: int) -> str:
+    """Return how many stored analyses a trend doesn't show."""
+    them = "1 stored analysis" if count == 1 else f"{number(count)} stored analyses"
+    return f"{them} of this data set {'was' if count == 1 else 'were'} judged with other evidence and left out."
+
+
+def place(standing: Standing) -> str:
+    """Return where a model stands, in a few words: "fewer spurious correlations than 83 % of models this accurate"."""
+    if standing.percentile is None:
+        why = _NO_REFERENCE[standing.missing or NoReference.DATASET]
+        return f"no reference: {why}"
+    share_lower = round(100 * standing.percentile)
+    if standing.metric is Metric.MULTI_LABEL_ACCURACY:
+        better, count = ("higher", share_lower) if share_lower >= 50 else ("lower", 100 - share_lower)
+        return f"{better} than that of {_most(count)} of models this accurate"
+    what = _METRIC_PLURALS[standing.metric]
+    if share_lower < 50:
+        return f"fewer {what} than {_most(100 - share_lower)} of models this accurate"
+    return f"more {what} than {_most(share_lower)} of models this accurate"
+
+
+def _most(percent: int) -> str:
+    """Return a share in percent; quantiles end at 1 and 99."""
+    return "99 %" if percent >= 99 else f"{percent} %"
+
+
+DECISION_WORDS: Mapping[GateDecision, str] = {
+    GateDecision.UNSPECIFIED: "unknown",
+    GateDecision.PASS: "pass",
+    GateDecision.FAIL: "fail",
+    GateDecision.UNDECIDED: "undecided",
+    GateDecision.PENDING: "pending",
+    GateDecision.ERROR: "error",
+}
+MEASURE_WORDS: Mapping[Measure, str] = {
+    Measure.TOP1_ACCURACY: "top-1 accuracy",
+    Measure.MULTI_LABEL_ACCURACY: "multi-label accuracy",
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: "multi-label accuracy, minor errors forgiven",
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: "multi-label accuracy, explainable errors forgiven",
+    Measure.TOP1_ERROR_RATE: "top-1 error rate",
+    Measure.MULTI_LABEL_ERROR_RATE: "multi-label error rate",
+    Measure.SEVERE_ERROR_RATE: "severe error rate",
+    Measure.IMAGENET_M_ERRORS: "ImageNet-M errors",
+    Measure.COUNT: "number",
+    Measure.RATE: "rate",
+    Measure.PORTION_OF_TOP1_ERRORS: "portion of the top-1 errors",
+    Measure.PORTION_OF_MULTI_LABEL_ERRORS: "portion of the multi-label errors",
+}
+_CAUSE_WORDS: Mapping[Cause, str] = {
+    Cause.FEW_SAMPLES: "too few samples",
+    Cause.ABSTAINED: "the rule of a bounded type had no evidence",
+    Cause.OTHER_EVIDENCE: "the baseline was judged with other evidence",
+    Cause.WIDE_INTERVAL: "the interval of the change holds the bound",
+    Cause.NO_VALUE: "there is no such value",
+    Cause.NOT_FINISHED: "the analysis, or its baseline, isn't finished",
+    Cause.ENDED_WITHOUT_RESULT: "the analysis, or its baseline, failed or was cancelled",
+}
+COVERAGE = "coverage of the judged images"
+
+
+def measured(bound: Bound) -> str:
+    """Return what a bound is on."""
+    of_types = f" of {' and '.join(ERROR_TYPE_WORDS[each].title for each in bound.types)}" if bound.types else ""
+    among = "" if bound.group is Group.ALL else f", {GROUP_WORDS[bound.group]}"
+    return f"{MEASURE_WORDS[bound.measure]}{of_types}{among}"
+
+
+def gate_reason(reason: GateReason) -> str:
+    """Return what became of a bound, in a sentence: what was measured, what was allowed, and why it isn't decided."""
+    bound = reason.bound
+    why = "; ".join(_CAUSE_WORDS[each] for each in reason.causes)
+    if bound is None and reason.limit is None:
+        return f"{why[0].upper()}{why[1:]}."
+    told = _held(reason, bound)
+    if reason.abstained:
+        rules = " and ".join(f"“{ERROR_TYPE_WORDS[each].title}”" for each in reason.abstained)
+        one = len(reason.abstained) == 1
+        told += f" (an upper bound: the rule{'' if one else 's'} {rules} had no evidence)"
+    return f"{told}: undecided, {why}." if why else f"{told}."
+
+
+def _held(reason: GateReason, bound: Bound | None) -> str:
+    if bound is None:
+        return f"{COVERAGE} is {share(reason.value)}, at least {share(reason.limit)} is asked for"
+    whole = bound.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
+    value = _amount(reason.value, whole)
+    if not bound.on_change:
+        limits = [f"at least {_amount(bound.min, whole)}"] if bound.min is not None else []
+        limits += [f"at most {_amount(bound.max, whole)}"] if bound.max is not None else []
+        return f"{measured(bound)} is {value}, {' and '.join(limits)} is allowed"
+    limits = [f"{_change(bound.max_increase, whole)} more"] if bound.max_increase is not None else []
+    limits += [f"{_change(bound.max_decrease, whole)} less"] if bound.max_decrease is not None else []
+    tested = f" ({p_text(reason.p_value)})" if reason.p_value is not None else ""
+    counts = f", counted where p < {bound.alpha:g}" if bound.alpha is not None else ""
+    before = _amount(reason.baseline, whole)
+    return f"{measured(bound)} is {value} after {before}{tested}, at most {' or '.join(limits)} is allowed{counts}"
+
+
+def _amount(value: float | None, whole: bool) -> str:
+    if value is None:
+        return "–"
+    return number(round(value)) if whole else f"{100 * value:.2f} %"
+
+
+def _change(value: float, whole: bool) -> str:
+    return number(round(value)) if whole else f"{100 * value:.6f}".rstrip("0").rstrip(".") + " points"
+
+
+FUNNEL_TITLE = "From all errors down to model failures"
+GAIN_TITLES = ("top-1 accuracy", "multi-label accuracy")
+RELIABILITY_TITLES = ("top-1 correct", "multi-label correct")
+GAINS_OVERLAP = "Superclasses overlap, so their numbers don't add up."
+TOO_MANY_ERRORS = "The table holds the {shown} worst of {total} errors; errata show --export gives all."
+SEVERITY_SENTENCES: Mapping[Severity, str] = {
+    Severity.NONE: "Label noise: the prediction is right, the label isn't, or isn't the only one.",
+    Severity.MINOR: "Hair-splitting: the prediction is close to what the image shows.",
+    Severity.EXPLAINABLE: "Errors with an excuse: misleading surroundings, or an unusual image.",
+    Severity.SEVERE: "Plain failures: nothing explains them.",
+}
+TABLE_WORDS: Mapping[str, str] = {  # what the table of errors says; {} are filled in by the page
+    "shared": SHARED_SUPERCLASSES,
+    "together": SEEN_TOGETHER,
+    "near": NEAR,
+    "not_near": NOT_NEAR,
+    "compared": COMPARED_TEXTS,
+    "fitting": FITTING_TEXT,
+    "and": " and ",
+    "nothing": "nothing that has a class",
+    "in_image": "in the image",
+    "evidence": "evidence",
+    "rules": "rules",
+    "aside": "set aside",
+    "page": "{first} to {last} of {found} errors",
+    "none": "No error matches.",
+    "any": "any",
+    "only_aside": "only set aside",
+    "without_aside": "without them",
+    "with_aside": "with them",
+    "more": "everything about this image",
+    "picture": "the image {file}",
+}
+
+
+def funnel_told(group: str, errors: int, parts: Sequence[tuple[str, float]]) -> str:
+    """Return a group's way down in words, for who doesn't see the picture."""
+    told = ", ".join(f"{title} {share(portion)}" for title, portion in parts if portion)
+    return f"{group}: {counted(errors, 'top-1 error')}; {told or 'none'}."
+
+
+def gains_told(rows: Sequence[tuple[str, float, float]]) -> str:
+    """Return what accuracy would gain, in words: (title, top-1, multi-label), fractions of 1."""
+    told = "; ".join(f"{title}: {points(top1)} and {points(multi)}" for title, top1, multi in rows)
+    return f"Points gained in top-1 and in multi-label accuracy if a type never occurred. {told}."
+
+
+def calibration_told(top1: float | None, multi_label: float | None) -> str:
+    """Return the expected calibration errors in a sentence."""
+    if top1 is None or multi_label is None:
+        return "No image has a probability, so there is nothing to measure."
+    return (
+        f"On average confidence is {share(top1)} away from top-1 correctness, and {share(multi_label)} away from "
+        f"multi-label correctness (expected calibration error, 15 bins)."
+    )
+
+
+INTERVALS_TITLE = "A − B, points"
+
+
+def intervals_told(rows: Sequence[tuple[str, Interval]]) -> str:
+    """Return differences with their intervals, for who doesn't see the picture."""
+    told = "; ".join(f"{name}: {interval_words(each)}" for name, each in rows)
+    return f"Differences A − B with their 95 % intervals. {told}."
+
+
+BY_WORDS: Mapping[str, str] = {
+    "": "nothing",
+    "architecture": "architecture",
+    "architecture-family": "family of architectures",
+    "pre-training": "pre-training",
+    "size": "size",
+}
+
+
+def trend_headline(own: int, others: int, published: int) -> str:
+    """Return what a trend is about, in a sentence."""
+    models = [] if not own else ["1 stored analysis" if own == 1 else f"{number(own)} stored analyses"]
+    models += [counted(others, "published model")] if others else []
+    if not models:
+        return "No models are stored of this data set."
+    makes, its = ("makes", "its") if own + others == 1 else ("make", "their")
+    held = f", held against the spread of {number(published)} published models" if published else ""
+    return f"What kinds of errors {' and '.join(models)} {makes} at {its} accuracy{held}."
+
+
+def fit_words(fit: Fit | None) -> str:
+    """Return a straight line in a few words."""
+    if fit is None:
+        return "no line: fewer than three models"
+    r_squared = "" if fit.r_squared is None else f", R² = {fit.r_squared:.2f}"
+    return f"{signed(fit.slope)} points per point{r_squared}"
+
+
+def trend_told(metric: str, line: str) -> str:
+    """Return one small multiple in words, for who doesn't see it."""
+    return f"{metric} over top-1 accuracy: {line}."
+
+
+TRACE_TITLE = "What each rule said"
+
+
+def progress_words(state: State, progress: Progress) -> str:
+    """Return how far an open analysis has come; empty for one that has ended."""
+    if state is State.QUEUED:
+        if progress.live_workers == 0:
+            return "no worker is alive"
+        before = progress.queue_position
+        return "" if before is None else f"{number(before)} before it"
+    if state is not State.RUNNING:
+        return ""
+    told = f"{number(progress.done)} of {number(progress.total)} images"
+    if progress.images_per_second is not None:
+        told += f", {progress.images_per_second:,.0f} images/s"
+    if progress.eta_seconds is not None:
+        told += f", about {_duration(progress.eta_seconds)} left"
+    return told
+
+
+def _duration(seconds: float) -> str:
+    if round(seconds) < 90:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+WHOLE_ANALYSIS = "the analysis"

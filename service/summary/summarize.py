@@ -80,6 +80,7 @@ def summarize(
         top1_accuracy_all_images=float((predictions.top1 == all_targets).mean()) if complete else None,
         top1_accuracy_among_classes=None if among is None else float((among == all_targets).mean()),
         imagenet_m_errors=None if imagenet_m is None else _errors_among(types, strata, imagenet_m),
+        num_judged=len(types),
     )
 
 

@@ -1,7 +1,7 @@
-"""The HTTP listener: `/livez`, `/readyz` and `/metrics`."""
+"""The HTTP listener: `/livez`, `/readyz`, `/metrics`, and what else it is given (the pages)."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class _Counted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                path = scope["path"] if scope["path"] in self._paths else "other"
+                path = scope.get("errata.path") or (scope["path"] if scope["path"] in self._paths else "other")
                 self._metrics.http_requests.labels(path, str(message["status"])).inc()
             await send(message)
 
@@ -77,8 +77,15 @@ class Listener:
             return
 
 
-def make_listener(metrics: Metrics, ready: Callable[[], bool], host: str, port: int) -> Listener:
-    """Return a listener on an address; `ready` says whether work is taken."""
+def make_listener(
+    metrics: Metrics,
+    ready: Callable[[], bool],
+    host: str,
+    port: int,
+    pages: Sequence[Route] = (),
+    not_found: Callable[[str], Response] | None = None,
+) -> Listener:
+    """Return a listener on an address; `ready` says whether work is taken, `not_found` answers for unknown paths."""
 
     async def live(_: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -91,7 +98,15 @@ def make_listener(metrics: Metrics, ready: Callable[[], bool], host: str, port: 
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     routes = {"/livez": live, "/readyz": readiness, "/metrics": exposition}
-    app = Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
+
+    async def missing(request: Request, _: Exception) -> Response:
+        assert not_found is not None, "this is a bug: only used where there is one"
+        return not_found(request.url.path)
+
+    app = Starlette(
+        routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), *pages],
+        exception_handlers={} if not_found is None else {404: missing},
+    )
     config = uvicorn.Config(
         _Counted(app, metrics, frozenset(routes)),
         host=host,

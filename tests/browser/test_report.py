@@ -1,65 +1,180 @@
-"""The report in a real browser: it is whole without the network, fits a phone, and opens to its evidence."""
+"""The report in a real browser: whole without a network, filtered and sorted, and hostile names do nothing."""
 
 import re
-import shutil
-import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
-from service.analyses.judge import Judged, digest_of, summary_of, verdicts_of
-from service.analyses.report import report_of
-from service.domain import Analysis, AnalysisRequest, Predictions, State
+from service.domain import ErrorType
 from service.evidence.bundle import Bundle
+from service.rules.table import error_types
 
-MEASURE = """<script>document.body.setAttribute("data-wide", document.documentElement.scrollWidth);
-document.body.setAttribute("data-window", window.innerWidth);
-for (const each of document.querySelectorAll("details")) each.open = true;
-const evidence = [...document.querySelectorAll("details dl")].filter(each => each.offsetHeight > 0);
-document.body.setAttribute("data-open", evidence.length);
-</script></body>"""
+from .conftest import HOSTILE, HOSTILE_FILE, PICTURES, Site, looking
+
+DOCUMENTS = ("report", "comparison", "trend", "hostile_report")
 
 
-@pytest.fixture(scope="module")
-def report(demo: Bundle) -> str:
-    """A report in which every photograph is taken for the class before its own."""
-    predictions = Predictions(((demo.all_targets.astype(np.int64) + 999) % 1000).astype(np.int16))
-    analysis = Analysis(
-        "x", AnalysisRequest("demo", display_name="a <b>bold</b> model"), State.SUCCEEDED, demo.digest,
-        create_time=datetime(2024, 1, 1, tzinfo=UTC),
-        predictions_digest=digest_of(predictions), summary=summary_of(demo, predictions),
-    )  # fmt: skip
-    return report_of(Judged(analysis, demo, predictions, verdicts_of(demo, predictions)))
+def count(text: str) -> int:
+    """The number of errors that the line above the table tells."""
+    return int(re.findall(r"of ([\d,]+) errors", text)[0].replace(",", ""))
 
 
-def shown(report: str, folder: Path, width: int) -> str:
-    """Return the page as a browser without a network has it, after the measuring script."""
-    program = shutil.which("chromium")
-    assert program is not None, "chromium is not installed: run `make test`, which sets it up"
-    page = re.sub(r"<meta http-equiv=.Content-Security-Policy.[^>]*>", "", report)  # the script below is the test's own
-    (folder / "report.html").write_text(page.replace("</body>", MEASURE))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},900"]
-    flags += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [program, *flags, (folder / "report.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout
+@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_document_opens_from_a_file_without_a_network_and_keeps_nobody_out(
+    chromium: Browser, site: Site, document: str, scheme: str
+) -> None:
+    file: Path = getattr(site, document)
+    with looking(chromium, file.as_uri(), offline=True, color_scheme=scheme) as sight:
+        assert sight.requests == [file.as_uri()]
+        assert sight.complaints == []
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        sight.page.screenshot(path=PICTURES / f"{document}-{scheme}.png", full_page=True)
+        assert sight.violations() == []
 
 
-@pytest.mark.parametrize("width", [500, 1200])
-def test_the_report_fits_its_window_and_opens_to_its_evidence(report: str, tmp_path: Path, width: int) -> None:
-    page = shown(report, tmp_path, width)
-
-    measured = {name: int(re.findall(rf'data-{name}="(\d+)"', page)[0]) for name in ("wide", "window", "open")}
-    assert measured["window"] == width
-    assert measured["wide"] <= width
-    errors = page.count('class="stripe')
-    assert measured["open"] == errors > 0
-    assert "a &lt;b&gt;bold&lt;/b&gt; model" in page
+@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_document_fits_its_window(chromium: Browser, site: Site, document: str, width: int) -> None:
+    file: Path = getattr(site, document)
+    with looking(chromium, file.as_uri(), viewport={"width": width, "height": 900}) as sight:
+        assert sight.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_report_asks_for_nothing_from_elsewhere(report: str) -> None:
-    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", report)
-    assert "<script" not in report
+def test_ten_thousand_errors_are_a_small_file_that_shows_fifty_at_a_time(chromium: Browser, site: Site) -> None:
+    assert site.report.stat().st_size < 2_000_000
+    with looking(chromium, site.report.as_uri()) as sight:
+        page = sight.page
+        assert count(page.inner_text("#errors-count")) == 10_000
+        assert page.locator("#errors-table tbody tr").count() == 50
+        first = page.inner_text("#errors-table tbody tr:first-child .file")
+        page.click("#errors-forth")
+        assert page.inner_text("#errors-count").startswith("51 to 100 of")
+        assert page.inner_text("#errors-table tbody tr:first-child .file") != first
+        page.click("#errors-back")
+        assert page.inner_text("#errors-table tbody tr:first-child .file") == first
+
+
+def test_filters_leave_what_they_say(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
+    rows = imagenet_real.rows
+    predicted, targets = site.top1[rows], imagenet_real.evidence.targets
+    types = error_types(imagenet_real.verdicts[np.arange(len(rows)), predicted])
+    wrong = types > ErrorType.CORRECT
+    members = imagenet_real.superclass_mask(imagenet_real.manifest.superclasses[0])
+    organisms = imagenet_real.arrays["groups"][0]
+    sure = np.round(1000 * site.confidence[rows].astype(np.float16).astype(float)) >= 900
+    expected = {
+        ("type", "8"): wrong & (types == ErrorType.MODEL_FAILURE),
+        ("superclass", imagenet_real.manifest.superclasses[0]): wrong & (members[targets] | members[predicted]),
+        ("class", "207"): wrong & ((targets == 207) | (predicted == 207)),
+        ("group", "0"): wrong & organisms,
+        ("confidence", "0.9"): wrong & sure,
+    }
+    with looking(chromium, site.report.as_uri()) as sight:
+        page = sight.page
+        for (name, value), mask in expected.items():
+            control = page.locator(f"#errors-filters [name={name}]")
+            if name == "confidence":
+                control.fill(value)
+            else:
+                control.select_option(value)
+            assert count(page.inner_text("#errors-count")) == mask.sum(), name
+            page.click("#errors-reset")
+        page.fill("#errors-filters [name=search]", "golden retriever")
+        assert count(page.inner_text("#errors-count")) == (wrong & ((targets == 207) | (predicted == 207))).sum()
+        page.fill("#errors-filters [name=search]", "no such file")
+        assert page.inner_text("#errors-count") == "No error matches."
+        assert sight.complaints == []
+
+
+def test_sorting_by_confidence_orders_it_both_ways_and_is_told_to_screen_readers(chromium: Browser, site: Site) -> None:
+    with looking(chromium, site.report.as_uri()) as sight:
+        page = sight.page
+        button = page.locator("#errors-table thead button[data-sort=confidence]")
+        for order, descending in (("ascending", True), ("descending", False)):
+            button.click()
+            shown = [
+                float(each.rstrip(" %"))
+                for each in page.locator("#errors-table tbody td:nth-child(4)").all_inner_texts()
+            ]
+            assert shown == sorted(shown, reverse=descending)
+            assert page.locator("#errors-table th[aria-sort]:not([aria-sort=none])").get_attribute("aria-sort") == order
+        page.click("#errors-table thead button[data-sort=file]")
+        files = page.locator("#errors-table tbody td:nth-child(5)").all_inner_texts()
+        assert files == sorted(files)
+
+
+def test_a_row_opens_to_its_evidence_by_the_keyboard_and_its_address_can_be_shared(
+    chromium: Browser, site: Site
+) -> None:
+    with looking(chromium, site.report.as_uri()) as sight:
+        page = sight.page
+        page.select_option("#errors-filters [name=type]", "4")
+        page.click("#errors-forth")
+        button = page.locator("#errors-table tbody button").nth(3)
+        button.focus()
+        page.keyboard.press("Enter")
+        opened = page.inner_text(".opened")
+        assert "in the image" in opened
+        assert "are both in" in opened
+        assert "fine-grained: decides" in opened
+        assert button.get_attribute("aria-expanded") == "true"
+        name, shared = page.locator("#errors-table tbody .file").nth(3).inner_text(), page.url
+    with looking(chromium, shared) as sight:
+        page = sight.page
+        assert page.input_value("#errors-filters [name=type]") == "4"
+        assert "are both in" in page.inner_text(".opened")
+        assert name in page.inner_text("#errors-table tbody")
+
+
+def test_the_superclasses_are_filtered_by_group_and_sorted_by_a_column(chromium: Browser, site: Site) -> None:
+    with looking(chromium, site.report.as_uri()) as sight:
+        page = sight.page
+        visible = page.locator("#superclass-table > .wide tbody tr:visible")
+        everything = visible.count()
+        page.select_option("form[data-groups-of=superclasses] select", "organism")
+        assert 0 < visible.count() < everything
+        assert all("organism" in (each.get_attribute("data-groups") or "") for each in visible.all())
+        page.select_option("form[data-groups-of=superclasses] select", "")
+        page.click("#superclass-table > .wide thead th:nth-child(2) button")
+        images = [
+            int(each.replace(",", ""))
+            for each in page.locator("#superclass-table > .wide tbody td:nth-child(2)").all_inner_texts()
+        ]
+        assert images == sorted(images, reverse=True)
+
+
+def test_without_a_script_the_worst_errors_are_there_with_their_evidence(chromium: Browser, site: Site) -> None:
+    with looking(chromium, site.report.as_uri(), java_script_enabled=False) as sight:
+        page = sight.page
+        assert page.locator("#errors-still > .errors > details").count() == 50
+        page.locator("#errors-still > .errors > details > summary").first.click()
+        assert "model failure: decides" in page.inner_text("#errors-still")
+        assert not page.locator("#errors-live").is_visible()
+
+
+def test_hostile_names_of_models_and_files_do_nothing(chromium: Browser, site: Site) -> None:
+    for url in (site.hostile_report.as_uri(), f"{site.url}/{site.hostile.name}", f"{site.url}/"):
+        with looking(chromium, url) as sight:
+            page = sight.page
+            assert page.evaluate("window.hacked") is None
+            assert sight.complaints == []
+            text = page.inner_text("body")
+            assert HOSTILE in text
+            if url != f"{site.url}/":
+                for button in page.locator("#errors-table tbody button").all():
+                    button.click()
+                assert HOSTILE_FILE in page.inner_text("#errors-table")
+                assert page.evaluate("window.hacked") is None
+                assert [each for each in sight.complaints if "404" not in each] == []
+
+
+def test_it_prints_all_of_its_tables_on_white(chromium: Browser, site: Site) -> None:
+    with looking(chromium, site.report.as_uri()) as sight:
+        page = sight.page
+        page.emulate_media(media="print", color_scheme="light")
+        assert not page.locator("#errors-filters").is_visible()
+        assert page.evaluate("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"
+        assert page.pdf()[:5] == b"%PDF-"

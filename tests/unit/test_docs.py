@@ -1,15 +1,18 @@
 """The README can't rot: every setting, RPC, error type, reason, metric and command stands in it."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.analyses.policy import parse_policy
 from service.api.status import code_of
 from service.cli.main import COMMANDS
-from service.domain import ERROR_TYPES
+from service.domain import ERROR_TYPES, Measure
 from service.errors import ErrataError
 from service.pb import errata_pb2
 from service.predictions.model_id import SOURCES
@@ -91,3 +94,25 @@ def test_every_file_that_contributing_names_exists() -> None:
 
     assert named
     assert [name for name in named if not ((ROOT / "service" / name).is_file() or (ROOT / name).is_file())] == []
+
+
+def test_the_readme_s_policy_is_a_policy(readme: str) -> None:
+    text = next(block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "bounds:" in block)
+
+    policy = parse_policy(text)
+
+    assert policy.name == "release" and policy.needs_baseline and len(policy.bounds) == 3
+    assert all(f"`{measure.value}`" in readme for measure in Measure)
+
+
+def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "pandas" in block)
+    (tmp_path / "out").mkdir()
+    line = {"file_name": "a", "error_type": "ERROR_TYPE_MODEL_FAILURE", "target_name": "tench"}
+    (tmp_path / "out" / "verdicts.jsonl").write_text(f"{json.dumps(line)}\n" * 3)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+
+    exec(code, found)
+
+    assert len(found["verdicts"]) == 3

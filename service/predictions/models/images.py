@@ -7,11 +7,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from service.predictions.models.places import Place, find_places
-
-MAX_PIXELS = 1 << 26  # an image that unpacks to more is taken for a bomb
-MAX_BYTES = 1 << 28  # of a file
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none that starts another program
+from service.predictions.folders import FORMATS, MAX_BYTES, MAX_PIXELS, Place
+from service.predictions.models.places import find_places
 
 
 class BadImage(Exception):

@@ -10,6 +10,7 @@ from service.archive.memory import MemoryArchive
 from service.domain import Analysis, Predictions
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.memory import MemoryStore
+from service.predictions.pictures import Pictures
 
 MODEL = "demo:efficientnet_lite0"
 
@@ -54,6 +55,7 @@ class Desk:
             settle_model=lambda model: model,
             runtime=lambda: self.runtime,
             has_images=lambda dataset: dataset == "demo",
+            pictures=Pictures({}),
             clock=self._clock,
             ended=self.ended.append,
             limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_stored_bytes=0, max_missing=0.1),

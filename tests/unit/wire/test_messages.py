@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import Parse
+from google.protobuf.json_format import Parse, ParseDict
 from google.protobuf.message import DecodeError, Message
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service import domain, wire
 from service.domain import (
+    CLASS_GROUPS,
     ERROR_TYPES,
     Analysis,
     AnalysisRequest,
@@ -63,6 +64,7 @@ verdicts = st.builds(
     problematic=tags,
     probability=st.none() | st.floats(0, 1, width=16) | st.floats(0, 1),
     evidence=st.none(),
+    groups=st.lists(st.sampled_from(CLASS_GROUPS), unique=True).map(tuple),
 )
 evidence = st.builds(
     VerdictEvidence,
@@ -109,6 +111,7 @@ summaries = st.builds(
     top1_accuracy_all_images=rates,
     top1_accuracy_among_classes=rates,
     imagenet_m_errors=st.none() | counts,
+    num_judged=st.none() | counts,
 )
 analyses = st.builds(
     Analysis,
@@ -269,6 +272,7 @@ def from_message(message: pb.Analysis) -> Analysis:
             optional(summary, "top1_accuracy_all_images"),
             optional(summary, "top1_accuracy_among_classes"),
             optional(summary, "imagenet_m_errors"),
+            optional(summary, "num_judged"),
         )
         if message.HasField("summary")
         else None,
@@ -287,6 +291,36 @@ def test_an_analysis_is_sent_whole(given: Analysis) -> None:
     back = from_message(pb.Analysis.FromString(sent.SerializeToString()))
 
     assert back == Analysis(**(vars(given) | {"request": titled}))
+
+
+@given(analyses)
+@settings(max_examples=80, deadline=None)
+def test_the_result_of_an_analysis_comes_back_from_its_message(given: Analysis) -> None:
+    """A folder's summary.json holds the message; what is compared, gated and ranked is read back from it."""
+    back = wire.from_analysis(pb.Analysis.FromString(wire.to_analysis(given).SerializeToString()))
+
+    kept = ("id", "state", "evidence", "create_time", "predictions_digest", "model_info", "summary", "warnings")
+    assert {name: getattr(back, name) for name in kept} == {name: getattr(given, name) for name in kept}
+    assert (back.title, back.request.dataset, back.request.labels) == (
+        given.title,
+        given.request.dataset,
+        given.request.labels,
+    )
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"groups": {}},
+        {"groups": {"all": {}, "organism": {}, "artifact": {}, "other": {}}},
+        {"groups": {name: {"counts": {"ODD": 1}} for name in ("all", "organism", "artifact", "other")}},
+    ],
+)
+def test_a_summary_that_no_service_sends_is_refused(summary: dict[str, Any]) -> None:
+    message = pb.Analysis(name="analyses/1", state="STATE_SUCCEEDED", summary=ParseDict(summary, pb.Summary()))
+
+    with pytest.raises(InvalidRequest, match="expected"):
+        wire.from_analysis(message)
 
 
 @given(analyses)
@@ -369,6 +403,7 @@ ENUMS = {
     "RowOrder": "ROW_ORDER_",
     "LabelSource": "LABEL_SOURCE_",
     "Outcome": "OUTCOME_",
+    "GateDecision": "GATE_DECISION_",
 }
 
 
@@ -377,6 +412,13 @@ def test_enums_have_the_same_names_and_numbers_and_a_prefix_on_the_wire(name: st
     sent = dict(getattr(pb, name).items())
 
     assert sent == {ENUMS[name] + each.name: each.value for each in getattr(domain, name)}
+
+
+@pytest.mark.parametrize(("name", "sent"), [("Question", pb.Question), ("Metric", pb.TrendMetric)])
+def test_enumerations_of_words_have_the_same_names_on_the_wire(name: str, sent: Any) -> None:
+    prefix = sent.keys()[0].removesuffix("UNSPECIFIED")
+
+    assert [each.removeprefix(prefix) for each in sent.keys()[1:]] == [each.name for each in getattr(domain, name)]
 
 
 def test_every_group_of_the_wire_is_a_group_of_the_domain() -> None:
@@ -553,10 +595,12 @@ def test_a_create_request_is_decoded() -> None:
         labels={"a": "b"},
         request_id="r",
         fresh=True,
+        gate_policy="version: 1",
+        gate_baseline="analyses/7",
     )
 
     assert wire.request_from_create(message) == AnalysisRequest(
-        "demo", "timm:resnet50", "mine", "abc", {"a": "b"}, "r", RowOrder.UNSPECIFIED, True
+        "demo", "timm:resnet50", "mine", "abc", {"a": "b"}, "r", RowOrder.UNSPECIFIED, True, "version: 1", "7"
     )
 
 

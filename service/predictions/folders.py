@@ -1,0 +1,59 @@
+"""Images in folders: where the bytes of each lie, by every name that means one."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 1 << 26  # an image that unpacks to more is taken for a bomb
+MAX_BYTES = 1 << 28  # of a file
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none that starts another program
+
+
+@dataclass(frozen=True)
+class Place:
+    """The bytes of one image."""
+
+    file: Path
+    offset: int = 0
+    size: int = -1  # -1: to the end
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes; raise OSError, also for more than the limit."""
+        with self.file.open("rb") as file:
+            size = self.size if self.size >= 0 else os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise OSError(f"expected at most {limit} bytes, got {size}")
+            file.seek(self.offset)
+            return file.read(size)
+
+
+def in_folder(folder: Path) -> Mapping[str, Place]:
+    """Find images by their paths below a folder; a link counts if it leads to a file inside."""
+    inside = folder.resolve()
+    found: dict[str, Place] = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            if path.suffix.lower() not in EXTENSIONS:
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                continue
+            found[path.relative_to(folder).as_posix()] = Place(path)
+    return found
+
+
+def by_name(places: Mapping[str, Place]) -> Mapping[str, Place]:
+    """Return places by path, by the last two parts of it and by the last one; names that several have are left out."""
+    found: dict[str, Place] = {}
+    for parts in (1, 2):
+        shared: set[str] = set()
+        short: dict[str, Place] = {}
+        for path, place in places.items():
+            name = "/".join(PurePosixPath(path).parts[-parts:])
+            if name in short:
+                shared.add(name)
+            short[name] = place
+        found |= {name: place for name, place in short.items() if name not in shared}
+    return {**found, **places}

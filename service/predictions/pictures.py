@@ -1,0 +1,55 @@
+"""Pictures of a data set's images, small enough for a page; from plain folders only, so that no torch is needed."""
+
+import io
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from PIL import Image
+
+from service.predictions.folders import FORMATS, MAX_BYTES, MAX_PIXELS, Place, by_name, in_folder
+
+QUALITY = 80  # of JPEG
+_log = structlog.get_logger()
+
+
+class Pictures:
+    """Makes thumbnails; a folder is listed when its first picture is asked for. Safe to use from several threads."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._places: dict[str, Mapping[str, Place]] = {}
+
+    def has(self, dataset: str) -> bool:
+        """Say whether a data set's images lie in a folder at hand."""
+        folder = self._folders.get(dataset)
+        return folder is not None and folder.is_dir()
+
+    def thumbnail(self, dataset: str, name: str, size: int) -> bytes | None:
+        """Return an image as a JPEG of at most size x size pixels; None if it isn't there or can't be decoded."""
+        place = self._listed(dataset).get(name)
+        if place is None:
+            return None
+        try:
+            with Image.open(io.BytesIO(place.read(MAX_BYTES)), formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ValueError(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+                image.draft("RGB", (size, size))
+                small = image.convert("RGB")
+                small.thumbnail((size, size))
+        except Exception as error:  # a decoder may say anything of bytes that it wasn't made for
+            _log.warning("no picture can be made of an image", dataset=dataset, name=name, error=repr(error)[:200])
+            return None
+        content = io.BytesIO()
+        small.save(content, "JPEG", quality=QUALITY)
+        return content.getvalue()
+
+    def _listed(self, dataset: str) -> Mapping[str, Place]:
+        if not self.has(dataset):
+            return {}
+        with self._lock:
+            if dataset not in self._places:
+                self._places[dataset] = by_name(in_folder(self._folders[dataset]))
+            return self._places[dataset]

@@ -1,0 +1,286 @@
+"""What the page of a comparison shows, as records that a template can walk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from service.domain import (
+    ERROR_TYPES,
+    SEVERITY,
+    ChangeRow,
+    Comparison,
+    ErrorType,
+    Flip,
+    Group,
+    GroupComparison,
+    Interval,
+    Question,
+    Summary,
+)
+from service.report import charts
+from service.report.view import Picture, css_of, headline_of
+from service.report.words import (
+    ERROR_TYPE_WORDS,
+    GROUP_WORDS,
+    INTERVALS_TITLE,
+    QUESTION_WORDS,
+    abstention,
+    interval_words,
+    intervals_told,
+    number,
+    p_text,
+    points,
+    share,
+    test_words,
+    verdict_of_comparison,
+)
+from service.taxonomy.classes import class_names
+
+SHOWN_ROWS = 50  # classes, superclasses
+SHOWN_FLIPS = 200  # of each kind
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two analyses."""
+
+    letter: str
+    id: str
+    title: str
+    headline: str
+
+
+@dataclass(frozen=True)
+class MatrixCell:
+    """How many images went from one type to another."""
+
+    count: str
+    css: str
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """Where the images of one type in A went."""
+
+    title: str
+    css: str
+    cells: tuple[MatrixCell, ...]
+    total: str
+
+
+@dataclass(frozen=True)
+class TestRow:
+    """One paired test: in words, and in numbers."""
+
+    question: str
+    told: str
+    only_a: str
+    only_b: str
+    p_value: str
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """One rate in A and B, and the interval of their difference."""
+
+    name: str
+    a: str
+    b: str
+    told: str
+
+
+@dataclass(frozen=True)
+class ChangeLine:
+    """One class or superclass."""
+
+    name: str
+    samples: str
+    fixed: str
+    broken: str
+    errors_a: str
+    errors_b: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class FlipRow:
+    """One image that was fixed or broken."""
+
+    file_name: str
+    target: str
+    predicted_a: str
+    predicted_b: str
+    type_a: str
+    css_a: str
+    type_b: str
+    css_b: str
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """What changed in one group, in a sentence."""
+
+    group: str
+    samples: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """All that the page of a comparison shows."""
+
+    title: str
+    verdict: str
+    sides: tuple[Side, Side]
+    samples: str
+    left_out: str  # empty: none
+    abstained: tuple[str, ...]
+    type_titles: tuple[str, ...]
+    matrix: tuple[MatrixRow, ...]
+    matrix_totals: tuple[str, ...]
+    top1_flips: tuple[str, str]
+    tests: tuple[TestRow, ...]
+    picture: Picture
+    intervals: tuple[IntervalRow, ...]
+    groups: tuple[GroupLine, ...]
+    superclasses: tuple[ChangeLine, ...]
+    classes: tuple[ChangeLine, ...]
+    num_classes: int
+    fixed: tuple[FlipRow, ...]
+    broken: tuple[FlipRow, ...]
+    num_fixed: int
+    num_broken: int
+    provenance: tuple[tuple[str, str], ...]
+
+
+def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
+    """Return what the page shows."""
+    everything = found.groups[Group.ALL]
+    named = _intervals(everything)
+    return ComparisonView(
+        title=f"{found.title_a} → {found.title_b}",
+        verdict=f"{found.title_b}, compared with {found.title_a}: {verdict_of_comparison(everything)}.",
+        sides=(
+            Side("A", found.id_a, found.title_a, headline_of(found.title_a, summary_a)),
+            Side("B", found.id_b, found.title_b, headline_of(found.title_b, summary_b)),
+        ),
+        samples=number(everything.num_samples),
+        left_out=number(found.num_left_out) if found.num_left_out else "",
+        abstained=tuple(
+            abstention(each, [kind for kind in ERROR_TYPES if kind > each and kind not in found.abstained])
+            for each in found.abstained
+        ),
+        type_titles=tuple(ERROR_TYPE_WORDS[each].title for each in ERROR_TYPES),
+        matrix=_matrix(everything),
+        matrix_totals=tuple(map(number, everything.transitions.sum(axis=0).tolist())),
+        top1_flips=(number(everything.top1_fixed), number(everything.top1_broken)),
+        tests=tuple(
+            TestRow(
+                QUESTION_WORDS[test.question],
+                test_words(test),
+                number(test.only_a),
+                number(test.only_b),
+                p_text(test.p_value),
+            )
+            for test in everything.tests.values()
+        ),
+        picture=Picture(
+            Markup(  # noqa: S704 - drawn by us
+                charts.intervals(
+                    [(name, each.difference, each.low, each.high) for name, each in named], INTERVALS_TITLE
+                )
+            ),
+            (intervals_told(named),),
+        ),
+        intervals=tuple(IntervalRow(name, share(each.a), share(each.b), interval_words(each)) for name, each in named),
+        groups=tuple(
+            GroupLine(GROUP_WORDS[group], number(each.num_samples), verdict_of_comparison(each))
+            for group, each in found.groups.items()
+        ),
+        superclasses=_changes(found.superclasses),
+        classes=_changes(found.classes),
+        num_classes=len(found.classes),
+        fixed=_flips(found.fixed),
+        broken=_flips(found.broken),
+        num_fixed=everything.fixed(),
+        num_broken=everything.broken(),
+        provenance=(
+            ("data set", found.dataset),
+            ("evidence, digest", found.evidence),
+            ("A", found.id_a),
+            ("B", found.id_b),
+        ),
+    )
+
+
+def _intervals(found: GroupComparison) -> list[tuple[str, Interval]]:
+    if not found.num_samples or found.multi_label_accuracy is None:
+        return []
+    names = {Question.SEVERE: "severe error rate", Question.MULTI_LABEL: "multi-label correct, share of images"}
+    rows = [(names.get(question, QUESTION_WORDS[question]), each) for question, each in found.rates.items()]
+    rows.insert(1, ("multi-label accuracy, mean over classes", found.multi_label_accuracy))
+    return rows + [
+        (f"{ERROR_TYPE_WORDS[each].title}, share of images", interval)
+        for each, interval in found.types.items()
+        if each is not ErrorType.CORRECT and each is not ErrorType.MODEL_FAILURE
+    ]
+
+
+def _matrix(found: GroupComparison) -> tuple[MatrixRow, ...]:
+    off = found.transitions.copy()
+    for place in range(len(ERROR_TYPES)):
+        off[place, place] = 0
+    largest = max(1, int(off.max()))
+    rows = []
+    for type_a in ERROR_TYPES:
+        cells = []
+        for type_b in ERROR_TYPES:
+            count = int(found.transitions[type_a - 1, type_b - 1])
+            cells.append(MatrixCell(number(count), _cell_css(type_a, type_b, count, largest)))
+        total = int(found.transitions[type_a - 1].sum())
+        rows.append(MatrixRow(ERROR_TYPE_WORDS[type_a].title, css_of(type_a), tuple(cells), number(total)))
+    return tuple(rows)
+
+
+def _cell_css(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) -> str:
+    if type_a is type_b:
+        return "same"
+    if not count:
+        return "none"
+    heat = 1 + (count * 8 > largest) + (count * 4 > largest) + (count * 2 > largest)
+    change = SEVERITY[type_b] - SEVERITY[type_a]
+    frame = " worse" if change > 0 else " better" if change < 0 else ""
+    return f"heat-{heat}{frame}"
+
+
+def _changes(rows: Sequence[ChangeRow]) -> tuple[ChangeLine, ...]:
+    return tuple(
+        ChangeLine(
+            name=row.name,
+            samples=number(row.num_samples),
+            fixed=number(row.fixed),
+            broken=number(row.broken),
+            errors_a=share(row.errors.a),
+            errors_b=share(row.errors.b),
+            interval=f"{points(row.errors.low)} to {points(row.errors.high)}",
+        )
+        for row in rows[:SHOWN_ROWS]
+    )
+
+
+def _flips(flips: Sequence[Flip]) -> tuple[FlipRow, ...]:
+    names = class_names()
+    return tuple(
+        FlipRow(
+            each.file_name,
+            names[each.target],
+            names[each.predicted_a],
+            names[each.predicted_b],
+            ERROR_TYPE_WORDS[each.type_a].title,
+            css_of(each.type_a),
+            ERROR_TYPE_WORDS[each.type_b].title,
+            css_of(each.type_b),
+        )
+        for each in flips[:SHOWN_FLIPS]
+    )

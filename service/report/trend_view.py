@@ -1,0 +1,199 @@
+"""What the page of a trend shows, as records that a template can walk."""
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from service.domain import Group, LabelFit, Metric, Trend
+from service.report import charts
+from service.report.view import Picture
+from service.report.words import (
+    BY_WORDS,
+    GROUP_WORDS,
+    METRIC_WORDS,
+    fit_words,
+    number,
+    place,
+    points,
+    share,
+    signed,
+    trend_headline,
+    trend_notes,
+    trend_told,
+)
+
+SHOWN_MODELS = 200
+OTHERS = "var(--dot)"
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model."""
+
+    id: str  # empty: a published one
+    title: str
+    label: str
+    top1: str
+    values: tuple[str, ...]  # of each metric
+    marked: bool
+
+
+@dataclass(frozen=True)
+class StandingsOf:
+    """Where one analysis stands."""
+
+    title: str
+    rows: tuple[tuple[str, str, str], ...]  # what, value, place
+
+
+@dataclass(frozen=True)
+class FitRow:
+    """The models with one label, in one respect."""
+
+    metric: str
+    label: str
+    models: str
+    slope: str
+    r_squared: str
+    shift: str
+
+
+@dataclass(frozen=True)
+class ShiftRow:
+    """How far the models with one label lie above the line through all."""
+
+    label: str
+    models: str
+    shifts: tuple[str, ...]  # of each metric, in points
+
+
+@dataclass(frozen=True)
+class Key:
+    """The color of a label."""
+
+    label: str
+    color: int  # number of the color; 0: that of all others
+
+
+@dataclass(frozen=True)
+class TrendView:
+    """All that the page of a trend shows."""
+
+    title: str
+    headline: str
+    dataset: str
+    group: str  # as the form has it
+    by: str
+    group_names: tuple[tuple[str, str], ...]
+    by_names: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    picture: Picture | None  # None: there are no models
+    keys: tuple[Key, ...]
+    published: str  # empty: none
+    standings: tuple[StandingsOf, ...]
+    metric_titles: tuple[str, ...]
+    models: tuple[ModelRow, ...]
+    num_models: int
+    shifts: tuple[ShiftRow, ...]  # a row a label
+    fits: tuple[FitRow, ...]
+    evidence: str
+
+
+def trend_view(found: Trend, marked: str = "") -> TrendView:
+    """Return what the page shows; marked: the id of an analysis that stands out besides those asked for."""
+    metrics = [metric for metric in Metric if metric is not Metric.POOLED or found.abstained]
+    labels = _labels(found)
+    colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
+    overall = {each.metric: each for each in found.fits if not each.label}
+    own = [point for point in found.points if point.id]
+    stand_out = [point.id for point in own if point.id == marked or (point.asked and len(own) <= 10)]
+    lines = {metric: (each.fit.slope, each.fit.intercept) for metric, each in overall.items() if each.fit is not None}
+    pictured = bool(found.points) or found.curves is not None
+    return TrendView(
+        title=f"Errors over accuracy: {found.dataset}",
+        headline=trend_headline(len(own), len(found.points) - len(own), found.curves.num_models if found.curves else 0),
+        dataset=found.dataset,
+        group=found.group.value,
+        by=found.by,
+        group_names=tuple((group.value, GROUP_WORDS[group]) for group in Group),
+        by_names=tuple(BY_WORDS.items()),
+        notes=tuple(trend_notes(found)),
+        picture=Picture(
+            Markup(  # noqa: S704 - drawn by us
+                charts.trend_multiples(
+                    [(metric, METRIC_WORDS[metric], _fitted(overall.get(metric))) for metric in metrics],
+                    found.points,
+                    colors,
+                    stand_out,
+                    found.curves,
+                    found.group,
+                    lines,
+                )
+            ),
+            tuple(trend_told(METRIC_WORDS[metric], _fitted(overall.get(metric))) for metric in metrics),
+        )
+        if pictured
+        else None,
+        keys=tuple(Key(label, index + 1 if label in colors else 0) for index, label in enumerate(labels)),
+        published=number(found.curves.num_models) if found.curves else "",
+        standings=tuple(
+            StandingsOf(
+                point.title,
+                tuple((METRIC_WORDS[each.metric], share(each.value), place(each)) for each in point.standings),
+            )
+            for point in own
+            if point.id in stand_out and point.standings
+        ),
+        metric_titles=tuple(METRIC_WORDS[metric] for metric in metrics),
+        models=tuple(
+            ModelRow(
+                point.id,
+                point.title,
+                point.label,
+                share(point.top1_accuracy),
+                tuple(share(point.values.get(metric)) for metric in metrics),
+                point.id in stand_out,
+            )
+            for point in found.points[:SHOWN_MODELS]
+        ),
+        num_models=len(found.points),
+        shifts=_shifts(found, labels, metrics),
+        fits=tuple(_fit_row(each) for each in found.fits),
+        evidence=found.evidence,
+    )
+
+
+def _labels(found: Trend) -> list[str]:
+    """Return the labels, that with the most models first."""
+    counts: dict[str, int] = {}
+    for point in found.points:
+        if point.label:
+            counts[point.label] = counts.get(point.label, 0) + 1
+    return sorted(counts, key=lambda label: (-counts[label], label))
+
+
+def _shifts(found: Trend, labels: list[str], metrics: list[Metric]) -> tuple[ShiftRow, ...]:
+    by_place = {(each.label, each.metric): each for each in found.fits}
+    rows = []
+    for label in labels:
+        own = [by_place.get((label, metric)) for metric in metrics]
+        most = max((each.num_models for each in own if each is not None), default=0)
+        told = ["–" if each is None or each.shift is None else points(each.shift) for each in own]
+        rows.append(ShiftRow(label, number(most), tuple(told)))
+    return tuple(rows)
+
+
+def _fitted(each: LabelFit | None) -> str:
+    return fit_words(each.fit if each is not None else None)
+
+
+def _fit_row(each: LabelFit) -> FitRow:
+    fit = each.fit
+    return FitRow(
+        metric=METRIC_WORDS[each.metric],
+        label=each.label or "all models",
+        models=number(each.num_models),
+        slope="–" if fit is None else signed(fit.slope),
+        r_squared="–" if fit is None or fit.r_squared is None else f"{fit.r_squared:.2f}",
+        shift="–" if each.shift is None else points(each.shift),
+    )

@@ -1,0 +1,45 @@
+"""The wire: errata.v1 messages from and to domain records, and their proto3 JSON form. Only this folder knows both."""
+
+from service.wire.analyses import (
+    analysis_filter,
+    from_analysis,
+    request_from_create,
+    request_from_header,
+    to_analysis,
+    to_breakdown,
+    to_evidence,
+    to_summary,
+)
+from service.wire.comparison import to_comparison
+from service.wire.gate import to_gate_result, told_gate
+from service.wire.names import analysis_id, analysis_name, class_index, group_of
+from service.wire.paging import page_offset, page_size, page_token, to_dict, to_json
+from service.wire.trend import to_trend
+from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
+
+__all__ = [
+    "analysis_filter",
+    "analysis_id",
+    "analysis_name",
+    "class_index",
+    "from_analysis",
+    "group_of",
+    "page_offset",
+    "page_size",
+    "page_token",
+    "request_from_create",
+    "request_from_header",
+    "to_analysis",
+    "to_breakdown",
+    "to_comparison",
+    "to_dict",
+    "to_evidence",
+    "to_gate_result",
+    "to_json",
+    "to_summary",
+    "to_trend",
+    "to_verdict",
+    "told_gate",
+    "verdict_filter",
+    "verdict_line",
+]

@@ -1,0 +1,252 @@
+"""Analyses on the wire: requests, listings, summaries, breakdowns, evidence."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from service.analyses.look import AnalysisFilter
+from service.domain import (
+    ERROR_TYPES,
+    Analysis,
+    AnalysisRequest,
+    BreakdownRow,
+    ErrorType,
+    Group,
+    GroupSummary,
+    ModelInfo,
+    Progress,
+    RowOrder,
+    State,
+    Summary,
+)
+from service.errors import InvalidRequest
+from service.evidence.bundle import Manifest
+from service.pb import errata_pb2 as pb
+from service.wire.names import analysis_id, analysis_name, by_name, enum_of, from_names, optional
+
+
+def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
+    """Return what a CreateAnalysis call asks for."""
+    if not message.model:
+        raise InvalidRequest("expected a model identifier, got none", field="model")
+    return AnalysisRequest(
+        dataset=message.dataset,
+        model=message.model.strip(),
+        display_name=message.display_name,
+        evidence=message.evidence,
+        labels=dict(message.labels),
+        request_id=message.request_id,
+        fresh=message.fresh,
+        gate_policy=message.gate_policy,
+        gate_baseline=analysis_id(message.gate_baseline) if message.gate_baseline else "",
+    )
+
+
+def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
+    """Return what an upload's header asks for."""
+    return AnalysisRequest(
+        dataset=message.dataset,
+        display_name=message.display_name,
+        evidence=message.evidence,
+        labels=dict(message.labels),
+        request_id=message.request_id,
+        row_order=enum_of(RowOrder, message.row_order, "row_order"),
+        fresh=message.fresh,
+        gate_policy=message.gate_policy,
+        gate_baseline=analysis_id(message.gate_baseline) if message.gate_baseline else "",
+    )
+
+
+def to_analysis(analysis: Analysis) -> pb.Analysis:
+    """Return the message of an analysis."""
+    message = pb.Analysis(
+        name=analysis_name(analysis.id),
+        model=analysis.request.model,
+        display_name=analysis.title,
+        dataset=analysis.request.dataset,
+        evidence=analysis.evidence,
+        labels=dict(analysis.request.labels),
+        owner=analysis.owner,
+        request_id=analysis.request.request_id,
+        state=pb.State.Name(analysis.state),
+        create_time=_time(analysis.create_time),
+        progress=_progress(analysis.progress),
+        warnings=analysis.warnings,
+        predictions_digest=analysis.predictions_digest,
+        cached=analysis.cached,
+    )
+    if analysis.start_time:
+        message.start_time.CopyFrom(_time(analysis.start_time))
+    if analysis.end_time:
+        message.end_time.CopyFrom(_time(analysis.end_time))
+    if analysis.summary:
+        message.summary.CopyFrom(to_summary(analysis.summary))
+    if analysis.failure:
+        message.failure.CopyFrom(pb.Failure(reason=analysis.failure.reason, message=analysis.failure.message))
+    if analysis.model_info:
+        info = analysis.model_info
+        message.model_info.CopyFrom(
+            pb.ModelInfo(
+                model=info.model,
+                architecture=info.architecture,
+                weights_sha256=info.weights_sha256,
+                transform=info.transform,
+            )
+        )
+    return message
+
+
+def to_summary(summary: Summary) -> pb.Summary:
+    """Return the message of a summary."""
+    return pb.Summary(
+        groups={group.value: _group(each) for group, each in summary.groups.items()},
+        abstained=[pb.ErrorType.Name(error_type) for error_type in summary.abstained],
+        num_problematic=summary.num_problematic,
+        num_images=summary.num_images,
+        num_predicted=summary.num_predicted,
+        top1_accuracy_all_images=summary.top1_accuracy_all_images,
+        imagenet_m_errors=summary.imagenet_m_errors,
+        top1_accuracy_among_classes=summary.top1_accuracy_among_classes,
+        num_judged=summary.num_judged,
+    )
+
+
+def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
+    """Return the message of a breakdown."""
+    return pb.Breakdown(
+        rows=[
+            pb.BreakdownRow(
+                name=row.name,
+                class_index=row.class_index,
+                num_samples=row.num_samples,
+                counts=by_name(row.counts),
+                multi_label_accuracy=row.multi_label_accuracy,
+                gain_if_fixed_top1=by_name(row.gain_if_fixed_top1),
+                gain_if_fixed_multi_label=by_name(row.gain_if_fixed_multi_label),
+            )
+            for row in rows
+        ]
+    )
+
+
+def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
+    """Return the conditions of a listing of analyses."""
+    states = frozenset(enum_of(State, value, "filter.states") for value in message.states)
+    return AnalysisFilter(states, message.dataset, message.model, dict(message.labels))
+
+
+def to_evidence(manifest: Manifest) -> pb.Evidence:
+    """Return the message of a bundle."""
+    return pb.Evidence(
+        dataset=manifest.dataset,
+        digest=manifest.digest,
+        rules_version=manifest.rules_version,
+        abstained=[pb.ErrorType.Name(error_type) for error_type in manifest.abstained],
+        counts=dict(manifest.counts),
+        sources=[
+            pb.Source(name=source.name, origin=source.origin, license=source.license, sha256=source.sha256)
+            for source in manifest.sources
+        ],
+    )
+
+
+def _time(value: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
+
+
+def _progress(progress: Progress) -> pb.Progress:
+    message = pb.Progress(
+        done=progress.done,
+        total=progress.total,
+        images_per_second=progress.images_per_second,
+        queue_position=progress.queue_position,
+        live_workers=progress.live_workers,
+        shards_done=progress.shards_done,
+        shards=progress.shards,
+    )
+    if progress.eta_seconds is not None:
+        message.eta.FromMilliseconds(int(progress.eta_seconds * 1000))
+    return message
+
+
+def _group(group: GroupSummary) -> pb.GroupSummary:
+    return pb.GroupSummary(
+        num_samples=group.num_samples,
+        counts=by_name(group.counts),
+        top1_errors=group.top1_errors,
+        top1_accuracy=group.top1_accuracy,
+        multi_label_accuracy=group.multi_label_accuracy,
+        multi_label_accuracy_forgiving_minor=group.multi_label_accuracy_forgiving_minor,
+        multi_label_accuracy_forgiving_explainable=group.multi_label_accuracy_forgiving_explainable,
+        portions_of_top1_errors=by_name(group.portions_of_top1_errors),
+        portions_of_multi_label_errors=by_name(group.portions_of_multi_label_errors),
+        gain_if_fixed_top1=by_name(group.gain_if_fixed_top1),
+        gain_if_fixed_multi_label=by_name(group.gain_if_fixed_multi_label),
+    )
+
+
+def from_analysis(message: pb.Analysis) -> Analysis:
+    """Return the analysis of a message as far as results go: progress and failures are left out.
+
+    Raise InvalidRequest for values that no service sends.
+    """
+    return Analysis(
+        id=analysis_id(message.name),
+        request=AnalysisRequest(
+            dataset=message.dataset,
+            model=message.model,
+            display_name=message.display_name,
+            labels=dict(message.labels),
+        ),
+        state=enum_of(State, message.state, "state"),
+        evidence=message.evidence,
+        create_time=message.create_time.ToDatetime(UTC),
+        predictions_digest=message.predictions_digest,
+        model_info=ModelInfo(
+            message.model_info.model,
+            message.model_info.architecture,
+            message.model_info.weights_sha256,
+            message.model_info.transform,
+        )
+        if message.HasField("model_info")
+        else None,
+        summary=from_summary(message.summary) if message.HasField("summary") else None,
+        warnings=tuple(message.warnings),
+    )
+
+
+def from_summary(message: pb.Summary) -> Summary:
+    """Return the summary of a message; raise InvalidRequest for one that lacks a group."""
+    missing = [group.value for group in Group if group.value not in message.groups]
+    if missing:
+        raise InvalidRequest(f"expected a summary with every group, got none of {', '.join(missing)}", field="groups")
+    return Summary(
+        groups={group: _from_group(message.groups[group.value]) for group in Group},
+        abstained=tuple(enum_of(ErrorType, each, "abstained") for each in message.abstained),
+        num_problematic=message.num_problematic,
+        num_images=message.num_images,
+        num_predicted=message.num_predicted,
+        top1_accuracy_all_images=optional(message, "top1_accuracy_all_images"),
+        top1_accuracy_among_classes=optional(message, "top1_accuracy_among_classes"),
+        imagenet_m_errors=optional(message, "imagenet_m_errors"),
+        num_judged=optional(message, "num_judged"),
+    )
+
+
+def _from_group(message: pb.GroupSummary) -> GroupSummary:
+    return GroupSummary(
+        num_samples=message.num_samples,
+        counts=from_names(message.counts, ERROR_TYPES),
+        top1_errors=message.top1_errors,
+        top1_accuracy=optional(message, "top1_accuracy"),
+        multi_label_accuracy=optional(message, "multi_label_accuracy"),
+        multi_label_accuracy_forgiving_minor=optional(message, "multi_label_accuracy_forgiving_minor"),
+        multi_label_accuracy_forgiving_explainable=optional(message, "multi_label_accuracy_forgiving_explainable"),
+        portions_of_top1_errors=from_names(message.portions_of_top1_errors),
+        portions_of_multi_label_errors=from_names(message.portions_of_multi_label_errors),
+        gain_if_fixed_top1=from_names(message.gain_if_fixed_top1),
+        gain_if_fixed_multi_label=from_names(message.gain_if_fixed_multi_label),
+    )

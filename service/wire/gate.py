@@ -1,0 +1,47 @@
+"""Gates on the wire."""
+
+from service.domain import GateDecision, GateReason, GateResult
+from service.pb import errata_pb2 as pb
+from service.report.gate_view import ToldGate, ToldReason, name_of
+from service.report.words import gate_reason
+from service.wire.names import analysis_name, enum_of, group_value
+
+
+def to_gate_result(result: GateResult) -> pb.GateResult:
+    """Return the message of a gate's result."""
+    return pb.GateResult(
+        decision=f"GATE_DECISION_{result.decision.name}",
+        policy=result.policy,
+        name=analysis_name(result.analysis) if result.analysis else "",
+        baseline=analysis_name(result.baseline) if result.baseline else "",
+        reasons=[_reason(each) for each in result.reasons],
+    )
+
+
+def told_gate(message: pb.GateResult) -> ToldGate:
+    """Return a message's result in words."""
+    return ToldGate(
+        enum_of(GateDecision, message.decision, "decision"),
+        message.policy,
+        message.name,
+        message.baseline,
+        tuple(
+            ToldReason(each.bound, enum_of(GateDecision, each.decision, "decision"), each.message)
+            for each in message.reasons
+        ),
+    )
+
+
+def _reason(reason: GateReason) -> pb.GateReason:
+    bound = reason.bound
+    return pb.GateReason(
+        decision=f"GATE_DECISION_{reason.decision.name}",
+        bound=name_of(reason),
+        message=gate_reason(reason),
+        measure=bound.measure.value if bound else "",
+        group=group_value(bound.group) if bound else "GROUP_ALL",
+        value=reason.value,
+        limit=reason.limit,
+        baseline_value=reason.baseline,
+        p_value=reason.p_value,
+    )

@@ -1,0 +1,53 @@
+"""Pages of listings, and the proto3 JSON form of messages."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from service.errors import InvalidPageToken, InvalidRequest
+
+
+def page_token(offset: int, query: Message) -> str:
+    """Return the token of the page that starts at `offset` of a listing; it holds only for the same query."""
+    return base64.urlsafe_b64encode(json.dumps([offset, _query_key(query)]).encode()).decode()
+
+
+def page_offset(token: str, query: Message) -> int:
+    """Return where a page starts; raise InvalidPageToken if the token isn't one of this query's."""
+    if not token:
+        return 0
+    try:
+        offset, key = json.loads(base64.urlsafe_b64decode(token.encode()))
+        if key == _query_key(query) and isinstance(offset, int) and offset >= 0:
+            return offset
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise InvalidPageToken(f"expected a page token of this listing, got {token!r:.40}", field="page_token")
+
+
+def page_size(asked: int, default: int, most: int = 1000) -> int:
+    """Return how many a page holds; raise InvalidRequest for a negative number."""
+    if asked < 0:
+        raise InvalidRequest(f"expected a page size of 0 or more, got {asked}", field="page_size")
+    return min(asked or default, most)
+
+
+def to_dict(message: Message) -> dict[str, Any]:
+    """Return the proto3 JSON form of a message: names as in the proto, default values printed."""
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def to_json(message: Message, indent: int | None = 2) -> str:
+    """Return the proto3 JSON form of a message as text."""
+    return json.dumps(to_dict(message), indent=indent)
+
+
+def _query_key(query: Message) -> str:
+    plain = to_dict(query)
+    plain.pop("page_token", None)
+    plain.pop("page_size", None)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,94 @@
+"""Verdicts on the wire."""
+
+import json
+from typing import Any
+
+from service.analyses.verdicts import VerdictFilter
+from service.domain import ErrorType, Verdict, VerdictEvidence, VocabularyEvidence
+from service.pb import errata_pb2 as pb
+from service.taxonomy.classes import class_names
+from service.wire.names import class_index, enum_of, group_of, group_value
+
+
+def to_verdict(verdict: Verdict) -> pb.Verdict:
+    """Return the message of a verdict."""
+    names = class_names()
+    return pb.Verdict(
+        file_name=verdict.file_name,
+        target=verdict.target,
+        predicted=verdict.predicted,
+        error_type=pb.ErrorType.Name(verdict.error_type),
+        problematic=[pb.ProblematicTag.Name(tag) for tag in verdict.problematic],
+        target_name=names[verdict.target],
+        predicted_name=names[verdict.predicted],
+        probability=verdict.probability,
+        evidence=_verdict_evidence(verdict.evidence) if verdict.evidence else None,
+        groups=[group_value(group) for group in verdict.groups],
+    )
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Return a verdict without evidence in proto3 JSON form, on one line: to_json's words, but twenty times as fast."""
+    names = class_names()
+    plain: dict[str, Any] = {
+        "file_name": verdict.file_name,
+        "target": verdict.target,
+        "predicted": verdict.predicted,
+        "error_type": f"ERROR_TYPE_{verdict.error_type.name}",
+        "problematic": [f"PROBLEMATIC_TAG_{tag.name}" for tag in verdict.problematic],
+        "target_name": names[verdict.target],
+        "predicted_name": names[verdict.predicted],
+        "groups": [group_value(group) for group in verdict.groups],
+    }
+    if verdict.probability is not None:
+        plain["probability"] = verdict.probability
+    return json.dumps(plain)
+
+
+def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
+    """Return the conditions of a listing of verdicts."""
+    return VerdictFilter(
+        error_types=frozenset(enum_of(ErrorType, value, "filter.error_types") for value in message.error_types),
+        target=class_index(message.target, "filter.target") if message.HasField("target") else None,
+        predicted=class_index(message.predicted, "filter.predicted") if message.HasField("predicted") else None,
+        superclass=message.superclass,
+        group=group_of(message.group, "filter.group"),
+        problematic=message.problematic if message.HasField("problematic") else None,
+    )
+
+
+def _vocabulary(vocabulary: VocabularyEvidence) -> pb.VocabularyEvidence:
+    return pb.VocabularyEvidence(
+        gate=vocabulary.gate,
+        best=[
+            pb.ProposedText(text=each.text, probability=each.probability, outside=each.outside)
+            for each in vocabulary.best
+        ],
+        num_texts=vocabulary.num_texts,
+    )
+
+
+def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
+    names = class_names()
+    return pb.VerdictEvidence(
+        labels=[
+            pb.Label(class_index=label, class_name=names[label], source=pb.LabelSource.Name(source))
+            for label, source in evidence.labels
+        ],
+        shared_superclasses=[
+            pb.SharedSuperclass(label=each.label, label_name=names[each.label], superclasses=each.superclasses)
+            for each in evidence.shared_superclasses
+        ],
+        co_occurrences=[
+            pb.CoOccurrence(label=each.label, label_name=names[each.label], count=each.count, examples=each.examples)
+            for each in evidence.co_occurrences
+        ],
+        overlap=evidence.overlap,
+        vocabulary=_vocabulary(evidence.vocabulary) if evidence.vocabulary else None,
+        trace=[
+            pb.Step(
+                error_type=pb.ErrorType.Name(step.error_type), outcome=pb.Outcome.Name(step.outcome), note=step.note
+            )
+            for step in evidence.trace
+        ],
+    )

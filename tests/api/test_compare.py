@@ -1,0 +1,241 @@
+"""Comparisons, gates and trends over a real socket."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running_service import MODEL, Start
+
+from service import errors
+from service.client import Client, pb
+from service.evidence.bundle import Bundle
+
+MET = "version: 1\nmin_samples: 10\nbounds:\n  - {measure: count, types: MODEL_FAILURE, max: 2}\n"
+NOT_MET = MET.replace("max: 2", "max: 1")
+CHANGE = "version: 1\nmin_samples: 10\nbounds:\n  - {measure: top1_error_rate, max_increase: 0}\n"
+
+
+def predictions(demo: Bundle, wrong: int) -> io.BytesIO:
+    """Predictions for the photographs; the first so many are taken for class 0, which none of them shows."""
+    predicted = np.array(demo.all_targets)
+    predicted[:wrong] = 0
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
+    return io.BytesIO(("file_name,predicted_class\n" + "\n".join(rows) + "\n").encode())
+
+
+@pytest.fixture(scope="module")
+def pair(running, demo: Bundle) -> tuple[pb.Analysis, pb.Analysis]:
+    """A is wrong on 5 photographs, B on the first 2 of them."""
+    upload = running.client.upload
+    return upload(predictions(demo, 5), "demo", display_name="A"), upload(
+        predictions(demo, 2), "demo", display_name="B"
+    )
+
+
+def test_what_changed_is_told_with_its_images(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    a, b = pair
+
+    found = client.compare(a.name, b.name)
+
+    everything = found.groups["all"]
+    assert (found.a, found.b, found.display_name_a, found.dataset) == (a.name, b.name, "A", "demo")
+    assert (everything.num_samples, everything.fixed, everything.broken) == (20, 3, 0)
+    assert everything.transitions[7].counts["CORRECT"] == 3
+    assert sum(sum(row.counts.values()) for row in everything.transitions) == 20
+    assert [(test.question, test.only_a, test.only_b) for test in everything.tests] == [
+        (pb.QUESTION_TOP1, 0, 3),
+        (pb.QUESTION_MULTI_LABEL, 0, 3),
+        (pb.QUESTION_SEVERE, 3, 0),
+    ]
+    assert everything.tests[0].p_value == pytest.approx(0.25)  # 2 / 2 ** 3
+    assert everything.rates["top1"].difference == pytest.approx(-0.15)
+    assert len(found.fixed) == 3 and not found.broken
+    assert {each.error_type_b for each in found.fixed} == {pb.ERROR_TYPE_CORRECT}
+    assert found.verdict == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
+
+
+def test_an_analysis_differs_in_nothing_from_itself(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    found = client.compare(pair[0].name, pair[0].name)
+
+    assert not found.fixed and not found.broken and not found.classes and not found.superclasses
+    for group in found.groups.values():
+        assert group.fixed == group.broken == group.top1_fixed == group.top1_broken == 0
+        assert all(test.p_value == 1 and not test.significant for test in group.tests)
+        intervals = [*group.rates.values(), *group.types.values()]
+        assert all(each.low == each.high == each.difference == 0 for each in intervals)
+    assert found.verdict == "fixes 0, breaks 0; severe errors: no change"
+
+
+def test_no_more_images_come_than_are_asked_for(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    found = client.compare(pair[0].name, pair[1].name, max_images=1)
+
+    assert len(found.fixed) == 1 and found.groups["all"].fixed == 3
+
+
+def test_other_data_sets_and_open_analyses_are_refused(start: Start, demo: Bundle) -> None:
+    with start(open_gate=False) as service:
+        client = service.client
+        done = client.upload(predictions(demo, 1), "demo")
+        real = client.upload(io.BytesIO(b"file_name,top1\n" + _all_images()), "imagenet-real")
+        with pytest.raises(errors.NotComparable, match="imagenet-real"):
+            client.compare(done.name, real.name)
+        waiting = client.analyze(MODEL, "demo")
+        with pytest.raises(errors.NotReady):
+            client.compare(done.name, waiting.name)
+        with pytest.raises(errors.AnalysisNotFound):
+            client.compare(done.name, "analyses/0000")
+        service.gate.set()
+
+
+def _all_images() -> bytes:
+    return "".join(f"ILSVRC2012_val_{number:08}.JPEG,1\n" for number in range(1, 50_001)).encode()
+
+
+def test_the_comparison_is_a_page_too(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    html = client.comparison_report(pair[0].name, pair[1].name).decode()
+
+    assert html.startswith("<!doctype html>")
+    assert "B, compared with A: fixes 3, breaks 0" in html
+
+
+@pytest.mark.parametrize(("policy", "decision"), [(MET, "PASS"), (NOT_MET, "FAIL")])
+def test_a_gate_says_whether_its_bounds_are_met(
+    client: Client, pair: tuple[pb.Analysis, pb.Analysis], policy: str, decision: str
+) -> None:
+    found = client.gate(pair[1].name, policy)
+
+    assert pb.GateDecision.Name(found.decision) == f"GATE_DECISION_{decision}"
+    assert (found.name, found.policy, found.baseline) == (pair[1].name, "gate", "")
+    (reason,) = found.reasons
+    assert (reason.bound, reason.measure, reason.value, reason.limit) == (
+        "bound 1",
+        "count",
+        2,
+        2 if policy == MET else 1,
+    )
+    assert "number of model failure is 2" in reason.message
+
+
+def test_changes_are_held_against_a_baseline_with_the_test_s_p_value(
+    client: Client, pair: tuple[pb.Analysis, pb.Analysis]
+) -> None:
+    better = client.gate(pair[1].name, CHANGE, pair[0].name)
+    worse = client.gate(pair[0].name, CHANGE, pair[1].name)
+    unsure = client.gate(pair[0].name, CHANGE.replace("max_increase: 0", "max_increase: 0, alpha: 0.05"), pair[1].name)
+
+    assert (better.decision, worse.decision) == (pb.GATE_DECISION_PASS, pb.GATE_DECISION_FAIL)
+    assert worse.reasons[0].p_value == pytest.approx(0.25)
+    assert (worse.reasons[0].value, worse.reasons[0].baseline_value) == (0.25, 0.1)
+    assert unsure.decision == pb.GATE_DECISION_PASS  # it may be chance
+    with pytest.raises(errors.InvalidRequest, match="baseline") as refused:
+        client.gate(pair[1].name, CHANGE)
+    assert refused.value.violations[0].field == "baseline"
+
+
+def test_an_analysis_may_bring_its_policy(client: Client, demo: Bundle, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    own = client.upload(predictions(demo, 3), "demo", gate_policy=CHANGE, gate_baseline=pair[1].name)
+
+    assert client.gate(own.name).decision == pb.GATE_DECISION_FAIL
+    assert client.gate(own.name, MET.replace("max: 2", "max: 3")).decision == pb.GATE_DECISION_PASS
+    with pytest.raises(errors.InvalidRequest, match="expected a policy"):
+        client.gate(pair[0].name)
+
+
+def test_a_policy_with_a_mistake_is_refused_before_anything_is_judged(client: Client, demo: Bundle) -> None:
+    before = len([*client.list()])
+    with pytest.raises(errors.InvalidPolicy) as refused:
+        client.upload(predictions(demo, 3), "demo", gate_policy="version: 1\nbounds:\n  - {measure: rates, max: 1}\n")
+    assert [(each.field, each.line) for each in refused.value.violations] == [("bounds[0].measure", 3)]
+    with pytest.raises(errors.InvalidRequest, match="baseline"):
+        client.upload(predictions(demo, 3), "demo", gate_policy=CHANGE)
+    with pytest.raises(errors.InvalidRequest, match="policy"):
+        client.upload(predictions(demo, 3), "demo", gate_baseline="analyses/1")
+    assert len([*client.list()]) == before
+
+
+def test_what_is_not_finished_is_pending_and_what_was_cancelled_an_error(start: Start, demo: Bundle) -> None:
+    with start(open_gate=False) as service:
+        client = service.client
+        done = client.upload(predictions(demo, 1), "demo")
+        waiting = client.analyze(MODEL, "demo", gate_policy=MET)
+        assert client.gate(waiting.name).decision == pb.GATE_DECISION_PENDING
+        assert client.gate(done.name, CHANGE, waiting.name).decision == pb.GATE_DECISION_PENDING
+        client.cancel(waiting.name)
+        service.gate.set()
+        found = client.gate(waiting.name)
+        assert found.decision == pb.GATE_DECISION_ERROR
+        assert "cancelled" in found.reasons[0].message
+
+
+def test_a_trend_says_where_models_stand_among_those_stored(
+    client: Client, pair: tuple[pb.Analysis, pb.Analysis]
+) -> None:
+    found = client.trend(pb.GetTrendRequest(names=[pair[0].name, pair[1].name]))
+
+    assert found.dataset == "demo" and found.evidence == pair[0].evidence
+    assert [(model.name, model.asked) for model in found.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
+    assert [model.top1_accuracy for model in found.models[:2]] == [0.75, 0.9]
+    assert found.models[0].values["MODEL_FAILURE"] == 1
+    assert not found.models[0].standings and not found.bands and found.num_published == 0
+    assert any("no reference" in note for note in found.notes)
+
+
+def test_a_trend_tells_models_apart_by_a_label(client: Client, demo: Bundle) -> None:
+    names = [
+        client.upload(predictions(demo, wrong), "demo", labels={"team": team}).name
+        for team, wrong in (("red", 4), ("red", 6), ("red", 7), ("blue", 8))
+    ]
+    found = client.trend(pb.GetTrendRequest(names=names, by="team"))
+
+    assert {model.label for model in found.models if model.asked} == {"red", "blue"}
+    fits = {(fit.label, fit.metric): fit for fit in found.fits}
+    red = fits["red", pb.TREND_METRIC_MODEL_FAILURE]
+    assert red.num_models == 3 and not red.HasField("r_squared")  # all of its values are 1
+    assert not fits["blue", pb.TREND_METRIC_MODEL_FAILURE].HasField("slope")
+
+
+def test_analyses_of_several_data_sets_have_no_trend(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    with pytest.raises(errors.NotComparable):
+        client.trend(pb.GetTrendRequest(names=[pair[0].name], dataset="imagenet-real"))
+    with pytest.raises(errors.InvalidUpload) as refused:
+        client.trend(pb.GetTrendRequest(names=[pair[0].name], reference=b"model,accuracy\nx,1\n"))
+    assert refused.value.violations[0].line == 1
+    with pytest.raises(errors.DatasetNotFound):
+        client.trend(pb.GetTrendRequest(dataset="nothing"))
+
+
+def test_a_trend_is_a_page_too(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    html = client.trend_report(pb.GetTrendRequest(names=[pair[0].name])).decode()
+
+    assert "Errors over accuracy: demo" in html
+    assert len(re.findall("<svg", html)) >= 1
+
+
+def test_what_is_judged_with_other_evidence_is_refused_and_may_be_judged_anew(
+    start: Start, demo: Bundle, tmp_path: Path
+) -> None:
+    from service.bootstrap.build import Inputs, build_evidence
+
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file_name,labels\na.jpg,1\nb.jpg,2\n")
+    one = build_evidence("own", Inputs(labels=labels), tmp_path / "one")
+    grouping = tmp_path / "superclasses.json"
+    grouping.write_text('{"fish": [["fish"]]}\n')
+    other = build_evidence("own", Inputs(labels=labels, superclasses=grouping), tmp_path / "other")
+    file = b"file_name,top1\na.jpg,1\nb.jpg,3\n"
+    with start(evidence={"own": [str(one.path), str(other.path)]}) as service:
+        client = service.client
+        a = client.upload(io.BytesIO(file), "own")
+        b = client.upload(io.BytesIO(file), "own", evidence=other.digest)
+        with pytest.raises(errors.NotComparable, match=f"reanalyze {b.name.removeprefix('analyses/')} --evidence"):
+            client.compare(a.name, b.name)
+        with pytest.raises(errors.NotComparable):
+            client.trend(pb.GetTrendRequest(names=[a.name, b.name]))
+        gate = client.gate(b.name, CHANGE.replace("min_samples: 10", "min_samples: 1"), a.name)
+        assert gate.decision == pb.GATE_DECISION_UNDECIDED
+        assert "other evidence" in gate.reasons[0].message
+        again = client.reanalyze(b.name, a.evidence)
+        assert client.compare(a.name, again.name).groups["all"].num_samples == 2
+        assert client.trend(pb.GetTrendRequest(dataset="own")).num_left_out == 1

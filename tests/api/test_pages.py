@@ -1,0 +1,186 @@
+"""The pages over HTTP: statuses, headers, what is refused, and pictures of what is judged and lies here alone."""
+
+import http.client
+import io
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+from PIL import Image
+from running_service import MODEL, Running, Start
+
+from service.client import Client, pb
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+def ask(running: Running, path: str, method: str = "GET") -> Answer:
+    """Send a path as it stands: no client mends it."""
+    host, port = running.addresses.http.rsplit(":", 1)
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def analysis(running: Running) -> pb.Analysis:
+    """The photographs, judged by a model that knows nothing."""
+    name = running.client.analyze(MODEL, "demo", fresh=True).name
+    return [*running.client.watch(name)][-1]
+
+
+@pytest.fixture
+def image(client: Client, analysis: pb.Analysis) -> str:
+    return next(iter(client.verdicts(analysis.name, most=1))).file_name
+
+
+def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: pb.Analysis, image: str) -> None:
+    name = analysis.name.removeprefix("analyses/")
+    for path in (
+        "/",
+        f"/{analysis.name}",
+        f"/{analysis.name}/errors/{image}",
+        f"/compare/{name}/{name}",
+        "/trend",
+        "/no",
+    ):
+        answer = ask(running, path)
+        policy = answer.headers["Content-Security-Policy"]
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert policy.startswith("default-src 'none'; style-src 'sha256-")
+        assert "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/analyses/nothing", 404, "expected the name of an analysis"),
+        ("/analyses/..%2f..%2fetc", 404, "There is no such thing"),
+        ("/analyses/a-b", 404, "expected the id of an analysis"),
+        ("/analyses/nothing/report.html", 404, "nothing"),
+        ("/nowhere", 404, "expected the address of a page"),
+        ("/?state=odd", 400, "expected a state"),
+        ("/?order=odd", 400, "expected one of"),
+        ("/?page=0", 400, "expected a number"),
+        ("/?page=%CB%9B", 400, "expected a number"),
+        ("/?page=99999999999999999999", 400, "expected a number"),
+        ("/?search=" + "x" * 300, 400, "at most 256 characters"),
+        ("/compare?a=x", 400, "choose one as A"),
+        ("/compare/x/y", 404, "expected the name of an analysis"),
+        ("/trend?group=odd", 400, "expected a group"),
+        ("/trend?dataset=odd", 404, "expected one of the data sets"),
+    ],
+)
+def test_what_can_not_be_shown_is_told_with_its_status(running: Running, path: str, status: int, told: str) -> None:
+    answer = ask(running, path)
+
+    assert answer.status == status
+    assert told in answer.text
+
+
+def test_hostile_paths_are_text(running: Running) -> None:
+    answer = ask(running, "/" + quote("<script>alert(1)</script>"))
+
+    assert answer.status == 404
+    assert "<script>alert" not in answer.text
+    assert "&lt;script&gt;" in answer.text
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_pages_are_read_only(running: Running, analysis: pb.Analysis, method: str) -> None:
+    assert ask(running, f"/{analysis.name}", method).status == 405
+    assert ask(running, "/", method).status == 405
+
+
+def test_a_head_request_has_the_headers_alone(running: Running, analysis: pb.Analysis) -> None:
+    answer = ask(running, f"/{analysis.name}", "HEAD")
+
+    assert answer.status == 200 and answer.body == b""
+    assert int(answer.headers["Content-Length"]) > 10_000
+
+
+def test_a_page_past_the_last_shows_the_last(running: Running, analysis: pb.Analysis) -> None:
+    assert f"/{analysis.name}" in ask(running, "/").text
+    assert ask(running, "/?page=9999").status == 200
+
+
+def test_a_search_finds_names_by_their_words(running: Running, client: Client, demo_csv: bytes) -> None:
+    found = client.upload(io.BytesIO(demo_csv), "demo", display_name="Odd Duck number 7")
+
+    assert f"/{found.name}" in ask(running, "/?search=duck+odd").text
+    assert f"/{found.name}" not in ask(running, "/?search=duck+even").text
+
+
+def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, image: str) -> None:
+    answer = ask(running, f"/{analysis.name}/images/{image}")
+
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
+    with Image.open(io.BytesIO(answer.body)) as picture:
+        assert max(picture.size) <= 320 < len(answer.body)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../../etc/passwd",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "/etc/passwd",
+        "..%2f..%2fetc%2fpasswd",
+        "nothing.jpg",
+        "%00",
+        "",
+    ],
+)
+def test_no_other_file_is_shown(running: Running, analysis: pb.Analysis, name: str) -> None:
+    answer = ask(running, f"/{analysis.name}/images/{name}")
+
+    assert answer.status == 404
+    assert b"root:" not in answer.body
+
+
+def test_a_data_set_without_images_has_no_pictures(running: Running, client: Client) -> None:
+    rows = "".join(f"ILSVRC2012_val_{number:08}.JPEG,1\n" for number in range(1, 50_001))
+    real = client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "imagenet-real")
+
+    image = next(iter(client.verdicts(real.name, most=1))).file_name
+    assert ask(running, f"/{real.name}/images/{image}").status == 404
+    page = ask(running, f"/{real.name}/errors/{image}")
+    assert page.status == 200 and "<img" not in page.text
+
+
+def test_an_open_analysis_has_a_page_but_no_report(start: Start) -> None:
+    with start(open_gate=False) as service:
+        waiting = service.client.analyze(MODEL, "demo", display_name="waits")
+        page = ask(service, f"/{waiting.name}")
+        assert page.status == 200 and "waits" in page.text and "data-live" in page.text
+        assert ask(service, f"/{waiting.name}/report.html").status == 409
+        assert "data-live" in ask(service, "/").text
+        service.client.cancel(waiting.name)
+        service.gate.set()
+        assert "cancelled" in ask(service, f"/{waiting.name}").text
+        assert "data-live" not in ask(service, "/").text.split("<script")[0]
+
+
+def test_pages_are_counted_by_what_they_are_not_by_what_a_caller_wrote(running: Running, analysis: pb.Analysis) -> None:
+    ask(running, f"/{analysis.name}")
+    ask(running, "/very/odd")
+    metrics = ask(running, "/metrics").text
+
+    assert 'errata_http_requests_total{path="/analyses/{id}",status="200"}' in metrics
+    assert analysis.name.removeprefix("analyses/") not in metrics
+    assert "odd" not in metrics

@@ -1,0 +1,142 @@
+"""A real chromium (Debian's) without a network, and the documents that the tests look at in it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from running_service import Running, Start, started
+
+from service.bootstrap.build import Inputs, build_evidence
+from service.client import pb
+from service.evidence.bundle import Bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+PICTURES = ROOT / "build" / "screenshots"
+HOSTILE = '<img src=x onerror="window.hacked = 1"></script><script>window.hacked = 2</script>\'"{{7*7}}'
+HOSTILE_FILE = '"><img src=x onerror=window.hacked=3>.jpg'
+
+
+@dataclass
+class Sight:
+    """A page, and what it did while it was looked at."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)  # of the console, scripts and the security policy
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds serious or critical."""
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("axe.run()")["violations"]
+        return [
+            f"{each['impact']} {each['id']}: {each['nodes'][0]['html'][:200]}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program is not None and AXE.is_file(), "no chromium or no axe-core: run `make test`, which sets them up"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def looking(chromium: Browser, url: str, **options: object) -> Iterator[Sight]:
+    """Look at an address; the browser's other requests and complaints are kept."""
+    context: BrowserContext = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+    try:
+        page = context.new_page()
+        sight = Sight(page)
+        page.on("request", lambda request: sight.requests.append(request.url))
+        page.on("console", lambda message: sight.complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: sight.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: sight.complaints.append(f"dialog: {dialog.message}"))
+        page.goto(url)
+        yield sight
+    finally:
+        context.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A service with analyses, and some of its documents as files."""
+
+    running: Running
+    url: str
+    analysis: pb.Analysis  # of imagenet-real, 10,000 errors, with probabilities
+    other: pb.Analysis  # the same with some predictions changed
+    hostile: pb.Analysis  # of a data set whose names are hostile
+    demo: pb.Analysis  # of the photographs, which lie in a folder
+    report: Path
+    comparison: Path
+    trend: Path
+    hostile_report: Path
+    top1: np.ndarray  # (A,) what the first predicts
+    confidence: np.ndarray  # (A,)
+
+
+@pytest.fixture(scope="session")
+def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, imagenet_real: Bundle) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    labels = folder / "labels.csv"
+    rows = [f'"{name}",{label}' for name, label in (("plain.jpg", 207), (HOSTILE_FILE.replace('"', '""'), 417))]
+    labels.write_text("file_name,labels\n" + "\n".join(rows) + "\n")
+    own = build_evidence("street", Inputs(labels=labels), folder / "bundle")
+    top1, confidence = ten_thousand_errors(imagenet_real)
+    changed = top1.copy()
+    changed[imagenet_real.rows[::40]] = imagenet_real.all_targets[imagenet_real.rows[::40]]
+    with started(data_dir, folder / "archive", evidence={"street": [str(own.path)]}) as running:
+        client = running.client
+        analysis = client.upload(_csv(imagenet_real, top1, confidence, folder / "a.csv"), display_name="first")
+        other = client.upload(_csv(imagenet_real, changed, confidence, folder / "b.csv"), display_name="second")
+        predicted = folder / "street.csv"
+        predicted.write_text("file_name,top1\n" + "\n".join(f"{row.rsplit(',', 1)[0]},3" for row in rows) + "\n")
+        hostile = client.upload(predicted, "street", display_name=HOSTILE)
+        demo = client.analyze("demo:efficientnet_lite0", "demo")
+        demo = [*client.watch(demo.name)][-1]
+        documents = {
+            "report": client.report(analysis.name),
+            "comparison": client.comparison_report(analysis.name, other.name),
+            "trend": client.trend_report(pb.GetTrendRequest(names=[analysis.name, other.name])),
+            "hostile": client.report(hostile.name),
+        }
+        for name, content in documents.items():
+            (folder / f"{name}.html").write_bytes(content)
+        yield Site(
+            running, f"http://{running.addresses.http}", analysis, other, hostile, demo,
+            folder / "report.html", folder / "comparison.html", folder / "trend.html", folder / "hostile.html",
+            top1, confidence,
+        )  # fmt: skip
+
+
+def ten_thousand_errors(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """Return predictions that are wrong on 10,000 judged images, and probabilities, (A,) both."""
+    random = np.random.default_rng(5)
+    top1 = np.array(bundle.all_targets)
+    wrong = random.choice(bundle.rows, 10_000, replace=False)
+    near = random.random(len(wrong)) < 0.5
+    top1[wrong] = np.where(near, (top1[wrong] + random.choice([-1, 1], len(wrong))) % 1000, (top1[wrong] + 333) % 1000)
+    return top1.astype(np.int16), np.round(random.random(len(top1)), 3)
+
+
+def _csv(bundle: Bundle, top1: np.ndarray, confidence: np.ndarray, file: Path) -> Path:
+    rows = zip(bundle.image_names, top1.tolist(), confidence.tolist(), strict=True)
+    file.write_text("file_name,top1,predicted_probability\n" + "".join(f"{n},{p},{c}\n" for n, p, c in rows))
+    return file
+
+
+@pytest.fixture
+def start(data_dir: Path, tmp_path: Path) -> Start:
+    """Start a service of one's own."""
+    return lambda **settings: started(data_dir, tmp_path / "archive", **settings)

@@ -1,0 +1,114 @@
+"""The pages in a real browser: read without a script, followed by their links, live while something is open."""
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser
+from running_service import Start
+
+from service.client import pb
+
+from .conftest import PICTURES, Site, looking
+
+
+def paths(site: Site) -> dict[str, str]:
+    a, b = (each.name.removeprefix("analyses/") for each in (site.analysis, site.other))
+    demo = site.demo.name.removeprefix("analyses/")
+    image = next(iter(site.running.client.verdicts(site.demo.name, most=1))).file_name
+    return {
+        "list": "/",
+        "report": f"/analyses/{a}",
+        "demo": f"/analyses/{demo}",
+        "image": f"/analyses/{demo}/errors/{image}",
+        "comparison": f"/compare/{a}/{b}",
+        "trend": "/trend",
+        "missing": "/analyses/nothing",
+    }
+
+
+@pytest.mark.parametrize("name", ["list", "report", "demo", "image", "comparison", "trend", "missing"])
+def test_a_page_asks_for_nothing_from_elsewhere_and_keeps_nobody_out(chromium: Browser, site: Site, name: str) -> None:
+    with looking(chromium, site.url + paths(site)[name]) as sight:
+        assert all(each.startswith((site.url, "data:")) for each in sight.requests)
+        assert [each for each in sight.complaints if name != "missing" or "404" not in each] == []
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        sight.page.screenshot(path=PICTURES / f"page-{name}.png", full_page=True)
+        assert sight.violations() == []
+        assert sight.page.evaluate("document.documentElement.scrollWidth") <= 1200
+
+
+def test_without_a_script_two_analyses_are_found_and_compared(chromium: Browser, site: Site) -> None:
+    with looking(chromium, f"{site.url}/?dataset=imagenet-real&order=title", java_script_enabled=False) as sight:
+        page = sight.page
+        names = page.locator("tbody th").all_inner_texts()
+        assert names == ["first", "second"]
+        page.get_by_label("compare from first").check()
+        page.get_by_label("compare to second").check()
+        page.get_by_role("button", name="Compare A with B").click()
+        assert page.inner_text("h1") == "first → second"
+        assert "fixes " in page.inner_text(".headline")
+        page.get_by_role("link", name="first", exact=True).click()
+        assert page.inner_text("h1") == "first"
+
+
+def test_a_row_of_the_report_shows_its_picture_and_leads_to_a_page_about_the_image(
+    chromium: Browser, site: Site
+) -> None:
+    with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
+        page = sight.page
+        asked = len([each for each in sight.requests if "/images/" in each])
+        assert asked == 0  # pictures come when they are looked at
+        page.locator("#errors-table tbody button").first.click()
+        picture = page.locator(".opened img")
+        picture.wait_for()
+        page.wait_for_function("document.querySelector('.opened img').naturalWidth > 0")
+        page.locator(".opened a").click()
+        assert "decides" in page.inner_text("main")
+        page.wait_for_function("document.querySelector('img').naturalWidth > 0")
+        assert sight.complaints == []
+
+
+def test_the_list_follows_an_analysis_that_runs(chromium: Browser, start: Start) -> None:
+    with start(open_gate=False) as service:
+        analysis = service.client.analyze("demo:efficientnet_lite0", "demo")
+        with looking(chromium, f"http://{service.addresses.http}/") as sight:
+            page = sight.page
+            assert page.locator(".state-running, .state-queued").count() == 1
+            service.gate.set()
+            page.locator(".state-succeeded").wait_for(timeout=15_000)
+            assert not page.get_attribute("#list", "data-live")
+        with looking(chromium, f"http://{service.addresses.http}/{analysis.name}") as sight:
+            assert "is wrong on" in sight.page.inner_text(".headline")
+
+
+def test_a_page_of_an_open_analysis_becomes_its_report(chromium: Browser, start: Start) -> None:
+    with start(open_gate=False) as service:
+        analysis = service.client.analyze("demo:efficientnet_lite0", "demo")
+        with looking(chromium, f"http://{service.addresses.http}/{analysis.name}") as sight:
+            assert "on demo" in sight.page.inner_text(".headline")
+            service.gate.set()
+            sight.page.locator("#funnel").wait_for(timeout=15_000)
+            assert sight.complaints == []
+
+
+def test_a_download_is_the_report_that_stands_alone(chromium: Browser, site: Site) -> None:
+    with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
+        with sight.page.expect_download() as waited:
+            sight.page.get_by_role("link", name="Download this report").click()
+        content = waited.value.path().read_bytes()
+        assert content == site.running.client.report(site.demo.name)
+        assert b'src="/' not in content and b'href="/' not in content
+        assert b"data:image/jpeg;base64," in content  # some pictures come along
+
+
+def test_a_trend_marks_what_it_is_asked_to(chromium: Browser, site: Site) -> None:
+    name = site.analysis.name.removeprefix("analyses/")
+    with looking(chromium, f"{site.url}/trend?mark={name}") as sight:
+        page = sight.page
+        assert page.input_value("[name=dataset]") == "imagenet-real"
+        assert "no reference" in page.inner_text("header")
+        assert "◆ first" in page.inner_text("#models ~ .wide, section[aria-labelledby=models]")
+        page.select_option("[name=group]", "organism")
+        page.get_by_role("button", name="Show").click()
+        assert page.input_value("[name=group]") == "organism"
+    found = site.running.client.trend(pb.GetTrendRequest(dataset="imagenet-real"))
+    assert np.isclose(found.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)

@@ -1,0 +1,225 @@
+"""errata compare, gate and trend as people and pipelines run them: by name, by folder, exit codes, files."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from service.evidence.bundle import Bundle
+
+from .conftest import Errata, Serving, environment
+
+POLICY = """version: 1
+name: release
+min_samples: 10
+bounds:
+  - name: few failures
+    measure: count
+    types: MODEL_FAILURE
+    max: 2
+"""
+CHANGE = """version: 1
+name: release
+min_samples: 10
+bounds:
+  - {measure: multi_label_error_rate, max_increase: 0}
+"""
+
+
+def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
+    classes = [*[0] * wrong, *demo.all_targets.tolist()[wrong:]]
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
+    file.write_text("file_name,top1\n" + "\n".join(rows) + "\n")
+    return file
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    return tmp_path / "policy.yaml"
+
+
+@pytest.fixture
+def folders(errata: Errata, demo: Bundle, tmp_path: Path) -> tuple[str, str]:
+    """What --output wrote of a model that is wrong on 5 photographs, and of one that is wrong on 2 of them."""
+    for name, wrong in (("a", 5), ("b", 2)):
+        file = predictions(demo, wrong, tmp_path / f"{name}.csv")
+        done = errata(
+            "analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--output", str(tmp_path / name)
+        )
+        assert done.returncode == 0, done.stderr
+    return str(tmp_path / "a"), str(tmp_path / "b")
+
+
+def test_folders_are_compared_without_a_server_as_a_server_compares_them(
+    errata: Errata, folders: tuple[str, str]
+) -> None:
+    alone = errata("compare", *folders, "--json", ERRATA_SERVER="127.0.0.1:1")
+    names = [json.loads((Path(folder) / "summary.json").read_text())["name"] for folder in folders]
+    served = errata("compare", *names, "--local", "--json")
+
+    assert (alone.returncode, served.returncode) == (0, 0)
+    found, expected = json.loads(alone.stdout), json.loads(served.stdout)
+    assert found["verdict"] == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
+    assert found | {"superclasses": []} == expected | {"superclasses": []}
+    assert expected["superclasses"]
+
+
+def test_a_comparison_is_told_and_written(errata: Errata, folders: tuple[str, str], tmp_path: Path) -> None:
+    done = errata("compare", *folders, "--output", str(tmp_path / "c.html"))
+
+    assert done.returncode == 0
+    assert "fixes 3, breaks 0" in done.stdout
+    assert done.stdout.count("  fixed  ") == 3
+    assert "written: " in done.stderr
+    assert "b.csv, compared with a.csv: fixes 3, breaks 0" in (tmp_path / "c.html").read_text()
+
+
+@pytest.mark.parametrize(("which", "code", "decision"), [(0, 1, "FAIL"), (1, 0, "PASS")])
+def test_a_folder_is_held_against_a_policy_without_a_server(
+    errata: Errata, folders: tuple[str, str], policy: Path, tmp_path: Path, which: int, code: int, decision: str
+) -> None:
+    junit, markdown = tmp_path / "j.xml", tmp_path / "m.md"
+    files = ["--junit", str(junit), "--markdown", str(markdown)]
+    done = errata("gate", folders[which], "--policy", str(policy), "--json", *files, ERRATA_SERVER="127.0.0.1:1")
+
+    assert done.returncode == code
+    result = json.loads(done.stdout)
+    assert result["decision"] == f"GATE_DECISION_{decision}"
+    assert result["reasons"][0]["bound"] == "few failures"
+    assert result["reasons"][0]["value"] == [5, 2][which]
+    assert ElementTree.parse(junit).getroot().get("failures") == str(code)
+    assert f"### Errata: release – {decision.lower()}" in markdown.read_text()
+
+
+def test_a_change_is_held_against_another_folder(errata: Errata, folders: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "change.yaml").write_text(CHANGE)
+    gate = ["--policy", str(tmp_path / "change.yaml")]
+
+    assert errata("gate", folders[1], *gate, "--baseline", folders[0]).returncode == 0
+    worse = errata("gate", folders[0], *gate, "--baseline", folders[1])
+    assert worse.returncode == 1
+    assert "p = 0.25" in worse.stdout
+    missing = errata("gate", folders[0], *gate)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "expected a baseline" in missing.stderr
+
+
+def test_an_analysis_that_does_not_meet_its_policy_ends_with_1_and_its_files(
+    errata: Errata, demo: Bundle, policy: Path, tmp_path: Path
+) -> None:
+    file = predictions(demo, 5, tmp_path / "a.csv")
+    arguments = ["analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--gate", str(policy)]
+    done = errata(*arguments, "--output", str(tmp_path / "out"), "--json")
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["state"] == "STATE_SUCCEEDED"
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {
+        "summary.json", "verdicts.jsonl", "report.html", "junit.xml",
+    }  # fmt: skip
+    case = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find(".//testcase")
+    assert case is not None and case.get("name") == "few failures" and case.find("failure") is not None
+    told = errata(*arguments)
+    assert told.returncode == 1
+    assert "FAIL" in told.stderr and "number of model failure is 5, at most 2 is allowed" in told.stderr
+
+
+def test_too_few_samples_are_undecided(errata: Errata, folders: tuple[str, str], policy: Path) -> None:
+    policy.write_text(POLICY.replace("min_samples: 10\n", ""))
+    done = errata("gate", folders[1], "--policy", str(policy))
+
+    assert done.returncode == 5
+    assert "UNDECIDED" in done.stdout and "too few samples" in done.stdout
+
+
+def test_a_policy_with_a_mistake_is_bad_input_with_its_line(
+    errata: Errata, folders: tuple[str, str], policy: Path, demo: Bundle, tmp_path: Path
+) -> None:
+    policy.write_text(POLICY.replace("max: 2", "maximum: 2"))
+
+    done = errata("gate", folders[1], "--policy", str(policy))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "line 8" in done.stderr and "Traceback" not in done.stderr
+    file = predictions(demo, 1, tmp_path / "a.csv")
+    refused = errata(
+        "analyze", "--predictions", str(file), "--dataset", "demo", "--gate", str(policy), ERRATA_SERVER="127.0.0.1:1"
+    )
+    assert refused.returncode == 2  # before a server is asked
+    gone = errata("gate", folders[1], "--policy", str(tmp_path / "none.yaml"))
+    assert gone.returncode == 2 and "can't read" in gone.stderr
+
+
+def test_the_schema_of_policies_is_the_one_that_is_shipped(errata: Errata) -> None:
+    shipped = Path(__file__).resolve().parents[2] / "deploy" / "gate-policy.schema.json"
+
+    assert json.loads(errata("gate", "--schema").stdout) == json.loads(shipped.read_text())
+
+
+def test_a_gate_waits_for_an_analysis_and_no_longer_than_it_is_told(
+    data_dir: Path, errata: Errata, server: Serving, policy: Path, tmp_path: Path
+) -> None:
+    policy.write_text(POLICY.replace("max: 2", "max: 20"))
+    queued = errata(
+        "analyze", "demo:efficientnet_lite0", "--dataset", "demo", "--server", server.grpc, "--no-wait", "--json"
+    )
+    name = json.loads(queued.stdout)["name"]
+    arguments = ["gate", name, "--policy", str(policy), "--server", server.grpc]
+    started = time.monotonic()
+    at_once = errata(*arguments)
+    assert at_once.returncode in (0, 5)  # the model may be that fast
+    waited = subprocess.run(
+        [sys.executable, "-m", "service", *arguments, "--wait", "2m"],
+        env=environment(data_dir), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert waited.returncode == 0, waited.stderr
+    assert "PASS" in waited.stdout
+    assert time.monotonic() - started < 110
+    odd = errata(*arguments, "--wait", "soon")
+    assert odd.returncode == 2 and "30m" in odd.stderr
+
+
+def test_a_trend_is_told_of_folders_and_of_what_is_stored(
+    errata: Errata, folders: tuple[str, str], tmp_path: Path
+) -> None:
+    alone = errata("trend", *folders, "--json", ERRATA_SERVER="127.0.0.1:1")
+    stored = errata("trend", "--dataset", "demo", "--local", "--output", str(tmp_path / "t.html"))
+
+    assert (alone.returncode, stored.returncode) == (0, 0)
+    assert [model["top1_accuracy"] for model in json.loads(alone.stdout)["models"]] == [0.75, 0.9]
+    assert "a.csv" in stored.stdout and "b.csv" in stored.stdout
+    assert "no reference" in stored.stderr
+    assert "2 stored analyses" in (tmp_path / "t.html").read_text()
+
+
+def test_a_trend_beside_published_models(
+    errata: Errata, folders: tuple[str, str], reference: Path, tmp_path: Path
+) -> None:
+    file = reference / "published" / "stats-imagenet" / "non_problematic_stats_all.csv"
+    done = errata("trend", *folders, "--reference", str(file), "--by", "architecture", "--json")
+
+    found = json.loads(done.stdout)
+    assert len(found["models"]) == 964
+    assert {"ResNet", "ViT", "ConvNeXt"} <= {fit["label"] for fit in found["fits"]}
+    broken = tmp_path / "broken.csv"
+    broken.write_text(file.read_text().replace("num_not_classified", "other", 1))
+    refused = errata("trend", *folders, "--reference", str(broken))
+    assert refused.returncode == 2 and "num_not_classified" in refused.stderr
+
+
+def test_a_folder_that_was_written_by_something_else_is_bad_input(
+    errata: Errata, folders: tuple[str, str], policy: Path
+) -> None:
+    verdicts = Path(folders[0]) / "verdicts.jsonl"
+    lines = verdicts.read_text().splitlines()
+    verdicts.write_text("\n".join([*lines[:3], "{", *lines[4:]]) + "\n")
+    torn = errata("compare", *folders)
+    assert torn.returncode == 2 and "line 4" in torn.stderr
+
+    summary = Path(folders[1]) / "summary.json"
+    summary.write_text('{"name": "analyses/1", "state": "STATE_SUCCEEDED", "summary": {"groups": {}}}')
+    empty = errata("gate", folders[1], "--policy", str(policy))
+    assert empty.returncode == 2 and "expected a summary with every group" in empty.stderr

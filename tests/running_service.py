@@ -1,0 +1,47 @@
+"""A real service over a real socket with a hash predictor, in this process."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.bootstrap.edges import Addresses
+from service.bootstrap.local import local_service
+from service.client import Client
+from service.predictions.twin import HashPredictor
+from service.settings import read_settings
+
+MODEL = "demo:efficientnet_lite0"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running service and a client of it."""
+
+    addresses: Addresses
+    client: Client
+    gate: threading.Event  # models wait before each batch until it is set
+
+
+Start = Callable[..., AbstractContextManager[Running]]
+
+
+@contextmanager
+def started(
+    data_dir: Path, archive: Path, batch_size: int = 8, open_gate: bool = True, **settings: object
+) -> Iterator[Running]:
+    """Run a service that keeps its bundles in `data_dir` and its analyses in `archive`."""
+    gate = threading.Event()
+    if open_gate:
+        gate.set()
+    environment = {"ERRATA_DATA_DIR": str(data_dir), "ERRATA_ARCHIVE": str(archive)}
+    environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
+    predictor = HashPredictor([MODEL, "demo:efficientnet_lite1"], batch_size, before_batch=lambda: _wait(gate))
+    chosen = read_settings(environment, grace_seconds=2.0, **settings)
+    with local_service(chosen, predictor) as addresses, Client(addresses.grpc) as client:
+        yield Running(addresses, client, gate)
+
+
+def _wait(gate: threading.Event) -> None:
+    assert gate.wait(30), "a test left the gate shut"

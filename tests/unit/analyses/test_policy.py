@@ -1,0 +1,553 @@
+"""A gate's policy: what parses, what is refused and where, and that nothing else ever comes out."""
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from service.analyses.policy import MAX_BOUNDS, MAX_BYTES, check_baseline, parse_policy, policy_schema
+from service.domain import Bound, ErrorType, GatePolicy, Group, Measure
+from service.errors import InvalidPolicy, InvalidRequest, Violation
+
+GOOD = """\
+version: 1
+name: release
+min_samples: 500
+min_coverage: 0.99
+bounds:
+  - name: still good
+    measure: multi_label_accuracy
+    min: 0.8
+    max: 1
+  - measure: count
+    types: [FINE_GRAINED, FINE_GRAINED_OOV]
+    group: organism
+    max: 40
+  - measure: severe_error_rate
+    max_increase: 0.005
+    alpha: 0.05
+  - measure: rate
+    types: MODEL_FAILURE
+    max_increase: 0
+    max_decrease: 0.5
+    undecided_within_interval: true
+"""
+SHORTEST = "version: 1\nbounds: [{measure: top1_accuracy, min: 0.5}]\n"
+GOODS = [
+    GOOD,
+    SHORTEST,
+    "{version: 1, bounds: [{measure: imagenet_m_errors, max: 12}]}",
+    '{"version": 1, "bounds": [{"measure": "portion_of_top1_errors", "types": ["CLASS_OVERLAP"], "max": 0.25}]}',
+    "# a comment\n---\nversion: 1\nmin_samples: 0\nbounds:\n- {measure: rate, types: [MULTI_LABEL], min: 0}\n...\n",
+    "version: 1\nbounds:\n- {measure: portion_of_multi_label_errors, types: NON_PROTOTYPICAL, max_increase: 1}\n",
+    "version: 1\nbounds:\n- {measure: count, types: MODEL_FAILURE, group: other, max_increase: 3, alpha: 0.5}\n",
+    "version: 1\nmin_coverage: 1\nbounds: &all\n- {measure: top1_error_rate, max: 1.0}\n",  # an anchor nobody uses
+]
+
+
+def of(bound: str, rest: str = "") -> str:
+    """A policy of one bound, which stands on line 3."""
+    return f"version: 1\nbounds:\n  - {{{bound}}}\n{rest}"
+
+
+def refused(text: str | bytes) -> InvalidPolicy:
+    with pytest.raises(InvalidPolicy) as raised:
+        parse_policy(text)
+    return raised.value
+
+
+def only(text: str | bytes) -> Violation:
+    error = refused(text)
+    (violation,) = error.violations
+    assert violation.description in error.message
+    return violation
+
+
+def test_a_policy_is_read_whole() -> None:
+    assert parse_policy(GOOD) == GatePolicy(
+        name="release",
+        min_samples=500,
+        min_coverage=0.99,
+        bounds=(
+            Bound("still good", Measure.MULTI_LABEL_ACCURACY, min=0.8, max=1),
+            Bound(
+                "bound 2",
+                Measure.COUNT,
+                (ErrorType.FINE_GRAINED, ErrorType.FINE_GRAINED_OOV),
+                Group.ORGANISM,
+                max=40,
+            ),
+            Bound("bound 3", Measure.SEVERE_ERROR_RATE, max_increase=0.005, alpha=0.05),
+            Bound(
+                "bound 4",
+                Measure.RATE,
+                (ErrorType.MODEL_FAILURE,),
+                max_increase=0,
+                max_decrease=0.5,
+                undecided_within_interval=True,
+            ),
+        ),
+    )
+
+
+def test_what_a_policy_does_not_say_has_its_default() -> None:
+    policy = parse_policy(SHORTEST)
+
+    assert (policy.min_samples, policy.min_coverage) == (100, None)  # 100: spec/statistics
+    assert policy.name
+    (bound,) = policy.bounds
+    assert (bound.group, bound.types, bound.alpha, bound.undecided_within_interval) == (Group.ALL, (), None, False)
+    assert (bound.min, bound.max, bound.max_increase, bound.max_decrease) == (0.5, None, None, None)
+
+
+@pytest.mark.parametrize("text", GOODS)
+def test_good_policies_parse_as_text_and_as_bytes(text: str) -> None:
+    assert parse_policy(text) == parse_policy(text.encode())
+
+
+@pytest.mark.parametrize("measure", list(Measure))
+def test_every_measure_can_be_bounded(measure: Measure) -> None:
+    types = "types: MODEL_FAILURE, " if "portion" in measure or measure in ("count", "rate") else ""
+
+    (bound,) = parse_policy(of(f"measure: {measure.value}, {types}max: 1")).bounds
+
+    assert bound.measure is measure
+    assert bound.types == ((ErrorType.MODEL_FAILURE,) if types else ())
+
+
+@pytest.mark.parametrize("kind", list(ErrorType)[2:])
+def test_every_type_of_error_can_be_counted_by_its_name_in_any_case(kind: ErrorType) -> None:
+    for name in (kind.name, kind.name.lower(), f"[{kind.name}]", f"[{kind.name}, {kind.name}]"):
+        (bound,) = parse_policy(of(f"measure: count, types: {name}, max: 1")).bounds
+        assert bound.types == (kind,)
+
+
+def test_a_policy_may_be_in_any_encoding_that_yaml_names() -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        assert parse_policy(GOOD.replace("release", "Größe").encode(encoding)).name == "Größe"
+
+
+# ---- mistakes: where they are, and a word of what is wrong
+
+MISTAKES = [
+    # the document
+    ("bounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "none"),
+    ("version: 2\nbounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "expected 1, got 2"),
+    ("version: '1'\nbounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "got '1'"),
+    ("version: 1", "bounds", 1, "none"),
+    ("version: 1\nbounds:", "bounds", 2, "list"),
+    ("version: 1\nbounds: []", "bounds", 2, "at least 1"),
+    ("version: 1\nbounds: {measure: top1_accuracy, min: 0.5}", "bounds", 2, "list"),
+    ("version: 1\nbounds: [top1_accuracy]", "bounds[0]", 2, "top1_accuracy"),
+    (of("measure: top1_accuracy, min: 0.5", "minimum: 3"), "minimum", 4, "got 3"),
+    (of("measure: top1_accuracy, min: 0.5", "name: 3"), "name", 4, "string"),
+    (of("measure: top1_accuracy, min: 0.5", f"name: {'x' * 121}"), "name", 4, "120"),
+    (of("measure: top1_accuracy, min: 0.5", "min_samples: 1.5"), "min_samples", 4, "1.5"),
+    (of("measure: top1_accuracy, min: 0.5", "min_samples: many"), "min_samples", 4, "many"),
+    (of("measure: top1_accuracy, min: 0.5", "min_samples: true"), "min_samples", 4, "True"),
+    (of("measure: top1_accuracy, min: 0.5", "min_samples: -1"), "min_samples", 4, "-1"),
+    (of("measure: top1_accuracy, min: 0.5", "min_coverage: 1.01"), "min_coverage", 4, "1.01"),
+    (of("measure: top1_accuracy, min: 0.5", "min_coverage: -0.1"), "min_coverage", 4, "-0.1"),
+    (of("measure: top1_accuracy, min: 0.5", "min_coverage: .nan"), "min_coverage", 4, "nan"),
+    (of("measure: top1_accuracy, min: 0.5", "min_coverage: .inf"), "min_coverage", 4, "inf"),
+    # a field of a bound
+    (of("measure: top1_accuracy, minimum: 0.5, min: 0"), "bounds[0].minimum", 3, "0.5"),
+    (of("min: 0.5"), "bounds[0].measure", 3, "none"),
+    (of("measure: top5_accuracy, min: 0.5"), "bounds[0].measure", 3, "top5_accuracy"),
+    (of("measure: 3, min: 0.5"), "bounds[0].measure", 3, "got 3"),
+    (of("measure: top1_accuracy, min: half"), "bounds[0].min", 3, "half"),
+    (of("measure: top1_accuracy, min: '0.5'"), "bounds[0].min", 3, "'0.5'"),
+    (of("measure: top1_accuracy, min: true"), "bounds[0].min", 3, "True"),
+    (of("measure: top1_accuracy, min: [0.5]"), "bounds[0].min", 3, "[0.5]"),
+    (of("measure: top1_accuracy, min: -0.5"), "bounds[0].min", 3, "-0.5"),
+    (of("measure: top1_accuracy, min: .nan"), "bounds[0].min", 3, "nan"),
+    (of("measure: top1_accuracy, max: .NaN"), "bounds[0].max", 3, "nan"),
+    (of("measure: top1_accuracy, min: -.inf"), "bounds[0].min", 3, "inf"),
+    (of("measure: top1_accuracy, max_decrease: .nan"), "bounds[0].max_decrease", 3, "nan"),
+    (of("measure: top1_accuracy, max_increase: -0.1"), "bounds[0].max_increase", 3, "-0.1"),
+    (of("measure: top1_accuracy, max_decrease: 0, alpha: 0"), "bounds[0].alpha", 3, "got 0"),
+    (of("measure: top1_accuracy, max_decrease: 0, alpha: 1"), "bounds[0].alpha", 3, "got 1"),
+    (of("measure: top1_accuracy, max_decrease: 0, alpha: .nan"), "bounds[0].alpha", 3, "nan"),
+    (
+        of("measure: top1_accuracy, max_decrease: 0, undecided_within_interval: 1"),
+        "bounds[0].undecided_within_interval",
+        3,
+        "1",
+    ),
+    (of("measure: top1_accuracy, min: 0, group: plants"), "bounds[0].group", 3, "plants"),
+    (of("measure: count, types: [CORRECT], max: 3"), "bounds[0].types[0]", 3, "CORRECT"),
+    (of("measure: count, types: [MODEL_FAILURE, 8], max: 3"), "bounds[0].types[1]", 3, "got 8"),
+    (of("measure: count, types: 8, max: 3"), "bounds[0].types", 3, "got 8"),
+    (of("measure: count, types: {MODEL_FAILURE: 1}, max: 3"), "bounds[0].types", 3, "list"),
+    # a bound that contradicts itself
+    (of("measure: top1_accuracy"), "bounds[0]", 3, "both or neither"),
+    (of("measure: top1_accuracy, min: 0.5, max_decrease: 0.1"), "bounds[0]", 3, "both or neither"),
+    (of("measure: top1_accuracy, min: 0.6, max: 0.5"), "bounds[0]", 3, "0.6 and 0.5"),
+    (of("measure: count, max: 3"), "bounds[0]", 3, "types"),
+    (of("measure: rate, types: [], max: 0.3"), "bounds[0]", 3, "types"),
+    (of("measure: portion_of_top1_errors, max: 0.3"), "bounds[0]", 3, "types"),
+    (of("measure: portion_of_multi_label_errors, max: 0.3"), "bounds[0]", 3, "types"),
+    (of("measure: top1_accuracy, types: MODEL_FAILURE, min: 0.3"), "bounds[0]", 3, "no types"),
+    (of("measure: severe_error_rate, types: MODEL_FAILURE, max: 0.3"), "bounds[0]", 3, "no types"),
+    (of("measure: portion_of_multi_label_errors, types: CLASS_OVERLAP, max: 0.3"), "bounds[0]", 3, "multi-label"),
+    (of("measure: portion_of_multi_label_errors, types: [MODEL_FAILURE, MULTI_LABEL], max: 0.3"), "bounds[0]", 3, ""),
+    (of("measure: top1_accuracy, min: 50"), "bounds[0]", 3, "fraction"),
+    (of("measure: top1_accuracy, min: 1.001"), "bounds[0]", 3, "fraction"),
+    (of("measure: top1_accuracy, min: .inf"), "bounds[0]", 3, "fraction"),
+    (of("measure: rate, types: MODEL_FAILURE, max_increase: 2"), "bounds[0]", 3, "fraction"),
+    (of("measure: count, types: MODEL_FAILURE, max: 1.5"), "bounds[0]", 3, "whole"),
+    (of("measure: count, types: MODEL_FAILURE, max_increase: 0.05"), "bounds[0]", 3, "whole"),
+    (of("measure: imagenet_m_errors, max: 0.5"), "bounds[0]", 3, "whole"),
+    (of("measure: imagenet_m_errors, group: organism, max: 5"), "bounds[0]", 3, "group all"),
+    (of("measure: top1_accuracy, min: 0.5, alpha: 0.05"), "bounds[0]", 3, "alpha"),
+    (of("measure: top1_accuracy, min: 0.5, undecided_within_interval: true"), "bounds[0]", 3, "change"),
+    (of("measure: portion_of_top1_errors, types: MODEL_FAILURE, max_increase: 0.1, alpha: 0.05"), "bounds[0]", 3, "no"),
+    (
+        of("measure: portion_of_multi_label_errors, types: MODEL_FAILURE, max_increase: 0.1, alpha: 0.05"),
+        "bounds[0]",
+        3,
+        "paired test",
+    ),
+    (of("measure: imagenet_m_errors, max_increase: 1, alpha: 0.05"), "bounds[0]", 3, "paired test"),
+    (
+        of("measure: count, types: MODEL_FAILURE, max_increase: 1, undecided_within_interval: true"),
+        "bounds[0]",
+        3,
+        "interval",
+    ),
+    (
+        of("measure: rate, types: [FINE_GRAINED, MODEL_FAILURE], max_increase: 0, undecided_within_interval: true"),
+        "bounds[0]",
+        3,
+        "interval",
+    ),
+    # YAML
+    ("version: 1\nversion: 1\nbounds: [{measure: top1_accuracy, min: 0.5}]", "version", 2, "lines 1 and 2"),
+    (of("measure: top1_accuracy, min: 0.5, min: 0.6"), "bounds[0].min", 3, "once"),
+    ("version: 1\nbounds:\n- &one {measure: top1_accuracy, min: 0.5}\n- *one", "policy", 4, "alias"),
+    ("version: 1\nbounds: [", "policy", 2, "YAML"),
+    ("version: 1\nbounds: }", "policy", 2, "YAML"),
+    ("version: 1\nname: a: b", "policy", 2, "YAML"),
+    ("version: 1\n\tname: a", "policy", 2, "YAML"),
+    ("version: 1\n---\nversion: 1", "policy", 2, "YAML"),
+    ("version: 1\n? [a, b]\n: 1", "policy", 2, "key"),
+]
+
+
+@pytest.mark.parametrize(("text", "field", "line", "word"), MISTAKES)
+def test_a_mistake_is_named_with_its_field_and_its_line(text: str, field: str, line: int, word: str) -> None:
+    for form in (text, text.encode()):
+        violation = only(form)
+        assert (violation.field, violation.line) == (field, line)
+        assert word in violation.description
+
+
+@pytest.mark.parametrize(
+    ("bound", "line"), [(1, 6), (2, 10), (3, 14), (4, 17)]
+)  # where each bound of GOOD has its first line
+def test_a_mistake_in_a_long_policy_has_the_line_of_its_own_field(bound: int, line: int) -> None:
+    lines = GOOD.splitlines()
+    lines.insert(line, "    unknown: 1")  # the second line of the bound
+
+    violation = only("\n".join(lines))
+
+    assert (violation.field, violation.line) == (f"bounds[{bound - 1}].unknown", line + 1)
+
+
+def test_all_mistakes_come_at_once_and_the_message_names_the_first() -> None:
+    error = refused("version: 1\nmin_samples: x\nmin_coverage: 3\nbounds:\n- {measure: y, min: 0}\n")
+
+    assert [(each.field, each.line) for each in error.violations] == [
+        ("min_samples", 2),
+        ("min_coverage", 3),
+        ("bounds[0].measure", 5),
+    ]
+    assert "min_samples" in error.message
+    assert "line 2" in error.message
+
+
+def test_ten_mistakes_are_enough() -> None:
+    assert len(refused("version: 1\nbounds:\n" + "- {measure: x, min: 0}\n" * 30).violations) == 10
+
+
+def test_a_policy_may_have_two_hundred_bounds() -> None:
+    text = "version: 1\nbounds:\n" + "- {measure: top1_accuracy, min: 0.5}\n" * MAX_BOUNDS
+
+    assert len(parse_policy(text).bounds) == MAX_BOUNDS == 200
+    assert only(text + "- {measure: top1_accuracy, min: 0.5}\n").field == "bounds"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null", "1", "policy", "[]", "- version: 1", "'"])
+def test_what_is_no_mapping_is_no_policy(text: str) -> None:
+    assert only(text).field == "policy"
+    assert only(text.encode()).field == "policy"
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{new}: &{new} [*{old}, *{old}, *{old}, *{old}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_grows() -> None:
+    violation = only(BOMB)
+
+    assert (violation.field, violation.line) == ("policy", 2)
+    assert "alias" in violation.description
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!python/object:os.system {}",
+        "!!python/object/apply:os.system ['true']",
+        "!!python/object/new:os.system ['true']",
+        "!!python/name:os.system ''",
+        "!!python/module:os ''",
+        "!!python/tuple [1]",
+        "!own x",
+        "!!binary '%'",
+        "2001-99-99",
+        "=",
+    ],
+)
+def test_tags_and_values_of_other_kinds_are_refused(value: str) -> None:
+    assert refused(f"version: 1\nbounds: [{{measure: top1_accuracy, min: 0.5}}]\nname: {value}\n").violations
+    assert refused(f"version: 1\nbounds: [{{measure: top1_accuracy, min: {value}}}]\n").violations
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff",
+        b"version: 1\nname: \xe9\n",  # Latin-1
+        b"\xff\xfe\x00",  # half of a character in UTF-16
+        b"\x80\x81\x82",
+        b"\x00",
+        SHORTEST.encode("utf-16-le"),  # without its mark
+        SHORTEST.encode("utf-16-be"),
+        SHORTEST.encode("utf-32"),
+        b"\x1f\x8b\x08\x00\x00\x00",  # gzip
+        b"PK\x03\x04",
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(raw: bytes) -> None:
+    assert only(raw).field == "policy"
+
+
+@pytest.mark.parametrize("text", ["version: \x00", "version: \ud800", "\ufffe", 'name: "\\U00110000"', 'name: "\\q"'])
+def test_characters_that_yaml_does_not_allow_are_refused(text: str) -> None:
+    assert only(text).field == "policy"
+
+
+def test_a_policy_that_is_too_large_is_refused_by_its_size() -> None:
+    padded = SHORTEST + "#" * (MAX_BYTES - len(SHORTEST))
+
+    assert parse_policy(padded) == parse_policy(SHORTEST)
+    for text in (padded + "#", (padded + "#").encode()):
+        assert str(MAX_BYTES) in only(text).description
+
+
+@pytest.mark.parametrize("depth", [50, 300, 480, 490, 500, 700])
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("[{a: ", "}]")],
+    ids=["[]", "{}", "-", "?", "[{}]"],
+)
+def test_deep_nesting_is_refused_and_never_crashes(depth: int, opened: str, closed: str) -> None:
+    nested = opened * depth + closed * depth
+
+    assert refused(nested).violations
+    assert refused(f"version: 1\nbounds:\n {nested}").violations
+
+
+# ---- whatever comes
+
+
+def parses_or_is_refused(text: str | bytes) -> None:
+    policy, violations = None, ()
+    try:
+        policy = parse_policy(text)
+    except InvalidPolicy as error:
+        violations = error.violations
+    assert (policy is None) == bool(violations)
+    assert policy is None or policy.bounds
+    assert all(each.field and (each.line is None or each.line >= 1) for each in violations)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.binary()))
+def test_any_text_and_any_bytes_parse_or_are_refused(text: str | bytes) -> None:
+    parses_or_is_refused(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="[]{},:?-&*!|>'\"%@`#= \n\taz01.~<\\", max_size=60))
+def test_any_punctuation_parses_or_is_refused(text: str) -> None:
+    parses_or_is_refused(text)
+    parses_or_is_refused(SHORTEST + text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(GOOD)), st.integers(0, 12), st.text(max_size=6))
+def test_a_good_policy_with_a_hole_or_a_patch_parses_or_is_refused(start: int, length: int, patch: str) -> None:
+    parses_or_is_refused(GOOD[:start] + patch + GOOD[start + length :])
+
+
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-3, 300), st.floats(allow_infinity=False), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
+BOUNDS = st.fixed_dictionaries(
+    {"measure": st.sampled_from([each.value for each in Measure])},
+    optional={
+        "types": st.one_of(st.lists(st.sampled_from([each.name for each in ErrorType]), max_size=3), ANYTHING),
+        "group": st.one_of(st.sampled_from([each.value for each in Group]), ANYTHING),
+        "alpha": st.one_of(st.floats(-0.5, 1.5), ANYTHING),
+        "undecided_within_interval": st.one_of(st.booleans(), ANYTHING),
+        **{
+            name: st.one_of(st.floats(-0.5, 1.5), st.integers(-2, 20), ANYTHING)
+            for name in ("min", "max", "max_increase", "max_decrease")
+        },
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(BOUNDS, max_size=3), ANYTHING)
+def test_any_values_of_the_fields_parse_or_are_refused(bounds: list[dict[str, Any]], minimum: Any) -> None:
+    parses_or_is_refused(yaml.safe_dump({"version": 1, "bounds": bounds}))
+    parses_or_is_refused(yaml.safe_dump({"version": 1, "min_samples": minimum, "bounds": bounds}))
+
+
+@settings(max_examples=200, deadline=None)
+@given(BOUNDS)
+def test_a_bound_that_parses_is_one_that_the_schema_accepts(bound: dict[str, Any]) -> None:
+    document = {"version": 1, "bounds": [bound]}
+    try:
+        parse_policy(yaml.safe_dump(document))
+    except InvalidPolicy:
+        return
+    Draft202012Validator(policy_schema()).validate(document)
+
+
+@settings(max_examples=200, deadline=None)
+@given(BOUNDS)
+def test_a_bound_that_parses_is_one_that_can_be_judged(bound: dict[str, Any]) -> None:
+    try:
+        (got,) = parse_policy(yaml.safe_dump({"version": 1, "bounds": [bound]})).bounds
+    except InvalidPolicy:
+        return
+    value, change = (got.min, got.max), (got.max_increase, got.max_decrease)
+    limits = [each for each in (*value, *change) if each is not None]
+    assert limits
+    assert (value == (None, None)) != (change == (None, None))
+    assert got.on_change is (change != (None, None))
+    assert all(each >= 0 for each in limits)
+    if got.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS):
+        assert all(each == int(each) for each in limits)
+    else:
+        assert all(each <= 1 for each in limits)
+    of_types = got.measure in (Measure.COUNT, Measure.RATE) or "portion" in got.measure
+    assert bool(got.types) is of_types
+    assert len(set(got.types)) == len(got.types)
+    assert not {ErrorType.UNSPECIFIED, ErrorType.CORRECT} & set(got.types)
+    assert got.alpha is None or (got.on_change and 0 < got.alpha < 1 and "portion" not in got.measure)
+    assert not got.undecided_within_interval or got.on_change
+
+
+# ---- the schema
+
+
+@pytest.fixture(scope="module")
+def schema() -> Draft202012Validator:
+    return Draft202012Validator(policy_schema())
+
+
+def test_the_schema_is_a_schema() -> None:
+    found = policy_schema()
+
+    Draft202012Validator.check_schema(found)
+    assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert set(found["required"]) == {"version", "bounds"}
+
+
+def test_the_schema_describes_every_field(schema: Draft202012Validator) -> None:
+    document = schema.schema
+    bound = document["$defs"]["BoundDocument"]
+
+    assert set(document["properties"]) == {"version", "name", "min_samples", "min_coverage", "bounds"}
+    fields = {"measure", "name", "types", "group", "min", "max", "max_increase", "max_decrease", "alpha"}
+    assert set(bound["properties"]) == {*fields, "undecided_within_interval"}
+    assert all("description" in each for each in bound["properties"].values())
+
+
+def test_asking_for_the_schema_twice_gives_the_same() -> None:
+    first = copy.deepcopy(policy_schema())
+
+    assert policy_schema() == first
+
+
+@pytest.mark.parametrize("text", GOODS)
+def test_the_schema_accepts_good_policies(schema: Draft202012Validator, text: str) -> None:
+    schema.validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bounds: [{measure: top1_accuracy, min: 0.5}]",
+        "version: 2\nbounds: [{measure: top1_accuracy, min: 0.5}]",
+        "version: '1'\nbounds: [{measure: top1_accuracy, min: 0.5}]",
+        "version: 1",
+        "version: 1\nbounds: []",
+        "version: 1\nbounds: {measure: top1_accuracy, min: 0.5}",
+        "version: 1\nbounds: [top1_accuracy]",
+        "[]",
+        "policy",
+        of("measure: top1_accuracy, min: 0.5", "minimum: 3"),
+        of("measure: top1_accuracy, min: 0.5", "name: 3"),
+        of("measure: top1_accuracy, min: 0.5", "min_samples: 1.5"),
+        of("measure: top1_accuracy, min: 0.5", "min_samples: -1"),
+        of("measure: top1_accuracy, min: 0.5", "min_coverage: 1.01"),
+        of("min: 0.5"),
+        of("measure: top5_accuracy, min: 0.5"),
+        of("measure: top1_accuracy, minimum: 0.5, min: 0"),
+        of("measure: top1_accuracy, min: half"),
+        of("measure: top1_accuracy, min: -0.5"),
+        of("measure: top1_accuracy, min: 0, group: plants"),
+        of("measure: top1_accuracy, max_decrease: 0, alpha: 0"),
+        of("measure: top1_accuracy, max_decrease: 0, alpha: 1"),
+        of("measure: top1_accuracy, max_decrease: 0, undecided_within_interval: 1"),
+        of("measure: count, types: [CORRECT], max: 3"),
+        of("measure: count, types: [MODEL_FAILURE, 8], max: 3"),
+        of("measure: count, types: 8, max: 3"),
+    ],
+)
+def test_the_schema_refuses_what_has_the_wrong_shape(schema: Draft202012Validator, text: str) -> None:
+    assert not schema.is_valid(yaml.safe_load(text))
+    assert refused(text).violations
+
+
+# ---- the baseline
+
+
+def test_a_policy_that_bounds_changes_needs_a_baseline() -> None:
+    policy = parse_policy(GOOD)
+
+    check_baseline(policy, "0123")
+    with pytest.raises(InvalidRequest) as raised:
+        check_baseline(policy, "")
+    (violation,) = raised.value.violations
+    assert violation.field == "baseline"
+    assert all(name in raised.value.message for name in ("bound 3", "bound 4"))  # the two on changes
+    assert "still good" not in raised.value.message
+
+
+def test_a_policy_that_bounds_values_needs_none() -> None:
+    for baseline in ("", "0123"):
+        check_baseline(parse_policy(SHORTEST), baseline)

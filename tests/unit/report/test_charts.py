@@ -1,0 +1,341 @@
+"""Pictures: well-formed SVG of nothing but shapes, with the right numbers, in colors that all can tell apart."""
+
+import colorsys
+import itertools
+import re
+from collections.abc import Callable
+from importlib.resources import files
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.domain import (
+    QUANTILES,
+    TOP1_ERROR_TYPES,
+    Bin,
+    Calibration,
+    Curves,
+    ErrorType,
+    Group,
+    Metric,
+    TrendPoint,
+)
+from service.report import charts
+from service.report.words import ERROR_TYPE_WORDS
+
+HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
+SVG = "{http://www.w3.org/2000/svg}"
+COUNTS = (4, 6, 10, 0, 5, 0, 15)
+
+
+def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, str, int]]:
+    return [(each, ERROR_TYPE_WORDS[each].title, count) for each, count in zip(TOP1_ERROR_TYPES, counts, strict=True)]
+
+
+def gain_rows() -> list[tuple[ErrorType, str, float, float]]:
+    return [(each, title, count / 100, count / 120) for each, title, count in kinds()]
+
+
+def calibration() -> Calibration:
+    return Calibration((Bin(0, 0.5, 0, None, None, None), Bin(0.5, 1, 10, 0.75, 0.5, 0.625)), 0.25, 0.125)
+
+
+def curves() -> Curves:
+    knots = np.arange(0.5, 0.9, 0.005)
+    rising = QUANTILES[None, :] * knots[:, None]
+    rising[:3] = np.nan  # too few models
+    return Curves(
+        "imagenet", 900, 0.5, 0.9, knots, {(group, metric): rising for group in Group for metric in Metric}, {}
+    )
+
+
+def point(accuracy: float, name: str = "") -> TrendPoint:
+    values = {metric: 1 - accuracy for metric in Metric if metric is not Metric.POOLED}
+    return TrendPoint(name, name or "published", "cnn", bool(name), accuracy, values)
+
+
+def multiples(points: list[TrendPoint], given: Curves | None, title: str = "title", line: bool = True) -> str:
+    metrics = list(Metric)
+    return charts.trend_multiples(
+        [(metric, title, title) for metric in metrics],
+        points,
+        {"cnn": "var(--c1)"},
+        ["a1"],
+        given,
+        Group.ALL,
+        {metrics[0]: (-0.5, 0.6)} if line else {},
+    )
+
+
+PICTURES: dict[str, Callable[[], str]] = {
+    "funnel": lambda: charts.funnel([("all images", kinds()), ("organisms", kinds((1, 2, 3, 4, 5, 6, 7)))]),
+    "funnel of a group without errors": lambda: charts.funnel([("all images", kinds()), ("other", kinds((0,) * 7))]),
+    "funnel without errors": lambda: charts.funnel([("all images", kinds((0,) * 7))]),
+    "gains": lambda: charts.gains(gain_rows(), ("top-1", "multi-label")),
+    "gains of nothing": lambda: charts.gains(
+        [(each, title, 0.0, 0.0) for each, title, _ in kinds()], ("top-1", "multi-label")
+    ),
+    "reliability": lambda: charts.reliability(calibration(), ("top-1", "multi-label")),
+    "reliability of nothing": lambda: charts.reliability(Calibration((), None, None), ("top-1", "multi-label")),
+    "intervals": lambda: charts.intervals([("a", 0.1, 0.05, 0.2), ("b", -0.1, -0.2, 0.1)], "points"),
+    "no intervals": lambda: charts.intervals([], "points"),
+    "multiples": lambda: multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves()),
+    "multiples of one model": lambda: multiples([point(0.6, "a1")], None, line=False),
+    "multiples without models": lambda: multiples([], curves(), line=False),
+    "multiples without models and curves": lambda: multiples([], None, line=False),
+}
+
+
+@pytest.fixture(scope="module", params=PICTURES)
+def picture(request: pytest.FixtureRequest) -> str:
+    return PICTURES[request.param]()
+
+
+def paths(svg: str, fill: str) -> list[str]:
+    found = [each.get("d", "") for each in ElementTree.fromstring(svg).iter(f"{SVG}path") if each.get("fill") == fill]
+    return [each for each in found if each]
+
+
+def bar(path: str) -> tuple[float, float]:
+    """Return where a bar that is drawn as a path starts, and how wide it is."""
+    found = re.fullmatch(r"M([-\d.e]+),[-\d.e]+h([-\d.e]+)v.*", path)
+    assert found is not None, path
+    return float(found[1]), float(found[2])
+
+
+def test_a_picture_is_svg_that_is_hidden_from_screen_readers_and_scales(picture: str) -> None:
+    root = ElementTree.fromstring(picture)
+
+    assert root.tag == f"{SVG}svg"
+    assert (root.get("aria-hidden"), root.get("focusable")) == ("true", "false")
+    assert re.fullmatch(r"0 0 [\d.]+ [\d.]+", root.get("viewBox", ""))
+    assert root.get("width") in (None, root.get("viewBox", "").split()[2]), (
+        "as wide as drawn, and less where room is less"
+    )
+    assert root.get("height") is None
+
+
+def test_a_picture_runs_nothing_loads_nothing_and_has_no_style_of_its_own(picture: str) -> None:
+    for each in ElementTree.fromstring(picture).iter():
+        assert each.tag.removeprefix(SVG) not in {"script", "style", "image", "use", "a", "foreignObject", "animate"}
+        for name, value in each.attrib.items():
+            assert "href" not in name
+            assert name not in {"style", "src"}
+            assert not name.startswith("on")
+            assert "http" not in value
+            if "url(" in value:
+                assert re.fullmatch(r"url\(#[\w-]+\)", value)
+
+
+def test_a_picture_is_drawn_in_the_colors_of_the_page_alone(picture: str) -> None:
+    known = set(re.findall(r"(--[a-z]\w*):", style()))
+    painted = [
+        each.get(name, "none")
+        for each in ElementTree.fromstring(picture).iter()
+        for name in ("fill", "stroke")
+        if each.tag != f"{SVG}g" or each.get(name, "").startswith("var")
+    ]
+
+    used = {each for each in painted if each not in ("none", "transparent")}
+    assert used
+    assert {each for each in used if not (each.startswith("var(") and each[4:-1] in known)} == set()
+
+
+def test_no_number_of_a_picture_is_missing(picture: str) -> None:
+    for word in ("NaN", "null", "undefined", "Infinity", "None"):
+        assert word not in picture
+
+
+def test_what_a_reference_names_is_in_the_picture_and_in_no_other() -> None:
+    drawn = [multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves()) for _ in range(2)]
+
+    ids = [[each.get("id") for each in ElementTree.fromstring(svg).iter() if each.get("id")] for svg in drawn]
+    for svg, own in zip(drawn, ids, strict=True):
+        assert len(own) == len(set(own))
+        assert set(re.findall(r"url\(#([\w-]+)\)", svg)) <= set(own)
+        assert own, "this picture has lines that are cut at its frame"
+    assert not set(ids[0]) & set(ids[1])
+
+
+@pytest.mark.parametrize("name", list(PICTURES))
+def test_the_same_numbers_give_the_same_picture_but_for_the_ids_in_it(name: str) -> None:
+    first, second = (re.sub(r"\bp\d+-clip\d+", "", PICTURES[name]()) for _ in range(2))
+
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        lambda: charts.funnel([(HOSTILE, [(each, f"{HOSTILE}{each}", 1) for each in TOP1_ERROR_TYPES])]),
+        lambda: charts.gains([(each, f"{HOSTILE}{each}", 0.1, 0.2) for each in TOP1_ERROR_TYPES], (HOSTILE, "b")),
+        lambda: charts.reliability(calibration(), (HOSTILE, "b")),
+        lambda: charts.intervals([(HOSTILE, 0.1, 0.05, 0.2)], HOSTILE),
+        lambda: multiples([point(0.6, HOSTILE)], curves(), HOSTILE),
+    ],
+    ids=["funnel", "gains", "reliability", "intervals", "multiples"],
+)
+def test_hostile_titles_are_text(drawn: Callable[[], str]) -> None:
+    root = ElementTree.fromstring(drawn())
+
+    assert not [each for each in root.iter() if each.tag in (f"{SVG}script", f"{SVG}a")]
+    assert any(HOSTILE in (each.text or "") for each in root.iter(f"{SVG}text"))
+
+
+@pytest.mark.parametrize("counts", [COUNTS, (1, 2, 3, 4, 5, 6, 7), (0, 0, 0, 0, 0, 0, 3), (1000, 1, 0, 0, 0, 0, 0)])
+def test_a_funnels_bar_starts_where_the_one_before_ended_and_all_span_the_errors(counts: tuple[int, ...]) -> None:
+    svg = charts.funnel([("all images", kinds(counts))])
+
+    end = 0.0
+    widths = []
+    for each in TOP1_ERROR_TYPES:
+        (path,) = paths(svg, charts.fill(each))
+        start, width = bar(path)
+        assert start == pytest.approx(end, abs=0.01)
+        end = start + width
+        widths.append(width)
+    assert widths == pytest.approx([185 * count / sum(counts) for count in counts], abs=0.01)
+    assert end == pytest.approx(185, abs=0.01)
+
+
+def test_the_groups_of_a_funnel_stand_side_by_side_in_their_order() -> None:
+    root = ElementTree.fromstring(charts.funnel([("b group", kinds()), ("a group", kinds((1, 0, 0, 0, 0, 0, 1)))]))
+    texts = [each.text for each in root.iter(f"{SVG}text")]
+
+    assert texts.index("b group") < texts.index("a group")
+    assert texts.index("class overlap") < texts.index("model failure")
+
+
+def test_a_funnels_bars_are_labelled_with_count_and_share() -> None:
+    texts = [each.text for each in ElementTree.fromstring(PICTURES["funnel"]()).iter(f"{SVG}text")]
+
+    assert {"4 (10.0 %)", "6 (15.0 %)", "10 (25.0 %)", "5 (12.5 %)", "15 (37.5 %)", "0 (0.0 %)"} <= {*texts}
+
+
+def test_gains_are_as_wide_as_what_they_gain_and_say_it_in_points() -> None:
+    svg = charts.gains(gain_rows(), ("top-1", "multi-label"))
+    texts = {each.text for each in ElementTree.fromstring(svg).iter(f"{SVG}text")}
+
+    # One pixel is worth the same everywhere in both halves.
+    widths = {each: [bar(path)[1] for path in paths(svg, charts.fill(each))] for each in TOP1_ERROR_TYPES}
+    unit = widths[ErrorType.MODEL_FAILURE][0] / 15
+    for kind, count in zip(TOP1_ERROR_TYPES, COUNTS, strict=True):
+        assert widths[kind] == pytest.approx([unit * count, unit * count / 1.2], abs=0.01)
+    assert {"15.00", "12.50", "8.33"} <= texts
+
+
+def test_an_analysis_that_stands_out_has_a_mark_of_its_own() -> None:
+    def marks(name: str) -> int:
+        root = ElementTree.fromstring(multiples([point(0.6, name), point(0.7)], None, line=False))
+        return len([each for each in root.iter(f"{SVG}path") if each.get("stroke-width") == "2.5" and each.get("d")])
+
+    assert marks("a1") == len(Metric) - 1, "one in each metric that has a value"
+    assert marks("a2") == 0
+
+
+# Colors: the page's own variables, tested with simulated protanopia and deuteranopia.
+
+PROTANOPIA = np.array(  # Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+)
+DEUTERANOPIA = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+TYPES = [f"t{int(each)}" for each in TOP1_ERROR_TYPES]
+
+
+def style() -> str:
+    return (files("service.report") / "templates" / "style.css").read_text(encoding="utf-8")
+
+
+def variables() -> dict[str, dict[str, str]]:
+    """Return the colors of the light and of the dark page; the dark page keeps what it doesn't name anew."""
+    light, dark = re.findall(r":root \{([^}]*)\}", style())
+    named = [dict(re.findall(r"--(\w+):\s*(#[0-9a-f]{3,6})", part)) for part in (light, dark)]
+    return {"light": named[0], "dark": named[0] | named[1]}
+
+
+def rgb(color: str) -> NDArray[np.float64]:
+    digits = color.removeprefix("#")
+    if len(digits) == 3:
+        digits = "".join(2 * digit for digit in digits)
+    return np.array([int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)])
+
+
+def linear(color: str) -> NDArray[np.float64]:
+    values = rgb(color)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(first: str, second: str) -> float:
+    """Return WCAG's contrast ratio."""
+    low, high = sorted(float(linear(each) @ [0.2126, 0.7152, 0.0722]) for each in (first, second))
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return CIE Lab of linear RGB, under the white of the display."""
+    relative = (TO_XYZ @ np.clip(light, 0, 1)) / TO_XYZ.sum(axis=1)
+    x, y, z = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_the_measures_of_color_are_right() -> None:
+    assert contrast("#000", "#fff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+    assert lab(linear("#ffffff")) == pytest.approx([100, 0, 0], abs=0.01)
+    assert lab(linear("#ff0000")) == pytest.approx([53.24, 80.09, 67.20], abs=0.05)
+    for matrix in (PROTANOPIA, DEUTERANOPIA):
+        assert matrix.sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-5), "white stays white"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_color_of_a_picture_stands_out_from_the_paper(theme: str) -> None:
+    colors = variables()[theme]
+
+    weak = {
+        name: round(contrast(color, colors["paper"]), 2)
+        for name, color in colors.items()
+        if re.fullmatch(r"t[2-8]|c[1-8]|dot", name) and contrast(color, colors["paper"]) < 3
+    }
+    assert weak == {}
+    assert {*TYPES} <= {*colors}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read_on_the_paper(theme: str) -> None:
+    colors = variables()[theme]
+
+    for name in ("ink", "soft", "link"):
+        for ground in ("paper", "fill"):
+            assert contrast(colors[name], colors[ground]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_model_failures_are_the_only_red(theme: str) -> None:
+    red = []
+    for name, color in variables()[theme].items():
+        hue, _, saturation = colorsys.rgb_to_hls(*rgb(color).tolist())
+        degrees = 360 * hue
+        if saturation > 0.2 and min(degrees, 360 - degrees) < 18:
+            red.append(name)
+
+    assert red == ["t8"]
+
+
+@pytest.mark.parametrize("sight", [np.eye(3), PROTANOPIA, DEUTERANOPIA], ids=["full", "protanopia", "deuteranopia"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_two_types_can_be_told_apart_by_their_colors(theme: str, sight: NDArray[np.float64]) -> None:
+    seen = {name: lab(sight @ linear(variables()[theme][name])) for name in TYPES}
+
+    near = {
+        (first, second): round(float(np.linalg.norm(seen[first] - seen[second])), 1)
+        for first, second in itertools.combinations(TYPES, 2)
+        if np.linalg.norm(seen[first] - seen[second]) < 12
+    }
+    assert near == {}

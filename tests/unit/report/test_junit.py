@@ -1,0 +1,264 @@
+"""JUnit XML: it is the form that pipelines read, its counts add up, and no name breaks it."""
+
+from xml.etree import ElementTree
+
+import pytest
+import xmlschema
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from service.domain import Bound, Cause, ErrorType, GateDecision, GateReason, GateResult, Measure
+from service.report.gate_view import ToldGate, ToldReason, gate_view
+from service.report.junit import to_junit
+
+FORM = xmlschema.XMLSchema(
+    """<?xml version="1.0" encoding="UTF-8"?>
+    <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" elementFormDefault="qualified">
+      <xs:attributeGroup name="counts">
+        <xs:attribute name="tests" type="xs:nonNegativeInteger" use="required"/>
+        <xs:attribute name="failures" type="xs:nonNegativeInteger" use="required"/>
+        <xs:attribute name="errors" type="xs:nonNegativeInteger" use="required"/>
+        <xs:attribute name="skipped" type="xs:nonNegativeInteger"/>
+        <xs:attribute name="time" type="xs:decimal"/>
+      </xs:attributeGroup>
+      <xs:complexType name="problem">
+        <xs:simpleContent>
+          <xs:extension base="xs:string">
+            <xs:attribute name="message" type="xs:string"/>
+            <xs:attribute name="type" type="xs:string" use="required"/>
+          </xs:extension>
+        </xs:simpleContent>
+      </xs:complexType>
+      <xs:element name="testsuites">
+        <xs:complexType>
+          <xs:sequence>
+            <xs:element name="testsuite" maxOccurs="unbounded">
+              <xs:complexType>
+                <xs:sequence>
+                  <xs:element name="properties" minOccurs="0">
+                    <xs:complexType>
+                      <xs:sequence>
+                        <xs:element name="property" maxOccurs="unbounded">
+                          <xs:complexType>
+                            <xs:attribute name="name" type="xs:string" use="required"/>
+                            <xs:attribute name="value" type="xs:string" use="required"/>
+                          </xs:complexType>
+                        </xs:element>
+                      </xs:sequence>
+                    </xs:complexType>
+                  </xs:element>
+                  <xs:element name="testcase" minOccurs="0" maxOccurs="unbounded">
+                    <xs:complexType>
+                      <xs:sequence>
+                        <xs:choice minOccurs="0">
+                          <xs:element name="failure" type="problem"/>
+                          <xs:element name="error" type="problem"/>
+                          <xs:element name="skipped" type="problem"/>
+                        </xs:choice>
+                        <xs:element name="system-out" type="xs:string" minOccurs="0"/>
+                      </xs:sequence>
+                      <xs:attribute name="classname" type="xs:string" use="required"/>
+                      <xs:attribute name="name" type="xs:string" use="required"/>
+                      <xs:attribute name="time" type="xs:decimal" use="required"/>
+                    </xs:complexType>
+                  </xs:element>
+                </xs:sequence>
+                <xs:attribute name="name" type="xs:string" use="required"/>
+                <xs:attributeGroup ref="counts"/>
+              </xs:complexType>
+            </xs:element>
+          </xs:sequence>
+          <xs:attribute name="name" type="xs:string"/>
+          <xs:attributeGroup ref="counts"/>
+        </xs:complexType>
+      </xs:element>
+    </xs:schema>"""
+)
+SHOWN_AS = {
+    GateDecision.PASS: "system-out",
+    GateDecision.FAIL: "failure",
+    GateDecision.UNDECIDED: "error",
+    GateDecision.PENDING: "error",
+    GateDecision.ERROR: "error",
+}
+HOSTILE = [
+    "]]>",
+    "<script>alert(1)</script>",
+    "a & b &amp; c &#0; &bogus;",
+    '" onload="x',
+    "'",
+    "<!-- -- -->",
+    "<![CDATA[x]]>",
+    "<?xml version='1.0'?>",
+    "tab\there, line\nand return\rthere",
+    "".join(map(chr, range(32))),
+    "\x7f\x80\x85\x9f",
+    "\ud800 alone",
+    "\udfff\ud800",
+    "\ufffe\uffff",
+    "\U0001f600 emoji \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\u202eright to left",
+    "\U0010ffff\U0001fffe",
+    "",
+    " ",
+    "x" * 100_000,
+]
+
+
+def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> ToldGate:
+    worst = max(decisions, default=GateDecision.PASS)
+    reasons = tuple(ToldReason(f"{name} {number}", each, f"said of {name}") for number, each in enumerate(decisions))
+    return ToldGate(worst, policy, "analyses/1", baseline, reasons)
+
+
+def parsed(content: bytes) -> ElementTree.Element:
+    """Parse, and hold it against the form."""
+    root = ElementTree.fromstring(content)
+    FORM.validate(root)
+    return root
+
+
+def of(suite: ElementTree.Element, name: str) -> int:
+    return int(suite.attrib[name])
+
+
+def check_counts(root: ElementTree.Element) -> None:
+    """Compare each count with what is there."""
+    for each in (root, *root.iter("testsuite")):
+        assert of(each, "tests") == len(list(each.iter("testcase")))
+        assert of(each, "failures") == len(list(each.iter("failure")))
+        assert of(each, "errors") == len(list(each.iter("error")))
+        assert int(each.get("skipped", 0)) == len(list(each.iter("skipped")))
+
+
+def properties(root: ElementTree.Element) -> dict[str, str]:
+    return {each.attrib["name"]: each.attrib["value"] for each in root.iter("property")}
+
+
+@pytest.mark.parametrize(("decision", "tag"), SHOWN_AS.items())
+def test_a_bound_is_shown_by_its_decision(decision: GateDecision, tag: str) -> None:
+    root = parsed(to_junit(told(decision), "a model"))
+
+    (case,) = root.iter("testcase")
+    (shown,) = case
+    assert shown.tag == tag
+    assert shown.text == "said of bound"
+    assert case.attrib["name"] == "bound 0"
+    assert case.attrib["classname"] == "errata.release"
+    if tag != "system-out":
+        assert shown.attrib["message"] == "said of bound"
+    check_counts(root)
+
+
+@pytest.mark.parametrize("decision", set(SHOWN_AS) - {GateDecision.PASS})
+def test_everything_but_a_pass_counts_as_a_failure_or_an_error(decision: GateDecision) -> None:
+    root = parsed(to_junit(told(GateDecision.PASS, decision), "a model"))
+
+    assert of(root, "failures") + of(root, "errors") == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([*SHOWN_AS]), max_size=12))
+def test_counts_add_up_and_cases_come_in_the_order_of_the_bounds(decisions: list[GateDecision]) -> None:
+    root = parsed(to_junit(told(*decisions), "a model"))
+
+    check_counts(root)
+    assert of(root, "tests") == len(decisions)
+    assert of(root, "failures") == decisions.count(GateDecision.FAIL)
+    passed = sum(len(case.findall("system-out")) for case in root.iter("testcase"))
+    assert of(root, "failures") + of(root, "errors") + passed == len(decisions)
+    assert [case[0].tag for case in root.iter("testcase")] == [SHOWN_AS[each] for each in decisions]
+
+
+@pytest.mark.parametrize(("decision", "word"), [(each, each.name.lower()) for each in SHOWN_AS])
+def test_properties_say_what_was_decided_of_what(decision: GateDecision, word: str) -> None:
+    root = parsed(to_junit(told(decision, baseline="analyses/0"), "a model"))
+
+    assert properties(root) == {
+        "decision": word,
+        "analysis": "analyses/1",
+        "model": "a model",
+        "baseline": "analyses/0",
+    }
+
+
+def test_without_a_baseline_none_is_named() -> None:
+    assert "baseline" not in properties(parsed(to_junit(told(GateDecision.PASS), "a model")))
+
+
+def test_a_gate_in_words_is_what_pipelines_are_shown() -> None:
+    """Given a result as the summary makes it: a bound that holds, one that doesn't, one that can't be told."""
+    reasons = (
+        GateReason(GateDecision.PASS, None, 0.99, 0.95),
+        GateReason(GateDecision.FAIL, Bound("few failures", Measure.SEVERE_ERROR_RATE, max=0.02), 0.03, 0.02),
+        GateReason(
+            GateDecision.UNDECIDED,
+            Bound("spurious", Measure.COUNT, (ErrorType.SPURIOUS_CORRELATION,), max=10),
+            12,
+            10,
+            causes=(Cause.ABSTAINED,),
+        ),
+    )
+
+    root = parsed(to_junit(gate_view(GateResult(GateDecision.FAIL, "release", "id", "", reasons)), "a model"))
+
+    first, second, third = root.iter("testcase")
+    assert (second.attrib["name"], third.attrib["name"]) == ("few failures", "spurious")
+    assert [each[0].tag for each in (first, second, third)] == ["system-out", "failure", "error"]
+    assert "3.00 %" in second[0].attrib["message"] and "2.00 %" in second[0].attrib["message"]
+    check_counts(root)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda each: ascii(each)[:30])
+def test_hostile_names_stay_names(name: str) -> None:
+    result = ToldGate(
+        GateDecision.FAIL,
+        name,
+        name,
+        name,
+        tuple(ToldReason(name, each, name) for each in SHOWN_AS),
+    )
+
+    root = parsed(to_junit(result, name))
+
+    check_counts(root)
+    assert {each.tag for each in root.iter()} <= {
+        "testsuites",
+        "testsuite",
+        "properties",
+        "property",
+        "testcase",
+        *SHOWN_AS.values(),
+    }
+    assert of(root, "tests") == len(SHOWN_AS)
+
+
+@pytest.mark.parametrize("name", ["]]>", "a & b", '<b class="x">', "it's", "\U0001f600", "tab\tand\nline", "é ü 漢"])
+def test_names_that_xml_can_hold_come_back_unchanged(name: str) -> None:
+    root = parsed(to_junit(told(GateDecision.FAIL, name=name, policy=name), name))
+
+    (case,) = root.iter("testcase")
+    assert case.attrib["name"] == f"{name} 0"
+    assert case.attrib["classname"] == f"errata.{name}"
+    assert case[0].attrib["message"] == case[0].text == f"said of {name}"
+    assert properties(root)["model"] == name
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
+@example("\x00", "\ud83d", "\ude00")
+def test_any_text_gives_well_formed_xml(policy: str, name: str, message: str) -> None:
+    result = ToldGate(GateDecision.FAIL, policy, "", "", (ToldReason(name, GateDecision.FAIL, message),))
+
+    check_counts(parsed(to_junit(result, name)))
+
+
+def test_it_says_that_it_is_utf8_and_ends_with_a_line() -> None:
+    content = to_junit(told(GateDecision.PASS, name="漢"), "é")
+
+    assert content.startswith(b"<?xml version='1.0' encoding='utf-8'?>")
+    assert content.endswith(b"</testsuites>\n")
+    assert "漢".encode() in content

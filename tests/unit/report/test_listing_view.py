@@ -1,0 +1,188 @@
+"""The list of analyses, the page of an open one and that of one image: what they say in every state."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import (
+    ERROR_TYPES,
+    Analysis,
+    AnalysisRequest,
+    ErrorType,
+    Failure,
+    Group,
+    GroupSummary,
+    LabelSource,
+    Outcome,
+    Progress,
+    State,
+    Step,
+    Summary,
+    Verdict,
+    VerdictEvidence,
+)
+from service.report.listing_view import ListView, image_view, list_view, open_view
+from service.report.words import STATE_WORDS, progress_words
+
+CHOSEN = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
+STATES = tuple(State)[1:]
+
+
+def summary(wrong: int = 1200) -> Summary:
+    counts = dict.fromkeys(ERROR_TYPES, 0) | {
+        ErrorType.CORRECT: 6000,
+        ErrorType.FINE_GRAINED: wrong,
+        ErrorType.MODEL_FAILURE: wrong,
+    }
+    errors = 2 * wrong
+    whole = GroupSummary(6000 + errors, counts, errors, 0.75, 0.8125, 0.9, 0.9, {}, {}, {}, {})
+    return Summary(dict.fromkeys(Group, whole), (), 0, 8, 8, None, None, None)
+
+
+def analysis(**changes: Any) -> Analysis:
+    made = Analysis(
+        id="a1",
+        request=AnalysisRequest("demo", "timm:net", labels={"size": "big", "family": "cnn"}),
+        state=State.SUCCEEDED,
+        evidence="e" * 64,
+        create_time=datetime(2024, 2, 29, 23, 59, tzinfo=UTC),
+        summary=summary(),
+    )
+    return replace(made, **changes)
+
+
+def running(**changes: Any) -> Analysis:
+    return analysis(state=State.RUNNING, summary=None, progress=Progress(5, 20), **changes)
+
+
+def listed(*analyses: Analysis, total: int = 120, first: int = 50, **changes: Any) -> ListView:
+    return list_view(analyses, total, first, ["demo", "imagenet"], {**CHOSEN, **changes}, "page=1", "page=3")
+
+
+def test_a_line_says_how_an_analysis_ended() -> None:
+    (row,) = listed(analysis()).rows
+
+    assert (row.id, row.title, row.dataset, row.created) == ("a1", "timm:net", "demo", "2024-02-29 23:59")
+    assert (row.state, row.css, row.done, row.progress) == ("succeeded", "state-succeeded", True, "")
+    assert (row.top1, row.multi_label, row.failures) == ("75.0 %", "81.2 %", "1,200")
+    assert [(piece.css, piece.x, piece.width) for piece in row.bar] == [("type-4", 0, 50), ("type-8", 50, 50)]
+    assert row.labels == ("family=cnn", "size=big")
+
+
+def test_a_line_of_an_open_analysis_says_how_far_it_is() -> None:
+    (row,) = listed(running()).rows
+
+    assert (row.state, row.done, row.progress) == ("running", False, "5 of 20 images")
+    assert (row.top1, row.multi_label, row.failures, row.bar) == ("–", "–", "–", ())
+
+
+def test_an_analysis_without_errors_has_no_bar() -> None:
+    (row,) = listed(analysis(summary=summary(0))).rows
+
+    assert (row.bar, row.failures) == ((), "0")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_has_its_word_and_its_class(state: State) -> None:
+    (row,) = listed(analysis(state=state, summary=None)).rows
+
+    assert (row.state, row.css) == (STATE_WORDS[state], f"state-{state.name.lower()}")
+
+
+def test_the_list_says_which_part_of_all_it_shows() -> None:
+    shown = listed(analysis(), analysis(id="a2"))
+
+    assert (shown.first, shown.last, shown.total) == (51, 52, 120)
+    assert (shown.earlier, shown.later) == ("page=1", "page=3")
+    nothing = listed(total=0, first=0)
+    assert (nothing.first, nothing.last, nothing.total, nothing.rows) == (0, 0, 0, ())
+
+
+def test_the_list_is_live_while_anything_in_it_is_open() -> None:
+    assert not listed(analysis(), analysis(state=State.FAILED, summary=None)).live
+    assert listed(analysis(), running()).live
+    assert listed(analysis(state=State.QUEUED, summary=None)).live
+    assert not listed().live
+
+
+def test_the_filters_are_what_was_chosen_among_what_there_is() -> None:
+    shown = listed(state="failed", dataset="demo", search="net", order="title")
+
+    assert (shown.state, shown.dataset, shown.search, shown.order) == ("failed", "demo", "net", "title")
+    assert shown.datasets == ("demo", "imagenet")
+    assert [value for value, _ in shown.states] == ["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+def test_an_open_analysis_says_its_state_and_progress() -> None:
+    shown = open_view(running())
+
+    assert (shown.id, shown.title, shown.dataset, shown.state) == ("a1", "timm:net", "demo", "running")
+    assert (shown.progress, shown.done, shown.total, shown.live, shown.failure) == ("5 of 20 images", 5, 20, True, "")
+
+
+def test_a_failed_analysis_says_why_and_isnt_live() -> None:
+    shown = open_view(analysis(state=State.FAILED, summary=None, failure=Failure("MODEL_NOT_FOUND", "There is none.")))
+
+    assert (shown.state, shown.failure, shown.live) == ("failed", "MODEL_NOT_FOUND: There is none.", False)
+    assert shown.progress == ""
+
+
+def test_a_page_about_an_image_has_the_images_verdict_and_the_analysis_headline() -> None:
+    evidence = VerdictEvidence(((1, LabelSource.REAL),), (), (), None, "", (Step(ErrorType.CORRECT, Outcome.MISS),))
+    verdict = Verdict("x.jpg", 1, 0, ErrorType.MODEL_FAILURE, (), 0.5, evidence)
+
+    shown = image_view(analysis(), verdict, "/analyses/a1/images/x.jpg")
+
+    assert (shown.analysis, shown.title, shown.picture) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
+    assert shown.headline.startswith("timm:net is wrong on 2,400 of 8,400 images.")
+    assert (shown.row.file_name, shown.row.error_type, shown.row.probability) == ("x.jpg", "model failure", "50.0 %")
+    assert shown.row.trace == ("top-1 correct: no",)
+    assert shown.trace_title
+
+
+@pytest.mark.parametrize(
+    ("state", "progress", "said"),
+    [
+        (State.QUEUED, Progress(), ""),
+        (State.QUEUED, Progress(live_workers=0, queue_position=3), "no worker is alive"),
+        (State.QUEUED, Progress(live_workers=2, queue_position=0), "0 before it"),
+        (State.QUEUED, Progress(live_workers=2, queue_position=1200), "1,200 before it"),
+        (State.RUNNING, Progress(1200, 50_000), "1,200 of 50,000 images"),
+        (
+            State.RUNNING,
+            Progress(1200, 50_000, images_per_second=1234.5, eta_seconds=40.4),
+            "1,200 of 50,000 images, 1,234 images/s, about 40 s left",
+        ),
+        (State.RUNNING, Progress(1, 20, eta_seconds=600), "1 of 20 images, about 10 min left"),
+        (State.SUCCEEDED, Progress(20, 20, 5.0, 0.0), ""),
+        (State.FAILED, Progress(5, 20, 5.0, 3.0), ""),
+        (State.CANCELLED, Progress(5, 20), ""),
+    ],
+)
+def test_progress_is_told_while_there_is_any(state: State, progress: Progress, said: str) -> None:
+    assert progress_words(state, progress) == said
+
+
+@given(
+    state=st.sampled_from(STATES),
+    progress=st.builds(
+        Progress,
+        done=st.integers(0, 10**6),
+        total=st.integers(0, 10**6),
+        images_per_second=st.none() | st.floats(0, 1e5),
+        eta_seconds=st.none() | st.floats(0, 1e6),
+        queue_position=st.none() | st.integers(0, 10**4),
+        live_workers=st.none() | st.integers(0, 9),
+    ),
+)
+@settings(max_examples=200, deadline=None)
+def test_progress_never_has_a_hole(state: State, progress: Progress) -> None:
+    said = progress_words(state, progress)
+
+    assert said == said.strip()
+    assert not [each for each in ("None", "nan", "  ", ", ,", "-") if each in said]
+    assert not said or not state.final

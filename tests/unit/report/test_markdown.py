@@ -1,0 +1,262 @@
+"""Markdown of a gate: one table, a row a bound, and whatever a name holds is only ever text."""
+
+import unicodedata
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from service.domain import Bound, Cause, ErrorType, GateDecision, GateReason, GateResult, Measure
+from service.report.gate_view import ToldGate, ToldReason, gate_view
+from service.report.markdown import escaped, to_markdown
+
+PARSER = MarkdownIt("commonmark").enable("table")
+PLAIN = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td"}  # what may be opened and closed
+DECISIONS = tuple(GateDecision)[1:]
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+HOSTILE = [
+    "a | b || c",
+    "| x | y |\n|---|---|",
+    "first\nsecond\r\nthird\u2028fourth",
+    "\n\n# heading\n\n---\n\n```\ncode\n```",
+    "`code` ``more`` ```",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "</td></table><b>",
+    "<!-- comment",
+    "<https://evil.example>",
+    "https://evil.example/path",
+    "[link](https://evil.example)",
+    "[link][1] [1]: https://evil.example",
+    "![image](https://evil.example/x.png)",
+    "@everyone and @user",
+    "#1 and GH-1",
+    "**bold** _thin_ __bold__ *thin* ~~gone~~",
+    "&lt;b&gt; &amp; &#64;user &#x3c;b&#x3e;",
+    "\\",
+    "\\\\|",
+    "\\|",
+    "ends with \\",
+    "# heading",
+    "> quote",
+    "- item",
+    "* item",
+    "+ item",
+    "1) item",
+    "---",
+    "===",
+    "***",
+    "~~~",
+    "    indented",
+    "\tindented",
+    "\x00\x1b[31m\x7f",
+    "\ud800",
+    "\u202eevil\u202c",
+    "\U0001f600 \U0001f468\u200d\U0001f469",
+    ":smile:",
+    "$x$ and $$y$$",
+    "[^1] and [ ] and [x]",
+    "x" * 10_000,
+]
+
+
+def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> ToldGate:
+    worst = max(decisions, default=GateDecision.PASS)
+    return ToldGate(worst, policy, "analyses/1", baseline, tuple(ToldReason(name, each, "why") for each in decisions))
+
+
+def tokens(markdown: str) -> list[Token]:
+    """Parse, and make sure that nothing but headings, paragraphs and tables of plain text came of it."""
+    found = PARSER.parse(markdown)
+    for each in found:
+        if each.type == "inline":
+            assert {child.type for child in each.children or ()} <= {"text"}
+        else:
+            kind, _, side = each.type.rpartition("_")
+            assert kind in PLAIN and side in ("open", "close"), each.type
+    return found
+
+
+def rendered(token: Token) -> str:
+    return "".join(child.content for child in token.children or ())
+
+
+def cells(markdown: str) -> list[list[str]]:
+    """Return the rows of the one table, the head first."""
+    rows: list[list[str]] = []
+    found = tokens(markdown)
+    assert [each.type for each in found].count("table_open") == 1
+    inside = False
+    for each in found:
+        inside = (inside or each.type == "table_open") and each.type != "table_close"
+        if each.type == "tr_open":
+            rows.append([])
+        elif each.type == "inline" and inside:
+            rows[-1].append(rendered(each))
+    return rows
+
+
+def texts(markdown: str, kind: str) -> list[str]:
+    """Return what stands in the headings, or the paragraphs."""
+    found = tokens(markdown)
+    return [
+        rendered(after) for before, after in pairwise(found) if before.type == f"{kind}_open" and after.type == "inline"
+    ]
+
+
+def visible(text: str) -> str:
+    return "".join(each for each in text if unicodedata.category(each) not in INVISIBLE)
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_a_decision_stands_in_the_heading_and_in_its_row(decision: GateDecision) -> None:
+    word = decision.name.lower()
+
+    markdown = to_markdown(told(decision), "a model", "It is wrong on 2 of 10 images.")
+
+    assert texts(markdown, "heading") == [f"Errata: release – {word}"]
+    assert texts(markdown, "paragraph") == ["It is wrong on 2 of 10 images."]
+    assert cells(markdown) == [["bound", "decision", "what was found"], ["bound", word, "why"]]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 30])
+def test_there_is_one_table_with_a_row_a_reason(number: int) -> None:
+    decisions = (DECISIONS * 6)[:number]
+
+    head, *rows = cells(to_markdown(told(*decisions), "a model", ""))
+
+    assert len(head) == 3
+    assert [row[1] for row in rows] == [each.name.lower() for each in decisions]
+    assert {len(row) for row in rows} <= {3}
+
+
+def test_without_a_headline_the_model_is_named() -> None:
+    assert texts(to_markdown(told(GateDecision.PASS), "a model", ""), "paragraph") == ["a model"]
+
+
+def test_a_baseline_is_named_where_there_is_one() -> None:
+    markdown = to_markdown(told(GateDecision.PASS, baseline="analyses/0"), "a model", "")
+
+    assert any("analyses/0" in each for each in texts(markdown, "paragraph"))
+    assert "held against" not in to_markdown(told(GateDecision.PASS), "a model", "")
+
+
+def test_a_gate_in_words_is_what_people_are_shown() -> None:
+    reasons = (
+        GateReason(GateDecision.FAIL, Bound("few_failures", Measure.SEVERE_ERROR_RATE, max=0.02), 0.03, 0.02),
+        GateReason(
+            GateDecision.UNDECIDED,
+            Bound("spurious*", Measure.COUNT, (ErrorType.SPURIOUS_CORRELATION,), max=10),
+            12,
+            10,
+            causes=(Cause.ABSTAINED, Cause.FEW_SAMPLES),
+        ),
+        GateReason(GateDecision.PASS, None, 0.99, 0.95),
+    )
+
+    _, first, second, third = cells(
+        to_markdown(gate_view(GateResult(GateDecision.FAIL, "p", "id", "", reasons)), "", "")
+    )
+
+    assert first[:2] == ["few_failures", "fail"]
+    assert "3.00 %" in first[2] and "2.00 %" in first[2]
+    assert second[:2] == ["spurious*", "undecided"]
+    assert third[1] == "pass"
+    assert "99.0 %" in third[2]
+
+
+@pytest.mark.parametrize("decision", [GateDecision.PENDING, GateDecision.ERROR])
+def test_an_analysis_without_a_result_says_why(decision: GateDecision) -> None:
+    cause = Cause.NOT_FINISHED if decision is GateDecision.PENDING else Cause.ENDED_WITHOUT_RESULT
+    result = GateResult(decision, "p", "id", "", (GateReason(decision, None, causes=(cause,)),))
+
+    _, (_, word, why) = cells(to_markdown(gate_view(result), "a model", ""))
+
+    assert word == decision.name.lower()
+    assert why.startswith("The analysis")
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda each: ascii(each)[:30])
+def test_hostile_names_are_text_wherever_they_stand(name: str) -> None:
+    reasons = tuple(ToldReason(name, each, name) for each in DECISIONS)
+    markdown = to_markdown(ToldGate(GateDecision.FAIL, name, name, name, reasons), name, "")
+
+    head, *rows = cells(markdown)
+    assert head == ["bound", "decision", "what was found"]
+    assert [[visible(cell) for cell in row] for row in rows] == [
+        [visible(name), each.name.lower(), visible(name)] for each in DECISIONS
+    ]
+    assert [visible(each) for each in texts(markdown, "heading")] == [visible(f"Errata: {name} – fail")]
+    paragraphs = [visible(each) for each in texts(markdown, "paragraph")]
+    assert paragraphs in (
+        [visible(name), visible(f"Changes are held against {name}.")],
+        [visible(f"Changes are held against {name}.")],  # of a name without anything to see
+    )
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda each: ascii(each)[:30])
+def test_a_hostile_headline_is_text(name: str) -> None:
+    headline = f"{name} is wrong on 2 of 10 images."
+
+    markdown = to_markdown(told(GateDecision.PASS), name, headline)
+
+    assert [visible(each) for each in texts(markdown, "paragraph")] == [visible(headline)]
+
+
+def test_the_page_that_comes_of_it_holds_no_tag_of_a_name() -> None:
+    name = "<script>alert(1)</script><img src=x> [a](javascript:alert(1)) ![b](x) `c` **d**"
+
+    html = PARSER.render(to_markdown(told(GateDecision.FAIL, name=name, policy=name, baseline=name), name, name))
+
+    assert not [each for each in ("<script", "<img", "<a ", "<code", "<strong", "<em") if each in html]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+ANY_TEXT = st.one_of(
+    st.text(st.characters(exclude_categories=()), max_size=20),
+    st.text("|\\`*_[]()<>&#;!~-+=@:/.1a \t\n\r", max_size=20),
+    st.sampled_from(HOSTILE),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
+@example("\\", "|", "\\|")
+def test_any_text_stays_in_its_cell(policy: str, name: str, message: str) -> None:
+    result = ToldGate(GateDecision.FAIL, policy, "", policy, (ToldReason(name, GateDecision.FAIL, message),))
+
+    markdown = to_markdown(result, "a model", "")
+
+    _, row = cells(markdown)
+    assert [visible(each) for each in row] == [visible(name), "fail", visible(message)]
+    assert [visible(each) for each in texts(markdown, "heading")] == [visible(f"Errata: {policy} – fail")]
+
+
+@settings(max_examples=200)
+@given(ANY_TEXT)
+def test_escaped_text_is_one_line_and_can_be_encoded(text: str) -> None:
+    found = escaped(text)
+
+    assert len(found.splitlines()) <= 1
+    found.encode()
+
+
+@pytest.mark.parametrize(
+    "title", ["1. evil", "123456789. z", "\u200b \u200b \u200b \u200b \u200b x", "\x00 \x01 \x01 \x01 \x01 y"]
+)
+def test_a_title_that_looks_like_a_list_or_like_code_is_a_paragraph(title: str) -> None:
+    kinds = {token.type for token in tokens(to_markdown(told(GateDecision.PASS), title, ""))}
+
+    assert not kinds & {"ordered_list_open", "bullet_list_open", "code_block"}
+
+
+@pytest.mark.parametrize("name", ["@org/team", "#123", "see @user, #4"])
+def test_nobody_is_called_and_no_issue_is_named(name: str) -> None:
+    """GitHub finds people and issues in the text that is left after Markdown, escaped or not."""
+    text = "".join(texts(to_markdown(told(GateDecision.PASS), name, ""), "p"))
+
+    assert "@" in name or "#" in name
+    assert not [pair for pair in pairwise(text) if pair[0] in "@#" and pair[1].isalnum()]

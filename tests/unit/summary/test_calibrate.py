@@ -1,0 +1,151 @@
+"""Calibration against a loop over bins and samples, and at the bins' ends."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import Calibration
+from service.summary.calibrate import calibrate
+
+BINS = 15  # spec/statistics
+ENDS = [k / BINS for k in range(BINS + 1)]
+
+SAMPLES = st.lists(
+    st.tuples(
+        st.integers(1, 8),
+        st.one_of(st.floats(0, 1, width=32), st.sampled_from(ENDS), st.sampled_from([math.nan, math.inf])),
+    ),
+    max_size=60,
+)
+
+
+def calibrated(samples: list[tuple[int, float]], dtype: type = np.float64) -> Calibration:
+    return calibrate(
+        np.array([kind for kind, _ in samples], dtype=np.uint8),
+        np.array([probability for _, probability in samples], dtype=dtype),
+    )
+
+
+def bin_of(probability: float) -> int:
+    """Return the bin whose upper end is the first that is not below."""
+    return next(number for number in range(BINS) if probability <= ENDS[number + 1])
+
+
+def expected_error(samples: list[tuple[int, float]], right: set[int]) -> float | None:
+    """Expected calibration error, bin by bin: the share of the samples times |accuracy - confidence|."""
+    known = [(kind, probability) for kind, probability in samples if math.isfinite(probability)]
+    if not known:
+        return None
+    total = 0.0
+    for number in range(BINS):
+        here = [(kind, probability) for kind, probability in known if bin_of(probability) == number]
+        if here:
+            accuracy = sum(kind in right for kind, _ in here) / len(here)
+            confidence = math.fsum(probability for _, probability in here) / len(here)
+            total += len(here) / len(known) * abs(accuracy - confidence)
+    return total
+
+
+def same(got: float | None, expected: float | None) -> None:
+    assert (got is None) == (expected is None)
+    if got is not None and expected is not None:
+        assert got == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SAMPLES)
+def test_the_errors_are_those_of_a_loop_over_bins(samples: list[tuple[int, float]]) -> None:
+    found = calibrated(samples)
+
+    same(found.top1_error, expected_error(samples, {1}))
+    same(found.multi_label_error, expected_error(samples, {1, 2, 3}))
+
+
+@settings(max_examples=300, deadline=None)
+@given(SAMPLES)
+def test_each_bin_holds_what_a_loop_puts_there(samples: list[tuple[int, float]]) -> None:
+    found = calibrated(samples)
+
+    for number, each in enumerate(found.bins):
+        here = [(kind, p) for kind, p in samples if math.isfinite(p) and bin_of(p) == number]
+        assert each.num_samples == len(here)
+        same(each.confidence, math.fsum(p for _, p in here) / len(here) if here else None)
+        same(each.top1_accuracy, sum(kind == 1 for kind, _ in here) / len(here) if here else None)
+        same(each.multi_label_accuracy, sum(kind <= 3 for kind, _ in here) / len(here) if here else None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SAMPLES)
+def test_the_books_balance_and_errors_are_fractions(samples: list[tuple[int, float]]) -> None:
+    found = calibrated(samples)
+
+    assert sum(each.num_samples for each in found.bins) == sum(math.isfinite(p) for _, p in samples)
+    assert all(error is None or 0 <= error <= 1 for error in (found.top1_error, found.multi_label_error))
+
+
+def test_there_are_15_bins_of_equal_width_from_0_to_1() -> None:
+    bins = calibrated([]).bins
+
+    assert [each.low for each in bins] == pytest.approx(ENDS[:-1])
+    assert [each.high for each in bins] == pytest.approx(ENDS[1:])
+
+
+@pytest.mark.parametrize(
+    ("probability", "number"),
+    [(0.0, 0), *[(k / BINS, k - 1) for k in range(1, BINS + 1)], *[((k + 0.5) / BINS, k) for k in range(BINS)]],
+)
+def test_a_bin_holds_its_upper_end_and_the_first_one_zero(probability: float, number: int) -> None:
+    bins = calibrated([(1, probability)]).bins
+
+    assert [each.num_samples for each in bins] == [int(each == number) for each in range(BINS)]
+
+
+def test_errors_by_hand() -> None:
+    # bin 14 (over 14/15): 0.95 right, 0.97 wrong by label but in the image; bin 7: 0.5 severe
+    found = calibrated([(1, 0.95), (3, 0.97), (8, 0.5)])
+
+    assert found.top1_error == pytest.approx(2 / 3 * (0.96 - 0.5) + 1 / 3 * 0.5)
+    assert found.multi_label_error == pytest.approx(2 / 3 * (1 - 0.96) + 1 / 3 * 0.5)
+    assert found.bins[14].confidence == pytest.approx(0.96)
+    assert (found.bins[14].top1_accuracy, found.bins[14].multi_label_accuracy) == (0.5, 1)
+    assert found.bins[7].multi_label_accuracy == 0
+
+
+def test_what_is_always_sure_and_right_has_no_error() -> None:
+    found = calibrated([(1, 1.0)] * 5)
+
+    assert (found.top1_error, found.multi_label_error) == (0, 0)
+
+
+def test_probabilities_that_are_not_numbers_are_left_out() -> None:
+    whole = calibrated([(1, 0.9), (8, math.nan), (4, 0.2), (1, math.nan), (1, math.inf), (1, -math.inf)])
+
+    assert whole == calibrated([(1, 0.9), (4, 0.2)])
+
+
+@pytest.mark.parametrize("samples", [[], [(1, math.nan), (8, math.nan)]])
+def test_without_probabilities_there_are_no_numbers(samples: list[tuple[int, float]]) -> None:
+    found = calibrated(samples)
+
+    assert (found.top1_error, found.multi_label_error) == (None, None)
+    assert len(found.bins) == BINS
+    for each in found.bins:
+        numbers = (each.num_samples, each.confidence, each.top1_accuracy, each.multi_label_accuracy)
+        assert numbers == (0, None, None, None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 8), st.floats(0, 1, width=16)), min_size=1, max_size=60))
+def test_half_precision_is_counted_in_full(samples: list[tuple[int, float]]) -> None:
+    assert calibrated(samples, np.float16) == calibrated(samples)
+
+
+def test_a_sum_of_half_precision_numbers_does_not_stop_growing() -> None:
+    # 0.9 as float16 is 0.89990234375; a sum in float16 would be inf from 65,520 on, and stuck long before
+    found = calibrated([(1, 0.9)] * 80_000, np.float16)
+
+    assert found.bins[13].confidence == pytest.approx(0.89990234375)
+    assert found.top1_error == pytest.approx(1 - 0.89990234375)

@@ -1,0 +1,440 @@
+"""Comparisons of two models, against loops over images and tables worked out by hand."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from service.domain import NUM_CLASSES, ChangeRow, ErrorType, Group, GroupComparison, Interval, Question
+from service.summary.compare import (
+    Pair,
+    changed_classes,
+    changed_superclasses,
+    compare_groups,
+    pair_of,
+    paired_test,
+    type_p_value,
+)
+
+DRAWS = 2000  # spec/statistics
+CLASSES = (0, 1, 500, 998, 999)
+NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
+SUPERCLASSES = {"low": {0, 1}, "odd": {1, 999}, "lonely": {7}, "nobody": set()}  # 1 is in two, 500 and 998 in none
+GROUPS = (Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
+CORRECT = {1, 2, 3}
+HOLDS = {Question.TOP1: {1}, Question.MULTI_LABEL: CORRECT, Question.SEVERE: {8}}
+
+# type in A and in B (0: no prediction came), target, problematic, groups
+Row = tuple[int, int, int, bool, frozenset[Group]]
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 8),
+        st.integers(0, 8),
+        st.sampled_from(CLASSES),
+        st.booleans(),
+        st.frozensets(st.sampled_from(GROUPS)),
+    ),
+    max_size=40,
+)
+
+
+def pair(rows: Iterable[Row]) -> Pair:
+    rows = list(rows)
+    return pair_of(
+        np.array([row[0] for row in rows], dtype=np.uint8),
+        np.array([row[1] for row in rows], dtype=np.uint8),
+        np.array([row[2] for row in rows], dtype=np.int16),
+        np.array([row[3] for row in rows], dtype=bool),
+    )
+
+
+def groups_of(rows: Iterable[Row]) -> dict[Group, GroupComparison]:
+    rows = list(rows)
+    members = np.array([[group in row[4] for row in rows] for group in GROUPS], dtype=bool)
+    return compare_groups(pair(rows), members.reshape(3, len(rows)))
+
+
+def superclass_rows(rows: Iterable[Row]) -> tuple[ChangeRow, ...]:
+    members = np.array([[index in own for index in range(NUM_CLASSES)] for own in SUPERCLASSES.values()])
+    return changed_superclasses(pair(rows), list(SUPERCLASSES), members)
+
+
+def swapped(rows: Iterable[Row]) -> list[Row]:
+    return [(b, a, *rest) for a, b, *rest in rows]
+
+
+def counted(rows: Iterable[Row], group: Group = Group.ALL) -> list[Row]:
+    """The rows that count in a group: both have a verdict, and nobody set the sample aside."""
+    return [row for row in rows if row[0] and row[1] and not row[3] and (group is Group.ALL or group in row[4])]
+
+
+def plain(*cells: tuple[int, int, int], target: int = 0) -> list[Row]:
+    """So many images of each pair of types: (type in A, type in B, images)."""
+    return [(a, b, target, False, frozenset()) for a, b, images in cells for _ in range(images)]
+
+
+def whole(rows: Iterable[Row]) -> GroupComparison:
+    return groups_of(rows)[Group.ALL]
+
+
+def p_value(only_a: int, only_b: int) -> float:
+    return binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_transitions_of_every_group_are_counted_like_in_a_loop(rows: list[Row]) -> None:
+    found = groups_of(rows)
+
+    assert set(found) == set(Group)
+    for group, compared in found.items():
+        here = counted(rows, group)
+        cells = Counter((a, b) for a, b, *_ in here)
+        assert compared.num_samples == len(here) == compared.transitions.sum()
+        assert compared.transitions.tolist() == [[cells[a, b] for b in range(1, 9)] for a in range(1, 9)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_what_is_fixed_and_broken_is_counted_by_its_definition(rows: list[Row]) -> None:
+    for group, compared in groups_of(rows).items():
+        pairs = [(a, b) for a, b, *_ in counted(rows, group)]
+        assert compared.fixed() == sum(a not in CORRECT and b in CORRECT for a, b in pairs)
+        assert compared.broken() == sum(a in CORRECT and b not in CORRECT for a, b in pairs)
+        for kind in list(ErrorType)[4:]:
+            assert compared.fixed(kind) == sum(a == kind and b in CORRECT for a, b in pairs)
+            assert compared.broken(kind) == sum(a in CORRECT and b == kind for a, b in pairs)
+        assert compared.top1_fixed == sum(a != 1 and b == 1 for a, b in pairs)
+        assert compared.top1_broken == sum(a == 1 and b != 1 for a, b in pairs)
+        assert compared.new_failures == sum(a != 8 and b == 8 for a, b in pairs)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_an_image_is_fixed_or_broken_where_a_loop_says_so(rows: list[Row]) -> None:
+    found = pair(rows)
+
+    both = [bool(counted([row])) for row in rows]
+    assert found.counted.tolist() == both
+    fixed = [there and row[0] > 3 and row[1] <= 3 for there, row in zip(both, rows, strict=True)]
+    broken = [there and row[0] <= 3 and row[1] > 3 for there, row in zip(both, rows, strict=True)]
+    assert (found.fixed.tolist(), found.broken.tolist()) == (fixed, broken)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_each_question_has_the_test_that_scipy_gives(rows: list[Row]) -> None:
+    for group, compared in groups_of(rows).items():
+        pairs = [(a, b) for a, b, *_ in counted(rows, group)]
+        for question, kinds in HOLDS.items():
+            only_a = sum(a in kinds and b not in kinds for a, b in pairs)
+            only_b = sum(b in kinds and a not in kinds for a, b in pairs)
+            test = compared.tests[question]
+            assert (test.question, test.only_a, test.only_b) == (question, only_a, only_b)
+            assert test.p_value == pytest.approx(p_value(only_a, only_b))
+            assert test.significant == (p_value(only_a, only_b) < 0.05)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS, st.sets(st.sampled_from(list(ErrorType)[1:])))
+def test_a_set_of_types_has_the_p_value_that_scipy_gives(rows: list[Row], kinds: set[ErrorType]) -> None:
+    pairs = [(a, b) for a, b, *_ in counted(rows)]
+    only_a = sum(a in kinds and b not in kinds for a, b in pairs)
+    only_b = sum(b in kinds and a not in kinds for a, b in pairs)
+
+    got = type_p_value(tuple(kinds), whole(rows).transitions)
+
+    assert got == pytest.approx(p_value(only_a, only_b))
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS)
+def test_rates_in_a_and_in_b_are_shares_of_the_samples(rows: list[Row]) -> None:
+    for group, compared in groups_of(rows).items():
+        here = counted(rows, group)
+        if not here:
+            assert (compared.rates, compared.types, compared.multi_label_accuracy) == ({}, {}, None)
+            continue
+        for kinds, interval in [
+            *((HOLDS[question], interval) for question, interval in compared.rates.items()),
+            *(({kind}, interval) for kind, interval in compared.types.items()),
+        ]:
+            in_a, in_b = (sum(row[model] in kinds for row in here) / len(here) for model in (0, 1))
+            balanced(interval, in_a, in_b)
+        assert set(compared.rates) == set(Question)
+        assert list(compared.types) == list(ErrorType)[1:]
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS)
+def test_multi_label_accuracy_is_a_mean_over_target_classes(rows: list[Row]) -> None:
+    for group, compared in groups_of(rows).items():
+        here = counted(rows, group)
+        targets = sorted({row[2] for row in here})
+        if targets:
+            means = [
+                sum(
+                    sum(row[model] in CORRECT for row in here if row[2] == target)
+                    / sum(row[2] == target for row in here)
+                    for target in targets
+                )
+                / len(targets)
+                for model in (0, 1)
+            ]
+            assert compared.multi_label_accuracy is not None
+            balanced(compared.multi_label_accuracy, *means)
+
+
+def balanced(interval: Interval, in_a: float, in_b: float) -> None:
+    """Compare the rates; an interval has its ends in order, and is of differences of fractions."""
+    assert (interval.a, interval.b) == pytest.approx((in_a, in_b), abs=1e-12)
+    assert interval.difference == pytest.approx(in_a - in_b, abs=1e-12)
+    assert -1 - 1e-12 <= interval.low <= interval.high <= 1 + 1e-12
+
+
+def expected_rows(rows: list[Row], parts: dict[str, set[int]]) -> dict[str, tuple[int, int, int, float, float]]:
+    """Samples, fixed, broken and both shares of errors, of the parts in which anything changed."""
+    found = {}
+    for name, own in parts.items():
+        here = [row for row in counted(rows) if row[2] in own]
+        fixed = sum(row[0] > 3 and row[1] <= 3 for row in here)
+        broken = sum(row[0] <= 3 and row[1] > 3 for row in here)
+        if fixed or broken:
+            errors = [sum(row[model] > 3 for row in here) / len(here) for model in (0, 1)]
+            found[name] = (len(here), fixed, broken, *errors)
+    return found
+
+
+def agree(got: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int, float, float]]) -> None:
+    assert sorted(each.name for each in got) == sorted(expected)
+    for each in got:
+        samples, fixed, broken, in_a, in_b = expected[each.name]
+        assert (each.num_samples, each.fixed, each.broken) == (samples, fixed, broken)
+        balanced(each.errors, in_a, in_b)
+    net = [abs(each.fixed - each.broken) for each in got]
+    assert net == sorted(net, reverse=True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_each_class_that_changed_has_the_row_that_a_loop_gives(rows: list[Row]) -> None:
+    found = changed_classes(pair(rows), NAMES)
+
+    agree(found, expected_rows(rows, {NAMES[index]: {index} for index in CLASSES}))
+    assert [each.name for each in found] == [NAMES[each.class_index] for each in found]
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_each_superclass_that_changed_has_the_row_that_a_loop_over_its_targets_gives(rows: list[Row]) -> None:
+    found = superclass_rows(rows)
+
+    agree(found, expected_rows(rows, SUPERCLASSES))
+    assert all(each.class_index is None for each in found)
+
+
+def test_an_image_counts_in_every_superclass_of_its_target() -> None:
+    found = superclass_rows(plain((8, 1, 3), target=1) + plain((1, 4, 1), target=0) + plain((1, 1, 2), target=999))
+
+    assert [(each.name, each.num_samples, each.fixed, each.broken) for each in found] == [
+        ("odd", 5, 3, 0),
+        ("low", 4, 3, 1),
+    ]
+
+
+def test_what_changed_most_comes_first_whichever_way_it_changed() -> None:
+    changed = (
+        plain((4, 1, 1), (1, 4, 1), target=0)  # changed, but not on the whole
+        + plain((1, 8, 3), target=998)
+        + plain((8, 1, 2), target=500)
+        + plain((4, 1, 3), (1, 4, 1), target=999)  # as far as 500, with more images
+        + plain((4, 5, 9), (1, 2, 9), target=1)  # no error came or went
+    )
+
+    assert [each.class_index for each in changed_classes(pair(changed), NAMES)] == [998, 999, 500, 0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_a_model_against_itself_changes_nothing(rows: list[Row]) -> None:
+    same = [(a, a, *rest) for a, _, *rest in rows]
+
+    for compared in groups_of(same).values():
+        assert np.array_equal(compared.transitions, np.diag(np.diag(compared.transitions)))
+        flips = (compared.top1_fixed, compared.top1_broken, compared.new_failures)
+        assert (compared.fixed(), compared.broken(), *flips) == (0, 0, 0, 0, 0)
+        for test in compared.tests.values():
+            assert (test.only_a, test.only_b, test.p_value, test.significant) == (0, 0, 1, False)
+        intervals = [*compared.rates.values(), *compared.types.values()]
+        if compared.multi_label_accuracy is not None:
+            intervals.append(compared.multi_label_accuracy)
+        for interval in intervals:
+            assert (interval.difference, interval.low, interval.high) == (0, 0, 0)
+            assert interval.includes_zero
+        assert all(type_p_value((kind,), compared.transitions) == 1 for kind in list(ErrorType)[1:])
+    assert not pair(same).fixed.any()
+    assert not pair(same).broken.any()
+    assert changed_classes(pair(same), NAMES) == ()
+    assert superclass_rows(same) == ()
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:
+    for group, one in groups_of(rows).items():
+        other = groups_of(swapped(rows))[group]
+        assert np.array_equal(one.transitions, other.transitions.T)
+        assert (one.fixed(), one.top1_fixed) == (other.broken(), other.top1_broken)
+        assert (one.broken(), one.top1_broken) == (other.fixed(), other.top1_fixed)
+        for question, test in one.tests.items():
+            mirrored = other.tests[question]
+            assert (test.only_a, test.only_b) == (mirrored.only_b, mirrored.only_a)
+            assert (test.p_value, test.significant) == (mirrored.p_value, mirrored.significant)
+            if one.num_samples:
+                rate, back = one.rates[question], other.rates[question]
+                assert (rate.a, rate.b) == (back.b, back.a)
+    for of in (lambda each: changed_classes(pair(each), NAMES), superclass_rows):
+        assert [(row.name, row.num_samples, row.fixed, row.broken, row.errors.a, row.errors.b) for row in of(rows)] == [
+            (row.name, row.num_samples, row.broken, row.fixed, row.errors.b, row.errors.a) for row in of(swapped(rows))
+        ]
+
+
+# 1,000 images of three classes; A is better at 500, B at 0
+MANY = (
+    plain((1, 1, 300), (1, 8, 10), (8, 1, 40), (4, 4, 50))
+    + plain((1, 1, 200), (2, 6, 60), (7, 3, 20), (8, 8, 120), target=500)
+    + plain((1, 3, 100), (3, 3, 80), (5, 8, 20), target=999)
+)
+
+
+def test_swapping_the_models_mirrors_the_intervals() -> None:
+    one, other = whole(MANY), whole(swapped(MANY))
+
+    for interval, back in [
+        *((one.rates[each], other.rates[each]) for each in Question),
+        *((one.types[each], other.types[each]) for each in one.types),
+        (one.multi_label_accuracy, other.multi_label_accuracy),
+    ]:
+        width = interval.high - interval.low
+        assert (interval.low, interval.high) == pytest.approx((-back.high, -back.low), abs=0.1 * width)
+
+
+def interval_of(draws: np.ndarray, got: Interval) -> None:
+    low, high = np.percentile(draws, (2.5, 97.5))
+    assert (got.low, got.high) == pytest.approx((low, high), abs=0.08 * (high - low))
+
+
+def test_the_intervals_of_rates_are_those_of_pairs_of_images_drawn_anew() -> None:
+    types = np.array([row[:2] for row in MANY])
+    generator = np.random.default_rng(42)
+    drawn = [types[generator.integers(0, len(types), len(types))] for _ in range(DRAWS)]
+    compared = whole(MANY)
+
+    for kinds, got in [
+        *((HOLDS[question], got) for question, got in compared.rates.items()),
+        *(({kind}, got) for kind, got in compared.types.items()),
+    ]:
+        inside = np.isin(drawn, list(kinds)).mean(axis=1)
+        interval_of(inside[:, 0] - inside[:, 1], got)
+
+
+def test_the_interval_of_multi_label_accuracy_is_that_of_images_drawn_anew_within_their_class() -> None:
+    generator = np.random.default_rng(43)
+    means = []
+    for target in (0, 500, 999):
+        right = np.array([[row[0] <= 3, row[1] <= 3] for row in MANY if row[2] == target], dtype=float)
+        drawn = [right[generator.integers(0, len(right), len(right))].mean(axis=0) for _ in range(DRAWS)]
+        means.append([in_a - in_b for in_a, in_b in drawn])
+    got = whole(MANY).multi_label_accuracy
+
+    assert got is not None
+    interval_of(np.mean(means, axis=0), got)
+
+
+def test_the_interval_of_a_class_is_that_of_its_images_drawn_anew() -> None:
+    generator = np.random.default_rng(44)
+    rows = {each.class_index: each for each in changed_classes(pair(MANY), NAMES)}
+
+    assert set(rows) == {0, 500}  # 999 has no error that came or went
+    for target, row in rows.items():
+        change = np.array([float(a > 3) - float(b > 3) for a, b, where, *_ in MANY if where == target])
+        interval_of(
+            np.array([change[generator.integers(0, len(change), len(change))].mean() for _ in range(DRAWS)]), row.errors
+        )
+
+
+def test_a_difference_that_the_data_show_is_outside_of_zero() -> None:
+    compared = whole(MANY)
+
+    severe = compared.rates[Question.SEVERE]  # 160 of 1,000 in A, 150 in B: 40 gone, 30 new
+    assert (severe.a, severe.b, severe.includes_zero) == (0.16, 0.15, True)
+    right = compared.types[ErrorType.CORRECT]  # 610 and 540
+    assert (right.a, right.b, right.includes_zero) == (0.61, 0.54, False)
+    assert right.low > 0
+
+
+@pytest.mark.parametrize(("broken", "significant"), [(5, False), (6, True)])
+def test_significant_is_below_a_twentieth(broken: int, significant: bool) -> None:
+    # 2 / 2**5 = 0.0625, 2 / 2**6 = 0.03125
+    transitions = np.zeros((8, 8), dtype=np.int64)
+    transitions[0, 0], transitions[0, 7] = 100, broken
+
+    for question in Question:
+        test = paired_test(question, transitions)
+        assert test.p_value == pytest.approx(2 / 2**broken)
+        assert test.significant is significant
+
+
+def test_flips_of_the_label_are_apart_from_errors_that_came_and_went() -> None:
+    compared = whole(plain((1, 2, 3), (3, 1, 2), (4, 1, 1), (2, 8, 5), (8, 7, 4), (6, 8, 7)))
+
+    assert (compared.fixed(), compared.broken()) == (1, 5)
+    assert (compared.top1_fixed, compared.top1_broken) == (3, 3)
+    assert compared.new_failures == 12
+    assert compared.fixed(ErrorType.FINE_GRAINED) == 1
+    assert compared.broken(ErrorType.MODEL_FAILURE) == 5
+
+
+def test_a_sample_counts_in_each_of_its_groups() -> None:
+    found = groups_of([(8, 1, 0, False, frozenset({Group.ORGANISM, Group.ARTIFACT})), (1, 1, 0, False, frozenset())])
+
+    assert {group: compared.num_samples for group, compared in found.items()} == {
+        Group.ALL: 2,
+        Group.ORGANISM: 1,
+        Group.ARTIFACT: 1,
+        Group.OTHER: 0,
+    }
+    assert [found[group].fixed() for group in (Group.ORGANISM, Group.ARTIFACT)] == [1, 1]
+
+
+def test_samples_that_are_set_aside_or_that_one_model_did_not_see_count_nowhere() -> None:
+    rows: list[Row] = [
+        (8, 1, 0, True, frozenset(GROUPS)),
+        (0, 1, 0, False, frozenset(GROUPS)),
+        (1, 0, 0, False, frozenset(GROUPS)),
+        (0, 0, 0, False, frozenset(GROUPS)),
+    ]
+
+    assert all(compared.num_samples == 0 for compared in groups_of(rows).values())
+    assert not pair(rows).counted.any()
+    assert changed_classes(pair(rows), NAMES) == ()
+    assert superclass_rows(rows) == ()
+
+
+def test_without_samples_there_are_no_rates_and_nothing_is_significant() -> None:
+    compared = whole([])
+
+    assert (compared.rates, compared.types, compared.multi_label_accuracy) == ({}, {}, None)
+    assert all((test.p_value, test.significant) == (1, False) for test in compared.tests.values())
+
+
+def test_the_same_comparison_comes_out_every_time() -> None:
+    one, other = whole(MANY), whole(MANY)
+
+    assert (one.rates, one.types) == (other.rates, other.types)
+    assert one.multi_label_accuracy == other.multi_label_accuracy
+    assert changed_classes(pair(MANY), NAMES) == changed_classes(pair(MANY), NAMES)

@@ -1,0 +1,284 @@
+"""McNemar's test against scipy and statsmodels, and the bootstraps against ones that draw image by image."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, norm
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+
+from service.summary.significance import (
+    difference_distribution,
+    mcnemar,
+    percentiles,
+    resampled_cells,
+    resampled_class_means,
+    share_intervals,
+)
+
+DRAWS = 2000  # spec/statistics
+SMALLEST = 1e-290  # p-values below lose digits to the range of floats
+NEAR = 0.3  # standard deviations; two quantiles of 2,000 draws each differ by 0.09 of them at random
+
+
+def signs(size: int, only_a: int, only_b: int) -> np.ndarray:
+    """Return one number an image: 1 where it is true in A alone, -1 in B alone."""
+    return np.repeat([1, -1, 0], [only_a, only_b, size - only_a - only_b])
+
+
+def drawn_image_by_image(images: np.ndarray, seed: int) -> np.ndarray:
+    """Return the means of so many images drawn anew, with replacement."""
+    generator = np.random.default_rng(seed)
+    return np.array([images[generator.integers(0, len(images), len(images))].mean() for _ in range(DRAWS)])
+
+
+def agree(got: np.ndarray, expected: np.ndarray, step: float = 0) -> None:
+    """Compare two samples of one distribution, of numbers that are so far apart: mean, spread and quantiles."""
+    spread = expected.std()
+    assert got.shape == expected.shape
+    assert got.mean() == pytest.approx(expected.mean(), abs=0.15 * spread)
+    assert got.std() == pytest.approx(spread, rel=0.08)
+    for percent in (2.5, 25, 50, 75, 97.5):
+        assert np.percentile(got, percent) == pytest.approx(np.percentile(expected, percent), abs=NEAR * spread + step)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_small_counts_have_the_p_value_of_scipy_and_of_statsmodels(only_a: int, only_b: int) -> None:
+    got = mcnemar(only_a, only_b)
+
+    assert got == pytest.approx(mcnemar_of_statsmodels([[7, only_a], [only_b, 9]], exact=True).pvalue, rel=1e-9)
+    if only_a + only_b:
+        assert got == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 12_500), st.integers(0, 12_500))
+def test_large_counts_have_the_p_value_of_scipy(only_a: int, only_b: int) -> None:
+    expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+
+    got = mcnemar(only_a, only_b)
+
+    if expected > SMALLEST:
+        assert got == pytest.approx(expected, rel=1e-8)
+    else:
+        assert 0 <= got < 10 * SMALLEST
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1_000, 25_000), st.floats(-6, 6))
+def test_large_counts_that_differ_little_have_the_p_value_of_scipy(total: int, deviations: float) -> None:
+    only_a = round(total / 2 + deviations * total**0.5 / 2)
+
+    assert mcnemar(only_a, total - only_a) == pytest.approx(binomtest(only_a, total).pvalue, rel=1e-8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 25_000), st.integers(0, 25_000))
+def test_a_p_value_is_one_of_a_probability_and_the_same_from_both_sides(only_a: int, only_b: int) -> None:
+    assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
+    assert 0 <= mcnemar(only_a, only_b) <= 1
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "expected"),
+    [
+        (0, 0, 1),
+        (0, 1, 1),  # 2 * 1/2
+        (1, 1, 1),
+        (1, 2, 1),  # 2 * (1 + 3) / 8
+        (0, 5, 2 / 32),
+        (0, 6, 2 / 64),
+        (1, 7, 2 * (1 + 8) / 256),
+        (2, 8, 2 * (1 + 10 + 45) / 1024),
+        (12_500, 12_500, 1),
+        (0, 1_000, 2.0**-999),
+    ],
+)
+def test_a_p_value_is_twice_the_binomial_tail(only_a: int, only_b: int, expected: float) -> None:
+    assert mcnemar(only_a, only_b) == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_p_value_too_small_for_a_float_is_zero_without_a_warning() -> None:
+    assert mcnemar(0, 25_000) == 0
+
+
+def test_counts_may_be_numpys() -> None:
+    assert mcnemar(np.int64(3), np.int64(9)) == pytest.approx(binomtest(3, 12).pvalue)
+
+
+def test_an_interval_leaves_a_fortieth_out_at_both_ends() -> None:
+    shuffled = np.random.default_rng(5).permutation(2001).astype(float)
+
+    low, high = percentiles(np.stack([shuffled, -2 * shuffled], axis=1))
+
+    assert low == pytest.approx([50, -3900])
+    assert high == pytest.approx([1950, -100])
+
+
+TABLE = np.random.default_rng(11).integers(0, 12, (8, 8)) + np.diag([150, 3, 9, 40, 20, 5, 0, 60])
+
+
+def test_cells_are_drawn_like_images() -> None:
+    images = np.repeat(np.arange(64), TABLE.ravel())
+    generator = np.random.default_rng(99)
+    slow = np.array(
+        [
+            np.bincount(images[generator.integers(0, len(images), len(images))], minlength=64)  # images, drawn anew
+            for _ in range(DRAWS)
+        ]
+    )
+
+    cells = resampled_cells(TABLE)
+
+    for weights in (
+        np.subtract.outer(np.arange(8) == 0, np.arange(8) == 0, dtype=float),  # top-1
+        np.subtract.outer(np.arange(8) < 3, np.arange(8) < 3, dtype=float),  # multi-label
+        np.subtract.outer(np.arange(8) == 7, np.arange(8) == 7, dtype=float),  # severe
+    ):
+        agree(cells @ weights.ravel() / len(images), slow @ weights.ravel() / len(images))
+    for cell in (0, 9, 27, 63):
+        agree(cells[:, cell].astype(float), slow[:, cell].astype(float), step=1)
+
+
+def test_drawn_cells_have_the_moments_of_a_multinomial() -> None:
+    total, shares = TABLE.sum(), TABLE.ravel() / TABLE.sum()
+
+    cells = resampled_cells(TABLE)
+
+    assert cells.shape == (DRAWS, 64)
+    assert set(cells.sum(axis=1)) == {total}
+    spread = np.sqrt(total * shares * (1 - shares))
+    assert np.all(np.abs(cells.mean(axis=0) - TABLE.ravel()) <= 5 * spread / DRAWS**0.5)
+    together = np.cov(cells[:, 0], cells[:, 63])[0, 1]  # -n p q
+    assert together == pytest.approx(-total * shares[0] * shares[63], abs=5 * spread[0] * spread[63] / DRAWS**0.5)
+
+
+def test_cells_that_nobody_is_in_are_never_drawn() -> None:
+    table = np.zeros((8, 8), dtype=np.int64)
+    table[0, 0], table[7, 0] = 30, 10
+
+    cells = resampled_cells(table)
+
+    assert set(np.flatnonzero(cells.any(axis=0))) == {0, 56}
+    assert not resampled_cells(np.zeros((8, 8), dtype=np.int64)).any()
+
+
+def test_draws_are_2000_of_a_multinomial_with_seed_0() -> None:
+    expected = np.random.default_rng(0).multinomial(TABLE.sum(), TABLE.ravel() / TABLE.sum(), size=DRAWS)
+
+    np.testing.assert_array_equal(resampled_cells(TABLE), expected)
+
+
+# samples, A alone, B alone; some classes are alike, some don't differ, one is tiny
+CLASSES = np.array([[20, 3, 1], [20, 3, 1], [20, 3, 1], [50, 0, 9], [7, 2, 2], [1, 1, 0], [33, 0, 0], [20, 1, 3]])
+
+
+def test_class_means_are_drawn_like_images_within_their_class() -> None:
+    per_class = [drawn_image_by_image(signs(*row), seed) for seed, row in enumerate(CLASSES.tolist(), 70)]
+
+    agree(resampled_class_means(*CLASSES.T), np.mean(per_class, axis=0))
+
+
+def test_class_means_have_the_spread_of_independent_classes() -> None:
+    variances = [signs(*row).var() / row[0] for row in CLASSES.tolist()]
+    spread = sum(variances) ** 0.5 / len(CLASSES)
+
+    drawn = resampled_class_means(*CLASSES.T)
+
+    assert drawn.shape == (DRAWS,)
+    assert drawn.std() == pytest.approx(spread, rel=0.08)
+    assert drawn.mean() == pytest.approx(np.mean([signs(*row).mean() for row in CLASSES.tolist()]), abs=0.1 * spread)
+
+
+def test_many_classes_that_are_alike_are_as_independent_as_others() -> None:
+    alike = np.tile([50, 8, 2], (400, 1))
+
+    drawn = resampled_class_means(*alike.T)
+
+    assert drawn.mean() == pytest.approx(6 / 50, abs=0.001)
+    assert drawn.std() == pytest.approx((signs(50, 8, 2).var() / 50 / 400) ** 0.5, rel=0.08)
+
+
+def convolved(size: int, pairs: list[tuple[int, int]], times: list[int]) -> tuple[int, np.ndarray]:
+    """Return the least possible difference and the probabilities from there on, an image at a time."""
+    found = np.ones(1)
+    for (only_a, only_b), count in zip(pairs, times, strict=True):
+        for _ in range(size * count):
+            found = np.convolve(found, [only_b / size, 1 - (only_a + only_b) / size, only_a / size])
+    return -(len(found) // 2), found
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_distribution_of_a_difference_is_that_of_images_added_one_by_one(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 50))
+    row = st.integers(0, size).flatmap(lambda only_a: st.tuples(st.just(only_a), st.integers(0, size - only_a)))
+    pairs = data.draw(st.lists(row, min_size=1, max_size=4))
+    times = data.draw(st.lists(st.integers(1, 3), min_size=len(pairs), max_size=len(pairs)))
+    least, probabilities = convolved(size, pairs, times)
+
+    offset, cumulative = difference_distribution(size, np.array(pairs), np.array(times))
+
+    for difference in range(least - 2, -least + 3):
+        expected = probabilities[: max(0, difference - least + 1)].sum()
+        place = difference - offset
+        got = 0.0 if place < 0 else cumulative[min(place, len(cumulative) - 1)]
+        assert got == pytest.approx(expected, abs=1e-12)
+    assert np.all(np.diff(cumulative) >= 0)
+    assert cumulative[-1] == 1
+
+
+ROWS = [(500, 50, 20), (500, 20, 50), (120, 0, 30), (40, 40, 0), (1000, 7, 7), (60, 1, 0)]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_share_has_the_interval_of_images_drawn_anew(row: tuple[int, int, int]) -> None:
+    size, only_a, only_b = row
+    images = signs(size, only_a, only_b)
+    low, high = np.percentile(drawn_image_by_image(images, seed=31), (2.5, 97.5))
+
+    got = share_intervals(*np.array(ROWS).T)[ROWS.index(row)]
+
+    tolerance = NEAR * images.std() / size**0.5 + (1 / size if images.std() else 0)  # shares are steps of 1 / size
+    assert got == pytest.approx([low, high], abs=tolerance + 1e-12)
+
+
+def test_many_images_have_the_interval_of_a_normal_distribution() -> None:
+    images = signs(20_000, 3_000, 2_500)
+    half = norm.ppf(0.975) * images.std() / 20_000**0.5
+
+    ((low, high),) = share_intervals(np.array([20_000]), np.array([3_000]), np.array([2_500]))
+
+    assert (low, high) == pytest.approx((0.025 - half, 0.025 + half), abs=0.1 * half)
+
+
+def test_where_nothing_differs_the_interval_is_zero() -> None:
+    nothing = np.zeros(3, dtype=np.int64)
+
+    np.testing.assert_array_equal(share_intervals(np.array([0, 1, 900]), nothing, nothing), np.zeros((3, 2)))
+    np.testing.assert_array_equal(resampled_class_means(np.array([1, 50, 900]), nothing, nothing), np.zeros(DRAWS))
+
+
+def test_without_rows_and_without_classes_there_is_nothing_to_draw() -> None:
+    none = np.zeros(0, dtype=np.int64)
+
+    assert share_intervals(none, none, none).shape == (0, 2)
+    np.testing.assert_array_equal(resampled_class_means(none, none, none), np.zeros(DRAWS))
+
+
+def test_rows_with_the_same_counts_share_their_interval() -> None:
+    again = [*ROWS, *ROWS[::-1]]
+
+    got = share_intervals(*np.array(again).T)
+
+    np.testing.assert_array_equal(got[: len(ROWS)], got[: len(ROWS) - 1 : -1])
+
+
+def test_the_same_counts_give_the_same_draws_whatever_was_drawn_before() -> None:
+    first = resampled_cells(TABLE), resampled_class_means(*CLASSES.T), share_intervals(*np.array(ROWS).T)
+    np.random.default_rng().random(10)
+    again = resampled_cells(TABLE), resampled_class_means(*CLASSES.T), share_intervals(*np.array(ROWS).T)
+
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)

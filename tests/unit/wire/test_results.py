@@ -1,0 +1,123 @@
+"""Comparisons, gates and trends become messages without loss."""
+
+import numpy as np
+import pytest
+
+from service import wire
+from service.domain import (
+    ERROR_TYPES,
+    Bound,
+    Cause,
+    ChangeRow,
+    Comparison,
+    Curves,
+    ErrorType,
+    Fit,
+    Flip,
+    GateDecision,
+    GateReason,
+    GateResult,
+    Group,
+    GroupComparison,
+    Interval,
+    LabelFit,
+    Measure,
+    Metric,
+    NoReference,
+    PairedTest,
+    Question,
+    Standing,
+    Trend,
+    TrendPoint,
+)
+from service.pb import errata_pb2 as pb
+
+
+def test_a_comparison_is_sent_whole() -> None:
+    transitions = np.arange(64).reshape(8, 8)
+    interval = Interval(0.5, 0.25, 0.125, 0.375)
+    group = GroupComparison(
+        2016,
+        transitions,
+        {each: PairedTest(each, 3, 4, 0.5, False) for each in Question},
+        dict.fromkeys(Question, interval),
+        interval,
+        dict.fromkeys(ERROR_TYPES, interval),
+    )
+    flip = Flip("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
+    row = ChangeRow("tench", 0, 9, 2, 1, interval)
+    found = Comparison(
+        "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys(Group, group),
+        (row,), (ChangeRow("fish", None, 9, 2, 1, interval),), (flip,), (),
+    )  # fmt: skip
+
+    sent = wire.to_comparison(found)
+
+    assert (sent.a, sent.b, sent.num_left_out) == ("analyses/a", "analyses/b", 5)
+    everything = sent.groups["all"]
+    assert [[each.counts[kind.name] for kind in ERROR_TYPES] for each in everything.transitions] == transitions.tolist()
+    assert [each.error_type for each in everything.transitions] == list(range(1, 9))
+    assert everything.fixed == transitions[3:, :3].sum() and everything.broken == transitions[:3, 3:].sum()
+    assert dict(everything.fixed_by_type) == {kind.name: transitions[kind - 1, :3].sum() for kind in ERROR_TYPES[3:]}
+    assert (everything.top1_fixed, everything.top1_broken) == (transitions[1:, 0].sum(), transitions[0, 1:].sum())
+    assert everything.multi_label_accuracy.difference == 0.25
+    assert (everything.rates["severe"].low, everything.types["CORRECT"].high) == (0.125, 0.375)
+    assert (sent.classes[0].class_index, sent.superclasses[0].HasField("class_index")) == (0, False)
+    assert (sent.fixed[0].file_name, sent.fixed[0].target_name) == ("x.jpg", "goldfish")
+    assert sent.verdict.startswith(f"fixes {everything.fixed:,}, breaks {everything.broken:,}")
+
+
+def test_a_gate_s_result_is_sent_whole_and_told_in_the_same_words() -> None:
+    bound = Bound("b", Measure.RATE, (ErrorType.MODEL_FAILURE,), Group.ORGANISM, max_increase=0.0)
+    reasons = (
+        GateReason(GateDecision.UNDECIDED, bound, 0.5, 0.0, 0.25, 0.125, 40, (Cause.FEW_SAMPLES,)),
+        GateReason(GateDecision.PASS, None, 1.0, 0.9),
+    )
+
+    sent = wire.to_gate_result(GateResult(GateDecision.UNDECIDED, "p", "a", "c", reasons))
+
+    assert (sent.decision, sent.name, sent.baseline) == (pb.GATE_DECISION_UNDECIDED, "analyses/a", "analyses/c")
+    first, second = sent.reasons
+    assert (first.bound, first.measure, first.group) == ("b", "rate", pb.GROUP_ORGANISM)
+    assert (first.value, first.limit, first.baseline_value, first.p_value) == (0.5, 0.0, 0.25, 0.125)
+    assert "too few samples" in first.message
+    assert not second.HasField("p_value") and not second.HasField("baseline_value")
+    told = wire.told_gate(sent)
+    assert [(each.name, each.decision, each.message) for each in told.reasons] == [
+        (each.bound, GateDecision(each.decision), each.message) for each in sent.reasons
+    ]
+
+
+def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
+    quantiles = np.tile(np.arange(99) / 100, (2, 1))
+    quantiles[1] = np.nan
+    places = [(group, metric) for group in Group for metric in Metric]
+    curves = Curves("imagenet", 962, 0.6, 0.9, np.array([0.6, 0.605]), dict.fromkeys(places, quantiles), {})
+    standings = (
+        Standing(Metric.CLASS_OVERLAP, 0.25, 0.75, None),
+        Standing(Metric.MODEL_FAILURE, None, None, NoReference.NO_VALUE),
+    )
+    point = TrendPoint("a", "A", "red", True, 0.7, {Metric.CLASS_OVERLAP: 0.25}, standings)
+    fits = (
+        LabelFit(Metric.CLASS_OVERLAP, "", Fit(3, 2.0, 0.5, None), 3, None),
+        LabelFit(Metric.POOLED, "red", None, 1, 0.5),
+    )
+
+    sent = wire.to_trend(Trend("imagenet", "e", Group.OTHER, "team", (point,), fits, curves, (), False, 2))
+
+    (model,) = sent.models
+    assert (model.name, model.label, model.asked, dict(model.values)) == (
+        "analyses/a",
+        "red",
+        True,
+        {"CLASS_OVERLAP": 0.25},
+    )
+    assert model.standings[0].percentile == 0.75 and not model.standings[1].HasField("percentile")
+    assert "it has no errors" in model.standings[1].message
+    assert (sent.group, sent.num_published, sent.num_left_out) == (pb.GROUP_OTHER, 962, 2)
+    assert sent.fits[0].slope == 2 and not sent.fits[0].HasField("r_squared") and not sent.fits[0].HasField("shift")
+    assert sent.fits[1].shift == 0.5 and not sent.fits[1].HasField("slope")
+    band = sent.bands[0]
+    assert [each.top1_accuracy for each in band.quantiles] == [0.6]
+    assert [band.quantiles[0].q05, band.quantiles[0].q50, band.quantiles[0].q95] == pytest.approx([0.04, 0.49, 0.94])
+    assert len(sent.bands) == len(Metric)
