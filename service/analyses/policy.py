@@ -15,6 +15,7 @@ from service.summary.gate import OF_TYPES, TESTED
 
 MAX_BYTES = 64 << 10
 MAX_BOUNDS = 200
+MAX_DEPTH = 20  # levels
 SHOWN = 10  # violations
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 _ON_VALUE, _ON_CHANGE = ("min", "max"), ("max_increase", "max_decrease")
@@ -30,22 +31,45 @@ TypeName = Literal[
 ]
 
 
-def _upper(value: Any) -> Any:
-    """Take one name for a list of one, and names in any case."""
-    names = [value] if isinstance(value, str) else value
-    return [each.upper() if isinstance(each, str) else each for each in names] if isinstance(names, list) else names
+class _Loader(yaml.SafeLoader):
+    """Plain text, numbers and truth values alone: no dates, no merge keys."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
+        first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] in ("bool", "int", "float", "null")]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _listed(value: Any) -> Any:
+    """Take one name for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _whole(value: Any) -> Any:
+    """Take a whole number alone: 1.0 and true equal 1."""
+    if type(value) is not int:
+        raise ValueError(f"expected 1, got {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as an error shows it."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # an int of thousands of digits
+        return "a number that is too long"
 
 
 class BoundDocument(BaseModel):
     """A bound: on a value (min, max), or on its change against the baseline (max_increase, max_decrease)."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, title="bound")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, title="bound")
 
     measure: Annotated[Measure, Field(strict=False, description="what is bounded; all but counts are fractions of 1")]
     name: Annotated[str, Field(max_length=120, description="what reasons call it")] = ""
     types: Annotated[
         list[TypeName],
-        BeforeValidator(_upper),
+        BeforeValidator(_listed),
         Field(max_length=len(TOP1_ERROR_TYPES), description="error types of count, rate and the portions: their sum"),
     ] = []
     group: Annotated[Group, Field(strict=False, description="the group of samples")] = Group.ALL
@@ -58,7 +82,8 @@ class BoundDocument(BaseModel):
         float | None, Field(ge=0, description="the most by which it may be under the baseline's")
     ] = None
     alpha: Annotated[
-        float | None, Field(gt=0, lt=1, description="a change counts only if McNemar's p-value is below this")
+        float | None,
+        Field(gt=0, lt=1, description="a change counts only if McNemar's p-value, over images, is below"),
     ] = None
     undecided_within_interval: Annotated[
         bool, Field(description="undecided while the 95 % interval of the change holds the bound")
@@ -105,9 +130,11 @@ class BoundDocument(BaseModel):
 class Document(BaseModel):
     """What a model must meet before it is shipped."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, title="Errata gate policy")
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, title="Errata gate policy"
+    )
 
-    version: Annotated[Literal[1], Field(description="of this format")]
+    version: Annotated[Literal[1], BeforeValidator(_whole), Field(description="of this format")]
     name: Annotated[str, Field(max_length=120, description="what reports call it")] = "gate"
     min_samples: Annotated[int, Field(ge=0, description="a bound on a group of fewer samples is undecided")] = (
         DEFAULT_MIN_SAMPLES
@@ -123,13 +150,15 @@ def parse_policy(text: str | bytes) -> GatePolicy:
     node = _composed(text)
     lines = dict(_lines(node, ()))
     try:
-        document = Document.model_validate(yaml.SafeLoader("").construct_document(node))
+        values = _Loader("").construct_document(node)
+    except Exception as error:  # its constructors raise what int, float and datetime do
+        raise _no_yaml(error) from None
+    try:
+        document = Document.model_validate(values)
     except ValidationError as error:
         found = [_violation(each, lines) for each in error.errors(include_url=False)]
         where = f" (line {found[0].line})" if found[0].line else ""
         raise InvalidPolicy(f"{found[0].field}: {found[0].description}{where}", violations=found[:SHOWN]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidPolicy(f"expected a policy in YAML, got {error!s:.200}", field="policy") from None
     return GatePolicy(
         name=document.name,
         bounds=tuple(_bound(number, each) for number, each in enumerate(document.bounds, 1)),
@@ -164,21 +193,43 @@ def _bound(number: int, document: BoundDocument) -> Bound:
 
 def _composed(text: str | bytes) -> yaml.Node:
     """Return the tree of a YAML text; raise InvalidPolicy for one that is too large, repeats keys or has aliases."""
-    if len(text) > MAX_BYTES:
-        raise InvalidPolicy(f"expected a policy of at most {MAX_BYTES} bytes, got {len(text)}", field="policy")
+    size = len(text.encode(errors="surrogatepass") if isinstance(text, str) else text)
+    if size > MAX_BYTES:
+        raise InvalidPolicy(f"expected a policy of at most {MAX_BYTES} bytes, got {size}", field="policy")
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise InvalidPolicy("expected no aliases in a policy, got one", field="policy", line=_line(event))
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        line = _line(error.problem_mark) if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else None
-        raise InvalidPolicy(f"expected YAML, got {error!s:.200}", field="policy", line=line) from None
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InvalidPolicy(f"expected YAML, got {error!s:.200}", field="policy") from None
+        _check_events(text)
+        node = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise _no_yaml(error) from None
     if not isinstance(node, yaml.MappingNode):
         raise InvalidPolicy("expected a policy with version and bounds, got no mapping", field="policy")
     return node
+
+
+def _check_events(text: str | bytes) -> None:
+    """Raise InvalidPolicy for aliases, tags and deep nesting, as soon as they come."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        wrong = ""
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            wrong = f"at most {MAX_DEPTH} levels" if depth > MAX_DEPTH else ""
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            wrong = "no aliases"
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
+            wrong = "no tags"
+        if wrong:
+            raise InvalidPolicy(f"expected {wrong} in a policy, got some", field="policy", line=_line(event))
+
+
+def _no_yaml(error: Exception) -> InvalidPolicy:
+    """Return the error for a text that isn't YAML, with its line where the parser knows it."""
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return InvalidPolicy(
+        f"expected YAML, got {str(error) or repr(error):.200}", field="policy", line=_line(mark) if mark else None
+    )
 
 
 def _line(place: Any) -> int:
@@ -196,6 +247,8 @@ def _lines(node: yaml.Node, path: tuple[Hashable, ...]) -> Iterator[tuple[tuple[
                 raise InvalidPolicy(
                     "expected a name as key, got none", field=_dotted(path) or "policy", line=_line(key)
                 )
+            if key.value == "<<":
+                raise InvalidPolicy("expected no merge keys in a policy, got one", field="policy", line=_line(key))
             if key.value in seen:
                 raise InvalidPolicy(
                     f"expected {key.value!r:.40} once, got it on lines {seen[key.value]} and {_line(key)}",
@@ -217,7 +270,7 @@ def _violation(error: Any, lines: dict[tuple[Hashable, ...], int]) -> Violation:
         message, got = "expected it, got none", ""
     else:
         message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
-        got = "" if "got" in message else f", got {error['input']!r:.80}"
+        got = "" if "got" in message else f", got {_shown(error['input'])}"
     return Violation(_dotted(path) or "policy", f"{message}{got}", lines.get(known))
 
 

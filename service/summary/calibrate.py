@@ -16,7 +16,7 @@ def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
     known = np.isfinite(probability)
     confidence = probability[known].astype(np.float64)
     right = np.stack([types[known] == ErrorType.CORRECT, types[known] <= ErrorType.MULTI_LABEL])
-    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    place = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
     samples = np.bincount(place, minlength=BINS)
     sums = np.stack([np.bincount(place, weights=each, minlength=BINS) for each in (confidence, *right)])
     bins = tuple(

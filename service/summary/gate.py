@@ -30,6 +30,7 @@ QUESTIONS: Mapping[Measure, Question] = {  # what McNemar's test of a measure as
     Measure.MULTI_LABEL_ERROR_RATE: Question.MULTI_LABEL,
     Measure.SEVERE_ERROR_RATE: Question.SEVERE,
 }
+_ROUNDING = 1e-12  # of fractions: what is equal by hand passes
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
 TESTED = (*QUESTIONS, Measure.COUNT, Measure.RATE)
 _IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types whose rules a measure hangs on
@@ -105,7 +106,7 @@ def _share(group: GroupSummary, types: tuple[ErrorType, ...], among: tuple[Error
 def _coverage(limit: float, coverage: float | None) -> GateReason:
     if coverage is None:
         return GateReason(GateDecision.UNDECIDED, None, None, limit, causes=(Cause.NO_VALUE,))
-    decision = GateDecision.PASS if coverage >= limit else GateDecision.FAIL
+    decision = GateDecision.PASS if coverage >= limit - _ROUNDING else GateDecision.FAIL
     return GateReason(decision, None, coverage, limit)
 
 
@@ -125,9 +126,9 @@ def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baselin
         assert baseline is not None, "this is a bug: a policy with changes is refused without a baseline"
         return _change(bound, value, causes, samples, upper, baseline)
     decision, limit = GateDecision.PASS, bound.max if bound.max is not None else bound.min
-    if bound.max is not None and value is not None and value > bound.max:
+    if bound.max is not None and value is not None and value > bound.max + _ROUNDING:
         decision, limit = GateDecision.FAIL, bound.max
-    if bound.min is not None and value is not None and value < bound.min:
+    if bound.min is not None and value is not None and value < bound.min - _ROUNDING:
         decision, limit = GateDecision.FAIL, bound.min
     if causes:
         decision = GateDecision.UNDECIDED
@@ -165,9 +166,6 @@ def _change(
     if causes:
         decision = GateDecision.UNDECIDED
     return GateReason(decision, bound, value, limit, before, p_value, samples, tuple(dict.fromkeys(causes)), upper)
-
-
-_ROUNDING = 1e-12  # of differences of fractions
 
 
 def _holds(interval: Interval, at: float) -> bool:

@@ -149,3 +149,10 @@ def test_a_sum_of_half_precision_numbers_does_not_stop_growing() -> None:
 
     assert found.bins[13].confidence == pytest.approx(0.89990234375)
     assert found.top1_error == pytest.approx(1 - 0.89990234375)
+
+
+def test_a_probability_just_over_a_bins_end_is_in_the_next_one() -> None:
+    probability = np.nextafter(11 / 15, 1)
+    bins = calibrate(np.array([1], np.uint8), np.array([probability])).bins
+    (held,) = [each for each in bins if each.num_samples]
+    assert held.low < probability <= held.high

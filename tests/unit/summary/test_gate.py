@@ -21,10 +21,13 @@ from service.domain import (
     Interval,
     Measure,
     PairedTest,
+    Predictions,
     Question,
     Summary,
+    strata_of,
 )
 from service.summary.gate import Baseline, coverage_of, decision_of, evaluate, value_of
+from service.summary.summarize import summarize
 
 PASS, FAIL, UNDECIDED = GateDecision.PASS, GateDecision.FAIL, GateDecision.UNDECIDED
 FINE, OOV, SPURIOUS, FAILURE = (
@@ -597,3 +600,15 @@ def test_a_rate_is_decided_as_exact_fractions_are(counts: list[int], thousandths
         assert reason.decision is UNDECIDED
     else:
         assert reason.decision is (FAIL if counts[7] * 1000 > thousandths * samples else PASS)
+
+
+def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
+    # 5, 7 and 3 of 10 right: exactly 0.5, computed 0.49999999999999994
+    targets = np.repeat([0, 1, 2], 10).astype(np.int16)
+    types = np.concatenate([[1] * k + [8] * (10 - k) for k in (5, 7, 3)]).astype(np.uint8)
+    counted = np.ones(30, dtype=bool)
+    found = summarize(types, strata_of(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets)
+    for limits in ({"min": 0.5}, {"max": 0.5}):
+        bound = Bound("it", Measure.MULTI_LABEL_ACCURACY, **limits)
+        (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), found, None)
+        assert reason.decision is GateDecision.PASS, (found.groups[Group.ALL].multi_label_accuracy, limits)
