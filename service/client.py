@@ -101,7 +101,9 @@ class Client:
         gate_policy: str = "",
         gate_baseline: str = "",
     ) -> pb.Analysis:
-        """Send a predictions file; return the finished analysis."""
+        """Send a predictions file; return the finished analysis. Without a name it is called by its file's."""
+        if not display_name and isinstance(predictions, str | Path):
+            display_name = Path(predictions).name
         header = pb.UploadHeader(
             dataset=dataset,
             evidence=evidence,

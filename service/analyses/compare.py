@@ -1,4 +1,7 @@
-"""Compare: what changed between two finished analyses of the same images."""
+"""Compare: what changed between two finished analyses of the same images, wherever their verdicts are read from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +9,51 @@ from numpy.typing import NDArray
 from service.analyses.judge import Judged
 from service.analyses.ports import Ports
 from service.analyses.verdicts import judged
-from service.domain import Comparison, ErrorType, Flip, Group, GroupComparison
+from service.domain import (
+    Analysis,
+    Bytes,
+    Classes,
+    Comparison,
+    ErrorType,
+    Flip,
+    Group,
+    GroupComparison,
+    Mask,
+)
 from service.errors import NotComparable
 from service.rules.table import error_types
 from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_of
 from service.taxonomy.classes import class_names
 
 MOST_FLIPS = 1000  # of each kind, unless a caller asks for others
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts of one analysis: n images, judged or not (type 0)."""
+
+    names: Sequence[str]
+    targets: Classes  # (n,)
+    predicted: Classes  # (n,)
+    types: Bytes  # (n,)
+    problematic: Mask  # (n,)
+    groups: Mask  # (3, n) as CLASS_GROUPS
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared."""
+
+    analysis: Analysis
+    verdicts: Verdicts
+
+
+@dataclass(frozen=True)
+class Superclasses:
+    """Where the superclasses of the evidence are known."""
+
+    ids: Sequence[str]
+    members: Mask  # (S, C)
 
 
 def compare(ports: Ports, id_a: str, id_b: str, most: int = MOST_FLIPS) -> Comparison:
@@ -23,76 +64,115 @@ def compare(ports: Ports, id_a: str, id_b: str, most: int = MOST_FLIPS) -> Compa
     return comparison_of(judged(ports, id_a), judged(ports, id_b), most)
 
 
-def compare_counts(ports: Ports, id_a: str, id_b: str) -> dict[Group, GroupComparison]:
-    """Return what changed in each group alone; raise as `compare` does."""
-    a, b = judged(ports, id_a), judged(ports, id_b)
-    check_comparable(a, b)
-    return compare_groups(_pair(a, b), a.bundle.arrays["groups"])
-
-
 def comparison_of(a: Judged, b: Judged, most: int = MOST_FLIPS) -> Comparison:
-    """Return what changed between the verdicts of A and B; raise NotComparable."""
-    check_comparable(a, b)
-    bundle, pair = a.bundle, _pair(a, b)
-    problematic = bundle.evidence.problematic
+    """Return what changed between the verdicts of two judged analyses; raise NotComparable."""
+    members = np.asarray(a.bundle.arrays["superclass_members"])
+    superclasses = Superclasses(a.bundle.manifest.superclasses, members)
+    return comparison_of_sides(side_of(a), side_of(b), superclasses, most)
+
+
+def compared_groups(a: Side, b: Side) -> dict[Group, GroupComparison]:
+    """Return what changed in each group alone; raise NotComparable."""
+    check_comparable(a.analysis, b.analysis)
+    first, second = aligned(a.verdicts, b.verdicts)
+    return compare_groups(pair_of(first.types, second.types, first.targets, first.problematic), first.groups)
+
+
+def comparison_of_sides(a: Side, b: Side, superclasses: Superclasses | None, most: int = MOST_FLIPS) -> Comparison:
+    """Return what changed from A to B, by superclass only where those are known; raise NotComparable."""
+    check_comparable(a.analysis, b.analysis)
+    first, second = aligned(a.verdicts, b.verdicts)
+    pair = pair_of(first.types, second.types, first.targets, first.problematic)
+    summary = a.analysis.summary
+    assert summary is not None, "this is a bug: what is compared has a summary"
     return Comparison(
         id_a=a.analysis.id,
         id_b=b.analysis.id,
         title_a=a.analysis.title,
         title_b=b.analysis.title,
-        dataset=bundle.dataset,
-        evidence=bundle.digest,
-        abstained=bundle.manifest.abstained,
-        num_left_out=int((~pair.counted & ~problematic).sum()),
-        groups=compare_groups(pair, bundle.arrays["groups"]),
+        dataset=a.analysis.request.dataset,
+        evidence=a.analysis.evidence,
+        abstained=summary.abstained,
+        num_left_out=pair.num_left_out,
+        groups=compare_groups(pair, first.groups),
         classes=changed_classes(pair, class_names()),
-        superclasses=changed_superclasses(
-            pair, bundle.manifest.superclasses, np.asarray(bundle.arrays["superclass_members"])
-        ),
-        fixed=_flips(a, b, pair, pair.fixed, pair.types_a, most),
-        broken=_flips(a, b, pair, pair.broken, pair.types_b, most),
+        superclasses=() if superclasses is None else changed_superclasses(pair, superclasses.ids, superclasses.members),
+        fixed=_flips(first, second, pair, pair.fixed, pair.types_a, most),
+        broken=_flips(first, second, pair, pair.broken, pair.types_b, most),
     )
 
 
-def check_comparable(a: Judged, b: Judged) -> None:
+def check_comparable(a: Analysis, b: Analysis) -> None:
     """Raise NotComparable unless A and B are of one data set, and were judged with the same evidence."""
-    one, other = a.analysis, b.analysis
-    if one.request.dataset != other.request.dataset:
+    if a.request.dataset != b.request.dataset:
         raise NotComparable(
-            f"expected two analyses of one data set, got {one.request.dataset} and {other.request.dataset}", field="b"
+            f"expected two analyses of one data set, got {a.request.dataset} and {b.request.dataset}", field="b"
         )
-    if one.evidence != other.evidence:
+    if a.evidence != b.evidence:
         raise NotComparable(
-            f"expected analyses judged with the same evidence, got {one.evidence[:12]} and {other.evidence[:12]}: "
-            f"errata reanalyze {other.id} --evidence {one.evidence[:12]} judges the second one anew",
+            f"expected analyses judged with the same evidence, got {a.evidence[:12]} and {b.evidence[:12]}: "
+            f"errata reanalyze {b.id} --evidence {a.evidence[:12]} judges the second one anew",
             field="b",
         )
 
 
-def _pair(a: Judged, b: Judged) -> Pair:
-    evidence = a.bundle.evidence
-    return pair_of(error_types(a.verdicts), error_types(b.verdicts), evidence.targets, evidence.problematic)
+def side_of(found: Judged) -> Side:
+    """Return a judged analysis as one side of a comparison."""
+    bundle, evidence = found.bundle, found.bundle.evidence
+    verdicts = Verdicts(
+        bundle.judged_names,
+        evidence.targets,
+        found.predictions.top1[bundle.rows],
+        error_types(found.verdicts),
+        np.asarray(evidence.problematic),
+        np.asarray(bundle.arrays["groups"]),
+    )
+    return Side(found.analysis, verdicts)
 
 
-def _flips(
-    a: Judged, b: Judged, pair: Pair, chosen: NDArray[np.bool_], severity: NDArray[np.uint8], most: int
-) -> tuple[Flip, ...]:
+def aligned(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
+    """Return both over the same images in the same order; what one of them hasn't judged has type 0 there."""
+    if a.names is b.names:
+        return a, b
+    place = {name: row for row, name in enumerate(a.names)}
+    fresh = [row for row, name in enumerate(b.names) if name not in place]
+    names = [*a.names, *(b.names[row] for row in fresh)]
+    place |= {name: row for row, name in enumerate(names)}
+    rows = np.array([place[name] for name in b.names], dtype=np.intp)
+    first = _over(a, names, np.arange(len(a.names)))
+    second = _over(b, names, rows)
+    known_b = np.zeros(len(names), dtype=bool)
+    known_b[rows] = True
+    only_b = np.flatnonzero(known_b)[np.flatnonzero(known_b) >= len(a.names)]
+    for name in ("targets", "problematic"):  # facts about images, which either side knows
+        getattr(first, name)[only_b] = getattr(second, name)[only_b]
+    first.groups[:, only_b] = second.groups[:, only_b]
+    return first, second
+
+
+def _over(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> Verdicts:
+    """Return verdicts over more images; rows: where each stands now."""
+
+    def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
+        found = np.zeros((*values.shape[:-1], len(names)), dtype=values.dtype)
+        found[..., rows] = values
+        return found
+
+    return Verdicts(
+        names,
+        *(spread(values) for values in (verdicts.targets, verdicts.predicted, verdicts.types)),  # type: ignore[arg-type]
+        *(spread(values) for values in (verdicts.problematic, verdicts.groups)),  # type: ignore[arg-type]
+    )
+
+
+def _flips(a: Verdicts, b: Verdicts, pair: Pair, chosen: Mask, severity: Bytes, most: int) -> tuple[Flip, ...]:
     """Return the images of a mask, the worst errors first."""
     rows = np.flatnonzero(chosen)
     rows = rows[np.argsort(-severity[rows].astype(int), kind="stable")][:most]
-    bundle = a.bundle
-    images = bundle.rows[rows]
-    names = bundle.judged_names
-    columns = (
-        bundle.evidence.targets[rows],
-        a.predictions.top1[images],
-        b.predictions.top1[images],
-        pair.types_a[rows],
-        pair.types_b[rows],
-    )
+    columns = (a.targets, a.predicted, b.predicted, pair.types_a, pair.types_b)
     return tuple(
-        Flip(names[row], target, in_a, in_b, ErrorType(type_a), ErrorType(type_b))
+        Flip(a.names[row], target, in_a, in_b, ErrorType(type_a), ErrorType(type_b))
         for row, target, in_a, in_b, type_a, type_b in zip(
-            rows.tolist(), *(column.tolist() for column in columns), strict=True
+            rows.tolist(), *(column[rows].tolist() for column in columns), strict=True
         )
     )

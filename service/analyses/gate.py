@@ -1,9 +1,10 @@
 """Gate: an analysis, held against a policy and, where the policy asks for changes, against a baseline."""
 
 from service.analyses import look
-from service.analyses.compare import compare_counts
+from service.analyses.compare import Side, compared_groups, side_of
 from service.analyses.policy import check_baseline, parse_policy
 from service.analyses.ports import Ports
+from service.analyses.verdicts import judged
 from service.domain import Analysis, Cause, GateDecision, GatePolicy, GateReason, GateResult, State
 from service.errors import InvalidRequest, NotComparable
 from service.summary.gate import Baseline, decision_of, evaluate
@@ -21,35 +22,38 @@ def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: st
     parsed = parse_policy(text)
     against = (baseline or analysis.request.gate_baseline) if parsed.needs_baseline else ""
     check_baseline(parsed, against)
-    if (early := unfinished(parsed, analysis, against)) is not None:
-        return early
+    other = look.get(ports, against) if against else None
+    for each in (analysis, other):
+        if each is not None and each.state is not State.SUCCEEDED:
+            return unfinished(parsed, analysis, each, against)
+    if other is None:
+        return decided(parsed, analysis)
+    return decided(parsed, analysis, side_of(judged(ports, analysis.id)), side_of(judged(ports, other.id)))
+
+
+def decided(
+    policy: GatePolicy, analysis: Analysis, side: Side | None = None, baseline: Side | None = None
+) -> GateResult:
+    """Return what a policy says of a finished analysis; its own side and the baseline's where it bounds changes."""
     assert analysis.summary is not None, "this is a bug: what has succeeded has a summary"
     before = None
-    if against:
-        other = look.get(ports, against)
-        if (early := unfinished(parsed, other, against, analysis.id)) is not None:
-            return early
-        before = _baseline(ports, analysis, other)
-    reasons = evaluate(parsed, analysis.summary, before)
-    return GateResult(decision_of(reasons), parsed.name, analysis.id, against, tuple(reasons))
+    if side is not None and baseline is not None and policy.needs_baseline:
+        assert baseline.analysis.summary is not None, "this is a bug: what has succeeded has a summary"
+        try:
+            before = Baseline(baseline.analysis.summary, compared_groups(side, baseline))
+        except NotComparable:
+            before = Baseline(baseline.analysis.summary, None)
+    reasons = evaluate(policy, analysis.summary, before)
+    against = baseline.analysis.id if before is not None and baseline is not None else ""
+    return GateResult(decision_of(reasons), policy.name, analysis.id, against, tuple(reasons))
 
 
-def unfinished(policy: GatePolicy, analysis: Analysis, baseline: str, gated: str = "") -> GateResult | None:
-    """Return the result for an analysis, or a baseline, that has none of its own; None for one that has succeeded."""
-    if analysis.state is State.SUCCEEDED:
-        return None
+def unfinished(policy: GatePolicy, analysis: Analysis, waits_for: Analysis, baseline: str) -> GateResult:
+    """Return the result for an analysis that has no result of its own, or whose baseline has none."""
     decision, cause = (
         (GateDecision.ERROR, Cause.ENDED_WITHOUT_RESULT)
-        if analysis.state.final
+        if waits_for.state.final
         else (GateDecision.PENDING, Cause.NOT_FINISHED)
     )
     reasons = (GateReason(decision, None, causes=(cause,)),)
-    return GateResult(decision, policy.name, gated or analysis.id, baseline, reasons)
-
-
-def _baseline(ports: Ports, analysis: Analysis, other: Analysis) -> Baseline:
-    assert other.summary is not None, "this is a bug: what has succeeded has a summary"
-    try:
-        return Baseline(other.summary, compare_counts(ports, analysis.id, other.id))
-    except NotComparable:
-        return Baseline(other.summary, None)
+    return GateResult(decision, policy.name, analysis.id, baseline, reasons)

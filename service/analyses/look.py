@@ -1,18 +1,24 @@
 """Look: get, list, cancel and delete analyses, open ones from the store and finished ones from the archive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
 
 from service.analyses.ports import Ports
-from service.domain import Analysis, Progress, State
+from service.domain import Analysis, ErrorType, Group, GroupSummary, Progress, State
 from service.errors import AnalysisNotFound, InvalidRequest, NotReady, Unavailable
 from service.jobs.store import Snapshot
 
 _log = structlog.get_logger()
-ORDERS = ("create_time desc", "create_time", "title", "title desc")
+_KEYS: Mapping[str, Callable[[Analysis], str | float]] = {
+    "create_time": lambda _: "",  # ids sort by time
+    "title": lambda analysis: analysis.title,
+    "top1_accuracy": lambda analysis: _everything(analysis, lambda group: group.top1_accuracy),
+    "model_failures": lambda analysis: _everything(analysis, lambda group: group.counts[ErrorType.MODEL_FAILURE]),
+}
+ORDERS = ("create_time desc", *_KEYS, *(f"{name} desc" for name in _KEYS if name != "create_time"))
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,14 @@ def list_analyses(ports: Ports, wanted: AnalysisFilter, order: str) -> Sequence[
     found = {snapshot.entry.id: seen(snapshot) for snapshot in _entries(ports)}
     found |= {analysis.id: analysis for analysis in ports.archive.list()}
     chosen = [analysis for analysis in found.values() if wanted.lets_through(analysis)]
-    by_title = order.startswith("title")
-    return sorted(chosen, key=lambda each: (each.title if by_title else "", each.id), reverse=order.endswith("desc"))
+    key = _KEYS[order.removesuffix(" desc")]
+    return sorted(chosen, key=lambda each: (key(each), each.id), reverse=order.endswith("desc"))
+
+
+def _everything(analysis: Analysis, value: Callable[[GroupSummary], float | None]) -> float:
+    """Return a value of all samples; what has none is less than any."""
+    found = value(analysis.summary.groups[Group.ALL]) if analysis.summary else None
+    return -1.0 if found is None else float(found)
 
 
 def _entries(ports: Ports) -> Sequence[Snapshot]:

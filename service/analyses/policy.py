@@ -3,6 +3,7 @@
 Its JSON Schema is that of `Document` (`errata gate --schema`, deploy/gate-policy.schema.json).
 """
 
+import re
 from collections.abc import Hashable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -32,12 +33,19 @@ TypeName = Literal[
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain text, numbers and truth values alone: no dates, no merge keys."""
+    """Text, plain decimal numbers, true and false: no dates, no merge keys, no numbers of base 60."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
-        first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] in ("bool", "int", "float", "null")]
-        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as the base class has it
+
+
+_NUMBER_STARTS = list("-+0123456789.")
+for _tag, _form, _starts in (
+    ("bool", "true|false", list("tf")),
+    ("null", "null|~|", ["n", "~", ""]),
+    ("int", "[-+]?[0-9]+", _NUMBER_STARTS),
+    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", _NUMBER_STARTS),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), _starts)
 
 
 def _listed(value: Any) -> Any:
@@ -270,12 +278,20 @@ def _violation(error: Any, lines: dict[tuple[Hashable, ...], int]) -> Violation:
         message, got = "expected it, got none", ""
     else:
         message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
+        if error["type"] == "extra_forbidden":
+            message = "expected no such field"
         got = "" if "got" in message else f", got {_shown(error['input'])}"
     return Violation(_dotted(path) or "policy", f"{message}{got}", lines.get(known))
 
 
 def _dotted(path: tuple[Hashable, ...]) -> str:
+    """Return where a field stands; names are short, and nothing that a message can't carry."""
     found = ""
     for part in path:
-        found += f"[{part}]" if isinstance(part, int) else f".{part}" if found else str(part)
+        found += f"[{part}]" if isinstance(part, int) else f".{_name(part)}" if found else _name(part)
     return found
+
+
+def _name(part: Hashable) -> str:
+    text = str(part)
+    return text if text.isprintable() and len(text) <= 60 else f"{text[:40]!a}"

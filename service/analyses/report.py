@@ -12,7 +12,7 @@ from service.analyses.compare import comparison_of
 from service.analyses.explain import evidence_for
 from service.analyses.judge import Judged
 from service.analyses.ports import Ports
-from service.analyses.trend import has_own_superclasses, trend
+from service.analyses.trend import TrendQuestion, has_own_superclasses, trend
 from service.analyses.verdicts import judged, records
 from service.domain import (
     CLASS_GROUPS,
@@ -71,19 +71,9 @@ def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) ->
     return render_comparison(comparison_view(compared, a.analysis.summary, b.analysis.summary), site)
 
 
-def trend_report(
-    ports: Ports,
-    names: Sequence[str],
-    dataset: str,
-    group: Group = Group.ALL,
-    by: str = "",
-    reference: bytes = b"",
-    marked: str = "",
-    site: bool = False,
-) -> str:
+def trend_report(ports: Ports, question: TrendQuestion, marked: str = "", site: bool = False) -> str:
     """Return a trend as a file on its own, or as a page; raise as `trend` does."""
-    found = trend(ports, names, dataset, group, by, reference)
-    return render_trend(trend_view(found, marked), site)
+    return render_trend(trend_view(trend(ports, question), marked), site)
 
 
 def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:

@@ -20,6 +20,8 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
     Raise InvalidModelId, ModelNotFound, DatasetNotFound, AlreadyExists, TooBusy, or Unavailable where a hub is away.
     """
     requests.check(request)
+    if request.gate_baseline:
+        look.get(ports, request.gate_baseline)  # one that isn't there is refused now
     request_digest = requests.digest(request)
     if request.request_id and (before := look.by_request_id(ports, request.request_id)):
         return same_body(before, request_digest)

@@ -1,82 +1,118 @@
 """Trend: where analyses stand among stored and published models of their accuracy."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from service.analyses import look
 from service.analyses.ports import Ports
-from service.domain import Analysis, ErrorType, Group, Metric, Trend, TrendPoint
-from service.errors import EvidenceDamaged, EvidenceNotFound, InvalidRequest, NotComparable, Unavailable
+from service.analyses.request import MAX_TEXT
+from service.domain import Analysis, Group, Metric, Trend, TrendPoint
+from service.errors import (
+    EvidenceDamaged,
+    EvidenceNotFound,
+    InvalidRequest,
+    InvalidUpload,
+    NotComparable,
+    Unavailable,
+)
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
 from service.published.curves import curves_of
-from service.published.layout import LABELS, PublishedModel, read_models, size_label
+from service.published.layout import PublishedModel, read_models, size_label
 from service.summary.trend import allowed_metrics, fits_of, values_of, values_of_group, with_standings
 
 MAX_ASKED = 1000  # analyses by name
+MAX_LABELS = 50  # that are told apart; models with rarer ones count as others
 
 
-def trend(
-    ports: Ports, names: Sequence[str], dataset: str, group: Group = Group.ALL, by: str = "", reference: bytes = b""
-) -> Trend:
-    """Return where analyses stand; without names: all stored ones of the data set.
+@dataclass(frozen=True)
+class TrendQuestion:
+    """What a trend is asked to show."""
 
-    reference: published models, in the authors' CSV layout. Raise AnalysisNotFound, NotReady, NotComparable for
-    analyses that differ in data set or evidence, InvalidUpload for the reference.
+    names: Sequence[str] = ()  # ids of analyses; empty: all stored ones of the data set
+    dataset: str = ""  # empty: that of the named
+    group: Group = Group.ALL
+    by: str = ""  # the label that tells models apart
+    reference: bytes = b""  # published models, in the authors' CSV layout
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The analyses of a trend, all of one data set and judged with the same evidence."""
+
+    dataset: str
+    evidence: str
+    asked: Sequence[Analysis]  # by name
+    others: Sequence[Analysis]
+    own_superclasses: bool
+    num_left_out: int = 0
+
+
+def trend(ports: Ports, question: TrendQuestion) -> Trend:
+    """Return where analyses stand.
+
+    Raise AnalysisNotFound, NotReady, NotComparable for analyses that differ in data set or evidence, InvalidUpload for
+    the reference.
     """
-    if len(names) > MAX_ASKED:
-        raise InvalidRequest(f"expected at most {MAX_ASKED} names, got {len(names)}", field="names")
-    published = read_models(reference) if reference else []
-    asked = [look.succeeded(ports, name) for name in dict.fromkeys(names)]
-    if asked:
-        _check_alike(asked, dataset)
-        dataset = asked[0].request.dataset
+    if len(question.names) > MAX_ASKED:
+        raise InvalidRequest(f"expected at most {MAX_ASKED} names, got {len(question.names)}", field="names")
+    if len(question.by) > MAX_TEXT:
+        raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(question.by)}", field="by")
+    published = read_published(question)
+    asked = [look.succeeded(ports, name) for name in dict.fromkeys(question.names)]
+    check_alike(asked, question.dataset)
+    dataset = asked[0].request.dataset if asked else question.dataset
     stored = [each for each in ports.archive.list() if each.request.dataset == dataset and each.summary is not None]
     evidence = asked[0].evidence if asked else _default_evidence(ports, dataset, stored)
     same = [each for each in stored if each.evidence == evidence]
-    return trend_of(
+    fleet = Fleet(
         dataset,
         evidence,
-        asked or _newest(same),
-        [] if not asked else _others(same, asked),
-        published,
-        group,
-        by,
+        asked,
+        _others(same, asked, question.by),
         own_superclasses=_served_superclasses_differ(ports, dataset, evidence),
         num_left_out=len(stored) - len(same),
     )
+    return trend_of(fleet, question, published)
 
 
-def trend_of(
-    dataset: str,
-    evidence: str,
-    analyses: Sequence[Analysis],
-    others: Sequence[Analysis],
-    published: Sequence[PublishedModel],
-    group: Group,
-    by: str,
-    own_superclasses: bool,
-    num_left_out: int = 0,
-) -> Trend:
-    """Return where analyses stand; others are shown beside them, all were judged with the same evidence."""
-    curves = curves_of(dataset)
-    abstained: tuple[ErrorType, ...] = ()
+def read_published(question: TrendQuestion) -> list[PublishedModel]:
+    """Return the published models that came along; raise InvalidUpload for those of another group."""
+    if not question.reference:
+        return []
+    found = read_models(question.reference)
+    whole = question.group is Group.ALL
+    if any(model.whole is (not whole) for model in found):
+        asked, got = ("all samples", "of one group") if whole else (f"the group {question.group}", "of all samples")
+        raise InvalidUpload(
+            f"expected published models of {asked}, got some {got}: the authors have a file a group", field="reference"
+        )
+    return found
+
+
+def trend_of(fleet: Fleet, question: TrendQuestion, published: Sequence[PublishedModel]) -> Trend:
+    """Return where analyses stand, beside others and beside published models."""
+    curves = curves_of(fleet.dataset)
+    members = (*fleet.asked, *fleet.others)
+    abstained = members[0].summary.abstained if members and members[0].summary else ()
     points = []
-    for each in (*analyses, *others):
+    for place, each in enumerate(members):
         assert each.summary is not None, "this is a bug: what has succeeded has a summary"
-        abstained = each.summary.abstained
         accuracy = each.summary.groups[Group.ALL].top1_accuracy
         if accuracy is None:
             continue
-        values = values_of_group(each.summary.groups[group])
+        values = values_of_group(each.summary.groups[question.group])
         if curves is not None or published:  # what hangs on a silent rule isn't comparable with models that had it
             values = {metric: values[metric] for metric in allowed_metrics(abstained) if metric in values}
-        point = TrendPoint(each.id, each.title, label_of(each, by), each in analyses, accuracy, values)
-        points.append(point if curves is None else with_standings(point, curves, group, abstained))
+        asked = place < len(fleet.asked)
+        point = TrendPoint(each.id, each.title, label_of(each, question.by), asked, accuracy, values)
+        points.append(point if curves is None else with_standings(point, curves, question.group, abstained))
     points += [
         TrendPoint(
             "",
             model.name,
-            model.labels.get(by, ""),
+            model.labels.get(question.by, ""),
             False,
             model.top1_accuracy,
             values_of(model.counts, model.multi_label_accuracy),
@@ -85,39 +121,31 @@ def trend_of(
     ]
     metrics = [each for each in Metric if each is not Metric.POOLED or abstained]
     return Trend(
-        dataset=dataset,
-        evidence=evidence,
-        group=group,
-        by=by,
+        dataset=fleet.dataset,
+        evidence=fleet.evidence,
+        group=question.group,
+        by=question.by,
         points=tuple(points),
-        fits=fits_of(points, metrics),
+        fits=fits_of(points, metrics, _frequent(points), curves, question.group),
         curves=curves,
         abstained=abstained,
-        own_superclasses=own_superclasses,
-        num_left_out=num_left_out,
+        own_superclasses=fleet.own_superclasses,
+        num_left_out=fleet.num_left_out,
     )
 
 
 def label_of(analysis: Analysis, by: str) -> str:
     """Return what tells an analysis apart: its own label of that name, or what is known of its model."""
-    if not by:
-        return ""
-    own = analysis.request.labels.get(by, "")
-    if own and by == "size" and own.isdigit():
+    own = analysis.request.labels.get(by, "") if by else ""
+    if own and by == "size" and own.isascii() and own.isdigit() and len(own) < 16:
         return size_label(int(own))
-    if own:
-        return own
-    if by in ("architecture", "architecture-family") and analysis.model_info is not None:
-        return analysis.model_info.architecture if by == "architecture" else ""
-    return ""
+    if not own and by == "architecture" and analysis.model_info is not None:
+        return analysis.model_info.architecture
+    return own
 
 
-def labels_known() -> tuple[str, ...]:
-    """Return the labels that published models have."""
-    return tuple(LABELS)
-
-
-def _check_alike(analyses: Sequence[Analysis], dataset: str) -> None:
+def check_alike(analyses: Sequence[Analysis], dataset: str = "") -> None:
+    """Raise NotComparable unless analyses are of one data set and were judged with the same evidence."""
     datasets = {each.request.dataset for each in analyses} | ({dataset} if dataset else set())
     if len(datasets) > 1:
         raise NotComparable(f"expected analyses of one data set, got {', '.join(sorted(datasets))}", field="names")
@@ -130,6 +158,17 @@ def _check_alike(analyses: Sequence[Analysis], dataset: str) -> None:
         )
 
 
+def has_own_superclasses(manifest: Manifest) -> bool:
+    """Say whether a bundle's superclasses are others than the authors'."""
+    return all(source.name != ARTEFACT_SUPERCLASSES for source in manifest.sources)
+
+
+def _frequent(points: Sequence[TrendPoint]) -> list[str]:
+    """Return the labels that most models have, in order."""
+    counts = Counter(point.label for point in points if point.label)
+    return sorted(label for label, _ in counts.most_common(MAX_LABELS))
+
+
 def _default_evidence(ports: Ports, dataset: str, stored: Sequence[Analysis]) -> str:
     """Return the evidence of the newest stored analysis, or that which the data set is judged with by default."""
     if stored:
@@ -137,22 +176,14 @@ def _default_evidence(ports: Ports, dataset: str, stored: Sequence[Analysis]) ->
     return ports.shelf.find(dataset, "").digest
 
 
-def _newest(analyses: Sequence[Analysis]) -> list[Analysis]:
-    """Return analyses, newest first, without repetitions of the same predictions."""
+def _others(analyses: Sequence[Analysis], asked: Sequence[Analysis], by: str) -> list[Analysis]:
+    """Return the analyses that weren't asked for, newest first, each set of predictions once: where it has a label."""
+    taken = {each.predictions_digest for each in asked}
     found: dict[str, Analysis] = {}
-    for each in sorted(analyses, key=lambda each: each.id, reverse=True):
-        found.setdefault(each.predictions_digest, each)
-    return [*found.values()]
-
-
-def _others(analyses: Sequence[Analysis], asked: Sequence[Analysis]) -> list[Analysis]:
-    digests = {each.predictions_digest for each in asked}
-    return [each for each in _newest(analyses) if each.predictions_digest not in digests]
-
-
-def has_own_superclasses(manifest: Manifest) -> bool:
-    """Say whether a bundle's superclasses are others than the authors'."""
-    return all(source.name != ARTEFACT_SUPERCLASSES for source in manifest.sources)
+    for each in sorted(analyses, key=lambda each: (bool(label_of(each, by)), each.id), reverse=True):
+        if each.predictions_digest not in taken:
+            found.setdefault(each.predictions_digest, each)
+    return sorted(found.values(), key=lambda each: each.id, reverse=True)
 
 
 def _served_superclasses_differ(ports: Ports, dataset: str, evidence: str) -> bool:

@@ -21,6 +21,8 @@ FULL_SECONDS = 60.0  # after which an archive that is full may have room
 def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str = "") -> Analysis:
     """Judge an uploaded file; raise InvalidUpload with lines, DatasetNotFound, EvidenceNotFound, AlreadyExists."""
     requests.check(request)
+    if request.gate_baseline:
+        look.get(ports, request.gate_baseline)  # one that isn't there is refused now
     started = ports.clock()
     bundle = ports.shelf.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes

@@ -11,8 +11,9 @@ from service.analyses import look
 from service.analyses.explain import evidence_for, explain
 from service.analyses.judge import Judged, verdicts_of
 from service.analyses.ports import Ports
-from service.domain import ErrorType, Group, Verdict
-from service.errors import InvalidRequest, Unavailable
+from service.domain import Analysis, ErrorType, Group, Verdict
+from service.errors import EvidenceNotFound, InvalidRequest, Unavailable
+from service.evidence.bundle import Bundle
 from service.rules.table import error_type, error_types, tags
 from service.taxonomy.classes import class_names
 
@@ -35,10 +36,22 @@ def judged(ports: Ports, analysis_id: str) -> Judged:
     predictions = ports.archive.predictions(analysis_id)
     if predictions is None:
         raise Unavailable(f"the predictions of {analysis_id} are gone from the archive")
-    bundle = ports.shelf.find(analysis.request.dataset, analysis.evidence)
+    bundle = bundle_of(ports, analysis)
     if len(predictions.top1) != len(bundle.all_targets):
         raise Unavailable(f"the predictions of {analysis_id} in the archive aren't those of its images")
     return Judged(analysis, bundle, predictions, verdicts_of(bundle, predictions))
+
+
+def bundle_of(ports: Ports, analysis: Analysis) -> Bundle:
+    """Return the bundle that judged an analysis; raise EvidenceNotFound, with what to do, where it isn't served."""
+    try:
+        return ports.shelf.find(analysis.request.dataset, analysis.evidence)
+    except EvidenceNotFound as error:
+        raise EvidenceNotFound(
+            f"{analysis.id} was judged with the bundle {analysis.evidence[:12]}, which isn't served here: name it in "
+            f"ERRATA_EVIDENCE, or errata reanalyze {analysis.id} judges the same predictions with the one that is",
+            field="name",
+        ) from error
 
 
 def select(found: Judged, wanted: VerdictFilter) -> NDArray[np.intp]:

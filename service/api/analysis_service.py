@@ -26,8 +26,9 @@ from service.analyses import (
 )
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
+from service.analyses.trend import TrendQuestion
 from service.api.intake import Intake, Slots, patient
-from service.domain import Analysis, Group, Verdict
+from service.domain import Analysis, Verdict
 from service.errors import InvalidRequest, Unavailable
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
@@ -160,7 +161,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         if request.HasField("trend"):
             if request.name or request.compared_with:
                 raise InvalidRequest("expected the name of an analysis or a trend, got both", field="trend")
-            html = await self._call(report.trend_report, self._ports, *_trend_arguments(request.trend))
+            html = await self._call(report.trend_report, self._ports, _question(request.trend))
         elif request.compared_with:
             names = wire.analysis_id(request.name), wire.analysis_id(request.compared_with)
             html = await self._call(report.comparison_report, self._ports, *names)
@@ -183,7 +184,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def GetTrend(self, request: pb.GetTrendRequest, context: Context) -> pb.Trend:
         """Return where analyses stand."""
-        return wire.to_trend(await self._call(trend.trend, self._ports, *_trend_arguments(request)))
+        return wire.to_trend(await self._call(trend.trend, self._ports, _question(request)))
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
         """Explain a prediction."""
@@ -238,9 +239,10 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
 
 
-def _trend_arguments(request: pb.GetTrendRequest) -> tuple[list[str], str, Group, str, bytes]:
+def _question(request: pb.GetTrendRequest) -> TrendQuestion:
     names = [wire.analysis_id(name) for name in request.names]
-    return names, request.dataset, wire.group_of(request.group, "group"), request.by, request.reference
+    group = wire.group_of(request.group, "group")
+    return TrendQuestion(names, request.dataset, group, request.by, request.reference)
 
 
 async def _header(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> pb.UploadHeader:

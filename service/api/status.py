@@ -10,6 +10,8 @@ from service import errors
 from service.errors import ErrataError
 
 DOMAIN = "errata"
+MAX_FIELD = 120  # characters of a field's name
+MAX_VIOLATIONS = 10  # that an error names
 MAX_TEXT = 600  # characters of a message: all details together must fit into 8 KiB of metadata
 
 CODES: dict[type[ErrataError], grpc.StatusCode] = {
@@ -38,10 +40,10 @@ def status_of(error: ErrataError) -> Status:
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=each.field if each.line is None else f"{each.field}[line {each.line}]",
+                field=_bounded(each.field, MAX_FIELD) + ("" if each.line is None else f"[line {each.line}]"),
                 description=_bounded(each.description),
             )
-            for each in error.violations
+            for each in error.violations[:MAX_VIOLATIONS]
         ]
         details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
         lines = [str(each.line) for each in error.violations if each.line is not None]
@@ -66,8 +68,10 @@ def internal(request_id: str) -> Status:
     return status
 
 
-def _bounded(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+def _bounded(text: str, most: int = MAX_TEXT) -> str:
+    """Return a text that a message can carry: short, and valid Unicode."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _packed(message: object) -> Any:

@@ -62,6 +62,7 @@ class Edges:
             http_port,
             pages.routes(),
             not_found,
+            any_host=settings.allow_insecure or not is_loopback(http_host),
         )
         try:
             await listener.start()

@@ -10,8 +10,8 @@ import click
 from click.core import ParameterSource
 
 from service import wire
-from service.cli.compare import EXIT_CODES, read_policy, show_gate, told, write_gate
 from service.cli.connect import Choice, chosen, connected, json_option, server_options
+from service.cli.gate import EXIT_CODES, read_policy, show_gate, told, write_gate
 from service.cli.main import ANALYSIS_FAILED, INTERRUPTED
 from service.cli.output import analysis_name, follow, make_folder, people, print_json, show_analysis, write_folder
 from service.client import Client, pb

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 from click.core import ParameterSource
-from rich.markup import escape
 from rich.table import Table
 
 from service import wire
@@ -24,6 +23,7 @@ from service.cli.output import (
     show_analysis,
     show_breakdown,
     show_verdicts,
+    shown,
 )
 from service.client import pb
 from service.domain import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
@@ -70,14 +70,16 @@ def list_(states: tuple[str, ...], dataset: str, model: str, as_json: bool, serv
             ]
         created = f"{each.create_time.ToDatetime():%Y-%m-%d %H:%M}"
         name = each.name.removeprefix("analyses/")
-        table.add_row(name, created, escape(each.display_name), escape(each.dataset), state, *row)
+        table.add_row(name, created, shown(each.display_name), shown(each.dataset), state, *row)
     none = "none match" if states or dataset or model else "no analyses yet: try errata demo"
     results().print(table if analyses else none)
 
 
 @click.command()
 @click.argument("analysis")
-@click.option("--type", "types", type=click.Choice(TYPES), multiple=True, help="Show verdicts of this type.")
+@click.option(
+    "--type", "types", type=click.Choice(TYPES, case_sensitive=False), multiple=True, help="Show verdicts of this type."
+)
 @click.option("--target", metavar="CLASS", help="Show verdicts of this original label.")
 @click.option("--predicted", metavar="CLASS", help="Show verdicts with this prediction.")
 @click.option("--superclass", default="", help="Show verdicts with a label or prediction in this superclass.")

@@ -20,14 +20,14 @@ COMMANDS = {
     "demo": ("service.cli.demo", "demo", "judge a real model on 20 photographs, here and now"),
     "evidence": ("service.cli.evidence", "evidence", "build, show and verify evidence bundles"),
     "explain": ("service.cli.look", "explain", "say what a prediction for one image means, and why"),
-    "gate": ("service.cli.compare", "gate", "hold an analysis against a policy"),
+    "gate": ("service.cli.gate", "gate", "hold an analysis against a policy"),
     "list": ("service.cli.look", "list_", "list analyses"),
     "reanalyze": ("service.cli.look", "reanalyze", "judge stored predictions with another bundle"),
     "report": ("service.cli.look", "report", "write the report of an analysis"),
     "retry": ("service.cli.look", "retry", "queue an analysis that has failed again"),
     "serve": ("service.cli.serve", "serve", "run the service"),
     "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
-    "trend": ("service.cli.compare", "trend", "say where analyses stand among models of their accuracy"),
+    "trend": ("service.cli.trend", "trend", "say where analyses stand among models of their accuracy"),
     "wait": ("service.cli.look", "wait", "wait for the end of an analysis"),
     "work": ("service.cli.work", "work", "run a worker: it runs the models"),
     "taxonomy": ("service.cli.taxonomy", "taxonomy", "look at classes and superclasses"),
@@ -64,6 +64,7 @@ def errata() -> None:
 def main() -> NoReturn:
     """Run a command and end with its exit code."""
     try:
+        _check_text(sys.argv)
         code = errata.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = INTERRUPTED
@@ -85,6 +86,13 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else DONE)
 
 
+def _check_text(arguments: list[str]) -> None:
+    """Raise InvalidInput for an argument that isn't UTF-8: it can't be sent, and hardly be shown."""
+    for each in arguments:
+        if not each.isascii() and any("\ud800" <= character <= "\udfff" for character in each):
+            raise errors.InvalidInput(f"expected arguments in UTF-8, got {each!a:.80}", field="arguments")
+
+
 def exit_code(error: ErrataError) -> int:
     """Return the exit code of an error."""
     match error:
@@ -102,6 +110,6 @@ def tell(error: ErrataError) -> None:
     """Write an error to stderr: what is wrong, and where."""
     click.echo(f"errata: {error.message}", err=True)
     for violation in error.violations:
-        if violation.description != error.message:
+        if violation.description not in error.message:
             where = violation.field if violation.line is None else f"line {violation.line}"
             click.echo(f"  {where}: {violation.description}", err=True)

@@ -1,6 +1,10 @@
 """What people and programs see: JSON on stdout, tables and progress on stderr or stdout, folders of results."""
 
+import errno
 import json
+import os
+import re
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,6 +33,8 @@ from service.report.words import (
 from service.storage import write_file
 
 WIDE = 200  # columns
+MAX_SUMMARY = 1 << 20  # bytes of a summary.json
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 SUMMARY, VERDICTS, REPORT = "summary.json", "verdicts.jsonl", "report.html"
 STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
 
@@ -78,12 +84,12 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
     state = pb.State.Name(analysis.state).removeprefix("STATE_").lower()
     console.print(
-        f"[bold]{escape(analysis.display_name)}[/] on {escape(analysis.dataset)}: {state}  [dim]{analysis.name}[/]"
+        f"[bold]{shown(analysis.display_name)}[/] on {shown(analysis.dataset)}: {state}  [dim]{analysis.name}[/]"
     )
     if analysis.HasField("failure"):
-        console.print(f"[red]{analysis.failure.reason}[/]: {escape(analysis.failure.message)}")
+        console.print(f"[red]{analysis.failure.reason}[/]: {shown(analysis.failure.message)}")
     for warning in analysis.warnings:
-        console.print(f"[yellow]warning[/]: {escape(warning)}")
+        console.print(f"[yellow]warning[/]: {shown(warning)}")
     if not analysis.HasField("summary"):
         return
     groups = analysis.summary.groups
@@ -91,13 +97,14 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     table.add_column("")
     for name in ("all", "organism", "artifact", "other"):
         table.add_column(name, justify="right")
-    shown = [groups[name] for name in ("all", "organism", "artifact", "other")]
-    table.add_row("images judged", *(number(each.num_samples) for each in shown))
-    table.add_row("top-1 accuracy", *(share(_rate(each, "top1_accuracy")) for each in shown))
-    table.add_row("multi-label accuracy", *(share(_rate(each, "multi_label_accuracy")) for each in shown))
-    table.add_row("top-1 errors", *(number(each.top1_errors) for each in shown))
+    columns = [groups[name] for name in ("all", "organism", "artifact", "other")]
+    table.add_row("images judged", *(number(each.num_samples) for each in columns))
+    table.add_row("top-1 accuracy", *(share(_rate(each, "top1_accuracy")) for each in columns))
+    table.add_row("multi-label accuracy", *(share(_rate(each, "multi_label_accuracy")) for each in columns))
+    table.add_row("top-1 errors", *(number(each.top1_errors) for each in columns))
     for error_type in ERROR_TYPES[1:]:
-        counts = [_count(each, error_type) for each in shown]
+        silent = int(error_type) in [int(each) for each in analysis.summary.abstained]
+        counts = ["–" if silent else _count(each, error_type) for each in columns]
         table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_WORDS[error_type].title}[/]", *counts)
     console.print(table)
     console.print("[dim]An image may be in several groups. Multi-label accuracy is a mean over classes.[/]")
@@ -123,7 +130,7 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
         accuracy = row.multi_label_accuracy if row.HasField("multi_label_accuracy") else None
         counts = [number(by_severity[severity]) for severity in list(Severity)[1:]]
         gain = f"{100 * row.gain_if_fixed_multi_label['MODEL_FAILURE']:.2f} points"
-        table.add_row(escape(row.name), number(row.num_samples), share(accuracy), *counts, gain)
+        table.add_row(shown(row.name), number(row.num_samples), share(accuracy), *counts, gain)
     console.print(table)
     if overlapping:
         console.print("[dim]Superclasses overlap, so their gains don't add up.[/]")
@@ -135,18 +142,18 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
         error_type = ErrorType(verdict.error_type)
         probability = f" ({share(verdict.probability)})" if verdict.HasField("probability") else ""
         console.print(
-            f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_WORDS[error_type].title}[/]  {escape(verdict.file_name)}: "
-            f"[bold]{escape(verdict.target_name)}[/] taken for [bold]{escape(verdict.predicted_name)}[/]{probability}"
+            f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_WORDS[error_type].title}[/]  {shown(verdict.file_name)}: "
+            f"[bold]{shown(verdict.target_name)}[/] taken for [bold]{shown(verdict.predicted_name)}[/]{probability}"
             if verdict.predicted != verdict.target
-            else f"{ERROR_TYPE_WORDS[error_type].title}  {escape(verdict.file_name)}: "
-            f"[bold]{escape(verdict.target_name)}[/]{probability}"
+            else f"{ERROR_TYPE_WORDS[error_type].title}  {shown(verdict.file_name)}: "
+            f"[bold]{shown(verdict.target_name)}[/]{probability}"
         )
         if verdict.problematic:
             tags = ", ".join(TAG_WORDS[ProblematicTag(each)] for each in verdict.problematic)
-            console.print(f"    set aside, counted nowhere: {escape(tags)}", style="yellow")
+            console.print(f"    set aside, counted nowhere: {shown(tags)}", style="yellow")
         if verdict.HasField("evidence"):
             for reason in reasons(verdict):
-                console.print(f"    {escape(reason)}", style="dim")
+                console.print(f"    {shown(reason)}", style="dim")
 
 
 def reasons(verdict: pb.Verdict) -> Iterator[str]:
@@ -188,6 +195,44 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
         raise InvalidInput(f"can't write to {folder}: {error.strerror}", field="output") from error
 
 
+def write(file: Path, content: bytes) -> None:
+    """Write a file that a command was asked for; raise InvalidInput where it can't be.
+
+    What is no plain file, such as a pipe, is written to and never replaced; a link stays one.
+    """
+    try:
+        target = file.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:
+                stream.write(content)
+        else:
+            write_file(target, content)
+    except OSError as error:
+        raise InvalidInput(f"can't write {file}: {error.strerror}", field="output") from error
+
+
+def read(file: Path, limit: int) -> bytes:
+    """Return the content of a plain file; raise OSError for any other, or for more bytes than the limit."""
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:
+        found = os.fstat(content.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "no plain file")
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"more than {limit} bytes")
+        return content.read()
+
+
+def shown(text: str) -> str:
+    """Return text as a terminal may show it: no markup of rich's, and nothing that steers a terminal."""
+    return escape(_STEERING.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def tell_written(output: Path | None) -> None:
+    """Say where a file was written, if it was."""
+    if output is not None:
+        people().print(f"written: {output}", markup=False)
+
+
 def analysis_name(given: str) -> str:
     """Return the name of an analysis that is given as a name, an id or a folder that --output wrote."""
     return read_folder(Path(given)).name if is_folder(given) else given
@@ -195,15 +240,18 @@ def analysis_name(given: str) -> str:
 
 def is_folder(name: str) -> bool:
     """Say whether an analysis is given as a folder that --output wrote."""
-    return (Path(name) / SUMMARY).is_file()
+    try:
+        return (Path(name) / SUMMARY).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def read_folder(folder: Path) -> pb.Analysis:
     """Return the analysis of a folder that --output wrote; raise InvalidInput if it isn't one."""
     file = folder / SUMMARY
     try:
-        return ParseDict(json.loads(file.read_text(encoding="utf-8")), pb.Analysis())
-    except (OSError, ValueError, ParseError) as error:
+        return ParseDict(json.loads(read(file, MAX_SUMMARY)), pb.Analysis())
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, SystemError, ParseError) as error:
         raise InvalidInput(f"{file}: expected an analysis that errata wrote, got {error!s:.200}") from error
 
 

@@ -43,11 +43,6 @@ class Interval:
         """Return A - B."""
         return self.a - self.b
 
-    @property
-    def includes_zero(self) -> bool:
-        """Say whether the data agree with no difference."""
-        return self.low <= 0 <= self.high
-
 
 @dataclass(frozen=True)
 class GroupComparison:
@@ -79,11 +74,6 @@ class GroupComparison:
     def top1_broken(self) -> int:
         """Return how many images whose label A predicts B doesn't."""
         return int(self.transitions[0, 1:].sum())
-
-    @property
-    def new_failures(self) -> int:
-        """Return how many model failures of B are none in A."""
-        return int(self.transitions[:7, 7].sum())
 
 
 @dataclass(frozen=True)

@@ -92,13 +92,13 @@ class TrendPoint:
 
 @dataclass(frozen=True)
 class LabelFit:
-    """The models with one label: their own line, and how far they lie above the line through all models."""
+    """The models with one label: their own line, and how far they lie above what is usual at their accuracy."""
 
     metric: Metric
     label: str  # empty: all models
     fit: Fit | None  # None: fewer than three models, or one accuracy
     num_models: int
-    shift: float | None  # mean difference from the line through all, at equal accuracy
+    shift: float | None  # mean difference from the published median, or from the line through all, at equal accuracy
 
 
 @dataclass(frozen=True)

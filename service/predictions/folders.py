@@ -1,6 +1,7 @@
 """Images in folders: where the bytes of each lie, by every name that means one."""
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,9 +21,12 @@ class Place:
     size: int = -1  # -1: to the end
 
     def read(self, limit: int) -> bytes:
-        """Return the bytes; raise OSError, also for more than the limit."""
-        with self.file.open("rb") as file:
-            size = self.size if self.size >= 0 else os.fstat(file.fileno()).st_size
+        """Return the bytes; raise OSError, also for more than the limit, or for what is no plain file."""
+        with os.fdopen(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe isn't waited for
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError("expected a plain file, got another kind")
+            size = self.size if self.size >= 0 else found.st_size
             if size > limit:
                 raise OSError(f"expected at most {limit} bytes, got {size}")
             file.seek(self.offset)

@@ -8,9 +8,12 @@ from pathlib import Path
 import structlog
 from PIL import Image
 
-from service.predictions.folders import FORMATS, MAX_BYTES, MAX_PIXELS, Place, by_name, in_folder
+from service.predictions.folders import FORMATS, Place, by_name, in_folder
 
 QUALITY = 80  # of JPEG
+MAX_BYTES = 1 << 25  # of a file
+MAX_PIXELS = 1 << 25  # of an image; it is decoded whole, one at a time
+KEPT = 512  # thumbnails
 _log = structlog.get_logger()
 
 
@@ -19,8 +22,10 @@ class Pictures:
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders
-        self._lock = threading.Lock()
+        self._listing = threading.Lock()
+        self._decoding = threading.Lock()
         self._places: dict[str, Mapping[str, Place]] = {}
+        self._made: dict[tuple[str, str, int], bytes] = {}
 
     def has(self, dataset: str) -> bool:
         """Say whether a data set's images lie in a folder at hand."""
@@ -32,24 +37,36 @@ class Pictures:
         place = self._listed(dataset).get(name)
         if place is None:
             return None
-        try:
-            with Image.open(io.BytesIO(place.read(MAX_BYTES)), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ValueError(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
-                image.draft("RGB", (size, size))
-                small = image.convert("RGB")
-                small.thumbnail((size, size))
-        except Exception as error:  # a decoder may say anything of bytes that it wasn't made for
-            _log.warning("no picture can be made of an image", dataset=dataset, name=name, error=repr(error)[:200])
-            return None
-        content = io.BytesIO()
-        small.save(content, "JPEG", quality=QUALITY)
-        return content.getvalue()
+        with self._decoding:
+            if (known := self._made.get((dataset, name, size))) is not None:
+                return known
+            try:
+                made = _made(place, size)
+            except Exception as error:  # a decoder may say anything of bytes that it wasn't made for
+                _log.warning("no picture can be made of an image", dataset=dataset, name=name, error=repr(error)[:200])
+                return None
+            while len(self._made) >= KEPT:
+                del self._made[next(iter(self._made))]
+            self._made[dataset, name, size] = made
+        return made
 
     def _listed(self, dataset: str) -> Mapping[str, Place]:
         if not self.has(dataset):
             return {}
-        with self._lock:
+        with self._listing:
             if dataset not in self._places:
                 self._places[dataset] = by_name(in_folder(self._folders[dataset]))
             return self._places[dataset]
+
+
+def _made(place: Place, size: int) -> bytes:
+    """Return an image as a small JPEG, as a model sees it: no turning by what a camera noted."""
+    with Image.open(io.BytesIO(place.read(MAX_BYTES)), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+        image.draft("RGB", (size, size))
+        small = image.convert("RGB")
+        small.thumbnail((size, size))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=QUALITY)
+    return content.getvalue()

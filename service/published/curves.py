@@ -15,7 +15,7 @@ from importlib.resources import files
 import numpy as np
 
 from service.domain import Curves, Fit, Group, Metric
-from service.published.derive import DATASETS
+from service.published.layout import DATASETS
 
 
 @cache

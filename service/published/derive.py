@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import QUANTILES, Group, Metric
-from service.published.layout import PublishedModel, read_models
+from service.published.layout import DATASETS, PublishedModel, read_models
 from service.storage import write_file
 from service.summary.trend import fit_line, values_of
 
-DATASETS = ("imagenet", "imagenet-a")
 NEAREST, WITHIN, FEWEST = 50, 0.025, 20  # models; of accuracy; models
 STEP = 0.005  # of accuracy between knots
 _DIGITS = 9  # accuracies closer than this are the same

@@ -15,7 +15,8 @@ from service.domain import ErrorType
 from service.errors import InvalidUpload, TooLarge, Violation
 
 MAX_BYTES = 3 << 20
-MAX_MODELS = 20_000
+MAX_MODELS = 2_000
+DATASETS = ("imagenet", "imagenet-a")  # of which models are published
 COUNTS: Mapping[ErrorType, str] = {
     ErrorType.CORRECT: "num_group_correct",
     ErrorType.CLASS_OVERLAP: "num_collapsed_mappings",
@@ -49,6 +50,7 @@ class PublishedModel:
     counts: Mapping[ErrorType, int]
     multi_label_accuracy: float
     labels: Mapping[str, str]
+    whole: bool | None  # whether its group is that of all samples; None: the file doesn't say
 
 
 def read_models(content: bytes) -> list[PublishedModel]:
@@ -119,6 +121,7 @@ def _model(row: Mapping[str, str | None]) -> PublishedModel:
         counts={each: numbers[column] for each, column in COUNTS.items()},
         multi_label_accuracy=accuracy / 100,
         labels=labels,
+        whole=_count(row, "num_group_samples") == samples if row.get("num_group_samples") else None,
     )
 
 

@@ -75,18 +75,18 @@ def _head(found: re.Match[str]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box} aria-hidden="true" focusable="false">'
 
 
-def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int]]]]) -> str:
+def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]]) -> str:
     """Return the way from all errors down to model failures: groups of (type, title, count), in the rules' order.
 
-    A bar starts where the type before it ended; a group's bars span its errors.
+    A bar starts where the type before it ended; a group's bars span its errors. A count of None: its rule abstained.
     """
     rows: Rows = []
     for group, types in groups:
-        total = sum(count for _, _, count in types)
+        total = sum(count or 0 for _, _, count in types)
         start = 0.0
         for error_type, title, count in types:
-            width = count / total if total else 0.0
-            text = f"{number(count)} ({share(width)})" if total else "0"
+            width = (count or 0) / total if total else 0.0
+            text = "–" if count is None else f"{number(count)} ({share(width)})" if total else "0"
             rows.append(
                 {
                     "group": group,
@@ -317,8 +317,7 @@ def _multiple(
         }
     )
     if line is not None:
-        slope, intercept = line
-        ends = [{"x": at, "y": 100 * (intercept + slope * at / 100)} for at in domain]
+        ends = _ends(line, [point.top1_accuracy for point in points if metric in point.values])
         layers.append(
             {
                 "data": {"values": ends},
@@ -344,6 +343,15 @@ def _multiple(
         "height": 170,
         "layer": layers,
     }
+
+
+def _ends(line: tuple[float, float], accuracies: Sequence[float]) -> Rows:
+    """Return the ends of a line over the models that it goes through, where it isn't below nothing."""
+    slope, intercept = line
+    low, high = min(accuracies), max(accuracies)
+    if slope and low < -intercept / slope < high:
+        low, high = (max(low, -intercept / slope), high) if slope > 0 else (low, min(high, -intercept / slope))
+    return [{"x": 100 * at, "y": 100 * (intercept + slope * at)} for at in (low, high)]
 
 
 def _bands(curves: Curves, group: Group, metric: Metric, domain: list[float], x: Spec, y: Spec) -> list[Spec]:

@@ -188,7 +188,7 @@ def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -
         picture=Picture(
             Markup(  # noqa: S704 - drawn by us
                 charts.intervals(
-                    [(name, each.difference, each.low, each.high) for name, each in named], INTERVALS_TITLE
+                    [(name, -each.difference, -each.high, -each.low) for name, each in named], INTERVALS_TITLE
                 )
             ),
             (intervals_told(named),),
@@ -263,7 +263,7 @@ def _changes(rows: Sequence[ChangeRow]) -> tuple[ChangeLine, ...]:
             broken=number(row.broken),
             errors_a=share(row.errors.a),
             errors_b=share(row.errors.b),
-            interval=f"{points(row.errors.low)} to {points(row.errors.high)}",
+            interval=f"{points(-row.errors.high)} to {points(-row.errors.low)}",
         )
         for row in rows[:SHOWN_ROWS]
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.domain import Analysis, ErrorType, Group, State, Verdict
 from service.report.view import ErrorRow, Piece, error_row, headline_of, pieces_of
-from service.report.words import STATE_WORDS, TRACE_TITLE, number, progress_words, share
+from service.report.words import ORDER_WORDS, STATE_WORDS, TRACE_TITLE, number, progress_words, share
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ListView:
     last: int
     live: bool  # whether any row is open
     states: tuple[tuple[str, str], ...]
+    orders: tuple[tuple[str, str], ...]
     datasets: tuple[str, ...]
     state: str  # the filters that are chosen
     dataset: str
@@ -90,6 +91,7 @@ def list_view(
         last=first + len(analyses),
         live=any(not each.state.final for each in analyses),
         states=tuple((state.name.lower(), STATE_WORDS[state]) for state in tuple(State)[1:]),
+        orders=tuple(ORDER_WORDS.items()),
         datasets=tuple(datasets),
         state=chosen["state"],
         dataset=chosen["dataset"],

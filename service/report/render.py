@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from service.domain import ERROR_TYPES, SEVERITY
+from service.domain import CLASS_GROUPS, ERROR_TYPES, SEVERITY
 from service.report import words
 from service.report.comparison_view import ComparisonView
 from service.report.errors import to_plain
@@ -35,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    environment.globals.update(words=words, style=Markup(_style()), script=Markup(_script()))  # noqa: S704 - ours
+    environment.globals.update(_=words.said, style=Markup(_style()), script=Markup(_script()))  # noqa: S704 - ours
     return environment
 
 
@@ -66,9 +66,9 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
         }
         for each in ERROR_TYPES[1:]
     ]
-    return render(
-        "report.html", site, view=view, legend=legend, analysis=analysis, data=_embedded(to_plain(view.table))
-    )
+    groups = [(group.value, words.GROUP_WORDS[group]) for group in CLASS_GROUPS]
+    data = _embedded(to_plain(view.table))
+    return render("report.html", site, view=view, legend=legend, groups=groups, analysis=analysis, data=data)
 
 
 def render_comparison(view: ComparisonView, site: bool = False) -> str:

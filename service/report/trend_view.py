@@ -23,6 +23,8 @@ from service.report.words import (
 )
 
 SHOWN_MODELS = 200
+SHOWN_FITS = 500
+MARKED = 20  # models that stand out
 OTHERS = "var(--dot)"
 
 
@@ -106,7 +108,7 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
     colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
     overall = {each.metric: each for each in found.fits if not each.label}
     own = [point for point in found.points if point.id]
-    stand_out = [point.id for point in own if point.id == marked or (point.asked and len(own) <= 10)]
+    stand_out = [point.id for point in own if point.id == marked or point.asked][:MARKED]
     lines = {metric: (each.fit.slope, each.fit.intercept) for metric, each in overall.items() if each.fit is not None}
     pictured = bool(found.points) or found.curves is not None
     return TrendView(
@@ -158,17 +160,14 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
         ),
         num_models=len(found.points),
         shifts=_shifts(found, labels, metrics),
-        fits=tuple(_fit_row(each) for each in found.fits),
+        fits=tuple(_fit_row(each) for each in found.fits[:SHOWN_FITS]),
         evidence=found.evidence,
     )
 
 
 def _labels(found: Trend) -> list[str]:
     """Return the labels, that with the most models first."""
-    counts: dict[str, int] = {}
-    for point in found.points:
-        if point.label:
-            counts[point.label] = counts.get(point.label, 0) + 1
+    counts = {each.label: each.num_models for each in found.fits if each.label}
     return sorted(counts, key=lambda label: (-counts[label], label))
 
 

@@ -30,6 +30,7 @@ from service.report.words import (
     GAIN_TITLES,
     GROUP_WORDS,
     METRIC_WORDS,
+    MULTI_LABEL_READING,
     RELIABILITY_TITLES,
     SEVERITY_SENTENCES,
     SEVERITY_WORDS,
@@ -42,6 +43,7 @@ from service.report.words import (
     gains_told,
     headline,
     number,
+    of_its_errors,
     place,
     points,
     rule_said,
@@ -52,6 +54,12 @@ from service.report.words import (
 from service.taxonomy.classes import class_names
 
 SHOWN_CLASSES = 25
+_SWATCHES = {  # the type whose color stands for a severity: the most frequent one
+    Severity.NONE: ErrorType.MULTI_LABEL,
+    Severity.MINOR: ErrorType.FINE_GRAINED,
+    Severity.EXPLAINABLE: ErrorType.SPURIOUS_CORRELATION,
+    Severity.SEVERE: ErrorType.MODEL_FAILURE,
+}
 
 
 @dataclass(frozen=True)
@@ -289,7 +297,7 @@ def report_view(found: Found) -> ReportView:
         abstained=tuple(abstention(each, _after(each, summary)) for each in summary.abstained),
         funnel=_funnel(summary),
         type_titles=tuple(ERROR_TYPE_WORDS[each].title for each in TOP1_ERROR_TYPES),
-        groups=tuple(_group(group, each) for group, each in summary.groups.items()),
+        groups=tuple(_group(group, each, summary.abstained) for group, each in summary.groups.items()),
         severities=_severities(everything),
         gains_picture=Picture(
             Markup(charts.gains(gains, GAIN_TITLES)),  # noqa: S704 - drawn by us
@@ -299,8 +307,8 @@ def report_view(found: Found) -> ReportView:
             GainRow(title, css_of(kind), SEVERITY_WORDS[SEVERITY[kind]], points(top1), points(multi))
             for kind, title, top1, multi in gains
         ),
-        superclasses=_parts(found.superclasses),
-        classes=_parts(found.classes)[:SHOWN_CLASSES],
+        superclasses=_parts(found.superclasses, summary.abstained),
+        classes=_parts(found.classes, summary.abstained)[:SHOWN_CLASSES],
         num_classes=len(_with_errors(found.classes)),
         confusions=tuple(_confusion(each, examples) for each, examples in found.confusions),
         calibration=_calibration(found) if found.calibration is not None else None,
@@ -401,21 +409,27 @@ def _figures(everything: GroupSummary, places: Mapping[Metric, str]) -> tuple[Fi
         Figure(
             "multi-label accuracy",
             share(everything.multi_label_accuracy),
-            "mean over classes; whatever is in the image counts as right",
+            MULTI_LABEL_READING,
             places.get(Metric.MULTI_LABEL_ACCURACY, ""),
         ),
         Figure(
             "severe error rate",
             share(rate),
             "images with a model failure",
-            places.get(Metric.MODEL_FAILURE, ""),
+            of_its_errors(places.get(Metric.MODEL_FAILURE, "")),
         ),
     )
 
 
 def _funnel(summary: Summary) -> Picture:
     groups = [
-        (GROUP_WORDS[group], [(each, ERROR_TYPE_WORDS[each].title, found.counts[each]) for each in TOP1_ERROR_TYPES])
+        (
+            GROUP_WORDS[group],
+            [
+                (each, ERROR_TYPE_WORDS[each].title, None if each in summary.abstained else found.counts[each])
+                for each in TOP1_ERROR_TYPES
+            ],
+        )
         for group, found in summary.groups.items()
     ]
     told = tuple(
@@ -429,7 +443,7 @@ def _funnel(summary: Summary) -> Picture:
     return Picture(Markup(charts.funnel(groups)), told)  # noqa: S704 - drawn by us
 
 
-def _group(group: Group, found: GroupSummary) -> GroupRow:
+def _group(group: Group, found: GroupSummary, abstained: Sequence[ErrorType]) -> GroupRow:
     return GroupRow(
         group=GROUP_WORDS[group],
         samples=number(found.num_samples),
@@ -439,7 +453,9 @@ def _group(group: Group, found: GroupSummary) -> GroupRow:
         forgiving_explainable=share(found.multi_label_accuracy_forgiving_explainable),
         errors=number(found.top1_errors),
         types=tuple(
-            Cell(number(found.counts[each]), share(found.portions_of_top1_errors.get(each)))
+            Cell("–", "")
+            if each in abstained
+            else Cell(number(found.counts[each]), share(found.portions_of_top1_errors.get(each)))
             for each in TOP1_ERROR_TYPES
         ),
     )
@@ -453,7 +469,7 @@ def _severities(everything: GroupSummary) -> tuple[SeverityRow, ...]:
         errors, samples = everything.top1_errors, everything.num_samples
         rows.append(
             SeverityRow(
-                css=css_of(types[-1]),
+                css=css_of(_SWATCHES[severity]),
                 title=SEVERITY_WORDS[severity],
                 sentence=SEVERITY_SENTENCES[severity],
                 types=", ".join(ERROR_TYPE_WORDS[each].title for each in types),
@@ -478,7 +494,7 @@ def _with_errors(
     return [(row, groups) for row, groups in rows if any(row.counts[each] for each in TOP1_ERROR_TYPES)]
 
 
-def _parts(rows: Sequence[tuple[BreakdownRow, Sequence[Group]]]) -> tuple[PartRow, ...]:
+def _parts(rows: Sequence[tuple[BreakdownRow, Sequence[Group]]], abstained: Sequence[ErrorType]) -> tuple[PartRow, ...]:
     """Return the superclasses or classes with errors, those with the most severe ones first."""
     ordered = sorted(
         _with_errors(rows),
@@ -488,10 +504,10 @@ def _parts(rows: Sequence[tuple[BreakdownRow, Sequence[Group]]]) -> tuple[PartRo
             each[0].name,
         ),
     )
-    return tuple(_part(row, groups) for row, groups in ordered)
+    return tuple(_part(row, groups, abstained) for row, groups in ordered)
 
 
-def _part(row: BreakdownRow, groups: Sequence[Group]) -> PartRow:
+def _part(row: BreakdownRow, groups: Sequence[Group], abstained: Sequence[ErrorType]) -> PartRow:
     told = ", ".join(
         f"{number(row.counts[each])} {ERROR_TYPE_WORDS[each].title}" for each in TOP1_ERROR_TYPES if row.counts[each]
     )
@@ -504,7 +520,7 @@ def _part(row: BreakdownRow, groups: Sequence[Group]) -> PartRow:
         severe=number(row.counts[ErrorType.MODEL_FAILURE]),
         bar=pieces_of(row.counts),
         told=told,
-        counts=tuple(number(row.counts[each]) for each in TOP1_ERROR_TYPES),
+        counts=tuple("–" if each in abstained else number(row.counts[each]) for each in TOP1_ERROR_TYPES),
         gain_severe=points(row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE]),
         gain_all=points(sum(row.gain_if_fixed_multi_label.values())),
     )

@@ -275,8 +275,8 @@ def test_words(test: PairedTest) -> str:
 
 
 def interval_words(interval: Interval) -> str:
-    """Return a difference A - B with its interval."""
-    return f"{points(interval.difference)} points ({points(interval.low)} to {points(interval.high)})"
+    """Return the change from A to B with its interval."""
+    return f"{points(-interval.difference)} points ({points(-interval.high)} to {points(-interval.low)})"
 
 
 def _said_of(test: PairedTest) -> str:
@@ -290,12 +290,12 @@ def _said_of(test: PairedTest) -> str:
 
 METRIC_WORDS: Mapping[Metric, str] = {
     **{Metric(each.name): words.title for each, words in ERROR_TYPE_WORDS.items() if each > ErrorType.CORRECT},
-    Metric.POOLED: "types 5 to 8 together",
+    Metric.POOLED: "out of vocabulary to model failure, together",
     Metric.MULTI_LABEL_ACCURACY: "multi-label accuracy",
 }
 _METRIC_PLURALS: Mapping[Metric, str] = {
     **{Metric(each.name): words.plural for each, words in ERROR_TYPE_WORDS.items() if each > ErrorType.CORRECT},
-    Metric.POOLED: "errors of types 5 to 8 together",
+    Metric.POOLED: "errors from out of vocabulary to model failure",
 }
 _NO_REFERENCE: Mapping[NoReference, str] = {
     NoReference.DATASET: "no models are published of this data set",
@@ -307,8 +307,11 @@ OWN_SUPERCLASSES = (
     "The published models were judged with the authors' superclasses. Where this evidence has others, the places of "
     "fine-grained errors and of what comes after them are approximate."
 )
-NO_REFERENCE_DATASET = (
-    "No models are published of this data set, so there is no reference: only the analyses stored here are compared."
+NO_REFERENCE_DATASET = "No models are published of this data set, so there is no reference: nothing has a place."
+NO_LABEL = "No model has a label {label}: give analyses one with --label, or add published models with --reference."
+OTHER_DATASET = (
+    "The published models that came along are of another data set, whose errors are of another mix: that they lie "
+    "apart from these analyses says nothing of either."
 )
 
 
@@ -317,8 +320,12 @@ def trend_notes(trend: Trend) -> list[str]:
     notes = []
     if trend.curves is None:
         notes.append(NO_REFERENCE_DATASET)
+        if any(not point.id for point in trend.points):
+            notes.append(OTHER_DATASET)
     elif trend.own_superclasses:
         notes.append(OWN_SUPERCLASSES)
+    if trend.by and not any(point.label for point in trend.points):
+        notes.append(NO_LABEL.format(label=trend.by))
     if trend.num_left_out:
         notes.append(left_out(trend.num_left_out))
     return notes
@@ -375,7 +382,7 @@ MEASURE_WORDS: Mapping[Measure, str] = {
 _CAUSE_WORDS: Mapping[Cause, str] = {
     Cause.FEW_SAMPLES: "too few samples",
     Cause.ABSTAINED: "the rule of a bounded type had no evidence",
-    Cause.OTHER_EVIDENCE: "the baseline was judged with other evidence",
+    Cause.OTHER_EVIDENCE: "the baseline is of another data set, or was judged with other evidence",
     Cause.WIDE_INTERVAL: "the interval of the change holds the bound",
     Cause.NO_VALUE: "there is no such value",
     Cause.NOT_FINISHED: "the analysis, or its baseline, isn't finished",
@@ -407,13 +414,13 @@ def gate_reason(reason: GateReason) -> str:
 
 def _held(reason: GateReason, bound: Bound | None) -> str:
     if bound is None:
-        return f"{COVERAGE} is {share(reason.value)}, at least {share(reason.limit)} is asked for"
+        return f"{COVERAGE} is {share(reason.value)}, at least {share(reason.limit)} is required"
     whole = bound.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
     value = _amount(reason.value, whole)
     if not bound.on_change:
-        limits = [f"at least {_amount(bound.min, whole)}"] if bound.min is not None else []
-        limits += [f"at most {_amount(bound.max, whole)}"] if bound.max is not None else []
-        return f"{measured(bound)} is {value}, {' and '.join(limits)} is allowed"
+        limits = [f"at least {_amount(bound.min, whole)} is required"] if bound.min is not None else []
+        limits += [f"at most {_amount(bound.max, whole)} is allowed"] if bound.max is not None else []
+        return f"{measured(bound)} is {value}, {' and '.join(limits)}"
     limits = [f"{_change(bound.max_increase, whole)} more"] if bound.max_increase is not None else []
     limits += [f"{_change(bound.max_decrease, whole)} less"] if bound.max_decrease is not None else []
     tested = f" ({p_text(reason.p_value)})" if reason.p_value is not None else ""
@@ -429,14 +436,25 @@ def _amount(value: float | None, whole: bool) -> str:
 
 
 def _change(value: float, whole: bool) -> str:
-    return number(round(value)) if whole else f"{100 * value:.6f}".rstrip("0").rstrip(".") + " points"
+    if whole:
+        return number(round(value))
+    told = f"{100 * value:.6f}".rstrip("0").rstrip(".")
+    return f"{told} point" if told == "1" else f"{told} points"
 
 
-FUNNEL_TITLE = "From all errors down to model failures"
+MULTI_LABEL_READING = (
+    "whatever is in the image counts as right; a mean over classes, so that it may lie under top-1 accuracy, which is "
+    "one over images"
+)
+
+
+def of_its_errors(place: str) -> str:
+    """Return the place of a portion where a rate is shown; empty stays empty."""
+    return f"as a portion of its errors: {place}" if place else ""
+
+
 GAIN_TITLES = ("top-1 accuracy", "multi-label accuracy")
 RELIABILITY_TITLES = ("top-1 correct", "multi-label correct")
-GAINS_OVERLAP = "Superclasses overlap, so their numbers don't add up."
-TOO_MANY_ERRORS = "The table holds the {shown} worst of {total} errors; errata show --export gives all."
 SEVERITY_SENTENCES: Mapping[Severity, str] = {
     Severity.NONE: "Label noise: the prediction is right, the label isn't, or isn't the only one.",
     Severity.MINOR: "Hair-splitting: the prediction is close to what the image shows.",
@@ -489,13 +507,13 @@ def calibration_told(top1: float | None, multi_label: float | None) -> str:
     )
 
 
-INTERVALS_TITLE = "A − B, points"
+INTERVALS_TITLE = "change from A to B, points"
 
 
 def intervals_told(rows: Sequence[tuple[str, Interval]]) -> str:
-    """Return differences with their intervals, for who doesn't see the picture."""
+    """Return changes with their intervals, for who doesn't see the picture."""
     told = "; ".join(f"{name}: {interval_words(each)}" for name, each in rows)
-    return f"Differences A − B with their 95 % intervals. {told}."
+    return f"Changes from A to B with their 95 % intervals. {told}."
 
 
 BY_WORDS: Mapping[str, str] = {
@@ -521,7 +539,7 @@ def trend_headline(own: int, others: int, published: int) -> str:
 def fit_words(fit: Fit | None) -> str:
     """Return a straight line in a few words."""
     if fit is None:
-        return "no line: fewer than three models"
+        return "no line: fewer than three models, or one accuracy"
     r_squared = "" if fit.r_squared is None else f", R² = {fit.r_squared:.2f}"
     return f"{signed(fit.slope)} points per point{r_squared}"
 
@@ -531,6 +549,16 @@ def trend_told(metric: str, line: str) -> str:
     return f"{metric} over top-1 accuracy: {line}."
 
 
+ORDER_WORDS: Mapping[str, str] = {
+    "create_time desc": "newest first",
+    "create_time": "oldest first",
+    "title": "by name",
+    "title desc": "by name, backwards",
+    "top1_accuracy desc": "highest top-1 accuracy first",
+    "top1_accuracy": "lowest top-1 accuracy first",
+    "model_failures": "fewest model failures first",
+    "model_failures desc": "most model failures first",
+}
 TRACE_TITLE = "What each rule said"
 
 
@@ -559,3 +587,197 @@ def _duration(seconds: float) -> str:
 
 
 WHOLE_ANALYSIS = "the analysis"
+
+
+def said(text: str, **values: object) -> str:
+    """Return what a page says, as PAGE has it, with values put in."""
+    return PAGE[text].format(**values) if values else PAGE[text]
+
+
+_PAGE = (  # what the templates say; to translate it, let PAGE lead to other words
+    (
+        "95 % intervals of the change from A to B, from a paired bootstrap over images; those of single error types "
+        "aren't adjusted for their number"
+    ),
+    "A",
+    "A dot is a model; a diamond marks those asked for; the dashed line is fitted through all dots.",
+    "A predicts",
+    "A row's first column opens its evidence.",
+    "Abstained.",
+    "Accuracy is always that over all images that count, whatever the group.",
+    "all",
+    "All analyses",
+    "all in A",
+    "all in B",
+    "All models behind the dots",
+    "Among other models",
+    "Among published models of this accuracy",
+    "Among the published models nearest in accuracy",
+    "Analyses",
+    "any",
+    "At equal accuracy",
+    "B",
+    "B predicts",
+    "Back",
+    "broken",
+    "Broken: {count}",
+    "change",
+    "class",
+    "Classes that changed most, of {total} that differ; intervals aren't adjusted for their number",
+    "Classes with the most model failures: {shown} of {total} that have errors",
+    "Classes, those with the most model failures first; gains in points of multi-label accuracy",
+    "Colors",
+    "compare A",
+    "Compare A with B",
+    "compare from {name}",
+    "compare to {name}",
+    "confidence",
+    "confidence at least",
+    "Confidence by kind of error",
+    "Confidence in the prediction, by kind of error",
+    "created, UTC",
+    "data set",
+    "Download this comparison",
+    "Download this report",
+    "Errata",
+    "Errata · what kind of mistakes",
+    "errors",
+    "Errors",
+    "Errors by severity",
+    "errors in A",
+    "errors in B",
+    "errors of",
+    "everything about this image",
+    "evidence",
+    "Evidence {digest}.",
+    "explainable forgiven",
+    "file",
+    "file or class",
+    "Filters of the errors",
+    "first quartile",
+    "fixed",
+    "Fixed: {count}",
+    "from",
+    "from A to B",
+    "From all errors down to model failures",
+    "gain if all were fixed",
+    "gain if failures were fixed",
+    "group",
+    "Group",
+    "here",
+    "How bad the errors are",
+    "How far the models of each {label} lie above the line through all models, in points",
+    "How far the models of each {label} lie above the published models’ median at their accuracy, in points",
+    "How sure the model was",
+    "If a kind of error never occurred",
+    "images",
+    "images predicted",
+    "Images that A has right and B wrong, B's worst first: {shown} of {total}",
+    "Images that A has wrong and B right, A's worst first: {shown} of {total}",
+    "in A alone",
+    "in B alone",
+    "in the image",
+    "interval of the change, points",
+    "Is it more than chance?",
+    "kind of error",
+    "kinds of error",
+    "label",
+    "Left out, since only one of both has a prediction for them: {count} of the images.",
+    "license",
+    "McNemar's exact test, two-sided; significant under 0.05",
+    "McNemar's exact tests",
+    "mean confidence",
+    "median",
+    ("Method: Peychev, Müller, Fischer, Vechev, “Automated Classification of Model Errors on ImageNet”, NeurIPS 2023."),
+    "minor forgiven",
+    "model",
+    "model failures",
+    "models",
+    "Models",
+    "Most frequent confusions",
+    "multi-label",
+    "multi-label accuracy",
+    "multi-label accuracy, points",
+    "multi-label correct",
+    "name",
+    "Next",
+    "No analysis matches.",
+    "No class differs.",
+    "number",
+    "Numbers behind the bars",
+    "Numbers behind the bars: {what}",
+    "of",
+    "of all errors",
+    "of all images",
+    "order",
+    "Over accuracy",
+    "p-value",
+    "place",
+    "Portion of the top-1 errors, and where it lies among the published models nearest in accuracy",
+    "predicted",
+    "Provenance",
+    "rate",
+    "Reset",
+    "Rows: verdict in A; columns: verdict in B; {count} images. Solid frames got worse, dashed ones better.",
+    "rules",
+    "R²",
+    "search",
+    "set aside",
+    "severity",
+    "shift",
+    "Shifts at equal accuracy",
+    "Show",
+    "shown",
+    "Skip to the content",
+    "slope",
+    "Sources of the evidence",
+    "state",
+    "Straight lines through the models",
+    "Straight lines through the models: points of portion per point of accuracy",
+    "such as",
+    "superclass",
+    (
+        "Superclasses of the original label, those with the most model failures first; gains in points of "
+        "multi-label accuracy. Superclasses overlap, so their numbers don't add up."
+    ),
+    "Superclasses that changed most; they overlap, and intervals aren't adjusted for their number",
+    "Tell models apart by a label to see how it shifts the mix of errors.",
+    "that is",
+    "The bands hold 50 % and 90 % of the {count} published models, the thin line is their median.",
+    "The bins",
+    "the image {name}",
+    "The lines",
+    "The numbers",
+    "The numbers, group by group",
+    "The other way round",
+    "The same in each group; an image may be in several",
+    "The table holds the {shown} worst of {total} errors; errata show --export gives all.",
+    "The worst errors, {shown} of {total}. A row opens to its evidence.",
+    "There are no analyses of this data set yet.",
+    "There are no analyses yet: errata analyze makes one.",
+    "There is none.",
+    "third quartile",
+    "told apart by",
+    "top-1",
+    "top-1 accuracy, points",
+    "top-1 correct",
+    "Top-1 correctness alone, images: {fixed} fixed, {broken} broken.",
+    "top-1 errors",
+    "Transitions between error types",
+    "Trend",
+    "verdict",
+    "Verdicts by group",
+    "Verdicts by group: number of images, and share of the group's top-1 errors. An image may be in several groups.",
+    "Warning.",
+    "what",
+    "What each kind of error means",
+    "what it means",
+    "Where the images went",
+    "Where: superclasses and classes",
+    "with B",
+    "{first} to {last} of {total} analyses",
+    "{shown} of {total} models; errata trend --json gives all",
+    "{state} on {dataset}",
+    "– Errata",
+)
+PAGE: Mapping[str, str] = {text: text for text in _PAGE}

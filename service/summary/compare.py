@@ -46,6 +46,7 @@ class Pair:
     types_b: Bytes  # (N,)
     targets: Classes  # (N,)
     counted: Mask  # (N,) judged in both, and not problematic
+    num_left_out: int  # samples that only one of them judged, and that aren't problematic
 
     @property
     def fixed(self) -> Mask:
@@ -60,8 +61,9 @@ class Pair:
 
 def pair_of(types_a: Bytes, types_b: Bytes, targets: Classes, problematic: Mask) -> Pair:
     """Return the verdicts of A and B side by side; all arguments (N,); type 0 says that there is no prediction."""
-    judged = (types_a != ErrorType.UNSPECIFIED) & (types_b != ErrorType.UNSPECIFIED)
-    return Pair(types_a, types_b, targets, judged & ~problematic)
+    in_a, in_b = types_a != ErrorType.UNSPECIFIED, types_b != ErrorType.UNSPECIFIED
+    left_out = int(((in_a ^ in_b) & ~problematic).sum())
+    return Pair(types_a, types_b, targets, in_a & in_b & ~problematic, left_out)
 
 
 def compare_groups(pair: Pair, groups: Mask) -> dict[Group, GroupComparison]:

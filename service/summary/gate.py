@@ -15,13 +15,13 @@ from service.domain import (
     GateReason,
     Group,
     GroupComparison,
-    GroupSummary,
     Interval,
     Measure,
     Question,
     Summary,
 )
 from service.summary.compare import type_p_value
+from service.summary.summarize import EXPLAINABLE_TYPES, MINOR_TYPES
 
 QUESTIONS: Mapping[Measure, Question] = {  # what McNemar's test of a measure asks of an image
     Measure.TOP1_ACCURACY: Question.TOP1,
@@ -32,9 +32,16 @@ QUESTIONS: Mapping[Measure, Question] = {  # what McNemar's test of a measure as
 }
 _ROUNDING = 1e-12  # of fractions: what is equal by hand passes
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
+_FROM_SUMMARY = (
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR,
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE,
+    Measure.IMAGENET_M_ERRORS,
+)
 TESTED = (*QUESTIONS, Measure.COUNT, Measure.RATE)
-_IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types whose rules a measure hangs on
+_IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure bounds without naming them
     Measure.SEVERE_ERROR_RATE: (ErrorType.MODEL_FAILURE,),
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: MINOR_TYPES,
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: (*MINOR_TYPES, *EXPLAINABLE_TYPES),
 }
 
 
@@ -63,32 +70,53 @@ def decision_of(reasons: list[GateReason]) -> GateDecision:
 def value_of(bound: Bound, summary: Summary) -> float | None:
     """Return what a bound is on; None where there is no such value."""
     group = summary.groups[bound.group]
-    types = bound.types
     match bound.measure:
-        case Measure.TOP1_ACCURACY:
-            return group.top1_accuracy
         case Measure.MULTI_LABEL_ACCURACY:
             return group.multi_label_accuracy
         case Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR:
             return group.multi_label_accuracy_forgiving_minor
         case Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE:
             return group.multi_label_accuracy_forgiving_explainable
-        case Measure.TOP1_ERROR_RATE:
-            return _share(group, TOP1_ERROR_TYPES, ERROR_TYPES)
-        case Measure.MULTI_LABEL_ERROR_RATE:
-            return _share(group, MULTI_LABEL_ERROR_TYPES, ERROR_TYPES)
-        case Measure.SEVERE_ERROR_RATE:
-            return _share(group, (ErrorType.MODEL_FAILURE,), ERROR_TYPES)
         case Measure.IMAGENET_M_ERRORS:
             return None if summary.imagenet_m_errors is None else float(summary.imagenet_m_errors)
+        case _:
+            return _counted(bound, group.counts)
+
+
+def _counted(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
+    """Return the value of a measure that follows from how many samples have which type."""
+    match bound.measure:
+        case Measure.TOP1_ACCURACY:
+            return _share(counts, (ErrorType.CORRECT,), ERROR_TYPES)
+        case Measure.TOP1_ERROR_RATE:
+            return _share(counts, TOP1_ERROR_TYPES, ERROR_TYPES)
+        case Measure.MULTI_LABEL_ERROR_RATE:
+            return _share(counts, MULTI_LABEL_ERROR_TYPES, ERROR_TYPES)
+        case Measure.SEVERE_ERROR_RATE:
+            return _share(counts, (ErrorType.MODEL_FAILURE,), ERROR_TYPES)
         case Measure.COUNT:
-            return float(sum(group.counts[each] for each in types))
+            return float(sum(counts[each] for each in bound.types))
         case Measure.RATE:
-            return _share(group, types, ERROR_TYPES)
+            return _share(counts, bound.types, ERROR_TYPES)
         case Measure.PORTION_OF_TOP1_ERRORS:
-            return _share(group, types, TOP1_ERROR_TYPES)
+            return _share(counts, bound.types, TOP1_ERROR_TYPES)
         case Measure.PORTION_OF_MULTI_LABEL_ERRORS:
-            return _share(group, types, MULTI_LABEL_ERROR_TYPES)
+            return _share(counts, bound.types, MULTI_LABEL_ERROR_TYPES)
+        case _:
+            raise AssertionError(f"this is a bug: {bound.measure} doesn't follow from counts")
+
+
+def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[float | None, float | None]:
+    """Return the value and the baseline's: over the samples that both judged, where the comparison tells."""
+    compared = None if baseline.comparison is None else baseline.comparison[bound.group]
+    if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
+        interval = compared.multi_label_accuracy
+        return (None, None) if interval is None else (interval.a, interval.b)
+    if compared is not None and bound.measure not in _FROM_SUMMARY:
+        counts_a, counts_b = compared.transitions.sum(axis=1).tolist(), compared.transitions.sum(axis=0).tolist()
+        sides = [dict(zip(ERROR_TYPES, counts, strict=True)) for counts in (counts_a, counts_b)]
+        return _counted(bound, sides[0]), _counted(bound, sides[1])
+    return value_of(bound, summary), value_of(bound, baseline.summary)
 
 
 def coverage_of(summary: Summary) -> float | None:
@@ -98,9 +126,9 @@ def coverage_of(summary: Summary) -> float | None:
     return (summary.groups[Group.ALL].num_samples + summary.num_problematic) / summary.num_judged
 
 
-def _share(group: GroupSummary, types: tuple[ErrorType, ...], among: tuple[ErrorType, ...]) -> float | None:
-    total = sum(group.counts[each] for each in among)
-    return sum(group.counts[each] for each in types if each in among) / total if total else None
+def _share(counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...], among: tuple[ErrorType, ...]) -> float | None:
+    total = sum(counts[each] for each in among)
+    return sum(counts[each] for each in types if each in among) / total if total else None
 
 
 def _coverage(limit: float, coverage: float | None) -> GateReason:
@@ -111,20 +139,16 @@ def _coverage(limit: float, coverage: float | None) -> GateReason:
 
 
 def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
-    samples = summary.groups[bound.group].num_samples
-    value = value_of(bound, summary)
     types = bound.types or _IMPLIED.get(bound.measure, ())
-    causes = []
-    if samples < policy.min_samples:
-        causes.append(Cause.FEW_SAMPLES)
-    if any(each in summary.abstained for each in types):
-        causes.append(Cause.ABSTAINED)
-    if value is None:
-        causes.append(Cause.NO_VALUE)
-    upper = summary.abstained if ErrorType.MODEL_FAILURE in types else ()
+    silent = any(each in summary.abstained for each in types)
+    first = min(summary.abstained, default=None)  # what comes after it holds what it would have explained
+    upper = summary.abstained if first is not None and any(each > first for each in types) and not silent else ()
     if bound.on_change:
         assert baseline is not None, "this is a bug: a policy with changes is refused without a baseline"
-        return _change(bound, value, causes, samples, upper, baseline)
+        return _change(policy, bound, summary, baseline, silent, upper)
+    samples = summary.groups[bound.group].num_samples
+    value = value_of(bound, summary)
+    causes = _causes(policy, samples, silent, value)
     decision, limit = GateDecision.PASS, bound.max if bound.max is not None else bound.min
     if bound.max is not None and value is not None and value > bound.max + _ROUNDING:
         decision, limit = GateDecision.FAIL, bound.max
@@ -135,23 +159,31 @@ def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baselin
     return GateReason(decision, bound, value, limit, num_samples=samples, causes=tuple(causes), abstained=upper)
 
 
+def _causes(policy: GatePolicy, samples: int, silent: bool, *values: float | None) -> list[Cause]:
+    """Return why a bound can't be decided, whatever its value."""
+    causes = [Cause.FEW_SAMPLES] if samples < policy.min_samples else []
+    causes += [Cause.ABSTAINED] if silent else []
+    return [*causes, Cause.NO_VALUE] if None in values else causes
+
+
 def _change(
+    policy: GatePolicy,
     bound: Bound,
-    value: float | None,
-    causes: list[Cause],
-    samples: int,
-    upper: tuple[ErrorType, ...],
+    summary: Summary,
     baseline: Baseline,
+    silent: bool,
+    upper: tuple[ErrorType, ...],
 ) -> GateReason:
-    before = value_of(bound, baseline.summary)
+    value, before = _paired_values(bound, summary, baseline)
+    samples = summary.groups[bound.group].num_samples
     p_value = interval = None
+    if baseline.comparison is not None:
+        compared = baseline.comparison[bound.group]
+        samples = compared.num_samples
+        p_value, interval = _p_value(bound, compared), _interval(bound, compared)
+    causes = _causes(policy, samples, silent, value, before)
     if baseline.comparison is None:
         causes.append(Cause.OTHER_EVIDENCE)
-    else:
-        compared = baseline.comparison[bound.group]
-        p_value, interval = _p_value(bound, compared), _interval(bound, compared)
-    if before is None and Cause.NO_VALUE not in causes:
-        causes.append(Cause.NO_VALUE)
     decision = GateDecision.PASS
     limit = bound.max_increase if bound.max_increase is not None else bound.max_decrease
     if value is not None and before is not None:

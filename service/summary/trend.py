@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from service.domain import (
     PORTIONS,
+    QUANTILES,
     TOP1_ERROR_TYPES,
     Curves,
     ErrorType,
@@ -110,9 +111,18 @@ def fit_line(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> Fit 
     return Fit(len(accuracy), 0.0 if same else slope, intercept, None if same else 1 - rest / spread)
 
 
-def fits_of(points: Sequence[TrendPoint], metrics: Sequence[Metric]) -> tuple[LabelFit, ...]:
-    """Return the line through all models and through those with each label, for each metric."""
-    labels = sorted({point.label for point in points} - {""})
+def fits_of(
+    points: Sequence[TrendPoint],
+    metrics: Sequence[Metric],
+    labels: Sequence[str],
+    curves: Curves | None = None,
+    group: Group = Group.ALL,
+) -> tuple[LabelFit, ...]:
+    """Return the line through all models and through those with each of the labels, for each metric.
+
+    A label's shift is held against the published models' median at each accuracy, or against the line through all
+    models where none are published.
+    """
     accuracy = np.array([point.top1_accuracy for point in points])
     of_label = {label: np.array([point.label == label for point in points], dtype=bool) for label in labels}
     found: list[LabelFit] = []
@@ -121,16 +131,27 @@ def fits_of(points: Sequence[TrendPoint], metrics: Sequence[Metric]) -> tuple[La
         known = ~np.isnan(values)
         overall = fit_line(accuracy[known], values[known])
         found.append(LabelFit(metric, "", overall, int(known.sum()), None))
-        for label in labels:
-            chosen = known & of_label[label]
+        usual = _usual(accuracy, metric, overall, curves, group)
+        for label, own in of_label.items():
+            chosen = known & own
             if not chosen.any():
                 continue
-            shift = None
-            if overall is not None:
-                shift = float((values[chosen] - overall.at(accuracy[chosen])).mean())
-            own = fit_line(accuracy[chosen], values[chosen])
-            found.append(LabelFit(metric, label, own, int(chosen.sum()), shift))
+            apart = (values - usual)[chosen]
+            shift = float(np.nanmean(apart)) if not np.isnan(apart).all() else None
+            line = fit_line(accuracy[chosen], values[chosen])
+            found.append(LabelFit(metric, label, line, int(chosen.sum()), shift))
     return tuple(found)
+
+
+def _usual(
+    accuracy: NDArray[np.float64], metric: Metric, overall: Fit | None, curves: Curves | None, group: Group
+) -> NDArray[np.float64]:
+    """Return what is usual at accuracies, (n,); NaN where nothing says it."""
+    if curves is not None:
+        median = curves.quantiles[group, metric][:, len(QUANTILES) // 2].astype(np.float64)
+        known = ~np.isnan(median)
+        return np.interp(accuracy, curves.knots[known], median[known], left=np.nan, right=np.nan)
+    return np.full(len(accuracy), np.nan) if overall is None else overall.at(accuracy)
 
 
 def with_standings(point: TrendPoint, curves: Curves, group: Group, abstained: Sequence[ErrorType]) -> TrendPoint:

@@ -1,6 +1,7 @@
 """The HTTP listener: `/livez`, `/readyz`, `/metrics`, and what else it is given (the pages)."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.telemetry import Metrics
 
 KEEP_ALIVE_SECONDS = 15
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 class _QuietServer(uvicorn.Server):
@@ -42,6 +44,22 @@ class _Counted:
             await send(message)
 
         await self._app(scope, receive, counted if scope["type"] == "http" else send)
+
+
+class _KnownHosts:
+    """Refuses calls under a foreign name: a page elsewhere may have its own name lead to this machine."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            given = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+            host = given.rpartition(":")[0] if re.search(r":\d*$", given) else given
+            if host.lower() not in LOOPBACK_NAMES:
+                answer = PlainTextResponse(f"expected one of the hosts {', '.join(LOOPBACK_NAMES)}\n", status_code=421)
+                return await answer(scope, receive, send)
+        return await self._app(scope, receive, send)
 
 
 @dataclass
@@ -84,8 +102,12 @@ def make_listener(
     port: int,
     pages: Sequence[Route] = (),
     not_found: Callable[[str], Response] | None = None,
+    any_host: bool = True,
 ) -> Listener:
-    """Return a listener on an address; `ready` says whether work is taken, `not_found` answers for unknown paths."""
+    """Return a listener on an address; `ready` says whether work is taken, `not_found` answers for unknown paths.
+
+    Without `any_host`, calls must name this machine as such.
+    """
 
     async def live(_: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -107,8 +129,9 @@ def make_listener(
         routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), *pages],
         exception_handlers={} if not_found is None else {404: missing},
     )
+    app.router.redirect_slashes = False
     config = uvicorn.Config(
-        _Counted(app, metrics, frozenset(routes)),
+        _Counted(app if any_host else _KnownHosts(app), metrics, frozenset(routes)),
         host=host,
         port=port,
         log_config=None,

@@ -11,6 +11,9 @@
 """
 
 import asyncio
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,7 +26,8 @@ from starlette.routing import Route
 
 from service.analyses import look, report
 from service.analyses.ports import Ports
-from service.analyses.verdicts import explained, judged
+from service.analyses.trend import TrendQuestion
+from service.analyses.verdicts import bundle_of, explained, judged
 from service.domain import Group, State
 from service.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
 from service.report.listing_view import image_view, list_view, open_view
@@ -33,6 +37,7 @@ from service.web.status import STATUS_WORDS, status_of
 THREADS = 4  # that make pages
 MOST_WAITING = 64  # pages; more are refused
 PAGE = 50  # analyses
+MADE = 16  # pages that are kept
 PICTURE_SIZE = 320  # pixels
 MAX_TEXT = 256  # characters of a parameter
 HEADERS = {
@@ -48,11 +53,31 @@ _log = structlog.get_logger()
 Handler = Callable[[Request], Response]
 
 
+class _Made:
+    """The pages that were made last: what a finished analysis says never changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pages: OrderedDict[tuple[str, ...], str] = OrderedDict()
+
+    def get(self, key: tuple[str, ...], make: Callable[[], str]) -> str:
+        """Return a page, made now if it isn't at hand."""
+        with self._lock:
+            found = self._pages.pop(key, None)
+        page = make() if found is None else found
+        with self._lock:
+            self._pages[key] = page
+            while len(self._pages) > MADE:
+                self._pages.popitem(last=False)
+        return page
+
+
 class Pages:
     """Makes pages in threads of their own, a bounded number at a time."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._made = _Made()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="page")
         self._waiting = 0
 
@@ -118,7 +143,7 @@ class Pages:
         name = _id(request, "id")
         analysis = look.get(self._ports, name)
         if analysis.state is State.SUCCEEDED:
-            return _page(report.report_page(self._ports, name))
+            return self._kept(request, ("report", name), lambda: report.report_page(self._ports, name))
         return _page(render("analysis.html", site=True, view=open_view(analysis)))
 
     def _report(self, request: Request) -> Response:
@@ -135,7 +160,7 @@ class Pages:
     def _picture(self, request: Request) -> Response:
         analysis = look.succeeded(self._ports, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
-        self._ports.shelf.find(dataset, analysis.evidence).row(name)  # what isn't judged isn't shown
+        bundle_of(self._ports, analysis).row(name)  # what isn't judged isn't shown
         picture = self._ports.pictures.thumbnail(dataset, name, PICTURE_SIZE)
         if picture is None:
             raise ImageNotFound(f"expected an image that lies here, got {name!r:.120}", field="image")
@@ -151,7 +176,10 @@ class Pages:
         return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
 
     def _comparison(self, request: Request) -> Response:
-        return _page(report.comparison_report(self._ports, _id(request, "a"), _id(request, "b"), site=True))
+        a, b = _id(request, "a"), _id(request, "b")
+        for name in (a, b):  # one that was deleted has no page any more
+            look.succeeded(self._ports, name)
+        return self._kept(request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True))
 
     def _comparison_report(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
@@ -166,10 +194,16 @@ class Pages:
             dataset = look.get(self._ports, marked).request.dataset
         dataset = dataset or self._usual_dataset()
         self._ports.shelf.bundles(dataset)  # one that isn't served has no page
-        found = report.trend_report(
-            self._ports, [], dataset, Group(group), _parameter(request, "by"), marked=marked, site=True
-        )
-        return _page(found)
+        question = TrendQuestion(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
+        return _page(report.trend_report(self._ports, question, marked, site=True))
+
+    def _kept(self, request: Request, key: tuple[str, ...], make: Callable[[], str]) -> Response:
+        """Return a page that never changes; a browser that has it needn't be sent it again."""
+        html = self._made.get(key, make)
+        tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
+        if request.headers.get("If-None-Match") == tag:
+            return Response(status_code=304, headers=HEADERS | {"ETag": tag})
+        return HTMLResponse(html, headers=HEADERS | {"ETag": tag})
 
     def _usual_dataset(self) -> str:
         """Return the data set with the most stored analyses."""

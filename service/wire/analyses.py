@@ -225,7 +225,7 @@ def from_summary(message: pb.Summary) -> Summary:
         raise InvalidRequest(f"expected a summary with every group, got none of {', '.join(missing)}", field="groups")
     return Summary(
         groups={group: _from_group(message.groups[group.value]) for group in Group},
-        abstained=tuple(enum_of(ErrorType, each, "abstained") for each in message.abstained),
+        abstained=tuple(_silent(each) for each in message.abstained),
         num_problematic=message.num_problematic,
         num_images=message.num_images,
         num_predicted=message.num_predicted,
@@ -236,17 +236,36 @@ def from_summary(message: pb.Summary) -> Summary:
     )
 
 
+def _silent(value: int) -> ErrorType:
+    found: ErrorType = enum_of(ErrorType, value, "abstained")
+    if found is ErrorType.UNSPECIFIED:
+        raise InvalidRequest("expected a rule that abstained, got none", field="abstained")
+    return found
+
+
 def _from_group(message: pb.GroupSummary) -> GroupSummary:
+    counts = from_names(message.counts, ERROR_TYPES)
+    if min(counts.values()) < 0 or sum(counts.values()) != message.num_samples:
+        raise InvalidRequest(
+            f"expected counts that add up to {message.num_samples} samples, got {sum(counts.values())}", field="counts"
+        )
     return GroupSummary(
         num_samples=message.num_samples,
-        counts=from_names(message.counts, ERROR_TYPES),
+        counts=counts,
         top1_errors=message.top1_errors,
-        top1_accuracy=optional(message, "top1_accuracy"),
-        multi_label_accuracy=optional(message, "multi_label_accuracy"),
-        multi_label_accuracy_forgiving_minor=optional(message, "multi_label_accuracy_forgiving_minor"),
-        multi_label_accuracy_forgiving_explainable=optional(message, "multi_label_accuracy_forgiving_explainable"),
+        top1_accuracy=_rate(message, "top1_accuracy"),
+        multi_label_accuracy=_rate(message, "multi_label_accuracy"),
+        multi_label_accuracy_forgiving_minor=_rate(message, "multi_label_accuracy_forgiving_minor"),
+        multi_label_accuracy_forgiving_explainable=_rate(message, "multi_label_accuracy_forgiving_explainable"),
         portions_of_top1_errors=from_names(message.portions_of_top1_errors),
         portions_of_multi_label_errors=from_names(message.portions_of_multi_label_errors),
         gain_if_fixed_top1=from_names(message.gain_if_fixed_top1),
         gain_if_fixed_multi_label=from_names(message.gain_if_fixed_multi_label),
     )
+
+
+def _rate(message: pb.GroupSummary, field: str) -> float | None:
+    found: float | None = optional(message, field)
+    if found is not None and not 0 <= found <= 1:
+        raise InvalidRequest(f"expected a fraction of 1 as {field}, got {found}", field=field)
+    return found

@@ -44,4 +44,6 @@ def _reason(reason: GateReason) -> pb.GateReason:
         limit=reason.limit,
         baseline_value=reason.baseline,
         p_value=reason.p_value,
+        causes=[f"GATE_CAUSE_{cause.name}" for cause in reason.causes],
+        num_samples=reason.num_samples,
     )

@@ -65,7 +65,7 @@ def from_names(values: Mapping[str, Number], needed: Sequence[ErrorType] = ()) -
     unknown = [name for name in values if name not in ErrorType.__members__]
     missing = [each.name for each in needed if each.name not in values]
     if unknown or missing:
-        raise InvalidRequest(f"expected values by error type, got {', '.join(values) or 'none'}", field="counts")
+        raise InvalidRequest(f"expected values by error type, got {', '.join(values)[:200] or 'none'}", field="counts")
     return {ErrorType[name]: value for name, value in values.items()}
 
 

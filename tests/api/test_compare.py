@@ -239,3 +239,70 @@ def test_what_is_judged_with_other_evidence_is_refused_and_may_be_judged_anew(
         again = client.reanalyze(b.name, a.evidence)
         assert client.compare(a.name, again.name).groups["all"].num_samples == 2
         assert client.trend(pb.GetTrendRequest(dataset="own")).num_left_out == 1
+
+
+def test_published_models_of_another_group_are_refused(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+    header = (
+        "model_dir_id,mla_group,num_all_samples,num_group_samples,num_all_top1_errors,num_group_correct,"
+        + ",".join(
+            ("num_collapsed_mappings", "num_ambiguous", "num_same_superclass", "num_OOV_clip", "num_common_co_occ")
+        )
+    )
+    header += ",num_non_prototypical,num_not_classified\n"
+    whole = f"{header}m,90,100,100,10,90,1,2,3,1,1,1,1\n".encode()
+    part = f"{header}m,90,100,40,10,36,1,1,1,1,0,0,0\n".encode()
+
+    for group, good, bad in ((pb.GROUP_ALL, whole, part), (pb.GROUP_ORGANISM, part, whole)):
+        assert client.trend(pb.GetTrendRequest(names=[pair[0].name], group=group, reference=good)).models
+        with pytest.raises(errors.InvalidUpload, match="file a group"):
+            client.trend(pb.GetTrendRequest(names=[pair[0].name], group=group, reference=bad))
+
+
+@pytest.mark.parametrize("size", ["²", "9" * 200, "many", "12345"])
+def test_an_odd_label_spoils_no_trend(client: Client, demo: Bundle, size: str) -> None:
+    odd = client.upload(predictions(demo, 2), "demo", labels={"size": size})
+
+    assert client.trend(pb.GetTrendRequest(names=[odd.name], by="size")).models[0].label
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        'version: 1\nbounds: []\n"\\ud800": 1\n"\\ud800": 1\n',
+        "version: 1\nbounds: []\n? " + "k" * 60_000 + "\n: 1\n",
+        "version: 1\nbounds: []\n" + "".join(f"{'k' * 900}{number}: 1\n" for number in range(60)),
+    ],
+    ids=["no Unicode", "a long name", "many long names"],
+)
+def test_a_policy_s_mistakes_fit_into_a_status(
+    client: Client, pair: tuple[pb.Analysis, pb.Analysis], policy: str
+) -> None:
+    with pytest.raises(errors.InvalidPolicy) as refused:
+        client.gate(pair[0].name, policy)
+
+    assert refused.value.violations
+
+
+def test_what_can_not_be_asked_of_a_gate_or_a_trend_is_refused(client: Client, demo: Bundle) -> None:
+    with pytest.raises(errors.AnalysisNotFound):
+        client.upload(predictions(demo, 1), "demo", gate_policy=CHANGE, gate_baseline="analyses/nope")
+    with pytest.raises(errors.InvalidRequest, match="256 characters"):
+        client.trend(pb.GetTrendRequest(dataset="demo", by="x" * 300))
+
+
+def test_an_analysis_whose_bundle_is_not_served_any_more_says_what_to_do(start: Start, tmp_path: Path) -> None:
+    from service.bootstrap.build import Inputs, build_evidence
+
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file_name,labels\na.jpg,1\nb.jpg,2\n")
+    one = build_evidence("own", Inputs(labels=labels), tmp_path / "one")
+    with start(evidence={"own": [str(one.path)]}) as service:
+        old = service.client.upload(io.BytesIO(b"file_name,top1\na.jpg,1\nb.jpg,3\n"), "own")
+    grouping = tmp_path / "superclasses.json"
+    grouping.write_text('{"fish": [["fish"]]}\n')
+    two = build_evidence("own", Inputs(labels=labels, superclasses=grouping), tmp_path / "two")
+    with start(evidence={"own": [str(two.path)]}) as service:
+        with pytest.raises(errors.EvidenceNotFound, match="isn't served here: name it in ERRATA_EVIDENCE"):
+            service.client.report(old.name)
+        again = service.client.reanalyze(old.name, two.digest)
+        assert service.client.compare(again.name, again.name).groups["all"].num_samples == 2

@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from PIL import Image
 from running_service import MODEL, Running, Start
 
 from service.client import Client, pb
+from service.evidence.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -184,3 +186,49 @@ def test_pages_are_counted_by_what_they_are_not_by_what_a_caller_wrote(running: 
     assert 'errata_http_requests_total{path="/analyses/{id}",status="200"}' in metrics
     assert analysis.name.removeprefix("analyses/") not in metrics
     assert "odd" not in metrics
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.:80"])
+def test_a_page_under_a_foreign_name_is_refused(running: Running, host: str) -> None:
+    """Given a name of somebody else's that leads here, his page would read all that stands in ours."""
+    address, port = running.addresses.http.rsplit(":", 1)
+    connection = http.client.HTTPConnection(address, int(port), timeout=30)
+    try:
+        connection.putrequest("GET", "/", skip_host=True)
+        connection.putheader("Host", host)
+        connection.endheaders()
+        assert connection.getresponse().status == 421
+    finally:
+        connection.close()
+
+
+def test_a_page_that_a_browser_has_is_not_sent_again(running: Running, analysis: pb.Analysis) -> None:
+    first = ask(running, f"/{analysis.name}")
+    host, port = running.addresses.http.rsplit(":", 1)
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    try:
+        connection.request("GET", f"/{analysis.name}", headers={"If-None-Match": first.headers["ETag"]})
+        again = connection.getresponse()
+        assert (again.status, again.read()) == (304, b"")
+    finally:
+        connection.close()
+
+
+def test_a_deleted_analysis_has_no_page_any_more(running: Running, client: Client, demo_csv: bytes) -> None:
+    gone = client.upload(io.BytesIO(demo_csv), "demo")
+    name = gone.name.removeprefix("analyses/")
+    assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 200
+    client.delete(gone.name)
+
+    assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 404
+
+
+def test_the_list_is_ordered_over_all_its_pages(running: Running, client: Client, demo: Bundle) -> None:
+    for wrong in (3, 0, 7):
+        classes = [*[0] * wrong, *demo.all_targets.tolist()[wrong:]]
+        rows = "".join(f"{name},{value}\n" for name, value in zip(demo.judged_names, classes, strict=True))
+        client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "demo", display_name=f"ordered {wrong}")
+
+    for order, expected in (("top1_accuracy", "730"), ("top1_accuracy desc", "037"), ("model_failures desc", "730")):
+        page = ask(running, f"/?search=ordered&order={quote(order)}").text
+        assert "".join(re.findall(r">ordered (\d)</a>", page)) == expected

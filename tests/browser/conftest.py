@@ -41,8 +41,9 @@ class Sight:
         ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for one module: playwright holds an event loop while it lives, which asynchronous tests can't bear."""
     program = shutil.which("chromium")
     assert program is not None and AXE.is_file(), "no chromium or no axe-core: run `make test`, which sets them up"
     with sync_playwright() as playwright:
@@ -140,3 +141,10 @@ def _csv(bundle: Bundle, top1: np.ndarray, confidence: np.ndarray, file: Path) -
 def start(data_dir: Path, tmp_path: Path) -> Start:
     """Start a service of one's own."""
     return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
+
+
+@pytest.fixture
+def demo_csv(demo: Bundle) -> bytes:
+    """A predictions file for the 20 photographs, all right."""
+    rows = zip(demo.judged_names, demo.all_targets.tolist(), strict=True)
+    return ("file_name,top1\n" + "".join(f"{name},{value}\n" for name, value in rows)).encode()

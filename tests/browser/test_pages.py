@@ -1,5 +1,7 @@
 """The pages in a real browser: read without a script, followed by their links, live while something is open."""
 
+import io
+
 import numpy as np
 import pytest
 from playwright.sync_api import Browser
@@ -112,3 +114,24 @@ def test_a_trend_marks_what_it_is_asked_to(chromium: Browser, site: Site) -> Non
         assert page.input_value("[name=group]") == "organism"
     found = site.running.client.trend(pb.GetTrendRequest(dataset="imagenet-real"))
     assert np.isclose(found.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)
+
+
+def test_a_choice_is_kept_while_the_list_is_renewed(chromium: Browser, start: Start, demo_csv: bytes) -> None:
+    with start(open_gate=False) as service:
+        for name in ("one", "two"):
+            service.client.upload(io.BytesIO(demo_csv), "demo", display_name=name)
+        service.client.analyze("demo:efficientnet_lite0", "demo")
+        with looking(chromium, f"http://{service.addresses.http}/") as sight:
+            page = sight.page
+            page.get_by_label("compare from one").check()
+            page.get_by_label("compare to two").check()
+            page.locator("thead button").first.click()
+            service.client.upload(io.BytesIO(demo_csv), "demo", display_name="three")
+            page.get_by_role("link", name="three").wait_for(timeout=15_000)
+            assert page.get_by_label("compare from one").is_checked()
+            assert page.get_by_label("compare to two").is_checked()
+            assert page.locator("thead button").count() > 5
+            service.gate.set()
+            page.locator("#list:not([data-live])").wait_for(timeout=15_000)
+            page.get_by_role("button", name="Compare A with B").click()
+            assert page.inner_text("h1") == "one → two"

@@ -1,6 +1,7 @@
 """errata compare, gate and trend as people and pipelines run them: by name, by folder, exit codes, files."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -223,3 +224,99 @@ def test_a_folder_that_was_written_by_something_else_is_bad_input(
     summary.write_text('{"name": "analyses/1", "state": "STATE_SUCCEEDED", "summary": {"groups": {}}}')
     empty = errata("gate", folders[1], "--policy", str(policy))
     assert empty.returncode == 2 and "expected a summary with every group" in empty.stderr
+
+
+def test_the_policy_of_the_readme_passes_and_blocks(errata: Errata, imagenet_real: Bundle, tmp_path: Path) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    text = next(block.split("```")[0] for block in readme.split("```yaml\n")[1:] if "bounds:" in block)
+    policy = tmp_path / "release.yaml"
+    policy.write_text(text)
+    for name, every in (("good", 20), ("bad", 4)):
+        classes = imagenet_real.all_targets.tolist()
+        for place in range(0, len(classes), every):
+            classes[place] = (classes[place] + 500) % 1000
+        rows = zip(imagenet_real.image_names, classes, strict=True)
+        (tmp_path / f"{name}.csv").write_text("file_name,top1\n" + "".join(f"{n},{c}\n" for n, c in rows))
+        file = str(tmp_path / f"{name}.csv")
+        done = errata("analyze", "--local", "--predictions", file, "--output", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+    gate = ["--policy", str(policy)]
+
+    good = errata("gate", str(tmp_path / "good"), *gate, "--baseline", str(tmp_path / "good"))
+    bad = errata("gate", str(tmp_path / "bad"), *gate, "--baseline", str(tmp_path / "good"))
+
+    assert (good.returncode, bad.returncode) == (0, 1), good.stdout + bad.stdout
+    assert bad.stdout.count("fail  ") >= 2
+
+
+def test_what_is_no_plain_file_is_written_to_and_never_replaced(
+    errata: Errata, folders: tuple[str, str], policy: Path, tmp_path: Path
+) -> None:
+    gate = ["gate", folders[1], "--policy", str(policy)]
+    kept, link = tmp_path / "kept.md", tmp_path / "link.md"
+    kept.write_text("before")
+    link.symlink_to(kept)
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True)
+    try:
+        done = errata(*gate, "--junit", str(tmp_path / "pipe"), "--markdown", str(link))
+        told, _ = reader.communicate(timeout=30)
+    finally:
+        reader.kill()
+
+    assert done.returncode == 0, done.stderr
+    assert "<testsuites" in told and (tmp_path / "pipe").is_fifo()
+    assert link.is_symlink() and "### Errata" in kept.read_text()
+
+
+@pytest.mark.parametrize(
+    "summary",
+    ["[" * 100_000, "null", "1", '{"\\ud800": 1}', '{"state": "\\ud800"}', '{"name": "analyses/1", "state": 99}'],
+)
+def test_a_summary_that_is_none_is_bad_input(
+    errata: Errata, folders: tuple[str, str], policy: Path, summary: str
+) -> None:
+    (Path(folders[1]) / "summary.json").write_text(summary)
+    done = errata("gate", folders[1], "--policy", str(policy))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("accuracy", ['"NaN"', '"Infinity"', "7", "-1"])
+def test_numbers_that_no_model_has_pass_no_gate(
+    errata: Errata, folders: tuple[str, str], policy: Path, accuracy: str
+) -> None:
+    file = Path(folders[1]) / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["summary"]["groups"]["all"]["top1_accuracy"] = json.loads(accuracy)
+    file.write_text(json.dumps(summary))
+    policy.write_text("version: 1\nmin_samples: 1\nbounds: [{measure: top1_accuracy, min: 0.1}]\n")
+
+    done = errata("gate", folders[1], "--policy", str(policy))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected a fraction of 1 as top1_accuracy" in done.stderr
+
+
+def test_files_that_never_end_and_odd_arguments_are_bad_input(
+    errata: Errata, folders: tuple[str, str], policy: Path
+) -> None:
+    verdicts = Path(folders[0]) / "verdicts.jsonl"
+    verdicts.unlink()
+    verdicts.symlink_to("/dev/zero")
+    assert errata("compare", *folders).returncode == 2
+    assert errata("trend", folders[1], "--reference", "/dev/zero").returncode == 2
+    assert errata("gate", "x" * 300, "--policy", str(policy), ERRATA_SERVER="127.0.0.1:1").returncode == 3
+    assert errata("gate", folders[1], "--policy", str(policy), "--wait", "9" * 400 + "h").returncode == 2
+    assert errata("gate", "\udce4", "--policy", str(policy)).returncode == 2
+    policy.write_bytes(POLICY.encode("utf-16"))
+    assert errata("gate", folders[1], "--policy", str(policy)).returncode == 0
+
+
+def test_what_a_name_would_do_to_a_terminal_is_not_done(errata: Errata, demo: Bundle, tmp_path: Path) -> None:
+    file = predictions(demo, 1, tmp_path / "a.csv")
+    name = "red \x1b[31m \x1b]0;title\x07 [bold]"
+    done = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--name", name)
+
+    assert done.returncode == 0
+    assert "\x1b" not in done.stderr and "[bold]" in done.stderr

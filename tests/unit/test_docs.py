@@ -108,11 +108,12 @@ def test_the_readme_s_policy_is_a_policy(readme: str) -> None:
 def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "pandas" in block)
     (tmp_path / "out").mkdir()
-    line = {"file_name": "a", "error_type": "ERROR_TYPE_MODEL_FAILURE", "target_name": "tench"}
-    (tmp_path / "out" / "verdicts.jsonl").write_text(f"{json.dumps(line)}\n" * 3)
+    line = {"file_name": "a", "error_type": "ERROR_TYPE_MODEL_FAILURE", "target": 0, "target_name": "tench"}
+    lines = [line | {"problematic": tags} for tags in ([], [], ["PROBLEMATIC_TAG_UNTAGGED"])]
+    (tmp_path / "out" / "verdicts.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines))
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
 
     exec(code, found)
 
-    assert len(found["verdicts"]) == 3
+    assert (len(found["verdicts"]), len(found["errors"])) == (3, 2)

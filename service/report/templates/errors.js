@@ -164,7 +164,10 @@
   const inUse = Object.entries(data.classes).sort((a, b) => a[1].localeCompare(b[1]));
   fill("class", inUse.map(([index, name]) => option(index, name)));
   fill("group", data.group_names.map((name, index) => option(index, name)));
-  if (data.probability === null) form.elements.confidence.closest("label").remove();
+  if (data.probability === null) {
+    form.elements.confidence.closest("label").remove();
+    home.classList.add("unsure");
+  }
   if (Object.keys(data.tags).length) {
     const choices = [["", words.without_aside], ["with", words.with_aside], ["only", words.only_aside]];
     form.elements.aside.append(...choices.map(([value, text]) => option(value, text)));
@@ -177,10 +180,6 @@
   const told = document.getElementById("errors-count");
   const [back, forth] = [document.getElementById("errors-back"), document.getElementById("errors-forth")];
   for (const button of home.querySelectorAll("thead button")) {
-    if (button.dataset.sort === "confidence" && data.probability === null) {
-      button.replaceWith(document.createTextNode(button.textContent));
-      continue;
-    }
     button.addEventListener("click", () => {
       const by = button.dataset.sort;
       choose({ sort: state.sort === by ? `-${by}` : by });

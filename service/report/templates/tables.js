@@ -38,16 +38,41 @@
       }
     });
   }
-  // A page that says so asks for its own table again and again, while something in it is open.
+  // A page that says so asks for itself again and again while something in it is open. Of a table, only rows that have
+  // changed are put in anew, and of those only what isn't in the reader's hands.
+  const renewed = (old, fresh) => {
+    for (const [index, cell] of [...fresh.cells].entries()) {
+      const before = old.cells[index];
+      if (before.innerHTML !== cell.innerHTML && !(before.querySelector("input") && cell.querySelector("input"))) {
+        before.replaceChildren(...cell.childNodes);
+      }
+    }
+  };
+  const merge = (old, fresh) => {
+    const [body, news] = [old.querySelector("tbody"), fresh.querySelector("tbody")];
+    if (!body || !news) return old.replaceChildren(...fresh.childNodes);
+    const known = new Map([...body.rows].map((row) => [row.dataset.id, row]));
+    const added = [];
+    for (const row of [...news.rows]) {
+      if (known.has(row.dataset.id)) renewed(known.get(row.dataset.id), row);
+      else added.push(row);
+    }
+    body.prepend(...added);
+    const [caption, told] = [old.querySelector("caption"), fresh.querySelector("caption")];
+    if (caption && told) caption.textContent = told.textContent;
+  };
   const live = document.querySelector("[data-live]");
   if (live) {
     const again = async () => {
       try {
         const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const fresh = page.getElementById(live.id);
-        if (fresh) live.replaceChildren(...fresh.childNodes);
-        if (!fresh || !fresh.hasAttribute("data-live")) return location.reload();
+        if (answer.ok) {
+          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+          const fresh = page.getElementById(live.id);
+          if (!fresh) return location.reload(); // an open analysis has become a report
+          merge(live, fresh);
+          if (!fresh.hasAttribute("data-live")) return live.removeAttribute("data-live");
+        }
       } catch (error) {
         // the service is away: ask again later
       }

@@ -1,6 +1,7 @@
 """Pictures: small JPEGs of what lies in a plain folder; what can't be shown is none, never an error."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,18 @@ def test_only_plain_folders_that_are_there_have_pictures(folder: Path, tmp_path:
 
     assert [shelf.has(name) for name in ("own", "tar", "gone", "other")] == [True, False, False, False]
     assert shelf.thumbnail("other", "a.JPEG", 100) is None
+
+
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+
+    assert Pictures({"own": folder}).thumbnail("own", "pipe.jpg", 100) is None
+
+
+def test_a_picture_is_made_once(folder: Path) -> None:
+    shelf = Pictures({"own": folder})
+    first = shelf.thumbnail("own", "a.JPEG", 100)
+    (folder / "n01440764" / "a.JPEG").unlink()
+
+    assert shelf.thumbnail("own", "a.JPEG", 100) == first
+    assert shelf.thumbnail("own", "a.JPEG", 50) is None

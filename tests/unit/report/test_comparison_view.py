@@ -230,8 +230,8 @@ def test_points_always_have_a_sign(value: float, text: str) -> None:
     assert points(value) == text
 
 
-def test_an_interval_is_told_as_a_difference_with_its_ends() -> None:
-    assert interval_words(Interval(0.2, 0.25, -0.06, 0.01)) == "−5.00 points (−6.00 to +1.00)"
+def test_an_interval_is_told_as_the_change_from_a_to_b_with_its_ends() -> None:
+    assert interval_words(Interval(0.2, 0.25, -0.06, 0.01)) == "+5.00 points (−1.00 to +6.00)"
 
 
 def test_the_matrix_has_a_row_a_type_in_a_and_a_column_a_type_in_b() -> None:
@@ -328,7 +328,7 @@ def test_intervals_stand_in_the_order_of_their_importance_and_no_rate_twice() ->
     ]
     assert len(names) == len(set(names)) == 10
     assert (shown.intervals[0].a, shown.intervals[0].b) == ("25.0 %", "20.0 %")
-    assert shown.intervals[0].told == "+5.00 points (+1.00 to +9.00)"
+    assert shown.intervals[0].told == "−5.00 points (−9.00 to −1.00)"
     (told,) = shown.picture.told
     assert all(name in told for name in names)
 
@@ -371,7 +371,7 @@ def test_a_part_says_what_changed_in_it() -> None:
     (row,) = view(comparison(superclasses=(change(),))).superclasses
 
     assert (row.name, row.samples, row.fixed, row.broken) == ("fish", "1,200", "3", "4")
-    assert (row.errors_a, row.errors_b, row.interval) == ("12.5 %", "25.0 %", "−20.00 to −5.00")
+    assert (row.errors_a, row.errors_b, row.interval) == ("12.5 %", "25.0 %", "+5.00 to +20.00")
 
 
 def test_only_so_many_parts_and_flips_are_shown_and_all_are_counted() -> None:

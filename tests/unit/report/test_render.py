@@ -267,6 +267,7 @@ def analyses() -> ListView:
         last=2,
         live=True,
         states=(("failed", "failed"),),
+        orders=(("title", "by name"), ("title desc", "backwards")),
         datasets=("demo",),
         state="failed",
         dataset="demo",

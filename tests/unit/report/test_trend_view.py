@@ -116,14 +116,14 @@ def test_eight_metrics_are_followed_and_the_pooled_one_where_a_rule_abstained() 
     assert len(view().metric_titles) == 8
     pooled = view(abstained=(ErrorType.FINE_GRAINED_OOV,)).metric_titles
     assert len(pooled) == 9
-    assert "types 5 to 8 together" in pooled
+    assert "out of vocabulary to model failure, together" in pooled
 
 
 def test_a_line_is_told_with_its_slope_and_how_well_it_fits() -> None:
     assert fit_words(Fit(9, 0.5, 0.1, 0.875)) == "+0.50 points per point, R² = 0.88"
     assert fit_words(Fit(9, -0.4567, 0.1, 0.5)) == "−0.46 points per point, R² = 0.50"
     assert fit_words(Fit(9, 0.0, 0.1, None)) == "+0.00 points per point"
-    assert fit_words(None) == "no line: fewer than three models"
+    assert fit_words(None) == "no line: fewer than three models, or one accuracy"
 
 
 @given(
@@ -158,14 +158,17 @@ def test_without_models_there_is_a_picture_only_of_what_is_published() -> None:
     assert view(points=(), fits=(), curves=None).picture is None
     bands = view(points=(), fits=()).picture
     assert bands is not None
-    assert all("no line: fewer than three models" in told for told in bands.told)
+    assert all("no line: fewer than three models, or one accuracy" in told for told in bands.told)
 
 
 def test_notes_say_what_has_to_be_known() -> None:
     assert view().notes == ()
     assert "superclasses" in view(own_superclasses=True).notes[0]
-    (alone,) = view(curves=None, own_superclasses=True).notes
+    (alone,) = view(curves=None, own_superclasses=True, points=(own(),)).notes
     assert alone.startswith("No models are published of this data set")
+    assert "of another data set" in view(curves=None).notes[1]
+    (unlabelled,) = view(by="team", points=(own(label=""),)).notes
+    assert unlabelled.startswith("No model has a label team")
     assert view(num_left_out=1).notes == (
         "1 stored analysis of this data set was judged with other evidence and left out.",
     )
@@ -187,13 +190,13 @@ def test_only_so_many_models_are_shown_and_all_are_counted() -> None:
     assert (len(shown.models), shown.num_models) == (SHOWN_MODELS, SHOWN_MODELS + 1)
 
 
-def test_what_was_asked_for_stands_out_unless_it_is_a_crowd_and_what_is_marked_always_does() -> None:
-    few = [own(f"a{index}") for index in range(10)]
-    crowd = [own(f"a{index}") for index in range(11)]
+def test_what_was_asked_for_stands_out_however_many_are_stored() -> None:
+    stored = [own(f"b{index}", asked=False) for index in range(300)]
 
-    assert [model.marked for model in view(points=tuple(few)).models] == [True] * 10
-    assert [model.marked for model in view(points=tuple(crowd)).models] == [False] * 11
-    assert [model.id for model in view("a7", points=tuple(crowd)).models if model.marked] == ["a7"]
+    shown = view(points=(own("a1"), own("a2"), *stored))
+    assert [model.id for model in shown.models if model.marked] == ["a1", "a2"]
+    crowd = view(points=tuple(own(f"a{index}") for index in range(50)))
+    assert sum(model.marked for model in crowd.models) == 20
     unasked = view("a1", points=(own(asked=False), own("a2", asked=False)))
     assert [model.marked for model in unasked.models] == [True, False]
 
@@ -214,10 +217,10 @@ def test_standings_are_told_of_what_stands_out() -> None:
 
 
 def test_labels_have_colors_the_most_frequent_first_and_those_that_are_left_share_one() -> None:
-    points = [point(0.6, label=f"label {index}") for index in range(len(LABEL_COLORS) + 2)]
-    points += [point(0.6, label="often"), point(0.7, label="often"), point(0.7, label="")]
+    fits = [LabelFit(Metric.MODEL_FAILURE, f"label {index}", None, 1, None) for index in range(len(LABEL_COLORS) + 2)]
+    fits += [LabelFit(Metric.MODEL_FAILURE, "often", None, 2, None), line(Metric.MODEL_FAILURE)]
 
-    keys = view(points=tuple(points)).keys
+    keys = view(fits=tuple(fits)).keys
 
     assert keys[0].label == "often"
     assert [key.color for key in keys] == [*range(1, len(LABEL_COLORS) + 1), 0, 0, 0]
@@ -244,6 +247,6 @@ def test_every_line_is_in_the_table_behind_the_picture() -> None:
     )
 
     assert [(row.metric, row.label, row.models, row.slope, row.r_squared, row.shift) for row in shown.fits] == [
-        ("types 5 to 8 together", "all models", "1,200", "−0.50", "–", "–"),
+        ("out of vocabulary to model failure, together", "all models", "1,200", "−0.50", "–", "–"),
         ("model failure", "vit", "1,200", "–", "–", "+1.00"),
     ]

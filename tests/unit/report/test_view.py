@@ -413,7 +413,7 @@ def test_a_standing_says_its_value_and_its_place() -> None:
     assert [figure.place for figure in shown.figures] == [
         "",
         "higher than that of 60 % of models this accurate",
-        "more model failures than 83 % of models this accurate",
+        "as a portion of its errors: more model failures than 83 % of models this accurate",
     ]
 
 

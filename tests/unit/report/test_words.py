@@ -1,7 +1,9 @@
 """The words of the report: every kind has some, numbers are readable, and the headline is a sentence for every case."""
 
+import re
 from collections.abc import Mapping
 from enum import Enum
+from importlib.resources import files
 
 import pytest
 from hypothesis import given, settings
@@ -204,7 +206,7 @@ def test_an_abstention_says_what_is_counted_as_what(error_type: ErrorType) -> No
         (Metric.MODEL_FAILURE, 0.01, "fewer model failures than 99 % of models this accurate"),
         (Metric.MODEL_FAILURE, 0.0, "fewer model failures than 99 % of models this accurate"),
         (Metric.MODEL_FAILURE, 1.0, "more model failures than 99 % of models this accurate"),
-        (Metric.POOLED, 0.3, "fewer errors of types 5 to 8 together than 70 % of models this accurate"),
+        (Metric.POOLED, 0.3, "fewer errors from out of vocabulary to model failure than 70 % of models this accurate"),
         (Metric.MULTI_LABEL_ACCURACY, 0.75, "higher than that of 75 % of models this accurate"),
         (Metric.MULTI_LABEL_ACCURACY, 0.25, "lower than that of 75 % of models this accurate"),
         (Metric.MULTI_LABEL_ACCURACY, 1.0, "higher than that of 99 % of models this accurate"),
@@ -248,11 +250,11 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
         ),
         (
             GateReason(GateDecision.FAIL, Bound("top", Measure.TOP1_ACCURACY, min=0.8), 0.75, 0.8),
-            "top-1 accuracy is 75.00 %, at least 80.00 % is allowed.",
+            "top-1 accuracy is 75.00 %, at least 80.00 % is required.",
         ),
         (
             GateReason(GateDecision.PASS, Bound("top", Measure.TOP1_ACCURACY, min=0.5, max=0.9), 0.75, 0.9),
-            "top-1 accuracy is 75.00 %, at least 50.00 % and at most 90.00 % is allowed.",
+            "top-1 accuracy is 75.00 %, at least 50.00 % is required and at most 90.00 % is allowed.",
         ),
         (
             GateReason(GateDecision.PASS, Bound("m", Measure.IMAGENET_M_ERRORS, max=40), 12.0, 40),
@@ -291,7 +293,7 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
         ),
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
-            "coverage of the judged images is 99.9 %, at least 95.0 % is asked for.",
+            "coverage of the judged images is 99.9 %, at least 95.0 % is required.",
         ),
         (
             GateReason(GateDecision.PASS, RATE, 0.04, 0.05, abstained=(ErrorType.FINE_GRAINED_OOV,)),
@@ -348,7 +350,7 @@ def test_a_coverage_that_isnt_known_is_undecided() -> None:
     said = gate_reason(GateReason(GateDecision.UNDECIDED, None, None, 0.95, causes=(Cause.NO_VALUE,)))
 
     assert said == (
-        "coverage of the judged images is –, at least 95.0 % is asked for: undecided, there is no such value."
+        "coverage of the judged images is –, at least 95.0 % is required: undecided, there is no such value."
     )
 
 
@@ -476,3 +478,23 @@ def test_a_share_that_is_no_number_is_absent() -> None:
 
 def test_without_a_probability_there_is_nothing_to_calibrate() -> None:
     assert "nothing to measure" in words.calibration_told(None, None)
+
+
+def test_templates_hold_no_words_of_their_own() -> None:
+    """Given the templates, all that they say stands in words.py, and all that stands there is said."""
+    folder = files("service.report") / "templates"
+    parts = re.compile(r"({{.*?}}|{%.*?%}|{#.*?#}|<!--.*?-->|<[^>]*>)", re.DOTALL)
+    asked: set[str] = set()
+    for template in [each for each in folder.iterdir() if each.name.endswith(".html")]:
+        text = template.read_text()
+        loose = [part for part in parts.split(text) if not parts.fullmatch(part) and re.search("[A-Za-z]{2}", part)]
+        assert loose == [], template.name
+        assert not re.findall(r'(?:aria-label|placeholder|alt|title)="[^"{]*[A-Za-z]', text), template.name
+        asked |= set(re.findall(r'\b_\(\s*"([^"]*)"', text))
+    assert asked == set(words.PAGE)
+
+
+def test_a_translation_takes_the_place_of_what_a_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "PAGE", {**words.PAGE, "Broken: {count}": "Kaputt: {count}"})
+
+    assert words.said("Broken: {count}", count=3) == "Kaputt: 3"

@@ -316,16 +316,22 @@ def test_coverage_that_nobody_asks_for_is_no_reason() -> None:
 # ---- changes. The baseline has top-1 accuracy 0.65, 70 errors by label, 50 errors, and 10 model failures in 200.
 
 BEFORE = summary(group((130, 12, 8, 20, 10, 6, 4, 10), (0.65, 0.74, 0.85, 0.95)), imagenet_m_errors=15, num_judged=None)
-TRANSITIONS = np.diag([110, 9, 6, 15, 8, 5, 3, 6])
-TRANSITIONS[7, 0], TRANSITIONS[0, 7], TRANSITIONS[3, 4] = 14, 4, 3  # A: the analysis, B: the baseline
+TRANSITIONS = np.diag([116, 12, 8, 17, 7, 6, 4, 6])  # rows add up to COUNTS, columns to the baseline's
+TRANSITIONS[7, 0], TRANSITIONS[0, 7], TRANSITIONS[3, 4], TRANSITIONS[4, 3] = (
+    14,
+    4,
+    3,
+    3,
+)  # A: the analysis, B: the baseline
 WIDE = Interval(0.5, 0.5, -0.5, 0.5)
 NARROW = Interval(0.5, 0.5, 0.0, 0.0)
+ACCURACY = Interval(0.71, 0.74, -0.03, -0.03)
 
 
 def against(
     p_values: dict[Question, float] | None = None,
     rates: dict[Question, Interval] | None = None,
-    multi_label_accuracy: Interval = NARROW,
+    multi_label_accuracy: Interval = ACCURACY,
     types: dict[ErrorType, Interval] | None = None,
     before: Summary = BEFORE,
 ) -> Baseline:
@@ -338,7 +344,8 @@ def against(
         multi_label_accuracy=multi_label_accuracy,
         types={each: (types or {}).get(each, NARROW) for each in list(ErrorType)[1:]},
     )
-    return Baseline(before, dict.fromkeys(Group, compared))
+    artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS[Group.ARTIFACT]))
+    return Baseline(before, dict.fromkeys(Group, compared) | {Group.ARTIFACT: artifacts})
 
 
 @pytest.mark.parametrize(
@@ -440,7 +447,7 @@ def test_without_alpha_a_change_counts_however_likely_it_is_by_chance() -> None:
 @pytest.mark.parametrize("measure", [Measure.COUNT, Measure.RATE])
 @pytest.mark.parametrize(
     ("types", "only_a", "only_b"),
-    [((FAILURE,), 14, 4), ((FINE,), 3, 0), ((FINE, OOV), 0, 0), ((FINE, FAILURE), 17, 4)],  # in TRANSITIONS
+    [((FAILURE,), 14, 4), ((FINE,), 3, 3), ((FINE, OOV), 0, 0), ((FINE, FAILURE), 17, 7)],  # in TRANSITIONS
 )
 def test_types_have_a_paired_test_of_their_own(
     measure: Measure, types: tuple[ErrorType, ...], only_a: int, only_b: int
@@ -612,3 +619,51 @@ def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
         bound = Bound("it", Measure.MULTI_LABEL_ACCURACY, **limits)
         (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), found, None)
         assert reason.decision is GateDecision.PASS, (found.groups[Group.ALL].multi_label_accuracy, limits)
+
+
+@pytest.mark.parametrize(
+    ("measure", "silent"),
+    [
+        (Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, OOV),
+        (Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, OOV),
+        (Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, SPURIOUS),
+        (Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, ErrorType.NON_PROTOTYPICAL),
+    ],
+)
+def test_what_is_forgiven_by_a_silent_rule_is_not_known(measure: Measure, silent: ErrorType) -> None:
+    reason = judge(bound(measure, min=0.1), summary(abstained=(silent,)))
+
+    assert (reason.decision, reason.causes) == (UNDECIDED, (Cause.ABSTAINED,))
+
+
+def test_minor_errors_are_forgiven_whatever_explains_the_others() -> None:
+    silent = summary(abstained=(ErrorType.NON_PROTOTYPICAL,))
+
+    assert judge(bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, min=0.1), silent).decision is PASS
+
+
+@pytest.mark.parametrize(
+    ("asked", "upper"),
+    [
+        (bound(Measure.COUNT, SPURIOUS, max=50.0), True),  # holds what the silent rule would have explained
+        (bound(Measure.COUNT, FINE, max=50.0), False),
+        (bound(Measure.SEVERE_ERROR_RATE, max=0.5), True),
+        (bound(Measure.TOP1_ACCURACY, min=0.1), False),
+    ],
+)
+def test_types_after_a_silent_rule_are_upper_bounds_and_said_to_be(asked: Bound, upper: bool) -> None:
+    reason = judge(asked, summary(abstained=(OOV,)))
+
+    assert (reason.decision, reason.abstained) == (PASS, (OOV,) if upper else ())
+
+
+def test_a_change_is_that_among_the_images_that_both_judged() -> None:
+    """Given a model that missed images, what it has on the others alone is held against the baseline's on the same."""
+    fewer = replace(against().comparison[Group.ALL], num_samples=150, transitions=np.diag([110, 10, 5, 10, 5, 5, 1, 4]))
+    baseline = Baseline(BEFORE, dict.fromkeys(Group, fewer))
+
+    reason = judge(bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline)
+
+    assert (reason.decision, reason.value, reason.baseline, reason.num_samples) == (PASS, 4, 4, 150)
+    few = judge(bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline, min_samples=151)
+    assert (few.decision, few.causes) == (UNDECIDED, (Cause.FEW_SAMPLES,))

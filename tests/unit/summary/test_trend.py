@@ -313,7 +313,10 @@ def point(accuracy: float, value: float | None, label: str = "") -> TrendPoint:
 
 
 def fits(points: list[TrendPoint]) -> dict:
-    return {each.label: each for each in fits_of(points, [Metric.MODEL_FAILURE])}
+    return {
+        each.label: each
+        for each in fits_of(points, [Metric.MODEL_FAILURE], sorted({each.label for each in points} - {""}))
+    }
 
 
 def test_each_label_has_its_own_line_and_its_distance_from_that_through_all() -> None:
@@ -379,7 +382,7 @@ def test_models_without_the_value_are_left_out() -> None:
 
 
 def test_without_models_there_is_nothing_to_tell() -> None:
-    (found,) = fits_of([], [Metric.POOLED])
+    (found,) = fits_of([], [Metric.POOLED], [])
 
     assert (found.metric, found.label, found.fit, found.num_models) == (Metric.POOLED, "", None, 0)
 
@@ -427,3 +430,16 @@ def test_equal_values_have_a_line_without_r_squared() -> None:
 
     assert fit is not None
     assert (fit.slope, fit.r_squared) == (0.0, None)
+
+
+def test_where_models_are_published_a_shift_is_the_distance_from_their_median() -> None:
+    """Given a curve whose median is half the accuracy, models a tenth above it and one outside of its knots."""
+    knots = np.array([0.6, 0.7, 0.8])
+    quantiles = np.tile(knots[:, None] / 2, (1, 99)).astype(np.float32)
+    places = [(group, metric) for group in Group for metric in Metric]
+    curves = Curves("imagenet", 50, 0.6, 0.8, knots, dict.fromkeys(places, quantiles), {})
+    points = [point(0.6, 0.4, "a"), point(0.75, 0.475, "a"), point(0.9, 0.1, "a"), point(0.65, 0.3)]
+
+    found = {each.label: each for each in fits_of(points, [Metric.MODEL_FAILURE], ["a"], curves, Group.ORGANISM)}
+
+    assert found["a"].shift == pytest.approx(0.1)
