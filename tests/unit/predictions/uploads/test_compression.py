@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 # What a child process runs: parse a file about twelve images, and say how it ended and by how much its memory grew.
 MEASURE = """
-import resource, sys, warnings
+import os, resource, sys
 import numpy as np, pyarrow as pa
 from service.domain import RowOrder
 from service.errors import ErrataError
@@ -36,7 +36,8 @@ with open(sys.argv[1], "rb") as content:
         end = "READ"
     except ErrataError as error:
         end = error.reason
-    print(end, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size) // 1024)
+    print(end, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size) // 1024, flush=True)
+os._exit(0)  # pyarrow may still read ahead in a thread of its own, which an interpreter that ends aborts
 """
 
 
