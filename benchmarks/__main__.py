@@ -9,7 +9,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, inference, jobs, judge, report, start, upload
+from benchmarks import bundle, hooks, inference, jobs, judge, report, start, upload
 
 MEASURES = (
     upload.measure,
@@ -19,6 +19,7 @@ MEASURES = (
     bundle.measure,
     inference.measure,
     jobs.measure,
+    hooks.measure,
 )
 OUTPUT = Path("build/bench.json")
 

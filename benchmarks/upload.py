@@ -10,7 +10,8 @@ from pyarrow import csv as arrow_csv
 from benchmarks.figure import Figure, median_seconds
 from benchmarks.made import predictions_csv
 from benchmarks.serving import serving
-from service.client import CHUNK, Client
+from service.client import Client
+from service.client.requests import CHUNK
 
 TIMES = 50
 AIM = 3.0  # times the floor

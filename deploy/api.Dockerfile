@@ -1,4 +1,4 @@
-# The service in one image. EXTRAS=demo adds torch, timm and the demo's model; empty: uploads alone, without torch.
+# The service in one image. EXTRAS=demo adds torch, timm and the demo's model; mlflow: registries; empty: uploads alone.
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build

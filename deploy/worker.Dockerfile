@@ -2,7 +2,7 @@
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
-ARG EXTRAS=demo,onnx
+ARG EXTRAS=demo,onnx,mlflow
 WORKDIR /src
 RUN python3 -m venv /opt/errata
 COPY pyproject.toml README.md LICENSE ./

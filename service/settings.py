@@ -10,15 +10,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from service.errors import InvalidSetting, Violation
 
 PREFIX = "ERRATA_"
+MIN_SECRET = 8  # characters
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
-STRUCTURED = {"evidence": dict, "images": dict, "model_sources": list}  # given as JSON
+STRUCTURED = {"evidence": dict, "images": dict, "model_sources": list, "registries": dict}  # given as JSON
+SECRET = {"registries"}  # what came isn't shown
+HIDDEN = "…"  # stands for it
 INJECTED = re.compile(r"ERRATA_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
 
 
@@ -26,6 +29,39 @@ def default_data_dir() -> Path:
     """Return the user's data folder, by the XDG rules."""
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "errata"
+
+
+class RuleSettings(BaseModel):
+    """Which events of a registry lead to which analysis."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    event: str = Field(pattern=r"^(created|alias:.+|tag:.+)$", max_length=300)
+    model: str = Field("*", min_length=1, max_length=300)  # glob
+    dataset: str = Field("imagenet-real", min_length=1, max_length=256)
+    policy: Path | None = None
+    baseline: str = Field("", max_length=256)
+
+
+class RegistrySettings(BaseModel):
+    """One model registry: where it is, what it signs its calls with, and what is done about them."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["mlflow", "huggingface", "wandb", "generic"]
+    url: str = ""  # of the registry; of `generic`: where results are sent
+    token: SecretStr | None = None  # what Errata itself sends to the registry
+    secrets: list[SecretStr] = Field(min_length=1)  # several while one is replaced by another
+    rules: list[RuleSettings] = []
+    networks: list[str] = []  # of `generic`: private networks that results may be sent to, as CIDR
+    ports: list[int] = []  # of `generic`: ports besides 443
+
+    @field_validator("secrets")
+    @classmethod
+    def _long_enough(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if any(len(each.get_secret_value()) < MIN_SECRET for each in value):
+            raise ValueError(f"expected secrets of at least {MIN_SECRET} characters, got a shorter one")
+        return value
 
 
 class Settings(BaseModel):
@@ -59,6 +95,13 @@ class Settings(BaseModel):
     )
     max_parameters: int = Field(3_000_000_000, ge=1, description="parameters of a model")
     max_download_bytes: int = Field(10 << 30, ge=1, description="bytes of weights that a worker fetches for a model")
+    registries: dict[str, RegistrySettings] = Field(
+        default_factory=dict,
+        description="JSON object, id → {kind, url, token, secrets, rules: [{event, model, dataset, policy, "
+        "baseline}]}: model registries whose events lead to analyses",
+    )
+    poll_seconds: float = Field(300, ge=1, le=86_400, description="seconds between looks for events that were lost")
+    public_url: str = Field("", description="where people reach the pages, for links in registries")
     grpc_address: str = Field(
         "127.0.0.1:50051", description="where the API listens, host:port; port 0 takes a free one"
     )
@@ -88,6 +131,10 @@ class Settings(BaseModel):
     log_format: str = Field("auto", description="`json`, `text`, or `auto`: text on a terminal, JSON elsewhere")
     server: str = Field("127.0.0.1:50051", description="for the client: the API's host:port")
     token: SecretStr | None = Field(None, description="for the client: the bearer token")
+    tls: bool = Field(False, description="`true`, for the client: the API is behind TLS")
+    ca_file: Path | None = Field(
+        None, description="for the client: certificates (PEM) that the API's is checked with, instead of the system's"
+    )
     redis_url: SecretStr | None = Field(
         None, description="broker, open jobs and cache; without it only `--local` works"
     )
@@ -97,6 +144,14 @@ class Settings(BaseModel):
     def _one_or_many(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: [paths] if isinstance(paths, str) else paths for name, paths in value.items()}
+        return value
+
+    @field_validator("registries")
+    @classmethod
+    def _names(cls, value: dict[str, RegistrySettings]) -> dict[str, RegistrySettings]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+                raise ValueError(f"expected ids of letters, digits and _.-, got {name!r:.80}")
         return value
 
     @field_validator("log_level", "log_format")
@@ -138,33 +193,50 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     given: dict[str, Any] = {}
     for variable, name in known.items():
         if environment.get(variable) and name not in overrides:  # an empty variable is one that isn't set
-            given[name] = _decode(variable, environment[variable], structure=STRUCTURED.get(name))
+            given[name] = _decode(
+                variable, environment[variable], structure=STRUCTURED.get(name), hidden=name in SECRET
+            )
     try:
         return Settings(**given, **overrides)
     except ValidationError as error:
         violations = [
-            Violation(PREFIX + str(each["loc"][0]).upper(), _sentence(each["msg"], each["input"]))
+            Violation(
+                PREFIX + str(each["loc"][0]).upper(),
+                _place(each["loc"]) + _sentence(each["msg"], HIDDEN if each["loc"][0] in SECRET else each["input"]),
+            )
             for each in error.errors(include_url=False)
         ]
         first = violations[0]
         raise InvalidSetting(f"{first.field}: {first.description}", violations=violations) from None
 
 
+def _place(location: tuple[int | str, ...]) -> str:
+    """Return where in a variable's JSON something is wrong."""
+    inside = ".".join(map(str, location[1:]))
+    return f"at {inside}: " if inside else ""
+
+
 def _sentence(message: str, value: object) -> str:
     message = message.removeprefix("Value error, ")
-    return message if "got" in message else f"{message}, got {value!r:.80}"
+    if "got" in message or value is HIDDEN:
+        return message
+    return f"{message}, got {value!r:.80}"
 
 
-def _decode(variable: str, value: str, structure: type | None) -> Any:
+def _decode(variable: str, value: str, structure: type | None, hidden: bool) -> Any:
     if structure is None:
         return value
     expected = "a JSON list" if structure is list else "a JSON object"
     try:
         raw = json.loads(value)
     except ValueError as error:
-        raise InvalidSetting(f"{variable}: expected {expected}, got {value!r:.80} ({error})", field=variable) from error
+        came = HIDDEN if hidden else repr(value)[:80]
+        raise InvalidSetting(f"{variable}: expected {expected}, got {came} ({error})", field=variable) from (
+            None if hidden else error
+        )
     if not isinstance(raw, structure):
-        raise InvalidSetting(f"{variable}: expected {expected}, got {value!r:.80}", field=variable)
+        came = HIDDEN if hidden else repr(value)[:80]
+        raise InvalidSetting(f"{variable}: expected {expected}, got {came}", field=variable)
     return raw
 
 

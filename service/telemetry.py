@@ -10,6 +10,9 @@ errata_images_total               counter    –               images that this 
 errata_open_analyses              gauge      –               analyses that wait or run
 errata_open_shards                gauge      –               shards that wait or run
 errata_live_workers               gauge      –               workers heard of lately
+errata_hooks_total                counter    registry, outcome  calls of registries, by what came of them
+errata_polls_total                counter    registry, outcome  looks at what registries hold
+errata_write_backs_total          counter    outcome         attempts to tell a registry a result
 errata_late_writes                gauge      –               reports and results of workers that came too late
 """
 
@@ -36,6 +39,9 @@ class Metrics:
         self.http_requests = Counter("errata_http_requests", "answers over HTTP", ["path", "status"], registry=registry)
         self.analyses = Counter("errata_analyses", "analyses that ended", ["state"], registry=registry)
         self.images = Counter("errata_images", "images that a model was run on", registry=registry)
+        self.hooks = Counter("errata_hooks", "calls of registries", ["registry", "outcome"], registry=registry)
+        self.polls = Counter("errata_polls", "looks at registries", ["registry", "outcome"], registry=registry)
+        self.write_backs = Counter("errata_write_backs", "attempts to tell results", ["outcome"], registry=registry)
         self.open_analyses = Gauge("errata_open_analyses", "analyses that wait or run", registry=registry)
         self.open_shards = Gauge("errata_open_shards", "shards that wait or run", registry=registry)
         self.live_workers = Gauge("errata_live_workers", "workers heard of lately", registry=registry)

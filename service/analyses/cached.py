@@ -51,7 +51,7 @@ def answered(
         request_digest=request_digest,
         cached=True,
     )
-    if again := repeated(ports, request, request_digest, analysis.id):
+    if again := repeated(ports, request, request_digest, analysis.id, owner):
         return again
     archived(ports, analysis, predictions)
     return analysis

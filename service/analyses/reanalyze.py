@@ -41,7 +41,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         summary=summary_of(bundle, predictions),
         request_digest=request_digest,
     )
-    if again := repeated(ports, request, request_digest, analysis.id):
+    if again := repeated(ports, request, request_digest, analysis.id, owner=""):
         return again
     archived(ports, analysis, predictions)
     return analysis

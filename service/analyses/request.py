@@ -7,17 +7,23 @@ from dataclasses import asdict
 from datetime import datetime
 
 from service.analyses.policy import check_baseline, parse_policy
-from service.domain import AnalysisRequest
+from service.domain import REGISTRY_OWNER, AnalysisRequest
 from service.errors import InvalidRequest
 
 MAX_TEXT = 256  # characters of a name, a label, a request id
 MAX_LABELS = 64
 MAX_LABEL_BYTES = 16 << 10  # a page of analyses must fit into a message
+HOOK_ID = "hook:"  # request ids of what registries ask for begin so
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, which leaves out letters that look alike
 
 
-def check(request: AnalysisRequest) -> None:
-    """Raise InvalidRequest for a field that is missing or too long."""
+def check(request: AnalysisRequest, owner: str = "") -> None:
+    """Raise InvalidRequest for a field that is missing or too long, or a request id that only registries' may have."""
+    if request.request_id.startswith(HOOK_ID) and not owner.startswith(REGISTRY_OWNER):
+        raise InvalidRequest(
+            f"expected a request_id that doesn't begin with {HOOK_ID!r}, got {request.request_id!r:.80}",
+            field="request_id",
+        )
     if not request.dataset:
         raise InvalidRequest("expected a data set, got none", field="dataset")
     if len(request.labels) > MAX_LABELS:

@@ -19,7 +19,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
 
     Raise InvalidModelId, ModelNotFound, DatasetNotFound, AlreadyExists, TooBusy, or Unavailable where a hub is away.
     """
-    requests.check(request)
+    requests.check(request, owner)
     if request.gate_baseline:
         look.get(ports, request.gate_baseline)  # one that isn't there is refused now
     request_digest = requests.digest(request)

@@ -6,7 +6,7 @@ from service.analyses import look
 from service.analyses import request as requests
 from service.analyses.judge import digest_of, summary_of
 from service.analyses.ports import Ports
-from service.domain import Analysis, AnalysisRequest, Predictions, Progress, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, State
 from service.errors import AlreadyExists, AnalysisNotFound, TooBusy, Unavailable
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
@@ -32,7 +32,7 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
-    if before := repeated(ports, request, request_digest, analysis_id):
+    if before := repeated(ports, request, request_digest, analysis_id, owner):
         return before
     try:
         check_room(ports)
@@ -90,13 +90,16 @@ def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
     return tuple(odd)
 
 
-def repeated(ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str) -> Analysis | None:
+def repeated(
+    ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str
+) -> Analysis | None:
     """Return the analysis that the same request made before; raise AlreadyExists if its body was another."""
     if not request.request_id:
         return None
     if before := look.by_request_id(ports, request.request_id):
         return same_body(before, request_digest)
-    reserved = ports.store.reserve(request.request_id, request_digest, analysis_id)
+    owed = owner.startswith(REGISTRY_OWNER)
+    reserved = ports.store.reserve(request.request_id, request_digest, analysis_id, owed=owed)
     if reserved.outcome is Outcome.REUSED:
         raise reused(request.request_id)
     if reserved.outcome is Outcome.NEW:

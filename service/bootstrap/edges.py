@@ -4,8 +4,8 @@ import asyncio
 import ipaddress
 import os
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,6 +14,8 @@ from service.api.server import make_server
 from service.errors import InvalidSetting, Unavailable
 from service.settings import Settings
 from service.telemetry import Metrics
+from service.web.gates import Gates
+from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import make_listener
 from service.web.pages import Pages, not_found
 
@@ -38,6 +40,7 @@ class Edges:
     ready: Callable[[], bool]  # whether what the calls need is there
     before_stop: Callable[[], None]  # ends what watchers wait for
     after_stop: Callable[[], None]
+    callers: Mapping[str, Caller] = field(default_factory=dict)  # registries whose calls are taken
 
     async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
         """Listen until `stopped` is set, then end gracefully.
@@ -55,12 +58,14 @@ class Edges:
             raise taken("ERRATA_GRPC_ADDRESS", settings.grpc_address) from error
         serving = False
         pages = Pages(self.ports)
+        hooks = Hooks(self.ports, self.callers, self.metrics)
+        gates = Gates(self.ports, settings.public_url)
         listener = make_listener(
             self.metrics,
             lambda: serving and self.ready(),
             http_host.strip("[]"),
             http_port,
-            pages.routes(),
+            [*hooks.routes(), *gates.routes(), *pages.routes()],
             not_found,
             any_host=settings.allow_insecure or not is_loopback(http_host),
         )
@@ -83,7 +88,8 @@ class Edges:
             await server.stop(settings.grace_seconds)
             await loop.run_in_executor(None, self.after_stop)
             await listener.stop()
-            pages.stop()
+            for each in (hooks, gates, pages):
+                each.stop()
             _log.info("stopped")
 
 

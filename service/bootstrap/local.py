@@ -22,6 +22,7 @@ from service.bootstrap.parts import (
     torch_predictor,
     worker_offer,
 )
+from service.bootstrap.registries import RegistryWork, callers
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.worker import Predictor, Worker
@@ -39,6 +40,7 @@ async def run_local(
 ) -> None:
     """Run the local service until `stopped` is set; open work then ends as cancelled. Without a predictor: torch's."""
     metrics = Metrics(CollectorRegistry())
+    known = callers(settings)
     store = MemoryStore(time.time)
     engine = Engine(local_broker, store)
     images = image_folders(settings)
@@ -59,6 +61,8 @@ async def run_local(
     engine.start()
     housekeeping = Housekeeping(ports, settings.retention_days)
     housekeeping.start()
+    registries = RegistryWork(ports, [each.registry for each in known.values()], metrics, settings.poll_seconds)
+    registries.start()
 
     def cancel_all() -> None:
         for snapshot in store.entries():
@@ -66,11 +70,20 @@ async def run_local(
                 ports.ended(look.get(ports, snapshot.entry.id))
 
     def stop_engine() -> None:
+        registries.stop()
         cancel_all()
         engine.stop(settings.grace_seconds)
         housekeeping.stop()
 
-    edges = Edges(ports, metrics, settings, ready=lambda: True, before_stop=cancel_all, after_stop=stop_engine)
+    edges = Edges(
+        ports,
+        metrics,
+        settings,
+        ready=lambda: True,
+        before_stop=cancel_all,
+        after_stop=stop_engine,
+        callers=known,
+    )
     await edges.serve(stopped, on_ready)
 
 

@@ -25,6 +25,7 @@ from service.predictions.model_id import ModelId
 from service.predictions.pictures import Pictures
 from service.predictions.policy import ModelPolicy
 from service.predictions.references import pinned
+from service.predictions.registries import RegistryAddress
 from service.predictions.tuning import tune_process
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -118,7 +119,9 @@ def torch_predictor(settings: Settings, images: Mapping[str, Path]) -> Predictor
 
 def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
     """Return what a worker with this installation and these settings can do."""
-    models = tuple((offer.model, offer.description) for offer in offers(settings.models is not None))
+    models = tuple(
+        (offer.model, offer.description) for offer in offers(settings.models is not None, _has_mlflow(settings))
+    )
     return WorkerOffer(models, tuple(sorted(images)), _versions("timm", "torchvision"))
 
 
@@ -142,16 +145,23 @@ def image_folders(settings: Settings) -> Mapping[str, Path]:
 
 def model_policy(settings: Settings) -> ModelPolicy:
     """Return what models may be."""
-    return ModelPolicy(settings.model_sources, settings.models, settings.max_parameters, settings.max_download_bytes)
+    addresses = [
+        RegistryAddress(name, each.url, each.token.get_secret_value() if each.token else "")
+        for name, each in settings.registries.items()
+        if each.kind == "mlflow"
+    ]
+    return ModelPolicy(
+        settings.model_sources, settings.models, settings.max_parameters, settings.max_download_bytes, addresses
+    )
 
 
 def settled(policy: ModelPolicy, model: ModelId) -> ModelId:
     """Return an allowed model with what moves pinned; raise InvalidModelId, ModelNotFound or Unavailable."""
     policy.check(model)
-    return pinned(model)
+    return pinned(model, policy=policy)
 
 
-def offers(allow_files: bool) -> list[ModelOffer]:
+def offers(allow_files: bool, allow_mlflow: bool = False) -> list[ModelOffer]:
     """Return what a worker with this installation can load, found without importing torch."""
     if find_spec("torch") is None or find_spec("timm") is None:
         return []
@@ -174,7 +184,13 @@ def offers(allow_files: bool) -> list[ModelOffer]:
         )
         if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
             found.append(ModelOffer("onnx:*", "a graph in the folder ERRATA_MODELS, such as onnx:resnet.onnx"))
+    if allow_mlflow and find_spec("mlflow") is not None:
+        found.append(ModelOffer("mlflow:*", "a version in a model registry, such as mlflow:models:/resnet50/7"))
     return found
+
+
+def _has_mlflow(settings: Settings) -> bool:
+    return any(each.kind == "mlflow" for each in settings.registries.values())
 
 
 def _offered_models(store: JobStore) -> list[ModelOffer]:

@@ -13,6 +13,7 @@ from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.edges import Addresses, Edges, stop_on_signals
 from service.bootstrap.parts import Housekeeping, make_ports
+from service.bootstrap.registries import RegistryWork, callers
 from service.errors import InvalidSetting, Unavailable
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
@@ -29,6 +30,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     stopped = asyncio.Event()
     stop_on_signals(stopped)
     url = redis_url(settings)
+    known = callers(settings)
     metrics = Metrics(CollectorRegistry())
     store = RedisStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
@@ -40,15 +42,18 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     housekeeping = Housekeeping(ports, settings.retention_days)
     housekeeping.start()
     engine.resend_lost(settings.heartbeat_seconds)
+    registries = RegistryWork(ports, [each.registry for each in known.values()], metrics, settings.poll_seconds)
+    registries.start()
 
     def stop() -> None:
+        registries.stop()
         engine.stop(settings.grace_seconds)
         housekeeping.stop()
         watch.stop()
 
-    await Edges(ports, metrics, settings, watch.is_there, before_stop=lambda: None, after_stop=stop).serve(
-        stopped, on_ready
-    )
+    await Edges(
+        ports, metrics, settings, watch.is_there, before_stop=lambda: None, after_stop=stop, callers=known
+    ).serve(stopped, on_ready)
 
 
 def redis_url(settings: Settings) -> str:

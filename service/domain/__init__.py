@@ -57,6 +57,7 @@ from service.domain.kinds import (
     Severity,
     State,
 )
+from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
     PORTIONS,
     QUANTILES,
@@ -87,8 +88,10 @@ __all__ = [
     "NUM_CLASSES",
     "PORTIONS",
     "QUANTILES",
+    "REGISTRY_OWNER",
     "SEVERITY",
     "TOP1_ERROR_TYPES",
+    "Action",
     "Analysis",
     "AnalysisRequest",
     "Bin",
@@ -131,6 +134,8 @@ __all__ = [
     "Progress",
     "ProposedText",
     "Question",
+    "RegistryEvent",
+    "RegistryRule",
     "RowOrder",
     "Severity",
     "SharedSuperclass",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from service.domain import Failure, State
 from service.errors import Unavailable
 from service.jobs import record
-from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
+from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said, Shard
 from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
 WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
@@ -33,6 +33,7 @@ class MemoryStore:
         self._last_offer: WorkerOffer | None = None
         self._kept: dict[str, Part] = {}
         self._results: dict[str, str] = {}
+        self._owed: dict[str, tuple[float, int]] = {}  # when it is due, tries that failed
         self._refused = 0
 
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
@@ -68,9 +69,11 @@ class MemoryStore:
                 self._dedupe[spec.dedupe] = job.id
         self._jobs[job.id] = replace(job, analyses=job.analyses | {entry.id})
         self._entries[entry.id] = replace(entry, job=job.id, state=job.state)
+        if entry.owed:
+            self._owed[entry.id] = (self._clock(), 0)
         return Submission(outcome, entry.id, job.id, len(is_open) + 1)
 
-    def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
+    def reserve(self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False) -> Submission:
         """Bind a request id to an analysis that needs no job."""
         with self._lock:
             self._drop_old()
@@ -78,6 +81,8 @@ class MemoryStore:
                 return before
             if request_id:
                 self._requests[request_id] = (request_digest, analysis_id, self._clock())
+            if owed:
+                self._owed[analysis_id] = (self._clock(), 0)
             return Submission(Outcome.NEW, analysis_id)
 
     def release(self, request_id: str) -> None:
@@ -192,6 +197,25 @@ class MemoryStore:
         with self._lock:
             return self._results.get(key)
 
+    def owed(self, lease: float) -> Sequence[Owed]:
+        """Take the analyses that are due to be told."""
+        with self._lock:
+            now = self._clock()
+            due = [(each, tries) for each, (at, tries) in self._owed.items() if at <= now and not self._is_open(each)]
+            self._owed |= {each: (now + lease, tries) for each, tries in due}
+            return [Owed(each, tries) for each, tries in due]
+
+    def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
+        """Let an owed analysis come again later."""
+        with self._lock:
+            if analysis_id in self._owed:
+                self._owed[analysis_id] = (self._clock() + delay, self._owed[analysis_id][1] + failed)
+
+    def settle(self, analysis_id: str) -> None:
+        """Note that an analysis isn't owed any more."""
+        with self._lock:
+            self._owed.pop(analysis_id, None)
+
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again."""
         with self._lock:
@@ -293,6 +317,10 @@ class MemoryStore:
         if job is not None:
             ahead = sum(each.created < job.created and not each.state.final for each in self._jobs.values())
         return Snapshot(entry, job, ahead, len(self._live()), now)
+
+    def _is_open(self, analysis_id: str) -> bool:
+        entry = self._entries.get(analysis_id)
+        return entry is not None and not entry.state.final
 
     def _live(self) -> list[str]:
         now = self._clock()

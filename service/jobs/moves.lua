@@ -79,9 +79,15 @@ local function remember_request(request_id, digest, analysis, seconds)
   if seconds then redis.call('EXPIRE', request_key(request_id), seconds) end
 end
 
+-- Who asked is to be told: a registry, whose analyses are owed from the step on that makes them.
+local function owe(id)
+  redis.call('ZADD', P .. 'owed', text(now()), id)
+  redis.call('HDEL', P .. 'owed:tries', id)
+end
+
 local moves = {}
 
-local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
+local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit, owed)
   local open = redis.call('ZCARD', P .. 'open:analyses')
   if open >= tonumber(limit) then return {'full', '', '', open} end
   local outcome, job = 'joined', nil
@@ -106,21 +112,22 @@ local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fres
     'state', outcome == 'joined' and get(job_key(job), 'state') or 'QUEUED', 'failure', '', 'ended', '')
   redis.call('ZADD', P .. 'open:analyses', at, id)
   redis.call('ZADD', P .. 'analyses', at, id)
+  if owed == '1' then owe(id) end
   return {outcome, id, job, open + 1}
 end
 
-function moves.submit(id, entry, request_id, digest, new_job, spec, shards, dedupe, fresh, limit)
+function moves.submit(id, entry, request_id, digest, new_job, spec, shards, dedupe, fresh, limit, owed)
   local before = requested(request_id, digest)
   if before then return before end
-  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
+  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit, owed)
   if said[1] ~= 'full' then remember_request(request_id, digest, id, nil) end
   return said
 end
 
 -- What has failed is queued again under its own name: the one way out of a final state, and only when its user asks.
-function moves.resubmit(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
+function moves.resubmit(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit, owed)
   if get(analysis_key(id), 'state') ~= 'FAILED' then return {} end
-  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit)
+  local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit, owed)
   if said[1] ~= 'full' then
     redis.call('PERSIST', analysis_key(id))
     if request_id ~= '' then redis.call('PERSIST', request_key(request_id)) end
@@ -128,11 +135,34 @@ function moves.resubmit(id, entry, request_id, new_job, spec, shards, dedupe, fr
   return said
 end
 
-function moves.reserve(request_id, digest, id)
+function moves.reserve(request_id, digest, id, owed)
   local before = requested(request_id, digest)
   if before then return before end
   remember_request(request_id, digest, id, KEEP)
+  if owed == '1' then owe(id) end
   return {'new', id, '', 0}
+end
+
+-- What has ended and is due to be told, taken for a while: whoever ends before it is settled has it come again.
+function moves.owed(lease)
+  local found, at = {}, now()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owed', '-inf', text(at))) do
+    if not redis.call('ZSCORE', P .. 'open:analyses', id) then
+      redis.call('ZADD', P .. 'owed', text(at + lease), id)
+      found[#found + 1] = {id, redis.call('HGET', P .. 'owed:tries', id) or '0'}
+    end
+  end
+  return found
+end
+
+function moves.postpone(id, delay, failed)
+  if failed == '1' and redis.call('ZSCORE', P .. 'owed', id) then redis.call('HINCRBY', P .. 'owed:tries', id, 1) end
+  return redis.call('ZADD', P .. 'owed', 'XX', text(now() + delay), id)
+end
+
+function moves.settle(id)
+  redis.call('HDEL', P .. 'owed:tries', id)
+  return redis.call('ZREM', P .. 'owed', id)
 end
 
 function moves.release(request_id) return redis.call('DEL', request_key(request_id)) end

@@ -13,7 +13,7 @@ from enum import Enum
 
 import numpy as np
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
+from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.errors import ErrataError
 
 CRASH_LIMIT = 3
@@ -139,6 +139,19 @@ class Entry:
     state: State = State.QUEUED
     failure: Failure | None = None
     ended: float | None = None
+
+    @property
+    def owed(self) -> bool:
+        """Say whether somebody is to be told of its result: the registry that asked."""
+        return self.owner.startswith(REGISTRY_OWNER)
+
+
+@dataclass(frozen=True)
+class Owed:
+    """An analysis whose result a registry is to be told."""
+
+    analysis: str  # id
+    tries: int  # that failed so far
 
 
 class ClaimKind(Enum):

@@ -15,6 +15,8 @@ errata:predictions:{key}  string  a shard's predictions by weights, transform an
 errata:result:{key}       string  the archived analysis that has a computation's result by one bundle
 errata:workers            zset    workers, by their last beat
 errata:offers:{worker}    string  what a worker can do (JSON); errata:offers what the last one could
+errata:owed               zset    analyses whose registry is to be told, by when that is due
+errata:owed:tries         hash    how often telling it failed
 errata:started:models     string  the latest sent of any claimed shard
 errata:refused            string  how many reports and results came too late
 What is final has a TTL of a week, predictions one of a month; nothing else has one, so that eviction takes no more.
@@ -39,7 +41,7 @@ from redis.retry import Retry
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
 from service.errors import Unavailable
-from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Part, Said, Shard
+from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said, Shard
 from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
@@ -74,17 +76,17 @@ class RedisStore:
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
         head = [entry.id, _entry_document(entry), entry.request.request_id, entry.request_digest]
-        return _submission(self._move("submit", *head, *_job_arguments(spec), int(fresh), limit))
+        return _submission(self._move("submit", *head, *_job_arguments(spec), int(fresh), limit, int(entry.owed)))
 
     def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue an entry that has failed again."""
         head = [entry.id, _entry_document(entry), entry.request.request_id]
-        said = self._move("resubmit", *head, *_job_arguments(spec), int(spec.fresh), limit)
+        said = self._move("resubmit", *head, *_job_arguments(spec), int(spec.fresh), limit, int(entry.owed))
         return _submission(said) if said else None
 
-    def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
+    def reserve(self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False) -> Submission:
         """Bind a request id to an analysis that needs no job."""
-        return _submission(self._move("reserve", request_id, request_digest, analysis_id))
+        return _submission(self._move("reserve", request_id, request_digest, analysis_id, int(owed)))
 
     def release(self, request_id: str) -> None:
         """Give a reserved request id free."""
@@ -170,6 +172,18 @@ class RedisStore:
         with _available():
             found = self._client.get(f"errata:result:{key}")
         return None if found is None else str(found.decode())
+
+    def owed(self, lease: float) -> Sequence[Owed]:
+        """Take the analyses that are due to be told."""
+        return [Owed(analysis.decode(), int(tries)) for analysis, tries in self._move("owed", lease)]
+
+    def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
+        """Let an owed analysis come again later."""
+        self._move("postpone", analysis_id, delay, int(failed))
+
+    def settle(self, analysis_id: str) -> None:
+        """Note that an analysis isn't owed any more."""
+        self._move("settle", analysis_id)
 
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
         """Queue a shard again."""

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 from service.domain import Failure
-from service.jobs.record import Claim, Entry, Job, JobSpec, Part, Said
+from service.jobs.record import Claim, Entry, Job, JobSpec, Owed, Part, Said
 
 
 class Outcome(Enum):
@@ -70,8 +70,8 @@ class JobStore(Protocol):
         """Queue an entry that has failed again, under its own id; None if it hasn't failed."""
         ...
 
-    def reserve(self, request_id: str, request_digest: str, analysis_id: str) -> Submission:
-        """Bind a request id to an analysis that needs no job: NEW, REPEATED or REUSED."""
+    def reserve(self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False) -> Submission:
+        """Bind a request id to an analysis that needs no job: NEW, REPEATED or REUSED; a new one may be owed."""
         ...
 
     def release(self, request_id: str) -> None:
@@ -136,6 +136,21 @@ class JobStore(Protocol):
 
     def result(self, key: str) -> str | None:
         """Return the analysis that was kept."""
+        ...
+
+    def owed(self, lease: float) -> Sequence[Owed]:
+        """Take what has ended and is due to be told; whoever doesn't settle it has it come again after `lease` seconds.
+
+        What is submitted by a registry, or reserved so, is owed from that very step on.
+        """
+        ...
+
+    def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
+        """Let an owed analysis come again after `delay` seconds; count a try that failed."""
+        ...
+
+    def settle(self, analysis_id: str) -> None:
+        """Note that an analysis isn't owed any more."""
         ...
 
     def hand_back(self, job_id: str, shard: int, fence: int) -> bool:

@@ -9,6 +9,10 @@ from service.errors import InvalidModelId
 
 MAX_LENGTH = 512
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_MLFLOW = re.compile(
+    r"models:/(?:/(?P<registry>[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})/)?(?P<name>(?!\.{1,2}[/@])[^/:@?#%\\]{1,256})"
+    r"(?:/(?P<version>[0-9]{1,18})|@(?P<alias>[A-Za-z0-9_\-]{1,255}))"
+)
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
 
@@ -45,6 +49,16 @@ class HubModel:
 
     repository: str
     revision: str
+
+
+@dataclass(frozen=True)
+class MlflowModel:
+    """What follows `mlflow:`: a registered model's version, or an alias of it; an empty registry: the only one."""
+
+    registry: str
+    name: str
+    version: str
+    alias: str
 
 
 def parse_model_id(text: str) -> ModelId:
@@ -99,6 +113,15 @@ def parse_hub_model(rest: str) -> HubModel:
     return HubModel(repository, revision)
 
 
+def parse_mlflow_model(rest: str) -> MlflowModel:
+    """Return the parts of `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models://REGISTRY/NAME/…`."""
+    form = "mlflow:models:/NAME/VERSION, mlflow:models:/NAME@ALIAS or mlflow:models://REGISTRY/NAME/VERSION"
+    found = _MLFLOW.fullmatch(rest)
+    if found is None:
+        raise InvalidModelId(f"expected {form}, got {rest!r:.80}", field="model")
+    return MlflowModel(found["registry"] or "", found["name"], found["version"] or "", found["alias"] or "")
+
+
 def _path_inside(text: str, form: str) -> PurePosixPath:
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts or "\\" in text or not path.name:
@@ -118,5 +141,6 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "hf-hub": parse_hub_model,
     "file": parse_file_model,
     "onnx": parse_onnx_model,
+    "mlflow": parse_mlflow_model,
 }
 SOURCES = ("demo", "timm", *_PARSERS)

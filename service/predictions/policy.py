@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from service.errors import InvalidModelId, ModelRefused
+from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.model_id import ModelId, parse_hub_model
+from service.predictions.registries import RegistryAddress
 
 FROM_FOLDER = ("file", "onnx")  # sources that read the operator's own folder
 
@@ -19,6 +20,7 @@ class ModelPolicy:
     folder: Path | None = None  # ERRATA_MODELS
     max_parameters: int = 3_000_000_000
     max_download_bytes: int = 10 << 30
+    registries: Sequence[RegistryAddress] = ()  # MLflow's
 
     def check(self, model: ModelId) -> None:
         """Raise InvalidModelId unless a pattern allows the model and, for `file:` and `onnx:`, there is a folder.
@@ -38,6 +40,14 @@ class ModelPolicy:
             raise InvalidModelId(
                 f"{model.source}: models are not allowed here: the operator has set no ERRATA_MODELS", field="model"
             )
+
+    def registry(self, name: str, model: str) -> RegistryAddress:
+        """Return a registry by its id; without one: the only one. Raise ModelNotFound if there is no such one."""
+        found = [each for each in self.registries if name in ("", each.id)]
+        if len(found) != 1:
+            have = ", ".join(each.id for each in self.registries) or "none"
+            raise ModelNotFound(f"expected one of the registries {have} in {model!r:.120}", field="model")
+        return found[0]
 
     def check_parameters(self, model: str, parameters: int) -> None:
         """Raise ModelRefused if a model has more parameters than allowed."""

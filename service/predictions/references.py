@@ -3,19 +3,25 @@
 import re
 
 from service.errors import ModelNotFound, ModelRefused, Unavailable
-from service.predictions.model_id import ModelId, parse_hub_model
+from service.predictions.model_id import ModelId, parse_hub_model, parse_mlflow_model
+from service.predictions.policy import ModelPolicy
+from service.predictions.registries import mlflow_at
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SECONDS = 5.0  # for the hub's answer
 RETRY_AFTER = 15.0  # seconds
 
 
-def pinned(model: ModelId, endpoint: str | None = None, seconds: float = SECONDS) -> ModelId:
-    """Return the model at a revision that never changes: `hf-hub:` at a commit; others are what they are.
+def pinned(
+    model: ModelId, endpoint: str | None = None, seconds: float = SECONDS, policy: ModelPolicy | None = None
+) -> ModelId:
+    """Return the model at a revision that never changes: `hf-hub:` at a commit, `mlflow:` at a version of a registry.
 
     `endpoint`: the hub's address, if it isn't huggingface_hub's own; `seconds`: for its answer. Raise ModelNotFound
     for a repository or revision that isn't there, Unavailable if the hub can't be asked.
     """
+    if model.source == "mlflow" and policy is not None:
+        return _versioned(model, policy)
     if model.source != "hf-hub":
         return model
     asked = parse_hub_model(model.rest)
@@ -23,6 +29,16 @@ def pinned(model: ModelId, endpoint: str | None = None, seconds: float = SECONDS
         return model
     commit = _commit(asked.repository, asked.revision or None, endpoint, seconds)
     return ModelId(model.source, f"{asked.repository}@{commit}")
+
+
+def _versioned(model: ModelId, policy: ModelPolicy) -> ModelId:
+    asked = parse_mlflow_model(model.rest)
+    address = policy.registry(asked.registry, str(model))
+    version = asked.version
+    if not version:
+        with mlflow_at(address) as client:
+            version = str(client.get_model_version_by_alias(asked.name, asked.alias).version)
+    return ModelId(model.source, f"models://{address.id}/{asked.name}/{version}")
 
 
 def _commit(repository: str, revision: str | None, endpoint: str | None, seconds: float) -> str:

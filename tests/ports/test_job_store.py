@@ -61,8 +61,11 @@ def make(kind: str, clock: Clock, server: RedisServer) -> JobStore:
 
 
 @pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest, clock: Clock, server: RedisServer) -> JobStore:
-    return make(request.param, clock, server)
+def store(request: pytest.FixtureRequest, clock: Clock, server: RedisServer) -> Iterator[JobStore]:
+    made = make(request.param, clock, server)
+    yield made
+    if isinstance(made, RedisStore):
+        made._client.connection_pool.disconnect()  # sockets that are left open are an error at pytest's end
 
 
 def pass_time(store: JobStore, clock: Clock, seconds: float) -> None:
@@ -1143,3 +1146,185 @@ def test_which_analysis_has_a_result_is_kept(store: JobStore) -> None:
 
     assert store.result("k" * 64) == "a2"
     assert store.result("l" * 64) is None
+
+
+# who asked is to be told
+
+
+def asked_by(store: JobStore, id: str, owner: str, request_id: str = "", limit: int = 1000) -> Submission:
+    """An entry of an owner's, by itself in its job."""
+    entry = Entry(id, AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0, owner=owner)
+    return store.submit(entry, replace(spec(), model=f"demo:{id}"), fresh=False, limit=limit)
+
+
+def ended(store: JobStore, *ids: str, owner: str = "registry:x") -> None:
+    """Entries of a registry's that have ended."""
+    for id in ids:
+        asked_by(store, id, owner)
+        store.cancel(id, "")
+
+
+def owed(store: JobStore, lease: float = LEASE) -> dict[str, int]:
+    """How often telling what is due now has failed; taken for a while."""
+    taken = store.owed(lease)
+    assert len({each.analysis for each in taken}) == len(taken)
+    return {each.analysis: each.tries for each in taken}
+
+
+def test_what_a_registry_asked_for_is_owed_once_it_has_ended_and_nothing_else_is(store: JobStore) -> None:
+    for id, owner in {"a": "registry:x", "b": "", "c": "registry", "d": "somebody@registry:x"}.items():
+        asked_by(store, id, owner)
+    assert owed(store) == {}  # all are open
+    for id in "abcd":
+        store.cancel(id, "")
+
+    assert owed(store) == {"a": 0}
+
+
+def test_who_is_refused_or_repeated_is_not_owed(store: JobStore) -> None:
+    asked_by(store, "a", "registry:x", request_id="r", limit=1)
+
+    assert asked_by(store, "b", "registry:x", request_id="r", limit=1).outcome is Outcome.REPEATED
+    assert asked_by(store, "c", "registry:x", limit=1).outcome is Outcome.FULL
+    store.cancel("a", "")
+
+    assert owed(store) == {"a": 0}
+
+
+def test_who_joins_a_job_is_owed_too(store: JobStore) -> None:
+    for id in ("a", "b"):
+        entry = Entry(id, AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
+        store.submit(entry, spec(), fresh=False, limit=10)
+    store.cancel("a", "")
+    assert owed(store) == {"a": 0}
+    store.cancel("b", "")
+
+    assert owed(store) == {"b": 0}
+
+
+def test_what_is_reserved_is_owed_only_if_it_says_so(store: JobStore) -> None:
+    store.reserve("r", "body", "a", owed=True)
+    store.reserve("s", "body", "b")
+    store.reserve("t", "body", "c", owed=False)
+
+    assert owed(store) == {"a": 0}
+
+
+@pytest.mark.parametrize("body", ["body", "another"], ids=["repeated", "reused"])
+def test_a_reserved_id_that_comes_again_is_not_owed_again(store: JobStore, clock: Clock, body: str) -> None:
+    store.reserve("r", "body", "a", owed=True)
+    store.settle("a")
+
+    assert store.reserve("r", body, "b", owed=True).analysis == "a"
+
+    clock.advance(DAY)
+    assert owed(store) == {}
+
+
+def test_what_is_due_is_taken_once_until_the_lease_is_over(store: JobStore, clock: Clock) -> None:
+    ended(store, "a")
+
+    assert owed(store, lease=60) == {"a": 0}
+    assert owed(store, lease=60) == {}
+    clock.advance(59)
+    assert owed(store, lease=60) == {}
+    clock.advance(1)
+    assert owed(store, lease=60) == {"a": 0}  # who ended before he settled it isn't counted as a try
+    clock.advance(59)
+    assert owed(store, lease=60) == {}
+
+
+def test_one_of_many_threads_takes_what_is_due(store: JobStore) -> None:
+    ended(store, "a", "b")
+
+    taken = at_once(16, lambda _: store.owed(LEASE))
+
+    assert sorted(each.analysis for some in taken for each in some) == ["a", "b"]
+
+
+def test_what_is_postponed_comes_later_and_only_failures_are_counted(store: JobStore, clock: Clock) -> None:
+    ended(store, "a")
+    for failed, tries in ((True, 1), (False, 1), (True, 2), (False, 2)):
+        owed(store)
+        store.postpone("a", 5, failed=failed)
+        clock.advance(4.5)
+        assert owed(store) == {}
+        clock.advance(0.5)
+        assert owed(store, lease=0) == {"a": tries}
+
+
+def test_one_that_is_postponed_does_not_hold_up_another(store: JobStore) -> None:
+    ended(store, "a", "b")
+    store.postpone("a", 100, failed=True)
+
+    assert owed(store) == {"b": 0}
+
+
+def test_what_is_settled_never_comes_again_even_if_it_is_postponed_late(store: JobStore, clock: Clock) -> None:
+    ended(store, "a")
+    owed(store)
+    store.settle("a")
+    store.settle("a")
+    store.postpone("a", 1, failed=True)
+    store.postpone("a", 1, failed=False)
+    store.settle("never owed")
+    store.postpone("never owed", 1, failed=True)
+
+    clock.advance(DAY)
+
+    assert owed(store) == {}
+
+
+@pytest.mark.parametrize("end", ["succeeded", "cancelled", "failed"])
+def test_what_has_ended_is_owed_at_once_however_it_ended_and_however_often_it_was_looked_for(
+    store: JobStore, clock: Clock, end: str
+) -> None:
+    job = asked_by(store, "a", "registry:x").job
+    assert owed(store) == {}
+    claimed(store, job, shard=1)
+    clock.advance(1)
+    assert owed(store) == {}
+    if end == "succeeded":
+        clock.advance(LEASE)
+        run_all(store, job)
+        assert owed(store) == {}  # it is to be judged and archived first
+        store.finish(job, store.claim_judging(job) or 0)
+    elif end == "cancelled":
+        store.cancel("a", "")
+    else:
+        store.fail(job, 0, claimed(store, job), OOPS)
+
+    assert owed(store) == {"a": 0}
+
+
+def test_debts_outlive_the_week_that_records_are_kept(store: JobStore, clock: Clock) -> None:
+    store.reserve("r", "body", "a", owed=True)
+    store.postpone("a", 1, failed=True)
+
+    pass_time(store, clock, 8 * DAY)
+    submit(store, "new", created=clock.now)
+
+    assert owed(store) == {"a": 1}
+
+
+def test_what_is_queued_again_after_a_failure_is_owed_again_with_no_try_counted(store: JobStore) -> None:
+    job = asked_by(store, "a", "registry:x").job
+    store.postpone("a", 1, failed=True)
+    store.settle("a")
+    store.fail(job, 0, claimed(store, job), OOPS)
+    entry = Entry("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
+
+    assert store.resubmit(entry, replace(spec(), model="demo:a"), limit=10) is not None
+    assert owed(store) == {}
+    store.cancel("a", "")
+
+    assert owed(store) == {"a": 0}
+
+
+def test_what_was_not_owed_is_not_owed_when_it_is_queued_again(store: JobStore) -> None:
+    failed_one(store)
+
+    assert again(store) is not None
+    store.cancel("a", "")
+
+    assert owed(store) == {}

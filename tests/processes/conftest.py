@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -58,6 +59,7 @@ def serving(data_dir: Path, archive: Path, **settings: str) -> Iterator[Serving]
         text=True,
     )
     assert process.stderr is not None
+    reader: Thread | None = None
     try:
         for line in process.stderr:
             event = json.loads(line)
@@ -65,11 +67,15 @@ def serving(data_dir: Path, archive: Path, **settings: str) -> Iterator[Serving]
                 break
         else:
             pytest.fail(f"the service ended with {process.wait()} before it was ready")
+        reader = Thread(target=process.stderr.read, daemon=True)  # a log that nobody reads would stop it
+        reader.start()
         yield Serving(process, event["grpc"], event["http"])
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.wait(60)
+        if reader is not None:
+            reader.join()
         process.stderr.close()
 
 

@@ -1,7 +1,7 @@
 """A model that is ready to run: the module, how its images are prepared, and what is said of it."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ class LoadedModel:
     module: torch.nn.Module  # batch of prepared images -> (N, 1000) scores
     prepare: Callable[[Image.Image], torch.Tensor]  # RGB image -> (3, H, W)
     info: ModelInfo
+    known: Mapping[str, tuple[int, float]] | None = None  # predictions that came instead of a model, by image
 
 
 def ready(

@@ -15,6 +15,7 @@ from service.predictions.model_id import ModelId, parse_model_id
 from service.predictions.models.ahead import made_ahead
 from service.predictions.models.device import choose_device, cores
 from service.predictions.models.images import BadImage, ImageFolder
+from service.predictions.models.known import predictions_of
 from service.predictions.models.loaded import LoadedModel
 from service.predictions.models.pace import Pace
 from service.predictions.models.runner import Best, Runner
@@ -72,6 +73,9 @@ class TorchPredictor:
         finite.
         """
         held = self._hold(model)
+        if held.loaded.known is not None:
+            yield from predictions_of(held.loaded, names)
+            return
         torch.set_num_threads(self._threads)  # of this thread, which may not be the one that loaded
         source = self._images.get(dataset)
         if source is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from service.errors import ModelRefused
-from service.predictions.models import demo, file, hub, timm, torchvision
+from service.predictions.models import demo, file, hub, mlflow, timm, torchvision
 from service.predictions.models.loaded import LoadedModel
 from service.predictions.policy import ModelPolicy
 
@@ -23,4 +23,5 @@ SOURCES: Mapping[str, Callable[[str, ModelPolicy], LoadedModel]] = {
     "hf-hub": hub.load,
     "file": file.load,
     "onnx": _onnx,
+    "mlflow": mlflow.load,
 }

@@ -11,7 +11,7 @@ from service.settings import read_settings
 
 
 def test_every_source_is_offered_where_a_folder_is_permitted() -> None:
-    offered = [offer.model for offer in offers(allow_files=True)]
+    offered = [offer.model for offer in offers(allow_files=True, allow_mlflow=True)]
 
     assert {model.partition(":")[0] for model in offered} == set(SOURCES)
 

@@ -10,10 +10,12 @@ from service.errors import InvalidModelId
 from service.predictions.model_id import (
     FileModel,
     HubModel,
+    MlflowModel,
     ModelId,
     TorchvisionModel,
     parse_file_model,
     parse_hub_model,
+    parse_mlflow_model,
     parse_model_id,
     parse_onnx_model,
     parse_torchvision_model,
@@ -160,3 +162,84 @@ def test_any_text_is_an_identifier_or_refused_and_no_path_climbs(text, head) -> 
         path = parse_file_model(found.rest).path if found.source == "file" else parse_onnx_model(found.rest)
         assert not path.is_absolute()
         assert ".." not in path.parts
+
+
+@pytest.mark.parametrize(
+    ("rest", "registry", "name", "version", "alias"),
+    [
+        ("models:/resnet50/7", "", "resnet50", "7", ""),
+        ("models:/resnet50@champion", "", "resnet50", "", "champion"),
+        ("models:/resnet50@errata-passed", "", "resnet50", "", "errata-passed"),
+        ("models://prod/resnet50/7", "prod", "resnet50", "7", ""),
+        ("models://prod-2.eu_1/resnet50@a_b-c", "prod-2.eu_1", "resnet50", "", "a_b-c"),
+        ("models:/my model é.v1/12", "", "my model é.v1", "12", ""),
+        ("models:/7/7", "", "7", "7", ""),
+    ],
+)
+def test_a_registered_model_is_a_name_with_a_version_or_an_alias_perhaps_in_a_registry(
+    rest, registry, name, version, alias
+) -> None:
+    assert parse_mlflow_model(rest) == MlflowModel(registry, name, version, alias)
+    assert str(parse_model_id(f"mlflow:{rest}")) == f"mlflow:{rest}"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "models:/",
+        "models:/resnet50",  # which version?
+        "models:/resnet50/",
+        "models:/resnet50@",
+        "models:/resnet50/latest",
+        "models:/resnet50/Production",
+        "models:/resnet50/-1",
+        "models:/resnet50/1.0",
+        "models:/resnet50/٣",  # a digit, but not ASCII
+        "models:/resnet50/7/data",
+        "models:/resnet50/7@champion",
+        "models:/resnet50@champion/7",
+        "models:/resnet50@a@b",
+        "models:/resnet50@a b",
+        "models:/resnet50@../x",
+        "models://resnet50/7",  # a registry without a model
+        "models:///resnet50/7",
+        "models://a/b/c/7",
+        "models://user:password@host/resnet50/7",
+        "models://host:5000/resnet50/7",
+        "models://-x/resnet50/7",
+        "models:/../../etc/passwd/7",
+        "models:/a\\b/7",
+        "models:/a%2fb/7",
+        "models:/a?b/7",
+        "models:/a#b/7",
+        "models:/m-0123456789abcdef",
+        "models:resnet50/7",
+        "Models:/resnet50/7",
+        " models:/resnet50/7",
+        "models:/resnet50/7\n",
+        "runs:/0123/model",
+        "https://example.org/resnet50/7",
+        "resnet50/7",
+        "models:/" + "a" * 257 + "/7",
+    ],
+)
+def test_what_is_no_registered_model_is_refused(rest) -> None:
+    with pytest.raises(InvalidModelId) as caught:
+        parse_mlflow_model(rest)
+
+    assert [violation.field for violation in caught.value.violations] == ["model"]
+    assert len(caught.value.message) < 400
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=10), st.sampled_from(["models:/", "models://prod/", ""]))
+@example("..", "1", "models:/")
+def test_no_registered_model_s_name_reaches_out_of_its_place(name, end, head) -> None:
+    try:
+        found = parse_mlflow_model(f"{head}{name}/{end}")
+    except InvalidModelId:
+        return
+    assert (found.version.isascii() and found.version.isdigit()) or found.alias
+    assert not set(found.name) & set("/:@?#%\\")
+    assert found.name not in ("", ".", "..")

@@ -1,11 +1,5 @@
-"""The client: what a program imports to use a service. Thin, typed, raises Errata's own errors.
+"""The blocking client."""
 
-with Client("127.0.0.1:50051") as client:
-    analysis = client.upload("predictions.csv", dataset="imagenet-real")
-    print(analysis.summary.groups["all"].counts)
-"""
-
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,37 +8,44 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from service import errors
-from service.errors import ErrataError, Violation
+from service.client.channel import ATTEMPTS, DEADLINE, credentials, metadata, options
+from service.client.errors import error_of
+from service.client.requests import create_request, messages, upload_header
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 
-__all__ = ["Client", "pb"]
-
-CHUNK = 1 << 19  # bytes
-_LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # as api/status.py writes it
 RESUME_SECONDS = 60.0  # that a watched service may be away
 RESUME_WAIT = 0.5  # seconds between two tries
-DEADLINE = 60.0  # seconds of a call that doesn't stream
-_OPTIONS = (
-    ("grpc.max_receive_message_length", 64 << 20),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-)
 
 
 class Client:
-    """A connection to a service. Close it, or use it in a `with` block."""
+    """A connection to a service. Close it, or use it in a `with` block.
 
-    def __init__(self, server: str, token: str | None = None, deadline: float = DEADLINE) -> None:
+    `deadline`: seconds of a call that doesn't stream; `tls` with the system's certificates, or `ca_file` with one's
+    own; `attempts` of a call that is safe to repeat, where the service is away.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        token: str | None = None,
+        deadline: float = DEADLINE,
+        *,
+        tls: bool = False,
+        ca_file: str | Path | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> None:
         self._server = server
         self._deadline = deadline
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._channel = grpc.insecure_channel(server, options=_OPTIONS)
+        self._metadata = metadata(token)
+        secured = credentials(tls, ca_file)
+        self._channel = (
+            grpc.insecure_channel(server, options=options(attempts))
+            if secured is None
+            else grpc.secure_channel(server, secured, options=options(attempts))
+        )
         self._analyses = errata_pb2_grpc.AnalysisServiceStub(self._channel)
         self._catalog = errata_pb2_grpc.CatalogServiceStub(self._channel)
 
@@ -74,16 +75,8 @@ class Client:
         gate_baseline: str = "",
     ) -> pb.Analysis:
         """Ask for a model to be run and judged; return the queued analysis."""
-        request = pb.CreateAnalysisRequest(
-            model=model,
-            dataset=dataset,
-            evidence=evidence,
-            display_name=display_name,
-            labels=labels or {},
-            request_id=request_id,
-            fresh=fresh,
-            gate_policy=gate_policy,
-            gate_baseline=gate_baseline,
+        request = create_request(
+            model, dataset, evidence, display_name, labels, request_id, fresh, gate_policy, gate_baseline
         )
         return self._call(self._analyses.CreateAnalysis, request)
 
@@ -102,23 +95,22 @@ class Client:
         gate_baseline: str = "",
     ) -> pb.Analysis:
         """Send a predictions file; return the finished analysis. Without a name it is called by its file's."""
-        if not display_name and isinstance(predictions, str | Path):
-            display_name = Path(predictions).name
-        header = pb.UploadHeader(
-            dataset=dataset,
-            evidence=evidence,
-            display_name=display_name,
-            labels=labels or {},
-            request_id=request_id,
-            row_order=row_order,
-            fresh=fresh,
-            gate_policy=gate_policy,
-            gate_baseline=gate_baseline,
+        header = upload_header(
+            predictions,
+            dataset,
+            evidence,
+            display_name,
+            labels,
+            request_id,
+            row_order,
+            fresh,
+            gate_policy,
+            gate_baseline,
         )
         if isinstance(predictions, str | Path):
             with Path(predictions).open("rb") as file:
-                return self._call(self._analyses.UploadPredictions, _messages(header, file), deadline=None)
-        return self._call(self._analyses.UploadPredictions, _messages(header, predictions), deadline=None)
+                return self._call(self._analyses.UploadPredictions, messages(header, file), deadline=None)
+        return self._call(self._analyses.UploadPredictions, messages(header, predictions), deadline=None)
 
     def get(self, name: str) -> pb.Analysis:
         """Return one analysis."""
@@ -282,51 +274,3 @@ class Client:
             yield
         except grpc.RpcError as error:
             raise error_of(error, self._server) from error
-
-
-def error_of(error: grpc.RpcError, server: str) -> ErrataError:
-    """Return the error that the service raised, by the reason in the status' details."""
-    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-    message = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
-    reason, violations, retry_after = "", list[Violation](), None
-    status: Any = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    for detail in status.details if status is not None else ():
-        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            reason = info.reason
-        elif detail.Unpack(bad):
-            violations = [_violation(each.field, each.description) for each in bad.field_violations]
-        elif detail.Unpack(retry):
-            retry_after = retry.retry_delay.ToMilliseconds() / 1000
-    kind = _KINDS.get(reason)
-    if kind is not None:
-        return kind(message, violations=violations, retry_after=retry_after)
-    match code:
-        case grpc.StatusCode.UNAVAILABLE:
-            return errors.Unavailable(f"the service at {server} can't be reached: {message}")
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return errors.Unavailable(f"the service at {server} did not answer in time")
-        case grpc.StatusCode.CANCELLED:
-            return errors.Cancelled(message)
-        case _:
-            return ErrataError(f"{code.name}: {message}")
-
-
-def _messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadPredictionsRequest]:
-    yield pb.UploadPredictionsRequest(header=header)
-    while chunk := content.read(CHUNK):
-        yield pb.UploadPredictionsRequest(chunk=chunk)
-
-
-def _violation(field: str, description: str) -> Violation:
-    found = _LINE.fullmatch(field)
-    return Violation(found[1], description, int(found[2])) if found else Violation(field, description)
-
-
-def _all_kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from _all_kinds(each)
-
-
-_KINDS: Mapping[str, type[ErrataError]] = {kind.reason: kind for kind in _all_kinds(ErrataError)}

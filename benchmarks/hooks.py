@@ -1,0 +1,128 @@
+"""Hooks: how long a registry waits for its 202, at 200 deliveries a second over a real Redis; needs redis-server.
+
+A bounded client: so many threads with a connection each, paced by a clock; every delivery is signed and of another
+version. Compared with the same client against /livez of the same service, which does nothing.
+"""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from redis_server import RedisServer, free_port
+
+from benchmarks.figure import Figure
+from benchmarks.serving import serving
+from service.client import Client, pb
+
+RATE, SECONDS, THREADS = 200, 5, 16  # deliveries a second; so long; connections
+AIM_MS = 50.0
+SECRET = "a secret of the benchmark's"
+PATH = "/v1/hooks/mlflow/prod"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one call."""
+
+    status: int
+    seconds: float
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the figure."""
+    if shutil.which("redis-server") is None or find_spec("mlflow") is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(Path(folder)).start()
+        try:
+            yield _hooks(server.url, folder)
+        finally:
+            server.stop()
+
+
+def _hooks(redis: str, folder: str) -> Figure:
+    address = f"127.0.0.1:{free_port()}"
+    rules = [{"event": "created", "dataset": "demo"}]
+    registry = {"kind": "mlflow", "url": "http://127.0.0.1:9", "secrets": [SECRET], "rules": rules}
+    settings = {
+        "ERRATA_REDIS_URL": redis,
+        "ERRATA_REGISTRIES": json.dumps({"prod": registry}),
+        "ERRATA_MAX_OPEN": "100000",
+        "ERRATA_LOG_LEVEL": "info",
+    }
+    with serving(["service", "work"], folder, "working", ERRATA_WORKER_HTTP_ADDRESS="127.0.0.1:0", **settings):
+        pass  # what it can do is remembered, and it leaves the cores to the service
+    with (
+        serving(["service", "serve"], folder, ERRATA_HTTP_ADDRESS=address, **settings) as grpc,
+        Client(grpc) as client,
+    ):
+        _paced(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), 1)
+        bare = _paced(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), SECONDS)
+        _paced(address, lambda connection, number: _deliver(connection, f"9{number:06}"), 1)
+        sent = _paced(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
+        wanted = pb.AnalysisFilter(labels={"registry": "prod", "model": "resnet50"})
+        queued = {each.labels["version"] for each in client.list(wanted)}
+    lost = {str(number) for number in range(RATE * SECONDS)} - queued
+    value, reference = (1000 * float(np.quantile([each.seconds for each in those], 0.99)) for those in (sent, bare))
+    accepted = sum(each.status == 202 for each in sent)
+    return Figure(
+        f"hooks, {len(sent)} deliveries at {RATE}/s, {accepted} accepted, {len(lost)} lost: p99 to the 202",
+        value=value,
+        unit="ms",
+        reference=reference,
+        ratio=value / reference,
+        aim=f"p99 under {AIM_MS:g} ms, all accepted, none lost",
+        holds=value < AIM_MS and accepted == len(sent) == RATE * SECONDS and not lost,
+    )
+
+
+def _paced(address: str, call: Callable[[http.client.HTTPConnection, int], int], seconds: int) -> list[Sent]:
+    """Make RATE calls a second, each at its own time, from a bounded number of threads."""
+    begin = time.perf_counter() + 0.2
+
+    def run(thread: int) -> list[Sent]:
+        connection = http.client.HTTPConnection(address, timeout=30)
+        found = []
+        for number in range(thread, RATE * seconds, THREADS):
+            due = begin + number / RATE
+            time.sleep(max(0.0, due - time.perf_counter()))
+            started = time.perf_counter()
+            found.append(Sent(call(connection, number), time.perf_counter() - started))
+        connection.close()
+        return found
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [each for those in pool.map(run, range(THREADS)) for each in those]
+
+
+def _deliver(connection: http.client.HTTPConnection, version: str) -> int:
+    data = {"name": "resnet50", "version": version, "source": "models:/m-1", "run_id": None, "tags": {}}
+    body = json.dumps({"entity": "model_version", "action": "created", "data": data}).encode()
+    delivery, stamp = f"delivery-{version}", str(int(time.time()))
+    message = b".".join([delivery.encode(), stamp.encode(), body])
+    signature = base64.b64encode(hmac.new(SECRET.encode(), message, hashlib.sha256).digest()).decode()
+    headers = {
+        "Content-Type": "application/json",
+        "X-MLflow-Delivery-Id": delivery,
+        "X-MLflow-Timestamp": stamp,
+        "X-MLflow-Signature": f"v1,{signature}",
+    }
+    return _call(connection, "POST", PATH, body, headers)
+
+
+def _call(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]) -> int:
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status

@@ -1,0 +1,188 @@
+"""Registries: an event becomes an analysis, where one of the registry's rules says so; once for each meaning."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from service.analyses import look
+from service.analyses.policy import parse_policy
+from service.analyses.ports import Ports
+from service.analyses.request import HOOK_ID, MAX_TEXT
+from service.analyses.submit import submit
+from service.analyses.write_back import Result
+from service.domain import REGISTRY_OWNER, Action, Analysis, AnalysisRequest, RegistryEvent, RegistryRule, State
+from service.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNotFound, NotFound, Unavailable
+
+ALIAS = "alias:"  # a baseline that is the version an alias points to
+RETRY_AFTER = 15.0  # seconds, for who asks before there is a worker
+_log = structlog.get_logger()
+
+
+class Taken(StrEnum):
+    """What came of an event."""
+
+    QUEUED = "queued"
+    REPEATED = "repeated"  # what it means has been asked before
+    IGNORED = "ignored"  # no rule is for it, or it is the echo of Errata's own writing
+    REFUSED = "refused"  # it can never be analyzed
+
+
+class Registry(Protocol):
+    """One configured model registry. Safe to use from several threads."""
+
+    @property
+    def id(self) -> str:
+        """Return the id that the operator gave it."""
+        ...
+
+    @property
+    def rules(self) -> Sequence[RegistryRule]:
+        """Return which events lead to which analysis."""
+        ...
+
+    def model_id(self, event: RegistryEvent) -> str:
+        """Return the identifier by which a worker loads a version."""
+        ...
+
+    def version_of(self, model: str, alias: str) -> str | None:
+        """Return the version an alias points to, None if there is none; raise Unavailable."""
+        ...
+
+    def events(self) -> Iterable[RegistryEvent]:
+        """Yield what the registry holds as the events that made it, newest first; raise Unavailable."""
+        ...
+
+    def write(self, result: Result) -> None:
+        """Tell a result; the same one twice changes nothing. Raise ModelNotFound for a version that is gone."""
+        ...
+
+
+def take(ports: Ports, registry: Registry, event: RegistryEvent) -> Taken:
+    """Queue the analyses that an event's rules ask for; raise TooBusy or Unavailable where it may come again."""
+    log = _log.bind(registry=registry.id, model=event.model, version=event.version, event=event.action.value)
+    if event.echo:
+        log.info("an event is ignored: it is Errata's own writing")
+        return Taken.IGNORED
+    rules = [rule for rule in registry.rules if rule.matches(event)]
+    if not rules:
+        log.info("an event is ignored: no rule is for it", name=event.name)
+        return Taken.IGNORED
+    outcomes = set()
+    for rule in rules:
+        try:
+            outcomes.add(_asked(ports, registry, rule, event))
+        except ModelNotFound as error:
+            raise Unavailable(f"no worker loads {registry.model_id(event)} now", retry_after=RETRY_AFTER) from error
+        except (InvalidInput, NotFound) as error:
+            log.warning("an event is refused", error=str(error))
+            outcomes.add(Taken.REFUSED)
+    return next(each for each in Taken if each in outcomes)
+
+
+def poll(ports: Ports, registry: Registry) -> int:
+    """Take what a registry holds and Errata has not seen; return how many were queued. Raise TooBusy or Unavailable."""
+    return sum(take(ports, registry, event) is Taken.QUEUED for event in registry.events())
+
+
+def newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
+    """Return the last analysis that a registry's events made of a version; None if there is none."""
+    labels = {"registry": registry, "model": model, "version": version}
+    found = [each for each in look.list_analyses(ports, look.AnalysisFilter(labels=labels), "") if _hooked(each)]
+    gated = [each for each in found if each.request.gate_policy]
+    return next(iter(gated or found), None)
+
+
+def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> Taken:
+    policy, baseline = rule.policy, ""
+    labels = {"registry": registry.id, "model": event.model, "version": event.version}
+    if event.action is Action.ALIAS:
+        labels["alias"] = event.name
+    if policy and parse_policy(policy).needs_baseline:
+        baseline = _baseline(ports, registry, rule, event)
+        if not baseline:
+            policy, labels["gate"] = "", "no-baseline"
+    request = AnalysisRequest(
+        dataset=rule.dataset,
+        model=registry.model_id(event),
+        display_name=f"{event.model} {event.version}"[:MAX_TEXT],
+        labels=labels,
+        request_id=_request_id(registry, rule, event, baseline),
+        fresh=event.again,
+        gate_policy=policy,
+        gate_baseline=baseline,
+    )
+    before = ports.clock()
+    try:
+        analysis = submit(ports, request, REGISTRY_OWNER + registry.id)
+    except (AlreadyExists, AnalysisNotFound):  # asked before, when the baseline was another, or dropped since
+        return Taken.REPEATED
+    return Taken.REPEATED if analysis.create_time < before else Taken.QUEUED
+
+
+def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, baseline: str) -> str:
+    """Return what an event means: the same for every delivery of it, and for the poll that finds what it told of.
+
+    Who asks for another analysis means each delivery anew; a watched alias means another comparison with each baseline.
+    """
+    means = [registry.id, event.model, event.version, rule.dataset, rule.policy, rule.baseline]
+    if event.again:
+        means.append(f"again {event.delivery}")
+    elif event.action is not Action.CREATED:
+        means.append(f"{event.action} {event.name} {event.value} {baseline}")
+    return HOOK_ID + hashlib.sha256(json.dumps(means).encode()).hexdigest()
+
+
+def _baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
+    """Return the analysis that changes are held against, made if it has to be; empty if there is nothing to compare.
+
+    An alias that was just set to the version itself means the version that had it before.
+    """
+    if not rule.baseline.startswith(ALIAS):
+        return look.get(ports, rule.baseline.removeprefix("analyses/")).id
+    alias = rule.baseline.removeprefix(ALIAS)
+    known = _of(ports, registry, event.model, rule.dataset)
+    version = registry.version_of(event.model, alias)
+    if version is None or version == event.version:
+        had_it = [each for each in known if each.request.labels.get("alias") == alias]
+        version = next((_version(each) for each in had_it if _version(each) != event.version), None)
+    if version is None:
+        return ""
+    found = _plain(known, version)
+    if found is None:
+        earlier = RegistryEvent(Action.CREATED, event.model, version, source=event.source)
+        _asked(ports, registry, RegistryRule(Action.CREATED, dataset=rule.dataset), earlier)
+        found = _plain(_of(ports, registry, event.model, rule.dataset), version)
+    return found.id if found is not None else ""
+
+
+def _plain(known: Sequence[Analysis], version: str) -> Analysis | None:
+    """Return what a version's comparisons are held against: its last analysis that is none itself, or else its first.
+
+    A comparison makes an analysis: held against the last one, each poll would make another.
+    """
+    own = [each for each in known if _version(each) == version]
+    plain = [each for each in own if "alias" not in each.request.labels]
+    return next(iter(plain or reversed(own)), None)
+
+
+def _of(ports: Ports, registry: Registry, model: str, dataset: str) -> list[Analysis]:
+    """Return the analyses of a registry's model that have, or will have, a result, newest first."""
+    wanted = look.AnalysisFilter(
+        states=frozenset({State.QUEUED, State.RUNNING, State.SUCCEEDED}),
+        dataset=dataset,
+        labels={"registry": registry.id, "model": model},
+    )
+    return [each for each in look.list_analyses(ports, wanted, "") if _hooked(each)]
+
+
+def _version(analysis: Analysis) -> str:
+    return analysis.request.labels.get("version", "")
+
+
+def _hooked(analysis: Analysis) -> bool:
+    """Say whether a registry asked for it: anybody may give an upload such labels."""
+    return analysis.owner.startswith(REGISTRY_OWNER)

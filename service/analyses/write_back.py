@@ -1,0 +1,130 @@
+"""Write back: what came of an analysis is told to the registry that asked; again until it is, or nobody can."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from service.analyses import look
+from service.analyses.gate import evaluate_gate
+from service.analyses.ports import Ports
+from service.analyses.report import report
+from service.domain import REGISTRY_OWNER, Analysis, GateDecision, GateResult, State
+from service.errors import AnalysisNotFound, ErrataError, ModelNotFound
+from service.jobs.record import Owed
+
+LOOK_SECONDS = 2.0  # between two looks at an analysis that isn't finished
+FIRST, LAST = 5.0, 300.0  # seconds to the next try
+TRIES = 600  # some two days
+UNBORN_TRIES = 20  # of what is to be archived at once
+LEASE = 60.0  # seconds after which what nobody settled comes again
+_log = structlog.get_logger()
+
+
+class Told(StrEnum):
+    """What came of an attempt to write back."""
+
+    WRITTEN = "written"
+    WAITS = "waits"  # the analysis, or its baseline, isn't finished
+    FAILED = "failed"  # it is tried again
+    DROPPED = "dropped"  # nobody waits for it, or it was tried too often
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a registry is told of one version."""
+
+    model: str
+    version: str
+    analysis: Analysis
+    gate: GateResult | None  # None: no policy was asked for
+    no_baseline: bool  # there is a policy, but nothing to compare with
+    report: str  # HTML; empty where the analysis failed
+
+    @property
+    def decision(self) -> GateDecision | None:
+        """Return the gate's decision; None where there is no gate."""
+        if self.gate is not None:
+            return self.gate.decision
+        return GateDecision.UNDECIDED if self.no_baseline else None
+
+
+class Writer(Protocol):
+    """A registry, as far as it can be told a result."""
+
+    def write(self, result: Result) -> None:
+        """Tell a result; the same one twice changes nothing. Raise ModelNotFound if the version is gone."""
+        ...
+
+
+def write_back_due(ports: Ports, writers: Mapping[str, Writer]) -> dict[Told, int]:
+    """Tell every registry what it is owed now; return how many came to what. Raise Unavailable without the store."""
+    counts: dict[Told, int] = {}
+    for owed in ports.store.owed(LEASE):
+        told = _write_back(ports, writers, owed)
+        counts[told] = counts.get(told, 0) + 1
+    return counts
+
+
+def result_of(ports: Ports, analysis: Analysis) -> Result | None:
+    """Return what there is to tell of an analysis that has ended; None while its baseline hasn't."""
+    labels = analysis.request.labels
+    gate, html = None, ""
+    if analysis.state is State.SUCCEEDED:
+        if analysis.request.gate_policy:
+            try:
+                gate = evaluate_gate(ports, analysis.id)
+            except AnalysisNotFound:  # the baseline was deleted
+                labels = {**labels, "gate": "no-baseline"}
+        if gate is not None and gate.decision is GateDecision.PENDING:
+            return None
+        html = report(ports, analysis.id)
+    return Result(labels.get("model", ""), labels.get("version", ""), analysis, gate, "gate" in labels, html)
+
+
+def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told:
+    log = _log.bind(analysis=owed.analysis)
+    try:
+        analysis = look.get(ports, owed.analysis)
+    except AnalysisNotFound:  # deleted; or it is about to be archived
+        return _later(ports, owed, LOOK_SECONDS) if owed.tries < UNBORN_TRIES else _dropped(ports, owed)
+    if not analysis.state.final:
+        ports.store.postpone(owed.analysis, LOOK_SECONDS, failed=False)
+        return Told.WAITS
+    writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))
+    if analysis.state is State.CANCELLED or writer is None:
+        return _dropped(ports, owed)
+    if analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason:
+        log.info("a version that isn't there is dropped", error=analysis.failure.message)
+        ports.store.forget(analysis.id)
+        return _dropped(ports, owed)
+    try:
+        result = result_of(ports, analysis)
+        if result is None:
+            ports.store.postpone(owed.analysis, LOOK_SECONDS, failed=False)
+            return Told.WAITS
+        writer.write(result)
+    except (ModelNotFound, AnalysisNotFound) as error:
+        log.info("a result is dropped: the version is gone", error=str(error))
+        return _dropped(ports, owed)
+    except Exception as error:
+        if owed.tries >= TRIES:
+            log.exception("a result can't be written back, and is given up")
+            return _dropped(ports, owed)
+        log.warning("a result can't be written back now", error=str(error), exc_info=not isinstance(error, ErrataError))
+        return _later(ports, owed, min(FIRST * 2.0 ** min(owed.tries, 10), LAST))
+    ports.store.settle(owed.analysis)
+    log.info("written back", registry=analysis.owner, model=result.model, version=result.version)
+    return Told.WRITTEN
+
+
+def _later(ports: Ports, owed: Owed, delay: float) -> Told:
+    ports.store.postpone(owed.analysis, delay, failed=True)
+    return Told.FAILED
+
+
+def _dropped(ports: Ports, owed: Owed) -> Told:
+    ports.store.settle(owed.analysis)
+    return Told.DROPPED

@@ -1,0 +1,62 @@
+"""How a service is reached: options, retries by gRPC's own service config, TLS, the token."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from service.errors import InvalidRequest
+
+DEADLINE = 60.0  # seconds of a call that doesn't stream
+ATTEMPTS = 4  # of a call that is safe to repeat, while the service is away; gRPC takes at most 5
+FIRST_WAIT, LAST_WAIT = 0.2, 2.0  # seconds between attempts, drawn at random below them
+SAFE = (  # the same twice does no more than once; CreateAnalysis since the client gives each request an id
+    "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetBreakdown", "ListVerdicts",
+    "CompareAnalyses", "EvaluateGate", "GetTrend", "ExplainVerdict",
+)  # fmt: skip
+SAFE_CATALOG = ("ListDatasets", "GetEvidence", "ListModels", "ListErrorTypes")
+
+
+def options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
+    """Return the channel's options; with one attempt, nothing is repeated. Raise InvalidRequest beyond 1 to 5."""
+    if not 1 <= attempts <= 5:
+        raise InvalidRequest(f"expected 1 to 5 attempts, got {attempts}", field="attempts")
+    found: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", 64 << 20),
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.enable_retries", int(attempts > 1)),
+    ]
+    if attempts > 1:
+        found.append(("grpc.service_config", json.dumps(_service_config(attempts))))
+    return found
+
+
+def credentials(tls: bool, ca_file: str | Path | None) -> grpc.ChannelCredentials | None:
+    """Return what secures the connection, None for plain text; raise InvalidRequest for a file that can't be read."""
+    if ca_file is None:
+        return grpc.ssl_channel_credentials() if tls else None
+    try:
+        return grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+    except OSError as error:
+        raise InvalidRequest(f"expected certificates in {ca_file}: {error.strerror}", field="ca_file") from error
+
+
+def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Return what every call carries."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def _service_config(attempts: int) -> dict[str, Any]:
+    names = [{"service": "errata.v1.AnalysisService", "method": name} for name in SAFE]
+    names += [{"service": "errata.v1.CatalogService", "method": name} for name in SAFE_CATALOG]
+    policy = {
+        "maxAttempts": attempts,
+        "initialBackoff": f"{FIRST_WAIT}s",
+        "maxBackoff": f"{LAST_WAIT}s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}

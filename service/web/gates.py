@@ -1,0 +1,94 @@
+"""GET /v1/gates/{registry_id}/{model}/{version}: whether a registered version passes; always JSON, for tools that poll.
+
+200 with a decision pass, fail, undecided, pending or error; 404 for a version that no event told of.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service.analyses.gate import evaluate_gate
+from service.analyses.ports import Ports
+from service.analyses.registries import newest
+from service.domain import GateDecision, State
+from service.errors import ErrataError, ModelNotFound, TooBusy
+from service.report.gate_view import gate_view
+from service.web.hooks.mlflow import NO_BASELINE
+from service.web.status import status_of
+
+PATH = "/v1/gates/{registry_id}/{model:path}/{version}"
+THREADS = 2
+MOST_WAITING = 64
+NO_POLICY = "the rule that asked for the analysis names no policy"
+_log = structlog.get_logger()
+
+
+class Gates:
+    """Answers for gates, in threads of its own."""
+
+    def __init__(self, ports: Ports, public_url: str = "") -> None:
+        self._ports = ports
+        self._public_url = public_url.rstrip("/")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gate")
+        self._waiting = 0
+
+    def routes(self) -> list[Route]:
+        """Return the gates' route."""
+        return [Route(PATH, self._gate, methods=["GET"])]
+
+    def stop(self) -> None:
+        """Take no more calls."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _gate(self, request: Request) -> Response:
+        request.scope["errata.path"] = PATH  # what the listener counts
+        if self._waiting >= MOST_WAITING:
+            return _refused(TooBusy("too many gates are asked for: ask again", retry_after=1))
+        self._waiting += 1
+        names = [str(request.path_params[name]) for name in ("registry_id", "model", "version")]
+        base = self._public_url or str(request.base_url).rstrip("/")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._answer(base, *names))
+        finally:
+            self._waiting -= 1
+
+    def _answer(self, base: str, registry: str, model: str, version: str) -> Response:
+        try:
+            analysis = newest(self._ports, registry, model, version)
+            if analysis is None:
+                raise ModelNotFound(
+                    f"expected a version that registry {registry!r:.80} told of, got {model!r:.120} {version!r:.40}"
+                )
+            link = f"{base}/analyses/{analysis.id}"
+            if analysis.request.gate_policy:
+                told = gate_view(evaluate_gate(self._ports, analysis.id))
+                return _decided(told.decision, [each.message for each in told.reasons], link)
+            if analysis.state is State.SUCCEEDED:
+                why = NO_BASELINE if "gate" in analysis.request.labels else NO_POLICY
+                return _decided(GateDecision.UNDECIDED, [why], link)
+            if not analysis.state.final:
+                return _decided(GateDecision.PENDING, ["the analysis isn't finished"], link)
+            return _decided(GateDecision.ERROR, ["the analysis ended without a result"], link)
+        except ErrataError as error:
+            return _refused(error)
+        except Exception:
+            _log.exception("a gate can't be answered")
+            return _decided(GateDecision.ERROR, ["this is a bug of Errata's; the log has it"], "", status=500)
+
+
+def _refused(error: ErrataError) -> Response:
+    response = _decided(GateDecision.ERROR, [error.message], "", status_of(error))
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return response
+
+
+def _decided(decision: GateDecision, reasons: Sequence[str], report: str, status: int = 200) -> Response:
+    passes = {GateDecision.PASS: True, GateDecision.FAIL: False}.get(decision)
+    gate = {"decision": decision.name.lower(), "pass": passes, "reasons": list(reasons), "report": report}
+    return JSONResponse({"gate": gate}, status_code=status, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,1 @@
+"""Hooks: what registries send comes in here, and results go back. One file a registry."""

@@ -1,0 +1,184 @@
+"""MLflow (spec: registries, "MLflow"): its webhooks, what it holds, and what is written to its versions.
+
+A call is signed over id, time and body; the time isn't renewed by retries.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.analyses.write_back import Result
+from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
+from service.errors import ModelNotFound
+from service.predictions.registries import RegistryAddress, mlflow_at
+from service.report.gate_view import gate_view
+from service.web.hooks.signature import check_delivery, check_signed, check_time, header
+from service.wire import to_analysis, to_json
+
+LIMIT = 1 << 20  # bytes of a body
+PAGE = 100  # versions asked for at once
+MOST_VERSIONS = 10_000  # looked at in one poll
+MAX_TAG = 5000  # characters of a tag's value
+FOLDER = "errata"  # of a run's artifacts
+PASSED_ALIAS = "errata-passed"
+
+
+def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> None:
+    """Raise Unverified unless the call is MLflow's."""
+    delivery, stamp = header(headers, "x-mlflow-delivery-id"), header(headers, "x-mlflow-timestamp")
+    check_delivery(delivery)
+    check_time(stamp, now)
+    message = b".".join([delivery.encode("utf-8", "surrogateescape"), stamp.encode(), body])
+    check_signed(header(headers, "x-mlflow-signature"), message, [secret.encode() for secret in secrets])
+
+
+def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
+    """Return what happened, None for events that don't matter; raise KeyError or TypeError for another form."""
+    kind, data = (payload["entity"], payload["action"]), payload["data"]
+    delivery = header(headers, "x-mlflow-delivery-id")
+    if kind == ("model_version", "created"):
+        return RegistryEvent(Action.CREATED, _text(data, "name"), _text(data, "version"), delivery=delivery)
+    if kind == ("model_version_alias", "created"):
+        return RegistryEvent(
+            Action.ALIAS, _text(data, "name"), _text(data, "version"), _text(data, "alias"), delivery=delivery
+        )
+    if kind == ("model_version_tag", "set"):
+        value = data["value"]
+        if not isinstance(value, str):
+            raise TypeError("expected text as value")
+        name, version, key = (_text(data, field) for field in ("name", "version", "key"))
+        return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TAG], delivery)
+    return None
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    found = data[name]
+    if not isinstance(found, str) or not found or len(found) > 5000:
+        raise TypeError(f"expected text as {name}")
+    return found
+
+
+@dataclass(frozen=True)
+class MlflowRegistry:
+    """A configured MLflow server."""
+
+    address: RegistryAddress
+    rules: Sequence[RegistryRule]
+    public_url: str = ""  # of Errata's pages; empty: tags hold no link
+
+    @property
+    def id(self) -> str:
+        """Return the id that the operator gave it."""
+        return self.address.id
+
+    def model_id(self, event: RegistryEvent) -> str:
+        """Return the identifier by which a worker loads a version."""
+        return f"mlflow:models://{self.id}/{event.model}/{event.version}"
+
+    def version_of(self, model: str, alias: str) -> str | None:
+        """Return the version an alias points to, None if there is none; raise Unavailable."""
+        try:
+            with mlflow_at(self.address) as client:
+                return str(client.get_model_version_by_alias(model, alias).version)
+        except ModelNotFound:
+            return None
+
+    def events(self) -> Iterator[RegistryEvent]:
+        """Yield the versions that have no result of Errata's yet, newest first, then every alias; raise Unavailable."""
+        for version in self._pages("search_model_versions", order_by=["creation_timestamp DESC"]):
+            if "errata.analysis" not in version.tags:
+                yield RegistryEvent(Action.CREATED, version.name, str(version.version))
+        for model in self._pages("search_registered_models"):
+            for alias, number in model.aliases.items():
+                yield RegistryEvent(Action.ALIAS, model.name, str(number), alias)
+
+    def write(self, result: Result) -> None:
+        """Tell a result: report, metrics, tags, the alias last, so that who sees it finds the rest.
+
+        A result older than the one that is there changes nothing. Raise ModelNotFound if the version is gone.
+        """
+        with mlflow_at(self.address) as client:
+            version = client.get_model_version(result.model, result.version)
+            if version.tags.get("errata.analysis", "") > result.analysis.id:  # ids sort by time
+                return
+            if version.run_id and result.report:
+                self._write_run(client, version, result)
+            for key, value in self._tags(result).items():
+                if version.tags.get(key) != value:
+                    client.set_model_version_tag(result.model, result.version, key, value)
+            if result.decision is not None:
+                self._write_alias(client, result)
+
+    def _write_run(self, client: Any, version: Any, result: Result) -> None:
+        with tempfile.TemporaryDirectory(prefix="errata-") as folder:
+            files = {"report.html": result.report, "summary.json": to_json(to_analysis(result.analysis))}
+            for name, text in files.items():
+                path = Path(folder) / name
+                path.write_text(text, encoding="utf-8")
+                client.log_artifact(version.run_id, str(path), artifact_path=FOLDER)
+        logged = (version.source or "").removeprefix("models:/")
+        model_id = logged if logged.startswith("m-") and logged != version.source else None
+        ended = result.analysis.end_time or result.analysis.create_time
+        at = int(ended.timestamp() * 1000)  # the same each time, so that MLflow keeps one of equal values
+        for name, value in metrics_of(result).items():
+            client.log_metric(version.run_id, name, value, timestamp=at, step=0, model_id=model_id)
+
+    def _tags(self, result: Result) -> dict[str, str]:
+        analysis = result.analysis
+        tags = {
+            "errata.state": analysis.state.name.lower(),
+            "errata.dataset": analysis.request.dataset,
+            "errata.error": analysis.failure.message[:MAX_TAG] if analysis.failure else "",
+        }
+        if result.decision is not None:
+            tags["errata.gate"] = result.decision.name.lower()
+            tags["errata.gate_reasons"] = "\n".join(reasons_of(result))[:MAX_TAG]
+        if self.public_url:
+            tags["errata.report"] = f"{self.public_url.rstrip('/')}/analyses/{analysis.id}"
+        return tags | {"errata.analysis": analysis.id}
+
+    def _write_alias(self, client: Any, result: Result) -> None:
+        aliases = client.get_registered_model(result.model).aliases
+        has_it = str(aliases.get(PASSED_ALIAS, "")) == result.version
+        if result.decision is GateDecision.PASS and not has_it:
+            client.set_registered_model_alias(result.model, PASSED_ALIAS, result.version)
+        elif result.decision is not GateDecision.PASS and has_it:
+            client.delete_registered_model_alias(result.model, PASSED_ALIAS)
+
+    def _pages(self, method: str, **arguments: Any) -> Iterator[Any]:
+        """Yield what a search of MLflow's finds, page by page; nothing is held between two pages."""
+        token, seen = None, 0
+        while seen < MOST_VERSIONS:
+            with mlflow_at(self.address) as client:
+                page = getattr(client, method)(max_results=PAGE, page_token=token, **arguments)
+            yield from page
+            seen, token = seen + len(page), page.token
+            if not token:
+                return
+
+
+def metrics_of(result: Result) -> dict[str, float]:
+    """Return what a run is given as metrics: accuracies and rates as fractions of 1, counts of error types."""
+    if result.analysis.state is not State.SUCCEEDED or result.analysis.summary is None:
+        return {}
+    everything = result.analysis.summary.groups[Group.ALL]
+    accuracies = {
+        "errata.top1": everything.top1_accuracy,
+        "errata.multi_label": everything.multi_label_accuracy,
+        "errata.multi_label_forgiving_minor": everything.multi_label_accuracy_forgiving_minor,
+        "errata.multi_label_forgiving_explainable": everything.multi_label_accuracy_forgiving_explainable,
+    }
+    counts = {f"errata.count.{kind.name.lower()}": float(count) for kind, count in everything.counts.items()}
+    return {name: value for name, value in accuracies.items() if value is not None} | counts
+
+
+def reasons_of(result: Result) -> list[str]:
+    """Return why a gate decided as it did, a line a bound."""
+    if result.gate is None:
+        return [NO_BASELINE] if result.no_baseline else []
+    return [f"{each.decision.name.lower()}: {each.message}" for each in gate_view(result.gate).reasons]
+
+
+NO_BASELINE = "undecided: the policy bounds changes, and there is no earlier version to compare with"

@@ -1,0 +1,163 @@
+"""Calls to an address that an operator configured, which must not become calls to anything else (spec: registries).
+
+https alone, exact names, no credentials, no addresses in place of names, every resolved address public or in one of
+the operator's networks, connected to that very address, no redirects, no proxy, a bounded answer.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Timer
+from urllib.parse import urlsplit
+
+from service.analyses.write_back import Result
+from service.errors import InvalidSetting, Unavailable
+from service.web.hooks.mlflow import reasons_of
+from service.wire import to_analysis, to_dict
+
+CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
+MAX_ANSWER = 64 << 10  # bytes
+DEFAULT_PORT = 443
+_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_REFUSED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10")))
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+def resolved(host: str, port: int) -> Sequence[str]:
+    """Return the addresses of a name; raise OSError."""
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where results are posted, signed by Standard Webhooks' rules."""
+
+    host: str
+    port: int
+    path: str
+    key: bytes = dataclasses.field(repr=False)
+    networks: Sequence[Network] = ()  # private ones that the operator allows
+    context: ssl.SSLContext = dataclasses.field(default_factory=ssl.create_default_context)
+    resolve: Resolve = resolved
+    clock: Callable[[], float] = time.time
+
+    def tell(self, result: Result) -> None:
+        """Post a result; raise Unavailable unless it is taken."""
+        ended = result.analysis.end_time or result.analysis.create_time
+        document = {
+            "type": "errata.analysis.completed",
+            "timestamp": ended.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "data": {
+                "model": result.model,
+                "version": result.version,
+                "gate": result.decision.name.lower() if result.decision is not None else None,
+                "reasons": reasons_of(result),
+                "analysis": to_dict(to_analysis(result.analysis)),
+            },
+        }
+        self.post(f"msg_{result.analysis.id}", json.dumps(document, separators=(",", ":")).encode())
+
+    def post(self, message_id: str, body: bytes) -> None:
+        """Post a body; the id is the same when it comes again, time and signature are new. Raise Unavailable."""
+        stamp = str(int(self.clock()))
+        message = b".".join([message_id.encode(), stamp.encode(), body])
+        signature = base64.b64encode(hmac.new(self.key, message, hashlib.sha256).digest()).decode()
+        headers = {
+            "Host": self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}",
+            "Content-Type": "application/json",
+            "User-Agent": "errata",
+            "webhook-id": message_id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{signature}",
+        }
+        try:
+            status = self._posted(body, headers)
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            raise Unavailable(f"{self.host} can't be told: {type(error).__name__}: {error!s:.200}") from error
+        if not 200 <= status < 300:
+            raise Unavailable(f"{self.host} did not take a result: expected a status 2xx, got {status}")
+
+    def _posted(self, body: bytes, headers: dict[str, str]) -> int:
+        address = self._address()
+        plain = socket.create_connection((address, self.port), timeout=CONNECT_SECONDS)
+        with plain, self.context.wrap_socket(plain, server_hostname=self.host) as secured:
+            secured.settimeout(READ_SECONDS)
+            late = Timer(TOTAL_SECONDS, _shut, [secured])  # a byte now and then would never time out
+            late.start()
+            try:
+                connection = http.client.HTTPConnection(self.host, self.port)
+                connection.sock = secured
+                connection.request("POST", self.path, body, headers)
+                answer = connection.getresponse()
+                answer.read(MAX_ANSWER)
+                return answer.status
+            finally:
+                late.cancel()
+
+    def _address(self) -> str:
+        """Return an address to connect to; raise Unavailable if any that the name has isn't allowed."""
+        addresses = list(dict.fromkeys(self.resolve(self.host, self.port)))
+        for each in addresses:
+            if not is_allowed(each, self.networks):
+                raise Unavailable(f"{self.host} leads to {each}, which isn't public: set its networks to allow it")
+        if not addresses:
+            raise Unavailable(f"{self.host} has no address")
+        return addresses[0]
+
+
+def _shut(connection: ssl.SSLSocket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:
+    """Say whether an address may be connected to: public, or in a network that the operator allows."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    found = mapped or found
+    if any(found in network for network in networks if network.version == found.version):
+        return True
+    if found.is_multicast or any(found in network for network in _REFUSED if network.version == found.version):
+        return False
+    return found.is_global
+
+
+def target(name: str, url: str, key: bytes, ports: Sequence[int] = (), networks: Sequence[str] = ()) -> Target:
+    """Return where a registry's results go; raise InvalidSetting for an address that must not be called."""
+    field = "ERRATA_REGISTRIES"
+    where = f"{field}: at {name}.url"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORT
+    except ValueError as error:
+        raise InvalidSetting(f"{where}: expected an address, got one with another form", field=field) from error
+    try:
+        allowed = [ipaddress.ip_network(each) for each in networks]
+    except ValueError as error:
+        raise InvalidSetting(f"{field}: at {name}.networks: {error}", field=field) from error
+    host = (parts.hostname or "").lower()
+    if parts.scheme != "https" or parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        raise InvalidSetting(f"{where}: expected https:// without a user's name, got another form", field=field)
+    if not _NAME.fullmatch(host):
+        raise InvalidSetting(f"{where}: expected a host's name, got {host!r:.120}", field=field)
+    if port != DEFAULT_PORT and port not in ports:
+        raise InvalidSetting(f"{where}: expected port 443 or one of its ports, got {port}", field=field)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not path.isascii() or re.search(r"[\x00-\x20\x7f]", path):
+        raise InvalidSetting(f"{where}: expected a path of printable ASCII, got {path!r:.120}", field=field)
+    return Target(host, port, path, key, allowed)

@@ -1,0 +1,640 @@
+"""Registries' calls over HTTP: what is queued, once for each meaning; what is refused; what a gate is told."""
+
+import base64
+import http.client
+import io
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from running_service import MODEL, Running, Start, started
+from standardwebhooks import Webhook
+
+from service.client import pb
+from service.errors import InvalidRequest
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
+BEFORE = "whsec_" + base64.b64encode(b"the secret that was before this.").decode()
+OTHER = "whsec_" + base64.b64encode(b"a secret that nobody configured.").decode()
+MLFLOW_SECRET = "errata-test-secret"
+LITE1 = "demo:efficientnet_lite1"
+SMALL, LARGE = 256 << 10, 1 << 20  # bytes of a body: spec, "Rules for every incoming call", 1
+SOON = 60.0  # seconds
+POLICIES = {  # the twin's predictions are hashes: some are wrong
+    "good": "{measure: top1_accuracy, min: 0}",
+    "bad": "{measure: top1_accuracy, min: 1}",
+    "few": "{measure: top1_accuracy, min: 0, min_samples: 1000}",
+    "first": "{measure: top1_error_rate, max_increase: 0}",
+}
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def said(self) -> tuple[int, str]:
+        return self.status, self.json["outcome"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A delivery of the generic registry's: Standard Webhooks, signed by its library."""
+
+    body: bytes
+    id: str = field(default_factory=lambda: f"msg_{next(_numbers)}")
+    secret: str = SECRET
+    age: int = 0  # seconds
+
+    @property
+    def headers(self) -> dict[str, str]:
+        at = int(time.time()) - self.age
+        signature = Webhook(self.secret).sign(self.id, datetime.fromtimestamp(at, UTC), self.body.decode())
+        return {
+            "Content-Type": "application/json",
+            "webhook-id": self.id,
+            "webhook-timestamp": str(at),
+            "webhook-signature": signature,
+        }
+
+
+def event(name: str, version: str, kind: str = "model_version.created", /, **data: object) -> bytes:
+    return json.dumps({"type": kind, "data": {"name": name, "version": version, "model": MODEL, **data}}).encode()
+
+
+def fresh() -> str:
+    """A version that no other test names."""
+    return str(next(_numbers))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A service with registries, and its HTTP side."""
+
+    running: Running
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, chunked: bool = False
+    ) -> Answer:
+        host, port = self.running.addresses.http.rsplit(":", 1)
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        try:
+            connection.request(method, path, body, headers or {}, encode_chunked=chunked)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def send(self, call: Call, path: str = "/v1/hooks/generic/any") -> Answer:
+        return self.ask("POST", path, call.body, call.headers)
+
+    def send_mlflow(self, entity: str, action: str, data: Mapping[str, object], age: int = 0) -> Answer:
+        """As MLflow sends: the same string is signed, by the secret's UTF-8, under other names of headers."""
+        name, at = f"delivery-{next(_numbers)}", int(time.time()) - age
+        body = json.dumps({"entity": entity, "action": action, "timestamp": "2026-11-24T18:20:54+00:00", "data": data})
+        signature = Webhook(MLFLOW_SECRET.encode()).sign(name, datetime.fromtimestamp(at, UTC), body)
+        headers = {"X-MLflow-Delivery-Id": name, "X-MLflow-Timestamp": str(at), "X-MLflow-Signature": signature}
+        return self.ask("POST", "/v1/hooks/mlflow/prod", body.encode(), headers)
+
+    def analyses(self, **labels: str) -> list[pb.Analysis]:
+        return [each for each in self.running.client.list() if labels.items() <= dict(each.labels).items()]
+
+    def counted(self, registry: str, outcome: str) -> float:
+        text = self.ask("GET", "/metrics").body.decode()
+        wanted = {"registry": registry, "outcome": outcome}
+        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+        return sum(each.value for each in samples if each.name == "errata_hooks_total" and each.labels == wanted)
+
+    def all_counted(self) -> float:
+        text = self.ask("GET", "/metrics").body.decode()
+        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+        return sum(each.value for each in samples if each.name == "errata_hooks_total")
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Hold that a block's calls lead to no analysis, and that one call is counted."""
+        before, counted = {each.name for each in self.analyses()}, self.all_counted()
+        yield
+        assert {each.name for each in self.analyses()} <= before  # one of a version that is gone is dropped meanwhile
+        assert self.all_counted() == counted + 1
+
+    def gate(self, path: str) -> Answer:
+        answer = self.ask("GET", f"/v1/gates/{path}")
+        assert answer.headers["Content-Type"] == "application/json"
+        assert set(answer.json["gate"]) >= {"decision", "pass", "reasons", "report"}
+        return answer
+
+    def decided(self, path: str) -> tuple[str, bool | None]:
+        """Ask a gate until it isn't pending."""
+        deadline = time.monotonic() + SOON
+        while (gate := self.gate(path).json["gate"])["decision"] == "pending":
+            assert gate["pass"] is None
+            assert time.monotonic() < deadline, "a gate stays pending"
+            time.sleep(0.05)
+        return gate["decision"], gate["pass"]
+
+
+def registries(folder: Path) -> dict[str, Any]:
+    """What an operator sets, as its JSON holds it."""
+    gated = []
+    for name, bound in POLICIES.items():
+        path = folder / f"{name}.yaml"
+        least = 1000 if name == "few" else 1
+        bound = bound.replace(", min_samples: 1000", "")
+        path.write_text(f"version: 1\nname: {name}\nmin_samples: {least}\nbounds:\n  - {bound}\n")
+        rule = {"event": "created", "model": f"{name}/*", "dataset": "demo", "policy": str(path)}
+        gated.append({**rule, "baseline": "alias:champion"} if name == "first" else rule)
+    rules = [
+        {"event": "created", "model": "photo*", "dataset": "demo"},
+        {"event": "alias:champion", "model": "photo*", "dataset": "demo"},
+        {"event": "tag:stage", "model": "photo*", "dataset": "demo"},
+    ]
+    return {
+        "any": {"kind": "generic", "secrets": [BEFORE, SECRET], "rules": [*rules, *gated]},
+        "prod": {"kind": "mlflow", "url": "http://127.0.0.1:9", "secrets": [MLFLOW_SECRET], "rules": rules},
+    }
+
+
+@pytest.fixture(scope="module")
+def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    given = registries(tmp_path_factory.mktemp("policies"))
+    with started(data_dir, tmp_path_factory.mktemp("archive"), registries=given) as running:
+        yield Site(running)
+
+
+def test_a_new_version_is_analyzed_and_labelled(site: Site) -> None:
+    queued, version = site.counted("any", "queued"), fresh()
+
+    answer = site.send(Call(event("photos", version)))
+
+    assert answer.said == (202, "queued")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert site.counted("any", "queued") == queued + 1
+    (analysis,) = site.analyses(version=version)
+    assert dict(analysis.labels) == {"registry": "any", "model": "photos", "version": version}
+    assert analysis.dataset == "demo"
+    assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
+
+
+def test_a_delivery_that_comes_again_changes_nothing(site: Site) -> None:
+    repeated, version = site.counted("any", "repeated"), fresh()
+    call = Call(event("photos", version))
+
+    assert site.send(call).status == 202
+    assert site.send(call).said == (200, "repeated")
+    assert site.send(Call(call.body)).said == (200, "repeated"), "the same meaning under another id"
+    assert site.send(Call(call.body, secret=BEFORE)).said == (200, "repeated")
+    assert site.counted("any", "repeated") == repeated + 3
+    assert len(site.analyses(version=version)) == 1
+
+
+def test_a_delivery_comes_again_after_its_analysis_ended(site: Site) -> None:
+    version = fresh()
+    assert site.send(Call(event("photos", version))).status == 202
+    (analysis,) = site.analyses(version=version)
+    assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
+
+    assert site.send(Call(event("photos", version))).said == (200, "repeated")
+    assert len(site.analyses(version=version)) == 1
+
+
+def test_many_deliveries_of_one_meaning_at_once_make_one_analysis(site: Site) -> None:
+    version = fresh()
+    calls = [Call(event("photos", version)) for _ in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        statuses = {each.status for each in pool.map(site.send, calls)}
+
+    assert 202 in statuses
+    assert statuses <= {200, 202, 503}, "503: it is being queued by another"
+    assert len(site.analyses(version=version)) == 1
+
+
+def test_any_of_several_secrets_is_taken(site: Site) -> None:
+    for secret in (BEFORE, SECRET):
+        assert site.send(Call(event("photos", fresh()), secret=secret)).said == (202, "queued")
+
+
+def test_each_version_and_each_model_is_another_meaning(site: Site) -> None:
+    version = fresh()
+    for model in ("photos", "photos-2"):
+        assert site.send(Call(event(model, version))).said == (202, "queued")
+    assert len(site.analyses(version=version)) == 2
+
+
+def test_who_asks_for_another_analysis_gets_one_for_each_delivery(site: Site) -> None:
+    version = fresh()
+    asks = event("photos", version, "model_version_tag.set", key="errata.request", value="analyze")
+    call = Call(asks)
+
+    assert site.send(Call(event("photos", version))).status == 202
+    assert site.send(call).said == (202, "queued")
+    assert site.send(call).said == (200, "repeated")
+    assert site.send(Call(asks)).status == 202
+    assert len(site.analyses(version=version)) == 3
+
+
+@pytest.mark.parametrize(
+    "kind", [("model_version_alias.created", {"alias": "champion"}), ("model_version_tag.set", {"key": "stage"})]
+)
+def test_a_watched_alias_or_tag_is_taken(site: Site, kind: tuple[str, dict[str, str]]) -> None:
+    version = fresh()
+
+    assert site.send(Call(event("photos", version, kind[0], **kind[1]))).said == (202, "queued")
+    assert len(site.analyses(version=version, registry="any", model="photos")) == 1
+
+
+def test_a_version_of_mlflow_is_taken_once_even_if_it_turns_out_to_be_gone(site: Site) -> None:
+    version = fresh()
+    data: dict[str, Any] = {"name": "photos", "version": version, "source": "models:/m-1", "run_id": None, "tags": {}}
+
+    assert site.send_mlflow("model_version", "created", data).said == (202, "queued")
+    deadline = time.monotonic() + SOON
+    while site.gate(f"prod/photos/{version}").status != 404:  # the registry doesn't have it: dropped
+        assert time.monotonic() < deadline, "it isn't dropped"
+        time.sleep(0.05)
+    assert site.send_mlflow("model_version", "created", data).said == (200, "repeated")
+
+
+@pytest.mark.parametrize("age", [301, -302, 86_400])
+def test_a_late_or_early_delivery_is_refused(site: Site, age: int) -> None:
+    before = site.counted("any", "unverified")
+    with site.refusing():
+        assert site.send(Call(event("photos", fresh()), age=age)).status == 401
+    assert site.counted("any", "unverified") == before + 1
+    with site.refusing():
+        assert site.send_mlflow("model_version", "created", {"name": "photos", "version": fresh()}, age).status == 401
+
+
+def test_a_delivery_that_is_minutes_old_is_taken(site: Site) -> None:
+    assert site.send(Call(event("photos", fresh()), age=290)).status == 202
+
+
+def test_another_secret_is_refused_and_the_answer_does_not_say_why(site: Site) -> None:
+    bodies = []
+    for secret, age in ((OTHER, 0), (SECRET, 400)):
+        with site.refusing():
+            answer = site.send(Call(event("photos", fresh()), secret=secret, age=age))
+        assert answer.status == 401
+        bodies.append(answer.body)
+    assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize("without", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_an_unsigned_call_is_refused(site: Site, without: str) -> None:
+    call = Call(event("photos", fresh()))
+    headers = {name: value for name, value in call.headers.items() if name != without}
+
+    with site.refusing():
+        assert site.ask("POST", "/v1/hooks/generic/any", call.body, headers).status == 401
+
+
+@pytest.mark.parametrize("signature", ["v1,é", "v1,====", "v1,A", "\xff\xfe", "v1," + "A" * 20_000, "v1, v1, v1,"])
+def test_a_signature_of_junk_is_refused(site: Site, signature: str) -> None:
+    call = Call(event("photos", fresh()))
+    headers: dict[str, Any] = {**call.headers, "webhook-signature": signature.encode("latin-1")}
+
+    with site.refusing():
+        assert site.ask("POST", "/v1/hooks/generic/any", call.body, headers).status == 401
+
+
+def test_what_is_not_verified_is_not_read(site: Site) -> None:
+    call = Call(b"no JSON", secret=OTHER)
+    with site.refusing():
+        assert site.send(call).status == 401
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read(site: Site) -> None:
+    for path, limit in (("generic/any", SMALL), ("mlflow/prod", LARGE)):
+        registry, before = path.rpartition("/")[2], site.counted(path.rpartition("/")[2], "too_large")
+        host, port = site.running.addresses.http.rsplit(":", 1)
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        with site.refusing():
+            try:
+                connection.putrequest("POST", f"/v1/hooks/{path}")
+                connection.putheader("Content-Length", str(limit + 1))
+                connection.endheaders()  # and no body
+                assert connection.getresponse().status == 413
+            finally:
+                connection.close()
+        assert site.counted(registry, "too_large") == before + 1
+
+
+def test_a_body_of_unknown_length_is_read_up_to_the_limit(site: Site) -> None:
+    for path, limit in (("generic/any", SMALL), ("mlflow/prod", LARGE)):
+        chunks = itertools.chain(itertools.repeat(b"x" * 1024, limit // 1024), [b"x"])
+        headers = {"Transfer-Encoding": "chunked"}
+        with site.refusing():
+            assert site.ask("POST", f"/v1/hooks/{path}", chunks, headers, chunked=True).status == 413
+
+
+def test_a_body_of_the_limit_is_taken(site: Site) -> None:
+    body = event("photos", fresh())
+    padded = body + b" " * (SMALL - len(body))
+
+    assert site.send(Call(padded)).status == 202
+    with site.refusing():
+        assert site.send(Call(padded + b" ")).status == 413
+
+
+def test_a_chunked_body_below_the_limit_is_taken(site: Site) -> None:
+    call = Call(event("photos", fresh()))
+    headers = {**call.headers, "Transfer-Encoding": "chunked"}
+
+    assert site.ask("POST", "/v1/hooks/generic/any", iter([call.body]), headers, chunked=True).status == 202
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "no JSON",
+        "[]",
+        '"text"',
+        "7",
+        "null",
+        "{}",
+        "{",
+        "[" * 50_000,
+        "1" * 5000,
+        '{"type": []}',
+        '{"type": {}, "data": {}}',
+        '{"type": "model_version.created"}',
+        '{"type": "model_version.created", "data": []}',
+        '{"type": "model_version.created", "data": "text"}',
+        '{"type": "model_version.created", "data": null}',
+    ],
+)
+def test_what_has_another_form_is_refused(site: Site, body: str) -> None:
+    before = site.counted("any", "malformed")
+    with site.refusing():
+        assert site.send(Call(body.encode())).status == 400
+    assert site.counted("any", "malformed") == before + 1
+
+
+@pytest.mark.parametrize("field", ["name", "version", "model"])
+@pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, ["photos"]])
+def test_a_field_of_another_type_is_refused(site: Site, field: str, value: object) -> None:
+    data = {"name": "photos", "version": "1", "model": MODEL, field: value}
+    with site.refusing():
+        assert site.send(Call(json.dumps({"type": "model_version.created", "data": data}).encode())).status == 400
+
+
+def test_a_body_that_is_no_text_is_refused(site: Site) -> None:
+    headers = Call(b"").headers
+    with site.refusing():
+        assert site.ask("POST", "/v1/hooks/generic/any", b"\xff\xfe{}", headers).status == 401
+
+
+def test_mlflow_of_another_form_is_refused(site: Site) -> None:
+    for data in (
+        {"name": "photos", "version": 1},
+        {"name": None, "version": "1"},
+        {"version": "1"},
+        {"name": "photos"},
+    ):
+        with site.refusing():
+            assert site.send_mlflow("model_version", "created", data).status == 400
+
+
+@pytest.mark.parametrize("kind", ["model_version.deleted", "ping", "errata.analysis.completed"])
+def test_an_unknown_event_is_ignored(site: Site, kind: str) -> None:
+    before = site.counted("any", "ignored")
+    with site.refusing():
+        assert site.send(Call(event("photos", fresh(), kind))).said == (200, "ignored")
+    assert site.counted("any", "ignored") == before + 1
+
+
+def test_an_unknown_event_of_mlflow_is_ignored(site: Site) -> None:
+    for entity, action, data in (
+        ("registered_model", "created", {"name": "photos", "tags": {}, "description": None}),
+        ("model_version_alias", "deleted", {"name": "photos", "alias": "champion"}),
+        ("model_version_tag", "deleted", {"name": "photos", "version": "1", "key": "stage"}),
+        ("prompt", "created", {"name": "p"}),
+    ):
+        with site.refusing():
+            assert site.send_mlflow(entity, action, data).said == (200, "ignored")
+
+
+def test_an_event_without_a_rule_is_ignored(site: Site) -> None:
+    for body in (
+        event("texts", fresh()),
+        event("photos", fresh(), "model_version_alias.created", alias="challenger"),
+        event("photos", fresh(), "model_version_tag.set", key="owner"),
+    ):
+        with site.refusing():
+            assert site.send(Call(body)).said == (200, "ignored")
+
+
+def test_the_echo_of_what_errata_wrote_is_ignored(site: Site) -> None:
+    for body in (
+        event("photos", fresh(), "model_version_alias.created", alias="errata-passed"),
+        event("photos", fresh(), "model_version_tag.set", key="errata.gate", value="pass"),
+        event("photos", fresh(), "model_version_tag.set", key="errata.request", value="other"),
+    ):
+        with site.refusing():
+            assert site.send(Call(body)).said == (200, "ignored")
+    data = {"name": "photos", "version": "1", "key": "errata.verdict", "value": "fail"}  # as captured
+    with site.refusing():
+        assert site.send_mlflow("model_version_tag", "set", data).said == (200, "ignored")
+    with site.refusing():
+        alias = {"name": "photos", "version": "1", "alias": "errata-passed"}
+        assert site.send_mlflow("model_version_alias", "created", alias).said == (200, "ignored")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["generic/nothing", "mlflow/any", "generic/prod", "wandb/any", "odd/any", "generic/any%00", "generic/ANY"],
+)
+def test_a_registry_that_is_not_configured_or_another_kind_is_not_found(site: Site, path: str) -> None:
+    before = site.counted("unknown", "not_found")
+    with site.refusing():
+        answer = site.send(Call(event("photos", fresh())), f"/v1/hooks/{path}")
+    assert answer.status == 404
+    assert site.counted("unknown", "not_found") == before + 1
+
+
+@pytest.mark.parametrize(
+    "model", ["nonsense:thing", "demo:../../etc", "hf-hub:no", "file:../x", "é", " ", "timm:" * 200]
+)
+def test_a_model_that_can_never_be_analyzed_is_refused_for_good(site: Site, model: str) -> None:
+    before = site.counted("any", "refused")
+    with site.refusing():
+        assert site.send(Call(event("photos", fresh(), model=model))).said == (200, "refused")
+    assert site.counted("any", "refused") == before + 1
+
+
+def test_names_that_no_label_can_hold_are_refused_for_good(site: Site) -> None:
+    for model, version in (("photos" + "x" * 300, fresh()), ("photos", "9" * 300)):
+        with site.refusing():
+            assert site.send(Call(event(model, version))).said == (200, "refused")
+
+
+def test_a_model_that_no_worker_offers_now_is_asked_for_again(site: Site) -> None:
+    with site.refusing():
+        answer = site.send(Call(event("photos", fresh(), model="demo:efficientnet_lite9")))
+    assert answer.status == 503
+    assert 1 <= int(answer.headers["Retry-After"]) <= 30
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
+def test_a_hook_is_called_by_post_alone(site: Site, method: str) -> None:
+    assert site.ask(method, "/v1/hooks/generic/any").status == 405
+
+
+def test_no_answer_redirects(site: Site) -> None:
+    for path in ("/v1/hooks/generic/any/", "/v1/hooks/generic", "/v1/hooks//generic/any", "/v1/hooks/generic/"):
+        assert site.send(Call(event("photos", fresh())), path).status in (404, 405)
+
+
+def test_nothing_that_a_caller_writes_is_a_label_of_a_metric(site: Site) -> None:
+    site.send(Call(event("photos", fresh())), "/v1/hooks/generic/odd-name-of-a-caller")
+
+    text = site.ask("GET", "/metrics").body.decode()
+    assert "odd-name-of-a-caller" not in text
+    assert 'errata_http_requests_total{path="/v1/hooks/{kind}/{registry_id}",status="404"}' in text
+
+
+def test_a_full_queue_asks_to_come_again_and_the_next_try_is_taken(start: Start, tmp_path: Path) -> None:
+    with start(open_gate=False, max_open=1, registries=registries(tmp_path)) as running:
+        site = Site(running)
+        assert site.send(Call(event("photos", "1"))).said == (202, "queued")
+        second = Call(event("photos", "2", model=LITE1))
+
+        answer = site.send(second)
+
+        assert answer.status == 503
+        assert 1 <= int(answer.headers["Retry-After"]) <= 30
+        assert site.analyses(version="2") == []
+        assert site.counted("any", "later") == 1
+        assert site.send(Call(event("photos", "1"))).said == (200, "repeated"), "what is known needs no room"
+        running.gate.set()
+        (first,) = site.analyses(version="1")
+        assert [*running.client.watch(first.name)][-1].state == pb.State.STATE_SUCCEEDED
+        assert site.send(second).said == (202, "queued")
+        assert len(site.analyses(version="2")) == 1
+
+
+def test_a_request_id_of_registries_is_theirs_alone(site: Site, demo_csv: bytes) -> None:
+    before = {each.name for each in site.analyses()}
+    with pytest.raises(InvalidRequest):
+        site.running.client.analyze(MODEL, "demo", request_id="hook:mine")
+    with pytest.raises(InvalidRequest):
+        site.running.client.upload(io.BytesIO(demo_csv), "demo", request_id="hook:mine")
+    assert {each.name for each in site.analyses()} == before
+
+
+def test_a_service_without_registries_has_no_hooks(running: Running) -> None:
+    site = Site(running)
+
+    assert site.send(Call(event("photos", "1"))).status == 404
+
+
+# Gates
+
+
+@pytest.mark.parametrize(
+    ("model", "decision", "passes"),
+    [
+        ("good/one", "pass", True),
+        ("good/team/two", "pass", True),
+        ("bad/one", "fail", False),
+        ("few/one", "undecided", None),
+        ("first/one", "undecided", None),  # bounds a change, and there is no version before
+        ("photos", "undecided", None),  # its rule has no policy
+    ],
+)
+def test_a_gate_says_what_the_policy_says(site: Site, model: str, decision: str, passes: bool | None) -> None:
+    version = fresh()
+    assert site.send(Call(event(model, version))).said == (202, "queued")
+
+    assert site.decided(f"any/{model}/{version}") == (decision, passes)
+
+    answer = site.gate(f"any/{model}/{version}")
+    (analysis,) = site.analyses(version=version, model=model)
+    assert answer.status == 200
+    assert answer.json["gate"]["reasons"]
+    assert all(isinstance(each, str) for each in answer.json["gate"]["reasons"])
+    assert answer.json["gate"]["report"].endswith(f"/{analysis.name}")
+    assert site.ask("GET", f"/{analysis.name}").status == 200
+
+
+def test_a_version_that_turns_out_to_be_gone_passes_no_gate(site: Site) -> None:
+    version = fresh()
+    assert site.send_mlflow("model_version", "created", {"name": "photos", "version": version}).status == 202
+
+    assert site.decided(f"prod/photos/{version}") == ("error", None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "any/photos/none",
+        "nothing/photos/1",
+        "any/a/b/c/1",
+        "prod/photos/1e9",
+        "any/%00/1",
+        "any/%C3%A9/1",
+        "any/photos/" + "9" * 2000,
+        "any/../../1",
+        "any/" + "x" * 2000 + "/1",
+    ],
+)
+def test_a_version_that_nobody_told_of_is_not_found(site: Site, path: str) -> None:
+    answer = site.gate(path)
+
+    assert answer.status == 404
+    assert answer.json["gate"]["pass"] is None
+    assert answer.json["gate"]["decision"] not in ("pass", "fail")
+
+
+def test_a_gate_is_pending_while_the_analysis_is_open(start: Start, tmp_path: Path) -> None:
+    with start(open_gate=False, registries=registries(tmp_path)) as running:
+        site = Site(running)
+        for name, model, decision in (("good/one", MODEL, ("pass", True)), ("photos", LITE1, ("undecided", None))):
+            assert site.send(Call(event(name, "1", model=model))).status == 202
+            answer = site.gate(f"any/{name}/1")
+            assert answer.status == 200
+            assert (answer.json["gate"]["decision"], answer.json["gate"]["pass"]) == ("pending", None)
+            running.gate.set()
+            assert site.decided(f"any/{name}/1") == decision
+            running.gate.clear()
+        running.gate.set()
+
+
+def test_a_gate_does_not_believe_labels_that_anybody_may_give(site: Site, demo_csv: bytes) -> None:
+    version = fresh()
+    labels = {"registry": "any", "model": "good/one", "version": version}
+    site.running.client.upload(io.BytesIO(demo_csv), "demo", labels=labels)
+
+    assert site.gate(f"any/good/one/{version}").status == 404
+
+
+def test_a_gate_of_one_registry_says_nothing_of_another(site: Site) -> None:
+    version = fresh()
+    assert site.send(Call(event("good/one", version))).status == 202
+
+    assert site.decided(f"any/good/one/{version}") == ("pass", True)
+    assert site.gate(f"prod/good/one/{version}").status == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_a_gate_is_only_read(site: Site, method: str) -> None:
+    assert site.ask(method, "/v1/gates/any/photos/1").status == 405

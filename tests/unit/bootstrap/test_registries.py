@@ -1,0 +1,261 @@
+"""What an operator sets about registries: what is wrong is named by its place, and no secret is ever printed."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.bootstrap.registries import callers
+from service.errors import InvalidSetting
+from service.settings import read_settings
+from service.web.hooks.endpoint import Caller
+
+SECRET = "errata-test-secret"
+KEY = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+TOKEN = "a-token-of-the-registry"
+HIDDEN = (SECRET, KEY, KEY.removeprefix("whsec_"), TOKEN)
+POLICY = "version: 1\nname: release\nbounds:\n  - {measure: top1_accuracy, min: 0.5}\n"
+CHANGES = "version: 1\nname: release\nbounds:\n  - {measure: top1_error_rate, max_increase: 0}\n"
+MLFLOW = {"kind": "mlflow", "url": "http://mlflow.example:5000", "token": TOKEN, "secrets": [SECRET]}
+GENERIC = {"kind": "generic", "secrets": [KEY]}
+
+
+def read(registries: Mapping[str, Any]) -> Mapping[str, Caller]:
+    """Start as a service does, up to where it would listen."""
+    return callers(read_settings({"ERRATA_REGISTRIES": json.dumps(registries)}))
+
+
+def refused(registries: Any, *words: str) -> str:
+    """Hold that the start is refused with a message of such words, in which no secret is; return it."""
+    with pytest.raises(InvalidSetting) as error:
+        read(registries)
+    told = " ".join(
+        [
+            str(error.value),
+            repr(error.value),
+            error.value.message,
+            *(f"{each.field} {each.description}" for each in error.value.violations),
+        ]
+    )
+    for word in ("ERRATA_REGISTRIES", *words):
+        assert word in told
+    for hidden in HIDDEN:
+        assert hidden not in told
+    assert error.value.__cause__ is None or not any(each in str(error.value.__cause__) for each in HIDDEN)
+    return error.value.message
+
+
+def without(registry: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in registry.items() if key != name}
+
+
+def test_no_registry_is_configured_by_default() -> None:
+    assert callers(read_settings({})) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("mlflow", {"url": "http://mlflow.example:5000"}),
+        ("huggingface", {}),
+        ("wandb", {}),
+        ("generic", {"secrets": [KEY]}),
+        ("generic", {"secrets": [KEY], "url": "https://receiver.example/results"}),
+        ("generic", {"secrets": [KEY], "url": "https://receiver.example:8443/", "ports": [8443]}),
+        ("generic", {"secrets": [KEY], "url": "https://receiver.example/", "networks": ["10.0.0.0/8"]}),
+    ],
+)
+def test_each_kind_is_read(kind: str, more: dict[str, Any]) -> None:
+    given = {"kind": kind, "secrets": [SECRET], "rules": [{"event": "created", "dataset": "demo"}], **more}
+
+    found = read({"prod": given})
+
+    assert found["prod"].kind == kind
+    assert list(found["prod"].secrets) == given["secrets"]
+    assert found["prod"].registry.id == "prod"
+    (rule,) = found["prod"].registry.rules
+    assert (rule.event, rule.model, rule.dataset, rule.policy, rule.baseline) == ("created", "*", "demo", "", "")
+
+
+def test_a_rule_carries_the_text_of_its_policy(tmp_path: Path) -> None:
+    for name, text in (("fixed", POLICY), ("changes", CHANGES)):
+        (tmp_path / name).write_text(text)
+    rules = [
+        {"event": "created", "policy": str(tmp_path / "fixed")},
+        {"event": "alias:champion", "policy": str(tmp_path / "changes"), "baseline": "alias:champion"},
+        {"event": "tag:stage", "policy": str(tmp_path / "changes"), "baseline": "1m889f60xb5znne4avsbt"},
+    ]
+
+    found = read({"prod": {**MLFLOW, "rules": rules}})["prod"].registry.rules
+
+    assert [each.policy for each in found] == [POLICY, CHANGES, CHANGES]
+    assert [each.baseline for each in found] == ["", "alias:champion", "1m889f60xb5znne4avsbt"]
+
+
+@pytest.mark.parametrize("kind", ["mlflow", "huggingface", "wandb", "generic"])
+def test_a_registry_without_secrets_is_refused(kind: str) -> None:
+    given = {**MLFLOW, "kind": kind}
+
+    refused({"prod": without(given, "secrets")}, "prod.secrets")
+    refused({"prod": {**given, "secrets": []}}, "prod.secrets")
+    refused({"prod": {**given, "secrets": None}}, "prod.secrets")
+
+
+@pytest.mark.parametrize("short", ["", "       ", "seven77"])
+def test_a_short_secret_is_refused(short: str) -> None:
+    refused({"prod": {**MLFLOW, "secrets": [short]}}, "prod.secrets")
+    refused({"prod": {**MLFLOW, "secrets": [SECRET, short]}}, "prod.secrets")
+
+
+@pytest.mark.parametrize("secrets", [SECRET, {"a": SECRET}, [SECRET, 7], [[SECRET]], [{"a": SECRET}], [None, SECRET]])
+def test_secrets_of_another_type_are_refused_and_not_printed(secrets: Any) -> None:
+    refused({"prod": {**MLFLOW, "secrets": secrets}}, "prod.secrets")
+
+
+@pytest.mark.parametrize("token", [[TOKEN], {"value": TOKEN}])
+def test_a_token_of_another_type_is_refused_and_not_printed(token: Any) -> None:
+    refused({"prod": {**MLFLOW, "token": token}}, "prod.token")
+
+
+def test_a_token_that_is_a_number_is_refused_and_not_printed() -> None:
+    with pytest.raises(InvalidSetting) as error:
+        read({"prod": {**MLFLOW, "token": 8312947650}})
+    assert "prod.token" in error.value.message
+    assert "8312947650" not in error.value.message
+
+
+@pytest.mark.parametrize("name", ["secret", "Secrets", "password", "signing_secret"])
+def test_a_misspelt_secret_is_refused_and_not_printed(name: str) -> None:
+    refused({"prod": {**without(MLFLOW, "secrets"), name: SECRET}}, "prod")
+    refused({"prod": {**MLFLOW, name: [SECRET]}}, f"prod.{name}")
+
+
+def test_a_registry_without_a_kind_is_refused_and_its_secrets_are_not_printed() -> None:
+    """Pydantic's input of a field that is missing is all that is around it."""
+    refused({"prod": {"secrets": [SECRET], "token": TOKEN}}, "prod.kind")
+    refused({"prod": {"token": TOKEN, "secrets": [SECRET]}}, "prod.kind")
+
+
+def test_a_rule_without_an_event_is_refused() -> None:
+    refused({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"dataset": "demo"}]}}, "prod.rules.1.event")
+
+
+@pytest.mark.parametrize("given", [SECRET, [SECRET], [{"kind": "mlflow", "secrets": [SECRET]}], None, 7])
+def test_a_registry_of_another_type_is_refused_and_not_printed(given: Any) -> None:
+    refused({"prod": given}, "prod")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": {"secrets": ["' + SECRET + '"]}', '["' + SECRET + '"]', '"' + SECRET + '"', SECRET]
+)
+def test_what_is_no_json_object_is_refused_and_not_printed(text: str) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        read_settings({"ERRATA_REGISTRIES": text})
+    assert "ERRATA_REGISTRIES" in error.value.message
+    assert SECRET not in error.value.message
+
+
+@pytest.mark.parametrize("kind", ["sagemaker", "MLflow", "", None, 7])
+def test_an_unknown_kind_is_refused(kind: Any) -> None:
+    refused({"prod": {**MLFLOW, "kind": kind}}, "prod.kind")
+
+
+def test_an_unknown_field_is_refused() -> None:
+    refused({"prod": {**MLFLOW, "urls": "http://h"}}, "prod.urls")
+    refused({"prod": {**MLFLOW, "rules": [{"event": "created", "datasets": "demo"}]}}, "prod.rules.0.datasets")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", ".a", "é", "x" * 65, "a\n", "{id}"])
+def test_an_id_that_is_no_part_of_a_path_is_refused(name: str) -> None:
+    refused({name: MLFLOW})
+
+
+@pytest.mark.parametrize(
+    "event", ["", "deleted", "alias", "alias:", "tag:", "created ", "CREATED", "tag:" + "x" * 300, 7]
+)
+def test_an_unknown_event_is_refused(event: Any) -> None:
+    refused({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"event": event}]}}, "prod.rules.1.event")
+
+
+@pytest.mark.parametrize("url", ["", "mlflow.example", "ftp://h", "databricks", "file:///tmp", "sqlite:///x"])
+def test_mlflow_without_an_address_is_refused(url: str) -> None:
+    refused({"prod": {**MLFLOW, "url": url}}, "prod.url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://receiver.example/",
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://[::1]/",
+        "https://receiver.example:8443/",
+        f"https://{TOKEN}@receiver.example/",
+        f"https://user:{TOKEN}@receiver.example/",
+        "receiver.example",
+    ],
+)
+def test_a_place_for_results_that_must_not_be_called_is_refused(url: str) -> None:
+    refused({"prod": {**GENERIC, "url": url}}, "prod.url")
+
+
+def test_a_network_that_is_none_is_refused() -> None:
+    given = {**GENERIC, "url": "https://receiver.example/", "networks": ["10.0.0.0/8", "nonsense"]}
+
+    assert "nonsense" in refused({"prod": given}, "prod.networks")
+
+
+@pytest.mark.parametrize("secret", ["whsec_no base64!", "errata test secret", "whsec_ééééé", "whsec_A"])
+def test_a_generic_secret_that_is_no_base64_is_refused_and_not_printed(secret: str) -> None:
+    for secrets in ([secret], [KEY, secret]):
+        told = refused({"prod": {"kind": "generic", "secrets": secrets}}, "prod.secrets")
+        assert secret not in told
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_AA==", "whsec_MDEy"])
+def test_a_generic_secret_of_a_key_that_can_be_guessed_is_refused(secret: str) -> None:
+    """At least 8 characters of text, but hardly a byte of a key."""
+    refused({"prod": {"kind": "generic", "secrets": [secret]}}, "prod.secrets")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "version: 2\nname: x\nbounds: []\n", "no: policy", "{", "\x00", "[]", POLICY + "more: 1\n"]
+)
+def test_a_policy_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    rules = [{"event": "created"}, {"event": "created", "policy": str(tmp_path / "policy.yaml")}]
+
+    refused({"prod": {**MLFLOW, "rules": rules}}, "prod.rules.1.policy")
+
+
+def test_a_policy_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes("name: é".encode("latin-1"))
+    for path in (tmp_path / "nothing.yaml", tmp_path, tmp_path / "latin"):
+        told = refused(
+            {"prod": {**MLFLOW, "rules": [{"event": "created", "policy": str(path)}]}}, "prod.rules.0.policy"
+        )
+        assert str(path) in told
+
+
+def test_a_policy_that_bounds_changes_needs_a_baseline(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(CHANGES)
+    rule = {"event": "created", "policy": str(tmp_path / "policy.yaml")}
+
+    refused({"prod": {**MLFLOW, "rules": [rule]}}, "prod.rules.0.baseline")
+    assert read({"prod": {**MLFLOW, "rules": [{**rule, "baseline": "alias:champion"}]}})
+
+
+@pytest.mark.parametrize("registry", [MLFLOW, GENERIC])
+def test_settings_that_are_printed_show_no_secret(registry: dict[str, Any]) -> None:
+    found = read_settings({"ERRATA_REGISTRIES": json.dumps({"prod": registry})})
+
+    for text in (repr(found), str(found), found.model_dump_json()):
+        assert not any(hidden in text for hidden in HIDDEN)
+
+
+def test_a_registry_that_is_logged_shows_no_secret() -> None:
+    for registry in (MLFLOW, {**GENERIC, "url": "https://receiver.example/"}):
+        found = repr(read({"prod": registry}))
+        assert not any(hidden in found for hidden in (*HIDDEN, "0123456789abcdef"))

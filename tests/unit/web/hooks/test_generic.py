@@ -1,0 +1,201 @@
+"""Any other registry: Standard Webhooks, held against its library; bodies plain and as structured CloudEvents."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cloudevents.core.bindings.http import to_structured_event
+from cloudevents.core.v1.event import CloudEvent
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+
+from service.domain import Action, RegistryEvent
+from service.web.hooks import generic
+from service.web.hooks.signature import Unverified
+
+# spec: registries, "Standard Webhooks", worked example
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+OTHER = "whsec_" + base64.b64encode(b"another secret of 32 characters.").decode()
+AT = 1795544265
+HEADERS = {
+    "webhook-id": "msg_errata_0001",
+    "webhook-timestamp": "1795544265",
+    "webhook-signature": "v1,p+3nupgo6qWlRNgsrV0V1GJDlTenPoSvi06aDc1o4UU=",
+}
+BODY = b'{"type":"errata.analysis.completed","timestamp":"2026-11-24T18:17:45Z","data":{"verdict":"fail"}}'
+DATA = {"name": "photos", "version": "7", "model": "demo:efficientnet_lite0"}
+
+
+def signed(body: str, secret: str = SECRET, name: str = "msg_1", at: int = AT) -> dict[str, str]:
+    """What the library sends."""
+    signature = Webhook(secret).sign(name, datetime.fromtimestamp(at, UTC), body)
+    return {"webhook-id": name, "webhook-timestamp": str(at), "webhook-signature": signature}
+
+
+def parsed(kind: str = "model_version.created", **data: Any) -> RegistryEvent | None:
+    return generic.parse({"webhook-id": "msg_1"}, {"type": kind, "data": {**DATA, **data}})
+
+
+def test_the_example_verifies() -> None:
+    generic.verify(HEADERS, BODY, [SECRET], AT)
+    generic.verify({name.title(): value for name, value in HEADERS.items()}, BODY, [OTHER, SECRET], AT)
+
+
+def test_the_prefix_of_a_secret_may_be_left_out() -> None:
+    generic.verify(HEADERS, BODY, [SECRET.removeprefix("whsec_")], AT)
+
+
+@given(st.text(max_size=200), st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=40))
+def test_whatever_the_library_signs_verifies(body: str, name: str) -> None:
+    for secret in (SECRET, OTHER):
+        generic.verify(signed(body, secret, name), body.encode(), [SECRET, OTHER], AT)
+
+
+def test_one_byte_changed_is_refused() -> None:
+    for position in range(len(BODY)):
+        body = bytearray(BODY)
+        body[position] ^= 1
+        with pytest.raises(Unverified):
+            generic.verify(HEADERS, bytes(body), [SECRET], AT)
+
+
+@pytest.mark.parametrize("name", sorted(HEADERS))
+def test_a_signed_header_that_is_changed_or_missing_is_refused(name: str) -> None:
+    value = HEADERS[name]
+    for position in range(len(value)):
+        changed = value[:position] + ("0" if value[position] != "0" else "1") + value[position + 1 :]
+        with pytest.raises(Unverified):
+            generic.verify({**HEADERS, name: changed}, BODY, [SECRET], AT)
+    with pytest.raises(Unverified):
+        generic.verify({key: given for key, given in HEADERS.items() if key != name}, BODY, [SECRET], AT)
+
+
+def test_a_delivery_without_an_id_is_refused_even_if_it_is_signed() -> None:
+    with pytest.raises(Unverified):
+        generic.verify(signed("{}", name=""), b"{}", [SECRET], AT)
+
+
+@pytest.mark.parametrize("off", [-300, 300])
+def test_a_delivery_is_taken_for_five_minutes(off: int) -> None:
+    generic.verify(HEADERS, BODY, [SECRET], AT + off)
+
+
+@pytest.mark.parametrize("off", [-301, 301])
+def test_a_late_or_early_delivery_is_refused(off: int) -> None:
+    with pytest.raises(Unverified):
+        generic.verify(HEADERS, BODY, [SECRET], AT + off)
+
+
+def test_another_secret_is_refused() -> None:
+    for secrets in ([OTHER], []):
+        with pytest.raises(Unverified):
+            generic.verify(HEADERS, BODY, secrets, AT)
+
+
+def test_one_right_signature_of_several_is_enough() -> None:
+    right = HEADERS["webhook-signature"]
+    for given_signature in (f"v1,AAAA {right}", f"{right} v1,AAAA", f"v1a,AAAA v1,é {right}"):
+        generic.verify({**HEADERS, "webhook-signature": given_signature}, BODY, [SECRET], AT)
+
+
+@pytest.mark.parametrize("version", ["v1a", "v2", "V1", ""])
+def test_a_signature_of_another_version_is_refused(version: str) -> None:
+    changed = HEADERS["webhook-signature"].replace("v1", version)
+
+    with pytest.raises(Unverified):
+        generic.verify({**HEADERS, "webhook-signature": changed}, BODY, [SECRET], AT)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"\x00", b"\xc3"])
+def test_a_body_that_is_no_text_is_refused_as_any_other(body: bytes) -> None:
+    with pytest.raises(Unverified):
+        generic.verify(HEADERS, body, [SECRET], AT)
+
+
+def test_each_event_is_read() -> None:
+    model = "demo:efficientnet_lite0"
+    assert parsed() == RegistryEvent(Action.CREATED, "photos", "7", delivery="msg_1", source=model)
+    assert parsed("model_version_alias.created", alias="champion") == RegistryEvent(
+        Action.ALIAS, "photos", "7", "champion", delivery="msg_1", source=model
+    )
+    assert parsed("model_version_tag.set", key="stage") == RegistryEvent(
+        Action.TAG, "photos", "7", "stage", "", "msg_1", source=model
+    )
+
+
+def test_who_asks_for_another_analysis_is_heard_and_errata_own_writing_is_not() -> None:
+    asks = parsed("model_version_tag.set", key="errata.request", value="analyze")
+    tag = parsed("model_version_tag.set", key="errata.gate", value="pass")
+    alias = parsed("model_version_alias.created", alias="errata-passed")
+
+    assert asks is not None and asks.again and not asks.echo
+    assert tag is not None and tag.echo
+    assert alias is not None and alias.echo
+
+
+@pytest.mark.parametrize("kind", ["model_version.deleted", "errata.analysis.completed", "ping", ""])
+def test_other_events_are_ignored(kind: str) -> None:
+    assert parsed(kind) is None
+    assert generic.parse({}, {"type": kind}) is None
+
+
+def test_a_structured_cloud_event_is_read_by_its_source_and_id() -> None:
+    event = CloudEvent({"id": "e1", "source": "/registry", "type": "model_version.created"}, DATA)
+    message = to_structured_event(event)
+    body = bytes(message.body)
+    headers = {**message.headers, **signed(body.decode())}
+
+    generic.verify(headers, body, [SECRET], AT)
+    found = generic.parse(headers, json.loads(body))
+
+    assert found is not None
+    assert (found.action, found.model, found.version, found.source) == (
+        Action.CREATED,
+        "photos",
+        "7",
+        "demo:efficientnet_lite0",
+    )
+    assert "e1" in found.delivery and "/registry" in found.delivery and "msg_1" not in found.delivery
+
+
+def test_another_version_of_cloud_events_is_ignored() -> None:
+    payload = {"specversion": "2.0", "id": "e", "source": "s", "type": "model_version.created", "data": DATA}
+
+    assert generic.parse({}, payload) is None
+
+
+@pytest.mark.parametrize("missing", ["id", "source"])
+def test_a_cloud_event_without_its_key_is_an_error_that_the_endpoint_knows(missing: str) -> None:
+    payload = {"specversion": "1.0", "id": "e", "source": "s", "type": "model_version.created", "data": DATA}
+
+    with pytest.raises((KeyError, TypeError)):
+        generic.parse({}, {key: value for key, value in payload.items() if key != missing})
+
+
+@pytest.mark.parametrize("field", ["name", "version", "model"])
+@pytest.mark.parametrize("value", [None, 7, True, [], {}, "", "x" * 10_000])
+def test_a_field_of_another_type_is_an_error_that_the_endpoint_knows(field: str, value: Any) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        parsed(**{field: value})
+
+
+@pytest.mark.parametrize("payload", [{}, {"type": []}, {"type": "model_version.created"}])
+@pytest.mark.parametrize("data", [None, [], "text", 7])
+def test_another_form_is_an_error_that_the_endpoint_knows(payload: dict[str, Any], data: Any) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        generic.parse({}, {**payload, "data": data})
+
+
+def test_a_model_is_loaded_by_what_the_sender_calls_it() -> None:
+    found = parsed()
+
+    assert found is not None and generic.model_id(found) == "demo:efficientnet_lite0"
+
+
+@pytest.mark.parametrize("secret", ["whsec_no base64", "whsec_é", "whsec_A"])
+def test_a_secret_that_is_no_base64_has_no_key(secret: str) -> None:
+    with pytest.raises(Unverified):
+        generic.key_of(secret)

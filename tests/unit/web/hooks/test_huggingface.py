@@ -1,0 +1,161 @@
+"""Hugging Face's calls, as its documentation has them: a secret in a header, commits as versions."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from service.domain import Action, RegistryEvent
+from service.web.hooks import huggingface
+from service.web.hooks.signature import Unverified
+
+OLD, NEW = "ce9a4674fa833a68d5a73ec355f0ea95eedd60b7", "575db8b7a51b6f85eb06eee540738584589f131c"
+# spec: registries, "Hugging Face Hub"
+DOCUMENTED: dict[str, Any] = {
+    "event": {"action": "update", "scope": "repo.content"},
+    "repo": {
+        "type": "model",
+        "name": "some-user/some-repo",
+        "id": "6366c000a2abcdf2fd69a080",
+        "private": False,
+        "url": {"web": "https://hub.example/some-user/some-repo", "api": "https://hub.example/api"},
+        "headSha": "c379e821c9c95d613899e8c4343e4bfee2b0c600",
+        "tags": ["license:other"],
+        "owner": {"id": "61d2000c3c2083e1c08af22d"},
+    },
+    "updatedRefs": [{"ref": "refs/heads/main", "oldSha": OLD, "newSha": NEW}],
+    "webhook": {"id": "6390e855e30d9209411de93b", "version": 3},
+}
+
+
+def parsed(**changes: Any) -> RegistryEvent | None:
+    return huggingface.parse({}, {**copy.deepcopy(DOCUMENTED), **changes})
+
+
+def pushed(ref: str, new: str | None = NEW) -> RegistryEvent | None:
+    return parsed(updatedRefs=[{"ref": ref, "oldSha": OLD, "newSha": new}])
+
+
+def test_a_call_with_one_of_the_secrets_verifies() -> None:
+    for name in ("X-Webhook-Secret", "x-webhook-secret"):
+        huggingface.verify({name: "first secret"}, b"{}", ["first secret", "second secret"], 0)
+        huggingface.verify({name: "second secret"}, b"{}", ["first secret", "second secret"], 0)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "first secre", "first secret ", "First secret", "first secret\n", "é", "x" * 9999]
+)
+def test_a_call_with_another_secret_is_refused(given: str) -> None:
+    with pytest.raises(Unverified):
+        huggingface.verify({"X-Webhook-Secret": given}, b"{}", ["first secret"], 0)
+
+
+def test_a_secret_in_the_query_is_none() -> None:
+    with pytest.raises(Unverified):
+        huggingface.verify({"Referer": "https://h/?secret=first"}, b'{"secret": "first secret"}', ["first secret"], 0)
+
+
+def test_a_commit_on_main_is_a_version_named_by_its_commit() -> None:
+    found = parsed()
+
+    assert found is not None
+    assert (found.action, found.model, found.version) == (Action.CREATED, "some-user/some-repo", NEW)
+    assert not found.echo
+
+
+def test_the_delivery_key_is_hook_repository_ref_and_commit() -> None:
+    keys = [each.delivery for each in (parsed(), parsed(webhook={"id": "other", "version": 3})) if each is not None]
+    keys += [each.delivery for each in (pushed("refs/tags/v1"), pushed("refs/heads/main", OLD)) if each is not None]
+    again = parsed(event={"action": "create", "scope": "repo.content"})
+
+    assert len(set(keys)) == 4 and all(keys)
+    assert again is not None and again.delivery == keys[0]
+
+
+@pytest.mark.parametrize("ref", ["refs/tags/v1.0", "refs/tags/releases/2", "refs/heads/main"])
+def test_tags_and_main_are_versions(ref: str) -> None:
+    found = pushed(ref)
+
+    assert found is not None and found.version == NEW
+
+
+@pytest.mark.parametrize("ref", ["refs/pr/1", "refs/pr/1/head", "refs/heads/dev", "refs/heads/main2", "refs/convert/x"])
+def test_pull_requests_and_branches_are_ignored(ref: str) -> None:
+    assert pushed(ref) is None
+
+
+def test_a_ref_that_was_deleted_is_ignored() -> None:
+    assert pushed("refs/tags/v1", None) is None
+    assert pushed("refs/heads/main", None) is None
+
+
+def test_a_new_ref_is_taken() -> None:
+    found = parsed(updatedRefs=[{"ref": "refs/tags/v1", "oldSha": None, "newSha": NEW}])
+
+    assert found is not None and found.version == NEW
+
+
+def test_an_ignored_ref_does_not_hide_the_next() -> None:
+    refs = [{"ref": "refs/pr/4", "oldSha": None, "newSha": OLD}, {"ref": "refs/tags/v0", "oldSha": OLD, "newSha": None}]
+    found = parsed(updatedRefs=[*refs, *DOCUMENTED["updatedRefs"]])
+
+    assert found is not None and found.version == NEW
+
+
+def test_a_narrower_scope_is_an_update_of_the_wider_one() -> None:
+    found = parsed(event={"action": "update", "scope": "repo.content.x"})
+
+    assert found is not None and found.version == NEW
+
+
+@pytest.mark.parametrize(
+    "scope", ["repo", "repo.config", "repo.config.dois", "discussion", "discussion.comment", "repo.contents", "new", ""]
+)
+def test_other_scopes_are_ignored(scope: str) -> None:
+    assert parsed(event={"action": "update", "scope": scope}) is None
+
+
+@pytest.mark.parametrize("kind", ["dataset", "space", "kernel"])
+def test_other_repositories_are_ignored(kind: str) -> None:
+    assert parsed(repo={**DOCUMENTED["repo"], "type": kind}) is None
+
+
+def test_a_call_without_refs_is_ignored() -> None:
+    without = {key: value for key, value in DOCUMENTED.items() if key != "updatedRefs"}
+
+    assert huggingface.parse({}, without) is None
+    assert parsed(updatedRefs=[]) is None
+    assert parsed(updatedRefs=None) is None
+
+
+def test_another_version_of_the_payload_is_read_as_far_as_it_goes() -> None:
+    found = parsed(webhook={"id": "6390e855e30d9209411de93b", "version": 4})
+
+    assert found is None or found.version == NEW  # 200 either way
+
+
+@pytest.mark.parametrize(
+    "commit", ["main", "", "575DB8B7A51B6F85EB06EEE540738584589F131C", NEW[:-1], NEW + "0", NEW + "\n", 7, ["x"]]
+)
+def test_what_is_no_commit_is_an_error_that_the_endpoint_knows(commit: Any) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        pushed("refs/heads/main", commit)
+
+
+@pytest.mark.parametrize("missing", ["event", "repo", "webhook"])
+def test_a_part_that_is_missing_is_an_error_that_the_endpoint_knows(missing: str) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        huggingface.parse({}, {key: value for key, value in DOCUMENTED.items() if key != missing})
+
+
+@pytest.mark.parametrize("name", [None, 7, ["a/b"], {}])
+def test_a_name_of_another_type_is_an_error_that_the_endpoint_knows(name: Any) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        parsed(repo={**DOCUMENTED["repo"], "name": name})
+
+
+def test_a_model_is_loaded_at_its_commit_never_at_main() -> None:
+    found = parsed()
+
+    assert found is not None
+    assert huggingface.model_id(found) == f"hf-hub:some-user/some-repo@{NEW}"

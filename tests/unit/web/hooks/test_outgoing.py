@@ -1,0 +1,452 @@
+"""Results that are posted: to what an operator named and to nothing else, signed so that the library verifies it."""
+
+import base64
+import ipaddress
+import itertools
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from standardwebhooks import Webhook
+
+from service.errors import InvalidSetting, Unavailable
+from service.web.hooks.outgoing import Target, is_allowed, target
+
+KEY = b"0123456789abcdef0123456789abcdef"
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+NAME = "receiver.example"
+LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
+BODY = json.dumps({"type": "errata.analysis.completed", "data": {"gate": "fail", "why": "é"}}).encode()
+
+
+# Where results may go
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://{NAME}/x",
+        f"//{NAME}/x",
+        f"ftp://{NAME}/x",
+        NAME,
+        "https://",
+        "https:///x",
+        "",
+        f"https://user@{NAME}/",
+        f"https://user:word@{NAME}/",
+        f"https://:word@{NAME}/",
+        f"https://@{NAME}/",
+        f"https://{NAME}@127.0.0.1/",
+        "https://127.1/",
+        "https://0x7f000001/",
+        "https://2130706433/",
+        "https://0177.0.0.1/",
+        "https://127.0.0.1/",
+        "https://8.8.8.8/",
+        "https://8.8.8.8./",
+        "https://0x7f.1/",
+        "https://[::1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[2606:4700::1111]/",
+        f"https://{NAME}:444/",
+        f"https://{NAME}:80/",
+        f"https://{NAME}:99999/",
+        f"https://{NAME}:-1/",
+        f"https://{NAME}:port/",
+        f"https://{NAME}/a b",
+        f"https://{NAME}/é",
+        f"https://{NAME}\\@evil.example/",
+        "https://rëceiver.example/",
+        "https://receiver_.example/",
+        "https://-receiver.example/",
+        f"https://{'a' * 64}.example/",
+        f"https://{'a.' * 130}example/",
+        "https://１２７.0.0.1/",
+    ],
+)
+def test_an_address_that_must_not_be_called_is_refused(url: str) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        target("prod", url, KEY)
+
+    assert "ERRATA_REGISTRIES" in error.value.message and "prod.url" in error.value.message
+    assert "word" not in error.value.message
+
+
+@pytest.mark.parametrize("line", ["\r\nHost: evil.example", "\nx", "\r", "\t", "\x00", "\x7f"])
+def test_a_path_with_a_line_of_its_own_never_leads_to_one(line: str) -> None:
+    try:
+        found = target("prod", f"https://{NAME}/a{line}b", KEY)
+    except InvalidSetting:
+        return
+    assert found.path == "/ab" or not any(each in found.path for each in "\r\n\t\x00\x7f")
+
+
+def test_a_path_and_a_query_are_kept() -> None:
+    found = target("prod", f"https://{NAME.upper()}/a/b?c=d&e", KEY)
+
+    assert (found.host, found.port, found.path, found.key) == (NAME, 443, "/a/b?c=d&e", KEY)
+    assert target("prod", f"https://{NAME}", KEY).path == "/"
+    assert target("prod", f"https://{NAME}:443/", KEY).port == 443
+
+
+def test_another_port_is_allowed_where_the_operator_lists_it() -> None:
+    assert target("prod", f"https://{NAME}:8443/", KEY, ports=[8443]).port == 8443
+    with pytest.raises(InvalidSetting):
+        target("prod", f"https://{NAME}:8444/", KEY, ports=[8443])
+
+
+@pytest.mark.parametrize("network", ["nonsense", "10.0.0.0/33", "10.0.0.1/8", "", "internal.example"])
+def test_a_network_that_is_none_is_refused_by_its_place(network: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"prod\.networks"):
+        target("prod", f"https://{NAME}/", KEY, networks=[network])
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2a00:1450:4001::1", "::ffff:8.8.8.8"]
+)
+def test_public_addresses_are_allowed(address: str) -> None:
+    assert is_allowed(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.255.0.1",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",  # clouds keep credentials there
+        "100.64.0.1",  # not "private"
+        "224.0.0.1",  # `is_global` says True, as of the next two
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "239.255.255.250",
+        "ff02::1",
+        "ff0e::1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "192.0.2.1",
+        "198.18.0.1",
+        "::1",
+        "::",
+        "::ffff:127.0.0.1",
+        "::ffff:7f00:1",
+        "::ffff:10.0.0.1",
+        "::ffff:169.254.169.254",
+        "::ffff:100.64.0.1",
+        "::ffff:224.0.0.1",
+        "64:ff9b::169.254.169.254",
+        "2002:a00:1::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "fd00:ec2::254",
+        "2001:db8::1",
+        "fec0::1",  # site-local, as `is_site_local` says
+        "localhost",
+        "",
+        "127.1",
+    ],
+)
+def test_other_addresses_are_not(address: str) -> None:
+    assert not is_allowed(address)
+
+
+def test_an_operator_network_allows_what_lies_in_it_and_nothing_else() -> None:
+    networks = [ipaddress.ip_network(each) for each in ("10.1.0.0/16", "fd00:1::/32")]
+
+    for address in ("10.1.2.3", "::ffff:10.1.2.3", "fd00:1::5", "8.8.8.8"):
+        assert is_allowed(address, networks)
+    for address in ("10.2.0.1", "127.0.0.1", "fd00:2::5", "::1", "::ffff:10.2.0.1", "169.254.169.254"):
+        assert not is_allowed(address, networks)
+
+
+# What is posted
+
+
+@dataclass
+class Receiver:
+    """A TLS server of the test's own; says what came."""
+
+    status: int = 200
+    location: str = ""
+    answer: bytes = b"{}"
+    hangs_up: bool = False
+    came: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    connections: int = 0
+    sent: int = 0
+    port: int = 0
+
+
+def make_certificate(folder: Path, name: str) -> Path:
+    """A file with a key and a certificate that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("tls"), NAME)
+
+
+@contextmanager
+def receiving(certificate: Path) -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            receiver.came.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            self.close_connection = True
+            if receiver.hangs_up:
+                return
+            self.send_response(receiver.status)
+            if receiver.location:
+                self.send_header("Location", receiver.location)
+            self.send_header("Content-Length", str(len(receiver.answer)))
+            self.end_headers()
+            with suppress(OSError):  # who asked has heard enough
+                for start in range(0, len(receiver.answer), 1 << 16):
+                    receiver.sent += self.wfile.write(receiver.answer[start : start + (1 << 16)])
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def get_request(self) -> tuple[Any, Any]:
+            plain, address = self.socket.accept()
+            receiver.connections += 1
+            plain.settimeout(10)
+            try:
+                return context.wrap_socket(plain, server_side=True), address
+            except OSError:
+                plain.close()
+                raise
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Server(("127.0.0.1", 0), Handler) as server:
+        receiver.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def receiver(certificate: Path) -> Iterator[Receiver]:
+    with receiving(certificate) as found:
+        yield found
+
+
+def aimed(receiver: Receiver, certificate: Path, *addresses: str, **changes: Any) -> Target:
+    """A target at the receiver, whose name leads to the addresses; 127.0.0.1 if there are none."""
+    found = target("prod", f"https://{NAME}:{receiver.port}/results?a=b", KEY, [receiver.port], ["127.0.0.0/8"])
+    context = ssl.create_default_context(cafile=certificate)
+    return replace(found, **{"context": context, "resolve": lambda host, port: addresses or ["127.0.0.1"], **changes})
+
+
+def test_the_library_verifies_what_arrives(receiver: Receiver, certificate: Path) -> None:
+    aimed(receiver, certificate).post("msg_1", BODY)
+
+    ((path, headers, body),) = receiver.came
+    assert (path, body) == ("/results?a=b", BODY)
+    assert headers["webhook-id"] == "msg_1"
+    assert headers["host"] == f"{NAME}:{receiver.port}"
+    assert headers["content-type"] == "application/json"
+    assert Webhook(SECRET).verify(body, headers) == json.loads(BODY)
+
+
+def test_it_comes_again_with_the_same_id_and_a_new_time(receiver: Receiver, certificate: Path) -> None:
+    clock = itertools.count(int(time.time()))
+    found = aimed(receiver, certificate, clock=lambda: float(next(clock)))
+
+    for _ in range(2):
+        found.post("msg_1", BODY)
+
+    (_, first, _), (_, second, _) = receiver.came
+    assert first["webhook-id"] == second["webhook-id"] == "msg_1"
+    assert int(second["webhook-timestamp"]) == int(first["webhook-timestamp"]) + 1
+    assert first["webhook-signature"] != second["webhook-signature"]
+    for headers in (first, second):
+        Webhook(SECRET).verify(BODY, headers)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_a_2xx_is_taken(receiver: Receiver, certificate: Path, status: int) -> None:
+    receiver.status, receiver.answer = status, b""
+
+    aimed(receiver, certificate).post("msg_1", BODY)
+
+
+@pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 410, 429, 500, 503])
+def test_another_status_is_unavailable(receiver: Receiver, certificate: Path, status: int) -> None:
+    receiver.status, receiver.answer = status, b""
+
+    with pytest.raises(Unavailable, match=str(status)):
+        aimed(receiver, certificate).post("msg_1", BODY)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(receiver: Receiver, certificate: Path, status: int) -> None:
+    receiver.status, receiver.location = status, f"https://{NAME}:{receiver.port}/elsewhere"
+
+    with pytest.raises(Unavailable):
+        aimed(receiver, certificate).post("msg_1", BODY)
+    assert [path for path, _, _ in receiver.came] == ["/results?a=b"]
+    assert receiver.connections == 1
+
+
+def test_a_server_that_hangs_up_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+    receiver.hangs_up = True
+
+    with pytest.raises(Unavailable):
+        aimed(receiver, certificate).post("msg_1", BODY)
+
+
+def test_an_answer_is_not_read_to_its_end(receiver: Receiver, certificate: Path) -> None:
+    receiver.answer = b"x" * (64 << 20)
+
+    aimed(receiver, certificate).post("msg_1", BODY)
+
+    assert receiver.sent < 16 << 20, "64 KiB are read; the rest is what sockets hold"
+
+
+def test_a_server_that_is_away_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(Unavailable):
+            replace(aimed(receiver, certificate), port=unused.getsockname()[1]).post("msg_1", BODY)
+
+
+def test_a_certificate_that_nobody_trusts_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+    with pytest.raises(Unavailable):
+        aimed(receiver, certificate, context=ssl.create_default_context()).post("msg_1", BODY)
+    assert receiver.came == []
+
+
+def test_a_certificate_of_another_name_is_unavailable(certificate: Path, tmp_path: Path) -> None:
+    other = make_certificate(tmp_path, "other.example")
+    with receiving(other) as receiver:
+        with pytest.raises(Unavailable):
+            aimed(receiver, other).post("msg_1", BODY)
+        assert receiver.came == []
+
+
+def test_a_server_without_tls_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+
+        def answer() -> None:
+            connection, _ = plain.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Unavailable):
+            replace(aimed(receiver, certificate), port=plain.getsockname()[1]).post("msg_1", BODY)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"],
+        ["93.184.216.34", "127.0.0.1"],
+        ["127.0.0.1", "93.184.216.34"],
+        ["::ffff:127.0.0.1"],
+        ["2606:4700:4700::1111", "::1"],
+        ["93.184.216.34", "169.254.169.254"],
+    ],
+)
+def test_a_name_that_leads_to_a_private_address_is_refused_before_anything_connects(
+    receiver: Receiver, certificate: Path, addresses: Sequence[str]
+) -> None:
+    with pytest.raises(Unavailable):
+        aimed(receiver, certificate, *addresses, networks=()).post("msg_1", BODY)
+    assert receiver.connections == 0
+
+
+def test_a_name_is_resolved_once_a_post_so_that_what_was_checked_is_what_is_called(
+    receiver: Receiver, certificate: Path
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def rebinding(host: str, port: int) -> Sequence[str]:
+        asked.append((host, port))
+        return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
+
+    aimed(receiver, certificate, resolve=rebinding).post("msg_1", BODY)
+
+    assert asked == [(NAME, receiver.port)]
+
+
+def test_a_name_that_does_not_resolve_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+    def fails(host: str, port: int) -> Sequence[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def finds_none(host: str, port: int) -> Sequence[str]:
+        return []
+
+    for resolve in (fails, finds_none):
+        with pytest.raises(Unavailable):
+            aimed(receiver, certificate, resolve=resolve).post("msg_1", BODY)
+
+
+def test_a_proxy_of_the_environment_is_not_used(
+    receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    aimed(receiver, certificate).post("msg_1", BODY)
+
+    assert len(receiver.came) == 1
+
+
+def test_without_networks_only_public_addresses_are_called() -> None:
+    assert target("prod", f"https://{NAME}/", KEY).networks in ((), [])
+    assert list(target("prod", f"https://{NAME}/", KEY, networks=["127.0.0.0/8"]).networks) == LOOPBACK

@@ -1,0 +1,135 @@
+"""Weights & Biases' calls, by the template that we hand out: a bearer token and a signature, both of the secrets."""
+
+import base64
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+
+from service.domain import Action, RegistryEvent
+from service.web.hooks import wandb
+from service.web.hooks.signature import Unverified
+
+# spec: registries, "Weights & Biases automations", worked example
+SECRET = "wandb-test-secret"
+BODY = b'{"project_name":"model-registry","event_type":"LINK_ARTIFACT"}'
+BASE64 = "f5AjHGZFqvVkIRceo8d1pwlznDQtfRWOXLnpJkdkYV8="
+HEX = "7f90231c6645aaf56421171ea3c775a709739c342d7d158e5cb9e9264764615f"
+# and its template, rendered
+RENDERED = {
+    "event_type": "LINK_ARTIFACT",
+    "event_author": "someone",
+    "entity_name": "team",
+    "project_name": "model-registry",
+    "alias": "",
+    "tag": "",
+    "artifact_collection_name": "resnet50",
+    "artifact_version": "wandb-artifact://_id/QXJ0aWZhY3Q6MQ==",
+    "artifact_version_string": "team/model-registry/resnet50:v3",
+}
+
+
+def verify(signature: str, bearer: str = f"Bearer {SECRET}", body: bytes = BODY, secrets: tuple[str, ...] = ()) -> None:
+    wandb.verify({"Authorization": bearer, "X-Wandb-Signature": signature}, body, secrets or (SECRET,), 0)
+
+
+def parsed(**changes: Any) -> RegistryEvent | None:
+    return wandb.parse({}, {**RENDERED, **changes})
+
+
+@pytest.mark.parametrize("signature", [BASE64, HEX])
+def test_the_example_verifies(signature: str) -> None:
+    verify(signature)
+    verify(signature, secrets=("another-secret", SECRET))
+    verify(signature, secrets=(SECRET, "another-secret"))
+
+
+def test_what_python_signs_verifies() -> None:
+    body = '{"é": 1}'.encode("latin-1")  # no UTF-8
+    digest = hmac.new(SECRET.encode(), body, hashlib.sha256).digest()
+
+    verify(base64.b64encode(digest).decode(), body=body)
+    verify(digest.hex(), body=body)
+
+
+@pytest.mark.parametrize("signature", [BASE64, HEX])
+def test_one_byte_changed_is_refused(signature: str) -> None:
+    for position in range(len(BODY)):
+        body = bytearray(BODY)
+        body[position] ^= 1
+        with pytest.raises(Unverified):
+            verify(signature, body=bytes(body))
+
+
+@pytest.mark.parametrize("signature", [BASE64, HEX])
+def test_a_signature_that_is_changed_is_refused(signature: str) -> None:
+    for position in range(len(signature)):
+        changed = "0" if signature[position] != "0" else "1"
+        with pytest.raises(Unverified):
+            verify(signature[:position] + changed + signature[position + 1 :])
+
+
+@pytest.mark.parametrize("bearer", ["", "Bearer", "Bearer ", SECRET, f"bearer  {SECRET}", "Bearer another-secret", HEX])
+def test_a_signature_without_the_token_is_refused(bearer: str) -> None:
+    with pytest.raises(Unverified):
+        verify(BASE64, bearer)
+
+
+@pytest.mark.parametrize("signature", ["", "sha256=" + HEX, HEX[:-2], BASE64[:-1], "v1," + BASE64, " " * 64, "g" * 64])
+def test_a_token_without_the_signature_is_refused(signature: str) -> None:
+    with pytest.raises(Unverified):
+        verify(signature)
+
+
+def test_another_secret_is_refused() -> None:
+    with pytest.raises(Unverified):
+        verify(BASE64, secrets=("another-secret",))
+    with pytest.raises(Unverified):
+        verify(BASE64, "Bearer another-secret", secrets=("another-secret",))
+
+
+def test_a_linked_artifact_is_a_new_version() -> None:
+    assert parsed() == RegistryEvent(Action.CREATED, "team/model-registry/resnet50", "v3")
+
+
+@pytest.mark.parametrize(("alias", "echo"), [("champion", False), ("errata-passed", True)])
+def test_an_alias_is_read_and_errata_own_is_an_echo(alias: str, echo: bool) -> None:
+    found = parsed(event_type="ADD_ARTIFACT_ALIAS", alias=alias)
+
+    assert found is not None
+    assert (found.action, found.model, found.version, found.name) == (
+        Action.ALIAS,
+        "team/model-registry/resnet50",
+        "v3",
+        alias,
+    )
+    assert found.echo is echo
+
+
+@pytest.mark.parametrize("kind", ["CREATE_ARTIFACT", "ADD_ARTIFACT_TAG", "RUN_METRIC", "UPDATE_RUN_STATE", ""])
+def test_other_events_are_ignored(kind: str) -> None:
+    assert parsed(event_type=kind) is None
+
+
+def test_other_events_that_name_no_artifact_are_ignored() -> None:
+    """A run's event renders the template without an artifact: a 4xx would look like a broken hook."""
+    assert parsed(event_type="RUN_METRIC", artifact_version_string="") is None
+    assert wandb.parse({}, {"event_type": "RUN_METRIC"}) is None
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    ["", "resnet50", "resnet50:v3", "model-registry/resnet50:v3", "a/b/c", "a/b/c/d:v1", None, 7, ["a/b/c:1"]],
+)
+def test_an_artifact_of_another_form_is_an_error_that_the_endpoint_knows(artifact: Any) -> None:
+    with pytest.raises((KeyError, TypeError, AttributeError)):
+        parsed(artifact_version_string=artifact)
+
+
+def test_a_part_that_is_missing_is_an_error_that_the_endpoint_knows() -> None:
+    for payload in ({}, {"event_type": "LINK_ARTIFACT"}, {"artifact_version_string": "a/b/c:v1"}):
+        with pytest.raises((KeyError, TypeError)):
+            wandb.parse({}, payload)
+    with pytest.raises((KeyError, TypeError)):
+        wandb.parse({}, {"event_type": "ADD_ARTIFACT_ALIAS", "artifact_version_string": "a/b/c:v1"})
