@@ -105,7 +105,9 @@ class Settings(BaseModel):
     grpc_address: str = Field(
         "127.0.0.1:50051", description="where the API listens, host:port; port 0 takes a free one"
     )
-    http_address: str = Field("127.0.0.1:8080", description="pages, `/metrics`, `/livez`, `/readyz`; host:port")
+    http_address: str = Field(
+        "127.0.0.1:8080", description="pages, hooks, gates, `/metrics`, `/livez`, `/readyz`; host:port"
+    )
     worker_http_address: str = Field(
         "127.0.0.1:8081", description="a worker's `/metrics`, `/livez`, `/readyz`; host:port"
     )
@@ -229,7 +231,7 @@ def _decode(variable: str, value: str, structure: type | None, hidden: bool) -> 
     expected = "a JSON list" if structure is list else "a JSON object"
     try:
         raw = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         came = HIDDEN if hidden else repr(value)[:80]
         raise InvalidSetting(f"{variable}: expected {expected}, got {came} ({error})", field=variable) from (
             None if hidden else error

@@ -14,7 +14,13 @@ MUTABLE = ("file", "onnx")  # sources whose weights may change under the same na
 
 
 def answered(
-    ports: Ports, request: AnalysisRequest, request_digest: str, spec: JobSpec, bundle: Bundle, owner: str
+    ports: Ports,
+    request: AnalysisRequest,
+    request_digest: str,
+    spec: JobSpec,
+    bundle: Bundle,
+    owner: str,
+    delivery: str = "",
 ) -> Analysis | None:
     """Return a finished analysis made of archived predictions of the same computation; None if there are none.
 
@@ -51,7 +57,7 @@ def answered(
         request_digest=request_digest,
         cached=True,
     )
-    if again := repeated(ports, request, request_digest, analysis.id, owner):
+    if again := repeated(ports, request, request_digest, analysis.id, owner, delivery):
         return again
     archived(ports, analysis, predictions)
     return analysis

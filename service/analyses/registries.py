@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
@@ -18,7 +19,9 @@ from service.domain import REGISTRY_OWNER, Action, Analysis, AnalysisRequest, Re
 from service.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNotFound, NotFound, Unavailable
 
 ALIAS = "alias:"  # a baseline that is the version an alias points to
+GIVE_UP = 3  # events in a row that can't be taken, after which a poll ends
 RETRY_AFTER = 15.0  # seconds, for who asks before there is a worker
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")  # no control characters, no halves of characters
 _log = structlog.get_logger()
 
 
@@ -64,6 +67,9 @@ class Registry(Protocol):
 def take(ports: Ports, registry: Registry, event: RegistryEvent) -> Taken:
     """Queue the analyses that an event's rules ask for; raise TooBusy or Unavailable where it may come again."""
     log = _log.bind(registry=registry.id, model=event.model, version=event.version, event=event.action.value)
+    if not _PLAIN.fullmatch(f"{event.model}{event.version}{event.name}{event.source}{event.delivery}"):
+        log.warning("an event is refused: its names hold characters that names have not")
+        return Taken.REFUSED
     if event.echo:
         log.info("an event is ignored: it is Errata's own writing")
         return Taken.IGNORED
@@ -84,15 +90,29 @@ def take(ports: Ports, registry: Registry, event: RegistryEvent) -> Taken:
 
 
 def poll(ports: Ports, registry: Registry) -> int:
-    """Take what a registry holds and Errata has not seen; return how many were queued. Raise TooBusy or Unavailable."""
-    return sum(take(ports, registry, event) is Taken.QUEUED for event in registry.events())
+    """Take what a registry holds and Errata has not seen; return how many were queued.
+
+    What can't be taken now doesn't keep back the rest, unless it goes on so. Raise TooBusy or Unavailable at the end.
+    """
+    queued, failed, in_a_row = 0, None, 0
+    for event in registry.events():
+        try:
+            queued += take(ports, registry, event) is Taken.QUEUED
+            in_a_row = 0
+        except Unavailable as error:
+            failed, in_a_row = error, in_a_row + 1
+            if in_a_row == GIVE_UP:
+                break
+    if failed is not None:
+        raise failed
+    return queued
 
 
 def newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
     """Return the last analysis that a registry's events made of a version; None if there is none."""
     labels = {"registry": registry, "model": model, "version": version}
     found = [each for each in look.list_analyses(ports, look.AnalysisFilter(labels=labels), "") if _hooked(each)]
-    gated = [each for each in found if each.request.gate_policy]
+    gated = [each for each in found if each.request.gate_policy or "gate" in each.request.labels]
     return next(iter(gated or found), None)
 
 
@@ -102,9 +122,14 @@ def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: Registry
     if event.action is Action.ALIAS:
         labels["alias"] = event.name
     if policy and parse_policy(policy).needs_baseline:
-        baseline = _baseline(ports, registry, rule, event)
+        is_own = _is_own_baseline(registry, rule, event)
+        if is_own and event.action is Action.ALIAS:
+            return Taken.IGNORED
+        baseline = "" if is_own else _baseline(ports, registry, rule, event)
         if not baseline:
-            policy, labels["gate"] = "", "no-baseline"
+            policy = ""
+            if not (is_own and event.again):  # who asks again for what was promoted leaves its gate as it is
+                labels["gate"] = "no-baseline"
     request = AnalysisRequest(
         dataset=rule.dataset,
         model=registry.model_id(event),
@@ -117,10 +142,37 @@ def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: Registry
     )
     before = ports.clock()
     try:
-        analysis = submit(ports, request, REGISTRY_OWNER + registry.id)
+        analysis = submit(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
     except (AlreadyExists, AnalysisNotFound):  # asked before, when the baseline was another, or dropped since
         return Taken.REPEATED
     return Taken.REPEATED if analysis.create_time < before else Taken.QUEUED
+
+
+def _delivery(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
+    """Return what is known of a delivery afterwards, for each rule; empty for what a poll found."""
+    if not event.delivery:
+        return ""
+    parts = [
+        event.delivery,
+        event.action,
+        event.model,
+        event.version,
+        event.name,
+        rule.event,
+        rule.dataset,
+        rule.policy,
+        rule.baseline,
+    ]
+    return f"{registry.id}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+
+
+def _is_own_baseline(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> bool:
+    """Say whether a version is to be held against itself: it was promoted since."""
+    alias = rule.baseline.removeprefix(ALIAS)
+    just_moved = event.action is Action.ALIAS and event.name == alias
+    if not rule.baseline.startswith(ALIAS) or just_moved:
+        return False
+    return registry.version_of(event.model, alias) == event.version
 
 
 def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, baseline: str) -> str:

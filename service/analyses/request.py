@@ -54,6 +54,14 @@ def digest(request: AnalysisRequest, content: str = "") -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
+def seconds_of(analysis_id: str) -> float:
+    """Return when an id was made, seconds since the epoch."""
+    number = 0
+    for letter in analysis_id:
+        number = (number << 5) | _ALPHABET.index(letter)
+    return (number >> 60) / 1000
+
+
 def new_id(now: datetime) -> str:
     """Return an id that sorts by time: milliseconds since the epoch, then 60 random bits, in base 32."""
     number = (int(now.timestamp() * 1000) << 60) | secrets.randbits(60)

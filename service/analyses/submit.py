@@ -14,7 +14,7 @@ from service.predictions.model_id import ModelId, parse_model_id
 RETRY_AFTER = 15.0  # seconds, for who finds the queue full
 
 
-def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
+def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> Analysis:
     """Answer from what is archived, or queue a model's analysis at what its reference means now.
 
     Raise InvalidModelId, ModelNotFound, DatasetNotFound, AlreadyExists, TooBusy, or Unavailable where a hub is away.
@@ -28,10 +28,18 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "") -> Analysis:
     spec = computation(ports, request)
     check_room(ports)
     bundle = ports.shelf.find(request.dataset, spec.evidence)
-    if found := answered(ports, request, request_digest, spec, bundle, owner):
+    if found := answered(ports, request, request_digest, spec, bundle, owner, delivery):
         return found
     now = ports.clock()
-    entry = Entry(requests.new_id(now), request, request_digest, spec.evidence, created=now.timestamp(), owner=owner)
+    entry = Entry(
+        requests.new_id(now),
+        request,
+        request_digest,
+        spec.evidence,
+        created=now.timestamp(),
+        owner=owner,
+        delivery=delivery,
+    )
     said = ports.store.submit(entry, spec, fresh=request.fresh, limit=ports.limits.max_open)
     if said.outcome is Outcome.REUSED:
         raise reused(request.request_id)

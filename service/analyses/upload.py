@@ -15,6 +15,7 @@ from service.report.words import PERMUTED, REORDERED
 from service.storage import Readable
 from service.summary.suspicion import looks_permuted, looks_reordered
 
+JUDGING_SECONDS = 300.0  # that what is reserved may take to be archived
 FULL_SECONDS = 60.0  # after which an archive that is full may have room
 
 
@@ -91,7 +92,7 @@ def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
 
 
 def repeated(
-    ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str
+    ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str, delivery: str = ""
 ) -> Analysis | None:
     """Return the analysis that the same request made before; raise AlreadyExists if its body was another."""
     if not request.request_id:
@@ -99,7 +100,7 @@ def repeated(
     if before := look.by_request_id(ports, request.request_id):
         return same_body(before, request_digest)
     owed = owner.startswith(REGISTRY_OWNER)
-    reserved = ports.store.reserve(request.request_id, request_digest, analysis_id, owed=owed)
+    reserved = ports.store.reserve(request.request_id, request_digest, analysis_id, owed=owed, delivery=delivery)
     if reserved.outcome is Outcome.REUSED:
         raise reused(request.request_id)
     if reserved.outcome is Outcome.NEW:
@@ -107,7 +108,10 @@ def repeated(
     try:
         return look.get(ports, reserved.analysis)
     except AnalysisNotFound as error:
-        raise Unavailable("the same request is being judged: ask again", retry_after=1) from error
+        if ports.clock().timestamp() - requests.seconds_of(reserved.analysis) < JUDGING_SECONDS:
+            raise Unavailable("the same request is being judged: ask again", retry_after=1) from error
+        ports.store.release(request.request_id)  # whoever reserved it has died before it was archived
+        return repeated(ports, request, request_digest, analysis_id, owner)
 
 
 def same_body(before: Analysis, request_digest: str) -> Analysis:

@@ -40,7 +40,7 @@ class Result:
     version: str
     analysis: Analysis
     gate: GateResult | None  # None: no policy was asked for
-    no_baseline: bool  # there is a policy, but nothing to compare with
+    without_baseline: bool  # there is a policy, but nothing to compare with
     report: str  # HTML; empty where the analysis failed
 
     @property
@@ -48,7 +48,7 @@ class Result:
         """Return the gate's decision; None where there is no gate."""
         if self.gate is not None:
             return self.gate.decision
-        return GateDecision.UNDECIDED if self.no_baseline else None
+        return GateDecision.UNDECIDED if self.without_baseline else None
 
 
 class Writer(Protocol):
@@ -62,26 +62,30 @@ class Writer(Protocol):
 def write_back_due(ports: Ports, writers: Mapping[str, Writer]) -> dict[Told, int]:
     """Tell every registry what it is owed now; return how many came to what. Raise Unavailable without the store."""
     counts: dict[Told, int] = {}
-    for owed in ports.store.owed(LEASE):
-        told = _write_back(ports, writers, owed)
+    while found := ports.store.owed(LEASE, most=1):  # one at a time: each has the whole lease
+        told = _write_back(ports, writers, found[0])
         counts[told] = counts.get(told, 0) + 1
     return counts
 
 
 def result_of(ports: Ports, analysis: Analysis) -> Result | None:
     """Return what there is to tell of an analysis that has ended; None while its baseline hasn't."""
+    gate, without_baseline = gate_of(ports, analysis)
+    if gate is not None and gate.decision is GateDecision.PENDING:
+        return None
     labels = analysis.request.labels
-    gate, html = None, ""
-    if analysis.state is State.SUCCEEDED:
-        if analysis.request.gate_policy:
-            try:
-                gate = evaluate_gate(ports, analysis.id)
-            except AnalysisNotFound:  # the baseline was deleted
-                labels = {**labels, "gate": "no-baseline"}
-        if gate is not None and gate.decision is GateDecision.PENDING:
-            return None
-        html = report(ports, analysis.id)
-    return Result(labels.get("model", ""), labels.get("version", ""), analysis, gate, "gate" in labels, html)
+    html = report(ports, analysis.id) if analysis.state is State.SUCCEEDED else ""
+    return Result(labels.get("model", ""), labels.get("version", ""), analysis, gate, without_baseline, html)
+
+
+def gate_of(ports: Ports, analysis: Analysis) -> tuple[GateResult | None, bool]:
+    """Return what the gate says of an analysis that a registry asked for, and whether it lacks what to compare with."""
+    if not analysis.request.gate_policy:
+        return None, "gate" in analysis.request.labels
+    try:
+        return evaluate_gate(ports, analysis.id), False
+    except AnalysisNotFound:  # the baseline was deleted
+        return None, True
 
 
 def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told:
@@ -96,10 +100,8 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told
     writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))
     if analysis.state is State.CANCELLED or writer is None:
         return _dropped(ports, owed)
-    if analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason:
-        log.info("a version that isn't there is dropped", error=analysis.failure.message)
-        ports.store.forget(analysis.id)
-        return _dropped(ports, owed)
+    if _never_was(analysis) and analysis.request.model.startswith("mlflow:"):  # a worker has asked the registry itself
+        return _dropped_as_missing(ports, owed, analysis)
     try:
         result = result_of(ports, analysis)
         if result is None:
@@ -108,7 +110,7 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told
         writer.write(result)
     except (ModelNotFound, AnalysisNotFound) as error:
         log.info("a result is dropped: the version is gone", error=str(error))
-        return _dropped(ports, owed)
+        return _dropped_as_missing(ports, owed, analysis)
     except Exception as error:
         if owed.tries >= TRIES:
             log.exception("a result can't be written back, and is given up")
@@ -118,6 +120,17 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told
     ports.store.settle(owed.analysis)
     log.info("written back", registry=analysis.owner, model=result.model, version=result.version)
     return Told.WRITTEN
+
+
+def _never_was(analysis: Analysis) -> bool:
+    return analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason
+
+
+def _dropped_as_missing(ports: Ports, owed: Owed, analysis: Analysis) -> Told:
+    """Drop what is owed to a version that isn't there; one that never was, as where a hook is tried, leaves nothing."""
+    if _never_was(analysis):
+        ports.store.forget(analysis.id)
+    return _dropped(ports, owed)
 
 
 def _later(ports: Ports, owed: Owed, delay: float) -> Told:

@@ -22,7 +22,7 @@ from service.bootstrap.parts import (
     torch_predictor,
     worker_offer,
 )
-from service.bootstrap.registries import RegistryWork, callers
+from service.bootstrap.registries import RegistryWork, callers, check_datasets
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.worker import Predictor, Worker
@@ -45,6 +45,8 @@ async def run_local(
     engine = Engine(local_broker, store)
     images = image_folders(settings)
     ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics)
+    told = [each.registry for each in known.values()]
+    check_datasets(ports, told)
     worker = Worker(
         name=WORKER,
         store=store,
@@ -61,7 +63,7 @@ async def run_local(
     engine.start()
     housekeeping = Housekeeping(ports, settings.retention_days)
     housekeeping.start()
-    registries = RegistryWork(ports, [each.registry for each in known.values()], metrics, settings.poll_seconds)
+    registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
 
     def cancel_all() -> None:

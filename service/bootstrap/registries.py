@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -13,7 +14,7 @@ from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
 from service.analyses.write_back import write_back_due
 from service.domain import RegistryRule
-from service.errors import ErrataError, InvalidInput, InvalidSetting
+from service.errors import ErrataError, InvalidInput, InvalidSetting, NotFound
 from service.predictions.registries import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics
@@ -40,6 +41,16 @@ def callers(settings: Settings) -> Mapping[str, Caller]:
         )
         for name, each in settings.registries.items()
     }
+
+
+def check_datasets(ports: Ports, registries: Sequence[Registry]) -> None:
+    """Raise InvalidSetting for a rule whose data set isn't served."""
+    for registry in registries:
+        for number, rule in enumerate(registry.rules):
+            try:
+                ports.shelf.bundles(rule.dataset)
+            except NotFound as error:
+                raise _wrong(registry.id, f"rules.{number}.dataset", error.message) from error
 
 
 class RegistryWork:
@@ -114,6 +125,8 @@ def _registry(name: str, given: RegistrySettings, public_url: str) -> Registry:
         case "mlflow":
             if not given.url.startswith(("http://", "https://")):
                 raise _wrong(name, "url", "expected http:// or https://, got another form")
+            if "@" in urlsplit(given.url).netloc:
+                raise _wrong(name, "url", "expected an address without a user's name, got one with it: set its token")
             if find_spec("mlflow") is None:
                 raise _wrong(name, "kind", "expected MLflow's client, got none: install errata-service[mlflow]")
             return MlflowRegistry(RegistryAddress(name, given.url, token), rules, public_url)
@@ -149,7 +162,7 @@ def _rule(name: str, number: int, given: RuleSettings) -> RegistryRule:
 def _text(name: str, number: int, path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # also a path that can't be one
         raise _wrong(name, f"rules.{number}.policy", f"{path} can't be read: {error!s:.120}") from error
 
 

@@ -13,7 +13,7 @@ from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.edges import Addresses, Edges, stop_on_signals
 from service.bootstrap.parts import Housekeeping, make_ports
-from service.bootstrap.registries import RegistryWork, callers
+from service.bootstrap.registries import RegistryWork, callers, check_datasets
 from service.errors import InvalidSetting, Unavailable
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
@@ -35,6 +35,8 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     store = RedisStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics)
+    told = [each.registry for each in known.values()]
+    check_datasets(ports, told)
     watch = RedisWatch(store, metrics)
     engine.serve_errands(partial(judge_job, ports))
     watch.start()
@@ -42,7 +44,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     housekeeping = Housekeeping(ports, settings.retention_days)
     housekeeping.start()
     engine.resend_lost(settings.heartbeat_seconds)
-    registries = RegistryWork(ports, [each.registry for each in known.values()], metrics, settings.poll_seconds)
+    registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
 
     def stop() -> None:

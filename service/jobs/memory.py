@@ -13,6 +13,7 @@ from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
 
 WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
 KEPT_PARTS = 64  # shards whose predictions are kept for a later request
+KEEP_DELIVERY = 48 * 3600.0  # seconds that a delivery is known
 KEEP = 7 * 86_400.0  # seconds that what has ended without a result, and a request id, are kept
 
 
@@ -33,6 +34,7 @@ class MemoryStore:
         self._last_offer: WorkerOffer | None = None
         self._kept: dict[str, Part] = {}
         self._results: dict[str, str] = {}
+        self._deliveries: dict[str, tuple[str, float]] = {}  # analysis, when it came
         self._owed: dict[str, tuple[float, int]] = {}  # when it is due, tries that failed
         self._refused = 0
 
@@ -40,11 +42,15 @@ class MemoryStore:
         """Accept a request."""
         with self._lock:
             self._drop_old()
-            if before := self._requested(entry.request.request_id, entry.request_digest):
+            if before := self._delivered(entry.delivery) or self._requested(
+                entry.request.request_id, entry.request_digest
+            ):
                 return before
             said = self._accept(entry, spec, fresh=fresh, limit=limit)
             if said.outcome is not Outcome.FULL and entry.request.request_id:
                 self._requests[entry.request.request_id] = (entry.request_digest, entry.id, self._clock())
+            if said.outcome is not Outcome.FULL and entry.delivery:
+                self._deliveries[entry.delivery] = (entry.id, self._clock())
             return said
 
     def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
@@ -73,14 +79,18 @@ class MemoryStore:
             self._owed[entry.id] = (self._clock(), 0)
         return Submission(outcome, entry.id, job.id, len(is_open) + 1)
 
-    def reserve(self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False) -> Submission:
+    def reserve(
+        self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False, delivery: str = ""
+    ) -> Submission:
         """Bind a request id to an analysis that needs no job."""
         with self._lock:
             self._drop_old()
-            if before := self._requested(request_id, request_digest):
+            if before := self._delivered(delivery) or self._requested(request_id, request_digest):
                 return before
             if request_id:
                 self._requests[request_id] = (request_digest, analysis_id, self._clock())
+            if delivery:
+                self._deliveries[delivery] = (analysis_id, self._clock())
             if owed:
                 self._owed[analysis_id] = (self._clock(), 0)
             return Submission(Outcome.NEW, analysis_id)
@@ -197,11 +207,12 @@ class MemoryStore:
         with self._lock:
             return self._results.get(key)
 
-    def owed(self, lease: float) -> Sequence[Owed]:
+    def owed(self, lease: float, most: int = 100) -> Sequence[Owed]:
         """Take the analyses that are due to be told."""
         with self._lock:
             now = self._clock()
             due = [(each, tries) for each, (at, tries) in self._owed.items() if at <= now and not self._is_open(each)]
+            due = due[:most]
             self._owed |= {each: (now + lease, tries) for each, tries in due}
             return [Owed(each, tries) for each, tries in due]
 
@@ -305,6 +316,10 @@ class MemoryStore:
         """Say that the store answers."""
         return True
 
+    def _delivered(self, delivery: str) -> Submission | None:
+        analysis, came = self._deliveries.get(delivery, ("", 0.0))
+        return Submission(Outcome.REPEATED, analysis) if self._clock() - came < KEEP_DELIVERY and analysis else None
+
     def _requested(self, request_id: str, request_digest: str) -> Submission | None:
         if not request_id or request_id not in self._requests:
             return None
@@ -369,6 +384,8 @@ class MemoryStore:
         since = self._clock() - KEEP
         for entry in [each for each in self._entries.values() if each.ended is not None and each.ended < since]:
             del self._entries[entry.id]
+        for delivery in [key for key, (_, came) in self._deliveries.items() if came < self._clock() - KEEP_DELIVERY]:
+            del self._deliveries[delivery]
         waited_for = {each.job for each in self._entries.values()}
         for job in [each for each in self._jobs.values() if each.state.final and each.id not in waited_for]:
             del self._jobs[job.id]

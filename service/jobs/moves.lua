@@ -5,6 +5,7 @@
 local P = 'errata:'
 local move, given_now = ARGV[1], ARGV[2]
 local CRASH_LIMIT, RETRY_LIMIT, RETRY_FIRST, RETRY_LAST = 3, 3, 5, 60
+local KEEP_DELIVERY = 2 * 86400 -- seconds that a delivery is known
 local KEEP = 7 * 86400       -- seconds that what has ended without a result, and a request id, are kept
 local WORKER_TIMEOUT = 30    -- seconds without a beat after which a worker counts as gone
 
@@ -73,6 +74,15 @@ local function requested(request_id, digest)
   return {known[1] == digest and 'repeated' or 'reused', known[2], '', 0}
 end
 
+local function delivered(delivery)
+  local known = delivery ~= '' and redis.call('GET', P .. 'delivery:' .. delivery)
+  return known and {'repeated', known, '', 0} or nil
+end
+
+local function remember_delivery(delivery, analysis)
+  if delivery ~= '' then redis.call('SET', P .. 'delivery:' .. delivery, analysis, 'EX', KEEP_DELIVERY) end
+end
+
 local function remember_request(request_id, digest, analysis, seconds)
   if request_id == '' then return end
   redis.call('HSET', request_key(request_id), 'digest', digest, 'analysis', analysis)
@@ -116,11 +126,14 @@ local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fres
   return {outcome, id, job, open + 1}
 end
 
-function moves.submit(id, entry, request_id, digest, new_job, spec, shards, dedupe, fresh, limit, owed)
-  local before = requested(request_id, digest)
+function moves.submit(id, entry, request_id, digest, new_job, spec, shards, dedupe, fresh, limit, owed, delivery)
+  local before = delivered(delivery) or requested(request_id, digest)
   if before then return before end
   local said = accept(id, entry, request_id, new_job, spec, shards, dedupe, fresh, limit, owed)
-  if said[1] ~= 'full' then remember_request(request_id, digest, id, nil) end
+  if said[1] ~= 'full' then
+    remember_request(request_id, digest, id, nil)
+    remember_delivery(delivery, id)
+  end
   return said
 end
 
@@ -135,21 +148,23 @@ function moves.resubmit(id, entry, request_id, new_job, spec, shards, dedupe, fr
   return said
 end
 
-function moves.reserve(request_id, digest, id, owed)
-  local before = requested(request_id, digest)
+function moves.reserve(request_id, digest, id, owed, delivery)
+  local before = delivered(delivery) or requested(request_id, digest)
   if before then return before end
   remember_request(request_id, digest, id, KEEP)
+  remember_delivery(delivery, id)
   if owed == '1' then owe(id) end
   return {'new', id, '', 0}
 end
 
 -- What has ended and is due to be told, taken for a while: whoever ends before it is settled has it come again.
-function moves.owed(lease)
+function moves.owed(lease, most)
   local found, at = {}, now()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owed', '-inf', text(at))) do
     if not redis.call('ZSCORE', P .. 'open:analyses', id) then
       redis.call('ZADD', P .. 'owed', text(at + lease), id)
       found[#found + 1] = {id, redis.call('HGET', P .. 'owed:tries', id) or '0'}
+      if #found == tonumber(most) then break end
     end
   end
   return found

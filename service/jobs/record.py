@@ -135,6 +135,7 @@ class Entry:
     evidence: str
     created: float
     owner: str = ""
+    delivery: str = ""  # what a registry calls the delivery that asked; empty: none did
     job: str = ""
     state: State = State.QUEUED
     failure: Failure | None = None

@@ -6,6 +6,7 @@ errata:job:{id}:analyses  set     the analyses that wait for it
 errata:shard:{id}:{k}     hash    state, fence, lease, worker, began, crashes, retries, retry_at, done, sent
 errata:part:{id}:{k}      string  a shard's predictions, npz
 errata:request:{id}       hash    digest of the body, and the analysis
+errata:delivery:{key}     string  the analysis that a registry's delivery made; TTL two days
 errata:dedupe:{digest}    string  the open job that computes it
 errata:analyses           zset    every analysis here, by time
 errata:open:analyses, errata:open:jobs   zset   those not final, by time
@@ -76,7 +77,9 @@ class RedisStore:
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
         head = [entry.id, _entry_document(entry), entry.request.request_id, entry.request_digest]
-        return _submission(self._move("submit", *head, *_job_arguments(spec), int(fresh), limit, int(entry.owed)))
+        return _submission(
+            self._move("submit", *head, *_job_arguments(spec), int(fresh), limit, int(entry.owed), entry.delivery)
+        )
 
     def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue an entry that has failed again."""
@@ -84,9 +87,11 @@ class RedisStore:
         said = self._move("resubmit", *head, *_job_arguments(spec), int(spec.fresh), limit, int(entry.owed))
         return _submission(said) if said else None
 
-    def reserve(self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False) -> Submission:
+    def reserve(
+        self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False, delivery: str = ""
+    ) -> Submission:
         """Bind a request id to an analysis that needs no job."""
-        return _submission(self._move("reserve", request_id, request_digest, analysis_id, int(owed)))
+        return _submission(self._move("reserve", request_id, request_digest, analysis_id, int(owed), delivery))
 
     def release(self, request_id: str) -> None:
         """Give a reserved request id free."""
@@ -173,9 +178,9 @@ class RedisStore:
             found = self._client.get(f"errata:result:{key}")
         return None if found is None else str(found.decode())
 
-    def owed(self, lease: float) -> Sequence[Owed]:
+    def owed(self, lease: float, most: int = 100) -> Sequence[Owed]:
         """Take the analyses that are due to be told."""
-        return [Owed(analysis.decode(), int(tries)) for analysis, tries in self._move("owed", lease)]
+        return [Owed(analysis.decode(), int(tries)) for analysis, tries in self._move("owed", lease, most)]
 
     def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
         """Let an owed analysis come again later."""

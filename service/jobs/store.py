@@ -63,15 +63,20 @@ class JobStore(Protocol):
     """Keeps open work, and for a while what ended without a result. Safe to use from several threads."""
 
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        """Accept a request: repeat, join, refuse or make a job."""
+        """Accept a request: repeat, join, refuse or make a job. A delivery that came before is REPEATED."""
         ...
 
     def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue an entry that has failed again, under its own id; None if it hasn't failed."""
         ...
 
-    def reserve(self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False) -> Submission:
-        """Bind a request id to an analysis that needs no job: NEW, REPEATED or REUSED; a new one may be owed."""
+    def reserve(
+        self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False, delivery: str = ""
+    ) -> Submission:
+        """Bind a request id to an analysis that needs no job: NEW, REPEATED or REUSED; a new one may be owed.
+
+        A delivery that came before is REPEATED, whatever it asks for now, as in `submit`.
+        """
         ...
 
     def release(self, request_id: str) -> None:
@@ -138,8 +143,10 @@ class JobStore(Protocol):
         """Return the analysis that was kept."""
         ...
 
-    def owed(self, lease: float) -> Sequence[Owed]:
-        """Take what has ended and is due to be told; whoever doesn't settle it has it come again after `lease` seconds.
+    def owed(self, lease: float, most: int = 100) -> Sequence[Owed]:
+        """Take what has ended and is due to be told, `most` of it at most.
+
+        Whoever doesn't settle it has it come again after `lease` seconds.
 
         What is submitted by a registry, or reserved so, is owed from that very step on.
         """

@@ -5,7 +5,7 @@ import re
 from service.errors import ModelNotFound, ModelRefused, Unavailable
 from service.predictions.model_id import ModelId, parse_hub_model, parse_mlflow_model
 from service.predictions.policy import ModelPolicy
-from service.predictions.registries import mlflow_at
+from service.predictions.registries import MISSING_ALIAS, mlflow_at
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SECONDS = 5.0  # for the hub's answer
@@ -36,7 +36,7 @@ def _versioned(model: ModelId, policy: ModelPolicy) -> ModelId:
     address = policy.registry(asked.registry, str(model))
     version = asked.version
     if not version:
-        with mlflow_at(address) as client:
+        with mlflow_at(address, MISSING_ALIAS) as client:
             version = str(client.get_model_version_by_alias(asked.name, asked.alias).version)
     return ModelId(model.source, f"models://{address.id}/{asked.name}/{version}")
 

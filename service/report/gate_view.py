@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from service.domain import GateDecision, GateReason, GateResult
-from service.report.words import COVERAGE, WHOLE_ANALYSIS, gate_reason
+from service.report.words import COVERAGE, NO_BASELINE, WHOLE_ANALYSIS, gate_reason
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,13 @@ def gate_view(result: GateResult) -> ToldGate:
         result.baseline,
         tuple(ToldReason(name_of(each), each.decision, gate_reason(each)) for each in result.reasons),
     )
+
+
+def reasons_of(result: GateResult | None, without_baseline: bool) -> list[str]:
+    """Return why a gate decided as it did, a line a bound, each after what became of it."""
+    if result is None:
+        return [f"undecided: {NO_BASELINE}"] if without_baseline else []
+    return [f"{each.decision.name.lower()}: {each.message}" for each in gate_view(result).reasons]
 
 
 def name_of(reason: GateReason) -> str:

@@ -398,6 +398,10 @@ def measured(bound: Bound) -> str:
     return f"{MEASURE_WORDS[bound.measure]}{of_types}{among}"
 
 
+NO_BASELINE = "the policy bounds changes, and there is no earlier version to compare with"
+NO_POLICY = "the rule that asked for the analysis names no policy"
+
+
 def gate_reason(reason: GateReason) -> str:
     """Return what became of a bound, in a sentence: what was measured, what was allowed, and why it isn't decided."""
     bound = reason.bound

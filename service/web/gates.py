@@ -12,19 +12,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.analyses.gate import evaluate_gate
 from service.analyses.ports import Ports
 from service.analyses.registries import newest
+from service.analyses.write_back import gate_of
 from service.domain import GateDecision, State
 from service.errors import ErrataError, ModelNotFound, TooBusy
 from service.report.gate_view import gate_view
-from service.web.hooks.mlflow import NO_BASELINE
+from service.report.words import NO_BASELINE, NO_POLICY
 from service.web.status import status_of
 
 PATH = "/v1/gates/{registry_id}/{model:path}/{version}"
 THREADS = 2
 MOST_WAITING = 64
-NO_POLICY = "the rule that asked for the analysis names no policy"
 _log = structlog.get_logger()
 
 
@@ -51,29 +50,29 @@ class Gates:
             return _refused(TooBusy("too many gates are asked for: ask again", retry_after=1))
         self._waiting += 1
         names = [str(request.path_params[name]) for name in ("registry_id", "model", "version")]
-        base = self._public_url or str(request.base_url).rstrip("/")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._answer(base, *names))
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._answer(*names))
         finally:
             self._waiting -= 1
 
-    def _answer(self, base: str, registry: str, model: str, version: str) -> Response:
+    def _answer(self, registry: str, model: str, version: str) -> Response:
         try:
             analysis = newest(self._ports, registry, model, version)
             if analysis is None:
                 raise ModelNotFound(
-                    f"expected a version that registry {registry!r:.80} told of, got {model!r:.120} {version!r:.40}"
+                    f"no analysis of {model!r:.120} {version!r:.40} in registry {registry!r:.80}: no event told of it, "
+                    "no rule is for it, or the log says why it was refused"
                 )
-            link = f"{base}/analyses/{analysis.id}"
-            if analysis.request.gate_policy:
-                told = gate_view(evaluate_gate(self._ports, analysis.id))
-                return _decided(told.decision, [each.message for each in told.reasons], link)
+            link = f"{self._public_url}/analyses/{analysis.id}"
+            why = [analysis.failure.message] if analysis.failure else []
+            gate, without_baseline = gate_of(self._ports, analysis)
+            if gate is not None:
+                return _decided(gate.decision, [*(each.message for each in gate_view(gate).reasons), *why], link)
             if analysis.state is State.SUCCEEDED:
-                why = NO_BASELINE if "gate" in analysis.request.labels else NO_POLICY
-                return _decided(GateDecision.UNDECIDED, [why], link)
+                return _decided(GateDecision.UNDECIDED, [NO_BASELINE if without_baseline else NO_POLICY], link)
             if not analysis.state.final:
                 return _decided(GateDecision.PENDING, ["the analysis isn't finished"], link)
-            return _decided(GateDecision.ERROR, ["the analysis ended without a result"], link)
+            return _decided(GateDecision.ERROR, ["the analysis ended without a result", *why], link)
         except ErrataError as error:
             return _refused(error)
         except Exception:

@@ -1328,3 +1328,29 @@ def test_what_was_not_owed_is_not_owed_when_it_is_queued_again(store: JobStore) 
     store.cancel("a", "")
 
     assert owed(store) == {}
+
+
+def delivered(id: str, request_id: str, delivery: str) -> Entry:
+    request = AnalysisRequest("demo", "demo:m", request_id=request_id)
+    return Entry(id, request, "body", "e" * 64, 0.0, delivery=delivery)
+
+
+def test_a_delivery_that_came_before_is_repeated_whatever_it_asks_for(store: JobStore) -> None:
+    first, other = delivered("a", "r1", "prod:d1"), delivered("b", "r2", "prod:d1")
+    assert store.submit(first, spec(), fresh=False, limit=10).outcome is Outcome.NEW
+
+    again = store.submit(other, spec(), fresh=False, limit=10)
+    reserved = store.reserve("r3", "body", "c", delivery="prod:d1")
+
+    assert [(each.outcome, each.analysis) for each in (again, reserved)] == [(Outcome.REPEATED, "a")] * 2
+    assert store.snapshot("b") is None
+    assert store.reserve("r3", "body", "c", delivery="prod:d2").outcome is Outcome.NEW
+    assert store.submit(delivered("b", "r2", "prod:d2"), spec(), fresh=False, limit=10).analysis == "c"
+
+
+def test_a_delivery_that_found_the_queue_full_may_come_again(store: JobStore) -> None:
+    store.submit(delivered("a", "r1", ""), spec(), fresh=False, limit=1)
+    refused = delivered("b", "r2", "prod:d1")
+
+    assert store.submit(refused, spec(), fresh=False, limit=1).outcome is Outcome.FULL
+    assert store.submit(refused, spec(), fresh=False, limit=2).outcome is Outcome.JOINED

@@ -23,6 +23,7 @@ class Serving:
     process: "subprocess.Popen[str]"
     grpc: str
     http: str
+    log: list[str]  # lines after it was ready; whole once the block has ended
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
@@ -59,7 +60,8 @@ def serving(data_dir: Path, archive: Path, **settings: str) -> Iterator[Serving]
         text=True,
     )
     assert process.stderr is not None
-    reader: Thread | None = None
+    log: list[str] = []
+    reader = Thread(target=lambda: log.extend(process.stderr or ()), daemon=True)
     try:
         for line in process.stderr:
             event = json.loads(line)
@@ -67,14 +69,13 @@ def serving(data_dir: Path, archive: Path, **settings: str) -> Iterator[Serving]
                 break
         else:
             pytest.fail(f"the service ended with {process.wait()} before it was ready")
-        reader = Thread(target=process.stderr.read, daemon=True)  # a log that nobody reads would stop it
-        reader.start()
-        yield Serving(process, event["grpc"], event["http"])
+        reader.start()  # a log that nobody reads would stop it
+        yield Serving(process, event["grpc"], event["http"], log)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
-        if reader is not None:
+        if reader.ident is not None:
             reader.join()
         process.stderr.close()
 

@@ -221,9 +221,9 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
 def test_sigterm_ends_the_service_cleanly(data_dir: Path, tmp_path: Path) -> None:
     with serving(data_dir, tmp_path / "archive") as service:
         service.process.send_signal(signal.SIGTERM)
-        _, log = service.process.communicate(timeout=30)
+        service.process.wait(30)
 
-    events = [json.loads(line)["event"] for line in log.splitlines()]
+    events = [json.loads(line)["event"] for line in service.log]
     assert service.process.returncode == 0
     assert events[-1] == "stopped"
 
@@ -234,7 +234,7 @@ def test_finished_analyses_outlive_a_kill(data_dir: Path, tmp_path: Path, errata
             "analyze", "--server", service.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json"
         )
         service.process.kill()
-        service.process.communicate(timeout=30)
+        service.process.wait(30)
 
     with serving(data_dir, tmp_path / "archive") as service:
         listed = json.loads(errata("list", "--server", service.grpc, "--json").stdout)["analyses"]

@@ -139,8 +139,8 @@ def test_a_registered_version_shows_its_errors_and_whether_it_passes(
             assert run.data.metrics["errata.top1"] == pytest.approx(0.9)  # 18 of the 20 photographs
             assert sum(value for key, value in run.data.metrics.items() if key.startswith("errata.count.")) == 20
             logged = {each.path for each in client.list_artifacts(found.run_id, "errata")}
-            assert logged == {"errata/report.html", "errata/summary.json"}
-            summary = json.loads(Path(client.download_artifacts(found.run_id, "errata/summary.json")).read_text())
+            assert logged == {"errata/report.html", "errata/report.json"}
+            summary = json.loads(Path(client.download_artifacts(found.run_id, "errata/report.json")).read_text())
             assert summary["summary"]["groups"]["all"]["num_samples"] == 20
             report = Path(client.download_artifacts(found.run_id, "errata/report.html")).read_text()
             assert "<html" in report

@@ -87,13 +87,20 @@ def _checked(
 def predictions_of(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Predictions]:
     """Yield the predictions of the named images, in that order: class -1 and NaN for one that has none."""
     assert loaded.known is not None, "this is a bug: asked only of what has predictions"
+    if not any(_row(loaded.known, name) for name in names):
+        raise InvalidUpload(
+            f"expected predictions of images such as {names[0]!r:.120}, got some of {next(iter(loaded.known))!r:.120}",
+            field="file_name",
+        )
     for start in range(0, len(names), BATCH):
-        found = [
-            loaded.known.get(name) or loaded.known.get(name.rsplit("/", 1)[-1], (-1, math.nan))
-            for name in names[start : start + BATCH]
-        ]
+        found = [_row(loaded.known, name) or (-1, math.nan) for name in names[start : start + BATCH]]
         classes, probability = zip(*found, strict=True)
         yield Predictions(np.array(classes, dtype=np.int16), np.array(probability, dtype=np.float16))
+
+
+def _row(known: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float] | None:
+    """Return the prediction of an image, by its name or by the last part of it."""
+    return known.get(name) or known.get(name.rsplit("/", 1)[-1])
 
 
 def _blocks(path: Path, content: Any) -> Iterator[NamedRows]:

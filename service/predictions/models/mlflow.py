@@ -8,10 +8,8 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlparse
 
 from service.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
 from service.predictions.model_id import parse_mlflow_model
@@ -19,9 +17,8 @@ from service.predictions.models import file
 from service.predictions.models.known import read_known
 from service.predictions.models.loaded import LoadedModel
 from service.predictions.policy import ModelPolicy
-from service.predictions.registries import mlflow_at
+from service.predictions.registries import mlflow_at, place_of
 
-SCHEMES = ("mlflow-artifacts", "runs", "models")  # of where a version's files lie
 DEPTH = 2  # folders below the version's own
 MOST_FILES = 200
 KEPT = ("config.json", "classes.json")
@@ -39,37 +36,40 @@ SAFE_WAYS = (
 )
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of a version."""
+
+    path: str  # below the version's own
+    file_size: int | None
+
+
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     """Return the model; raise ModelNotFound, UnsupportedFormat with the safe ways, or Unavailable."""
     asked, model = parse_mlflow_model(rest), f"mlflow:{rest}"
     address = policy.registry(asked.registry, model)
-    with mlflow_at(address) as client:
-        version = client.get_model_version(asked.name, asked.version)
-        if version.status not in ("READY", None, ""):
-            raise Unavailable(f"{model}: it is {version.status}, not yet READY", retry_after=5)
-        where = client.get_model_version_download_uri(asked.name, asked.version)
-        if urlparse(where).scheme not in SCHEMES:
-            raise UnsupportedFormat(
-                f"{model}: expected files behind {', '.join(SCHEMES)}, got {urlparse(where).scheme or where!r:.40}"
-            )
-        listed = _listed(f"models:/{asked.name}/{asked.version}", "", DEPTH)
-        chosen = _choose(model, listed)
-        with tempfile.TemporaryDirectory(prefix="errata-") as scratch:
-            folder = Path(scratch)
+    with tempfile.TemporaryDirectory(prefix="errata-") as scratch:
+        folder = Path(scratch)
+        with mlflow_at(address) as client:
+            version = client.get_model_version(asked.name, asked.version)
+            if version.status not in ("READY", None, ""):
+                raise Unavailable(f"{model}: it is {version.status}, not yet READY", retry_after=5)
+            root = place_of(client, client.get_model_version_download_uri(asked.name, asked.version), address)
+            chosen = _choose(model, _listed(root, "", DEPTH))
             for each in chosen:
                 policy.check_download(model, each.file_size)
-                _fetch(f"models:/{asked.name}/{asked.version}/{each.path}", folder)
-            try:
-                return _loaded(model, folder, [Path(each.path).name for each in chosen], dict(version.tags), policy)
-            except ModelNotFound as error:  # the version is there; its architecture isn't
-                raise ModelRefused(f"{model}: {error.message}") from error
+                policy.check_download(model, _fetch(f"{root}/{each.path}", folder))
+        try:
+            return _loaded(model, folder, [Path(each.path).name for each in chosen], dict(version.tags), policy)
+        except ModelNotFound as error:  # the version is there; its architecture isn't
+            raise ModelRefused(f"{model}: {error.message}") from error
 
 
-def _listed(root: str, below: str, depth: int) -> list[Any]:
+def _listed(root: str, below: str, depth: int) -> list[_File]:
     """Return the files of a version, a few folders deep; `code` is none of them."""
     from mlflow.artifacts import list_artifacts
 
-    found: list[Any] = []
+    found: list[_File] = []
     for each in list_artifacts(artifact_uri=f"{root}/{below}" if below else root):
         path = f"{below}/{Path(each.path).name}" if below else Path(each.path).name
         if each.is_dir:
@@ -82,15 +82,7 @@ def _listed(root: str, below: str, depth: int) -> list[Any]:
     return found
 
 
-class _File:
-    """A file of a version."""
-
-    def __init__(self, path: str, file_size: int | None) -> None:
-        self.path = path
-        self.file_size = file_size
-
-
-def _choose(model: str, listed: Sequence[Any]) -> list[Any]:
+def _choose(model: str, listed: Sequence[_File]) -> list[_File]:
     """Return the files to fetch; raise UnsupportedFormat if none of the safe ways is there."""
     by_name = {Path(each.path).name: each for each in listed}
     known = [by_name[name] for name in PREDICTIONS if name in by_name]
@@ -108,11 +100,12 @@ def _choose(model: str, listed: Sequence[Any]) -> list[Any]:
     raise UnsupportedFormat(f"{model}: expected weights that need no code to be loaded, got {names:.300}: {SAFE_WAYS}")
 
 
-def _siblings(files: Sequence[Any], of: Any) -> list[Any]:
+def _siblings(files: Sequence[_File], of: _File) -> list[_File]:
     return [each for each in files if Path(each.path).parent == Path(of.path).parent]
 
 
-def _fetch(uri: str, folder: Path) -> None:
+def _fetch(uri: str, folder: Path) -> int:
+    """Fetch a file; return its size in bytes, whatever the registry said."""
     from mlflow.artifacts import download_artifacts
 
     with tempfile.TemporaryDirectory(dir=folder) as empty:
@@ -120,6 +113,7 @@ def _fetch(uri: str, folder: Path) -> None:
         if found.is_symlink() or not found.is_file():
             raise ModelNotFound(f"{uri}: expected a file, got none", field="model")
         shutil.move(found, folder / found.name)
+    return (folder / found.name).stat().st_size
 
 
 def _loaded(model: str, folder: Path, names: Sequence[str], tags: dict[str, str], policy: ModelPolicy) -> LoadedModel:

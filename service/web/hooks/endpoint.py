@@ -1,7 +1,7 @@
 """POST /v1/hooks/{kind}/{registry_id}: a registry's call is verified, read, and what it asks for is queued.
 
-413 too large; 401 not verified; 400 no JSON, or another form; 200 nothing to do, or done before; 202 queued;
-503 with Retry-After where it should come again.
+408 too slow; 413 too large; 401 not verified; 400 no JSON, or another form; 200 nothing to do, or done before;
+202 queued; 503 with Retry-After where it should come again.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
 
 THREADS = 4  # that queue what comes
+BODY_SECONDS = 20.0  # that a call's body may take
 MOST_WAITING = 256  # calls; more are asked to come again
 RETRY_AFTER, MAX_RETRY_AFTER = 5.0, 30.0  # seconds
 KINDS: Mapping[str, ModuleType] = {
@@ -77,7 +78,10 @@ class Hooks:
             return self._told("unknown", "not_found", 404, "expected a registry that is configured here")
         kind = KINDS[caller.kind]
         try:
-            body = await _body(request, kind.LIMIT)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _body(request, kind.LIMIT)
+        except TimeoutError:
+            return self._told(name, "slow", 408, f"expected the whole call within {BODY_SECONDS:g} seconds")
         except ClientDisconnect:
             return self._told(name, "disconnected", 400, "the call ended early")
         if body is None:
@@ -92,9 +96,8 @@ class Hooks:
             event = _event(kind, headers, body)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("a call can't be read", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
-            return self._told(
-                name, "malformed", 400, f"expected an event as JSON: {type(error).__name__} {error!s:.120}"
-            )
+            missing = f"a field is missing: {error!s:.80}" if isinstance(error, KeyError) else f"{error!s:.120}"
+            return self._told(name, "malformed", 400, f"expected an event as JSON: {missing}")
         if event is None:
             return self._told(name, Taken.IGNORED, 200, "nothing to do for such an event")
         if self._waiting >= MOST_WAITING:

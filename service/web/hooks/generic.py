@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.domain import Action, RegistryEvent
+from service.web.hooks.payload import text
 from service.web.hooks.signature import Unverified, check_delivery, check_signed, check_time, header
 
 LIMIT = 256 << 10  # bytes of a body
@@ -39,12 +40,12 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
     name = {Action.ALIAS: "alias", Action.TAG: "key"}.get(action)
     return RegistryEvent(
         action,
-        _text(data["name"]),
-        _text(data["version"]),
-        _text(data[name]) if name else "",
+        text(data, "name"),
+        text(data, "version"),
+        text(data, name) if name else "",
         str(data.get("value", "")),
         delivery,
-        source=_text(data["model"]),
+        source=text(data, "model"),
     )
 
 
@@ -54,12 +55,6 @@ def key_of(secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (ValueError, binascii.Error) as error:
         raise Unverified("the configured secret is no base64") from error
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or len(value) > 5000:
-        raise TypeError("expected text")
-    return value
 
 
 def model_id(event: RegistryEvent) -> str:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from service.analyses.write_back import Result
 from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
-from service.errors import ModelNotFound
-from service.predictions.registries import RegistryAddress, mlflow_at
-from service.report.gate_view import gate_view
+from service.errors import ModelNotFound, UnsupportedFormat
+from service.predictions.registries import MISSING_ALIAS, RegistryAddress, mlflow_at, place_of
+from service.report.gate_view import reasons_of
+from service.web.hooks.payload import text
 from service.web.hooks.signature import check_delivery, check_signed, check_time, header
 from service.wire import to_analysis, to_json
 
@@ -23,6 +26,7 @@ MOST_VERSIONS = 10_000  # looked at in one poll
 MAX_TAG = 5000  # characters of a tag's value
 FOLDER = "errata"  # of a run's artifacts
 PASSED_ALIAS = "errata-passed"
+_log = structlog.get_logger()
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> None:
@@ -39,25 +43,18 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
     kind, data = (payload["entity"], payload["action"]), payload["data"]
     delivery = header(headers, "x-mlflow-delivery-id")
     if kind == ("model_version", "created"):
-        return RegistryEvent(Action.CREATED, _text(data, "name"), _text(data, "version"), delivery=delivery)
+        return RegistryEvent(Action.CREATED, text(data, "name"), text(data, "version"), delivery=delivery)
     if kind == ("model_version_alias", "created"):
         return RegistryEvent(
-            Action.ALIAS, _text(data, "name"), _text(data, "version"), _text(data, "alias"), delivery=delivery
+            Action.ALIAS, text(data, "name"), text(data, "version"), text(data, "alias"), delivery=delivery
         )
     if kind == ("model_version_tag", "set"):
         value = data["value"]
         if not isinstance(value, str):
             raise TypeError("expected text as value")
-        name, version, key = (_text(data, field) for field in ("name", "version", "key"))
+        name, version, key = (text(data, field) for field in ("name", "version", "key"))
         return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TAG], delivery)
     return None
-
-
-def _text(data: Mapping[str, Any], name: str) -> str:
-    found = data[name]
-    if not isinstance(found, str) or not found or len(found) > 5000:
-        raise TypeError(f"expected text as {name}")
-    return found
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class MlflowRegistry:
     def version_of(self, model: str, alias: str) -> str | None:
         """Return the version an alias points to, None if there is none; raise Unavailable."""
         try:
-            with mlflow_at(self.address) as client:
+            with mlflow_at(self.address, MISSING_ALIAS) as client:
                 return str(client.get_model_version_by_alias(model, alias).version)
         except ModelNotFound:
             return None
@@ -101,29 +98,54 @@ class MlflowRegistry:
         """
         with mlflow_at(self.address) as client:
             version = client.get_model_version(result.model, result.version)
-            if version.tags.get("errata.analysis", "") > result.analysis.id:  # ids sort by time
-                return
-            if version.run_id and result.report:
-                self._write_run(client, version, result)
-            for key, value in self._tags(result).items():
-                if version.tags.get(key) != value:
+            known, own = version.tags, result.analysis.id  # ids sort by time
+            tags: dict[str, str] = {}
+            if known.get("errata.analysis", "") <= own:
+                if version.run_id and result.report:
+                    self._write_run(version, result)
+                tags = self._tags(result)
+            decides = result.decision is not None and known.get("errata.gate_analysis", "") <= own
+            for key, value in (tags | (_gate_tags(result) if decides else {})).items():
+                if known.get(key) != value:
                     client.set_model_version_tag(result.model, result.version, key, value)
-            if result.decision is not None:
+            if decides:
                 self._write_alias(client, result)
 
-    def _write_run(self, client: Any, version: Any, result: Result) -> None:
+    def _write_run(self, version: Any, result: Result) -> None:
+        """Give a version's run report, metrics and a link; a run that was deleted gets none."""
+        try:
+            with mlflow_at(self.address, MISSING_ALIAS) as client:
+                self._write_files(client, version.run_id, result)
+                logged = (version.source or "").removeprefix("models:/")
+                model_id = logged if logged.startswith("m-") and logged != version.source else None
+                ended = result.analysis.end_time or result.analysis.create_time
+                at = int(ended.timestamp() * 1000)  # the same each time, so that MLflow keeps one of equal values
+                for name, value in metrics_of(result).items():
+                    client.log_metric(version.run_id, name, value, timestamp=at, step=0, model_id=model_id)
+                if link := self._link(result):
+                    client.set_tag(version.run_id, "errata.report", link)
+        except ModelNotFound as error:
+            _log.warning("a version's run can't be written to", run=version.run_id, error=error.message)
+
+    def _write_files(self, client: Any, run_id: str, result: Result) -> None:
+        """Write the report beside a run's artifacts, if these lie behind the registry itself."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        try:
+            place = place_of(client, client.get_run(run_id).info.artifact_uri, self.address)
+        except UnsupportedFormat as error:
+            _log.warning("a run's artifacts can't be written", run=run_id, error=error.message)
+            return
+        repository: Any = get_artifact_repository(place)
+        files = {"report.html": result.report, "report.json": to_json(to_analysis(result.analysis))}
         with tempfile.TemporaryDirectory(prefix="errata-") as folder:
-            files = {"report.html": result.report, "summary.json": to_json(to_analysis(result.analysis))}
-            for name, text in files.items():
+            for name, content in files.items():
                 path = Path(folder) / name
-                path.write_text(text, encoding="utf-8")
-                client.log_artifact(version.run_id, str(path), artifact_path=FOLDER)
-        logged = (version.source or "").removeprefix("models:/")
-        model_id = logged if logged.startswith("m-") and logged != version.source else None
-        ended = result.analysis.end_time or result.analysis.create_time
-        at = int(ended.timestamp() * 1000)  # the same each time, so that MLflow keeps one of equal values
-        for name, value in metrics_of(result).items():
-            client.log_metric(version.run_id, name, value, timestamp=at, step=0, model_id=model_id)
+                path.write_text(content, encoding="utf-8")
+                repository.log_artifact(str(path), artifact_path=FOLDER)
+
+    def _link(self, result: Result) -> str:
+        return f"{self.public_url.rstrip('/')}/analyses/{result.analysis.id}" if self.public_url else ""
 
     def _tags(self, result: Result) -> dict[str, str]:
         analysis = result.analysis
@@ -132,11 +154,8 @@ class MlflowRegistry:
             "errata.dataset": analysis.request.dataset,
             "errata.error": analysis.failure.message[:MAX_TAG] if analysis.failure else "",
         }
-        if result.decision is not None:
-            tags["errata.gate"] = result.decision.name.lower()
-            tags["errata.gate_reasons"] = "\n".join(reasons_of(result))[:MAX_TAG]
-        if self.public_url:
-            tags["errata.report"] = f"{self.public_url.rstrip('/')}/analyses/{analysis.id}"
+        if link := self._link(result):
+            tags["errata.report"] = link
         return tags | {"errata.analysis": analysis.id}
 
     def _write_alias(self, client: Any, result: Result) -> None:
@@ -144,17 +163,17 @@ class MlflowRegistry:
         has_it = str(aliases.get(PASSED_ALIAS, "")) == result.version
         if result.decision is GateDecision.PASS and not has_it:
             client.set_registered_model_alias(result.model, PASSED_ALIAS, result.version)
-        elif result.decision is not GateDecision.PASS and has_it:
+        elif result.decision is GateDecision.FAIL and has_it:
             client.delete_registered_model_alias(result.model, PASSED_ALIAS)
 
     def _pages(self, method: str, **arguments: Any) -> Iterator[Any]:
         """Yield what a search of MLflow's finds, page by page; nothing is held between two pages."""
-        token, seen = None, 0
-        while seen < MOST_VERSIONS:
+        token = None
+        for _ in range(MOST_VERSIONS // PAGE):
             with mlflow_at(self.address) as client:
                 page = getattr(client, method)(max_results=PAGE, page_token=token, **arguments)
             yield from page
-            seen, token = seen + len(page), page.token
+            token = page.token
             if not token:
                 return
 
@@ -170,15 +189,19 @@ def metrics_of(result: Result) -> dict[str, float]:
         "errata.multi_label_forgiving_minor": everything.multi_label_accuracy_forgiving_minor,
         "errata.multi_label_forgiving_explainable": everything.multi_label_accuracy_forgiving_explainable,
     }
-    counts = {f"errata.count.{kind.name.lower()}": float(count) for kind, count in everything.counts.items()}
+    silent = result.analysis.summary.abstained  # nobody looked for them: 0 would be a lie
+    counts = {
+        f"errata.count.{kind.name.lower()}": float(count)
+        for kind, count in everything.counts.items()
+        if kind not in silent
+    }
     return {name: value for name, value in accuracies.items() if value is not None} | counts
 
 
-def reasons_of(result: Result) -> list[str]:
-    """Return why a gate decided as it did, a line a bound."""
-    if result.gate is None:
-        return [NO_BASELINE] if result.no_baseline else []
-    return [f"{each.decision.name.lower()}: {each.message}" for each in gate_view(result.gate).reasons]
-
-
-NO_BASELINE = "undecided: the policy bounds changes, and there is no earlier version to compare with"
+def _gate_tags(result: Result) -> dict[str, str]:
+    assert result.decision is not None, "this is a bug: only asked where there is a gate"
+    return {
+        "errata.gate": result.decision.name.lower(),
+        "errata.gate_reasons": "\n".join(reasons_of(result.gate, result.without_baseline))[:MAX_TAG],
+        "errata.gate_analysis": result.analysis.id,
+    }

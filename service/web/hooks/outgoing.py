@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from service.analyses.write_back import Result
 from service.errors import InvalidSetting, Unavailable
-from service.web.hooks.mlflow import reasons_of
+from service.report.gate_view import reasons_of
 from service.wire import to_analysis, to_dict
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
@@ -63,7 +63,7 @@ class Target:
                 "model": result.model,
                 "version": result.version,
                 "gate": result.decision.name.lower() if result.decision is not None else None,
-                "reasons": reasons_of(result),
+                "reasons": reasons_of(result.gate, result.without_baseline),
                 "analysis": to_dict(to_analysis(result.analysis)),
             },
         }
@@ -92,19 +92,20 @@ class Target:
     def _posted(self, body: bytes, headers: dict[str, str]) -> int:
         address = self._address()
         plain = socket.create_connection((address, self.port), timeout=CONNECT_SECONDS)
-        with plain, self.context.wrap_socket(plain, server_hostname=self.host) as secured:
-            secured.settimeout(READ_SECONDS)
-            late = Timer(TOTAL_SECONDS, _shut, [secured])  # a byte now and then would never time out
-            late.start()
-            try:
+        watched = plain.dup()  # TLS takes the other over
+        late = Timer(TOTAL_SECONDS, _shut, [watched])  # a byte now and then would never time out
+        late.start()
+        try:
+            with watched, plain, self.context.wrap_socket(plain, server_hostname=self.host) as secured:
+                secured.settimeout(READ_SECONDS)
                 connection = http.client.HTTPConnection(self.host, self.port)
                 connection.sock = secured
                 connection.request("POST", self.path, body, headers)
                 answer = connection.getresponse()
                 answer.read(MAX_ANSWER)
                 return answer.status
-            finally:
-                late.cancel()
+        finally:
+            late.cancel()
 
     def _address(self) -> str:
         """Return an address to connect to; raise Unavailable if any that the name has isn't allowed."""
@@ -117,9 +118,9 @@ class Target:
         return addresses[0]
 
 
-def _shut(connection: ssl.SSLSocket) -> None:
+def _shut(connection: socket.socket) -> None:
     with suppress(OSError):  # it has ended by itself
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:

@@ -503,3 +503,92 @@ def test_the_newest_analysis_of_a_version_is_the_last_with_a_gate_or_else_the_la
     assert newest(desk.ports, "prod", "net", "1") == gated
     assert newest(desk.ports, "prod", "net", "2") is None
     assert newest(desk.ports, "other", "net", "1") is None
+
+
+def test_a_version_that_was_promoted_is_not_compared_with_itself(desk: Desk) -> None:
+    """Given a challenger that has its gate, when it becomes champion, then polls leave it as it is."""
+    registry = Twin([CREATED, CHALLENGER])
+    take(desk.ports, registry, created("1"))
+    registry.point("champion", "1")
+    take(desk.ports, registry, created("2"))
+    challenged = registry.point("challenger", "2")
+    assert take(desk.ports, registry, challenged) is Taken.QUEUED
+    before = len(made(desk))
+
+    registry.point("champion", "2")
+
+    assert take(desk.ports, registry, challenged) is Taken.IGNORED
+    assert len(made(desk)) == before
+
+
+def test_what_was_reserved_by_somebody_who_died_is_made_after_a_while(desk: Desk) -> None:
+    """Given an id that was reserved and never archived, then it holds nobody up for longer than judging takes."""
+    registry = Twin([CREATED])
+    take(desk.ports, registry, created("1"))
+    (first,) = made(desk)
+    finish(desk)
+    desk.archive.delete(first.id)  # reserved, and nothing came of it
+    request = first.request
+    desk.store.release(request.request_id)
+    desk.store.reserve(request.request_id, first.request_digest, first.id)
+    other = replace(CREATED, policy=PLAIN)
+    take(desk.ports, Twin([other]), created("1"))  # the same predictions, by another rule
+    finish(desk)
+
+    with pytest.raises(Unavailable):
+        take(desk.ports, registry, created("1"))
+    desk.now += 301
+
+    assert take(desk.ports, registry, created("1")) is Taken.QUEUED
+
+
+def test_one_event_that_can_not_be_taken_does_not_keep_back_the_rest_of_a_poll(desk: Desk) -> None:
+    class Stubborn(Twin):
+        def version_of(self, model: str, alias: str) -> str | None:
+            if model == "slow":
+                raise Unavailable("not now")
+            return super().version_of(model, alias)
+
+    registry = Stubborn([CREATED, CHALLENGER])
+    registry.held = [registry.point("challenger", "1", "slow"), created("5")]
+
+    with pytest.raises(Unavailable, match="not now"):
+        poll(desk.ports, registry)
+
+    assert versions(desk) == ["5"]
+
+
+def test_a_poll_ends_where_nothing_can_be_taken(desk: Desk) -> None:
+    asked = []
+
+    class Away(Twin):
+        def version_of(self, model: str, alias: str) -> str | None:
+            asked.append(model)
+            raise Unavailable("not now")
+
+    registry = Away([CHALLENGER])
+    registry.held = [registry.point("challenger", "1", f"net{number}") for number in range(50)]
+
+    with pytest.raises(Unavailable, match="not now"):
+        poll(desk.ports, registry)
+
+    assert len(asked) == 3
+
+
+def test_who_asks_again_for_what_was_promoted_leaves_its_gate_as_it_is(desk: Desk) -> None:
+    registry = Twin([CHALLENGER])
+    take(desk.ports, registry, registry.point("challenger", "1"))
+    registry.point("champion", "1")
+
+    assert take(desk.ports, registry, tagged("1", "errata.request", "analyze", "again")) is Taken.QUEUED
+
+    again = made(desk)[-1].request
+    assert (again.gate_policy, again.labels.get("gate")) == ("", None)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x00", "1\n", "\ud800", "\x7f"])
+def test_names_that_are_no_names_are_refused(desk: Desk, name: str) -> None:
+    registry = Twin([CREATED])
+    assert take(desk.ports, registry, created("1", name)) is Taken.REFUSED
+    assert take(desk.ports, registry, created(name)) is Taken.REFUSED
+    assert made(desk) == []
