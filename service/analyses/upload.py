@@ -111,7 +111,7 @@ def repeated(
         if ports.clock().timestamp() - requests.seconds_of(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("the same request is being judged: ask again", retry_after=1) from error
         ports.store.release(request.request_id)  # whoever reserved it has died before it was archived
-        return repeated(ports, request, request_digest, analysis_id, owner)
+        return repeated(ports, request, request_digest, analysis_id, owner)  # as what no delivery asked for
 
 
 def same_body(before: Analysis, request_digest: str) -> Analysis:

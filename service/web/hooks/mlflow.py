@@ -106,7 +106,7 @@ class MlflowRegistry:
                 tags = self._tags(result)
             decides = result.decision is not None and known.get("errata.gate_analysis", "") <= own
             for key, value in (tags | (_gate_tags(result) if decides else {})).items():
-                if known.get(key) != value:
+                if known.get(key, "") != value:  # nothing to say where nothing was said
                     client.set_model_version_tag(result.model, result.version, key, value)
             if decides:
                 self._write_alias(client, result)
