@@ -204,6 +204,7 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
         env=environment(data_dir),
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     deadline = time.monotonic() + 30
     with Client(server.grpc) as client:  # a command takes longer to look than the model to run
