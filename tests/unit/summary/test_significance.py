@@ -1,5 +1,8 @@
 """McNemar's test against scipy and statsmodels, and the bootstraps against ones that draw image by image."""
 
+from fractions import Fraction
+from math import comb
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,8 +64,19 @@ def test_large_counts_have_the_p_value_of_scipy(only_a: int, only_b: int) -> Non
 
     if expected > SMALLEST:
         assert got == pytest.approx(expected, rel=1e-8)
-    else:
-        assert 0 <= got < 10 * SMALLEST
+    else:  # where scipy gives 0, whole numbers still say
+        total, fewer = only_a + only_b, min(only_a, only_b)
+        term = tail = 1
+        for number in range(1, fewer + 1):
+            term = term * (total - number + 1) // number
+            tail += term
+        assert got == pytest.approx(float(Fraction(2 * tail, 2**total)), rel=1e-6, abs=SMALLEST)
+
+
+def test_a_p_value_that_scipy_takes_for_zero_is_right() -> None:
+    tail = sum(comb(1075, number) for number in range(17))
+
+    assert mcnemar(16, 1059) == pytest.approx(float(Fraction(2 * tail, 2**1075)), rel=1e-8)
 
 
 @settings(max_examples=100, deadline=None)
