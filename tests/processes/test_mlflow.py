@@ -18,7 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 from redis_server import free_port
 from safetensors.torch import save_file
 
+from service.analyses.write_back import Result
+from service.archive.archive import FileArchive
+from service.archive.files import open_files
 from service.evidence.bundle import Bundle
+from service.predictions.registries import RegistryAddress
+from service.web.hooks.mlflow import MlflowRegistry
 
 from .cluster import wait_for
 from .conftest import serving
@@ -148,6 +153,8 @@ def test_a_registered_version_shows_its_errors_and_whether_it_passes(
             report = Path(client.download_artifacts(found.run_id, "errata/report.html")).read_text()
             assert "<html" in report
 
+            again(server, client, found.tags["errata.analysis"], name, version, tmp_path / "archive")
+
             client.set_registered_model_alias(name, "champion", version)
             challenger = registered(client, name, weights)
             wait_for(lambda: "errata.analysis" in tags(client, name, challenger), "the second has its result", SOON)
@@ -165,6 +172,24 @@ def test_a_registered_version_shows_its_errors_and_whether_it_passes(
             assert counted(http, "errata_analyses_total") == settled, "the echo of what was written makes no work"
     finally:
         client.delete_webhook(hook.webhook_id)
+
+
+def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: str, version: str, archive: Path) -> None:
+    """Write the same result once more: nothing changes."""
+    analysis = FileArchive(open_files(str(archive))).get(analysis_id)
+    assert analysis is not None
+    registry = MlflowRegistry(RegistryAddress("prod", server.url), (), "https://errata.example")
+    before, run_id = tags(client, name, version), client.get_model_version(name, version).run_id
+
+    registry.write(Result(name, version, analysis, gate=None, without_baseline=False, report="<html></html>"))
+
+    assert tags(client, name, version) == before
+    assert {each.path for each in client.list_artifacts(run_id, "errata")} == {
+        "errata/report.html",
+        "errata/report.json",
+    }
+    for metric in client.get_run(run_id).data.metrics:
+        assert len(client.get_metric_history(run_id, metric)) == 1, metric
 
 
 def test_what_no_event_told_of_is_found_by_polling(
