@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
@@ -69,7 +70,7 @@ class RegistryWork:
         if not self._registries:
             return
         work: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
-        work += [(f"poll-{each.id}", _bound(self._poll, each)) for each in self._registries]
+        work += [(f"poll-{each.id}", partial(self._poll, each)) for each in self._registries]
         for name, do in work:
             self._threads.append(Thread(target=self._run, args=(do,), name=name, daemon=True))
             self._threads[-1].start()
@@ -112,10 +113,6 @@ class RegistryWork:
             return self._poll_seconds
         self._metrics.polls.labels(registry.id, "failed").inc()
         return min(AGAIN_SECONDS, self._poll_seconds)
-
-
-def _bound(do: Callable[[Registry], float], registry: Registry) -> Callable[[], float]:
-    return lambda: do(registry)
 
 
 def _registry(name: str, given: RegistrySettings, public_url: str) -> Registry:
