@@ -24,6 +24,11 @@ ErrataError                      what Errata raises; `reason` is the machine's w
 ├── TooLarge                     over a limit on bytes or rows; smaller input would pass
 ├── TooBusy                      over a limit on concurrent work; the same call passes later
 ├── Unavailable                  a part that the call needs is away; the same call may pass later
+├── Unauthenticated              nobody knows who calls
+│   ├── TokenMissing
+│   ├── TokenUnknown
+│   └── CertificateMissing       a certificate of the caller's is asked for
+├── PermissionDenied             the token's scope doesn't reach as far
 ├── Cancelled                    somebody cancelled it
 └── PermanentError               work that fails however often it is tried
     ├── EvidenceDamaged          a bundle that is served can't be opened: the operator can mend it
@@ -41,6 +46,7 @@ __all__ = [
     "AlreadyExists",
     "AnalysisNotFound",
     "Cancelled",
+    "CertificateMissing",
     "DatasetNotFound",
     "ErrataError",
     "EvidenceDamaged",
@@ -62,9 +68,13 @@ __all__ = [
     "NotFound",
     "NotReady",
     "PermanentError",
+    "PermissionDenied",
+    "TokenMissing",
+    "TokenUnknown",
     "TooBusy",
     "TooLarge",
     "TruncatedUpload",
+    "Unauthenticated",
     "Unavailable",
     "UnsupportedFormat",
     "Violation",
@@ -98,6 +108,7 @@ class ErrataError(Exception):
         self.message = message
         self.violations = tuple(violations) or ((Violation(field, message, line),) if field or line else ())
         self.retry_after = retry_after  # seconds after which the same call may pass; None: it won't
+        self.request_id = ""  # of the call that a service answered so: its logs have it
 
 
 class InvalidInput(ErrataError):
@@ -236,6 +247,36 @@ class Unavailable(ErrataError):
     """Raised when a part that the call needs can't be reached now."""
 
     reason = "UNAVAILABLE"
+
+
+class Unauthenticated(ErrataError):
+    """Raised when a call doesn't show who makes it."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class TokenMissing(Unauthenticated):
+    """Raised when a call that needs a token has none."""
+
+    reason = "TOKEN_MISSING"
+
+
+class TokenUnknown(Unauthenticated):
+    """Raised when a call has a token that isn't known, or isn't any more."""
+
+    reason = "TOKEN_UNKNOWN"
+
+
+class CertificateMissing(Unauthenticated):
+    """Raised when a call has no client certificate where one is asked for."""
+
+    reason = "CERTIFICATE_MISSING"
+
+
+class PermissionDenied(ErrataError):
+    """Raised when a token's scope doesn't cover the call."""
+
+    reason = "SCOPE_MISSING"
 
 
 class Cancelled(ErrataError):

@@ -19,7 +19,13 @@ from service.errors import InvalidSetting, Violation
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
-STRUCTURED = {"evidence": dict, "images": dict, "model_sources": list, "registries": dict}  # given as JSON
+STRUCTURED = {
+    "evidence": dict,
+    "images": dict,
+    "model_sources": list,
+    "watched_models": list,
+    "registries": dict,
+}  # given as JSON
 SECRET = {"registries"}  # what came isn't shown
 HIDDEN = "…"  # stands for it
 INJECTED = re.compile(r"ERRATA_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
@@ -114,6 +120,20 @@ class Settings(BaseModel):
     heartbeat_seconds: float = Field(
         30.0, ge=1, le=600, description="seconds after which a worker that is silent counts as dead"
     )
+    tokens: Path | None = Field(
+        None, description="file of the bearer tokens that callers need, a line a token, as `errata token` writes it"
+    )
+    tls_certificate: Path | None = Field(
+        None, description="certificate (PEM) of what the service listens on; unset: plain text"
+    )
+    tls_key: Path | None = Field(None, description="key (PEM) of ERRATA_TLS_CERTIFICATE")
+    tls_client_ca: Path | None = Field(
+        None, description="certificates (PEM) that callers' own are checked with; unset: they need none"
+    )
+    watched_models: list[str] = Field(
+        ["*"], description="JSON list of the models whose last results are metrics, as glob patterns over their names"
+    )
+    max_watched: int = Field(50, ge=0, le=1000, description="how many of these results are metrics; the newest")
     allow_insecure: bool = Field(False, description="`true`: listen beyond loopback without tokens")
     shard_size: int = Field(5000, ge=1, le=1_000_000, description="images a shard: the unit of work and of retry")
     max_open: int = Field(256, ge=1, le=1_000_000, description="open model analyses before new ones are refused")
@@ -137,6 +157,8 @@ class Settings(BaseModel):
     ca_file: Path | None = Field(
         None, description="for the client: certificates (PEM) that the API's is checked with, instead of the system's"
     )
+    client_certificate: Path | None = Field(None, description="for the client: the certificate (PEM) that it shows")
+    client_key: Path | None = Field(None, description="for the client: the key (PEM) of its certificate")
     redis_url: SecretStr | None = Field(
         None, description="broker, open jobs and cache; without it only `--local` works"
     )
@@ -251,5 +273,6 @@ def _refuse_unknown(environment: Mapping[str, str], known: Mapping[str, str]) ->
             or INJECTED.fullmatch(variable)
         ):
             continue
-        near = difflib.get_close_matches(variable, known, n=1, cutoff=0)
+        swapped = [name for name in known if sorted(name) == sorted(variable)]
+        near = swapped or difflib.get_close_matches(variable, known, n=1, cutoff=0)
         raise InvalidSetting(f"unknown setting {variable}: the nearest known one is {near[0]}", field=variable)

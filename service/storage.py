@@ -1,5 +1,6 @@
 """Local files: atomic writes, checksums, locks. The only module that writes to a local disk."""
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -109,3 +110,33 @@ def spool(content: Readable, limit: int) -> Iterator[BinaryIO]:
             file.write(block)
         file.seek(0)
         yield cast("BinaryIO", file)
+
+
+class ChangingFile:
+    """A small file that somebody else may replace, such as a mounted secret; says when it has changed since `read`."""
+
+    def __init__(self, path: Path, most: int) -> None:
+        self._path = path
+        self._most = most  # bytes
+        self._seen: tuple[int, ...] | None = None
+
+    def read(self) -> bytes:
+        """Return the content; raise OSError if it can't be read, or is larger than it may be."""
+        self._seen = self._state()
+        with self._path.open("rb") as file:
+            content = file.read(self._most + 1)
+        if len(content) > self._most:
+            raise OSError(errno.EFBIG, f"expected at most {self._most} bytes, got more", str(self._path))
+        return content
+
+    def changed(self) -> bool:
+        """Say whether the file is another than the one that was read last; one that is gone isn't."""
+        state = self._state()
+        return state is not None and state != self._seen
+
+    def _state(self) -> tuple[int, ...] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return (found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns)

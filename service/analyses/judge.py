@@ -29,6 +29,7 @@ from service.jobs.record import Entry, Job, Part, failure_of, joined
 from service.jobs.worker import ComeBack
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
+from service.telemetry import Stage
 
 ATTEMPTS = 500  # to archive what is judged: some eight hours, since predicting anew costs far more
 LONGEST_RETRY = 60.0  # seconds
@@ -100,10 +101,13 @@ def judge_job(ports: Ports, job_id: str) -> None:
     except PermanentError as error:
         _fail(ports, job_id, fence, error)
     except Exception as error:
-        _log.exception("judging failed", job=job_id)
+        _log.exception("judging failed", job=job_id, request=job.spec.asked)
         _fail(ports, job_id, fence, error)
     else:
         for analysis in archived if finished else ():
+            _log.info(
+                "judged", analysis=analysis.id, job=job_id, request=job.spec.asked, evidence=analysis.evidence[:12]
+            )
             ports.ended(analysis)
             with suppress(Unavailable):
                 ports.store.keep_result(job.spec.dedupe, analysis.id)
@@ -137,14 +141,16 @@ def _archive(ports: Ports, job: Job) -> list[Analysis]:
     predictions = joined([part.predictions for part in parts])
     bundle = ports.shelf.find(job.spec.dataset, job.spec.evidence)
     missing = _missing(bundle, predictions, ports.limits.max_missing)
-    summary = summary_of(bundle, predictions)
+    with ports.timed(Stage.JUDGE):
+        summary = summary_of(bundle, predictions)
     archived = []
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
         if snapshot is None or snapshot.entry.state.final:
             continue
         analysis = _finished(ports, snapshot.entry, job, predictions, summary, info, missing)
-        ports.archive.put(analysis, predictions)
+        with ports.timed(Stage.ARCHIVE):
+            ports.archive.put(analysis, predictions)
         after = ports.store.snapshot(analysis_id)
         if after is not None and after.entry.state.final:  # cancelled meanwhile: that is what its user was told
             ports.archive.delete(analysis_id)

@@ -1,6 +1,7 @@
 """What the use cases need from outside, as one record that bootstrap fills."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from service.evidence.shelf import EvidenceShelf
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
 from service.predictions.pictures import Pictures
+from service.telemetry import Stage
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,5 @@ class Ports:
     clock: Callable[[], datetime]
     ended: Callable[[Analysis], None]  # told of every analysis that ends
     limits: Limits
+    timed: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # a block that is a stage
+    looked: Callable[[str, bool], None] = lambda *_: None  # told of each look into a cache: which one, and if it hit

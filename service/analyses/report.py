@@ -40,6 +40,7 @@ from service.summary.confusions import confusions
 from service.summary.trend import standings_of, values_of_group
 from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
+from service.telemetry import Stage
 
 MOST_ERRORS = 20_000  # in the table
 STILL_ERRORS = 50  # that are told without a script
@@ -53,14 +54,16 @@ PICTURE_SIZE = 96  # pixels, of those
 def report(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a file on its own; raise AnalysisNotFound or NotReady."""
     found = judged(ports, analysis_id)
-    return render_report(view_of(ports, found))
+    with ports.timed(Stage.RENDER):
+        return render_report(view_of(ports, found))
 
 
 def report_page(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a page: pictures and pages about single images are a link away."""
     found = judged(ports, analysis_id)
     name = found.analysis.id
-    return render_report(view_of(ports, found, f"/analyses/{name}/"), name, site=True)
+    with ports.timed(Stage.RENDER):
+        return render_report(view_of(ports, found, f"/analyses/{name}/"), name, site=True)
 
 
 def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:

@@ -1,5 +1,7 @@
 """Submit: a model identifier becomes a queued analysis."""
 
+import structlog
+
 from service.analyses import look
 from service.analyses import request as requests
 from service.analyses.cached import answered
@@ -10,8 +12,10 @@ from service.errors import InvalidRequest, ModelNotFound, TooBusy
 from service.jobs.record import Entry, JobSpec
 from service.jobs.store import Outcome, Submission
 from service.predictions.model_id import ModelId, parse_model_id
+from service.telemetry import current_request_id
 
 RETRY_AFTER = 15.0  # seconds, for who finds the queue full
+_log = structlog.get_logger()
 
 
 def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> Analysis:
@@ -43,6 +47,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     said = ports.store.submit(entry, spec, fresh=request.fresh, limit=ports.limits.max_open)
     if said.outcome is Outcome.REUSED:
         raise reused(request.request_id)
+    _log.info("accepted", analysis=said.analysis, outcome=said.outcome.value, job=said.job, model=spec.model)
     return accepted(ports, said, spec)
 
 
@@ -67,6 +72,7 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
         shard_size=ports.limits.shard_size,
         runtime=ports.runtime(),
         fresh=request.fresh,
+        asked=current_request_id(),
     )
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 
+import structlog
+
 from service.analyses import look
 from service.analyses import request as requests
 from service.analyses.judge import digest_of, summary_of
@@ -14,9 +16,11 @@ from service.predictions.uploads import Layout, Upload, parse_upload
 from service.report.words import PERMUTED, REORDERED
 from service.storage import Readable
 from service.summary.suspicion import looks_permuted, looks_reordered
+from service.telemetry import Stage
 
 JUDGING_SECONDS = 300.0  # that what is reserved may take to be archived
 FULL_SECONDS = 60.0  # after which an archive that is full may have room
+_log = structlog.get_logger()
 
 
 def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str = "") -> Analysis:
@@ -30,7 +34,8 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes)
     hashed = _Hashed(content)
     source = hashed if request.request_id else content  # only who may come again is compared
-    found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes)
+    with ports.timed(Stage.PARSE):
+        found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
     if before := repeated(ports, request, request_digest, analysis_id, owner):
@@ -40,6 +45,8 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     except TooBusy:
         ports.store.release(request.request_id)
         raise
+    with ports.timed(Stage.JUDGE):
+        summary = summary_of(bundle, found.predictions)
     analysis = Analysis(
         id=analysis_id,
         request=request,
@@ -52,11 +59,12 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
         predictions_digest=digest_of(found.predictions),
         images=bundle.images_digest,
-        summary=summary_of(bundle, found.predictions),
+        summary=summary,
         warnings=(*found.warnings, *_suspicions(bundle, found)),
         request_digest=request_digest,
     )
     archived(ports, analysis, found.predictions)
+    _log.info("judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
     return analysis
 
 
@@ -74,7 +82,8 @@ def check_room(ports: Ports) -> None:
 def archived(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
     """Archive an analysis that is finished at once; its request id is free again where that fails."""
     try:
-        ports.archive.put(analysis, predictions)
+        with ports.timed(Stage.ARCHIVE):
+            ports.archive.put(analysis, predictions)
     except Exception:
         ports.store.release(analysis.request.request_id)
         raise

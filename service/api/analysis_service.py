@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from service import wire
+from service.access import CALLER
 from service.analyses import (
     breakdown,
     compare,
@@ -62,7 +65,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a model."""
         asked = wire.request_from_create(request)
-        return wire.to_analysis(await self._call(submit.submit, self._ports, asked))
+        return wire.to_analysis(await self._call(submit.submit, self._ports, asked, CALLER.get()))
 
     async def UploadPredictions(
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
@@ -207,7 +210,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     async def _upload(self, asked: Any, messages: AsyncIterator[pb.UploadPredictionsRequest]) -> Analysis:
         intake = Intake()
         loop = asyncio.get_running_loop()
-        judged = loop.run_in_executor(self._uploaders, upload.upload, self._ports, asked, intake)
+        run = partial(copy_context().run, upload.upload, self._ports, asked, intake, CALLER.get())
+        judged = loop.run_in_executor(self._uploaders, run)
         judged.add_done_callback(lambda _: intake.abort())  # so that feeding never waits for a reader that has gone
         try:
             async for message in patient(messages, until=judged):
@@ -230,7 +234,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
             raise
 
     async def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+        """Call a use case in a thread; its logs have what is bound to the call."""
+        run = partial(copy_context().run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
     async def _chunks(self, pieces: Iterator[bytes]) -> AsyncIterator[pb.FileChunk]:
         """Send a file piece by piece; the pieces are made in a thread."""

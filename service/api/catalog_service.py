@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -75,4 +77,5 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
         return pb.ListDatasetsResponse(datasets=found)
 
     async def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+        run = partial(copy_context().run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)

@@ -1,7 +1,6 @@
-"""Around every call: its id, its metrics, and its errors, translated once."""
+"""Around every call: its id, its metrics, who may make it, and its errors, translated once."""
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,31 +9,35 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from service.access import CALLER, NEEDS, Access, Need
 from service.api.status import code_of, internal, status_of
 from service.errors import ErrataError, InvalidRequest
-from service.telemetry import Metrics
+from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
-REQUEST_ID = "x-request-id"
+AUTHORIZATION = "authorization"
 _log = structlog.get_logger()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Counts calls, binds a request id to their logs, and turns what they raise into a status."""
+    """Counts calls, binds a request id to their logs, admits them, and turns what they raise into a status."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, access: Access) -> None:
         self._metrics = metrics
+        self._access = access
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wrap the handler of a call; methods that aren't Errata's stay as they are."""
+        """Wrap the handler of a call; of methods that aren't Errata's only who may call them is checked."""
         handler = await continuation(handler_call_details)
         method = str(handler_call_details.method)
-        if handler is None or not method.startswith("/errata."):
+        if handler is None:
             return handler
-        name = method.rsplit("/", 1)[-1]
+        if not method.startswith("/errata."):
+            return self._foreign(method, handler, handler_call_details.invocation_metadata)
+        name = method
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
                 self._single(name, handler.unary_unary),
@@ -53,16 +56,43 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler.response_serializer,
         )
 
+    def _foreign(self, method: str, handler: Any, metadata: Any) -> Any:
+        """Return the handler of health or reflection, or one that refuses."""
+        if NEEDS.get(method) is Need.OPEN:
+            return handler
+        try:
+            self._access.check(method, _value(metadata, AUTHORIZATION), certified=True)
+        except ErrataError as refused:
+            error = refused
+        else:
+            return handler
+        self._metrics.refused_calls.labels("grpc", error.reason).inc()
+        _log.info("call refused", rpc=method, code=code_of(error).name, reason=error.reason)
+
+        async def refuse(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await _abort(context, status_of(error))
+
+        for streams, make in (
+            ((False, False), grpc.unary_unary_rpc_method_handler),
+            ((True, False), grpc.stream_unary_rpc_method_handler),
+            ((False, True), grpc.unary_stream_rpc_method_handler),
+        ):
+            if streams == (handler.request_streaming, handler.response_streaming):
+                return make(refuse)
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
     def _single(self, name: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with _Call(self._metrics, name, context):
+            async with _Call(self._metrics, name, context) as entered:
+                entered.admit(self._access)
                 return await behavior(_decoded(request), context)
 
         return call
 
     def _stream(self, name: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with _Call(self._metrics, name, context):
+            async with _Call(self._metrics, name, context) as entered:
+                entered.admit(self._access)
                 async for message in behavior(_decoded(request), context):
                     yield message
 
@@ -103,18 +133,33 @@ def _checked(request: Any) -> Any:
 class _Call:
     """One call, from its start to its end."""
 
-    def __init__(self, metrics: Metrics, name: str, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+    def __init__(self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         self._metrics = metrics
-        self._name = name
+        self._method = method
+        self._name = method.rsplit("/", 1)[-1]
         self._context = context
         self._started = 0.0
         self._request_id = ""
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> "_Call":
         self._started = time.perf_counter()
         self._request_id = _request_id(self._context)
         structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
         self._metrics.rpc_started.labels(self._name).inc()
+        self._context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
+        return self
+
+    def admit(self, access: Access) -> None:
+        """Let the call go on, in its caller's name; raise Unauthenticated or PermissionDenied."""
+        authorization = _value(self._context.invocation_metadata(), AUTHORIZATION)
+        try:  # without a client certificate, where one is asked for, there would be no connection
+            caller = access.check(self._method, authorization, certified=True)
+        except ErrataError as error:
+            self._metrics.refused_calls.labels("grpc", error.reason).inc()
+            raise
+        CALLER.set(caller)
+        if caller:
+            structlog.contextvars.bind_contextvars(caller=caller)
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         code = "OK"
@@ -141,7 +186,11 @@ async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", status: Any) -> 
 
 
 def _request_id(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID and isinstance(value, str) and len(value) <= 64 and value.isprintable():
-            return value
-    return uuid.uuid4().hex[:16]
+    """Return the id that the caller gave the call, or a new one."""
+    given = _value(context.invocation_metadata(), REQUEST_ID)
+    return given if REQUEST_IDS.fullmatch(given) else new_request_id()
+
+
+def _value(metadata: Any, name: str) -> str:
+    """Return the first value of a call's metadata under a name; empty if there is none."""
+    return next((value for key, value in metadata or () if key == name and isinstance(value, str)), "")

@@ -7,6 +7,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service.access import NOBODY_ASKED, Access
 from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
@@ -18,9 +19,16 @@ READERS = 8  # threads for everything but uploads
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a surprise
     ("grpc.max_receive_message_length", 4 << 20),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_concurrent_streams", 256),  # of one connection
+    ("grpc.server_handshake_timeout_ms", 15_000),  # for who connects and says nothing
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # who pings more often is sent away
+    ("grpc.http2.max_ping_strikes", 2),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    ("grpc.max_connection_age_ms", 60 * 60_000),  # so that clients find replicas that are new
+    ("grpc.max_connection_age_grace_ms", 15 * 60_000),  # longer than any call but a watch, which goes on elsewhere
 )
 
 
@@ -46,9 +54,16 @@ class GrpcServer:
         await self.server.stop(grace)
 
 
-def make_server(ports: Ports, metrics: Metrics, address: str, max_uploads: int) -> GrpcServer:
-    """Return a server bound to an address; raise RuntimeError if it is taken."""
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=OPTIONS)
+def make_server(
+    ports: Ports,
+    metrics: Metrics,
+    address: str,
+    max_uploads: int,
+    access: Access = NOBODY_ASKED,
+    credentials: grpc.ServerCredentials | None = None,
+) -> GrpcServer:
+    """Return a server bound to an address, in plain text without credentials; raise RuntimeError if it is taken."""
+    server = grpc.aio.server(interceptors=[CallInterceptor(metrics, access)], options=OPTIONS)
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
     analyses = AnalysisService(ports, readers, uploaders, max_uploads)
@@ -57,7 +72,8 @@ def make_server(ports: Ports, metrics: Metrics, address: str, max_uploads: int) 
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return GrpcServer(server, analyses, servicer, server.add_insecure_port(address))
+    port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+    return GrpcServer(server, analyses, servicer, port)
 
 
 def service_names() -> tuple[str, ...]:

@@ -1,19 +1,22 @@
 """The edges around some ports: gRPC and HTTP, from start to graceful stop."""
 
 import asyncio
-import ipaddress
 import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
+from starlette.responses import Response
 
 from service.analyses.ports import Ports
+from service.api.credentials import server_credentials
 from service.api.server import make_server
-from service.errors import InvalidSetting, Unavailable
+from service.bootstrap.door import is_loopback, make_door
+from service.errors import ErrataError, Unavailable
 from service.settings import Settings
 from service.telemetry import Metrics
+from service.web import gates, pages
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import make_listener
@@ -50,24 +53,38 @@ class Edges:
         settings = self.settings
         grpc_host, grpc_port = split(settings.grpc_address)
         http_host, http_port = split(settings.http_address)
-        for variable, host in (("ERRATA_GRPC_ADDRESS", grpc_host), ("ERRATA_HTTP_ADDRESS", http_host)):
-            refuse_open_door(variable, host, settings.allow_insecure)
+        door = make_door(settings)
+        door.check("ERRATA_GRPC_ADDRESS", grpc_host)
+        door.check("ERRATA_HTTP_ADDRESS", http_host)
+        certificates = door.certificates()
         try:
-            server = make_server(self.ports, self.metrics, f"{grpc_host}:{grpc_port}", settings.max_uploads)
+            server = make_server(
+                self.ports,
+                self.metrics,
+                f"{grpc_host}:{grpc_port}",
+                settings.max_uploads,
+                door.access,
+                None if certificates is None else server_credentials(certificates),
+            )
         except RuntimeError as error:
             raise taken("ERRATA_GRPC_ADDRESS", settings.grpc_address) from error
         serving = False
-        pages = Pages(self.ports)
-        hooks = Hooks(self.ports, self.callers, self.metrics)
-        gates = Gates(self.ports, settings.public_url)
+        families = (
+            Hooks(self.ports, self.callers, self.metrics),
+            Gates(self.ports, settings.public_url),
+            Pages(self.ports, self.metrics),
+        )
         listener = make_listener(
             self.metrics,
             lambda: serving and self.ready(),
             http_host.strip("[]"),
             http_port,
-            [*hooks.routes(), *gates.routes(), *pages.routes()],
+            [route for family in families for route in family.routes()],
             not_found,
             any_host=settings.allow_insecure or not is_loopback(http_host),
+            access=door.access,
+            refused=_refused,
+            certificates=door.certificates(),
         )
         try:
             await listener.start()
@@ -76,6 +93,7 @@ class Edges:
         await server.serve()
         serving = True
         addresses = Addresses(f"{grpc_host}:{server.port}", f"{http_host}:{listener.port}")
+        self.metrics.ready.set_function(lambda: float(serving and self.ready()))
         _log.info("ready", grpc=addresses.grpc, http=addresses.http)
         on_ready(addresses)
         try:
@@ -88,9 +106,14 @@ class Edges:
             await server.stop(settings.grace_seconds)
             await loop.run_in_executor(None, self.after_stop)
             await listener.stop()
-            for each in (hooks, gates, pages):
+            for each in families:
                 each.stop()
             _log.info("stopped")
+
+
+def _refused(path: str, error: ErrataError) -> Response:
+    """Return the answer to a call that isn't let in, in the form of its route."""
+    return gates.refused(error) if path == gates.PATH else pages.refused(error)
 
 
 def taken(variable: str, address: str) -> Unavailable:
@@ -116,24 +139,3 @@ def split(address: str) -> tuple[str, int]:
     """Return host and port of `host:port`."""
     host, _, port = address.rpartition(":")
     return host, int(port)
-
-
-def refuse_open_door(variable: str, host: str, allowed: bool) -> None:
-    """Raise InvalidSetting for an address beyond loopback, unless the operator allows it."""
-    if allowed or is_loopback(host):
-        return
-    raise InvalidSetting(
-        f"{variable}: expected a loopback address, since calls carry no tokens yet, got {host!r}; "
-        "ERRATA_ALLOW_INSECURE=true listens there all the same",
-        field=variable,
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

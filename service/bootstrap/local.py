@@ -23,11 +23,12 @@ from service.bootstrap.parts import (
     worker_offer,
 )
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
+from service.bootstrap.watch import RESULTS_SECONDS, STORE_SECONDS, ResultsLook, StoreLook, Watch, gpu_memory
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings
-from service.telemetry import Metrics
+from service.telemetry import Metrics, Stage
 
 WORKER = "local"
 
@@ -56,6 +57,9 @@ async def run_local(
         send_again=engine.send_shard,
         ended=partial(job_failed, ports),
         predicted=metrics.images.inc,
+        retried=lambda reason: metrics.retries.labels(reason).inc(),
+        looked=partial(metrics.looked, "predictions"),
+        timed=partial(metrics.timed, Stage.INFERENCE),
         stuck=lambda: None,
     )
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
@@ -65,6 +69,12 @@ async def run_local(
     housekeeping.start()
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
+    watches = [
+        Watch("store", StoreLook(store, metrics, gpu_memory), STORE_SECONDS),
+        Watch("results", ResultsLook(ports, metrics, settings.watched_models, settings.max_watched), RESULTS_SECONDS),
+    ]
+    for watch in watches:
+        watch.start()
 
     def cancel_all() -> None:
         for snapshot in store.entries():
@@ -76,6 +86,8 @@ async def run_local(
         cancel_all()
         engine.stop(settings.grace_seconds)
         housekeeping.stop()
+        for watch in watches:
+            watch.stop()
 
     edges = Edges(
         ports,

@@ -70,6 +70,8 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
         pictures=Pictures(image_folders(settings)),
         clock=lambda: datetime.now(UTC),
         ended=partial(_count, metrics),
+        timed=metrics.timed,
+        looked=metrics.looked,
         limits=Limits(
             max_open=settings.max_open,
             max_upload_bytes=settings.max_upload_bytes,

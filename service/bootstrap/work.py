@@ -10,15 +10,17 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.edges import refuse_open_door, split, stop_on_signals, taken
+from service.bootstrap.door import make_door
+from service.bootstrap.edges import split, stop_on_signals, taken
 from service.bootstrap.parts import LazyPredictor, can_run, image_folders, torch_predictor, worker_offer
-from service.bootstrap.serve import RedisWatch, redis_url
+from service.bootstrap.serve import redis_url
+from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, gpu_memory
 from service.errors import InvalidSetting
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings
-from service.telemetry import Metrics
+from service.telemetry import Metrics, Stage
 from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
@@ -36,7 +38,8 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     offer = worker_offer(settings, images)
     if not offer.models:
         raise InvalidSetting("a worker runs models, which needs torch and timm: install errata-service[worker]")
-    watch = RedisWatch(store, metrics)
+    look = StoreLook(store, metrics, gpu_memory)
+    watch = Watch("store", look, STORE_SECONDS)
     worker = Worker(
         name=name,
         store=store,
@@ -46,6 +49,9 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         send_again=engine.send_shard,
         ended=lambda _: metrics.analyses.labels("failed").inc(),
         predicted=metrics.images.inc,
+        retried=lambda reason: metrics.retries.labels(reason).inc(),
+        looked=partial(metrics.looked, "predictions"),
+        timed=partial(metrics.timed, Stage.INFERENCE),
         stuck=lambda: os._exit(STUCK),  # the crash path runs the shard again
         can=partial(can_run, offer),
         lease=settings.heartbeat_seconds * 2 / 3,
@@ -54,8 +60,16 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     stopped = asyncio.Event()
     stop_on_signals(stopped)
     host, port = split(settings.worker_http_address)
-    refuse_open_door("ERRATA_WORKER_HTTP_ADDRESS", host, settings.allow_insecure)
-    listener = make_listener(metrics, lambda: not stopped.is_set() and watch.is_there(), host.strip("[]"), port)
+    door = make_door(settings)
+    door.check("ERRATA_WORKER_HTTP_ADDRESS", host)
+    listener = make_listener(
+        metrics,
+        lambda: not stopped.is_set() and look.is_there(),
+        host.strip("[]"),
+        port,
+        access=door.access,
+        certificates=door.certificates(),
+    )
     try:
         await listener.start()
     except RuntimeError as error:

@@ -58,7 +58,14 @@ def connected(server: str | None, local: bool, evidence: Choice = Choice("")) ->
     if not local:
         settings = read_settings(**overrides)
         token = settings.token.get_secret_value() if settings.token else None
-        with Client(settings.server, token, tls=settings.tls, ca_file=settings.ca_file) as client:
+        with Client(
+            settings.server,
+            token,
+            tls=settings.tls,
+            ca_file=settings.ca_file,
+            certificate=settings.client_certificate,
+            key=settings.client_key,
+        ) as client:
             yield client
         return
     from service.bootstrap.local import local_service
@@ -66,6 +73,7 @@ def connected(server: str | None, local: bool, evidence: Choice = Choice("")) ->
 
     overrides = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "grace_seconds": 2.0}
     overrides["registries"] = {}  # one command is no service that polls
+    overrides |= dict.fromkeys(("tokens", "tls_certificate", "tls_key", "tls_client_ca"))  # nor one that others call
     if evidence.path is not None:
         served = read_settings().evidence
         overrides["evidence"] = served | {evidence.dataset: [evidence.path, *served.get(evidence.dataset, ())]}

@@ -74,16 +74,20 @@ def show(bundle: Path, as_json: bool) -> None:
 
 @evidence.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--digest", default="", metavar="PREFIX", help="The digest that it must have, or the start of it.")
 @json_option
-def verify(bundle: Path, as_json: bool) -> None:
+def verify(bundle: Path, digest: str, as_json: bool) -> None:
     """Check every byte of a bundle against its manifest, and its digest against its content."""
     wrong = verify_evidence(bundle)
+    found = read_manifest(bundle).digest
+    if not found.startswith(digest):
+        wrong.append(f"expected the digest {digest!r:.80}, got {found}")
     if as_json:
         print_json(json.dumps({"bundle": str(bundle), "wrong": wrong}))
     if wrong:
         raise InvalidEvidence(f"{bundle}: {'; '.join(wrong)}", field="bundle")
     if not as_json:
-        people().print(f"{bundle}: sound, digest {read_manifest(bundle).digest}")
+        people().print(f"{bundle}: sound, digest {found}")
 
 
 def _is_empty(path: Path) -> bool:

@@ -21,12 +21,14 @@ COMMANDS = {
     "evidence": ("service.cli.evidence", "evidence", "build, show and verify evidence bundles"),
     "explain": ("service.cli.look", "explain", "say what a prediction for one image means, and why"),
     "gate": ("service.cli.gate", "gate", "hold an analysis against a policy"),
+    "health": ("service.cli.health", "health", "say whether a service answers: exit code 0 or 3"),
     "list": ("service.cli.look", "list_", "list analyses"),
     "reanalyze": ("service.cli.look", "reanalyze", "judge stored predictions with another bundle"),
     "report": ("service.cli.look", "report", "write the report of an analysis"),
     "retry": ("service.cli.look", "retry", "queue an analysis that has failed again"),
     "serve": ("service.cli.serve", "serve", "run the service"),
     "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
+    "token": ("service.cli.token", "token", "make a bearer token and its line for ERRATA_TOKENS"),
     "trend": ("service.cli.trend", "trend", "say where analyses stand among models of their accuracy"),
     "wait": ("service.cli.look", "wait", "wait for the end of an analysis"),
     "work": ("service.cli.work", "work", "run a worker: it runs the models"),
@@ -101,6 +103,8 @@ def exit_code(error: ErrataError) -> int:
         case errors.PermanentError() | errors.Cancelled():
             return ANALYSIS_FAILED
         case errors.InvalidInput() | errors.NotFound() | errors.AlreadyExists() | errors.NotReady() | errors.TooLarge():
+            return BAD_INPUT
+        case errors.Unauthenticated() | errors.PermissionDenied():
             return BAD_INPUT
         case _:
             return UNAVAILABLE

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service import errors
-from service.client.channel import ATTEMPTS, DEADLINE, credentials, metadata, options
+from service.client.channel import ATTEMPTS, DEADLINE, credentials, id_of, metadata, options
 from service.client.errors import error_of
 from service.client.requests import CHUNK, create_request, upload_header
 from service.client.sync import RESUME_SECONDS, RESUME_WAIT
@@ -31,12 +32,14 @@ class AsyncClient:
         *,
         tls: bool = False,
         ca_file: str | Path | None = None,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
         attempts: int = ATTEMPTS,
     ) -> None:
         self._server = server
         self._deadline = deadline
-        self._metadata = metadata(token)
-        secured = credentials(tls, ca_file)
+        self._token = token
+        secured = credentials(tls, ca_file, certificate, key)
         self._channel = (
             grpc.aio.insecure_channel(server, options=options(attempts))
             if secured is None
@@ -56,6 +59,15 @@ class AsyncClient:
     async def close(self) -> None:
         """End the connection."""
         await self._channel.close()
+
+    async def is_serving(self, timeout: float = 2.0) -> bool:
+        """Say whether the service answers and takes calls; False too where it can't be reached in time."""
+        try:
+            stub = health_pb2_grpc.HealthStub(self._channel)
+            said = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+        except grpc.RpcError:
+            return False
+        return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def analyze(
         self,
@@ -216,20 +228,22 @@ class AsyncClient:
 
     async def _call(self, method: Callable[..., Awaitable[Any]], request: object, deadline: float | None = -1.0) -> Any:
         timeout = self._deadline if deadline == -1.0 else deadline
-        with self._translated():
-            return await method(request, timeout=timeout, metadata=self._metadata)
+        with self._calling() as carried:
+            return await method(request, timeout=timeout, metadata=carried)
 
     async def _stream(self, method: Callable[..., Any], request: object) -> AsyncIterator[Any]:
-        with self._translated():
-            async for message in method(request, metadata=self._metadata):
+        with self._calling() as carried:
+            async for message in method(request, metadata=carried):
                 yield message
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _calling(self) -> Iterator[tuple[tuple[str, str], ...]]:
+        """Give what a call carries; what gRPC raises in the block is raised as the service's error."""
+        carried = metadata(self._token)
         try:
-            yield
+            yield carried
         except grpc.RpcError as error:
-            raise error_of(error, self._server) from error
+            raise error_of(error, self._server, id_of(carried)) from error
 
 
 async def _messages(header: pb.UploadHeader, content: BinaryIO) -> AsyncIterator[pb.UploadPredictionsRequest]:

@@ -1,6 +1,7 @@
 """How a service is reached: options, retries by gRPC's own service config, TLS, the token."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import grpc
 
 from service.errors import InvalidRequest
 
+REQUEST_ID = "x-request-id"
 DEADLINE = 60.0  # seconds of a call that doesn't stream
 ATTEMPTS = 4  # of a call that is safe to repeat, while the service is away; gRPC takes at most 5
 FIRST_WAIT, LAST_WAIT = 0.2, 2.0  # seconds between attempts, drawn at random below them
@@ -34,19 +36,38 @@ def options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
     return found
 
 
-def credentials(tls: bool, ca_file: str | Path | None) -> grpc.ChannelCredentials | None:
-    """Return what secures the connection, None for plain text; raise InvalidRequest for a file that can't be read."""
-    if ca_file is None:
+def credentials(
+    tls: bool, ca_file: str | Path | None, certificate: str | Path | None = None, key: str | Path | None = None
+) -> grpc.ChannelCredentials | None:
+    """Return what secures the connection, None for plain text; raise InvalidRequest for a file that can't be read.
+
+    A file secures the connection without `tls` too: who gives a certificate doesn't mean plain text.
+    """
+    if (certificate is None) != (key is None):
+        raise InvalidRequest("expected a certificate together with its key, got one of them", field="certificate")
+    if ca_file is None and certificate is None:
         return grpc.ssl_channel_credentials() if tls else None
+    return grpc.ssl_channel_credentials(
+        _content(ca_file, "ca_file"), _content(key, "key"), _content(certificate, "certificate")
+    )
+
+
+def _content(path: str | Path | None, field: str) -> bytes | None:
     try:
-        return grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+        return None if path is None else Path(path).read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"expected certificates in {ca_file}: {error.strerror}", field="ca_file") from error
+        raise InvalidRequest(f"expected PEM in {path}: {error.strerror}", field=field) from error
 
 
 def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Return what every call carries."""
-    return (("authorization", f"Bearer {token}"),) if token else ()
+    """Return what a call carries: an id of its own, by which the service's and the workers' logs name it; the token."""
+    call = ((REQUEST_ID, uuid.uuid4().hex[:16]),)
+    return (*call, ("authorization", f"Bearer {token}")) if token else call
+
+
+def id_of(sent: tuple[tuple[str, str], ...]) -> str:
+    """Return the id of a call that carries this."""
+    return dict(sent)[REQUEST_ID]
 
 
 def _service_config(attempts: int) -> dict[str, Any]:

@@ -14,8 +14,14 @@ from service.errors import ErrataError, Violation
 _LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # as api/status.py writes it
 
 
-def error_of(error: grpc.RpcError, server: str) -> ErrataError:
-    """Return the error that the service raised, by the reason in the status' details."""
+def error_of(error: grpc.RpcError, server: str, request_id: str = "") -> ErrataError:
+    """Return the error that the service raised, by the reason in the status' details; it knows its call's id."""
+    found = _error_of(error, server)
+    found.request_id = request_id
+    return found
+
+
+def _error_of(error: grpc.RpcError, server: str) -> ErrataError:
     call: Any = error if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None  # both say code and details
     code = call.code() if call is not None else grpc.StatusCode.UNKNOWN
     message = (call.details() if call is not None else None) or str(error)

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service import errors
-from service.client.channel import ATTEMPTS, DEADLINE, credentials, metadata, options
+from service.client.channel import ATTEMPTS, DEADLINE, credentials, id_of, metadata, options
 from service.client.errors import error_of
 from service.client.requests import create_request, messages, upload_header
 from service.pb import errata_pb2 as pb
@@ -24,7 +25,8 @@ class Client:
     """A connection to a service. Close it, or use it in a `with` block.
 
     `deadline`: seconds of a call that doesn't stream; `tls` with the system's certificates, or `ca_file` with one's
-    own; `attempts` of a call that is safe to repeat, where the service is away.
+    own; `certificate` and `key` are what this side shows; `attempts` of a call that is safe to repeat,
+    where the service is away.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class Client:
         *,
         tls: bool = False,
         ca_file: str | Path | None = None,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
         attempts: int = ATTEMPTS,
     ) -> None:
         self._server = server
         self._deadline = deadline
-        self._metadata = metadata(token)
-        secured = credentials(tls, ca_file)
+        self._token = token
+        secured = credentials(tls, ca_file, certificate, key)
         self._channel = (
             grpc.insecure_channel(server, options=options(attempts))
             if secured is None
@@ -60,6 +64,14 @@ class Client:
     def close(self) -> None:
         """End the connection."""
         self._channel.close()
+
+    def is_serving(self, timeout: float = 2.0) -> bool:
+        """Say whether the service answers and takes calls; False too where it can't be reached in time."""
+        try:
+            said = health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+        except grpc.RpcError:
+            return False
+        return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
 
     def analyze(
         self,
@@ -261,16 +273,18 @@ class Client:
 
     def _call(self, method: Callable[..., Any], request: object, deadline: float | None = -1.0) -> Any:
         timeout = self._deadline if deadline == -1.0 else deadline
-        with self._translated():
-            return method(request, timeout=timeout, metadata=self._metadata)
+        with self._calling() as carried:
+            return method(request, timeout=timeout, metadata=carried)
 
     def _stream(self, method: Callable[..., Any], request: object) -> Iterator[Any]:
-        with self._translated():
-            yield from method(request, metadata=self._metadata)
+        with self._calling() as carried:
+            yield from method(request, metadata=carried)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _calling(self) -> Iterator[tuple[tuple[str, str], ...]]:
+        """Give what a call carries; what gRPC raises in the block is raised as the service's error."""
+        carried = metadata(self._token)
         try:
-            yield
+            yield carried
         except grpc.RpcError as error:
-            raise error_of(error, self._server) from error
+            raise error_of(error, self._server, id_of(carried)) from error

@@ -19,7 +19,7 @@ from service.errors import (
     Unavailable,
 )
 from service.evidence.build import write_bundle
-from service.evidence.bundle import SCHEMA, Bundle, open_bundle, read_manifest
+from service.evidence.bundle import SCHEMA, Bundle, Manifest, open_bundle, read_manifest
 from service.evidence.labels import DEMO_PACKAGE
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
@@ -41,6 +41,7 @@ class EvidenceShelf:
         self._folder = data_dir / "evidence"
         self._lock = threading.Lock()
         self._opened: dict[Path, Bundle] = {}
+        self._manifests: dict[Path, Manifest] = {}
         self._found: dict[tuple[str, str], Bundle] = {}  # what a prefix meant stays what it means in this process
 
     def check(self) -> None:
@@ -68,6 +69,19 @@ class EvidenceShelf:
             if not path.parent.name.startswith(".")
         }
         return sorted({*self._configured, *lying, *_buildable()})
+
+    def manifests(self) -> list[Manifest]:
+        """Return what the bundles say that are configured or lie in the data folder; those to be built come later."""
+        lying = (path.parent for path in self._folder.glob("*/*/manifest.json") if not path.parent.name.startswith("."))
+        found = {}
+        for path in dict.fromkeys((*(each for paths in self._configured.values() for each in paths), *lying)):
+            if path not in self._manifests:
+                try:
+                    self._manifests[path] = read_manifest(path)
+                except InvalidEvidence:
+                    continue  # `bundles` says what is wrong with it
+            found[self._manifests[path].digest] = self._manifests[path]
+        return list(found.values())
 
     def bundles(self, dataset: str) -> list[Bundle]:
         """Return the bundles of a data set, the default first.

@@ -9,7 +9,7 @@ from service.domain import Failure, State
 from service.errors import Unavailable
 from service.jobs import record
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said, Shard
-from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
+from service.jobs.store import Depth, Outcome, Snapshot, StoreMemory, Submission, WorkerOffer
 
 WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
 KEPT_PARTS = 64  # shards whose predictions are kept for a later request
@@ -37,6 +37,7 @@ class MemoryStore:
         self._deliveries: dict[str, tuple[str, float]] = {}  # analysis, when it came
         self._owed: dict[str, tuple[float, int]] = {}  # when it is due, tries that failed
         self._refused = 0
+        self._crashes = 0
 
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
@@ -160,6 +161,8 @@ class MemoryStore:
             if job is None:
                 return Claim(ClaimKind.SKIP)
             after, claimed = record.claim(job, shard, self._clock(), lease, worker)
+            took_over = claimed.kind in (ClaimKind.TAKEN, ClaimKind.LOST)
+            self._crashes += took_over and job.shards[shard].state is State.RUNNING
             if after is not job:
                 self._keep(after)
             return claimed
@@ -302,11 +305,29 @@ class MemoryStore:
             return live or ([self._last_offer] if self._last_offer else [])
 
     def depth(self) -> Depth:
-        """Return how much waits or runs, and how many workers live."""
+        """Return how much waits or runs, how many workers live, and what went wrong."""
         with self._lock:
-            analyses = sum(not each.state.final for each in self._entries.values())
-            shards = sum(job.left for job in self._jobs.values() if not job.state.final)
-            return Depth(analyses, shards, len(self._live()), self._refused)
+            now = self._clock()
+            ages: dict[State, list[float]] = {State.QUEUED: [0.0], State.RUNNING: [0.0]}
+            for each in self._entries.values():
+                if not each.state.final:
+                    ages[each.state].append(now - each.created)
+            shards = [shard for job in self._jobs.values() if not job.state.final for shard in job.shards]
+            return Depth(
+                queued_analyses=len(ages[State.QUEUED]) - 1,
+                running_analyses=len(ages[State.RUNNING]) - 1,
+                queued_shards=sum(shard.state is State.QUEUED for shard in shards),
+                running_shards=sum(shard.state is State.RUNNING for shard in shards),
+                oldest_queued=max(ages[State.QUEUED]),
+                oldest_running=max(ages[State.RUNNING]),
+                workers=len(self._live()),
+                refused=self._refused,
+                crashes=self._crashes,
+            )
+
+    def memory(self) -> StoreMemory:
+        """Return nothing: the process' own memory is a metric already."""
+        return StoreMemory(0, 0)
 
     def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
         """Return nothing: messages in this process aren't lost."""

@@ -207,6 +207,7 @@ function moves.claim(id, shard, worker, lease)
   if not state or not own or final(state) or final(own) then return {'skip', '0', '0'} end
   if own == 'RUNNING' and number(key, 'lease') > at then return {'wait', '0', text(number(key, 'lease') - at)} end
   if own == 'QUEUED' and number(key, 'retry_at') > at then return {'wait', '0', text(number(key, 'retry_at') - at)} end
+  if own == 'RUNNING' then redis.call('INCR', P .. 'crashes') end
   local crashes = number(key, 'crashes') + (own == 'RUNNING' and 1 or 0)
   if crashes >= CRASH_LIMIT then
     local message = 'shard ' .. shard .. ' ended its worker ' .. crashes .. ' times; the model may need more memory than a worker has'
@@ -383,10 +384,32 @@ function moves.offers()
   return found
 end
 
+-- Queued and running members of a zset by time, and the age of the oldest of each.
+local function by_state(open, key_of, at)
+  local count, oldest = {QUEUED = 0, RUNNING = 0}, {QUEUED = 0, RUNNING = 0}
+  local members = redis.call('ZRANGE', P .. open, 0, -1, 'WITHSCORES') -- the oldest first
+  for at_member = 1, #members, 2 do
+    local state = get(key_of(members[at_member]), 'state')
+    if count[state] then
+      if count[state] == 0 then oldest[state] = at - tonumber(members[at_member + 1]) end
+      count[state] = count[state] + 1
+    end
+  end
+  return count, oldest
+end
+
 function moves.depth()
-  local workers = redis.call('ZCOUNT', P .. 'workers', '(' .. text(now() - WORKER_TIMEOUT), '+inf')
-  return {redis.call('ZCARD', P .. 'open:analyses'), redis.call('ZCARD', P .. 'open:models'), workers,
-    tonumber(redis.call('GET', P .. 'refused') or '0')}
+  local at = now()
+  local analyses, oldest = by_state('open:analyses', analysis_key, at)
+  local shards = by_state('open:models', function(member) return P .. 'shard:' .. member end, at)
+  local delayed, dead = 0, 0
+  for _, queue in ipairs({'models', 'errands'}) do -- the engine's keys, which we only look at
+    delayed = delayed + redis.call('HLEN', P .. 'mq:' .. queue .. '.DQ.msgs')
+    dead = dead + redis.call('ZCARD', P .. 'mq:' .. queue .. '.XQ')
+  end
+  return {analyses.QUEUED, analyses.RUNNING, shards.QUEUED, shards.RUNNING, text(oldest.QUEUED), text(oldest.RUNNING),
+    redis.call('ZCOUNT', P .. 'workers', '(' .. text(at - WORKER_TIMEOUT), '+inf'),
+    tonumber(redis.call('GET', P .. 'refused') or '0'), tonumber(redis.call('GET', P .. 'crashes') or '0'), delayed, dead}
 end
 
 return moves[move](unpack(ARGV, 3))

@@ -49,6 +49,7 @@ class JobSpec:
     shard_size: int
     runtime: str = ""  # of the workers: another version of timm may mean other weights by the same name
     fresh: bool = False  # neither reads nor joins what was computed before
+    asked: str = ""  # the id of the call that asked first, for logs alone
 
     def part_key(self, shard: int, info: ModelInfo) -> str:
         """Return the SHA-256 of what makes a shard's predictions: architecture, weights, transform and images."""

@@ -20,6 +20,7 @@ errata:owed               zset    analyses whose registry is to be told, by when
 errata:owed:tries         hash    how often telling it failed
 errata:started:models     string  the latest sent of any claimed shard
 errata:refused            string  how many reports and results came too late
+errata:crashes            string  how many shards were taken from a worker that fell silent
 What is final has a TTL of a week, predictions one of a month; nothing else has one, so that eviction takes no more.
 """
 
@@ -43,7 +44,7 @@ from redis.retry import Retry
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
 from service.errors import Unavailable
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said, Shard
-from service.jobs.store import Depth, Outcome, Snapshot, Submission, WorkerOffer
+from service.jobs.store import Depth, Outcome, Snapshot, StoreMemory, Submission, WorkerOffer
 
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
@@ -241,8 +242,29 @@ class RedisStore:
         ]
 
     def depth(self) -> Depth:
-        """Return how much waits or runs, and how many workers live."""
-        return Depth(*map(int, self._move("depth")))
+        """Return how much waits or runs, how many workers live, and what went wrong."""
+        said = self._move("depth")
+        queued, running, queued_shards, running_shards = map(int, said[:4])
+        workers, refused, crashes, delayed, dead = map(int, said[6:])
+        return Depth(
+            queued_analyses=queued,
+            running_analyses=running,
+            queued_shards=queued_shards,
+            running_shards=running_shards,
+            oldest_queued=float(said[4]),
+            oldest_running=float(said[5]),
+            workers=workers,
+            refused=refused,
+            crashes=crashes,
+            delayed=delayed,
+            dead=dead,
+        )
+
+    def memory(self) -> StoreMemory:
+        """Return what Redis takes, for whatever it is used."""
+        with _available():
+            said = self._client.info("memory")
+        return StoreMemory(int(said["used_memory"]), int(said.get("maxmemory", 0)))
 
     def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
         """Return the shards, and with None the judgings, whose message seems to be lost; they count as sent now."""

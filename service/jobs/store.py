@@ -51,12 +51,27 @@ class WorkerOffer:
 
 @dataclass(frozen=True)
 class Depth:
-    """How much there is to do."""
+    """How much there is to do, and what went wrong since the store began."""
 
-    analyses: int  # that wait or run
-    shards: int  # that wait or run
+    queued_analyses: int
+    running_analyses: int
+    queued_shards: int
+    running_shards: int
+    oldest_queued: float  # seconds; 0 without one
+    oldest_running: float
     workers: int  # heard of lately
-    refused: int  # reports and results of workers that came too late, since the store began
+    refused: int  # reports and results of workers that came too late
+    crashes: int  # shards that were taken from a worker that fell silent
+    delayed: int = 0  # messages that come again later
+    dead: int = 0  # messages that were given up
+
+
+@dataclass(frozen=True)
+class StoreMemory:
+    """What the store takes."""
+
+    used: int  # bytes
+    most: int  # bytes that it may take; 0: no limit
 
 
 class JobStore(Protocol):
@@ -204,7 +219,11 @@ class JobStore(Protocol):
         ...
 
     def depth(self) -> Depth:
-        """Return how much waits or runs, and how many workers live."""
+        """Return how much waits or runs, how many workers live, and what went wrong."""
+        ...
+
+    def memory(self) -> StoreMemory:
+        """Return what the store takes."""
         ...
 
     def ping(self) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Protocol, TypeVar
@@ -72,6 +72,9 @@ class Worker:
     ended: Callable[[str], None]  # called with a job that has failed
     predicted: Callable[[int], None]  # told of each batch
     stuck: Callable[[], None]  # called when nothing has moved for STUCK seconds, or the device is lost
+    retried: Callable[[str], None] = lambda _: None  # told of each shard that is queued again: the error's reason
+    looked: Callable[[bool], None] = lambda _: None  # told of each look for predictions that were kept: whether it hit
+    timed: Callable[[], AbstractContextManager[object]] = nullcontext  # a block in which a shard is predicted
     can: Callable[[JobSpec], bool] = lambda _: True  # whether this worker has what a job needs
     lease: float = LEASE
     holds: "list[_Hold]" = field(default_factory=list)  # the shard in hand
@@ -87,7 +90,11 @@ class Worker:
             return
         hold = _Hold(self, job, shard, claimed.fence)
         self.holds.append(hold)
-        log = _log.bind(job=job_id, shard=shard, fence=claimed.fence, model=job.spec.model)
+        known = {"job": job_id, "shard": shard, "fence": claimed.fence, "model": job.spec.model}
+        known |= {"analyses": sorted(job.analyses), "request": job.spec.asked}
+        log = _log.bind(**known)
+        bound = structlog.contextvars.bind_contextvars(**known)  # for what the predictor logs
+        log.info("shard taken")
         try:
             with hold.kept():  # until the part is handed in, however long the store is away
                 part = hold.predicted()
@@ -109,6 +116,8 @@ class Worker:
             failure = failure_of(error)
             delay = self.patiently(lambda: self.store.retry(job_id, shard, claimed.fence, failure))
             log.exception("shard met an error", retry_in=delay)
+            if delay is not None:
+                self.retried(failure.reason)
             if _is_lost_device(error):
                 self.stuck()  # every later call in this process would fail too
             if delay is not None:
@@ -117,6 +126,7 @@ class Worker:
                 self.ended(job_id)
         finally:
             self.holds.remove(hold)
+            structlog.contextvars.reset_contextvars(**bound)
 
     def give_up(self) -> None:
         """Hand back the shard in hand, at the end of a worker that can't wait for its batch."""
@@ -190,8 +200,25 @@ class _Hold:
         if self._progress(0) is not Said.OK:
             return None
         key = spec.part_key(self._shard, info)
-        if not spec.fresh and (kept := self._kept(key)) is not None and len(kept.predictions.top1) == len(names):
-            return Part(kept.predictions, info)
+        if not spec.fresh:
+            kept = self._kept(key)
+            hit = kept is not None and len(kept.predictions.top1) == len(names)
+            worker.looked(hit)
+            if kept is not None and hit:
+                return Part(kept.predictions, info)
+        with worker.timed():
+            batches = self._batches(names)
+        if batches is None:
+            return None
+        part = Part(joined(batches), info)
+        if part.predictions.top1.min(initial=0) >= 0:  # images that are missing now may be there the next time
+            with suppress(Unavailable):
+                worker.store.keep_part(key, part)
+        return part
+
+    def _batches(self, names: Sequence[str]) -> list[Predictions] | None:
+        """Return the predictions of images, batch by batch; None if the shard is stopped on the way."""
+        worker, spec = self._worker, self._job.spec
         batches: list[Predictions] = []
         done, began = 0, time.monotonic()
         for batch in worker.predictor.predict(spec.model, spec.dataset, names):
@@ -205,11 +232,7 @@ class _Hold:
                 self.hand_back()
                 return None
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
-        part = Part(joined(batches), info)
-        if part.predictions.top1.min(initial=0) >= 0:  # images that are missing now may be there the next time
-            with suppress(Unavailable):
-                worker.store.keep_part(key, part)
-        return part
+        return batches
 
     def _kept(self, key: str) -> Part | None:
         """Return the predictions that the same weights gave for the same images before."""

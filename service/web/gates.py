@@ -6,6 +6,8 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 
 import structlog
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from service.domain import GateDecision, State
 from service.errors import ErrataError, ModelNotFound, TooBusy
 from service.report.gate_view import gate_view
 from service.report.words import NO_BASELINE, NO_POLICY
+from service.web.listener import challenge
 from service.web.status import status_of
 
 PATH = "/v1/gates/{registry_id}/{model:path}/{version}"
@@ -45,13 +48,13 @@ class Gates:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _gate(self, request: Request) -> Response:
-        request.scope["errata.path"] = PATH  # what the listener counts
         if self._waiting >= MOST_WAITING:
             return _refused(TooBusy("too many gates are asked for: ask again", retry_after=1))
         self._waiting += 1
         names = [str(request.path_params[name]) for name in ("registry_id", "model", "version")]
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._answer(*names))
+            answer = partial(copy_context().run, self._answer, *names)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, answer)
         finally:
             self._waiting -= 1
 
@@ -78,6 +81,13 @@ class Gates:
         except Exception:
             _log.exception("a gate can't be answered")
             return _decided(GateDecision.ERROR, ["this is a bug of Errata's; the log has it"], "", status=500)
+
+
+def refused(error: ErrataError) -> Response:
+    """Return the answer to a call that isn't let in."""
+    response = _refused(error)
+    response.headers.update(challenge(error))
+    return response
 
 
 def _refused(error: ErrataError) -> Response:

@@ -1,11 +1,14 @@
-"""The HTTP listener: `/livez`, `/readyz`, `/metrics`, and what else it is given (the pages)."""
+"""The HTTP listener: `/livez`, `/readyz`, `/metrics`, and what else it is given; who may call what is access'."""
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -14,10 +17,19 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry import Metrics
+from service.access import CALLER, NEEDS, NOBODY_ASKED, Access
+from service.certificates import Certificates
+from service.errors import ErrataError, Unauthenticated
+from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
+from service.web.connection import CERTIFIED, Connection
+from service.web.status import status_of
 
 KEEP_ALIVE_SECONDS = 15
+MOST_CONNECTIONS = 1024  # more are answered with 503
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+ROUTE = "errata.route"  # in the scope: the path of the route
+_log = structlog.get_logger()
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class _QuietServer(uvicorn.Server):
@@ -28,22 +40,36 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-class _Counted:
-    """Counts answers by route, never by what a caller wrote in the path."""
+class _Observed:
+    """Gives each call an id, and counts and times answers by route, never by what a caller wrote in the path."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counted(message: Message) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started = time.perf_counter()
+        given = dict(scope["headers"]).get(REQUEST_ID.encode(), b"").decode("latin-1")
+        request_id = given if REQUEST_IDS.fullmatch(given) else new_request_id()
+        structlog.contextvars.bind_contextvars(request=request_id)
+
+        async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                path = scope.get("errata.path") or (scope["path"] if scope["path"] in self._paths else "other")
-                self._metrics.http_requests.labels(path, str(message["status"])).inc()
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID.encode(), request_id.encode())]
+                self._metrics.http_requests.labels(_route(scope), str(message["status"])).inc()
             await send(message)
 
-        await self._app(scope, receive, counted if scope["type"] == "http" else send)
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            self._metrics.http_duration.labels(_route(scope)).observe(time.perf_counter() - started)
+
+
+def _route(scope: Scope) -> str:
+    """Return the path of the route that a call took; `other` for none."""
+    return str(scope.get(ROUTE, "other"))
 
 
 class _KnownHosts:
@@ -103,10 +129,14 @@ def make_listener(
     pages: Sequence[Route] = (),
     not_found: Callable[[str], Response] | None = None,
     any_host: bool = True,
+    access: Access = NOBODY_ASKED,
+    refused: Callable[[str, ErrataError], Response] | None = None,
+    certificates: Certificates | None = None,
 ) -> Listener:
-    """Return a listener on an address; `ready` says whether work is taken, `not_found` answers for unknown paths.
+    """Return a listener on an address.
 
-    Without `any_host`, calls must name this machine as such.
+    `ready` says whether work is taken, `not_found` answers for unknown paths, `refused` for calls of a route that
+    `access` doesn't let in. Without `any_host`, calls must name this machine as such. With certificates it speaks TLS.
     """
 
     async def live(_: Request) -> Response:
@@ -119,21 +149,25 @@ def make_listener(
     async def exposition(_: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    routes = {"/livez": live, "/readyz": readiness, "/metrics": exposition}
+    own = {"/livez": live, "/readyz": readiness, "/metrics": exposition}
+    routes = [*(Route(path, endpoint) for path, endpoint in own.items()), *pages]
 
     async def missing(request: Request, _: Exception) -> Response:
         assert not_found is not None, "this is a bug: only used where there is one"
         return not_found(request.url.path)
 
     app = Starlette(
-        routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), *pages],
+        routes=[_guarded(route, access, metrics, refused or _refused) for route in routes],
         exception_handlers={} if not_found is None else {404: missing},
     )
     app.router.redirect_slashes = False
-    config = uvicorn.Config(
-        _Counted(app if any_host else _KnownHosts(app), metrics, frozenset(routes)),
+    config = _Config(
+        _Observed(app if any_host else _KnownHosts(app), metrics),
         host=host,
         port=port,
+        http=Connection,
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -141,4 +175,63 @@ def make_listener(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
     )
+    config.context = None if certificates is None else _tls(certificates)
     return Listener(_QuietServer(config))
+
+
+class _Config(uvicorn.Config):
+    """Uvicorn's configuration, with a TLS context of ours."""
+
+    context: ssl.SSLContext | None = None
+
+    def load(self) -> None:
+        """Get ready to listen."""
+        super().load()
+        self.ssl = self.context
+
+
+def _tls(certificates: Certificates) -> ssl.SSLContext:
+    """Return a context that takes up replaced files; raise InvalidSetting for files that can't be used."""
+    first = certificates.load().context
+    newest = [first]
+
+    def at_hello(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+        fresh = certificates.fresh()
+        if fresh is not None:
+            newest[0] = fresh.context
+        connection.context = newest[0]
+
+    first.sni_callback = at_hello  # type: ignore[assignment]
+    return first
+
+
+def _guarded(route: Route, access: Access, metrics: Metrics, refused: Callable[[str, ErrataError], Response]) -> Route:
+    """Return a route whose calls are let in by access."""
+    assert route.path in NEEDS, f"this is a bug: nobody says who may call {route.path}"
+    endpoint: Endpoint = route.endpoint
+
+    async def guarded(request: Request) -> Response:
+        request.scope[ROUTE] = route.path
+        authorization = request.headers.get("authorization", "")
+        try:
+            caller = access.check(route.path, authorization, bool(request.scope.get(CERTIFIED)))
+        except ErrataError as error:
+            metrics.refused_calls.labels("http", error.reason).inc()
+            if authorization:  # without one, it is a browser's first call
+                _log.info("call refused", path=route.path, reason=error.reason)
+            return refused(route.path, error)
+        CALLER.set(caller)
+        if caller:
+            structlog.contextvars.bind_contextvars(caller=caller)
+        return await endpoint(request)
+
+    return Route(route.path, guarded, methods=list(route.methods or ()))
+
+
+def _refused(_: str, error: ErrataError) -> Response:
+    return JSONResponse({"reason": error.reason, "message": error.message}, status_of(error), challenge(error))
+
+
+def challenge(error: ErrataError, scheme: str = "Bearer") -> dict[str, str]:
+    """Return the header that asks a caller to say who they are."""
+    return {"WWW-Authenticate": f'{scheme} realm="Errata"'} if isinstance(error, Unauthenticated) else {}

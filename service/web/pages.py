@@ -16,6 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -32,6 +33,8 @@ from service.domain import Group, State
 from service.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
 from service.report.listing_view import image_view, list_view, open_view
 from service.report.render import content_security_policy, render
+from service.telemetry import Metrics
+from service.web.listener import ROUTE, challenge
 from service.web.status import STATUS_WORDS, status_of
 
 THREADS = 4  # that make pages
@@ -56,7 +59,8 @@ Handler = Callable[[Request], Response]
 class _Made:
     """The pages that were made last: what a finished analysis says never changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._lock = threading.Lock()
         self._pages: OrderedDict[tuple[str, ...], str] = OrderedDict()
 
@@ -64,20 +68,23 @@ class _Made:
         """Return a page, made now if it isn't at hand."""
         with self._lock:
             found = self._pages.pop(key, None)
+        self._metrics.looked("pages", found is not None)
         page = make() if found is None else found
         with self._lock:
             self._pages[key] = page
             while len(self._pages) > MADE:
                 self._pages.popitem(last=False)
+            held = sum(map(len, self._pages.values()))
+        self._metrics.cache_bytes.labels("pages").set(held)
         return page
 
 
 class Pages:
     """Makes pages in threads of their own, a bounded number at a time."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, metrics: Metrics) -> None:
         self._ports = ports
-        self._made = _Made()
+        self._made = _Made(metrics)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="page")
         self._waiting = 0
 
@@ -94,20 +101,21 @@ class Pages:
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
         }
-        return [Route(path, self._served(path, handler)) for path, handler in handlers.items()]
+        return [Route(path, self._served(handler)) for path, handler in handlers.items()]
 
     def stop(self) -> None:
         """Take no more work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _served(self, path: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def _served(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            request.scope["errata.path"] = path  # what the listener counts
             if self._waiting >= MOST_WAITING:
                 return _told(TooBusy("too many pages are being made: ask again", retry_after=1))
             self._waiting += 1
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._pool, _guarded, handler, request)
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._pool, copy_context().run, _guarded, handler, request
+                )
             finally:
                 self._waiting -= 1
 
@@ -220,7 +228,7 @@ def _guarded(handler: Handler, request: Request) -> Response:
     except ErrataError as error:
         return _told(error)
     except Exception:
-        _log.exception("a page can't be made", path=request.scope.get("errata.path"))
+        _log.exception("a page can't be made", path=request.scope.get(ROUTE))
         return _message(500, "This is a bug of Errata's; the log has it.", ())
 
 
@@ -228,6 +236,13 @@ def _told(error: ErrataError) -> Response:
     response = _message(status_of(error), error.message, [each.description for each in error.violations])
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return response
+
+
+def refused(error: ErrataError) -> Response:
+    """Return the page for a call that isn't let in: a browser asks its user for the token, as a password."""
+    response = _told(error)
+    response.headers.update(challenge(error, "Basic"))
     return response
 
 

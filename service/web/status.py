@@ -13,11 +13,15 @@ STATUSES: Mapping[type[ErrataError], int] = {
     errors.TooLarge: 413,
     errors.TooBusy: 503,
     errors.Unavailable: 503,
+    errors.Unauthenticated: 401,
+    errors.PermissionDenied: 403,
     errors.Cancelled: 409,
     errors.PermanentError: 409,
 }
 STATUS_WORDS: Mapping[int, str] = {
     400: "This can't be asked",
+    401: "Who are you?",
+    403: "This token may not",
     404: "There is no such thing",
     409: "Not in this state",
     413: "Too large",

@@ -10,7 +10,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service import errors
-from service.bootstrap.edges import is_loopback, refuse_open_door
+from service.access import NOBODY_ASKED
+from service.bootstrap.door import Door, is_loopback
 from service.client import Client, pb
 from service.domain import ERROR_TYPES, SEVERITY
 
@@ -116,17 +117,21 @@ def test_two_services_cant_share_an_address(running, start) -> None:
         pass
 
 
+def door(allow_insecure: bool) -> Door:
+    return Door(NOBODY_ASKED, lambda: None, allow_insecure)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
 def test_loopback_needs_no_tokens(host: str) -> None:
     assert is_loopback(host)
-    refuse_open_door("ERRATA_GRPC_ADDRESS", host, allowed=False)
+    door(allow_insecure=False).check("ERRATA_GRPC_ADDRESS", host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "errata.example"])
 def test_an_open_door_is_refused_unless_the_operator_allows_it(host: str) -> None:
     with pytest.raises(errors.InvalidSetting, match="ERRATA_ALLOW_INSECURE"):
-        refuse_open_door("ERRATA_GRPC_ADDRESS", host, allowed=False)
-    refuse_open_door("ERRATA_GRPC_ADDRESS", host, allowed=True)
+        door(allow_insecure=False).check("ERRATA_GRPC_ADDRESS", host)
+    door(allow_insecure=True).check("ERRATA_GRPC_ADDRESS", host)
 
 
 def test_a_client_of_a_service_that_isnt_there_hears_so() -> None:

@@ -1096,18 +1096,45 @@ def test_offers_are_those_of_live_workers_and_else_of_the_last(store: JobStore, 
 
 
 def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:
-    job = submit(store, "a").job
-    submit(store, "b")
+    job = submit(store, "a", created=clock.now).job
+    submit(store, "b", created=clock.now)
     fence = claimed(store, job)
+    clock.now += 7
     store.worker_alive("w9")
 
-    assert store.depth() == Depth(analyses=2, shards=3, workers=1, refused=0)
+    assert store.depth() == depth(running_analyses=2, running_shards=1, queued_shards=2, oldest_running=7.0)
     store.finish_shard(job, 0, fence, part(4))
     store.finish_shard(job, 0, fence + 5, part(4))
-    assert store.depth() == Depth(analyses=2, shards=2, workers=1, refused=1)
+    assert store.depth() == depth(running_analyses=2, queued_shards=2, oldest_running=7.0, refused=1)
     store.cancel("a", "")
     store.cancel("b", "")
-    assert store.depth() == Depth(analyses=0, shards=0, workers=1, refused=1)
+    assert store.depth() == depth(refused=1)
+
+
+def test_depth_tells_what_waits_from_what_runs_and_counts_crashes(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a", created=clock.now).job
+    clock.now += 3
+    submit(store, "b", key="other", created=clock.now)
+    store.worker_alive("w9")
+    claimed(store, job)
+    clock.now += 25  # past the lease
+
+    store.worker_alive("w9")
+    claimed(store, job)
+
+    found = store.depth()
+    assert (found.queued_analyses, found.running_analyses) == (1, 1)
+    assert (found.oldest_queued, found.oldest_running) == (25.0, 28.0)
+    assert found.crashes == 1
+    assert store.memory().used >= 0
+
+
+def depth(**counts: float) -> Depth:
+    """Return the depth of a store with one live worker, and these counts."""
+    nothing = dict.fromkeys(
+        ("queued_analyses", "running_analyses", "queued_shards", "running_shards", "refused", "crashes"), 0
+    )
+    return Depth(**{**nothing, "oldest_queued": 0.0, "oldest_running": 0.0, "workers": 1} | counts)  # type: ignore[arg-type]
 
 
 def test_predictions_are_kept_by_what_made_them(store: JobStore) -> None:

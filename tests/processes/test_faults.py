@@ -175,7 +175,7 @@ def test_a_zombie_s_late_write_is_refused_and_counted(one: Cluster) -> None:
         before = client.get(name)
 
         one.workers[0].send_signal(signal.SIGCONT)
-        wait_for(lambda: one.metric("errata_late_writes") > 0, "its write is refused")
+        wait_for(lambda: one.metric("errata_fenced_writes_total") > 0, "its write is refused")
 
         assert client.get(name) == before
         assert one.metric("errata_analyses_total") == 1

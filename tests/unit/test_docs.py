@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
+from service import telemetry
 from service.analyses.policy import parse_policy
 from service.api.status import code_of
 from service.cli.main import COMMANDS
@@ -17,7 +17,6 @@ from service.errors import ErrataError
 from service.pb import errata_pb2
 from service.predictions.model_id import SOURCES
 from service.settings import Settings
-from service.telemetry import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,17 +51,14 @@ def test_every_reason_stands_in_the_readme_with_its_code(readme: str) -> None:
     assert told == {kind.reason: code_of(kind("")).name for kind in kinds(ErrataError)}
 
 
-def test_every_metric_stands_in_the_readme_with_its_labels(readme: str) -> None:
-    metrics = Metrics(CollectorRegistry())
-    exist = {}
-    for metric in vars(metrics).values():
-        if hasattr(metric, "_labelnames"):
-            suffix = "_total" if metric._type == "counter" else ""
-            exist[metric._name + suffix] = list(metric._labelnames)
+def test_every_metric_stands_in_the_operations_manual_with_its_kind_labels_and_meaning(readme: str) -> None:
+    manual = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    table = [line for line in (telemetry.__doc__ or "").splitlines() if line.startswith("errata_")]
 
-    assert {
-        row[0].strip("`"): [each for each in row[1].split(", ") if each != "–"] for row in rows(readme, "Metrics")
-    } == exist
+    assert "(deploy/README.md#metrics)" in readme
+    assert [[row[0].strip("`"), *row[1:]] for row in rows(manual, "Metrics")] == [
+        re.split(r"\s{2,}", line) for line in table
+    ]
 
 
 def test_every_rpc_stands_in_the_readme(readme: str) -> None:

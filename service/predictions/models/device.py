@@ -26,6 +26,15 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def gpu_memory() -> dict[str, tuple[int, int]]:
+    """Return what is used of each GPU's memory, by whom ever, and all of it, in bytes."""
+    found = {}
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found[f"cuda:{index}"] = (total - free, total)
+    return found
+
+
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Return how many cores this process may use: by its affinity and its container's quota ("TIME PERIOD")."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -71,7 +72,6 @@ class Hooks:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _take(self, request: Request) -> Response:
-        request.scope["errata.path"] = PATH  # what the listener counts
         name = request.path_params["registry_id"]
         caller = self._callers.get(name)
         if caller is None or caller.kind != request.path_params["kind"]:
@@ -105,7 +105,7 @@ class Hooks:
         self._waiting += 1
         try:
             taken = await asyncio.get_running_loop().run_in_executor(
-                self._pool, take, self._ports, caller.registry, event
+                self._pool, copy_context().run, take, self._ports, caller.registry, event
             )
         except (TooBusy, Unavailable) as error:
             return self._later(name, error)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from service import errors
+from service.access import NOBODY_ASKED
 from service.api.interceptors import CallInterceptor
 from service.api.status import DOMAIN, code_of, internal, status_of
 from service.client import Client, error_of
@@ -30,6 +31,8 @@ CODES = {
     errors.TooLarge: "RESOURCE_EXHAUSTED",
     errors.TooBusy: "RESOURCE_EXHAUSTED",
     errors.Unavailable: "UNAVAILABLE",
+    errors.Unauthenticated: "UNAUTHENTICATED",
+    errors.PermissionDenied: "PERMISSION_DENIED",
     errors.Cancelled: "CANCELLED",
     errors.PermanentError: "FAILED_PRECONDITION",
 }
@@ -267,7 +270,7 @@ class Wire:
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
     registry = CollectorRegistry()
-    server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry))])
+    server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry), NOBODY_ASKED)])
     servicer = Refusing()
     errata_pb2_grpc.add_AnalysisServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,0 +1,230 @@
+"""Access: who may do what. One table for every RPC, page, hook and gate, and the tokens that callers show.
+
+A file of tokens has a line a token: a name, a scope (`read`, or `write`, which may read too) and the token's SHA-256:
+
+    # name       scope  digest of the token
+    pipeline     write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+A token is 256 random bits (`new_token`), so that a plain SHA-256 is enough to keep it. Several lines may have one name,
+while a token is replaced by another. The file is read anew when it changes.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import structlog
+
+from service.errors import CertificateMissing, InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
+from service.storage import ChangingFile
+
+MAX_FILE = 1 << 20  # bytes of a file of tokens
+MAX_TOKEN = 512  # characters
+TOKEN_BYTES = 32
+PREFIX = "errata_"  # of a token, so that scanners of sources know one when it was committed
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_log = structlog.get_logger()
+
+
+class Need(Enum):
+    """What a call needs."""
+
+    OPEN = "open"  # nothing
+    SIGNED = "signed"  # the signature of a registry, which the hooks check themselves
+    READ = "read"  # a token of any scope
+    WRITE = "write"  # a token of the scope write
+
+
+_ANALYSES, _CATALOG = "/errata.v1.AnalysisService/", "/errata.v1.CatalogService/"
+NEEDS: Mapping[str, Need] = {
+    _ANALYSES + "CreateAnalysis": Need.WRITE,
+    _ANALYSES + "UploadPredictions": Need.WRITE,
+    _ANALYSES + "DeleteAnalysis": Need.WRITE,
+    _ANALYSES + "CancelAnalysis": Need.WRITE,
+    _ANALYSES + "RetryAnalysis": Need.WRITE,
+    _ANALYSES + "ReanalyzeAnalysis": Need.WRITE,
+    _ANALYSES + "GetAnalysis": Need.READ,
+    _ANALYSES + "ListAnalyses": Need.READ,
+    _ANALYSES + "WatchAnalysis": Need.READ,
+    _ANALYSES + "GetBreakdown": Need.READ,
+    _ANALYSES + "ListVerdicts": Need.READ,
+    _ANALYSES + "ExportVerdicts": Need.READ,
+    _ANALYSES + "GetReport": Need.READ,
+    _ANALYSES + "ExplainVerdict": Need.READ,
+    _ANALYSES + "CompareAnalyses": Need.READ,
+    _ANALYSES + "EvaluateGate": Need.READ,
+    _ANALYSES + "GetTrend": Need.READ,
+    _CATALOG + "ListDatasets": Need.READ,
+    _CATALOG + "GetEvidence": Need.READ,
+    _CATALOG + "ListModels": Need.READ,
+    _CATALOG + "ListErrorTypes": Need.READ,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Need.READ,
+    "/grpc.health.v1.Health/Check": Need.OPEN,
+    "/grpc.health.v1.Health/List": Need.OPEN,
+    "/grpc.health.v1.Health/Watch": Need.OPEN,
+    "/": Need.READ,
+    "/analyses/{id}": Need.READ,
+    "/analyses/{id}/report.html": Need.READ,
+    "/analyses/{id}/errors/{image:path}": Need.READ,
+    "/analyses/{id}/images/{image:path}": Need.READ,
+    "/compare": Need.READ,
+    "/compare/{a}/{b}": Need.READ,
+    "/compare/{a}/{b}/report.html": Need.READ,
+    "/trend": Need.READ,
+    "/v1/gates/{registry_id}/{model:path}/{version}": Need.READ,
+    "/v1/hooks/{kind}/{registry_id}": Need.SIGNED,
+    "/livez": Need.OPEN,
+    "/readyz": Need.OPEN,
+    "/metrics": Need.OPEN,
+}
+CALLER: ContextVar[str] = ContextVar("caller", default="")  # the name of the token of the call in hand
+
+
+@dataclass(frozen=True)
+class Token:
+    """What is kept of a token."""
+
+    name: str
+    scope: Need  # READ or WRITE
+    digest: str = field(repr=False)  # SHA-256, 64 hexadecimal digits
+
+
+def new_token() -> str:
+    """Return a fresh token."""
+    return PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def line_of(name: str, scope: Need, token: str) -> str:
+    """Return a token's line for the file; raise InvalidSetting for a name that can't stand there."""
+    if not _NAME.fullmatch(name):
+        raise InvalidSetting(f"expected a name of letters, digits and _.-, got {name!r:.80}", field="name")
+    return f"{name}  {scope.value}  sha256:{_digest(token)}"
+
+
+def parse_tokens(text: str) -> Sequence[Token]:
+    """Return the tokens of a file's text; raise InvalidSetting with the line that isn't one."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        digest = _DIGEST.fullmatch(words[2]) if len(words) == 3 else None
+        if digest is None or not _NAME.fullmatch(words[0]) or words[1] not in (Need.READ.value, Need.WRITE.value):
+            raise InvalidSetting(
+                f"ERRATA_TOKENS: line {number}: expected NAME read|write sha256:DIGEST, got {len(words)} words that "
+                "aren't that",  # a token that was written there by mistake is shown to nobody
+                field="ERRATA_TOKENS",
+                line=number,
+            )
+        found.append(Token(words[0], Need(words[1]), digest[1]))
+    if not found:
+        raise InvalidSetting("ERRATA_TOKENS: expected a token a line, got none", field="ERRATA_TOKENS")
+    return tuple(found)
+
+
+class Tokens:
+    """The tokens of a file, as it is now. `load` first."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = ChangingFile(path, MAX_FILE)
+        self._known: Sequence[Token] = ()
+
+    def load(self) -> None:
+        """Read the file; raise InvalidSetting if it isn't there, or isn't one of tokens."""
+        try:
+            content = self._file.read()
+        except OSError as error:
+            raise InvalidSetting(
+                f"ERRATA_TOKENS: expected a file of tokens, got none: {error.strerror}", field="ERRATA_TOKENS"
+            ) from error
+        self._known = parse_tokens(content.decode(errors="replace"))
+
+    def find(self, token: str) -> Token | None:
+        """Return what is known of a token; every line is compared, in constant time."""
+        self._refresh()
+        digest, found = _digest(token), None
+        for known in self._known:
+            if hmac.compare_digest(digest, known.digest):
+                found = known
+        return found
+
+    def _refresh(self) -> None:
+        """Read a file that has changed; one that can't be read leaves the tokens as they were, and the log says so."""
+        if not self._file.changed():
+            return
+        try:
+            self.load()
+        except InvalidSetting as error:
+            _log.error("the tokens stay as they were", error=error.message)
+        else:
+            _log.info("tokens read", names=sorted({each.name for each in self._known}))
+
+
+@dataclass(frozen=True)
+class Access:
+    """What callers must show: a token, where there are any, and a client certificate, where a CA is given."""
+
+    tokens: Tokens | None = None
+    certificates: bool = False
+
+    def check(self, what: str, authorization: str, certified: bool) -> str:
+        """Return the name of who makes a call, empty where nobody is asked.
+
+        what: an RPC's full method, or the path of an HTTP route; authorization: the header of that name;
+        certified: whether the connection has a client certificate that was verified.
+
+        Raise CertificateMissing, TokenMissing, TokenUnknown or PermissionDenied; what isn't in the table is denied.
+        """
+        need = NEEDS.get(what)
+        if need in (Need.OPEN, Need.SIGNED):
+            return ""
+        if self.certificates and not certified:
+            raise CertificateMissing("expected a client certificate, got none")
+        if need is None:
+            raise PermissionDenied("expected a call that is in the table of who may do what, got another")
+        if self.tokens is None:
+            return ""
+        token = self.tokens.find(_presented(authorization))
+        if token is None:
+            raise TokenUnknown("expected a token that is known here, got another")
+        if need is Need.WRITE and token.scope is not Need.WRITE:
+            raise PermissionDenied(f"expected a token with the scope write, got {token.name!r} with read")
+        return token.name
+
+
+NOBODY_ASKED = Access()  # on loopback, or where the operator allows it
+
+
+def _presented(authorization: str) -> str:
+    """Return the token of `Bearer TOKEN`, or the password of `Basic …`; raise TokenMissing if there is none."""
+    scheme, _, value = authorization.strip().partition(" ")
+    token = value.strip()
+    if scheme.lower() == "basic":
+        token = _password(token)
+    elif scheme.lower() != "bearer":
+        token = ""
+    if not token:
+        raise TokenMissing("expected a token, as `Authorization: Bearer TOKEN` or as a password, got none")
+    if len(token) > MAX_TOKEN:
+        raise TokenUnknown("expected a token that is known here, got another")
+    return token
+
+
+def _password(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

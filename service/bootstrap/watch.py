@@ -1,0 +1,162 @@
+"""Watches: threads that look again and again at what no call tells of, and set the metrics that come of it."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event, Thread
+
+import structlog
+
+from service.analyses.ports import Ports
+from service.analyses.watched import WatchedResult, watched
+from service.domain import ERROR_TYPES, SEVERITY
+from service.errors import ErrataError, Unavailable
+from service.jobs.store import JobStore
+from service.telemetry import Metrics
+
+STORE_SECONDS = 1.0  # between two looks at the store
+RESULTS_SECONDS = 5.0  # between two looks at the archive and the bundles
+Memory = Callable[[], Mapping[str, tuple[int, int]]]  # of GPUs: used and total bytes, by device
+_log = structlog.get_logger()
+
+
+class Watch:
+    """Makes a look again and again, in a thread; what it raises is logged and the next one comes."""
+
+    def __init__(self, name: str, look: Callable[[], None], seconds: float) -> None:
+        self._name = name
+        self._look = look
+        self._seconds = seconds
+        self._stopped = Event()
+
+    def start(self) -> None:
+        """Start to look; the first look is over when this returns."""
+        self._once()
+        Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            self._once()
+
+    def _once(self) -> None:
+        try:
+            self._look()
+        except ErrataError as error:
+            _log.warning("a look failed; the next one comes", watch=self._name, error=error.message)
+        except Exception:
+            _log.exception("a look failed; the next one comes", watch=self._name)
+
+
+class StoreLook:
+    """Looks whether the store is there, and sets the metrics that it alone knows."""
+
+    def __init__(self, store: JobStore, metrics: Metrics, gpu_memory: Memory = dict) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._gpu_memory = gpu_memory
+        self._there = False
+
+    def is_there(self) -> bool:
+        """Say whether the store answered lately."""
+        return self._there
+
+    def __call__(self) -> None:
+        """Look once; raise Unavailable only where the store begins to be away."""
+        self._show_gpus()
+        try:
+            depth, memory = self._store.depth(), self._store.memory()
+        except Unavailable:
+            was_there, self._there = self._there, False
+            if was_there:
+                raise
+            return
+        except Exception:
+            self._there = False
+            raise
+        self._there = True
+        metrics = self._metrics
+        for state, analyses, shards, oldest in (
+            ("queued", depth.queued_analyses, depth.queued_shards, depth.oldest_queued),
+            ("running", depth.running_analyses, depth.running_shards, depth.oldest_running),
+        ):
+            metrics.open_analyses.labels(state).set(analyses)
+            metrics.open_shards.labels(state).set(shards)
+            metrics.oldest.labels(state).set(max(0.0, oldest))
+        metrics.live_workers.set(depth.workers)
+        metrics.delayed.set(depth.delayed)
+        metrics.dead_letters.set(depth.dead)
+        metrics.crashes.set(depth.crashes)
+        metrics.fenced_writes.set(depth.refused)
+        metrics.redis_memory.set(memory.used)
+        metrics.redis_max_memory.set(memory.most)
+
+    def _show_gpus(self) -> None:
+        found = self._gpu_memory()
+        self._metrics.gpu_memory.replace(
+            {
+                (device, kind): size
+                for device, sizes in found.items()
+                for kind, size in zip(("used", "total"), sizes, strict=True)
+            }
+        )
+
+
+class ResultsLook:
+    """Sets the metrics of the served bundles and of the newest results of watched models."""
+
+    def __init__(self, ports: Ports, metrics: Metrics, patterns: Sequence[str], most: int) -> None:
+        self._ports = ports
+        self._metrics = metrics
+        self._patterns = patterns
+        self._most = most
+
+    def __call__(self) -> None:
+        """Look once; raise Unavailable if the archive is away."""
+        metrics = self._metrics
+        metrics.evidence.replace(
+            {(each.dataset, each.digest, str(each.rules_version)): 1.0 for each in self._ports.shelf.manifests()}
+        )
+        found = watched(self._ports, self._patterns, self._most)
+        metrics.results_dropped.set(found.dropped)
+        metrics.result_samples.replace(_by_group(found.results, lambda each: each.num_samples))
+        metrics.result_top1.replace(_by_group(found.results, lambda each: each.top1_accuracy))
+        metrics.result_multi_label.replace(_by_group(found.results, lambda each: each.multi_label_accuracy))
+        metrics.result_errors.replace(
+            {
+                (*_names(result), group.value, kind.name, SEVERITY[kind].name.lower()): each.counts[kind]
+                for result in found.results
+                for group, each in result.summary.groups.items()
+                for kind in ERROR_TYPES
+            }
+        )
+        metrics.result_severe.replace({_names(each): each.severe for each in found.results if each.severe is not None})
+        metrics.result_baseline.replace(
+            {_names(each): each.baseline for each in found.results if each.baseline is not None}
+        )
+        metrics.result_time.replace({_names(each): each.ended.timestamp() for each in found.results})
+
+
+def gpu_memory() -> Mapping[str, tuple[int, int]]:
+    """Return what is used of each GPU's memory, and all of it; nothing before a model is run."""
+    if "torch" not in sys.modules or "service.predictions.models.device" not in sys.modules:
+        return {}
+    from service.predictions.models.device import gpu_memory as measured
+
+    return measured()
+
+
+def _names(result: WatchedResult) -> tuple[str, str, str]:
+    return result.model, result.version, result.dataset
+
+
+def _by_group(results: Sequence[WatchedResult], value: Callable[..., float | None]) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    for result in results:
+        for group, summary in result.summary.groups.items():
+            number = value(summary)
+            if number is not None:
+                found[(*_names(result), group.value)] = float(number)
+    return found

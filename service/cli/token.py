@@ -1,0 +1,20 @@
+"""errata token: make a bearer token; only its digest is kept."""
+
+import click
+
+from service.access import Need, line_of, new_token
+from service.cli.output import people
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--scope", type=click.Choice(["read", "write"]), default="read", show_default=True, help="write may read too."
+)
+def token(name: str, scope: str) -> None:
+    """Make a token: it goes to stdout, this once; its line for the file ERRATA_TOKENS goes to stderr."""
+    made = new_token()
+    line = line_of(name, Need(scope), made)
+    people().print("to the file that ERRATA_TOKENS names, which is read anew when it changes:", highlight=False)
+    people().print(line, highlight=False, soft_wrap=True)
+    click.echo(made)

@@ -1,0 +1,152 @@
+"""What a running service tells Prometheus: calls, pages, stages, caches, evidence and results, after real work."""
+
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from running_service import MODEL, Running, Start
+
+from service.client import pb
+from service.errors import InvalidRow
+
+Sample = Callable[..., float | None]
+
+
+def scraped(running: Running) -> Sample:
+    """Return a function that looks up a sample of a scrape by name and labels."""
+    with urllib.request.urlopen(f"http://{running.addresses.http}/metrics") as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    values = {(each.name, frozenset(each.labels.items())): each.value for family in families for each in family.samples}
+    return lambda name, **labels: values.get((name, frozenset(labels.items())))
+
+
+def within(seconds: float, condition: Callable[[], Any]) -> Any:
+    """Return what a condition gives once it is true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def predictions(tmp_path: Path, demo_csv: bytes) -> Path:
+    path = tmp_path / "net.csv"
+    path.write_bytes(demo_csv)
+    return path
+
+
+def test_calls_pages_and_their_stages_are_counted_and_timed(start: Start, predictions: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("file_name,predicted_class\nnobody.jpg,1\n")
+    with start() as running:
+        made = running.client.upload(predictions, dataset="demo")
+        with pytest.raises(InvalidRow):
+            running.client.upload(bad, dataset="demo")
+        name = made.name.removeprefix("analyses/")
+        for _ in range(3):
+            urllib.request.urlopen(f"http://{running.addresses.http}/analyses/{name}").close()
+        sample = scraped(running)
+
+    assert sample("errata_rpc_started_total", method="UploadPredictions") == 2
+    assert sample("errata_rpc_handled_total", method="UploadPredictions", code="OK") == 1
+    assert sample("errata_rpc_handled_total", method="UploadPredictions", code="INVALID_ARGUMENT") == 1
+    assert sample("errata_rpc_duration_seconds_count", method="UploadPredictions") == 2
+    assert sample("errata_http_requests_total", path="/analyses/{id}", status="200") == 3
+    assert sample("errata_http_request_duration_seconds_count", path="/analyses/{id}") == 3
+    assert sample("errata_stage_duration_seconds_count", stage="parse") == 2
+    for stage in ("judge", "archive", "render"):
+        assert sample("errata_stage_duration_seconds_count", stage=stage) == 1
+    assert sample("errata_cache_requests_total", cache="pages", outcome="miss") == 1
+    assert sample("errata_cache_requests_total", cache="pages", outcome="hit") == 2
+    assert sample("errata_cache_bytes", cache="pages") > 10_000  # type: ignore[operator]
+    assert sample("errata_ready") == 1
+    assert sample("process_resident_memory_bytes") > 0  # type: ignore[operator]
+
+
+def test_paths_that_nobody_serves_are_one_series(start: Start) -> None:
+    with start() as running:
+        for path in ("/nope", "/wp-admin", "/analyses/a/b/c/d"):
+            with pytest.raises(urllib.error.HTTPError) as error:
+                urllib.request.urlopen(f"http://{running.addresses.http}{path}")
+            error.value.close()
+        sample = scraped(running)
+
+    assert sample("errata_http_requests_total", path="other", status="404") == 3
+
+
+def test_a_model_that_is_run_is_counted_and_what_waits_is_told(start: Start) -> None:
+    with start(open_gate=False, batch_size=8) as running:
+        first = running.client.analyze(MODEL, "demo")
+        second = running.client.analyze("demo:efficientnet_lite1", "demo")
+        assert within(5, lambda: scraped(running)("errata_open_analyses", state="running") == 1)
+        sample = scraped(running)
+        running.gate.set()
+        for each in (first, second):
+            *_, last = running.client.watch(each.name)
+            assert last.state == pb.STATE_SUCCEEDED
+        again = running.client.analyze(MODEL, "demo")
+        assert within(5, lambda: scraped(running)("errata_open_analyses", state="queued") == 0)
+        after = scraped(running)
+
+    assert sample("errata_open_analyses", state="queued") == 1
+    assert sample("errata_open_shards", state="running") == 1
+    assert sample("errata_open_shards", state="queued") == 1
+    assert sample("errata_oldest_open_seconds", state="running") > 0  # type: ignore[operator]
+    assert sample("errata_live_workers") == 1
+    assert again.cached
+    assert after("errata_images_total") == 20  # the second model's weights are the first one's: it is not run
+    assert after("errata_stage_duration_seconds_count", stage="inference") == 1
+    assert after("errata_cache_requests_total", cache="predictions", outcome="miss") == 1
+    assert after("errata_cache_requests_total", cache="predictions", outcome="hit") == 1
+    assert after("errata_cache_requests_total", cache="results", outcome="hit") == 1
+    assert after("errata_cache_requests_total", cache="results", outcome="miss") == 2
+    assert after("errata_analyses_total", state="succeeded") == 3
+    assert after("errata_oldest_open_seconds", state="running") == 0
+
+
+def test_the_newest_results_of_watched_models_are_told_and_the_rest_is_counted(start: Start, predictions: Path) -> None:
+    with start(watched_models=["net*"], max_watched=2) as running:
+        for model, version in (("net", "1"), ("net", "2"), ("net", "3"), ("other", "1")):
+            running.client.upload(predictions, dataset="demo", labels={"model": model, "version": version})
+        assert within(15, lambda: scraped(running)("errata_results_dropped") == 2)
+        sample = scraped(running)
+        summary = running.client.upload(predictions, dataset="demo").summary
+
+    names = {"model": "net", "version": "3", "dataset": "demo"}
+    for group, told in summary.groups.items():
+        assert sample("errata_result_samples", **names, group=group) == told.num_samples
+        for kind, count in told.counts.items():
+            severity = {"MODEL_FAILURE": "severe", "FINE_GRAINED": "minor", "CORRECT": "none"}.get(kind)
+            if severity:
+                labels = {"group": group, "error_type": kind, "severity": severity}
+                assert sample("errata_result_errors", **names, **labels) == count
+    everything = summary.groups["all"]
+    assert sample("errata_result_top1_accuracy_ratio", **names, group="all") == everything.top1_accuracy
+    assert sample("errata_result_multi_label_accuracy_ratio", **names, group="all") == everything.multi_label_accuracy
+    severe = everything.counts["MODEL_FAILURE"] / everything.num_samples
+    assert sample("errata_result_severe_error_ratio", **names) == severe
+    assert sample("errata_result_baseline_severe_error_ratio", **names) == severe
+    assert sample("errata_result_severe_error_ratio", model="net", version="1", dataset="demo") is None
+    assert sample("errata_result_severe_error_ratio", model="other", version="1", dataset="demo") is None
+
+
+def test_the_bundles_that_are_served_are_told(start: Start, predictions: Path) -> None:
+    with start() as running:
+        digest = running.client.upload(predictions, dataset="demo").evidence
+        rules = str(next(iter(running.client.datasets().datasets)).evidence[0].rules_version)
+        assert within(15, lambda: scraped(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules))
+
+
+def test_a_call_has_an_id_that_comes_back(start: Start) -> None:
+    with start() as running:
+        request = urllib.request.Request(f"http://{running.addresses.http}/livez", headers={"X-Request-Id": "mine-1"})
+        with urllib.request.urlopen(request) as answer:
+            assert answer.headers["X-Request-Id"] == "mine-1"
+        request.add_header("X-Request-Id", "bad id\t")
+        with urllib.request.urlopen(request) as answer:
+            assert answer.headers["X-Request-Id"] != "bad id\t"
+            assert len(answer.headers["X-Request-Id"]) == 16

@@ -1,0 +1,371 @@
+"""Who gets in, over real sockets: every RPC, page, hook and gate of the table; TLS, client certificates, rotation."""
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+from pki import Authority, Pair
+from prometheus_client import CollectorRegistry
+from running_service import Running, Start
+
+from service.access import NEEDS, Need, line_of, new_token
+from service.analyses.ports import Ports
+from service.client import Client
+from service.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
+from service.pb import errata_pb2 as pb
+from service.telemetry import Metrics
+from service.web.gates import Gates
+from service.web.hooks.endpoint import Hooks
+from service.web.pages import Pages
+
+READER, WRITER, STRANGER = new_token(), new_token(), new_token()
+RPCS = sorted(what for what in NEEDS if what.startswith(("/errata.", "/grpc.")))
+ROUTES = sorted(set(NEEDS) - set(RPCS))
+GUARDED = [what for what in RPCS if NEEDS[what] in (Need.READ, Need.WRITE)]
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("secrets") / "tokens"
+    path.write_text("\n".join([line_of("dashboard", Need.READ, READER), line_of("ci", Need.WRITE, WRITER)]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def guarded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokens: Path) -> Iterator[Running]:
+    """A service that asks for tokens."""
+    from running_service import started
+
+    with started(data_dir, tmp_path_factory.mktemp("archive"), tokens=tokens) as service:
+        yield service
+
+
+def code_of_call(address: str, method: str, token: str | None) -> grpc.StatusCode:
+    """Return how a call of a method ends that sends one empty message and reads one."""
+    metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+    with grpc.insecure_channel(address) as channel:
+        call = channel.stream_stream(method, None, None)(iter([b""]), metadata=metadata, timeout=10)
+        try:
+            next(call, None)
+            call.cancel()
+        except grpc.RpcError as error:
+            return cast(grpc.Call, error).code()
+    return grpc.StatusCode.OK
+
+
+def get(address: str, path: str, method: str = "GET", authorization: str = "", tls: Any = None) -> tuple[int, Any]:
+    """Return the status and the headers of an answer."""
+    connection = (
+        http.client.HTTPConnection(address, timeout=10)
+        if tls is None
+        else http.client.HTTPSConnection(address, timeout=10, context=tls)
+    )
+    with closing(connection):
+        connection.request(method, path, headers={"Authorization": authorization} if authorization else {})
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.headers
+
+
+def path_of(route: str) -> str:
+    return (
+        route.replace("{model:path}", "m")
+        .replace("{image:path}", "i")
+        .replace("{kind}", "mlflow")
+        .replace("{registry_id}", "prod")
+        .replace("{", "")
+        .replace("}", "")
+    )
+
+
+def method_of(route: str) -> str:
+    return "POST" if NEEDS[route] is Need.SIGNED else "GET"
+
+
+def basic(token: str) -> str:
+    return "Basic " + base64.b64encode(f"me:{token}".encode()).decode()
+
+
+# the table is the service
+
+
+def test_the_table_names_every_rpc_of_the_proto() -> None:
+    methods = {
+        f"/{service.full_name}/{method.name}"
+        for service in pb.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    health = {
+        f"/{service.full_name}/{method.name}"
+        for service in health_pb2.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+
+    assert {what for what in RPCS if what.startswith("/errata.")} == methods
+    assert {what for what in RPCS if what.startswith("/grpc.health.")} == health
+
+
+def test_the_table_names_every_route() -> None:
+    ports, metrics = cast(Ports, None), Metrics(CollectorRegistry())
+    families = (Pages(ports, metrics), Gates(ports), Hooks(ports, {}, metrics))
+    routes = {route.path for family in families for route in family.routes()}
+
+    assert set(ROUTES) == routes | {"/livez", "/readyz", "/metrics"}
+
+
+# every call
+
+
+@pytest.mark.parametrize("method", GUARDED)
+def test_an_rpc_without_a_token_or_with_a_strangers_is_refused(guarded: Running, method: str) -> None:
+    assert code_of_call(guarded.addresses.grpc, method, None) is grpc.StatusCode.UNAUTHENTICATED
+    assert code_of_call(guarded.addresses.grpc, method, STRANGER) is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("method", GUARDED)
+def test_an_rpc_needs_the_scope_of_the_table(guarded: Running, method: str) -> None:
+    refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+    said = code_of_call(guarded.addresses.grpc, method, READER)
+    assert (said is grpc.StatusCode.PERMISSION_DENIED) == (NEEDS[method] is Need.WRITE)
+    assert code_of_call(guarded.addresses.grpc, method, WRITER) not in refused
+
+
+@pytest.mark.parametrize("method", sorted(set(RPCS) - set(GUARDED)))
+def test_health_is_open(guarded: Running, method: str) -> None:
+    said = code_of_call(guarded.addresses.grpc, method, None)
+
+    assert said is (grpc.StatusCode.UNIMPLEMENTED if method.endswith("/List") else grpc.StatusCode.OK)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_needs_what_the_table_says(guarded: Running, route: str) -> None:
+    address, path, method = guarded.addresses.http, path_of(route), method_of(route)
+    without, headers = get(address, path, method)
+
+    if NEEDS[route] is Need.OPEN:
+        assert without == 200
+    elif NEEDS[route] is Need.SIGNED:
+        assert without == 404  # no registry is configured: what is asked for is its signature, not a token
+    else:
+        assert without == 401
+        assert headers["WWW-Authenticate"].startswith("Bearer" if route.startswith("/v1/") else "Basic")
+        for authorization in (f"Bearer {STRANGER}", basic(STRANGER), basic("")):
+            assert get(address, path, method, authorization)[0] == 401
+        for authorization in (f"Bearer {READER}", basic(READER), basic(WRITER)):
+            assert get(address, path, method, authorization)[0] not in (401, 403)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"])
+def test_no_other_method_gets_past_a_page_or_a_gate(guarded: Running, method: str) -> None:
+    for path in ("/", "/analyses/x", "/v1/gates/prod/m/1"):
+        assert get(guarded.addresses.http, path, method)[0] in (401, 405)
+
+
+@pytest.mark.parametrize(
+    "path", ["//", "/./", "/analyses/", "/ANALYSES/x", "/%61nalyses/x", "/livez/../", "/metrics/x"]
+)
+def test_no_other_spelling_of_a_path_gets_in(guarded: Running, path: str) -> None:
+    assert get(guarded.addresses.http, path)[0] in (401, 404)
+
+
+def test_a_clients_token_opens_and_its_name_owns_what_it_makes(
+    guarded: Running, demo_csv: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "p.csv"
+    file.write_bytes(demo_csv)
+    with Client(guarded.addresses.grpc, WRITER) as client:
+        made = client.upload(file, dataset="demo")
+    with Client(guarded.addresses.grpc, READER) as client:
+        assert client.get(made.name).owner == "ci"
+        with pytest.raises(PermissionDenied):
+            client.delete(made.name)
+    with Client(guarded.addresses.grpc) as client, pytest.raises(TokenMissing):
+        client.get(made.name)
+    with Client(guarded.addresses.grpc, STRANGER) as client, pytest.raises(TokenUnknown):
+        client.get(made.name)
+
+
+def test_a_refused_upload_ends_before_its_file_is_read(guarded: Running, tmp_path: Path) -> None:
+    file = tmp_path / "big.csv"
+    file.write_bytes(b"x" * (8 << 20))
+
+    with Client(guarded.addresses.grpc, READER) as client, pytest.raises(PermissionDenied):
+        client.upload(file, dataset="demo")
+
+
+def test_refused_calls_are_counted_by_their_reason(guarded: Running) -> None:
+    code_of_call(guarded.addresses.grpc, GUARDED[0], None)
+    get(guarded.addresses.http, "/")
+    code_of_call(guarded.addresses.grpc, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", STRANGER)
+    connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+
+    for edge, reason in (("grpc", "TOKEN_MISSING"), ("http", "TOKEN_MISSING"), ("grpc", "TOKEN_UNKNOWN")):
+        assert f'errata_refused_calls_total{{edge="{edge}",reason="{reason}"}}' in text
+
+
+def test_tokens_are_rotated_without_a_restart(start: Start, tmp_path: Path) -> None:
+    file, old, new = tmp_path / "tokens", new_token(), new_token()
+    file.write_text(line_of("ci", Need.WRITE, old))
+    with start(tokens=file) as service:
+        with Client(service.addresses.grpc, old) as before, Client(service.addresses.grpc, new) as after:
+            before.error_types()
+            with pytest.raises(TokenUnknown):
+                after.error_types()
+            file.write_text(line_of("ci", Need.WRITE, new))
+            after.error_types()
+            with pytest.raises(TokenUnknown):
+                before.error_types()
+        assert get(service.addresses.http, "/", authorization=basic(new))[0] == 200
+
+
+# beyond loopback
+
+
+def test_beyond_loopback_tokens_are_needed(start: Start, tokens: Path) -> None:
+    for variable in ("grpc_address", "http_address"):
+        with pytest.raises(InvalidSetting, match=variable.upper()), start(**{variable: "0.0.0.0:0"}):
+            pass
+        with start(**{variable: "0.0.0.0:0"}, tokens=tokens):
+            pass
+
+
+# TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "pki")
+
+
+@pytest.fixture
+def server(authority: Authority) -> Pair:
+    return authority.issue("server")
+
+
+def trusting(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.file))
+    if pair is not None:
+        context.load_cert_chain(pair.certificate, pair.key)
+    return context
+
+
+def local(address: str) -> str:
+    return address.replace("127.0.0.1", "localhost")
+
+
+def tls_settings(pair: Pair, **more: object) -> dict[str, object]:
+    return {"tls_certificate": pair.certificate, "tls_key": pair.key} | more
+
+
+def seen_serial(address: str, authority: Authority) -> int:
+    """Return the serial number of the certificate that a listener shows now."""
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as raw,
+        trusting(authority).wrap_socket(raw, server_hostname="localhost") as secured,
+    ):
+        found = secured.getpeercert()
+        assert found is not None
+        return int(str(found["serialNumber"]), 16)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_with_a_certificate_both_listeners_speak_tls_alone(
+    start: Start, authority: Authority, server: Pair, tokens: Path
+) -> None:
+    with start(**tls_settings(server, tokens=tokens)) as service:
+        grpc_address, http_address = local(service.addresses.grpc), local(service.addresses.http)
+        with Client(grpc_address, READER, ca_file=authority.file) as client:
+            assert client.is_serving()
+            assert len(client.error_types().error_types) == 8
+        with Client(grpc_address, READER) as client:
+            assert not client.is_serving()
+        assert get(http_address, "/livez", tls=trusting(authority))[0] == 200
+        assert get(http_address, "/", authorization=basic(READER), tls=trusting(authority))[0] == 200
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            get(http_address, "/livez")
+        old = ssl.create_default_context(cafile=str(authority.file))
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, OSError)):
+            get(http_address, "/livez", tls=old)
+
+
+def test_a_certificate_is_replaced_without_a_restart(start: Start, authority: Authority, server: Pair) -> None:
+    with start(**tls_settings(server)) as service:
+        before = {
+            address: seen_serial(address, authority) for address in (service.addresses.grpc, service.addresses.http)
+        }
+        authority.issue("server", into=server)
+
+        for address, serial in before.items():
+            assert seen_serial(address, authority) != serial
+        with Client(local(service.addresses.grpc), ca_file=authority.file) as client:
+            assert client.is_serving()
+
+
+def test_half_a_replacement_leaves_the_certificate_as_it_was(start: Start, authority: Authority, server: Pair) -> None:
+    with start(**tls_settings(server)) as service:
+        before = seen_serial(service.addresses.http, authority)
+        server.key.write_text("no key")
+
+        assert seen_serial(service.addresses.http, authority) == before
+        assert seen_serial(service.addresses.grpc, authority) == before
+
+
+def test_where_a_ca_is_given_callers_show_a_certificate_of_it(
+    start: Start, authority: Authority, server: Pair, tmp_path: Path
+) -> None:
+    clients, strangers = Authority(tmp_path / "clients", "clients"), Authority(tmp_path / "strangers", "strangers")
+    mine, theirs = clients.issue("me"), strangers.issue("they")
+    with start(**tls_settings(server, tls_client_ca=clients.file)) as service:
+        grpc_address, http_address = local(service.addresses.grpc), local(service.addresses.http)
+        for pair, served in ((mine, True), (theirs, False), (None, False)):
+            shown = {} if pair is None else {"certificate": pair.certificate, "key": pair.key}
+            with Client(grpc_address, ca_file=authority.file, attempts=1, **shown) as client:  # type: ignore[arg-type]
+                assert client.is_serving() == served
+
+        assert get(http_address, "/", tls=trusting(authority, mine))[0] == 200
+        assert get(http_address, "/", tls=trusting(authority))[0] == 401
+        with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
+            get(http_address, "/", tls=trusting(authority, theirs))
+        for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers have none
+            assert get(http_address, path, tls=trusting(authority))[0] == 200
+        assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=trusting(authority))[0] == 404
+
+
+def test_files_that_dont_fit_stop_the_start(start: Start, authority: Authority, server: Pair, tmp_path: Path) -> None:
+    other = authority.issue("other")
+    wrong = [
+        {"tls_certificate": server.certificate},
+        {"tls_key": server.key},
+        {"tls_client_ca": authority.file},
+        tls_settings(Pair(server.certificate, other.key)),
+        tls_settings(Pair(tmp_path / "missing.pem", server.key)),
+        tls_settings(server, tls_client_ca=server.key),
+    ]
+    for settings in wrong:
+        with pytest.raises(InvalidSetting, match="ERRATA_TLS_"), start(**settings):
+            pass
+
+
+def test_a_gate_that_isnt_let_in_answers_as_gates_do(guarded: Running) -> None:
+    connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
+    connection.request("GET", "/v1/gates/prod/m/1")
+    said = json.loads(connection.getresponse().read())
+    connection.close()
+
+    assert said["gate"]["decision"] == "error"
+    assert "token" in said["gate"]["reasons"][0]

@@ -1,0 +1,118 @@
+"""Logs of real processes: every line is JSON, a call's id leads from the client to the worker, and nothing is told."""
+
+import io
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from service.access import Need, line_of, new_token
+from service.client import Client
+from service.errors import InvalidInput, TokenUnknown
+
+from .cluster import Cluster, cluster, wait_for
+
+MODEL = "demo:efficientnet_lite0"
+TOKEN, STRANGER = new_token(), new_token()
+HOOK_SECRET, REGISTRY_TOKEN = "whsec_aG9vay1zZWNyZXQtb2YtdGhlLXRlc3Q=", "registry-token-of-the-test"
+CONTENT = "zebra-crossing-content"  # stands in an upload
+
+
+def lines(running: Cluster) -> list[dict[str, object]]:
+    """Return all lines of all processes, each of which must be JSON."""
+    return [
+        json.loads(line)
+        for file in sorted(running.folder.glob("[0-9]*.log"))
+        for line in file.read_text().splitlines()
+        if line
+    ]
+
+
+@pytest.fixture
+def running(data_dir: Path, tmp_path: Path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(line_of("ci", Need.WRITE, TOKEN))
+    registry = {
+        "kind": "generic",
+        "url": "https://registry.example/results",
+        "token": REGISTRY_TOKEN,
+        "secrets": [HOOK_SECRET],
+        "rules": [{"event": "created", "dataset": "demo"}],
+    }
+    with cluster(
+        data_dir,
+        tmp_path,
+        seconds=0.01,
+        ERRATA_TOKENS=str(tokens),
+        ERRATA_LOG_LEVEL="debug",
+        ERRATA_REGISTRIES=json.dumps({"prod": registry}),
+    ) as found:
+        yield found
+
+
+def test_a_calls_id_and_its_analysis_lead_from_the_client_to_the_worker_and_the_judge(running: Cluster) -> None:
+    with Client(running.grpc, TOKEN) as client:
+        made = client.analyze(MODEL, "demo")
+        list(client.watch(made.name))
+    name = made.name.removeprefix("analyses/")
+    wait_for(lambda: running.events("judged"), "the judge's line")
+
+    (accepted,) = running.events("accepted")
+    request = accepted["request"]
+    assert accepted["analysis"] == name
+    assert (accepted["caller"], accepted["rpc"]) == ("ci", "CreateAnalysis")
+    taken = running.events("shard taken")
+    assert len(taken) == 4
+    for event in (*taken, *running.events("shard done")):
+        assert event["request"] == request
+        assert event["analyses"] == [name]
+    (judged,) = running.events("judged")
+    assert (judged["request"], judged["analysis"]) == (request, name)
+
+
+def test_an_error_knows_the_id_under_which_the_log_has_it(running: Cluster) -> None:
+    with Client(running.grpc, TOKEN) as client, pytest.raises(InvalidInput) as error:
+        client.analyze("nonsense:model", "demo")
+
+    assert error.value.request_id
+    refused = [event for event in running.events("call refused") if event["request"] == error.value.request_id]
+    assert [event["reason"] for event in refused] == [error.value.reason]
+
+
+def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster) -> None:
+    with Client(running.grpc, TOKEN) as client:
+        for content in (
+            f"file_name,predicted_class\n{CONTENT},1\n",
+            f"file_name,predicted_class\nimagenet_01_50.jpg,{CONTENT}\n",
+            f'{{"file_name": "{CONTENT}", "predicted_class": }}',
+            f"\x93NUMPY{CONTENT}",
+            CONTENT,
+        ):
+            with pytest.raises(InvalidInput):
+                client.upload(io.BytesIO(content.encode()), dataset="demo")
+        with pytest.raises(InvalidInput):
+            client.analyze("hf-hub:" + "x" * 10, "demo", gate_policy=f"version: 1\nname: {CONTENT}\n")
+    with Client(running.grpc, STRANGER) as client, pytest.raises(TokenUnknown):
+        client.error_types()
+    for authorization in (f"Bearer {TOKEN}", f"Bearer {STRANGER}"):
+        request = urllib.request.Request(f"http://{running.http}/", headers={"Authorization": authorization})
+        try:
+            urllib.request.urlopen(request).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+    hook = urllib.request.Request(
+        f"http://{running.http}/v1/hooks/generic/prod",
+        data=json.dumps({"type": CONTENT}).encode(),
+        headers={"webhook-id": "1", "webhook-timestamp": "1", "webhook-signature": HOOK_SECRET},
+        method="POST",
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(hook)
+    refused.value.close()
+    wait_for(lambda: len(running.events("call refused")) >= 6, "the refusals are logged")
+
+    text = "\n".join(file.read_text() for file in running.folder.glob("[0-9]*.log"))
+    assert lines(running)
+    for secret in (TOKEN, STRANGER, HOOK_SECRET, HOOK_SECRET.removeprefix("whsec_"), REGISTRY_TOKEN, CONTENT):
+        assert secret not in text

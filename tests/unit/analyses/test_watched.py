@@ -1,0 +1,140 @@
+"""The newest result of each version of a watched model: bounded, and beside what came before it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from service.analyses.ports import Ports
+from service.analyses.watched import severe_error_rate, watched
+from service.archive.memory import MemoryArchive
+from service.domain import (
+    ERROR_TYPES,
+    Analysis,
+    AnalysisRequest,
+    ErrorType,
+    Group,
+    GroupSummary,
+    Predictions,
+    State,
+    Summary,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def summary(failures: int, samples: int = 100) -> Summary:
+    counts = dict.fromkeys(ERROR_TYPES, 0) | {
+        ErrorType.CORRECT: samples - failures,
+        ErrorType.MODEL_FAILURE: failures,
+    }
+    group = GroupSummary(samples, counts, failures, None, None, None, None, {}, {}, {}, {})
+    return Summary(dict.fromkeys(Group, group), (), 0, samples, samples, None, None, None)
+
+
+@pytest.fixture
+def archive() -> MemoryArchive:
+    return MemoryArchive()
+
+
+@pytest.fixture
+def ports(archive: MemoryArchive) -> Ports:
+    return cast(Ports, SimpleNamespace(archive=archive))
+
+
+def keep(
+    archive: MemoryArchive,
+    number: int,
+    failures: int,
+    labels: Mapping[str, str] | None = None,
+    model: str = "",
+    dataset: str = "demo",
+    baseline: str = "",
+    samples: int = 100,
+) -> str:
+    """Archive an analysis that ended at minute `number`; return its id."""
+    request = AnalysisRequest(dataset, model, labels=labels or {}, gate_baseline=baseline)
+    time = START + timedelta(minutes=number)
+    analysis = Analysis(
+        f"a{number:03}", request, State.SUCCEEDED, "e", time, end_time=time, summary=summary(failures, samples)
+    )
+    archive.put(analysis, Predictions(top1=cast(Any, None)))
+    return analysis.id
+
+
+def version(name: str, number: str) -> dict[str, str]:
+    return {"model": name, "version": number}
+
+
+def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseline(
+    ports: Ports, archive: MemoryArchive
+) -> None:
+    keep(archive, 1, 10, version("net", "1"))
+    keep(archive, 2, 20, version("net", "2"))
+    keep(archive, 3, 30, version("net", "2"))
+
+    found = watched(ports, ["*"], 10).results
+
+    assert [(each.version, each.severe, each.baseline) for each in found] == [("2", 0.3, 0.1), ("1", 0.1, None)]
+    assert found[0].ended == START + timedelta(minutes=3)
+
+
+def test_a_gates_baseline_comes_before_the_version_before(ports: Ports, archive: MemoryArchive) -> None:
+    champion = keep(archive, 1, 5, version("other", "7"))
+    keep(archive, 2, 10, version("net", "1"))
+    keep(archive, 3, 20, version("net", "2"), baseline=champion)
+
+    assert watched(ports, ["net"], 10).results[0].baseline == 0.05
+
+
+def test_a_baseline_that_is_gone_gives_way_to_the_version_before(ports: Ports, archive: MemoryArchive) -> None:
+    keep(archive, 2, 10, version("net", "1"))
+    keep(archive, 3, 20, version("net", "2"), baseline="gone")
+
+    assert watched(ports, ["net"], 10).results[0].baseline == 0.1
+
+
+def test_data_sets_are_told_apart(ports: Ports, archive: MemoryArchive) -> None:
+    keep(archive, 1, 10, version("net", "1"), dataset="imagenet")
+    keep(archive, 2, 20, version("net", "2"))
+
+    assert [(each.dataset, each.baseline) for each in watched(ports, ["*"], 10).results] == [
+        ("demo", None),
+        ("imagenet", None),
+    ]
+
+
+def test_the_newest_are_shown_and_the_rest_is_counted(ports: Ports, archive: MemoryArchive) -> None:
+    for number in range(8):
+        keep(archive, number, number, version(f"net{number}", "1"))
+
+    found = watched(ports, ["*"], 3)
+    assert [each.model for each in found.results] == ["net7", "net6", "net5"]
+    assert found.dropped == 5
+    found = watched(ports, ["net[01]"], 3)
+    assert [each.model for each in found.results] == ["net1", "net0"]
+    assert found.dropped == 6
+    assert (watched(ports, [], 3).results, watched(ports, ["*"], 0).dropped) == ([], 8)
+
+
+def test_an_upload_without_labels_is_no_model_and_one_that_is_run_is(ports: Ports, archive: MemoryArchive) -> None:
+    keep(archive, 1, 1)
+    keep(archive, 2, 2, model="timm:resnet50.a1_in1k")
+
+    found = watched(ports, ["*"], 10)
+    assert [(each.model, each.version) for each in found.results] == [("timm:resnet50.a1_in1k", "")]
+    assert found.dropped == 0
+
+
+def test_long_names_are_cut(ports: Ports, archive: MemoryArchive) -> None:
+    keep(archive, 1, 1, version("n" * 256, "v" * 256))
+
+    (found,) = watched(ports, ["*"], 10).results
+    assert (len(found.model), len(found.version)) == (128, 128)
+
+
+def test_without_samples_there_is_no_share() -> None:
+    assert severe_error_rate(summary(0, samples=0)) is None
+    assert severe_error_rate(summary(3, samples=12)) == 0.25

@@ -1,0 +1,207 @@
+"""Who may do what: tokens, their file, and the table."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.access import NEEDS, Access, Need, Tokens, line_of, new_token, parse_tokens
+from service.errors import (
+    CertificateMissing,
+    InvalidSetting,
+    PermissionDenied,
+    TokenMissing,
+    TokenUnknown,
+    Unauthenticated,
+)
+
+READER, WRITER = new_token(), new_token()
+READ_CALL, WRITE_CALL = "/errata.v1.AnalysisService/GetAnalysis", "/errata.v1.AnalysisService/CreateAnalysis"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text(
+        f"# who calls\n\n{line_of('dashboard', Need.READ, READER)}\n{line_of('ci', Need.WRITE, WRITER)}  # pipeline\n"
+    )
+    return path
+
+
+@pytest.fixture
+def access(file: Path) -> Access:
+    tokens = Tokens(file)
+    tokens.load()
+    return Access(tokens)
+
+
+def bearer(token: str) -> str:
+    return f"Bearer {token}"
+
+
+def basic(password: str, user: str = "anybody") -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_a_file_holds_digests_and_never_a_token(file: Path) -> None:
+    text = file.read_text()
+
+    assert READER not in text
+    assert WRITER not in text
+    assert hashlib.sha256(WRITER.encode()).hexdigest() in text
+
+
+def test_tokens_are_long_and_no_two_alike() -> None:
+    made = {new_token() for _ in range(100)}
+
+    assert len(made) == 100
+    assert all(len(each) >= len("errata_") + 43 for each in made)  # 256 bits in base 64
+
+
+@pytest.mark.parametrize("scheme", [bearer, basic])
+def test_a_token_is_known_by_its_name(access: Access, scheme: object) -> None:
+    assert access.check(READ_CALL, scheme(READER), certified=False) == "dashboard"  # type: ignore[operator]
+    assert access.check(WRITE_CALL, scheme(WRITER), certified=False) == "ci"  # type: ignore[operator]
+
+
+def test_who_may_write_may_read(access: Access) -> None:
+    assert access.check(READ_CALL, bearer(WRITER), certified=False) == "ci"
+
+
+def test_who_may_read_may_not_write(access: Access) -> None:
+    with pytest.raises(PermissionDenied, match=r"scope write.*'dashboard' with read"):
+        access.check(WRITE_CALL, bearer(READER), certified=False)
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic ", "Basic !!!", "Digest x", READER])
+def test_a_call_without_a_token_is_refused(access: Access, authorization: str) -> None:
+    with pytest.raises(TokenMissing):
+        access.check(READ_CALL, authorization, certified=False)
+
+
+@pytest.mark.parametrize("token", ["x", READER[:-1], READER + "x", READER.upper(), "y" * 10_000, "ü"])
+def test_a_token_that_isnt_known_is_refused(access: Access, token: str) -> None:
+    with pytest.raises(TokenUnknown) as error:
+        access.check(READ_CALL, bearer(token), certified=False)
+
+    assert token not in error.value.message or token == "x"
+
+
+@given(st.text(max_size=80), st.sampled_from(["Bearer", "bearer", "Basic", "Negotiate", ""]))
+def test_whatever_a_caller_sends_is_refused_in_words(text: str, scheme: str) -> None:
+    with pytest.raises(Unauthenticated):
+        Access(_known()).check(READ_CALL, f"{scheme} {text}", certified=False)
+
+
+def _known() -> Tokens:
+    tokens = Tokens(Path("/nowhere"))
+    tokens._known = parse_tokens(line_of("ci", Need.WRITE, WRITER))
+    return tokens
+
+
+def test_where_there_are_no_tokens_nobody_is_asked() -> None:
+    assert Access().check(WRITE_CALL, "", certified=False) == ""
+
+
+def test_what_isnt_in_the_table_is_denied(access: Access) -> None:
+    for each in (access, Access()):
+        with pytest.raises(PermissionDenied):
+            each.check("/errata.v1.AnalysisService/Unheard", bearer(WRITER), certified=False)
+
+
+@pytest.mark.parametrize("what", sorted(what for what, need in NEEDS.items() if need in (Need.OPEN, Need.SIGNED)))
+def test_what_is_open_or_signed_needs_neither_token_nor_certificate(access: Access, what: str) -> None:
+    assert Access(access.tokens, certificates=True).check(what, "", certified=False) == ""
+
+
+def test_a_certificate_is_asked_for_besides_the_token(access: Access) -> None:
+    both = Access(access.tokens, certificates=True)
+
+    with pytest.raises(CertificateMissing):
+        both.check(READ_CALL, bearer(READER), certified=False)
+    with pytest.raises(TokenMissing):
+        both.check(READ_CALL, "", certified=True)
+    assert both.check(READ_CALL, bearer(READER), certified=True) == "dashboard"
+
+
+def test_a_file_that_changes_is_read_anew(access: Access, file: Path) -> None:
+    fresh = new_token()
+    file.write_text(line_of("ci", Need.WRITE, fresh))
+
+    assert access.check(WRITE_CALL, bearer(fresh), certified=False) == "ci"
+    with pytest.raises(TokenUnknown):
+        access.check(WRITE_CALL, bearer(WRITER), certified=False)
+
+
+def test_a_secret_that_is_swapped_behind_a_link_is_read_anew(tmp_path: Path) -> None:
+    """Kubernetes mounts a secret as a link to a folder, and swaps the link."""
+    for version, token in (("1", READER), ("2", WRITER)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "tokens").write_text(line_of("ci", Need.WRITE, token))
+    link = tmp_path / "now"
+    link.symlink_to(tmp_path / "1")
+    tokens = Tokens(link / "tokens")
+    tokens.load()
+    (tmp_path / "next").symlink_to(tmp_path / "2")
+    (tmp_path / "next").replace(link)
+
+    assert tokens.find(READER) is None
+    assert tokens.find(WRITER) is not None
+
+
+@pytest.mark.parametrize("content", [None, "", "garbage", "ci write"])
+def test_a_file_that_gets_lost_or_broken_leaves_the_tokens_as_they_were(
+    access: Access, file: Path, content: str | None
+) -> None:
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+
+    assert access.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+
+
+def test_two_tokens_of_one_name_hold_while_one_is_replaced(file: Path) -> None:
+    old, new = new_token(), new_token()
+    file.write_text("\n".join(line_of("ci", Need.WRITE, each) for each in (old, new)))
+    tokens = Tokens(file)
+    tokens.load()
+
+    assert {tokens.find(old).name, tokens.find(new).name} == {"ci"}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("ci write", 2),
+        ("ci admin sha256:" + "0" * 64, 2),
+        ("ci write md5:" + "0" * 64, 2),
+        ("ci write sha256:" + "0" * 63, 2),
+        ("ci write sha256:" + "A" * 64, 2),
+        ("a:b write sha256:" + "0" * 64, 2),
+        ("ci write errata_secret more", 2),
+    ],
+)
+def test_a_line_that_isnt_a_tokens_is_named_and_not_shown(line: str, number: int) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        parse_tokens(f"# first\n{line}\n")
+
+    assert error.value.violations[0].line == number
+    assert "errata_secret" not in error.value.message
+
+
+def test_a_file_without_tokens_or_that_isnt_there_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("# nobody\n")
+    (tmp_path / "large").write_bytes(b"#" * (2 << 20))
+    for name in ("empty", "large", "missing", ""):
+        with pytest.raises(InvalidSetting, match="ERRATA_TOKENS"):
+            Tokens(tmp_path / name).load()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "#", "x" * 65, "registry:prod"])
+def test_a_name_that_cant_stand_in_the_file_is_refused(name: str) -> None:
+    with pytest.raises(InvalidSetting):
+        line_of(name, Need.READ, READER)
