@@ -9,7 +9,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, hooks, inference, jobs, judge, report, start, upload
+from benchmarks import bundle, hooks, inference, jobs, judge, load, report, start, upload
 
 MEASURES = (
     upload.measure,
@@ -20,6 +20,7 @@ MEASURES = (
     inference.measure,
     jobs.measure,
     hooks.measure,
+    load.measure,
 )
 OUTPUT = Path("build/bench.json")
 

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,6 +16,7 @@ from service.api.credentials import server_credentials
 from service.api.server import make_server
 from service.bootstrap.door import is_loopback, make_door
 from service.errors import ErrataError, Unavailable
+from service.report import pen
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web import gates, pages
@@ -22,6 +25,7 @@ from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import make_listener
 from service.web.pages import Pages, not_found
 
+SWITCH_SECONDS = 0.001  # after which a thread that computes gives way; Python's own 5 ms add up over a call
 _log = structlog.get_logger()
 
 
@@ -42,7 +46,7 @@ class Edges:
     settings: Settings
     ready: Callable[[], bool]  # whether what the calls need is there
     before_stop: Callable[[], None]  # ends what watchers wait for
-    after_stop: Callable[[], None]
+    after_stop: Callable[[float], None]  # given the seconds of grace that are left
     callers: Mapping[str, Caller] = field(default_factory=dict)  # registries whose calls are taken
 
     async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
@@ -102,9 +106,10 @@ class Edges:
             serving = False
             _log.info("stopping", grace_seconds=settings.grace_seconds)
             loop = asyncio.get_running_loop()
+            until = loop.time() + settings.grace_seconds
             await loop.run_in_executor(None, self.before_stop)
             await server.stop(settings.grace_seconds)
-            await loop.run_in_executor(None, self.after_stop)
+            await loop.run_in_executor(None, self.after_stop, max(0.0, until - loop.time()))
             await listener.stop()
             for each in families:
                 each.stop()
@@ -119,6 +124,22 @@ def _refused(path: str, error: ErrataError) -> Response:
 def taken(variable: str, address: str) -> Unavailable:
     """Return the error for an address that can't be listened on."""
     return Unavailable(f"can't listen on {address}: is it taken? Set {variable}")
+
+
+@contextmanager
+def drawing_apart() -> Iterator[None]:
+    """Keep the calls of a service short for the length of a block.
+
+    Pictures are drawn in a process of their own, and threads that compute give way after a millisecond.
+    """
+    pen.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        pen.stop()
 
 
 def stop_on_signals(stopped: asyncio.Event) -> None:

@@ -13,7 +13,7 @@ from service.analyses import look
 from service.analyses.judge import job_failed, judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.edges import Addresses, Edges, stop_on_signals
+from service.bootstrap.edges import Addresses, Edges, drawing_apart, stop_on_signals
 from service.bootstrap.parts import (
     Housekeeping,
     LazyPredictor,
@@ -81,10 +81,10 @@ async def run_local(
             if store.cancel(snapshot.entry.id, "server stopped"):
                 ports.ended(look.get(ports, snapshot.entry.id))
 
-    def stop_engine() -> None:
+    def stop_engine(grace: float) -> None:
         registries.stop()
         cancel_all()
-        engine.stop(settings.grace_seconds)
+        engine.stop(grace)
         housekeeping.stop()
         for watch in watches:
             watch.stop()
@@ -105,7 +105,8 @@ async def run_local_until_signal(settings: Settings, on_ready: Callable[[Address
     """Run the local service until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     stop_on_signals(stopped)
-    await run_local(settings, stopped, on_ready)
+    with drawing_apart():
+        await run_local(settings, stopped, on_ready)
 
 
 @contextmanager

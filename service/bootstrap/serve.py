@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from service.analyses.judge import judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.edges import Addresses, Edges, stop_on_signals
+from service.bootstrap.edges import Addresses, Edges, drawing_apart, stop_on_signals
 from service.bootstrap.parts import Housekeeping, make_ports
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
 from service.bootstrap.watch import RESULTS_SECONDS, STORE_SECONDS, ResultsLook, StoreLook, Watch
@@ -49,16 +49,16 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
 
-    def stop() -> None:
+    def stop(grace: float) -> None:
         registries.stop()
-        engine.stop(settings.grace_seconds)
+        engine.stop(grace)
         housekeeping.stop()
         for watch in watches:
             watch.stop()
 
-    await Edges(
-        ports, metrics, settings, look.is_there, before_stop=lambda: None, after_stop=stop, callers=known
-    ).serve(stopped, on_ready)
+    edges = Edges(ports, metrics, settings, look.is_there, before_stop=lambda: None, after_stop=stop, callers=known)
+    with drawing_apart():
+        await edges.serve(stopped, on_ready)
 
 
 def redis_url(settings: Settings) -> str:

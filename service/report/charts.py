@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from service.domain import QUANTILES, Calibration, Curves, ErrorType, Group, Metric, TrendPoint
+from service.report import pen
 from service.report.words import number, share
 
-VERSION = "5.20"  # of Vega-Lite
 _NUMBER = itertools.count(1)  # of pictures: keeps the ids in one page apart
 _BAND = ((4, 94), (24, 74))  # quantiles of the two bands
 _PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels: a page's letters may be wider than ours
@@ -57,9 +57,7 @@ def _config() -> Spec:
 
 def draw(spec: Mapping[str, Any]) -> str:
     """Return a specification as SVG without ids that another picture has, scripts or references."""
-    import vl_convert
-
-    svg: str = vl_convert.vegalite_to_svg({**spec, "config": _config(), "padding": _PADDING}, vl_version=VERSION)
+    svg = pen.draw({**spec, "config": _config(), "padding": _PADDING})
     prefix = f"p{next(_NUMBER)}-"
     svg = re.sub(r"<[^>]*>", lambda tag: _renamed(tag[0], prefix), svg)
     return re.sub(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", _head, svg, count=1)

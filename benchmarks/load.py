@@ -1,0 +1,141 @@
+"""Load: 16 clients for 30 s, mixing uploads of 1.6 MB, GetAnalysis, ListVerdicts and reports; how long reads take.
+
+Each client has a connection of its own and a pace; what the service refuses with RESOURCE_EXHAUSTED it is asked for
+again later, and anything else is an error. Compared with the same reads without uploads and reports. The service's
+resident memory is read from its metrics after a third of the time and at the end.
+"""
+
+import io
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from redis_server import free_port
+
+from benchmarks.figure import Figure
+from benchmarks.made import predictions_csv
+from benchmarks.serving import serving
+from service.client import Client
+from service.errors import ErrataError, TooBusy
+
+SECONDS = 30.0
+ALONE_SECONDS = 8.0
+AIM_MS = 50.0
+GROWTH = 0.1  # of the resident memory, after warm-up
+MIX = {
+    "upload": (4, 1.0),
+    "get": (6, 10.0),
+    "verdicts": (4, 5.0),
+    "report": (2, 0.25),
+}  # clients; calls a second of each
+READS = ("get", "verdicts")
+
+
+@dataclass
+class Told:
+    """What came of a run."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    refused: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def p99(self, *kinds: str) -> float:
+        """Return the 99th percentile of these calls' times, ms."""
+        return 1000 * float(np.quantile([each for kind in kinds for each in self.seconds[kind]], 0.99))
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the reads' 99th percentile and the growth of memory."""
+    content = predictions_csv()
+    http = f"127.0.0.1:{free_port()}"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(["service", "serve", "--local"], folder, ERRATA_HTTP_ADDRESS=http) as address,
+    ):
+        with Client(address) as client:
+            names = [client.upload(io.BytesIO(content), "imagenet-real").name for _ in range(3)]
+        alone = _run(address, names, content, ALONE_SECONDS, READS)
+        resident: list[float] = []
+        warm = threading.Timer(SECONDS / 3, lambda: resident.append(_resident(http)))
+        warm.start()
+        told = _run(address, names, content, SECONDS, tuple(MIX))
+        warm.join()
+        resident.append(_resident(http))
+    value, reference = told.p99(*READS), alone.p99(*READS)
+    counts = ", ".join(f"{len(times)} {kind}" for kind, times in sorted(told.seconds.items()))
+    wrong = f"{len(told.errors)} errors" + (f" ({told.errors[0]:.80})" if told.errors else "")
+    yield Figure(
+        f"load, 16 clients, {SECONDS:g} s: {counts}, {told.refused} refused for now, {wrong}; p99 of reads",
+        value=value,
+        unit="ms",
+        reference=reference,
+        ratio=value / reference,
+        aim=f"p99 under {AIM_MS:g} ms, no error but RESOURCE_EXHAUSTED",
+        holds=value < AIM_MS and not told.errors,
+    )
+    first, last = resident
+    yield Figure(
+        "load: the service's resident memory at the end, and after a third of the time",
+        value=last / 1e6,
+        unit="MB",
+        reference=first / 1e6,
+        ratio=last / first,
+        aim=f"at most {100 * GROWTH:g} % more",
+        holds=last <= first * (1 + GROWTH),
+    )
+
+
+def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: tuple[str, ...]) -> Told:
+    """Let the clients of these kinds call for so long."""
+    told, lock, until = Told(), threading.Lock(), time.perf_counter() + seconds
+
+    def call(kind: str, client: Client, number: int) -> None:
+        name = names[number % len(names)]
+        match kind:
+            case "upload":
+                client.delete(client.upload(io.BytesIO(content), "imagenet-real").name)
+            case "get":
+                client.get(name)
+            case "verdicts":
+                list(client.verdicts(name, most=100))
+            case "report":
+                client.report(name)
+
+    def run(kind: str, place: int, pace: float) -> None:
+        with Client(address, attempts=1) as client:
+            due, number = time.perf_counter() + place / 16 / pace, 0
+            while due < until:
+                time.sleep(max(0.0, due - time.perf_counter()))
+                started = time.perf_counter()
+                try:
+                    call(kind, client, number)
+                except TooBusy:
+                    with lock:
+                        told.refused += 1
+                except ErrataError as error:
+                    with lock:
+                        told.errors.append(f"{kind}: {error}")
+                else:
+                    with lock:
+                        told.seconds[kind].append(time.perf_counter() - started)
+                number += 1
+                due = max(due + 1 / pace, time.perf_counter())
+
+    clients = [(kind, pace) for kind, (count, pace) in MIX.items() if kind in kinds for _ in range(count)]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        for place, (kind, pace) in enumerate(clients):
+            pool.submit(run, kind, place, pace)
+    return told
+
+
+def _resident(http: str) -> float:
+    """Return the service's resident memory, bytes."""
+    with urllib.request.urlopen(f"http://{http}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes "))
