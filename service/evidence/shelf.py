@@ -4,7 +4,6 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,13 +19,14 @@ from service.errors import (
 )
 from service.evidence.build import write_bundle
 from service.evidence.bundle import SCHEMA, Bundle, Manifest, open_bundle, read_manifest
-from service.evidence.labels import DEMO_PACKAGE
+from service.evidence.labels import DEMO_FILE
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
 from service.storage import lock
 
 _SHIPPED = (
     ("service.evidence", "data/imagenet_validation.npz"),
+    ("service.evidence", DEMO_FILE),
     ("service.taxonomy", "data/superclasses.json"),
     ("service.taxonomy", "data/wordnet.json"),
 )
@@ -68,7 +68,7 @@ class EvidenceShelf:
             for path in self._folder.glob("*/*/manifest.json")
             if not path.parent.name.startswith(".")
         }
-        return sorted({*self._configured, *lying, *_buildable()})
+        return sorted({*self._configured, *lying, *NEEDS_NO_INPUT})
 
     def manifests(self) -> list[Manifest]:
         """Return what the bundles say that are configured or lie in the data folder; those to be built come later."""
@@ -94,7 +94,7 @@ class EvidenceShelf:
             )
         with self._lock:
             paths = list(self._configured.get(dataset, ()))
-            if not paths and dataset in _buildable():
+            if not paths and dataset in NEEDS_NO_INPUT:
                 paths.append(self._built(dataset))
             lying = sorted(path.parent for path in (self._folder / dataset).glob("*/manifest.json"))
             paths += [path for path in lying if path not in paths and not path.name.startswith(".")]
@@ -169,15 +169,4 @@ def fingerprint(dataset: str) -> str:
     digest = hashlib.sha256(f"{SCHEMA} {RULES_VERSION} {dataset}".encode())
     for package, name in _SHIPPED:
         digest.update((files(package) / name).read_bytes())
-    if dataset == "demo":
-        digest.update(version(DEMO_PACKAGE).encode())
     return digest.hexdigest()[:16]
-
-
-def _buildable() -> frozenset[str]:
-    """Return the data sets that can be built from what is installed."""
-    try:
-        version(DEMO_PACKAGE)
-    except PackageNotFoundError:
-        return NEEDS_NO_INPUT - {"demo"}
-    return NEEDS_NO_INPUT

