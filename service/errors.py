@@ -24,6 +24,7 @@ ErrataError                      what Errata raises; `reason` is the machine's w
 ├── TooLarge                     over a limit on bytes or rows; smaller input would pass
 ├── TooBusy                      over a limit on concurrent work; the same call passes later
 ├── Unavailable                  a part that the call needs is away; the same call may pass later
+│   └── NewerRecord              a newer version wrote the record: that version reads it
 ├── Unauthenticated              nobody knows who calls
 │   ├── TokenMissing
 │   ├── TokenUnknown
@@ -64,6 +65,7 @@ __all__ = [
     "InvalidUpload",
     "ModelNotFound",
     "ModelRefused",
+    "NewerRecord",
     "NotComparable",
     "NotFound",
     "NotReady",
@@ -247,6 +249,12 @@ class Unavailable(ErrataError):
     """Raised when a part that the call needs can't be reached now."""
 
     reason = "UNAVAILABLE"
+
+
+class NewerRecord(Unavailable):
+    """Raised when a kept record was written by a newer version, which alone can read it."""
+
+    reason = "NEWER_RECORD"
 
 
 class Unauthenticated(ErrataError):

@@ -1,12 +1,14 @@
 """Watched: the newest result of each version of the models that an operator watches, for metrics; bounded in number."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, State, Summary
+from service.errors import Unavailable
 
 MAX_NAME = 128  # characters of a model's or a version's name
 
@@ -70,7 +72,9 @@ def _result(
 ) -> WatchedResult:
     model, version, dataset = key
     assert analysis.summary is not None, "this is a bug: what has succeeded has a summary"
-    before = ports.archive.get(analysis.request.gate_baseline) if analysis.request.gate_baseline else None
+    before = None
+    with suppress(Unavailable):  # what can't be read is no baseline
+        before = ports.archive.get(analysis.request.gate_baseline) if analysis.request.gate_baseline else None
     if before is None:
         same = (each for other, each in ordered if other[0] == model and other[2] == dataset and each.id < analysis.id)
         before = next(same, None)

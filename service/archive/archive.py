@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from service.archive.document import from_document, to_document
 from service.archive.files import Files
 from service.domain import NUM_CLASSES, Analysis, Predictions
-from service.errors import Unavailable
+from service.errors import NewerRecord, Unavailable
 
 _ID = re.compile(r"[0-9a-z]{1,64}")
 _log = structlog.get_logger()
@@ -59,7 +59,7 @@ class FileArchive:
             self._changed = True
 
     def get(self, analysis_id: str) -> Analysis | None:
-        """Return an analysis."""
+        """Return an analysis; raise NewerRecord for one that a newer version wrote."""
         if not _ID.fullmatch(analysis_id):
             return None
         with self._lock:
@@ -92,7 +92,8 @@ class FileArchive:
             unread = present - self._known.keys() - self._damaged
         for analysis_id in unread:
             if _ID.fullmatch(analysis_id):
-                self._read(analysis_id)
+                with suppress(NewerRecord):
+                    self._read(analysis_id)
         with self._lock:
             self._listed, self._all = names, list(self._known.values())
             return self._all
@@ -121,12 +122,14 @@ class FileArchive:
             analysis = from_document(json.loads(content))
             if analysis.id != analysis_id:
                 raise ValueError(f"expected the document of {analysis_id}, got that of {analysis.id!r:.80}")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (NewerRecord, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             with self._lock:
                 told = analysis_id in self._damaged
                 self._damaged.add(analysis_id)
             if not told:
                 _log.error("an archived analysis can't be read", analysis=analysis_id, error=repr(error)[:500])
+            if isinstance(error, NewerRecord):
+                raise
             return None
         with self._lock:
             self._known[analysis_id] = analysis

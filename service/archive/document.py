@@ -1,4 +1,7 @@
-"""An analysis as a JSON document, schema 1: enums by name, times in ISO 8601, absent rates as null."""
+"""An analysis as a JSON document, schema 1: enums by name, times in ISO 8601, absent rates as null.
+
+What a schema's number promises stands in domain/kept.py.
+"""
 
 import json
 from dataclasses import asdict, fields
@@ -21,6 +24,7 @@ from service.domain import (
     State,
     Summary,
 )
+from service.domain.kept import check_schema, known_fields
 
 SCHEMA = 1
 MAX_COUNT = (1 << 31) - 1
@@ -58,19 +62,21 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any]) -> Analysis:
-    """Return the analysis of a document; raise ValueError, KeyError or TypeError for another schema or for damage."""
-    if document["schema"] != SCHEMA:
-        raise ValueError(f"expected schema {SCHEMA}, got {document['schema']}")
-    values = {name: value for name, value in document.items() if name != "schema"}
-    request = values["request"]
+    """Return the analysis of a document.
+
+    Raise NewerRecord for a schema that isn't known yet, ValueError, KeyError or TypeError for damage.
+    """
+    check_schema("an archived analysis", document["schema"], SCHEMA)
+    values = known_fields(Analysis, document)
+    request = known_fields(AnalysisRequest, values["request"])
     values["request"] = AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]}))
     values["state"] = State[values["state"]]
     values["warnings"] = tuple(values["warnings"])
-    values["progress"] = Progress(**values["progress"])
+    values["progress"] = Progress(**known_fields(Progress, values["progress"]))
     for name in _TIMES:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-    values["failure"] = Failure(**values["failure"]) if values["failure"] else None
-    values["model_info"] = ModelInfo(**values["model_info"]) if values["model_info"] else None
+    values["failure"] = Failure(**known_fields(Failure, values["failure"])) if values["failure"] else None
+    values["model_info"] = ModelInfo(**known_fields(ModelInfo, values["model_info"])) if values["model_info"] else None
     values["summary"] = _to_summary(values["summary"]) if values["summary"] else None
     _check_text(json.dumps(document, ensure_ascii=False))
     analysis = _TYPES.validate_python(asdict(Analysis(**values)))
@@ -124,7 +130,7 @@ def _from_group(group: GroupSummary) -> dict[str, Any]:
 
 def _to_summary(plain: dict[str, Any]) -> Summary:
     return Summary(
-        **plain
+        **known_fields(Summary, plain)
         | {
             "abstained": tuple(ErrorType[name] for name in plain["abstained"]),
             "groups": {Group(name): _to_group(group) for name, group in plain["groups"].items()},
@@ -134,4 +140,4 @@ def _to_summary(plain: dict[str, Any]) -> Summary:
 
 def _to_group(plain: dict[str, Any]) -> GroupSummary:
     by_type = {name: {ErrorType[key]: value for key, value in plain[name].items()} for name in _BY_TYPE}
-    return GroupSummary(**plain | by_type)
+    return GroupSummary(**known_fields(GroupSummary, plain) | by_type)

@@ -21,6 +21,7 @@ errata:owed:tries         hash    how often telling it failed
 errata:started:models     string  the latest sent of any claimed shard
 errata:refused            string  how many reports and results came too late
 errata:crashes            string  how many shards were taken from a worker that fell silent
+Entries, specs and offers are JSON with a schema's number (domain/kept.py): processes of two versions may share a Redis.
 What is final has a TTL of a week, predictions one of a month; nothing else has one, so that eviction takes no more.
 """
 
@@ -42,10 +43,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
-from service.errors import Unavailable
+from service.domain.kept import check_schema, known_fields
+from service.errors import NewerRecord, Unavailable
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said, Shard
 from service.jobs.store import Depth, Outcome, Snapshot, StoreMemory, Submission, WorkerOffer
 
+SCHEMA = 1  # of entries and specs
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
 _log = structlog.get_logger()
@@ -124,7 +127,16 @@ class RedisStore:
         """Return every entry."""
         with _available():
             ids = [member.decode() for member in self._client.zrange("errata:analyses", 0, -1)]
-        return [found for each in ids if (found := self.snapshot(each)) is not None]
+        found = []
+        for each in ids:
+            try:
+                snapshot = self.snapshot(each)
+            except NewerRecord as error:
+                _log.warning("an open analysis is left out", error=error.message)
+                continue
+            if snapshot is not None:
+                found.append(snapshot)
+        return found
 
     def job(self, job_id: str) -> Job | None:
         """Return a job."""
@@ -298,6 +310,7 @@ def _available() -> Iterator[None]:
 def _entry_document(entry: Entry) -> str:
     return _dump(
         {
+            "schema": SCHEMA,
             "request": asdict(entry.request) | {"row_order": entry.request.row_order.name},
             "request_digest": entry.request_digest,
             "evidence": entry.evidence,
@@ -309,7 +322,7 @@ def _entry_document(entry: Entry) -> str:
 
 def _job_arguments(spec: JobSpec) -> tuple[str, str, int, str]:
     """Return the id of a new job, what it computes, its shards, and what equal ones are known by."""
-    return uuid.uuid4().hex, _dump(asdict(spec)), spec.num_shards, spec.dedupe
+    return uuid.uuid4().hex, _dump({"schema": SCHEMA} | asdict(spec)), spec.num_shards, spec.dedupe
 
 
 def _submission(said: Sequence[Any]) -> Submission:
@@ -320,8 +333,8 @@ def _submission(said: Sequence[Any]) -> Submission:
 def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
     record, job, ahead, alive, now = found
     fields = _fields(record)
-    document = json.loads(fields["entry"])
-    request = document["request"]
+    document = _read(f"the open analysis {analysis_id}", fields["entry"])
+    request = known_fields(AnalysisRequest, document["request"])
     entry = Entry(
         id=analysis_id,
         request=AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]})),
@@ -342,7 +355,7 @@ def _job(job_id: str, found: Sequence[Any]) -> Job:
     fields = _fields(record)
     return Job(
         id=job_id,
-        spec=JobSpec(**json.loads(fields["spec"])),
+        spec=JobSpec(**known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"]))),
         shards=tuple(_shard(_fields(each)) for each in shards),
         created=float(fields["created"]),
         state=State[fields["state"]],
@@ -359,7 +372,7 @@ def _shard(fields: Mapping[str, str]) -> Shard:
         fence=int(fields["fence"]),
         lease=float(fields["lease"]),
         worker=fields["worker"],
-        began=float(fields["began"]),
+        began=float(fields.get("began", "0")),  # the first versions wrote none
         crashes=int(fields["crashes"]),
         retries=int(fields["retries"]),
         retry_at=float(fields["retry_at"]),
@@ -371,8 +384,15 @@ def _fields(flat: Sequence[bytes]) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
+def _read(what: str, text: str) -> dict[str, Any]:
+    """Return a document; raise NewerRecord for one that a newer version wrote."""
+    document: dict[str, Any] = json.loads(text)
+    check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions wrote no number
+    return document
+
+
 def _failure(text: str) -> Failure | None:
-    return Failure(**json.loads(text)) if text else None
+    return Failure(**known_fields(Failure, json.loads(text))) if text else None
 
 
 def _dump(document: object) -> str:
@@ -392,4 +412,4 @@ def _pack(part: Part) -> bytes:
 def _unpack(content: bytes) -> Part:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         predictions = Predictions(arrays["top1"], arrays.get("probability"))
-        return Part(predictions, ModelInfo(**json.loads(arrays["info"].tobytes())))
+        return Part(predictions, ModelInfo(**known_fields(ModelInfo, json.loads(arrays["info"].tobytes()))))

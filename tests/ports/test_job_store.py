@@ -1,9 +1,11 @@
 """One suite for every job store: what design/jobs.md promises of submit, claim, fences, leases, cancel and judging."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -15,12 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
-from service.errors import Unavailable
+from service.errors import NewerRecord, Unavailable
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
 from service.jobs.redis_store import RedisStore, connect
 from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
 
+WRITTEN = Path(__file__).parent / "written"  # keys of a Redis as earlier versions left it
 LEASE = 20.0
 DAY = 86_400.0
 OOPS = Failure("OOPS", "it broke")
@@ -1093,6 +1096,69 @@ def test_offers_are_those_of_live_workers_and_else_of_the_last(store: JobStore, 
     assert list(store.offers()) == [second]
     store.worker_gone("w2")
     assert list(store.offers()) == [second]
+
+
+@pytest.mark.parametrize("file", sorted(WRITTEN.glob("*.json")), ids=lambda file: file.stem)
+def test_open_work_of_earlier_versions_goes_on(server: RedisServer, file: Path) -> None:
+    """A Redis as an earlier version left it in the middle of a job: the job is claimed, finished and judged."""
+    client = server.client()
+    client.flushall()
+    for key, kept in json.loads(file.read_text()).items():
+        match kept["type"]:
+            case "hash":
+                client.hset(key, mapping=kept["value"])
+            case "zset":
+                client.zadd(key, kept["value"])
+            case "set":
+                client.sadd(key, *kept["value"])
+            case _:
+                client.set(key, kept["value"])
+    store = RedisStore(connect(server.url, 2.0))
+
+    (open_one,) = store.entries()
+    assert open_one.entry.request.labels == {"model": "net", "version": "1"}
+    assert open_one.entry.owner == "ci"
+    assert open_one.job is not None
+    job = open_one.job.id
+    for shard in range(4):
+        fence = claimed(store, job, shard, worker="newer")
+        left = store.finish_shard(job, shard, fence, part(5))
+    assert left == 0
+    judging = store.claim_judging(job)
+    assert judging is not None
+    assert store.finish(job, judging)
+    assert list(store.entries()) == []
+
+
+def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisStore(connect(server.url, 2.0))
+    job, other = submit(store, "a").job, submit(store, "b", key="other").job
+    entry, plan = "errata:analysis:a", f"errata:job:{job}"
+    for key, name in ((entry, "entry"), (plan, "spec")):
+        document = json.loads(client.hget(key, name)) | {"schema": 2}
+        client.hset(key, name, json.dumps(document))
+
+    assert [each.entry.id for each in store.entries()] == ["b"]
+    for call in (lambda: store.snapshot("a"), lambda: store.job(job)):
+        with pytest.raises(NewerRecord, match="a newer version of Errata wrote it"):
+            call()
+    assert store.job(other) is not None
+
+
+def test_fields_that_a_newer_version_added_are_read_over(server: RedisServer) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisStore(connect(server.url, 2.0))
+    job = submit(store, "a").job
+    for key, name in (("errata:analysis:a", "entry"), (f"errata:job:{job}", "spec")):
+        document = json.loads(client.hget(key, name)) | {"added_later": 1}
+        client.hset(key, name, json.dumps(document))
+
+    found = store.snapshot("a")
+    assert found is not None
+    assert found.job == store.job(job)
 
 
 def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:
