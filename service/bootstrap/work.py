@@ -62,9 +62,14 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     host, port = split(settings.worker_http_address)
     door = make_door(settings)
     door.check("ERRATA_WORKER_HTTP_ADDRESS", host)
+
+    def is_ready() -> bool:
+        return not stopped.is_set() and look.is_there()
+
+    metrics.ready.set_function(lambda: float(is_ready()))
     listener = make_listener(
         metrics,
-        lambda: not stopped.is_set() and look.is_there(),
+        is_ready,
         host.strip("[]"),
         port,
         access=door.access,

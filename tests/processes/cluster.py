@@ -35,12 +35,13 @@ class Cluster:
         self.redis = RedisServer(folder)
         self.folder = folder
         self.grpc, self.http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self.worker_http = settings.get("ERRATA_WORKER_HTTP_ADDRESS", "127.0.0.1:0")  # a port of its own for each
         chosen = {
             "ERRATA_ARCHIVE": str(folder / "archive"),
             "ERRATA_REDIS_URL": self.redis.url,
             "ERRATA_GRPC_ADDRESS": self.grpc,
             "ERRATA_HTTP_ADDRESS": self.http,
-            "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0",
+            "ERRATA_WORKER_HTTP_ADDRESS": self.worker_http,
             "ERRATA_HEARTBEAT_SECONDS": str(HEARTBEAT),
             "ERRATA_SHARD_SIZE": "5",
             "ERRATA_GRACE_SECONDS": "1",

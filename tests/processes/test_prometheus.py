@@ -1,0 +1,117 @@
+"""A real Prometheus scrapes a service and its worker by deploy's configuration; a planted fault rings its alarm."""
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from redis_server import free_port
+
+from .cluster import Cluster, cluster, wait_for
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus."""
+
+    address: str
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"http://{self.address}/api/v1/{path}?{query}", timeout=5) as answer:
+            return json.loads(answer.read())["data"]
+
+    def value(self, expression: str) -> float | None:
+        found = self.ask("query", query=expression)["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    def firing(self) -> set[str]:
+        return {each["labels"]["alertname"] for each in self.ask("alerts")["alerts"] if each["state"] == "firing"}
+
+
+@pytest.fixture
+def running(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with cluster(data_dir, folder, seconds=0.01, ERRATA_WORKER_HTTP_ADDRESS=f"127.0.0.1:{free_port()}") as found:
+        yield found
+
+
+@pytest.fixture
+def prometheus(running: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
+    """Prometheus with deploy's configuration: other targets, and what takes minutes there takes seconds here."""
+    if shutil.which("prometheus") is None:
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, "prometheus is missing: tests/scripts/install-deploy-tools"
+        pytest.skip("prometheus isn't installed")
+    settings = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    settings["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    for job, address in zip(settings["scrape_configs"], (running.http, running.worker_http), strict=True):
+        job.pop("dns_sd_configs", None)
+        job["static_configs"] = [{"targets": [address]}]
+    rules = yaml.safe_load((DEPLOY / "rules.yaml").read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            if "for" in rule:
+                rule["for"] = "2s"
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    address = f"127.0.0.1:{free_port()}"
+    options = {
+        "config.file": tmp_path / "prometheus.yml",
+        "storage.tsdb.path": tmp_path / "tsdb",
+        "web.listen-address": address,
+    }
+    with (tmp_path / "prometheus.log").open("wb") as log:
+        command = ["prometheus", *(f"--{name}={value}" for name, value in options.items())]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    found = Prometheus(address)
+    try:
+        wait_for(lambda: _is_up(found), "Prometheus answers")
+        yield found
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _is_up(prometheus: Prometheus) -> bool:
+    try:
+        return prometheus.value("vector(1)") == 1
+    except OSError:
+        return False
+
+
+def test_a_service_is_scraped_the_rules_load_and_the_alert_for_a_planted_fault_fires(
+    running: Cluster, prometheus: Prometheus
+) -> None:
+    for job in ("errata-api", "errata-worker"):
+        wait_for(lambda job=job: prometheus.value(f'up{{job="{job}"}}') == 1, f"{job} is scraped")
+    groups = prometheus.ask("rules")["groups"]
+    loaded = {rule["name"] for group in groups for rule in group["rules"]}
+    written = yaml.safe_load((DEPLOY / "rules.yaml").read_text())["groups"]
+    assert loaded == {rule.get("alert") or rule["record"] for group in written for rule in group["rules"]}
+
+    with running.client() as client:
+        list(client.watch(client.analyze("demo:efficientnet_lite0", "demo").name))
+    wait_for(lambda: prometheus.value('errata_images_total{job="errata-worker"}') == 20, "the worker's images are told")
+    wait_for(lambda: prometheus.value('errata_analyses_total{state="succeeded"}') == 1, "the analysis is told")
+    wait_for(lambda: prometheus.value('sum(errata_result_samples{group="all"})') == 20, "its result is told")
+    assert prometheus.value('errata_ready{job="errata-api"}') == 1
+    assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
+    wait_for(lambda: prometheus.value("min(errata_ready)") == 1, "both take work")
+    assert prometheus.firing() == set()
+
+    running.redis.kill()
+    wait_for(lambda: "ErrataNotReady" in prometheus.firing(), "the alert fires")
+
+    running.redis.start()
+    wait_for(lambda: "ErrataNotReady" not in prometheus.firing(), "the alert ends")
