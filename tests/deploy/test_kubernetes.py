@@ -1,0 +1,707 @@
+"""deploy/kubernetes renders, fits Kubernetes' schemas, keeps the security policy and starts commands that exist."""
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import kubernetes_validate
+import pytest
+import yaml
+
+from service.cli.main import errata
+from service.errors import InvalidSetting
+from service.evidence.bundle import Bundle
+from service.jobs import redis_store
+from service.settings import Settings, read_settings
+
+Document = dict[str, Any]
+Render = Callable[..., list[Document]]
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+OVERLAYS = ("cpu", "gpu", "keda", "monitoring")
+COMPONENTS = ("monitoring", "keda", "tls", "object-store", "evidence-volume")
+COMBINATIONS = [
+    *((overlay,) for overlay in OVERLAYS),
+    *(("cpu", component) for component in COMPONENTS),
+    ("gpu", *COMPONENTS),
+]
+SCHEMAS = ["1.30", kubernetes_validate.latest_version()]
+CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
+SECRETS = {  # made by hand; a value for each key that becomes an environment variable
+    "errata-redis": {"url": "redis://:secret@errata-redis:6379/0", "password": "secret"},
+    "errata-tokens": {},
+    "errata-registries": {"registries": "{}"},
+    "errata-tls": {},
+    "errata-object-store": {"access-key-id": "key", "secret-access-key": "secret", "endpoint-url": "https://store"},
+}
+VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+LEVELS = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+
+
+@pytest.fixture(scope="module")
+def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """What `kubectl kustomize` makes of an overlay, or of one of a user's own that adds components to it."""
+    program = shutil.which("kubectl")
+    if program is None:
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, "kubectl is not installed"
+        pytest.skip("kubectl is not installed")
+    made: dict[tuple[str, ...], list[Document]] = {}
+
+    def render(overlay: str, *components: str) -> list[Document]:
+        if (overlay, *components) not in made:
+            folder = KUBERNETES / "overlays" / overlay
+            if components:
+                own = tmp_path_factory.mktemp("own").resolve()
+                parts = {
+                    "resources": [os.path.relpath(folder, own)],
+                    "components": [os.path.relpath(KUBERNETES / "components" / each, own) for each in components],
+                }
+                (own / "kustomization.yaml").write_text(yaml.safe_dump(parts))
+                folder = own
+            run = subprocess.run([program, "kustomize", str(folder)], capture_output=True, text=True, check=False)
+            assert (run.returncode, run.stderr) == (0, "")
+            made[(overlay, *components)] = list(yaml.safe_load_all(run.stdout))
+        return copy.deepcopy(made[(overlay, *components)])
+
+    return render
+
+
+@pytest.fixture(params=COMBINATIONS, ids="-".join)
+def documents(request: pytest.FixtureRequest, render: Render) -> list[Document]:
+    """Each overlay, and each component on top of one."""
+    return render(*request.param)
+
+
+# Looking things up
+
+
+def find(documents: list[Document], kind: str, name: str = "") -> Document:
+    """The document of a kind, by name or by the name that a ConfigMap has before its hash."""
+    found = [
+        each
+        for each in documents
+        if each["kind"] == kind and re.fullmatch(rf"{name or '.*'}(-[a-z0-9]{{10}})?", each["metadata"]["name"])
+    ]
+    assert found, f"no {kind} {name}"
+    return found[0]
+
+
+def names(documents: list[Document], kind: str) -> set[str]:
+    return {each["metadata"]["name"] for each in documents if each["kind"] == kind}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """The pods of a workload."""
+
+    name: str  # kind/name of the workload
+    kind: str
+    labels: dict[str, str]
+    spec: Document
+
+    @property
+    def containers(self) -> list[Document]:
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+
+def pods(documents: list[Document]) -> Iterator[Pod]:
+    for each in documents:
+        if "template" in each.get("spec", {}):
+            template = each["spec"]["template"]
+            name = f"{each['kind']}/{each['metadata']['name']}"
+            yield Pod(name, each["kind"], template["metadata"]["labels"], template["spec"])
+
+
+def pod(documents: list[Document], component: str) -> Pod:
+    """The pods of `api`, `worker` or `redis`."""
+    return next(each for each in pods(documents) if each.labels["app.kubernetes.io/component"] == component)
+
+
+def selects(selector: Document, labels: dict[str, str]) -> bool:
+    """Say whether a label selector selects these labels."""
+    assert all(each["operator"] == "In" for each in selector.get("matchExpressions", []))
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
+    )
+
+
+def environment(documents: list[Document], container: Document) -> dict[str, str]:
+    """What a container's process finds in its environment, but for what its image sets."""
+    found: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        found |= find(documents, "ConfigMap", source["configMapRef"]["name"])["data"]
+    for variable in container.get("env", []):
+        match variable.get("valueFrom"):
+            case None:
+                found[variable["name"]] = variable["value"]
+            case {"configMapKeyRef": {"name": name, "key": key}}:
+                found[variable["name"]] = find(documents, "ConfigMap", name)["data"][key]
+            case {"secretKeyRef": {"name": name, "key": key}}:
+                found[variable["name"]] = SECRETS[name][key]
+            case {"resourceFieldRef": {"resource": "limits.cpu"}}:
+                found[variable["name"]] = container["resources"]["limits"]["cpu"]
+            case other:
+                raise AssertionError(f"a test can't tell what {other} is")
+    return found
+
+
+def settings(documents: list[Document], container: Document) -> Settings:
+    """The settings of a container's process; raise InvalidSetting."""
+    given = environment(documents, container)
+    return read_settings({key: value for key, value in given.items() if key.startswith("ERRATA_")})
+
+
+# The policy: each function yields what is wrong, in words
+
+
+def violations(documents: list[Document]) -> list[str]:
+    """Return what of the policy these documents break."""
+    found = list(_of_the_whole(documents))
+    for each in pods(documents):
+        found += [f"{each.name}: {wrong}" for wrong in _of_a_pod(documents, each)]
+        for container in each.containers:
+            found += [
+                f"{each.name} {container['name']}: {wrong}" for wrong in _of_a_container(documents, each, container)
+            ]
+        for container in each.spec["containers"]:
+            if not {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys():
+                found.append(f"{each.name} {container['name']}: a probe is missing")
+    return found
+
+
+def _of_the_whole(documents: list[Document]) -> Iterator[str]:
+    for each in documents:
+        if each["kind"] == "Secret":
+            yield f"a Secret is rendered: {each['metadata']['name']}"
+        if each["kind"] != "Namespace" and each["metadata"].get("namespace") != "errata":
+            yield f"{each['kind']} {each['metadata']['name']} isn't in the namespace"
+    if not LEVELS.items() <= find(documents, "Namespace", "errata")["metadata"]["labels"].items():
+        yield "the namespace isn't held to the restricted Pod Security Standard"
+    denied = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    if denied not in [each["spec"] for each in documents if each["kind"] == "NetworkPolicy"]:
+        yield "no NetworkPolicy denies all pods what isn't allowed"
+    every = list(pods(documents))
+    budgets = [each["spec"]["selector"] for each in documents if each["kind"] == "PodDisruptionBudget"]
+    for each in every:
+        if each.kind == "Deployment" and not any(selects(budget, each.labels) for budget in budgets):
+            yield f"{each.name} has no PodDisruptionBudget"
+    for each in documents:
+        selector = each["spec"].get("podSelector", each["spec"].get("selector")) if "spec" in each else None
+        if each["kind"] == "Service":
+            selector = {"matchLabels": selector}
+        if each["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"} and not any(
+            selects(selector, candidate.labels) for candidate in every
+        ):
+            yield f"{each['kind']} {each['metadata']['name']} selects no pod"
+        if "scaleTargetRef" in each.get("spec", {}):
+            target = each["spec"]["scaleTargetRef"]["name"]
+            if target not in names(documents, "Deployment"):
+                yield f"{each['kind']} {each['metadata']['name']} scales {target}, which isn't there"
+            elif "replicas" in find(documents, "Deployment", target)["spec"]:
+                yield f"{target} is scaled and has a fixed number of replicas"
+
+
+def _of_a_pod(documents: list[Document], pod: Pod) -> Iterator[str]:
+    spec = pod.spec
+    context = spec.get("securityContext", {})
+    if context.get("runAsNonRoot") is not True or not context.get("runAsUser") or not context.get("fsGroup"):
+        yield "may run as root"
+    if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
+        yield "has no seccomp profile"
+    if spec.get("automountServiceAccountToken") is not False:
+        yield "is given a token for Kubernetes' API"
+    if spec.get("enableServiceLinks") is not False:
+        yield "is given variables for each Service"
+    if spec.get("serviceAccountName") not in names(documents, "ServiceAccount"):
+        yield "its ServiceAccount isn't there"
+    if any(spec.get(each) for each in ("hostNetwork", "hostPID", "hostIPC")):
+        yield "shares the host's namespaces"
+    claims = names(documents, "PersistentVolumeClaim")
+    for volume in spec.get("volumes", []):
+        match {key: value for key, value in volume.items() if key != "name"}:
+            case {"persistentVolumeClaim": {"claimName": claim}} if claim not in claims:
+                yield f"its claim {claim} isn't there"
+            case {"configMap": {"name": name}} if name not in names(documents, "ConfigMap"):
+                yield f"its ConfigMap {name} isn't there"
+            case {"secret": {"secretName": name}} if name not in SECRETS:
+                yield f"nobody makes its Secret {name}"
+            case {"emptyDir": content} if "sizeLimit" not in content:
+                yield f"its folder {volume['name']} may fill the node's disk"
+            case source if not source.keys() <= VOLUMES:
+                yield f"mounts what it must not: {', '.join(source)}"
+
+
+def _of_a_container(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
+    context = container.get("securityContext", {})
+    if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
+        yield "may gain privileges"
+    if context.get("capabilities") != {"drop": ["ALL"]}:
+        yield "keeps capabilities"
+    if context.get("readOnlyRootFilesystem") is not True:
+        yield "may write to its root"
+    if context.keys() & {"runAsUser", "runAsNonRoot", "seccompProfile"}:
+        yield "differs from its pod in whom it runs as"
+    resources = container.get("resources", {})
+    if "memory" not in resources.get("limits", {}) or not {"cpu", "memory"} <= resources.get("requests", {}).keys():
+        yield "has no memory limit, or no requests"
+    name, _, tag = container["image"].partition(":")
+    if tag in {"", "latest"} or "/" in name:
+        yield f"runs an image that may change, or of somebody's registry: {container['image']}"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        yield "takes a port of the host"
+    for source in container.get("envFrom", []):
+        if source.get("configMapRef", {}).get("name") not in names(documents, "ConfigMap"):
+            yield f"its environment isn't there: {source}"
+            return
+    for variable in container.get("env", []):
+        secret = variable.get("valueFrom", {}).get("secretKeyRef")
+        if secret and secret["key"] not in SECRETS.get(secret["name"], {}):
+            yield f"nobody makes its Secret {secret['name']} with {secret['key']}"
+            return
+        if re.search(r"TOKEN$|PASSWORD|SECRET|REDIS_URL|REGISTRIES", variable["name"]) and not secret:
+            yield f"has a secret in the open: {variable['name']}"
+    if name.startswith("errata-"):
+        yield from _of_errata(documents, pod, container)
+
+
+def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
+    """What a container of Errata's own is told: settings and commands that exist."""
+    try:
+        known = settings(documents, container)
+        serves = container in pod.spec["containers"]
+        stop = int(container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["0"])[-1])
+        if serves and pod.spec.get("terminationGracePeriodSeconds", 30) < known.grace_seconds + 10 + stop:
+            yield "is killed before it has drained"
+        if known.allow_insecure or (serves and known.tokens is None):
+            yield "takes calls without tokens"
+    except InvalidSetting as error:
+        yield error.message
+    probes = [value for key, value in container.items() if key.endswith("Probe")]
+    commands = [probe["exec"]["command"] for probe in probes if "exec" in probe]
+    for arguments in (container["args"], *(each[1:] for each in commands if each[0] == "errata")):
+        try:
+            _parse(list(arguments))
+        except click.ClickException as error:
+            yield f"errata {' '.join(arguments)}: {error.message}"
+
+
+def _parse(arguments: list[str]) -> None:
+    """Parse a command line of errata as errata does, and run nothing; raise ClickException."""
+    command: click.Command = errata
+    while isinstance(command, click.Group):
+        context = click.Context(command)
+        name = arguments.pop(0)
+        found = command.get_command(context, name)
+        if found is None:
+            raise click.UsageError(f"no such command: {name}")
+        command = found
+    command.make_context(command.name, arguments)
+
+
+# All that is rendered
+
+
+def test_a_rendering_is_the_whole_application(documents: list[Document]) -> None:
+    assert names(documents, "Deployment") == {"errata-api", "errata-worker"}
+    assert names(documents, "StatefulSet") == {"errata-redis"}
+    assert names(documents, "Service") == {"errata-api", "errata-worker", "errata-redis"}
+    assert names(documents, "HorizontalPodAutoscaler") == {"errata-api"}
+    assert names(documents, "Namespace") == {"errata"}
+
+
+@pytest.mark.parametrize("version", SCHEMAS)
+def test_a_rendering_fits_the_schemas(documents: list[Document], version: str) -> None:
+    for each in documents:
+        if each["kind"] not in CUSTOM:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_a_rendering_keeps_the_policy(documents: list[Document]) -> None:
+    assert violations(documents) == []
+
+
+def test_each_overlay_and_component_is_tested() -> None:
+    assert {each.name for each in (KUBERNETES / "overlays").iterdir()} == set(OVERLAYS)
+    assert {each.name for each in (KUBERNETES / "components").iterdir()} == set(COMPONENTS)
+
+
+# That the policy can be broken
+
+
+def _api(documents: list[Document]) -> Document:
+    return find(documents, "Deployment", "errata-api")["spec"]["template"]["spec"]
+
+
+def _worker(documents: list[Document]) -> Document:
+    return find(documents, "Deployment", "errata-worker")["spec"]["template"]["spec"]
+
+
+def _init(documents: list[Document]) -> Document:
+    return _api(documents)["initContainers"][0]
+
+
+def _container(documents: list[Document]) -> Document:
+    return _worker(documents)["containers"][0]
+
+
+def _redis(documents: list[Document]) -> Document:
+    return find(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+
+
+def _data(documents: list[Document]) -> Document:
+    return find(documents, "ConfigMap", "errata-worker")["data"]
+
+
+def _drop(documents: list[Document], kind: str, name: str) -> None:
+    documents.remove(find(documents, kind, name))
+
+
+BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
+    "root": (lambda all_: _api(all_)["securityContext"].pop("runAsNonRoot"), "may run as root"),
+    "user 0": (lambda all_: _api(all_)["securityContext"].update(runAsUser=0), "may run as root"),
+    "a container as root": (lambda all_: _init(all_)["securityContext"].update(runAsUser=0), "whom it runs as"),
+    "no seccomp": (lambda all_: _worker(all_)["securityContext"].pop("seccompProfile"), "seccomp"),
+    "escalation": (lambda all_: _init(all_)["securityContext"].pop("allowPrivilegeEscalation"), "gain privileges"),
+    "privileged": (lambda all_: _redis(all_)["securityContext"].update(privileged=True), "gain privileges"),
+    "capabilities": (lambda all_: _container(all_)["securityContext"].pop("capabilities"), "keeps capabilities"),
+    "a capability": (
+        lambda all_: _redis(all_)["securityContext"]["capabilities"].update(add=["NET_RAW"]),
+        "keeps capabilities",
+    ),
+    "a writable root": (
+        lambda all_: _init(all_)["securityContext"].update(readOnlyRootFilesystem=False),
+        "write to its root",
+    ),
+    "no limit": (lambda all_: _init(all_)["resources"].pop("limits"), "no memory limit"),
+    "no requests": (lambda all_: _redis(all_)["resources"].pop("requests"), "no requests"),
+    "latest": (lambda all_: _container(all_).update(image="errata-worker:latest"), "an image that may change"),
+    "no tag": (lambda all_: _init(all_).update(image="errata-api"), "an image that may change"),
+    "service links": (lambda all_: _api(all_).pop("enableServiceLinks"), "variables for each Service"),
+    "a token": (lambda all_: _worker(all_).pop("automountServiceAccountToken"), "a token for Kubernetes' API"),
+    "the host's network": (lambda all_: _worker(all_).update(hostNetwork=True), "the host's namespaces"),
+    "the host's disk": (
+        lambda all_: _worker(all_)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+        "mounts what it must not: hostPath",
+    ),
+    "a full disk": (lambda all_: _worker(all_)["volumes"][0]["emptyDir"].clear(), "may fill the node's disk"),
+    "the host's port": (lambda all_: _container(all_)["ports"][0].update(hostPort=8081), "a port of the host"),
+    "no account": (lambda all_: _drop(all_, "ServiceAccount", "errata-api"), "ServiceAccount isn't there"),
+    "no claim": (lambda all_: _drop(all_, "PersistentVolumeClaim", "errata-archive"), "claim errata-archive isn't"),
+    "no ConfigMap": (lambda all_: _drop(all_, "ConfigMap", "errata-worker"), "environment isn't there"),
+    "an unknown Secret": (
+        lambda all_: _api(all_)["volumes"].append({"name": "more", "secret": {"secretName": "more"}}),
+        "nobody makes its Secret more",
+    ),
+    "a Secret in git": (
+        lambda all_: all_.append({"kind": "Secret", "metadata": {"name": "errata-redis", "namespace": "errata"}}),
+        "a Secret is rendered",
+    ),
+    "a password in the open": (
+        lambda all_: _redis(all_)["env"].append({"name": "REDIS_PASSWORD", "value": "hunter2"}),
+        "a secret in the open",
+    ),
+    "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "unknown setting ERRATA_GRACE"),
+    "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
+    "an open door": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
+    "no tokens": (lambda all_: _data(all_).pop("ERRATA_TOKENS"), "without tokens"),
+    "an unknown command": (lambda all_: _container(all_).update(args=["toil"]), "no such command: toil"),
+    "an unknown option": (lambda all_: _init(all_)["args"].append("--quick"), "No such option"),
+    "no probe": (lambda all_: _container(all_).pop("livenessProbe"), "a probe is missing"),
+    "a short grace": (lambda all_: _worker(all_).update(terminationGracePeriodSeconds=60), "before it has drained"),
+    "a preStop that isn't counted": (
+        lambda all_: _api(all_).update(terminationGracePeriodSeconds=30),
+        "before it has drained",
+    ),
+    "no default-deny": (lambda all_: _drop(all_, "NetworkPolicy", "default-deny"), "denies all pods"),
+    "a default-deny for some": (
+        lambda all_: find(all_, "NetworkPolicy", "default-deny")["spec"].update(
+            podSelector={"matchLabels": {"a": "b"}}
+        ),
+        "denies all pods",
+    ),
+    "no budget": (lambda all_: _drop(all_, "PodDisruptionBudget", "errata-worker"), "no PodDisruptionBudget"),
+    "a Service for nobody": (
+        lambda all_: find(all_, "Service", "errata-api")["spec"].update(selector={"app": "api"}),
+        "selects no pod",
+    ),
+    "fixed replicas": (
+        lambda all_: find(all_, "Deployment", "errata-worker")["spec"].update(replicas=1),
+        "fixed number of replicas",
+    ),
+    "nothing to scale": (
+        lambda all_: find(all_, "ScaledObject")["spec"]["scaleTargetRef"].update(name="worker"),
+        "scales worker, which isn't there",
+    ),
+    "a lax namespace": (
+        lambda all_: find(all_, "Namespace")["metadata"]["labels"].update(
+            {"pod-security.kubernetes.io/enforce": "baseline"}
+        ),
+        "restricted Pod Security",
+    ),
+    "another namespace": (
+        lambda all_: find(all_, "Service", "errata-api")["metadata"].update(namespace="default"),
+        "isn't in the namespace",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", BREAKING)
+def test_the_policy_sees_what_is_wrong(render: Render, change: str) -> None:
+    documents = render("keda")
+    do, complaint = BREAKING[change]
+
+    do(documents)
+
+    assert any(complaint in each for each in violations(documents)), violations(documents)
+
+
+def test_the_schemas_see_what_is_wrong(render: Render) -> None:
+    deployment = find(render("cpu"), "Deployment", "errata-api")
+    deployment["spec"]["template"]["spec"]["container"] = []
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, SCHEMAS[-1], strict=True)
+
+
+# What the parts say
+
+
+def test_the_evidence_that_is_meant_is_the_evidence_that_is_built(render: Render, imagenet_real: Bundle) -> None:
+    documents = render("cpu")
+    build, verify = pod(documents, "api").spec["initContainers"]
+    (place,) = settings(documents, pod(documents, "api").spec["containers"][0]).evidence["imagenet-real"]
+
+    assert environment(documents, verify)["EVIDENCE_DIGEST"] == imagenet_real.digest
+    assert build["args"][build["args"].index("--output") + 1] == str(place) == verify["args"][2]
+    assert verify["args"][3:] == ["--digest", "$(EVIDENCE_DIGEST)"]
+
+
+def test_a_bundle_of_ones_own_is_verified_and_not_built(render: Render) -> None:
+    documents = render("cpu", "evidence-volume")
+    api = pod(documents, "api")
+    (verify,) = api.spec["initContainers"]
+    (place,) = settings(documents, api.spec["containers"][0]).evidence["imagenet"]
+
+    assert verify["args"][:3] == ["evidence", "verify", str(place)]
+    (volume,) = [each for each in api.spec["volumes"] if each["name"] == "evidence"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "errata-evidence", "readOnly": True}
+
+
+def test_the_api_is_probed_by_grpc_and_a_worker_by_http(render: Render) -> None:
+    (api,) = pod(render("cpu"), "api").spec["containers"]
+    (worker,) = pod(render("cpu"), "worker").spec["containers"]
+
+    assert all(api[f"{each}Probe"]["grpc"] == {"port": 50051} for each in ("startup", "readiness", "liveness"))
+    paths = [worker[f"{each}Probe"]["httpGet"]["path"] for each in ("startup", "readiness", "liveness")]
+    assert paths == ["/livez", "/readyz", "/livez"]
+
+
+@pytest.mark.parametrize("component", ["api", "worker"])
+def test_the_ports_are_those_that_the_image_listens_on(render: Render, component: str) -> None:
+    dockerfile = (ROOT / "deploy" / f"{component}.Dockerfile").read_text()
+    (container,) = pod(render("cpu"), component).spec["containers"]
+    service = find(render("cpu"), "Service", f"errata-{component}")["spec"]["ports"]
+
+    listens = {int(port) for port in re.findall(r"ERRATA_\w*ADDRESS=0\.0\.0\.0:(\d+)", dockerfile)}
+
+    assert {port["containerPort"] for port in container["ports"]} == listens
+    assert {port["port"] for port in service} == listens
+    assert {port["targetPort"] for port in service} == {port["name"] for port in container["ports"]}
+
+
+def test_whoever_runs_is_whom_the_image_runs_as(render: Render) -> None:
+    for component in ("api", "worker"):
+        context = pod(render("cpu"), component).spec["securityContext"]
+        user = f"{context['runAsUser']}:{context['runAsGroup']}"
+        assert f"USER {user}" in (ROOT / "deploy" / f"{component}.Dockerfile").read_text()
+
+
+def test_what_is_written_lies_on_volumes(render: Render) -> None:
+    for component in ("api", "worker"):
+        (container,) = pod(render("cpu"), component).spec["containers"]
+        writable = {each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")}
+        assert writable == {"/data", "/tmp"}
+
+
+def test_redis_keeps_what_the_one_of_compose_keeps(render: Render) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
+    (redis,) = pod(render("cpu"), "redis").spec["containers"]
+
+    def options(command: list[str]) -> dict[str, str]:
+        return dict(zip(command[1::2], command[2::2], strict=True))
+
+    assert redis["image"] == compose["image"]
+    assert options(redis["args"]) == options(compose["command"]) | {
+        "--dir": "/data",
+        "--requirepass": "$(REDISCLI_AUTH)",
+    }
+    limit, most = redis["resources"]["limits"]["memory"], options(redis["args"])["--maxmemory"]
+    assert int(limit.removesuffix("Mi")) > 2 * int(most.removesuffix("mb"))  # a fork that copies all of it still fits
+
+
+def _allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
+    """Say whether the policies let one pod of the namespace call another."""
+    ends = {"from": pod(documents, source).labels, "to": pod(documents, target).labels}
+    policies = [each["spec"] for each in documents if each["kind"] == "NetworkPolicy"]
+
+    def passes(here: str, there: str, direction: str) -> bool:
+        rules = [
+            rule
+            for policy in policies
+            if selects(policy["podSelector"], ends[here])
+            for rule in policy.get(direction, [])
+            if {"port": port, "protocol": "TCP"} in rule["ports"]
+        ]
+        peers = [peer for rule in rules for peer in rule[there] if peer.keys() == {"podSelector"}]
+        return any(selects(peer["podSelector"], ends[there]) for peer in peers)
+
+    return passes("from", "to", "egress") and passes("to", "from", "ingress")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "port", "allowed"),
+    [
+        ("api", "redis", 6379, True),
+        ("worker", "redis", 6379, True),
+        ("redis", "api", 50051, False),
+        ("worker", "api", 50051, False),
+        ("api", "worker", 8081, False),
+        ("worker", "redis", 22, False),
+    ],
+)
+def test_pods_reach_redis_and_nothing_else(render: Render, source: str, target: str, port: int, allowed: bool) -> None:
+    assert _allowed(render("gpu", *COMPONENTS), source, target, port) is allowed
+
+
+def test_the_autoscaler_counts_open_shards_in_our_redis(render: Render) -> None:
+    documents = render("keda")
+    spec = find(documents, "ScaledObject", "errata-worker")["spec"]
+    (trigger,) = spec["triggers"]
+    redis = find(documents, "Service", "errata-redis")
+    authentication = find(documents, "TriggerAuthentication", trigger["authenticationRef"]["name"])["spec"]
+
+    assert spec["minReplicaCount"] == 0
+    assert spec["maxReplicaCount"] > 1
+    assert spec["cooldownPeriod"] > 0
+    assert trigger["type"] == "redis"
+    assert re.search(rf"^{trigger['metadata']['listName']}\s+zset\s+shards not done", redis_store.__doc__, re.MULTILINE)
+    assert trigger["metadata"]["listLength"] == "1"
+    assert all(isinstance(each, str) for each in trigger["metadata"].values())
+    place = f"{redis['metadata']['name']}.errata.svc:{redis['spec']['ports'][0]['port']}"
+    assert trigger["metadata"]["address"] == place
+    assert authentication["secretTargetRef"] == [{"parameter": "password", "name": "errata-redis", "key": "password"}]
+    (peer,) = find(documents, "NetworkPolicy", "keda-to-redis")["spec"]["ingress"][0]["from"]
+    assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}
+
+
+def test_a_gpu_worker_has_a_gpu_and_gives_it_up_before_the_next_takes_it(render: Render) -> None:
+    for overlay in ("gpu", "keda"):
+        documents = render(overlay)
+        (worker,) = pod(documents, "worker").spec["containers"]
+        assert worker["resources"]["limits"]["nvidia.com/gpu"] == 1
+        assert settings(documents, worker).device == "cuda:0"
+        assert pod(documents, "worker").spec["tolerations"][0]["key"] == "nvidia.com/gpu"
+        strategy = find(documents, "Deployment", "errata-worker")["spec"]["strategy"]
+        assert strategy == {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+
+
+def test_a_cpu_worker_has_a_limit_and_as_many_threads(render: Render) -> None:
+    (worker,) = pod(render("cpu"), "worker").spec["containers"]
+
+    assert str(settings(render("cpu"), worker).threads) == worker["resources"]["limits"]["cpu"]
+    assert "nvidia.com/gpu" not in worker["resources"]["limits"]
+
+
+def test_prometheus_finds_the_metrics_of_api_and_workers(render: Render) -> None:
+    documents = render("monitoring")
+    for component, port in (("api", 8080), ("worker", 8081)):
+        monitor = find(documents, "ServiceMonitor", f"errata-{component}")["spec"]
+        service = find(documents, "Service", f"errata-{component}")
+        (endpoint,) = monitor["endpoints"]
+        assert selects(monitor["selector"], service["metadata"]["labels"])
+        assert {each["name"]: each["port"] for each in service["spec"]["ports"]}[endpoint["port"]] == port
+        assert endpoint["path"] == "/metrics"
+        (rule,) = find(documents, "NetworkPolicy", f"prometheus-to-{component}")["spec"]["ingress"]
+        assert rule["ports"] == [{"port": port, "protocol": "TCP"}]
+
+
+def test_the_prometheus_rule_is_made_from_the_rules(render: Render) -> None:
+    script = ROOT / "deploy" / "prometheus" / "as_prometheus_rule.py"
+    written = (KUBERNETES / "components" / "monitoring" / "prometheusrule.yaml").read_text()
+    rules = yaml.safe_load((script.parent / "rules.yaml").read_text())
+
+    made = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
+
+    assert made == written, f"python {script.relative_to(ROOT)} > deploy/kubernetes/components/monitoring/…"
+    rule = find(render("monitoring"), "PrometheusRule", "errata")
+    assert rule["spec"] == {"groups": rules["groups"]}
+    assert rule["apiVersion"] == "monitoring.coreos.com/v1"
+
+
+def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
+    documents = render("cpu", "monitoring", "tls")
+    (api,) = pod(documents, "api").spec["containers"]
+    known = settings(documents, api)
+
+    for each in ("startup", "readiness", "liveness"):
+        assert api[f"{each}Probe"]["exec"] == {"command": ["errata", "health"]}
+        assert "grpc" not in api[f"{each}Probe"]
+    assert known.tls is True
+    assert {known.tls_certificate, known.tls_key, known.ca_file} == {
+        Path("/etc/errata/tls") / name for name in ("tls.crt", "tls.key", "ca.crt")
+    }
+    (endpoint,) = find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"]["ca"] == {"secret": {"name": "errata-tls", "key": "ca.crt"}}
+
+
+def test_with_an_object_store_no_volume_is_shared(render: Render) -> None:
+    documents = render("cpu", "object-store")
+
+    assert names(documents, "PersistentVolumeClaim") == set()
+    assert settings(documents, pod(documents, "api").spec["containers"][0]).archive.startswith("s3://")
+
+
+# What people read
+
+
+def test_the_manual_names_paths_secrets_and_commands_that_exist() -> None:
+    manual = (KUBERNETES / "README.md").read_text()
+
+    for path in re.findall(r"\bdeploy/[\w./-]+", manual):
+        assert (ROOT / path.rstrip(".")).exists(), path
+    for overlay in OVERLAYS:
+        assert f"overlays/{overlay}" in manual
+    for component in COMPONENTS:
+        assert f"`{component}`" in manual
+    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == set(SECRETS)
+    known = {f"ERRATA_{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(r"\bERRATA_[A-Z_]+\b", manual)) <= known
+    for line in re.findall(r"^errata (.+?)(?: \d?>.*)?$", manual, re.MULTILINE):
+        _parse(line.split())
+
+
+def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> None:
+    (example,) = re.findall(
+        r"^```yaml\n(apiVersion.+?)^```", (KUBERNETES / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    text = example.replace("../", f"{os.path.relpath(KUBERNETES, tmp_path.resolve())}/")
+    (tmp_path / "kustomization.yaml").write_text(text)
+
+    run = subprocess.run(
+        [str(shutil.which("kubectl")), "kustomize", str(tmp_path)], capture_output=True, text=True, check=True
+    )
+
+    documents = list(yaml.safe_load_all(run.stdout))
+    images = {container["image"] for each in pods(documents) for container in each.containers}
+    assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7-alpine"}
+    assert find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"][0]["scheme"] == "https"
