@@ -1,0 +1,448 @@
+"""Rules, scrape configuration and dashboard: they parse, say what they should, and name only what exists."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+from service import telemetry
+from service.analyses.write_back import Told
+from service.client import pb
+from service.domain import CLASS_GROUPS, ERROR_TYPES, Group, Severity, State
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+GRAFANA = DEPLOY / "grafana"
+EVERYWHERE = {"job", "instance"}  # what Prometheus itself adds, and a ServiceMonitor too
+# Values that a label may have, where they are known: one that is misspelt would match nothing, and nobody would notice.
+VALUES: Mapping[tuple[str, str] | str, set[str]] = {
+    "code": {each.name for each in grpc.StatusCode},
+    "method": {method.name for each in pb.DESCRIPTOR.services_by_name.values() for method in each.methods},
+    "state": {each.name.lower() for each in State},
+    "group": {each.value for each in Group},
+    "error_type": {each.name for each in ERROR_TYPES},
+    "severity": {each.name.lower() for each in Severity},
+    "job": {"errata-api", "errata-worker"},
+    ("errata_write_backs_total", "outcome"): {each.value for each in Told},
+    ("errata_polls_total", "outcome"): {"done", "failed"},
+    ("errata_cache_requests_total", "outcome"): {"hit", "miss"},
+}
+
+
+# What expressions name ------------------------------------------------------------------------------------------------
+
+TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\]]*\]|\d[\w.]*|[A-Za-z_:][\w:]*|=~|!~|!=|[=(){},]|\S""")
+NAME = re.compile(r"[A-Za-z_:][\w:]*")
+WORDS = {"and", "or", "unless", "atan2", "bool", "offset", "inf", "nan", "start", "end"}
+GROUPING = {"by", "without"}
+MATCHING = {"on", "ignoring", "group_left", "group_right"}
+
+
+@dataclass
+class Named:
+    """A metric that an expression names, and the labels that are asked of it."""
+
+    metric: str
+    grouped: set[str] = field(default_factory=set)  # by these
+    values: dict[str, set[str]] = field(default_factory=dict)  # that a selector asks for
+
+    @property
+    def labels(self) -> set[str]:
+        return self.grouped | self.values.keys()
+
+
+@dataclass
+class Reading:
+    """What an expression names."""
+
+    metrics: list[Named] = field(default_factory=list)
+    matched: set[str] = field(default_factory=set)  # labels that join two sides
+
+
+def read(expression: str) -> Reading:
+    """Return what a PromQL expression names. Whatever is neither a word of the language nor a call is a metric."""
+    tokens = TOKEN.findall(re.sub(r"#.*", "", expression))
+    found = Reading()
+    opened: list[tuple[int, set[str]]] = []  # for each open bracket: the metrics before it, the labels grouped by
+    pending: set[str] = set()  # labels of `sum by (…)`, until its bracket opens
+    closed = 0  # the metrics before the bracket that closed last, for `sum(…) by (…)`
+    place = 0
+    while place < len(tokens):
+        token, following = tokens[place], tokens[place + 1] if place + 1 < len(tokens) else ""
+        place += 1
+        if token in GROUPING | MATCHING and following == "(":
+            end = tokens.index(")", place)
+            labels = {each for each in tokens[place + 1 : end] if NAME.fullmatch(each)}
+            before, place = tokens[place - 2], end + 1
+            if token in MATCHING:
+                found.matched |= labels
+            elif before == ")":
+                for each in found.metrics[closed:]:
+                    each.grouped |= labels
+            else:
+                pending = labels
+        elif token == "(":
+            opened.append((len(found.metrics), pending))
+            pending = set()
+        elif token == ")":
+            closed, labels = opened.pop()
+            for each in found.metrics[closed:]:
+                each.grouped |= labels
+        elif NAME.fullmatch(token) and token.lower() not in WORDS and following not in ("(", *GROUPING):
+            found.metrics.append(Named(token))
+        elif token == "{":
+            end = tokens.index("}", place)
+            for label, operator, value in _matchers(tokens[place:end]):
+                alternatives = value.split("|") if "~" in operator else [value]
+                found.metrics[-1].values.setdefault(label, set()).update(alternatives)
+            place = end + 1
+    return found
+
+
+def _matchers(tokens: list[str]) -> Iterator[tuple[str, str, str]]:
+    rest = [each for each in tokens if each != ","]
+    for place in range(0, len(rest), 3):
+        label, operator, value = rest[place : place + 3]
+        yield label, operator, value[1:-1]
+
+
+@cache
+def exposed() -> dict[str, set[str]]:
+    """Return the labels of each series: of the table in telemetry's docstring, of recording rules, of Prometheus."""
+    found: dict[str, set[str]] = {"up": set()}
+    for line in (telemetry.__doc__ or "").splitlines():
+        if line.startswith("errata_"):
+            name, kind, given, _ = re.split(r"\s{2,}", line.strip())
+            labels = set() if given in ("–", "-") else set(given.split(", "))
+            if kind == "histogram":
+                found |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
+            else:
+                found[name] = labels
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    for name in re.findall(r"^(process_\w+)", generate_latest(registry).decode(), re.MULTILINE):
+        found[name] = set()
+    for rule in rules():
+        if "record" in rule:
+            found[rule["record"]] = {label for each in read(rule["expr"]).metrics for label in each.grouped}
+    return found
+
+
+def problems(expression: str, series: Mapping[str, set[str]]) -> list[str]:
+    """Return what an expression names that doesn't exist."""
+    reading = read(expression)
+    found = []
+    known = set(EVERYWHERE)
+    for named in reading.metrics:
+        if named.metric not in series:
+            found.append(f"no metric {named.metric}")
+            continue
+        labels = series[named.metric] | EVERYWHERE
+        known |= labels
+        found += [f"no label {each} of {named.metric}" for each in sorted(named.labels - labels)]
+        for label, values in named.values.items():
+            allowed = VALUES.get((named.metric, label), VALUES.get(label))
+            plain = {each for each in values if re.fullmatch(r"[\w-]+", each)}
+            found += [f"no value {each} of {label}" for each in sorted(plain - (allowed or plain))]
+    return found + [f"no label {each} to match by" for each in sorted(reading.matched - known)]
+
+
+# The files ------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in load(PROMETHEUS / "rules.yaml")["groups"] for rule in group["rules"]]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+@cache
+def dashboard() -> dict[str, Any]:
+    return json.loads((GRAFANA / "dashboards" / "errata.json").read_text())  # type: ignore[no-any-return]
+
+
+def panels() -> list[dict[str, Any]]:
+    return [each for each in dashboard()["panels"] if each["type"] != "row"]
+
+
+def queries() -> dict[str, str]:
+    """Return the dashboard's expressions by where they stand: of its panels, and of its variables."""
+    found = {f"{each['title']}: {target['refId']}": target["expr"] for each in panels() for target in each["targets"]}
+    for variable in dashboard()["templating"]["list"]:
+        if variable["type"] == "query":
+            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]
+            found[f"variable {variable['name']}"] = f"count by ({label}) ({metric})"
+    return found
+
+
+@cache
+def expressions() -> dict[str, str]:
+    return {each.get("alert") or each["record"]: each["expr"] for each in rules()} | queries()
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a test of rules.test.yaml says of one alert at one time."""
+
+    alert: str
+    fires: bool
+    given: str  # the series that it gives
+
+
+def cases() -> list[Case]:
+    return [
+        Case(each["alertname"], bool(each.get("exp_alerts")), " ".join(one["series"] for one in test["input_series"]))
+        for test in load(PROMETHEUS / "rules.test.yaml")["tests"]
+        for each in test["alert_rule_test"]
+    ]
+
+
+# Every expression refers to what exists -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", expressions())
+def test_every_expression_names_metrics_and_labels_that_exist(where: str) -> None:
+    assert problems(expressions()[where], exposed()) == []
+
+
+@pytest.mark.parametrize("where", expressions())
+def test_a_misspelt_metric_or_label_is_found_wherever_it_stands(where: str) -> None:
+    expression, series = expressions()[where], exposed()
+    reading = read(expression)
+    assert reading.metrics or expression == "vector(0)"
+    for name in {each.metric for each in reading.metrics}:
+        assert f"no metric {name}x" in problems(re.sub(rf"(?<![\w:]){name}(?![\w:])", f"{name}x", expression), series)
+    for label in {label for each in reading.metrics for label in each.labels} | reading.matched:
+        misspelt = re.sub(rf"(?<=[(\s,{{]){label}(?=\s*(?:[,)]|=~|!~|!=|=))", f"{label}x", expression)
+        assert any(each.startswith(f"no label {label}x") for each in problems(misspelt, series)), misspelt
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("errata_redy == 0", ["no metric errata_redy"]),
+        ("sum(rate(errata_images[5m]))", ["no metric errata_images"]),
+        ("rate(errata_rpc_duration_seconds[5m])", ["no metric errata_rpc_duration_seconds"]),
+        ("process_resident_memory", ["no metric process_resident_memory"]),
+        ("node_load1 > 1", ["no metric node_load1"]),
+        ("errata:severe_error_ratio:decrease > 0", ["no metric errata:severe_error_ratio:decrease"]),
+        ("max(errata_ready) and on () errata_redy", ["no metric errata_redy"]),
+        ('errata_ready{pod="a"}', ["no label pod of errata_ready"]),
+        ("sum by (le) (errata_stage_duration_seconds_count)", ["no label le of errata_stage_duration_seconds_count"]),
+        ("sum(rate(errata_rpc_handled_total[5m])) by (kode)", ["no label kode of errata_rpc_handled_total"]),
+        ("up == on (jobb) errata_ready", ["no label jobb to match by"]),
+        ('errata_rpc_handled_total{code=~"OK|INTERNALL"}', ["no value INTERNALL of code"]),
+        ('errata_rpc_handled_total{method="GetAnalyses"}', ["no value GetAnalyses of method"]),
+        ('errata_write_backs_total{outcome="lost"}', ["no value lost of outcome"]),
+        ('up{job="errata"}', ["no value errata of job"]),
+    ],
+)
+def test_an_expression_that_names_what_does_not_exist_is_found(expression: str, expected: list[str]) -> None:
+    assert problems(expression, exposed()) == expected
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(sum(up) or vector(0)) < 1",
+        "sum by (method) (rate(errata_rpc_handled_total[5m] offset 1h)) > bool 5",
+        'histogram_quantile(0.9, sum(rate(errata_rpc_duration_seconds_bucket{method!="GetReport"}[5m])) by (le))',
+        "rate(errata_images_total[$__rate_interval])",
+        'count by (version) (errata_build_info{version=~"$version", instance="a:8080"})',
+        "max by (job, instance) (up) # not errata_redy",
+        "time() - process_start_time_seconds > 1e3",
+        "up unless on (job) group_left () errata_ready",
+    ],
+)
+def test_what_exists_is_taken(expression: str) -> None:
+    assert problems(expression, exposed()) == []
+
+
+# Prometheus takes the files, and the alerts do what they say ----------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus' own tool: skip at a desk without it, fail on CI."""
+    found = shutil.which("promtool")
+    if found is None:
+        message = "promtool isn't there: it is in Debian's package prometheus"
+        if "ERRATA_REFERENCE_DIR" in os.environ:
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, cwd=PROMETHEUS, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_the_rules(promtool: str) -> None:
+    run(promtool, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
+
+
+def test_prometheus_takes_the_configuration(promtool: str) -> None:
+    run(promtool, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yaml")
+
+
+def test_the_alerts_fire_when_they_should_and_only_then(promtool: str) -> None:
+    run(promtool, "test", "rules", "rules.test.yaml")
+
+
+def test_prometheus_takes_what_the_dashboard_asks(promtool: str, tmp_path: Path) -> None:
+    asked = [expression.replace("$__rate_interval", "5m") for expression in queries().values()]
+    recorded = [{"record": f"asked:{place}", "expr": expression} for place, expression in enumerate(asked)]
+    path = tmp_path / "asked.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": recorded}]}))
+    run(promtool, "check", "rules", str(path))
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(alert: str) -> None:
+    assert {each.fires for each in cases() if each.alert == alert} == {True, False}
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_where_an_alert_does_not_fire_it_is_not_for_want_of_data(alert: str) -> None:
+    recorded = {each["record"]: each["expr"] for each in rules() if "record" in each}
+    asked = {each.metric for each in read(alerts()[alert]["expr"]).metrics}
+    while found := asked & set(recorded):
+        asked = (asked - found) | {each.metric for name in found for each in read(recorded[name]).metrics}
+    silent = [each for each in cases() if each.alert == alert and not each.fires]
+    assert any(asked <= {named.metric for named in read(each.given).metrics} for each in silent)
+
+
+def test_the_cases_are_of_alerts_and_metrics_that_exist() -> None:
+    assert {each.alert for each in cases()} == set(alerts())
+    known = exposed()
+    for test in load(PROMETHEUS / "rules.test.yaml")["tests"]:
+        for each in test["input_series"]:
+            (named,) = read(each["series"]).metrics
+            if named.values["job"] <= VALUES["job"]:
+                assert problems(each["series"], known) == []
+                assert named.labels == known[named.metric] | EVERYWHERE, each["series"]
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert: str) -> None:
+    rule = alerts()[alert]
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert "$value" in rule["annotations"]["description"]
+    section = re.sub(r"(?<!^)(?=[A-Z])", "-", alert).lower()
+    assert rule["annotations"]["runbook"] == f"deploy/README.md#{section}"
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_the_runbook_has_the_section_that_an_alert_names(alert: str) -> None:
+    path, _, section = alerts()[alert]["annotations"]["runbook"].partition("#")
+    text = re.sub(r"^```.*?^```", "", (DEPLOY.parent / path).read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+\s+(.*?)\s*$", text, re.MULTILINE)
+    assert section in {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_jobs_that_are_scraped_are_those_that_rules_and_dashboard_ask_for() -> None:
+    scraped = {each["job_name"] for each in load(PROMETHEUS / "prometheus.yaml")["scrape_configs"]}
+    readings = [read(each) for each in expressions().values()]
+    asked = {job for each in readings for named in each.metrics for job in named.values.get("job", ())}
+    assert scraped == asked == VALUES["job"]
+
+
+# The dashboard --------------------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_is_what_its_script_writes() -> None:
+    written = runpy.run_path(str(GRAFANA / "make_dashboard.py"))["text"]()
+    assert written == (GRAFANA / "dashboards" / "errata.json").read_text(), "run deploy/grafana/make_dashboard.py"
+
+
+def test_every_panel_has_a_title_a_description_and_a_unit() -> None:
+    for each in panels():
+        assert each["title"]
+        assert re.search(r"\w\.$", each["description"]) or each["description"].endswith(")."), each["title"]
+        assert each["fieldConfig"]["defaults"]["unit"], each["title"]
+        assert each["targets"], each["title"]
+
+
+def test_panels_have_ids_and_titles_of_their_own() -> None:
+    shown = dashboard()["panels"]
+    assert len({each["id"] for each in shown}) == len(shown)
+    assert len({each["title"] for each in shown}) == len(shown)
+
+
+def test_no_two_panels_overlap_and_none_is_off_the_grid() -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for each in dashboard()["panels"]:
+        place = each["gridPos"]
+        assert place["x"] >= 0 and place["w"] > 0 and place["h"] > 0 and place["x"] + place["w"] <= 24, each["title"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert (x, y) not in taken, f"{each['title']} lies on {taken[x, y]}"
+                taken[x, y] = each["title"]
+
+
+def test_the_queries_of_a_panel_have_names_of_their_own() -> None:
+    for each in panels():
+        names = [target["refId"] for target in each["targets"]]
+        assert len(set(names)) == len(names), each["title"]
+
+
+def test_every_error_type_has_one_color_wherever_it_is_shown() -> None:
+    colors = defaultdict(set)
+    for each in panels():
+        for override in each["fieldConfig"]["overrides"]:
+            for given in override["properties"]:
+                if given["id"] == "color":
+                    colors[override["matcher"]["options"]].add(given["value"]["fixedColor"])
+    types = {each.name: colors[each.name] for each in ERROR_TYPES}
+    assert {name: len(found) for name, found in types.items()} == dict.fromkeys(types, 1)
+    assert len({color for found in types.values() for color in found}) == len(types)
+
+
+def test_error_types_are_stacked_in_the_order_of_their_severity() -> None:
+    mixed = [each for each in panels() if {"MODEL_FAILURE"} & {target["refId"] for target in each["targets"]}]
+    assert len(mixed) == 2
+    for each in mixed:
+        shown = [target["refId"] for target in each["targets"] if target["refId"] != "ended"]
+        assert shown == [error_type.name for error_type in ERROR_TYPES[1:]], each["title"]
+        order = each["transformations"][-1]["options"]["indexByName"]
+        assert sorted(order, key=order.__getitem__) == ["version", *(f"Value #{name}" for name in shown)]
+
+
+def test_the_data_source_the_model_and_the_group_can_be_chosen() -> None:
+    variables = {each["name"]: each for each in dashboard()["templating"]["list"]}
+    assert variables["datasource"]["type"] == "datasource"
+    assert {"model", "dataset"} <= variables.keys()
+    assert variables["group"]["query"].split(",") == [Group.ALL, *CLASS_GROUPS]
+    used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(dashboard())))
+    assert used == variables.keys()
+    sources = {each["datasource"]["uid"] for each in panels()}
+    assert sources == {"${datasource}"}
+
+
+def test_grafana_is_provisioned_with_the_dashboard_and_its_prometheus() -> None:
+    (source,) = load(GRAFANA / "provisioning" / "datasources" / "prometheus.yaml")["datasources"]
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    (provider,) = load(GRAFANA / "provisioning" / "dashboards" / "errata.yaml")["providers"]
+    assert (provider["type"], provider["options"]["path"]) == ("file", "/var/lib/grafana/dashboards")
