@@ -10,15 +10,19 @@ AXE := node_modules/axe-core/axe.min.js
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test demo bench proto wordnet redis browser clean
+.PHONY: help setup check format test fuzz demo bench proto constraints audit images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
 	@echo "make demo    judge a real model on real photographs"
 	@echo "make test    all tests"
-	@echo "make check   format, lint, types, import rules, proto lint"
+	@echo "make check   format, lint, types, import rules, proto lint, Dockerfiles, docker-compose.yml"
+	@echo "make fuzz    the fuzz tests, longer: FUZZ_EXAMPLES=5000 a property"
 	@echo "make bench   measure, print a table and write build/bench.json"
+	@echo "make audit   known holes in what is installed"
+	@echo "make images  build both images and try them; BUILD_IMAGES names the builder"
 	@echo "make proto   generate service/pb again after a change of the proto"
+	@echo "make constraints   the versions that the images install, anew"
 
 setup: $(STAMP)
 
@@ -34,22 +38,37 @@ proto: setup
 demo: setup
 	$(BIN)/errata demo --output out/demo
 
-check: setup $(BUF)
+check: setup $(BUF) deploy-tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd protos && ../$(BUF) lint
+	$(BIN)/hadolint deploy/api.Dockerfile deploy/worker.Dockerfile
+	docker-compose --profile monitoring config --quiet
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup wordnet redis browser
+test: setup wordnet redis browser deploy-tools
 	$(BIN)/python -m pytest
+
+fuzz: setup redis
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz
 
 bench: setup browser
 	PYTHONPATH=tests $(BIN)/python -m benchmarks
+
+constraints: setup
+	$(BIN)/python deploy/constraints.py deploy/constraints.txt
+
+audit: setup
+	$(BIN)/pip-audit --requirement deploy/constraints.txt --no-deps --disable-pip --strict --progress-spinner off
+
+# Builds both images and runs them as their own user; not part of `make test`: it takes minutes and 10 GB of disk.
+images: setup
+	$(BIN)/python tests/scripts/try_images.py
 
 # Both at once: npm takes away what it isn't asked for.
 $(BUF) $(AXE) &:
@@ -68,6 +87,10 @@ redis:
 # A real browser, for the report and the pages, and axe-core, which looks for what keeps people out.
 browser: $(AXE)
 	tests/scripts/install-chromium
+
+# kubectl, promtool, prometheus and docker-compose, which the tests of deploy/ run.
+deploy-tools:
+	tests/scripts/install-deploy-tools
 
 clean:
 	rm -rf build out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,31 +1,44 @@
-# The service in one image. EXTRAS=demo adds torch, timm and the demo's model; mlflow: registries; empty: uploads alone.
+# The API: gRPC, pages, hooks, metrics. No torch: workers run the models. One container alone judges uploads: `serve --local`.
+# Build from the project's root: docker build -f deploy/api.Dockerfile -t errata-api .
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
-ARG EXTRAS=demo
+# hub, mlflow: what model references mean; object-store: archives in s3://
+ARG EXTRAS=hub,mlflow,object-store
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-RUN python3 -m venv /opt/errata
+# without pip: what runs needs none
+RUN python3 -m venv --without-pip /opt/errata
 COPY pyproject.toml README.md LICENSE ./
+COPY deploy/constraints.txt deploy/constraints.txt
 COPY protos protos
 COPY service service
-RUN /opt/errata/bin/pip install --no-cache-dir ".${EXTRAS:+[${EXTRAS}]}"
+RUN python3 -m pip --python /opt/errata/bin/python3 install --constraint deploy/constraints.txt ".${EXTRAS:+[${EXTRAS}]}"
 
 FROM ${BASE_IMAGE}
-LABEL org.opencontainers.image.title="Errata" \
-      org.opencontainers.image.description="What kind of mistakes an image classifier makes" \
-      org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin errata \
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Errata API" \
+      org.opencontainers.image.description="What kind of mistakes an image classifier makes: the service" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+RUN groupadd --gid 10001 errata \
+ && useradd --uid 10001 --gid 10001 --no-create-home --no-log-init --home-dir /data --shell /usr/sbin/nologin errata \
  && install -d -o errata -g errata /data
 COPY --from=build /opt/errata /opt/errata
 ENV PATH=/opt/errata/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    GRPC_VERBOSITY=ERROR \
     ERRATA_DATA_DIR=/data \
     ERRATA_GRPC_ADDRESS=0.0.0.0:50051 \
     ERRATA_HTTP_ADDRESS=0.0.0.0:8080
 USER 10001:10001
 VOLUME /data
 EXPOSE 50051 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
+STOPSIGNAL SIGTERM
+# gRPC's own health, over TLS where ERRATA_TLS and ERRATA_CA_FILE say so
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["errata", "health"]
 ENTRYPOINT ["errata"]
-CMD ["serve", "--local"]
+CMD ["serve"]

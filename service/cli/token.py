@@ -3,7 +3,6 @@
 import click
 
 from service.access import Need, line_of, new_token
-from service.cli.output import people
 
 
 @click.command()
@@ -15,6 +14,5 @@ def token(name: str, scope: str) -> None:
     """Make a token: it goes to stdout, this once; its line for the file ERRATA_TOKENS goes to stderr."""
     made = new_token()
     line = line_of(name, Need(scope), made)
-    people().print("to the file that ERRATA_TOKENS names, which is read anew when it changes:", highlight=False)
-    people().print(line, highlight=False, soft_wrap=True)
+    click.echo(f"# a line for the file that ERRATA_TOKENS names, which is read anew when it changes:\n{line}", err=True)
     click.echo(made)

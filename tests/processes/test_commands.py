@@ -324,3 +324,37 @@ def test_a_full_disk_refuses_an_upload_and_leaves_nothing_behind(
     assert "archive could not be written" in refused.stderr
     assert left == []
     assert taken.returncode == 0
+
+
+def test_a_token_opens_a_service_that_reads_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
+    made = errata("token", "ci", "--scope", "write")
+    assert made.returncode == 0
+    (token,) = made.stdout.split()
+    (tmp_path / "tokens").write_text(made.stderr)
+    assert token not in made.stderr
+
+    with serving(data_dir, tmp_path / "archive", ERRATA_TOKENS=str(tmp_path / "tokens")) as service:
+        listed = errata("list", "--json", "--server", service.grpc, ERRATA_TOKEN=token)
+        refused = errata("list", "--json", "--server", service.grpc)
+        health = errata("health", "--server", service.grpc)
+
+    assert (listed.returncode, json.loads(listed.stdout)["analyses"]) == (0, [])
+    assert refused.returncode == 2
+    assert "expected a token" in refused.stderr
+    assert health.returncode == 0
+    assert errata("health", "--server", service.grpc, "--timeout", "1").returncode == 3
+
+
+@pytest.mark.parametrize("arguments", [["a b"], ["ci", "--scope", "admin"], []])
+def test_what_is_no_token_s_name_or_scope_is_refused(errata: Errata, arguments: list[str]) -> None:
+    assert errata("token", *arguments).returncode == 2
+
+
+def test_a_bundle_of_another_digest_is_told(errata: Errata, demo: Bundle) -> None:
+    path = str(demo.path)
+
+    assert errata("evidence", "verify", path, "--digest", demo.digest).returncode == 0
+    assert errata("evidence", "verify", path, "--digest", demo.digest[:12]).returncode == 0
+    wrong = errata("evidence", "verify", path, "--digest", "0" * 64)
+    assert wrong.returncode == 2
+    assert demo.digest in wrong.stderr

@@ -113,3 +113,29 @@ def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monk
     exec(code, found)
 
     assert (len(found["verdicts"]), len(found["errors"])) == (3, 2)
+
+
+def test_every_threat_but_that_of_dependencies_names_tests_that_exist() -> None:
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    short = {"P": "tests/unit/predictions", "W": "tests/unit/web", "A": "tests/api", "F": "tests/fuzz"}
+    for letter, folder in short.items():
+        assert f"`{letter}` stands for `{folder}`" in security or f"`{letter}` for `{folder}`" in security
+    table = security.split("## Threats", 1)[1].split("\n## ", 1)[0]
+    threats = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")][1:]
+
+    assert len(threats) > 20
+    for who, _, shown in threats:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", shown)
+        assert named or "dependency" in who, f"no test shows how it is stopped: {who}"
+        for file, test in named:
+            first, _, rest = file.partition("/")
+            path = ROOT / short.get(first, first) / rest
+            assert re.search(rf"^(async )?def {test}\(", path.read_text(encoding="utf-8"), re.MULTILINE), (file, test)
+
+
+@pytest.mark.parametrize("name", ["README.md", "deploy/README.md", "SECURITY.md", "CONTRIBUTING.md"])
+def test_every_file_that_a_manual_links_to_exists(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+
+    assert [link for link in links if link and not ((ROOT / name).parent / link).exists()] == []

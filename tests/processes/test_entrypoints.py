@@ -1,0 +1,157 @@
+"""What the images' entrypoints run, as a process of another user, who may write to `/data` and `/tmp` alone."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from redis_server import RedisServer, free_port
+
+from service.client import Client, pb
+
+from .cluster import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+USER = 10001
+READ_ALL = "-all,+dac_read_search"  # the one capability: to read what only root may reach, such as root's own Python
+AS_ANOTHER_USER = [
+    "setpriv",
+    *(f"--{which}={USER}" for which in ("reuid", "regid")),
+    "--clear-groups",
+    "--no-new-privs",
+    *(f"--{which}={READ_ALL}" for which in ("inh-caps", "ambient-caps", "bounding-set")),
+]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a Dockerfile says of a container."""
+
+    settings: dict[str, str]
+    command: list[str]  # entrypoint and command
+    health: list[str]
+    user: str
+
+
+def image(name: str) -> Image:
+    """Read a Dockerfile's last stage."""
+    text = (ROOT / "deploy" / f"{name}.Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
+    environment = re.search(r"^ENV (.*)$", text, re.MULTILINE)
+    assert environment is not None
+    settings = dict(pair.split("=", 1) for pair in environment[1].split())
+    entry, command, health = (
+        json.loads(re.findall(pattern, text, re.MULTILINE)[-1])
+        for pattern in (r"^ENTRYPOINT (\[.*\])$", r"^CMD (\[.*\])$", r"^HEALTHCHECK .*CMD (\[.*\])$")
+    )
+    return Image(settings, [*entry, *command], health, re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1])
+
+
+class Container:
+    """A process as an image's container would run it: its user, no home, one folder for data and one for scratch."""
+
+    def __init__(self, name: str, folder: Path, **settings: str) -> None:
+        self.image = image(name)
+        self.rootfs = folder / name  # stands for the read-only root
+        self.data, self.tmp = self.rootfs / "data", self.rootfs / "tmp"
+        for writable in (self.data, self.tmp):
+            writable.mkdir(parents=True)
+            os.chown(writable, USER, USER)
+        self.rootfs.chmod(0o555)
+        self.log = folder / f"{name}.log"
+        own = {
+            key: value.replace("/data", str(self.data)) for key, value in self.image.settings.items() if key != "PATH"
+        }
+        inherited = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        self.environment = inherited | own | {"HOME": str(self.rootfs), "TMPDIR": str(self.tmp)} | settings
+        with self.log.open("wb") as log:
+            self.process = self._start(self.image.command, stdout=log, stderr=log)
+
+    def healthy(self, **settings: str) -> bool:
+        """Run the health check of the image, at this container's addresses."""
+        here = [
+            word.replace("127.0.0.1:8081", self.environment.get("ERRATA_WORKER_HTTP_ADDRESS", ""))
+            for word in self.image.health
+        ]
+        check = self._start(here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings)
+        return check.wait(20) == 0
+
+    def _start(self, command: list[str], stdout: object, stderr: object, **settings: str) -> "subprocess.Popen[bytes]":
+        if command[0] == "errata":  # the same main module; another user may not read a script of root's
+            command = [sys.executable, "-m", "service", *command[1:]]
+        return subprocess.Popen(
+            [*AS_ANOTHER_USER, *command],
+            cwd=self.rootfs,
+            env=self.environment | settings,
+            stdout=stdout,  # type: ignore[arg-type]
+            stderr=stderr,  # type: ignore[arg-type]
+            umask=0o077,
+        )
+
+    def written(self) -> set[str]:
+        """Return what lies beside the two folders that may be written to."""
+        return {path.name for path in self.rootfs.iterdir()} - {"data", "tmp"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that another user reaches."""
+    if os.geteuid() != 0:
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, "another user can only be tried by root"
+        pytest.skip("needs root, to become another user")
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/") and "pytest" in parent.name:
+            parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+    yield tmp_path
+    for path in tmp_path.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
+def test_api_and_worker_judge_the_photographs_as_another_user_who_writes_to_data_and_tmp_alone(folder: Path) -> None:
+    grpc, http, worker_http = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    redis = RedisServer(folder).start()
+    containers = []
+    try:
+        shared = {"ERRATA_REDIS_URL": redis.url}
+        api = Container("api", folder, ERRATA_GRPC_ADDRESS=grpc, ERRATA_HTTP_ADDRESS=http, **shared)
+        containers.append(api)
+        worker = Container("worker", folder, ERRATA_WORKER_HTTP_ADDRESS=worker_http, **shared)
+        containers.append(worker)
+        wait_for(lambda: api.healthy(ERRATA_SERVER=grpc), "the API is healthy")
+        wait_for(worker.healthy, "the worker is healthy")
+        with Client(grpc) as client:
+            *_, ended = client.watch(client.analyze("demo:efficientnet_lite0", "demo").name)
+
+        assert ended.state == pb.STATE_SUCCEEDED
+        assert ended.summary.groups["all"].top1_accuracy == 0.9
+        for each in containers:
+            assert each.image.user == f"{USER}:{USER}"
+            assert os.stat(f"/proc/{each.process.pid}").st_uid == USER
+            assert each.written() == set()
+        assert any(api.data.rglob("*.predictions.npz"))
+        for each in reversed(containers):
+            each.process.send_signal(signal.SIGTERM)
+            assert each.process.wait(40) == 0
+    finally:
+        for each in containers:
+            each.process.kill()
+            each.process.wait(10)
+        redis.stop()
+    assert not api.healthy(ERRATA_SERVER=grpc)
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_as_the_image_has_it_a_container_without_tokens_is_refused_in_words(folder: Path, name: str) -> None:
+    """The images listen beyond loopback: they start with tokens, or where the operator says so."""
+    container = Container(name, folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert container.process.wait(30) == 2
+    assert "ERRATA_TOKENS" in container.log.read_text()
+    assert container.written() == set()
