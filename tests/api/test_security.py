@@ -231,6 +231,20 @@ def test_tokens_are_rotated_without_a_restart(start: Start, tmp_path: Path) -> N
         assert get(service.addresses.http, "/", authorization=basic(new))[0] == 200
 
 
+# limits
+
+
+def test_a_message_that_unpacks_to_more_than_a_message_may_be_is_refused(guarded: Running) -> None:
+    with grpc.insecure_channel(guarded.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
+        call = channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis", None, None)
+        with pytest.raises(grpc.RpcError) as refused:
+            call(bytes(200 << 20), metadata=(("authorization", f"Bearer {READER}"),), timeout=30)  # packed: 200 KB
+
+    assert cast(grpc.Call, refused.value).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    with Client(guarded.addresses.grpc, READER) as client:
+        assert client.is_serving()
+
+
 # beyond loopback
 
 

@@ -1,0 +1,164 @@
+"""What the watches look at: the store, GPUs, bundles, results; a look that fails is logged and the next one comes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from service.analyses.ports import Ports
+from service.archive.memory import MemoryArchive
+from service.bootstrap.watch import ResultsLook, StoreLook, Watch, gpu_memory
+from service.errors import Unavailable
+from service.evidence.shelf import EvidenceShelf
+from service.jobs.memory import MemoryStore
+from service.jobs.store import Depth, JobStore, StoreMemory
+from service.telemetry import Metrics
+
+DEPTH = Depth(3, 2, 30, 4, 61.5, 7.0, workers=2, refused=5, crashes=6, delayed=8, dead=9)
+
+
+class Store:
+    """A store of which only the depth is asked."""
+
+    def __init__(self) -> None:
+        self.depth_now: Callable[[], Depth] = lambda: DEPTH
+
+    def depth(self) -> Depth:
+        return self.depth_now()
+
+    def memory(self) -> StoreMemory:
+        return StoreMemory(1000, 4000)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def raising(error: Exception) -> Callable[[], Any]:
+    def call() -> Any:
+        raise error
+
+    return call
+
+
+def test_what_the_store_says_is_told(metrics: Metrics) -> None:
+    look = StoreLook(cast(JobStore, Store()), metrics, lambda: {"cuda:0": (5, 80), "cuda:1": (6, 80)})
+    look()
+
+    assert look.is_there()
+    told = {
+        ("errata_open_analyses", "queued"): 3,
+        ("errata_open_analyses", "running"): 2,
+        ("errata_open_shards", "queued"): 30,
+        ("errata_open_shards", "running"): 4,
+        ("errata_oldest_open_seconds", "queued"): 61.5,
+        ("errata_oldest_open_seconds", "running"): 7.0,
+    }
+    assert {key: value(metrics, key[0], state=key[1]) for key in told} == told
+    plain = {
+        "errata_live_workers": 2,
+        "errata_fenced_writes_total": 5,
+        "errata_crashes_total": 6,
+        "errata_delayed_messages": 8,
+        "errata_dead_letters": 9,
+        "errata_redis_memory_bytes": 1000,
+        "errata_redis_max_memory_bytes": 4000,
+    }
+    assert {name: value(metrics, name) for name in plain} == plain
+    assert value(metrics, "errata_gpu_memory_bytes", device="cuda:1", kind="used") == 6
+    assert value(metrics, "errata_gpu_memory_bytes", device="cuda:0", kind="total") == 80
+
+
+def test_a_gpu_that_is_gone_is_not_told_any_more(metrics: Metrics) -> None:
+    found = {"cuda:0": (5, 80)}
+    look = StoreLook(cast(JobStore, Store()), metrics, lambda: found)
+    look()
+    found.clear()
+    look()
+
+    assert value(metrics, "errata_gpu_memory_bytes", device="cuda:0", kind="used") is None
+
+
+def test_without_a_model_that_ran_no_gpu_is_asked() -> None:
+    """Nor is torch imported for it: the process of the tests may have it, one of an API hasn't."""
+    assert gpu_memory() == {} or all(used <= total for used, total in gpu_memory().values())
+
+
+@pytest.mark.parametrize("error", [Unavailable("Redis is away"), RuntimeError("a bug")])
+def test_a_store_that_is_away_isnt_there_and_is_again(metrics: Metrics, error: Exception) -> None:
+    store = Store()
+    look = StoreLook(cast(JobStore, store), metrics)
+    look()
+    store.depth_now = raising(error)
+    with pytest.raises(type(error)):
+        look()
+    assert not look.is_there()
+    store.depth_now = lambda: replace(DEPTH, workers=0)
+    look()
+
+    assert look.is_there()
+    assert value(metrics, "errata_live_workers") == 0
+
+
+def test_a_store_that_stays_away_is_told_once(metrics: Metrics) -> None:
+    store = Store()
+    look = StoreLook(cast(JobStore, store), metrics)
+    look()
+    store.depth_now = raising(Unavailable("Redis is away"))
+    with pytest.raises(Unavailable):
+        look()
+
+    for _ in range(3):
+        look()  # the log would have a line a second
+    assert not look.is_there()
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), ValueError("a bug")])
+def test_a_look_that_fails_is_logged_and_the_next_one_comes(error: Exception) -> None:
+    looks = []
+
+    def look() -> None:
+        looks.append(1)
+        raise error
+
+    watch = Watch("test", look, 0.01)
+    with structlog.testing.capture_logs() as log:
+        watch.start()
+        deadline = time.monotonic() + 10
+        while len(looks) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        watch.stop()
+
+    assert len(looks) >= 3
+    assert {event["watch"] for event in log} == {"test"}
+
+
+def test_bundles_that_lie_there_are_told_before_anybody_asks_for_them(
+    metrics: Metrics, data_dir: Path, demo: Any
+) -> None:
+    shelf = EvidenceShelf({}, data_dir)
+    ports = cast(Ports, SimpleNamespace(shelf=shelf, archive=MemoryArchive()))
+    ResultsLook(ports, metrics, ["*"], 10)()
+
+    rules = str(demo.manifest.rules_version)
+    assert value(metrics, "errata_evidence_info", dataset="demo", digest=demo.digest, rules=rules) == 1
+    assert value(metrics, "errata_results_dropped") == 0
+
+
+def test_a_store_in_memory_has_all_that_is_told(metrics: Metrics) -> None:
+    look = StoreLook(MemoryStore(time.time), metrics)
+    look()
+
+    assert value(metrics, "errata_open_analyses", state="queued") == 0
+    assert value(metrics, "errata_dead_letters") == 0
