@@ -24,6 +24,7 @@ from service.telemetry import Metrics, Stage
 from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
+COUNTED = 10  # looks at the store for each count of what is open: workers are many, and the API tells it too
 STUCK = 70  # exit code of a worker in which nothing moves any more
 _log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     offer = worker_offer(settings, images)
     if not offer.models:
         raise InvalidSetting("a worker runs models, which needs torch and timm: install errata-service[worker]")
-    look = StoreLook(store, metrics, gpu_memory)
+    look = StoreLook(store, metrics, gpu_memory, every=COUNTED)
     watch = Watch("store", look, STORE_SECONDS)
     worker = Worker(
         name=name,

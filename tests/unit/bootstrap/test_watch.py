@@ -28,12 +28,16 @@ class Store:
 
     def __init__(self) -> None:
         self.depth_now: Callable[[], Depth] = lambda: DEPTH
+        self.answers = True
 
     def depth(self) -> Depth:
         return self.depth_now()
 
     def memory(self) -> StoreMemory:
         return StoreMemory(1000, 4000)
+
+    def ping(self) -> bool:
+        return self.answers
 
 
 @pytest.fixture
@@ -121,6 +125,24 @@ def test_a_store_that_stays_away_is_told_once(metrics: Metrics) -> None:
 
     for _ in range(3):
         look()  # the log would have a line a second
+    assert not look.is_there()
+
+
+def test_what_takes_long_is_counted_now_and_then_and_whether_the_store_is_there_is_seen_each_time(
+    metrics: Metrics,
+) -> None:
+    counted = []
+    store = Store()
+    store.depth_now = lambda: (counted.append(1), DEPTH)[1]
+    look = StoreLook(cast(JobStore, store), metrics, every=3)
+    for _ in range(9):
+        look()
+        assert look.is_there()
+    assert len(counted) == 3
+
+    store.answers, store.depth_now = False, raising(Unavailable("Redis is away"))
+    with pytest.raises(Unavailable):
+        look()
     assert not look.is_there()
 
 
