@@ -25,30 +25,34 @@ Entries, specs and offers are JSON with a schema's number (domain/kept.py): proc
 What is final has a TTL of a week, predictions one of a month; nothing else has one, so that eviction takes no more.
 """
 
-import io
 import json
-import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 import redis
 import structlog
-from numpy.typing import NDArray
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
-from service.domain.kept import check_schema, known_fields
+from service.domain import Failure
 from service.errors import NewerRecord, Unavailable
-from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said, Shard
-from service.jobs.store import Depth, Outcome, Snapshot, StoreMemory, Submission, WorkerOffer
+from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said
+from service.jobs.redis_records import (
+    dumped,
+    entry_document,
+    job_arguments,
+    job_of,
+    packed,
+    snapshot_of,
+    submission_of,
+    unpacked,
+)
+from service.jobs.store import Depth, Snapshot, StoreMemory, Submission, WorkerOffer
 
-SCHEMA = 1  # of entries and specs
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
 _log = structlog.get_logger()
@@ -80,22 +84,22 @@ class RedisStore:
 
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
-        head = [entry.id, _entry_document(entry), entry.request.request_id, entry.request_digest]
-        return _submission(
-            self._move("submit", *head, *_job_arguments(spec), int(fresh), limit, int(entry.owed), entry.delivery)
+        head = [entry.id, entry_document(entry), entry.request.request_id, entry.request_digest]
+        return submission_of(
+            self._move("submit", *head, *job_arguments(spec), int(fresh), limit, int(entry.owed), entry.delivery)
         )
 
     def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue an entry that has failed again."""
-        head = [entry.id, _entry_document(entry), entry.request.request_id]
-        said = self._move("resubmit", *head, *_job_arguments(spec), int(spec.fresh), limit, int(entry.owed))
-        return _submission(said) if said else None
+        head = [entry.id, entry_document(entry), entry.request.request_id]
+        said = self._move("resubmit", *head, *job_arguments(spec), int(spec.fresh), limit, int(entry.owed))
+        return submission_of(said) if said else None
 
     def reserve(
         self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False, delivery: str = ""
     ) -> Submission:
         """Bind a request id to an analysis that needs no job."""
-        return _submission(self._move("reserve", request_id, request_digest, analysis_id, int(owed), delivery))
+        return submission_of(self._move("reserve", request_id, request_digest, analysis_id, int(owed), delivery))
 
     def release(self, request_id: str) -> None:
         """Give a reserved request id free."""
@@ -121,7 +125,7 @@ class RedisStore:
     def snapshot(self, analysis_id: str) -> Snapshot | None:
         """Return an entry and its job."""
         found = self._move("snapshot", analysis_id)
-        return _snapshot(analysis_id, found) if found else None
+        return snapshot_of(analysis_id, found) if found else None
 
     def entries(self) -> Sequence[Snapshot]:
         """Return every entry."""
@@ -141,11 +145,11 @@ class RedisStore:
     def job(self, job_id: str) -> Job | None:
         """Return a job."""
         found = self._move("job", job_id)
-        return _job(job_id, found) if found else None
+        return job_of(job_id, found) if found else None
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
         """Cancel an entry."""
-        return bool(self._move("cancel", analysis_id, _dump(asdict(Failure("CANCELLED", reason)))))
+        return bool(self._move("cancel", analysis_id, dumped(asdict(Failure("CANCELLED", reason)))))
 
     def forget(self, analysis_id: str) -> bool:
         """Remove a final entry."""
@@ -166,19 +170,19 @@ class RedisStore:
 
     def finish_shard(self, job_id: str, shard: int, fence: int, part: Part) -> int | None:
         """Keep a shard's predictions."""
-        left = int(self._move("finish_shard", job_id, shard, fence, len(part.predictions.top1), _pack(part)))
+        left = int(self._move("finish_shard", job_id, shard, fence, len(part.predictions.top1), packed(part)))
         return None if left < 0 else left
 
     def keep_part(self, key: str, part: Part) -> None:
         """Keep a shard's predictions for a month, unless Redis needs the room."""
         with _available():
-            self._client.set(f"errata:predictions:{key}", _pack(part), ex=PREDICTIONS_TTL)
+            self._client.set(f"errata:predictions:{key}", packed(part), ex=PREDICTIONS_TTL)
 
     def kept_part(self, key: str) -> Part | None:
         """Return predictions that were kept."""
         with _available():
             content = self._client.get(f"errata:predictions:{key}")
-        return None if content is None else _unpack(content)
+        return None if content is None else unpacked(content)
 
     def keep_result(self, key: str, analysis_id: str) -> None:
         """Keep which archived analysis has a result, for a month."""
@@ -209,12 +213,12 @@ class RedisStore:
 
     def retry(self, job_id: str, shard: int, fence: int, failure: Failure) -> float | None:
         """Queue a shard again after a transient error."""
-        delay = self._move("retry", job_id, shard, fence, _dump(asdict(failure)))
+        delay = self._move("retry", job_id, shard, fence, dumped(asdict(failure)))
         return float(delay) if delay else None
 
     def fail(self, job_id: str, shard: int, fence: int, failure: Failure) -> bool:
         """End a job as failed."""
-        return bool(self._move("fail", job_id, shard, fence, _dump(asdict(failure))))
+        return bool(self._move("fail", job_id, shard, fence, dumped(asdict(failure))))
 
     def parts(self, job_id: str) -> Sequence[Part]:
         """Return the predictions of all shards."""
@@ -223,7 +227,7 @@ class RedisStore:
             return []
         with _available():
             packed = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])
-        return [_unpack(each) for each in packed if each is not None]
+        return [unpacked(each) for each in packed if each is not None]
 
     def claim_judging(self, job_id: str) -> int | None:
         """Take the judging of a job."""
@@ -231,11 +235,11 @@ class RedisStore:
 
     def finish(self, job_id: str, fence: int, failure: Failure | None = None) -> bool:
         """End a judged job."""
-        return bool(self._move("finish", job_id, fence, _dump(asdict(failure)) if failure else ""))
+        return bool(self._move("finish", job_id, fence, dumped(asdict(failure)) if failure else ""))
 
     def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
         """Note that a worker lives, and what it can load."""
-        self._move("alive", worker, _dump(asdict(offer)) if offer else "")
+        self._move("alive", worker, dumped(asdict(offer)) if offer else "")
 
     def worker_gone(self, worker: str) -> None:
         """Note that a worker has ended."""
@@ -305,111 +309,3 @@ def _available() -> Iterator[None]:
         if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
             _log.exception("Redis refuses")
         raise Unavailable(f"Redis can't be used: {error!s:.120}", retry_after=RETRY_AFTER) from error
-
-
-def _entry_document(entry: Entry) -> str:
-    return _dump(
-        {
-            "schema": SCHEMA,
-            "request": asdict(entry.request) | {"row_order": entry.request.row_order.name},
-            "request_digest": entry.request_digest,
-            "evidence": entry.evidence,
-            "created": entry.created,
-            "owner": entry.owner,
-        }
-    )
-
-
-def _job_arguments(spec: JobSpec) -> tuple[str, str, int, str]:
-    """Return the id of a new job, what it computes, its shards, and what equal ones are known by."""
-    return uuid.uuid4().hex, _dump({"schema": SCHEMA} | asdict(spec)), spec.num_shards, spec.dedupe
-
-
-def _submission(said: Sequence[Any]) -> Submission:
-    outcome, analysis, job, is_open = said
-    return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(is_open))
-
-
-def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
-    record, job, ahead, alive, now = found
-    fields = _fields(record)
-    document = _read(f"the open analysis {analysis_id}", fields["entry"])
-    request = known_fields(AnalysisRequest, document["request"])
-    entry = Entry(
-        id=analysis_id,
-        request=AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]})),
-        request_digest=document["request_digest"],
-        evidence=document["evidence"],
-        created=document["created"],
-        owner=document["owner"],
-        job=fields["job"],
-        state=State[fields["state"]],
-        failure=_failure(fields["failure"]),
-        ended=float(fields["ended"]) if fields["ended"] else None,
-    )
-    return Snapshot(entry, _job(entry.job, job) if job else None, int(ahead), int(alive), float(now))
-
-
-def _job(job_id: str, found: Sequence[Any]) -> Job:
-    record, analyses, shards = found
-    fields = _fields(record)
-    return Job(
-        id=job_id,
-        spec=JobSpec(**known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"]))),
-        shards=tuple(_shard(_fields(each)) for each in shards),
-        created=float(fields["created"]),
-        state=State[fields["state"]],
-        started=float(fields["started"]) if fields["started"] else None,
-        judge_fence=int(fields["judge_fence"]),
-        failure=_failure(fields["failure"]),
-        analyses=frozenset(each.decode() for each in analyses),
-    )
-
-
-def _shard(fields: Mapping[str, str]) -> Shard:
-    return Shard(
-        state=State[fields["state"]],
-        fence=int(fields["fence"]),
-        lease=float(fields["lease"]),
-        worker=fields["worker"],
-        began=float(fields.get("began", "0")),  # the first versions wrote none
-        crashes=int(fields["crashes"]),
-        retries=int(fields["retries"]),
-        retry_at=float(fields["retry_at"]),
-        done=int(fields["done"]),
-    )
-
-
-def _fields(flat: Sequence[bytes]) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
-
-
-def _read(what: str, text: str) -> dict[str, Any]:
-    """Return a document; raise NewerRecord for one that a newer version wrote."""
-    document: dict[str, Any] = json.loads(text)
-    check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions wrote no number
-    return document
-
-
-def _failure(text: str) -> Failure | None:
-    return Failure(**known_fields(Failure, json.loads(text))) if text else None
-
-
-def _dump(document: object) -> str:
-    return json.dumps(document, separators=(",", ":"))
-
-
-def _pack(part: Part) -> bytes:
-    content = io.BytesIO()
-    info = np.frombuffer(_dump(asdict(part.model_info)).encode(), dtype=np.uint8)
-    arrays: dict[str, NDArray[Any]] = {"info": info, "top1": part.predictions.top1}
-    if part.predictions.probability is not None:
-        arrays["probability"] = part.predictions.probability
-    np.savez(content, allow_pickle=False, **arrays)
-    return content.getvalue()
-
-
-def _unpack(content: bytes) -> Part:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        predictions = Predictions(arrays["top1"], arrays.get("probability"))
-        return Part(predictions, ModelInfo(**known_fields(ModelInfo, json.loads(arrays["info"].tobytes()))))

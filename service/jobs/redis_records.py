@@ -1,0 +1,136 @@
+"""Records as they lie in Redis: entries and specs as JSON with a schema's number (domain/kept.py), parts as npz.
+
+Hashes of the rest are flat text, as the scripts of moves.lua write them.
+"""
+
+import io
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
+from service.domain.kept import check_schema, known_fields
+from service.jobs.record import Entry, Job, JobSpec, Part, Shard
+from service.jobs.store import Outcome, Snapshot, Submission
+
+SCHEMA = 1  # of entries and specs
+
+
+def entry_document(entry: Entry) -> str:
+    """Return what is kept of an entry but its state, as JSON."""
+    return dumped(
+        {
+            "schema": SCHEMA,
+            "request": asdict(entry.request) | {"row_order": entry.request.row_order.name},
+            "request_digest": entry.request_digest,
+            "evidence": entry.evidence,
+            "created": entry.created,
+            "owner": entry.owner,
+        }
+    )
+
+
+def job_arguments(spec: JobSpec) -> tuple[str, str, int, str]:
+    """Return the id of a new job, what it computes, its shards, and what equal ones are known by."""
+    return uuid.uuid4().hex, dumped({"schema": SCHEMA} | asdict(spec)), spec.num_shards, spec.dedupe
+
+
+def submission_of(said: Sequence[Any]) -> Submission:
+    """Return what a script said of a submission."""
+    outcome, analysis, job, is_open = said
+    return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(is_open))
+
+
+def snapshot_of(analysis_id: str, found: Sequence[Any]) -> Snapshot:
+    """Return an entry with its job; raise NewerRecord for what a newer version wrote."""
+    record, job, ahead, alive, now = found
+    fields = _fields(record)
+    document = _read(f"the open analysis {analysis_id}", fields["entry"])
+    request = known_fields(AnalysisRequest, document["request"])
+    entry = Entry(
+        id=analysis_id,
+        request=AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]})),
+        request_digest=document["request_digest"],
+        evidence=document["evidence"],
+        created=document["created"],
+        owner=document["owner"],
+        job=fields["job"],
+        state=State[fields["state"]],
+        failure=_failure(fields["failure"]),
+        ended=float(fields["ended"]) if fields["ended"] else None,
+    )
+    return Snapshot(entry, job_of(entry.job, job) if job else None, int(ahead), int(alive), float(now))
+
+
+def job_of(job_id: str, found: Sequence[Any]) -> Job:
+    """Return a job with its shards; raise NewerRecord for one that a newer version wrote."""
+    record, analyses, shards = found
+    fields = _fields(record)
+    return Job(
+        id=job_id,
+        spec=JobSpec(**known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"]))),
+        shards=tuple(_shard(_fields(each)) for each in shards),
+        created=float(fields["created"]),
+        state=State[fields["state"]],
+        started=float(fields["started"]) if fields["started"] else None,
+        judge_fence=int(fields["judge_fence"]),
+        failure=_failure(fields["failure"]),
+        analyses=frozenset(each.decode() for each in analyses),
+    )
+
+
+def _shard(fields: Mapping[str, str]) -> Shard:
+    return Shard(
+        state=State[fields["state"]],
+        fence=int(fields["fence"]),
+        lease=float(fields["lease"]),
+        worker=fields["worker"],
+        began=float(fields.get("began", "0")),  # the first versions wrote none
+        crashes=int(fields["crashes"]),
+        retries=int(fields["retries"]),
+        retry_at=float(fields["retry_at"]),
+        done=int(fields["done"]),
+    )
+
+
+def _fields(flat: Sequence[bytes]) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _read(what: str, text: str) -> dict[str, Any]:
+    """Return a document; raise NewerRecord for one that a newer version wrote."""
+    document: dict[str, Any] = json.loads(text)
+    check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions wrote no number
+    return document
+
+
+def _failure(text: str) -> Failure | None:
+    return Failure(**known_fields(Failure, json.loads(text))) if text else None
+
+
+def dumped(document: object) -> str:
+    """Return a document as JSON."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def packed(part: Part) -> bytes:
+    """Return a shard's predictions, and what made them, as npz."""
+    content = io.BytesIO()
+    info = np.frombuffer(dumped(asdict(part.model_info)).encode(), dtype=np.uint8)
+    arrays: dict[str, NDArray[Any]] = {"info": info, "top1": part.predictions.top1}
+    if part.predictions.probability is not None:
+        arrays["probability"] = part.predictions.probability
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def unpacked(content: bytes) -> Part:
+    """Return a shard's predictions."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        predictions = Predictions(arrays["top1"], arrays.get("probability"))
+        return Part(predictions, ModelInfo(**known_fields(ModelInfo, json.loads(arrays["info"].tobytes()))))
