@@ -203,7 +203,7 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         ),
         state=enum_of(State, message.state, "state"),
         evidence=message.evidence,
-        create_time=message.create_time.ToDatetime(UTC),
+        create_time=_from_time(message.create_time),
         predictions_digest=message.predictions_digest,
         model_info=ModelInfo(
             message.model_info.model,
@@ -216,6 +216,13 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         summary=from_summary(message.summary) if message.HasField("summary") else None,
         warnings=tuple(message.warnings),
     )
+
+
+def _from_time(message: Timestamp) -> datetime:
+    try:
+        return message.ToDatetime(UTC)
+    except (OverflowError, ValueError) as error:
+        raise InvalidRequest(f"expected a time, got {message.seconds} seconds", field="create_time") from error
 
 
 def from_summary(message: pb.Summary) -> Summary:

@@ -47,6 +47,7 @@ def _fast(text: bytes) -> NamedRows | None:
         )
         options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         table = arrow_json.read_json(pa.BufferReader(text), parse_options=options).combine_chunks()
+        table.validate(full=True)  # it takes any bytes for text
     except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError, InvalidUpload):
         return None
     given = [column for column in table.columns if column.null_count < len(column)]

@@ -37,12 +37,14 @@ def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype
     """Return shape, type and Fortran order of an array; refuse Python objects, which only a pickle holds."""
     try:
         major, _ = npy_format.read_magic(content)
-        length = content.read(2 if major == 1 else 4)
-        size = int.from_bytes(length, "little")
+        width = content.read(2 if major == 1 else 4)
+        size = int.from_bytes(width, "little")
         if size > HEADER_LIMIT:
             raise ValueError(f"a header of {size} bytes")
         read = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
-        shape, fortran, dtype = read(io.BytesIO(length + content.read(size)))
+        shape, fortran, dtype = read(io.BytesIO(width + content.read(size)))
+        if any(length.bit_length() > 63 for length in shape):  # thousands of digits can't even be printed
+            raise ValueError("an array larger than any")
     except Exception as error:  # numpy evaluates the header as Python's literal: any error can come of it
         raise InvalidUpload(f"expected {what} in npy format, got a header that doesn't parse", field="chunk") from error
     if dtype.hasobject:

@@ -1,9 +1,13 @@
 """npz, the authors' preds.npz: top1 (N,), and if they are there probs (N, 1000) and top5 (N, 5)."""
 
+import bz2
 import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -14,6 +18,7 @@ from service.errors import InvalidUpload, TooLarge, TruncatedUpload
 from service.predictions.uploads import npy
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.validate import Layout
+from service.storage import Readable
 
 MEMBERS = 16
 UNREADABLE = (
@@ -22,6 +27,7 @@ UNREADABLE = (
 MAX_INDEX = 64 << 10  # bytes of the archive's index
 ENTRY = b"PK\x01\x02"  # an entry of the index starts so
 END_SEARCH = (64 << 10) + 22
+STEP = 4 << 10  # bytes of LZMA that are unpacked at once, to 28 MiB at most
 
 
 def recognizes(head: bytes) -> bool:
@@ -63,7 +69,7 @@ def _check_index(content: BinaryIO) -> None:
 
 def _read(archive: zipfile.ZipFile, has_scores: bool, layout: Layout) -> OrderedRows:
     images = len(layout.names)
-    with archive.open("top1.npy") as member:
+    with _opened(archive, "top1.npy") as member:
         shape, dtype, _ = npy.read_header(member, "top1")
         top1 = npy.read_classes(member, shape, dtype, images, "top1")
     if not has_scores:
@@ -79,8 +85,37 @@ def _read(archive: zipfile.ZipFile, has_scores: bool, layout: Layout) -> Ordered
         differing += int((best < block.max(axis=1)).sum())
         return rows
 
-    with archive.open("probs.npy") as member:
+    with _opened(archive, "probs.npy") as member:
         shape, dtype, fortran = npy.read_header(member, "probs")
         rows = npy.collect(npy.score_blocks(member, shape, dtype, fortran, images, "probs"), chosen, layout)
     warnings = (f"{differing} rows of top1 aren't the best class of probs; top1 counts",) if differing else ()
     return replace(rows, warnings=warnings)
+
+
+@contextmanager
+def _opened(archive: zipfile.ZipFile, name: str) -> Iterator[Readable]:
+    """Give an array's bytes, unpacked as they are read, whatever the index says of its size.
+
+    zipfile unpacks bzip2 and LZMA without a bound (deflate has one): what it reads of them at once, all at once.
+    """
+    info = archive.getinfo(name)
+    if info.compress_type == zipfile.ZIP_BZIP2:
+        packed = copy(info)
+        packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
+        del packed.CRC  # of what is unpacked; bzip2 has its own
+        with archive.open(packed) as raw, bz2.BZ2File(raw) as member:
+            yield member
+    else:
+        with archive.open(info) as file:
+            yield _InSteps(file) if info.compress_type == zipfile.ZIP_LZMA else file
+
+
+class _InSteps:
+    """A file that gives a little at a time."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to STEP of the next bytes."""
+        return self._file.read(min(size, STEP) if size >= 0 else STEP)

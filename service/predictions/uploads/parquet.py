@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from service.errors import InvalidUpload, TooLarge, Violation
 from service.predictions.uploads.columns import Columns, find_columns
+from service.predictions.uploads.parquet_pages import unpacked_size
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows
 from service.predictions.uploads.validate import SHOWN
 
@@ -31,23 +32,33 @@ def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
     try:
         schema = parquet.read_schema(content)
         columns = find_columns(schema.names, line=None)
-        texts = [name for name in columns.names if not pa.types.is_nested(schema.field(name).type)]
+        _check_types(schema, columns)
         content.seek(0)
-        file = parquet.ParquetFile(content, read_dictionary=texts)
-        metadata = file.metadata
-        size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        if metadata.num_rows > num_images + MAX_WRONG:
+        file = parquet.ParquetFile(content, read_dictionary=columns.names)
+        if file.metadata.num_rows > num_images + MAX_WRONG:
             raise TooLarge(
-                f"expected at most a row for each of {num_images} images, got {metadata.num_rows}", field="row"
+                f"expected at most a row for each of {num_images} images, got {file.metadata.num_rows}", field="row"
             )
+        size = unpacked_size(content)
         if size > limit:
             raise TooLarge(f"expected at most {limit} bytes unpacked, got {size}", field="chunk")
         row = 1
         for batch in file.iter_batches(batch_size=BATCH, columns=columns.names):
             yield _rows(batch, columns, np.arange(row, row + batch.num_rows))
             row += batch.num_rows
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidUpload(f"expected Parquet, got {error!s:.200}", field="chunk") from error
+
+
+def _check_types(schema: pa.Schema, columns: Columns) -> None:
+    """Raise InvalidUpload for a column of anything but text and numbers: Arrow would write it out for each row."""
+    given = (columns.file_name, columns.predicted, columns.probability)
+    for meaning, name in zip(("file_name", "predicted_class", "predicted_probability"), given, strict=True):
+        if name is not None:
+            kind = schema.field(name).type
+            values = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not (_is_text(values) or _is_binary(values) or pa.types.is_primitive(values)):
+                raise InvalidUpload(f"expected {meaning} to be text or numbers, got {kind!s:.80}", field=meaning)
 
 
 def _rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> NamedRows:
@@ -70,7 +81,7 @@ def _rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> 
 
 def _names(column: pa.Array) -> pa.Array:
     column = _plain(column)
-    if not (_is_text(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+    if not (_is_text(column.type) or _is_binary(column.type)):
         raise InvalidUpload(f"expected file_name to be text, got {column.type}", field="file_name")
     return column.cast(pa.binary())
 
@@ -78,7 +89,7 @@ def _names(column: pa.Array) -> pa.Array:
 def _plain(column: pa.Array) -> pa.Array:
     """Return the values themselves; raise TooLarge for text that is too long, ArrowInvalid if it is no UTF-8."""
     values = column.dictionary if pa.types.is_dictionary(column.type) else column
-    if _is_text(values.type) or pa.types.is_binary(values.type):
+    if _is_text(values.type) or _is_binary(values.type):
         values.validate(full=True)
         if (pa.compute.max(pa.compute.binary_length(values)).as_py() or 0) > MAX_TEXT:
             raise TooLarge(f"expected values of at most {MAX_TEXT} bytes, got longer ones", field="chunk")
@@ -87,3 +98,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -1,0 +1,33 @@
+"""How long the fuzz tests look: 200 examples a property, or as many as FUZZ_EXAMPLES says (`make fuzz`)."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from .parser import Parser
+
+settings.register_profile(
+    "fuzz",
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES") or 200),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+FUZZ = settings.get_profile("fuzz")  # decorates each property here; loading it would change other folders' tests too
+
+
+@pytest.fixture(scope="module")
+def parser() -> Iterator[Parser]:
+    """Parse uploads in a process of its own."""
+    started = Parser()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is only there if something was unpickled."""
+    return tmp_path_factory.mktemp("canary") / "woken"

@@ -1,0 +1,63 @@
+"""Strategies for any message of the API, made from its descriptors: every field, every type, huge and odd values."""
+
+import math
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from hypothesis import strategies as st
+
+TEXTS = st.sampled_from(
+    [
+        *("", "analyses/a1", "a1", "analyses/", "analyses/../x", "demo", "timm:resnet50", "all", "organism", "CORRECT"),
+        *("MODEL_FAILURE", "UNSPECIFIED", "version: 1\nbounds: [{measure: top1_accuracy, min: 0}]", "a" * 65, "²"),
+    ]
+) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+NUMBERS = {
+    FieldDescriptor.TYPE_INT32: st.integers(-(2**31), 2**31 - 1) | st.integers(-2, 1001),
+    FieldDescriptor.TYPE_INT64: st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2**33),
+    FieldDescriptor.TYPE_ENUM: st.integers(-(2**31), 2**31 - 1) | st.integers(-1, 9),
+    FieldDescriptor.TYPE_DOUBLE: st.floats(allow_nan=False) | st.floats(0, 1) | st.just(math.nan),
+    FieldDescriptor.TYPE_BOOL: st.booleans(),
+    FieldDescriptor.TYPE_STRING: TEXTS,
+    FieldDescriptor.TYPE_BYTES: st.binary(max_size=12),
+}
+DEEP = 4  # levels of messages in each other
+
+
+def messages(kind: type[Message], depth: int = 0) -> st.SearchStrategy[Any]:
+    """Return any message of a kind: each field is there or isn't."""
+    fields = {field.name: _field(field, depth) for field in kind.DESCRIPTOR.fields if depth < DEEP or not _deep(field)}
+    chosen = {
+        each.name: {field.name for field in each.fields} for each in kind.DESCRIPTOR.oneofs if len(each.fields) > 1
+    }
+
+    def one_of_each(values: dict[str, Any]) -> Message:
+        for names in chosen.values():
+            for name in sorted(names & values.keys())[1:]:
+                del values[name]
+        return kind(**values)
+
+    return st.fixed_dictionaries({}, optional=fields).map(one_of_each)
+
+
+def _deep(field: FieldDescriptor) -> bool:
+    return field.type == FieldDescriptor.TYPE_MESSAGE and not field.message_type.GetOptions().map_entry
+
+
+def _value(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        inner: type[Message] = GetMessageClass(field.message_type)
+        return st.deferred(lambda: messages(inner, depth + 1))
+    return NUMBERS[field.type]
+
+
+def _field(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
+    kind: Descriptor | None = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        key, value = kind.fields_by_name["key"], kind.fields_by_name["value"]
+        return st.dictionaries(_value(key, depth), _value(value, depth), max_size=3)
+    if field.is_repeated:
+        return st.lists(_value(field, depth), max_size=3)
+    return _value(field, depth)

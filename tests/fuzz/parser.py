@@ -1,0 +1,142 @@
+"""Uploads are parsed in a process of their own, so that what ends it, fills its memory or holds it up is seen."""
+
+import io
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from service.domain import RowOrder
+from service.errors import ErrataError, InvalidUpload, TooLarge
+from service.predictions.uploads import Layout, parse_upload
+
+MAX_BYTES = 1 << 20
+SECONDS = 60.0  # that a file may take at most: nothing here is large
+HEAD = struct.Struct("<II")  # the bound on the file, and its length
+NAMES = tuple(f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 13))
+PATHS = (11, 3, 2, 0, 7, 8, 5, 1, 9, 10, 6, 4)  # which image stands at each row of a walk over folders
+JUDGED = (0, 1, 3, 4, 5, 6, 8, 9, 10, 11)
+
+
+def layout_of(names: "tuple[str, ...] | list[str]" = NAMES) -> Layout:
+    """Return a data set of images with these names, of which some are judged."""
+    images = len(names)
+    by_path = np.array([row for row in PATHS if row < images] + list(range(len(PATHS), images)), dtype=np.intp)
+    return Layout(
+        dataset="small",
+        names=pa.array([name.encode() for name in names], type=pa.binary()),
+        rows=np.array([row for row in JUDGED if row < images], dtype=np.int32),
+        positions=lambda order: np.arange(images) if order is RowOrder.FILE_NAME else by_path,
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file."""
+
+    end: str  # read, refused, or broken
+    told: str  # the format, the error's reason, or a traceback
+    given: int  # bytes that were read of it
+    grown: int  # MiB by which the process' memory grew at most
+    classes: tuple[int, ...] = ()  # of the judged images, where it was read
+
+
+class Parser:
+    """Hands files to the process; a new one is started when the last has ended."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def parse(self, content: bytes, limit: int = MAX_BYTES) -> Outcome:
+        """Return what became of a file; fail if the process ends or hangs over it."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(HEAD.pack(limit, len(content)) + content)
+            process.stdin.flush()
+            assert select.select([process.stdout], [], [], SECONDS)[0], f"not done after {SECONDS:g} seconds"
+            line = process.stdout.readline()
+        except (AssertionError, OSError):
+            self.stop()
+            raise
+        if not line:
+            ended = process.wait()
+            self.stop()
+            raise AssertionError(f"the process that parsed it ended with {ended}")
+        said = json.loads(line)
+        return Outcome(**said | {"classes": tuple(said["classes"])})
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+class Counting:
+    """A stream that counts what is read of it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        piece = self._content.read(size)
+        self.given += len(piece)
+        return piece
+
+
+def main() -> None:
+    """Parse what comes over the standard input, and say on the standard output what became of it."""
+    layout = layout_of()
+    while head := sys.stdin.buffer.read(HEAD.size):
+        limit, size = HEAD.unpack(head)
+        source = Counting(sys.stdin.buffer.read(size))
+        Path("/proc/self/clear_refs").write_text("5")  # the most memory is now what there is
+        before = _most_memory()
+        end, told, classes = _outcome(layout, source, limit)
+        grown = (_most_memory() - before) // 1024
+        line = {"end": end, "told": told, "classes": classes, "given": source.given, "grown": grown}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+    os._exit(0)  # pyarrow may still read ahead in a thread of its own, which an interpreter that ends aborts
+
+
+def _most_memory() -> int:
+    """Return the most memory that this process had, in KiB; getrusage would begin with what its parent had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
+
+
+def _outcome(layout: Layout, source: Counting, limit: int) -> tuple[str, str, list[int]]:
+    try:
+        found = parse_upload(source, layout, RowOrder.UNSPECIFIED, limit)
+    except ErrataError as error:
+        if not isinstance(error, InvalidUpload | TooLarge):
+            return "broken", f"an error of another branch: {error!r}", []
+        told = [error.message, *(each.description for each in error.violations)]
+        if not all(told) or len(error.violations) > 10:
+            return "broken", f"an error that says nothing, or too much: {error!r}", []
+        return "refused", error.reason, []
+    except BaseException:
+        return "broken", traceback.format_exc()[-2000:], []
+    return "read", found.format, found.predictions.top1[layout.rows].tolist()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""Uploads: whatever comes is read or refused, within its bound; what is right is the same in every format."""
+
+import gzip
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.domain import RowOrder
+from service.predictions.uploads import parse_upload
+from service.storage import CHUNK
+
+from .bombs import BOMBS
+from .conftest import FUZZ
+from .files import (
+    GOOD,
+    MIB,
+    OPTIONS,
+    PACKERS,
+    TWELVE,
+    as_csv,
+    as_jsonl,
+    as_npy,
+    as_parquet,
+    as_zip,
+    csv_like,
+    damaged,
+    json_like,
+    npy_head,
+    npy_like,
+    parquet_like,
+    zip_like,
+    zstd,
+)
+from .parser import JUDGED, MAX_BYTES, Outcome, Parser, layout_of
+
+MOST_MEMORY = 96  # MiB that a file may take of them: nothing here is larger than 2 MiB, and Arrow's blocks are 1 MiB
+MAGICS = (
+    *(b"PK\x03\x04", b"PAR1", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x03\x00", b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd"),
+    *(b"\xef\xbb\xbf", b"{", b"[", b"\x80\x04\x95", b"file_name,top1\n", b'{"file_name": "x", "top1": '),
+)
+CLASSES = ((0, "n01440764", "tench"), (207, "n02099601", "golden retriever"), (999, "n15075141", "toilet tissue"))
+
+
+def checked(parser: Parser, content: bytes, limit: int = MAX_BYTES) -> Outcome:
+    """Parse a file, and say what became of it if that is one of the things that may."""
+    found = parser.parse(content, limit)
+
+    assert found.end != "broken", found.told
+    assert found.given <= limit + CHUNK, "more was read of it than its bound, and a piece"
+    assert all(0 <= each < 1000 for each in found.classes)
+    assert found.end == "refused" or len(found.classes) == len(JUDGED)
+    assert found.grown <= MOST_MEMORY, f"{found.grown} MiB"
+    return found
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_files_that_are_damaged_below_are_good(parser: Parser, name: str) -> None:
+    assert checked(parser, GOOD[name]).end == "read"
+
+
+# -- any bytes
+
+
+@FUZZ
+@given(head=st.sampled_from((b"", *MAGICS)), rest=st.binary(max_size=400))
+# f"{shape}" raised ValueError: Python prints no number of more than 4300 digits, which hexadecimal digits get past
+@example(b"", npy_head(f"{{'descr': '<i8', 'fortran_order': False, 'shape': (0x{'f' * 9000},)}}"))
+@example(b"", npy_head(f"{{'descr': '<f4', 'fortran_order': False, 'shape': (-0x{'f' * 9000}, 1000)}}"))
+# Arrow's JSON reader takes any bytes for text, so that a class raised UnicodeDecodeError
+@example(b'{"file_name": "x", "top1": "tench"}\n', b'{"file_name": "x", "top1": "\xff\xfe"}\n')
+def test_any_bytes_are_read_or_refused(parser: Parser, head: bytes, rest: bytes) -> None:
+    checked(parser, head + rest)
+
+
+# -- damaged files
+
+
+@FUZZ
+@given(data=st.data(), name=st.sampled_from(sorted(GOOD)))
+def test_a_damaged_file_is_read_or_refused(parser: Parser, data: st.DataObject, name: str) -> None:
+    checked(parser, data.draw(damaged(GOOD[name])))
+
+
+@FUZZ
+@given(data=st.data(), name=st.sampled_from(["parquet", "parquet, text", "parquet, pages"]))
+def test_a_parquet_file_with_a_damaged_index_is_read_or_refused(parser: Parser, data: st.DataObject, name: str) -> None:
+    """The index says where everything lies, how large it is, and of what type; its own length stays right."""
+    content = GOOD[name]
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    index = data.draw(damaged(content[start:-8]))
+
+    checked(parser, content[:start] + index + len(index).to_bytes(4, "little") + b"PAR1")
+
+
+@FUZZ
+@given(
+    data=st.data(),
+    name=st.sampled_from(["csv", "jsonl", "npy", "npz", "parquet"]),
+    pack=st.sampled_from(sorted(PACKERS)),
+)
+def test_a_packed_file_is_read_or_refused_damaged_before_or_after_it_was_packed(
+    parser: Parser, data: st.DataObject, name: str, pack: str
+) -> None:
+    content = data.draw(st.just(GOOD[name]) | damaged(GOOD[name]), label="within")
+    packed = PACKERS[pack](content)
+
+    checked(parser, data.draw(st.just(packed) | damaged(packed) | damaged(packed + GOOD[name]), label="around"))
+
+
+@FUZZ
+@given(
+    first=st.sampled_from(sorted(GOOD)),
+    second=st.sampled_from(sorted(GOOD)),
+    cut=st.floats(0, 1),
+    start=st.floats(0, 1),
+)
+def test_two_files_in_one_are_read_or_refused(
+    parser: Parser, first: str, second: str, cut: float, start: float
+) -> None:
+    one, other = GOOD[first], GOOD[second]
+
+    checked(parser, one[: round(cut * len(one))] + other[round(start * len(other)) :])
+
+
+@FUZZ
+@given(name=st.sampled_from(sorted(GOOD)), times=st.integers(1, 30), limit=st.integers(0, 2000))
+def test_no_more_is_read_than_the_bound_allows(parser: Parser, name: str, times: int, limit: int) -> None:
+    content = GOOD[name] * times
+
+    found = checked(parser, content, limit)
+
+    if len(content) > limit:
+        assert found.end == "refused"
+
+
+@FUZZ
+@given(content=csv_like(), pack=st.sampled_from(["plain", "gzip", "zstd"]))
+@example(b"file_name,top1\n" + b"\xf0\x9f\x98", "plain")
+@example(b"file_name," * 6000 + b"\n", "plain")
+@example(b"," * 60_000 + b"file_name,top1\n" + b"," * 60_000, "plain")
+def test_what_is_nearly_csv_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
+    checked(parser, PACKERS[pack](content))
+
+
+@FUZZ
+@given(content=json_like(), pack=st.sampled_from(["plain", "gzip", "zstd"]))
+@example(b'{"file_name": "x", "top1": "tench"}\n{"file_name": "\xff", "top1": "tench"}\n', "plain")
+@example(b'{"file_name": "x", "top1": 1}\n{"file_name": "x", "top1": 1, "a": ' + b"[" * 500_000 + b"}\n", "plain")
+@example(b'{"file_name": "x", "top1": 1}\n' + b'{"file_name":' * 30_000, "plain")
+def test_what_is_nearly_jsonl_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
+    checked(parser, PACKERS[pack](content))
+
+
+@pytest.mark.parametrize("depth", range(100, 1001, 100))
+def test_however_deep_json_is_nested_it_is_read_or_refused(parser: Parser, depth: int) -> None:
+    """Python's JSON reader and its repr end at about a thousand levels, each at another."""
+    for more in range(0, 100, 7):
+        nested = "[" * (depth + more) + "]" * (depth + more)
+        for key in ("file_name", "top1", "note"):
+            line = {"file_name": '"x"', "top1": "1"} | {key: nested}
+            text = "{" + ", ".join(f'"{name}": {value}' for name, value in line.items()) + "}\n"
+            checked(parser, text.encode())
+
+
+@FUZZ
+@given(content=npy_like(), version=st.integers(0, 1))
+@example(npy_head("{'descr': '<u8', 'fortran_order': False, 'shape': (12,)}") + b"\xff" * 96, 0)
+def test_what_is_nearly_npy_is_read_or_refused(parser: Parser, content: bytes, version: int) -> None:
+    checked(parser, as_zip([("top1.npy", content)]) if version else content)
+
+
+@FUZZ
+@given(content=zip_like())
+def test_what_is_nearly_npz_is_read_or_refused(parser: Parser, content: bytes) -> None:
+    checked(parser, content)
+
+
+@FUZZ
+@given(data=st.data())
+def test_what_is_nearly_parquet_is_read_or_refused(parser: Parser, data: st.DataObject) -> None:
+    content = data.draw(parquet_like())
+
+    checked(parser, data.draw(st.just(content) | damaged(content, most=3)))
+
+
+# -- bombs
+
+
+@pytest.mark.parametrize("name", sorted(BOMBS))
+def test_a_bomb_is_refused_in_bounded_memory(parser: Parser, name: str) -> None:
+    content = BOMBS[name]()
+    limit = 2 * MIB
+    assert len(content) < limit
+
+    found = checked(parser, content, limit)
+
+    assert found.end == "refused" or name in {"classes of bzip2", "scores of LZMA"}
+
+
+# -- pickles
+
+
+class Trap:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.file,)
+
+
+@FUZZ
+@given(data=st.data())
+def test_no_pickle_is_ever_read(parser: Parser, canary: Path, data: st.DataObject) -> None:
+    """Arrays of objects, damaged or not, in every place where an array may stand; and bare pickles."""
+    with np.errstate(all="ignore"):
+        objects = io.BytesIO()
+        shape = data.draw(st.sampled_from([(12,), (12, 1000), (1,), ()]))
+        np.save(objects, np.full(shape, Trap(canary), dtype=object), allow_pickle=True)
+    protocol = data.draw(st.integers(0, pickle.HIGHEST_PROTOCOL))
+    trap = data.draw(st.sampled_from([objects.getvalue(), pickle.dumps(Trap(canary), protocol)]))
+    trap = data.draw(st.just(trap) | damaged(trap, most=2))
+    other = data.draw(st.sampled_from(["top1.npy", "probs.npy", "args.npy"]))
+    content = data.draw(
+        st.sampled_from(
+            [trap, as_zip([("top1.npy", as_npy(TWELVE)), (other, trap)]), gzip.compress(trap, 1), zstd(trap)]
+        )
+    )
+
+    checked(parser, content)
+
+    assert not canary.exists()
+
+
+def test_the_trap_works(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Trap(tmp_path / "woken")))
+
+    assert (tmp_path / "woken").exists()
+
+
+# -- what is right
+
+
+@st.composite
+def good_names(draw: st.DrawFn) -> list[str]:
+    """Names as no data set has them: quotes, commas, spaces, any script; a CSV can't hold the replacement character."""
+    plain = st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0\ufffd"), min_size=1, max_size=20
+    ).filter(lambda name: '"' not in name or name.count('"') < 5)
+    return draw(st.lists(plain, min_size=1, max_size=20, unique=True))
+
+
+@FUZZ
+@given(data=st.data(), names=good_names())
+def test_the_same_predictions_are_the_same_in_every_format_and_in_any_order(
+    data: st.DataObject, names: list[str]
+) -> None:
+    layout = layout_of(names)
+    count = len(names)
+    predicted = data.draw(st.lists(st.integers(0, 999), min_size=count, max_size=count))
+    parts = data.draw(st.lists(st.integers(512, 1024), min_size=count, max_size=count))
+    order = data.draw(st.permutations(range(count)))
+    meant = [(names[image], predicted[image], parts[image] / 1024) for image in order]
+    spelled = {index: data.draw(st.sampled_from(each)) for index, *each in CLASSES}
+    header = ("file_name", data.draw(st.sampled_from(["top1", "prediction", "predicted_class"])), "probability")
+    rows = [(name, str(spelled.get(index, index)), chance) for name, index, chance in meant]
+    texts, numbers = dict(zip(header, zip(*rows, strict=True), strict=True)), [index for _, index, _ in meant]
+    scores = np.repeat((1 - np.array(parts, dtype=np.float32)[:, None] / 1024) / 999, 1000, axis=1)
+    scores[np.arange(count), predicted] = np.array(parts, dtype=np.float32) / 1024
+    walk = layout.positions(RowOrder.PATH)
+    options = data.draw(OPTIONS)
+    named = {
+        "csv": as_csv(header, rows),
+        "csv, crlf": as_csv(header, rows).replace(b"\n", b"\r\n"),
+        "jsonl": as_jsonl(header, rows),
+        "jsonl, numbers": as_jsonl(header, meant),
+        "parquet": as_parquet(texts, **options),
+        "parquet, numbers": as_parquet(texts | {header[1]: numbers}, **options),
+    }
+    named |= {f"{name}.{pack}": PACKERS[pack](named[name]) for name in ("csv", "jsonl") for pack in ("gzip", "zstd")}
+    arrays = {
+        "npz": (as_zip([("top1.npy", as_npy(predicted)), ("probs.npy", as_npy(scores))]), RowOrder.FILE_NAME),
+        "npz, by path": (
+            as_zip([("probs.npy", as_npy(scores[walk])), ("top1.npy", as_npy(np.array(predicted)[walk]))]),
+            RowOrder.PATH,
+        ),
+        "npy": (as_npy(scores), RowOrder.FILE_NAME),
+        "npy, by path": (as_npy(scores[walk]), RowOrder.UNSPECIFIED),
+    }
+
+    for name, (content, given_order) in (
+        arrays.items() | {key: (value, RowOrder.PATH) for key, value in named.items()}.items()
+    ):
+        found = parse_upload(io.BytesIO(content), layout, given_order, 64 * MIB)
+        assert found.format == name.split(",")[0].split(".")[0]
+        assert found.predictions.top1.tolist() == predicted, name
+        assert found.predictions.probability is not None, name
+        assert found.predictions.probability.tolist() == [part / 1024 for part in parts], name

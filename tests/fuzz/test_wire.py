@@ -1,0 +1,214 @@
+"""The wire: any message becomes a record of the domain or is refused; what goes out comes back, and is proto3 JSON."""
+
+import base64
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import Parse, SerializeToJsonError
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import wire
+from service.analyses.look import AnalysisFilter
+from service.analyses.verdicts import VerdictFilter
+from service.archive.document import from_document, to_document
+from service.domain import Analysis, AnalysisRequest, Group, Verdict
+from service.errors import InvalidInput
+from service.pb import errata_pb2 as pb
+from service.report.gate_view import ToldGate
+
+from .conftest import FUZZ
+from .messages import messages
+from .records import ANALYSES, JSON, VERDICTS, changed
+
+DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
+    wire.request_from_create: (pb.CreateAnalysisRequest, AnalysisRequest),
+    wire.request_from_header: (pb.UploadHeader, AnalysisRequest),
+    wire.analysis_filter: (pb.AnalysisFilter, AnalysisFilter),
+    wire.verdict_filter: (pb.VerdictFilter, VerdictFilter),
+    wire.from_analysis: (pb.Analysis, Analysis),
+    wire.told_gate: (pb.GateResult, ToldGate),
+}
+QUERIES = (pb.ListAnalysesRequest, pb.ListVerdictsRequest)
+SENT = sorted(pb.DESCRIPTOR.message_types_by_name)
+
+
+@pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: decode.__name__)
+def test_any_message_becomes_a_record_or_is_refused(decode: Callable[[Any], object]) -> None:
+    kind, record = DECODERS[decode]
+
+    @FUZZ
+    @given(messages(kind))
+    def fuzz(message: Message) -> None:
+        with suppress(InvalidInput):
+            assert isinstance(decode(message), record)
+
+    fuzz()
+
+
+# Timestamp.ToDatetime raised OverflowError and ValueError for times that no calendar has
+@pytest.mark.parametrize(
+    "time", [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-1), Timestamp(nanos=2**31 - 1)]
+)
+def test_an_analysis_made_at_no_time_of_the_calendar_is_refused(time: Timestamp) -> None:
+    with pytest.raises(InvalidInput):
+        wire.from_analysis(pb.Analysis(name="a1", state=pb.STATE_QUEUED, create_time=time))
+
+
+@FUZZ
+@given(value=st.integers(-(2**31), 2**31 - 1) | st.integers(-3, 1003), size=st.integers(1, 1000))
+def test_any_number_is_a_class_a_group_and_a_page_size_or_is_refused(value: int, size: int) -> None:
+    with suppress(InvalidInput):
+        assert 0 <= wire.class_index(value, "target") < 1000
+    with suppress(InvalidInput):
+        assert wire.group_of(value, "group") in Group
+    with suppress(InvalidInput):
+        assert 1 <= wire.page_size(value, size) <= 1000
+
+
+@FUZZ
+@given(st.text() | st.text("analyse/0123456789 .%²é\0", max_size=70).map(lambda text: f"analyses/{text}"))
+def test_any_name_is_an_id_or_is_refused(name: str) -> None:
+    with suppress(InvalidInput):
+        found = wire.analysis_id(name)
+        assert wire.analysis_id(wire.analysis_name(found)) == found
+        assert found.isascii() and found.isalnum()
+
+
+@pytest.mark.parametrize("kind", QUERIES)
+def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_refused(kind: type[Message]) -> None:
+    @FUZZ
+    @given(data=st.data(), query=messages(kind), place=st.integers(0, 2**63))
+    def fuzz(data: st.DataObject, query: Any, place: int) -> None:
+        token = wire.page_token(place, query)
+        assert wire.page_offset(token, query) == place
+        forged = st.one_of(
+            st.text(max_size=40),
+            st.binary(max_size=40).map(lambda content: base64.urlsafe_b64encode(content).decode()),
+            JSON.map(lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode()),
+            st.integers(0, len(token) - 1).map(lambda cut: token[:cut] + token[cut + 1 :]),
+            messages(kind).map(lambda other: wire.page_token(place, other)),
+        )
+        with suppress(InvalidInput):
+            assert wire.page_offset(data.draw(forged), query) >= 0
+
+    fuzz()
+
+
+@FUZZ
+@given(st.sampled_from(SENT).flatmap(lambda name: messages(getattr(pb, name))))
+def test_the_json_of_any_message_is_read_back_by_protobuf_itself(message: Message) -> None:
+    try:
+        text = wire.to_json(message)
+    except SerializeToJsonError:
+        assert _has_time(message), "only a time or a span may have no form in JSON"
+        return
+    back = Parse(text, type(message)())
+    assert back.SerializeToString(deterministic=True) == message.SerializeToString(deterministic=True)
+
+
+def _has_time(message: Message) -> bool:
+    """Say whether a message holds a time or a span, itself or in what it holds."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
+            return True
+        is_map = field.message_type.GetOptions().map_entry
+        inner = [value[key] for key in value] if is_map else value if field.is_repeated else [value]
+        if any(_has_time(each) for each in inner if isinstance(each, Message)):
+            return True
+    return False
+
+
+# -- what goes out comes back
+
+KEPT = ("name", "model", "display_name", "dataset", "evidence", "labels", "state", "create_time", "summary", "warnings")
+KEPT += ("predictions_digest", "model_info")
+
+
+def kept(message: pb.Analysis) -> pb.Analysis:
+    """Return a message with what from_analysis reads of it."""
+    plain = pb.Analysis()
+    plain.CopyFrom(message)
+    for field in message.DESCRIPTOR.fields:
+        if field.name not in KEPT:
+            plain.ClearField(field.name)
+    return plain
+
+
+@FUZZ
+@given(ANALYSES)
+def test_an_analysis_comes_back_from_its_message_and_its_json(analysis: Analysis) -> None:
+    message = wire.to_analysis(analysis)
+
+    back = wire.from_analysis(message)
+
+    assert kept(wire.to_analysis(back)) == kept(message)
+    assert wire.from_analysis(Parse(wire.to_json(message), pb.Analysis())) == back
+
+
+@FUZZ
+@given(analysis=ANALYSES, changes=messages(pb.Analysis))
+def test_an_analysis_with_odd_fields_becomes_a_record_that_can_be_sent_or_is_refused(
+    analysis: Analysis, changes: pb.Analysis
+) -> None:
+    message = wire.to_analysis(analysis)
+    message.MergeFrom(changes)
+
+    try:
+        back = wire.from_analysis(message)
+    except InvalidInput:
+        return
+    assert wire.from_analysis(wire.to_analysis(back)).id == back.id
+
+
+@FUZZ
+@given(VERDICTS)
+def test_the_line_of_a_verdict_is_protobufs_own_json(verdict: Verdict) -> None:
+    def words(text: str) -> Any:
+        return json.loads(text, parse_int=str, parse_float=str)
+
+    line = wire.verdict_line(verdict)
+
+    assert "\n" not in line
+    assert words(line) == words(wire.to_json(wire.to_verdict(verdict)))
+    assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict)
+
+
+# -- the archive's documents
+
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what the archive's reader lives through
+
+
+@FUZZ
+@given(ANALYSES)
+def test_an_analysis_comes_back_from_its_document(analysis: Analysis) -> None:
+    assert from_document(json.loads(json.dumps(to_document(analysis)))) == analysis
+
+
+@FUZZ
+@given(data=st.data(), analysis=ANALYSES)
+def test_a_changed_document_is_refused_as_damaged_or_is_an_analysis_that_can_be_sent(
+    data: st.DataObject, analysis: Analysis
+) -> None:
+    document = data.draw(changed(to_document(analysis)))
+
+    try:
+        found = from_document(document)
+    except DAMAGED:
+        return
+    assert wire.to_json(wire.to_analysis(found))
+    assert from_document(json.loads(json.dumps(to_document(found)))) == found
+
+
+@FUZZ
+@given(JSON)
+def test_any_json_is_refused_as_a_document(document: Any) -> None:
+    with pytest.raises(DAMAGED):
+        from_document(document)
