@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from service.evidence.bundle import Bundle
@@ -42,3 +43,12 @@ def imagenet_real(shelf: EvidenceShelf) -> Bundle:
 def demo(shelf: EvidenceShelf) -> Bundle:
     """The bundle of the 20 photographs."""
     return shelf.find("demo", "")
+
+
+@pytest.fixture(scope="session")
+def demo_csv(demo: Bundle) -> bytes:
+    """A predictions file for the 20 photographs: all right but the first two, which are taken for class 0."""
+    predicted = np.array(demo.all_targets)
+    predicted[:2] = 0
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
+    return ("file_name,predicted_class\n" + "\n".join(rows) + "\n").encode()

@@ -89,6 +89,7 @@ def _entries(ports: Ports) -> Sequence[Snapshot]:
 def cancel(ports: Ports, analysis_id: str) -> Analysis:
     """Cancel an analysis that is open; one that has ended is returned as it is."""
     if ports.store.cancel(analysis_id, "cancelled by its user"):
+        _log.info("cancelled", analysis=analysis_id)
         ports.ended(get(ports, analysis_id))
     return get(ports, analysis_id)
 
@@ -103,6 +104,7 @@ def delete(ports: Ports, analysis_id: str) -> None:
     ports.store.forget(analysis_id)
     ports.archive.delete(analysis_id)
     ports.store.release(analysis.request.request_id)
+    _log.info("deleted", analysis=analysis_id)
 
 
 def by_request_id(ports: Ports, request_id: str) -> Analysis | None:

@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import replace
 
+import structlog
+
 from service.analyses import look
 from service.analyses import request as requests
 from service.analyses.judge import summary_of
@@ -10,6 +12,8 @@ from service.analyses.ports import Ports
 from service.analyses.upload import archived, repeated
 from service.domain import Analysis
 from service.errors import InvalidRequest, Unavailable
+
+_log = structlog.get_logger()
 
 
 def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "", owner: str = "") -> Analysis:
@@ -44,4 +48,5 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     if again := repeated(ports, request, request_digest, analysis.id, owner=""):
         return again
     archived(ports, analysis, predictions)
+    _log.info("judged anew", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
     return analysis

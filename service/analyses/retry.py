@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import structlog
+
 from service.analyses import look
 from service.analyses.ports import Ports
 from service.analyses.submit import accepted, computation
 from service.domain import Analysis, State
 from service.errors import NotReady
 from service.jobs.record import Entry
+
+_log = structlog.get_logger()
 
 
 def retry(ports: Ports, analysis_id: str) -> Analysis:
@@ -27,4 +31,5 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
     said = ports.store.resubmit(entry, spec, limit=ports.limits.max_open)
     if said is None:
         raise NotReady("expected an analysis that has failed, got one that was queued again meanwhile", field="name")
+    _log.info("queued again", analysis=before.id, job=said.job)
     return accepted(ports, said, spec)

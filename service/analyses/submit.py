@@ -33,6 +33,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     check_room(ports)
     bundle = ports.shelf.find(request.dataset, spec.evidence)
     if found := answered(ports, request, request_digest, spec, bundle, owner, delivery):
+        _log.info("answered from the archive", analysis=found.id, model=spec.model)
         return found
     now = ports.clock()
     entry = Entry(

@@ -105,6 +105,8 @@ def trend_of(fleet: Fleet, question: TrendQuestion, published: Sequence[Publishe
         values = values_of_group(each.summary.groups[question.group])
         if curves is not None or published:  # what hangs on a silent rule isn't comparable with models that had it
             values = {metric: values[metric] for metric in allowed_metrics(abstained) if metric in values}
+        silent = {each.name for each in abstained}  # they say nothing, which isn't 0
+        values = {metric: value for metric, value in values.items() if metric.name not in silent}
         asked = place < len(fleet.asked)
         point = TrendPoint(each.id, each.title, label_of(each, question.by), asked, accuracy, values)
         points.append(point if curves is None else with_standings(point, curves, question.group, abstained))

@@ -22,7 +22,7 @@ class WatchedResult:
     dataset: str
     summary: Summary
     severe: float | None  # model failures among the samples that count; None without samples
-    baseline: float | None  # the same of its gate's baseline, or of the version before it; None without one
+    baseline: float | None  # the same of its gate's baseline, or of the version before it, if they can be compared
     ended: datetime
 
 
@@ -59,6 +59,11 @@ def severe_error_rate(summary: Summary) -> float | None:
     return everything.counts[ErrorType.MODEL_FAILURE] / everything.num_samples
 
 
+def _compares(one: Analysis, other: Analysis) -> bool:
+    """Say whether two results can be held against each other: of the same images, judged by the same evidence."""
+    return one.request.dataset == other.request.dataset and one.evidence == other.evidence
+
+
 def _key(analysis: Analysis) -> tuple[str, str, str]:
     labels, request = analysis.request.labels, analysis.request
     return ((labels.get("model") or request.model)[:MAX_NAME], labels.get("version", "")[:MAX_NAME], request.dataset)
@@ -75,9 +80,9 @@ def _result(
     before = None
     with suppress(Unavailable):  # what can't be read is no baseline
         before = ports.archive.get(analysis.request.gate_baseline) if analysis.request.gate_baseline else None
-    if before is None:
-        same = (each for other, each in ordered if other[0] == model and other[2] == dataset and each.id < analysis.id)
-        before = next(same, None)
+    if before is None or not _compares(before, analysis):
+        same = (each for other, each in ordered if other[0] == model and each.id < analysis.id)
+        before = next((each for each in same if _compares(each, analysis)), None)
     return WatchedResult(
         model,
         version,

@@ -123,7 +123,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another bundle."""
         name = wire.analysis_id(request.name)
-        again = await self._call(reanalyze.reanalyze, self._ports, name, request.evidence, request.request_id)
+        again = await self._call(
+            reanalyze.reanalyze, self._ports, name, request.evidence, request.request_id, CALLER.get()
+        )
         return wire.to_analysis(again)
 
     async def GetBreakdown(self, request: pb.GetBreakdownRequest, context: Context) -> pb.Breakdown:

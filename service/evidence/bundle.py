@@ -143,8 +143,9 @@ class Bundle:
         """Return the table's row of an image; raise ImageNotFound if it isn't judged."""
         found = self.row_of_name.get(file_name)
         if found is None:
+            why = ", which has no label there" if file_name in self.image_names else ""
             raise ImageNotFound(
-                f"expected an image that {self.dataset} judges, got {file_name!r:.120}", field="file_name"
+                f"expected an image that {self.dataset} judges, got {file_name!r:.120}{why}", field="file_name"
             )
         return found
 

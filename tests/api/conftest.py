@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from running_service import MODEL, Running, Start, started
 
 from service.client import Client
-from service.evidence.bundle import Bundle
 
 __all__ = ["MODEL", "Running", "Start", "started"]
 
@@ -30,12 +28,3 @@ def client(running: Running) -> Client:
 def start(data_dir: Path, tmp_path: Path) -> Start:
     """Start a service of one's own; twice in a test gives the same archive."""
     return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
-
-
-@pytest.fixture(scope="session")
-def demo_csv(demo: Bundle) -> bytes:
-    """A predictions file for the 20 photographs: all right but the first two, which are taken for class 0."""
-    predicted = np.array(demo.all_targets)
-    predicted[:2] = 0
-    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
-    return ("file_name,predicted_class\n" + "\n".join(rows) + "\n").encode()

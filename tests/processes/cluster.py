@@ -17,6 +17,7 @@ from service.client import Client
 from .conftest import environment
 
 HEARTBEAT = 3.0  # seconds; a worker's hold is two thirds of it
+REDIS_PASSWORD = "password-of-the-tests-redis"  # this Redis takes any
 SOON = 40.0  # seconds that a test waits at most
 
 
@@ -38,7 +39,7 @@ class Cluster:
         self.worker_http = settings.get("ERRATA_WORKER_HTTP_ADDRESS", "127.0.0.1:0")  # a port of its own for each
         chosen = {
             "ERRATA_ARCHIVE": str(folder / "archive"),
-            "ERRATA_REDIS_URL": self.redis.url,
+            "ERRATA_REDIS_URL": self.redis.url.replace("redis://", f"redis://default:{REDIS_PASSWORD}@"),
             "ERRATA_GRPC_ADDRESS": self.grpc,
             "ERRATA_HTTP_ADDRESS": self.http,
             "ERRATA_WORKER_HTTP_ADDRESS": self.worker_http,

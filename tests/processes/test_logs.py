@@ -2,6 +2,7 @@
 
 import io
 import json
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import pytest
 
 from service.access import Need, line_of, new_token
 from service.client import Client
-from service.errors import InvalidInput, TokenUnknown
+from service.errors import InvalidInput, PermissionDenied, TokenUnknown
 
-from .cluster import Cluster, cluster, wait_for
+from .cluster import REDIS_PASSWORD, Cluster, cluster, wait_for
 
 MODEL = "demo:efficientnet_lite0"
-TOKEN, STRANGER = new_token(), new_token()
+TOKEN, READER, STRANGER = new_token(), new_token(), new_token()
 HOOK_SECRET, REGISTRY_TOKEN = "whsec_aG9vay1zZWNyZXQtb2YtdGhlLXRlc3Q=", "registry-token-of-the-test"
 CONTENT = "zebra-crossing-content"  # stands in an upload
 
@@ -32,7 +33,7 @@ def lines(running: Cluster) -> list[dict[str, object]]:
 @pytest.fixture
 def running(data_dir: Path, tmp_path: Path):
     tokens = tmp_path / "tokens"
-    tokens.write_text(line_of("ci", Need.WRITE, TOKEN))
+    tokens.write_text("\n".join((line_of("ci", Need.WRITE, TOKEN), line_of("dash", Need.READ, READER))))
     registry = {
         "kind": "generic",
         "url": "https://registry.example/results",
@@ -80,8 +81,44 @@ def test_an_error_knows_the_id_under_which_the_log_has_it(running: Cluster) -> N
     assert [event["reason"] for event in refused] == [error.value.reason]
 
 
-def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster) -> None:
+def test_what_is_changed_is_told_with_who_did_it(running: Cluster, demo_csv: bytes) -> None:
     with Client(running.grpc, TOKEN) as client:
+        made = client.upload(io.BytesIO(demo_csv), dataset="demo")
+        again = client.reanalyze(made.name, made.evidence)
+        client.delete(made.name)
+        model = client.analyze(MODEL, "demo", labels={"run": "first"})
+        list(client.watch(model.name))
+        cached = client.analyze(MODEL, "demo", labels={"run": "second"})
+
+    for event, name in (
+        ("judged anew", again.name),
+        ("deleted", made.name),
+        ("answered from the archive", cached.name),
+    ):
+        (said,) = running.events(event)
+        assert (said["analysis"], said["caller"]) == (name.removeprefix("analyses/"), "ci"), event
+        assert said["request"]
+    assert again.owner == cached.owner == "ci"
+
+
+def test_who_is_refused_is_told_with_their_tokens_name_and_their_address(running: Cluster) -> None:
+    with Client(running.grpc, READER) as client, pytest.raises(PermissionDenied):
+        client.delete("analyses/x")
+    request = urllib.request.Request(f"http://{running.http}/", headers={"Authorization": f"Bearer {STRANGER}"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    refused.value.close()
+    wait_for(lambda: len(running.events("call refused")) == 2, "both are logged")
+
+    by_reason = {event["reason"]: event for event in running.events("call refused")}
+    assert "'dash'" in str(by_reason["SCOPE_MISSING"]["why"])
+    for event in by_reason.values():
+        assert "127.0.0.1" in str(event["peer"])
+
+
+def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster, demo_csv: bytes) -> None:
+    with Client(running.grpc, TOKEN) as client:
+        client.upload(io.BytesIO(demo_csv), dataset="demo", labels={"note": "an upload that succeeds"})
         for content in (
             f"file_name,predicted_class\n{CONTENT},1\n",
             f"file_name,predicted_class\nimagenet_01_50.jpg,{CONTENT}\n",
@@ -112,7 +149,13 @@ def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster) -> None:
     refused.value.close()
     wait_for(lambda: len(running.events("call refused")) >= 6, "the refusals are logged")
 
+    running.redis.stop()
+    wait_for(lambda: running.events("a look failed; the next one comes"), "Redis is away, and its clients say so")
+
     text = "\n".join(file.read_text() for file in running.folder.glob("[0-9]*.log"))
     assert lines(running)
     for secret in (TOKEN, STRANGER, HOOK_SECRET, HOOK_SECRET.removeprefix("whsec_"), REGISTRY_TOKEN, CONTENT):
         assert secret not in text
+    assert REDIS_PASSWORD not in text
+    for line in demo_csv.decode().splitlines()[1:]:
+        assert line.partition(",")[0] not in text, "no line of an upload"

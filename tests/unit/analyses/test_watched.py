@@ -53,12 +53,13 @@ def keep(
     dataset: str = "demo",
     baseline: str = "",
     samples: int = 100,
+    evidence: str = "e",
 ) -> str:
     """Archive an analysis that ended at minute `number`; return its id."""
     request = AnalysisRequest(dataset, model, labels=labels or {}, gate_baseline=baseline)
     time = START + timedelta(minutes=number)
     analysis = Analysis(
-        f"a{number:03}", request, State.SUCCEEDED, "e", time, end_time=time, summary=summary(failures, samples)
+        f"a{number:03}", request, State.SUCCEEDED, evidence, time, end_time=time, summary=summary(failures, samples)
     )
     archive.put(analysis, Predictions(top1=cast(Any, None)))
     return analysis.id
@@ -94,6 +95,22 @@ def test_a_baseline_that_is_gone_gives_way_to_the_version_before(ports: Ports, a
     keep(archive, 3, 20, version("net", "2"), baseline="gone")
 
     assert watched(ports, ["net"], 10).results[0].baseline == 0.1
+
+
+def test_only_results_of_the_same_images_and_evidence_are_compared(ports: Ports, archive: MemoryArchive) -> None:
+    """Another bundle judges otherwise: an upgrade of it would look like a change of the model."""
+    elsewhere = keep(archive, 1, 5, version("other", "7"), dataset="imagenet")
+    keep(archive, 2, 10, version("net", "1"))
+    keep(archive, 3, 15, version("net", "2"), evidence="f")
+    keep(archive, 4, 20, version("net", "3"), baseline=elsewhere)
+    keep(archive, 5, 25, version("net", "4"), evidence="g")
+
+    assert {each.version: each.baseline for each in watched(ports, ["net"], 10).results} == {
+        "1": None,
+        "2": None,
+        "3": 0.1,
+        "4": None,
+    }
 
 
 def test_data_sets_are_told_apart(ports: Ports, archive: MemoryArchive) -> None:
