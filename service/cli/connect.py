@@ -72,6 +72,7 @@ def connected(server: str | None, local: bool, evidence: Choice = Choice("")) ->
     from service.telemetry import configure_logging
 
     overrides = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "grace_seconds": 2.0}
+    overrides["metrics_address"] = ""
     overrides["registries"] = {}  # one command is no service that polls
     overrides |= dict.fromkeys(("tokens", "tls_certificate", "tls_key", "tls_client_ca"))  # nor one that others call
     if evidence.path is not None:

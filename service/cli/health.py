@@ -4,7 +4,6 @@ import click
 
 from service.cli.connect import connected
 from service.cli.output import people
-from service.errors import Unavailable
 
 
 @click.command()
@@ -13,6 +12,5 @@ from service.errors import Unavailable
 def health(server: str | None, timeout: float) -> None:
     """Ask a service's gRPC health; end with 0 if it serves and with 3 if not."""
     with connected(server, local=False) as client:
-        if not client.is_serving(timeout):
-            raise Unavailable("expected a service that serves, got one that doesn't (yet, or any more)")
+        client.check(timeout)
     people().print("serving")

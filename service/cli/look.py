@@ -71,7 +71,7 @@ def list_(states: tuple[str, ...], dataset: str, model: str, as_json: bool, serv
         created = f"{each.create_time.ToDatetime():%Y-%m-%d %H:%M}"
         name = each.name.removeprefix("analyses/")
         table.add_row(name, created, shown(each.display_name), shown(each.dataset), state, *row)
-    none = "none match" if states or dataset or model else "no analyses yet: try errata demo"
+    none = "none match" if states or dataset or model else "no analyses yet"
     results().print(table if analyses else none)
 
 

@@ -1,6 +1,7 @@
 """The errata command: its subcommands, and the exit code of each error."""
 
 import importlib
+import os
 import sys
 import traceback
 from typing import NoReturn
@@ -65,6 +66,7 @@ def errata() -> None:
 
 def main() -> NoReturn:
     """Run a command and end with its exit code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC writes lines of its own between ours
     try:
         _check_text(sys.argv)
         code = errata.main(standalone_mode=False)
@@ -117,3 +119,5 @@ def tell(error: ErrataError) -> None:
         if violation.description not in error.message:
             where = violation.field if violation.line is None else f"line {violation.line}"
             click.echo(f"  {where}: {violation.description}", err=True)
+    if error.request_id and exit_code(error) == UNAVAILABLE:
+        click.echo(f"  the service's log has it under the request {error.request_id}", err=True)

@@ -13,8 +13,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service import errors
-from service.client.channel import ATTEMPTS, DEADLINE, credentials, id_of, metadata, options
-from service.client.errors import error_of
+from service.client.channel import ATTEMPTS, DEADLINE, check_address, credentials, id_of, metadata, options
+from service.client.errors import check_serving, error_of
 from service.client.requests import CHUNK, create_request, upload_header
 from service.client.sync import RESUME_SECONDS, RESUME_WAIT
 from service.pb import errata_pb2 as pb
@@ -39,6 +39,7 @@ class AsyncClient:
         self._server = server
         self._deadline = deadline
         self._token = token
+        check_address(server)
         secured = credentials(tls, ca_file, certificate, key)
         self._channel = (
             grpc.aio.insecure_channel(server, options=options(attempts))
@@ -63,11 +64,19 @@ class AsyncClient:
     async def is_serving(self, timeout: float = 2.0) -> bool:
         """Say whether the service answers and takes calls; False too where it can't be reached in time."""
         try:
+            await self.check(timeout)
+        except errors.ErrataError:
+            return False
+        return True
+
+    async def check(self, timeout: float = 2.0) -> None:
+        """Raise Unavailable, with the reason, unless the service answers and takes calls."""
+        try:
             stub = health_pb2_grpc.HealthStub(self._channel)
             said = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
-        except grpc.RpcError:
-            return False
-        return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
+        except grpc.RpcError as error:
+            raise error_of(error, self._server) from error
+        check_serving(said, self._server)
 
     async def analyze(
         self,

@@ -36,6 +36,14 @@ def options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
     return found
 
 
+def check_address(server: str) -> None:
+    """Raise InvalidRequest for what can't be a service's address, before gRPC looks such a name up."""
+    if "://" in server and not server.startswith("unix://"):
+        raise InvalidRequest(
+            f"expected host:port, got {server!r:.120}: an address has no scheme", field="server"
+        )
+
+
 def credentials(
     tls: bool, ca_file: str | Path | None, certificate: str | Path | None = None, key: str | Path | None = None
 ) -> grpc.ChannelCredentials | None:
@@ -44,7 +52,8 @@ def credentials(
     A file secures the connection without `tls` too: who gives a certificate doesn't mean plain text.
     """
     if (certificate is None) != (key is None):
-        raise InvalidRequest("expected a certificate together with its key, got one of them", field="certificate")
+        given, missing = ("certificate", "key") if key is None else ("key", "certificate")
+        raise InvalidRequest(f"expected a {missing} beside the {given}, got none", field=missing)
     if ca_file is None and certificate is None:
         return grpc.ssl_channel_credentials() if tls else None
     return grpc.ssl_channel_credentials(
@@ -53,10 +62,15 @@ def credentials(
 
 
 def _content(path: str | Path | None, field: str) -> bytes | None:
+    if path is None:
+        return None
     try:
-        return None if path is None else Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InvalidRequest(f"expected PEM in {path}: {error.strerror}", field=field) from error
+    if b"-----BEGIN " not in content:
+        raise InvalidRequest(f"expected PEM in {path}, got {len(content)} bytes of another form", field=field)
+    return content
 
 
 def metadata(token: str | None) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
 from service import errors
@@ -19,6 +20,13 @@ def error_of(error: grpc.RpcError, server: str, request_id: str = "") -> ErrataE
     found = _error_of(error, server)
     found.request_id = request_id
     return found
+
+
+def check_serving(said: health_pb2.HealthCheckResponse, server: str) -> None:
+    """Raise Unavailable for a service that answers, but takes no calls."""
+    if said.status != health_pb2.HealthCheckResponse.SERVING:
+        state = health_pb2.HealthCheckResponse.ServingStatus.Name(said.status)
+        raise errors.Unavailable(f"expected a service at {server} that serves, got one that is {state}")
 
 
 def _error_of(error: grpc.RpcError, server: str) -> ErrataError:

@@ -11,8 +11,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service import errors
-from service.client.channel import ATTEMPTS, DEADLINE, credentials, id_of, metadata, options
-from service.client.errors import error_of
+from service.client.channel import ATTEMPTS, DEADLINE, check_address, credentials, id_of, metadata, options
+from service.client.errors import check_serving, error_of
 from service.client.requests import create_request, messages, upload_header
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
@@ -44,6 +44,7 @@ class Client:
         self._server = server
         self._deadline = deadline
         self._token = token
+        check_address(server)
         secured = credentials(tls, ca_file, certificate, key)
         self._channel = (
             grpc.insecure_channel(server, options=options(attempts))
@@ -68,10 +69,18 @@ class Client:
     def is_serving(self, timeout: float = 2.0) -> bool:
         """Say whether the service answers and takes calls; False too where it can't be reached in time."""
         try:
-            said = health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout)
-        except grpc.RpcError:
+            self.check(timeout)
+        except errors.ErrataError:
             return False
-        return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
+        return True
+
+    def check(self, timeout: float = 2.0) -> None:
+        """Raise Unavailable, with the reason, unless the service answers and takes calls."""
+        try:
+            said = health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+        except grpc.RpcError as error:
+            raise error_of(error, self._server) from error
+        check_serving(said, self._server)
 
     def analyze(
         self,
