@@ -6,7 +6,9 @@ A file of tokens has a line a token: a name, a scope (`read`, or `write`, which 
     pipeline     write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 
 A token is 256 random bits (`new_token`), so that a plain SHA-256 is enough to keep it. Several lines may have one name,
-while a token is replaced by another. The file is read anew when it changes.
+while a token is replaced by another. The file is read anew when it changes. One of
+comments alone lets nobody in; one that is empty, gone or doesn't parse leaves the tokens as they were, and the log says
+so, since it may just be written.
 """
 
 import base64
@@ -120,14 +122,12 @@ def parse_tokens(text: str) -> Sequence[Token]:
         digest = _DIGEST.fullmatch(words[2]) if len(words) == 3 else None
         if digest is None or not _NAME.fullmatch(words[0]) or words[1] not in (Need.READ.value, Need.WRITE.value):
             raise InvalidSetting(
-                f"ERRATA_TOKENS: line {number}: expected NAME read|write sha256:DIGEST, got {len(words)} words that "
-                "aren't that",  # a token that was written there by mistake is shown to nobody
+                # a token that was written there by mistake is shown to nobody
+                f"ERRATA_TOKENS: line {number}: expected NAME read|write sha256:DIGEST, got another form",
                 field="ERRATA_TOKENS",
                 line=number,
             )
         found.append(Token(words[0], Need(words[1]), digest[1]))
-    if not found:
-        raise InvalidSetting("ERRATA_TOKENS: expected a token a line, got none", field="ERRATA_TOKENS")
     return tuple(found)
 
 
@@ -136,17 +136,15 @@ class Tokens:
 
     def __init__(self, path: Path) -> None:
         self._file = ChangingFile(path, MAX_FILE)
+        self._path = path
         self._known: Sequence[Token] = ()
+        self._is_gone = False
 
     def load(self) -> None:
-        """Read the file; raise InvalidSetting if it isn't there, or isn't one of tokens."""
-        try:
-            content = self._file.read()
-        except OSError as error:
-            raise InvalidSetting(
-                f"ERRATA_TOKENS: expected a file of tokens, got none: {error.strerror}", field="ERRATA_TOKENS"
-            ) from error
-        self._known = parse_tokens(content.decode(errors="replace"))
+        """Read the file; raise InvalidSetting if it isn't there, holds no token, or isn't one of tokens."""
+        self._read()
+        if not self._known:
+            raise InvalidSetting("ERRATA_TOKENS: expected a token a line, got none", field="ERRATA_TOKENS")
 
     def find(self, token: str) -> Token | None:
         """Return what is known of a token; every line is compared, in constant time."""
@@ -158,15 +156,30 @@ class Tokens:
         return found
 
     def _refresh(self) -> None:
-        """Read a file that has changed; one that can't be read leaves the tokens as they were, and the log says so."""
+        """Read a file that has changed."""
+        was_gone, self._is_gone = self._is_gone, not self._file.is_there()
+        if self._is_gone and not was_gone:
+            _log.error("the tokens stay as they were: their file is gone", path=str(self._path))
         if not self._file.changed():
             return
         try:
-            self.load()
+            self._read()
         except InvalidSetting as error:
             _log.error("the tokens stay as they were", error=error.message)
         else:
             _log.info("tokens read", names=sorted({each.name for each in self._known}))
+
+    def _read(self) -> None:
+        try:
+            content = self._file.read()
+        except OSError as error:
+            raise InvalidSetting(
+                f"ERRATA_TOKENS: expected a file of tokens, got {str(self._path)!r:.200}: {error.strerror}",
+                field="ERRATA_TOKENS",
+            ) from error
+        if not content:
+            raise InvalidSetting("ERRATA_TOKENS: expected a token a line, got an empty file", field="ERRATA_TOKENS")
+        self._known = parse_tokens(content.decode(errors="replace"))
 
 
 @dataclass(frozen=True)

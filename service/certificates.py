@@ -39,7 +39,9 @@ class Certificates:
             try:
                 content[name] = file.read()
             except OSError as error:
-                raise InvalidSetting(f"{name}: expected a PEM file, got none: {error.strerror}", field=name) from error
+                raise InvalidSetting(
+                    f"{name}: expected a PEM file, got {str(self._paths[name])!r:.200}: {error.strerror}", field=name
+                ) from error
         return Pem(
             content["ERRATA_TLS_CERTIFICATE"],
             content["ERRATA_TLS_KEY"],

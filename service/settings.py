@@ -114,6 +114,10 @@ class Settings(BaseModel):
     http_address: str = Field(
         "127.0.0.1:8080", description="pages, hooks, gates, `/metrics`, `/livez`, `/readyz`; host:port"
     )
+    metrics_address: str = Field(
+        "",
+        description="where `/metrics` is served instead of beside the pages, host:port; empty: there",
+    )
     worker_http_address: str = Field(
         "127.0.0.1:8081", description="a worker's `/metrics`, `/livez`, `/readyz`; host:port"
     )
@@ -153,7 +157,9 @@ class Settings(BaseModel):
     log_format: str = Field("auto", description="`json`, `text`, or `auto`: text on a terminal, JSON elsewhere")
     server: str = Field("127.0.0.1:50051", description="for the client: the API's host:port")
     token: SecretStr | None = Field(None, description="for the client: the bearer token")
-    tls: bool = Field(False, description="`true`, for the client: the API is behind TLS")
+    tls: bool = Field(
+        False, description="`true`, for the client: the API is behind TLS; a CA file or a certificate says so too"
+    )
     ca_file: Path | None = Field(
         None, description="for the client: certificates (PEM) that the API's is checked with, instead of the system's"
     )

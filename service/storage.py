@@ -129,6 +129,10 @@ class ChangingFile:
             raise OSError(errno.EFBIG, f"expected at most {self._most} bytes, got more", str(self._path))
         return content
 
+    def is_there(self) -> bool:
+        """Say whether there is a file now."""
+        return self._state() is not None
+
     def changed(self) -> bool:
         """Say whether the file is another than the one that was read last; one that is gone isn't."""
         state = self._state()

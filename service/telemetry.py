@@ -46,7 +46,7 @@ import logging
 import re
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -59,6 +59,7 @@ from prometheus_client.registry import Collector
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
 STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)  # a gather takes 1 ms, a shard minutes
+FAILURES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")  # codes that are the service's own fault
 REQUEST_ID = "x-request-id"  # the header of a call's id, in and out
 REQUEST_IDS = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 
@@ -74,7 +75,10 @@ class Stage(StrEnum):
 
 
 class SnapshotGauge(Collector):
-    """A gauge whose series are replaced all at once, so that what is gone isn't shown, and no scrape sees a half."""
+    """A gauge whose series are replaced all at once, so that what is gone isn't shown, and no scrape sees a half.
+
+    It has no series before it is first given some: nothing isn't 0.
+    """
 
     def __init__(self, name: str, words: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
         self.name, self.words, self.label_names = name, words, labels
@@ -85,6 +89,10 @@ class SnapshotGauge(Collector):
         """Show these values, by their labels, and no others."""
         self._values = dict(values)
 
+    def set(self, value: float) -> None:
+        """Show this value, of a gauge without labels."""
+        self.replace({(): value})
+
     def collect(self) -> Iterator[Metric]:
         """Yield what Prometheus scrapes."""
         family = GaugeMetricFamily(self.name, self.words, labels=self.label_names)
@@ -94,11 +102,11 @@ class SnapshotGauge(Collector):
 
 
 class SharedCounter(Collector):
-    """A counter that is kept elsewhere, and read from there."""
+    """A counter that is kept elsewhere, and read from there; unknown, and not 0, before it was."""
 
     def __init__(self, name: str, words: str, registry: CollectorRegistry) -> None:
         self.name, self.words, self.label_names = name, words, ()
-        self._value = 0.0
+        self._value: float | None = None
         registry.register(self)
 
     def set(self, value: float) -> None:
@@ -145,13 +153,13 @@ class Metrics:
         self.open_analyses = Gauge("errata_open_analyses", "analyses not ended", ["state"], registry=registry)
         self.open_shards = Gauge("errata_open_shards", "shards not done", ["state"], registry=registry)
         self.oldest = Gauge("errata_oldest_open_seconds", "age of the oldest analysis", ["state"], registry=registry)
-        self.live_workers = Gauge("errata_live_workers", "workers heard of lately", registry=registry)
-        self.delayed = Gauge("errata_delayed_messages", "messages that come again later", registry=registry)
-        self.dead_letters = Gauge("errata_dead_letters", "messages that were given up", registry=registry)
+        self.live_workers = SnapshotGauge("errata_live_workers", "workers heard of lately", (), registry)
+        self.delayed = SnapshotGauge("errata_delayed_messages", "messages that come again later", (), registry)
+        self.dead_letters = SnapshotGauge("errata_dead_letters", "messages that were given up", (), registry)
         self.crashes = SharedCounter("errata_crashes", "shards whose worker died", registry)
         self.fenced_writes = SharedCounter("errata_fenced_writes", "what workers wrote too late", registry)
-        self.redis_memory = Gauge("errata_redis_memory_bytes", "what Redis uses", registry=registry)
-        self.redis_max_memory = Gauge("errata_redis_max_memory_bytes", "what Redis may use", registry=registry)
+        self.redis_memory = SnapshotGauge("errata_redis_memory_bytes", "what Redis uses", (), registry)
+        self.redis_max_memory = SnapshotGauge("errata_redis_max_memory_bytes", "what Redis may use", (), registry)
         self.cache_requests = Counter(
             "errata_cache_requests", "looks into a cache", ["cache", "outcome"], registry=registry
         )
@@ -181,6 +189,28 @@ class Metrics:
         self.result_time = SnapshotGauge("errata_result_timestamp_seconds", "when it ended", result, registry)
         self.results_dropped = Gauge("errata_results_dropped", "results that are not shown", registry=registry)
         self.build.labels(_version()).set(1)
+        for state in ("succeeded", "failed", "cancelled"):
+            self.analyses.labels(state)
+        for outcome in ("hit", "miss"):
+            for cache in ("results", "predictions", "pages"):
+                self.cache_requests.labels(cache, outcome)
+
+    def expect_calls(self, rpcs: Iterable[str] = (), paths: Iterable[str] = ()) -> None:
+        """Show a 0 for the failures of RPCs and routes: a series that begins with its first one shows no increase."""
+        for rpc in rpcs:
+            for code in FAILURES:
+                self.rpc_handled.labels(rpc, code)
+        for path in paths:
+            for status in ("500", "503"):
+                self.http_requests.labels(path, status)
+
+    def expect_registries(self, registries: Iterable[str], outcomes: Iterable[str]) -> None:
+        """Show a 0 for each registry's polls, and for what becomes of attempts to tell results."""
+        for registry in registries:
+            for found in ("done", "failed"):
+                self.polls.labels(registry, found)
+        for outcome in outcomes:
+            self.write_backs.labels(outcome)
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Return a block whose time is that of a stage."""

@@ -39,7 +39,7 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Return what workers offer."""
-        offers = sorted(self._ports.models(), key=lambda offer: offer.model)
+        offers = sorted(await self._call(self._ports.models), key=lambda offer: offer.model)
         return pb.ListModelsResponse(
             models=[pb.Model(model=each.model, description=each.description) for each in offers]
         )

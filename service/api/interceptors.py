@@ -156,6 +156,7 @@ class _Call:
             caller = access.check(self._method, authorization, certified=True)
         except ErrataError as error:
             self._metrics.refused_calls.labels("grpc", error.reason).inc()
+            structlog.contextvars.bind_contextvars(peer=self._context.peer(), why=error.message)
             raise
         CALLER.set(caller)
         if caller:

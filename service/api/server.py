@@ -1,5 +1,6 @@
 """The gRPC server: services, health and reflection on one port."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -63,6 +64,7 @@ def make_server(
     credentials: grpc.ServerCredentials | None = None,
 ) -> GrpcServer:
     """Return a server bound to an address, in plain text without credentials; raise RuntimeError if it is taken."""
+    metrics.expect_calls(rpcs=rpc_names())
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics, access)], options=OPTIONS)
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
@@ -74,6 +76,12 @@ def make_server(
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     return GrpcServer(server, analyses, servicer, port)
+
+
+def rpc_names() -> Sequence[str]:
+    """Return the names of Errata's own RPCs."""
+    services = errata_pb2.DESCRIPTOR.services_by_name.values()
+    return [method.name for service in services for method in service.methods]
 
 
 def service_names() -> tuple[str, ...]:

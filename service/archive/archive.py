@@ -82,7 +82,7 @@ class FileArchive:
         """Return all analyses; documents that can't be read are left out, and logged."""
         names = self._files.names()
         with self._lock:
-            if names is self._listed and not self._changed:
+            if (names is self._listed or names == self._listed) and not self._changed:
                 return self._all
             self._changed = False
         present = {name.removesuffix(".json") for name in names if name.endswith(".json")}

@@ -1,7 +1,7 @@
 """The door: what callers must show, how what is listened on is secured, and which addresses may be listened on."""
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -22,17 +22,20 @@ class Door:
     certificates: Callable[[], Certificates | None]  # for a listener of its own each
     allow_insecure: bool
 
-    def check(self, variable: str, host: str) -> None:
-        """Raise InvalidSetting for an address beyond loopback without tokens, unless the operator allows it."""
-        if is_loopback(host):
-            return
+    def check(self, addresses: Mapping[str, str]) -> None:
+        """Raise InvalidSetting for an address beyond loopback without tokens, unless the operator allows it.
+
+        addresses: hosts by the variable that names them.
+        """
+        beyond = {variable: host for variable, host in addresses.items() if not is_loopback(host)}
         if self.access.tokens is None and not self.allow_insecure:
-            raise InvalidSetting(
-                f"{variable}: expected a loopback address, since callers show no tokens, got {host!r}: set "
-                "ERRATA_TOKENS (`errata token` makes one); ERRATA_ALLOW_INSECURE=true listens there without",
-                field=variable,
-            )
-        if self.access.tokens is not None and self.certificates() is None:
+            for variable, host in beyond.items():
+                raise InvalidSetting(
+                    f"{variable}: expected a loopback address, since callers show no tokens, got {host!r}: set "
+                    "ERRATA_TOKENS (`errata token` makes one); ERRATA_ALLOW_INSECURE=true listens there without",
+                    field=variable,
+                )
+        if beyond and self.access.tokens is not None and self.certificates() is None:
             _log.warning("tokens come in plain text: let something in front speak TLS, or set ERRATA_TLS_CERTIFICATE")
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from service.analyses.ports import Ports
 from service.api.credentials import server_credentials
 from service.api.server import make_server
-from service.bootstrap.door import is_loopback, make_door
+from service.bootstrap.door import Door, make_door
 from service.errors import ErrataError, Unavailable
 from service.report import pen
 from service.settings import Settings
@@ -22,7 +23,7 @@ from service.telemetry import Metrics
 from service.web import gates, pages
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Caller, Hooks
-from service.web.listener import make_listener
+from service.web.listener import Listener, make_listener
 from service.web.pages import Pages, not_found
 
 SWITCH_SECONDS = 0.001  # after which a thread that computes gives way; Python's own 5 ms add up over a call
@@ -47,6 +48,7 @@ class Edges:
     ready: Callable[[], bool]  # whether what the calls need is there
     before_stop: Callable[[], None]  # ends what watchers wait for
     after_stop: Callable[[float], None]  # given the seconds of grace that are left
+    door: Door  # whose addresses have been checked
     callers: Mapping[str, Caller] = field(default_factory=dict)  # registries whose calls are taken
 
     async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
@@ -55,12 +57,9 @@ class Edges:
         Not ready any more; `before_stop`; no new calls, calls in hand; `after_stop`.
         """
         settings = self.settings
+        door, certificates = self.door, self.door.certificates()
         grpc_host, grpc_port = split(settings.grpc_address)
         http_host, http_port = split(settings.http_address)
-        door = make_door(settings)
-        door.check("ERRATA_GRPC_ADDRESS", grpc_host)
-        door.check("ERRATA_HTTP_ADDRESS", http_host)
-        certificates = door.certificates()
         try:
             server = make_server(
                 self.ports,
@@ -78,6 +77,7 @@ class Edges:
             Gates(self.ports, settings.public_url),
             Pages(self.ports, self.metrics),
         )
+        public = urlsplit(settings.public_url).hostname
         listener = make_listener(
             self.metrics,
             lambda: serving and self.ready(),
@@ -85,15 +85,23 @@ class Edges:
             http_port,
             [route for family in families for route in family.routes()],
             not_found,
-            any_host=settings.allow_insecure or not is_loopback(http_host),
+            names=None if door.access.tokens is not None else [public] if public else [],
             access=door.access,
             refused=_refused,
             certificates=door.certificates(),
+            exposes=not settings.metrics_address,
         )
-        try:
-            await listener.start()
-        except RuntimeError as error:
-            raise taken("ERRATA_HTTP_ADDRESS", settings.http_address) from error
+        listeners = [await started(listener, "ERRATA_HTTP_ADDRESS", settings.http_address)]
+        if settings.metrics_address:
+            host, port = split(settings.metrics_address)
+            apart = make_listener(
+                self.metrics,
+                lambda: serving and self.ready(),
+                host.strip("[]"),
+                port,
+                certificates=door.certificates(),
+            )
+            listeners.append(await started(apart, "ERRATA_METRICS_ADDRESS", settings.metrics_address))
         await server.serve()
         serving = True
         addresses = Addresses(f"{grpc_host}:{server.port}", f"{http_host}:{listener.port}")
@@ -110,7 +118,8 @@ class Edges:
             await loop.run_in_executor(None, self.before_stop)
             await server.stop(settings.grace_seconds)
             await loop.run_in_executor(None, self.after_stop, max(0.0, until - loop.time()))
-            await listener.stop()
+            for listening in listeners:
+                await listening.stop()
             for each in families:
                 each.stop()
             _log.info("stopped")
@@ -119,6 +128,23 @@ class Edges:
 def _refused(path: str, error: ErrataError) -> Response:
     """Return the answer to a call that isn't let in, in the form of its route."""
     return gates.refused(error) if path == gates.PATH else pages.refused(error)
+
+
+async def started(listener: Listener, variable: str, address: str) -> Listener:
+    """Return a listener that listens; raise Unavailable if its address is taken."""
+    try:
+        await listener.start()
+    except RuntimeError as error:
+        raise taken(variable, address) from error
+    return listener
+
+
+def open_door(settings: Settings) -> Door:
+    """Return the door of the API; raise InvalidSetting for what isn't safe to listen on, or can't be used."""
+    door = make_door(settings)
+    addresses = {"ERRATA_GRPC_ADDRESS": settings.grpc_address, "ERRATA_HTTP_ADDRESS": settings.http_address}
+    door.check({variable: split(address)[0] for variable, address in addresses.items()})
+    return door
 
 
 def taken(variable: str, address: str) -> Unavailable:

@@ -13,7 +13,8 @@ from service.analyses import look
 from service.analyses.judge import job_failed, judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.edges import Addresses, Edges, drawing_apart, stop_on_signals
+from service.bootstrap.edges import Addresses, Edges, drawing_apart, open_door, stop_on_signals
+from service.bootstrap.gpus import gpu_memory
 from service.bootstrap.parts import (
     Housekeeping,
     LazyPredictor,
@@ -23,7 +24,7 @@ from service.bootstrap.parts import (
     worker_offer,
 )
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
-from service.bootstrap.watch import RESULTS_SECONDS, STORE_SECONDS, ResultsLook, StoreLook, Watch, gpu_memory
+from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.worker import Predictor, Worker
@@ -41,6 +42,7 @@ async def run_local(
 ) -> None:
     """Run the local service until `stopped` is set; open work then ends as cancelled. Without a predictor: torch's."""
     metrics = Metrics(CollectorRegistry())
+    door = open_door(settings)
     known = callers(settings)
     store = MemoryStore(time.time)
     engine = Engine(local_broker, store)
@@ -71,7 +73,7 @@ async def run_local(
     registries.start()
     watches = [
         Watch("store", StoreLook(store, metrics, gpu_memory), STORE_SECONDS),
-        Watch("results", ResultsLook(ports, metrics, settings.watched_models, settings.max_watched), RESULTS_SECONDS),
+        results_watch(ports, metrics, settings),
     ]
     for watch in watches:
         watch.start()
@@ -96,6 +98,7 @@ async def run_local(
         ready=lambda: True,
         before_stop=cancel_all,
         after_stop=stop_engine,
+        door=door,
         callers=known,
     )
     await edges.serve(stopped, on_ready)

@@ -13,7 +13,7 @@ import structlog
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
-from service.analyses.write_back import write_back_due
+from service.analyses.write_back import Told, write_back_due
 from service.domain import RegistryRule
 from service.errors import ErrataError, InvalidInput, InvalidSetting, NotFound
 from service.predictions.registries import RegistryAddress
@@ -69,6 +69,7 @@ class RegistryWork:
         """Start a thread that writes back, and one a registry that polls; none where no registry is configured."""
         if not self._registries:
             return
+        self._metrics.expect_registries((each.id for each in self._registries), (each.value for each in Told))
         work: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
         work += [(f"poll-{each.id}", partial(self._poll, each)) for each in self._registries]
         for name, do in work:

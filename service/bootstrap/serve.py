@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry
 from service.analyses.judge import judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.edges import Addresses, Edges, drawing_apart, stop_on_signals
+from service.bootstrap.edges import Addresses, Edges, drawing_apart, open_door, stop_on_signals
 from service.bootstrap.parts import Housekeeping, make_ports
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
-from service.bootstrap.watch import RESULTS_SECONDS, STORE_SECONDS, ResultsLook, StoreLook, Watch
+from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
 from service.errors import InvalidSetting
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
@@ -27,6 +27,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     stopped = asyncio.Event()
     stop_on_signals(stopped)
     url = redis_url(settings)
+    door = open_door(settings)
     known = callers(settings)
     metrics = Metrics(CollectorRegistry())
     store = RedisStore(connect(url, REDIS_TIMEOUT))
@@ -37,9 +38,10 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     look = StoreLook(store, metrics)
     watches = [
         Watch("store", look, STORE_SECONDS),
-        Watch("results", ResultsLook(ports, metrics, settings.watched_models, settings.max_watched), RESULTS_SECONDS),
+        results_watch(ports, metrics, settings),
     ]
     engine.serve_errands(partial(judge_job, ports))
+    await asyncio.get_running_loop().run_in_executor(None, watches[0].once)  # so that what is ready soon, is at once
     for watch in watches:
         watch.start()
     engine.start()
@@ -56,7 +58,9 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         for watch in watches:
             watch.stop()
 
-    edges = Edges(ports, metrics, settings, look.is_there, before_stop=lambda: None, after_stop=stop, callers=known)
+    edges = Edges(
+        ports, metrics, settings, look.is_there, before_stop=lambda: None, after_stop=stop, door=door, callers=known
+    )
     with drawing_apart():
         await edges.serve(stopped, on_ready)
 

@@ -1,6 +1,5 @@
 """Watches: threads that look again and again at what no call tells of, and set the metrics that come of it."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Thread
 
@@ -8,13 +7,15 @@ import structlog
 
 from service.analyses.ports import Ports
 from service.analyses.watched import WatchedResult, watched
-from service.domain import ERROR_TYPES, SEVERITY
+from service.domain import ERROR_TYPES, SEVERITY, Analysis
 from service.errors import ErrataError, Unavailable
 from service.jobs.store import JobStore
+from service.settings import Settings
 from service.telemetry import Metrics
 
 STORE_SECONDS = 1.0  # between two looks at the store
 RESULTS_SECONDS = 5.0  # between two looks at the archive and the bundles
+REMOTE_SECONDS = 60.0  # the same, where the archive is a store of objects
 Memory = Callable[[], Mapping[str, tuple[int, int]]]  # of GPUs: used and total bytes, by device
 _log = structlog.get_logger()
 
@@ -29,8 +30,7 @@ class Watch:
         self._stopped = Event()
 
     def start(self) -> None:
-        """Start to look; the first look is over when this returns."""
-        self._once()
+        """Start to look, at once, in a thread."""
         Thread(target=self._run, name=self._name, daemon=True).start()
 
     def stop(self) -> None:
@@ -38,10 +38,12 @@ class Watch:
         self._stopped.set()
 
     def _run(self) -> None:
+        self.once()
         while not self._stopped.wait(self._seconds):
-            self._once()
+            self.once()
 
-    def _once(self) -> None:
+    def once(self) -> None:
+        """Look once."""
         try:
             self._look()
         except ErrataError as error:
@@ -63,6 +65,7 @@ class StoreLook:
         self._every = every
         self._looks = 0
         self._there = False
+        self._looked = False  # whether anything came of a look yet
 
     def is_there(self) -> bool:
         """Say whether the store answered lately."""
@@ -73,19 +76,20 @@ class StoreLook:
         self._show_gpus()
         skipped, self._looks = self._looks % self._every, self._looks + 1
         if skipped and self._store.ping():
-            self._there = True
+            self._answered()
             return
         try:
             depth, memory = self._store.depth(), self._store.memory()
         except Unavailable:
             was_there, self._there = self._there, False
-            if was_there:
+            if was_there or not self._looked:
+                self._looked = True
                 raise
             return
         except Exception:
             self._there = False
             raise
-        self._there = True
+        self._answered()
         metrics = self._metrics
         for state, analyses, shards, oldest in (
             ("queued", depth.queued_analyses, depth.queued_shards, depth.oldest_queued),
@@ -101,6 +105,11 @@ class StoreLook:
         metrics.fenced_writes.set(depth.refused)
         metrics.redis_memory.set(memory.used)
         metrics.redis_max_memory.set(memory.most)
+
+    def _answered(self) -> None:
+        if self._looked and not self._there:
+            _log.info("the store is back")
+        self._there = self._looked = True
 
     def _show_gpus(self) -> None:
         found = self._gpu_memory()
@@ -121,6 +130,7 @@ class ResultsLook:
         self._metrics = metrics
         self._patterns = patterns
         self._most = most
+        self._listed: Sequence[Analysis] | None = None  # at the last look
 
     def __call__(self) -> None:
         """Look once; raise Unavailable if the archive is away."""
@@ -128,7 +138,11 @@ class ResultsLook:
         metrics.evidence.replace(
             {(each.dataset, each.digest, str(each.rules_version)): 1.0 for each in self._ports.shelf.manifests()}
         )
+        listed = self._ports.archive.list()
+        if listed is self._listed:
+            return
         found = watched(self._ports, self._patterns, self._most)
+        self._listed = listed
         metrics.results_dropped.set(found.dropped)
         metrics.result_samples.replace(_by_group(found.results, lambda each: each.num_samples))
         metrics.result_top1.replace(_by_group(found.results, lambda each: each.top1_accuracy))
@@ -148,13 +162,12 @@ class ResultsLook:
         metrics.result_time.replace({_names(each): each.ended.timestamp() for each in found.results})
 
 
-def gpu_memory() -> Mapping[str, tuple[int, int]]:
-    """Return what is used of each GPU's memory, and all of it; nothing before a model is run."""
-    if "torch" not in sys.modules or "service.predictions.models.device" not in sys.modules:
-        return {}
-    from service.predictions.models.device import gpu_memory as measured
-
-    return measured()
+def results_watch(ports: Ports, metrics: Metrics, settings: Settings) -> Watch:
+    """Return the watch of the newest results; a store of objects, listed whole each time, is looked at less."""
+    place = settings.archive_place
+    remote = "://" in place and not place.startswith("file://")
+    look = ResultsLook(ports, metrics, settings.watched_models, settings.max_watched)
+    return Watch("results", look, REMOTE_SECONDS if remote else RESULTS_SECONDS)
 
 
 def _names(result: WatchedResult) -> tuple[str, str, str]:

@@ -11,10 +11,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from service.bootstrap.door import make_door
-from service.bootstrap.edges import split, stop_on_signals, taken
+from service.bootstrap.edges import split, started, stop_on_signals
+from service.bootstrap.gpus import gpu_memory
 from service.bootstrap.parts import LazyPredictor, can_run, image_folders, torch_predictor, worker_offer
 from service.bootstrap.serve import redis_url
-from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, gpu_memory
+from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch
 from service.errors import InvalidSetting
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
@@ -61,25 +62,14 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     stopped = asyncio.Event()
     stop_on_signals(stopped)
     host, port = split(settings.worker_http_address)
-    door = make_door(settings)
-    door.check("ERRATA_WORKER_HTTP_ADDRESS", host)
 
     def is_ready() -> bool:
         return not stopped.is_set() and look.is_there()
 
     metrics.ready.set_function(lambda: float(is_ready()))
-    listener = make_listener(
-        metrics,
-        is_ready,
-        host.strip("[]"),
-        port,
-        access=door.access,
-        certificates=door.certificates(),
-    )
-    try:
-        await listener.start()
-    except RuntimeError as error:
-        raise taken("ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address) from error
+    certificates = make_door(settings).certificates()  # what it serves needs no token: it may listen anywhere
+    listener = make_listener(metrics, is_ready, host.strip("[]"), port, certificates=certificates)
+    await started(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
     watch.start()
     engine.start()
     address = f"{host}:{listener.port}"

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 VERSION = "5.20"  # of Vega-Lite
+INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
 PATIENCE = 30.0  # seconds that a picture may take
 FIRST = {"data": {"values": [{"x": 1}]}, "mark": "bar", "encoding": {"x": {"field": "x", "type": "quantitative"}}}
 _log = structlog.get_logger()
@@ -83,7 +84,7 @@ class OwnProcess:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("ERRATA_")},  # no secrets
+            env={name: value for name, value in os.environ.items() if name in INHERITED},  # none of the secrets
         )
 
     def _end(self) -> None:

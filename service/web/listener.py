@@ -1,17 +1,20 @@
 """The HTTP listener: `/livez`, `/readyz`, `/metrics`, and what else it is given; who may call what is access'."""
 
 import asyncio
+import ipaddress
 import re
+import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -21,23 +24,39 @@ from service.access import CALLER, NEEDS, NOBODY_ASKED, Access
 from service.certificates import Certificates
 from service.errors import ErrataError, Unauthenticated
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
-from service.web.connection import CERTIFIED, Connection
+from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
 from service.web.status import status_of
 
 KEEP_ALIVE_SECONDS = 15
-MOST_CONNECTIONS = 1024  # more are answered with 503
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 ROUTE = "errata.route"  # in the scope: the path of the route
 _log = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class _QuietServer(uvicorn.Server):
-    """Uvicorn without its own signal handlers: bootstrap owns signals."""
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers, since bootstrap owns signals, and with a bound on TLS handshakes."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; raise OSError if the address is taken."""
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            return Connection(config, self.server_state, {}, loop)
+
+        listening = await loop.create_server(
+            connection,
+            config.host,
+            config.port,
+            ssl=config.ssl,
+            ssl_handshake_timeout=HEAD_SECONDS if config.ssl else None,
+            backlog=config.backlog,
+        )
+        self.servers = [listening]
+        self.started = True
 
 
 class _Observed:
@@ -73,19 +92,33 @@ def _route(scope: Scope) -> str:
 
 
 class _KnownHosts:
-    """Refuses calls under a foreign name: a page elsewhere may have its own name lead to this machine."""
+    """Refuses calls under a foreign name: a page elsewhere may have its own name lead to this machine.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Such a name has a dot and isn't an address, so that those without one and addresses are let through.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         self._app = app
+        self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             given = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
             host = given.rpartition(":")[0] if re.search(r":\d*$", given) else given
-            if host.lower() not in LOOPBACK_NAMES:
-                answer = PlainTextResponse(f"expected one of the hosts {', '.join(LOOPBACK_NAMES)}\n", status_code=421)
+            foreign = not host or "." in host
+            if foreign and host.lower() not in self._names and not _is_address(host):
+                words = "expected an address, a name without a dot, or the host of ERRATA_PUBLIC_URL, got another\n"
+                answer = PlainTextResponse(words, status_code=421)
                 return await answer(scope, receive, send)
         return await self._app(scope, receive, send)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass
@@ -115,10 +148,8 @@ class Listener:
         return int(self.server.servers[0].sockets[0].getsockname()[1])
 
     async def _serve(self) -> None:
-        try:
+        with suppress(OSError):  # it hasn't started, which start tells
             await self.server.serve()
-        except SystemExit:  # uvicorn's answer to an address that is taken
-            return
 
 
 def make_listener(
@@ -128,15 +159,17 @@ def make_listener(
     port: int,
     pages: Sequence[Route] = (),
     not_found: Callable[[str], Response] | None = None,
-    any_host: bool = True,
+    names: Collection[str] | None = None,
     access: Access = NOBODY_ASKED,
     refused: Callable[[str, ErrataError], Response] | None = None,
     certificates: Certificates | None = None,
+    exposes: bool = True,
 ) -> Listener:
     """Return a listener on an address.
 
     `ready` says whether work is taken, `not_found` answers for unknown paths, `refused` for calls of a route that
-    `access` doesn't let in. Without `any_host`, calls must name this machine as such. With certificates it speaks TLS.
+    `access` doesn't let in. With `names`, calls must be for one of these hosts, an address, or a name without a dot.
+    With certificates it speaks TLS. Without `exposes`, `/metrics` isn't there.
     """
 
     async def live(_: Request) -> Response:
@@ -147,10 +180,14 @@ def make_listener(
         return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
     async def exposition(_: Request) -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        content = await run_in_threadpool(generate_latest, metrics.registry)  # megabytes, with many results
+        return Response(content, media_type=CONTENT_TYPE_LATEST)
 
-    own = {"/livez": live, "/readyz": readiness, "/metrics": exposition}
+    own: dict[str, Endpoint] = {"/livez": live, "/readyz": readiness}
+    if exposes:
+        own["/metrics"] = exposition
     routes = [*(Route(path, endpoint) for path, endpoint in own.items()), *pages]
+    metrics.expect_calls(paths=(route.path for route in routes))
 
     async def missing(request: Request, _: Exception) -> Response:
         assert not_found is not None, "this is a bug: only used where there is one"
@@ -162,12 +199,10 @@ def make_listener(
     )
     app.router.redirect_slashes = False
     config = _Config(
-        _Observed(app if any_host else _KnownHosts(app), metrics),
+        _Observed(app if names is None else _KnownHosts(app, names), metrics),
         host=host,
         port=port,
-        http=Connection,
         ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -176,7 +211,7 @@ def make_listener(
         timeout_graceful_shutdown=3,
     )
     config.context = None if certificates is None else _tls(certificates)
-    return Listener(_QuietServer(config))
+    return Listener(_Server(config))
 
 
 class _Config(uvicorn.Config):
@@ -218,7 +253,9 @@ def _guarded(route: Route, access: Access, metrics: Metrics, refused: Callable[[
         except ErrataError as error:
             metrics.refused_calls.labels("http", error.reason).inc()
             if authorization:  # without one, it is a browser's first call
-                _log.info("call refused", path=route.path, reason=error.reason)
+                _log.info(
+                    "call refused", path=route.path, reason=error.reason, peer=peer_of(request), why=error.message
+                )
             return refused(route.path, error)
         CALLER.set(caller)
         if caller:
@@ -226,6 +263,11 @@ def _guarded(route: Route, access: Access, metrics: Metrics, refused: Callable[[
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))
+
+
+def peer_of(request: Request) -> str:
+    """Return who is at the other end of a call's connection, as `address:port`."""
+    return "unknown" if request.client is None else f"{request.client.host}:{request.client.port}"
 
 
 def _refused(_: str, error: ErrataError) -> Response:

@@ -1,6 +1,8 @@
 """What a running service tells Prometheus: calls, pages, stages, caches, evidence and results, after real work."""
 
+import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +39,23 @@ def predictions(tmp_path: Path, demo_csv: bytes) -> Path:
     path = tmp_path / "net.csv"
     path.write_bytes(demo_csv)
     return path
+
+
+def test_metrics_may_have_a_port_of_their_own_and_are_then_nowhere_else(start: Start) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with start(metrics_address=f"127.0.0.1:{port}") as running:
+        for path in ("/metrics", "/livez", "/readyz"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                assert answer.status == 200
+        for address, path in ((f"127.0.0.1:{port}", "/"), (running.addresses.http, "/metrics")):
+            with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+                urllib.request.urlopen(f"http://{address}{path}")
+            refused.value.close()
+        for path in ("/", "/livez", "/readyz"):
+            with urllib.request.urlopen(f"http://{running.addresses.http}{path}") as answer:
+                assert answer.status == 200
 
 
 def test_calls_pages_and_their_stages_are_counted_and_timed(start: Start, predictions: Path, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import http.client
 import io
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from PIL import Image
 from running_service import MODEL, Running, Start
 
+from service.access import Need, line_of, new_token
 from service.client import Client, pb
 from service.evidence.bundle import Bundle
 
@@ -192,12 +194,42 @@ def test_pages_are_counted_by_what_they_are_not_by_what_a_caller_wrote(running: 
 def test_a_page_under_a_foreign_name_is_refused(running: Running, host: str) -> None:
     """Given a name of somebody else's that leads here, his page would read all that stands in ours."""
     address, port = running.addresses.http.rsplit(":", 1)
+    assert _get(address, port, "/", host) == 421
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("evil.example", 421), ("errata.example:8080", 200), ("10.1.2.3:8080", 200), ("[fd00::1]", 200), ("api", 200)],
+)
+def test_beyond_loopback_a_foreign_name_is_refused_where_nobody_shows_a_token(
+    start: Start, host: str, status: int
+) -> None:
+    """docker-compose publishes such a service on a desk's loopback, where a browser can be led to it."""
+    with start(allow_insecure=True, http_address="0.0.0.0:0", public_url="https://errata.example") as running:
+        port = running.addresses.http.rsplit(":", 1)[1]
+        assert _get("127.0.0.1", port, "/", host) == status
+
+
+def test_where_tokens_are_asked_for_any_name_is_good(start: Start, tmp_path: Path) -> None:
+    """A page under another name has no token to show."""
+    token = new_token()
+    (tmp_path / "tokens").write_text(line_of("me", Need.READ, token))
+    with start(tokens=tmp_path / "tokens") as running:
+        address, port = running.addresses.http.rsplit(":", 1)
+        assert _get(address, port, "/", "errata.corp.example") == 401
+        assert _get(address, port, "/", "errata.corp.example", f"Bearer {token}") == 200
+
+
+def _get(address: str, port: str, path: str, host: str, authorization: str = "") -> int:
+    """Return the status of a call under a host's name."""
     connection = http.client.HTTPConnection(address, int(port), timeout=30)
     try:
-        connection.putrequest("GET", "/", skip_host=True)
+        connection.putrequest("GET", path, skip_host=True)
         connection.putheader("Host", host)
+        if authorization:
+            connection.putheader("Authorization", authorization)
         connection.endheaders()
-        assert connection.getresponse().status == 421
+        return connection.getresponse().status
     finally:
         connection.close()
 

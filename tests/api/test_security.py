@@ -360,6 +360,30 @@ def test_where_a_ca_is_given_callers_show_a_certificate_of_it(
         assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=trusting(authority))[0] == 404
 
 
+def test_the_ca_of_callers_is_replaced_without_a_restart(
+    start: Start, authority: Authority, server: Pair, tmp_path: Path
+) -> None:
+    first, second = Authority(tmp_path / "first", "first"), Authority(tmp_path / "second", "second")
+    old, new = first.issue("me"), second.issue("me")
+    trusted = tmp_path / "clients.pem"
+    trusted.write_bytes(first.file.read_bytes())
+    with start(**tls_settings(server, tls_client_ca=trusted)) as service:
+        for shown, other in ((old, new), (new, old)):
+            for pair, served in ((shown, True), (other, False)):
+                with Client(
+                    local(service.addresses.grpc),
+                    ca_file=authority.file,
+                    attempts=1,
+                    certificate=pair.certificate,
+                    key=pair.key,
+                ) as client:
+                    assert client.is_serving() == served
+            assert get(local(service.addresses.http), "/", tls=trusting(authority, shown))[0] == 200
+            with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
+                get(local(service.addresses.http), "/", tls=trusting(authority, other))
+            trusted.write_bytes(second.file.read_bytes())
+
+
 def test_files_that_dont_fit_stop_the_start(start: Start, authority: Authority, server: Pair, tmp_path: Path) -> None:
     other = authority.issue("other")
     wrong = [

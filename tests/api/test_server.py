@@ -124,14 +124,14 @@ def door(allow_insecure: bool) -> Door:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
 def test_loopback_needs_no_tokens(host: str) -> None:
     assert is_loopback(host)
-    door(allow_insecure=False).check("ERRATA_GRPC_ADDRESS", host)
+    door(allow_insecure=False).check({"ERRATA_GRPC_ADDRESS": host})
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "errata.example"])
 def test_an_open_door_is_refused_unless_the_operator_allows_it(host: str) -> None:
     with pytest.raises(errors.InvalidSetting, match="ERRATA_ALLOW_INSECURE"):
-        door(allow_insecure=False).check("ERRATA_GRPC_ADDRESS", host)
-    door(allow_insecure=True).check("ERRATA_GRPC_ADDRESS", host)
+        door(allow_insecure=False).check({"ERRATA_HTTP_ADDRESS": "127.0.0.1", "ERRATA_GRPC_ADDRESS": host})
+    door(allow_insecure=True).check({"ERRATA_GRPC_ADDRESS": host})
 
 
 def test_a_client_of_a_service_that_isnt_there_hears_so() -> None:

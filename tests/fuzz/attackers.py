@@ -13,6 +13,7 @@ import grpc
 
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
+from service.web.connection import MOST_CONNECTIONS
 
 MIB = 1 << 20
 MANY = 200
@@ -112,6 +113,7 @@ def stalled_uploads(address: str, count: int) -> Iterator[None]:
 
 
 HTTP_GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HOOK = b"POST /v1/hooks/generic/other HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 CALL = frame(HEADERS, call_headers("/errata.v1.CatalogService/ListErrorTypes"), END_HEADERS, 1)
 HELD = {"silence on HTTP", "silence on gRPC", "half a preface", "headers that trickle"}  # for a while
@@ -125,6 +127,7 @@ ATTACKS: dict[str, Attack] = {
         http, HOOK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", 50
     ),
     "silence on HTTP": lambda _, http: connected(http, count=MANY),
+    "silence on more than there may be": lambda _, http: connected(http, count=MOST_CONNECTIONS + 50),
     "silence on gRPC": lambda grpc, _: connected(grpc, count=MANY),
     "half a preface": lambda grpc, _: connected(grpc, PREFACE[:12], MANY),
     "a preface that trickles": lambda grpc, _: trickling(grpc, b"", PREFACE, 20, 0.2),
@@ -172,9 +175,7 @@ ATTACKS: dict[str, Attack] = {
     "a body that nobody asked for": lambda _, http: flooding(
         http, HTTP_GET + b"Content-Length: 99999999\r\n\r\n", b"a" * 65_536, 8 * MIB
     ),
-    "answers that nobody reads": lambda _, http: flooding(
-        http, b"", b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100, 4 * MIB
-    ),
+    "answers that nobody reads": lambda _, http: flooding(http, b"", METRICS * 100, 4 * MIB),
     "uploads that stall": lambda grpc, _: stalled_uploads(grpc, 20),
 }
 

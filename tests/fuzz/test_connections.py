@@ -22,7 +22,7 @@ from service.evidence.bundle import Bundle
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 
-from .attackers import ATTACKS, HELD, HOOK, HTTP_GET, MANY, MIB, PREFACE, connected, trickling
+from .attackers import ATTACKS, HELD, HOOK, HTTP_GET, MANY, METRICS, MIB, PREFACE, connected, trickling
 
 SOON = 60.0  # seconds; a deadline, not a measure
 SPARE = 4  # open files that may come and go
@@ -129,13 +129,14 @@ def early(service: Service) -> Iterator[dict[str, socket.socket]]:
             "stops halfway through its headers": opened.enter_context(connected(service.http, HTTP_GET))[0],
             "trickles": opened.enter_context(trickling(service.http, HTTP_GET + b"X-A: ", b"a", 1))[0],
             "asks once and stays": opened.enter_context(connected(service.http, HTTP_GET + b"\r\n"))[0],
+            "reads no answer": opened.enter_context(connected(service.http, METRICS * 4000))[0],
             "says nothing to gRPC": opened.enter_context(connected(service.grpc))[0],
             "stops halfway through the preface": opened.enter_context(connected(service.grpc, PREFACE[:12]))[0],
         }
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_others_are_served_meanwhile_and_nothing_stays_open(service: Service, name: str) -> None:
+def test_others_are_served_meanwhile_and_nothing_of_it_is_left_afterwards(service: Service, name: str) -> None:
     before = service.files()
 
     with ATTACKS[name](service.grpc, service.http):
@@ -216,8 +217,11 @@ def _read(connection: socket.socket) -> bytes:
     return b""
 
 
-def test_who_says_nothing_stops_halfway_or_trickles_is_cut_off(early: dict[str, socket.socket]) -> None:
+def test_who_says_nothing_stops_halfway_trickles_or_reads_nothing_is_cut_off(early: dict[str, socket.socket]) -> None:
     deadline = time.monotonic() + SOON
+    reset = select.poll()
+    reset.register(early["reads no answer"], 0)  # which would be sent more if it read what is there
+    assert reset.poll(SOON * 1000), "still connected: who reads no answer"
     for who, connection in early.items():
         connection.setblocking(False)
         with contextlib.suppress(ConnectionError):

@@ -18,7 +18,7 @@ from service.analyses.look import AnalysisFilter
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
 from service.domain import Analysis, AnalysisRequest, Group, Verdict
-from service.errors import InvalidInput
+from service.errors import InvalidInput, NewerRecord
 from service.pb import errata_pb2 as pb
 from service.report.gate_view import ToldGate
 
@@ -183,7 +183,14 @@ def test_the_line_of_a_verdict_is_protobufs_own_json(verdict: Verdict) -> None:
 
 # -- the archive's documents
 
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what the archive's reader lives through
+DAMAGED = (
+    NewerRecord,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)  # it lives through these
 
 
 @FUZZ
@@ -205,6 +212,12 @@ def test_a_changed_document_is_refused_as_damaged_or_is_an_analysis_that_can_be_
         return
     assert wire.to_json(wire.to_analysis(found))
     assert from_document(json.loads(json.dumps(to_document(found)))) == found
+
+
+@pytest.mark.parametrize("schema", [2, 1 << 40])
+def test_a_document_of_a_newer_schema_is_refused_as_that(schema: int) -> None:
+    with pytest.raises(NewerRecord):
+        from_document({"schema": schema})
 
 
 @FUZZ

@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,7 +162,28 @@ def test_a_file_that_gets_lost_or_broken_leaves_the_tokens_as_they_were(
     else:
         file.write_text(content)
 
+    with structlog.testing.capture_logs() as log:
+        for _ in range(3):
+            assert access.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+
+    assert [event["log_level"] for event in log] == ["error"], "told once"
+
+
+def test_a_file_of_comments_lets_nobody_in(access: Access, file: Path) -> None:
+    file.write_text("# all are revoked\n")
+
+    with pytest.raises(TokenUnknown):
+        access.check(READ_CALL, bearer(READER), certified=False)
+    file.write_text(line_of("dashboard", Need.READ, READER))
     assert access.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+
+
+@pytest.mark.parametrize("content", ["", "# nobody\n"])
+def test_a_service_doesnt_start_without_a_token(file: Path, content: str) -> None:
+    file.write_text(content)
+
+    with pytest.raises(InvalidSetting, match="expected a token a line"):
+        Tokens(file).load()
 
 
 def test_two_tokens_of_one_name_hold_while_one_is_replaced(file: Path) -> None:

@@ -113,7 +113,42 @@ def test_each_process_may_have_metrics_of_its_own() -> None:
     first.analyses.labels("succeeded").inc()
 
     assert first.registry.get_sample_value("errata_analyses_total", {"state": "succeeded"}) == 1
-    assert second.registry.get_sample_value("errata_analyses_total", {"state": "succeeded"}) is None
+    assert second.registry.get_sample_value("errata_analyses_total", {"state": "succeeded"}) == 0
+
+
+def test_what_is_kept_elsewhere_is_unknown_before_it_was_read() -> None:
+    """A 0 that becomes the total of a lifetime would look like a burst."""
+    metrics = Metrics(CollectorRegistry())
+    shared = {
+        "errata_crashes_total": metrics.crashes,
+        "errata_fenced_writes_total": metrics.fenced_writes,
+        "errata_live_workers": metrics.live_workers,
+        "errata_dead_letters": metrics.dead_letters,
+        "errata_delayed_messages": metrics.delayed,
+        "errata_redis_memory_bytes": metrics.redis_memory,
+        "errata_redis_max_memory_bytes": metrics.redis_max_memory,
+    }
+    assert {name: metrics.registry.get_sample_value(name) for name in shared} == dict.fromkeys(shared)
+
+    for each in shared.values():
+        each.set(57)
+    assert {name: metrics.registry.get_sample_value(name) for name in shared} == dict.fromkeys(shared, 57)
+
+
+def test_failures_begin_at_0_so_that_the_first_ones_are_an_increase() -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.expect_calls(["GetAnalysis"], ["/compare"])
+    metrics.expect_registries(["prod"], ["written", "failed"])
+
+    for name, labels in (
+        ("errata_analyses_total", {"state": "failed"}),
+        ("errata_rpc_handled_total", {"method": "GetAnalysis", "code": "INTERNAL"}),
+        ("errata_rpc_handled_total", {"method": "GetAnalysis", "code": "UNAVAILABLE"}),
+        ("errata_http_requests_total", {"path": "/compare", "status": "500"}),
+        ("errata_polls_total", {"registry": "prod", "outcome": "failed"}),
+        ("errata_write_backs_total", {"outcome": "failed"}),
+    ):
+        assert metrics.registry.get_sample_value(name, labels) == 0, (name, labels)
 
 
 def test_an_event_is_one_line_of_json(log: io.StringIO) -> None:

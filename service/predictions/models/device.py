@@ -27,9 +27,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def gpu_memory() -> dict[str, tuple[int, int]]:
-    """Return what is used of each GPU's memory, by whom ever, and all of it, in bytes."""
+    """Return what is used of the memory of this process' GPUs, by whom ever, and all of it, in bytes.
+
+    Another GPU isn't asked, since asking takes hundreds of megabytes of it.
+    """
     found = {}
-    for index in range(torch.cuda.device_count()):
+    own = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    for index in filter(torch.cuda.memory_reserved, own):
         free, total = torch.cuda.mem_get_info(index)
         found[f"cuda:{index}"] = (total - free, total)
     return found

@@ -26,6 +26,7 @@ from service.errors import ErrataError, TooBusy, Unavailable
 from service.telemetry import Metrics
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
+from service.web.listener import peer_of
 
 THREADS = 4  # that queue what comes
 BODY_SECONDS = 20.0  # that a call's body may take
@@ -90,7 +91,8 @@ class Hooks:
         try:
             kind.verify(headers, body, caller.secrets, self._clock())
         except Unverified as error:
-            _log.warning("a call isn't verified", registry=name, why=str(error))
+            self._metrics.refused_calls.labels("hook", "UNVERIFIED").inc()
+            _log.warning("a call isn't verified", registry=name, why=str(error), peer=peer_of(request))
             return self._told(name, "unverified", 401, "expected a call that one of the registry's secrets signs")
         try:
             event = _event(kind, headers, body)

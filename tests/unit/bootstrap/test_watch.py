@@ -1,5 +1,7 @@
 """What the watches look at: the store, GPUs, bundles, results; a look that fails is logged and the next one comes."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from service.analyses.ports import Ports
 from service.archive.memory import MemoryArchive
-from service.bootstrap.watch import ResultsLook, StoreLook, Watch, gpu_memory
+from service.bootstrap.watch import ResultsLook, StoreLook, Watch
 from service.errors import Unavailable
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.memory import MemoryStore
 from service.jobs.store import Depth, JobStore, StoreMemory
+from service.predictions.models.device import gpu_memory
 from service.telemetry import Metrics
 
 DEPTH = Depth(3, 2, 30, 4, 61.5, 7.0, workers=2, refused=5, crashes=6, delayed=8, dead=9)
@@ -94,9 +97,21 @@ def test_a_gpu_that_is_gone_is_not_told_any_more(metrics: Metrics) -> None:
     assert value(metrics, "errata_gpu_memory_bytes", device="cuda:0", kind="used") is None
 
 
-def test_without_a_model_that_ran_no_gpu_is_asked() -> None:
-    """Nor is torch imported for it: the process of the tests may have it, one of an API hasn't."""
-    assert gpu_memory() == {} or all(used <= total for used, total in gpu_memory().values())
+def test_without_a_model_that_ran_no_gpu_is_asked_and_torch_isnt_imported() -> None:
+    words = "import sys; from service.bootstrap.gpus import gpu_memory; print(gpu_memory(), 'torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+
+    assert said.stdout == "{} False\n"
+
+
+def test_only_gpus_on_which_this_process_has_something_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = {"device_count": lambda: 3, "is_initialized": lambda: True, "memory_reserved": lambda index: index % 2}
+    for name, value_of in (cuda | {"mem_get_info": lambda index: (30, 40 + index)}).items():
+        monkeypatch.setattr(f"torch.cuda.{name}", value_of)
+    assert gpu_memory() == {"cuda:1": (11, 41)}
+
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: False)
+    assert gpu_memory() == {}
 
 
 @pytest.mark.parametrize("error", [Unavailable("Redis is away"), RuntimeError("a bug")])

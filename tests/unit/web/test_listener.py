@@ -88,8 +88,8 @@ async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(answer.body)}
-    samples = {sample.name: sample.value for sample in families["errata_analyses"].samples}
-    assert samples["errata_analyses_total"] == 3
+    samples = {sample.labels["state"]: sample.value for sample in families["errata_analyses"].samples}
+    assert samples["succeeded"] == 3
 
 
 async def test_answers_are_counted_by_route_and_status(site: Site) -> None:
@@ -105,7 +105,7 @@ async def test_what_a_caller_writes_in_the_path_is_no_label(site: Site) -> None:
     for path in ("/etc/passwd", "/livez/", "/metrics%22%7D", "/" + "x" * 500, "/%00", "//livez", "/../livez"):
         assert (await site.ask(path)).status in (307, 404)
 
-    assert site.paths() == {"other"}
+    assert site.paths() == {"other", "/livez", "/readyz", "/metrics"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
