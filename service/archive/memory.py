@@ -12,11 +12,13 @@ class MemoryArchive:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[Analysis, Predictions]] = {}
+        self._all: list[Analysis] | None = None  # what was listed last
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Keep an analysis."""
         with self._lock:
             self._kept[analysis.id] = (analysis, predictions)
+            self._all = None
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
@@ -33,11 +35,14 @@ class MemoryArchive:
     def list(self) -> Sequence[Analysis]:
         """Return all analyses."""
         with self._lock:
-            return [analysis for analysis, _ in self._kept.values()]
+            if self._all is None:
+                self._all = [analysis for analysis, _ in self._kept.values()]
+            return self._all
 
     def delete(self, analysis_id: str) -> bool:
         """Remove an analysis."""
         with self._lock:
+            self._all = None
             return self._kept.pop(analysis_id, None) is not None
 
     def size(self) -> int:

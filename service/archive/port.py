@@ -22,7 +22,7 @@ class Archive(Protocol):
         ...
 
     def list(self) -> Sequence[Analysis]:
-        """Return all analyses, in no particular order."""
+        """Return all analyses, in no particular order; in time the very same list, while nothing changes."""
         ...
 
     def delete(self, analysis_id: str) -> bool:

@@ -39,9 +39,7 @@ def options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
 def check_address(server: str) -> None:
     """Raise InvalidRequest for what can't be a service's address, before gRPC looks such a name up."""
     if "://" in server and not server.startswith("unix://"):
-        raise InvalidRequest(
-            f"expected host:port, got {server!r:.120}: an address has no scheme", field="server"
-        )
+        raise InvalidRequest(f"expected host:port, got {server!r:.120}: an address has no scheme", field="server")
 
 
 def credentials(

@@ -128,6 +128,24 @@ def test_a_file_without_certificates_is_said(tmp_path: Path) -> None:
         Client("127.0.0.1:1", ca_file=tmp_path / "nowhere.pem")
 
 
+@pytest.mark.parametrize("address", ["https://localhost:50051", "http://127.0.0.1:1", "grpc://errata"])
+def test_an_address_with_a_scheme_is_refused_before_it_is_looked_up(address: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(errors.InvalidRequest, match="host:port"):
+            kind(address)
+
+
+def test_a_certificate_without_its_key_and_what_is_no_pem_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "some.pem"
+    file.write_bytes(b"\x30\x82 no PEM")
+    with pytest.raises(errors.InvalidRequest, match="expected a key beside the certificate"):
+        Client("127.0.0.1:1", certificate=file)
+    with pytest.raises(errors.InvalidRequest, match="expected a certificate beside the key"):
+        Client("127.0.0.1:1", key=file)
+    with pytest.raises(errors.InvalidRequest, match=r"expected PEM in .*some\.pem, got 9 bytes"):
+        Client("127.0.0.1:1", ca_file=file)
+
+
 async def test_the_async_client_runs_a_model_to_its_end(running: Running) -> None:
     async with AsyncClient(running.addresses.grpc) as client:
         queued = await client.analyze(MODEL, "demo")

@@ -1,9 +1,15 @@
 """Images and docker-compose: settings, commands and extras exist, and what is installed is what the ranges allow."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,25 +21,44 @@ from service.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+IN_COMMENTS = re.compile(
+    r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE
+)  # lines that an operator may take out of comments
+
+
+def composed(text: str = COMPOSE, **variables: str) -> dict[str, Any]:
+    """Return docker-compose.yml with its variables put in, as docker-compose does."""
+
+    def put_in(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        return variables.get(match["name"]) or match["default"] or ""
+
+    pattern = r"\$\$|\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}"
+    return yaml.safe_load(re.sub(pattern, put_in, text))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
-def compose() -> dict:
-    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+def compose() -> dict[str, Any]:
+    return composed()
 
 
-def test_compose_has_redis_the_api_and_a_worker(compose: dict) -> None:
+@pytest.fixture(scope="module")
+def uncommented() -> dict[str, Any]:
+    """The same with tokens, TLS, registries and images."""
+    return composed(IN_COMMENTS.sub(r"\1\2", COMPOSE), ERRATA_REGISTRIES="{}", ERRATA_WORKER_REGISTRIES="{}")
+
+
+def test_compose_has_redis_the_api_and_a_worker(compose: dict[str, Any]) -> None:
     usual = {name for name, service in compose["services"].items() if "profiles" not in service}
     assert usual == {"redis", "api", "worker"}
     monitoring = {name for name, service in compose["services"].items() if service.get("profiles") == ["monitoring"]}
     assert monitoring == {"prometheus", "grafana"}
-    options = compose["services"]["redis"]["command"]
-    assert options[options.index("--appendonly") + 1] == "yes"
-    assert options[options.index("--maxmemory-policy") + 1] == "volatile-lru"
 
 
 @pytest.mark.parametrize("name", ["api", "worker"])
-def test_a_service_of_compose_starts_a_command_with_settings_that_exist(compose: dict, name: str) -> None:
+def test_a_service_of_compose_starts_a_command_with_settings_that_exist(compose: dict[str, Any], name: str) -> None:
     service = compose["services"][name]
     dockerfile = (ROOT / service["build"]["dockerfile"]).read_text()
     command = service.get("command") or json.loads(re.findall(r"^CMD (\[.*\])$", dockerfile, re.MULTILINE)[-1])
@@ -42,14 +67,132 @@ def test_a_service_of_compose_starts_a_command_with_settings_that_exist(compose:
 
     assert command[0] in COMMANDS
     assert settings.redis_url is not None
-    assert settings.redis_url.get_secret_value() == "redis://redis:6379/0"
+    assert settings.redis_url.get_secret_value() == "redis://:errata@redis:6379/0"
     grace = int(service.get("stop_grace_period", "0s").removesuffix("s"))
     assert grace >= settings.grace_seconds + 10
 
 
-def test_compose_publishes_on_loopback_alone(compose: dict) -> None:
+def test_compose_publishes_on_loopback_alone(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_redis_has_a_password_and_is_reached_by_the_api_and_workers_alone() -> None:
+    services = composed(REDIS_PASSWORD="0123abcd")["services"]
+
+    assert services["redis"]["environment"]["REDISCLI_AUTH"] == "0123abcd"
+    for name in ("api", "worker"):
+        assert services[name]["environment"]["ERRATA_REDIS_URL"] == "redis://:0123abcd@redis:6379/0"
+    assert composed()["services"]["redis"]["environment"][
+        "REDISCLI_AUTH"
+    ]  # an empty one would keep Redis from starting
+    assert services["redis"]["networks"] == ["store"]
+    assert composed()["networks"]["store"] == {"internal": True}
+    assert {name for name, each in services.items() if "store" in each.get("networks", ())} == {
+        "redis",
+        "api",
+        "worker",
+    }
+    assert "ports" not in services["redis"]
+
+
+def test_redis_starts_as_its_own_user_and_needs_no_capability(compose: dict[str, Any]) -> None:
+    """As root, the image's entrypoint looks into folders of mode 0700 that are another's, which takes a capability."""
+    redis = compose["services"]["redis"]
+    assert redis["user"] == "999:1000"
+    assert redis["cap_drop"] == ["ALL"]
+    assert "cap_add" not in redis
+
+
+def test_what_stands_in_comments_are_settings_and_mounts(uncommented: dict[str, Any]) -> None:
+    api, worker = uncommented["services"]["api"], uncommented["services"]["worker"]
+    known = read_settings({**api["environment"], "ERRATA_ALLOW_INSECURE": "false"})
+    models = read_settings(worker["environment"])
+
+    assert known.tls
+    assert known.server == "localhost:50051"  # what the certificate is for
+    folder = next(each.split(":")[1] for each in api["volumes"] if each.startswith("./"))
+    files = {known.tokens, known.tls_certificate, known.tls_key, known.ca_file}
+    assert None not in files
+    assert {each.parent for each in files if each} == {Path(folder)}
+    (images,) = [each.split(":")[1] for each in worker["volumes"] if each.startswith("./")]
+    assert [str(each) for each in models.images.values()] == [images]
+    assert all(each.endswith(":ro") for each in [*api["volumes"], *worker["volumes"]] if each.startswith("./"))
+
+
+def test_a_policy_s_place_is_that_of_kubernetes(uncommented: dict[str, Any]) -> None:
+    """So that one ERRATA_REGISTRIES serves both."""
+    manual = (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
+    mounts = [each.split(":")[1] for each in uncommented["services"]["api"]["volumes"] if each.startswith("./")]
+    policies = re.findall(r'"policy": "([^"]+)"', manual)
+
+    assert policies
+    assert all(each.startswith(f"{mount}/policies/") for each in policies for mount in mounts)
+
+
+@pytest.mark.parametrize("text", [COMPOSE, IN_COMMENTS.sub(r"\1\2", COMPOSE)], ids=["as it is", "uncommented"])
+def test_docker_compose_takes_the_file(text: str, tmp_path: Path) -> None:
+    program = shutil.which("docker-compose")
+    if program is None:
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, "docker-compose is not installed"
+        pytest.skip("docker-compose is not installed")
+    file = tmp_path / "docker-compose.yml"
+    file.write_text(text)
+    given = os.environ | {"ERRATA_REGISTRIES": "{}", "ERRATA_WORKER_REGISTRIES": "{}", "GRAFANA_PASSWORD": "0123"}
+
+    done = subprocess.run(
+        [program, "--file", str(file), "--profile", "monitoring", "config", "--format", "json"],
+        env=given,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    shown = json.loads(done.stdout)["services"]
+    assert shown["redis"]["environment"]["REDISCLI_AUTH"] == "errata"
+    assert shown["grafana"]["environment"]["GRAFANA_PASSWORD"] == "0123"
+
+
+def test_prometheus_asks_where_metrics_are_served(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    metrics = read_settings(services["api"]["environment"]).metrics_address
+    port = metrics.rpartition(":")[2]
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"]
+    (of_api,) = [each for each in scraped if each["job_name"] == "errata-api"]
+
+    assert of_api["static_configs"] == [{"targets": [f"api:{port}"]}]
+    assert not any(published.endswith(f":{port}") for published in services["api"]["ports"])
+    for name in ("prometheus", "api", "worker"):
+        assert "default" in services[name].get("networks", ["default"])
+
+
+def test_nobody_knows_grafana_s_password_but_who_gave_it(compose: dict[str, Any]) -> None:
+    grafana = compose["services"]["grafana"]
+    shell, option, command = grafana["entrypoint"]
+    assert command.endswith("exec /run.sh\n")
+    command = command.replace("exec /run.sh", 'printf %s "$GF_SECURITY_ADMIN_PASSWORD"')
+
+    def password(given: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "GRAFANA_PASSWORD": given}
+        return subprocess.run(
+            [shell, option, command], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert password("0123") == "0123"
+    first, second = password(""), password("")
+    assert first != second
+    assert len(first) == len(second) == 32
+    assert grafana["environment"]["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert grafana["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
+def test_a_build_for_cpus_is_asked_for_by_a_variable() -> None:
+    build = composed(PIP_ARGS="--extra-index-url=https://wheels.example")["services"]["worker"]["build"]
+    dockerfile = (ROOT / build["dockerfile"]).read_text()
+
+    assert build["args"] == {"PIP_ARGS": "--extra-index-url=https://wheels.example"}
+    assert composed()["services"]["worker"]["build"]["args"]["PIP_ARGS"] in ("", None)
+    assert all(f"ARG {name}=" in dockerfile for name in build["args"])
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
@@ -64,8 +207,48 @@ def test_a_dockerfile_takes_its_base_and_installs_extras_that_exist(file: Path) 
     known = {f"ERRATA_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"\b(ERRATA_[A-Z_]+)=", text)) <= known
     assert "USER 10001:10001" in text
-    assert "HEALTHCHECK" in text
-    assert "--constraint deploy/constraints.txt" in text
+    (interval,) = re.findall(r"^HEALTHCHECK --interval=(\d+)s", text, re.MULTILINE)
+    assert int(interval) >= 30  # each starts an interpreter
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_a_change_of_the_code_installs_no_dependency_again(file: Path) -> None:
+    """What a layer is made of stands in front of it."""
+    build = re.sub(r"\\\n", "", file.read_text()).split("\nFROM ")[1]
+    steps = [line for line in build.splitlines() if line.startswith(("ENV", "COPY", "RUN"))]
+    (dependencies,) = [place for place, step in enumerate(steps) if "--requirement requirements.txt" in step]
+    (package,) = [place for place, step in enumerate(steps) if "--no-deps ." in step]
+
+    before = " ".join(each for each in steps[:dependencies] if each.startswith("COPY"))
+    assert set(before.replace("COPY", "").split()) == {
+        "pyproject.toml",
+        "./",
+        "deploy/constraints.txt",
+        "deploy/requirements.py",
+        "deploy/",
+    }
+    assert 'deploy/requirements.py "${EXTRAS}" > requirements.txt' in steps[dependencies]
+    between = [each for each in steps[dependencies + 1 : package] if each.startswith("COPY")]
+    assert {"protos", "service"} <= set(" ".join(between).split())
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_what_is_installed_and_what_builds_the_package_are_held_to_the_constraints(file: Path) -> None:
+    """pip reads PIP_CONSTRAINT for both up to 25.2, and PIP_BUILD_CONSTRAINT for what builds from then on."""
+    text = file.read_text()
+    workdir = re.findall(r"^WORKDIR (\S+)$", text, re.MULTILINE)[0]
+    for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"):
+        assert re.findall(rf"\b{name}=(\S+)", text) == [f"{workdir}/deploy/constraints.txt"]
+
+
+@pytest.mark.parametrize("extras", ["", "hub", "demo,onnx,mlflow"])
+def test_the_requirements_of_a_layer_are_those_of_the_package(extras: str) -> None:
+    script = ROOT / "deploy" / "requirements.py"
+    lines = subprocess.run(
+        [sys.executable, str(script), extras], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+    assert {Requirement(line) for line in lines} == set(_requirements(extras.split(",") if extras else []))
 
 
 def test_the_api_s_extras_bring_no_torch() -> None:
@@ -78,28 +261,73 @@ def test_the_api_s_extras_bring_no_torch() -> None:
     assert not needed & {"torch", "torchvision", "timm", "errata-service", "foolbox"}
 
 
-def test_what_is_mounted_is_there_and_nothing_of_a_container_can_be_written_but_volumes(compose: dict) -> None:
+def test_what_is_mounted_is_there_and_nothing_of_a_container_can_be_written_but_volumes(
+    compose: dict[str, Any],
+) -> None:
     for service in compose["services"].values():
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
+        assert "cap_add" not in service
         for volume in service["volumes"]:
             source = volume.partition(":")[0]
             assert (ROOT / source).exists() if source.startswith(".") else source in compose["volumes"]
 
 
-def test_what_the_images_install_is_what_the_ranges_allow_and_all_of_it_is_named() -> None:
-    lines = [line for line in (ROOT / "deploy" / "constraints.txt").read_text().splitlines() if line[0] != "#"]
-    versions = dict(line.split("==") for line in lines)
+def _requirements(extras: list[str]) -> list[Requirement]:
+    """Return what the project with these extras needs, itself resolved."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    images = "\n".join(file.read_text() for file in DOCKERFILES)
-    chosen = {name for found in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in found.split(",")}
-    wanted = [*project["dependencies"], *(line for name in chosen for line in project["optional-dependencies"][name])]
+    wanted = [*project["dependencies"], *(line for name in extras for line in project["optional-dependencies"][name])]
     requirements = [Requirement(line) for line in wanted]
     while nested := [each for each in requirements if each.name == "errata-service"]:
         requirements = [each for each in requirements if each.name != "errata-service"]
         names = {name for each in nested for name in each.extras}
         requirements += [Requirement(line) for name in names for line in project["optional-dependencies"][name]]
+    return requirements
 
-    assert len(requirements) > 30
+
+def _constraints() -> dict[str, str]:
+    lines = [line for line in (ROOT / "deploy" / "constraints.txt").read_text().splitlines() if line[0] != "#"]
+    return dict(line.split("==") for line in lines)
+
+
+def _all_of(requirements: list[Requirement]) -> set[str]:
+    """Return the names of all that these need, and what that needs, and so on, as their own metadata say here."""
+    found: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    todo = [(each, extra) for each in requirements for extra in ("", *each.extras)]
+    while todo:
+        each, extra = todo.pop()
+        name = canonicalize_name(each.name)
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        found.add(name)
+        try:
+            lines = requires(name) or []
+        except PackageNotFoundError:  # of a build of torch for CUDA, or of the package itself
+            continue
+        for needed in map(Requirement, lines):
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                todo += [(needed, more) for more in ("", *needed.extras)]
+    return found
+
+
+def test_what_the_images_install_is_what_the_ranges_allow_and_all_of_it_is_named() -> None:
+    versions = _constraints()
+    images = "\n".join(file.read_text() for file in DOCKERFILES)
+    chosen = {name for found in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in found.split(",")}
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    requirements = [*_requirements(sorted(chosen)), *map(Requirement, build)]
+
     for each in requirements:
         assert versions[canonicalize_name(each.name)] in each.specifier, each
+    whole = _all_of(requirements)
+    assert {"redis", "anyio", "h11", "sympy", "mpmath"} <= whole  # the walk goes down
+    assert whole <= versions.keys()
+    assert {"hatchling", "pathspec", "pluggy"} <= versions.keys()  # of a build alone, and not installed here
+
+
+def test_what_torch_needs_for_cuda_is_named_too() -> None:
+    versions = _constraints()
+    assert {"triton", "nvidia-cudnn-cu13", "nvidia-nccl-cu13", "nvidia-cublas"} <= versions.keys()
+    assert "+" not in "".join(versions.values())  # one file for builds for CUDA and for CPUs

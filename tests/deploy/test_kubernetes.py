@@ -14,13 +14,20 @@ from typing import Any
 import click
 import kubernetes_validate
 import pytest
+import redis
 import yaml
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+from redis_server import free_port
 
+from service.bootstrap.parts import model_policy
 from service.cli.main import errata
 from service.errors import InvalidSetting
 from service.evidence.bundle import Bundle
 from service.jobs import redis_store
 from service.settings import Settings, read_settings
+
+from .policy import wrong_with_container, wrong_with_pod
 
 Document = dict[str, Any]
 Render = Callable[..., list[Document]]
@@ -28,11 +35,15 @@ Render = Callable[..., list[Document]]
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "keda", "monitoring")
-COMPONENTS = ("monitoring", "keda", "tls", "object-store", "evidence-volume")
+EVIDENCE = {"evidence-volume", "evidence-object-store"}  # one takes the other's place
+COMPONENTS = ("monitoring", "keda", "tls", "client-certificates", "object-store", "images", *sorted(EVIDENCE))
+NEEDS = {"client-certificates": ("tls",)}
+ALL = tuple(each for each in COMPONENTS if each != "evidence-volume")
 COMBINATIONS = [
     *((overlay,) for overlay in OVERLAYS),
-    *(("cpu", component) for component in COMPONENTS),
-    ("gpu", *COMPONENTS),
+    *(("cpu", *NEEDS.get(component, ()), component) for component in COMPONENTS),
+    ("gpu", *ALL),
+    ("gpu", *(each for each in COMPONENTS if each != "evidence-object-store")),
 ]
 SCHEMAS = ["1.30", kubernetes_validate.latest_version()]
 CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
@@ -40,10 +51,13 @@ SECRETS = {  # made by hand; a value for each key that becomes an environment va
     "errata-redis": {"url": "redis://:secret@errata-redis:6379/0", "password": "secret"},
     "errata-tokens": {},
     "errata-registries": {"registries": "{}"},
+    "errata-worker-registries": {"registries": "{}"},
+    "errata-client": {},
     "errata-tls": {},
     "errata-object-store": {"access-key-id": "key", "secret-access-key": "secret", "endpoint-url": "https://store"},
 }
-VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+CONFIG_MAPS = {"errata-policies"}  # made by hand too, and mounted if they are there
+CLIENT = {"errata-client": "true"}  # pods that somebody else makes, and that may call
 LEVELS = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 
 
@@ -198,8 +212,10 @@ def _of_the_whole(documents: list[Document]) -> Iterator[str]:
         selector = each["spec"].get("podSelector", each["spec"].get("selector")) if "spec" in each else None
         if each["kind"] == "Service":
             selector = {"matchLabels": selector}
-        if each["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"} and not any(
-            selects(selector, candidate.labels) for candidate in every
+        if (
+            each["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"}
+            and selector != {"matchLabels": CLIENT}
+            and not any(selects(selector, candidate.labels) for candidate in every)
         ):
             yield f"{each['kind']} {each['metadata']['name']} selects no pod"
         if "scaleTargetRef" in each.get("spec", {}):
@@ -212,52 +228,24 @@ def _of_the_whole(documents: list[Document]) -> Iterator[str]:
 
 def _of_a_pod(documents: list[Document], pod: Pod) -> Iterator[str]:
     spec = pod.spec
-    context = spec.get("securityContext", {})
-    if context.get("runAsNonRoot") is not True or not context.get("runAsUser") or not context.get("fsGroup"):
-        yield "may run as root"
-    if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
-        yield "has no seccomp profile"
-    if spec.get("automountServiceAccountToken") is not False:
-        yield "is given a token for Kubernetes' API"
-    if spec.get("enableServiceLinks") is not False:
-        yield "is given variables for each Service"
+    yield from wrong_with_pod(spec)
     if spec.get("serviceAccountName") not in names(documents, "ServiceAccount"):
         yield "its ServiceAccount isn't there"
-    if any(spec.get(each) for each in ("hostNetwork", "hostPID", "hostIPC")):
-        yield "shares the host's namespaces"
     claims = names(documents, "PersistentVolumeClaim")
     for volume in spec.get("volumes", []):
         match {key: value for key, value in volume.items() if key != "name"}:
             case {"persistentVolumeClaim": {"claimName": claim}} if claim not in claims:
                 yield f"its claim {claim} isn't there"
+            case {"configMap": {"name": name, "optional": True}} if name in CONFIG_MAPS:
+                pass
             case {"configMap": {"name": name}} if name not in names(documents, "ConfigMap"):
                 yield f"its ConfigMap {name} isn't there"
             case {"secret": {"secretName": name}} if name not in SECRETS:
                 yield f"nobody makes its Secret {name}"
-            case {"emptyDir": content} if "sizeLimit" not in content:
-                yield f"its folder {volume['name']} may fill the node's disk"
-            case source if not source.keys() <= VOLUMES:
-                yield f"mounts what it must not: {', '.join(source)}"
 
 
 def _of_a_container(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
-    context = container.get("securityContext", {})
-    if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
-        yield "may gain privileges"
-    if context.get("capabilities") != {"drop": ["ALL"]}:
-        yield "keeps capabilities"
-    if context.get("readOnlyRootFilesystem") is not True:
-        yield "may write to its root"
-    if context.keys() & {"runAsUser", "runAsNonRoot", "seccompProfile"}:
-        yield "differs from its pod in whom it runs as"
-    resources = container.get("resources", {})
-    if "memory" not in resources.get("limits", {}) or not {"cpu", "memory"} <= resources.get("requests", {}).keys():
-        yield "has no memory limit, or no requests"
-    name, _, tag = container["image"].partition(":")
-    if tag in {"", "latest"} or "/" in name:
-        yield f"runs an image that may change, or of somebody's registry: {container['image']}"
-    if any("hostPort" in port for port in container.get("ports", [])):
-        yield "takes a port of the host"
+    yield from wrong_with_container(container)
     for source in container.get("envFrom", []):
         if source.get("configMapRef", {}).get("name") not in names(documents, "ConfigMap"):
             yield f"its environment isn't there: {source}"
@@ -269,7 +257,7 @@ def _of_a_container(documents: list[Document], pod: Pod, container: Document) ->
             return
         if re.search(r"TOKEN$|PASSWORD|SECRET|REDIS_URL|REGISTRIES", variable["name"]) and not secret:
             yield f"has a secret in the open: {variable['name']}"
-    if name.startswith("errata-"):
+    if container["image"].startswith("errata-") and "command" not in container:
         yield from _of_errata(documents, pod, container)
 
 
@@ -281,7 +269,7 @@ def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iter
         stop = int(container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["0"])[-1])
         if serves and pod.spec.get("terminationGracePeriodSeconds", 30) < known.grace_seconds + 10 + stop:
             yield "is killed before it has drained"
-        if known.allow_insecure or (serves and known.tokens is None):
+        if known.allow_insecure or (serves and container["args"][0] == "serve" and known.tokens is None):
             yield "takes calls without tokens"
     except InvalidSetting as error:
         yield error.message
@@ -357,8 +345,8 @@ def _redis(documents: list[Document]) -> Document:
     return find(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
 
 
-def _data(documents: list[Document]) -> Document:
-    return find(documents, "ConfigMap", "errata-worker")["data"]
+def _data(documents: list[Document], name: str = "errata-worker") -> Document:
+    return find(documents, "ConfigMap", name)["data"]
 
 
 def _drop(documents: list[Document], kind: str, name: str) -> None:
@@ -412,7 +400,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "unknown setting ERRATA_GRACE"),
     "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
     "an open door": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
-    "no tokens": (lambda all_: _data(all_).pop("ERRATA_TOKENS"), "without tokens"),
+    "no tokens": (lambda all_: _data(all_, "errata-api").pop("ERRATA_TOKENS"), "without tokens"),
     "an unknown command": (lambda all_: _container(all_).update(args=["toil"]), "no such command: toil"),
     "an unknown option": (lambda all_: _init(all_)["args"].append("--quick"), "No such option"),
     "no probe": (lambda all_: _container(all_).pop("livenessProbe"), "a probe is missing"),
@@ -512,6 +500,8 @@ def test_the_ports_are_those_that_the_image_listens_on(render: Render, component
     service = find(render("cpu"), "Service", f"errata-{component}")["spec"]["ports"]
 
     listens = {int(port) for port in re.findall(r"ERRATA_\w*ADDRESS=0\.0\.0\.0:(\d+)", dockerfile)}
+    if metrics := settings(render("cpu"), container).metrics_address:
+        listens.add(int(metrics.removeprefix("0.0.0.0:")))
 
     assert {port["containerPort"] for port in container["ports"]} == listens
     assert {port["port"] for port in service} == listens
@@ -532,20 +522,63 @@ def test_what_is_written_lies_on_volumes(render: Render) -> None:
         assert writable == {"/data", "/tmp"}
 
 
-def test_redis_keeps_what_the_one_of_compose_keeps(render: Render) -> None:
+def test_redis_is_the_one_of_compose(render: Render) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
-    (redis,) = pod(render("cpu"), "redis").spec["containers"]
-
-    def options(command: list[str]) -> dict[str, str]:
-        return dict(zip(command[1::2], command[2::2], strict=True))
+    of = pod(render("cpu"), "redis").spec
+    (redis,) = of["containers"]
 
     assert redis["image"] == compose["image"]
-    assert options(redis["args"]) == options(compose["command"]) | {
-        "--dir": "/data",
-        "--requirepass": "$(REDISCLI_AUTH)",
-    }
-    limit, most = redis["resources"]["limits"]["memory"], options(redis["args"])["--maxmemory"]
-    assert int(limit.removesuffix("Mi")) > 2 * int(most.removesuffix("mb"))  # a fork that copies all of it still fits
+    assert redis["args"] == [each.replace("$$", "$") for each in compose["command"]]
+    assert compose["user"] == f"{of['securityContext']['runAsUser']}:{of['securityContext']['runAsGroup']}"
+    assert "./deploy/kubernetes/base/redis.conf:/etc/redis/redis.conf:ro" in compose["volumes"]
+    assert {each["mountPath"] for each in redis["volumeMounts"]} == {"/data", "/etc/redis"}
+    config = _data(render("cpu"), "errata-redis")["redis.conf"]
+    assert config == (KUBERNETES / "base" / "redis.conf").read_text()
+    options = dict(line.split(" ", 1) for line in config.splitlines() if line[0] != "#")
+    assert (options["appendonly"], options["maxmemory-policy"]) == ("yes", "volatile-lru")
+    limit = redis["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Mi")) > 2 * int(options["maxmemory"].removesuffix("mb"))  # a fork copies all of it
+
+
+def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_data(
+    render: Render, tmp_path: Path
+) -> None:
+    if shutil.which("redis-server") is None:
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, "redis-server is not installed"
+        pytest.skip("redis-server is not installed")
+    (container,) = pod(render("cpu"), "redis").spec["containers"]
+    port, password = free_port(), "0123456789abcdef"
+    config = tmp_path / "redis.conf"
+    config.write_text(f"port {port}\n" + _data(render("cpu"), "errata-redis")["redis.conf"])
+    data = tmp_path / "data"
+    data.mkdir()
+    shell, option, command = container["args"]
+    command = command.replace("/etc/redis/redis.conf", str(config)).replace("--dir /data", f"--dir {data}")
+
+    for kept in (None, b"1"):  # the second start finds what the first one wrote
+        server = subprocess.Popen(
+            [shell, option, command], env=os.environ | {"REDISCLI_AUTH": password}, stdout=subprocess.DEVNULL
+        )
+        try:
+            with redis.Redis(port=port, password=password, retry=Retry(ConstantBackoff(0.1), 50)) as known:
+                known.ping()
+                shown = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+                assert shown.startswith(b"redis-server")  # it took the shell's place, and so gets its signals
+                assert password.encode() not in shown
+                assert known.get("key") == kept
+                known.set("key", 1)
+                assert known.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
+            with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+                stranger.ping()
+        finally:
+            server.terminate()
+            assert server.wait(30) == 0
+    assert not [each for each in tmp_path.rglob("*") if each.is_file() and password in each.read_text(errors="replace")]
+
+    refused = subprocess.run(
+        [shell, option, command], env=os.environ | {"REDISCLI_AUTH": ""}, capture_output=True, timeout=30, check=False
+    )
+    assert refused.returncode != 0  # without a password there is no Redis, rather than an open one
 
 
 def _allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
@@ -579,7 +612,118 @@ def _allowed(documents: list[Document], source: str, target: str, port: int) -> 
     ],
 )
 def test_pods_reach_redis_and_nothing_else(render: Render, source: str, target: str, port: int, allowed: bool) -> None:
-    assert _allowed(render("gpu", *COMPONENTS), source, target, port) is allowed
+    assert _allowed(render("gpu", *ALL), source, target, port) is allowed
+
+
+NAMESPACES = {"errata": {}, "monitoring": {}, "shop": {}, "ingress": CLIENT, "kube-system": {}}  # their labels
+STRANGER = {"app": "shop"}
+
+
+def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], port: int) -> bool:
+    """Say whether the API's policies let a pod of a namespace call it on a port."""
+    spaces = {name: {"kubernetes.io/metadata.name": name} | more for name, more in NAMESPACES.items()}
+    peers = [
+        peer
+        for each in documents
+        if each["kind"] == "NetworkPolicy" and selects(each["spec"]["podSelector"], pod(documents, "api").labels)
+        for rule in each["spec"].get("ingress", [])
+        if {"port": port, "protocol": "TCP"} in rule["ports"]
+        for peer in rule["from"]
+    ]
+    return any(
+        (
+            selects(peer["namespaceSelector"], spaces[namespace])
+            if "namespaceSelector" in peer
+            else namespace == "errata"
+        )
+        and selects(peer.get("podSelector", {}), labels)
+        for peer in peers
+    )
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels", "port", "reaches"),
+    [
+        ("errata", CLIENT, 50051, True),
+        ("errata", CLIENT, 8080, True),
+        ("errata", STRANGER, 50051, False),
+        ("shop", CLIENT, 50051, False),  # whoever may make pods there sets such a label
+        ("ingress", STRANGER, 8080, True),
+        ("monitoring", STRANGER, 9464, True),
+        ("monitoring", STRANGER, 8080, False),
+        ("monitoring", CLIENT, 50051, False),
+        ("ingress", STRANGER, 9464, False),
+        ("errata", CLIENT, 9464, False),
+    ],
+)
+def test_clients_reach_the_api_and_prometheus_its_metrics(
+    render: Render, namespace: str, labels: dict[str, str], port: int, reaches: bool
+) -> None:
+    assert _reaches(render("monitoring"), namespace, labels, port) is reaches
+
+
+def test_what_is_labelled_as_a_client_may_call_the_api_and_look_up_its_name(render: Render) -> None:
+    documents = render("cpu")
+    spec = find(documents, "NetworkPolicy", "clients")["spec"]
+    to_api, to_dns = spec["egress"]
+
+    assert spec["podSelector"] == {"matchLabels": CLIENT}
+    assert spec["policyTypes"] == ["Egress"]
+    assert [each["port"] for each in to_api["ports"]] == [50051, 8080]
+    (peer,) = to_api["to"]
+    assert selects(peer["podSelector"], pod(documents, "api").labels)
+    assert to_dns == find(documents, "NetworkPolicy", "dns")["spec"]["egress"][0]
+
+
+def test_metrics_have_a_port_of_their_own(render: Render) -> None:
+    (api,) = pod(render("cpu"), "api").spec["containers"]
+    assert settings(render("cpu"), api).metrics_address == "0.0.0.0:9464"
+
+
+def test_a_worker_is_told_no_token_and_nothing_that_webhooks_are_signed_with(render: Render) -> None:
+    for combination in COMBINATIONS:
+        documents = render(*combination)
+        of = pod(documents, "worker").spec
+        secrets = {
+            variable["valueFrom"]["secretKeyRef"]["name"]
+            for container in of["containers"]
+            for variable in container["env"]
+            if "secretKeyRef" in variable.get("valueFrom", {})
+        }
+        assert secrets == {"errata-redis", "errata-worker-registries"}
+        assert not any("secret" in volume for volume in of["volumes"])
+
+
+def _of_the_manual(name: str) -> dict[str, str]:
+    """Return the setting that the manual's file of this name gives."""
+    manual = (KUBERNETES / "README.md").read_text()
+    (text,) = re.findall(rf"^cat > {name} <<'JSON'\n(.+?)^JSON$", manual, re.MULTILINE | re.DOTALL)
+    return {"ERRATA_REGISTRIES": text}
+
+
+def test_what_a_worker_is_told_of_registries_is_enough_for_it(render: Render) -> None:
+    whole, part = (read_settings(_of_the_manual(name)) for name in ("registries", "worker-registries"))
+
+    assert vars(model_policy(whole)) == vars(model_policy(part))
+    assert model_policy(part).registries
+    told = {secret.get_secret_value() for each in whole.registries.values() for secret in each.secrets}
+    assert not any(each in _of_the_manual("worker-registries")["ERRATA_REGISTRIES"] for each in told)
+
+
+def test_policies_of_registries_lie_where_the_manual_says(render: Render) -> None:
+    known = read_settings(_of_the_manual("registries"))
+    of = pod(render("cpu"), "api").spec
+    (mount,) = [each for each in of["containers"][0]["volumeMounts"] if each["name"] == "policies"]
+    (volume,) = [each for each in of["volumes"] if each["name"] == "policies"]
+    manual = (KUBERNETES / "README.md").read_text()
+
+    policies = {rule.policy for each in known.registries.values() for rule in each.rules}
+    assert {each.parent for each in policies if each} == {Path(mount["mountPath"])}
+    assert volume["configMap"] == {"name": "errata-policies", "optional": True}
+    (made,) = re.findall(r"create configmap (\S+) --from-file=(\S+)", manual)
+    assert made[0] == "errata-policies"
+    assert {each.name for each in policies if each} == {Path(made[1]).name}
+    assert "rollout restart deployment/errata-api" in manual
 
 
 def test_the_autoscaler_counts_open_shards_in_our_redis(render: Render) -> None:
@@ -623,7 +767,7 @@ def test_a_cpu_worker_has_a_limit_and_as_many_threads(render: Render) -> None:
 
 def test_prometheus_finds_the_metrics_of_api_and_workers(render: Render) -> None:
     documents = render("monitoring")
-    for component, port in (("api", 8080), ("worker", 8081)):
+    for component, port in (("api", 9464), ("worker", 8081)):
         monitor = find(documents, "ServiceMonitor", f"errata-{component}")["spec"]
         service = find(documents, "Service", f"errata-{component}")
         (endpoint,) = monitor["endpoints"]
@@ -647,6 +791,18 @@ def test_the_prometheus_rule_is_made_from_the_rules(render: Render) -> None:
     assert rule["apiVersion"] == "monitoring.coreos.com/v1"
 
 
+def test_an_operator_s_own_copy_of_the_runbook_can_be_named() -> None:
+    script = ROOT / "deploy" / "prometheus" / "as_prometheus_rule.py"
+    command = [sys.executable, str(script), "--runbook-base", "https://wiki.example/errata/"]
+    made = yaml.safe_load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    alerts = [each for group in made["spec"]["groups"] for each in group["rules"] if "alert" in each]
+    assert alerts
+    for each in alerts:
+        assert each["annotations"].keys() == {"summary", "description", "runbook_url"}
+        assert each["annotations"]["runbook_url"].startswith("https://wiki.example/errata/deploy/README.md#errata-")
+
+
 def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
     documents = render("cpu", "monitoring", "tls")
     (api,) = pod(documents, "api").spec["containers"]
@@ -664,6 +820,69 @@ def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
     assert endpoint["tlsConfig"]["ca"] == {"secret": {"name": "errata-tls", "key": "ca.crt"}}
 
 
+def test_probes_that_start_an_interpreter_are_seldom(render: Render) -> None:
+    (api,) = pod(render("cpu", "tls"), "api").spec["containers"]
+    assert all(api[f"{each}Probe"]["periodSeconds"] >= 30 for each in ("readiness", "liveness"))
+
+
+def test_where_callers_show_certificates_the_probes_show_one_too(render: Render) -> None:
+    documents = render("cpu", "tls", "client-certificates")
+    of = pod(documents, "api").spec
+    known = settings(documents, of["containers"][0])
+    (mount,) = [each for each in of["containers"][0]["volumeMounts"] if each["name"] == "client"]
+
+    names = {known.tls_client_ca: "ca.crt", known.client_certificate: "tls.crt", known.client_key: "tls.key"}
+    assert names == {Path(mount["mountPath"]) / name: name for name in ("ca.crt", "tls.crt", "tls.key")}
+    (volume,) = [each for each in of["volumes"] if each["name"] == "client"]
+    assert volume["secret"]["secretName"] == "errata-client"
+
+
+def test_images_are_where_the_settings_say(render: Render) -> None:
+    documents = render("cpu", "images")
+    for component in ("api", "worker"):
+        of = pod(documents, component).spec
+        (mount,) = [each for each in of["containers"][0]["volumeMounts"] if each["name"] == "images"]
+        places = settings(documents, of["containers"][0]).images.values()
+        assert places
+        assert all(each.is_relative_to(mount["mountPath"]) for each in places)
+        assert mount["readOnly"] is True
+
+
+def test_a_bundle_from_an_object_store_is_fetched_then_verified(render: Render) -> None:
+    documents = render("cpu", "evidence-object-store")
+    api = pod(documents, "api")
+    fetch, verify = api.spec["initContainers"]
+    (place,) = settings(documents, api.spec["containers"][0]).evidence["imagenet"]
+
+    assert fetch["command"] == ["python3", "/opt/fetch/fetch.py"]
+    assert fetch["args"] == ["$(EVIDENCE_URL)", str(place)]
+    assert verify["args"] == ["evidence", "verify", str(place), "--digest", "$(EVIDENCE_DIGEST)"]
+    assert fetch["image"] == verify["image"]
+    script = KUBERNETES / "components" / "evidence-object-store" / "fetch.py"
+    assert _data(documents, "errata-fetch") == {"fetch.py": script.read_text()}
+
+
+@pytest.mark.parametrize("version", SCHEMAS)
+def test_the_pod_that_fills_a_claim_is_let_in_and_writes_as_the_api_reads(render: Render, version: str) -> None:
+    (fill,) = yaml.safe_load_all((KUBERNETES / "fill.yaml").read_text())
+    api = pod(render("cpu"), "api").spec
+    (container,) = fill["spec"]["containers"]
+    (volume,) = fill["spec"]["volumes"]
+
+    kubernetes_validate.validate(fill, version, strict=True)
+    assert [*wrong_with_pod(fill["spec"]), *wrong_with_container(container)] == []
+    assert fill["metadata"]["namespace"] == "errata"
+    assert fill["spec"]["securityContext"] == api["securityContext"]
+    assert container["image"] == api["containers"][0]["image"]
+    assert volume["persistentVolumeClaim"]["claimName"] in names(
+        render("cpu", "evidence-volume"), "PersistentVolumeClaim"
+    )
+    manual = (KUBERNETES / "README.md").read_text()
+    places = re.findall(rf"kubectl -n errata cp (\S+) {fill['metadata']['name']}:(\S+)", manual)
+    assert places
+    assert all(place.startswith(container["volumeMounts"][0]["mountPath"] + "/") for _, place in places)
+
+
 def test_with_an_object_store_no_volume_is_shared(render: Render) -> None:
     documents = render("cpu", "object-store")
 
@@ -678,16 +897,49 @@ def test_the_manual_names_paths_secrets_and_commands_that_exist() -> None:
     manual = (KUBERNETES / "README.md").read_text()
 
     for path in re.findall(r"\bdeploy/[\w./-]+", manual):
-        assert (ROOT / path.rstrip(".")).exists(), path
+        assert (ROOT / path.rstrip(".")).exists() or path.startswith("deploy/kubernetes/mine"), path  # the reader's
     for overlay in OVERLAYS:
         assert f"overlays/{overlay}" in manual
     for component in COMPONENTS:
         assert f"`{component}`" in manual
-    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == set(SECRETS)
+    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == set(SECRETS) | {"errata-token"}  # of the examples
     known = {f"ERRATA_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"\bERRATA_[A-Z_]+\b", manual)) <= known
     for line in re.findall(r"^errata (.+?)(?: \d?>.*)?$", manual, re.MULTILINE):
         _parse(line.split())
+
+
+def test_the_manual_builds_the_images_that_the_overlays_run(render: Render) -> None:
+    manual = (KUBERNETES / "README.md").read_text()
+    built = set(re.findall(r"^docker build -f deploy/[a-z]+\.Dockerfile -t \$registry/(\S+)", manual, re.MULTILINE))
+    pushed = set(re.findall(r"^docker push \$registry/(\S+)", manual, re.MULTILINE))
+
+    assert pushed == built
+    for overlay in OVERLAYS:
+        run = {container["image"] for each in pods(render(overlay)) for container in each.containers}
+        assert {each for each in run if each.startswith("errata-")} <= built
+    built_for = re.findall(
+        r"^docker build -f deploy/(\w+)\.Dockerfile -t \$registry/errata-(\w+)", manual, re.MULTILINE
+    )
+    assert all(file == image for file, image in built_for)
+
+
+def test_secrets_are_written_where_nobody_else_reads_them() -> None:
+    for manual in (KUBERNETES / "README.md", ROOT / "deploy" / "README.md"):
+        for block in re.findall(r"^```\w*\n(.+?)^```", manual.read_text(), re.MULTILINE | re.DOTALL):
+            writes = re.search(r"errata token .*> |-registries <<|openssl .*> |^cat > registries", block, re.MULTILINE)
+            assert not writes or "umask 077" in block[: writes.start()], block
+
+
+def test_from_a_desk_a_certificate_for_localhost_is_asked_for_as_localhost() -> None:
+    manual = (KUBERNETES / "README.md").read_text()
+    (line,) = [each for each in manual.splitlines() if each.startswith("ERRATA_SERVER=")]
+    given = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
+    known = read_settings(given | {"ERRATA_TOKEN": "x"})
+
+    assert known.server == "localhost:50051"
+    assert known.tls is True
+    assert known.ca_file == Path("ca.crt")
 
 
 def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> None:

@@ -1,5 +1,6 @@
 """One suite for every archive: what is put is got, listed and deleted; hostile ids find nothing."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -119,6 +120,20 @@ def test_a_list_holds_all_that_is_kept(archive: Archive) -> None:
         archive.put(analysis(id), predictions())
 
     assert sorted(each.id for each in archive.list()) == ["one", "three", "two"]
+
+
+def test_a_list_is_the_very_same_until_something_changes(archive: Archive) -> None:
+    """So that who looks every few seconds sees at once that there is nothing new."""
+    archive.put(analysis("one"), predictions())
+    time.sleep(1.1)  # within a tick of the file system's clock a change wouldn't show
+
+    archive.list()
+    before = archive.list()
+    assert archive.list() is before
+
+    archive.put(analysis("two"), predictions())
+    assert archive.list() is not before
+    assert len(archive.list()) == 2
 
 
 def test_what_is_deleted_is_gone_and_the_rest_stays(archive: Archive) -> None:

@@ -151,6 +151,20 @@ def test_a_service_that_is_away_exits_with_3(errata: Errata) -> None:
     assert "can't be reached" in done.stderr
 
 
+def test_health_says_why_a_service_doesnt_serve(errata: Errata, server: Serving) -> None:
+    assert errata("health", "--server", server.grpc).returncode == 0
+
+    for arguments, why in (
+        (("health", "--server", "127.0.0.1:1"), "refused"),
+        (("health", "--server", server.grpc, "--timeout", "5"), "can't be reached"),
+    ):
+        plain = arguments[2] != server.grpc
+        done = errata(*arguments, **({} if plain else {"ERRATA_TLS": "true"}))
+        assert done.returncode == 3
+        assert why in done.stderr
+        assert not [line for line in done.stderr.splitlines() if line.startswith(("E0", "I0", "W0", "E1", "I1"))]
+
+
 def test_an_unknown_setting_stops_the_start_and_names_its_neighbor(errata: Errata) -> None:
     done = errata("serve", "--local", ERRATA_GRPC_ADRESS="127.0.0.1:0")
 

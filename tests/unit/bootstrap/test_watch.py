@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,8 +15,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from service.analyses.ports import Ports
+from service.analyses.watched import Watched, watched
 from service.archive.memory import MemoryArchive
 from service.bootstrap.watch import ResultsLook, StoreLook, Watch
+from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.errors import Unavailable
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.memory import MemoryStore
@@ -191,6 +194,32 @@ def test_bundles_that_lie_there_are_told_before_anybody_asks_for_them(
     rules = str(demo.manifest.rules_version)
     assert value(metrics, "errata_evidence_info", dataset="demo", digest=demo.digest, rules=rules) == 1
     assert value(metrics, "errata_results_dropped") == 0
+
+
+def test_results_are_looked_through_again_only_when_the_list_has_changed(
+    metrics: Metrics, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, looks = MemoryArchive(), []
+
+    def counted(*arguments: Any) -> Watched:
+        looks.append(1)
+        return watched(*arguments)
+
+    monkeypatch.setattr("service.bootstrap.watch.watched", counted)
+    look = ResultsLook(
+        cast(Ports, SimpleNamespace(shelf=EvidenceShelf({}, data_dir), archive=archive)), metrics, ["*"], 10
+    )
+    for _ in range(3):
+        look()
+    assert len(looks) == 1
+
+    request = AnalysisRequest("demo", labels={"model": "net", "version": "1"})
+    archive.put(
+        Analysis("a1", request, State.FAILED, "e", datetime(2026, 1, 1, tzinfo=UTC)), Predictions(top1=cast(Any, None))
+    )
+    for _ in range(3):
+        look()
+    assert len(looks) == 2
 
 
 def test_a_store_in_memory_has_all_that_is_told(metrics: Metrics) -> None:

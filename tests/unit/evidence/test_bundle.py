@@ -144,8 +144,10 @@ def test_an_image_is_found_by_its_name(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("name", ["image_1.jpg", "image_7.jpg", "", "IMAGE_0.jpg"])
 def test_an_image_that_is_not_judged_is_not_found(bundle: Bundle, name: str) -> None:
-    with pytest.raises(ImageNotFound):
+    with pytest.raises(ImageNotFound) as error:
         bundle.row(name)
+
+    assert ("no label there" in error.value.message) == (name == "image_1.jpg"), "which lies in the data set"
 
 
 def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:

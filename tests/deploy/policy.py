@@ -1,0 +1,50 @@
+"""What a pod and a container must not do, wherever they stand; each function yields what is wrong, in words."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Document = dict[str, Any]
+
+VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+
+
+def wrong_with_pod(spec: Document) -> Iterator[str]:
+    """What of the restricted Pod Security Standard, and what is stricter here, a pod breaks."""
+    context = spec.get("securityContext", {})
+    if context.get("runAsNonRoot") is not True or not context.get("runAsUser") or not context.get("fsGroup"):
+        yield "may run as root"
+    if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
+        yield "has no seccomp profile"
+    if spec.get("automountServiceAccountToken") is not False:
+        yield "is given a token for Kubernetes' API"
+    if spec.get("enableServiceLinks") is not False:
+        yield "is given variables for each Service"
+    if any(spec.get(each) for each in ("hostNetwork", "hostPID", "hostIPC")):
+        yield "shares the host's namespaces"
+    for volume in spec.get("volumes", []):
+        match {key: value for key, value in volume.items() if key != "name"}:
+            case {"emptyDir": content} if "sizeLimit" not in content:
+                yield f"its folder {volume['name']} may fill the node's disk"
+            case source if not source.keys() <= VOLUMES:
+                yield f"mounts what it must not: {', '.join(source)}"
+
+
+def wrong_with_container(container: Document) -> Iterator[str]:
+    """The same of one of its containers."""
+    context = container.get("securityContext", {})
+    if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
+        yield "may gain privileges"
+    if context.get("capabilities") != {"drop": ["ALL"]}:
+        yield "keeps capabilities"
+    if context.get("readOnlyRootFilesystem") is not True:
+        yield "may write to its root"
+    if context.keys() & {"runAsUser", "runAsNonRoot", "seccompProfile"}:
+        yield "differs from its pod in whom it runs as"
+    resources = container.get("resources", {})
+    if "memory" not in resources.get("limits", {}) or not {"cpu", "memory"} <= resources.get("requests", {}).keys():
+        yield "has no memory limit, or no requests"
+    name, _, tag = container["image"].partition(":")
+    if tag in {"", "latest"} or "/" in name:
+        yield f"runs an image that may change, or of somebody's registry: {container['image']}"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        yield "takes a port of the host"

@@ -1,0 +1,200 @@
+"""The examples as documents: who they run as, whom they may call, and that what they name is there or in the manual.
+
+That their commands run is shown by tests/processes/test_examples.py.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import kubernetes_validate
+import pytest
+import yaml
+
+from service.cli.main import errata
+from service.settings import read_settings
+
+from .policy import Document, wrong_with_container, wrong_with_pod
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+EXAMPLES = DEPLOY / "examples"
+FILES = ("argo-cd-presync.yaml", "argo-rollouts.yaml")
+API = "errata-api.errata.svc"  # resolves in every namespace
+MANUAL = (DEPLOY / "kubernetes" / "README.md").read_text()
+VERSION = re.findall(r"newTag: (\S+)", (DEPLOY / "kubernetes" / "overlays" / "cpu" / "kustomization.yaml").read_text())[
+    0
+]
+
+
+def load(name: str) -> list[Document]:
+    return [each for each in yaml.safe_load_all((EXAMPLES / name).read_text()) if each]
+
+
+def jobs(documents: list[Document]) -> Iterator[Document]:
+    """The specs of all Jobs, also of those that an analysis starts."""
+    for each in documents:
+        if each["kind"] == "Job":
+            yield each["spec"]
+        for metric in each.get("spec", {}).get("metrics", []):
+            if "job" in metric["provider"]:
+                yield metric["provider"]["job"]["spec"]
+
+
+def secrets(part: object) -> Iterator[Document]:
+    """Every reference to a Secret's key in a document."""
+    if isinstance(part, dict):
+        if "secretKeyRef" in part:
+            yield part["secretKeyRef"]
+        for each in part.values():
+            yield from secrets(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from secrets(each)
+
+
+def violations(documents: list[Document]) -> list[str]:
+    """Return what is wrong with an example, in words."""
+    found: list[str] = []
+    kept = {each["metadata"]["name"]: each["data"] for each in documents if each["kind"] == "ConfigMap"}
+    for secret in (each for document in documents for each in secrets(document)):
+        made = re.findall(rf"create secret generic {secret['name']} --from-literal={secret['key']}=", MANUAL)
+        if not made:
+            found.append(f"nobody makes the Secret {secret['name']} with {secret['key']}")
+        if secret.get("optional"):
+            found.append(f"the Secret {secret['name']} may be missing in silence")
+    for job in jobs(documents):
+        spec = job["template"]["spec"]
+        found += wrong_with_pod(spec)
+        if job["template"].get("metadata", {}).get("labels", {}).get("errata-client") != "true":
+            found.append("has no label that lets it call")
+        for volume in spec.get("volumes", []):
+            if "configMap" in volume:
+                name = volume["configMap"]["name"]
+                wanted = {each["key"] for each in volume["configMap"].get("items", [])}
+                if not wanted <= kept.get(name, {}).keys() or name not in kept:
+                    found.append(f"nobody makes the ConfigMap {name} with {wanted or 'any key'}")
+        for container in spec["containers"]:
+            found += wrong_with_container(container)
+            found += _of_a_container(container, kept)
+    for template in documents:
+        for metric in template.get("spec", {}).get("metrics", []):
+            if "web" in metric["provider"]:
+                found += _of_a_web_metric(metric["provider"]["web"], template["spec"]["args"])
+    return found
+
+
+def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
+    environment = {each["name"]: each for each in container["env"]}
+    if container["image"] != f"errata-api:{VERSION}":
+        yield f"runs an image that nobody builds: {container['image']}"
+    if "secretKeyRef" not in environment.get("ERRATA_TOKEN", {}).get("valueFrom", {}):
+        yield "shows no token"
+    if environment["ERRATA_SERVER"].get("value") != f"{API}:50051":
+        yield "calls an address that other namespaces don't know"
+    for each in environment.values():
+        reference = each.get("valueFrom", {}).get("configMapKeyRef")
+        if reference and reference["key"] not in kept.get(reference["name"], {}):
+            yield f"nobody makes the ConfigMap {reference['name']} with {reference['key']}"
+    read_settings({name: each.get("value", "x") for name, each in environment.items() if name.startswith("ERRATA_")})
+    name, *arguments = container["args"]
+    command = errata.get_command(click.Context(errata), name)
+    assert command is not None
+    command.make_context(name, arguments)
+    for option, value in zip(container["args"], container["args"][1:], strict=False):
+        if option == "--policy":
+            (mount,) = [each for each in container["volumeMounts"] if value.startswith(f"{each['mountPath']}/")]
+            if not any(Path(value).name in each for each in kept.values()) or not mount["readOnly"]:
+                yield f"nobody makes the policy {value}"
+
+
+def _of_a_web_metric(web: Document, given: list[Document]) -> Iterator[str]:
+    arguments = {each["name"]: each for each in given}
+    if not web["url"].startswith(f"http://{API}:8080/v1/gates/"):
+        yield "calls an address that other namespaces don't know"
+    if {"key": "Authorization", "value": "Bearer {{args.token}}"} not in web.get("headers", []):
+        yield "shows no token"
+    if "secretKeyRef" not in arguments.get("token", {}).get("valueFrom", {}):
+        yield "has a token in the open, or none"
+    for name in re.findall(r"\{\{\s*args\.(\w+)\s*\}\}", json.dumps(web)):
+        if name not in arguments:
+            yield f"has no argument {name}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_example_keeps_the_policy_and_names_what_is_there(name: str) -> None:
+    assert violations(load(name)) == []
+
+
+def test_each_example_of_a_cluster_is_tested() -> None:
+    kinds = {file.name for file in EXAMPLES.glob("*.yaml") if "\nkind:" in file.read_text()}
+    assert kinds == set(FILES)
+
+
+def test_a_job_fits_the_schema() -> None:
+    for each in load("argo-cd-presync.yaml"):
+        kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+    (job,) = jobs(load("argo-rollouts.yaml"))
+    whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "errata"}, "spec": job}
+    kubernetes_validate.validate(whole, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_policies_in_the_examples_are_the_example_of_a_policy() -> None:
+    policy = yaml.safe_load((EXAMPLES / "release.yaml").read_text())
+    texts = [each["data"]["release.yaml"] for name in FILES for each in load(name) if each["kind"] == "ConfigMap"]
+
+    assert len(texts) == 2
+    assert all(yaml.safe_load(text) == policy for text in texts)
+
+
+def test_the_token_of_an_example_is_written_where_nobody_else_reads_it_and_may_only_read() -> None:
+    (block,) = [each for each in re.findall(r"^```\w*\n(.+?)^```", MANUAL, re.M | re.S) if "errata-token " in each]
+    assert block.startswith("umask 077\n")
+    assert "--scope read" in block
+
+
+def _job(documents: list[Document]) -> Document:
+    return next(jobs(documents))
+
+
+def _container(documents: list[Document]) -> Document:
+    return _job(documents)["template"]["spec"]["containers"][0]
+
+
+def _web(documents: list[Document]) -> Document:
+    return documents[0]["spec"]["metrics"][0]["provider"]["web"]
+
+
+BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
+    "no label": (lambda all_: _job(all_)["template"].pop("metadata"), "no label"),
+    "root": (lambda all_: _job(all_)["template"]["spec"].pop("securityContext"), "may run as root"),
+    "a writable root": (lambda all_: _container(all_).pop("securityContext"), "may write to its root"),
+    "no limits": (lambda all_: _container(all_).pop("resources"), "no memory limit"),
+    "latest": (lambda all_: _container(all_).update(image="errata-api:latest"), "nobody builds"),
+    "no token": (lambda all_: _container(all_)["env"].pop(), "shows no token"),
+    "a short name": (lambda all_: _container(all_)["env"][0].update(value="errata-api:50051"), "don't know"),
+    "another's ConfigMap": (lambda all_: all_.pop(), "nobody makes the ConfigMap errata-release"),
+    "no header": (lambda all_: _web(all_).pop("headers"), "shows no token"),
+    "a short address": (lambda all_: _web(all_).update(url="http://errata-api:8080/v1/gates/"), "don't know"),
+    "a token in the open": (lambda all_: all_[0]["spec"]["args"][-1].update(valueFrom={}), "in the open"),
+    "an unknown Secret": (
+        lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(name="more"),
+        "nobody makes the Secret more",
+    ),
+    "an optional Secret": (
+        lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(optional=True),
+        "missing in silence",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", BREAKING)
+def test_what_is_wrong_with_an_example_is_seen(change: str) -> None:
+    documents = copy.deepcopy(load("argo-rollouts.yaml"))
+    do, complaint = BREAKING[change]
+
+    do(documents)
+
+    assert any(complaint in each for each in violations(documents)), violations(documents)

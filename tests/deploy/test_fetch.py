@@ -1,0 +1,131 @@
+"""components/evidence-object-store/fetch.py brings a bundle, whole, and nothing else."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import fsspec
+import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+from redis_server import free_port
+
+from service.evidence.bundle import Bundle, open_bundle, verify
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "kubernetes" / "components" / "evidence-object-store" / "fetch.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fetch", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def store() -> Iterator[fsspec.AbstractFileSystem]:
+    """An object store with a small bundle, which is none but by its names, at memory://bucket/bundle."""
+    found = fsspec.filesystem("memory")
+    found.pipe({"/bucket/bundle/manifest.json": b"{}", "/bucket/bundle/names.npy": b"n" * 100})
+    yield found
+    found.rm("/bucket", recursive=True)
+
+
+def test_a_bundle_arrives_whole(demo: Bundle, tmp_path: Path) -> None:
+    url = f"file://{demo.path}"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), url, str(tmp_path / "evidence" / "demo")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert verify(open_bundle(tmp_path / "evidence" / "demo"), demo.digest) == []
+    size = sum(each.stat().st_size for each in demo.path.iterdir())
+    assert done.stdout == f"{size} bytes from {url}\n"
+
+
+def test_from_s3_the_empty_object_of_a_folder_and_what_lies_beside_it_are_left(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    try:
+        bucket = s3fs.S3FileSystem(skip_instance_cache=True)
+        bucket.mkdir("fetched")
+        bucket.pipe({"fetched/bundle/manifest.json": b"{}", "fetched/bundle2/other.npy": b"o"})
+        bucket.call_s3("put_object", Bucket="fetched", Key="bundle/", Body=b"")
+
+        assert script.fetch("s3://fetched/bundle/", tmp_path / "bundle") == 2
+
+        assert [each.name for each in (tmp_path / "bundle").iterdir()] == ["manifest.json"]
+    finally:
+        server.stop()
+
+
+def test_a_second_start_fetches_it_anew(script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    for left in (folder, tmp_path / "bundle.part"):  # of a pod that was stopped
+        left.mkdir()
+        (left / "old.npy").write_bytes(b"old")
+
+    assert script.fetch("memory://bucket/bundle", folder) == 102
+
+    assert {each.name: each.stat().st_size for each in folder.iterdir()} == {"manifest.json": 2, "names.npy": 100}
+    assert [each.name for each in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../escaped.npy", "deeper/names.npy", "names.npy/..", ".hidden.npy", "run.py", "a\n.npy", "Ünicode.npy"]
+)
+def test_a_name_that_no_bundle_has_is_refused_before_anything_is_written(
+    script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path, name: str
+) -> None:
+    store.store[f"/bucket/bundle/{name}"] = store.store["/bucket/bundle/names.npy"]  # as a store takes any name
+
+    with pytest.raises(ValueError, match="expected a bundle's files alone"):
+        script.fetch("memory://bucket/bundle", tmp_path / "evidence" / "bundle")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_may_come_is_refused_and_leaves_nothing(
+    script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    assert script.fetch("memory://bucket/bundle", tmp_path / "bundle", most_bytes=102) == 102
+
+    with pytest.raises(ValueError, match="expected at most 101 bytes"):
+        script.fetch("memory://bucket/bundle", tmp_path / "bundle", most_bytes=101)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_files_than_a_bundle_has_are_refused(
+    script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    store.pipe({f"/bucket/bundle/more{number}.npy": b"" for number in range(script.MOST_FILES)})
+
+    with pytest.raises(ValueError, match=f"expected at most {script.MOST_FILES} files"):
+        script.fetch("memory://bucket/bundle", tmp_path / "bundle")
+
+
+def test_what_is_no_bundle_ends_with_a_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), f"file://{tmp_path}", str(tmp_path / "bundle")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == f"expected a bundle at file://{tmp_path}, got no manifest.json there\n"
