@@ -178,6 +178,7 @@ def test_a_trend_says_where_models_stand_among_those_stored(
     assert [(model.name, model.asked) for model in found.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
     assert [model.top1_accuracy for model in found.models[:2]] == [0.75, 0.9]
     assert found.models[0].values["MODEL_FAILURE"] == 1
+    assert "FINE_GRAINED_OOV" not in found.models[0].values, "a rule that abstained says nothing, which isn't 0"
     assert not found.models[0].standings and not found.bands and found.num_published == 0
     assert any("no reference" in note for note in found.notes)
 
