@@ -5,15 +5,21 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS build
 # hub, mlflow: what model references mean; object-store: archives in s3://
 ARG EXTRAS=hub,mlflow,object-store
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# What is installed, and what the package is built with, has the versions of constraints.txt; pip's name for the second is new.
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_CONSTRAINT=/src/deploy/constraints.txt PIP_BUILD_CONSTRAINT=/src/deploy/constraints.txt
 WORKDIR /src
 # without pip: what runs needs none
 RUN python3 -m venv --without-pip /opt/errata
-COPY pyproject.toml README.md LICENSE ./
-COPY deploy/constraints.txt deploy/constraints.txt
+# A layer of its own: a change of the code leaves it as it is.
+COPY pyproject.toml ./
+COPY deploy/constraints.txt deploy/requirements.py deploy/
+RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
+ && python3 -m pip --python /opt/errata/bin/python3 install --requirement requirements.txt
+COPY README.md LICENSE ./
 COPY protos protos
 COPY service service
-RUN python3 -m pip --python /opt/errata/bin/python3 install --constraint deploy/constraints.txt ".${EXTRAS:+[${EXTRAS}]}"
+RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps .
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
@@ -39,6 +45,6 @@ VOLUME /data
 EXPOSE 50051 8080
 STOPSIGNAL SIGTERM
 # gRPC's own health, over TLS where ERRATA_TLS and ERRATA_CA_FILE say so
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["errata", "health"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=15s CMD ["errata", "health"]
 ENTRYPOINT ["errata"]
 CMD ["serve"]

@@ -1,21 +1,28 @@
 # A worker: torch, timm and what models need; `demo` brings the demo's weights and photographs. One a GPU.
-# On PyPI torch comes with CUDA; for CPUs alone: --build-arg PIP_ARGS="--extra-index-url=INDEX_OF_CPU_BUILDS".
+# Torch is a wheel in every build, of the version in constraints.txt: PyPI's brings CUDA's libraries, and the node needs the driver alone.
+# For CPUs alone: --build-arg PIP_ARGS="--extra-index-url=INDEX_OF_CPU_BUILDS". BASE_IMAGE is the system below; a torch in it isn't used.
 # Build from the project's root: docker build -f deploy/worker.Dockerfile -t errata-worker .
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
 ARG EXTRAS=demo,onnx,mlflow
 ARG PIP_ARGS=""
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# What is installed, and what the package is built with, has the versions of constraints.txt; pip's name for the second is new.
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_CONSTRAINT=/src/deploy/constraints.txt PIP_BUILD_CONSTRAINT=/src/deploy/constraints.txt
 WORKDIR /src
 # without pip: what runs needs none
 RUN python3 -m venv --without-pip /opt/errata
-COPY pyproject.toml README.md LICENSE ./
-COPY deploy/constraints.txt deploy/constraints.txt
+# A layer of its own: a change of the code leaves it as it is.
+COPY pyproject.toml ./
+COPY deploy/constraints.txt deploy/requirements.py deploy/
+# hadolint ignore=SC2086
+RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
+ && python3 -m pip --python /opt/errata/bin/python3 install ${PIP_ARGS} --requirement requirements.txt
+COPY README.md LICENSE ./
 COPY protos protos
 COPY service service
-# hadolint ignore=SC2086
-RUN python3 -m pip --python /opt/errata/bin/python3 install ${PIP_ARGS} --constraint deploy/constraints.txt ".[${EXTRAS}]"
+RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps .
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
@@ -41,7 +48,7 @@ VOLUME /data
 EXPOSE 8081
 STOPSIGNAL SIGTERM
 # A worker takes no calls: its own port says whether it takes work.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+HEALTHCHECK --interval=30s --timeout=3s --start-period=20s \
   CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8081/readyz', timeout=2)"]
 ENTRYPOINT ["errata"]
 CMD ["work"]
