@@ -1,8 +1,12 @@
 """Print rules.yaml as the PrometheusRule that the Prometheus Operator reads.
 
 python deploy/prometheus/as_prometheus_rule.py > deploy/kubernetes/components/monitoring/prometheusrule.yaml
+
+With --runbook-base URL, each alert has a `runbook_url` below it instead of a `runbook` from the project's root.
 """
 
+import argparse
+import re
 import sys
 from pathlib import Path
 from textwrap import indent
@@ -16,4 +20,11 @@ metadata:
 spec:
 """
 
-sys.stdout.write(HEAD + indent((Path(__file__).parent / "rules.yaml").read_text(encoding="utf-8"), "  "))
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runbook-base", metavar="URL")
+    base = parser.parse_args().runbook_base
+    rules = (Path(__file__).parent / "rules.yaml").read_text(encoding="utf-8")
+    if base:
+        rules = re.sub(r"\brunbook: (?=deploy/)", f"runbook_url: {base.rstrip('/')}/", rules)
+    sys.stdout.write(HEAD + indent(rules, "  "))
