@@ -162,7 +162,7 @@ def test_the_address_of_the_web_metric_answers_in_the_form_that_it_reads(server:
     assert web["jsonPath"] == "{$.gate.decision}"
     assert (metric["successCondition"], metric["failureCondition"]) == ('result == "pass"', 'result == "fail"')
     names = [each["name"] for each in template["spec"]["args"]]
-    url = web["url"].replace("errata-api:8080", server.http)
+    url = web["url"].replace("errata-api.errata.svc:8080", server.http)
     for each in names:
         url = url.replace("{{args." + each + "}}", "no-such-one")
     with pytest.raises(urllib.error.HTTPError) as refused:
