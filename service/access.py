@@ -177,7 +177,7 @@ class Tokens:
                 f"ERRATA_TOKENS: expected a file of tokens, got {str(self._path)!r:.200}: {error.strerror}",
                 field="ERRATA_TOKENS",
             ) from error
-        if not content:
+        if not content.strip():
             raise InvalidSetting("ERRATA_TOKENS: expected a token a line, got an empty file", field="ERRATA_TOKENS")
         self._known = parse_tokens(content.decode(errors="replace"))
 
@@ -219,15 +219,15 @@ NOBODY_ASKED = Access()  # on loopback, or where the operator allows it
 
 def _presented(authorization: str) -> str:
     """Return the token of `Bearer TOKEN`, or the password of `Basic …`; raise TokenMissing if there is none."""
-    scheme, _, value = authorization.strip().partition(" ")
-    token = value.strip()
+    scheme, _, value = authorization.strip(" \t").partition(" ")
+    token = value.strip(" \t")
     if scheme.lower() == "basic":
         token = _password(token)
     elif scheme.lower() != "bearer":
         token = ""
     if not token:
         raise TokenMissing("expected a token, as `Authorization: Bearer TOKEN` or as a password, got none")
-    if len(token) > MAX_TOKEN:
+    if len(token) > MAX_TOKEN or not token.isascii():
         raise TokenUnknown("expected a token that is known here, got another")
     return token
 

@@ -34,14 +34,16 @@ class Certificates:
 
     def load(self) -> Pem:
         """Read the files; raise InvalidSetting for one that isn't there, or a key of another certificate."""
-        content = {}
-        for name, file in self._files.items():
+        content, wrong = {}, []
+        for name, file in self._files.items():  # all of them, so that each is known as it is now
             try:
                 content[name] = file.read()
             except OSError as error:
-                raise InvalidSetting(
-                    f"{name}: expected a PEM file, got {str(self._paths[name])!r:.200}: {error.strerror}", field=name
-                ) from error
+                wrong.append((name, error))
+        for name, why in wrong:
+            raise InvalidSetting(
+                f"{name}: expected a PEM file, got {str(self._paths[name])!r:.200}: {why.strerror}", field=name
+            ) from why
         return Pem(
             content["ERRATA_TLS_CERTIFICATE"],
             content["ERRATA_TLS_KEY"],
@@ -70,6 +72,8 @@ class Certificates:
             if "ERRATA_TLS_CLIENT_CA" in self._paths:
                 name = "ERRATA_TLS_CLIENT_CA"
                 context.load_verify_locations(self._paths[name])
+                context.minimum_version = ssl.TLSVersion.TLSv1_3  # in which, without tickets, no session is resumed
+                context.num_tickets = 0  # with the certificate of a CA that was replaced since
                 context.verify_mode = ssl.CERT_OPTIONAL  # which calls need one is the table's to say
         except (OSError, ValueError) as error:  # SSLError is an OSError
             raise InvalidSetting(f"{name}: expected a certificate and its key: {error!s:.120}", field=name) from error

@@ -24,7 +24,8 @@ ErrataError                      what Errata raises; `reason` is the machine's w
 ├── TooLarge                     over a limit on bytes or rows; smaller input would pass
 ├── TooBusy                      over a limit on concurrent work; the same call passes later
 ├── Unavailable                  a part that the call needs is away; the same call may pass later
-│   └── NewerRecord              a newer version wrote the record: that version reads it
+│   ├── NewerRecord              a newer version wrote the record: that version reads it
+│   └── DamagedRecord            no version wrote the record: the log names it
 ├── Unauthenticated              nobody knows who calls
 │   ├── TokenMissing
 │   ├── TokenUnknown
@@ -48,6 +49,7 @@ __all__ = [
     "AnalysisNotFound",
     "Cancelled",
     "CertificateMissing",
+    "DamagedRecord",
     "DatasetNotFound",
     "ErrataError",
     "EvidenceDamaged",
@@ -255,6 +257,12 @@ class NewerRecord(Unavailable):
     """Raised when a kept record was written by a newer version, which alone can read it."""
 
     reason = "NEWER_RECORD"
+
+
+class DamagedRecord(Unavailable):
+    """Raised when a kept record isn't one that any version wrote: the log has it, and somebody must remove it."""
+
+    reason = "DAMAGED_RECORD"
 
 
 class Unauthenticated(ErrataError):

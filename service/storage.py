@@ -6,8 +6,10 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -49,6 +51,23 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
     write_file(path, content.getvalue())
+
+
+@contextmanager
+def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Give the arrays of an npz that `np.savez` wrote, each read when it is asked for; raise ValueError for another.
+
+    Such an archive is stored as it is: what unpacks to more than its own size is none.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            packed = [each for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError("expected an npz, got no archive") from error
+    if packed:
+        raise ValueError("expected arrays that are stored as they are, got packed ones")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        yield arrays
 
 
 def sha256_of(path: Path) -> str:
@@ -112,6 +131,14 @@ def spool(content: Readable, limit: int) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", file)
 
 
+def read_plain(path: Path, most: int) -> bytes:
+    """Return up to `most` bytes of a plain file; raise OSError for any other, such as a pipe that nobody writes to."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "expected a plain file", str(path))
+        return file.read(most)
+
+
 class ChangingFile:
     """A small file that somebody else may replace, such as a mounted secret; says when it has changed since `read`."""
 
@@ -121,10 +148,9 @@ class ChangingFile:
         self._seen: tuple[int, ...] | None = None
 
     def read(self) -> bytes:
-        """Return the content; raise OSError if it can't be read, or is larger than it may be."""
+        """Return the content; raise OSError if it can't be read, is no plain file, or is larger than it may be."""
         self._seen = self._state()
-        with self._path.open("rb") as file:
-            content = file.read(self._most + 1)
+        content = read_plain(self._path, self._most + 1)
         if len(content) > self._most:
             raise OSError(errno.EFBIG, f"expected at most {self._most} bytes, got more", str(self._path))
         return content

@@ -45,6 +45,7 @@ errata_results_dropped                     gauge      –                       
 import logging
 import re
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -58,6 +59,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
+QUIET_SECONDS = 10.0  # between two lines that say the same
 STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)  # a gather takes 1 ms, a shard minutes
 FAILURES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")  # codes that are the service's own fault
 REQUEST_ID = "x-request-id"  # the header of a call's id, in and out
@@ -262,4 +264,25 @@ def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> Non
     libraries.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=said, processors=[without_meta, *shown])
     )
+    libraries.addFilter(_Quiet())
     logging.basicConfig(handlers=[libraries], level=logging.WARNING, force=True)
+
+
+class _Quiet(logging.Filter):
+    """Leaves out what libraries say of what callers sent, and what they say again and again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0  # when it may be said again that no connection can be taken
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is written."""
+        words = str(record.msg)
+        if record.name.startswith("grpc") and words.startswith("Invalid encoding"):
+            return False  # it would show the metadata, and a token in it
+        if record.name == "asyncio" and "out of system resource" in record.getMessage():
+            is_time = time.monotonic() >= self._next
+            if is_time:
+                self._next = time.monotonic() + QUIET_SECONDS
+            return is_time
+        return True

@@ -16,6 +16,7 @@ from service.summary.gate import OF_TYPES, TESTED
 
 MAX_BYTES = 64 << 10
 MAX_BOUNDS = 200
+MAX_EVENTS = 5000  # names, values, and where lists and mappings begin and end
 MAX_DEPTH = 20  # levels
 SHOWN = 10  # violations
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
@@ -217,11 +218,11 @@ def _composed(text: str | bytes) -> yaml.Node:
 def _check_events(text: str | bytes) -> None:
     """Raise InvalidPolicy for aliases, tags and deep nesting, as soon as they come."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        wrong = ""
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        wrong = f"at most {MAX_EVENTS} values" if number > MAX_EVENTS else ""
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            wrong = f"at most {MAX_DEPTH} levels" if depth > MAX_DEPTH else ""
+            wrong = f"at most {MAX_DEPTH} levels" if depth > MAX_DEPTH else wrong
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent):

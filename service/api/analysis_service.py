@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -31,8 +31,9 @@ from service.analyses.explain import explain
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendQuestion
 from service.api.intake import Intake, Slots, patient
+from service.api.readers import Readers
 from service.domain import Analysis, Verdict
-from service.errors import InvalidRequest, Unavailable
+from service.errors import InvalidRequest, TooBusy, Unavailable
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 
@@ -40,23 +41,22 @@ MAX_CHUNK = 2 << 20  # bytes of an upload's message
 SEND_CHUNK = 1 << 20  # bytes of a file's message
 MOST_IMAGES = 50_000  # of a comparison, fixed and broken each
 LOOK_SECONDS = 0.05  # between looks at a watched analysis
+MOST_WATCHES, FEW_WATCHES = 256, 16  # more than a few look less often
 LIFE_SECONDS = 2.0  # between messages of a watched analysis that doesn't change
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Result = TypeVar("Result")
 
 
 class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     """Serves analyses."""
 
-    def __init__(
-        self, ports: Ports, readers: ThreadPoolExecutor, uploaders: ThreadPoolExecutor, max_uploads: int
-    ) -> None:
+    def __init__(self, ports: Ports, readers: Readers, uploaders: ThreadPoolExecutor, max_uploads: int) -> None:
         self._ports = ports
         self._readers = readers
         self._uploaders = uploaders
         self._slots = Slots(max_uploads)
         self._stopping = False
+        self._watches = 0
 
     def stop_watches(self) -> None:
         """End the watches: the service stops, and they would hold it."""
@@ -65,7 +65,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a model."""
         asked = wire.request_from_create(request)
-        return wire.to_analysis(await self._call(submit.submit, self._ports, asked, CALLER.get()))
+        return wire.to_analysis(await self._readers.call(submit.submit, self._ports, asked, CALLER.get()))
 
     async def UploadPredictions(
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
@@ -77,53 +77,63 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         """Return one analysis."""
-        return wire.to_analysis(await self._call(look.get, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(await self._readers.call(look.get, self._ports, wire.analysis_id(request.name)))
 
     async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
         """Return a page of analyses."""
         start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, default=50)
         wanted = wire.analysis_filter(request.filter)
-        found = await self._call(look.list_analyses, self._ports, wanted, request.order_by)
+        found = await self._readers.call(look.list_analyses, self._ports, wanted, request.order_by)
         more = wire.page_token(start + size, request) if start + size < len(found) else ""
         page = [wire.to_analysis(each) for each in found[start : start + size]]
         return pb.ListAnalysesResponse(analyses=page, next_page_token=more)
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
         """Delete a finished analysis."""
-        await self._call(look.delete, self._ports, wire.analysis_id(request.name))
+        await self._readers.call(look.delete, self._ports, wire.analysis_id(request.name))
         return Empty()
 
     async def WatchAnalysis(self, request: pb.WatchAnalysisRequest, context: Context) -> AsyncIterator[pb.Analysis]:
         """Send an analysis whenever it changes, until it ends."""
         analysis_id = wire.analysis_id(request.name)
+        if self._watches >= MOST_WATCHES:
+            raise TooBusy(f"expected at most {MOST_WATCHES} watches, got more: try again", retry_after=LIFE_SECONDS)
+        self._watches += 1
+        try:
+            async for analysis in self._changes(analysis_id):
+                yield wire.to_analysis(analysis)
+        finally:
+            self._watches -= 1
+
+    async def _changes(self, analysis_id: str) -> AsyncIterator[Analysis]:
         loop = asyncio.get_running_loop()
         sent: tuple[Any, ...] = ()
         sent_at = 0.0
         while True:
-            analysis = await self._call(look.get, self._ports, analysis_id)
+            analysis = await self._readers.go_on(look.get, self._ports, analysis_id)
             at = analysis.progress
             news = (analysis.state, at.done, at.queue_position, at.live_workers)
             if news != sent or loop.time() - sent_at >= LIFE_SECONDS:
-                yield wire.to_analysis(analysis)
+                yield analysis
                 sent, sent_at = news, loop.time()
             if analysis.state.final:
                 return
             if self._stopping:
                 raise Unavailable("the service stops: watch again", retry_after=LIFE_SECONDS)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS * max(1.0, self._watches / FEW_WATCHES))
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
         """Cancel an analysis."""
-        return wire.to_analysis(await self._call(look.cancel, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(await self._readers.call(look.cancel, self._ports, wire.analysis_id(request.name)))
 
     async def RetryAnalysis(self, request: pb.RetryAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a failed analysis again."""
-        return wire.to_analysis(await self._call(retry.retry, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(await self._readers.call(retry.retry, self._ports, wire.analysis_id(request.name)))
 
     async def ReanalyzeAnalysis(self, request: pb.ReanalyzeAnalysisRequest, context: Context) -> pb.Analysis:
         """Judge stored predictions with another bundle."""
         name = wire.analysis_id(request.name)
-        again = await self._call(
+        again = await self._readers.call(
             reanalyze.reanalyze, self._ports, name, request.evidence, request.request_id, CALLER.get()
         )
         return wire.to_analysis(again)
@@ -132,8 +142,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         """Return the verdicts by class or superclass."""
         if request.by not in pb.BreakdownBy.values():
             raise InvalidRequest(f"expected a BreakdownBy, got {request.by}", field="by")
-        found = await self._call(verdicts.judged, self._ports, wire.analysis_id(request.name))
-        rows = await self._call(breakdown.breakdown, found, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
+        found = await self._readers.call(verdicts.judged, self._ports, wire.analysis_id(request.name))
+        rows = await self._readers.call(breakdown.breakdown, found, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
 
     async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
@@ -150,14 +160,14 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 verdicts=[wire.to_verdict(each) for each in chosen], next_page_token=more, total_size=len(rows)
             )
 
-        return await self._call(page)
+        return await self._readers.call(page)
 
     async def ExportVerdicts(self, request: pb.ExportVerdictsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream all verdicts as a file."""
         analysis_id = wire.analysis_id(request.name)
         if request.format not in _EXPORTS:
             raise InvalidRequest(f"expected a VerdictFormat, got {request.format}", field="format")
-        found = await self._call(verdicts.judged, self._ports, analysis_id)
+        found = await self._readers.call(verdicts.judged, self._ports, analysis_id)
         async for chunk in self._chunks(_EXPORTS[request.format](found)):
             yield chunk
 
@@ -166,12 +176,12 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         if request.HasField("trend"):
             if request.name or request.compared_with:
                 raise InvalidRequest("expected the name of an analysis or a trend, got both", field="trend")
-            html = await self._call(report.trend_report, self._ports, _question(request.trend))
+            html = await self._readers.call(report.trend_report, self._ports, _question(request.trend))
         elif request.compared_with:
             names = wire.analysis_id(request.name), wire.analysis_id(request.compared_with)
-            html = await self._call(report.comparison_report, self._ports, *names)
+            html = await self._readers.call(report.comparison_report, self._ports, *names)
         else:
-            html = await self._call(report.report, self._ports, wire.analysis_id(request.name))
+            html = await self._readers.call(report.report, self._ports, wire.analysis_id(request.name))
         async for chunk in self._chunks(iter([html.encode()])):
             yield chunk
 
@@ -179,17 +189,19 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         """Return what changed between two analyses."""
         most = wire.page_size(request.max_images, default=compare.MOST_FLIPS, most=MOST_IMAGES)
         names = wire.analysis_id(request.a), wire.analysis_id(request.b)
-        return wire.to_comparison(await self._call(compare.compare, self._ports, *names, most))
+        return wire.to_comparison(await self._readers.call(compare.compare, self._ports, *names, most))
 
     async def EvaluateGate(self, request: pb.EvaluateGateRequest, context: Context) -> pb.GateResult:
         """Hold an analysis against a policy."""
         baseline = wire.analysis_id(request.baseline) if request.baseline else ""
         name = wire.analysis_id(request.name)
-        return wire.to_gate_result(await self._call(gate.evaluate_gate, self._ports, name, request.policy, baseline))
+        return wire.to_gate_result(
+            await self._readers.call(gate.evaluate_gate, self._ports, name, request.policy, baseline)
+        )
 
     async def GetTrend(self, request: pb.GetTrendRequest, context: Context) -> pb.Trend:
         """Return where analyses stand."""
-        return wire.to_trend(await self._call(trend.trend, self._ports, _question(request)))
+        return wire.to_trend(await self._readers.call(trend.trend, self._ports, _question(request)))
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
         """Explain a prediction."""
@@ -207,7 +219,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 )
             return explain(self._ports.shelf.find(request.dataset, request.evidence), request.file_name, predicted)
 
-        return wire.to_verdict(await self._call(explained))
+        return wire.to_verdict(await self._readers.call(explained))
 
     async def _upload(self, asked: Any, messages: AsyncIterator[pb.UploadPredictionsRequest]) -> Analysis:
         intake = Intake()
@@ -235,14 +247,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 await asyncio.shield(judged)
             raise
 
-    async def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Call a use case in a thread; its logs have what is bound to the call."""
-        run = partial(copy_context().run, function, *arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
-
     async def _chunks(self, pieces: Iterator[bytes]) -> AsyncIterator[pb.FileChunk]:
         """Send a file piece by piece; the pieces are made in a thread."""
-        while (piece := await self._call(next, pieces, None)) is not None:
+        while (piece := await self._readers.go_on(next, pieces, None)) is not None:
             for start in range(0, len(piece), SEND_CHUNK):
                 yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
 

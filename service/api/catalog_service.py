@@ -1,16 +1,12 @@
 """CatalogService: what can be judged here."""
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 
 from service import wire
 from service.analyses.ports import Ports
+from service.api.readers import Readers
 from service.domain import ERROR_TYPES, SEVERITY
 from service.errors import EvidenceDamaged, Unavailable
 from service.pb import errata_pb2 as pb
@@ -18,28 +14,27 @@ from service.pb import errata_pb2_grpc
 from service.report.words import ERROR_TYPE_WORDS
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Result = TypeVar("Result")
 
 
 class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
     """Serves the catalog."""
 
-    def __init__(self, ports: Ports, readers: ThreadPoolExecutor) -> None:
+    def __init__(self, ports: Ports, readers: Readers) -> None:
         self._ports = ports
         self._readers = readers
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
         """Return the data sets with their bundles."""
-        return await self._call(self._datasets)
+        return await self._readers.call(self._datasets)
 
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
         """Return one bundle's description."""
-        bundle = await self._call(self._ports.shelf.find, request.dataset, request.evidence)
+        bundle = await self._readers.call(self._ports.shelf.find, request.dataset, request.evidence)
         return wire.to_evidence(bundle.manifest)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Return what workers offer."""
-        offers = sorted(await self._call(self._ports.models), key=lambda offer: offer.model)
+        offers = sorted(await self._readers.call(self._ports.models), key=lambda offer: offer.model)
         return pb.ListModelsResponse(
             models=[pb.Model(model=each.model, description=each.description) for each in offers]
         )
@@ -75,7 +70,3 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
                 )
             )
         return pb.ListDatasetsResponse(datasets=found)
-
-    async def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        run = partial(copy_context().run, function, *arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)

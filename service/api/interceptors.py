@@ -1,7 +1,9 @@
 """Around every call: its id, its metrics, who may make it, and its errors, translated once."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -15,6 +17,9 @@ from service.errors import ErrataError, InvalidRequest
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
+MOST_RECEIVING, MOST_ANSWERING = 32, 256  # calls of health at once; one more takes the place of the oldest
+RECEIVE_SECONDS = 10.0  # that their message may take
+MAX_SERVICE = 256  # characters of a service's name
 _log = structlog.get_logger()
 
 
@@ -24,79 +29,101 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, metrics: Metrics, access: Access) -> None:
         self._metrics = metrics
         self._access = access
+        self._receiving: dict[asyncio.Timeout, None] = {}  # calls of health that wait for their message
+        self._answering: dict[asyncio.Timeout, None] = {}  # and those that are answered, for long if they watch
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wrap the handler of a call; of methods that aren't Errata's only who may call them is checked."""
+        """Return the handler of a call that may be made; for another, one that refuses before it takes a message."""
         handler = await continuation(handler_call_details)
-        method = str(handler_call_details.method)
+        method, metadata = str(handler_call_details.method), handler_call_details.invocation_metadata
         if handler is None:
             return handler
-        if not method.startswith("/errata."):
-            return self._foreign(method, handler, handler_call_details.invocation_metadata)
-        name = method
+        if NEEDS.get(method) is Need.OPEN:
+            return self._open(handler)
+        try:  # without a client certificate, where one is asked for, there would be no connection
+            caller = self._access.check(method, _value(metadata, AUTHORIZATION), certified=True)
+        except ErrataError as error:
+            return self._refusing(method, error)
+        if not method.startswith("/errata."):  # reflection
+            return handler
+        decode, encode = _decoding(handler.request_deserializer), handler.response_serializer
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                self._single(name, handler.unary_unary),
-                _decoding(handler.request_deserializer),
-                handler.response_serializer,
+                self._single(method, caller, handler.unary_unary), decode, encode
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                self._single(name, handler.stream_unary),
-                _decoding(handler.request_deserializer),
-                handler.response_serializer,
+                self._single(method, caller, handler.stream_unary), decode, encode
             )
-        return grpc.unary_stream_rpc_method_handler(
-            self._stream(name, handler.unary_stream),
-            _decoding(handler.request_deserializer),
-            handler.response_serializer,
-        )
+        return grpc.unary_stream_rpc_method_handler(self._stream(method, caller, handler.unary_stream), decode, encode)
 
-    def _foreign(self, method: str, handler: Any, metadata: Any) -> Any:
-        """Return the handler of health or reflection, or one that refuses."""
-        if NEEDS.get(method) is Need.OPEN:
-            return handler
-        try:
-            self._access.check(method, _value(metadata, AUTHORIZATION), certified=True)
-        except ErrataError as refused:
-            error = refused
-        else:
-            return handler
-        self._metrics.refused_calls.labels("grpc", error.reason).inc()
-        _log.info("call refused", rpc=method, code=code_of(error).name, reason=error.reason)
+    def end_watches(self) -> None:
+        """End the watches of health, which would wait for as long as the service stands."""
+        for each in list(self._answering):
+            each.reschedule(0.0)
 
-        async def refuse(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            await _abort(context, status_of(error))
+    def _refusing(self, method: str, error: ErrataError) -> Any:
+        """Return a handler that refuses: one of streams, for which gRPC receives no message by itself."""
 
-        for streams, make in (
-            ((False, False), grpc.unary_unary_rpc_method_handler),
-            ((True, False), grpc.stream_unary_rpc_method_handler),
-            ((False, True), grpc.unary_stream_rpc_method_handler),
-        ):
-            if streams == (handler.request_streaming, handler.response_streaming):
-                return make(refuse)
+        async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async with _Call(self._metrics, method, context):
+                self._metrics.refused_calls.labels("grpc", error.reason).inc()
+                structlog.contextvars.bind_contextvars(peer=context.peer(), why=error.message)
+                raise error
+
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _single(self, name: str, behavior: Any) -> Any:
+    def _open(self, handler: Any) -> Any:
+        """Return health's handler, which anybody may call: with a bound on what is received, and for how long."""
+
+        async def call(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            try:
+                async with _one_of(self._receiving, MOST_RECEIVING, RECEIVE_SECONDS):
+                    request = await anext(aiter(requests))
+                if len(getattr(request, "service", "")) > MAX_SERVICE:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected the name of a service")
+                async with _one_of(self._answering, MOST_ANSWERING):
+                    answer = await (handler.unary_unary or handler.unary_stream)(request, context)
+                if handler.unary_unary:
+                    await context.write(answer)
+            except (TimeoutError, StopAsyncIteration):  # abort ends the stream, and frees what came of a message
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "this took too long, or made room: call again")
+
+        return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+
+    def _single(self, method: str, caller: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with _Call(self._metrics, name, context) as entered:
-                entered.admit(self._access)
+            async with _Call(self._metrics, method, context, caller):
                 return await behavior(_decoded(request), context)
 
         return call
 
-    def _stream(self, name: str, behavior: Any) -> Any:
+    def _stream(self, method: str, caller: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with _Call(self._metrics, name, context) as entered:
-                entered.admit(self._access)
+            async with _Call(self._metrics, method, context, caller):
                 async for message in behavior(_decoded(request), context):
                     yield message
 
         return call
+
+
+@asynccontextmanager
+async def _one_of(running: dict[asyncio.Timeout, None], most: int, seconds: float | None = None) -> AsyncIterator[None]:
+    """Count a call among some for the length of a block; the oldest one's time is over where there are too many."""
+    while len(running) >= most:
+        oldest = next(iter(running))
+        del running[oldest]
+        oldest.reschedule(0.0)
+    async with asyncio.timeout(seconds) as own:
+        running[own] = None
+        try:
+            yield
+        finally:
+            running.pop(own, None)
 
 
 class _Garbage:
@@ -133,11 +160,13 @@ def _checked(request: Any) -> Any:
 class _Call:
     """One call, from its start to its end."""
 
-    def __init__(self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+    def __init__(
+        self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]", caller: str = ""
+    ) -> None:
         self._metrics = metrics
-        self._method = method
         self._name = method.rsplit("/", 1)[-1]
         self._context = context
+        self._caller = caller  # the name of its token
         self._started = 0.0
         self._request_id = ""
 
@@ -147,20 +176,10 @@ class _Call:
         structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
         self._metrics.rpc_started.labels(self._name).inc()
         self._context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
+        CALLER.set(self._caller)
+        if self._caller:
+            structlog.contextvars.bind_contextvars(caller=self._caller)
         return self
-
-    def admit(self, access: Access) -> None:
-        """Let the call go on, in its caller's name; raise Unauthenticated or PermissionDenied."""
-        authorization = _value(self._context.invocation_metadata(), AUTHORIZATION)
-        try:  # without a client certificate, where one is asked for, there would be no connection
-            caller = access.check(self._method, authorization, certified=True)
-        except ErrataError as error:
-            self._metrics.refused_calls.labels("grpc", error.reason).inc()
-            structlog.contextvars.bind_contextvars(peer=self._context.peer(), why=error.message)
-            raise
-        CALLER.set(caller)
-        if caller:
-            structlog.contextvars.bind_contextvars(caller=caller)
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         code = "OK"

@@ -13,15 +13,16 @@ from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
 from service.api.interceptors import CallInterceptor
+from service.api.readers import Readers
 from service.pb import errata_pb2, errata_pb2_grpc
 from service.telemetry import Metrics
 
-READERS = 8  # threads for everything but uploads
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a surprise
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_metadata_size", 16 << 10),
-    ("grpc.max_concurrent_streams", 256),  # of one connection
+    ("grpc.max_concurrent_streams", 128),  # of one connection
+    ("grpc.max_allowed_incoming_connections", 400),  # with those of HTTP, what a process may usually have open
     ("grpc.server_handshake_timeout_ms", 15_000),  # for who connects and says nothing
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # who pings more often is sent away
     ("grpc.http2.max_ping_strikes", 2),
@@ -38,6 +39,7 @@ class GrpcServer:
     """A server that listens on `port`."""
 
     server: grpc.aio.Server
+    calls: CallInterceptor
     analyses: AnalysisService
     health: health.aio.HealthServicer
     port: int
@@ -52,6 +54,7 @@ class GrpcServer:
         """Refuse new calls at once, give those in hand `grace` seconds."""
         await self.health.enter_graceful_shutdown()
         self.analyses.stop_watches()
+        self.calls.end_watches()
         await self.server.stop(grace)
 
 
@@ -65,8 +68,9 @@ def make_server(
 ) -> GrpcServer:
     """Return a server bound to an address, in plain text without credentials; raise RuntimeError if it is taken."""
     metrics.expect_calls(rpcs=rpc_names())
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics, access)], options=OPTIONS)
-    readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+    calls = CallInterceptor(metrics, access)
+    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
+    readers = Readers()
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
     analyses = AnalysisService(ports, readers, uploaders, max_uploads)
     errata_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
@@ -75,7 +79,7 @@ def make_server(
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
-    return GrpcServer(server, analyses, servicer, port)
+    return GrpcServer(server, calls, analyses, servicer, port)
 
 
 def rpc_names() -> Sequence[str]:

@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from service.archive.document import from_document, to_document
 from service.archive.files import Files
-from service.domain import NUM_CLASSES, Analysis, Predictions
+from service.domain import Analysis, Predictions
+from service.domain.kept import checked_predictions
 from service.errors import NewerRecord, Unavailable
+from service.storage import read_arrays
 
+MAX_DOCUMENT = 8 << 20  # bytes
 _ID = re.compile(r"[0-9a-z]{1,64}")
 _log = structlog.get_logger()
 
@@ -72,8 +75,9 @@ class FileArchive:
         if content is None:
             return None
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                return _checked(Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among")))
+            with read_arrays(content) as arrays:
+                found = Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among"))
+                return checked_predictions(found)
         except Exception as error:  # of a damaged archive zipfile, zlib, ast and tokenize raise what they like
             _log.error("archived predictions can't be read", analysis=analysis_id, error=repr(error))
             raise Unavailable(f"the archived predictions of {analysis_id} are damaged") from error
@@ -119,6 +123,8 @@ class FileArchive:
         if content is None:
             return None
         try:
+            if len(content) > MAX_DOCUMENT:
+                raise ValueError(f"expected at most {MAX_DOCUMENT} bytes, got {len(content)}")
             analysis = from_document(json.loads(content))
             if analysis.id != analysis_id:
                 raise ValueError(f"expected the document of {analysis_id}, got that of {analysis.id!r:.80}")
@@ -142,14 +148,3 @@ def _document(analysis_id: str) -> str:
 
 def _predictions(analysis_id: str) -> str:
     return f"{analysis_id}.predictions.npz"
-
-
-def _checked(predictions: Predictions) -> Predictions:
-    """Return predictions as they were put; raise ValueError for arrays of another form."""
-    top1 = predictions.top1
-    if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < NUM_CLASSES):
-        raise ValueError(f"expected top1 (A,) int16 from -1 to {NUM_CLASSES - 1}, got {top1.dtype} {top1.shape}")
-    for array, kind in ((predictions.probability, np.float16), (predictions.among, np.int16)):
-        if array is not None and (array.shape != top1.shape or array.dtype != kind):
-            raise ValueError(f"expected (A,) {np.dtype(kind)} beside top1, got {array.dtype} {array.shape}")
-    return predictions

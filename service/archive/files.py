@@ -1,5 +1,6 @@
 """Where an archive's files lie: a local folder, or an object store through fsspec. Small files, written whole."""
 
+import errno
 import os
 import time
 from collections.abc import Mapping, Set
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from service.errors import InvalidSetting, Unavailable
-from service.storage import write_file
+from service.storage import read_plain, write_file
 
+MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
 SETTLED_NS = 1_000_000_000
 RETRY_AFTER = 10.0  # seconds, for who finds the files away
 
@@ -47,10 +49,12 @@ class FolderFiles:
     def read(self, name: str) -> bytes | None:
         """Return a file's content."""
         try:
-            return (self._folder / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+            return read_plain(self._folder / name, MOST_BYTES)  # cut off, it is damaged, as its reader will say
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
+            if error.errno == errno.EINVAL:  # a pipe, a device: nothing that was put here
+                return None
             raise _away("read", error) from error
 
     def write(self, name: str, content: bytes) -> None:

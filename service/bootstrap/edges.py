@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import Listener, make_listener
 from service.web.pages import Pages, not_found
 
+MOST_FILES = 65_536
 SWITCH_SECONDS = 0.001  # after which a thread that computes gives way; Python's own 5 ms add up over a call
 _log = structlog.get_logger()
 
@@ -158,6 +160,7 @@ def drawing_apart() -> Iterator[None]:
 
     Pictures are drawn in a process of their own, and threads that compute give way after a millisecond.
     """
+    allow_files()
     pen.start()
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -180,6 +183,14 @@ def stop_on_signals(stopped: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+
+
+def allow_files() -> None:
+    """Let this process have as many files open as it may: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def split(address: str) -> tuple[str, int]:

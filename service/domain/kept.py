@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
+from service.domain.evidence import NUM_CLASSES, Predictions
 from service.errors import NewerRecord
 
 
@@ -24,3 +27,14 @@ def check_schema(what: str, found: object, newest: int) -> None:
         raise NewerRecord(
             f"{what}: expected schema {newest} at most, got {found}: a newer version of Errata wrote it, and reads it"
         )
+
+
+def checked_predictions(predictions: Predictions) -> Predictions:
+    """Return predictions as they were kept; raise ValueError for arrays of another form."""
+    top1 = predictions.top1
+    if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < NUM_CLASSES):
+        raise ValueError(f"expected top1 (A,) int16 from -1 to {NUM_CLASSES - 1}, got {top1.dtype} {top1.shape}")
+    for array, kind in ((predictions.probability, np.float16), (predictions.among, np.int16)):
+        if array is not None and (array.shape != top1.shape or array.dtype != kind):
+            raise ValueError(f"expected (A,) {np.dtype(kind)} beside top1, got {array.dtype} {array.shape}")
+    return predictions

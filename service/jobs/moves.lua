@@ -7,6 +7,7 @@ local move, given_now = ARGV[1], ARGV[2]
 local CRASH_LIMIT, RETRY_LIMIT, RETRY_FIRST, RETRY_LAST = 3, 3, 5, 60
 local KEEP_DELIVERY = 2 * 86400 -- seconds that a delivery is known
 local KEEP = 7 * 86400       -- seconds that what has ended without a result, and a request id, are kept
+local MOST_SHARDS = 1000000  -- of a job; a record that says more wasn't written here
 local WORKER_TIMEOUT = 30    -- seconds without a beat after which a worker counts as gone
 
 local function now()
@@ -25,6 +26,8 @@ local function part_key(id, shard) return P .. 'part:' .. id .. ':' .. shard end
 local function request_key(id) return P .. 'request:' .. id end
 local function get(key, field) return redis.call('HGET', key, field) end
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
+
+local function shards_of(id) return math.min(number(job_key(id), 'shards'), MOST_SHARDS) end
 
 local function end_analysis(id, state, failure)
   local key = analysis_key(id)
@@ -48,7 +51,7 @@ local function end_job(id, state, failure)
   local dedupe = P .. 'dedupe:' .. get(key, 'dedupe')
   if redis.call('GET', dedupe) == id then redis.call('DEL', dedupe) end
   redis.call('ZREM', P .. 'open:jobs', id)
-  for shard = 0, number(key, 'shards') - 1 do
+  for shard = 0, shards_of(id) - 1 do
     redis.call('ZREM', P .. 'open:models', id .. ':' .. shard)
     redis.call('DEL', part_key(id, shard))
     if state == 'SUCCEEDED' then redis.call('DEL', shard_key(id, shard))
@@ -309,7 +312,7 @@ function moves.job(id)
   local shards = {}
   local record = redis.call('HGETALL', job_key(id))
   if #record == 0 then return {} end
-  for shard = 0, number(job_key(id), 'shards') - 1 do
+  for shard = 0, shards_of(id) - 1 do
     shards[shard + 1] = redis.call('HGETALL', shard_key(id, shard))
   end
   return {record, redis.call('SMEMBERS', waiting_key(id)), shards}

@@ -6,19 +6,30 @@ Hashes of the rest are flat text, as the scripts of moves.lua write them.
 import io
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
-from service.domain.kept import check_schema, known_fields
+from service.domain.kept import check_schema, checked_predictions, known_fields
+from service.errors import DamagedRecord
 from service.jobs.record import Entry, Job, JobSpec, Part, Shard
-from service.jobs.store import Outcome, Snapshot, Submission
+from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
+from service.storage import read_arrays
 
 SCHEMA = 1  # of entries and specs
+MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
+MAX_NAMES = 256 << 20  # bytes of the names of a data set's images
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError)
+_ENTRIES, _SPECS, _OFFERS = TypeAdapter(Entry), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
+_log = structlog.get_logger()
 
 
 def entry_document(entry: Entry) -> str:
@@ -46,8 +57,23 @@ def submission_of(said: Sequence[Any]) -> Submission:
     return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(is_open))
 
 
+@contextmanager
+def whole(what: str) -> Iterator[None]:
+    """Raise DamagedRecord where a record isn't as some version wrote it, whoever did."""
+    try:
+        yield
+    except DAMAGE as error:
+        _log.error("a record in Redis can't be read", record=what, error=repr(error)[:300])
+        raise DamagedRecord(f"{what}: expected a record of Errata's, got another; the log has it") from error
+
+
 def snapshot_of(analysis_id: str, found: Sequence[Any]) -> Snapshot:
-    """Return an entry with its job; raise NewerRecord for what a newer version wrote."""
+    """Return an entry with its job; raise NewerRecord for a newer version's, DamagedRecord for no version's."""
+    with whole(f"the open analysis {analysis_id}"):
+        return _snapshot(analysis_id, found)
+
+
+def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
     record, job, ahead, alive, now = found
     fields = _fields(record)
     document = _read(f"the open analysis {analysis_id}", fields["entry"])
@@ -64,16 +90,28 @@ def snapshot_of(analysis_id: str, found: Sequence[Any]) -> Snapshot:
         failure=_failure(fields["failure"]),
         ended=float(fields["ended"]) if fields["ended"] else None,
     )
+    _ENTRIES.validate_python(asdict(entry))
+    if not 0 <= entry.created < MAX_TIME or not 0 <= (entry.ended or 0) < MAX_TIME:
+        raise ValueError(f"expected times of this age, got {entry.created} and {entry.ended}")
     return Snapshot(entry, job_of(entry.job, job) if job else None, int(ahead), int(alive), float(now))
 
 
 def job_of(job_id: str, found: Sequence[Any]) -> Job:
-    """Return a job with its shards; raise NewerRecord for one that a newer version wrote."""
+    """Return a job with its shards; raise NewerRecord for one that a newer version wrote, DamagedRecord for no job."""
+    with whole(f"the job {job_id}"):
+        return _job(job_id, found)
+
+
+def _job(job_id: str, found: Sequence[Any]) -> Job:
     record, analyses, shards = found
     fields = _fields(record)
+    spec = JobSpec(**known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"])))
+    _SPECS.validate_python(asdict(spec))
+    if len(shards) != spec.num_shards:
+        raise ValueError(f"expected {spec.num_shards} shards, got {len(shards)}")
     return Job(
         id=job_id,
-        spec=JobSpec(**known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"]))),
+        spec=spec,
         shards=tuple(_shard(_fields(each)) for each in shards),
         created=float(fields["created"]),
         state=State[fields["state"]],
@@ -105,6 +143,7 @@ def _fields(flat: Sequence[bytes]) -> dict[str, str]:
 def _read(what: str, text: str) -> dict[str, Any]:
     """Return a document; raise NewerRecord for one that a newer version wrote."""
     document: dict[str, Any] = json.loads(text)
+    json.dumps(document, ensure_ascii=False).encode()  # JSON holds halves of characters that no message does
     check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions wrote no number
     return document
 
@@ -116,6 +155,33 @@ def _failure(text: str) -> Failure | None:
 def dumped(document: object) -> str:
     """Return a document as JSON."""
     return json.dumps(document, separators=(",", ":"))
+
+
+def offer_of(content: bytes) -> WorkerOffer | None:
+    """Return what a worker can do; None, and a line in the log, for what no worker wrote."""
+    try:
+        return _OFFERS.validate_json(content)
+    except ValueError as error:
+        _log.error("a worker's offer can't be read", error=repr(error)[:300])
+        return None
+
+
+def packed_names(names: Sequence[str]) -> bytes:
+    """Return the names of a data set's images, packed."""
+    return zlib.compress("\n".join(names).encode())
+
+
+def unpacked_names(digest: str, content: bytes) -> Sequence[str]:
+    """Return names as they were packed; raise DamagedRecord for what is too large, or no text."""
+    with whole(f"the image names {digest[:12]}"):
+        unpacking = zlib.decompressobj()
+        try:
+            text = unpacking.decompress(content, MAX_NAMES)
+        except zlib.error as error:
+            raise ValueError("expected what zlib packed") from error
+        if not unpacking.eof:
+            raise ValueError(f"expected at most {MAX_NAMES} bytes of names, and all of them")
+        return tuple(text.decode().split("\n")) if text else ()
 
 
 def packed(part: Part) -> bytes:
@@ -130,7 +196,8 @@ def packed(part: Part) -> bytes:
 
 
 def unpacked(content: bytes) -> Part:
-    """Return a shard's predictions."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        predictions = Predictions(arrays["top1"], arrays.get("probability"))
-        return Part(predictions, ModelInfo(**known_fields(ModelInfo, json.loads(arrays["info"].tobytes()))))
+    """Return a shard's predictions; raise DamagedRecord for what isn't as it was packed."""
+    with whole("predictions"), read_arrays(content) as arrays:
+        info = json.loads(arrays["info"].tobytes())
+        predictions = checked_predictions(Predictions(arrays["top1"], arrays.get("probability")))
+        return Part(predictions, ModelInfo(**known_fields(ModelInfo, info)))

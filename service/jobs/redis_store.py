@@ -25,8 +25,6 @@ Entries, specs and offers are JSON with a schema's number (domain/kept.py): proc
 What is final has a TTL of a week, predictions one of a month; nothing else has one, so that eviction takes no more.
 """
 
-import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -39,17 +37,20 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.domain import Failure
-from service.errors import NewerRecord, Unavailable
+from service.errors import DamagedRecord, NewerRecord, Unavailable
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said
 from service.jobs.redis_records import (
     dumped,
     entry_document,
     job_arguments,
     job_of,
+    offer_of,
     packed,
+    packed_names,
     snapshot_of,
     submission_of,
     unpacked,
+    unpacked_names,
 )
 from service.jobs.store import Depth, Snapshot, StoreMemory, Submission, WorkerOffer
 
@@ -111,7 +112,7 @@ class RedisStore:
         with _available():
             key = f"errata:images:{digest}"  # without a TTL, so that it is never evicted: open jobs need it
             if not self._client.exists(key):
-                self._client.set(key, zlib.compress("\n".join(names).encode()))
+                self._client.set(key, packed_names(names))
 
     def images(self, digest: str) -> Sequence[str]:
         """Return the names kept under a digest."""
@@ -119,8 +120,7 @@ class RedisStore:
             content = self._client.get(f"errata:images:{digest}")
         if content is None:
             raise Unavailable(f"no image names are kept under {digest[:12]}")
-        text = zlib.decompress(content).decode()
-        return tuple(text.split("\n")) if text else ()
+        return unpacked_names(digest, content)
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
         """Return an entry and its job."""
@@ -130,7 +130,7 @@ class RedisStore:
     def entries(self) -> Sequence[Snapshot]:
         """Return every entry."""
         with _available():
-            ids = [member.decode() for member in self._client.zrange("errata:analyses", 0, -1)]
+            ids = [member.decode(errors="replace") for member in self._client.zrange("errata:analyses", 0, -1)]
         found = []
         for each in ids:
             try:
@@ -138,6 +138,8 @@ class RedisStore:
             except NewerRecord as error:
                 _log.warning("an open analysis is left out", error=error.message)
                 continue
+            except DamagedRecord:
+                continue  # the log has it
             if snapshot is not None:
                 found.append(snapshot)
         return found
@@ -182,7 +184,10 @@ class RedisStore:
         """Return predictions that were kept."""
         with _available():
             content = self._client.get(f"errata:predictions:{key}")
-        return None if content is None else unpacked(content)
+        try:
+            return None if content is None else unpacked(content)
+        except DamagedRecord:
+            return None  # the log has it; they are computed anew
 
     def keep_result(self, key: str, analysis_id: str) -> None:
         """Keep which archived analysis has a result, for a month."""
@@ -247,15 +252,7 @@ class RedisStore:
 
     def offers(self) -> Sequence[WorkerOffer]:
         """Return what the live workers can do; without any, what the last one could."""
-        documents = [json.loads(each) for each in self._move("offers")]
-        return [
-            WorkerOffer(
-                models=tuple((model, words) for model, words in each["models"]),
-                datasets=tuple(each["datasets"]),
-                runtime=each["runtime"],
-            )
-            for each in documents
-        ]
+        return [offer for each in self._move("offers") if (offer := offer_of(each)) is not None]
 
     def depth(self) -> Depth:
         """Return how much waits or runs, how many workers live, and what went wrong."""

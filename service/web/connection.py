@@ -7,6 +7,7 @@ who opens many and says nothing doesn't keep others, or a probe, out.
 import asyncio
 from typing import Any
 
+import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -71,9 +72,13 @@ class Connection(H11Protocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def _is_waiting(self) -> bool:
+        """Say whether something is to come before there is an answer: a head, or the rest of a body."""
+        return not self._is_answering() or self.conn.their_state is h11.SEND_BODY
+
     def _make_room(self) -> None:
         """Cut off who has waited longest; who comes, if all the others are being answered."""
-        waiting = [each for each in self.connections if isinstance(each, Connection) and not each._is_answering()]
+        waiting = [each for each in self.connections if isinstance(each, Connection) and each._is_waiting()]
         oldest = min(waiting, key=lambda each: each._idle_since)
         self.connections.discard(oldest)  # it is lost a little later
         oldest.transport.abort()

@@ -76,7 +76,9 @@ class _Observed:
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (REQUEST_ID.encode(), request_id.encode())]
+                own = ((REQUEST_ID.encode(), request_id.encode()), (b"x-content-type-options", b"nosniff"))
+                given = dict(message.get("headers", ()))
+                message["headers"] = [*message.get("headers", ()), *(each for each in own if each[0] not in given)]
                 self._metrics.http_requests.labels(_route(scope), str(message["status"])).inc()
             await send(message)
 

@@ -384,6 +384,40 @@ def test_the_ca_of_callers_is_replaced_without_a_restart(
             trusted.write_bytes(second.file.read_bytes())
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_outlives_the_ca_that_vouched_for_its_caller(
+    start: Start, authority: Authority, server: Pair, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    first, second = Authority(tmp_path / "first", "first"), Authority(tmp_path / "second", "second")
+    mine = first.issue("me")
+    trusted = tmp_path / "clients.pem"
+    trusted.write_bytes(first.file.read_bytes())
+    context = trusting(authority, mine)
+    context.minimum_version = context.maximum_version = version
+
+    def call(address: str, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+        host, _, port = address.rpartition(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as raw,
+            context.wrap_socket(raw, server_hostname="localhost", session=session) as secured,
+        ):
+            secured.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = secured.recv(64)
+            return answer.split(b"\r\n")[0], secured.session
+
+    with start(**tls_settings(server, tls_client_ca=trusted)) as service:
+        address = local(service.addresses.http)
+        if version is ssl.TLSVersion.TLSv1_2:  # in which sessions can be resumed whatever the server says
+            with pytest.raises((ssl.SSLError, OSError)):
+                call(address, None)
+            return
+        answer, session = call(address, None)
+        assert answer.endswith(b"200 OK")
+        trusted.write_bytes(second.file.read_bytes())
+        with pytest.raises((ssl.SSLError, OSError)):
+            call(address, session)
+
+
 def test_files_that_dont_fit_stop_the_start(start: Start, authority: Authority, server: Pair, tmp_path: Path) -> None:
     other = authority.issue("other")
     wrong = [

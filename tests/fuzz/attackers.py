@@ -123,6 +123,9 @@ ATTACKS: dict[str, Attack] = {
     "headers that trickle": lambda _, http: trickling(http, HTTP_GET + b"X-A: ", b"a", MANY),
     "first lines that trickle": lambda _, http: trickling(http, b"", b"GET /livez" + b"/" * 90, 100),
     "bodies that trickle": lambda _, http: trickling(http, HOOK + b"Content-Length: 9999\r\n\r\n", b"{", 100),
+    "bodies that never come, more than there may be": lambda _, http: connected(
+        http, HOOK + b"Content-Length: 10\r\n\r\n{", MOST_CONNECTIONS + 50
+    ),
     "chunks that trickle": lambda _, http: trickling(
         http, HOOK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", 50
     ),

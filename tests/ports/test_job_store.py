@@ -1,6 +1,9 @@
 """One suite for every job store: what design/jobs.md promises of submit, claim, fences, leases, cancel and judging."""
 
+import io
 import json
+import pickle
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
-from service.errors import NewerRecord, Unavailable
+from service.errors import DamagedRecord, NewerRecord, Unavailable
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
 from service.jobs.redis_store import RedisStore, connect
@@ -1159,6 +1162,115 @@ def test_fields_that_a_newer_version_added_are_read_over(server: RedisServer) ->
     found = store.snapshot("a")
     assert found is not None
     assert found.job == store.job(job)
+
+
+BROKEN = ["{", "[]", "null", "5", "[" * 50_000, "{}"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"entry": each} for each in BROKEN),
+        {"entry": b"\xff\xfe"},
+        {"state": "NOPE"},
+        {"ended": "inf"},
+        {"failure": "[]"},
+        *({"created": each} for each in ("soon", float("nan"), 1e300, -1)),
+        {"display_name": 5},
+        {"display_name": "\ud800"},
+        {"labels": {"a": 1}},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_a_record_that_no_version_wrote_is_left_out_and_told(server: RedisServer, change: dict[str, Any]) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisStore(connect(server.url, 2.0))
+    submit(store, "a")
+    submit(store, "b", key="other")
+    (name, value), key = next(iter(change.items())), "errata:analysis:a"
+    if name in ("entry", "state", "ended", "failure"):
+        client.hset(key, name, value)
+    else:
+        document = json.loads(client.hget(key, "entry"))
+        (document if name == "created" else document["request"])[name] = value
+        client.hset(key, "entry", json.dumps(document))
+
+    assert [each.entry.id for each in store.entries()] == ["b"]
+    with pytest.raises(DamagedRecord, match="the open analysis a"):
+        store.snapshot("a")
+
+
+@pytest.mark.parametrize("spec", BROKEN)
+def test_a_job_that_no_version_wrote_is_told(server: RedisServer, spec: str) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisStore(connect(server.url, 2.0))
+    job = submit(store, "a").job
+    client.hset(f"errata:job:{job}", "spec", spec)
+
+    with pytest.raises(DamagedRecord):
+        store.job(job)
+    assert list(store.entries()) == []
+
+
+def test_a_job_that_says_it_has_endless_shards_ends_nobodys_patience(server: RedisServer) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisStore(connect(server.url, 20.0))
+    job = submit(store, "a").job
+    client.hset(f"errata:job:{job}", "shards", "1e11")
+
+    with pytest.raises(DamagedRecord):
+        store.job(job)
+    assert store.ping()
+
+
+@pytest.mark.parametrize("offer", [*BROKEN, '{"models": "ab", "datasets": [], "runtime": ""}'])
+def test_an_offer_that_no_worker_wrote_is_left_out(server: RedisServer, offer: str) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisStore(connect(server.url, 2.0))
+    good = WorkerOffer((("demo:x", "a model"),), ("demo",), "timm 1")
+    for worker in ("w1", "w2"):
+        store.worker_alive(worker, good)
+    client.set("errata:offers:w2", offer)
+
+    assert list(store.offers()) == [good]
+
+
+@pytest.mark.parametrize("content", [zlib.compress(bytes(300 << 20), 1), b"junk", zlib.compress(b"\xff")])
+def test_names_that_unpack_to_too_much_or_to_no_text_are_damaged(server: RedisServer, content: bytes) -> None:
+    server.client().set("errata:images:d1", content)
+
+    with pytest.raises(DamagedRecord):
+        RedisStore(connect(server.url, 5.0)).images("d1")
+
+
+def test_predictions_that_nobody_kept_so_are_computed_anew(server: RedisServer) -> None:
+    store = RedisStore(connect(server.url, 2.0))
+    store.keep_part("k", part(4))
+    assert store.kept_part("k") is not None
+    whole = server.client().get("errata:predictions:k")
+    objects = io.BytesIO()
+    np.savez(objects, top1=np.array([Path()], dtype=object), allow_pickle=True)
+    arrays = {
+        "floats": {"top1": np.zeros(4)},
+        "a class that isn't": {"top1": np.full(4, 9999, dtype=np.int16)},
+        "two axes": {"top1": np.zeros((4, 1), dtype=np.int16)},
+        "chances that are text": {"top1": np.zeros(4, dtype=np.int16), "probability": np.full(4, "x")},
+    }
+    bad = [b"", b"junk", pickle.dumps({}), whole[:-30], objects.getvalue()]
+    for values in arrays.values():
+        file = io.BytesIO()
+        np.savez(file, info=np.frombuffer(b"{}", dtype=np.uint8), **values)
+        bad.append(file.getvalue())
+    packed = io.BytesIO()
+    np.savez_compressed(packed, top1=np.zeros(1 << 20, dtype=np.int16))
+
+    for content in (*bad, packed.getvalue()):
+        server.client().set("errata:predictions:k", content)
+        assert store.kept_part("k") is None
 
 
 def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:

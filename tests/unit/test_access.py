@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_a_secret_that_is_swapped_behind_a_link_is_read_anew(tmp_path: Path) -> 
     assert tokens.find(WRITER) is not None
 
 
-@pytest.mark.parametrize("content", [None, "", "garbage", "ci write"])
+@pytest.mark.parametrize("content", [None, "", " \n", "garbage", "ci write"])
 def test_a_file_that_gets_lost_or_broken_leaves_the_tokens_as_they_were(
     access: Access, file: Path, content: str | None
 ) -> None:
@@ -184,6 +185,20 @@ def test_a_service_doesnt_start_without_a_token(file: Path, content: str) -> Non
 
     with pytest.raises(InvalidSetting, match="expected a token a line"):
         Tokens(file).load()
+
+
+@pytest.mark.parametrize("extra", ["\xa0", "\u2003", "\xff", "é"])
+def test_a_token_with_more_than_spaces_around_it_is_another(access: Access, extra: str) -> None:
+    with pytest.raises(TokenUnknown):
+        access.check(READ_CALL, bearer(READER) + extra, certified=False)
+    assert access.check(READ_CALL, f" {bearer(READER)} \t", certified=False) == "dashboard"
+
+
+def test_a_pipe_is_no_file_of_tokens(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tokens")
+
+    with pytest.raises(InvalidSetting, match="ERRATA_TOKENS: expected a file of tokens"):
+        Tokens(tmp_path / "tokens").load()
 
 
 def test_two_tokens_of_one_name_hold_while_one_is_replaced(file: Path) -> None:

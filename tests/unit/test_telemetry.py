@@ -151,6 +151,22 @@ def test_failures_begin_at_0_so_that_the_first_ones_are_an_increase() -> None:
         assert metrics.registry.get_sample_value(name, labels) == 0, (name, labels)
 
 
+def test_what_libraries_say_of_a_callers_metadata_is_left_out(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    logging.getLogger("grpc._cython.cygrpc").error("Invalid encoding on %s", b"Bearer errata_secret\xa0")
+    logging.getLogger("grpc._server").error("another thing")
+
+    assert [event["event"] for event in events(log)] == ["another thing"]
+
+
+def test_that_there_are_no_files_left_is_said_now_and_then(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    for _ in range(1000):
+        logging.getLogger("asyncio").error("socket.accept() out of system resource\nsocket: %s", "x")
+
+    assert len(events(log)) == 1
+
+
 def test_an_event_is_one_line_of_json(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     structlog.get_logger().info("shard done", job="j1", images=5, note="zwei\nZeilen: ä")

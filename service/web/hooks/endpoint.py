@@ -30,6 +30,7 @@ from service.web.listener import peer_of
 
 THREADS = 4  # that queue what comes
 BODY_SECONDS = 20.0  # that a call's body may take
+MOST_READING = 64  # calls whose body is being read
 MOST_WAITING = 256  # calls; more are asked to come again
 RETRY_AFTER, MAX_RETRY_AFTER = 5.0, 30.0  # seconds
 KINDS: Mapping[str, ModuleType] = {
@@ -63,6 +64,7 @@ class Hooks:
         self._clock = clock
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hook")
         self._waiting = 0
+        self._reading = 0
 
     def routes(self) -> list[Route]:
         """Return the hooks' route."""
@@ -78,6 +80,9 @@ class Hooks:
         if caller is None or caller.kind != request.path_params["kind"]:
             return self._told("unknown", "not_found", 404, "expected a registry that is configured here")
         kind = KINDS[caller.kind]
+        if self._reading >= MOST_READING:
+            return self._later(name, TooBusy("too many calls are being read"))
+        self._reading += 1
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _body(request, kind.LIMIT)
@@ -85,6 +90,8 @@ class Hooks:
             return self._told(name, "slow", 408, f"expected the whole call within {BODY_SECONDS:g} seconds")
         except ClientDisconnect:
             return self._told(name, "disconnected", 400, "the call ended early")
+        finally:
+            self._reading -= 1
         if body is None:
             return self._told(name, "too_large", 413, f"expected at most {kind.LIMIT} bytes")
         headers = dict(request.headers)

@@ -1,6 +1,7 @@
 """The archive's document: it comes back as it went, damage is seen, and only whole analyses are listed."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -274,6 +275,31 @@ def test_a_file_that_is_no_document_is_left_out_of_the_list(tmp_path: Path, cont
 
     assert [each.id for each in archive.list()] == ["good"]
     assert archive.get("bad") is None
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe", "a large file"])
+def test_what_is_no_file_of_the_archives_is_left_out_of_the_list(tmp_path: Path, kind: str) -> None:
+    FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
+    if kind == "a folder":
+        (tmp_path / "bad.json").mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(tmp_path / "bad.json")  # nobody will ever write to it
+    else:
+        with (tmp_path / "bad.json").open("wb") as file:
+            file.truncate(3 << 30)
+    archive = FileArchive(FolderFiles(tmp_path))
+
+    assert [each.id for each in archive.list()] == ["good"]
+    assert archive.get("bad") is None
+
+
+def test_predictions_that_are_packed_are_damaged_and_not_unpacked(tmp_path: Path) -> None:
+    archive = FileArchive(FolderFiles(tmp_path))
+    archive.put(analysis(), predictions(8))
+    np.savez_compressed(tmp_path / "one.predictions.npz", top1=np.zeros(8, dtype=np.int16))
+
+    with pytest.raises(Unavailable, match="damaged"):
+        archive.predictions("one")
 
 
 def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path) -> None:

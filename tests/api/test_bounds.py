@@ -1,0 +1,156 @@
+"""What callers may take of a service at once: messages, threads, watches, health; others are served meanwhile."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from running_service import MODEL, Start
+
+from service.access import CALLER, Need, line_of, new_token
+from service.api import analysis_service, interceptors
+from service.api.readers import MOST, MOST_OF_ONE, THREADS, Readers
+from service.client import Client, pb
+from service.errors import ErrataError, TooBusy, Unavailable
+
+SOON = 30.0  # seconds; a deadline, not a measure
+CHECK = "/grpc.health.v1.Health/Check"
+
+
+def silent(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
+    """A stream of messages of which none ever comes."""
+    ends.get()
+    yield from ()
+
+
+def begun(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> Any:
+    """Begin a call, and send no message."""
+    return channel.stream_stream(path)(silent(ends), timeout=SOON)
+
+
+@pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions", "WatchAnalysis", "DeleteAnalysis"])
+def test_who_shows_no_token_is_refused_before_a_message_is_taken(start: Start, tmp_path: Path, method: str) -> None:
+    (tmp_path / "tokens").write_text(line_of("ci", Need.WRITE, new_token()))
+    ends: queue.SimpleQueue[None] = queue.SimpleQueue()
+    with start(tokens=tmp_path / "tokens") as running, grpc.insecure_channel(running.addresses.grpc) as channel:
+        call = begun(channel, f"/errata.v1.AnalysisService/{method}", ends)
+        with pytest.raises(grpc.RpcError) as refused:
+            next(call)
+        ends.put(None)
+
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_calls_of_health_that_never_send_make_room_for_one_that_does(start: Start) -> None:
+    ends: queue.SimpleQueue[None] = queue.SimpleQueue()
+    most = interceptors.MOST_RECEIVING
+    with start() as running, grpc.insecure_channel(running.addresses.grpc) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        calls = [begun(channel, CHECK, ends) for _ in range(most + 5)]
+        try:
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=SOON)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.RpcError) as ended:
+                next(calls[0])
+            assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        finally:
+            for call in calls:
+                call.cancel()
+                ends.put(None)
+        for wrong, code in (
+            ("x" * 300, grpc.StatusCode.INVALID_ARGUMENT),
+            ("nobody", grpc.StatusCode.NOT_FOUND),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.Check(health_pb2.HealthCheckRequest(service=wrong), timeout=SOON)
+            assert refused.value.code() is code
+
+
+def test_a_watch_of_health_is_told_of_the_stop_and_doesnt_hold_it(start: Start) -> None:
+    told: list[int] = []
+    codes: list[grpc.StatusCode] = []
+
+    def watch(address: str) -> None:
+        with grpc.insecure_channel(address) as channel:
+            try:
+                for each in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=SOON):
+                    told.append(each.status)
+            except grpc.RpcError as error:
+                codes.append(error.code())
+
+    with start() as running:
+        thread = threading.Thread(target=watch, args=(running.addresses.grpc,))
+        thread.start()
+        while not told:
+            thread.join(0.01)
+    thread.join(SOON)
+
+    assert told == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert codes == [grpc.StatusCode.UNAVAILABLE]
+
+
+def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_service, "MOST_WATCHES", 2)
+    with start(open_gate=False) as running:
+        made = running.client.analyze(MODEL, "demo")
+        watches = [running.client.watch(made.name) for _ in range(2)]
+        for watch in watches:
+            next(watch)
+        with pytest.raises(TooBusy) as refused:
+            list(running.client.watch(made.name))
+        assert refused.value.retry_after
+        running.gate.set()
+        assert [list(watch)[-1].state for watch in watches] == [pb.STATE_SUCCEEDED] * 2
+        assert list(running.client.watch(made.name))[-1].state == pb.STATE_SUCCEEDED
+
+
+async def test_more_calls_than_may_run_or_wait_are_told_to_come_again() -> None:
+    readers, gate = Readers(), threading.Event()
+    running = [asyncio.create_task(readers.call(gate.wait, SOON)) for _ in range(MOST)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooBusy) as refused:
+        await readers.call(int)
+    assert refused.value.retry_after
+    going_on = asyncio.create_task(readers.go_on(int))  # of a call that was let in before
+
+    gate.set()
+    assert all(await asyncio.gather(*running))
+    assert await going_on == 0
+    assert await readers.call(int) == 0
+
+
+async def test_one_token_leaves_room_for_others() -> None:
+    readers, gate = Readers(), threading.Event()
+
+    async def call(caller: str) -> bool:
+        CALLER.set(caller)
+        return bool(await readers.call(gate.wait, SOON))
+
+    busy = [asyncio.create_task(call("busy")) for _ in range(MOST_OF_ONE)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooBusy):
+        await asyncio.create_task(call("busy"))
+    other = asyncio.create_task(call("other"))
+    await asyncio.sleep(0)
+    assert not other.done()
+
+    gate.set()
+    assert all(await asyncio.gather(*busy, other))
+    assert MOST_OF_ONE < MOST and THREADS < MOST
+
+
+def test_a_client_hears_what_was_too_much(start: Start) -> None:
+    """A policy of thousands of values takes seconds to read: it isn't read to its end."""
+    with start() as running:
+        made = running.client.analyze(MODEL, "demo")
+        list(running.client.watch(made.name))
+        with pytest.raises(ErrataError, match="at most 5000 values"):
+            running.client.gate(made.name, policy="version: 1\nbounds: [" + "{}," * 20_000 + "]\n")
+        assert not isinstance(running.client.get(made.name), Unavailable)
+        with Client(running.addresses.grpc) as other:
+            assert other.is_serving()
