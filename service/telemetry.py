@@ -47,7 +47,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -63,6 +63,7 @@ QUIET_SECONDS = 10.0  # between two lines that say the same
 STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)  # a gather takes 1 ms, a shard minutes
 FAILURES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")  # codes that are the service's own fault
 REQUEST_ID = "x-request-id"  # the header of a call's id, in and out
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 REQUEST_IDS = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 
 
@@ -252,7 +253,7 @@ def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> Non
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    shown: list[Any] = [*([structlog.processors.format_exc_info] if as_json else []), renderer]
+    shown: list[Any] = [*([structlog.processors.format_exc_info] if as_json else [_visible]), renderer]
     structlog.configure(
         processors=[*said, *shown],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -266,6 +267,15 @@ def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> Non
     )
     libraries.addFilter(_Quiet())
     logging.basicConfig(handlers=[libraries], level=logging.WARNING, force=True)
+
+
+def _visible(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Write what would steer a terminal as its escape; JSON does so by itself."""
+    return {key: _STEERING.sub(_escape, value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escape(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
 
 
 class _Quiet(logging.Filter):

@@ -187,13 +187,13 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
         """Return what changed between two analyses."""
-        most = wire.page_size(request.max_images, default=compare.MOST_FLIPS, most=MOST_IMAGES)
-        names = wire.analysis_id(request.a), wire.analysis_id(request.b)
+        most = wire.page_size(request.max_images, default=compare.MOST_FLIPS, most=MOST_IMAGES, field="max_images")
+        names = wire.analysis_id(request.a, "a"), wire.analysis_id(request.b, "b")
         return wire.to_comparison(await self._readers.call(compare.compare, self._ports, *names, most))
 
     async def EvaluateGate(self, request: pb.EvaluateGateRequest, context: Context) -> pb.GateResult:
         """Hold an analysis against a policy."""
-        baseline = wire.analysis_id(request.baseline) if request.baseline else ""
+        baseline = wire.analysis_id(request.baseline, "baseline") if request.baseline else ""
         name = wire.analysis_id(request.name)
         return wire.to_gate_result(
             await self._readers.call(gate.evaluate_gate, self._ports, name, request.policy, baseline)

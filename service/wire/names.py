@@ -20,11 +20,11 @@ def analysis_name(analysis_id: str) -> str:
     return NAME_PREFIX + analysis_id
 
 
-def analysis_id(name: str) -> str:
+def analysis_id(name: str, field: str = "name") -> str:
     """Return the id in a resource name; a bare id is taken as well; raise InvalidRequest for anything else."""
     found = name.removeprefix(NAME_PREFIX)
     if not (found.isascii() and found.isalnum() and len(found) <= 64):
-        raise InvalidRequest(f"expected {NAME_PREFIX}ID, got {name!r:.80}", field="name")
+        raise InvalidRequest(f"expected {NAME_PREFIX}ID, got {name!r:.80}", field=field)
     return found
 
 

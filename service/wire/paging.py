@@ -29,10 +29,10 @@ def page_offset(token: str, query: Message) -> int:
     raise InvalidPageToken(f"expected a page token of this listing, got {token!r:.40}", field="page_token")
 
 
-def page_size(asked: int, default: int, most: int = 1000) -> int:
+def page_size(asked: int, default: int, most: int = 1000, field: str = "page_size") -> int:
     """Return how many a page holds; raise InvalidRequest for a negative number."""
     if asked < 0:
-        raise InvalidRequest(f"expected a page size of 0 or more, got {asked}", field="page_size")
+        raise InvalidRequest(f"expected a {field} of 0 or more, got {asked}", field=field)
     return min(asked or default, most)
 
 

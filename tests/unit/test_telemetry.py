@@ -151,6 +151,14 @@ def test_failures_begin_at_0_so_that_the_first_ones_are_an_increase() -> None:
         assert metrics.registry.get_sample_value(name, labels) == 0, (name, labels)
 
 
+def test_text_that_would_steer_a_terminal_is_written_as_its_escape(log: io.StringIO) -> None:
+    configure_logging("info", "text", log)
+    structlog.get_logger().info("call refused", model="\x1b[31mred\x07", note="two\nlines")
+
+    assert "\x1b" not in log.getvalue() and "\x07" not in log.getvalue()
+    assert "\\x1b[31mred\\x07" in log.getvalue()
+
+
 def test_what_libraries_say_of_a_callers_metadata_is_left_out(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     logging.getLogger("grpc._cython.cygrpc").error("Invalid encoding on %s", b"Bearer errata_secret\xa0")

@@ -9,7 +9,10 @@ from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 
 def file_inside(folder: Path, path: PurePosixPath | Path) -> Path:
     """Return the real path of a file; raise InvalidModelId if it lies outside the folder, ModelNotFound if nowhere."""
-    found = (folder / path).resolve()
+    try:
+        found = (folder / path).resolve()
+    except (RuntimeError, OSError) as error:  # links in a circle
+        raise InvalidModelId(f"expected a file, got {str(path)!r:.80}, which leads nowhere", field="model") from error
     if not found.is_relative_to(folder.resolve()):
         raise InvalidModelId(
             f"expected a path inside the permitted folder, got {str(path)!r:.80}, which leads out", field="model"

@@ -95,8 +95,9 @@ def _files(model: str, path: Path, tensors: list[Any]) -> list[Path]:
             continue
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         asked = PurePosixPath(location)
-        real = (folder / asked).resolve()
-        if not location or "\\" in location or asked.is_absolute() or not real.is_relative_to(folder):
+        is_path = bool(location) and not {"\0", "\\"} & set(location) and not asked.is_absolute()
+        real = (folder / asked).resolve() if is_path else folder.parent
+        if not is_path or not real.is_relative_to(folder):
             raise ModelRefused(
                 f"{model}: expected its weights in its own folder, got {location!r:.80}, which leads out of it"
             )

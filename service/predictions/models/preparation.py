@@ -102,8 +102,8 @@ def _check(model: str, given: Mapping[str, Any]) -> None:
         ),
         "interpolation": (f"one of {', '.join(INTERPOLATIONS)}", given["interpolation"] in INTERPOLATIONS),
         "crop_pct": (
-            "a number over 0, at most 2",
-            _numbers([given["crop_pct"]], 1, (int, float)) and 0 < given["crop_pct"] <= 2,
+            "a number from 0.01 to 2",
+            _numbers([given["crop_pct"]], 1, (int, float)) and 0.01 <= given["crop_pct"] <= 2,
         ),
         "crop_mode": (f"one of {', '.join(CROP_MODES)}", (given.get("crop_mode") or "center") in CROP_MODES),
     }

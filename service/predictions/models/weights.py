@@ -47,10 +47,11 @@ def _state_of(raw: Any, model: str) -> dict[str, torch.Tensor]:
 
 
 def _refuse_programs(path: Path, model: str) -> None:
-    """Refuse archives that hold code, by the names of what is in them; nothing is unpacked."""
+    """Refuse archives that hold code, or unpack to more than their size; nothing is unpacked."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [f"/{name}" for name in archive.namelist()]
+            packed = [each for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]
     except (zipfile.BadZipFile, OSError, ValueError):
         return  # no archive, or a broken one: the reader of weights says what is wrong
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
@@ -62,4 +63,8 @@ def _refuse_programs(path: Path, model: str) -> None:
         raise ModelRefused(
             f"{model}: a torch.export archive (pt2) is a program and isn't run: torch.export.load it where you trust "
             f"it, then {SAFE_WAYS}"
+        )
+    if packed:
+        raise ModelRefused(
+            f"{model}: expected an archive that stores its weights as they are, as torch.save does, got a packed one"
         )

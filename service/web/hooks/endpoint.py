@@ -105,8 +105,7 @@ class Hooks:
             event = _event(kind, headers, body)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("a call can't be read", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
-            missing = f"a field is missing: {error!s:.80}" if isinstance(error, KeyError) else f"{error!s:.120}"
-            return self._told(name, "malformed", 400, f"expected an event as JSON: {missing}")
+            return self._told(name, "malformed", 400, f"expected an event as JSON: {_why(error)}")
         if event is None:
             return self._told(name, Taken.IGNORED, 200, "nothing to do for such an event")
         if self._waiting >= MOST_WAITING:
@@ -143,6 +142,21 @@ _WORDS: Mapping[Taken, str] = {
     Taken.IGNORED: "nothing to do: no rule is for it",
     Taken.REFUSED: "it can't be analyzed; the log says why",
 }
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with an event, in words about the event."""
+    match error:
+        case KeyError():
+            return f"the field {error!s:.80} is missing"
+        case TypeError() | AttributeError():
+            return "a field has another type than it should"
+        case RecursionError():
+            return "it is nested too deeply"
+        case ValueError() if "integer string conversion" in str(error):
+            return "a number is too long"
+        case _:
+            return f"{error!s:.120}"
 
 
 async def _body(request: Request, limit: int) -> bytes | None:

@@ -118,6 +118,7 @@ def test_a_model_over_the_cap_on_parameters_is_refused_before_its_weights_are_re
         ("../outside.pth#test_vit", InvalidModelId),
         ("link.pth#test_vit", InvalidModelId),
         ("linked/outside.pth#test_vit", InvalidModelId),
+        ("round.pth#test_vit", InvalidModelId),
     ],
 )
 def test_a_path_that_isnt_a_permitted_file_of_weights_is_refused(folder: Path, policy, state, rest, error) -> None:
@@ -125,6 +126,7 @@ def test_a_path_that_isnt_a_permitted_file_of_weights_is_refused(folder: Path, p
     torch.save(state, folder.parent / "outside.pth")
     (folder / "link.pth").symlink_to(folder.parent / "outside.pth")
     (folder / "linked").symlink_to(folder.parent)
+    (folder / "round.pth").symlink_to(folder / "round.pth")
 
     with pytest.raises(error):
         file.load(rest, policy)

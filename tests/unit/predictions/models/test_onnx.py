@@ -116,7 +116,8 @@ def external(location: str, attribute: bool = False) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("attribute", [False, True])
 @pytest.mark.parametrize(
-    "location", ["/etc/passwd", "../secret.bin", "a/../../secret.bin", "link.bin", "linked/secret.bin", "", "..\\x"]
+    "location",
+    ["/etc/passwd", "../secret.bin", "a/../../secret.bin", "link.bin", "linked/secret.bin", "", "..\\x", "a\0b"],
 )
 def test_weights_outside_the_models_own_folder_are_refused(folder, policy, location, attribute) -> None:
     (folder / "secret.bin").write_bytes(b"\0" * 12_000)  # inside ERRATA_MODELS, but not beside the model

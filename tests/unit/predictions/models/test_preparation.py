@@ -97,3 +97,9 @@ def test_a_transform_that_is_no_classifiers_is_refused() -> None:
 
     with pytest.raises(ModelRefused, match="classifier's transform, got SemanticSegmentation"):
         torchvision_preparation("m", other)
+
+
+@pytest.mark.parametrize("share", [1e-300, 0, -1, 2.5, "0.9", True])
+def test_a_share_of_the_image_that_no_crop_has_is_refused(share: object) -> None:
+    with pytest.raises(ModelRefused, match=r"crop_pct to be a number from 0\.01 to 2"):
+        timm_preparation("m", CONFIG | {"crop_pct": share})

@@ -51,6 +51,15 @@ def test_a_pickle_that_calls_itself_safetensors_is_refused_and_never_runs(tmp_pa
     assert not canary.exists()
 
 
+def test_an_archive_that_unpacks_to_more_than_its_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", bytes(64 << 20))
+
+    with pytest.raises(ModelRefused, match="got a packed one"):
+        read_weights(path, "m")
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 def test_truncated_weights_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights.{suffix}"
