@@ -14,7 +14,7 @@ from benchmarks.figure import Figure, median_seconds
 from service.analyses.compare import comparison_of
 from service.analyses.judge import Judged, digest_of, summary_of, verdicts_of
 from service.analyses.report import view_of
-from service.analyses.trend import trend
+from service.analyses.trend import TrendQuestion, trend
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.parts import make_ports
@@ -67,7 +67,7 @@ def measure() -> Iterator[Figure]:
 
         for number in range(MODELS):
             archive.put(_stored(a.analysis, bundle, number), Predictions(a.predictions.top1))
-        ranked = median_seconds(lambda: trend(ports, [], "imagenet-real", by="family"), 7)
+        ranked = median_seconds(lambda: trend(ports, TrendQuestion(dataset="imagenet-real", by="family")), 7)
         yield _figure(f"trend over {MODELS} stored analyses", ranked, TREND_AIM)
 
 

@@ -18,6 +18,7 @@ import structlog
 
 VERSION = "5.20"  # of Vega-Lite
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
+NICE = 5  # of the drawing process: a picture may wait for a read, and not the other way round
 PATIENCE = 30.0  # seconds that a picture may take
 FIRST = {"data": {"values": [{"x": 1}]}, "mark": "bar", "encoding": {"x": {"field": "x", "type": "quantitative"}}}
 _log = structlog.get_logger()
@@ -118,7 +119,8 @@ def draw(spec: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Draw what comes on standard input."""
+    """Draw what comes on standard input, after those who have calls to answer."""
+    os.nice(NICE)
     draw_here(FIRST)
     for line in sys.stdin:
         try:

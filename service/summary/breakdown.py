@@ -19,27 +19,38 @@ def types_by_class(types: Bytes, targets: Classes, counted: Mask) -> NDArray[np.
 
 def by_class(table: NDArray[np.int64], names: Sequence[str]) -> list[BreakdownRow]:
     """Return a row for each class that has samples, in ascending order, from the table of types_by_class."""
-    present = np.flatnonzero(table.sum(axis=1))
-    return [_row(names[index], index, table, np.array([index])) for index in present.tolist()]
+    present = np.flatnonzero(table.sum(axis=1)).tolist()
+    return _rows([names[index] for index in present], present, table, np.eye(NUM_CLASSES, dtype=bool)[present])
 
 
 def by_superclass(table: NDArray[np.int64], ids: Sequence[str], members: Mask) -> list[BreakdownRow]:
     """Return a row for each superclass, in their order; members (S, C)."""
-    return [_row(name, None, table, np.flatnonzero(row)) for name, row in zip(ids, members, strict=True)]
+    return _rows(ids, [None] * len(ids), table, members)
 
 
-def _row(name: str, index: int | None, table: NDArray[np.int64], classes: NDArray[np.intp]) -> BreakdownRow:
+def _rows(
+    names: Sequence[str], indices: Sequence[int | None], table: NDArray[np.int64], members: Mask
+) -> list[BreakdownRow]:
+    """Return a row for each set of classes; members (R, C)."""
     samples = table.sum(axis=1)
     total, num_classes = int(samples.sum()), int(np.count_nonzero(samples))
-    own = table[classes[samples[classes] > 0]]
-    counts = own.sum(axis=0)
-    shares = (own / own.sum(axis=1, keepdims=True)).sum(axis=0)  # (9,) one a class
-    return BreakdownRow(
-        name=name,
-        class_index=index,
-        num_samples=int(counts.sum()),
-        counts={each: int(counts[each]) for each in ERROR_TYPES},
-        multi_label_accuracy=float(shares[list(CORRECT_TYPES)].sum() / len(own)) if len(own) else None,
-        gain_if_fixed_top1={each: int(counts[each]) / total if total else 0.0 for each in TOP1_ERROR_TYPES},
-        gain_if_fixed_multi_label=gains(shares / max(1, num_classes)),
-    )
+    shares = table / np.maximum(samples, 1)[:, None]  # (C, 9) of each class' samples
+    sets = members.astype(np.float64)
+    counts_of = (sets @ table).astype(np.int64).tolist()  # (R, 9), below 2^53
+    shares_of = sets @ shares  # (R, 9)
+    present_of = (sets @ (samples > 0)).tolist()  # (R,) classes that have samples
+    correct_of = shares_of[:, list(CORRECT_TYPES)].sum(axis=1).tolist()
+    return [
+        BreakdownRow(
+            name=name,
+            class_index=index,
+            num_samples=sum(counts),
+            counts={each: counts[each] for each in ERROR_TYPES},
+            multi_label_accuracy=correct / present if present else None,
+            gain_if_fixed_top1={each: counts[each] / total if total else 0.0 for each in TOP1_ERROR_TYPES},
+            gain_if_fixed_multi_label=gains(gained),
+        )
+        for name, index, counts, correct, present, gained in zip(
+            names, indices, counts_of, correct_of, present_of, shares_of / max(1, num_classes), strict=True
+        )
+    ]
