@@ -1,5 +1,6 @@
 """The gRPC server: services, health and reflection on one port."""
 
+import resource
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,18 +18,18 @@ from service.api.readers import Readers
 from service.pb import errata_pb2, errata_pb2_grpc
 from service.telemetry import Metrics
 
+MOST_CONNECTIONS, OTHER_FILES = 2000, 640
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a surprise
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 128),  # of one connection
-    ("grpc.max_allowed_incoming_connections", 400),  # with those of HTTP, what a process may usually have open
     ("grpc.server_handshake_timeout_ms", 15_000),  # for who connects and says nothing
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # who pings more often is sent away
     ("grpc.http2.max_ping_strikes", 2),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    ("grpc.max_connection_idle_ms", 2 * 60_000),  # clients connect again by themselves
     ("grpc.max_connection_age_ms", 60 * 60_000),  # so that clients find replicas that are new
     ("grpc.max_connection_age_grace_ms", 15 * 60_000),  # longer than any call but a watch, which goes on elsewhere
 )
@@ -69,7 +70,8 @@ def make_server(
     """Return a server bound to an address, in plain text without credentials; raise RuntimeError if it is taken."""
     metrics.expect_calls(rpcs=rpc_names())
     calls = CallInterceptor(metrics, access)
-    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
+    connections = ("grpc.max_allowed_incoming_connections", most_connections())
+    server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     readers = Readers()
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
     analyses = AnalysisService(ports, readers, uploaders, max_uploads)
@@ -80,6 +82,11 @@ def make_server(
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     return GrpcServer(server, calls, analyses, servicer, port)
+
+
+def most_connections() -> int:
+    """Return how many connections may be open: as many as leave files for those of HTTP and for all else."""
+    return max(1, min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES))
 
 
 def rpc_names() -> Sequence[str]:

@@ -15,8 +15,10 @@ from running_service import MODEL, Start
 from service.access import CALLER, Need, line_of, new_token
 from service.api import analysis_service, interceptors
 from service.api.readers import MOST, MOST_OF_ONE, THREADS, Readers
+from service.api.server import most_connections
 from service.client import Client, pb
 from service.errors import ErrataError, TooBusy, Unavailable
+from service.web.connection import MOST_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a deadline, not a measure
 CHECK = "/grpc.health.v1.Health/Check"
@@ -92,6 +94,38 @@ def test_a_watch_of_health_is_told_of_the_stop_and_doesnt_hold_it(start: Start) 
 
     assert told == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
     assert codes == [grpc.StatusCode.UNAVAILABLE]
+
+
+@pytest.mark.parametrize(("files", "connections"), [(1024, 384), (65_536, 2000), (256, 1)])
+def test_connections_leave_files_for_all_else(monkeypatch: pytest.MonkeyPatch, files: int, connections: int) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
+
+    assert most_connections() == connections
+    assert connections == 1 or connections + MOST_HTTP < files
+
+
+def test_connections_over_the_bound_are_closed_and_those_before_are_served(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.server.MOST_CONNECTIONS", 3)
+    with start() as running:
+        assert running.client.error_types().error_types  # has its connection
+        opened = [
+            grpc.insecure_channel(running.addresses.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
+            for _ in range(5)
+        ]
+        served = []
+        for channel in opened:
+            try:
+                health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=SOON)
+                served.append(True)
+            except grpc.RpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                served.append(False)
+        assert served == [True, True, False, False, False]
+        assert running.client.error_types().error_types
+        for channel in opened:
+            channel.close()
 
 
 def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,11 +149,34 @@ def test_api_and_worker_judge_the_photographs_as_another_user_who_writes_to_data
     assert not api.healthy(ERRATA_SERVER=grpc)
 
 
-@pytest.mark.parametrize("name", ["api", "worker"])
-def test_as_the_image_has_it_a_container_without_tokens_is_refused_in_words(folder: Path, name: str) -> None:
-    """The images listen beyond loopback: they start with tokens, or where the operator says so."""
-    container = Container(name, folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0")
+def test_as_the_image_has_it_an_api_without_tokens_is_refused_in_words(folder: Path) -> None:
+    """The images listen beyond loopback: the API starts with tokens, or where the operator says so."""
+    container = Container("api", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0")
 
     assert container.process.wait(30) == 2
     assert "ERRATA_TOKENS" in container.log.read_text()
     assert container.written() == set()
+
+
+def test_a_worker_needs_no_tokens_since_all_that_it_serves_is_open(folder: Path) -> None:
+    port = free_port()
+    worker = Container(
+        "worker", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0", ERRATA_WORKER_HTTP_ADDRESS=f"0.0.0.0:{port}"
+    )
+
+    def status(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    try:
+        wait_for(lambda: status("/livez") == 200, "the worker lives")
+        assert (status("/metrics"), status("/readyz")) == (200, 503), "without Redis"
+    finally:
+        worker.process.terminate()
+        worker.process.wait(30)
