@@ -114,15 +114,14 @@ def test_connections_over_the_bound_are_closed_and_those_before_are_served(
             grpc.insecure_channel(running.addresses.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
             for _ in range(5)
         ]
-        served = []
+        served: list[grpc.StatusCode] = []
         for channel in opened:
             try:
                 health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=SOON)
-                served.append(True)
+                served.append(grpc.StatusCode.OK)
             except grpc.RpcError as error:
-                assert error.code() is grpc.StatusCode.UNAVAILABLE
-                served.append(False)
-        assert served == [True, True, False, False, False]
+                served.append(error.code())
+        assert served == [grpc.StatusCode.OK] * 2 + [grpc.StatusCode.UNAVAILABLE] * 3
         assert running.client.error_types().error_types
         for channel in opened:
             channel.close()
