@@ -103,7 +103,7 @@ def test_a_service_is_scraped_the_rules_load_and_the_alert_for_a_planted_fault_f
     with running.client() as client:
         list(client.watch(client.analyze("demo:efficientnet_lite0", "demo").name))
     wait_for(lambda: prometheus.value('errata_images_total{job="errata-worker"}') == 20, "the worker's images are told")
-    wait_for(lambda: prometheus.value('errata_analyses_total{state="succeeded"}') == 1, "the analysis is told")
+    wait_for(lambda: prometheus.value('sum(errata_analyses_total{state="succeeded"})') == 1, "the analysis is told")
     wait_for(lambda: prometheus.value('sum(errata_result_samples{group="all"})') == 20, "its result is told")
     assert prometheus.value('errata_ready{job="errata-api"}') == 1
     assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
