@@ -6,9 +6,8 @@ A file of tokens has a line a token: a name, a scope (`read`, or `write`, which 
     pipeline     write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 
 A token is 256 random bits (`new_token`), so that a plain SHA-256 is enough to keep it. Several lines may have one name,
-while a token is replaced by another. The file is read anew when it changes. One of
-comments alone lets nobody in; one that is empty, gone or doesn't parse leaves the tokens as they were, and the log says
-so, since it may just be written.
+while a token is replaced by another. The file is read anew when it changes. One of comments alone lets nobody in; one
+that is empty, gone or doesn't parse leaves the tokens as they were, since it may just be written, and the log says so.
 """
 
 import base64

@@ -40,7 +40,8 @@ class Certificates:
                 content[name] = file.read()
             except OSError as error:
                 wrong.append((name, error))
-        for name, why in wrong:
+        if wrong:
+            name, why = wrong[0]
             raise InvalidSetting(
                 f"{name}: expected a PEM file, got {str(self._paths[name])!r:.200}: {why.strerror}", field=name
             ) from why

@@ -201,9 +201,11 @@ class Settings(BaseModel):
             raise ValueError(f"expected cpu, cuda:N or mps, got {value!r:.40}")
         return value
 
-    @field_validator("grpc_address", "http_address", "worker_http_address", "server")
+    @field_validator("grpc_address", "http_address", "metrics_address", "worker_http_address", "server")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _address(cls, value: str, info: Any) -> str:
+        if not value and info.field_name == "metrics_address":
+            return value
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise ValueError(f"expected host:port, got {value!r}")

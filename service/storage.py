@@ -61,13 +61,18 @@ def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            packed = [each for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]
+            as_they_are = is_stored(archive)
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError("expected an npz, got no archive") from error
-    if packed:
+    if not as_they_are:
         raise ValueError("expected arrays that are stored as they are, got packed ones")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         yield arrays
+
+
+def is_stored(archive: zipfile.ZipFile) -> bool:
+    """Say whether an archive holds its files as they are, so that it can't unpack to more than its own size."""
+    return all(each.compress_type == zipfile.ZIP_STORED for each in archive.infolist())
 
 
 def sha256_of(path: Path) -> str:
@@ -131,12 +136,16 @@ def spool(content: Readable, limit: int) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", file)
 
 
-def read_plain(path: Path, most: int) -> bytes:
-    """Return up to `most` bytes of a plain file; raise OSError for any other, such as a pipe that nobody writes to."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "expected a plain file", str(path))
-        return file.read(most)
+def read_plain(path: Path, most: int) -> bytes | None:
+    """Return up to `most` bytes of a plain file, None for a folder, a pipe or a device; raise OSError as `open`."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that nobody writes to isn't waited for
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
 
 
 class ChangingFile:
@@ -151,6 +160,8 @@ class ChangingFile:
         """Return the content; raise OSError if it can't be read, is no plain file, or is larger than it may be."""
         self._seen = self._state()
         content = read_plain(self._path, self._most + 1)
+        if content is None:
+            raise OSError(errno.EINVAL, "it is no plain file", str(self._path))
         if len(content) > self._most:
             raise OSError(errno.EFBIG, f"expected at most {self._most} bytes, got more", str(self._path))
         return content

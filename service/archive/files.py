@@ -1,6 +1,5 @@
 """Where an archive's files lie: a local folder, or an object store through fsspec. Small files, written whole."""
 
-import errno
 import os
 import time
 from collections.abc import Mapping, Set
@@ -50,11 +49,9 @@ class FolderFiles:
         """Return a file's content."""
         try:
             return read_plain(self._folder / name, MOST_BYTES)  # cut off, it is damaged, as its reader will say
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            if error.errno == errno.EINVAL:  # a pipe, a device: nothing that was put here
-                return None
             raise _away("read", error) from error
 
     def write(self, name: str, content: bytes) -> None:
@@ -156,11 +153,14 @@ class ObjectFiles:
         return {each["name"].rsplit("/", 1)[-1]: int(each["size"] or 0) for each in found if each["type"] == "file"}
 
 
+def is_remote(place: str) -> bool:
+    """Say whether a place is a URL of an object store, and not a local folder."""
+    return "://" in place and not place.startswith("file://")
+
+
 def open_files(place: str) -> Files:
     """Return the files at a folder or URL; raise InvalidSetting for a URL that nothing here can open."""
-    if "://" not in place:
-        return FolderFiles(Path(place))
-    if place.startswith("file://"):
+    if not is_remote(place):
         return FolderFiles(Path(place.removeprefix("file://")))
     try:
         import fsspec

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
@@ -29,7 +28,6 @@ MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
 MAX_NAMES = 256 << 20  # bytes of the names of a data set's images
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError)
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(Entry), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
-_log = structlog.get_logger()
 
 
 def entry_document(entry: Entry) -> str:
@@ -63,7 +61,6 @@ def whole(what: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        _log.error("a record in Redis can't be read", record=what, error=repr(error)[:300])
         raise DamagedRecord(f"{what}: expected a record of Errata's, got another; the log has it") from error
 
 
@@ -78,19 +75,20 @@ def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
     fields = _fields(record)
     document = _read(f"the open analysis {analysis_id}", fields["entry"])
     request = known_fields(AnalysisRequest, document["request"])
-    entry = Entry(
-        id=analysis_id,
-        request=AnalysisRequest(**(request | {"row_order": RowOrder[request["row_order"]]})),
-        request_digest=document["request_digest"],
-        evidence=document["evidence"],
-        created=document["created"],
-        owner=document["owner"],
-        job=fields["job"],
-        state=State[fields["state"]],
-        failure=_failure(fields["failure"]),
-        ended=float(fields["ended"]) if fields["ended"] else None,
+    entry = _ENTRIES.validate_python(
+        {
+            "id": analysis_id,
+            "request": request | {"row_order": RowOrder[request["row_order"]]},
+            "request_digest": document["request_digest"],
+            "evidence": document["evidence"],
+            "created": document["created"],
+            "owner": document["owner"],
+            "job": fields["job"],
+            "state": State[fields["state"]],
+            "failure": _failure(fields["failure"]),
+            "ended": float(fields["ended"]) if fields["ended"] else None,
+        }
     )
-    _ENTRIES.validate_python(asdict(entry))
     if not 0 <= entry.created < MAX_TIME or not 0 <= (entry.ended or 0) < MAX_TIME:
         raise ValueError(f"expected times of this age, got {entry.created} and {entry.ended}")
     return Snapshot(entry, job_of(entry.job, job) if job else None, int(ahead), int(alive), float(now))
@@ -105,8 +103,7 @@ def job_of(job_id: str, found: Sequence[Any]) -> Job:
 def _job(job_id: str, found: Sequence[Any]) -> Job:
     record, analyses, shards = found
     fields = _fields(record)
-    spec = JobSpec(**known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"])))
-    _SPECS.validate_python(asdict(spec))
+    spec = _SPECS.validate_python(known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"])))
     if len(shards) != spec.num_shards:
         raise ValueError(f"expected {spec.num_shards} shards, got {len(shards)}")
     return Job(
@@ -143,7 +140,8 @@ def _fields(flat: Sequence[bytes]) -> dict[str, str]:
 def _read(what: str, text: str) -> dict[str, Any]:
     """Return a document; raise NewerRecord for one that a newer version wrote."""
     document: dict[str, Any] = json.loads(text)
-    json.dumps(document, ensure_ascii=False).encode()  # JSON holds halves of characters that no message does
+    if "\\ud" in text.lower():  # JSON holds halves of characters, which no message does
+        json.dumps(document, ensure_ascii=False).encode()
     check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions wrote no number
     return document
 
@@ -157,13 +155,10 @@ def dumped(document: object) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-def offer_of(content: bytes) -> WorkerOffer | None:
-    """Return what a worker can do; None, and a line in the log, for what no worker wrote."""
-    try:
+def offer_of(content: bytes) -> WorkerOffer:
+    """Return what a worker can do; raise DamagedRecord for what no worker wrote."""
+    with whole("a worker's offer"):
         return _OFFERS.validate_json(content)
-    except ValueError as error:
-        _log.error("a worker's offer can't be read", error=repr(error)[:300])
-        return None
 
 
 def packed_names(names: Sequence[str]) -> bytes:

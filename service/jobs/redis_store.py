@@ -26,7 +26,7 @@ What is final has a TTL of a week, predictions one of a month; nothing else has 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -59,6 +59,7 @@ MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists 
 _log = structlog.get_logger()
 CONNECTIONS = 32  # of one process; more callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
+MOST_TOLD = 1000  # damaged records that are remembered
 RETRY_AFTER = 2.0  # seconds, for who finds Redis away
 
 
@@ -81,6 +82,7 @@ class RedisStore:
     def __init__(self, client: redis.Redis, clock: Callable[[], float] | None = None) -> None:
         self._client: Any = client  # its methods' types cover pipelines and asyncio too
         self._clock = clock  # None: the server's own
+        self._told: set[tuple[str, str]] = set()  # damaged records that stand in the log
         self._script: Any = client.register_script((files("service.jobs") / "moves.lua").read_text(encoding="utf-8"))
 
     def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
@@ -120,12 +122,14 @@ class RedisStore:
             content = self._client.get(f"errata:images:{digest}")
         if content is None:
             raise Unavailable(f"no image names are kept under {digest[:12]}")
-        return unpacked_names(digest, content)
+        with self._telling():
+            return unpacked_names(digest, content)
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
         """Return an entry and its job."""
         found = self._move("snapshot", analysis_id)
-        return snapshot_of(analysis_id, found) if found else None
+        with self._telling():
+            return snapshot_of(analysis_id, found) if found else None
 
     def entries(self) -> Sequence[Snapshot]:
         """Return every entry."""
@@ -139,7 +143,7 @@ class RedisStore:
                 _log.warning("an open analysis is left out", error=error.message)
                 continue
             except DamagedRecord:
-                continue  # the log has it
+                continue
             if snapshot is not None:
                 found.append(snapshot)
         return found
@@ -147,7 +151,8 @@ class RedisStore:
     def job(self, job_id: str) -> Job | None:
         """Return a job."""
         found = self._move("job", job_id)
-        return job_of(job_id, found) if found else None
+        with self._telling():
+            return job_of(job_id, found) if found else None
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
         """Cancel an entry."""
@@ -184,10 +189,9 @@ class RedisStore:
         """Return predictions that were kept."""
         with _available():
             content = self._client.get(f"errata:predictions:{key}")
-        try:
+        with suppress(DamagedRecord), self._telling():
             return None if content is None else unpacked(content)
-        except DamagedRecord:
-            return None  # the log has it; they are computed anew
+        return None  # they are computed anew
 
     def keep_result(self, key: str, analysis_id: str) -> None:
         """Keep which archived analysis has a result, for a month."""
@@ -232,7 +236,8 @@ class RedisStore:
             return []
         with _available():
             packed = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])
-        return [unpacked(each) for each in packed if each is not None]
+        with self._telling():
+            return [unpacked(each) for each in packed if each is not None]
 
     def claim_judging(self, job_id: str) -> int | None:
         """Take the judging of a job."""
@@ -252,7 +257,11 @@ class RedisStore:
 
     def offers(self) -> Sequence[WorkerOffer]:
         """Return what the live workers can do; without any, what the last one could."""
-        return [offer for each in self._move("offers") if (offer := offer_of(each)) is not None]
+        found = []
+        for each in self._move("offers"):
+            with suppress(DamagedRecord), self._telling():
+                found.append(offer_of(each))
+        return found
 
     def depth(self) -> Depth:
         """Return how much waits or runs, how many workers live, and what went wrong."""
@@ -291,6 +300,20 @@ class RedisStore:
             return bool(self._client.ping())
         except redis.RedisError:
             return False
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Log a record that is damaged, once: it is looked at again and again."""
+        try:
+            yield
+        except DamagedRecord as error:
+            said = (error.message, repr(error.__cause__)[:300])
+            if said not in self._told:
+                if len(self._told) >= MOST_TOLD:
+                    self._told.clear()
+                self._told.add(said)
+                _log.error("a record in Redis can't be read", record=said[0], error=said[1])
+            raise
 
     def _move(self, move: str, *arguments: object) -> Any:
         now = "" if self._clock is None else repr(self._clock())

@@ -31,7 +31,7 @@ from service.web.hooks.quiet import QuietRegistry
 from service.web.hooks.signature import Unverified
 
 from .conftest import FUZZ
-from .records import JSON, changed
+from .values import JSON, changed
 
 NOW = 1_795_544_309
 SECRET, OTHER = "errata-test-secret", "a-secret-of-nobody"

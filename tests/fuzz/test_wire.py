@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import ANALYSES, VERDICTS
 
 from service import wire
 from service.analyses.look import AnalysisFilter
@@ -24,7 +25,7 @@ from service.report.gate_view import ToldGate
 
 from .conftest import FUZZ
 from .messages import messages
-from .records import ANALYSES, JSON, VERDICTS, changed
+from .values import JSON, changed
 
 DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.request_from_create: (pb.CreateAnalysisRequest, AnalysisRequest),
@@ -191,12 +192,6 @@ DAMAGED = (
     AttributeError,
     RecursionError,
 )  # it lives through these
-
-
-@FUZZ
-@given(ANALYSES)
-def test_an_analysis_comes_back_from_its_document(analysis: Analysis) -> None:
-    assert from_document(json.loads(json.dumps(to_document(analysis)))) == analysis
 
 
 @FUZZ

@@ -19,8 +19,7 @@ def tiny_clip(folder: Path) -> Encoder:
     """A CLIP model of a few thousand parameters, made here, through the real loading code."""
     if find_spec("open_clip") is None:
         missing = "open_clip is not installed: pip install errata-service[clip]"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, missing
         pytest.skip(missing)
     import open_clip
     import torch

@@ -97,6 +97,8 @@ def test_bounds_are_kept(name: str, least: str, most: str, under: str, over: str
         ("ERRATA_GRPC_ADDRESS", "50051"),
         ("ERRATA_GRPC_ADDRESS", ":50051"),
         ("ERRATA_HTTP_ADDRESS", "localhost:"),
+        ("ERRATA_METRICS_ADDRESS", "9464"),  # which would listen on every address
+        ("ERRATA_METRICS_ADDRESS", ":9464"),
         ("ERRATA_HTTP_ADDRESS", "localhost:http"),
         ("ERRATA_SERVER", "localhost:65536"),
         ("ERRATA_SERVER", "localhost:-1"),

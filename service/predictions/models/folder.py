@@ -11,7 +11,7 @@ def file_inside(folder: Path, path: PurePosixPath | Path) -> Path:
     """Return the real path of a file; raise InvalidModelId if it lies outside the folder, ModelNotFound if nowhere."""
     try:
         found = (folder / path).resolve()
-    except (RuntimeError, OSError) as error:  # links in a circle
+    except (RuntimeError, OSError, ValueError) as error:  # links in a circle, a name with a zero byte
         raise InvalidModelId(f"expected a file, got {str(path)!r:.80}, which leads nowhere", field="model") from error
     if not found.is_relative_to(folder.resolve()):
         raise InvalidModelId(

@@ -12,7 +12,8 @@ from typing import Any
 
 import onnx
 
-from service.errors import ModelRefused
+from service.errors import InvalidModelId, ModelNotFound, ModelRefused
+from service.predictions.models.folder import file_inside
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
@@ -88,23 +89,28 @@ def _refuse_custom(model: str, proto: Any, nodes: list[Any]) -> None:
 
 def _files(model: str, path: Path, tensors: list[Any]) -> list[Path]:
     """Return the real paths of the files that hold weights, each in the graph's own folder."""
-    folder = path.parent.resolve()
     found: set[Path] = set()
     for tensor in tensors:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        asked = PurePosixPath(location)
-        is_path = bool(location) and not {"\0", "\\"} & set(location) and not asked.is_absolute()
-        real = (folder / asked).resolve() if is_path else folder.parent
-        if not is_path or not real.is_relative_to(folder):
-            raise ModelRefused(
-                f"{model}: expected its weights in its own folder, got {location!r:.80}, which leads out of it"
-            )
-        if not real.is_file():
-            raise ModelRefused(f"{model}: expected its weights in {location!r:.80} beside it, got no such file")
-        found.add(real)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+            found.add(_beside(model, path.parent, location))
     return sorted(found)
+
+
+def _beside(model: str, folder: Path, location: str) -> Path:
+    """Return the real path of a file of weights in the graph's own folder; raise ModelRefused for any other."""
+    asked = PurePosixPath(location)
+    leads_out = ModelRefused(
+        f"{model}: expected its weights in its own folder, got {location!r:.80}, which leads out of it"
+    )
+    if not location or "\\" in location or asked.is_absolute():
+        raise leads_out
+    try:
+        return file_inside(folder, asked)
+    except InvalidModelId as error:
+        raise leads_out from error
+    except ModelNotFound as error:
+        raise ModelRefused(f"{model}: expected its weights in {location!r:.80} beside it, got no such file") from error
 
 
 def _digest(paths: list[Path]) -> str:

@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 
 from service.errors import ModelRefused
 from service.predictions.models.preparation import own_config
+from service.storage import is_stored
 
 SAFE_WAYS = "save the weights as safetensors, or torch.save(model.state_dict()), and name the timm architecture after #"
 
 
 def read_weights(path: Path, model: str) -> dict[str, torch.Tensor]:
     """Return a state dict; raise ModelRefused, with what to do, for all else: programs, pickles, broken files."""
-    _refuse_programs(path, model)
+    _check_archive(path, model)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -46,12 +47,12 @@ def _state_of(raw: Any, model: str) -> dict[str, torch.Tensor]:
     return raw
 
 
-def _refuse_programs(path: Path, model: str) -> None:
+def _check_archive(path: Path, model: str) -> None:
     """Refuse archives that hold code, or unpack to more than their size; nothing is unpacked."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [f"/{name}" for name in archive.namelist()]
-            packed = [each for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]
+            as_they_are = is_stored(archive)
     except (zipfile.BadZipFile, OSError, ValueError):
         return  # no archive, or a broken one: the reader of weights says what is wrong
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
@@ -64,7 +65,7 @@ def _refuse_programs(path: Path, model: str) -> None:
             f"{model}: a torch.export archive (pt2) is a program and isn't run: torch.export.load it where you trust "
             f"it, then {SAFE_WAYS}"
         )
-    if packed:
+    if not as_they_are:
         raise ModelRefused(
             f"{model}: expected an archive that stores its weights as they are, as torch.save does, got a packed one"
         )

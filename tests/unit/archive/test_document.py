@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from strategies import ANALYSES
 
 from service.archive.archive import FileArchive
 from service.archive.document import from_document, to_document
@@ -26,75 +26,12 @@ from service.domain import (
     GroupSummary,
     ModelInfo,
     Predictions,
-    Progress,
-    RowOrder,
     State,
     Summary,
 )
 from service.errors import NewerRecord, Unavailable
 
 WRITTEN = Path(__file__).parent / "written"  # by earlier versions
-ABSTAINING = (ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
-texts = st.text(max_size=20)
-counts = st.integers(0, 50_000)
-rates = st.none() | st.floats(0, 1)
-times = st.datetimes(datetime(1970, 1, 1), datetime(9998, 12, 31), timezones=st.just(UTC))
-shares = st.dictionaries(st.sampled_from(ERROR_TYPES), st.floats(0, 1))
-groups = st.builds(
-    GroupSummary,
-    num_samples=counts,
-    counts=st.fixed_dictionaries(dict.fromkeys(ERROR_TYPES, counts)),
-    top1_errors=counts,
-    top1_accuracy=rates,
-    multi_label_accuracy=rates,
-    multi_label_accuracy_forgiving_minor=rates,
-    multi_label_accuracy_forgiving_explainable=rates,
-    portions_of_top1_errors=shares,
-    portions_of_multi_label_errors=shares,
-    gain_if_fixed_top1=shares,
-    gain_if_fixed_multi_label=shares,
-)
-summaries = st.builds(
-    Summary,
-    groups=st.fixed_dictionaries(dict.fromkeys(Group, groups)),
-    abstained=st.lists(st.sampled_from(ABSTAINING), unique=True).map(tuple),
-    num_problematic=counts,
-    num_images=counts,
-    num_predicted=counts,
-    top1_accuracy_all_images=rates,
-    top1_accuracy_among_classes=rates,
-    imagenet_m_errors=st.none() | counts,
-)
-requests = st.builds(
-    AnalysisRequest,
-    dataset=texts,
-    model=texts,
-    display_name=texts,
-    evidence=texts,
-    labels=st.dictionaries(texts, texts, max_size=3),
-    request_id=texts,
-    row_order=st.sampled_from(RowOrder),
-    fresh=st.booleans(),
-)
-analyses = st.builds(
-    Analysis,
-    id=st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=1, max_size=21),
-    request=requests,
-    state=st.sampled_from(State),
-    evidence=texts,
-    create_time=times,
-    owner=texts,
-    start_time=st.none() | times,
-    end_time=st.none() | times,
-    progress=st.builds(Progress, done=counts, total=counts),
-    predictions_digest=texts,
-    model_info=st.none() | st.builds(ModelInfo, texts, texts, texts, texts),
-    summary=st.none() | summaries,
-    failure=st.none() | st.builds(Failure, texts, texts),
-    warnings=st.lists(texts, max_size=3).map(tuple),
-    request_digest=texts,
-    cached=st.booleans(),
-).map(lambda each: replace(each, state=State.SUCCEEDED if each.summary else State.FAILED))
 
 
 def group_summary(samples: int = 3) -> GroupSummary:
@@ -136,7 +73,7 @@ def predictions(size: int = 4) -> Predictions:
 # round trip
 
 
-@given(analyses)
+@given(ANALYSES)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_an_analysis_comes_back_as_it_went(given: Analysis) -> None:
     text = json.dumps(to_document(given), allow_nan=False)
@@ -288,9 +225,11 @@ def test_what_is_no_file_of_the_archives_is_left_out_of_the_list(tmp_path: Path,
         with (tmp_path / "bad.json").open("wb") as file:
             file.truncate(3 << 30)
     archive = FileArchive(FolderFiles(tmp_path))
+    before = len(os.listdir("/proc/self/fd"))
 
     assert [each.id for each in archive.list()] == ["good"]
-    assert archive.get("bad") is None
+    assert [archive.get("bad") for _ in range(20)] == [None] * 20
+    assert len(os.listdir("/proc/self/fd")) == before, "no file stays open"
 
 
 def test_predictions_that_are_packed_are_damaged_and_not_unpacked(tmp_path: Path) -> None:

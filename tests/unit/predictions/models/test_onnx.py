@@ -117,13 +117,24 @@ def external(location: str, attribute: bool = False) -> onnx.ModelProto:
 @pytest.mark.parametrize("attribute", [False, True])
 @pytest.mark.parametrize(
     "location",
-    ["/etc/passwd", "../secret.bin", "a/../../secret.bin", "link.bin", "linked/secret.bin", "", "..\\x", "a\0b"],
+    [
+        "/etc/passwd",
+        "../secret.bin",
+        "a/../../secret.bin",
+        "link.bin",
+        "linked/secret.bin",
+        "",
+        "..\\x",
+        "a\0b",
+        "round.bin",
+    ],
 )
 def test_weights_outside_the_models_own_folder_are_refused(folder, policy, location, attribute) -> None:
     (folder / "secret.bin").write_bytes(b"\0" * 12_000)  # inside ERRATA_MODELS, but not beside the model
     store(folder, external(location, attribute), name="own/tiny.onnx")
     (folder / "own" / "link.bin").symlink_to(folder / "secret.bin")
     (folder / "own" / "linked").symlink_to(folder)
+    (folder / "own" / "round.bin").symlink_to(folder / "own" / "round.bin")
 
     with pytest.raises(ModelRefused, match="leads out of it"):
         source.load("own/tiny.onnx", policy)

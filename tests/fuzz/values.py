@@ -1,0 +1,64 @@
+"""Strategies for values as JSON holds them, odd ones above all."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+NUMBERS = (
+    st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 2**31, 2**63, 2**64, 1e308, -1, -0.0, 0.5])
+)
+ANY_TEXT = st.text(max_size=12) | st.sampled_from(["\ud800", "\udcff", "\0", "a" * 6000, "NaN", "1970-01-01", "²"])
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def nested(depth: int, within: type) -> Any:
+    """A list of lists, or an object of objects, so deep."""
+    value: Any = None
+    for _ in range(depth):
+        value = [value] if within is list else {"a": value}
+    return value
+
+
+@st.composite
+def changed(draw: st.DrawFn, document: Any, most: int = 3) -> Any:
+    """A JSON value in which something is another, is missing, or is there besides."""
+    document = _copied(document)
+    for _ in range(draw(st.integers(1, most))):
+        places = list(_places(document))
+        if not places:
+            return draw(JSON)
+        holder, key = draw(st.sampled_from(places))
+        change = draw(st.sampled_from(["set", "set", "drop", "add", "swap", "nest"]))
+        if change == "drop":
+            del holder[key]
+        elif change == "add" and isinstance(holder, dict):
+            holder[draw(ANY_TEXT)] = draw(JSON)
+        elif change == "swap":
+            other, there = draw(st.sampled_from(places))
+            if there in other if isinstance(other, dict) else there < len(other):
+                holder[key] = _copied(other[there])
+        elif change == "nest":
+            holder[key] = nested(draw(st.sampled_from([1, 50, 500, 900])), draw(st.sampled_from([list, dict])))
+        else:
+            holder[key] = draw(JSON)
+    return document
+
+
+def _places(value: Any, depth: int = 0) -> "list[tuple[Any, Any]]":
+    found: list[tuple[Any, Any]] = []
+    if depth < 20 and isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            found += [(value, key), *_places(value[key], depth + 1)]
+    return found
+
+
+def _copied(value: Any, depth: int = 0) -> Any:
+    if depth < 20 and isinstance(value, dict):
+        return {key: _copied(each, depth + 1) for key, each in value.items()}
+    if depth < 20 and isinstance(value, list):
+        return [_copied(each, depth + 1) for each in value]
+    return value
