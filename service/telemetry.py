@@ -51,6 +51,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from typing import Any, TextIO
 
 import structlog
@@ -192,28 +193,7 @@ class Metrics:
         self.result_time = SnapshotGauge("errata_result_timestamp_seconds", "when it ended", result, registry)
         self.results_dropped = Gauge("errata_results_dropped", "results that are not shown", registry=registry)
         self.build.labels(_version()).set(1)
-        for state in ("succeeded", "failed", "cancelled"):
-            self.analyses.labels(state)
-        for outcome in ("hit", "miss"):
-            for cache in ("results", "predictions", "pages"):
-                self.cache_requests.labels(cache, outcome)
-
-    def expect_calls(self, rpcs: Iterable[str] = (), paths: Iterable[str] = ()) -> None:
-        """Show a 0 for the failures of RPCs and routes: a series that begins with its first one shows no increase."""
-        for rpc in rpcs:
-            for code in FAILURES:
-                self.rpc_handled.labels(rpc, code)
-        for path in paths:
-            for status in ("500", "503"):
-                self.http_requests.labels(path, status)
-
-    def expect_registries(self, registries: Iterable[str], outcomes: Iterable[str]) -> None:
-        """Show a 0 for each registry's polls, and for what becomes of attempts to tell results."""
-        for registry in registries:
-            for found in ("done", "failed"):
-                self.polls.labels(registry, found)
-        for outcome in outcomes:
-            self.write_backs.labels(outcome)
+        at_zero(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Return a block whose time is that of a stage."""
@@ -222,6 +202,12 @@ class Metrics:
     def looked(self, cache: str, hit: bool) -> None:
         """Count a look into a cache."""
         self.cache_requests.labels(cache, "hit" if hit else "miss").inc()
+
+
+def at_zero(counter: Counter, *labels: Iterable[str]) -> None:
+    """Show a 0 for each combination of labels: a series that begins with its first failure shows no increase."""
+    for each in product(*labels):
+        counter.labels(*each)
 
 
 def new_request_id() -> str:

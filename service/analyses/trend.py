@@ -96,17 +96,18 @@ def trend_of(fleet: Fleet, question: TrendQuestion, published: Sequence[Publishe
     curves = curves_of(fleet.dataset)
     members = (*fleet.asked, *fleet.others)
     abstained = members[0].summary.abstained if members and members[0].summary else ()
+    silent = {each.name for each in abstained}  # they say nothing, which isn't 0
+    shown: Sequence[Metric] = [each for each in Metric if each.name not in silent]
+    if curves is not None or published:  # what hangs on a silent rule isn't comparable with models that had it
+        shown = allowed_metrics(abstained)
     points = []
     for place, each in enumerate(members):
         assert each.summary is not None, "this is a bug: what has succeeded has a summary"
         accuracy = each.summary.groups[Group.ALL].top1_accuracy
         if accuracy is None:
             continue
-        values = values_of_group(each.summary.groups[question.group])
-        if curves is not None or published:  # what hangs on a silent rule isn't comparable with models that had it
-            values = {metric: values[metric] for metric in allowed_metrics(abstained) if metric in values}
-        silent = {each.name for each in abstained}  # they say nothing, which isn't 0
-        values = {metric: value for metric, value in values.items() if metric.name not in silent}
+        found = values_of_group(each.summary.groups[question.group])
+        values = {metric: found[metric] for metric in shown if metric in found}
         asked = place < len(fleet.asked)
         point = TrendPoint(each.id, each.title, label_of(each, question.by), asked, accuracy, values)
         points.append(point if curves is None else with_standings(point, curves, question.group, abstained))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from service.analyses.compare import check_comparable
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, State, Summary
-from service.errors import Unavailable
+from service.errors import NotComparable, Unavailable
 
 MAX_NAME = 128  # characters of a model's or a version's name
 
@@ -60,8 +61,12 @@ def severe_error_rate(summary: Summary) -> float | None:
 
 
 def _compares(one: Analysis, other: Analysis) -> bool:
-    """Say whether two results can be held against each other: of the same images, judged by the same evidence."""
-    return one.request.dataset == other.request.dataset and one.evidence == other.evidence
+    """Say whether two results can be held against each other."""
+    try:
+        check_comparable(one, other)
+    except NotComparable:
+        return False
+    return True
 
 
 def _key(analysis: Analysis) -> tuple[str, str, str]:

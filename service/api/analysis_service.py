@@ -30,16 +30,18 @@ from service.analyses import (
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendQuestion
-from service.api.intake import Intake, Slots, patient
+from service.api.intake import Intake, patient
 from service.api.readers import Readers
+from service.api.slots import Slots
 from service.domain import Analysis, Verdict
-from service.errors import InvalidRequest, TooBusy, Unavailable
+from service.errors import InvalidRequest, Unavailable
 from service.pb import errata_pb2 as pb
 from service.pb import errata_pb2_grpc
 
 MAX_CHUNK = 2 << 20  # bytes of an upload's message
 SEND_CHUNK = 1 << 20  # bytes of a file's message
 MOST_IMAGES = 50_000  # of a comparison, fixed and broken each
+BUSY_SECONDS = 2.0  # after which a refused upload may come again
 LOOK_SECONDS = 0.05  # between looks at a watched analysis
 MOST_WATCHES, FEW_WATCHES = 256, 16  # more than a few look less often
 LIFE_SECONDS = 2.0  # between messages of a watched analysis that doesn't change
@@ -54,9 +56,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         self._ports = ports
         self._readers = readers
         self._uploaders = uploaders
-        self._slots = Slots(max_uploads)
+        self._uploads = Slots(max_uploads, "uploads", BUSY_SECONDS)
+        self._watches = Slots(MOST_WATCHES, "watches", LIFE_SECONDS)
         self._stopping = False
-        self._watches = 0
 
     def stop_watches(self) -> None:
         """End the watches: the service stops, and they would hold it."""
@@ -72,7 +74,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     ) -> pb.Analysis:
         """Judge a file while it streams in."""
         asked = wire.request_from_header(await _header(patient(request_iterator)))
-        with self._slots.taken():
+        with self._uploads.taken():
             return wire.to_analysis(await self._upload(asked, request_iterator))
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
@@ -96,16 +98,12 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     async def WatchAnalysis(self, request: pb.WatchAnalysisRequest, context: Context) -> AsyncIterator[pb.Analysis]:
         """Send an analysis whenever it changes, until it ends."""
         analysis_id = wire.analysis_id(request.name)
-        if self._watches >= MOST_WATCHES:
-            raise TooBusy(f"expected at most {MOST_WATCHES} watches, got more: try again", retry_after=LIFE_SECONDS)
-        self._watches += 1
-        try:
+        with self._watches.taken():
             async for analysis in self._changes(analysis_id):
                 yield wire.to_analysis(analysis)
-        finally:
-            self._watches -= 1
 
     async def _changes(self, analysis_id: str) -> AsyncIterator[Analysis]:
+        """Yield an analysis when it has changed, and now and then so that the connection lives, until it ends."""
         loop = asyncio.get_running_loop()
         sent: tuple[Any, ...] = ()
         sent_at = 0.0
@@ -120,7 +118,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 return
             if self._stopping:
                 raise Unavailable("the service stops: watch again", retry_after=LIFE_SECONDS)
-            await asyncio.sleep(LOOK_SECONDS * max(1.0, self._watches / FEW_WATCHES))
+            await asyncio.sleep(LOOK_SECONDS * max(1.0, self._watches.held / FEW_WATCHES))
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
         """Cancel an analysis."""

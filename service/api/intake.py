@@ -3,36 +3,16 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
-from service.errors import TooBusy, TruncatedUpload
+from service.errors import TruncatedUpload
 
 HIGH_WATER = 4 << 20  # bytes that wait at most
 IDLE_SECONDS = 30.0  # without a message, after which the upload is given up
 WHOLE_SECONDS = 600.0  # that an upload may take from its first message to its last
-BUSY_SECONDS = 2.0  # after which a refused upload may come again
 
 Message = TypeVar("Message")
-
-
-class Slots:
-    """How many uploads may run at once; used on the loop alone."""
-
-    def __init__(self, count: int) -> None:
-        self._left = count
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold a slot; raise TooBusy if there is none."""
-        if not self._left:
-            raise TooBusy("too many uploads at once: try again later", retry_after=BUSY_SECONDS)
-        self._left -= 1
-        try:
-            yield
-        finally:
-            self._left += 1
 
 
 async def patient(

@@ -16,7 +16,7 @@ from service.api.catalog_service import CatalogService
 from service.api.interceptors import CallInterceptor
 from service.api.readers import Readers
 from service.pb import errata_pb2, errata_pb2_grpc
-from service.telemetry import Metrics
+from service.telemetry import FAILURES, Metrics, at_zero
 
 MOST_CONNECTIONS, OTHER_FILES = 2000, 640
 OPTIONS = (
@@ -68,7 +68,7 @@ def make_server(
     credentials: grpc.ServerCredentials | None = None,
 ) -> GrpcServer:
     """Return a server bound to an address, in plain text without credentials; raise RuntimeError if it is taken."""
-    metrics.expect_calls(rpcs=rpc_names())
+    at_zero(metrics.rpc_handled, rpc_names(), FAILURES)
     calls = CallInterceptor(metrics, access)
     connections = ("grpc.max_allowed_incoming_connections", most_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))

@@ -28,15 +28,25 @@ class Door:
         addresses: hosts by the variable that names them.
         """
         beyond = {variable: host for variable, host in addresses.items() if not is_loopback(host)}
+        if not beyond:
+            return
         if self.access.tokens is None and not self.allow_insecure:
-            for variable, host in beyond.items():
-                raise InvalidSetting(
-                    f"{variable}: expected a loopback address, since callers show no tokens, got {host!r}: set "
-                    "ERRATA_TOKENS (`errata token` makes one); ERRATA_ALLOW_INSECURE=true listens there without",
-                    field=variable,
-                )
-        if beyond and self.access.tokens is not None and self.certificates() is None:
+            variable, host = next(iter(beyond.items()))
+            raise InvalidSetting(
+                f"{variable}: expected a loopback address, since callers show no tokens, got {host!r}: set "
+                "ERRATA_TOKENS (`errata token` makes one); ERRATA_ALLOW_INSECURE=true listens there without",
+                field=variable,
+            )
+        if self.access.tokens is not None and self.certificates() is None:
             _log.warning("tokens come in plain text: let something in front speak TLS, or set ERRATA_TLS_CERTIFICATE")
+
+
+def open_door(settings: Settings) -> Door:
+    """Return the door of the API; raise InvalidSetting for what isn't safe to listen on, or can't be used."""
+    door = make_door(settings)
+    addresses = {"ERRATA_GRPC_ADDRESS": settings.grpc_address, "ERRATA_HTTP_ADDRESS": settings.http_address}
+    door.check({variable: split(address)[0] for variable, address in addresses.items()})
+    return door
 
 
 def make_door(settings: Settings) -> Door:
@@ -72,3 +82,9 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def split(address: str) -> tuple[str, int]:
+    """Return host and port of `host:port`."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)

@@ -1,13 +1,7 @@
 """The edges around some ports: gRPC and HTTP, from start to graceful stop."""
 
 import asyncio
-import gc
-import os
-import resource
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -17,9 +11,8 @@ from starlette.responses import Response
 from service.analyses.ports import Ports
 from service.api.credentials import server_credentials
 from service.api.server import make_server
-from service.bootstrap.door import Door, make_door
+from service.bootstrap.door import Door, split
 from service.errors import ErrataError, Unavailable
-from service.report import pen
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web import gates, pages
@@ -28,8 +21,6 @@ from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import Listener, make_listener
 from service.web.pages import Pages, not_found
 
-MOST_FILES = 65_536
-SWITCH_SECONDS = 0.001  # after which a thread that computes gives way; Python's own 5 ms add up over a call
 _log = structlog.get_logger()
 
 
@@ -142,63 +133,6 @@ async def started(listener: Listener, variable: str, address: str) -> Listener:
     return listener
 
 
-def open_door(settings: Settings) -> Door:
-    """Return the door of the API; raise InvalidSetting for what isn't safe to listen on, or can't be used."""
-    door = make_door(settings)
-    addresses = {"ERRATA_GRPC_ADDRESS": settings.grpc_address, "ERRATA_HTTP_ADDRESS": settings.http_address}
-    door.check({variable: split(address)[0] for variable, address in addresses.items()})
-    return door
-
-
 def taken(variable: str, address: str) -> Unavailable:
     """Return the error for an address that can't be listened on."""
     return Unavailable(f"can't listen on {address}: is it taken? Set {variable}")
-
-
-@contextmanager
-def drawing_apart() -> Iterator[None]:
-    """Keep the calls of a service short for the length of a block.
-
-    Pictures are drawn in a process of their own, threads that compute give way after a millisecond, and what is loaded
-    by now is never looked through for garbage again, which would hold all calls up for 50 ms now and then.
-    """
-    allow_files()
-    pen.start()
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        sys.setswitchinterval(before)
-        pen.stop()
-
-
-def stop_on_signals(stopped: asyncio.Event) -> None:
-    """Set the event at the first SIGTERM or SIGINT; end the process at the second."""
-
-    def stop() -> None:
-        if stopped.is_set():
-            _log.warning("ended by a second signal")
-            os._exit(1)
-        stopped.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-
-
-def allow_files() -> None:
-    """Let this process have as many files open as it may: each connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def split(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port`."""
-    host, _, port = address.rpartition(":")
-    return host, int(port)

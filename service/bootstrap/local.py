@@ -13,7 +13,8 @@ from service.analyses import look
 from service.analyses.judge import job_failed, judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.edges import Addresses, Edges, drawing_apart, open_door, stop_on_signals
+from service.bootstrap.door import open_door
+from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.gpus import gpu_memory
 from service.bootstrap.parts import (
     Housekeeping,
@@ -23,6 +24,7 @@ from service.bootstrap.parts import (
     torch_predictor,
     worker_offer,
 )
+from service.bootstrap.process import allow_files, responsive, stop_on_signals
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
 from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
 from service.jobs.engine import Engine, local_broker
@@ -108,7 +110,8 @@ async def run_local_until_signal(settings: Settings, on_ready: Callable[[Address
     """Run the local service until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     stop_on_signals(stopped)
-    with drawing_apart():
+    allow_files()
+    with responsive():
         await run_local(settings, stopped, on_ready)
 
 

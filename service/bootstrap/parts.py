@@ -13,7 +13,7 @@ import structlog
 from service.analyses.ports import Limits, ModelOffer, Ports
 from service.analyses.retention import drop_old
 from service.archive.port import Archive
-from service.domain import Analysis, ModelInfo, Predictions
+from service.domain import Analysis, ModelInfo, Predictions, State
 from service.errors import InvalidEvidence, PermanentError
 from service.evidence.labels import demo_folder
 from service.evidence.shelf import EvidenceShelf
@@ -28,7 +28,7 @@ from service.predictions.references import pinned
 from service.predictions.registries import RegistryAddress
 from service.predictions.tuning import tune_process
 from service.settings import Settings
-from service.telemetry import Metrics
+from service.telemetry import Metrics, at_zero
 
 HOUSEKEEPING_SECONDS = 3600.0
 _log = structlog.get_logger()
@@ -58,6 +58,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
     """Return the outside of the use cases; raise InvalidEvidence or InvalidSetting for what an operator must mend."""
     shelf = EvidenceShelf(settings.evidence, settings.data_dir)
     shelf.check()
+    at_zero(metrics.analyses, (state.name.lower() for state in State if state.final))
     return Ports(
         shelf=shelf,
         store=store,

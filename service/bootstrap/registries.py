@@ -18,7 +18,7 @@ from service.domain import RegistryRule
 from service.errors import ErrataError, InvalidInput, InvalidSetting, NotFound
 from service.predictions.registries import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
-from service.telemetry import Metrics
+from service.telemetry import Metrics, at_zero
 from service.web.hooks import generic, huggingface, wandb
 from service.web.hooks.endpoint import Caller
 from service.web.hooks.mlflow import MlflowRegistry
@@ -69,7 +69,8 @@ class RegistryWork:
         """Start a thread that writes back, and one a registry that polls; none where no registry is configured."""
         if not self._registries:
             return
-        self._metrics.expect_registries((each.id for each in self._registries), (each.value for each in Told))
+        at_zero(self._metrics.polls, (each.id for each in self._registries), ("done", "failed"))
+        at_zero(self._metrics.write_backs, (each.value for each in Told))
         work: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
         work += [(f"poll-{each.id}", partial(self._poll, each)) for each in self._registries]
         for name, do in work:

@@ -9,8 +9,10 @@ from prometheus_client import CollectorRegistry
 from service.analyses.judge import judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.edges import Addresses, Edges, drawing_apart, open_door, stop_on_signals
+from service.bootstrap.door import open_door
+from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.parts import Housekeeping, make_ports
+from service.bootstrap.process import allow_files, responsive, stop_on_signals
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
 from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
 from service.errors import InvalidSetting
@@ -36,12 +38,10 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     told = [each.registry for each in known.values()]
     check_datasets(ports, told)
     look = StoreLook(store, metrics)
-    watches = [
-        Watch("store", look, STORE_SECONDS),
-        results_watch(ports, metrics, settings),
-    ]
+    store_watch = Watch("store", look, STORE_SECONDS)
+    watches = [store_watch, results_watch(ports, metrics, settings)]
     engine.serve_errands(partial(judge_job, ports))
-    await asyncio.get_running_loop().run_in_executor(None, watches[0].once)  # so that what is ready soon, is at once
+    await asyncio.get_running_loop().run_in_executor(None, store_watch.once)  # so that what is ready soon, is at once
     for watch in watches:
         watch.start()
     engine.start()
@@ -61,7 +61,8 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     edges = Edges(
         ports, metrics, settings, look.is_there, before_stop=lambda: None, after_stop=stop, door=door, callers=known
     )
-    with drawing_apart():
+    allow_files()
+    with responsive():
         await edges.serve(stopped, on_ready)
 
 

@@ -7,6 +7,7 @@ import structlog
 
 from service.analyses.ports import Ports
 from service.analyses.watched import WatchedResult, watched
+from service.archive.files import is_remote
 from service.domain import ERROR_TYPES, SEVERITY, Analysis
 from service.errors import ErrataError, Unavailable
 from service.jobs.store import JobStore
@@ -64,12 +65,11 @@ class StoreLook:
         self._gpu_memory = gpu_memory
         self._every = every
         self._looks = 0
-        self._there = False
-        self._looked = False  # whether anything came of a look yet
+        self._there: bool | None = None  # None: nothing came of a look yet
 
     def is_there(self) -> bool:
         """Say whether the store answered lately."""
-        return self._there
+        return bool(self._there)
 
     def __call__(self) -> None:
         """Look once; raise Unavailable only where the store begins to be away."""
@@ -82,8 +82,7 @@ class StoreLook:
             depth, memory = self._store.depth(), self._store.memory()
         except Unavailable:
             was_there, self._there = self._there, False
-            if was_there or not self._looked:
-                self._looked = True
+            if was_there is not False:
                 raise
             return
         except Exception:
@@ -107,9 +106,9 @@ class StoreLook:
         metrics.redis_max_memory.set(memory.most)
 
     def _answered(self) -> None:
-        if self._looked and not self._there:
+        if self._there is False:
             _log.info("the store is back")
-        self._there = self._looked = True
+        self._there = True
 
     def _show_gpus(self) -> None:
         found = self._gpu_memory()
@@ -164,10 +163,8 @@ class ResultsLook:
 
 def results_watch(ports: Ports, metrics: Metrics, settings: Settings) -> Watch:
     """Return the watch of the newest results; a store of objects, listed whole each time, is looked at less."""
-    place = settings.archive_place
-    remote = "://" in place and not place.startswith("file://")
     look = ResultsLook(ports, metrics, settings.watched_models, settings.max_watched)
-    return Watch("results", look, REMOTE_SECONDS if remote else RESULTS_SECONDS)
+    return Watch("results", look, REMOTE_SECONDS if is_remote(settings.archive_place) else RESULTS_SECONDS)
 
 
 def _names(result: WatchedResult) -> tuple[str, str, str]:

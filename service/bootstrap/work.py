@@ -10,10 +10,11 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.door import make_door
-from service.bootstrap.edges import split, started, stop_on_signals
+from service.bootstrap.door import make_door, split
+from service.bootstrap.edges import started
 from service.bootstrap.gpus import gpu_memory
 from service.bootstrap.parts import LazyPredictor, can_run, image_folders, torch_predictor, worker_offer
+from service.bootstrap.process import stop_on_signals
 from service.bootstrap.serve import redis_url
 from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch
 from service.errors import InvalidSetting
@@ -21,7 +22,7 @@ from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings
-from service.telemetry import Metrics, Stage
+from service.telemetry import Metrics, Stage, at_zero
 from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
@@ -58,6 +59,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         can=partial(can_run, offer),
         lease=settings.heartbeat_seconds * 2 / 3,
     )
+    at_zero(metrics.analyses, ["failed"])  # the end that a worker itself gives one
     engine.serve_models(worker.run, name, offer)
     stopped = asyncio.Event()
     stop_on_signals(stopped)

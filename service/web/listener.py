@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access import CALLER, NEEDS, NOBODY_ASKED, Access
 from service.certificates import Certificates
 from service.errors import ErrataError, Unauthenticated
-from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
+from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, at_zero, new_request_id
 from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
 from service.web.status import status_of
 
@@ -77,8 +77,7 @@ class _Observed:
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = ((REQUEST_ID.encode(), request_id.encode()), (b"x-content-type-options", b"nosniff"))
-                given = dict(message.get("headers", ()))
-                message["headers"] = [*message.get("headers", ()), *(each for each in own if each[0] not in given)]
+                message["headers"] = [*message.get("headers", ()), *own]
                 self._metrics.http_requests.labels(_route(scope), str(message["status"])).inc()
             await send(message)
 
@@ -189,7 +188,7 @@ def make_listener(
     if exposes:
         own["/metrics"] = exposition
     routes = [*(Route(path, endpoint) for path, endpoint in own.items()), *pages]
-    metrics.expect_calls(paths=(route.path for route in routes))
+    at_zero(metrics.http_requests, (route.path for route in routes), ("500", "503"))
 
     async def missing(request: Request, _: Exception) -> Response:
         assert not_found is not None, "this is a bug: only used where there is one"

@@ -45,7 +45,6 @@ PICTURE_SIZE = 320  # pixels
 MAX_TEXT = 256  # characters of a parameter
 HEADERS = {
     "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -41,6 +41,17 @@ def predictions(tmp_path: Path, demo_csv: bytes) -> Path:
     return path
 
 
+def test_failures_are_0_before_the_first_one(start: Start) -> None:
+    """So that the first burst of them is an increase, and rings."""
+    with start() as running:
+        sample = scraped(running)
+
+    assert sample("errata_analyses_total", state="failed") == 0
+    assert sample("errata_rpc_handled_total", method="ListVerdicts", code="INTERNAL") == 0
+    assert sample("errata_rpc_handled_total", method="CreateAnalysis", code="UNAVAILABLE") == 0
+    assert sample("errata_http_requests_total", path="/v1/hooks/{kind}/{registry_id}", status="500") == 0
+
+
 def test_metrics_may_have_a_port_of_their_own_and_are_then_nowhere_else(start: Start) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.api import intake as module
-from service.api.intake import HIGH_WATER, Intake, Slots, patient
+from service.api.intake import HIGH_WATER, Intake, patient
+from service.api.slots import Slots
 from service.errors import TooBusy, TruncatedUpload
 
 SOON = 10.0  # seconds that a test waits at most for what takes milliseconds
@@ -226,11 +227,16 @@ async def test_a_stream_is_left_when_nobody_needs_it_any_more() -> None:
         assert [message async for message in patient(stream("a", then=2 * SOON), until=done)] == ["a"]
 
 
-def test_no_more_uploads_run_than_there_are_slots() -> None:
-    slots = Slots(2)
-    with slots.taken(), slots.taken(), pytest.raises(TooBusy) as refused, slots.taken():
+def test_no_more_run_than_there_are_slots() -> None:
+    slots = Slots(2, "uploads", retry_after=3.0)
+    with (
+        slots.taken(),
+        slots.taken(),
+        pytest.raises(TooBusy, match="at most 2 uploads at once") as refused,
+        slots.taken(),
+    ):
         pass
-    assert refused.value.retry_after
+    assert (refused.value.retry_after, slots.held) == (3.0, 0)
     with suppress(ValueError), slots.taken():
         raise ValueError
     with slots.taken(), slots.taken():
