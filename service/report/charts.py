@@ -8,6 +8,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ _LABEL_ROOM = 0.42  # of a bar's width: what starts further right is labelled on
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 
+TITLE_WIDTH, SUBTITLE_WIDTH = 34, 40  # characters of a small multiple's titles, which would run into the next one
 LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
 
 
@@ -49,6 +51,7 @@ def _config() -> Spec:
             "tickColor": "var(--line)",
             "labelFontSize": 12,
             "titleFontSize": 12,
+            "titlePadding": 8,
         },
         "header": {"labelColor": "var(--ink)", "labelFontSize": 13, "labelFontWeight": "bold", "title": None},
         "title": {"color": "var(--ink)", "fontSize": 13},
@@ -138,10 +141,19 @@ def _given(field: str) -> Spec:
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
-def gains(rows: Sequence[tuple[ErrorType, str, float, float]], titles: tuple[str, str]) -> str:
-    """Return what accuracy would gain if a type never occurred: (type, title, top-1, multi-label), fractions of 1."""
+def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], titles: tuple[str, str]) -> str:
+    """Return what accuracy would gain if a type never occurred: (type, title, top-1, multi-label), fractions of 1.
+
+    None: the type's rule said nothing.
+    """
     values = [
-        {"type": title, "accuracy": name, "gain": 100 * gain, "fill": fill(kind), "text": f"{100 * gain:.2f}"}
+        {
+            "type": title,
+            "accuracy": name,
+            "gain": 100 * (gain or 0.0),
+            "fill": fill(kind),
+            "text": "–" if gain is None else f"{100 * gain:.2f}",
+        }
         for kind, title, *both in rows
         for name, gain in zip(titles, both, strict=True)
     ]
@@ -336,7 +348,12 @@ def _multiple(
         }
     )
     return {
-        "title": {"text": title, "subtitle": subtitle, "anchor": "start", "subtitleColor": "var(--soft)"},
+        "title": {
+            "text": wrap(title, TITLE_WIDTH),
+            "subtitle": wrap(subtitle, SUBTITLE_WIDTH),
+            "anchor": "start",
+            "subtitleColor": "var(--soft)",
+        },
         "width": 250,
         "height": 170,
         "layer": layers,

@@ -157,7 +157,7 @@ class ComparisonView:
 def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
     """Return what the page shows."""
     everything = found.groups[Group.ALL]
-    named = _intervals(everything)
+    named = _intervals(everything, found.abstained)
     return ComparisonView(
         title=f"{found.title_a} → {found.title_b}",
         verdict=f"{found.title_b}, compared with {found.title_a}: {verdict_of_comparison(everything)}.",
@@ -214,7 +214,7 @@ def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -
     )
 
 
-def _intervals(found: GroupComparison) -> list[tuple[str, Interval]]:
+def _intervals(found: GroupComparison, abstained: Sequence[ErrorType]) -> list[tuple[str, Interval]]:
     if not found.num_samples or found.multi_label_accuracy is None:
         return []
     names = {Question.SEVERE: "severe error rate", Question.MULTI_LABEL: "multi-label correct, share of images"}
@@ -223,7 +223,7 @@ def _intervals(found: GroupComparison) -> list[tuple[str, Interval]]:
     return rows + [
         (f"{ERROR_TYPE_WORDS[each].title}, share of images", interval)
         for each, interval in found.types.items()
-        if each is not ErrorType.CORRECT and each is not ErrorType.MODEL_FAILURE
+        if each not in (ErrorType.CORRECT, ErrorType.MODEL_FAILURE, *abstained)
     ]
 
 

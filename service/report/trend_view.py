@@ -104,6 +104,8 @@ class TrendView:
 def trend_view(found: Trend, marked: str = "") -> TrendView:
     """Return what the page shows; marked: the id of an analysis that stands out besides those asked for."""
     metrics = [metric for metric in Metric if metric is not Metric.POOLED or found.abstained]
+    if found.curves is None:  # of a silent rule there is nothing to show
+        metrics = [metric for metric in metrics if any(metric in point.values for point in found.points)]
     labels = _labels(found)
     colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
     overall = {each.metric: each for each in found.fits if not each.label}

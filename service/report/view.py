@@ -40,6 +40,7 @@ from service.report.words import (
     calibration_told,
     compared_texts,
     funnel_told,
+    gain,
     gains_told,
     headline,
     number,
@@ -288,7 +289,7 @@ def report_view(found: Found) -> ReportView:
     assert summary is not None, "this is a bug: a report is made of a finished analysis"
     everything = summary.groups[Group.ALL]
     places = {each.metric: place(each) for each in found.standings if each.percentile is not None}
-    gains = _gains(everything)
+    gains = _gains(everything, summary.abstained)
     return ReportView(
         title=analysis.title,
         headline=headline_of(analysis.title, summary),
@@ -304,7 +305,7 @@ def report_view(found: Found) -> ReportView:
             (gains_told([(title, top1, multi) for _, title, top1, multi in gains]),),
         ),
         gains=tuple(
-            GainRow(title, css_of(kind), SEVERITY_WORDS[SEVERITY[kind]], points(top1), points(multi))
+            GainRow(title, css_of(kind), SEVERITY_WORDS[SEVERITY[kind]], gain(top1), gain(multi))
             for kind, title, top1, multi in gains
         ),
         superclasses=_parts(found.superclasses, summary.abstained),
@@ -481,10 +482,15 @@ def _severities(everything: GroupSummary) -> tuple[SeverityRow, ...]:
     return tuple(rows)
 
 
-def _gains(everything: GroupSummary) -> list[tuple[ErrorType, str, float, float]]:
+def _gains(
+    everything: GroupSummary, abstained: Sequence[ErrorType]
+) -> list[tuple[ErrorType, str, float | None, float | None]]:
     top1, multi = everything.gain_if_fixed_top1, everything.gain_if_fixed_multi_label
     return [
-        (each, ERROR_TYPE_WORDS[each].title, top1.get(each, 0.0), multi.get(each, 0.0)) for each in TOP1_ERROR_TYPES
+        (each, ERROR_TYPE_WORDS[each].title, None, None)
+        if each in abstained
+        else (each, ERROR_TYPE_WORDS[each].title, top1.get(each, 0.0), multi.get(each, 0.0))
+        for each in TOP1_ERROR_TYPES
     ]
 
 

@@ -495,9 +495,14 @@ def funnel_told(group: str, errors: int, parts: Sequence[tuple[str, float]]) -> 
     return f"{group}: {counted(errors, 'top-1 error')}; {told or 'none'}."
 
 
-def gains_told(rows: Sequence[tuple[str, float, float]]) -> str:
+def gain(value: float | None) -> str:
+    """Return a gain, a fraction of 1, in percentage points; a dash where a rule said nothing."""
+    return "–" if value is None else points(value)
+
+
+def gains_told(rows: Sequence[tuple[str, float | None, float | None]]) -> str:
     """Return what accuracy would gain, in words: (title, top-1, multi-label), fractions of 1."""
-    told = "; ".join(f"{title}: {points(top1)} and {points(multi)}" for title, top1, multi in rows)
+    told = "; ".join(f"{title}: {gain(top1)} and {gain(multi)}" for title, top1, multi in rows)
     return f"Points gained in top-1 and in multi-label accuracy if a type never occurred. {told}."
 
 

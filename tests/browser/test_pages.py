@@ -52,6 +52,14 @@ def test_without_a_script_two_analyses_are_found_and_compared(chromium: Browser,
         assert page.inner_text("h1") == "first"
 
 
+def test_the_list_fits_a_desk_with_all_its_columns(chromium: Browser, site: Site) -> None:
+    with looking(chromium, site.url) as sight:
+        wide = sight.page.locator("#list .wide")
+
+        assert wide.evaluate("box => box.scrollWidth - box.clientWidth") == 0, "a column is out of sight"
+        assert sight.page.get_by_label("compare to second").first.is_visible()
+
+
 def test_a_row_of_the_report_shows_its_picture_and_leads_to_a_page_about_the_image(
     chromium: Browser, site: Site
 ) -> None:

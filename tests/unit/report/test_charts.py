@@ -181,7 +181,7 @@ def test_hostile_titles_are_text(drawn: Callable[[], str]) -> None:
     root = ElementTree.fromstring(drawn())
 
     assert not [each for each in root.iter() if each.tag in (f"{SVG}script", f"{SVG}a")]
-    assert any(HOSTILE in (each.text or "") for each in root.iter(f"{SVG}text"))
+    assert HOSTILE in " ".join(root.itertext())  # a long title stands in several lines
 
 
 @pytest.mark.parametrize("counts", [COUNTS, (1, 2, 3, 4, 5, 6, 7), (0, 0, 0, 0, 0, 0, 3), (1000, 1, 0, 0, 0, 0, 0)])
@@ -224,6 +224,24 @@ def test_gains_are_as_wide_as_what_they_gain_and_say_it_in_points() -> None:
     for kind, count in zip(TOP1_ERROR_TYPES, COUNTS, strict=True):
         assert widths[kind] == pytest.approx([unit * count, unit * count / 1.2], abs=0.01)
     assert {"15.00", "12.50", "8.33"} <= texts
+
+
+def test_a_gain_of_a_silent_rule_is_a_dash_and_not_0() -> None:
+    rows = [
+        (kind, title, None, None) if top1 == 0 else (kind, title, top1, multi)
+        for kind, title, top1, multi in gain_rows()
+    ]
+    texts = [each.text for each in ElementTree.fromstring(charts.gains(rows, ("a", "b"))).iter(f"{SVG}text")]
+
+    assert texts.count("–") == 2 * COUNTS.count(0)
+    assert "0.00" not in texts
+
+
+def test_long_titles_of_small_multiples_stand_in_lines_that_dont_run_into_the_next_one() -> None:
+    svg = multiples([point(0.6), point(0.7)], None, title="out of vocabulary to model failure, together")
+    lines = {"".join(each.itertext()) for each in ElementTree.fromstring(svg).iter(f"{SVG}tspan")}
+
+    assert {"out of vocabulary to model", "failure, together"} <= lines
 
 
 def test_an_analysis_that_stands_out_has_a_mark_of_its_own() -> None:

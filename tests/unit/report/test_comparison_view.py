@@ -333,6 +333,14 @@ def test_intervals_stand_in_the_order_of_their_importance_and_no_rate_twice() ->
     assert all(name in told for name in names)
 
 
+def test_what_a_silent_rule_would_say_has_no_interval() -> None:
+    silent = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+    names = [row.name for row in view(comparison(abstained=silent)).intervals]
+
+    assert len(names) == 8
+    assert not [name for name in names if "vocabulary" in name or "prototypical" in name]
+
+
 def test_without_samples_there_are_no_intervals() -> None:
     shown = view(comparison(np.zeros((8, 8), np.int64)))
 

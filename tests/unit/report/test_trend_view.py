@@ -119,6 +119,14 @@ def test_eight_metrics_are_followed_and_the_pooled_one_where_a_rule_abstained() 
     assert "out of vocabulary to model failure, together" in pooled
 
 
+def test_without_published_models_a_silent_rule_has_no_picture_and_no_column() -> None:
+    silent = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+    values = {metric: 0.125 for metric in Metric if metric.name not in {each.name for each in silent}}
+    titles = view(curves=None, abstained=silent, points=(own(values=values),)).metric_titles
+
+    assert titles == tuple(METRIC_WORDS[metric] for metric in Metric if metric in values)
+
+
 def test_a_line_is_told_with_its_slope_and_how_well_it_fits() -> None:
     assert fit_words(Fit(9, 0.5, 0.1, 0.875)) == "+0.50 points per point, R² = 0.88"
     assert fit_words(Fit(9, -0.4567, 0.1, 0.5)) == "−0.46 points per point, R² = 0.50"

@@ -194,6 +194,16 @@ def test_the_headline_of_failures_alone() -> None:
     )
 
 
+def test_gains_of_silent_rules_are_dashes() -> None:
+    silent = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+    rows = view(analysis(summary=summary(abstained=silent))).gains
+
+    assert [row.title for row in rows if (row.top1, row.multi_label) == ("–", "–")] == [
+        "fine-grained, out of vocabulary",
+        "non-prototypical",
+    ]
+
+
 def test_the_headline_is_a_bound_where_a_rule_abstained() -> None:
     bounded = headline_of("net", summary(abstained=(ErrorType.FINE_GRAINED_OOV,)))
 
