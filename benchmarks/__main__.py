@@ -9,10 +9,11 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, hooks, inference, jobs, judge, load, report, start, upload
+from benchmarks import bundle, hooks, inference, jobs, judge, load, report, sandbox, start, upload
 
 MEASURES = (
     upload.measure,
+    sandbox.measure,
     start.measure,
     judge.measure,
     report.measure,

@@ -147,6 +147,9 @@ class Settings(BaseModel):
     )
     retention_days: float = Field(0, ge=0, description="days after which a finished analysis is deleted; 0: never")
     max_uploads: int = Field(8, ge=1, le=1024, description="uploads at the same time; more are refused with a delay")
+    parsers: int = Field(
+        2, ge=1, le=64, description="sandboxed processes that parse binary uploads; further uploads wait"
+    )
     batch_size: int = Field(64, ge=1, le=4096, description="images that a worker runs at once")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
     device: str = Field("", description="where models run: `cpu`, `cuda:N`, `mps`; empty: a GPU if there is one")

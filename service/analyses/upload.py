@@ -1,6 +1,7 @@
 """Upload: a predictions file becomes a finished analysis while the caller waits."""
 
 import hashlib
+from collections.abc import Callable
 
 import structlog
 
@@ -23,7 +24,13 @@ FULL_SECONDS = 60.0  # after which an archive that is full may have room
 _log = structlog.get_logger()
 
 
-def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str = "") -> Analysis:
+def upload(
+    ports: Ports,
+    request: AnalysisRequest,
+    content: Readable,
+    owner: str = "",
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Analysis:
     """Judge an uploaded file; raise InvalidUpload with lines, DatasetNotFound, EvidenceNotFound, AlreadyExists."""
     requests.check(request)
     if request.gate_baseline:
@@ -35,7 +42,9 @@ def upload(ports: Ports, request: AnalysisRequest, content: Readable, owner: str
     hashed = _Hashed(content)
     source = hashed if request.request_id else content  # only who may come again is compared
     with ports.timed(Stage.PARSE):
-        found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes)
+        found = parse_upload(
+            source, layout, request.row_order, ports.limits.max_upload_bytes, ports.parse_binary, is_cancelled
+        )
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
     if before := repeated(ports, request, request_digest, analysis_id, owner):

@@ -30,6 +30,7 @@ from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_wat
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.worker import Predictor, Worker
+from service.predictions.sandbox import ParserPool
 from service.settings import Settings
 from service.telemetry import Metrics, Stage
 
@@ -41,15 +42,20 @@ async def run_local(
     stopped: asyncio.Event,
     on_ready: Callable[[Addresses], None],
     predictor: Predictor | None = None,
+    parsers: ParserPool | None = None,
 ) -> None:
-    """Run the local service until `stopped` is set; open work then ends as cancelled. Without a predictor: torch's."""
+    """Run the local service until `stopped` is set; open work then ends as cancelled.
+
+    Without a predictor: torch's. Without parsers: a pool whose processes start with their first file.
+    """
+    parsers = parsers or ParserPool(settings.parsers)
     metrics = Metrics(CollectorRegistry())
     door = open_door(settings)
     known = callers(settings)
     store = MemoryStore(time.time)
     engine = Engine(local_broker, store)
     images = image_folders(settings)
-    ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics)
+    ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics, parsers)
     told = [each.registry for each in known.values()]
     check_datasets(ports, told)
     worker = Worker(
@@ -90,6 +96,7 @@ async def run_local(
         cancel_all()
         engine.stop(grace)
         housekeeping.stop()
+        parsers.stop()
         for watch in watches:
             watch.stop()
 
@@ -111,8 +118,10 @@ async def run_local_until_signal(settings: Settings, on_ready: Callable[[Address
     stopped = asyncio.Event()
     stop_on_signals(stopped)
     allow_files()
+    parsers = ParserPool(settings.parsers)
+    parsers.start()
     with responsive():
-        await run_local(settings, stopped, on_ready)
+        await run_local(settings, stopped, on_ready, parsers=parsers)
 
 
 @contextmanager

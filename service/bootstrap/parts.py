@@ -27,6 +27,7 @@ from service.predictions.policy import ModelPolicy
 from service.predictions.references import pinned
 from service.predictions.registries import RegistryAddress
 from service.predictions.tuning import tune_process
+from service.predictions.uploads.binary import BinaryParser
 from service.settings import Settings
 from service.telemetry import Metrics, at_zero
 
@@ -54,7 +55,9 @@ class LazyPredictor:
         return self._made.predict(model, dataset, names)
 
 
-def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics) -> Ports:
+def make_ports(
+    settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics, parse_binary: BinaryParser
+) -> Ports:
     """Return the outside of the use cases; raise InvalidEvidence or InvalidSetting for what an operator must mend."""
     shelf = EvidenceShelf(settings.evidence, settings.data_dir)
     shelf.check()
@@ -71,6 +74,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
         pictures=Pictures(image_folders(settings)),
         clock=lambda: datetime.now(UTC),
         ended=partial(_count, metrics),
+        parse_binary=parse_binary,
         timed=metrics.timed,
         looked=metrics.looked,
         limits=Limits(

@@ -18,6 +18,7 @@ from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_wat
 from service.errors import InvalidSetting
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
+from service.predictions.sandbox import ParserPool
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -34,7 +35,10 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     metrics = Metrics(CollectorRegistry())
     store = RedisStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
-    ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics)
+    parsers = ParserPool(settings.parsers)
+    parsers.start()
+    archive = FileArchive(open_files(settings.archive_place))
+    ports = make_ports(settings, store, archive, engine, metrics, parsers)
     told = [each.registry for each in known.values()]
     check_datasets(ports, told)
     look = StoreLook(store, metrics)
@@ -55,6 +59,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         registries.stop()
         engine.stop(grace)
         housekeeping.stop()
+        parsers.stop()
         for watch in watches:
             watch.stop()
 

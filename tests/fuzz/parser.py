@@ -1,4 +1,7 @@
-"""Uploads are parsed in a process of their own, so that what ends it, fills its memory or holds it up is seen."""
+"""Uploads are parsed in a separate process, so that a crash, a hang or too much memory is noticed.
+
+Binary formats are parsed in the sandbox of a service, with a smaller bound on memory.
+"""
 
 import io
 import json
@@ -16,6 +19,7 @@ import pyarrow as pa
 
 from service.domain import RowOrder
 from service.errors import ErrataError, InvalidUpload, TooLarge
+from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.uploads import Layout, parse_upload
 
 MAX_BYTES = 1 << 20
@@ -104,16 +108,18 @@ class Counting:
 def main() -> None:
     """Parse what comes over the standard input, and say on the standard output what became of it."""
     layout = layout_of()
+    pool = ParserPool(size=1, limits=ParserLimits(memory=96 << 20))
     while head := sys.stdin.buffer.read(HEAD.size):
         limit, size = HEAD.unpack(head)
         source = Counting(sys.stdin.buffer.read(size))
         Path("/proc/self/clear_refs").write_text("5")  # the most memory is now what there is
         before = _most_memory()
-        end, told, classes = _outcome(layout, source, limit)
+        end, told, classes = _outcome(layout, source, limit, pool)
         grown = (_most_memory() - before) // 1024
         line = {"end": end, "told": told, "classes": classes, "given": source.given, "grown": grown}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+    pool.stop()
     os._exit(0)  # pyarrow may still read ahead in a thread of its own, which an interpreter that ends aborts
 
 
@@ -123,15 +129,17 @@ def _most_memory() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 
 
-def _outcome(layout: Layout, source: Counting, limit: int) -> tuple[str, str, list[int]]:
+def _outcome(layout: Layout, source: Counting, limit: int, pool: ParserPool) -> tuple[str, str, list[int]]:
     try:
-        found = parse_upload(source, layout, RowOrder.UNSPECIFIED, limit)
+        found = parse_upload(source, layout, RowOrder.UNSPECIFIED, limit, pool)
     except ErrataError as error:
         if not isinstance(error, InvalidUpload | TooLarge):
             return "broken", f"an error of another branch: {error!r}", []
         told = [error.message, *(each.description for each in error.violations)]
         if not all(told) or len(error.violations) > 10:
             return "broken", f"an error that says nothing, or too much: {error!r}", []
+        if "parser failed with" in error.message or "returned no rows" in error.message:
+            return "broken", error.message, []
         return "refused", error.reason, []
     except BaseException:
         return "broken", traceback.format_exc()[-2000:], []

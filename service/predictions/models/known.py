@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import torch
 from service.domain import ModelInfo, Predictions
 from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.models.loaded import LoadedModel
-from service.predictions.uploads import csv, jsonl, parquet
+from service.predictions.sandbox import ParserPool
+from service.predictions.uploads import csv, jsonl
+from service.predictions.uploads.binary import ParseRequest
 from service.predictions.uploads.compression import Unpacked, codec_of
-from service.predictions.uploads.rows import NamedRows
+from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.predictions.uploads.source import Source
 from service.predictions.uploads.validate import EXPECTED_CLASS, SHOWN
 from service.storage import sha256_of
@@ -110,9 +111,10 @@ def _blocks(path: Path, content: Any) -> Iterator[NamedRows]:
     kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
     match kind:
         case "csv":
-            found = csv.read(source)
+            return csv.read(source, MAX_IMAGES)
         case "jsonl":
-            found = jsonl.read(source)
-        case _:
-            found = parquet.read(content, MAX_BYTES, MAX_IMAGES)
-    return chain(found)
+            return jsonl.read(source, MAX_IMAGES)
+    with ParserPool(size=1) as parse:
+        rows = parse(ParseRequest("parquet", MAX_IMAGES, MAX_BYTES), content, lambda: False)
+    assert not isinstance(rows, OrderedRows), "this is a bug: rows of Parquet have names"
+    return rows

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from service.domain import Predictions, RowOrder
 from service.errors import InvalidUpload, UnsupportedFormat
 from service.predictions.uploads import csv, jsonl, npy, npz, parquet
+from service.predictions.uploads.binary import BinaryParser, ParseRequest, read_binary
 from service.predictions.uploads.compression import Unpacked, codec_of
 from service.predictions.uploads.rows import OrderedRows, Rows
 from service.predictions.uploads.source import Source
@@ -21,37 +21,20 @@ ROW_BYTES = 512  # of text that a row may have on average
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much a file may hold, in bytes."""
-
-    file: int  # as it was sent
-    unpacked: int  # binary forms
-    text: int  # text forms, unpacked
-
-
-@dataclass(frozen=True)
 class Format:
     """One row of FORMATS."""
 
     name: str
     recognizes: Callable[[bytes], bool]
-    read: Callable[[Any, Layout, Limits], Rows]  # the content (seekable unless it is text), data set, limits
-    text: bool  # read while it streams; others from a spool file
+    read: Callable[[Source, int], Rows] | None  # of a text form, while it streams: content, images; None: binary
 
 
 FORMATS = (
-    Format(
-        "npz", npz.recognizes, lambda content, layout, limits: npz.read(content, layout, limits.unpacked), text=False
-    ),
-    Format("npy", npy.recognizes, lambda content, layout, _: npy.read(content, layout), text=False),
-    Format(
-        "parquet",
-        parquet.recognizes,
-        lambda content, layout, limits: parquet.read(content, limits.unpacked, len(layout.names)),
-        text=False,
-    ),
-    Format("jsonl", jsonl.recognizes, lambda content, *_: jsonl.read(content), text=True),
-    Format("csv", csv.recognizes, lambda content, *_: csv.read(content), text=True),
+    Format("npz", npz.recognizes, None),
+    Format("npy", npy.recognizes, None),
+    Format("parquet", parquet.recognizes, None),
+    Format("jsonl", jsonl.recognizes, jsonl.read),
+    Format("csv", csv.recognizes, csv.read),
 )
 
 
@@ -65,27 +48,46 @@ class Upload:
     reordered: Predictions | None = None  # rows without names, in the order that was not asked for
 
 
-def parse_upload(content: Readable, layout: Layout, order: RowOrder, max_bytes: int) -> Upload:
-    """Read a file in any of the formats; raise InvalidUpload, with lines, or TooLarge.
+def parse_upload(
+    content: Readable,
+    layout: Layout,
+    order: RowOrder,
+    max_bytes: int,
+    parse_binary: BinaryParser = read_binary,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Upload:
+    """Read a file in any of the formats.
 
-    `order` says how rows without names stand (RowOrder.UNSPECIFIED: by path); `max_bytes` bounds the file as sent.
+    Args:
+        content: The file as it arrives.
+        layout: The images of the data set.
+        order: How rows without names stand (RowOrder.UNSPECIFIED: by path).
+        max_bytes: Bound on the file as sent; it may unpack to twice as much.
+        parse_binary: Parser of the binary formats; a service gives one that is sandboxed.
+        is_cancelled: Says whether nobody waits for the result any more.
+
+    Raises:
+        InvalidUpload: The file cannot be used; with lines where single rows are wrong.
+        TooLarge: The file exceeds a bound.
     """
     images = len(layout.names)
-    limits = Limits(file=max_bytes, unpacked=2 * max_bytes, text=min(2 * max_bytes, images * ROW_BYTES + (1 << 20)))
-    source = Source(content, limits.file)
+    max_text = min(2 * max_bytes, images * ROW_BYTES + (1 << 20))
+    source = Source(content, max_bytes)
     head = source.peek(HEAD)
     if not head:
         raise InvalidUpload("expected a predictions file, got an empty one", field="chunk")
     if codec := codec_of(head):
-        source = Source(Unpacked(source, codec), limits.text)
+        source = Source(Unpacked(source, codec), max_text)
         head = source.peek(HEAD)
     if head.startswith(PICKLE):
         raise UnsupportedFormat("expected one of the upload formats, got a pickle, which is never read", field="chunk")
     found = next(format for format in FORMATS if format.recognizes(head))
-    if found.text:
-        return _place(found.read(Source(source, limits.text), layout, limits), found, layout, order)
-    with spool(source, limits.file) as file:
-        return _place(found.read(file, layout, limits), found, layout, order)
+    if found.read is not None:
+        return _place(found.read(Source(source, max_text), images), found, layout, order)
+    classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
+    request = ParseRequest(found.name, images, max_unpacked=2 * max_bytes, classes=classes)
+    with spool(source, max_bytes) as file:
+        return _place(parse_binary(request, file, is_cancelled), found, layout, order)
 
 
 def _place(rows: Rows, found: Format, layout: Layout, order: RowOrder) -> Upload:

@@ -10,7 +10,7 @@ from pyarrow import csv as arrow_csv
 
 from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.uploads.columns import Columns, find_columns
-from service.predictions.uploads.rows import MAX_WRONG, NamedRows
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
 from service.predictions.uploads.source import Source
 from service.predictions.uploads.validate import SHOWN
 
@@ -23,8 +23,8 @@ def recognizes(head: bytes) -> bool:
     return not head.startswith((b"{", b"["))
 
 
-def read(content: Source) -> Iterator[NamedRows]:
-    """Yield the rows block by block; raise InvalidUpload or InvalidRow for what is no table."""
+def read(content: Source, images: int) -> Iterator[NamedRows]:
+    """Yield the rows block by block; raise InvalidUpload, InvalidRow, or TooLarge for far more rows than images."""
     header = _header(content)
     columns = find_columns(header)
     ragged = _Ragged(len(header))
@@ -38,6 +38,7 @@ def read(content: Source) -> Iterator[NamedRows]:
         number = 2  # the line of the next row
         for batch in reader:
             lines, number = ragged.lines(number, batch.num_rows)
+            check_row_count(number - 2, images)
             yield _rows(batch, columns, lines)
         yield ragged.rows()
     except pa.ArrowInvalid as error:

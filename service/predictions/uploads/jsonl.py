@@ -14,7 +14,7 @@ from pyarrow import json as arrow_json
 
 from service.errors import InvalidUpload, Violation
 from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
-from service.predictions.uploads.rows import MAX_WRONG, NamedRows
+from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
 from service.predictions.uploads.validate import SHOWN
 from service.storage import Readable
 
@@ -26,9 +26,13 @@ def recognizes(head: bytes) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
 
 
-def read(content: Readable) -> Iterator[NamedRows]:
-    """Yield the rows; raise InvalidRow with the lines that are no objects with the needed keys."""
+def read(content: Readable, images: int) -> Iterator[NamedRows]:
+    """Yield the rows; raise InvalidRow with the lines that are no objects with the needed keys, TooLarge for too many.
+
+    Lines are counted before any is parsed: of small objects, a parsed one takes a hundred times its size.
+    """
     text = content.read().removeprefix(b"\xef\xbb\xbf")
+    check_row_count(text.count(b"\n"), images)
     yield _fast(text) or _slow(text)
 
 

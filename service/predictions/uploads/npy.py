@@ -1,7 +1,7 @@
 """npy: (N,) classes, or (N, 1000) scores of which the highest counts; never a pickle, read in blocks of rows."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.domain import NUM_CLASSES
 from service.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat, Violation
 from service.predictions.uploads.rows import OrderedRows
-from service.predictions.uploads.validate import SHOWN, Layout
+from service.predictions.uploads.validate import SHOWN
 from service.storage import Readable
 
 HEADER_LIMIT = 10_000  # bytes, as numpy's own
@@ -23,14 +23,13 @@ def recognizes(head: bytes) -> bool:
     return head.startswith(npy_format.MAGIC_PREFIX)
 
 
-def read(content: Readable, layout: Layout) -> OrderedRows:
+def read(content: Readable, images: int, classes: Sequence[int] | None) -> OrderedRows:
     """Return the classes, or the best class of each row of scores; raise InvalidUpload for any other array."""
-    images = len(layout.names)
     shape, dtype, fortran = read_header(content, "the array")
     if len(shape) == 1:
         return OrderedRows(read_classes(content, shape, dtype, images, "the array"), None)
     blocks = score_blocks(content, shape, dtype, fortran, images, "the array")
-    return collect(blocks, lambda block, _: block.argmax(axis=1), layout)
+    return collect(blocks, lambda block, _: block.argmax(axis=1), classes)
 
 
 def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
@@ -97,10 +96,10 @@ def score_blocks(
 def collect(
     blocks: Iterator[NDArray[np.float32]],
     choose: Callable[[NDArray[np.float32], int], NDArray[np.int64]],
-    layout: Layout,
+    classes: Sequence[int] | None,
 ) -> OrderedRows:
     """Return the chosen class of each row, its score where the rows are distributions, and the data set's own best."""
-    own = None if layout.classes is None else np.flatnonzero(layout.classes)
+    own = None if classes is None else np.array(classes, dtype=np.intp)
     chosen, scores, among, distributions, start = [], [], [], True, 0
     for block in blocks:
         best = choose(block, start)

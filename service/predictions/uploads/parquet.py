@@ -10,12 +10,15 @@ from pyarrow import parquet
 
 from service.errors import InvalidUpload, TooLarge, Violation
 from service.predictions.uploads.columns import Columns, find_columns
-from service.predictions.uploads.parquet_pages import unpacked_size
-from service.predictions.uploads.rows import MAX_WRONG, NamedRows
+from service.predictions.uploads.rows import NamedRows, check_row_count
 from service.predictions.uploads.validate import SHOWN
 
 BATCH = 8_192  # rows
 MAX_TEXT = 1 << 10  # bytes of a name
+MAX_COLUMNS = 10_000
+MAX_ROW_GROUPS = 10_000
+MAX_FOOTER = 4 << 20  # bytes
+FOOTER_END = 8  # bytes: the footer's length, and the format's mark
 
 
 def recognizes(head: bytes) -> bool:
@@ -24,30 +27,46 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
-    """Yield the rows; raise TooLarge where they would unpack to more than `limit` bytes, or are far too many.
+    """Yield the rows; raise TooLarge where they unpack to more than `limit` bytes, or are far too many.
 
-    Text is read as a dictionary, so that a value that all rows share isn't written out for each. The metadata of
-    single columns are not asked: on a damaged file pyarrow ends the whole process there.
+    Text is read as a dictionary, so that a value that all rows share isn't written out for each. pyarrow may crash on
+    a damaged file, or take all memory: a service reads in a sandboxed process.
     """
     try:
-        schema = parquet.read_schema(content)
+        _check_footer(content)
+        metadata = parquet.read_metadata(content)
+        check_row_count(metadata.num_rows, num_images)
+        for count, most, what in (
+            (metadata.num_columns, MAX_COLUMNS, "columns"),
+            (metadata.num_row_groups, MAX_ROW_GROUPS, "row groups"),
+        ):
+            if count > most:
+                raise TooLarge(f"expected at most {most} {what}, got {count}", field="chunk")
+        schema = metadata.schema.to_arrow_schema()
         columns = find_columns(schema.names, line=None)
         _check_types(schema, columns)
         content.seek(0)
-        file = parquet.ParquetFile(content, read_dictionary=columns.names)
-        if file.metadata.num_rows > num_images + MAX_WRONG:
-            raise TooLarge(
-                f"expected at most a row for each of {num_images} images, got {file.metadata.num_rows}", field="row"
-            )
-        size = unpacked_size(content)
-        if size > limit:
-            raise TooLarge(f"expected at most {limit} bytes unpacked, got {size}", field="chunk")
-        row = 1
-        for batch in file.iter_batches(batch_size=BATCH, columns=columns.names):
+        file = parquet.ParquetFile(content, metadata=metadata, read_dictionary=columns.names)
+        row, size = 1, 0
+        for batch in file.iter_batches(batch_size=BATCH, columns=columns.names, use_threads=False):
+            size += batch.nbytes
+            if size > limit:
+                raise TooLarge(f"expected at most {limit} bytes unpacked, got more", field="chunk")
+            check_row_count(row + batch.num_rows - 1, num_images)
             yield _rows(batch, columns, np.arange(row, row + batch.num_rows))
             row += batch.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidUpload(f"expected Parquet, got {error!s:.200}", field="chunk") from error
+
+
+def _check_footer(content: BinaryIO) -> None:
+    """Raise TooLarge for a footer that is far larger than a table of predictions needs: Arrow unpacks it whole."""
+    end = content.seek(0, 2)
+    content.seek(max(0, end - FOOTER_END))
+    length = int.from_bytes(content.read(4), "little")
+    content.seek(0)
+    if MAX_FOOTER < length <= end:
+        raise TooLarge(f"expected a footer of at most {MAX_FOOTER} bytes, got {length}", field="chunk")
 
 
 def _check_types(schema: pa.Schema, columns: Columns) -> None:

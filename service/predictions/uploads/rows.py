@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from service.domain import Classes
-from service.errors import Violation
+from service.errors import TooLarge, Violation
 
 MAX_WRONG = 10_000  # rows that can't be read, after which a reader stops: the file is something else
 
@@ -36,3 +36,9 @@ class OrderedRows:
 
 
 Rows = Iterator[NamedRows] | OrderedRows
+
+
+def check_row_count(rows: int, images: int) -> None:
+    """Raise TooLarge for more rows than a data set has images, with room for errors that are reported."""
+    if rows > images + MAX_WRONG:
+        raise TooLarge(f"expected at most a row for each of {images} images, got at least {rows}", field="row")

@@ -13,6 +13,7 @@ from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.taxonomy.classes import parse_class
 
+MAX_CLASS_TEXTS = 20 * NUM_CLASSES  # different texts that an upload may have for classes: each has a few names
 SHOWN = 10  # violations that an error lists; it counts the rest
 EXPECTED_CLASS = "a class index 0..999, a WordNet id or a class name that is unique"
 
@@ -148,6 +149,11 @@ class _Assembly:
         """Return the class of a text, -1 for none; each text is parsed once an upload."""
         meaning = self._meanings.get(text)
         if meaning is None:
+            if len(self._meanings) >= MAX_CLASS_TEXTS:
+                raise InvalidUpload(
+                    f"expected classes, got more than {MAX_CLASS_TEXTS} different texts in the column of classes",
+                    field="predicted_class",
+                )
             found = parse_class(text)
             meaning = self._meanings[text] = -1 if found is None else found
         return meaning

@@ -1,0 +1,172 @@
+"""A fork server, seen from the service: starts it, hands it files, watches them being parsed, ends it."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import BinaryIO
+
+import structlog
+
+from service.errors import InvalidUpload, TruncatedUpload, Unavailable
+from service.predictions.sandbox.limits import ParserLimits, anonymous_memory
+from service.predictions.sandbox.messages import (
+    DONE,
+    MAX_MESSAGE,
+    decode_event,
+    encode_limits,
+    encode_request,
+    exceeded,
+    out_of_memory,
+)
+from service.predictions.uploads.binary import ParseRequest
+
+WATCH_SECONDS = 0.02  # between two looks at its memory, which grows by some 50 MiB in this time
+READY_SECONDS = 20.0  # in which a fork server is there, or the process of the last file has ended
+INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
+SINGLE_THREADED = {
+    "OPENBLAS_NUM_THREADS": "1",  # a process with threads must not fork
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # maps no arenas, so that the limits mean what is used
+    "MALLOC_ARENA_MAX": "1",
+}
+SERVER = "service.predictions.sandbox.server"
+ENDED = Unavailable("The parser of binary uploads ended unexpectedly. Upload the file again.", retry_after=1)
+_log = structlog.get_logger()
+
+
+class ParserProcess:
+    """One fork server. For one caller at a time."""
+
+    def __init__(self, limits: ParserLimits) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def start(self) -> None:
+        """Start the process if it does not run."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.stop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        with closing(theirs):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", SERVER, str(theirs.fileno()), encode_limits(self._limits)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=inherited | SINGLE_THREADED,  # none of the service's secrets
+                start_new_session=True,  # a group of its own, which is ended as one
+            )
+        self._control = ours
+
+    def stop(self) -> None:
+        """End the process, and whatever it parses."""
+        process, self._process = self._process, None
+        if process is not None:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def parse(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> bytes:
+        """Return what a process wrote about a file.
+
+        Raises:
+            InvalidUpload: The parser crashed or exceeded a limit.
+            TruncatedUpload: Nobody waits for the rows any more.
+            Unavailable: The fork server ended by itself.
+        """
+        try:
+            return self._parse(request, file, is_cancelled)
+        except _Crash as crash:
+            raise self._refusal(crash.code) from None
+        except OSError as error:
+            self._restart()
+            raise ENDED from error
+        except BaseException:
+            self._restart()
+            raise
+
+    def _parse(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> bytes:
+        pid, channel = self._next_process()
+        output = os.memfd_create("rows", os.MFD_CLOEXEC)
+        try:
+            with channel:
+                socket.send_fds(channel, [encode_request(request)], [file.fileno(), output])
+                self._watch(channel, pid, is_cancelled)
+                if channel.recv(MAX_MESSAGE) != DONE:
+                    raise _Crash(self._event("exit")[0])
+            return os.pread(output, min(os.fstat(output).st_size, self._limits.output), 0)
+        finally:
+            os.close(output)
+
+    def _next_process(self) -> tuple[int, socket.socket]:
+        """Return a process that waits for a file, and the socket that leads to it."""
+        self.start()
+        try:
+            pid, descriptors = self._event("pid")
+        except OSError:  # it was killed, or the process of the last file does not end
+            self._restart()
+            pid, descriptors = self._event("pid")
+        return pid, socket.socket(fileno=descriptors[0])
+
+    def _event(self, name: str) -> tuple[int, list[int]]:
+        """Return the number and the descriptors of the fork server's next event of this name."""
+        assert self._control is not None, "this is a bug: start() makes the socket"
+        while True:
+            self._control.settimeout(READY_SECONDS)
+            content, descriptors, *_ = socket.recv_fds(self._control, MAX_MESSAGE, 1)
+            if not content:
+                raise ConnectionResetError("the fork server has ended")
+            event, number = decode_event(content)
+            if event == name:
+                return number, descriptors
+
+    def _watch(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> None:
+        """Return when a process has answered or ended; raise where it exceeds a limit."""
+        deadline = time.monotonic() + self._limits.wall_seconds
+        while not select.select([channel], [], [], WATCH_SECONDS)[0]:
+            if is_cancelled():
+                raise TruncatedUpload("The upload was cancelled while its file was parsed.", field="chunk")
+            if time.monotonic() > deadline:
+                raise exceeded(f"takes more than {self._limits.wall_seconds:g} seconds")
+            if self._memory_of(pid) > self._limits.memory:
+                raise out_of_memory(self._limits)
+
+    def _restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _memory_of(self, pid: int) -> int:
+        """Return the memory of a forked process beyond what it has from the fork server."""
+        assert self._process is not None, "this is a bug: parse() starts the process"
+        return anonymous_memory(pid) - anonymous_memory(self._process.pid)
+
+    def _refusal(self, code: int) -> InvalidUpload:
+        """Return the refusal of a file whose parser ended with a code; negative codes are signals."""
+        if code == -signal.SIGXCPU:
+            return exceeded(f"takes more than {self._limits.cpu_seconds} seconds of CPU time")
+        if code == -signal.SIGKILL:  # by the kernel, which ran out of memory
+            return out_of_memory(self._limits)
+        what = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        _log.warning("parser of binary uploads crashed", code=what)
+        message = f"The file is damaged: its parser crashed ({what}). Write it anew, or upload CSV."
+        return InvalidUpload(message, field="chunk")
+
+
+class _Crash(Exception):
+    """Raised when the process that parses a file has ended without an answer."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code

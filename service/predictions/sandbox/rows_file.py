@@ -1,0 +1,173 @@
+"""The file in which a sandboxed process returns rows: an Arrow stream, then a JSON document, then its length.
+
+The process that wrote it may have been taken over by the file that it parsed, so that the reader trusts nothing of it.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import structlog
+from numpy.typing import NDArray
+
+from service.errors import (
+    ErrataError,
+    InvalidRow,
+    InvalidUpload,
+    TooLarge,
+    TruncatedUpload,
+    UnsupportedFormat,
+    Violation,
+)
+from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
+from service.predictions.uploads.validate import SHOWN
+
+LENGTH = 8  # bytes of the document's length
+MAX_DOCUMENT = 1 << 20  # bytes
+MAX_TEXT = 2_000  # characters of a message or warning
+ERRORS = {each.reason: each for each in (InvalidUpload, InvalidRow, UnsupportedFormat, TruncatedUpload, TooLarge)}
+NAMED = ("name", "class", "probability", "line")
+ORDERED = ("top1", "probability", "among")
+_log = structlog.get_logger()
+
+
+def write_rows(file: BinaryIO, rows: Rows) -> None:
+    """Write parsed rows."""
+    if isinstance(rows, OrderedRows):
+        columns = {"top1": rows.top1, "probability": rows.probability, "among": rows.among}
+        batch = pa.record_batch({name: pa.array(each) for name, each in columns.items() if each is not None})
+        with pa.ipc.new_stream(file, batch.schema) as stream:
+            stream.write_batch(batch)
+        _write_document(file, {"kind": "ordered", "warnings": rows.warnings})
+        return
+    violations: list[Violation] = []
+    num_wrong = 0
+    stream = None
+    for block in rows:
+        violations = [*violations, *block.wrong][:SHOWN]
+        num_wrong += block.num_wrong
+        batch = _batch_of(block)
+        stream = pa.ipc.new_stream(file, batch.schema) if stream is None else stream
+        stream.write_batch(batch)
+    if stream is not None:
+        stream.close()
+    document = {"kind": "named", "violations": [_plain(each) for each in violations], "num_wrong": num_wrong}
+    _write_document(file, document)
+
+
+def write_error(file: BinaryIO, error: ErrataError, detail: str = "") -> None:
+    """Write a refusal in place of rows, with a detail for the log of the service."""
+    file.seek(0)
+    file.truncate()
+    violations = [_plain(each) for each in error.violations]
+    document = {"kind": "error", "reason": error.reason, "message": error.message, "violations": violations}
+    _write_document(file, document | {"detail": detail[-MAX_TEXT:]})
+
+
+def read_rows(content: bytes) -> Rows:
+    """Return the rows; raise the refusal that was written in their place, or ValueError for anything else."""
+    try:
+        document, stream = _split(content)
+        match document.get("kind"):
+            case "error":
+                raise _error(document)
+            case "ordered":
+                return _ordered(stream, document)
+            case "named":
+                return iter(list(_named(stream, document)))  # all of them, so that any damage shows here
+    except (pa.ArrowException, KeyError, TypeError, OSError, OverflowError, RecursionError) as error:
+        raise ValueError(f"expected rows or an error, got {error!r:.200}") from error
+    raise ValueError("expected rows or an error")
+
+
+def _split(content: bytes) -> tuple[dict[str, Any], pa.Buffer]:
+    length = int.from_bytes(content[-LENGTH:], "little")
+    if not 0 < length <= min(len(content) - LENGTH, MAX_DOCUMENT):
+        raise ValueError(f"expected a document of at most {MAX_DOCUMENT} bytes, got {length}")
+    start = len(content) - LENGTH - length
+    document = json.loads(content[start:-LENGTH])
+    if not isinstance(document, dict):
+        raise ValueError("expected a JSON object")
+    return document, pa.py_buffer(content).slice(0, start)
+
+
+def _write_document(file: BinaryIO, document: dict[str, Any]) -> None:
+    content = json.dumps(document).encode()
+    file.write(content + len(content).to_bytes(LENGTH, "little"))
+    file.flush()
+
+
+def _plain(violation: Violation) -> list[Any]:
+    return [violation.field, violation.description, violation.line]
+
+
+def _violations(document: dict[str, Any]) -> tuple[Violation, ...]:
+    return tuple(
+        Violation(_text(field), _text(description), None if line is None else int(line))
+        for field, description, line in document["violations"][:SHOWN]
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected text")
+    return value[:MAX_TEXT]
+
+
+def _error(document: dict[str, Any]) -> ErrataError:
+    if document.get("detail"):
+        _log.warning("parser of binary uploads failed", detail=_text(document["detail"]))
+    return ERRORS[_text(document["reason"])](_text(document["message"]), violations=_violations(document))
+
+
+def _batch_of(block: NamedRows) -> pa.RecordBatch:
+    columns = {"name": block.names, "class": block.classes, "line": pa.array(block.lines)}
+    if block.probabilities is not None:
+        columns["probability"] = block.probabilities
+    return pa.record_batch(columns)
+
+
+def _named(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[NamedRows]:
+    for batch in _batches(stream, NAMED):
+        if batch.column("name").type != pa.binary():
+            raise ValueError("expected names as bytes")
+        yield NamedRows(
+            names=batch.column("name"),
+            classes=batch.column("class"),
+            probabilities=batch.column("probability") if "probability" in batch.schema.names else None,
+            lines=_numbers(batch, "line", np.int64),
+        )
+    none = pa.array([], type=pa.binary())
+    lines = np.zeros(0, dtype=np.int64)
+    yield NamedRows(none, none, None, lines, wrong=_violations(document), num_wrong=int(document["num_wrong"]))
+
+
+def _ordered(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:
+    (batch,) = _batches(stream, ORDERED)
+    present = batch.schema.names
+    return OrderedRows(
+        top1=_numbers(batch, "top1", np.int64),
+        probability=_numbers(batch, "probability", np.float32) if "probability" in present else None,
+        among=_numbers(batch, "among", np.int64) if "among" in present else None,
+        warnings=tuple(_text(each) for each in document["warnings"][:SHOWN]),
+    )
+
+
+def _numbers(batch: pa.RecordBatch, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    values: NDArray[Any] = batch.column(name).to_numpy(zero_copy_only=True)
+    if values.dtype != dtype:
+        raise ValueError(f"expected {name} as {dtype.__name__}, got {values.dtype}")
+    return values
+
+
+def _batches(stream: pa.Buffer, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a stream, each validated; there may be no stream at all."""
+    if not stream.size:
+        return
+    for batch in pa.ipc.open_stream(stream):
+        if not set(batch.schema.names) <= set(names) or len(set(batch.schema.names)) != batch.num_columns:
+            raise ValueError(f"expected columns among {names}")
+        batch.validate(full=True)
+        yield batch

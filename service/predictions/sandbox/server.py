@@ -1,0 +1,113 @@
+"""A fork server, and the sandboxed processes that it forks: each parses one file.
+
+`python -m service.predictions.sandbox.server DESCRIPTOR LIMITS` forks a process ahead of each file. It sends over the
+socket DESCRIPTOR the process' id with a socket that leads to it, and later its exit code. The process takes one request
+with the descriptors of the file and of the output, writes the rows, answers `done` and ends.
+"""
+
+import io
+import os
+import select
+import socket
+import sys
+import traceback
+from typing import BinaryIO, NoReturn
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+from seccompy import Filter
+
+from service.errors import InvalidUpload, TooLarge
+from service.predictions.sandbox.isolation import restrict_files, system_call_filter
+from service.predictions.sandbox.limits import ParserLimits, apply_limits, end_with_parent
+from service.predictions.sandbox.messages import (
+    DONE,
+    MAX_REQUEST,
+    decode_limits,
+    decode_request,
+    encode_child,
+    encode_exit,
+    out_of_memory,
+)
+from service.predictions.sandbox.rows_file import write_error, write_rows
+from service.predictions.uploads.binary import ParseRequest, read_binary
+from service.predictions.uploads.rows import NamedRows
+
+
+def main() -> None:
+    """Serve until the other end of the socket is closed."""
+    control, limits = socket.socket(fileno=int(sys.argv[1])), decode_limits(sys.argv[2])
+    _warm_up()
+    rules = system_call_filter()  # looks for the C library, which writes temporary files
+    restrict_files()
+    child = 0
+    while not child or _wait(control, child):
+        service_end, own_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        child = os.fork()
+        if child == 0:
+            control.close()
+            service_end.close()
+            _serve_one(own_end, limits, rules)
+        own_end.close()
+        socket.send_fds(control, [encode_child(child)], [service_end.fileno()])
+        service_end.close()
+
+
+def _wait(control: socket.socket, child: int) -> bool:
+    """Wait until the child has ended and send its exit code; return False if the service has ended before."""
+    end = os.pidfd_open(child)
+    readable, *_ = select.select([control.fileno(), end], [], [])
+    os.close(end)
+    if control.fileno() in readable:
+        return False
+    _, status = os.waitpid(child, 0)
+    control.send(encode_exit(os.waitstatus_to_exitcode(status)))
+    return True
+
+
+def _warm_up() -> None:
+    """Import what pyarrow imports when it is first used, so that the forked processes do not each do so.
+
+    No file is read: that starts a thread, and a process with threads must not fork.
+    """
+    names = pa.array([b"a"])
+    classes = pa.array(np.array([1]))
+    write_rows(io.BytesIO(), iter([NamedRows(names, classes, None, np.array([1]))]))
+    parquet.write_table(pa.table({"file_name": names, "top1": classes}), io.BytesIO())
+    assert len(os.listdir("/proc/self/task")) == 1, "this is a bug: a library started a thread before the fork"
+
+
+def _serve_one(channel: socket.socket, limits: ParserLimits, rules: Filter | None) -> NoReturn:
+    """Parse one file, write its rows or the reason why it has none, and end the process."""
+    try:
+        end_with_parent()
+        apply_limits(limits)
+        if rules is not None:
+            rules.load()
+        content, descriptors, *_ = socket.recv_fds(channel, MAX_REQUEST, 2)
+        if content:
+            source, output = descriptors
+            with open(source, "rb") as file, open(output, "w+b") as rows:
+                _parse(decode_request(content), file, rows, limits)
+            channel.send(DONE)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _parse(request: ParseRequest, file: BinaryIO, rows: BinaryIO, limits: ParserLimits) -> None:
+    try:
+        write_rows(rows, read_binary(request, file))
+    except (InvalidUpload, TooLarge) as error:
+        write_error(rows, error)
+    except MemoryError:
+        write_error(rows, out_of_memory(limits))
+    except Exception as error:  # parsers raise anything for a damaged file
+        what = f"The file is damaged: its {request.format} parser failed with {type(error).__name__}."
+        write_error(rows, InvalidUpload(what, field="chunk"), detail=traceback.format_exc())
+
+
+if __name__ == "__main__":
+    main()

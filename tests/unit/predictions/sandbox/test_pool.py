@@ -1,0 +1,317 @@
+"""The pool: rows as an in-process parser returns them, limits that end a parser, and processes that come back."""
+
+import io
+import os
+import signal
+import struct
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from service.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, Unavailable
+from service.predictions.sandbox import ParserLimits, ParserPool
+from service.predictions.uploads.binary import BinaryParser, ParseRequest, read_binary
+from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
+
+IMAGES = 12
+NAMES = [f"image-{number}" for number in range(IMAGES)]
+MAX_UNPACKED = 1 << 20
+
+
+def request_for(format: str, classes: tuple[int, ...] | None = None) -> ParseRequest:
+    return ParseRequest(format, IMAGES, MAX_UNPACKED, classes)
+
+
+def stored(content: bytes) -> BinaryIO:
+    file = TemporaryFile()  # noqa: SIM115 - whoever calls closes it
+    file.write(content)
+    file.seek(0)
+    return file
+
+
+def parquet_file(**columns: object) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def npy_file(array: object) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.asarray(array))
+    return file.getvalue()
+
+
+def npz_file(**arrays: object) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def varint(number: int) -> bytes:
+    """A number in Thrift's compact protocol."""
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def deeply_nested(depth: int, leaves: int = 1) -> bytes:
+    """A Parquet footer of groups in each other, and leaves in the innermost.
+
+    pyarrow walks the groups recursively, until its stack ends, and writes the whole path of each leaf.
+    """
+    groups = [bytes([0x48, 1]) + b"g\x15" + varint(2 * children) + b"\0" for children in [1] * (depth - 1) + [leaves]]
+    leaf = bytes([0x15, 12, 0x25, 2, 0x18, 1]) + b"x\0"  # type, repetition, name
+    footer = b"\x15\2\x19\xfc" + varint(depth + leaves) + b"".join(groups) + leaf * leaves + b"\x16\0\x19\x0c\0"
+    return b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1"
+
+
+def plain(rows: Rows) -> object:
+    """Rows as values that can be compared."""
+    if isinstance(rows, OrderedRows):
+        arrays = (rows.top1, rows.probability, rows.among)
+        return [None if each is None else each.tolist() for each in arrays], rows.warnings
+    blocks = list(rows)
+    columns: list[list[object]] = [[], [], [], []]
+    for block in blocks:
+        columns[0] += block.names.to_pylist()
+        columns[1] += block.classes.to_pylist()
+        columns[2] += [] if block.probabilities is None else block.probabilities.to_pylist()
+        columns[3] += block.lines.tolist()
+    return columns, [each for block in blocks for each in block.wrong], sum(block.num_wrong for block in blocks)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ParserPool]:
+    with ParserPool(size=1) as started:
+        yield started
+
+
+def parsed(parse: BinaryParser, format: str, content: bytes, classes: tuple[int, ...] | None = None) -> object:
+    with stored(content) as file:
+        return plain(parse(request_for(format, classes), file, lambda: False))
+
+
+TWELVE = npy_file(np.arange(IMAGES))
+
+
+def tight(**limits: float) -> ParserPool:
+    return ParserPool(size=1, limits=ParserLimits(**limits))  # type: ignore[arg-type]
+
+
+def refusal(parse: BinaryParser, content: bytes, format: str = "parquet") -> ErrataError:
+    with pytest.raises(ErrataError) as caught:
+        parsed(parse, format, content)
+    return caught.value
+
+
+# -- the same rows as without a sandbox
+
+SCORES = np.full((IMAGES, 1000), 0.0005, dtype=np.float32) + np.eye(IMAGES, 1000, dtype=np.float32) / 2
+GOOD: dict[str, tuple[str, bytes]] = {
+    "named": ("parquet", parquet_file(file_name=NAMES, top1=list(range(IMAGES)), probability=[0.5] * IMAGES)),
+    "class names": ("parquet", parquet_file(file_name=NAMES, top1=["tench", "5"] * 6)),
+    "missing values": ("parquet", parquet_file(file_name=NAMES, top1=[None, 5] * 6)),
+    "no rows": ("parquet", parquet_file(file_name=pa.array([], pa.string()), top1=pa.array([], pa.int8()))),
+    "classes": ("npy", npy_file(np.arange(IMAGES))),
+    "scores": ("npy", npy_file(SCORES)),
+    "npz": ("npz", npz_file(top1=np.arange(IMAGES)[::-1].copy(), probs=SCORES)),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("classes", [None, (1, 3, 999)])
+def test_a_file_has_the_same_rows_in_the_sandbox_as_in_this_process(
+    pool: ParserPool, name: str, classes: tuple[int, ...] | None
+) -> None:
+    format, content = GOOD[name]
+
+    assert parsed(pool, format, content, classes) == parsed(read_binary, format, content, classes)
+
+
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [
+        ("parquet", parquet_file(file_name=NAMES)),
+        ("parquet", b"PAR1 is not all that it takes PAR1"),
+        ("npz", npz_file(top5=np.arange(IMAGES))),
+        ("npz", npz_file(top1=np.arange(IMAGES))[:-30]),
+        ("npy", npy_file(np.arange(IMAGES + 1))),
+        ("npy", npy_file(np.full((IMAGES, 1000), np.nan))),
+    ],
+)
+def test_a_refusal_is_the_same_in_the_sandbox_as_in_this_process(pool: ParserPool, format: str, content: bytes) -> None:
+    found, expected = refusal(pool, content, format), refusal(read_binary, content, format)
+
+    assert (type(found), found.message, found.violations) == (type(expected), expected.message, expected.violations)
+
+
+# -- limits
+
+
+def test_a_file_that_crashes_its_parser_is_refused_and_the_next_one_is_read(pool: ParserPool) -> None:
+    error = refusal(pool, deeply_nested(100_000))
+
+    assert error.reason == "INVALID_UPLOAD"
+    assert "SIGSEGV" in error.message
+    assert parsed(pool, "npy", TWELVE)
+
+
+def test_a_parser_that_takes_too_much_memory_is_ended() -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(150_000):  # entries of the index, which zipfile keeps in memory
+            archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
+    with tight(memory=32 << 20) as pool:
+        error = refusal(pool, content.getvalue(), "npz")
+
+        assert error.reason == "INVALID_UPLOAD"
+        assert "32 MiB of memory" in error.message
+        assert parsed(pool, "npy", TWELVE)
+
+
+def test_a_single_huge_allocation_is_refused(pool: ParserPool) -> None:
+    head = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,)}\n"
+    content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
+    with stored(content) as file, pytest.raises(InvalidUpload, match=r"more bytes|memory"):
+        pool(ParseRequest("npy", 1 << 40, 1 << 50), file, lambda: False)
+
+
+def test_a_parser_that_computes_too_long_is_ended() -> None:
+    with tight(cpu_seconds=1) as pool:
+        error = refusal(pool, deeply_nested(1_000, leaves=20_000))
+
+    assert error.reason == "INVALID_UPLOAD"
+    assert "1 seconds of CPU time" in error.message
+
+
+def never_ending() -> tuple[BinaryIO, int]:
+    """A file that never ends: a pipe into which nobody writes."""
+    reader, writer = os.pipe()
+    return os.fdopen(reader, "rb"), writer
+
+
+def test_a_parser_that_waits_too_long_is_ended() -> None:
+    file, writer = never_ending()
+    with tight(wall_seconds=0.5) as pool, file, pytest.raises(InvalidUpload, match=r"more than 0\.5 seconds"):
+        pool(request_for("npy"), file, lambda: False)
+    os.close(writer)
+
+
+def test_a_cancelled_upload_ends_its_parser(pool: ParserPool) -> None:
+    file, writer = never_ending()
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+
+    with file, pytest.raises(TruncatedUpload):
+        pool(request_for("npy"), file, cancelled.is_set)
+
+    with pytest.raises(BrokenPipeError):
+        write_until_nobody_reads(writer)
+    os.close(writer)
+
+
+def write_until_nobody_reads(pipe: int) -> None:
+    while os.write(pipe, b"x"):
+        time.sleep(0.01)
+
+
+def test_a_file_waits_for_a_free_process_and_gives_up_in_time() -> None:
+    file, writer = never_ending()
+    cancelled = threading.Event()
+    with tight(wait_seconds=0.3) as pool, file:
+        first = threading.Thread(target=lambda: swallow(lambda: pool(request_for("npy"), file, cancelled.is_set)))
+        first.start()
+        while pool._idle.qsize():
+            time.sleep(0.01)
+        with pytest.raises(TooBusy):
+            parsed(pool, "npy", TWELVE)
+        with pytest.raises(TruncatedUpload), stored(TWELVE) as waiting:
+            pool(request_for("npy"), waiting, lambda: True)
+        cancelled.set()
+        first.join()
+
+        assert parsed(pool, "npy", TWELVE)
+    os.close(writer)
+
+
+def swallow(call: Callable[[], object]) -> None:
+    with pytest.raises(TruncatedUpload):
+        call()
+
+
+def test_a_killed_process_is_replaced(pool: ParserPool) -> None:
+    parsed(pool, "npy", TWELVE)
+    (process,) = pool._processes
+    assert process._process is not None
+    os.kill(process._process.pid, signal.SIGKILL)
+    while process._process.poll() is None:
+        time.sleep(0.01)
+
+    assert parsed(pool, "npy", TWELVE)
+
+
+def test_a_process_that_is_killed_while_it_parses_is_told_as_a_failure_of_the_service(pool: ParserPool) -> None:
+    file, writer = never_ending()
+    (process,) = pool._processes
+    process.start()
+    assert process._process is not None
+    threading.Timer(0.3, os.killpg, (process._process.pid, signal.SIGKILL)).start()
+
+    with file, pytest.raises(Unavailable):
+        pool(request_for("npy"), file, lambda: False)
+    os.close(writer)
+
+
+# -- nothing of one upload reaches the next
+
+
+def test_each_file_is_parsed_by_a_new_process(pool: ParserPool) -> None:
+    (process,) = pool._processes
+    process.start()
+    assert process._process is not None
+    children = Path(f"/proc/{process._process.pid}/task/{process._process.pid}/children")
+    seen = set()
+    for _ in range(2):
+        file, writer = never_ending()
+        done = threading.Event()
+
+        def look(done: threading.Event = done) -> None:
+            while not (found := children.read_text().split()):
+                time.sleep(0.01)
+            seen.update(found)
+            done.set()
+
+        threading.Thread(target=look).start()
+
+        def parse(file: BinaryIO = file) -> None:
+            with pytest.raises(ErrataError):
+                pool(request_for("npy"), file, lambda: False)
+
+        parsing = threading.Thread(target=parse)
+        parsing.start()
+        done.wait(10)
+        os.close(writer)  # the file ends, and is too short
+        parsing.join()
+        file.close()
+
+    assert len(seen) == 2
+
+
+def test_blocks_keep_their_order() -> None:
+    names = [f"image-{number:05}" for number in range(20_000)]
+    content = parquet_file(file_name=names, top1=[number % 1000 for number in range(20_000)])
+    with ParserPool(size=1) as pool:
+        with stored(content) as file:
+            rows = pool(ParseRequest("parquet", 20_000, 1 << 24), file, lambda: False)
+        assert not isinstance(rows, OrderedRows)
+        blocks: list[NamedRows] = list(rows)
+
+    assert [name.decode() for block in blocks for name in block.names.to_pylist()] == names
+    assert np.concatenate([block.lines for block in blocks]).tolist() == list(range(1, 20_001))

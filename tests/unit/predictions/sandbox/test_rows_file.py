@@ -1,0 +1,103 @@
+"""The file in which rows come back: whatever a parser that was taken over writes, the service reads or refuses it."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import ErrataError, InvalidRow, Violation
+from service.predictions.sandbox.rows_file import MAX_TEXT, read_rows, write_error, write_rows
+from service.predictions.uploads.rows import NamedRows, OrderedRows
+
+REFUSED = (ErrataError, ValueError)
+
+
+def written(rows: object) -> bytes:
+    file = io.BytesIO()
+    write_rows(file, rows)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def named() -> bytes:
+    block = NamedRows(pa.array([b"a", b"b"]), pa.array([1, 2]), pa.array([0.5, 0.25]), np.array([1, 2]))
+    return written(iter([block]))
+
+
+def ordered() -> bytes:
+    return written(OrderedRows(np.array([3, 4]), np.array([0.5, 0.25], dtype=np.float32), np.array([1, 1]), ("odd",)))
+
+
+def with_document(stream: bytes, document: object) -> bytes:
+    content = json.dumps(document).encode()
+    return stream + content + len(content).to_bytes(8, "little")
+
+
+def stream_of(**columns: object) -> bytes:
+    batch = pa.record_batch(columns)
+    file = io.BytesIO()
+    with pa.ipc.new_stream(file, batch.schema) as stream:
+        stream.write_batch(batch)
+    return file.getvalue()
+
+
+def consume(content: bytes) -> None:
+    rows = read_rows(content)
+    if not isinstance(rows, OrderedRows):
+        list(rows)
+
+
+def test_an_error_comes_back_as_it_was_raised() -> None:
+    file = io.BytesIO(b"rows that were written before")
+    write_error(file, InvalidRow("line 3: bad", violations=[Violation("row", "bad", 3)]))
+
+    with pytest.raises(InvalidRow, match="line 3: bad") as caught:
+        read_rows(file.getvalue())
+    assert caught.value.violations == (Violation("row", "bad", 3),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(bytes(8), id="no document"),
+        pytest.param((1 << 60).to_bytes(8, "little"), id="a length past all bytes"),
+        pytest.param(with_document(b"", []), id="no object"),
+        pytest.param(with_document(b"", {"kind": "other"}), id="an unknown kind"),
+        pytest.param(with_document(b"", {"kind": "error", "reason": "ERRATA_ERROR", "message": "x"}), id="a reason"),
+        pytest.param(with_document(b"", {"kind": "error", "reason": "TOO_LARGE", "message": 5}), id="a number as text"),
+        pytest.param(with_document(b"", {"kind": "ordered", "warnings": []}), id="no arrays"),
+        pytest.param(with_document(stream_of(top1=["x"]), {"kind": "ordered", "warnings": []}), id="text as classes"),
+        pytest.param(with_document(stream_of(other=[1]), {"kind": "ordered", "warnings": []}), id="an unknown column"),
+        pytest.param(
+            with_document(stream_of(name=["x"], **{"class": [1]}, line=[1]), {"kind": "named"}), id="text as names"
+        ),
+    ],
+)
+def test_what_is_no_rows_file_is_refused(content: bytes) -> None:
+    with pytest.raises(REFUSED):
+        consume(content)
+
+
+def test_long_messages_are_cut() -> None:
+    document = {"kind": "error", "reason": "TOO_LARGE", "message": "x" * 10_000, "violations": []}
+
+    with pytest.raises(ErrataError) as caught:
+        read_rows(with_document(b"", document))
+
+    assert len(caught.value.message) == MAX_TEXT
+
+
+@pytest.mark.parametrize("content", [named(), ordered()], ids=["named", "ordered"])
+@given(data=st.data())
+def test_a_damaged_rows_file_is_read_or_refused(content: bytes, data: st.DataObject) -> None:
+    changed = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 8))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        consume(bytes(changed))
+    except REFUSED:
+        pass
