@@ -1,0 +1,47 @@
+"""The harness itself: memory of all processes is counted, and what exceeds the limit is ended."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from security.process_tree import MemoryWatch, cpu_seconds, end_session, members, memory_of
+
+MIB = 1 << 20
+SOON = 30.0  # seconds
+GRANDCHILD = f"import time; held = b'x' * (100 * {MIB}); time.sleep(60)"
+CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {GRANDCHILD!r}])"
+
+
+@pytest.fixture
+def leader() -> "Iterator[subprocess.Popen[bytes]]":
+    """A process whose child holds 100 MiB."""
+    process = subprocess.Popen([sys.executable, "-c", CHILD], start_new_session=True)
+    yield process
+    end_session(process.pid)
+    process.wait(SOON)
+
+
+def wait_for_memory(session: int, size: int) -> None:
+    deadline = time.monotonic() + SOON
+    while sum(map(memory_of, members(session))) < size:
+        assert time.monotonic() < deadline, f"no process of the session holds {size} bytes"
+        time.sleep(0.02)
+
+
+def test_the_memory_of_a_grandchild_is_counted(leader: "subprocess.Popen[bytes]") -> None:
+    with MemoryWatch(leader.pid, limit=1 << 40) as watch:
+        wait_for_memory(leader.pid, 100 * MIB)
+
+    assert len(members(leader.pid)) == 2
+    assert memory_of(leader.pid) < 100 * MIB <= watch.peak < 300 * MIB
+    assert not watch.killed
+    assert cpu_seconds(leader.pid) > 0
+
+
+def test_a_session_above_its_limit_is_killed(leader: "subprocess.Popen[bytes]") -> None:
+    with MemoryWatch(leader.pid, limit=80 * MIB) as watch:
+        assert leader.wait(SOON) == -9
+
+    assert watch.killed
