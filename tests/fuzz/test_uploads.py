@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from service.domain import RowOrder
 from service.predictions.uploads import parse_upload
-from service.storage import CHUNK
 
 from .bombs import BOMBS
+from .checks import checked
 from .conftest import FUZZ
 from .files import (
     GOOD,
@@ -36,26 +36,13 @@ from .files import (
     zip_like,
     zstd,
 )
-from .parser import JUDGED, MAX_BYTES, Outcome, Parser, layout_of
+from .parser import Parser, layout_of
 
-MOST_MEMORY = 96  # MiB that a file may take of them: nothing here is larger than 2 MiB, and Arrow's blocks are 1 MiB
 MAGICS = (
     *(b"PK\x03\x04", b"PAR1", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x03\x00", b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd"),
     *(b"\xef\xbb\xbf", b"{", b"[", b"\x80\x04\x95", b"file_name,top1\n", b'{"file_name": "x", "top1": '),
 )
 CLASSES = ((0, "n01440764", "tench"), (207, "n02099601", "golden retriever"), (999, "n15075141", "toilet tissue"))
-
-
-def checked(parser: Parser, content: bytes, limit: int = MAX_BYTES) -> Outcome:
-    """Parse a file, and say what became of it if that is one of the things that may."""
-    found = parser.parse(content, limit)
-
-    assert found.end != "broken", found.told
-    assert found.given <= limit + CHUNK, "more was read of it than its bound, and a piece"
-    assert all(0 <= each < 1000 for each in found.classes)
-    assert found.end == "refused" or len(found.classes) == len(JUDGED)
-    assert found.grown <= MOST_MEMORY, f"{found.grown} MiB"
-    return found
 
 
 @pytest.mark.parametrize("name", GOOD)
