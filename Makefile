@@ -10,15 +10,16 @@ AXE := node_modules/axe-core/axe.min.js
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test fuzz demo bench proto constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format test fuzz demo bench attacks proto constraints audit images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
 	@echo "make demo    judge a real model on real photographs"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, import rules, proto lint, Dockerfiles, docker-compose.yml"
-	@echo "make fuzz    the fuzz tests, longer: FUZZ_EXAMPLES=5000 a property"
+	@echo "make fuzz    the fuzz tests, longer: FUZZ_EXAMPLES=5000 a property; the heavy hostile uploads too"
 	@echo "make bench   measure, print a table and write build/bench.json"
+	@echo "make attacks hostile uploads against a service: answers, seconds and memory, as build/attacks.json"
 	@echo "make audit   known holes in what is installed"
 	@echo "make images  build both images and try them; BUILD_IMAGES names the builder"
 	@echo "make proto   generate service/pb again after a change of the proto"
@@ -55,10 +56,14 @@ test: setup wordnet redis browser deploy-tools
 	$(BIN)/python -m pytest
 
 fuzz: setup redis
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security
 
 bench: setup browser
 	PYTHONPATH=tests $(BIN)/python -m benchmarks
+
+attacks: setup
+	mkdir -p build
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.attacks --json build/attacks.json
 
 constraints: setup
 	$(BIN)/python deploy/constraints.py deploy/constraints.txt

@@ -1,0 +1,148 @@
+"""Hostile uploads against a real service, measured from outside: a Markdown table, and its rows as JSON.
+
+    PYTHONPATH=.:tests python -m benchmarks.attacks --source CHECKOUT --json AFTER.json --before BEFORE.json
+
+Each row starts a service of its own, from any checkout. Its process tree is killed above 8 GiB, and a call is given up
+after 60 s. The cases and the harness are those of `tests/security`.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+from pyarrow import parquet
+from security.attack import Limits, Result, attack
+from security.cases import CASES, Case, written
+from security.service_process import CHECKOUT, running_service
+from security.uploads import GoodUpload, good_uploads
+
+from benchmarks.made import predictions_csv
+from service.evidence.shelf import EvidenceShelf
+
+LIMITS = Limits(seconds=60, good_seconds=20, memory=8 << 30)
+COPIES = (1, 8)  # at once
+TITLES = ("case", "copies", "sent", "answer", "seconds", "peak memory of the tree", "good uploads during", "after")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table."""
+
+    case: str
+    copies: int
+    sent: int  # bytes of a copy
+    answer: str
+    seconds: float
+    peak: int  # bytes
+    during: str
+    after: str
+
+    def cells(self) -> list[str]:
+        """Return the cells as text."""
+        peak = f"{self.peak / 1e6:,.0f} MB"
+        return [
+            *(self.case, str(self.copies), size_text(self.sent), self.answer),
+            *(f"{self.seconds:.1f}", peak, self.during, self.after),
+        ]
+
+
+def main() -> None:
+    """Attack, print the table, and write the rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--source", type=Path, default=CHECKOUT, help="the checkout whose service is attacked")
+    parser.add_argument("--only", default="", help="the cases whose names contain this text")
+    parser.add_argument("--json", type=Path, help="where to write the rows")
+    parser.add_argument("--before", type=Path, help="rows of an earlier run, shown beside those of this one")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # so that no service is left behind
+    rows = []
+    for row in measure(options.source.resolve(), options.only):
+        rows.append(row)
+        print(f"| {' | '.join(row.cells())} |", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    earlier = [Row(**row) for row in json.loads(options.before.read_text())] if options.before else []
+    print(f"\n{table(rows, earlier)}")
+
+
+def measure(source: Path, only: str = "") -> Iterator[Row]:
+    """Yield a row for each case and each number of copies at once."""
+    with tempfile.TemporaryDirectory(prefix="errata-attacks-") as folder:
+        data = Path(folder) / "data"
+        shelf = EvidenceShelf({}, data)
+        shelf.find("imagenet-real", "")  # built once, so that no row includes it
+        good = good_uploads(shelf.find("demo", ""))
+        number = 0
+        for case in (*references(), *CASES):
+            if only in case.name:
+                with written(case) as file:
+                    for copies in COPIES:
+                        number += 1
+                        yield _row(
+                            case, copies, _attacked(Path(folder) / str(number), data, source, file, copies, good)
+                        )
+
+
+def references() -> tuple[Case, ...]:
+    """Return good uploads of 50,000 rows, which show what memory and time the service needs anyway."""
+    content = predictions_csv()
+
+    def write_parquet(file: BinaryIO) -> None:
+        names, classes = zip(*(line.split(",") for line in content.decode().splitlines()[1:]), strict=True)
+        parquet.write_table(pa.table({"file_name": names, "top1": [int(number) for number in classes]}), file)
+
+    def write_csv(file: BinaryIO) -> None:
+        file.write(content)
+
+    return (
+        Case("reference: a good CSV of 50,000 rows", write_csv, packed=False),
+        Case("reference: a good Parquet of 50,000 rows", write_parquet, packed=False),
+    )
+
+
+def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
+    """Return the table as Markdown; a cell that an earlier run measured shows both values."""
+    before = {(row.case, row.copies): row.cells() for row in earlier}
+    lines = [TITLES, ["---"] * len(TITLES)]
+    for row in rows:
+        cells = row.cells()
+        old = before.get((row.case, row.copies), cells)
+        lines.append([now if then == now else f"{then} → {now}" for then, now in zip(old, cells, strict=True)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= factor:
+            return f"{size / factor:,.1f} {unit}"
+    return f"{size} B"
+
+
+def _attacked(folder: Path, data: Path, source: Path, file: Path, copies: int, good: Sequence[GoodUpload]) -> Result:
+    with running_service(folder, data, source) as service:
+        return attack(service, file, copies, good, LIMITS)
+
+
+def _row(case: Case, copies: int, result: Result) -> Row:
+    return Row(
+        case=case.name,
+        copies=copies,
+        sent=result.size,
+        answer=result.outcome,
+        seconds=round(result.seconds, 2),
+        peak=result.peak,
+        during=result.during.text,
+        after=result.after.text,
+    )
+
+
+if __name__ == "__main__":
+    main()
