@@ -66,7 +66,7 @@ def _vocabulary(bundle: Bundle, row: int, predicted: int, steps: tuple[Step, ...
     if not asked or bundle.proposals is None:
         return None
     return compare(
-        bundle.arrays["image_embeddings"][row : row + 1],
+        bundle.image_embedding(row),
         bundle.arrays["text_embeddings"],
         int(bundle.evidence.targets[row]),
         predicted,

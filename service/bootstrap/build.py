@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from service.evidence.array_file import ArrayFile
 from service.evidence.build import digest_of, write_bundle
 from service.evidence.bundle import Bundle, open_bundle, verify
 from service.evidence.layout import VERDICTS
@@ -25,5 +26,5 @@ def embedding_cache(settings: Settings) -> Path:
 def verify_evidence(path: Path) -> list[str]:
     """Return what is wrong with a bundle; empty if all is well."""
     bundle = open_bundle(path)
-    arrays = {name: array for name, array in bundle.arrays.items() if name != VERDICTS}
+    arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name != VERDICTS}
     return verify(bundle, digest_of(bundle.dataset, bundle.manifest.superclasses, arrays))

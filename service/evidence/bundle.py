@@ -1,4 +1,4 @@
-"""An evidence bundle, as the service reads it: memory-mapped arrays and a manifest; never changed once written.
+"""An evidence bundle, as the service reads it: arrays and a manifest; never changed once written.
 
 A folder with
   manifest.json      schema, dataset, digest, rules_version, superclasses (ids), abstained, counts,
@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import structlog
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
@@ -48,7 +49,8 @@ from service.domain import (
     Strata,
     strata_of,
 )
-from service.errors import ImageNotFound, InvalidEvidence
+from service.errors import EvidenceDamaged, ImageNotFound, InvalidEvidence
+from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import cooccurrence_matrix
 from service.evidence.facts import PairFacts, Source
 from service.evidence.layout import VERDICTS, check_layout
@@ -62,6 +64,7 @@ from service.taxonomy.wordnet import load_taxonomy
 SCHEMA = 1
 MAX_COUNT = 1 << 31
 _DIGEST = re.compile("[0-9a-f]{64}")
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: BundleArrays
 
     @property
     def dataset(self) -> str:
@@ -101,8 +104,12 @@ class Bundle:
 
     @property
     def verdicts(self) -> Bytes:
-        """Return the verdict table, (N, C)."""
+        """Return the verdict table, (N, C); raise EvidenceDamaged if its file was changed before its first use."""
         return self.arrays[VERDICTS]
+
+    def image_embedding(self, row: int) -> NDArray[np.float32]:
+        """Return the embedding of one judged image, (1, d); raise EvidenceDamaged if its file was changed."""
+        return self.arrays.row("image_embeddings", row)
 
     @property
     def rows(self) -> NDArray[np.int32]:
@@ -228,25 +235,31 @@ def evidence_of(arrays: Mapping[str, NDArray[Any]]) -> Evidence:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Open a bundle in milliseconds; raise InvalidEvidence if it isn't one, or of another schema, or cut short.
+    """Open a bundle in milliseconds.
 
-    Sizes are checked here, contents by `verify`.
+    Sizes, shapes and indices are checked here. The verdict table and the embeddings of texts are compared with their
+    digests when they are first used, the other arrays by `verify`.
+
+    Raises:
+        InvalidEvidence: If the folder is no bundle, has another schema, or is damaged.
     """
     manifest = read_manifest(path)
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, facts in manifest.files.items():
-        file = path / name
-        if not file.is_file() or file.stat().st_size != facts["bytes"]:
-            size = file.stat().st_size if file.is_file() else "no file"
-            raise InvalidEvidence(
-                f"{file}: expected {facts['bytes']} bytes, got {size}: the bundle is damaged", field=name
-            )
-        try:
-            arrays[file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # numpy's header parser raises what tokenize and ast do, EOFError and more
-            raise InvalidEvidence(f"{file}: expected an array, got {error!r}", field=name) from error
-    check_layout(path, arrays, len(manifest.superclasses))
+
+    def on_damage(name: str, error: Exception) -> EvidenceDamaged:
+        _log.error("evidence damaged", dataset=manifest.dataset, path=str(path / f"{name}.npy"), error=repr(error))
+        return damaged(manifest, f"{name}.npy: {error}")
+
+    arrays = BundleArrays(path, manifest.files, on_damage)
+    check_layout(path, arrays.headers(), len(manifest.superclasses))
     return Bundle(path, manifest, arrays)
+
+
+def damaged(manifest: Manifest, problem: str) -> EvidenceDamaged:
+    """Return the error for a bundle that cannot be used any more; it names no path."""
+    return EvidenceDamaged(
+        f"The evidence of {manifest.dataset} ({manifest.digest[:12]}) is damaged: {problem}. "
+        "Restore the bundle's files or build the bundle anew."
+    )
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -296,14 +309,19 @@ def read_manifest(path: Path) -> Manifest:
 
 def verify(bundle: Bundle, digest: str) -> list[str]:
     """Return what is wrong with a bundle's content; empty if all is well. `digest` is derived from its arrays."""
-    wrong = [
+    wrong = wrong_files(bundle)
+    if digest != bundle.digest:
+        wrong.append(f"digest: expected {bundle.digest}, got {digest}")
+    return wrong
+
+
+def wrong_files(bundle: Bundle) -> list[str]:
+    """Return what is wrong with a bundle's files, beside the manifest's digests; empty if all is well."""
+    return [
         f"{name}: expected SHA-256 {facts['sha256']}, got another"
         for name, facts in bundle.manifest.files.items()
         if sha256_of(bundle.path / name) != facts["sha256"]
     ]
-    if digest != bundle.digest:
-        wrong.append(f"digest: expected {bundle.digest}, got {digest}")
-    return wrong
 
 
 def _pairs_of(arrays: Mapping[str, NDArray[Any]]) -> PairFacts | None:

@@ -69,7 +69,7 @@ class OpenClip:
 
 def _open(path: str) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file, Image.open(file) as image:  # by its path, Pillow maps bitmaps
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidEvidence(f"expected an image at {path}, got {error!s:.120}", field="images") from error

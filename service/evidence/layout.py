@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.domain import CLASS_GROUPS, NUM_CLASSES, LabelSource
 from service.errors import InvalidEvidence
@@ -30,8 +29,8 @@ _TOGETHER = (
 )
 
 
-def check_layout(path: Path, arrays: Mapping[str, NDArray[Any]], superclasses: int) -> None:
-    """Raise InvalidEvidence unless the arrays have the shapes and kinds that the layout says."""
+def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> None:
+    """Raise InvalidEvidence unless the arrays, or what has their shapes and kinds, are what the layout says."""
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
         raise InvalidEvidence(f"{path}: expected the arrays {missing}, got none of that name", field="files")
@@ -74,7 +73,7 @@ def check_layout(path: Path, arrays: Mapping[str, NDArray[Any]], superclasses: i
     _check_ranges(path, arrays, images)
 
 
-def _check_ranges(path: Path, arrays: Mapping[str, NDArray[Any]], images: int) -> None:
+def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
     """Raise InvalidEvidence for an index that points outside of what it indexes."""
     bounds = {
         "all_targets": NUM_CLASSES,

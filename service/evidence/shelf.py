@@ -18,7 +18,7 @@ from service.errors import (
     Unavailable,
 )
 from service.evidence.build import write_bundle
-from service.evidence.bundle import SCHEMA, Bundle, Manifest, open_bundle, read_manifest
+from service.evidence.bundle import SCHEMA, Bundle, Manifest, damaged, open_bundle, read_manifest, wrong_files
 from service.evidence.labels import DEMO_FILE
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
@@ -42,6 +42,7 @@ class EvidenceShelf:
         self._lock = threading.Lock()
         self._opened: dict[Path, Bundle] = {}
         self._manifests: dict[Path, Manifest] = {}
+        self._refused: dict[Path, object] = {}  # states of files that were damaged when they were last compared
         self._found: dict[tuple[str, str], Bundle] = {}  # what a prefix meant stays what it means in this process
 
     def check(self) -> None:
@@ -115,8 +116,13 @@ class EvidenceShelf:
         Raise DatasetNotFound, or EvidenceNotFound where no bundle or several fit.
         """
         known = self._found.get((dataset, prefix))
-        if known is not None:
+        if known is not None and known.arrays.damage() is None:
             return known
+        if known is not None:
+            with self._lock:
+                found = self._open(known.path, dataset)
+            self._found[dataset, prefix] = found
+            return found
         self._found[dataset, prefix] = found = self._search(dataset, prefix)
         return found
 
@@ -150,7 +156,10 @@ class EvidenceShelf:
 
     def _open(self, path: Path, dataset: str) -> Bundle:
         """Return the bundle at a path; raise EvidenceDamaged, which says what is wrong but not where it lies."""
-        if path not in self._opened:
+        opened = self._opened.get(path)
+        if opened is not None and (problem := opened.arrays.damage()):
+            return self._reopen(opened, problem)
+        if opened is None:
             try:
                 bundle = open_bundle(path)
                 if bundle.dataset != dataset:
@@ -161,6 +170,29 @@ class EvidenceShelf:
                 raise EvidenceDamaged(f"the evidence of {dataset} can't be used: {what}") from error
             self._opened[path] = bundle
         return self._opened[path]
+
+    def _reopen(self, opened: Bundle, problem: str) -> Bundle:
+        """Return a bundle whose files changed in place, if they are again what its manifest says.
+
+        All files are compared with their digests, once for each state of the files.
+
+        Raises:
+            EvidenceDamaged: If they are not, or are those of another bundle.
+        """
+        states = opened.arrays.states_now()
+        if self._refused.get(opened.path) != states:
+            try:
+                bundle = open_bundle(opened.path)
+                if bundle.digest == opened.digest and not wrong_files(bundle):
+                    _log.info("evidence restored", dataset=opened.dataset, path=str(opened.path))
+                    self._opened[opened.path] = bundle
+                    return bundle
+            except (InvalidEvidence, OSError) as error:
+                _log.error("evidence damaged", dataset=opened.dataset, path=str(opened.path), error=repr(error))
+            else:
+                _log.error("evidence damaged", dataset=opened.dataset, path=str(opened.path), error=problem)
+            self._refused[opened.path] = states
+        raise damaged(opened.manifest, problem)
 
 
 @cache
