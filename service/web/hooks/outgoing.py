@@ -30,7 +30,34 @@ CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
 MAX_ANSWER = 64 << 10  # bytes
 DEFAULT_PORT = 443
 _NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-_REFUSED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10")))
+_REFUSED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "::/96",  # IPv4-compatible, RFC 4291
+        "::ffff:0:0:0/96",  # IPv4-translated, RFC 2765
+        "64:ff9b::/96",  # NAT64, RFC 6052
+        "64:ff9b:1::/48",  # NAT64 of one's own, RFC 8215
+        "2001::/32",  # Teredo, RFC 4380
+        "2002::/16",  # 6to4, RFC 3056
+        "fec0::/10",  # site-local, RFC 3879
+    )
+)
+_METADATA = tuple(
+    map(
+        ipaddress.ip_address,
+        (
+            "169.254.169.254",  # AWS, Azure, Google Cloud, OpenStack and others
+            "169.254.170.2",  # AWS ECS, credentials of tasks
+            "169.254.170.23",  # AWS EKS, credentials of pods
+            "fd00:ec2::23",
+            "fd00:ec2::254",  # AWS, IPv6
+            "fd20:ce::254",  # Google Cloud, IPv6
+            "100.100.100.200",  # Alibaba Cloud
+            "192.0.0.192",  # Oracle Cloud
+            "168.63.129.16",  # Azure's wire server, in public address space
+        ),
+    )
+)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -124,16 +151,24 @@ def _shut(connection: socket.socket) -> None:
 
 
 def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:
-    """Say whether an address may be connected to: public, or in a network that the operator allows."""
+    """Return whether an address may be connected to: it is public, or in a network that the operator allows.
+
+    An IPv4-mapped address is its IPv4 address. Other IPv6 addresses that carry an IPv4 address are refused, since a
+    gateway may translate them to an internal host. A cloud's metadata service is allowed by a network of that one
+    address alone, so that a wide network does not open it.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    found = mapped or found
+    found = getattr(found, "ipv4_mapped", None) or found
+    if found in _METADATA:
+        networks = [network for network in networks if network.num_addresses == 1]
     if any(found in network for network in networks if network.version == found.version):
         return True
-    if found.is_multicast or any(found in network for network in _REFUSED if network.version == found.version):
+    if found in _METADATA or found.is_multicast:
+        return False
+    if any(found in network for network in _REFUSED if network.version == found.version):
         return False
     return found.is_global
 

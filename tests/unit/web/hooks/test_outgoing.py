@@ -159,6 +159,28 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "fd00:ec2::254",
         "2001:db8::1",
         "fec0::1",  # site-local, as `is_site_local` says
+        # IPv6 addresses that carry an IPv4 address, internal or public
+        "::7f00:1",
+        "::10.0.0.1",
+        "::8.8.8.8",
+        "::ffff:0:a00:1",
+        "64:ff9b::8.8.8.8",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::a00:1",
+        "64:ff9b:1:ffff:ffff:ffff:a00:1",
+        "2002:a9fe:a9fe::",
+        "2002:808:808::1",
+        "2001:0:7f00:1::",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        # metadata services
+        "169.254.170.2",
+        "169.254.170.23",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "fd00:ec2::23",
+        "fd20:ce::254",
         "localhost",
         "",
         "127.1",
@@ -175,6 +197,36 @@ def test_an_operator_network_allows_what_lies_in_it_and_nothing_else() -> None:
         assert is_allowed(address, networks)
     for address in ("10.2.0.1", "127.0.0.1", "fd00:2::5", "::1", "::ffff:10.2.0.1", "169.254.169.254"):
         assert not is_allowed(address, networks)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("169.254.169.254", "169.254.0.0/16"),
+        ("100.100.100.200", "100.64.0.0/10"),
+        ("168.63.129.16", "168.63.0.0/16"),
+        ("fd00:ec2::254", "fd00::/8"),
+        ("::ffff:169.254.169.254", "169.254.0.0/16"),
+        ("::10.1.2.3", "10.1.0.0/16"),
+        ("64:ff9b::10.1.2.3", "10.1.0.0/16"),
+        ("2002:a01:203::1", "10.1.0.0/16"),
+    ],
+)
+def test_a_wide_network_opens_neither_a_metadata_service_nor_a_translated_address(address: str, network: str) -> None:
+    assert not is_allowed(address, [ipaddress.ip_network(network)])
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("169.254.169.254", "169.254.169.254/32"),
+        ("fd00:ec2::254", "fd00:ec2::254/128"),
+        ("64:ff9b::10.1.2.3", "64:ff9b::a01:0/112"),
+        ("::10.1.2.3", "::a01:0/112"),
+    ],
+)
+def test_an_operator_can_allow_them_by_their_own_network(address: str, network: str) -> None:
+    assert is_allowed(address, [ipaddress.ip_network(network)])
 
 
 # What is posted
