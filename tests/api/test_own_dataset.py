@@ -2,8 +2,10 @@
 
 import io
 import json
+from csv import DictReader
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from service import errors
@@ -88,3 +90,24 @@ def test_a_bundle_under_the_name_of_another_data_set_stops_the_start(start, tmp_
         start(evidence={"highway": [str(bundle.path)]}),
     ):
         pass
+
+
+def test_a_file_name_that_is_a_formula_is_text_in_the_csv_export_alone(start, tmp_path: Path) -> None:
+    formulas = ["=cmd|' /C calc'!A0", "+1+1.jpg", "-2+3.jpg", "@SUM(1+1).jpg"]
+    plain = ["a=b.jpg", "'quoted.jpg", "7.jpg", "a,b.jpg"]
+    labels, names = tmp_path / "labels.json", [*formulas, *plain]
+    labels.write_text(json.dumps({name: [207] for name in names}))
+    bundle = build_evidence("hostile", Inputs(labels=labels), tmp_path / "bundle")
+    with start(evidence={"hostile": [str(bundle.path)]}) as service:
+        rows = "".join(json.dumps({"file_name": name, "top1": 207, "probability": 0.5}) + "\n" for name in names)
+        name = service.client.upload(io.BytesIO(rows.encode()), "hostile").name
+        table, columns, lines = (
+            b"".join(service.client.export(name, form))
+            for form in (pb.VERDICT_FORMAT_CSV, pb.VERDICT_FORMAT_PARQUET, pb.VERDICT_FORMAT_JSONL)
+        )
+
+    read = list(DictReader(io.StringIO(table.decode())))
+    assert [row["file_name"] for row in read] == [f"'{name}" if name in formulas else name for name in sorted(names)]
+    assert {(row["target"], row["probability"]) for row in read} == {("207", "0.5")}
+    assert pq.read_table(io.BytesIO(columns))["file_name"].to_pylist() == sorted(names)
+    assert [json.loads(line)["file_name"] for line in lines.splitlines()] == sorted(names)
