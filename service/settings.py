@@ -5,7 +5,6 @@ nearest known name; what Kubernetes injects for services is ignored.
 """
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from service.errors import InvalidSetting, Violation
+from service.json_input import parse_json
 
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
@@ -263,8 +263,8 @@ def _decode(variable: str, value: str, structure: type | None, hidden: bool) -> 
         return value
     expected = "a JSON list" if structure is list else "a JSON object"
     try:
-        raw = json.loads(value)
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(value)
+    except ValueError as error:
         came = HIDDEN if hidden else repr(value)[:80]
         raise InvalidSetting(f"{variable}: expected {expected}, got {came} ({error})", field=variable) from (
             None if hidden else error

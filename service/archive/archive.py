@@ -21,6 +21,7 @@ from service.archive.files import Files
 from service.domain import Analysis, Predictions
 from service.domain.kept import checked_predictions
 from service.errors import NewerRecord, Unavailable
+from service.json_input import parse_json
 from service.storage import read_arrays
 
 MAX_DOCUMENT = 8 << 20  # bytes
@@ -125,10 +126,10 @@ class FileArchive:
         try:
             if len(content) > MAX_DOCUMENT:
                 raise ValueError(f"expected at most {MAX_DOCUMENT} bytes, got {len(content)}")
-            analysis = from_document(json.loads(content))
+            analysis = from_document(parse_json(content))
             if analysis.id != analysis_id:
                 raise ValueError(f"expected the document of {analysis_id}, got that of {analysis.id!r:.80}")
-        except (NewerRecord, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (NewerRecord, ValueError, KeyError, TypeError, AttributeError) as error:
             with self._lock:
                 told = analysis_id in self._damaged
                 self._damaged.add(analysis_id)

@@ -1,6 +1,5 @@
 """Folders that --output wrote, read for use cases that need no server: compare, gate, trend."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from service.cli.output import VERDICTS, is_folder, read_folder
 from service.cli.output import read as read_file
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, Trend
 from service.errors import InvalidInput
+from service.json_input import parse_json
 
 MAX_VERDICTS = 1 << 28  # bytes of a verdicts.jsonl
 
@@ -54,8 +54,8 @@ def read_side(path: str) -> Side:
         raise InvalidInput(f"can't read {file}: {error.strerror}", field="analysis") from error
     for number, text in enumerate(content, 1):
         try:
-            lines.append(_parsed(json.loads(text)))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            lines.append(_parsed(parse_json(text)))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InvalidInput(
                 f"{file}, line {number}: expected a verdict that errata wrote, got {error!r:.200}",
                 field="verdicts",

@@ -1,7 +1,6 @@
 """What people and programs see: JSON on stdout, tables and progress on stderr or stdout, folders of results."""
 
 import errno
-import json
 import os
 import re
 import stat
@@ -19,6 +18,7 @@ from service import wire
 from service.client import Client, pb
 from service.domain import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
 from service.errors import InvalidInput
+from service.json_input import parse_json
 from service.report.words import (
     ERROR_TYPE_WORDS,
     TAG_WORDS,
@@ -250,8 +250,8 @@ def read_folder(folder: Path) -> pb.Analysis:
     """Return the analysis of a folder that --output wrote; raise InvalidInput if it isn't one."""
     file = folder / SUMMARY
     try:
-        return ParseDict(json.loads(read(file, MAX_SUMMARY)), pb.Analysis())
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, SystemError, ParseError) as error:
+        return ParseDict(parse_json(read(file, MAX_SUMMARY)), pb.Analysis())
+    except (OSError, ValueError, TypeError, AttributeError, SystemError, ParseError) as error:
         raise InvalidInput(f"{file}: expected an analysis that errata wrote, got {error!s:.200}") from error
 
 

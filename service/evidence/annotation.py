@@ -9,7 +9,6 @@ CSV ("Flaws of ImageNet")
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from service.domain import NUM_CLASSES, LabelSource
 from service.errors import InvalidEvidence
+from service.json_input import parse_json
 from service.taxonomy.wordnet import load_taxonomy
 
 MAX_DIGITS = 9  # of an index, leading zeros and all
@@ -64,9 +64,9 @@ def _classes() -> Mapping[str, int]:
 
 def _from_json(text: str, source: str) -> Annotation:
     try:
-        raw = json.loads(text)
+        raw = parse_json(text)
         annotations, problematic, m = raw["initial_annots"], raw["problematic_images"], raw.get("imagenet_m")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidEvidence(
             f"{source}: expected JSON with initial_annots and problematic_images, got {error!r:.100}",
             field="annotations",

@@ -5,7 +5,6 @@ DATASET/valid_clip_knn.npz; each may be missing.
 """
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from service.domain import NUM_CLASSES, Classes
 from service.errors import InvalidEvidence
 from service.evidence.facts import Source
+from service.json_input import parse_json
 from service.storage import sha256_of
 from service.taxonomy.superclasses import Grouping, parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
@@ -102,7 +102,7 @@ def _check_classes(folder: Path) -> None:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidEvidence(f"{file.name}: expected JSON, got {error!s:.100}", field="artefacts") from error
 

@@ -55,6 +55,7 @@ from service.evidence.cooccurrence import cooccurrence_matrix
 from service.evidence.facts import PairFacts, Source
 from service.evidence.layout import VERDICTS, check_layout
 from service.evidence.overlap import overlap_matrix
+from service.json_input import parse_json
 from service.rules import RULES_VERSION
 from service.storage import sha256_of
 from service.taxonomy.proposals import Proposals
@@ -266,7 +267,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read and check a bundle's manifest."""
     file = path / "manifest.json"
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = parse_json(file.read_text(encoding="utf-8"))
         if raw["schema"] != SCHEMA:
             raise InvalidEvidence(
                 f"{file}: expected schema {SCHEMA}, got {raw['schema']}: build the bundle anew", field="schema"
@@ -298,7 +299,7 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidEvidence(
             f"{path}: expected an evidence bundle, got no readable manifest.json ({error.strerror})"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidEvidence(f"{file}: expected a bundle's manifest, got {error!r:.200}") from error
     if not _DIGEST.fullmatch(manifest.digest):
         raise InvalidEvidence(f"{file}: expected a SHA-256 as digest, got {manifest.digest!r:.80}", field="digest")

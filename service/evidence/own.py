@@ -5,14 +5,16 @@ A label is a class index or a WordNet id; in the CSV several are separated by sp
 
 import csv
 import io
-import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from service.errors import InvalidEvidence, Violation
+from service.json_input import parse_json
 from service.taxonomy.classes import parse_class
 
 SHOWN = 10  # violations that an error lists
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # numpy cuts a name off at a NUL, and no tool shows the others
 
 
 def read_own_labels(path: Path) -> Mapping[str, list[int]]:
@@ -29,6 +31,9 @@ def read_own_labels(path: Path) -> Mapping[str, list[int]]:
         bad = [label for label, known in zip(labels, classes, strict=True) if known is None]
         if not _is_name(name):
             wrong.append(Violation("file_name", f"expected a file name, got {name!r:.60}", line))
+        elif control := _CONTROL.search(name):
+            what = f"control character U+{ord(control[0]):04X} in the file name {name!r:.60}; remove it"
+            wrong.append(Violation("file_name", what, line))
         elif name in found:
             wrong.append(Violation("file_name", f"expected one row an image, got another for {name!r:.60}", line))
         elif bad or not labels:
@@ -79,7 +84,7 @@ def _from_csv(text: str, source: str) -> Iterable[tuple[str, list[str], int | No
 
 def _from_json(text: str, source: str) -> Iterable[tuple[str, list[str], int | None]]:
     try:
-        raw = json.loads(text)
+        raw = parse_json(text)
     except ValueError as error:
         raise InvalidEvidence(
             f"{source}: expected JSON {{file_name: [labels]}}, got {error}", field="labels"

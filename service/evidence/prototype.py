@@ -1,9 +1,9 @@
 """Non-prototypical images: those that the annotators of two strong models' mistakes called so (imagenet-mistakes)."""
 
-import json
 from pathlib import Path
 
 from service.errors import InvalidEvidence
+from service.json_input import parse_json
 
 FILES = ("greedy_soups_mistakes.json", "vit3b_mistakes.json")
 CATEGORY = "Non-prototypical"
@@ -14,7 +14,7 @@ def read_non_prototypical(folder: Path) -> frozenset[str]:
     names: set[str] = set()
     for file in FILES:
         try:
-            raw = json.loads((folder / file).read_text(encoding="utf-8"))
+            raw = parse_json((folder / file).read_text(encoding="utf-8"))
             names |= {name for name, mistake in raw.items() if mistake["failure category"] == CATEGORY}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvidence(

@@ -4,7 +4,6 @@ The form is the authors': a JSON object a line, {"id": [[lemma, …], …]}. A c
 of its lemmas occur among the lemma names of the class' synset or of any of its hypernyms. Exact, case-sensitive.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ import numpy as np
 
 from service.domain import NUM_CLASSES, Mask
 from service.errors import InvalidEvidence
+from service.json_input import parse_json
 from service.taxonomy.wordnet import Taxonomy, load_taxonomy
 
 Predicate = tuple[tuple[str, ...], ...]  # any of these, each: all of these lemmas
@@ -75,8 +75,8 @@ def default_grouping() -> Grouping:
 
 def _parse_line(line: str, source: str, number: int) -> dict[str, Predicate]:
     try:
-        raw = json.loads(line, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(line, object_pairs_hook=_once)
+    except ValueError as error:
         raise InvalidEvidence(f"{source}, line {number}: expected a JSON object, got {error}", line=number) from error
     if not isinstance(raw, dict):
         raise InvalidEvidence(f"{source}, line {number}: expected a JSON object, got {type(raw).__name__}", line=number)

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from service.errors import InvalidPageToken, InvalidRequest
+from service.json_input import parse_json
 
 
 def page_token(offset: int, query: Message) -> str:
@@ -21,10 +22,10 @@ def page_offset(token: str, query: Message) -> int:
     if not token:
         return 0
     try:
-        offset, key = json.loads(base64.urlsafe_b64decode(token.encode()))
+        offset, key = parse_json(base64.urlsafe_b64decode(token.encode()))
         if key == _query_key(query) and isinstance(offset, int) and offset >= 0:
             return offset
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         pass
     raise InvalidPageToken(f"expected a page token of this listing, got {token!r:.40}", field="page_token")
 

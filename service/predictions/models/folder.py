@@ -1,10 +1,10 @@
 """Files of the permitted folder: weights, and what lies beside them. No path and no link leads out of it."""
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service.errors import InvalidModelId, ModelNotFound, ModelRefused
+from service.json_input import parse_json
 
 
 def file_inside(folder: Path, path: PurePosixPath | Path) -> Path:
@@ -28,8 +28,8 @@ def json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
         if (folder / each).exists():
             found = file_inside(folder, each)
             try:
-                return json.loads(found.read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError) as error:
+                return parse_json(found.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
                 raise ModelRefused(f"{each}: expected JSON, got something else: {error!s:.120}") from error
     return None
 

@@ -1,6 +1,5 @@
 """hf-hub:ORG/REPO[@REVISION]: a timm model on Hugging Face's hub, from its config.json and model.safetensors alone."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from huggingface_hub import hf_hub_download
 
 from service.domain import NUM_CLASSES
 from service.errors import ModelNotFound, ModelRefused
+from service.json_input import parse_json
 from service.predictions.model_id import parse_hub_model
 from service.predictions.models.fetch import fetching, hub_size
 from service.predictions.models.folder import transform_of
@@ -53,8 +53,8 @@ def _fetch(model: str, repository: str, name: str, revision: str | None) -> Path
 
 def _config(model: str, path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ModelRefused(f"{model}: expected a {CONFIG} of JSON, got {error!s:.120}") from error
     if not isinstance(config, dict) or not isinstance(config.get("pretrained_cfg", {}), dict):
         raise ModelRefused(f"{model}: expected a {CONFIG} in timm's form, got {config!r:.80}")

@@ -4,7 +4,6 @@ Taken, in this order: a predictions file (predictions.csv, .jsonl or .parquet, n
 an architecture of timm, named by the tag errata.architecture or by config.json; model.onnx with its external data.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
+from service.json_input import parse_json
 from service.predictions.model_id import parse_mlflow_model
 from service.predictions.models import file
 from service.predictions.models.known import read_known
@@ -133,8 +133,8 @@ def _loaded(model: str, folder: Path, names: Sequence[str], tags: dict[str, str]
 def _architecture(folder: Path) -> str:
     """Return the architecture in config.json; empty where it says none, and the loader then says what is missing."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
         found = config.get("architecture")
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError):
         return ""
     return found if isinstance(found, str) else ""

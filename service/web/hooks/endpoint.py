@@ -5,7 +5,6 @@
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from service.analyses.ports import Ports
 from service.analyses.registries import Registry, Taken, take
 from service.domain import RegistryEvent
 from service.errors import ErrataError, TooBusy, Unavailable
+from service.json_input import parse_json
 from service.telemetry import Metrics
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
@@ -103,7 +103,7 @@ class Hooks:
             return self._told(name, "unverified", 401, "expected a call that one of the registry's secrets signs")
         try:
             event = _event(kind, headers, body)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             _log.warning("a call can't be read", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
             return self._told(name, "malformed", 400, f"expected an event as JSON: {_why(error)}")
         if event is None:
@@ -151,8 +151,6 @@ def _why(error: Exception) -> str:
             return f"the field {error!s:.80} is missing"
         case TypeError() | AttributeError():
             return "a field has another type than it should"
-        case RecursionError():
-            return "it is nested too deeply"
         case ValueError() if "integer string conversion" in str(error):
             return "a number is too long"
         case _:
@@ -174,7 +172,7 @@ async def _body(request: Request, limit: int) -> bytes | None:
 
 def _event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> RegistryEvent | None:
     """Return what a verified call says; raise ValueError, KeyError or TypeError for another form."""
-    payload: Any = json.loads(body.decode())
+    payload: Any = parse_json(body.decode())
     if not isinstance(payload, dict):
         raise TypeError("expected an object")
     found: RegistryEvent | None = kind.parse(headers, payload)

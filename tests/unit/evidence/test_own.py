@@ -97,6 +97,20 @@ def test_a_row_that_ends_early_is_refused_with_its_line(tmp_path: Path) -> None:
     assert [each.line for each in refused(write(tmp_path / "x.csv", "file_name,labels\na.jpg\n")).violations] == [2]
 
 
+@pytest.mark.parametrize("control", ["\x00", "\x01", "\t", "\n", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize("name", ["{}a.jpg", "a{}.jpg", "a.jpg{}"])
+def test_a_control_character_in_a_name_is_refused_with_its_line(tmp_path: Path, control: str, name: str) -> None:
+    name = name.format(control)
+    from_csv = refused(write(tmp_path / "x.csv", f'file_name,labels\nb.jpg,1\n"{name}",2\n'))
+    from_json = refused(write(tmp_path / "x.json", json.dumps({"b.jpg": [1], name: [2]})))
+
+    assert from_csv.violations[0].line == (4 if control == "\n" else 3), "where the row ends"
+    for error in (from_csv, from_json):
+        assert error.violations[0].field == "file_name"
+        assert f"U+{ord(control):04X}" in error.message
+        assert control not in error.message
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -118,6 +132,8 @@ def test_a_row_that_ends_early_is_refused_with_its_line(tmp_path: Path) -> None:
         '{"a.jpg": [1000]}',
         '{"": [1]}',
         '{"\\ud800.jpg": [1]}',
+        '{"a.jpg": [' + "[" * 900 + "1" + "]" * 900 + "]}",
+        '{"a.jpg": ' + "[" * 100_000,
         f'file_name,labels\n"{"a" * 200_000}\n',
     ],
     ids=lambda text: text[:30],

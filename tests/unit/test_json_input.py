@@ -1,0 +1,95 @@
+"""JSON from outside: how deeply it may be nested, and that each reader refuses what is deeper as invalid input."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from service.archive.archive import FileArchive
+from service.archive.files import FolderFiles
+from service.cli.output import read_folder
+from service.errors import ErrataError, InvalidEvidence, InvalidInput, InvalidPageToken, InvalidSetting, ModelRefused
+from service.evidence.annotation import read_annotation
+from service.evidence.artefacts import read_artefacts, read_grouping
+from service.evidence.bundle import read_manifest
+from service.evidence.own import read_own_labels
+from service.evidence.prototype import read_non_prototypical
+from service.json_input import MAX_DEPTH, parse_json
+from service.pb import errata_pb2 as pb
+from service.predictions.models.folder import json_beside
+from service.settings import read_settings
+from service.wire.paging import page_offset
+
+DEPTHS = [MAX_DEPTH + 1, 900, 950, 990, 100_000]  # Python parses some of them, and cannot show what it parsed
+
+
+def nested(depth: int, start: str = "[", end: str = "]") -> str:
+    return start * depth + end * depth
+
+
+@pytest.mark.parametrize("text", ["1", "null", '"[[["', "[]", '{"a": [1, {"b": 2}]}', nested(MAX_DEPTH), b"[1]"])
+def test_what_is_not_nested_too_deeply_is_parsed(text: str) -> None:
+    assert parse_json(text) == json.loads(text)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_what_is_nested_more_deeply_is_a_value_error(depth: int, start: str, end: str) -> None:
+    text = start * depth + "1" + end * depth
+
+    with pytest.raises(ValueError, match="levels deep"):
+        parse_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1,]", b"\xff", "nan", "9" * 5000])
+def test_what_is_no_json_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each has words of its own
+        parse_json(text)
+
+
+READERS: dict[str, tuple[str, Callable[[Path], object], type[ErrataError]]] = {
+    "own labels": ("labels.json", lambda folder: read_own_labels(folder / "labels.json"), InvalidEvidence),
+    "annotation": ("labels.json", lambda folder: read_annotation(folder / "labels.json"), InvalidEvidence),
+    "superclasses": ("superclasses.json", lambda folder: read_grouping(folder / "superclasses.json"), InvalidEvidence),
+    "labels_map": ("labels_map.json", lambda folder: read_artefacts(folder, "imagenet"), InvalidEvidence),
+    "class ids": ("imagenet_wnet_id_to_target.json", lambda folder: read_artefacts(folder, "x"), InvalidEvidence),
+    "mistakes": ("greedy_soups_mistakes.json", read_non_prototypical, InvalidEvidence),
+    "manifest": ("manifest.json", read_manifest, InvalidEvidence),
+    "config beside a model": (
+        "config.json",
+        lambda folder: json_beside(folder, PurePosixPath("weights.safetensors"), "config.json"),
+        ModelRefused,
+    ),
+    "summary of a folder": ("summary.json", read_folder, InvalidInput),
+    "setting": (
+        "evidence.json",
+        lambda folder: read_settings({"ERRATA_EVIDENCE": (folder / "evidence.json").read_text()}),
+        InvalidSetting,
+    ),
+}
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("reader", READERS)
+def test_each_reader_of_a_file_refuses_it_as_invalid(tmp_path: Path, reader: str, depth: int) -> None:
+    name, read, error = READERS[reader]
+    for text in (nested(depth), '{"a": ' + nested(depth) + "}"):
+        (tmp_path / name).write_text(text)
+
+        with pytest.raises(error):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_page_token_is_refused(depth: int) -> None:
+    with pytest.raises(InvalidPageToken):
+        page_offset(base64.urlsafe_b64encode(nested(depth).encode()).decode(), pb.ListAnalysesRequest())
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_an_archived_document_is_left_out(tmp_path: Path, depth: int) -> None:
+    (tmp_path / "abc.json").write_text(nested(depth))
+
+    assert FileArchive(FolderFiles(tmp_path)).get("abc") is None
