@@ -107,8 +107,19 @@ class ErrataError(Exception):
         line: int | None = None,
         violations: Sequence[Violation] = (),
         retry_after: float | None = None,
+        detail: str = "",
     ) -> None:
-        super().__init__(message)
+        """Keep what is wrong.
+
+        Args:
+            message: What a caller reads.
+            field: Field of the request, setting, or file that is wrong.
+            line: Line of it, 1-based.
+            violations: All that is wrong with the input, instead of `field` and `line`.
+            retry_after: Seconds after which the same call may pass.
+            detail: What only the log has: addresses, paths, words of other software. `str(error)` ends with it.
+        """
+        super().__init__(f"{message} ({detail})" if detail else message)
         self.message = message
         self.violations = tuple(violations) or ((Violation(field, message, line),) if field or line else ())
         self.retry_after = retry_after  # seconds after which the same call may pass; None: it won't

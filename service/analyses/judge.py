@@ -99,6 +99,7 @@ def judge_job(ports: Ports, job_id: str) -> None:
             raise ComeBack(min(RETRY_SECONDS * fence, LONGEST_RETRY)) from error
         _fail(ports, job_id, fence, error)
     except PermanentError as error:
+        _log.warning("judging failed", job=job_id, request=job.spec.asked, error=str(error))
         _fail(ports, job_id, fence, error)
     except Exception as error:
         _log.exception("judging failed", job=job_id, request=job.spec.asked)

@@ -82,7 +82,7 @@ def _entries(ports: Ports) -> Sequence[Snapshot]:
     try:
         return ports.store.entries()
     except Unavailable as error:
-        _log.warning("what is open can't be listed: the store is away", error=error.message)
+        _log.warning("what is open can't be listed: the store is away", error=str(error))
         return []
 
 

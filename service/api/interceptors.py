@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 from service.access import CALLER, NEEDS, Access, Need
 from service.api.status import code_of, internal, status_of
 from service.errors import ErrataError, InvalidRequest
+from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
@@ -187,7 +188,7 @@ class _Call:
             if isinstance(error, ErrataError):
                 code = code_of(error).name
                 places = [f"{each.field}:{each.line or ''}" for each in error.violations]  # no word of what was sent
-                _log.info("call refused", code=code, reason=error.reason, places=places)
+                _log.info("call refused", code=code, reason=error.reason, places=places, **log_fields(error))
                 await _abort(self._context, status_of(error))
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
                 code = "INTERNAL"

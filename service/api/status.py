@@ -8,6 +8,7 @@ from google.rpc.status_pb2 import Status
 
 from service import errors
 from service.errors import ErrataError
+from service.redact import public_message, public_text
 
 DOMAIN = "errata"
 MAX_FIELD = 120  # characters of a field's name
@@ -36,14 +37,14 @@ def code_of(error: ErrataError) -> grpc.StatusCode:
 
 def status_of(error: ErrataError) -> Status:
     """Return the whole status: code, message, ErrorInfo, BadRequest with fields and lines, RetryInfo."""
-    status = Status(code=code_of(error).value[0], message=_bounded(error.message))
+    status = Status(code=code_of(error).value[0], message=_bounded(public_message(error)))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     details: list[Any] = [_packed(info)]
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
                 field=_bounded(each.field, MAX_FIELD) + ("" if each.line is None else f"[line {each.line}]"),
-                description=_bounded(each.description),
+                description=_bounded(public_text(error, each.description)),
             )
             for each in error.violations[:MAX_VIOLATIONS]
         ]

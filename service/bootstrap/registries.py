@@ -93,7 +93,7 @@ class RegistryWork:
         try:
             counts = write_back_due(self._ports, {each.id: each for each in self._registries})
         except ErrataError as error:
-            _log.warning("results can't be written back now", error=error.message)
+            _log.warning("results can't be written back now", error=str(error))
         except Exception:
             _log.exception("results can't be written back now")
         else:
@@ -105,7 +105,7 @@ class RegistryWork:
         try:
             queued = poll(self._ports, registry)
         except ErrataError as error:
-            _log.warning("a registry can't be polled now", registry=registry.id, error=error.message)
+            _log.warning("a registry can't be polled now", registry=registry.id, error=str(error))
         except Exception:
             _log.exception("a registry can't be polled now", registry=registry.id)
         else:

@@ -48,7 +48,7 @@ class Watch:
         try:
             self._look()
         except ErrataError as error:
-            _log.warning("a look failed; the next one comes", watch=self._name, error=error.message)
+            _log.warning("a look failed; the next one comes", watch=self._name, error=str(error))
         except Exception:
             _log.exception("a look failed; the next one comes", watch=self._name)
 

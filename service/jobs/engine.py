@@ -115,7 +115,7 @@ class Engine:
         try:
             call()
         except Unavailable as error:
-            _log.warning("the store is away", error=error.message)
+            _log.warning("the store is away", error=str(error))
         except Exception:
             _log.exception("a thread of the engine met an error and goes on")
 
@@ -128,7 +128,9 @@ class Engine:
         try:
             broker.enqueue(message)
         except ConnectionClosed as error:
-            raise Unavailable(f"the queue can't be reached: {error!s:.120}", retry_after=2) from error
+            raise Unavailable(
+                "The job queue (Redis) is unavailable. Try again later.", retry_after=2, detail=f"{error!s:.120}"
+            ) from error
 
     def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
         self._served.add(queue)

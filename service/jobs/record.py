@@ -15,6 +15,7 @@ import numpy as np
 
 from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.errors import ErrataError
+from service.redact import public_message
 
 CRASH_LIMIT = 3
 RETRY_LIMIT = 3
@@ -226,7 +227,7 @@ def with_shard(job: Job, index: int, shard: Shard) -> Job:
 def failure_of(error: BaseException) -> Failure:
     """Return what a user is told of an error."""
     if isinstance(error, ErrataError):
-        return Failure(error.reason, error.message)
+        return Failure(error.reason, public_message(error))
     return Failure("INTERNAL", f"the worker met an error of its own: {type(error).__name__}; its log has the rest")
 
 

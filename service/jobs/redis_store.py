@@ -328,4 +328,8 @@ def _available() -> Iterator[None]:
     except redis.RedisError as error:
         if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
             _log.exception("Redis refuses")
-        raise Unavailable(f"Redis can't be used: {error!s:.120}", retry_after=RETRY_AFTER) from error
+        raise Unavailable(
+            "The job store (Redis) is unavailable. Try again later.",
+            retry_after=RETRY_AFTER,
+            detail=f"{error!s:.120}",
+        ) from error

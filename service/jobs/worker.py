@@ -156,7 +156,7 @@ class Worker:
             except Unavailable as error:
                 if time.monotonic() > deadline or self.drain.ends_before(RETRY_SECONDS):
                     raise
-                _log.warning("the store is away", error=error.message)
+                _log.warning("the store is away", error=str(error))
                 time.sleep(RETRY_SECONDS)
 
 
@@ -259,7 +259,7 @@ class _Hold:
         try:
             self._worker.store.beat(self._job.id, self._shard, self._fence, self._worker.lease)
         except Unavailable as error:
-            _log.warning("the store is away", error=error.message)
+            _log.warning("the store is away", error=str(error))
         except Exception:
             _log.exception("a beat met an error; the next one comes")
         if self._moved is not None and time.monotonic() - self._moved > STUCK:

@@ -57,7 +57,9 @@ def _commit(repository: str, revision: str | None, endpoint: str | None, seconds
             f"expected a repository and revision of the hub, got {where!r:.120}", field="model"
         ) from error
     except Exception as error:  # the hub's client passes on what its transport raises
-        raise Unavailable(f"{where}: the hub can't be asked: {error!s:.200}", retry_after=RETRY_AFTER) from error
+        raise Unavailable(
+            f"{where}: the hub can't be asked", retry_after=RETRY_AFTER, detail=f"{error!s:.200}"
+        ) from error
     if not COMMIT.fullmatch(commit or ""):
         raise Unavailable(f"{where}: expected a commit from the hub, got {commit!r:.60}", retry_after=RETRY_AFTER)
     return str(commit)

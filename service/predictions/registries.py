@@ -49,10 +49,16 @@ def mlflow_at(address: RegistryAddress, missing: Collection[str] = MISSING) -> I
         except MlflowException as error:
             if error.error_code in missing:
                 raise ModelNotFound(f"registry {address.id}: {error!s:.200}", field="model") from error
-            raise Unavailable(f"registry {address.id}: {error!s:.200}", retry_after=RETRY_AFTER) from error
+            raise Unavailable(
+                f"Registry {address.id} answered {error.error_code}. Try again later.",
+                retry_after=RETRY_AFTER,
+                detail=f"{error!s:.200}",
+            ) from error
         except OSError as error:  # what the transport raises
             raise Unavailable(
-                f"registry {address.id} can't be reached: {error!s:.200}", retry_after=RETRY_AFTER
+                f"Registry {address.id} cannot be reached. Try again later.",
+                retry_after=RETRY_AFTER,
+                detail=f"{error!s:.200}",
             ) from error
 
 

@@ -19,6 +19,7 @@ from service.analyses.registries import newest
 from service.analyses.write_back import gate_of
 from service.domain import GateDecision, State
 from service.errors import ErrataError, ModelNotFound, TooBusy
+from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view
 from service.report.words import NO_BASELINE, NO_POLICY
 from service.web.listener import challenge
@@ -77,6 +78,8 @@ class Gates:
                 return _decided(GateDecision.PENDING, ["the analysis isn't finished"], link)
             return _decided(GateDecision.ERROR, ["the analysis ended without a result", *why], link)
         except ErrataError as error:
+            if details := log_fields(error):
+                _log.warning("gate refused", registry=registry, model=model, reason=error.reason, **details)
             return _refused(error)
         except Exception:
             _log.exception("a gate can't be answered")
@@ -91,7 +94,7 @@ def refused(error: ErrataError) -> Response:
 
 
 def _refused(error: ErrataError) -> Response:
-    response = _decided(GateDecision.ERROR, [error.message], "", status_of(error))
+    response = _decided(GateDecision.ERROR, [public_message(error)], "", status_of(error))
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return response

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access import CALLER, NEEDS, NOBODY_ASKED, Access
 from service.certificates import Certificates
 from service.errors import ErrataError, Unauthenticated
+from service.redact import public_message
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, at_zero, new_request_id
 from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
 from service.web.status import status_of
@@ -272,7 +273,7 @@ def peer_of(request: Request) -> str:
 
 
 def _refused(_: str, error: ErrataError) -> Response:
-    return JSONResponse({"reason": error.reason, "message": error.message}, status_of(error), challenge(error))
+    return JSONResponse({"reason": error.reason, "message": public_message(error)}, status_of(error), challenge(error))
 
 
 def challenge(error: ErrataError, scheme: str = "Bearer") -> dict[str, str]:

@@ -31,6 +31,7 @@ from service.analyses.trend import TrendQuestion
 from service.analyses.verdicts import bundle_of, explained, judged
 from service.domain import Group, State
 from service.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
+from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, list_view, open_view
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
@@ -225,6 +226,8 @@ def _guarded(handler: Handler, request: Request) -> Response:
     try:
         return handler(request)
     except ErrataError as error:
+        if details := log_fields(error):
+            _log.warning("page refused", path=request.scope.get(ROUTE), reason=error.reason, **details)
         return _told(error)
     except Exception:
         _log.exception("a page can't be made", path=request.scope.get(ROUTE))
@@ -232,7 +235,8 @@ def _guarded(handler: Handler, request: Request) -> Response:
 
 
 def _told(error: ErrataError) -> Response:
-    response = _message(status_of(error), error.message, [each.description for each in error.violations])
+    problems = [public_text(error, violation.description) for violation in error.violations]
+    response = _message(status_of(error), public_message(error), problems)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return response

@@ -35,7 +35,9 @@ def hub_size(model: str, repository: str, name: str, revision: str | None = None
     except HfHubHTTPError:
         return None  # the fetch itself says what is wrong
     except Exception as error:  # the hub's client passes on what its transport raises
-        raise Unavailable(f"{model}: the hub can't be reached: {error!s:.200}", retry_after=RETRY_AFTER) from error
+        raise Unavailable(
+            f"{model}: the hub can't be reached", retry_after=RETRY_AFTER, detail=f"{error!s:.200}"
+        ) from error
 
 
 def url_size(url: str) -> int | None:
@@ -56,7 +58,9 @@ def fetching(model: str) -> Iterator[None]:
     try:
         yield
     except LocalEntryNotFoundError as error:  # neither cached nor reachable
-        raise Unavailable(f"{model}: the hub can't be reached: {error!s:.200}", retry_after=RETRY_AFTER) from error
+        raise Unavailable(
+            f"{model}: the hub can't be reached", retry_after=RETRY_AFTER, detail=f"{error!s:.200}"
+        ) from error
     except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
         raise ModelNotFound(f"{model}: expected it on the hub, got {error!s:.200}", field="model") from error
     except OSError as error:

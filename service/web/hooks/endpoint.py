@@ -125,7 +125,7 @@ class Hooks:
         return self._told(name, taken, 202 if taken is Taken.QUEUED else 200, _WORDS[taken])
 
     def _later(self, registry: str, error: ErrataError) -> Response:
-        _log.warning("a call is asked to come again", registry=registry, error=error.message)
+        _log.warning("a call is asked to come again", registry=registry, error=str(error))
         response = self._told(registry, "later", 503, "not now: try again")
         wait = min(error.retry_after or RETRY_AFTER, MAX_RETRY_AFTER)
         response.headers["Retry-After"] = str(max(1, round(wait)))
