@@ -5,12 +5,14 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -20,6 +22,9 @@ from numpy.typing import NDArray
 from service.errors import TooLarge
 
 CHUNK = 1 << 20  # bytes
+LEFTOVER_SECONDS = 3600.0  # after which a scratch file is one that a killed process left
+_SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # as tempfile names it; eight digits are somebody's date
+_OLD = "old"  # in a scratch folder: the folder that is being replaced
 
 
 class Readable(Protocol):
@@ -112,7 +117,7 @@ def folder_in_one_step(path: Path) -> Iterator[Path]:
         os.chmod(scratch, 0o755)  # noqa: S103 - a bundle is read by other users than its builder
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-            os.replace(path, old / "old")
+            os.replace(path, old / _OLD)
             os.replace(scratch, path)
             shutil.rmtree(old, ignore_errors=True)
         else:
@@ -120,6 +125,47 @@ def folder_in_one_step(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def scratch_target(name: str) -> str | None:
+    """Return the name of what a scratch file or folder was to become; None for the name of anything else."""
+    match = _SCRATCH.fullmatch(name)
+    return match[1] if match else None
+
+
+def remove_scratch(folder: Path, age: float = LEFTOVER_SECONDS) -> int:
+    """Remove the scratch files and folders below a folder that killed processes left; return how many.
+
+    What was written less than `age` seconds ago may be in use and stays. A folder that was moved away, and whose
+    replacement never took its place, is moved back.
+
+    Raises:
+        OSError: If something cannot be read or removed.
+    """
+    removed = 0
+    for path in sorted(folder.rglob(".*"), reverse=True):  # what is inside comes first
+        target = scratch_target(path.name)
+        if target is not None:
+            with suppress(FileNotFoundError):  # another process removes the same
+                if time.time() - _last_written(path) > age:
+                    _remove_scratch(path, path.with_name(target))
+                    removed += 1
+    return removed
+
+
+def _remove_scratch(path: Path, target: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    if (path / _OLD).is_dir() and not target.exists():
+        os.replace(path / _OLD, target)
+    shutil.rmtree(path)
+
+
+def _last_written(path: Path) -> float:
+    """Return when a file, or anything in a folder, was written last, in seconds since 1970."""
+    parts = [path] if path.is_symlink() else [path, *path.rglob("*")]
+    return max(float(part.lstat().st_mtime) for part in parts)
 
 
 @contextmanager

@@ -29,6 +29,10 @@ class Files(Protocol):
         """Remove a file; say whether there was one."""
         ...
 
+    def modified(self, name: str) -> float | None:
+        """Return when a file was written last, in seconds since 1970; None if there is none or nobody tells."""
+        ...
+
     def names(self) -> Set[str]:
         """Return the names of all files."""
         ...
@@ -70,6 +74,15 @@ class FolderFiles:
         except OSError as error:
             raise _away("written", error) from error
         return True
+
+    def modified(self, name: str) -> float | None:
+        """Return when a file was written last."""
+        try:
+            return (self._folder / name).stat().st_mtime
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _away("read", error) from error
 
     def names(self) -> Set[str]:
         """Return the names of all files; the very same object while the folder hasn't changed."""
@@ -136,6 +149,15 @@ class ObjectFiles:
         except Exception as error:
             raise _away("written", error) from error
         return True
+
+    def modified(self, name: str) -> float | None:
+        """Return when an object was written last."""
+        try:
+            return float(self._files.modified(f"{self._prefix}/{name}").timestamp())
+        except (FileNotFoundError, NotImplementedError):  # some stores' packages do not tell
+            return None
+        except Exception as error:
+            raise _away("read", error) from error
 
     def names(self) -> Set[str]:
         """Return the names of all objects."""

@@ -16,8 +16,8 @@ from service.archive.files import open_files
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.gpus import gpu_memory
+from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.parts import (
-    Housekeeping,
     LazyPredictor,
     image_folders,
     make_ports,
@@ -75,7 +75,7 @@ async def run_local(
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_errands(partial(judge_job, ports))
     engine.start()
-    housekeeping = Housekeeping(ports, settings.retention_days)
+    housekeeping = Housekeeping(ports, settings)
     housekeeping.start()
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()

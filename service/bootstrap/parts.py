@@ -1,17 +1,15 @@
 """Parts that several processes are made of: ports, image folders, the predictor and what it can load."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Event, Thread
 
 import structlog
 
 from service.analyses.ports import Limits, ModelOffer, Ports
-from service.analyses.retention import drop_old
 from service.archive.port import Archive
 from service.domain import Analysis, ModelInfo, Predictions, State
 from service.errors import InvalidEvidence, PermanentError
@@ -31,7 +29,6 @@ from service.predictions.uploads.binary import BinaryParser
 from service.settings import Settings
 from service.telemetry import Metrics, at_zero
 
-HOUSEKEEPING_SECONDS = 3600.0
 _log = structlog.get_logger()
 
 
@@ -85,33 +82,6 @@ def make_ports(
             max_missing=settings.max_missing,
         ),
     )
-
-
-class Housekeeping:
-    """Deletes what is older than the operator keeps it, now and every hour."""
-
-    def __init__(self, ports: Ports, keep_days: float) -> None:
-        self._ports = ports
-        self._keep = timedelta(days=keep_days)
-        self._stopped = Event()
-
-    def start(self) -> None:
-        """Start a thread, if anything is to be deleted ever."""
-        if self._keep:
-            Thread(target=self._run, name="housekeeping", daemon=True).start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopped.set()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                drop_old(self._ports, self._keep)
-            except Exception:
-                _log.exception("old analyses can't be deleted now")
-            if self._stopped.wait(HOUSEKEEPING_SECONDS):
-                return
 
 
 def torch_predictor(settings: Settings, images: Mapping[str, Path]) -> Predictor:

@@ -11,7 +11,8 @@ from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
-from service.bootstrap.parts import Housekeeping, make_ports
+from service.bootstrap.housekeeping import Housekeeping
+from service.bootstrap.parts import make_ports
 from service.bootstrap.process import allow_files, responsive, stop_on_signals
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
 from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
@@ -49,7 +50,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     for watch in watches:
         watch.start()
     engine.start()
-    housekeeping = Housekeeping(ports, settings.retention_days)
+    housekeeping = Housekeeping(ports, settings)
     housekeeping.start()
     engine.resend_lost(settings.heartbeat_seconds)
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)

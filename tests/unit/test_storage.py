@@ -2,15 +2,28 @@
 
 import hashlib
 import io
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from service.errors import TooLarge
-from service.storage import CHUNK, folder_in_one_step, lock, sha256_of, spool, write_file
+from service.storage import (
+    CHUNK,
+    LEFTOVER_SECONDS,
+    folder_in_one_step,
+    lock,
+    remove_scratch,
+    scratch_target,
+    sha256_of,
+    spool,
+    write_file,
+)
 
 TRY_LOCK = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
@@ -251,3 +264,118 @@ def test_a_stream_over_the_limit_is_refused_before_it_is_read_through() -> None:
 def test_one_byte_over_the_limit_is_too_large() -> None:
     with pytest.raises(TooLarge), spool(io.BytesIO(bytes(101)), limit=100):
         pytest.fail("it was given a file all the same")
+
+
+# what killed processes leave
+
+
+def grow_old(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (time.time() - 2 * LEFTOVER_SECONDS,) * 2)
+
+
+@pytest.mark.parametrize("name", [".a.json.a1b2c3d4", ".bundle.________", ".a.b.c.abc12345", ".x.1234567a"])
+def test_the_names_of_scratch_files_are_known(name: str) -> None:
+    assert scratch_target(name) == name[1:-9]
+
+
+@pytest.mark.parametrize("name", ["a.json", ".a", ".a.json", ".a.A1B2C3D4", ".a.abc", ".backup.20240229", "a.a1b2c3d4"])
+def test_other_names_are_not(name: str) -> None:
+    assert scratch_target(name) is None
+
+
+def test_old_scratch_is_removed_below_a_folder_and_young_scratch_stays(tmp_path: Path) -> None:
+    for name in ("deep/er", ".bundle.a1b2c3d4/inner", ".git", "plain"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("deep/er/.a.npy.a1b2c3d4", "deep/er/a.npy", ".bundle.a1b2c3d4/inner/b.npy", ".git/config"):
+        (tmp_path / name).touch()
+    grow_old(tmp_path)
+    (tmp_path / "deep" / ".young.npy.a1b2c3d4").touch()
+
+    assert remove_scratch(tmp_path) == 2
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {
+        *("deep", "deep/er", "deep/er/a.npy", "deep/.young.npy.a1b2c3d4", ".git", ".git/config", "plain"),
+    }
+
+
+def test_a_scratch_folder_in_which_somebody_writes_stays(tmp_path: Path) -> None:
+    (tmp_path / ".bundle.a1b2c3d4").mkdir()
+    (tmp_path / ".bundle.a1b2c3d4" / "first.npy").touch()
+    grow_old(tmp_path)
+    (tmp_path / ".bundle.a1b2c3d4" / "second.npy").touch()
+    os.utime(tmp_path / ".bundle.a1b2c3d4", (1, 1))
+
+    assert remove_scratch(tmp_path) == 0
+
+
+def test_a_link_is_removed_and_what_it_leads_to_is_not(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").touch()
+    grow_old(tmp_path)
+    (tmp_path / ".a.a1b2c3d4").symlink_to(tmp_path / "data")
+    os.utime(tmp_path / ".a.a1b2c3d4", (1, 1), follow_symlinks=False)
+
+    assert remove_scratch(tmp_path) == 1
+    assert (tmp_path / "data" / "file").exists()
+
+
+def test_nothing_is_removed_from_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    assert remove_scratch(tmp_path / "nothing") == 0
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from service.storage import folder_in_one_step, write_file
+calls = []
+def kill_at(number, call):
+    def counted(*arguments):
+        calls.append(arguments)
+        if len(calls) == number:
+            os.kill(os.getpid(), 9)
+        return call(*arguments)
+    return counted
+path, function, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+setattr(os, function, kill_at(number, getattr(os, function)))
+if sys.argv[4] == "file":
+    write_file(path, b"new")
+else:
+    with folder_in_one_step(path) as folder:
+        (folder / "a").write_text("new")
+"""
+
+
+def kill(path: Path, function: str, number: int, what: str) -> None:
+    """Write to a path in a process that is killed at a call of a function of `os`."""
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), function, str(number), what], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("function", ["fsync", "chmod", "replace"])
+def test_what_a_killed_writer_of_a_file_leaves_is_removed(tmp_path: Path, function: str) -> None:
+    kill(tmp_path / "a.json", function, 1, "file")
+    (scratch,) = tmp_path.iterdir()
+
+    assert remove_scratch(tmp_path) == 0, "it is young"
+    assert [*tmp_path.iterdir()] == [scratch]
+    grow_old(tmp_path)
+    assert remove_scratch(tmp_path) == 1
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("number", "content"),
+    [(1, "before"), (2, "before")],
+    ids=["before the folder was moved away", "before its replacement took its place"],
+)
+def test_what_a_killed_writer_of_a_folder_leaves_is_removed_and_the_folder_is_there(
+    tmp_path: Path, number: int, content: str
+) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "a").write_text("before")
+    kill(tmp_path / "bundle", "replace", number, "folder")
+    grow_old(tmp_path)
+
+    assert remove_scratch(tmp_path) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (tmp_path / "bundle" / "a").read_text() == content

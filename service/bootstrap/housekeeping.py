@@ -1,0 +1,58 @@
+"""Housekeeping: what an API process deletes at its start and every hour."""
+
+from datetime import timedelta
+from threading import Event, Thread
+
+import structlog
+
+from service.analyses.ports import Ports
+from service.analyses.retention import drop_old
+from service.archive.files import open_files
+from service.archive.leftovers import remove_leftovers
+from service.bootstrap.build import embedding_cache
+from service.settings import Settings
+from service.storage import remove_scratch
+
+HOUSEKEEPING_SECONDS = 3600.0
+_log = structlog.get_logger()
+
+
+class Housekeeping:
+    """Deletes what killed processes left, and what is older than the operator keeps it: now and every hour."""
+
+    def __init__(self, ports: Ports, settings: Settings) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._keep = timedelta(days=settings.retention_days)
+        self._stopped = Event()
+
+    def start(self) -> None:
+        """Start a thread."""
+        Thread(target=self._run, name="housekeeping", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                remove_all_leftovers(self._settings)
+            except Exception:
+                _log.exception("leftovers cannot be removed now")
+            try:
+                if self._keep:
+                    drop_old(self._ports, self._keep)
+            except Exception:
+                _log.exception("old analyses can't be deleted now")
+            if self._stopped.wait(HOUSEKEEPING_SECONDS):
+                return
+
+
+def remove_all_leftovers(settings: Settings) -> int:
+    """Remove what killed processes left in the archive, the evidence folder, and the cache; return how many."""
+    removed = remove_leftovers(open_files(settings.archive_place))
+    removed += sum(remove_scratch(folder) for folder in (settings.data_dir / "evidence", embedding_cache(settings)))
+    if removed:
+        _log.info("leftovers removed", count=removed)
+    return removed

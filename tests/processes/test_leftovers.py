@@ -1,0 +1,75 @@
+"""Writers that are killed with SIGKILL, and a service that starts after them."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from service.client import Client
+from service.storage import LEFTOVER_SECONDS
+
+from .cluster import wait_for
+from .conftest import serving
+
+# dies where the archive has the predictions and the document is being written
+WRITER = """
+import os, sys
+from datetime import UTC, datetime
+import numpy as np
+from service.archive.archive import FileArchive
+from service.archive.files import open_files
+from service.domain import Analysis, AnalysisRequest, Predictions, State
+fsync, calls = os.fsync, []
+def kill_at_the_document(file):
+    calls.append(file)
+    if len(calls) == 2:
+        os.kill(os.getpid(), 9)
+    fsync(file)
+os.fsync = kill_at_the_document
+analysis = Analysis(sys.argv[2], AnalysisRequest("demo"), State.FAILED, "e" * 64, datetime.now(UTC))
+FileArchive(open_files(sys.argv[1])).put(analysis, Predictions(np.zeros(5, dtype=np.int16)))
+"""
+BUILDER = """
+import os, sys
+from pathlib import Path
+from service.storage import folder_in_one_step
+with folder_in_one_step(Path(sys.argv[1])) as folder:
+    (folder / "verdicts.npy").write_bytes(b"half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def killed(program: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_a_service_removes_what_killed_writers_left_and_not_what_is_being_written(
+    tmp_path: Path, demo_csv: bytes
+) -> None:
+    archive, data = tmp_path / "archive", tmp_path / "data"
+    killed(WRITER, str(archive), "old")
+    killed(BUILDER, str(data / "evidence" / "mine" / "first"))
+    assert len(names(archive)) == 2, "predictions, and a part of the document"
+    for path in (*archive.rglob("*"), *data.rglob("*")):
+        os.utime(path, (time.time() - 2 * LEFTOVER_SECONDS,) * 2)
+    before = names(archive)
+    killed(WRITER, str(archive), "new")
+    young = names(archive) - before
+
+    with serving(data, archive) as service, Client(service.grpc) as client:
+        wait_for(lambda: not before & names(archive), "the leftovers are removed")
+        wait_for(lambda: not names(data / "evidence" / "mine"), "the scratch folder is removed")
+        analysis = client.upload(io.BytesIO(demo_csv), "demo")
+
+        assert names(archive) - young == {
+            f"{analysis.name.removeprefix('analyses/')}{end}" for end in (".json", ".predictions.npz")
+        }
+        assert young <= names(archive)
