@@ -421,8 +421,7 @@ SERVICE = (
     ),
     lines(
         "Memory of processes",
-        "Resident memory. Evidence is mapped from files, so part of it is the page cache's; what rises without end "
-        "is a leak.",
+        "Resident memory. Each bundle that was used takes the size of its verdict table; a rise without end is a leak.",
         "bytes",
         Query('process_resident_memory_bytes{job=~"errata-api|errata-worker"}', "{{job}} {{instance}}"),
         width=12,

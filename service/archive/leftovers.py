@@ -37,11 +37,11 @@ def remove_leftovers(files: Files, clock: Callable[[], float] = time.time, age: 
 def leftovers(names: Iterable[str]) -> list[str]:
     """Return the names of scratch files of an archive's own files, and of predictions without a document."""
     present = set(names)
-    found = []
+    result = []
     for name in sorted(present):
         target = scratch_target(name)
         orphan = _PREDICTIONS.fullmatch(name)
         is_scratch = target is not None and _OWN.fullmatch(target)
         if is_scratch or (orphan and f"{orphan[1]}.json" not in present):
-            found.append(name)
-    return found
+            result.append(name)
+    return result

@@ -113,18 +113,18 @@ class EvidenceShelf:
     def find(self, dataset: str, prefix: str) -> Bundle:
         """Return the bundle whose digest starts so; for an empty prefix, or the data set's name, the default one.
 
-        Raise DatasetNotFound, or EvidenceNotFound where no bundle or several fit.
+        Raise DatasetNotFound, EvidenceNotFound where no bundle or several fit, or EvidenceDamaged.
         """
         known = self._found.get((dataset, prefix))
         if known is not None and known.arrays.damage() is None:
             return known
-        if known is not None:
+        if known is None:
+            bundle = self._search(dataset, prefix)
+        else:
             with self._lock:
-                found = self._open(known.path, dataset)
-            self._found[dataset, prefix] = found
-            return found
-        self._found[dataset, prefix] = found = self._search(dataset, prefix)
-        return found
+                bundle = self._open(known.path, dataset)
+        self._found[dataset, prefix] = bundle
+        return bundle
 
     def _search(self, dataset: str, prefix: str) -> Bundle:
         bundles = self.bundles(dataset)

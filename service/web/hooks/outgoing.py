@@ -158,19 +158,19 @@ def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:
     address alone, so that a wide network does not open it.
     """
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    found = getattr(found, "ipv4_mapped", None) or found
-    if found in _METADATA:
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip in _METADATA:
         networks = [network for network in networks if network.num_addresses == 1]
-    if any(found in network for network in networks if network.version == found.version):
+    if any(ip in network for network in networks if network.version == ip.version):
         return True
-    if found in _METADATA or found.is_multicast:
+    if ip in _METADATA or ip.is_multicast:
         return False
-    if any(found in network for network in _REFUSED if network.version == found.version):
+    if any(ip in network for network in _REFUSED if network.version == ip.version):
         return False
-    return found.is_global
+    return ip.is_global
 
 
 def target(name: str, url: str, key: bytes, ports: Sequence[int] = (), networks: Sequence[str] = ()) -> Target:
