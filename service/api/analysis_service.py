@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -30,7 +29,8 @@ from service.analyses import (
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendQuestion
-from service.api.intake import Intake, patient
+from service.api.intake import Intake
+from service.api.paced_stream import PacedStream
 from service.api.readers import Readers
 from service.api.slots import Slots
 from service.domain import Analysis, Verdict
@@ -73,9 +73,10 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
     ) -> pb.Analysis:
         """Judge a file while it streams in."""
-        asked = wire.request_from_header(await _header(patient(request_iterator)))
-        with self._uploads.taken():
-            return wire.to_analysis(await self._upload(asked, request_iterator))
+        messages = PacedStream(request_iterator, lambda message: len(message.chunk))
+        asked = wire.request_from_header(_header(await messages.next()))
+        first = await messages.next()  # no slot is taken for a caller that sends a header alone
+        return wire.to_analysis(await self._upload(asked, first, messages))
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         """Return one analysis."""
@@ -219,30 +220,32 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
         return wire.to_verdict(await self._readers.call(explained))
 
-    async def _upload(self, asked: Any, messages: AsyncIterator[pb.UploadPredictionsRequest]) -> Analysis:
+    async def _upload(
+        self, asked: Any, message: pb.UploadPredictionsRequest | None, messages: PacedStream[Any]
+    ) -> Analysis:
+        """Feed a thread that judges, from a first message on, and return what it made of the file.
+
+        The slot is the thread's: where the call ends early, it is released when the thread has noticed.
+        """
+        release = self._uploads.take()
         intake = Intake()
-        loop = asyncio.get_running_loop()
         run = partial(copy_context().run, upload.upload, self._ports, asked, intake, CALLER.get())
-        judged = loop.run_in_executor(self._uploaders, run)
-        judged.add_done_callback(lambda _: intake.abort())  # so that feeding never waits for a reader that has gone
+        judged = asyncio.get_running_loop().run_in_executor(self._uploaders, run)
+
+        def ended(future: "asyncio.Future[Analysis]") -> None:
+            release()
+            intake.abort()  # so that feeding never waits for a reader that has gone
+            future.exception()  # nobody asks for it where the call has ended before
+
+        judged.add_done_callback(ended)
         try:
-            async for message in patient(messages, until=judged):
-                if message.WhichOneof("part") != "chunk":
-                    raise InvalidRequest(
-                        f"expected one header and then chunks, got {message.WhichOneof('part') or 'an empty message'}",
-                        field="header",
-                    )
-                if len(message.chunk) > MAX_CHUNK:
-                    raise InvalidRequest(
-                        f"expected at most {MAX_CHUNK} bytes a chunk, got {len(message.chunk)}", field="chunk"
-                    )
-                await intake.feed(message.chunk)
+            while message is not None and not judged.done():
+                await intake.feed(_chunk(message))
+                message = await messages.next(until=judged)
             intake.close()
-            return await judged
+            return await asyncio.shield(judged)  # to cancel the future would not end the thread
         except BaseException:
             intake.abort()
-            with suppress(Exception):
-                await asyncio.shield(judged)
             raise
 
     async def _chunks(self, pieces: Iterator[bytes]) -> AsyncIterator[pb.FileChunk]:
@@ -258,13 +261,24 @@ def _question(request: pb.GetTrendRequest) -> TrendQuestion:
     return TrendQuestion(names, request.dataset, group, request.by, request.reference)
 
 
-async def _header(messages: AsyncIterator[pb.UploadPredictionsRequest]) -> pb.UploadHeader:
-    async for message in messages:
-        if message.WhichOneof("part") != "header":
-            what = message.WhichOneof("part") or "an empty message"
-            raise InvalidRequest(f"expected a header first, got {what}", field="header")
-        return message.header
-    raise InvalidRequest("expected a header first, got the end of the stream", field="header")
+def _header(message: pb.UploadPredictionsRequest | None) -> pb.UploadHeader:
+    if message is None:
+        raise InvalidRequest("expected a header first, got the end of the stream", field="header")
+    if message.WhichOneof("part") != "header":
+        what = message.WhichOneof("part") or "an empty message"
+        raise InvalidRequest(f"expected a header first, got {what}", field="header")
+    return message.header
+
+
+def _chunk(message: pb.UploadPredictionsRequest) -> bytes:
+    if message.WhichOneof("part") != "chunk":
+        raise InvalidRequest(
+            f"expected one header and then chunks, got {message.WhichOneof('part') or 'an empty message'}",
+            field="header",
+        )
+    if len(message.chunk) > MAX_CHUNK:
+        raise InvalidRequest(f"expected at most {MAX_CHUNK} bytes a chunk, got {len(message.chunk)}", field="chunk")
+    return message.chunk
 
 
 _EXPORTS: dict[int, Callable[[Any], Iterator[bytes]]] = {

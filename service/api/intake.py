@@ -3,50 +3,18 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any, TypeVar
 
 from service.errors import TruncatedUpload
 
 HIGH_WATER = 4 << 20  # bytes that wait at most
-IDLE_SECONDS = 30.0  # without a message, after which the upload is given up
-WHOLE_SECONDS = 600.0  # that an upload may take from its first message to its last
-
-Message = TypeVar("Message")
-
-
-async def patient(
-    messages: AsyncIterator[Message], until: "asyncio.Future[Any] | None" = None
-) -> AsyncIterator[Message]:
-    """Yield a stream's messages, at most until a future is done.
-
-    Raise TruncatedUpload when the stream falls silent, or trickles for ever.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + WHOLE_SECONDS
-    ends: list[asyncio.Future[Any]] = [] if until is None else [until]
-    while True:
-        coming = asyncio.ensure_future(anext(messages, None))
-        try:
-            wait = min(IDLE_SECONDS, deadline - loop.time())
-            done, _ = await asyncio.wait([coming, *ends], timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not coming.done():
-                coming.cancel()
-        if not done:
-            raise TruncatedUpload(
-                f"expected the next part of the file within {IDLE_SECONDS:.0f} s and the last within "
-                f"{WHOLE_SECONDS:.0f} s, got nothing",
-                field="chunk",
-            )
-        message = await coming if coming in done else None
-        if message is None:
-            return
-        yield message
 
 
 class Intake:
-    """A one-way pipe: `feed` and `close` on the loop, `read` in a thread, `abort` from anywhere."""
+    """A one-way pipe: `feed` and `close` on the loop, `read` in a thread, `abort` from anywhere.
+
+    An upload is aborted when its call ends early, such as by its caller's cancellation: a `read` that waits then, and
+    each later one, raises TruncatedUpload. A reader that computes for long between two reads looks at `aborted`.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -85,11 +53,16 @@ class Intake:
             self._changed.notify()
         self._loop.call_soon_threadsafe(self._room.set)
 
+    @property
+    def aborted(self) -> bool:
+        """Return whether nobody waits for the result any more, so that a reader may stop; safe from any thread."""
+        return self._aborted
+
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes, at most `size`; empty at the end."""
         with self._changed:
             while not self._chunks and not self._closed and not self._aborted:
-                self._changed.wait()  # `patient` sees to it that the feeder ends
+                self._changed.wait()  # PacedStream ends a feeder that is too slow
             if self._aborted:
                 raise TruncatedUpload("expected more of the file, got the end of the stream", field="chunk")
             if not self._chunks:

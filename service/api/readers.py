@@ -1,48 +1,33 @@
 """Readers: the threads in which use cases run. What runs or waits there is bounded, over all callers and for each."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from service.access import CALLER
 from service.api.slots import Slots
 
 THREADS = 8
 MOST = 64  # calls that run or wait
-MOST_OF_ONE = 32  # of a caller with a name
 RETRY_AFTER = 1.0  # seconds
 Result = TypeVar("Result")
 
 
 class Readers:
-    """Runs use cases; more at once than MOST, or than MOST_OF_ONE for a caller's token, are told to come again."""
+    """Runs use cases; more at once than MOST, or than a token's share of it, are refused with a delay."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
         self._slots = Slots(MOST, "calls", RETRY_AFTER)
-        self._shares: dict[str, Slots] = {}  # of callers that have calls now
 
     async def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a use case in a thread, with what is bound to this call for its logs; raise TooBusy for one too many."""
-        with self._slots.taken(), self._share(CALLER.get()):
+        with self._slots.taken():
             return await self.go_on(function, *arguments)
 
     async def go_on(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call in a thread what belongs to a call that was let in before."""
         run = partial(copy_context().run, function, *arguments)
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
-
-    @contextmanager
-    def _share(self, caller: str) -> Iterator[None]:
-        most = MOST_OF_ONE if caller else MOST
-        share = self._shares.setdefault(caller, Slots(most, "calls of one caller's", RETRY_AFTER))
-        try:
-            with share.taken():
-                yield
-        finally:
-            if not share.held:
-                self._shares.pop(caller, None)

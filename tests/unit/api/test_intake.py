@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -10,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.api import intake as module
-from service.api.intake import HIGH_WATER, Intake, patient
-from service.api.slots import Slots
-from service.errors import TooBusy, TruncatedUpload
+from service.api.intake import HIGH_WATER, Intake
+from service.errors import TruncatedUpload
 
 SOON = 10.0  # seconds that a test waits at most for what takes milliseconds
 BIG = b"x" * (1 << 20)
@@ -187,57 +184,11 @@ async def test_feeding_never_waits_for_a_reader_that_has_gone() -> None:
     assert await ends_soon(asyncio.ensure_future(intake.feed(b"x" * (HIGH_WATER + 1))))
 
 
-async def stream(*messages: str, then: float = 0.0) -> AsyncIterator[str]:
-    """Give messages, and be silent for `then` seconds."""
-    for message in messages:
-        yield message
-    await asyncio.sleep(then)
+async def test_a_reader_can_ask_whether_the_upload_was_aborted() -> None:
+    intake = Intake()
+    await intake.feed(b"half of a row")
+    assert not intake.aborted
 
+    intake.abort()
 
-async def test_a_stream_passes_through_to_its_end() -> None:
-    assert [message async for message in patient(stream("a", "b"))] == ["a", "b"]
-
-
-async def test_a_stream_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.02)
-    messages = patient(stream("a", then=SOON))
-
-    assert await anext(messages) == "a"
-    with pytest.raises(TruncatedUpload, match="got nothing"):
-        await anext(messages)
-
-
-async def test_a_stream_that_trickles_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WHOLE_SECONDS", 0.1)
-
-    async def trickle() -> AsyncIterator[str]:
-        while True:
-            await asyncio.sleep(0.01)
-            yield "a"
-
-    with pytest.raises(TruncatedUpload):
-        await asyncio.wait_for(anext(each async for each in patient(trickle()) if each == "never"), SOON)
-
-
-async def test_a_stream_is_left_when_nobody_needs_it_any_more() -> None:
-    done = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.02, done.set_result, None)
-
-    async with asyncio.timeout(SOON):
-        assert [message async for message in patient(stream("a", then=2 * SOON), until=done)] == ["a"]
-
-
-def test_no_more_run_than_there_are_slots() -> None:
-    slots = Slots(2, "uploads", retry_after=3.0)
-    with (
-        slots.taken(),
-        slots.taken(),
-        pytest.raises(TooBusy, match="at most 2 uploads at once") as refused,
-        slots.taken(),
-    ):
-        pass
-    assert (refused.value.retry_after, slots.held) == (3.0, 0)
-    with suppress(ValueError), slots.taken():
-        raise ValueError
-    with slots.taken(), slots.taken():
-        pass
+    assert await asyncio.to_thread(lambda: intake.aborted)

@@ -1,0 +1,200 @@
+"""An upload's slot, over a real socket: held while its thread works, and never by a few bytes or one token alone."""
+
+import io
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from running_service import MODEL, Running, Start
+
+from service.access import Need, line_of, new_token
+from service.analyses import upload
+from service.api import analysis_service, paced_stream
+from service.client import Client
+from service.errors import TooBusy
+from service.pb import errata_pb2 as pb
+from service.pb import errata_pb2_grpc
+
+SOON = 30.0  # seconds; a deadline, not a measure
+HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
+
+
+def chunk(content: bytes) -> pb.UploadPredictionsRequest:
+    """Return a part of a file."""
+    return pb.UploadPredictionsRequest(chunk=content)
+
+
+@dataclass
+class Work:
+    """What an upload's thread does before it parses: it computes until the gate is open."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
+    """Have the threads of uploads compute for as long as a test wants, and then judge."""
+    computing, judge = Work(), upload.upload
+
+    def compute(*arguments: Any) -> Any:
+        computing.begun.set()
+        assert computing.gate.wait(SOON), "a test left the gate shut"
+        return judge(*arguments)
+
+    monkeypatch.setattr(upload, "upload", compute)
+    yield computing
+    computing.gate.set()
+
+
+@contextmanager
+def uploading(address: str, *parts: pb.UploadPredictionsRequest, token: str = "") -> Iterator[Any]:
+    """Begin an upload, and send no more than these parts; cancel it at the end."""
+    ends: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def messages() -> Iterator[pb.UploadPredictionsRequest]:
+        yield from parts
+        ends.get()
+
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+    with grpc.insecure_channel(address) as channel:
+        stub = errata_pb2_grpc.AnalysisServiceStub(channel)
+        call = stub.UploadPredictions.future(messages(), timeout=SOON, metadata=metadata)
+        try:
+            yield call
+        finally:
+            call.cancel()
+            ends.put(None)
+
+
+def accepted(client: Client, content: bytes) -> bool:
+    """Upload a file; say whether there was a slot."""
+    try:
+        return client.upload(io.BytesIO(content), "demo").state == pb.STATE_SUCCEEDED
+    except TooBusy:
+        return False
+
+
+def wait_until_accepted(running: Running, content: bytes) -> None:
+    """Upload a file again and again until it is taken."""
+    deadline = time.monotonic() + SOON
+    with Client(running.addresses.grpc, attempts=1) as client:
+        while not accepted(client, content):
+            assert time.monotonic() < deadline, "the slot is still taken"
+
+
+def test_the_slot_of_a_cancelled_upload_is_taken_until_its_thread_ends(
+    start: Start, work: Work, demo_csv: bytes
+) -> None:
+    with start(max_uploads=1) as running, Client(running.addresses.grpc, attempts=1) as client:
+        with uploading(running.addresses.grpc, HEADER, chunk(demo_csv)) as call:
+            assert work.begun.wait(SOON)
+            call.cancel()
+            with pytest.raises(grpc.FutureCancelledError):
+                call.result()
+        client.list()  # a later call of the same server: the cancellation has come by now
+        assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
+
+        work.gate.set()
+
+        wait_until_accepted(running, demo_csv)
+        assert len(list(client.list())) == 1, "the cancelled upload left an analysis"
+
+
+def test_the_slot_of_an_upload_that_was_sent_whole_is_taken_until_its_thread_ends(
+    start: Start, work: Work, demo_csv: bytes
+) -> None:
+    with start(max_uploads=1) as running, grpc.insecure_channel(running.addresses.grpc) as channel:
+        call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(iter([HEADER, chunk(demo_csv)]))
+        assert work.begun.wait(SOON)
+        time.sleep(0.2)  # so that the server waits for the thread, and no more for messages
+        call.cancel()
+        with Client(running.addresses.grpc, attempts=1) as client:
+            client.list()
+            assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
+            work.gate.set()
+        wait_until_accepted(running, demo_csv)
+
+
+def test_a_header_alone_takes_no_slot(start: Start, demo_csv: bytes) -> None:
+    with (
+        start(max_uploads=1) as running,
+        uploading(running.addresses.grpc, HEADER),
+        Client(running.addresses.grpc, attempts=1) as client,
+    ):
+        assert [accepted(client, demo_csv) for _ in range(5)] == [True] * 5
+
+
+@pytest.mark.parametrize("trickle", [b"", b"a"], ids=["empty chunks", "a byte now and then"])
+def test_an_upload_that_makes_no_progress_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes, trickle: bytes
+) -> None:
+    monkeypatch.setattr(paced_stream, "PATIENCE_SECONDS", 0.5)
+    stopped = threading.Event()
+
+    def messages() -> Iterator[pb.UploadPredictionsRequest]:
+        yield HEADER
+        yield chunk(b"file_name,predicted_class\n")
+        while not stopped.wait(0.05):
+            yield chunk(trickle)
+
+    with start(max_uploads=1) as running, grpc.insecure_channel(running.addresses.grpc) as channel:
+        call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(messages(), timeout=SOON)
+        try:
+            assert call.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "bytes of the file a second" in call.details()
+        finally:
+            stopped.set()
+        wait_until_accepted(running, demo_csv)
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> dict[str, str]:
+    """The tokens of two callers, in the file `tokens`."""
+    found = {"busy": new_token(), "other": new_token()}
+    (tmp_path / "tokens").write_text("\n".join(line_of(name, Need.WRITE, token) for name, token in found.items()))
+    return found
+
+
+def test_one_token_leaves_upload_slots_to_others(
+    start: Start, work: Work, tokens: dict[str, str], tmp_path: Path, demo_csv: bytes
+) -> None:
+    with start(max_uploads=4, tokens=tmp_path / "tokens") as running, ExitStack() as stack:
+        address = running.addresses.grpc
+        for _ in range(2):
+            work.begun.clear()
+            stack.enter_context(uploading(address, HEADER, chunk(demo_csv), token=tokens["busy"]))
+            assert work.begun.wait(SOON)
+        with Client(address, token=tokens["busy"], attempts=1) as busy:
+            assert not accepted(busy, demo_csv)
+        with Client(address, token=tokens["other"], attempts=1) as other:
+            work.gate.set()
+            assert accepted(other, demo_csv)
+
+
+def test_one_token_leaves_watches_to_others(
+    start: Start, tokens: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis_service, "MOST_WATCHES", 4)
+    with (
+        start(open_gate=False, tokens=tmp_path / "tokens") as running,
+        Client(running.addresses.grpc, token=tokens["busy"], attempts=1) as busy,
+        Client(running.addresses.grpc, token=tokens["other"], attempts=1) as other,
+    ):
+        name = busy.analyze(MODEL, "demo").name
+        watches = [busy.watch(name), busy.watch(name), other.watch(name)]
+        for watch in watches:
+            next(watch)
+        with pytest.raises(TooBusy):
+            next(busy.watch(name))
+
+        running.gate.set()
+
+        assert [list(watch)[-1].state for watch in watches] == [pb.STATE_SUCCEEDED] * 3
