@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -20,6 +21,7 @@ from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 AUTHORIZATION = "authorization"
 MOST_RECEIVING, MOST_ANSWERING = 32, 256  # calls of health at once; one more takes the place of the oldest
 RECEIVE_SECONDS = 10.0  # that their message may take
+RECHECK_SECONDS = 2.0  # between two looks whether the caller of a stream is still let in
 MAX_SERVICE = 256  # characters of a service's name
 _log = structlog.get_logger()
 
@@ -45,8 +47,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return handler
         if NEEDS.get(method) is Need.OPEN:
             return self._open(handler)
-        try:  # without a client certificate, where one is asked for, there would be no connection
-            caller = self._access.check(method, _value(metadata, AUTHORIZATION), certified=True)
+        # without a client certificate, where one is asked for, there would be no connection
+        check = partial(self._access.check, method, _value(metadata, AUTHORIZATION), certified=True)
+        try:
+            caller = check()
         except ErrataError as error:
             return self._refusing(method, error)
         if not method.startswith("/errata."):  # reflection
@@ -58,9 +62,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                self._single(method, caller, handler.stream_unary), decode, encode
+                self._upload(method, caller, check, handler.stream_unary), decode, encode
             )
-        return grpc.unary_stream_rpc_method_handler(self._stream(method, caller, handler.unary_stream), decode, encode)
+        return grpc.unary_stream_rpc_method_handler(
+            self._stream(method, caller, check, handler.unary_stream), decode, encode
+        )
 
     def end_watches(self) -> None:
         """End the watches of health, which would wait for as long as the service stands."""
@@ -103,13 +109,50 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _stream(self, method: str, caller: str, behavior: Any) -> Any:
-        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with _Call(self._metrics, method, context, caller):
-                async for message in behavior(_decoded(request), context):
-                    yield message
+    def _upload(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
+        async def receive(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with _while_allowed(check):
+                return await behavior(request, context)
+
+        return self._single(method, caller, receive)
+
+    def _stream(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async with (
+                _Call(self._metrics, method, context, caller),
+                _while_allowed(check),
+                aclosing(behavior(_decoded(request), context)) as messages,
+            ):
+                async for message in messages:
+                    await context.write(message)  # here, where the end of the permission ends it too
 
         return call
+
+
+@asynccontextmanager
+async def _while_allowed(check: Callable[[], object]) -> AsyncIterator[None]:
+    """Run a block; end it with the error that `check` raises once its caller isn't let in any more."""
+    loop = asyncio.get_running_loop()
+    refusals: list[ErrataError] = []
+    timer = loop.call_later(RECHECK_SECONDS, lambda: look())
+
+    def look() -> None:
+        nonlocal timer
+        try:
+            check()
+        except ErrataError as error:
+            refusals.append(error)
+            end.reschedule(loop.time())
+        else:
+            timer = loop.call_later(RECHECK_SECONDS, look)
+
+    try:
+        async with asyncio.timeout(None) as end:
+            yield
+    except TimeoutError as error:
+        raise (refusals[0] if end.expired() else error) from None
+    finally:
+        timer.cancel()
 
 
 @asynccontextmanager

@@ -1,0 +1,151 @@
+"""A stream ends soon after the token of its caller was removed; those of others, and of a replaced token, go on."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from running_service import MODEL, Running, Start
+
+from service.access import Need, line_of, new_token
+from service.api import analysis_service, interceptors
+from service.client import Client
+from service.pb import errata_pb2 as pb
+from service.pb import errata_pb2_grpc
+
+SOON = 30.0  # seconds; a deadline, not a measure
+Stub = errata_pb2_grpc.AnalysisServiceStub
+
+
+class TokenFile:
+    """The file of tokens of a service: those of two callers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tokens = {"revoked": new_token(), "other": new_token()}
+        self.write(self.tokens)
+
+    def write(self, tokens: dict[str, str], scope: Need = Need.WRITE) -> None:
+        """Replace the file, at once."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("\n".join(line_of(name, scope, token) for name, token in tokens.items()))
+        fresh.replace(self.path)
+
+    def revoke(self) -> None:
+        """Remove the line of one caller."""
+        self.write({"other": self.tokens["other"]})
+
+    def metadata(self, name: str = "revoked") -> list[tuple[str, str]]:
+        """Return what a caller shows."""
+        return [("authorization", f"Bearer {self.tokens[name]}")]
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> TokenFile:
+    return TokenFile(tmp_path / "tokens")
+
+
+@pytest.fixture
+def service(start: Start, token_file: TokenFile) -> Iterator[Running]:
+    """A service whose models wait, so that a watch goes on."""
+    with start(open_gate=False, tokens=token_file.path) as running:
+        yield running
+        running.gate.set()
+
+
+@pytest.fixture
+def stub(service: Running) -> Iterator[Stub]:
+    with grpc.insecure_channel(service.addresses.grpc) as channel:
+        yield Stub(channel)
+
+
+def code_of(call: Any) -> grpc.StatusCode:
+    """Read a stream to its end; return how it ended."""
+    try:
+        for _ in call:
+            pass
+    except grpc.RpcError:
+        pass
+    code: grpc.StatusCode = call.code()
+    return code
+
+
+def test_a_watch_ends_and_those_of_other_tokens_go_on(service: Running, stub: Stub, token_file: TokenFile) -> None:
+    with Client(service.addresses.grpc, token=token_file.tokens["other"]) as other:
+        name = other.analyze(MODEL, "demo").name
+        kept = other.watch(name)
+        next(kept)
+        watch = stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON, metadata=token_file.metadata())
+        next(watch)
+
+        token_file.revoke()
+
+        assert code_of(watch) is grpc.StatusCode.UNAUTHENTICATED
+        service.gate.set()
+        assert list(kept)[-1].state == pb.STATE_SUCCEEDED
+
+
+def test_a_watch_goes_on_while_its_token_is_in_the_file(service: Running, stub: Stub, token_file: TokenFile) -> None:
+    with Client(service.addresses.grpc, token=token_file.tokens["other"]) as other:
+        name = other.analyze(MODEL, "demo").name
+        watch = stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON, metadata=token_file.metadata())
+        next(watch)
+        token_file.write(token_file.tokens, Need.READ)  # which is enough to watch
+        for _ in range(3):  # a message every 2 s, as often as the token is looked at
+            assert next(watch).state != pb.STATE_SUCCEEDED
+        service.gate.set()
+
+        assert code_of(watch) is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (TokenFile.revoke, grpc.StatusCode.UNAUTHENTICATED),
+        (lambda file: file.write(file.tokens, Need.READ), grpc.StatusCode.PERMISSION_DENIED),
+    ],
+    ids=["removed", "may only read now"],
+)
+def test_an_upload_ends(
+    service: Running, stub: Stub, token_file: TokenFile, change: Callable[[TokenFile], None], code: grpc.StatusCode
+) -> None:
+    begun: threading.Event = threading.Event()
+    ends: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def messages() -> Iterator[pb.UploadPredictionsRequest]:
+        yield pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
+        yield pb.UploadPredictionsRequest(chunk=b"file_name,predicted_class\n")
+        begun.set()
+        ends.get()
+
+    call = stub.UploadPredictions.future(messages(), timeout=SOON, metadata=token_file.metadata())
+    assert begun.wait(SOON)
+
+    change(token_file)
+
+    assert call.code() is code
+    ends.put(None)
+
+
+def test_an_export_that_is_read_slowly_ends(
+    service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller reads a message, and the next when the token is long gone: the service waits in between."""
+    monkeypatch.setattr(analysis_service, "SEND_CHUNK", 1)
+    monkeypatch.setattr(interceptors, "RECHECK_SECONDS", 0.1)
+    parts = [
+        pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo")),
+        pb.UploadPredictionsRequest(chunk=demo_csv),
+    ]
+    name = stub.UploadPredictions(iter(parts), timeout=SOON, metadata=token_file.metadata()).name
+    export = stub.GetReport(pb.GetReportRequest(name=name), timeout=SOON, metadata=token_file.metadata())
+    next(export)
+
+    token_file.revoke()
+    time.sleep(1)
+
+    assert code_of(export) is grpc.StatusCode.UNAUTHENTICATED
