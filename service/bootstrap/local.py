@@ -116,7 +116,7 @@ async def run_local(
 async def run_local_until_signal(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
     """Run the local service until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
-    stop_on_signals(stopped)
+    stop_on_signals(stopped, settings.grace_seconds)
     allow_files()
     parsers = ParserPool(settings.parsers)
     parsers.start()

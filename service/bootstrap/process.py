@@ -7,10 +7,11 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
+from service.bootstrap.watchdog import Watchdog
 from service.report import pen
 
 MOST_FILES = 65_536
@@ -46,15 +47,25 @@ def allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def stop_on_signals(stopped: asyncio.Event) -> None:
-    """Set the event at the first SIGTERM or SIGINT; end the process at the second."""
+def stop_on_signals(stopped: asyncio.Event, grace: float) -> None:
+    """Set the event at the first SIGTERM or SIGINT; end the process at the second, or if it is late.
 
-    def stop() -> None:
-        if stopped.is_set():
-            _log.warning("ended by a second signal")
+    Args:
+        stopped: The event.
+        grace: Seconds that the process has to stop in; the watchdog ends it some seconds later.
+    """
+    loop, watchdog = asyncio.get_running_loop(), Watchdog(grace)
+    signals = 0
+
+    def stop(*_: object) -> None:  # in the main thread at once, though the loop may be held up
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            with suppress(RuntimeError):  # it came while a line was being written
+                _log.warning("ended by a second signal")
             os._exit(1)
-        stopped.set()
+        watchdog.start()
+        loop.call_soon_threadsafe(stopped.set)
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        signal.signal(number, stop)

@@ -29,7 +29,7 @@ REDIS_TIMEOUT = 2.0  # seconds that a call waits for a Redis that doesn't answer
 async def run_service(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
     """Run the API until SIGTERM or SIGINT; without Redis it starts all the same, not ready, and recovers by itself."""
     stopped = asyncio.Event()
-    stop_on_signals(stopped)
+    stop_on_signals(stopped, settings.grace_seconds)
     url = redis_url(settings)
     door = open_door(settings)
     known = callers(settings)

@@ -62,7 +62,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     at_zero(metrics.analyses, ["failed"])  # the end that a worker itself gives one
     engine.serve_models(worker.run, name, offer)
     stopped = asyncio.Event()
-    stop_on_signals(stopped)
+    stop_on_signals(stopped, settings.grace_seconds)
     host, port = split(settings.worker_http_address)
 
     def is_ready() -> bool:

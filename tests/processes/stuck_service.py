@@ -1,0 +1,79 @@
+"""A real service or worker process in which something never ends, by its first argument and the variable STUCK.
+
+serve, local: an upload's thread does what STUCK says. work: a model does so.
+"""
+
+import asyncio
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from service.analyses import upload
+from service.bootstrap.local import run_local_until_signal
+from service.bootstrap.serve import run_service
+from service.bootstrap.work import run_worker
+from service.domain import ModelInfo, Predictions
+from service.predictions.twin import HashPredictor
+from service.settings import read_settings
+from service.telemetry import configure_logging
+
+HOURS = 100_000
+
+
+def _python() -> None:
+    for _ in range(HOURS * 10**6):
+        pass
+
+
+def _numpy() -> None:
+    matrix = np.ones((3000, 3000))
+    for _ in range(HOURS):
+        matrix = np.tanh(matrix @ matrix)
+
+
+def _regex() -> None:
+    re.fullmatch("(a*)*b", "a" * 60)  # backtracks for years, with Python's lock
+
+
+STUCK: dict[str, Callable[[], None]] = {
+    "sleep": lambda: time.sleep(HOURS),
+    "python": _python,
+    "numpy": _numpy,
+    "regex": _regex,
+}
+
+
+class StuckPredictor:
+    """Never predicts."""
+
+    def load(self, model: str) -> ModelInfo:
+        return HashPredictor([model], 1).load(model)
+
+    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
+        stuck()
+        yield from ()
+
+
+def stuck(*_: Any) -> None:
+    """Do what never ends."""
+    sys.stderr.write('{"event": "stuck"}\n')
+    sys.stderr.flush()
+    STUCK[os.environ["STUCK"]]()
+
+
+if __name__ == "__main__":
+    upload.upload = stuck  # type: ignore[assignment]
+    settings = read_settings()
+    configure_logging(settings.log_level, "json")
+    match sys.argv[1]:
+        case "serve":
+            asyncio.run(run_service(settings, lambda _: None))
+        case "local":
+            asyncio.run(run_local_until_signal(settings, lambda _: None))
+        case "work":
+            asyncio.run(run_worker(settings, lambda _: None, StuckPredictor()))

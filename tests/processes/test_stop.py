@@ -1,0 +1,173 @@
+"""SIGTERM ends a process in time, whatever still runs in it; what does is in the log."""
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from redis_server import RedisServer, free_port
+
+from service.bootstrap.watchdog import LATE_SECONDS
+from service.client import Client
+from service.evidence.bundle import Bundle
+from service.pb import errata_pb2 as pb
+from service.pb import errata_pb2_grpc
+
+from .cluster import wait_for
+from .conftest import environment
+
+MODEL = "demo:efficientnet_lite0"
+GRACE = 1.0
+REGISTRY = {"kind": "generic", "secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], "rules": []}
+HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
+
+
+@dataclass
+class Process:
+    """A process that logs JSON into a file."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    grpc: str
+    http: str
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the log's lines of an event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
+        return [line for line in lines if line["event"] == event]
+
+    def seconds_to_end(self) -> float:
+        """Send SIGTERM; return how long the process takes to end."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(GRACE + LATE_SECONDS + 30)
+        return time.monotonic() - started
+
+
+Run = Callable[..., Process]
+
+
+@pytest.fixture
+def run(data_dir: Path, demo: Bundle, tmp_path: Path) -> Iterator[Run]:
+    """Start `stuck_service.py`, and end what is left of it."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(what: str, stuck: str = "sleep", **settings: str) -> Process:
+        log, grpc_address, http_address = tmp_path / f"{what}.log", *(f"127.0.0.1:{free_port()}" for _ in range(2))
+        chosen = {
+            "ERRATA_ARCHIVE": str(tmp_path / "archive"),
+            "ERRATA_GRPC_ADDRESS": grpc_address,
+            "ERRATA_HTTP_ADDRESS": http_address,
+            "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0",
+            "ERRATA_GRACE_SECONDS": str(GRACE),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "STUCK": stuck,
+        }
+        script = str(Path(__file__).parent / "stuck_service.py")
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, script, what], env=environment(data_dir, **(chosen | settings)), stderr=file
+            )
+        processes.append(process)
+        found = Process(process, log, grpc_address, http_address)
+        wait_for(lambda: found.events("working" if what == "work" else "ready"), f"{what} is ready")
+        return found
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.stop()
+
+
+@contextmanager
+def upload(address: str, *parts: pb.UploadPredictionsRequest) -> Iterator[grpc.Channel]:
+    """Begin an upload that sends no more than these parts."""
+    ends: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def messages() -> Iterator[pb.UploadPredictionsRequest]:
+        yield from parts
+        ends.get()
+
+    with grpc.insecure_channel(address) as channel:
+        call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(messages())
+        try:
+            yield channel
+        finally:
+            call.cancel()
+            ends.put(None)
+
+
+@pytest.mark.parametrize("stuck", ["sleep", "python", "numpy", "regex"])
+def test_a_thread_that_never_ends_holds_the_process_no_longer_than_it_may(run: Run, stuck: str) -> None:
+    service = run("local", stuck)
+    with upload(service.grpc, HEADER, pb.UploadPredictionsRequest(chunk=b"a")):
+        wait_for(lambda: service.events("stuck"), "an upload is stuck")
+
+        assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1  # a second for a busy machine
+
+    assert service.process.returncode != 0
+    if stuck != "regex":  # which lets nobody else write
+        (forced,) = service.events("ended by force: the grace period is over and something still runs")
+        assert any("uploader" in each for each in forced["running"]), forced
+
+
+def test_half_an_upload_a_watch_and_half_a_hook_hold_it_no_longer(run: Run, redis: RedisServer) -> None:
+    settings = {"ERRATA_REDIS_URL": redis.url, "ERRATA_REGISTRIES": json.dumps({"other": REGISTRY})}
+    worker = run("work", **settings)
+    service = run("serve", **settings)
+    with ExitStack() as stack:
+        channel = stack.enter_context(upload(service.grpc, HEADER))
+        with Client(service.grpc) as client:
+            name = client.analyze(MODEL, "demo").name
+        watch = errata_pb2_grpc.AnalysisServiceStub(channel).WatchAnalysis(pb.WatchAnalysisRequest(name=name))
+        next(watch)
+        host, _, port = service.http.rpartition(":")
+        hook = stack.enter_context(socket.create_connection((host, int(port))))
+        hook.sendall(b"POST /v1/hooks/generic/other HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+        wait_for(lambda: worker.events("stuck"), "the model is stuck")
+
+        assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1
+
+    assert service.process.returncode == 0, "all of it could be ended"
+
+
+@pytest.mark.parametrize("what", ["serve", "work"])
+def test_a_redis_that_hangs_holds_no_process(run: Run, redis: RedisServer, what: str) -> None:
+    settings = {"ERRATA_REDIS_URL": redis.url}
+    worker = run("work", **settings)
+    service = run("serve", **settings)
+    with Client(service.grpc) as client:
+        client.analyze(MODEL, "demo")
+    wait_for(lambda: worker.events("stuck"), "the model is stuck")
+    assert redis.process is not None
+    os.kill(redis.process.pid, signal.SIGSTOP)
+    try:
+        assert {"serve": service, "work": worker}[what].seconds_to_end() < GRACE + LATE_SECONDS + 1
+    finally:
+        os.kill(redis.process.pid, signal.SIGCONT)
+
+
+def test_a_process_with_nothing_to_do_ends_at_once_and_well(run: Run) -> None:
+    service = run("local")
+
+    assert service.seconds_to_end() < GRACE + LATE_SECONDS - 1
+    assert service.process.returncode == 0
+    assert not service.events("ended by force: the grace period is over and something still runs")
