@@ -16,6 +16,7 @@ from service.access import CALLER, NEEDS, Access, Need
 from service.api.status import code_of, internal, status_of
 from service.errors import ErrataError, InvalidRequest
 from service.redact import log_fields
+from service.room import Room
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
@@ -32,8 +33,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, metrics: Metrics, access: Access) -> None:
         self._metrics = metrics
         self._access = access
-        self._receiving: dict[asyncio.Timeout, None] = {}  # calls of health that wait for their message
-        self._answering: dict[asyncio.Timeout, None] = {}  # and those that are answered, for long if they watch
+        self._receiving = Room(MOST_RECEIVING, RECEIVE_SECONDS)  # calls of health that wait for their message
+        self._answering = Room(MOST_ANSWERING)  # and those that are answered, for long if they watch
 
     async def intercept_service(
         self,
@@ -70,8 +71,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def end_watches(self) -> None:
         """End the watches of health, which would wait for as long as the service stands."""
-        for each in list(self._answering):
-            each.reschedule(0.0)
+        self._answering.end_all()
 
     def _refusing(self, method: str, error: ErrataError) -> Any:
         """Return a handler that refuses: one of streams, for which gRPC receives no message by itself."""
@@ -89,11 +89,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> None:
             try:
-                async with _one_of(self._receiving, MOST_RECEIVING, RECEIVE_SECONDS):
+                async with self._receiving.taken():
                     request = await anext(aiter(requests))
                 if len(getattr(request, "service", "")) > MAX_SERVICE:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected the name of a service")
-                async with _one_of(self._answering, MOST_ANSWERING):
+                async with self._answering.taken():
                     answer = await (handler.unary_unary or handler.unary_stream)(request, context)
                 if handler.unary_unary:
                     await context.write(answer)
@@ -153,21 +153,6 @@ async def _while_allowed(check: Callable[[], object]) -> AsyncIterator[None]:
         raise (refusals[0] if end.expired() else error) from None
     finally:
         timer.cancel()
-
-
-@asynccontextmanager
-async def _one_of(running: dict[asyncio.Timeout, None], most: int, seconds: float | None = None) -> AsyncIterator[None]:
-    """Count a call among some for the length of a block; the oldest one's time is over where there are too many."""
-    while len(running) >= most:
-        oldest = next(iter(running))
-        del running[oldest]
-        oldest.reschedule(0.0)
-    async with asyncio.timeout(seconds) as own:
-        running[own] = None
-        try:
-            yield
-        finally:
-            running.pop(own, None)
 
 
 class _Garbage:

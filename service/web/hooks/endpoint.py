@@ -23,6 +23,7 @@ from service.analyses.registries import Registry, Taken, take
 from service.domain import RegistryEvent
 from service.errors import ErrataError, TooBusy, Unavailable
 from service.json_input import parse_json
+from service.room import Room
 from service.telemetry import Metrics
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
@@ -30,7 +31,7 @@ from service.web.listener import peer_of
 
 THREADS = 4  # that queue what comes
 BODY_SECONDS = 20.0  # that a call's body may take
-MOST_READING = 64  # calls whose body is being read
+MOST_READING = 64  # calls whose body is being read; one more ends the oldest
 MOST_WAITING = 256  # calls; more are asked to come again
 RETRY_AFTER, MAX_RETRY_AFTER = 5.0, 30.0  # seconds
 KINDS: Mapping[str, ModuleType] = {
@@ -64,7 +65,7 @@ class Hooks:
         self._clock = clock
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hook")
         self._waiting = 0
-        self._reading = 0
+        self._reading = Room(MOST_READING, BODY_SECONDS)
 
     def routes(self) -> list[Route]:
         """Return the hooks' route."""
@@ -80,20 +81,16 @@ class Hooks:
         if caller is None or caller.kind != request.path_params["kind"]:
             return self._told("unknown", "not_found", 404, "expected a registry that is configured here")
         kind = KINDS[caller.kind]
-        if self._reading >= MOST_READING:
-            return self._later(name, TooBusy("too many calls are being read"))
-        self._reading += 1
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with self._reading.taken():
                 body = await _body(request, kind.LIMIT)
         except TimeoutError:
-            return self._told(name, "slow", 408, f"expected the whole call within {BODY_SECONDS:g} seconds")
+            words = f"expected the whole call within {BODY_SECONDS:g} seconds, sooner where many come"
+            return _closing(self._told(name, "slow", 408, words))
         except ClientDisconnect:
             return self._told(name, "disconnected", 400, "the call ended early")
-        finally:
-            self._reading -= 1
         if body is None:
-            return self._told(name, "too_large", 413, f"expected at most {kind.LIMIT} bytes")
+            return _closing(self._told(name, "too_large", 413, f"expected at most {kind.LIMIT} bytes"))
         headers = dict(request.headers)
         try:
             kind.verify(headers, body, caller.secrets, self._clock())
@@ -155,6 +152,12 @@ def _why(error: Exception) -> str:
             return "a number is too long"
         case _:
             return f"{error!s:.120}"
+
+
+def _closing(response: Response) -> Response:
+    """Return the response to a call whose body isn't read to its end: the connection is of no more use."""
+    response.headers["Connection"] = "close"
+    return response
 
 
 async def _body(request: Request, limit: int) -> bytes | None:
