@@ -9,7 +9,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, hooks, inference, jobs, judge, load, report, sandbox, start, upload
+from benchmarks import bundle, hooks, inference, jobs, judge, load, report, sandbox, scrapers, start, upload
 
 MEASURES = (
     upload.measure,
@@ -22,6 +22,7 @@ MEASURES = (
     jobs.measure,
     hooks.measure,
     load.measure,
+    scrapers.measure,
 )
 OUTPUT = Path("build/bench.json")
 

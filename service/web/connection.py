@@ -5,6 +5,7 @@ who opens many and says nothing doesn't keep others, or a probe, out.
 """  # noqa: E501
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import h11
@@ -16,6 +17,7 @@ UNREAD_SECONDS = 30.0  # in which a caller reads READ_BYTES of an answer, or wha
 READ_BYTES = 64 << 10
 MOST_CONNECTIONS = 512  # half of the files that a process may usually open
 CERTIFIED = "errata.certified"  # in the scope: whether the connection has a client certificate
+ABORT = "errata.abort"  # in the scope: closes the connection at once, whatever is unsent
 
 
 class Connection(H11Protocol):
@@ -29,7 +31,8 @@ class Connection(H11Protocol):
         """Begin; the first request is waited for."""
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
-        self.app = _Certified(self.app, bool(tls is not None and tls.getpeercert()))  # type: ignore[assignment]
+        certified = bool(tls is not None and tls.getpeercert())
+        self.app = _OfConnection(self.app, {CERTIFIED: certified, ABORT: transport.abort})  # type: ignore[assignment]
         self._idle_since = self.loop.time()
         if len(self.connections) > MOST_CONNECTIONS:
             self._make_room()
@@ -114,13 +117,13 @@ class Connection(H11Protocol):
             self._expect_reading()
 
 
-class _Certified:
-    """Says in a call's scope whether its connection has a client certificate."""
+class _OfConnection:
+    """Adds to a call's scope what is known of its connection."""
 
-    def __init__(self, app: Any, certified: bool) -> None:
+    def __init__(self, app: Any, known: Mapping[str, object]) -> None:
         self._app: ASGIApp = app
-        self._certified = certified
+        self._known = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[CERTIFIED] = self._certified
+        scope.update(self._known)
         await self._app(scope, receive, send)

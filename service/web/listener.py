@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -26,6 +24,7 @@ from service.errors import ErrataError, Unauthenticated
 from service.redact import public_message
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, at_zero, new_request_id
 from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
+from service.web.exposition import Exposition
 from service.web.status import status_of
 
 KEEP_ALIVE_SECONDS = 15
@@ -181,13 +180,9 @@ def make_listener(
         is_ready = ready()
         return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
-    async def exposition(_: Request) -> Response:
-        content = await run_in_threadpool(generate_latest, metrics.registry)  # megabytes, with many results
-        return Response(content, media_type=CONTENT_TYPE_LATEST)
-
     own: dict[str, Endpoint] = {"/livez": live, "/readyz": readiness}
     if exposes:
-        own["/metrics"] = exposition
+        own["/metrics"] = Exposition(metrics.registry).endpoint
     routes = [*(Route(path, endpoint) for path, endpoint in own.items()), *pages]
     at_zero(metrics.http_requests, (route.path for route in routes), ("500", "503"))
 

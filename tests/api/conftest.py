@@ -7,6 +7,7 @@ import pytest
 from running_service import MODEL, Running, Start, started
 
 from service.client import Client
+from service.web import exposition
 
 __all__ = ["MODEL", "Running", "Start", "started"]
 
@@ -28,3 +29,9 @@ def client(running: Running) -> Client:
 def start(data_dir: Path, tmp_path: Path) -> Start:
     """Start a service of one's own; twice in a test gives the same archive."""
     return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
+
+
+@pytest.fixture(autouse=True)
+def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show each count as it is now; a service shows it as it was within the last second."""
+    monkeypatch.setattr(exposition, "FRESH_SECONDS", 0.0)

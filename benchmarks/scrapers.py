@@ -1,0 +1,118 @@
+"""Scrapers: how long a cheap read takes while 24 clients ask for the metrics as fast as they are answered.
+
+The clients are a process of their own (`python -m benchmarks.scrapers ADDRESS`), as others' are. Compared with the same
+reads of the same service when nobody scrapes.
+"""
+
+import http.client
+import io
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from redis_server import free_port
+
+from benchmarks.figure import Figure
+from benchmarks.serving import serving
+from service.client import Client
+from service.evidence.shelf import EvidenceShelf
+
+SCRAPERS, RESULTS = 24, 50  # clients; watched results, as many as there are by default
+SECONDS, PAUSE = 6.0, 0.01  # so long; between two reads
+MOST = 4.0  # times as long as without them
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the reads' 95th percentile."""
+    http_address = f"127.0.0.1:{free_port()}"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(["service", "serve", "--local"], folder, ERRATA_HTTP_ADDRESS=http_address) as address,
+        Client(address) as client,
+    ):
+        content = _demo_csv(folder)
+        names = [
+            client.upload(io.BytesIO(content), "demo", labels={"model": "made", "version": str(number)}).name
+            for number in range(RESULTS)
+        ]
+        while _scrape(http_address).count(b"errata_result_timestamp_seconds{") < RESULTS:
+            time.sleep(0.5)
+        _reads(client, names[0], 1.0)
+        alone = _reads(client, names[0], SECONDS)
+        with _scraping(http_address):
+            beside = _reads(client, names[0], SECONDS)
+    value, reference = (1000 * float(np.quantile(times, 0.95)) for times in (beside, alone))
+    yield Figure(
+        f"metrics: p95 of GetAnalysis while {SCRAPERS} clients scrape as fast as they can",
+        value=value,
+        unit="ms",
+        reference=reference,
+        ratio=value / reference,
+        aim=f"at most {MOST:g} times as long as without them",
+        holds=value <= MOST * reference,
+    )
+
+
+def _demo_csv(folder: str) -> bytes:
+    """Return right predictions for the 20 photographs."""
+    demo = EvidenceShelf({}, Path(folder)).find("demo", "")
+    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, demo.all_targets.tolist(), strict=True)]
+    return "\n".join(["file_name,predicted_class", *rows]).encode()
+
+
+def _reads(client: Client, name: str, seconds: float) -> list[float]:
+    """Return how long each read took."""
+    found, until = [], time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        started = time.perf_counter()
+        client.get(name)
+        found.append(time.perf_counter() - started)
+        time.sleep(PAUSE)
+    return found
+
+
+@contextmanager
+def _scraping(address: str) -> Iterator[None]:
+    """Let the scrapers scrape for the length of a block."""
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.scrapers", address], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            process.stdout.readline()  # they have begun
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _scrape(address: str) -> bytes:
+    connection = http.client.HTTPConnection(address)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def _scrape_for_ever(address: str) -> None:
+    connection = http.client.HTTPConnection(address)
+    while True:
+        try:
+            connection.request("GET", "/metrics")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+
+
+if __name__ == "__main__":
+    for _ in range(SCRAPERS):
+        threading.Thread(target=_scrape_for_ever, args=(sys.argv[1],), daemon=True).start()
+    sys.stdout.write("begun\n")
+    sys.stdout.flush()
+    threading.Event().wait()
