@@ -1,5 +1,6 @@
 """Watched: the newest result of each version of the models that an operator watches, for metrics; bounded in number."""
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, State, Summary
 from service.errors import NotComparable, Unavailable
 
-MAX_NAME = 128  # characters of a model's or a version's name
+MAX_NAME = 128  # bytes of a model's or a version's name, each of which stands in some 40 series a result
+DIGEST = 12  # hexadecimal digits that tell cut names apart
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def watched(ports: Ports, patterns: Sequence[str], most: int) -> Watched:
     """Return the newest `most` results of models whose names match a pattern; raise Unavailable if the archive is away.
 
     A model's name is the label `model` (registries set it, pipelines may), or else the identifier that was run; what is
-    neither, such as an upload without labels, is no model that somebody could watch.
+    neither, such as an upload without labels, is no model that somebody could watch. Long names are shortened in what
+    is returned, and whole for the patterns.
     """
     newest: dict[tuple[str, str, str], Analysis] = {}
     for each in ports.archive.list():
@@ -71,7 +74,16 @@ def _compares(one: Analysis, other: Analysis) -> bool:
 
 def _key(analysis: Analysis) -> tuple[str, str, str]:
     labels, request = analysis.request.labels, analysis.request
-    return ((labels.get("model") or request.model)[:MAX_NAME], labels.get("version", "")[:MAX_NAME], request.dataset)
+    return (labels.get("model") or request.model, labels.get("version", ""), request.dataset)
+
+
+def shortened(name: str) -> str:
+    """Return a name of at most MAX_NAME bytes; one that is cut ends in a digest, so that two stay two."""
+    content = name.encode(errors="replace")
+    if len(content) <= MAX_NAME:
+        return content.decode()
+    end = f"~{hashlib.sha256(content).hexdigest()[:DIGEST]}"
+    return content[: MAX_NAME - len(end)].decode(errors="ignore") + end
 
 
 def _result(
@@ -89,8 +101,8 @@ def _result(
         same = (each for other, each in ordered if other[0] == model and each.id < analysis.id)
         before = next((each for each in same if _compares(each, analysis)), None)
     return WatchedResult(
-        model,
-        version,
+        shortened(model),
+        shortened(version),
         dataset,
         analysis.summary,
         severe_error_rate(analysis.summary),

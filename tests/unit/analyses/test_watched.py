@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from service.analyses.ports import Ports
-from service.analyses.watched import severe_error_rate, watched
+from service.analyses.watched import MAX_NAME, severe_error_rate, shortened, watched
 from service.archive.memory import MemoryArchive
 from service.domain import (
     ERROR_TYPES,
@@ -145,11 +145,44 @@ def test_an_upload_without_labels_is_no_model_and_one_that_is_run_is(ports: Port
     assert found.dropped == 0
 
 
-def test_long_names_are_cut(ports: Ports, archive: MemoryArchive) -> None:
-    keep(archive, 1, 1, version("n" * 256, "v" * 256))
+@pytest.mark.parametrize("letter", ["n", "é", "𝒩"])
+def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: MemoryArchive, letter: str) -> None:
+    names = [letter * 250 + end for end in ("", "1", "2", letter)]
+    for number, name in enumerate(names):
+        keep(archive, number, 10 * number, version(name, name))
+        keep(archive, 10 + number, 50, version(name, "next"))
 
-    (found,) = watched(ports, ["*"], 10).results
-    assert (len(found.model), len(found.version)) == (128, 128)
+    found = watched(ports, ["*"], 20).results
+
+    for each in found:
+        assert max(len(each.model.encode()), len(each.version.encode())) <= MAX_NAME
+        assert each.model.startswith(letter * 20)
+    assert len({each.model for each in found}) == len(names)
+    assert len({(each.model, each.version) for each in found}) == len(found) == 2 * len(names)
+    assert {each.baseline for each in found if each.version == "next"} == {0.0, 0.1, 0.2, 0.3}
+
+
+def test_a_pattern_is_held_against_the_whole_name(ports: Ports, archive: MemoryArchive) -> None:
+    keep(archive, 1, 1, version("n" * 250 + "-prod", "1"))
+    keep(archive, 2, 1, version("n" * 250 + "-test", "1"))
+
+    found = watched(ports, ["*-prod"], 10)
+
+    assert (len(found.results), found.dropped) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["", "net", "n" * MAX_NAME, "é" * (MAX_NAME // 2), "\ud800"])
+def test_a_short_name_stays_and_can_be_written(name: str) -> None:
+    assert shortened(name) == name.encode(errors="replace").decode()
+
+
+@pytest.mark.parametrize("size", [MAX_NAME + 1, 1 << 22])
+def test_a_name_of_any_length_is_shortened(size: int) -> None:
+    first, other = shortened("n" * size), shortened("n" * size + "m")
+
+    assert (len(first), len(other)) == (MAX_NAME, MAX_NAME)
+    assert first != other
+    assert shortened("n" * size) == first
 
 
 def test_without_samples_there_is_no_share() -> None:
