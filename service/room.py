@@ -37,7 +37,7 @@ class Room:
             if now - since < self._spared:
                 raise TooBusy(f"expected at most {self._most} at once, got more: try again later", retry_after=1.0)
             del self._running[oldest]
-            oldest.reschedule(now)
+            _end(oldest)
         async with asyncio.timeout(self._seconds) as own:
             self._running[own] = now
             try:
@@ -48,4 +48,9 @@ class Room:
     def end_all(self) -> None:
         """End all blocks."""
         for each in self._running:
-            each.reschedule(0.0)
+            _end(each)
+
+
+def _end(block: asyncio.Timeout) -> None:
+    if not block.expired():  # by itself, a moment ago
+        block.reschedule(0.0)

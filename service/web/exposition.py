@@ -13,19 +13,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.errors import TooBusy
 from service.room import Room
 from service.web.connection import ABORT
 
 FRESH_SECONDS = 1.0  # for which a text is sent again
-COSTLY_SECONDS = 0.25  # a text that takes longer is sent again for longer, in proportion: a fourth of the time at most
+COSTLY_SECONDS = 0.25  # a text that takes longer to generate is sent again for longer, in proportion, but
+MOST_FRESH = 4.0  # times as long at most: a scrape may have to wait for it
 MOST_REPEATS = 16  # responses with the same text; more wait for the next one, so that nobody gains by asking faster
 MOST_RESPONSES = 32  # in hand; one more ends the oldest
 SPARED_SECONDS = 1.0  # for which a response isn't ended, and others are asked to come again
 PIECE = 32 << 10  # bytes
 HEADERS = {"Content-Type": CONTENT_TYPE_LATEST}
+_REFUSAL = PlainTextResponse("too many readers: try again later\n", 503, {"Retry-After": "1"})
 
 
 class Exposition:
@@ -45,15 +47,20 @@ class Exposition:
 
     async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the metrics, unless there are too many readers."""
+        is_started = False
+
+        async def tracked(message: Message) -> None:
+            nonlocal is_started
+            is_started = True
+            await send(message)
+
         try:
             async with self._room.taken():
-                await _send_in_pieces(await self._current(), send)
-        except TooBusy as error:
-            headers = {"Retry-After": str(max(1, round(error.retry_after or 1)))}
-            refusal = PlainTextResponse("too many readers: try again later\n", 503, headers)
-            await refusal(scope, receive, send)
-        except TimeoutError:  # it made room; what was sent of it can't be taken back
-            cast(Callable[[], None], scope[ABORT])()
+                await _send_in_pieces(await self._current(), tracked)
+        except (TooBusy, TimeoutError):
+            if not is_started:
+                return await _REFUSAL(scope, receive, send)
+            cast(Callable[[], None], scope[ABORT])()  # it made room; what was sent of it can't be taken back
             await asyncio.sleep(0)  # until the server has noticed
 
     async def _current(self) -> bytes:
@@ -72,7 +79,7 @@ class Exposition:
             started = time.monotonic()
             self._text = await run_in_threadpool(generate_latest, self._registry)
             ended = time.monotonic()
-            self._fresh_until = ended + FRESH_SECONDS * max(1.0, (ended - started) / COSTLY_SECONDS)
+            self._fresh_until = ended + FRESH_SECONDS * min(MOST_FRESH, max(1.0, (ended - started) / COSTLY_SECONDS))
             self._repeats = 0
             return self._text
         finally:

@@ -1,6 +1,7 @@
 """Room for so many blocks: one more ends the oldest, but for those that are spared, which it can't have."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -55,6 +56,19 @@ async def test_a_block_that_ends_leaves_room() -> None:
 
 async def test_a_block_has_so_many_seconds() -> None:
     assert await hold(Room(1, seconds=0.02), [], 1) == "ended"
+
+
+async def test_a_block_that_is_about_to_end_by_itself_may_be_ended() -> None:
+    room, entered, failures = Room(2, seconds=0.05), list[int](), list[object]()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    block = asyncio.create_task(hold(room, entered, 1))
+    await asyncio.sleep(0)
+    loop.call_later(0.06, room.end_all)
+    time.sleep(0.1)  # both are due now, one after the other
+
+    assert await block == "ended"
+    assert failures == []
 
 
 async def test_who_is_spared_stays_and_one_more_is_refused() -> None:
