@@ -146,7 +146,12 @@ class Settings(BaseModel):
         0, ge=0, description="bytes of the archive before new analyses are refused; 0: no limit"
     )
     retention_days: float = Field(0, ge=0, description="days after which a finished analysis is deleted; 0: never")
-    max_uploads: int = Field(8, ge=1, le=1024, description="uploads at the same time; more are refused with a delay")
+    max_uploads: int = Field(
+        8,
+        ge=1,
+        le=1024,
+        description="uploads at the same time, half of them by one token; more are refused with a delay",
+    )
     parsers: int = Field(
         2, ge=1, le=64, description="sandboxed processes that parse binary uploads; further uploads wait"
     )

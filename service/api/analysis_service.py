@@ -229,7 +229,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         """
         release = self._uploads.take()
         intake = Intake()
-        run = partial(copy_context().run, upload.upload, self._ports, asked, intake, CALLER.get())
+        judge = partial(upload.upload, self._ports, asked, intake, CALLER.get(), lambda: intake.aborted)
+        run = partial(copy_context().run, judge)
         judged = asyncio.get_running_loop().run_in_executor(self._uploaders, run)
 
         def ended(future: "asyncio.Future[Analysis]") -> None:
