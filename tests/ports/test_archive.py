@@ -1,7 +1,6 @@
 """One suite for every archive: what is put is got, listed and deleted; hostile ids find nothing."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,9 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import s3fs
-from moto.server import ThreadedMotoServer
-from redis_server import free_port
 
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
@@ -20,22 +16,6 @@ from service.archive.port import Archive
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 
 HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """A bucket in an S3 server on this machine; its address stands in the environment."""
-    port = free_port()
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("archive")
-        yield "s3://archive"
-    server.stop()
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])

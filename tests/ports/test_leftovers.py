@@ -5,14 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ports.test_archive import analysis, bucket, predictions
+from ports.test_archive import analysis, predictions
 
 from service.archive.archive import FileArchive
 from service.archive.files import Files, open_files
 from service.archive.leftovers import leftovers, remove_leftovers
 from service.storage import LEFTOVER_SECONDS
 
-__all__ = ["bucket"]
 SCRATCH = [".abc.json.a1b2c3d4", ".abc.predictions.npz.__abcdef"]
 FOREIGN = [
     *(".hidden", "notes.txt", "ABC.predictions.npz", "abc.predictions.npz.bak"),
