@@ -5,12 +5,14 @@ socket DESCRIPTOR the process' id with a socket that leads to it, and later its 
 with the descriptors of the file and of the output, writes the rows, answers `done` and ends.
 """
 
+import gc
 import io
 import os
 import select
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import BinaryIO, NoReturn
 
 import numpy as np
@@ -31,14 +33,15 @@ from service.predictions.sandbox.messages import (
     out_of_memory,
 )
 from service.predictions.sandbox.rows_file import write_error, write_rows
-from service.predictions.uploads.binary import ParseRequest, read_binary
+from service.predictions.uploads.binary import READERS, ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows
 
 
 def main() -> None:
     """Serve until the other end of the socket is closed."""
     control, limits = socket.socket(fileno=int(sys.argv[1])), decode_limits(sys.argv[2])
-    _warm_up()
+    samples = _samples()
+    gc.freeze()  # a collection would copy every page that the processes share
     rules = system_call_filter()  # looks for the C library, which writes temporary files
     restrict_files()
     child = 0
@@ -48,7 +51,7 @@ def main() -> None:
         if child == 0:
             control.close()
             service_end.close()
-            _serve_one(own_end, limits, rules)
+            _serve_one(own_end, limits, rules, samples)
         own_end.close()
         socket.send_fds(control, [encode_child(child)], [service_end.fileno()])
         service_end.close()
@@ -66,25 +69,38 @@ def _wait(control: socket.socket, child: int) -> bool:
     return True
 
 
-def _warm_up() -> None:
-    """Import what pyarrow imports when it is first used, so that the forked processes do not each do so.
+def _samples() -> Mapping[str, bytes]:
+    """Return a small file of each format.
 
-    No file is read: that starts a thread, and a process with threads must not fork.
+    To write them imports what the libraries import when they are first used. None is read here: that starts a thread,
+    and a process with threads must not fork.
     """
-    names = pa.array([b"a"])
-    classes = pa.array(np.array([1]))
-    write_rows(io.BytesIO(), iter([NamedRows(names, classes, None, np.array([1]))]))
-    parquet.write_table(pa.table({"file_name": names, "top1": classes}), io.BytesIO())
+    files = {name: io.BytesIO() for name in READERS}
+    names, classes = pa.array([b"a"]), np.array([1])
+    parquet.write_table(pa.table({"file_name": names, "top1": classes}), files["parquet"])
+    np.save(files["npy"], classes)
+    np.savez_compressed(files["npz"], top1=classes)
+    write_rows(io.BytesIO(), iter([NamedRows(names, pa.array(classes), None, classes)]))
     assert len(os.listdir("/proc/self/task")) == 1, "this is a bug: a library started a thread before the fork"
+    return {name: file.getvalue() for name, file in files.items()}
 
 
-def _serve_one(channel: socket.socket, limits: ParserLimits, rules: Filter | None) -> NoReturn:
+def _warm_up(samples: Mapping[str, bytes]) -> None:
+    """Parse a small file of each format, so that the next one finds threads started and memory pages copied."""
+    for name, content in samples.items():
+        write_rows(io.BytesIO(), read_binary(ParseRequest(name, images=1, max_unpacked=1 << 20), io.BytesIO(content)))
+
+
+def _serve_one(
+    channel: socket.socket, limits: ParserLimits, rules: Filter | None, samples: Mapping[str, bytes]
+) -> NoReturn:
     """Parse one file, write its rows or the reason why it has none, and end the process."""
     try:
         end_with_parent()
         apply_limits(limits)
         if rules is not None:
             rules.load()
+        _warm_up(samples)
         content, descriptors, *_ = socket.recv_fds(channel, MAX_REQUEST, 2)
         if content:
             source, output = descriptors
