@@ -7,15 +7,21 @@ weights (those in its own folder alone are read); neither is believed.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
+from google.protobuf.message import Message
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.models.folder import file_inside
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+# families of domains in which some build of onnxruntime implements operators itself
+RUNTIME_FAMILIES = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
+MAX_OUTPUTS = 100_000  # classes of a model; ImageNet-21k has 21,841
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
@@ -35,12 +41,12 @@ class Graph:
 def read_graph(path: Path, model: str) -> Graph:
     """Return what a graph says; raise ModelRefused for custom operators, data elsewhere, or another form."""
     try:
-        proto = onnx.load(path, load_external_data=False)
+        proto = onnx.load(path, format="protobuf", load_external_data=False)  # whatever its suffix says
     except Exception as error:  # whatever the parser says of bytes that are no graph
         raise ModelRefused(f"{model}: expected an ONNX graph, got a file that isn't one or is truncated") from error
-    graphs = [*_graphs(proto.graph), *(each for function in proto.functions for each in _graphs(function))]
-    _refuse_custom(model, proto, [node for graph in graphs for node in graph.node])
-    tensors = [tensor for graph in graphs for tensor in _tensors(graph)]
+    _refuse_shadowing(model, proto)
+    _refuse_custom(model, proto, list(_find(proto, onnx.NodeProto)))
+    tensors = list(_find(proto, onnx.TensorProto))
     files = _files(model, path, tensors)
     return _graph(model, proto, tensors, _digest([path, *files]))
 
@@ -59,6 +65,8 @@ def _graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> Graph:
         raise ModelRefused(f"{model}: expected an input of floats (N, 3, height, width), got {taken} of type {kind}")
     if given and len(given) != 2:
         raise ModelRefused(f"{model}: expected an output (N, classes), got {given}")
+    if given and given[1] is not None:
+        check_output_count(model, given[1])
     last = [node for node in proto.graph.node if outputs[0].name in node.output]
     return Graph(
         input_name=inputs[0].name,
@@ -66,9 +74,39 @@ def _graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> Graph:
         batch=taken[0],
         half=kind == onnx.TensorProto.FLOAT16,
         probabilities=bool(last) and last[0].op_type == "Softmax",
-        parameters=sum(_size(tensor) for tensor in tensors),
+        parameters=sum(_size(tensor) for tensor in (*tensors, *_find(proto, onnx.SparseTensorProto))),
         sha256=sha256,
     )
+
+
+def check_output_count(model: str, outputs: int) -> None:
+    """Raise ModelRefused if a graph has more outputs for an image than any classifier has."""
+    if outputs > MAX_OUTPUTS:
+        raise ModelRefused(f"{model} has {outputs:,} outputs for an image. Expected at most {MAX_OUTPUTS:,}.")
+
+
+@cache
+def runtime_domains() -> frozenset[str]:
+    """Return the domains in which the installed onnxruntime has operators."""
+    schemas = getattr(runtime, "get_all_operator_schema", list)  # not documented: RUNTIME_FAMILIES hold without it
+    return frozenset(schema.domain for schema in schemas())
+
+
+def _refuse_shadowing(model: str, proto: Any) -> None:
+    """Refuse local functions under names that the runtime may implement: it might run either of the two."""
+    shadowing = sorted(
+        {
+            f"{function.domain}::{function.name}"
+            for function in proto.functions
+            if function.domain in runtime_domains() | STANDARD
+            or f"{function.domain}.".startswith(tuple(f"{family}." for family in RUNTIME_FAMILIES))
+        }
+    )
+    if shadowing:
+        raise ModelRefused(
+            f"{model} defines functions in domains of the runtime: {', '.join(shadowing):.200}. Export the model with "
+            "functions in a domain of its own, or inline them (onnx.inliner)."
+        )
 
 
 def _refuse_custom(model: str, proto: Any, nodes: list[Any]) -> None:
@@ -91,10 +129,21 @@ def _files(model: str, path: Path, tensors: list[Any]) -> list[Path]:
     """Return the real paths of the files that hold weights, each in the graph's own folder."""
     found: set[Path] = set()
     for tensor in tensors:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-            found.add(_beside(model, path.parent, location))
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            found.add(_beside(model, path.parent, _location(model, tensor)))
     return sorted(found)
+
+
+def _location(model: str, tensor: Any) -> str:
+    """Return where the values of a tensor lie; refuse several answers: parsers differ in which one they take."""
+    keys = [entry.key for entry in tensor.external_data]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ModelRefused(
+            f"{model}: tensor {tensor.name!r:.80} has several entries {twice[0]!r:.40} in its external data. Export "
+            "the model again."
+        )
+    return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
 
 
 def _beside(model: str, folder: Path, location: str) -> Path:
@@ -103,7 +152,7 @@ def _beside(model: str, folder: Path, location: str) -> Path:
     leads_out = ModelRefused(
         f"{model}: expected its weights in its own folder, got {location!r:.80}, which leads out of it"
     )
-    if not location or "\\" in location or asked.is_absolute():
+    if not location or "\\" in location or "*" in location or asked.is_absolute():  # "*/": an address in memory
         raise leads_out
     try:
         return file_inside(folder, asked)
@@ -121,24 +170,14 @@ def _digest(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    """Yield a graph or function and every graph inside it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Yield the tensors that a graph or function stores itself: initializers and its nodes' constants."""
-    sparse = list(getattr(graph, "sparse_initializer", ()))
-    yield from getattr(graph, "initializer", ())
-    for attribute in (each for node in graph.node for each in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
-    for each in sparse:
-        yield from (each.values, each.indices)
+def _find(message: Message, kind: type[Any]) -> Iterator[Any]:
+    """Yield every message of a kind, wherever a graph can hold one: attributes, their defaults, functions, training."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in value if field.is_repeated else (value,):
+                if isinstance(inner, kind):
+                    yield inner
+                yield from _find(inner, kind)
 
 
 def _shape(value: Any) -> list[int | None]:

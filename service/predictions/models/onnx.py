@@ -14,7 +14,7 @@ from PIL import Image
 from service.errors import InvalidModelId, ModelRefused
 from service.predictions.model_id import parse_onnx_model
 from service.predictions.models.folder import config_beside, file_inside, transform_of
-from service.predictions.models.graph import Graph, read_graph
+from service.predictions.models.graph import Graph, check_output_count, read_graph
 from service.predictions.models.head import read_classes
 from service.predictions.models.loaded import LoadedModel, ready
 from service.predictions.models.preparation import Preparation, timm_preparation
@@ -26,21 +26,36 @@ PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that 
 class OnnxModule(torch.nn.Module):
     """A session of onnxruntime that is called like a module of torch."""
 
-    def __init__(self, session: Any, graph: Graph) -> None:
+    def __init__(self, model: str, session: Any, graph: Graph) -> None:
         super().__init__()
+        self._model = model
         self._session = session
         self._graph = graph
+        self._outputs: int | None = None  # for an image; None: not known before the first run
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return (N, outputs) scores, float32, for (N, 3, H, W) normalized images."""
+        """Return (N, outputs) scores, float32, for (N, 3, H, W) normalized images.
+
+        Raise ModelRefused for another number of scores than on the first run, which `load` makes.
+        """
         some = [self._run(part) for part in torch.split(images, self._graph.batch or len(images))]
         return torch.cat(some).to(images.device)
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         given = images.contiguous().to("cpu", torch.float16 if self._graph.half else torch.float32)
         (scores,) = self._session.run([self._graph.output_name], {self._graph.input_name: given.numpy()})
+        if scores.ndim != 2 or len(scores) != len(images):
+            raise ModelRefused(f"{self._model}: expected outputs ({len(images)}, classes), got {scores.shape}")
+        if scores.shape[1] != self._outputs:
+            self._check_first(scores.shape[1])
         found = torch.from_numpy(scores).float()
         return found.log() if self._graph.probabilities else found  # the softmax that follows undoes it
+
+    def _check_first(self, outputs: int) -> None:
+        check_output_count(self._model, outputs)
+        if self._outputs is not None:
+            raise ModelRefused(f"{self._model}: expected {self._outputs} outputs as for a black image, got {outputs}")
+        self._outputs = outputs
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
@@ -55,7 +70,7 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
         raise ModelRefused(f"{model}: expected a graph for any number of images, or one, got {graph.batch} a run")
     preparation = timm_preparation(model, transform_of(config_beside(folder, asked)))
     classes = read_classes(folder, asked)
-    module = OnnxModule(_session(path, model), graph)
+    module = OnnxModule(model, _session(path, model), graph)
     outputs = _outputs(model, module, preparation)
     return ready(model, path.name, module, outputs, preparation, classes, digest=graph.sha256)
 
@@ -64,23 +79,24 @@ def _outputs(model: str, module: OnnxModule, preparation: Preparation) -> int:
     """Return how many outputs the graph has, by running it on a black image: its shapes needn't be true."""
     image = preparation.batch(preparation.single(Image.new("RGB", (64, 64)))[None])
     try:
-        scores = module(image)
+        return int(module(image).shape[1])
+    except ModelRefused:
+        raise
     except Exception as error:  # onnxruntime's errors share no class
         raise ModelRefused(
             f"{model}: the graph doesn't run on images of {tuple(image.shape[1:])}, which config.json says: "
             f"{error!s:.200}"
         ) from error
-    if scores.shape[:-1] != (1,):
-        raise ModelRefused(f"{model}: expected outputs (1, classes) for an image, got {tuple(scores.shape)}")
-    return int(scores.shape[1])
 
 
 def _session(path: Path, model: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, whatever its suffix
     available = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(path, options, providers=[each for each in PROVIDERS if each in available])
     except Exception as error:  # onnxruntime's errors share no class
-        raise ModelRefused(f"{model}: onnxruntime can't load the graph: {error!s:.200}") from error
+        reason = str(error).replace(str(path), path.name)
+        raise ModelRefused(f"{model}: onnxruntime can't load the graph: {reason:.200}") from error

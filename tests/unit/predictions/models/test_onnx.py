@@ -15,6 +15,7 @@ from PIL import Image
 
 from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.models import onnx as source
+from service.predictions.models.graph import runtime_domains
 from service.predictions.models.sources import SOURCES
 from service.predictions.policy import ModelPolicy
 
@@ -273,3 +274,186 @@ def test_the_table_of_sources_has_it(folder, policy) -> None:
     store(folder, graph())
 
     assert SOURCES["onnx"]("tiny.onnx", policy).info.model == "onnx:tiny.onnx"
+
+
+def located(tensor: TensorProto, *locations: str) -> None:
+    """Let a tensor say that its values lie at these locations."""
+    tensor.ClearField("raw_data")
+    tensor.ClearField("float_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for location in locations:
+        tensor.external_data.add(key="location", value=location)
+
+
+def outside() -> TensorProto:
+    """A tensor whose values are said to lie outside of the model's folder."""
+    tensor = numpy_helper.from_array(np.zeros(9, np.float32), "deep")
+    located(tensor, "../secret.bin")
+    return tensor
+
+
+def in_function_node(model: onnx.ModelProto) -> None:
+    node = helper.make_node("Constant", [], ["b"], value=outside())
+    model.functions.append(helper.make_function("own", "F", [], ["b"], [node], [helper.make_opsetid("", 17)]))
+
+
+def in_function_default(model: onnx.ModelProto) -> None:
+    node = helper.make_node("Constant", [], ["b"])
+    function = helper.make_function("own", "F", [], ["b"], [node], [helper.make_opsetid("", 17)])
+    function.attribute_proto.append(helper.make_attribute("value", outside()))
+    model.functions.append(function)
+
+
+def in_graph_of_function_default(model: onnx.ModelProto) -> None:
+    inner = helper.make_graph([], "inner", [], [], [outside()])
+    function = helper.make_function("own", "F", [], ["b"], [], [helper.make_opsetid("", 17)])
+    function.attribute_proto.append(helper.make_attribute("body", inner))
+    model.functions.append(function)
+
+
+def in_list_of_tensors(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], values=[outside()]))
+
+
+def in_sparse_initializer(model: onnx.ModelProto) -> None:
+    indices = numpy_helper.from_array(np.arange(9), "indices")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(outside(), indices, [9]))
+
+
+def in_sparse_attribute(model: onnx.ModelProto) -> None:
+    indices = numpy_helper.from_array(np.arange(9), "indices")
+    sparse = helper.make_sparse_tensor(outside(), indices, [9])
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], sparse_value=sparse))
+
+
+def in_training(model: onnx.ModelProto) -> None:
+    model.training_info.add().initialization.initializer.append(outside())
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        in_function_node,
+        in_function_default,
+        in_graph_of_function_default,
+        in_list_of_tensors,
+        in_sparse_initializer,
+        in_sparse_attribute,
+        in_training,
+    ],
+)
+def test_weights_outside_the_folder_are_refused_wherever_a_graph_holds_a_tensor(folder, policy, place) -> None:
+    model = graph()
+    place(model)
+    store(folder, model, name="own/tiny.onnx")
+    (folder / "secret.bin").write_bytes(b"\0" * 36)
+
+    with pytest.raises(ModelRefused, match="leads out of it"):
+        source.load("own/tiny.onnx", policy)
+
+
+@pytest.mark.parametrize("locations", [("weights.bin", "../secret.bin"), ("../secret.bin", "weights.bin")])
+def test_a_second_location_is_refused(folder, policy, locations) -> None:
+    model = graph()
+    located(model.graph.initializer[0], *locations)
+    store(folder, model)
+    (folder / "weights.bin").write_bytes(b"\0" * 12_000)
+
+    with pytest.raises(ModelRefused, match=r"several entries 'location'"):
+        source.load("tiny.onnx", policy)
+
+
+def test_an_address_in_the_memory_of_the_runtime_is_no_location(folder, policy) -> None:
+    location = "*/_ORT_MEM_ADDR_/*"  # onnxruntime reads `offset` as a pointer then
+    store(folder, external(location))
+    (folder / location).parent.mkdir(parents=True)
+    (folder / location).write_bytes(b"\0" * 12_000)
+
+    with pytest.raises(ModelRefused, match="leads out of it"):
+        source.load("tiny.onnx", policy)
+
+
+def with_function(domain: str, name: str) -> onnx.ModelProto:
+    """A graph that ends in a call of a function of its own, which changes nothing."""
+    model = graph(last=name, domain=domain)
+    node = helper.make_node("Identity", ["a"], ["b"])
+    model.functions.append(helper.make_function(domain, name, ["a"], ["b"], [node], [helper.make_opsetid("", 17)]))
+    return model
+
+
+@pytest.mark.parametrize("domain", sorted(runtime_domains() | {"", "ai.onnx", "ai.onnx.training", "com.microsoft.new"}))
+def test_a_function_in_a_domain_of_the_runtime_is_refused(folder, policy, domain) -> None:
+    store(folder, with_function(domain, "Relu"))
+
+    with pytest.raises(ModelRefused, match=f"functions in domains of the runtime: {domain}::Relu"):
+        source.load("tiny.onnx", policy)
+
+
+@pytest.mark.parametrize("domain", ["own", "pkg.onnxscript.torch_lib", "com.microsoftish"])
+def test_a_function_in_another_domain_is_run(folder, policy, domain) -> None:
+    store(folder, with_function(domain, "Relu"))
+
+    loaded = source.load("tiny.onnx", policy)
+
+    assert loaded.module(red(loaded))[:, :3].tolist() == [[1, 0, 0], [0, 0, 3]]
+
+
+def test_the_domains_of_the_runtime_are_known() -> None:
+    assert {"", "ai.onnx.ml", "com.microsoft"} <= runtime_domains()
+
+
+def test_the_suffix_of_a_file_changes_neither_what_is_checked_nor_what_is_run(folder, policy) -> None:
+    for name in ("tiny.ort", "tiny.json"):  # onnxruntime and onnx choose other formats by these
+        store(folder, graph(), name=name)
+
+        loaded = source.load(name, policy)
+
+        assert loaded.module(red(loaded))[:, :3].tolist() == [[1, 0, 0], [0, 0, 3]]
+
+
+def test_more_outputs_than_any_classifier_has_are_refused_before_the_graph_runs(folder, policy) -> None:
+    model = graph()
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10**9]))
+    store(folder, model)
+
+    with pytest.raises(ModelRefused, match=r"has 1,000,000,000 outputs for an image\. Expected at most 100,000"):
+        source.load("tiny.onnx", policy)
+
+
+def brighter_is_wider() -> onnx.ModelProto:
+    """1000 scores for a black image and more for others: the number of outputs is computed from the pixels."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["brightest"], keepdims=0),
+        helper.make_node("Cast", ["brightest"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Add", ["whole", "thousand"], ["outputs"]),
+        helper.make_node("Concat", ["one", "outputs"], ["shape"], axis=0),
+        helper.make_node("ConstantOfShape", ["shape"], ["y"]),
+    ]
+    numbers = {"one": 1, "thousand": 1000}
+    made = helper.make_graph(
+        [*nodes[:3], helper.make_node("Reshape", ["outputs", "one"], ["listed"]), *nodes[3:]],
+        "wider",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, "outputs"])],
+        [numpy_helper.from_array(np.array([value]), name) for name, value in numbers.items()],
+    )
+    made.node[4].input[1] = "listed"
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_graph_with_more_outputs_for_some_images_is_refused(folder, policy) -> None:
+    store(folder, brighter_is_wider())
+    loaded = source.load("tiny.onnx", policy)
+
+    with pytest.raises(ModelRefused, match="expected 1000 outputs as for a black image, got 1001"):
+        loaded.module(red(loaded))
+
+
+def test_an_error_of_the_runtime_names_no_path_of_the_worker(folder, policy) -> None:
+    store(folder, graph(last="NoSuchOperator"))
+
+    with pytest.raises(ModelRefused) as caught:
+        source.load("tiny.onnx", policy)
+
+    assert "onnxruntime can't load" in str(caught.value)
+    assert str(folder) not in str(caught.value)
