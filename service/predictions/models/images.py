@@ -10,6 +10,8 @@ from PIL import Image, UnidentifiedImageError
 from service.predictions.folders import FORMATS, MAX_BYTES, MAX_PIXELS, Place
 from service.predictions.models.places import find_places
 
+MAX_ASPECT = 100  # longer side by shorter side: a transform that scales the shorter side up enlarges both
+
 
 class BadImage(Exception):
     """Raised when one image can't be had; says why. The others may be fine."""
@@ -35,9 +37,16 @@ class ImageFolder:
             with Image.open(BytesIO(place.read(MAX_BYTES)), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise BadImage(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+                if max(image.size) > MAX_ASPECT * min(image.size):
+                    raise BadImage(
+                        f"expected sides that differ by a factor of at most {MAX_ASPECT}, got {image.width} x "
+                        f"{image.height}"
+                    )
                 return image.convert("RGB")
         except BadImage:
             raise
+        except MemoryError:
+            raise BadImage("it takes more memory to decode than there is") from None
         except UnidentifiedImageError:
             raise BadImage(f"it can't be decoded: it is none of {', '.join(FORMATS)}") from None
         except Exception as error:  # a decoder may say anything of bytes that it wasn't made for

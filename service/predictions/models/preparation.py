@@ -12,11 +12,14 @@ from torchvision.transforms import functional
 from torchvision.transforms._presets import ImageClassification
 
 from service.errors import ModelRefused
+from service.predictions.folders import MAX_PIXELS
+from service.predictions.models.images import BadImage
 
 NEEDED = ("input_size", "mean", "std", "interpolation", "crop_pct")  # a default for any of them would be a guess
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 MAX_SIDE = 2048  # pixels
+MAX_RESIZED = 4096  # pixels of the shorter side before the crop
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,13 @@ def timm_preparation(model: str, given: Mapping[str, Any]) -> Preparation:
     config = resolve_data_config(pretrained_cfg=dict(given))
     transform = create_transform(**config, is_training=False, use_prefetcher=True)  # ends in uint8
 
+    height, width = config["input_size"][1:]
+    shorter = max(height, width) / config["crop_pct"]
+
     def single(image: Image.Image) -> torch.Tensor:
+        _check_resized(image, shorter)
         return torch.as_tensor(transform(image))
 
-    height, width = config["input_size"][1:]
     description = (
         f"resize {config['crop_pct']:.3f} {config['crop_mode']} {config['interpolation']}, {height}x{width}, "
         f"mean {tuple(config['mean'])}, std {tuple(config['std'])}"
@@ -82,12 +88,20 @@ def torchvision_preparation(model: str, transform: object) -> Preparation:
 
     def single(image: Image.Image) -> torch.Tensor:
         size, way = transform.resize_size, transform.interpolation
+        _check_resized(image, max(size))
         resized = functional.resize(image, size, interpolation=way, antialias=transform.antialias)
         pixels: torch.Tensor = functional.pil_to_tensor(functional.center_crop(resized, transform.crop_size))
         return pixels
 
     batch = Normalize(tuple(transform.mean), tuple(transform.std))
     return Preparation(single, batch, " ".join(repr(transform).split()))
+
+
+def _check_resized(image: Image.Image, shorter: float) -> None:
+    """Raise BadImage if an image would be too large with a shorter side of this many pixels."""
+    pixels = shorter**2 * max(image.size) / min(image.size)
+    if pixels > MAX_PIXELS:
+        raise BadImage(f"expected at most {MAX_PIXELS} pixels after resizing, got {pixels:.0f}")
 
 
 def _check(model: str, given: Mapping[str, Any]) -> None:
@@ -102,8 +116,11 @@ def _check(model: str, given: Mapping[str, Any]) -> None:
         ),
         "interpolation": (f"one of {', '.join(INTERPOLATIONS)}", given["interpolation"] in INTERPOLATIONS),
         "crop_pct": (
-            "a number from 0.01 to 2",
-            _numbers([given["crop_pct"]], 1, (int, float)) and 0.01 <= given["crop_pct"] <= 2,
+            "a number from 0.01 to 2 that leaves at most "
+            f"{MAX_RESIZED} pixels (input_size / crop_pct) of the resized image's side",
+            _numbers([given["crop_pct"]], 1, (int, float))
+            and 0.01 <= given["crop_pct"] <= 2
+            and (not sides_fit or max(size[1:]) / given["crop_pct"] <= MAX_RESIZED),
         ),
         "crop_mode": (f"one of {', '.join(CROP_MODES)}", (given.get("crop_mode") or "center") in CROP_MODES),
     }

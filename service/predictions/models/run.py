@@ -87,6 +87,8 @@ class TorchPredictor:
                 return held.loaded.prepare(source.open(name))
             except BadImage as error:
                 return error
+            except MemoryError:
+                return BadImage("it takes more memory to prepare than there is")
 
         with made_ahead(names, make, self._threads) as take:
             done, started = 0, perf_counter()

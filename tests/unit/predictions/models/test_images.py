@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -78,6 +80,41 @@ def test_an_image_within_the_limit_isnt_taken_for_a_bomb(tmp_path: Path) -> None
     with pytest.raises(BadImage) as caught:  # it has no pixels, but that is found by decoding
         ImageFolder(tmp_path).open("a.png")
     assert "pixels" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (201, 2)])
+def test_an_image_of_an_extreme_aspect_ratio_is_damaged(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("L", size).save(tmp_path / "a.png")
+
+    with pytest.raises(BadImage, match=f"factor of at most 100, got {size[0]} x {size[1]}"):
+        ImageFolder(tmp_path).open("a.png")
+
+
+@pytest.mark.parametrize("size", [(200, 2), (2, 200)])
+def test_an_image_within_the_bound_on_the_aspect_ratio_is_opened(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("L", size).save(tmp_path / "a.png")
+
+    assert ImageFolder(tmp_path).open("a.png").size == size
+
+
+def test_an_image_that_memory_does_not_hold_is_damaged(tmp_path: Path) -> None:
+    Image.new("RGB", (8000, 8000)).save(tmp_path / "a.png")  # 192 MB decoded
+    program = f"""
+import resource
+from pathlib import Path
+from service.predictions.models.images import BadImage, ImageFolder
+images = ImageFolder(Path({str(tmp_path)!r}))
+images.places
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (100 << 20), resource.RLIM_INFINITY))
+try:
+    images.open("a.png")
+except BadImage as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "it takes more memory to decode than there is\n"
 
 
 def test_a_file_that_is_no_photograph_by_its_size_isnt_read(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import torchvision
 from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
+from torchvision.transforms._presets import ImageClassification
 
 from service.errors import ModelRefused
+from service.predictions.models.images import BadImage
 from service.predictions.models.preparation import Normalize, timm_preparation, torchvision_preparation
 
 CONFIG = {
@@ -90,6 +92,26 @@ def test_a_transform_with_a_gap_is_refused_and_not_filled(key: str) -> None:
 def test_a_transform_that_makes_no_sense_is_refused(key: str, value: object) -> None:
     with pytest.raises(ModelRefused, match=f"expected {key} to be"):
         timm_preparation("m", CONFIG | {key: value})
+
+
+def test_a_transform_that_enlarges_images_without_bound_is_refused() -> None:
+    config = CONFIG | {"input_size": [3, 224, 224]}
+    timm_preparation("m", config | {"crop_pct": 0.0547})
+
+    with pytest.raises(ModelRefused, match="leaves at most 4096 pixels"):
+        timm_preparation("m", config | {"crop_pct": 0.0546})
+
+
+@pytest.mark.parametrize("size", [(300, 3), (3, 300)])
+def test_an_image_that_would_be_too_large_when_resized_is_damaged(size: tuple[int, int]) -> None:
+    resized = 1024  # of the shorter side: 105 million pixels
+    image = Image.new("RGB", size)
+    timms = timm_preparation("m", CONFIG | {"input_size": [3, resized, resized], "crop_pct": 1.0})
+    torchvisions = torchvision_preparation("m", ImageClassification(crop_size=224, resize_size=resized))
+
+    for preparation in (timms, torchvisions):
+        with pytest.raises(BadImage, match="at most 67108864 pixels after resizing, got 104857600"):
+            preparation.single(image)
 
 
 def test_a_transform_that_is_no_classifiers_is_refused() -> None:

@@ -67,6 +67,22 @@ def test_an_image_that_cant_be_had_has_no_class_and_the_others_have_theirs(tmp_p
     assert "no such file" in told[names[6]]
 
 
+def test_an_image_that_memory_does_not_hold_when_it_is_prepared_is_damaged_and_no_bug(
+    predictor: TorchPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow raises MemoryError for such an image; which one it is depends on the machine, so it is simulated."""
+
+    def refuse(*_: object, **__: object) -> Image.Image:
+        raise MemoryError
+
+    predictor.load(LITE0)
+    monkeypatch.setattr(Image.Image, "resize", refuse)
+
+    found = all_of(predictor, LITE0, photographs()[:2])
+
+    assert found.top1.tolist() == [-1, -1]
+
+
 def test_batches_without_a_single_image_are_predicted_as_nothing_and_ten_are_named(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
     predictor = TorchPredictor({"demo": tmp_path}, ModelPolicy(), 4, threads=2, device="cpu")
