@@ -25,7 +25,8 @@ ErrataError                      what Errata raises; `reason` is the machine's w
 ├── TooBusy                      over a limit on concurrent work; the same call passes later
 ├── Unavailable                  a part that the call needs is away; the same call may pass later
 │   ├── NewerRecord              a newer version wrote the record: that version reads it
-│   └── DamagedRecord            no version wrote the record: the log names it
+│   ├── DamagedRecord            no version wrote the record: the log names it
+│   └── WorkerLost               the process that runs models ended
 ├── Unauthenticated              nobody knows who calls
 │   ├── TokenMissing
 │   ├── TokenUnknown
@@ -82,6 +83,7 @@ __all__ = [
     "Unavailable",
     "UnsupportedFormat",
     "Violation",
+    "WorkerLost",
 ]
 
 
@@ -274,6 +276,12 @@ class DamagedRecord(Unavailable):
     """Raised when a kept record isn't one that any version wrote: the log has it, and somebody must remove it."""
 
     reason = "DAMAGED_RECORD"
+
+
+class WorkerLost(Unavailable):
+    """Raised when the process that runs models ended, or stopped answering, while it predicted."""
+
+    reason = "WORKER_LOST"
 
 
 class Unauthenticated(ErrataError):

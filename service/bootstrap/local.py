@@ -15,13 +15,11 @@ from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
-from service.bootstrap.gpus import gpu_memory
 from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.parts import (
-    LazyPredictor,
     image_folders,
     make_ports,
-    torch_predictor,
+    process_predictor,
     worker_offer,
 )
 from service.bootstrap.process import allow_files, responsive, stop_on_signals
@@ -58,10 +56,11 @@ async def run_local(
     ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics, parsers)
     told = [each.registry for each in known.values()]
     check_datasets(ports, told)
+    models = process_predictor(settings, images)
     worker = Worker(
         name=WORKER,
         store=store,
-        predictor=predictor or LazyPredictor(partial(torch_predictor, settings, images)),
+        predictor=predictor or models,
         drain=engine.drain,
         judge=engine.send_judging,
         send_again=engine.send_shard,
@@ -70,7 +69,7 @@ async def run_local(
         retried=lambda reason: metrics.retries.labels(reason).inc(),
         looked=partial(metrics.looked, "predictions"),
         timed=partial(metrics.timed, Stage.INFERENCE),
-        stuck=lambda: None,
+        interrupt=models.interrupt,
     )
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_errands(partial(judge_job, ports))
@@ -80,7 +79,7 @@ async def run_local(
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
     watches = [
-        Watch("store", StoreLook(store, metrics, gpu_memory), STORE_SECONDS),
+        Watch("store", StoreLook(store, metrics, models.gpu_memory), STORE_SECONDS),
         results_watch(ports, metrics, settings),
     ]
     for watch in watches:
@@ -95,6 +94,7 @@ async def run_local(
         registries.stop()
         cancel_all()
         engine.stop(grace)
+        models.close()
         housekeeping.stop()
         parsers.stop()
         for watch in watches:

@@ -1,6 +1,6 @@
 """Parts that several processes are made of: ports, image folders, the predictor and what it can load."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -11,45 +11,26 @@ import structlog
 
 from service.analyses.ports import Limits, ModelOffer, Ports
 from service.archive.port import Archive
-from service.domain import Analysis, ModelInfo, Predictions, State
-from service.errors import InvalidEvidence, PermanentError
+from service.domain import Analysis, State
+from service.errors import InvalidEvidence
 from service.evidence.labels import demo_folder
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.engine import Engine
 from service.jobs.record import JobSpec
 from service.jobs.store import JobStore, WorkerOffer
-from service.jobs.worker import Predictor
 from service.predictions.model_id import ModelId
+from service.predictions.model_process.config import PredictorConfig
+from service.predictions.model_process.memory import default_bound
+from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.pictures import Pictures
 from service.predictions.policy import ModelPolicy
 from service.predictions.references import pinned
 from service.predictions.registries import RegistryAddress
-from service.predictions.tuning import tune_process
 from service.predictions.uploads.binary import BinaryParser
 from service.settings import Settings
 from service.telemetry import Metrics, at_zero
 
 _log = structlog.get_logger()
-
-
-class LazyPredictor:
-    """The real predictor, imported when a model is first asked for: torch takes seconds."""
-
-    def __init__(self, make: Callable[[], Predictor]) -> None:
-        self._make = make
-        self._made: Predictor | None = None
-
-    def load(self, model: str) -> ModelInfo:
-        """Make a model ready."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made.load(model)
-
-    def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
-        """Yield predictions batch by batch."""
-        self.load(model)
-        assert self._made is not None, "this is a bug: load() makes the predictor"
-        return self._made.predict(model, dataset, names)
 
 
 def make_ports(
@@ -84,14 +65,19 @@ def make_ports(
     )
 
 
-def torch_predictor(settings: Settings, images: Mapping[str, Path]) -> Predictor:
-    """Return the real predictor; raise PermanentError where torch isn't installed."""
-    tune_process()  # before torch is imported
-    try:
-        from service.predictions.models.run import TorchPredictor
-    except ImportError as error:
-        raise PermanentError(f"models need torch and timm: install errata-service[worker] ({error})") from error
-    return TorchPredictor(images, model_policy(settings), settings.batch_size, settings.threads, settings.device)
+def process_predictor(settings: Settings, images: Mapping[str, Path]) -> ProcessPredictor:
+    """Return the predictor that runs models in a child process, which is started when a model is first used."""
+    config = PredictorConfig(
+        images=images,
+        policy=model_policy(settings),
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+        device=settings.device,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+    bound = settings.model_memory_bytes or default_bound()
+    return ProcessPredictor(config, ModelLimits(settings.load_seconds, max_memory=bound))
 
 
 def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:

@@ -12,8 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from service.bootstrap.door import make_door, split
 from service.bootstrap.edges import started
-from service.bootstrap.gpus import gpu_memory
-from service.bootstrap.parts import LazyPredictor, can_run, image_folders, torch_predictor, worker_offer
+from service.bootstrap.parts import can_run, image_folders, process_predictor, worker_offer
 from service.bootstrap.process import stop_on_signals
 from service.bootstrap.serve import redis_url
 from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch
@@ -27,7 +26,6 @@ from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
 COUNTED = 10  # looks at the store for each count of what is open: workers are many, and the API tells it too
-STUCK = 70  # exit code of a worker in which nothing moves any more
 _log = structlog.get_logger()
 
 
@@ -41,12 +39,13 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     offer = worker_offer(settings, images)
     if not offer.models:
         raise InvalidSetting("a worker runs models, which needs torch and timm: install errata-service[worker]")
-    look = StoreLook(store, metrics, gpu_memory, every=COUNTED)
+    models = process_predictor(settings, images)
+    look = StoreLook(store, metrics, models.gpu_memory, every=COUNTED)
     watch = Watch("store", look, STORE_SECONDS)
     worker = Worker(
         name=name,
         store=store,
-        predictor=predictor or LazyPredictor(partial(torch_predictor, settings, images)),
+        predictor=predictor or models,
         drain=engine.drain,
         judge=engine.send_judging,
         send_again=engine.send_shard,
@@ -55,7 +54,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         retried=lambda reason: metrics.retries.labels(reason).inc(),
         looked=partial(metrics.looked, "predictions"),
         timed=partial(metrics.timed, Stage.INFERENCE),
-        stuck=lambda: os._exit(STUCK),  # the crash path runs the shard again
+        interrupt=models.interrupt,
         can=partial(can_run, offer),
         lease=settings.heartbeat_seconds * 2 / 3,
     )
@@ -81,6 +80,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     _log.info("draining", grace_seconds=settings.grace_seconds)
     await asyncio.get_running_loop().run_in_executor(None, engine.stop, settings.grace_seconds)
     await asyncio.get_running_loop().run_in_executor(None, worker.give_up)
+    models.close()
     await listener.stop()
     _log.info("stopped")
     os._exit(0)  # a thread that is still in a model's batch doesn't hold the process

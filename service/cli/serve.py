@@ -4,7 +4,6 @@ import asyncio
 
 import click
 
-from service.predictions.tuning import tune_process
 from service.settings import read_settings
 from service.telemetry import configure_logging
 
@@ -15,8 +14,6 @@ def serve(local: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C. Its settings are environment variables, see the README."""
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
-    if local:
-        tune_process()  # it runs models; before numpy and Arrow are imported: later it brings half as much
     from service.bootstrap.local import run_local_until_signal
     from service.bootstrap.serve import run_service
 

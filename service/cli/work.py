@@ -4,7 +4,6 @@ import asyncio
 
 import click
 
-from service.predictions.tuning import tune_process
 from service.settings import read_settings
 from service.telemetry import configure_logging
 
@@ -14,7 +13,6 @@ def work() -> None:
     """Run models for the service until SIGTERM or Ctrl-C: one worker a GPU. Its settings are environment variables."""
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
-    tune_process()  # before numpy and Arrow are imported: later it brings half as much
     from service.bootstrap.work import run_worker
 
     def ready(address: str) -> None:

@@ -16,7 +16,8 @@ from service.jobs.store import JobStore
 
 LEASE = 20.0  # seconds that a claim holds without a beat
 BEAT = 5.0  # seconds between beats
-STUCK = 300.0  # seconds without a batch after which the process is taken for dead
+RENEW_SECONDS = 1.0  # between renewals of a lease: within this time a cancellation ends the load that it meets
+BATCH_SECONDS = 2.0  # that a stopped shard may take to end by itself, which keeps the model loaded
 PATIENCE = 3600.0  # seconds that a finished part waits for a store that is away
 UNABLE_SECONDS = 5.0  # before a shard that this worker can't run is offered again
 RETRY_SECONDS = 1.0  # between two tries of a store that is away
@@ -71,7 +72,7 @@ class Worker:
     send_again: Callable[[str, int], None]  # called with a shard that is handed back
     ended: Callable[[str], None]  # called with a job that has failed
     predicted: Callable[[int], None]  # told of each batch
-    stuck: Callable[[], None]  # called when nothing has moved for STUCK seconds, or the device is lost
+    interrupt: Callable[[], None] = lambda: None  # called when what the predictor does now is wanted no more
     retried: Callable[[str], None] = lambda _: None  # told of each shard that is queued again: the error's reason
     looked: Callable[[bool], None] = lambda _: None  # told of each look for predictions that were kept: whether it hit
     timed: Callable[[], AbstractContextManager[object]] = nullcontext  # a block in which a shard is predicted
@@ -107,26 +108,34 @@ class Worker:
                 log.warning("a late result was refused: another worker has the shard")
             elif left == 0:
                 self.patiently(lambda: self.judge(job_id))
-        except (PermanentError, InvalidInput, NotFound) as error:
-            log.warning("shard failed", error=str(error))
-            failure = failure_of(error)
-            if self.patiently(lambda: self.store.fail(job_id, shard, claimed.fence, failure)):
-                self.ended(job_id)
         except Exception as error:
-            failure = failure_of(error)
-            delay = self.patiently(lambda: self.store.retry(job_id, shard, claimed.fence, failure))
-            log.exception("shard met an error", retry_in=delay)
-            if delay is not None:
-                self.retried(failure.reason)
-            if _is_lost_device(error):
-                self.stuck()  # every later call in this process would fail too
-            if delay is not None:
-                raise ComeBack(delay) from error
-            if _failed(self.store.job(job_id)):
-                self.ended(job_id)
+            if hold.lost:
+                log.info("shard stopped", error=str(error))
+            elif isinstance(error, PermanentError | InvalidInput | NotFound):
+                self._fail(hold, error)
+            else:
+                self._retry(hold, error)
         finally:
             self.holds.remove(hold)
             structlog.contextvars.reset_contextvars(**bound)
+
+    def _fail(self, hold: "_Hold", error: Exception) -> None:
+        """End the job: it would fail again."""
+        _log.warning("shard failed", error=str(error))
+        failure = failure_of(error)
+        if self.patiently(lambda: self.store.fail(hold.job.id, hold.shard, hold.fence, failure)):
+            self.ended(hold.job.id)
+
+    def _retry(self, hold: "_Hold", error: Exception) -> None:
+        """Queue the shard again; raise ComeBack, unless it was tried too often or another worker has it."""
+        failure = failure_of(error)
+        delay = self.patiently(lambda: self.store.retry(hold.job.id, hold.shard, hold.fence, failure))
+        _log.exception("shard met an error", retry_in=delay)
+        if delay is not None:
+            self.retried(failure.reason)
+            raise ComeBack(delay) from error
+        if _failed(self.store.job(hold.job.id)):
+            self.ended(hold.job.id)
 
     def give_up(self) -> None:
         """Hand back the shard in hand, at the end of a worker that can't wait for its batch."""
@@ -165,11 +174,12 @@ class _Hold:
 
     def __init__(self, worker: Worker, job: Job, shard: int, fence: int) -> None:
         self._worker = worker
-        self._job = job
-        self._shard = shard
-        self._fence = fence
+        self.job = job
+        self.shard = shard
+        self.fence = fence
         self.began = time.monotonic()
-        self._moved: float | None = None  # None: the model is being loaded, which takes as long as it takes
+        self.lost = False  # the job was cancelled, or another worker has the shard
+        self._moved: float | None = None  # when the last batch ended; None: the model is being loaded
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -177,7 +187,7 @@ class _Hold:
         done = Event()
 
         def renew() -> None:
-            while not done.wait(min(BEAT, self._worker.lease / 4)):
+            while not done.wait(min(RENEW_SECONDS, self._worker.lease / 4)):
                 self._beat()
 
         thread = Thread(target=renew, name="beat", daemon=True)
@@ -190,8 +200,8 @@ class _Hold:
 
     def predicted(self) -> Part | None:
         """Return the shard's predictions; None if it was cancelled, lost or handed back on the way."""
-        worker, spec = self._worker, self._job.spec
-        start, stop = spec.bounds(self._shard)
+        worker, spec = self._worker, self.job.spec
+        start, stop = spec.bounds(self.shard)
         info = worker.predictor.load(spec.model)
         if worker.drain.is_set():
             self.hand_back()
@@ -199,7 +209,7 @@ class _Hold:
         names = worker.store.images(spec.images)[start:stop]
         if self._progress(0) is not Said.OK:
             return None
-        key = spec.part_key(self._shard, info)
+        key = spec.part_key(self.shard, info)
         if not spec.fresh:
             kept = self._kept(key)
             hit = kept is not None and len(kept.predictions.top1) == len(names)
@@ -218,7 +228,7 @@ class _Hold:
 
     def _batches(self, names: Sequence[str]) -> list[Predictions] | None:
         """Return the predictions of images, batch by batch; None if the shard is stopped on the way."""
-        worker, spec = self._worker, self._job.spec
+        worker, spec = self._worker, self.job.spec
         batches: list[Predictions] = []
         done, began = 0, time.monotonic()
         for batch in worker.predictor.predict(spec.model, spec.dataset, names):
@@ -245,31 +255,27 @@ class _Hold:
         """Tell how far it is; a store that is away is told later."""
         self._moved = time.monotonic()
         try:
-            return self._worker.store.progress(self._job.id, self._shard, self._fence, done)
+            return self._worker.store.progress(self.job.id, self.shard, self.fence, done)
         except Unavailable:
             return Said.OK
 
     def hand_back(self) -> None:
         """Queue the shard again, for another worker; nothing is counted."""
         worker = self._worker
-        if worker.patiently(lambda: worker.store.hand_back(self._job.id, self._shard, self._fence)):
-            worker.patiently(lambda: worker.send_again(self._job.id, self._shard))
+        if worker.patiently(lambda: worker.store.hand_back(self.job.id, self.shard, self.fence)):
+            worker.patiently(lambda: worker.send_again(self.job.id, self.shard))
 
     def _beat(self) -> None:
+        """Renew the lease; end what the predictor does if nobody wants it any more."""
         try:
-            self._worker.store.beat(self._job.id, self._shard, self._fence, self._worker.lease)
+            said = self._worker.store.beat(self.job.id, self.shard, self.fence, self._worker.lease)
+            self.lost = said is not Said.OK
+            if self.lost and (self._moved is None or time.monotonic() - self._moved > BATCH_SECONDS):
+                self._worker.interrupt()
         except Unavailable as error:
             _log.warning("the store is away", error=str(error))
         except Exception:
             _log.exception("a beat met an error; the next one comes")
-        if self._moved is not None and time.monotonic() - self._moved > STUCK:
-            _log.error("nothing has moved", job=self._job.id, shard=self._shard, seconds=STUCK)
-            self._worker.stuck()
-
-
-def _is_lost_device(error: Exception) -> bool:
-    """Say whether a GPU is lost to this process: torch's error of its own, or CUDA's words in another."""
-    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
 
 
 def _failed(job: Job | None) -> bool:

@@ -97,7 +97,6 @@ def serve(engine: Engine, store: JobStore, predictor: OneByOne) -> None:
         send_again=engine.send_shard,
         ended=nothing,
         predicted=nothing,
-        stuck=nothing,
     )
     engine.serve_models(worker.run, worker="w1")
 

@@ -1,4 +1,4 @@
-"""What a predictor does: one suite on the real one, with torch, and on its twin."""
+"""What a predictor does: one suite on the real one, in this process and in a child process, and on the fake."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,8 @@ from service.domain import Predictions
 from service.errors import NotFound
 from service.evidence.labels import demo, demo_folder
 from service.jobs.worker import Predictor
+from service.predictions.model_process.config import PredictorConfig
+from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.models.run import TorchPredictor
 from service.predictions.policy import ModelPolicy
 from service.predictions.twin import HashPredictor
@@ -17,11 +19,17 @@ MODEL, OTHER = "demo:efficientnet_lite0", "demo:efficientnet_lite1"
 BATCH = 8
 
 
-@pytest.fixture(params=["torch", "hash"], scope="module")
-def predictor(request: pytest.FixtureRequest) -> Predictor:
+@pytest.fixture(params=["torch", "process", "hash"], scope="module")
+def predictor(request: pytest.FixtureRequest) -> Iterator[Predictor]:
+    images, policy = {"demo": demo_folder()}, ModelPolicy()
     if request.param == "hash":
-        return HashPredictor([MODEL, OTHER], BATCH)
-    return TorchPredictor({"demo": demo_folder()}, ModelPolicy(), BATCH, threads=2, device="cpu")
+        yield HashPredictor([MODEL, OTHER], BATCH)
+    elif request.param == "torch":
+        yield TorchPredictor(images, policy, BATCH, threads=2, device="cpu")
+    else:
+        process = ProcessPredictor(PredictorConfig(images, policy, BATCH, 2, "cpu"), ModelLimits())
+        yield process
+        process.close()
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,12 @@ class Cluster:
         self.workers.append(worker)
         return worker
 
+    def start_real_worker(self, **settings: str) -> "subprocess.Popen[bytes]":
+        """Start a worker as a person does, with torch in a child process."""
+        worker = self._start(["-m", "service", "work"], **settings)
+        self.workers.append(worker)
+        return worker
+
     def client(self) -> Client:
         return Client(self.grpc, attempts=1)  # what the service says, at once
 

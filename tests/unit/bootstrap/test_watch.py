@@ -1,7 +1,5 @@
 """What the watches look at: the store, GPUs, bundles, results; a look that fails is logged and the next one comes."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,13 +96,6 @@ def test_a_gpu_that_is_gone_is_not_told_any_more(metrics: Metrics) -> None:
     look()
 
     assert value(metrics, "errata_gpu_memory_bytes", device="cuda:0", kind="used") is None
-
-
-def test_without_a_model_that_ran_no_gpu_is_asked_and_torch_isnt_imported() -> None:
-    words = "import sys; from service.bootstrap.gpus import gpu_memory; print(gpu_memory(), 'torch' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-
-    assert said.stdout == "{} False\n"
 
 
 def test_only_gpus_on_which_this_process_has_something_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:

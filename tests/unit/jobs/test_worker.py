@@ -17,10 +17,11 @@ from service.errors import (
     ModelRefused,
     PermanentError,
     Unavailable,
+    WorkerLost,
 )
 from service.jobs import worker
 from service.jobs.memory import MemoryStore
-from service.jobs.record import CRASH_LIMIT, ClaimKind, Entry, JobSpec, Part
+from service.jobs.record import CRASH_LIMIT, ClaimKind, Entry, JobSpec, Part, Said
 from service.jobs.worker import LEASE, ComeBack, Drain, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
@@ -79,7 +80,7 @@ class Desk:
         self.judged: list[str] = []
         self.ended: list[str] = []
         self.predicted: list[int] = []
-        self.stuck: list[int] = []
+        self.interrupted = threading.Event()
 
     def run(
         self, shard: int, predictor: Scripted, worker: str = "w1", can: Callable[[JobSpec], bool] = lambda _: True
@@ -93,7 +94,7 @@ class Desk:
             send_again=lambda job, shard: self.sent.append((job, shard)),
             ended=self.ended.append,
             predicted=self.predicted.append,
-            stuck=lambda: self.stuck.append(shard),
+            interrupt=self.interrupted.set,
             can=can,
         ).run(self.job, shard)
 
@@ -156,7 +157,7 @@ def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a model and batches that each take almost the whole hold, no other worker gets the shard."""
-    monkeypatch.setattr(worker, "BEAT", 0.001)  # seconds of the real clock; the hold ends by the store's
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)  # seconds of the real clock; the hold ends by the store's
     held: list[ClaimKind] = []
 
     def lease() -> float:
@@ -425,9 +426,80 @@ def test_a_worker_that_is_told_to_stop_takes_no_shard_and_hands_back_the_one_it_
     assert desk.store.job(desk.job).shards[0].crashes == 0
 
 
-def test_a_device_that_is_lost_ends_the_process_after_the_shard_is_queued_again(desk: Desk) -> None:
-    with pytest.raises(ComeBack):
-        desk.run(0, Scripted(load=refuse(RuntimeError("CUDA error: an illegal memory access was encountered"))))
+def interrupted_after(desk: Desk, stop: Callable[[], object]) -> Callable[..., None]:
+    """Stop the shard from outside, then wait as a stuck model does: until it is interrupted."""
 
-    assert desk.stuck == [0]
+    def run(*_: object) -> None:
+        stop()
+        assert desk.interrupted.wait(30)
+        raise InterruptedError("The process was killed.")
+
+    return run
+
+
+def lose(desk: Desk) -> None:
+    """Let another worker take the shard."""
+    desk.clock.now += LEASE + 1
+    assert desk.store.claim(desk.job, 0, "other", LEASE).kind is ClaimKind.TAKEN
+
+
+@pytest.mark.parametrize("moment", ["load", "predict"])
+def test_a_cancelled_job_interrupts_a_predictor_that_is_stuck(
+    desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
+    monkeypatch.setattr(worker, "BATCH_SECONDS", 0.01)
+    stuck = interrupted_after(desk, lambda: desk.store.cancel("a", ""))
+
+    desk.run(0, Scripted(load=stuck) if moment == "load" else Scripted(stuck))
+
+    assert desk.interrupted.is_set()
+    assert desk.failure == Failure("CANCELLED", "")
+    assert desk.ended == []
+
+
+@pytest.mark.parametrize("moment", ["load", "predict"])
+def test_a_lost_lease_interrupts_a_predictor_that_is_stuck_and_changes_nothing(
+    desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
+    monkeypatch.setattr(worker, "BATCH_SECONDS", 0.01)
+    stuck = interrupted_after(desk, lambda: lose(desk))
+
+    desk.run(0, Scripted(load=stuck) if moment == "load" else Scripted(stuck))
+
+    record = desk.store.job(desk.job)
+    assert record is not None
+    assert (record.shards[0].state, record.shards[0].worker) == (State.RUNNING, "other")
+    assert (record.shards[0].retries, desk.failure) == (0, None)
+
+
+def test_a_cancelled_batch_may_end_by_itself_so_that_the_model_stays_loaded(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
+    renewed = threading.Event()
+    renew = desk.store.beat
+
+    def beat(*arguments: object) -> object:
+        reply = renew(*arguments)  # type: ignore[arg-type]
+        if reply is not Said.OK:
+            renewed.set()
+        return reply
+
+    monkeypatch.setattr(desk.store, "beat", beat)
+
+    def cancel(_: int) -> None:
+        desk.store.cancel("a", "")
+        assert renewed.wait(30)
+
+    desk.run(0, Scripted(cancel))
+
+    assert not desk.interrupted.is_set()
+
+
+def test_a_worker_that_lost_its_process_queues_the_shard_again(desk: Desk) -> None:
+    with pytest.raises(ComeBack):
+        desk.run(0, Scripted(refuse(WorkerLost("It ended with SIGSEGV."))))
+
     assert desk.shard_state(0) is State.QUEUED

@@ -1,0 +1,135 @@
+"""The answers of the process that runs models, as frames and back. The reader checks every field."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from service.domain import NUM_CLASSES, ModelInfo, Predictions
+from service.errors import ErrataError, InvalidInput, NotFound, PermanentError, Unavailable, Violation
+from service.predictions.model_process.protocol import Frame, ProtocolError
+
+BYTES_PER_IMAGE = 4  # int16 class, float16 probability
+MAX_MESSAGE = 2000  # characters of an error's message
+MAX_TEXT = 20_000  # characters of a field of a model's description
+MAX_VIOLATIONS = 10
+EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # what a predictor raises
+
+
+def info_frame(info: ModelInfo) -> Frame:
+    """Return the answer that describes a loaded model."""
+    return Frame({"kind": "loaded", "info": asdict(info)})
+
+
+def read_info(frame: Frame) -> ModelInfo:
+    """Return the description of a loaded model; raise ProtocolError for any other answer."""
+    raw = frame.head.get("info")
+    names = ("model", "architecture", "weights_sha256", "transform")
+    if frame.head.get("kind") != "loaded" or not isinstance(raw, dict) or raw.keys() != set(names):
+        raise ProtocolError("Expected the description of a model.")
+    values = {name: _text(raw[name], MAX_TEXT) for name in names}
+    if not re.fullmatch(r"[0-9a-f]{64}", values["weights_sha256"]):
+        raise ProtocolError("Expected a SHA-256 of the weights.")
+    return ModelInfo(**values)
+
+
+def read_ready(frame: Frame) -> None:
+    """Raise ProtocolError unless an answer says that the process is ready."""
+    if frame.head.get("kind") != "ready":
+        raise ProtocolError("Expected 'ready'.")
+
+
+def batch_frame(batch: Predictions) -> Frame:
+    """Return the answer that holds one batch: all classes, then all probabilities, little-endian."""
+    assert batch.probability is not None, "This is a bug: a model's predictions have probabilities."
+    body = batch.top1.astype("<i2").tobytes() + batch.probability.astype("<f2").tobytes()
+    return Frame({"kind": "batch"}, body)
+
+
+def read_next(limit: int, frame: Frame) -> Predictions | None:
+    """Return a batch of at most `limit` images, None at the end; raise ProtocolError for any other answer."""
+    if frame.head.get("kind") == "end":
+        return None
+    if frame.head.get("kind") != "batch" or not 0 < len(frame.body) <= BYTES_PER_IMAGE * limit:
+        raise ProtocolError(f"Expected a batch of at most {limit} predictions.")
+    if len(frame.body) % BYTES_PER_IMAGE:
+        raise ProtocolError("Expected a batch of predictions.")
+    images = len(frame.body) // BYTES_PER_IMAGE
+    top1 = np.frombuffer(frame.body, "<i2", images).astype(np.int16)
+    probability = np.frombuffer(frame.body, "<f2", images, offset=2 * images).astype(np.float16)
+    known = probability[~np.isnan(probability)]
+    if ((top1 < -1) | (top1 >= NUM_CLASSES)).any() or ((known < 0) | (known > 1)).any():
+        raise ProtocolError("Expected classes from -1 to 999 and probabilities from 0 to 1.")
+    return Predictions(top1, probability)
+
+
+def error_frame(error: ErrataError) -> Frame:
+    """Return the answer that reports an error."""
+    return Frame(
+        {
+            "kind": "error",
+            "reason": error.reason,
+            "message": error.message[:MAX_MESSAGE],
+            "violations": [asdict(violation) for violation in error.violations[:MAX_VIOLATIONS]],
+            "retry_after": error.retry_after,
+        }
+    )
+
+
+def raise_error(frame: Frame) -> None:
+    """Raise the error that an answer reports, if it reports one; raise ProtocolError if it is malformed."""
+    if frame.head.get("kind") != "error":
+        return
+    head = frame.head
+    kind = _KINDS.get(_text(head.get("reason"), MAX_MESSAGE))
+    violations, retry_after = head.get("violations"), head.get("retry_after")
+    if kind is None or not isinstance(violations, list) or len(violations) > MAX_VIOLATIONS:
+        raise ProtocolError("Expected an error that a predictor raises.")
+    if retry_after is not None and not (isinstance(retry_after, int | float) and math.isfinite(retry_after)):
+        raise ProtocolError("Expected a number of seconds.")
+    raise kind(
+        _text(head.get("message"), MAX_MESSAGE),
+        violations=[_violation(violation) for violation in violations],
+        retry_after=retry_after,
+    )
+
+
+def read_gpu_memory(frame: Frame) -> Mapping[str, tuple[int, int]]:
+    """Return the used and total bytes of each GPU that an answer reports; raise ProtocolError if it is malformed."""
+    raw = frame.head.get("gpu_memory", {})
+    if not isinstance(raw, dict) or len(raw) > 1024:
+        raise ProtocolError("Expected the memory of GPUs.")
+    memory = {}
+    for device, sizes in raw.items():
+        if not re.fullmatch(r"cuda:\d{1,4}", device) or not isinstance(sizes, list) or len(sizes) != 2:
+            raise ProtocolError("Expected used and total bytes of a GPU.")
+        if not all(isinstance(size, int) and 0 <= size < 1 << 63 for size in sizes):
+            raise ProtocolError("Expected used and total bytes of a GPU.")
+        memory[device] = (sizes[0], sizes[1])
+    return memory
+
+
+def _violation(raw: Any) -> Violation:
+    if not isinstance(raw, dict) or raw.keys() != {"field", "description", "line"}:
+        raise ProtocolError("Expected a violation.")
+    if not (raw["line"] is None or isinstance(raw["line"], int)):
+        raise ProtocolError("Expected the line of a violation.")
+    return Violation(_text(raw["field"], MAX_MESSAGE), _text(raw["description"], MAX_MESSAGE), raw["line"])
+
+
+def _text(value: object, limit: int) -> str:
+    if not isinstance(value, str) or len(value) > limit:
+        raise ProtocolError(f"Expected a text of at most {limit} characters.")
+    return value
+
+
+def _kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+_KINDS = {kind.reason: kind for branch in EXPECTED_ERRORS for kind in _kinds(branch)}

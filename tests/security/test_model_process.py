@@ -1,0 +1,343 @@
+"""Hostile models in real child processes: whatever a graph does, the caller gets an answer and the next model runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import onnx
+import pytest
+
+from service.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLost
+from service.evidence.labels import demo, demo_folder
+from service.predictions.model_process.config import PredictorConfig
+from service.predictions.model_process.predictor import Interrupted, ModelLimits, ProcessPredictor
+from service.predictions.policy import ModelPolicy
+
+from . import graphs
+
+BOUND = 1 << 30  # bytes of memory
+SECONDS = 10.0  # to load a model
+LONG = 600.0
+NAMES = [name.decode() for name in demo().names.tolist()]
+Make = Callable[..., ProcessPredictor]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Make predictors whose models lie in `tmp_path`."""
+    made: list[ProcessPredictor] = []
+
+    def start(load_seconds: float = LONG, batch_seconds: float = LONG) -> ProcessPredictor:
+        config = PredictorConfig({"demo": demo_folder()}, ModelPolicy(folder=tmp_path), 8, 2, "cpu")
+        made.append(ProcessPredictor(config, ModelLimits(load_seconds, batch_seconds, BOUND)))
+        return made[-1]
+
+    yield start
+    for predictor in made:
+        predictor.close()
+
+
+def predicted(predictor: ProcessPredictor, model: str, names: Sequence[str] = NAMES) -> int:
+    """Return how many predictions a model gives."""
+    return sum(len(batch.top1) for batch in predictor.predict(model, "demo", names))
+
+
+def runs(pid: int) -> bool:
+    """Say whether a process runs: one that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def busy(predictor: ProcessPredictor, other_than: int | None = None) -> int:
+    """Wait until a new child computes, beyond the import of torch; return its id."""
+
+    def ticks() -> int:
+        pid = predictor.pid
+        if pid is None or pid == other_than:
+            return 0
+        return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+    wait_for(lambda: predictor._busy and predictor._models and ticks() > 0)
+    assert predictor.pid is not None
+    return predictor.pid
+
+
+def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
+    """Start a call that is expected to raise; return its thread and what it raised."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, raised
+
+
+# time
+
+
+@pytest.mark.parametrize("graph", [graphs.endless_loop, graphs.endless_folding])
+def test_a_graph_that_never_loads_is_refused_and_the_next_model_runs(
+    make: Make, tmp_path: Path, graph: Callable[[], onnx.ModelProto]
+) -> None:
+    predictor = make(load_seconds=SECONDS)
+    hostile, good = graphs.write(tmp_path, "hostile", graph()), graphs.write(tmp_path, "good", graphs.plain())
+    assert predicted(predictor, good) == 20
+    before = predictor.pid
+    assert before is not None
+
+    with pytest.raises(ModelRefused, match=r"longer than 10 seconds.*ERRATA_LOAD_SECONDS"):
+        predictor.load(hostile)
+
+    assert not runs(before)
+    assert predicted(predictor, good) == 20
+
+
+def test_a_batch_that_never_ends_loses_the_process_and_the_next_model_runs(make: Make, tmp_path: Path) -> None:
+    predictor = make(batch_seconds=3)
+    hostile = graphs.write(tmp_path, "hostile", graphs.endless_loop(black_ends=True))
+    good = graphs.write(tmp_path, "good", graphs.plain())
+
+    with pytest.raises(WorkerLost, match="longer than 3 seconds"):
+        predicted(predictor, hostile)
+
+    assert predicted(make(), good) == 20
+
+
+@pytest.mark.parametrize("moment", ["load", "predict"])
+def test_what_is_stuck_ends_at_once_when_it_is_interrupted(make: Make, tmp_path: Path, moment: str) -> None:
+    predictor = make()
+    hostile = graphs.write(tmp_path, "hostile", graphs.endless_loop(black_ends=moment == "predict"))
+    good = graphs.write(tmp_path, "good", graphs.plain())
+    thread, raised = in_thread(lambda: predicted(predictor, hostile))
+    child = busy(predictor)
+
+    wait_for(lambda: predictor.interrupt() or not thread.is_alive())
+
+    assert [type(error) for error in raised] == [Interrupted]
+    assert not runs(child)
+    assert predicted(predictor, good) == 20
+
+
+def test_without_a_call_an_interruption_costs_no_model(make: Make, tmp_path: Path) -> None:
+    predictor = make()
+    predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
+    child = predictor.pid
+
+    predictor.interrupt()
+
+    assert predicted(predictor, "onnx:good.onnx") == 20
+    assert predictor.pid == child
+
+
+# memory
+
+
+def test_a_graph_that_takes_more_memory_than_it_may_is_refused_and_the_next_model_runs(
+    make: Make, tmp_path: Path
+) -> None:
+    predictor = make()
+    good = graphs.write(tmp_path, "good", graphs.plain())
+    for name, graph in (("large", graphs.huge_intermediate(3)), ("wide", graphs.huge_output(750_000_000))):
+        with pytest.raises(ModelRefused, match=r"more memory than 1,073,741,824 bytes.*ERRATA_MODEL_MEMORY_BYTES"):
+            predictor.load(graphs.write(tmp_path, name, graph))
+
+        assert predicted(predictor, good) == 20
+
+
+def test_a_tensor_of_100_gigabytes_is_refused(make: Make, tmp_path: Path) -> None:
+    predictor = make()
+
+    with pytest.raises(ModelRefused):
+        predictor.load(graphs.write(tmp_path, "hostile", graphs.huge_intermediate(100)))
+
+    assert predicted(predictor, graphs.write(tmp_path, "good", graphs.plain())) == 20
+
+
+def test_a_million_outputs_are_refused_by_their_number(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="has 1,000,000 outputs for an image"):
+        make().load(graphs.write(tmp_path, "hostile", graphs.huge_output(1_000_000)))
+
+
+def test_a_batch_that_takes_more_memory_than_it_may_is_refused_if_no_other_model_has_a_part_in_it(
+    make: Make, tmp_path: Path
+) -> None:
+    hostile = graphs.write(tmp_path, "hostile", graphs.huge_intermediate(0.2))  # an image; eight are a batch
+    predictor = make()
+    predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
+
+    with pytest.raises(WorkerLost):  # it may pass in a process of its own
+        predicted(predictor, hostile)
+    with pytest.raises(ModelRefused, match="ERRATA_BATCH_SIZE"):
+        predicted(predictor, hostile)
+
+
+# signals
+
+
+def test_a_process_that_is_killed_between_calls_is_replaced_without_a_word(make: Make, tmp_path: Path) -> None:
+    predictor = make()
+    good = graphs.write(tmp_path, "good", graphs.plain())
+    predictor.load(good)
+    before = predictor.pid
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: not runs(before))
+
+    assert predicted(predictor, good) == 20
+    assert predictor.pid != before
+
+
+def test_a_process_that_is_killed_between_batches_is_lost_and_the_shard_may_be_tried_again(
+    make: Make, tmp_path: Path
+) -> None:
+    predictor = make()
+    good = graphs.write(tmp_path, "good", graphs.plain())
+    batches = predictor.predict(good, "demo", NAMES)
+    next(batches)
+    assert predictor.pid is not None
+    os.kill(predictor.pid, signal.SIGSEGV)
+
+    with pytest.raises(WorkerLost, match="ended while it predicted"):
+        list(batches)
+
+    assert predicted(predictor, good) == 20
+
+
+def test_a_load_that_ends_a_new_process_is_refused_and_one_that_ends_an_old_one_is_repeated(
+    make: Make, tmp_path: Path
+) -> None:
+    predictor = make()
+    predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
+    hostile = graphs.write(tmp_path, "hostile", graphs.endless_loop())
+    thread, raised = in_thread(lambda: predictor.load(hostile))
+    first = busy(predictor)
+    wait_for(lambda: hostile in predictor._models)
+    os.kill(first, signal.SIGSEGV)
+    second = busy(predictor, other_than=first)
+    os.kill(second, signal.SIGSEGV)
+    thread.join()
+
+    (error,) = raised
+    assert isinstance(error, ModelRefused)
+    assert "ended its process with SIGSEGV" in error.message
+
+
+def test_signals_that_drain_a_worker_do_not_end_a_load(make: Make, tmp_path: Path) -> None:
+    predictor = make()
+    good = graphs.write(tmp_path, "good", graphs.plain())
+    predictor.load(good)
+    before = predictor.pid
+    assert before is not None
+    os.killpg(before, signal.SIGTERM)
+    os.killpg(before, signal.SIGINT)
+
+    assert predicted(predictor, good) == 20
+    assert predictor.pid == before
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from threading import Thread
+from time import sleep
+from service.predictions.model_process.config import PredictorConfig
+from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
+from service.predictions.policy import ModelPolicy
+from service.telemetry import configure_logging
+
+configure_logging("info", "json")  # to stderr
+config = PredictorConfig({}, ModelPolicy(folder=Path(sys.argv[1])), 8, 2, "cpu")
+predictor = ProcessPredictor(config, ModelLimits())
+Thread(target=predictor.load, args=("onnx:good.onnx",)).run()
+Thread(target=predictor.load, args=("onnx:hostile.onnx",), daemon=True).start()
+print(predictor.pid, flush=True)
+sleep(600)
+"""
+
+
+def test_a_worker_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    graphs.write(tmp_path, "good", graphs.plain())
+    graphs.write(tmp_path, "hostile", graphs.endless_loop())
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    try:
+        assert runs(child)
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+    wait_for(lambda: not runs(child))
+
+
+# what the process is
+
+
+def test_the_process_has_no_secret_and_is_the_first_to_go_when_memory_runs_out(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERRATA_REDIS_URL", "redis://:secret@redis")
+    predictor = make()
+    predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
+
+    variables = Path(f"/proc/{predictor.pid}/environ").read_bytes()
+    assert b"PATH=" in variables
+    assert b"secret" not in variables
+    assert Path(f"/proc/{predictor.pid}/oom_score_adj").read_text() == "1000\n"
+    assert os.getsid(predictor.pid or 0) == predictor.pid
+
+
+def test_errors_of_a_model_arrive_as_they_are_and_cost_no_process(make: Make, tmp_path: Path) -> None:
+    predictor = make()
+    good = graphs.write(tmp_path, "good", graphs.plain())
+    predictor.load(good)
+    before = predictor.pid
+
+    with pytest.raises(ModelNotFound, match=r"nowhere\.onnx"):
+        predictor.load("onnx:nowhere.onnx")
+    with pytest.raises(ImagesMissing, match="ERRATA_IMAGES"):
+        list(predictor.predict(good, "unknown", NAMES))
+
+    assert predictor.pid == before
+
+
+def test_what_comes_from_the_process_is_checked(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a child that answers something else, the worker kills it and may try again."""
+    liar = tmp_path / "liar.sh"
+    liar.write_text("#!/bin/sh\nhead -c 100 /dev/zero | tr '\\0' '\\377'\nexec sleep 600\n")
+    liar.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(liar))
+
+    with pytest.raises(WorkerLost, match="did not start: protocol"):
+        make().load("onnx:good.onnx")
+
+
+def test_a_closed_predictor_starts_no_process(make: Make) -> None:
+    predictor = make()
+    predictor.close()
+
+    with pytest.raises(Interrupted):
+        predictor.load("demo:efficientnet_lite0")
+    assert predictor.pid is None

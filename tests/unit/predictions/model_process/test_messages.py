@@ -1,0 +1,122 @@
+"""Answers of the process that runs models: they arrive as they were sent; whatever else it says is refused."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from service import errors
+from service.domain import ModelInfo, Predictions
+from service.errors import ErrataError, InvalidRow, Violation
+from service.predictions.model_process.messages import (
+    EXPECTED_ERRORS,
+    batch_frame,
+    error_frame,
+    info_frame,
+    raise_error,
+    read_gpu_memory,
+    read_info,
+    read_next,
+    read_ready,
+)
+from service.predictions.model_process.protocol import Frame, ProtocolError
+
+INFO = ModelInfo("timm:resnet50.a1_in1k", "resnet50", "ab" * 32, "resize 0.950")
+
+
+def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from kinds(each)
+
+
+def test_a_description_arrives_as_it_was_sent() -> None:
+    assert read_info(info_frame(INFO)) == INFO
+
+
+def test_a_batch_arrives_as_it_was_sent() -> None:
+    batch = Predictions(np.array([-1, 0, 999], dtype=np.int16), np.array([np.nan, 0, 1], dtype=np.float16))
+
+    read = read_next(3, batch_frame(batch))
+
+    assert read is not None and read.probability is not None
+    assert (read.top1.dtype, read.probability.dtype) == (np.int16, np.float16)
+    assert read.top1.tolist() == [-1, 0, 999]
+    assert np.isnan(read.probability[0]) and read.probability[1:].tolist() == [0, 1]
+    assert read_next(0, Frame({"kind": "end"})) is None
+
+
+@pytest.mark.parametrize("kind", [each for branch in EXPECTED_ERRORS for each in kinds(branch)])
+def test_an_error_arrives_as_itself(kind: type[ErrataError]) -> None:
+    sent = kind("Not this one.", violations=[Violation("file_name", "unknown", 3)], retry_after=2.5)
+
+    with pytest.raises(kind) as caught:
+        raise_error(error_frame(sent))
+
+    assert type(caught.value) is kind
+    assert (caught.value.message, caught.value.violations) == (sent.message, sent.violations)
+    assert caught.value.retry_after == 2.5
+
+
+def test_a_long_error_is_shortened_and_not_refused() -> None:
+    sent = InvalidRow("x" * 10_000, violations=[Violation("row", "bad", line) for line in range(50)])
+
+    with pytest.raises(InvalidRow) as caught:
+        raise_error(error_frame(sent))
+
+    assert (len(caught.value.message), len(caught.value.violations)) == (2000, 10)
+
+
+@pytest.mark.parametrize("reason", [errors.PermissionDenied.reason, errors.Cancelled.reason, "NO_SUCH", None, 7, ["x"]])
+def test_an_error_that_no_predictor_raises_is_refused(reason: object) -> None:
+    with pytest.raises(ProtocolError):
+        raise_error(Frame({"kind": "error", "reason": reason, "message": "", "violations": []}))
+
+
+ERROR = {"kind": "error", "reason": "MODEL_REFUSED", "message": "no", "violations": [], "retry_after": None}
+DESCRIPTION = asdict(INFO)
+
+
+@pytest.mark.parametrize(
+    ("read", "head", "body"),
+    [
+        (read_info, {"kind": "end"}, b""),
+        (read_info, {"kind": "loaded"}, b""),
+        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"more": ""}}, b""),
+        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"model": 7}}, b""),
+        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"transform": "x" * 20_001}}, b""),
+        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"weights_sha256": "../../etc"}}, b""),
+        (read_ready, {"kind": "loaded"}, b""),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, b""),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, b"\0" * 7),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, b"\0" * 12),
+        (lambda frame: read_next(2, frame), {"kind": "loaded"}, b"\0" * 8),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, np.array([1000, 0], "<i2").tobytes()),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, np.array([-2, 0], "<i2").tobytes()),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, b"\0\0" + np.array([1.5], "<f2").tobytes()),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, b"\0\0" + np.array([-0.5], "<f2").tobytes()),
+        (lambda frame: read_next(2, frame), {"kind": "batch"}, b"\0\0" + np.array([np.inf], "<f2").tobytes()),
+        (raise_error, ERROR | {"message": "x" * 2001}, b""),
+        (raise_error, ERROR | {"violations": [{}] * 11}, b""),
+        (raise_error, ERROR | {"violations": [{"field": "a"}]}, b""),
+        (raise_error, ERROR | {"violations": [{"field": "a", "description": "b", "line": "c"}]}, b""),
+        (raise_error, ERROR | {"retry_after": "soon"}, b""),
+        (raise_error, ERROR | {"retry_after": float("nan")}, b""),
+        (read_gpu_memory, {"gpu_memory": []}, b""),
+        (read_gpu_memory, {"gpu_memory": {"../x": [1, 2]}}, b""),
+        (read_gpu_memory, {"gpu_memory": {"cuda:0": [1]}}, b""),
+        (read_gpu_memory, {"gpu_memory": {"cuda:0": [1, -2]}}, b""),
+        (read_gpu_memory, {"gpu_memory": {"cuda:0": [1, "2"]}}, b""),
+    ],
+)
+def test_an_answer_that_no_predictor_gives_is_refused(
+    read: Callable[[Frame], object], head: dict[str, object], body: bytes
+) -> None:
+    with pytest.raises(ProtocolError):
+        read(Frame(head, body))
+
+
+def test_the_memory_of_gpus_arrives() -> None:
+    assert read_gpu_memory(Frame({"gpu_memory": {"cuda:1": [5, 80]}})) == {"cuda:1": (5, 80)}
+    assert read_gpu_memory(Frame({})) == {}
