@@ -1,6 +1,7 @@
 """Two ways to run a model over a folder of photographs: the predictor's, and timm's own loader with a plain loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from PIL import Image
 from timm.data.config import resolve_model_data_config
 
 from service.evidence.labels import demo_folder
+from service.jobs.worker import Predictor
+from service.predictions.model_process.config import PredictorConfig
+from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.models import demo
 from service.predictions.models.run import TorchPredictor
 from service.predictions.policy import ModelPolicy
@@ -53,6 +57,21 @@ def on_gpu(folder: Path, images: int, batch: int, threads: int) -> Loops | None:
     )
 
 
+@contextmanager
+def in_process_and_child(
+    folder: Path, images: int, batch: int, threads: int
+) -> Iterator[tuple[Callable[[], int], Callable[[], int]]]:
+    """Give the demo's EfficientNet-Lite0 in a child process and in this one, over the same images."""
+    names, policy = photographs(folder, images), ModelPolicy()
+    here = TorchPredictor({"made": folder}, policy, batch, threads, "cpu")
+    child = ProcessPredictor(PredictorConfig({"made": folder}, policy, batch, threads, "cpu"), ModelLimits())
+    model = "demo:efficientnet_lite0"
+    try:
+        yield lambda: _predict(child, model, names), lambda: _predict(here, model, names)
+    finally:
+        child.close()
+
+
 def photographs(folder: Path, count: int) -> Sequence[str]:
     """Write that many JPEGs of ImageNet's usual size, made of the demo's photographs; return their names."""
     originals = sorted(demo_folder().glob("imagenet_*.jpg"))
@@ -66,7 +85,7 @@ def photographs(folder: Path, count: int) -> Sequence[str]:
     return names
 
 
-def _predict(predictor: TorchPredictor, model: str, names: Sequence[str]) -> int:
+def _predict(predictor: Predictor, model: str, names: Sequence[str]) -> int:
     return sum(len(batch.top1) for batch in predictor.predict(model, "made", names))
 
 
