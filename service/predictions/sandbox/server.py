@@ -36,6 +36,8 @@ from service.predictions.sandbox.rows_file import write_error, write_rows
 from service.predictions.uploads.binary import READERS, ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows
 
+SETUP_FAILED = 70  # exit code of a process that never came to take a file: the next one would not either
+
 
 def main() -> None:
     """Serve until the other end of the socket is closed."""
@@ -58,15 +60,15 @@ def main() -> None:
 
 
 def _wait(control: socket.socket, child: int) -> bool:
-    """Wait until the child has ended and send its exit code; return False if the service has ended before."""
+    """Wait until the child has ended and send its exit code; return whether another one is needed and can be had."""
     end = os.pidfd_open(child)
     readable, *_ = select.select([control.fileno(), end], [], [])
     os.close(end)
     if control.fileno() in readable:
         return False
-    _, status = os.waitpid(child, 0)
-    control.send(encode_exit(os.waitstatus_to_exitcode(status)))
-    return True
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    control.send(encode_exit(code))
+    return code != SETUP_FAILED
 
 
 def _samples() -> Mapping[str, bytes]:
@@ -95,22 +97,24 @@ def _serve_one(
     channel: socket.socket, limits: ParserLimits, rules: Filter | None, samples: Mapping[str, bytes]
 ) -> NoReturn:
     """Parse one file, write its rows or the reason why it has none, and end the process."""
+    code = SETUP_FAILED
     try:
         end_with_parent()
         apply_limits(limits)
         if rules is not None:
             rules.load()
         _warm_up(samples)
+        code = 1
         content, descriptors, *_ = socket.recv_fds(channel, MAX_REQUEST, 2)
         if content:
             source, output = descriptors
             with open(source, "rb") as file, open(output, "w+b") as rows:
                 _parse(decode_request(content), file, rows, limits)
             channel.send(DONE)
+        code = 0
     except BaseException:
         traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    os._exit(code)
 
 
 def _parse(request: ParseRequest, file: BinaryIO, rows: BinaryIO, limits: ParserLimits) -> None:
