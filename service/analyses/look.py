@@ -41,7 +41,13 @@ class AnalysisFilter:
 
 
 def get(ports: Ports, analysis_id: str) -> Analysis:
-    """Return an analysis, a finished one even while the store is away; raise AnalysisNotFound or Unavailable."""
+    """Return an analysis, a finished one even while the store is away; raise AnalysisNotFound or Unavailable.
+
+    The memory of the archive comes first, so that a finished analysis never waits for the store, and stays finished
+    after the store was rolled back. Its files come last, so that an open analysis never waits for them.
+    """
+    if (archived := ports.archive.known(analysis_id)) is not None:
+        return archived
     away: Unavailable | None = None
     snapshot: Snapshot | None = None
     try:

@@ -66,9 +66,12 @@ class FileArchive:
         """Return an analysis; raise NewerRecord for one that a newer version wrote."""
         if not _ID.fullmatch(analysis_id):
             return None
+        return self.known(analysis_id) or self._read(analysis_id)
+
+    def known(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis that was read, listed or written by this process."""
         with self._lock:
-            known = self._known.get(analysis_id)
-        return known or self._read(analysis_id)
+            return self._known.get(analysis_id)
 
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return an analysis' predictions; raise Unavailable if the file is damaged."""

@@ -26,6 +26,10 @@ class MemoryArchive:
             found = self._kept.get(analysis_id)
         return found[0] if found else None
 
+    def known(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis."""
+        return self.get(analysis_id)
+
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return an analysis' predictions."""
         with self._lock:

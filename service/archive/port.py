@@ -17,6 +17,10 @@ class Archive(Protocol):
         """Return an analysis, None if there is none of this id."""
         ...
 
+    def known(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis that is in this process's memory; never waits for files. `get` finds all others too."""
+        ...
+
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return an analysis' predictions in the data set's order."""
         ...

@@ -38,6 +38,7 @@ from redis.retry import Retry
 
 from service.domain import Failure
 from service.errors import DamagedRecord, NewerRecord, Unavailable
+from service.jobs.breaker import CircuitBreaker, CircuitOpen
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said
 from service.jobs.redis_records import (
     dumped,
@@ -60,6 +61,7 @@ _log = structlog.get_logger()
 CONNECTIONS = 32  # of one process; more callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
 MOST_TOLD = 1000  # damaged records that are remembered
+AWAY = (redis.ConnectionError, redis.TimeoutError)  # errors that mean that Redis does not answer
 RETRY_AFTER = 2.0  # seconds, for who finds Redis away
 
 
@@ -77,11 +79,15 @@ def connect(url: str, timeout: float) -> redis.Redis:
 
 
 class RedisStore:
-    """Keeps records in Redis. Raises Unavailable while Redis is away; safe to use from several threads."""
+    """Keeps records in Redis. Raises Unavailable while Redis is away; safe to use from several threads.
+
+    After a call that waited for Redis in vain, calls fail at once until a probe finds it there again.
+    """
 
     def __init__(self, client: redis.Redis, clock: Callable[[], float] | None = None) -> None:
         self._client: Any = client  # its methods' types cover pipelines and asyncio too
         self._clock = clock  # None: the server's own
+        self._breaker = CircuitBreaker(self._answers)
         self._told: set[tuple[str, str]] = set()  # damaged records that stand in the log
         self._script: Any = client.register_script((files("service.jobs") / "moves.lua").read_text(encoding="utf-8"))
 
@@ -111,14 +117,14 @@ class RedisStore:
 
     def remember_images(self, digest: str, names: Sequence[str]) -> None:
         """Keep the names of a data set's images."""
-        with _available():
+        with self._available():
             key = f"errata:images:{digest}"  # without a TTL, so that it is never evicted: open jobs need it
             if not self._client.exists(key):
                 self._client.set(key, packed_names(names))
 
     def images(self, digest: str) -> Sequence[str]:
         """Return the names kept under a digest."""
-        with _available():
+        with self._available():
             content = self._client.get(f"errata:images:{digest}")
         if content is None:
             raise Unavailable(f"no image names are kept under {digest[:12]}")
@@ -133,7 +139,7 @@ class RedisStore:
 
     def entries(self) -> Sequence[Snapshot]:
         """Return every entry."""
-        with _available():
+        with self._available():
             ids = [member.decode(errors="replace") for member in self._client.zrange("errata:analyses", 0, -1)]
         found = []
         for each in ids:
@@ -182,12 +188,12 @@ class RedisStore:
 
     def keep_part(self, key: str, part: Part) -> None:
         """Keep a shard's predictions for a month, unless Redis needs the room."""
-        with _available():
+        with self._available():
             self._client.set(f"errata:predictions:{key}", packed(part), ex=PREDICTIONS_TTL)
 
     def kept_part(self, key: str) -> Part | None:
         """Return predictions that were kept."""
-        with _available():
+        with self._available():
             content = self._client.get(f"errata:predictions:{key}")
         with suppress(DamagedRecord), self._telling():
             return None if content is None else unpacked(content)
@@ -195,12 +201,12 @@ class RedisStore:
 
     def keep_result(self, key: str, analysis_id: str) -> None:
         """Keep which archived analysis has a result, for a month."""
-        with _available():
+        with self._available():
             self._client.set(f"errata:result:{key}", analysis_id, ex=RESULT_TTL)
 
     def result(self, key: str) -> str | None:
         """Return the analysis that was kept."""
-        with _available():
+        with self._available():
             found = self._client.get(f"errata:result:{key}")
         return None if found is None else str(found.decode())
 
@@ -234,7 +240,7 @@ class RedisStore:
         job = self.job(job_id)
         if job is None or job.state.final:
             return []
-        with _available():
+        with self._available():
             packed = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])
         with self._telling():
             return [unpacked(each) for each in packed if each is not None]
@@ -284,7 +290,7 @@ class RedisStore:
 
     def memory(self) -> StoreMemory:
         """Return what Redis takes, for whatever it is used."""
-        with _available():
+        with self._available():
             said = self._client.info("memory")
         return StoreMemory(int(said["used_memory"]), int(said.get("maxmemory", 0)))
 
@@ -297,8 +303,9 @@ class RedisStore:
     def ping(self) -> bool:
         """Say whether Redis answers."""
         try:
-            return bool(self._client.ping())
-        except redis.RedisError:
+            with self._breaker.call(*AWAY):
+                return bool(self._client.ping())
+        except (redis.RedisError, CircuitOpen):
             return False
 
     @contextmanager
@@ -317,19 +324,29 @@ class RedisStore:
 
     def _move(self, move: str, *arguments: object) -> Any:
         now = "" if self._clock is None else repr(self._clock())
-        with _available():
+        with self._available():
             return self._script(args=[move, now, *arguments])
 
+    def _answers(self) -> bool:
+        """Return whether Redis answers, breaker or not."""
+        try:
+            return bool(self._client.ping())
+        except redis.RedisError:
+            return False
 
-@contextmanager
-def _available() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
-            _log.exception("Redis refuses")
-        raise Unavailable(
-            "The job store (Redis) is unavailable. Try again later.",
-            retry_after=RETRY_AFTER,
-            detail=f"{error!s:.120}",
-        ) from error
+    @contextmanager
+    def _available(self) -> Iterator[None]:
+        """Raise Unavailable where Redis is away, or has been found so a moment ago."""
+        try:
+            with self._breaker.call(*AWAY):
+                yield
+        except CircuitOpen as error:
+            raise Unavailable("The job store (Redis) does not answer. Try again later.", retry_after=RETRY_AFTER) from error
+        except redis.RedisError as error:
+            if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
+                _log.exception("Redis refuses")
+            raise Unavailable(
+                "The job store (Redis) is unavailable. Try again later.",
+                retry_after=RETRY_AFTER,
+                detail=f"{error!s:.120}",
+            ) from error

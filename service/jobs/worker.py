@@ -157,13 +157,18 @@ class Worker:
         return job, claimed
 
     def patiently(self, call: Callable[[], Answer]) -> Answer:
-        """Make a call until the store is there: what was predicted is not thrown away because Redis restarts."""
+        """Make a call until the store is there: what was predicted is not thrown away because Redis restarts.
+
+        Raises:
+            Unavailable: the error says that the call never passes, or the worker can't wait any longer.
+        """
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return call()
             except Unavailable as error:
-                if time.monotonic() > deadline or self.drain.ends_before(RETRY_SECONDS):
+                never_passes = error.retry_after is None
+                if never_passes or time.monotonic() > deadline or self.drain.ends_before(RETRY_SECONDS):
                     raise
                 _log.warning("the store is away", error=str(error))
                 time.sleep(RETRY_SECONDS)
@@ -206,7 +211,7 @@ class _Hold:
         if worker.drain.is_set():
             self.hand_back()
             return None
-        names = worker.store.images(spec.images)[start:stop]
+        names = worker.patiently(lambda: worker.store.images(spec.images))[start:stop]
         if self._progress(0) is not Said.OK:
             return None
         key = spec.part_key(self.shard, info)

@@ -1,0 +1,89 @@
+"""A Redis that accepts connections and answers nothing (SIGSTOP): reads go on, writes are refused, all recovers."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from service import errors
+from service.client import Client, pb
+
+from .cluster import Cluster, cluster, wait_for
+
+MODEL = "demo:efficientnet_lite0"
+READS, CALLERS = 200, 16
+PATIENCE = 1.5  # seconds: less than the timeout of a call to Redis, far more than a read takes
+
+
+@pytest.fixture
+def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """The service with one worker that is done within half a second."""
+    with cluster(data_dir, tmp_path, seconds=0.01) as running:
+        yield running
+
+
+def finished(client: Client) -> str:
+    """Run an analysis to its end and return its name."""
+    name = client.analyze(MODEL, "demo", fresh=True).name
+    wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
+    return name
+
+
+def durations(read: Callable[[], object]) -> list[float]:
+    """Return the seconds that each of 200 reads by 16 callers takes."""
+
+    def timed(_: int) -> float:
+        began = time.monotonic()
+        read()
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        return sorted(pool.map(timed, range(READS)))
+
+
+def summary(name: str, seconds: list[float], total: float) -> str:
+    slow = sum(each > PATIENCE for each in seconds)
+    return f"{name}: {READS} reads in {total:.1f} s, {slow} over {PATIENCE} s, slowest {seconds[-1]:.2f} s"
+
+
+def test_reads_of_finished_analyses_go_on_while_redis_is_frozen(service: Cluster) -> None:
+    with service.client() as client:
+        name = finished(client)
+        service.redis.signal(signal.SIGSTOP)
+        for what, read, most_slow in (
+            ("get", lambda: client.get(name), 0),
+            ("list", lambda: list(client.list()), CALLERS),  # those under way when the first one meets the timeout
+            ("verdicts", lambda: list(client.verdicts(name)), 0),
+        ):
+            began = time.monotonic()
+            seconds = durations(read)
+            print(summary(what, seconds, time.monotonic() - began))
+            assert sum(each > PATIENCE for each in seconds) <= most_slow, what
+        assert [each.name for each in client.list()] == [name]
+
+
+def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and_recovers(service: Cluster) -> None:
+    def submit() -> str:
+        return client.analyze(MODEL, "demo", fresh=True).name
+
+    def refused() -> None:
+        with pytest.raises(errors.Unavailable) as caught:
+            submit()
+        assert caught.value.retry_after is not None
+
+    with service.client() as client:
+        finished(client)
+        service.redis.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        seconds = durations(refused)
+        print(summary("submit", seconds, time.monotonic() - began))
+        assert sum(each > PATIENCE for each in seconds) <= CALLERS
+        wait_for(lambda: not service.ready(), "the service says that it is not ready")
+
+        service.redis.signal(signal.SIGCONT)
+
+        wait_for(service.ready, "the service is ready again")
+        finished(client)

@@ -1,0 +1,123 @@
+"""The circuit breaker: a slow failure opens it, a thread probes the server, and an answer closes it."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.jobs import breaker
+from service.jobs.breaker import CircuitBreaker, CircuitOpen
+
+
+class Server:
+    """A server that a breaker guards; it answers probes when a test says so."""
+
+    def __init__(self) -> None:
+        self.breaker = CircuitBreaker(self.probe)
+        self.answers: list[bool | Exception] = []  # to the next probes; without one left, they wait
+        self.more = threading.Semaphore(0)
+        self.probes = 0
+        self.calls = 0
+
+    def probe(self) -> bool:
+        self.probes += 1
+        self.more.acquire()
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def answer_probe(self, answer: bool | Exception) -> None:
+        self.answers.append(answer)
+        self.more.release()
+
+    def call(self, error: Exception | None = None, seconds: float = 0.0) -> None:
+        with self.breaker.call(ConnectionError, TimeoutError):
+            self.calls += 1
+            time.sleep(seconds)
+            if error is not None:
+                raise error
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(breaker, "SLOW", 0.05)
+    made = Server()
+    yield made
+    made.answer_probe(True)  # the thread of a breaker that is open ends
+
+
+def time_out(server: Server) -> None:
+    with pytest.raises(TimeoutError):
+        server.call(TimeoutError(), breaker.SLOW)
+
+
+def wait_until_closed(server: Server) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            return server.call()
+        except CircuitOpen:
+            time.sleep(0.01)
+    pytest.fail("the breaker is still open")
+
+
+def test_after_a_timeout_calls_fail_without_being_made(server: Server) -> None:
+    time_out(server)
+
+    for _ in range(3):
+        with pytest.raises(CircuitOpen):
+            server.call()
+    assert server.calls == 1
+
+
+def test_a_refused_connection_opens_nothing(server: Server) -> None:
+    with pytest.raises(ConnectionError):
+        server.call(ConnectionError())
+
+    server.call()
+    assert (server.calls, server.probes) == (2, 0)
+
+
+def test_a_slow_error_that_the_server_itself_gave_opens_nothing(server: Server) -> None:
+    with pytest.raises(ValueError, match="wrong"):
+        server.call(ValueError("wrong"), breaker.SLOW)
+
+    server.call()
+    assert (server.calls, server.probes) == (2, 0)
+
+
+@pytest.mark.parametrize("failed", [False, RuntimeError("a bug")])
+def test_the_breaker_stays_open_until_a_probe_is_answered(server: Server, failed: bool | Exception) -> None:
+    time_out(server)
+    server.answer_probe(failed)
+    with pytest.raises(CircuitOpen):
+        server.call()
+
+    server.answer_probe(True)
+
+    wait_until_closed(server)
+    assert server.probes == 2
+
+
+def test_several_timeouts_at_once_start_one_probe(server: Server) -> None:
+    threads = [threading.Thread(target=time_out, args=(server,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert server.calls == 8
+    assert server.probes == 1
+
+
+def test_a_breaker_that_has_closed_opens_again(server: Server) -> None:
+    time_out(server)
+    server.answer_probe(True)
+    wait_until_closed(server)
+
+    time_out(server)
+
+    with pytest.raises(CircuitOpen):
+        server.call()
