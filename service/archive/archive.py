@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from service.archive.document import from_document, to_document
 from service.archive.files import Files
+from service.archive.single_flight import SingleFlight
 from service.domain import Analysis, Predictions
 from service.domain.kept import checked_predictions
 from service.errors import NewerRecord, Unavailable
@@ -40,6 +41,7 @@ class FileArchive:
         self._listed: Set[str] | None = None  # the names at the last listing, and what it gave
         self._all: list[Analysis] = []
         self._changed = False  # by this process since
+        self._listing = SingleFlight(self._list)
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Keep an analysis: predictions first, then the document that makes it visible."""
@@ -87,7 +89,13 @@ class FileArchive:
             raise Unavailable(f"the archived predictions of {analysis_id} are damaged") from error
 
     def list(self) -> Sequence[Analysis]:
-        """Return all analyses; documents that can't be read are left out, and logged."""
+        """Return all analyses; documents that can't be read are left out, and logged.
+
+        Callers at once share one listing: the first one after a start reads every document.
+        """
+        return self._listing()
+
+    def _list(self) -> Sequence[Analysis]:
         names = self._files.names()
         with self._lock:
             if (names is self._listed or names == self._listed) and not self._changed:
@@ -98,10 +106,10 @@ class FileArchive:
             for gone in self._known.keys() - present:
                 del self._known[gone]
             unread = present - self._known.keys() - self._damaged
-        for analysis_id in unread:
-            if _ID.fullmatch(analysis_id):
-                with suppress(NewerRecord):
-                    self._read(analysis_id)
+        documents = {_document(analysis_id): analysis_id for analysis_id in unread if _ID.fullmatch(analysis_id)}
+        for name, content in self._files.read_many(documents):
+            with suppress(NewerRecord):
+                self._take(documents[name], content)
         with self._lock:
             self._listed, self._all = names, list(self._known.values())
             return self._all
@@ -123,7 +131,10 @@ class FileArchive:
         return sum(self._files.sizes().values())
 
     def _read(self, analysis_id: str) -> Analysis | None:
-        content = self._files.read(_document(analysis_id))
+        return self._take(analysis_id, self._files.read(_document(analysis_id)))
+
+    def _take(self, analysis_id: str, content: bytes | None) -> Analysis | None:
+        """Return the analysis of a document, and remember it."""
         if content is None:
             return None
         try:

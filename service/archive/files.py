@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from service.storage import read_plain, write_file
 
 MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
 SETTLED_NS = 1_000_000_000
+READERS = 16  # objects that are read at once: each takes a round trip
 RETRY_AFTER = 10.0  # seconds, for who finds the files away
 
 
@@ -19,6 +21,10 @@ class Files(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None if there is no such file."""
+        ...
+
+    def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield each name with what `read` returns."""
         ...
 
     def write(self, name: str, content: bytes) -> None:
@@ -57,6 +63,10 @@ class FolderFiles:
             return None
         except OSError as error:
             raise _away("read", error) from error
+
+    def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield each name with the file's content."""
+        return ((name, self.read(name)) for name in names)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file in one step."""
@@ -128,6 +138,11 @@ class ObjectFiles:
             return None
         except Exception as error:  # each store's client raises what it likes
             raise _away("read", error) from error
+
+    def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield each name with the object's content; several objects are read at once."""
+        with ThreadPoolExecutor(READERS, thread_name_prefix="archive") as pool:
+            yield from zip(names, pool.map(self.read, names), strict=True)
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object, which a store does in one step."""

@@ -68,9 +68,9 @@ class Scripted:
 class Desk:
     """A store with one job of ten images in shards of four, and what a worker does with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: type[MemoryStore] = MemoryStore) -> None:
         self.clock = Clock()
-        self.store = MemoryStore(self.clock)
+        self.store = store(self.clock)
         self.store.remember_images("i", NAMES)
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
         entry = Entry("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
@@ -294,6 +294,28 @@ def test_image_names_that_are_away_are_waited_for(desk: Desk) -> None:
 
     with pytest.raises(ComeBack):
         desk.run(0, Scripted())
+
+
+class Frozen(MemoryStore):
+    """A store that does not answer the first calls for image names."""
+
+    refusals = 2
+
+    def images(self, digest: str) -> Sequence[str]:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("The job store does not answer.", retry_after=2.0)
+        return super().images(digest)
+
+
+def test_a_store_that_does_not_answer_before_the_first_batch_costs_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(Frozen)
+    monkeypatch.setattr("service.jobs.worker.RETRY_SECONDS", 0.01)
+    desk.run(0, Scripted())
+
+    record = desk.store.job(desk.job)
+    assert record is not None
+    assert (record.shards[0].state, record.shards[0].retries) == (State.SUCCEEDED, 0)
 
 
 def test_a_cancelled_shard_stops_at_its_batch(desk: Desk) -> None:
