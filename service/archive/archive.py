@@ -1,6 +1,7 @@
 """An archive in files: two an analysis, in a folder or an object store.
 
 ID.json             the analysis (document.py has its schema); its presence says that the analysis is kept
+archive-id          a random id of the whole archive, written once
 ID.predictions.npz  top1 (A,) int16; where they came probability (A,) float16, among (A,) int16; written first
 """
 
@@ -8,6 +9,7 @@ import io
 import json
 import re
 import threading
+import uuid
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from typing import Any
@@ -21,11 +23,13 @@ from service.archive.files import Files
 from service.archive.single_flight import SingleFlight
 from service.domain import Analysis, Predictions
 from service.domain.kept import checked_predictions
-from service.errors import NewerRecord, Unavailable
+from service.errors import DamagedRecord, NewerRecord, Unavailable
 from service.json_input import parse_json
 from service.storage import read_arrays
 
 MAX_DOCUMENT = 8 << 20  # bytes
+ID_FILE = "archive-id"
+_ARCHIVE_ID = re.compile(r"[0-9a-f]{32}")
 _ID = re.compile(r"[0-9a-z]{1,64}")
 _log = structlog.get_logger()
 
@@ -125,6 +129,25 @@ class FileArchive:
         found = self._files.delete(_document(analysis_id))
         self._files.delete(_predictions(analysis_id))
         return found
+
+    def id(self) -> str:
+        """Return the id of the archive; the first process that asks makes it.
+
+        Raises:
+            Unavailable: the archive can't be reached or written.
+            DamagedRecord: the file holds something else.
+        """
+        content = self._files.read(ID_FILE)
+        if content is None:
+            self._files.create(ID_FILE, uuid.uuid4().hex.encode())
+            content = self._files.read(ID_FILE)  # perhaps another process's
+        archive_id = (content or b"").decode("ascii", "replace").strip()
+        if not _ARCHIVE_ID.fullmatch(archive_id):
+            raise DamagedRecord(
+                f"The file {ID_FILE} of the archive holds {archive_id[:40]!r} instead of 32 hexadecimal digits. "
+                "Restore it from a backup, or delete it to get a new id."
+            )
+        return archive_id
 
     def size(self) -> int:
         """Return how many bytes all of it takes."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from service.errors import InvalidSetting, Unavailable
-from service.storage import read_plain, write_file
+from service.storage import create_file, read_plain, write_file
 
 MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
 SETTLED_NS = 1_000_000_000
@@ -29,6 +29,10 @@ class Files(Protocol):
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that a reader sees the old content or the new, whole."""
+        ...
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file unless there is one; of several processes at once, one writes it, where the place allows."""
         ...
 
     def delete(self, name: str) -> bool:
@@ -72,6 +76,13 @@ class FolderFiles:
         """Write a file in one step."""
         try:
             write_file(self._folder / name, content)
+        except OSError as error:
+            raise _away("written", error) from error
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file unless there is one."""
+        try:
+            create_file(self._folder / name, content)
         except OSError as error:
             raise _away("written", error) from error
 
@@ -148,6 +159,15 @@ class ObjectFiles:
         """Write an object, which a store does in one step."""
         try:
             self._files.pipe_file(f"{self._prefix}/{name}", content)
+        except Exception as error:
+            raise _away("written", error) from error
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write an object unless there is one: a conditional put where fsspec has it (S3), else a look before."""
+        try:
+            self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create")
+        except FileExistsError:
+            return
         except Exception as error:
             raise _away("written", error) from error
 

@@ -1,6 +1,7 @@
 """An archive in memory: the folder's twin."""
 
 import threading
+import uuid
 from collections.abc import Sequence
 
 from service.domain import Analysis, Predictions
@@ -11,6 +12,7 @@ class MemoryArchive:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._id = uuid.uuid4().hex
         self._kept: dict[str, tuple[Analysis, Predictions]] = {}
         self._all: list[Analysis] | None = None  # what was listed last
 
@@ -48,6 +50,10 @@ class MemoryArchive:
         with self._lock:
             self._all = None
             return self._kept.pop(analysis_id, None) is not None
+
+    def id(self) -> str:
+        """Return the id of this archive."""
+        return self._id
 
     def size(self) -> int:
         """Return how many bytes the predictions take."""

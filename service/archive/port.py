@@ -33,6 +33,10 @@ class Archive(Protocol):
         """Remove an analysis and its predictions; say whether there was one."""
         ...
 
+    def id(self) -> str:
+        """Return a random id that the archive keeps for good, so that two archives can be told from each other."""
+        ...
+
     def size(self) -> int:
         """Return how many bytes all of it takes."""
         ...

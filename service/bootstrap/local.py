@@ -13,6 +13,7 @@ from service.analyses import look
 from service.analyses.judge import job_failed, judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
+from service.bootstrap.archive_check import LISTED_SECONDS, FirstListing
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.housekeeping import Housekeeping
@@ -53,7 +54,10 @@ async def run_local(
     store = MemoryStore(time.time)
     engine = Engine(local_broker, store)
     images = image_folders(settings)
-    ports = make_ports(settings, store, FileArchive(open_files(settings.archive_place)), engine, metrics, parsers)
+    archive = FileArchive(open_files(settings.archive_place))
+    ports = make_ports(settings, store, archive, engine, metrics, parsers)
+    listing = FirstListing(archive)
+    listing.start()
     told = [each.registry for each in known.values()]
     check_datasets(ports, told)
     models = process_predictor(settings, images)
@@ -104,12 +108,13 @@ async def run_local(
         ports,
         metrics,
         settings,
-        ready=lambda: True,
+        ready=listing.is_read,
         before_stop=cancel_all,
         after_stop=stop_engine,
         door=door,
         callers=known,
     )
+    await asyncio.get_running_loop().run_in_executor(None, listing.wait, LISTED_SECONDS)
     await edges.serve(stopped, on_ready)
 
 

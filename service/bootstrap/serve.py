@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from service.analyses.judge import judge_job
+from service.analyses.ports import Ports
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
+from service.bootstrap.archive_check import CHECK_SECONDS, LISTED_SECONDS, ArchiveIdentity, FirstListing
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.housekeeping import Housekeeping
@@ -16,13 +19,15 @@ from service.bootstrap.parts import make_ports
 from service.bootstrap.process import allow_files, responsive, stop_on_signals
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
 from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
-from service.errors import InvalidSetting
+from service.errors import InvalidSetting, Unavailable
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
+from service.jobs.worker import ComeBack
 from service.predictions.sandbox import ParserPool
 from service.settings import Settings
 from service.telemetry import Metrics
 
+START_SECONDS = 10.0  # that the start waits for a first look at the store and the archive
 REDIS_TIMEOUT = 2.0  # seconds that a call waits for a Redis that doesn't answer
 
 
@@ -44,9 +49,14 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     check_datasets(ports, told)
     look = StoreLook(store, metrics)
     store_watch = Watch("store", look, STORE_SECONDS)
-    watches = [store_watch, results_watch(ports, metrics, settings)]
-    engine.serve_errands(partial(judge_job, ports))
-    await asyncio.get_running_loop().run_in_executor(None, store_watch.once)  # so that what is ready soon, is at once
+    listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_place)
+    watches = [
+        store_watch,
+        results_watch(ports, metrics, settings),
+        Watch("archive", identity.watch, CHECK_SECONDS),
+    ]
+    engine.serve_errands(partial(_judge, ports, identity))
+    await _check_at_start(store_watch, listing, identity)
     for watch in watches:
         watch.start()
     engine.start()
@@ -55,6 +65,9 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     engine.resend_lost(settings.heartbeat_seconds)
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
+
+    def is_ready() -> bool:
+        return look.is_there() and listing.is_read() and not identity.is_foreign
 
     def stop(grace: float) -> None:
         registries.stop()
@@ -65,11 +78,35 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
             watch.stop()
 
     edges = Edges(
-        ports, metrics, settings, look.is_there, before_stop=lambda: None, after_stop=stop, door=door, callers=known
+        ports, metrics, settings, is_ready, before_stop=lambda: None, after_stop=stop, door=door, callers=known
     )
     allow_files()
     with responsive():
         await edges.serve(stopped, on_ready)
+
+
+async def _check_at_start(store_watch: Watch, listing: FirstListing, identity: ArchiveIdentity) -> None:
+    """Look at the store and the archive, so that what is ready soon is ready at once; raise InvalidSetting.
+
+    What is away, or takes long, is looked at again by the watches.
+    """
+
+    def look() -> None:
+        listing.start()
+        store_watch.once()
+        with suppress(Unavailable):
+            identity.check()
+        listing.wait(LISTED_SECONDS)
+
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, look), START_SECONDS)
+
+
+def _judge(ports: Ports, identity: ArchiveIdentity, job_id: str) -> None:
+    """Judge a job; leave it to other processes where this one has another archive."""
+    if not identity.allows_judging():
+        raise ComeBack(CHECK_SECONDS)
+    judge_job(ports, job_id)
 
 
 def redis_url(settings: Settings) -> str:

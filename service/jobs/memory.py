@@ -36,6 +36,7 @@ class MemoryStore:
         self._results: dict[str, str] = {}
         self._deliveries: dict[str, tuple[str, float]] = {}  # analysis, when it came
         self._owed: dict[str, tuple[float, int]] = {}  # when it is due, tries that failed
+        self._archive_id = ""
         self._refused = 0
         self._crashes = 0
 
@@ -284,6 +285,12 @@ class MemoryStore:
                 return False
             self._keep(record.failed(job, failure) if failure else replace(job, state=State.SUCCEEDED))
             return True
+
+    def bind_archive(self, archive_id: str) -> str:
+        """Bind the store to an archive."""
+        with self._lock:
+            self._archive_id = self._archive_id or archive_id
+            return self._archive_id
 
     def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
         """Note that a worker lives, and what it can do."""

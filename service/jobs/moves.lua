@@ -363,6 +363,11 @@ function moves.overdue(heartbeat)
   return found
 end
 
+function moves.bind_archive(archive_id)
+  redis.call('SETNX', P .. 'archive', archive_id)
+  return redis.call('GET', P .. 'archive')
+end
+
 function moves.alive(worker, offers)
   redis.call('ZADD', P .. 'workers', text(now()), worker)
   redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', text(now() - 86400))

@@ -14,6 +14,7 @@ errata:open:models        zset    shards not done, by time: what autoscaling cou
 errata:images:{digest}    string  image names, packed
 errata:predictions:{key}  string  a shard's predictions by weights, transform and images, npz
 errata:result:{key}       string  the archived analysis that has a computation's result by one bundle
+errata:archive            string  the id of the archive that belongs to this Redis
 errata:workers            zset    workers, by their last beat
 errata:offers:{worker}    string  what a worker can do (JSON); errata:offers what the last one could
 errata:owed               zset    analyses whose registry is to be told, by when that is due
@@ -253,6 +254,10 @@ class RedisStore:
         """End a judged job."""
         return bool(self._move("finish", job_id, fence, dumped(asdict(failure)) if failure else ""))
 
+    def bind_archive(self, archive_id: str) -> str:
+        """Bind Redis to an archive; a Redis that was replaced is bound anew."""
+        return str(self._move("bind_archive", archive_id).decode(errors="replace"))
+
     def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
         """Note that a worker lives, and what it can load."""
         self._move("alive", worker, dumped(asdict(offer)) if offer else "")
@@ -341,7 +346,9 @@ class RedisStore:
             with self._breaker.call(*AWAY):
                 yield
         except CircuitOpen as error:
-            raise Unavailable("The job store (Redis) does not answer. Try again later.", retry_after=RETRY_AFTER) from error
+            raise Unavailable(
+                "The job store (Redis) does not answer. Try again later.", retry_after=RETRY_AFTER
+            ) from error
         except redis.RedisError as error:
             if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
                 _log.exception("Redis refuses")

@@ -199,6 +199,10 @@ class JobStore(Protocol):
         """End a judged job: succeeded, its entries forgotten since the archive has them; or failed."""
         ...
 
+    def bind_archive(self, archive_id: str) -> str:
+        """Bind the store to an archive, unless it is bound; return the id of the archive that it is bound to."""
+        ...
+
     def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
         """Note that a worker lives, and what it can do."""
         ...

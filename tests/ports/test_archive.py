@@ -1,10 +1,12 @@
 """One suite for every archive: what is put is got, listed and deleted; hostile ids find nothing."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from service.archive.files import open_files
 from service.archive.memory import MemoryArchive
 from service.archive.port import Archive
 from service.domain import Analysis, AnalysisRequest, Predictions, State
+from service.errors import DamagedRecord
 
 HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
 
@@ -169,6 +172,45 @@ def test_what_is_kept_does_not_change_with_the_caller(archive: Archive) -> None:
 
     assert replace(given, owner="somebody else") != archive.get("one")
     assert archive.get("one") == given
+
+
+def test_its_id_stays_and_is_no_analysis(archive: Archive) -> None:
+    archive.put(analysis("one"), predictions())
+
+    archive_id = archive.id()
+
+    assert re.fullmatch(r"[0-9a-f]{32}", archive_id)
+    assert archive.id() == archive_id
+    assert [each.id for each in archive.list()] == ["one"]
+    assert archive.get("archive-id") is None
+    assert archive.delete("archive-id") is False
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_processes_that_ask_for_the_id_at_once_agree_and_another_archive_has_another(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    place = str(tmp_path) if kind == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+    start = Barrier(8)
+
+    def first_id(_: int) -> str:
+        opened = FileArchive(open_files(f"{place}/shared"))
+        start.wait(10)
+        return opened.id()
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(first_id, range(8)))
+
+    assert len(ids) == 1
+    assert FileArchive(open_files(f"{place}/other")).id() not in ids
+
+
+def test_an_id_that_is_damaged_is_told_and_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "archive-id").write_bytes(b"\xff what is this")
+
+    with pytest.raises(DamagedRecord, match="archive-id"):
+        FileArchive(open_files(str(tmp_path))).id()
+    assert (tmp_path / "archive-id").read_bytes() == b"\xff what is this"
 
 
 def test_its_size_grows_with_what_is_kept(archive: Archive) -> None:

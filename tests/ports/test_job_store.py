@@ -837,6 +837,19 @@ def test_a_worker_that_beats_for_its_shard_is_alive(store: JobStore, clock: Cloc
     assert snapshot.live_workers == 1
 
 
+def test_a_store_stays_bound_to_the_first_archive(store: JobStore) -> None:
+    assert store.bind_archive("first") == "first"
+
+    assert store.bind_archive("second") == "first"
+    assert store.bind_archive("first") == "first"
+
+
+def test_of_many_archives_at_once_one_is_bound(store: JobStore) -> None:
+    answers = at_once(16, lambda number: store.bind_archive(f"archive{number}"))
+
+    assert len(set(answers)) == 1
+
+
 # legal moves only, whatever the order of calls
 
 MACHINE_LIMIT = 6

@@ -1,5 +1,6 @@
 """A Redis that accepts connections and answers nothing (SIGSTOP): reads go on, writes are refused, all recovers."""
 
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from .cluster import Cluster, cluster, wait_for
 
 MODEL = "demo:efficientnet_lite0"
 READS, CALLERS = 200, 16
+_log = logging.getLogger(__name__)  # pytest --log-cli-level=INFO shows the figures
 PATIENCE = 1.5  # seconds: less than the timeout of a call to Redis, far more than a read takes
 
 
@@ -60,7 +62,7 @@ def test_reads_of_finished_analyses_go_on_while_redis_is_frozen(service: Cluster
         ):
             began = time.monotonic()
             seconds = durations(read)
-            print(summary(what, seconds, time.monotonic() - began))
+            _log.info(summary(what, seconds, time.monotonic() - began))
             assert sum(each > PATIENCE for each in seconds) <= most_slow, what
         assert [each.name for each in client.list()] == [name]
 
@@ -79,7 +81,7 @@ def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and
         service.redis.signal(signal.SIGSTOP)
         began = time.monotonic()
         seconds = durations(refused)
-        print(summary("submit", seconds, time.monotonic() - began))
+        _log.info(summary("submit", seconds, time.monotonic() - began))
         assert sum(each > PATIENCE for each in seconds) <= CALLERS
         wait_for(lambda: not service.ready(), "the service says that it is not ready")
 

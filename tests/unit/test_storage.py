@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from service.errors import TooLarge
 from service.storage import (
     CHUNK,
     LEFTOVER_SECONDS,
+    create_file,
     folder_in_one_step,
     lock,
     remove_scratch,
@@ -379,3 +381,24 @@ def test_what_a_killed_writer_of_a_folder_leaves_is_removed_and_the_folder_is_th
     assert remove_scratch(tmp_path) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     assert (tmp_path / "bundle" / "a").read_text() == content
+
+
+# files that are created once
+
+
+def test_a_created_file_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+
+    assert create_file(path, b"first") is True
+
+    assert create_file(path, b"second") is False
+    assert path.read_bytes() == b"first"
+    assert [file.name for file in path.parent.iterdir()] == ["file"]
+
+
+def test_of_many_at_once_one_creates_a_file(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        created = list(pool.map(lambda number: create_file(tmp_path / "file", b"%d" % number), range(64)))
+
+    assert created.count(True) == 1
+    assert (tmp_path / "file").read_bytes() == b"%d" % created.index(True)

@@ -1,0 +1,70 @@
+"""All API processes on one Redis share one archive: another one is refused, and a replaced Redis is bound anew."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .cluster import Cluster, cluster, wait_for
+
+
+@pytest.fixture
+def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """The API over Redis without a worker."""
+    with cluster(data_dir, tmp_path, workers=0) as running:
+        yield running
+
+
+def second_api(service: Cluster, archive: Path) -> "subprocess.Popen[str]":
+    """Start another API process on the same Redis."""
+    settings = {
+        "ERRATA_ARCHIVE": str(archive),
+        "ERRATA_GRPC_ADDRESS": "127.0.0.1:0",
+        "ERRATA_HTTP_ADDRESS": "127.0.0.1:0",
+        "ERRATA_LOG_FORMAT": "text",
+    }
+    command = [sys.executable, "-m", "service", "serve"]
+    return subprocess.Popen(command, env=service._environment | settings, stderr=subprocess.PIPE, text=True)
+
+
+def bound_archive(service: Cluster) -> str:
+    """Return the id of the archive that Redis knows."""
+    return (service.redis.client().get("errata:archive") or b"").decode()
+
+
+def test_an_api_with_another_archive_ends_with_what_to_do(service: Cluster, tmp_path: Path) -> None:
+    first = (tmp_path / "archive" / "archive-id").read_text()
+    other = second_api(service, tmp_path / "other")
+    _, stderr = other.communicate(timeout=60)
+
+    assert other.returncode != 0
+    second = (tmp_path / "other" / "archive-id").read_text()
+    assert first != second
+    message = " ".join(stderr.split())
+    for part in (first, second, "ERRATA_ARCHIVE", "errata:archive"):
+        assert part in message
+    assert bound_archive(service) == first
+    assert service.ready()
+
+
+def test_a_replaced_redis_gets_the_id_anew(service: Cluster, tmp_path: Path) -> None:
+    archive_id = (tmp_path / "archive" / "archive-id").read_text()
+    assert bound_archive(service) == archive_id
+
+    service.redis.client().flushall()
+
+    wait_for(lambda: bound_archive(service) == archive_id, "Redis has the id again")
+    assert service.ready()
+
+
+def test_a_redis_that_belongs_to_another_archive_makes_a_running_api_unready(service: Cluster) -> None:
+    service.redis.client().set("errata:archive", "0" * 32)
+    wait_for(lambda: not service.ready(), "the API is not ready")
+    (event,) = service.events("another archive")
+    assert event["level"] == "error"
+
+    service.redis.client().delete("errata:archive")
+
+    wait_for(service.ready, "the API is ready again")

@@ -1,0 +1,108 @@
+"""Checks of the archive at start: readiness waits for the first listing, and Redis belongs to one archive."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+import structlog
+
+from service.archive.memory import MemoryArchive
+from service.bootstrap import archive_check
+from service.bootstrap.archive_check import ArchiveIdentity, FirstListing
+from service.domain import Analysis
+from service.errors import InvalidSetting, Unavailable
+from service.jobs.memory import MemoryStore
+
+
+class SlowArchive(MemoryArchive):
+    """An archive whose listing waits for a test, and may fail then."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+        self.may_list = threading.Event()
+
+    def list(self) -> Sequence[Analysis]:
+        assert self.may_list.wait(10)
+        if self.error is not None:
+            raise self.error
+        return super().list()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(lambda: 0.0)
+
+
+@pytest.mark.parametrize("error", [None, Unavailable("the archive is away"), RuntimeError("a bug")])
+def test_a_service_is_ready_once_the_first_listing_has_ended_however_it_ended(error: Exception | None) -> None:
+    archive = SlowArchive(error)
+    listing = FirstListing(archive)
+    listing.start()
+    assert not listing.is_read()
+
+    archive.may_list.set()
+    listing.wait(10)
+
+    assert listing.is_read()
+
+
+def test_a_listing_without_end_does_not_keep_a_service_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_check, "LISTING_SECONDS", 0.0)
+    archive = SlowArchive()
+    listing = FirstListing(archive)
+    listing.start()
+    listing.wait(0.01)
+
+    assert listing.is_read()
+    archive.may_list.set()
+
+
+def test_processes_with_one_archive_share_a_store(store: MemoryStore) -> None:
+    archive = MemoryArchive()
+    for _ in range(2):
+        identity = ArchiveIdentity(archive, store, "/archive")
+        identity.check()
+        assert identity.allows_judging()
+        assert not identity.is_foreign
+
+
+def test_another_archive_is_refused_with_both_ids_and_the_remedy(store: MemoryStore) -> None:
+    first, second = MemoryArchive(), MemoryArchive()
+    ArchiveIdentity(first, store, "/first").check()
+    identity = ArchiveIdentity(second, store, "/second")
+
+    with pytest.raises(InvalidSetting) as refused:
+        identity.check()
+
+    message = refused.value.message
+    for part in ("/second", first.id(), second.id(), "ERRATA_ARCHIVE", "errata:archive"):
+        assert part in message
+    assert identity.is_foreign
+    assert not identity.allows_judging()
+
+
+def test_an_archive_that_was_never_compared_is_compared_before_a_judging(store: MemoryStore) -> None:
+    ArchiveIdentity(MemoryArchive(), store, "/first").check()
+
+    assert not ArchiveIdentity(MemoryArchive(), store, "/second").allows_judging()
+
+
+def test_a_store_that_is_replaced_under_a_running_process_is_logged_once_and_recovers() -> None:
+    archive = MemoryArchive()
+    stores = [MemoryStore(lambda: 0.0) for _ in range(2)]
+    stores[1].bind_archive("0" * 32)
+    identity = ArchiveIdentity(archive, stores[0], "/archive")
+    identity.check()
+
+    with structlog.testing.capture_logs() as log:
+        identity._store = stores[1]
+        for _ in range(3):
+            identity.watch()
+        assert identity.is_foreign
+        identity._store = MemoryStore(lambda: 0.0)  # an empty one, which gets the id anew
+        identity.watch()
+
+    assert not identity.is_foreign
+    assert identity._store.bind_archive("another") == archive.id()
+    assert [event["log_level"] for event in log] == ["error", "info"]
