@@ -23,7 +23,7 @@ from service.domain import (
     Summary,
     strata_of,
 )
-from service.errors import EvidenceDamaged, ImagesMissing, PermanentError, Unavailable
+from service.errors import EvidenceDamaged, ImagesMissing, NewerRecord, PermanentError, Unavailable
 from service.evidence.bundle import Bundle
 from service.jobs.record import Entry, Job, Part, failure_of, joined
 from service.jobs.worker import ComeBack
@@ -84,9 +84,12 @@ def digest_of(predictions: Predictions) -> str:
 def judge_job(ports: Ports, job_id: str) -> None:
     """Judge a job whose shards are all predicted, and archive a result for each analysis that waits for it.
 
-    Raise ComeBack to be called again where the archive is away.
+    Raise ComeBack to be called again where the archive is away, or the job is for a newer version to judge.
     """
-    fence = ports.store.claim_judging(job_id)
+    try:
+        fence = ports.store.claim_judging(job_id)
+    except NewerRecord as error:
+        raise ComeBack(RETRY_SECONDS) from error
     job = ports.store.job(job_id)
     if fence is None or job is None:
         return

@@ -1,9 +1,10 @@
 -- Every move of a record, as design has it: one call of this script is one atomic step, and nobody else writes `state`.
--- ARGV: move, now ('' = the server's own clock), then the move's arguments. Keys are listed at the head of redis_store.py.
+-- ARGV: move, now ('' = the server's own clock), the schema that the caller understands, then the move's arguments.
+-- Keys are listed at the head of redis_store.py.
 -- The rules are those of record.py; one test suite holds the two together.
 
 local P = 'errata:'
-local move, given_now = ARGV[1], ARGV[2]
+local move, given_now, known_schema = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local CRASH_LIMIT, RETRY_LIMIT, RETRY_FIRST, RETRY_LAST = 3, 3, 5, 60
 local KEEP_DELIVERY = 2 * 86400 -- seconds that a delivery is known
 local KEEP = 7 * 86400       -- seconds that what has ended without a result, and a request id, are kept
@@ -26,6 +27,17 @@ local function part_key(id, shard) return P .. 'part:' .. id .. ':' .. shard end
 local function request_key(id) return P .. 'request:' .. id end
 local function get(key, field) return redis.call('HGET', key, field) end
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
+
+-- Returns the schema of a document that a newer version wrote, which an older one must leave alone; false for others.
+-- A damaged document counts as known: who reads it finds the damage.
+local function newer_schema(key, field)
+  local is_json, document = pcall(cjson.decode, get(key, field) or '{}')
+  local schema = is_json and type(document) == 'table' and tonumber(document.schema) or 1
+  return schema > known_schema and math.min(schema, 1e9)
+end
+
+local function newer(what, schema) return redis.error_reply('NEWER ' .. string.format('%d', schema) .. ' ' .. what) end
+local function newer_job(id) return newer_schema(job_key(id), 'spec') end
 
 local function shards_of(id) return math.min(number(job_key(id), 'shards'), MOST_SHARDS) end
 
@@ -106,7 +118,8 @@ local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fres
   local outcome, job = 'joined', nil
   if fresh == '0' then job = redis.call('GET', P .. 'dedupe:' .. dedupe) or nil end
   local state = job and get(job_key(job), 'state')
-  if not state or final(state) or number(job_key(job), 'judge_fence') > 0 then -- whom the judge doesn't know he can't archive
+  -- An analysis that the judge does not know could not be archived, and a newer version's job could not be read.
+  if not state or final(state) or newer_job(job) or number(job_key(job), 'judge_fence') > 0 then
     outcome, job = 'new', new_job
     local created = text(now())
     redis.call('HSET', job_key(job), 'spec', spec, 'dedupe', dedupe, 'created', created, 'state', 'QUEUED',
@@ -190,6 +203,8 @@ function moves.cancel(id, failure)
   local state = get(key, 'state')
   if not state or final(state) then return 0 end
   local job = get(key, 'job')
+  local schema = newer_schema(key, 'entry') or newer_job(job)
+  if schema then return newer('the open analysis ' .. id, schema) end
   redis.call('SREM', waiting_key(job), id)
   end_analysis(id, 'CANCELLED', failure)
   if redis.call('SCARD', waiting_key(job)) == 0 then end_job(job, 'CANCELLED', '') end
@@ -208,6 +223,8 @@ function moves.claim(id, shard, worker, lease)
   local job, key, at = job_key(id), shard_key(id, shard), now()
   local state, own = get(job, 'state'), get(key, 'state')
   if not state or not own or final(state) or final(own) then return {'skip', '0', '0'} end
+  local schema = newer_job(id)
+  if schema then return newer('the job ' .. id, schema) end
   if own == 'RUNNING' and number(key, 'lease') > at then return {'wait', '0', text(number(key, 'lease') - at)} end
   if own == 'QUEUED' and number(key, 'retry_at') > at then return {'wait', '0', text(number(key, 'retry_at') - at)} end
   if own == 'RUNNING' then redis.call('INCR', P .. 'crashes') end
@@ -297,6 +314,8 @@ end
 function moves.claim_judging(id)
   local state = get(job_key(id), 'state')
   if not state or final(state) or number(job_key(id), 'left') > 0 then return 0 end
+  local schema = newer_job(id)
+  if schema then return newer('the job ' .. id, schema) end
   redis.call('HSET', job_key(id), 'sent', text(now()))
   return redis.call('HINCRBY', job_key(id), 'judge_fence', 1)
 end
@@ -420,4 +439,4 @@ function moves.depth()
     tonumber(redis.call('GET', P .. 'refused') or '0'), tonumber(redis.call('GET', P .. 'crashes') or '0'), delayed, dead}
 end
 
-return moves[move](unpack(ARGV, 3))
+return moves[move](unpack(ARGV, 4))

@@ -5,6 +5,7 @@ Hashes of the rest are flat text, as the scripts of moves.lua write them.
 
 import io
 import json
+import re
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ SCHEMA = 1  # of entries and specs
 MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
 MAX_NAMES = 256 << 20  # bytes of the names of a data set's images
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError)
+_NEWER = re.compile(r"NEWER (?P<schema>\d+) (?P<what>.+)", re.DOTALL)
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(Entry), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
 
 
@@ -144,6 +146,12 @@ def _read(what: str, text: str) -> dict[str, Any]:
         json.dumps(document, ensure_ascii=False).encode()
     check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions wrote no number
     return document
+
+
+def check_newer(reply: str) -> None:
+    """Raise NewerRecord for the error by which moves.lua refuses to touch a newer version's record."""
+    if refusal := _NEWER.fullmatch(reply):
+        check_schema(refusal["what"], int(refusal["schema"]), SCHEMA)
 
 
 def _failure(text: str) -> Failure | None:

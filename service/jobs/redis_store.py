@@ -42,6 +42,8 @@ from service.errors import DamagedRecord, NewerRecord, Unavailable
 from service.jobs.breaker import CircuitBreaker, CircuitOpen
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said
 from service.jobs.redis_records import (
+    SCHEMA,
+    check_newer,
     dumped,
     entry_document,
     job_arguments,
@@ -330,7 +332,7 @@ class RedisStore:
     def _move(self, move: str, *arguments: object) -> Any:
         now = "" if self._clock is None else repr(self._clock())
         with self._available():
-            return self._script(args=[move, now, *arguments])
+            return self._script(args=[move, now, SCHEMA, *arguments])
 
     def _answers(self) -> bool:
         """Return whether Redis answers, breaker or not."""
@@ -350,6 +352,7 @@ class RedisStore:
                 "The job store (Redis) does not answer. Try again later.", retry_after=RETRY_AFTER
             ) from error
         except redis.RedisError as error:
+            check_newer(str(error))
             if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
                 _log.exception("Redis refuses")
             raise Unavailable(

@@ -24,6 +24,7 @@ from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, Sta
 from service.errors import DamagedRecord, NewerRecord, Unavailable
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
+from service.jobs.redis_records import SCHEMA
 from service.jobs.redis_store import RedisStore, connect
 from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
 
@@ -1162,6 +1163,91 @@ def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
         with pytest.raises(NewerRecord, match="a newer version of Errata wrote it"):
             call()
     assert store.job(other) is not None
+
+
+def rewrite(client: Any, key: str, field: str, **changes: object) -> None:
+    """Change some fields of a JSON document in a hash of Redis."""
+    client.hset(key, field, json.dumps(json.loads(client.hget(key, field)) | changes))
+
+
+def everything(client: Any) -> dict[bytes, Any]:
+    """Return all keys of a Redis with their content."""
+    read = {
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"string": client.get,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+    }
+    return {key: read[client.type(key)](key) for key in client.scan_iter()}
+
+
+NEWER: dict[str, Callable[[RedisStore, str], object]] = {
+    "claim": lambda store, job: store.claim(job, 0, "older", LEASE),
+    "cancel": lambda store, _: store.cancel("a", "not needed"),
+    "claim_judging": lambda store, job: store.claim_judging(job),
+}
+
+
+@pytest.mark.parametrize("call", sorted(NEWER))
+@pytest.mark.parametrize("progress", ["queued", "lease over", "predicted"])
+def test_an_older_version_changes_nothing_of_a_newer_versions_job(
+    server: RedisServer, clock: Clock, call: str, progress: str
+) -> None:
+    store, client = make("redis", clock, server), server.client()
+    job = submit(store, "a").job
+    if progress == "lease over":
+        claimed(store, job)
+        clock.advance(LEASE + 1)
+    if progress == "predicted":
+        run_all(store, job)
+    rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
+    before = everything(client)
+    does_nothing_anyway = {("claim", "predicted"), ("claim_judging", "queued"), ("claim_judging", "lease over")}
+
+    if (call, progress) in does_nothing_anyway:
+        NEWER[call](store, job)
+    else:
+        with pytest.raises(NewerRecord, match=f"schema {SCHEMA} at most, got {SCHEMA + 1}"):
+            NEWER[call](store, job)
+
+    assert everything(client) == before
+
+
+def test_an_older_version_does_not_cancel_an_analysis_that_it_can_not_read(server: RedisServer, clock: Clock) -> None:
+    store, client = make("redis", clock, server), server.client()
+    submit(store, "a")
+    rewrite(client, "errata:analysis:a", "entry", schema=SCHEMA + 1)
+    before = everything(client)
+
+    with pytest.raises(NewerRecord, match="the open analysis a"):
+        store.cancel("a", "not needed")
+
+    assert everything(client) == before
+
+
+def test_an_older_version_does_not_join_a_newer_versions_job(server: RedisServer, clock: Clock) -> None:
+    store, client = make("redis", clock, server), server.client()
+    newer = submit(store, "a").job
+    rewrite(client, f"errata:job:{newer}", "spec", schema=SCHEMA + 1)
+
+    said = submit(store, "b")
+
+    assert said.outcome is Outcome.NEW
+    assert client.smembers(f"errata:job:{newer}:analyses") == {b"a"}
+    assert state_of(store, "b") is State.QUEUED
+
+
+def test_the_version_that_wrote_a_record_claims_and_cancels_it(
+    server: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, client = make("redis", clock, server), server.client()
+    job = submit(store, "a").job
+    rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
+    rewrite(client, "errata:analysis:a", "entry", schema=SCHEMA + 1)
+    monkeypatch.setattr("service.jobs.redis_store.SCHEMA", SCHEMA + 1)
+
+    claimed(store, job)
+    assert store.cancel("a", "not needed") is True
 
 
 def test_fields_that_a_newer_version_added_are_read_over(server: RedisServer) -> None:

@@ -10,7 +10,7 @@ from service.analyses.judge import ATTEMPTS, LONGEST_RETRY, RETRY_SECONDS, diges
 from service.analyses.look import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
-from service.errors import PermanentError, Unavailable
+from service.errors import NewerRecord, PermanentError, Unavailable
 from service.jobs.record import Part
 from service.jobs.worker import ComeBack
 
@@ -67,6 +67,20 @@ def test_judging_twice_changes_nothing(desk: Desk) -> None:
 
     assert get(desk.ports, analysis.id) == before
     assert desk.archive.asked == 1
+
+
+def test_a_job_for_a_newer_version_is_left_to_it_and_comes_back(desk: Desk) -> None:
+    job, _ = predicted(desk)
+
+    def refuse(job_id: str) -> int | None:
+        raise NewerRecord(f"the job {job_id}: expected schema 1 at most, got 2")
+
+    desk.store.claim_judging = refuse
+
+    with pytest.raises(ComeBack) as later:
+        judge_job(desk.ports, job)
+    assert later.value.delay == RETRY_SECONDS
+    assert desk.archive.asked == 0
 
 
 def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) -> None:
