@@ -25,11 +25,18 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "RedisServer":
+    def start(self, append_only: bool = True) -> "RedisServer":
         program = shutil.which("redis-server")
         assert program is not None, "redis-server is not installed: run `make test`, which sets it up"
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
-        arguments += ["--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "volatile-lru"]
+        arguments += [
+            "--appendonly",
+            "yes" if append_only else "no",
+            "--appendfsync",
+            "everysec",
+            "--maxmemory-policy",
+            "volatile-lru",
+        ]
         self.process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while not self.answers():
@@ -47,6 +54,19 @@ class RedisServer:
 
     def client(self) -> "redis.Redis[bytes]":
         return redis.Redis(port=self.port, socket_timeout=5)
+
+    def save(self) -> bytes:
+        """A snapshot of everything, for `restore`."""
+        with self.client() as client:
+            client.save()
+        return (self.folder / "dump.rdb").read_bytes()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Kill it and start it again with an older snapshot, as an operator restores a backup."""
+        self.kill()
+        shutil.rmtree(self.folder / "appendonlydir")
+        (self.folder / "dump.rdb").write_bytes(snapshot)
+        self.start(append_only=False)  # with it, Redis ignores the snapshot
 
     def kill(self) -> None:
         """End it as a crash does: nothing is written on the way out."""

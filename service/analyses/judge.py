@@ -139,7 +139,11 @@ def _fail(ports: Ports, job_id: str, fence: int, error: Exception) -> None:
 
 
 def _archive(ports: Ports, job: Job) -> list[Analysis]:
-    """Archive a result for each analysis that waits for a job; return them."""
+    """Archive a result for each analysis that waits for a job; return them.
+
+    A result that is archived already stays as it is: an earlier judge wrote it, or a store that was rolled back runs
+    its job again.
+    """
     parts = ports.store.parts(job.id)
     info = _one_model(job, parts)
     predictions = joined([part.predictions for part in parts])
@@ -151,6 +155,9 @@ def _archive(ports: Ports, job: Job) -> list[Analysis]:
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
         if snapshot is None or snapshot.entry.state.final:
+            continue
+        if (before := ports.archive.get(analysis_id)) is not None:
+            archived.append(before)
             continue
         analysis = _finished(ports, snapshot.entry, job, predictions, summary, info, missing)
         with ports.timed(Stage.ARCHIVE):

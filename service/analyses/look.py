@@ -8,7 +8,7 @@ import structlog
 
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, GroupSummary, Progress, State
-from service.errors import AnalysisNotFound, InvalidRequest, NotReady, Unavailable
+from service.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotReady, Unavailable
 from service.jobs.store import Snapshot
 
 _log = structlog.get_logger()
@@ -93,11 +93,26 @@ def _entries(ports: Ports) -> Sequence[Snapshot]:
 
 
 def cancel(ports: Ports, analysis_id: str) -> Analysis:
-    """Cancel an analysis that is open; one that has ended is returned as it is."""
+    """Cancel an analysis that is open; one that has ended is returned as it is.
+
+    An archived analysis has ended even where a store that was rolled back says that it is open.
+    """
+    if (archived := _archived(ports, analysis_id)) is not None:
+        return archived
     if ports.store.cancel(analysis_id, "cancelled by its user"):
         _log.info("cancelled", analysis=analysis_id)
         ports.ended(get(ports, analysis_id))
     return get(ports, analysis_id)
+
+
+def _archived(ports: Ports, analysis_id: str) -> Analysis | None:
+    """Return an archived analysis; None if there is none, or the archive is away: the store alone can cancel."""
+    try:
+        return ports.archive.get(analysis_id)
+    except NewerRecord:
+        raise
+    except Unavailable:
+        return None
 
 
 def delete(ports: Ports, analysis_id: str) -> None:
@@ -107,6 +122,7 @@ def delete(ports: Ports, analysis_id: str) -> None:
         raise NotReady(
             f"expected an analysis that has ended, got one that is {analysis.state.name}: cancel it first", field="name"
         )
+    ports.store.cancel(analysis_id, "deleted by its user")  # a store that was rolled back would archive it again
     ports.store.forget(analysis_id)
     ports.archive.delete(analysis_id)
     ports.store.release(analysis.request.request_id)

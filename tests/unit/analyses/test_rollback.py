@@ -1,0 +1,79 @@
+"""A store that was rolled back says that archived analyses are open: they stay finished, and their results stay."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from service.analyses import look
+from service.analyses.judge import judge_job
+from service.analyses.look import AnalysisFilter
+from service.domain import Analysis, Predictions, State
+from service.errors import AnalysisNotFound
+
+from .conftest import Desk
+from .test_judge import predicted
+
+
+@pytest.fixture
+def rolled_back(desk: Desk) -> tuple[Desk, str, Analysis]:
+    """A desk whose store has a job, all of it predicted, whose analysis is archived with other predictions."""
+    job, (waiting,) = predicted(desk)
+    finished = replace(waiting, state=State.SUCCEEDED, warnings=("of the first run",))
+    desk.archive.put(finished, Predictions(np.full(20, 3, dtype=np.int16)))
+    return desk, job, finished
+
+
+def first_run_is_archived(desk: Desk, finished: Analysis) -> None:
+    """Check that the archive has the result of the first run, with its predictions."""
+    assert desk.archive.list() == [finished]
+    predictions = desk.archive.predictions(finished.id)
+    assert predictions is not None
+    assert set(predictions.top1.tolist()) == {3}
+
+
+def test_get_and_list_return_the_archived_analysis(rolled_back: tuple[Desk, str, Analysis]) -> None:
+    desk, _, finished = rolled_back
+
+    assert look.get(desk.ports, finished.id) == finished
+    assert look.list_analyses(desk.ports, AnalysisFilter(), "") == [finished]
+
+
+def test_cancel_answers_as_for_a_finished_analysis_and_keeps_it(rolled_back: tuple[Desk, str, Analysis]) -> None:
+    desk, job, finished = rolled_back
+
+    assert look.cancel(desk.ports, finished.id) == finished
+
+    judge_job(desk.ports, job)
+    assert look.cancel(desk.ports, finished.id) == finished
+    first_run_is_archived(desk, finished)
+
+
+def test_the_end_of_the_job_that_runs_again_keeps_the_archived_result(rolled_back: tuple[Desk, str, Analysis]) -> None:
+    desk, job, finished = rolled_back
+
+    judge_job(desk.ports, job)
+
+    first_run_is_archived(desk, finished)
+    assert list(desk.store.entries()) == []
+
+
+def test_a_cancel_that_the_store_took_deletes_no_archived_result(rolled_back: tuple[Desk, str, Analysis]) -> None:
+    desk, job, finished = rolled_back
+    desk.store.cancel(finished.id, "by an older version")
+
+    judge_job(desk.ports, job)
+
+    first_run_is_archived(desk, finished)
+    assert look.get(desk.ports, finished.id) == finished
+
+
+def test_a_deleted_analysis_does_not_come_back_when_its_job_runs_again(rolled_back: tuple[Desk, str, Analysis]) -> None:
+    desk, job, finished = rolled_back
+    look.delete(desk.ports, finished.id)
+
+    judge_job(desk.ports, job)
+
+    with pytest.raises(AnalysisNotFound):
+        look.get(desk.ports, finished.id)
+    assert list(desk.archive.list()) == []
