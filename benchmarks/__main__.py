@@ -9,7 +9,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, hooks, inference, jobs, judge, load, report, sandbox, scrapers, start, upload
+from benchmarks import bundle, hooks, inference, jobs, judge, listing, load, report, sandbox, scrapers, start, upload
 
 MEASURES = (
     upload.measure,
@@ -21,6 +21,7 @@ MEASURES = (
     inference.measure,
     jobs.measure,
     hooks.measure,
+    listing.measure,
     load.measure,
     scrapers.measure,
 )

@@ -144,6 +144,7 @@ class MemoryStore:
             self._jobs[job.id] = job
             if not waiting:
                 self._close(job)
+            self._drop_finished()
             return True
 
     def forget(self, analysis_id: str) -> bool:
@@ -406,6 +407,31 @@ class MemoryStore:
                 ended = replace(self._entries[each], state=job.state, failure=job.failure, ended=self._clock())
                 self._entries[each] = ended
         self._close(job)
+        self._drop_finished()
+
+    def _drop_finished(self) -> None:
+        """Drop what ended first, beyond MAX_FINISHED, but for what a registry still waits for."""
+        finished = [entry for entry in self._entries.values() if entry.state.final]
+        excess = len(finished) - record.MAX_FINISHED
+        if excess > 0:
+            for entry in sorted(finished, key=lambda entry: (entry.ended or 0.0, entry.id))[:excess]:
+                if entry.id not in self._owed:
+                    self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        """Remove an entry that has ended, with its request id, and with its job once no other entry is of it."""
+        del self._entries[entry.id]
+        request_id = entry.request.request_id
+        if request_id in self._requests and self._requests[request_id][1] == entry.id:
+            del self._requests[request_id]
+        job = self._jobs.get(entry.job)
+        if job is None or not job.state.final:
+            return
+        left = job.analyses - {entry.id}
+        if left:
+            self._jobs[job.id] = replace(job, analyses=left)
+        else:
+            del self._jobs[job.id]
 
     def _drop_old(self) -> None:
         """Forget what ended, and request ids that came, longer ago than KEEP, unless they are of something open."""

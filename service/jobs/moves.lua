@@ -8,6 +8,7 @@ local move, given_now, known_schema = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local CRASH_LIMIT, RETRY_LIMIT, RETRY_FIRST, RETRY_LAST = 3, 3, 5, 60
 local KEEP_DELIVERY = 2 * 86400 -- seconds that a delivery is known
 local KEEP = 7 * 86400       -- seconds that what has ended without a result, and a request id, are kept
+local MAX_FINISHED = 1000    -- analyses that have ended without a result, as record.py has it
 local MOST_SHARDS = 1000000  -- of a job; a record that says more wasn't written here
 local WORKER_TIMEOUT = 30    -- seconds without a beat after which a worker counts as gone
 
@@ -39,7 +40,38 @@ end
 local function newer(what, schema) return redis.error_reply('NEWER ' .. string.format('%d', schema) .. ' ' .. what) end
 local function newer_job(id) return newer_schema(job_key(id), 'spec') end
 
+local function live_workers(at) return redis.call('ZCOUNT', P .. 'workers', '(' .. text(at - WORKER_TIMEOUT), '+inf') end
 local function shards_of(id) return math.min(number(job_key(id), 'shards'), MOST_SHARDS) end
+
+-- Removes an analysis that has ended, with its request id, and with its job once no other analysis is of it.
+local function drop_analysis(id)
+  local key = analysis_key(id)
+  local request, job = get(key, 'request_id'), get(key, 'job')
+  if request and request ~= '' and get(request_key(request), 'analysis') == id then
+    redis.call('DEL', request_key(request))
+  end
+  redis.call('DEL', key)
+  redis.call('ZREM', P .. 'analyses', id)
+  redis.call('ZREM', P .. 'finished', id)
+  if not job or not final(get(job_key(job), 'state')) then return end
+  redis.call('SREM', waiting_key(job), id)
+  if redis.call('SCARD', waiting_key(job)) > 0 then return end
+  for shard = 0, shards_of(job) - 1 do redis.call('DEL', shard_key(job, shard)) end
+  redis.call('DEL', job_key(job))
+end
+
+-- Drops the analyses that ended first, beyond MAX_FINISHED, but for those whose registry still waits for their end.
+local function drop_finished()
+  local finished = P .. 'finished'
+  local excess = redis.call('ZCARD', finished) - MAX_FINISHED
+  if excess <= 0 then return end
+  for _, id in ipairs(redis.call('ZRANGE', finished, 0, excess - 1)) do
+    local state = get(analysis_key(id), 'state')
+    if not state then redis.call('ZREM', P .. 'analyses', id) end -- its time is over
+    if not final(state) then redis.call('ZREM', finished, id) -- or a version without this key has queued it again
+    elseif not redis.call('ZSCORE', P .. 'owed', id) then drop_analysis(id) end
+  end
+end
 
 local function end_analysis(id, state, failure)
   local key = analysis_key(id)
@@ -49,10 +81,12 @@ local function end_analysis(id, state, failure)
   if state == 'SUCCEEDED' then
     redis.call('DEL', key)
     redis.call('ZREM', P .. 'analyses', id)
+    redis.call('ZREM', P .. 'finished', id)
     return
   end
   redis.call('HSET', key, 'state', state, 'failure', failure, 'ended', text(now()))
   redis.call('EXPIRE', key, KEEP)
+  redis.call('ZADD', P .. 'finished', text(now()), id)
 end
 
 -- A job has ended: its analyses follow, and what only an open job needs is dropped.
@@ -74,6 +108,7 @@ local function end_job(id, state, failure)
     redis.call('EXPIRE', key, KEEP)
     redis.call('EXPIRE', waiting_key(id), KEEP)
   end
+  drop_finished()
 end
 
 local function holds(id, shard, fence)
@@ -138,6 +173,7 @@ local function accept(id, entry, request_id, new_job, spec, shards, dedupe, fres
     'state', outcome == 'joined' and get(job_key(job), 'state') or 'QUEUED', 'failure', '', 'ended', '')
   redis.call('ZADD', P .. 'open:analyses', at, id)
   redis.call('ZADD', P .. 'analyses', at, id)
+  redis.call('ZREM', P .. 'finished', id)
   if owed == '1' then owe(id) end
   return {outcome, id, job, open + 1}
 end
@@ -207,7 +243,7 @@ function moves.cancel(id, failure)
   if schema then return newer('the open analysis ' .. id, schema) end
   redis.call('SREM', waiting_key(job), id)
   end_analysis(id, 'CANCELLED', failure)
-  if redis.call('SCARD', waiting_key(job)) == 0 then end_job(job, 'CANCELLED', '') end
+  if redis.call('SCARD', waiting_key(job)) == 0 then end_job(job, 'CANCELLED', '') else drop_finished() end
   return 1
 end
 
@@ -216,6 +252,7 @@ function moves.forget(id)
   if not state or not final(state) then return 0 end
   redis.call('DEL', analysis_key(id))
   redis.call('ZREM', P .. 'analyses', id)
+  redis.call('ZREM', P .. 'finished', id)
   return 1
 end
 
@@ -347,8 +384,26 @@ function moves.snapshot(id)
   local created = get(job_key(job), 'created')
   local ahead = 0
   if created then ahead = redis.call('ZCOUNT', P .. 'open:jobs', '-inf', '(' .. created) end
-  local alive = redis.call('ZCOUNT', P .. 'workers', '(' .. text(at - WORKER_TIMEOUT), '+inf')
-  return {record, moves.job(job), ahead, alive, text(at)}
+  return {record, moves.job(job), ahead, live_workers(at), text(at)}
+end
+
+-- What a list needs: all ids, the ids of `finished` with their times, live workers, and the time.
+-- A week after its end an analysis is gone; what is open is not finished, though an older version leaves it there.
+function moves.listed()
+  local at = now()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'finished', '-inf', text(at - KEEP))) do
+    redis.call('ZREM', P .. 'finished', id)
+    if redis.call('EXISTS', analysis_key(id)) == 0 then redis.call('ZREM', P .. 'analyses', id) end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'open:analyses', 0, -1)) do redis.call('ZREM', P .. 'finished', id) end
+  return {redis.call('ZRANGE', P .. 'analyses', 0, -1), redis.call('ZRANGE', P .. 'finished', 0, -1, 'WITHSCORES'),
+    live_workers(at), text(at)}
+end
+
+function moves.snapshots(...)
+  local found = {}
+  for place, id in ipairs({...}) do found[place] = moves.snapshot(id) end
+  return found
 end
 
 -- Shards and judgings whose message seems to be lost: returned, and marked as sent now.
@@ -435,8 +490,7 @@ function moves.depth()
     dead = dead + redis.call('ZCARD', P .. 'mq:' .. queue .. '.XQ')
   end
   return {analyses.QUEUED, analyses.RUNNING, shards.QUEUED, shards.RUNNING, text(oldest.QUEUED), text(oldest.RUNNING),
-    redis.call('ZCOUNT', P .. 'workers', '(' .. text(at - WORKER_TIMEOUT), '+inf'),
-    tonumber(redis.call('GET', P .. 'refused') or '0'), tonumber(redis.call('GET', P .. 'crashes') or '0'), delayed, dead}
+    live_workers(at), tonumber(redis.call('GET', P .. 'refused') or '0'), tonumber(redis.call('GET', P .. 'crashes') or '0'), delayed, dead}
 end
 
 return moves[move](unpack(ARGV, 4))

@@ -17,6 +17,7 @@ from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, 
 from service.errors import ErrataError
 from service.redact import public_message
 
+MAX_FINISHED = 1000  # failed and cancelled analyses that a store keeps: all of them are read for every list
 CRASH_LIMIT = 3
 RETRY_LIMIT = 3
 RETRY_FIRST, RETRY_LAST = 5.0, 60.0  # seconds

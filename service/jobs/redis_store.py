@@ -9,6 +9,7 @@ errata:request:{id}       hash    digest of the body, and the analysis
 errata:delivery:{key}     string  the analysis that a registry's delivery made; TTL two days
 errata:dedupe:{digest}    string  the open job that computes it
 errata:analyses           zset    every analysis here, by time
+errata:finished           zset    the last 1,000 analyses that failed or were cancelled, by their end
 errata:open:analyses, errata:open:jobs   zset   those not final, by time
 errata:open:models        zset    shards not done, by time: what autoscaling counts
 errata:images:{digest}    string  image names, packed
@@ -23,12 +24,13 @@ errata:started:models     string  the latest sent of any claimed shard
 errata:refused            string  how many reports and results came too late
 errata:crashes            string  how many shards were taken from a worker that fell silent
 Entries, specs and offers are JSON with a schema's number (domain/kept.py): processes of two versions may share a Redis.
-What is final has a TTL of a week, predictions one of a month; nothing else has one, so that eviction takes no more.
+What is final has a TTL of a week (beyond 1,000 it goes before that), predictions one of a month; nothing else has one,
+so that eviction takes no more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any
 
@@ -40,6 +42,7 @@ from redis.retry import Retry
 from service.domain import Failure
 from service.errors import DamagedRecord, NewerRecord, Unavailable
 from service.jobs.breaker import CircuitBreaker, CircuitOpen
+from service.jobs.finished_cache import FinishedCache
 from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said
 from service.jobs.redis_records import (
     SCHEMA,
@@ -61,6 +64,7 @@ from service.jobs.store import Depth, Snapshot, StoreMemory, Submission, WorkerO
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
 _log = structlog.get_logger()
+BATCH = 200  # entries that one call fetches: few enough for Redis to serve others between two calls
 CONNECTIONS = 32  # of one process; more callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
 MOST_TOLD = 1000  # damaged records that are remembered
@@ -90,6 +94,7 @@ class RedisStore:
     def __init__(self, client: redis.Redis, clock: Callable[[], float] | None = None) -> None:
         self._client: Any = client  # its methods' types cover pipelines and asyncio too
         self._clock = clock  # None: the server's own
+        self._finished = FinishedCache()
         self._breaker = CircuitBreaker(self._answers)
         self._told: set[tuple[str, str]] = set()  # damaged records that stand in the log
         self._script: Any = client.register_script((files("service.jobs") / "moves.lua").read_text(encoding="utf-8"))
@@ -142,20 +147,35 @@ class RedisStore:
 
     def entries(self) -> Sequence[Snapshot]:
         """Return every entry."""
-        with self._available():
-            ids = [member.decode(errors="replace") for member in self._client.zrange("errata:analyses", 0, -1)]
-        found = []
-        for each in ids:
-            try:
-                snapshot = self.snapshot(each)
-            except NewerRecord as error:
-                _log.warning("an open analysis is left out", error=error.message)
-                continue
-            except DamagedRecord:
-                continue
-            if snapshot is not None:
-                found.append(snapshot)
+        members, finished, workers, now = self._move("listed")
+        ids = [member.decode(errors="replace") for member in members]
+        snapshots = self._finished.known(finished)
+        snapshots |= self._fetched([analysis_id for analysis_id in ids if analysis_id not in snapshots])
+        self._finished.remember(finished, snapshots)
+        listed = [snapshots[analysis_id] for analysis_id in ids if analysis_id in snapshots]
+        return [replace(snapshot, live_workers=int(workers), now=float(now)) for snapshot in listed]
+
+    def _fetched(self, ids: Sequence[str]) -> dict[str, Snapshot]:
+        """Return entries by id, fetched in batches, without those that are gone or can't be read."""
+        found = {}
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            for analysis_id, record in zip(batch, self._move("snapshots", *batch), strict=True):
+                snapshot = self._readable(analysis_id, record)
+                if snapshot is not None:
+                    found[analysis_id] = snapshot
         return found
+
+    def _readable(self, analysis_id: str, record: Sequence[Any]) -> Snapshot | None:
+        """Return an entry of a list; None for one that is gone, or that this version can't read, which is logged."""
+        try:
+            with self._telling():
+                return snapshot_of(analysis_id, record) if record else None
+        except NewerRecord as error:
+            _log.warning("an open analysis is left out", error=error.message)
+        except DamagedRecord:
+            pass
+        return None
 
     def job(self, job_id: str) -> Job | None:
         """Return a job."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -22,10 +23,11 @@ from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.errors import DamagedRecord, NewerRecord, Unavailable
+from service.jobs import record
 from service.jobs.memory import MemoryStore
 from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
 from service.jobs.redis_records import SCHEMA
-from service.jobs.redis_store import RedisStore, connect
+from service.jobs.redis_store import BATCH, RedisStore, connect
 from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
 
 WRITTEN = Path(__file__).parent / "written"  # keys of a Redis as earlier versions left it
@@ -770,6 +772,177 @@ def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobSto
 
     assert {snapshot.entry.id for snapshot in store.entries()} == {"open", "old", "new"}
     assert submit(store, "again", request_id="r").analysis == "old"
+
+
+def finish_many(store: JobStore, clock: Clock, count: int, first: int = 0) -> None:
+    """Let analyses m0, m1, … end one after the other, cancelled and failed in turns."""
+    for number in range(first, first + count):
+        clock.advance(1)
+        job = submit(store, f"m{number}", key=f"k{number}", request_id=f"r{number}", created=clock.now).job
+        if number % 2:
+            store.cancel(f"m{number}", "")
+        else:
+            store.fail(job, 0, claimed(store, job), OOPS)
+
+
+def kept(store: JobStore) -> set[str]:
+    return {snapshot.entry.id for snapshot in store.entries()}
+
+
+@pytest.fixture
+def five(monkeypatch: pytest.MonkeyPatch, store: JobStore) -> JobStore:
+    """A store that keeps five analyses that have ended."""
+    monkeypatch.setattr(record, "MAX_FINISHED", 5)
+    if isinstance(store, RedisStore):
+        source = (resources.files("service.jobs") / "moves.lua").read_text(encoding="utf-8")
+        few = source.replace("local MAX_FINISHED = 1000 ", "local MAX_FINISHED = 5 ")
+        assert few != source, "the script has another bound than record.py"
+        store._script = store._client.register_script(few)
+    return store
+
+
+def test_beyond_the_bound_what_ended_first_is_dropped(five: JobStore, clock: Clock) -> None:
+    finish_many(five, clock, 8)
+
+    assert kept(five) == {"m3", "m4", "m5", "m6", "m7"}
+    assert five.snapshot("m2") is None
+
+
+def test_an_analysis_that_was_submitted_first_and_ends_last_is_kept(five: JobStore, clock: Clock) -> None:
+    submit(five, "long", key="long", created=clock.now)
+    finish_many(five, clock, 8)
+    assert kept(five) == {"long", "m3", "m4", "m5", "m6", "m7"}, "what is open is not counted"
+
+    five.cancel("long", "")
+
+    assert kept(five) == {"long", "m4", "m5", "m6", "m7"}
+
+
+def test_a_dropped_analysis_leaves_nothing_behind(five: JobStore, clock: Clock) -> None:
+    clock.advance(1)
+    job = submit(five, "first", key="first", request_id="r", body="one").job
+    five.fail(job, 0, claimed(five, job), OOPS)
+    finish_many(five, clock, 5)
+
+    assert kept(five) == {"m0", "m1", "m2", "m3", "m4"}
+    assert five.job(job) is None
+    if isinstance(five, RedisStore):
+        assert [key for key in five._client.scan_iter() if job.encode() in key or b"first" in key] == []
+    assert submit(five, "again", key="again", request_id="r", body="another").outcome is Outcome.NEW
+
+
+def test_a_job_stays_as_long_as_one_of_its_analyses(five: JobStore, clock: Clock) -> None:
+    job = submit(five, "a").job
+    submit(five, "b")
+    clock.advance(1)
+    five.cancel("a", "")
+    finish_many(five, clock, 4)
+    five.fail(job, 0, claimed(five, job), OOPS)
+
+    assert kept(five) == {"m0", "m1", "m2", "m3", "b"}
+    assert the_job(five, job).analyses == {"b"}
+
+
+def test_more_analyses_of_one_job_than_the_bound_are_dropped_too(five: JobStore, clock: Clock) -> None:
+    for number in range(8):
+        job = submit(five, f"a{number}").job
+    fence = claimed(five, job)
+
+    assert five.fail(job, 0, fence, OOPS) is True
+
+    assert len(kept(five)) == 5
+    assert the_job(five, job).analyses == kept(five)
+
+
+def test_an_analysis_whose_registry_waits_for_its_end_is_not_dropped(five: JobStore, clock: Clock) -> None:
+    clock.advance(1)
+    ended(five, "owed")
+    finish_many(five, clock, 6)
+    assert kept(five) == {"owed", "m1", "m2", "m3", "m4", "m5"}
+
+    five.settle("owed")
+    finish_many(five, clock, 1, first=6)
+
+    assert kept(five) == {"m2", "m3", "m4", "m5", "m6"}
+
+
+def test_an_analysis_that_is_queued_again_is_neither_counted_nor_dropped(five: JobStore, clock: Clock) -> None:
+    failed_one(five)
+    again(five)
+    finish_many(five, clock, 6)
+
+    assert kept(five) == {"a", "m1", "m2", "m3", "m4", "m5"}
+    assert state_of(five, "a") is State.QUEUED
+
+
+def test_a_forgotten_analysis_makes_room(five: JobStore, clock: Clock) -> None:
+    finish_many(five, clock, 5)
+    five.forget("m3")
+    finish_many(five, clock, 1, first=5)
+
+    assert kept(five) == {"m0", "m1", "m2", "m4", "m5"}
+
+
+def test_what_ended_a_week_ago_is_not_counted(five: JobStore, clock: Clock) -> None:
+    finish_many(five, clock, 5)
+    pass_time(five, clock, 7 * DAY + 60)
+    finish_many(five, clock, 5, first=5)
+    assert kept(five) == {"m5", "m6", "m7", "m8", "m9"}
+
+
+@pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 5])
+def test_entries_that_take_several_calls_are_all_listed(store: JobStore, clock: Clock, count: int) -> None:
+    for number in range(count):
+        submit(store, f"a{number}")
+
+    assert kept(store) == {f"a{number}" for number in range(count)}
+
+
+def test_a_list_shows_what_ended_again_and_what_runs_again(store: JobStore, clock: Clock) -> None:
+    def listed() -> tuple[State, Failure | None, float | None, float]:
+        (snapshot,) = store.entries()
+        return snapshot.entry.state, snapshot.entry.failure, snapshot.entry.ended, snapshot.now
+
+    failed_one(store)
+    assert listed() == (State.FAILED, OOPS, clock.now, clock.now)
+    ended_at = clock.now
+    clock.advance(5)
+    assert listed() == (State.FAILED, OOPS, ended_at, clock.now)
+
+    said = again(store)
+    assert said is not None
+    assert listed() == (State.QUEUED, None, None, clock.now)
+    clock.advance(5)
+    store.fail(said.job, 0, claimed(store, said.job), Failure("OTHER", "it broke again"))
+
+    assert listed() == (State.FAILED, Failure("OTHER", "it broke again"), clock.now, clock.now)
+
+
+def test_a_list_shows_how_far_the_job_of_a_cancelled_analysis_is(store: JobStore) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    store.cancel("a", "")
+
+    def done() -> set[int]:
+        return {snapshot.job.done for snapshot in store.entries() if snapshot.job is not None}
+
+    assert done() == {0}
+    store.progress(job, 0, claimed(store, job), 3)
+
+    assert done() == {3}
+
+
+def test_a_list_shows_what_an_older_version_queued_again(server: RedisServer, clock: Clock) -> None:
+    """It does not know of `errata:finished`, and leaves the analysis there."""
+    store, client = make("redis", clock, server), server.client()
+    failed_one(store)
+    assert [snapshot.entry.state for snapshot in store.entries()] == [State.FAILED]
+    before = client.zrange("errata:finished", 0, -1, withscores=True)
+    again(store)
+    client.zadd("errata:finished", dict(before))
+
+    assert [snapshot.entry.state for snapshot in store.entries()] == [State.QUEUED]
+    assert client.zcard("errata:finished") == 0
 
 
 def test_a_reserved_request_id_is_given_up_after_a_week(store: JobStore, clock: Clock) -> None:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,3 +90,28 @@ def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and
 
         wait_for(service.ready, "the service is ready again")
         finished(client)
+
+
+def test_a_worker_goes_on_while_redis_is_frozen_and_hands_its_part_in_afterwards(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:  # 2.5 s a shard
+        name = client.analyze(MODEL, "demo", fresh=True).name
+        wait_for(lambda: client.get(name).progress.done > 0, "it runs")
+        service.redis.signal(signal.SIGSTOP)
+        wait_for(lambda: breaker_events(service, "opened"), "the worker's breaker opens")
+        time.sleep(3)  # the shard ends meanwhile
+
+        service.redis.signal(signal.SIGCONT)
+
+        wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
+        assert breaker_events(service, "closed")
+        assert service.events("shard met an error") == []
+        runs = Counter(event["shard"] for event in service.events("shard taken"))
+        assert runs == {0: 1, 1: 1, 2: 1, 3: 1}, "no shard was predicted twice"
+
+
+def breaker_events(service: Cluster, what: str) -> bool:
+    """Return whether the breaker of the worker has opened or closed; its log is the last one."""
+    log = sorted(service.folder.glob("*.log"))[-1]
+    return f"circuit breaker {what}" in log.read_text()

@@ -1,0 +1,59 @@
+"""Listing: the first page of a list with 4,000 failed analyses in Redis beside one with 10; needs redis-server."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from redis_server import RedisServer
+
+from benchmarks.figure import Figure, median_seconds
+from benchmarks.serving import running
+from service.client import Client
+from service.domain import AnalysisRequest, Failure
+from service.jobs.record import Entry, JobSpec
+from service.jobs.redis_store import RedisStore, connect
+
+FEW, MANY = 10, 4000
+SHARDS = 4  # of each failed job
+TIMES = 10
+AIM_MS = 300.0
+CREATED = 1_700_000_000.0
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the figure."""
+    if shutil.which("redis-server") is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(Path(folder)).start()
+        try:
+            with running(server.url, folder, workers=0) as service, Client(service.grpc) as client:
+                store = RedisStore(connect(server.url, 10.0))
+                _fail(store, 0, FEW)
+                few = median_seconds(lambda: list(islice(client.list(), 1)), TIMES)
+                _fail(store, FEW, MANY)
+                many = median_seconds(lambda: list(islice(client.list(), 1)), TIMES)
+        finally:
+            server.stop()
+    yield Figure(
+        f"listing, the first page after {MANY:,} failed analyses (reference: after {FEW})",
+        value=1000 * many,
+        unit="ms",
+        reference=1000 * few,
+        ratio=many / few,
+        aim=f"under {AIM_MS:g} ms",
+        holds=1000 * many < AIM_MS,
+    )
+
+
+def _fail(store: RedisStore, first: int, last: int) -> None:
+    """Let model analyses with these numbers fail, each with a job of its own."""
+    for number in range(first, last):
+        request = AnalysisRequest("demo", f"demo:model{number}", display_name=f"analysis {number}")
+        entry = Entry(f"a{number:08}", request, "d" * 64, "e" * 64, CREATED + number)
+        spec = JobSpec(request.model, "demo", "e" * 64, "i" * 64, 20 * SHARDS, 20)
+        job = store.submit(entry, spec, fresh=False, limit=10).job
+        fence = store.claim(job, 0, "benchmark", 20.0).fence
+        store.fail(job, 0, fence, Failure("MODEL_REFUSED", "the model has 10 outputs"))
