@@ -1,5 +1,6 @@
 """Checks of the archive at start: its first listing is read, and its id is the one that Redis knows."""
 
+import asyncio
 import time
 from contextlib import suppress
 from threading import Event, Thread
@@ -11,8 +12,8 @@ from service.errors import ErrataError, InvalidSetting, Unavailable
 from service.jobs.store import JobStore
 
 CHECK_SECONDS = 5.0  # between two checks of the id
-LISTED_SECONDS = 1.0  # that a start waits for the first listing, so that what is ready soon is ready at once
-LISTING_SECONDS = 120.0  # that readiness waits for the first listing at most
+LISTING_SECONDS = 60.0  # that readiness waits for the first listing at most; half of what Kubernetes gives a start
+LOOK_SECONDS = 0.05  # between two looks whether the listing has ended
 _log = structlog.get_logger()
 
 
@@ -33,9 +34,10 @@ class FirstListing:
         self._until = time.monotonic() + LISTING_SECONDS
         Thread(target=self._read, name="first-listing", daemon=True).start()
 
-    def wait(self, seconds: float) -> None:
-        """Wait for the end of the listing, for some seconds at most."""
-        self._ended.wait(seconds)
+    async def wait(self, stopped: asyncio.Event) -> None:
+        """Wait until the listing is read, or the process is to stop."""
+        while not self.is_read() and not stopped.is_set():
+            await asyncio.sleep(LOOK_SECONDS)
 
     def is_read(self) -> bool:
         """Return whether the listing has ended or took too long."""

@@ -13,7 +13,7 @@ from service.analyses import look
 from service.analyses.judge import job_failed, judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.archive_check import LISTED_SECONDS, FirstListing
+from service.bootstrap.archive_check import FirstListing
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.housekeeping import Housekeeping
@@ -114,7 +114,6 @@ async def run_local(
         door=door,
         callers=known,
     )
-    await asyncio.get_running_loop().run_in_executor(None, listing.wait, LISTED_SECONDS)
     await edges.serve(stopped, on_ready)
 
 

@@ -11,7 +11,7 @@ from service.analyses.judge import judge_job
 from service.analyses.ports import Ports
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.archive_check import CHECK_SECONDS, LISTED_SECONDS, ArchiveIdentity, FirstListing
+from service.bootstrap.archive_check import CHECK_SECONDS, ArchiveIdentity, FirstListing
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.housekeeping import Housekeeping
@@ -50,13 +50,15 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     look = StoreLook(store, metrics)
     store_watch = Watch("store", look, STORE_SECONDS)
     listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_place)
+    listing.start()
     watches = [
         store_watch,
         results_watch(ports, metrics, settings),
         Watch("archive", identity.watch, CHECK_SECONDS),
     ]
     engine.serve_errands(partial(_judge, ports, identity))
-    await _check_at_start(store_watch, listing, identity)
+    await _check_at_start(store_watch, identity)
+    await listing.wait(stopped)  # before anything listens, since Kubernetes asks gRPC alone
     for watch in watches:
         watch.start()
     engine.start()
@@ -67,7 +69,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     registries.start()
 
     def is_ready() -> bool:
-        return look.is_there() and listing.is_read() and not identity.is_foreign
+        return look.is_there() and not identity.is_foreign
 
     def stop(grace: float) -> None:
         registries.stop()
@@ -85,18 +87,16 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         await edges.serve(stopped, on_ready)
 
 
-async def _check_at_start(store_watch: Watch, listing: FirstListing, identity: ArchiveIdentity) -> None:
+async def _check_at_start(store_watch: Watch, identity: ArchiveIdentity) -> None:
     """Look at the store and the archive, so that what is ready soon is ready at once; raise InvalidSetting.
 
     What is away, or takes long, is looked at again by the watches.
     """
 
     def look() -> None:
-        listing.start()
         store_watch.once()
         with suppress(Unavailable):
             identity.check()
-        listing.wait(LISTED_SECONDS)
 
     with suppress(TimeoutError):
         await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, look), START_SECONDS)

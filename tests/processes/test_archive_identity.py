@@ -1,5 +1,9 @@
-"""All API processes on one Redis share one archive: another one is refused, and a replaced Redis is bound anew."""
+"""All API processes on one Redis share one archive: another one is refused, and a replaced Redis is bound anew.
 
+A start reads the first listing before anything listens.
+"""
+
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,3 +72,9 @@ def test_a_redis_that_belongs_to_another_archive_makes_a_running_api_unready(ser
     service.redis.client().delete("errata:archive")
 
     wait_for(service.ready, "the API is ready again")
+
+
+def test_the_first_listing_is_read_before_anything_listens(service: Cluster) -> None:
+    log = [json.loads(line)["event"] for line in (service.folder / "01.log").read_text().splitlines()]
+
+    assert log.index("archive listed") < log.index("ready")

@@ -1,5 +1,6 @@
 """Checks of the archive at start: readiness waits for the first listing, and Redis belongs to one archive."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
 
@@ -42,9 +43,22 @@ def test_a_service_is_ready_once_the_first_listing_has_ended_however_it_ended(er
     assert not listing.is_read()
 
     archive.may_list.set()
-    listing.wait(10)
+    asyncio.run(listing.wait(asyncio.Event()))
 
     assert listing.is_read()
+
+
+def test_a_process_that_is_to_stop_does_not_wait_for_the_listing() -> None:
+    archive = SlowArchive()
+    listing = FirstListing(archive)
+    listing.start()
+    stopped = asyncio.Event()
+    stopped.set()
+
+    asyncio.run(listing.wait(stopped))
+
+    assert not listing.is_read()
+    archive.may_list.set()
 
 
 def test_a_listing_without_end_does_not_keep_a_service_unready(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +66,7 @@ def test_a_listing_without_end_does_not_keep_a_service_unready(monkeypatch: pyte
     archive = SlowArchive()
     listing = FirstListing(archive)
     listing.start()
-    listing.wait(0.01)
+    asyncio.run(listing.wait(asyncio.Event()))
 
     assert listing.is_read()
     archive.may_list.set()
