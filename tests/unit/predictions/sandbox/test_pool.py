@@ -273,35 +273,22 @@ def test_a_process_that_is_killed_while_it_parses_is_told_as_a_failure_of_the_se
 
 
 def test_each_file_is_parsed_by_a_new_process(pool: ParserPool) -> None:
+    seen = []
+    for _ in range(3):
+        parsed(pool, "npy", TWELVE)
+        seen.append(waiting_process(pool, seen))
+
+    assert len(set(seen)) == 3
+
+
+def waiting_process(pool: ParserPool, before: list[str]) -> str:
+    """The id of the process that waits for the next file."""
     (process,) = pool._processes
-    process.start()
     assert process._process is not None
     children = Path(f"/proc/{process._process.pid}/task/{process._process.pid}/children")
-    seen = set()
-    for _ in range(2):
-        file, writer = never_ending()
-        done = threading.Event()
-
-        def look(done: threading.Event = done) -> None:
-            while not (found := children.read_text().split()):
-                time.sleep(0.01)
-            seen.update(found)
-            done.set()
-
-        threading.Thread(target=look).start()
-
-        def parse(file: BinaryIO = file) -> None:
-            with pytest.raises(ErrataError):
-                pool(request_for("npy"), file, lambda: False)
-
-        parsing = threading.Thread(target=parse)
-        parsing.start()
-        done.wait(10)
-        os.close(writer)  # the file ends, and is too short
-        parsing.join()
-        file.close()
-
-    assert len(seen) == 2
+    while not (found := [pid for pid in children.read_text().split() if pid not in before[-1:]]):
+        time.sleep(0.01)
+    return found[0]
 
 
 def test_blocks_keep_their_order() -> None:
