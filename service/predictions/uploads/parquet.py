@@ -29,8 +29,7 @@ def recognizes(head: bytes) -> bool:
 def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
     """Yield the rows; raise TooLarge where they unpack to more than `limit` bytes, or are far too many.
 
-    Text is read as a dictionary, so that a value that all rows share isn't written out for each. pyarrow may crash on
-    a damaged file, or take all memory: a service reads in a sandboxed process.
+    pyarrow may crash on a damaged file, or take all memory: a service reads it in a sandboxed process.
     """
     try:
         _check_footer(content)
@@ -46,7 +45,7 @@ def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
         columns = find_columns(schema.names, line=None)
         _check_types(schema, columns)
         content.seek(0)
-        file = parquet.ParquetFile(content, metadata=metadata, read_dictionary=columns.names)
+        file = parquet.ParquetFile(content, metadata=metadata)
         row, size = 1, 0
         for batch in file.iter_batches(batch_size=BATCH, columns=columns.names, use_threads=False):
             size += batch.nbytes
