@@ -118,6 +118,7 @@ def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monk
 def test_every_threat_but_that_of_dependencies_names_tests_that_exist() -> None:
     security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     short = {"P": "tests/unit/predictions", "W": "tests/unit/web", "A": "tests/api", "F": "tests/fuzz"}
+    short |= {"S": "tests/security", "R": "tests/processes"}
     for letter, folder in short.items():
         assert f"`{letter}` stands for `{folder}`" in security or f"`{letter}` for `{folder}`" in security
     table = security.split("## Threats", 1)[1].split("\n## ", 1)[0]
