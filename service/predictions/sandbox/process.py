@@ -137,7 +137,9 @@ class ParserProcess:
     def _watch(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> None:
         """Return when a process has answered or ended; raise where it exceeds a limit."""
         deadline = time.monotonic() + self._limits.wall_seconds
-        while not select.select([channel], [], [], WATCH_SECONDS)[0]:
+        readable = select.poll()  # not select(), which takes no descriptor from 1024 on: each connection is one
+        readable.register(channel, select.POLLIN)
+        while not readable.poll(WATCH_SECONDS * 1000):
             if is_cancelled():
                 raise TruncatedUpload("The upload was cancelled while its file was parsed.", field="chunk")
             if time.monotonic() > deadline:

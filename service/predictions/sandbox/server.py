@@ -63,9 +63,12 @@ def main() -> None:
 def _wait(control: socket.socket, child: int) -> bool:
     """Wait until the child has ended and send its exit code; return whether another one is needed and can be had."""
     end = os.pidfd_open(child)
-    readable, *_ = select.select([control.fileno(), end], [], [])
+    readable = select.poll()  # not select(): the service may have passed a descriptor above 1023
+    for descriptor in (control.fileno(), end):
+        readable.register(descriptor, select.POLLIN)
+    ready = dict(readable.poll())
     os.close(end)
-    if control.fileno() in readable:
+    if control.fileno() in ready:
         return False
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     control.send(encode_exit(code))

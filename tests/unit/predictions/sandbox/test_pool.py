@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import signal
 import struct
 import threading
@@ -23,6 +24,7 @@ from service.predictions.uploads.binary import BinaryParser, ParseRequest, read_
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 
 IMAGES = 12
+FD_SETSIZE = 1024  # descriptors that select(2) takes
 NAMES = [f"image-{number}" for number in range(IMAGES)]
 MAX_UNPACKED = 1 << 20
 
@@ -267,6 +269,28 @@ def test_a_process_that_is_killed_while_it_parses_is_told_as_a_failure_of_the_se
     with file, pytest.raises(Unavailable):
         pool(request_for("npy"), file, lambda: False)
     os.close(writer)
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Have every descriptor below FD_SETSIZE in use, as a service with many connections has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * FD_SETSIZE:
+        pytest.skip("this process may not open that many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * FD_SETSIZE), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    while opened[-1] <= FD_SETSIZE:
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+    yield
+    for descriptor in opened:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_files_are_parsed_while_the_service_has_more_descriptors_open_than_select_takes() -> None:
+    with ParserPool(size=1) as pool:
+        assert parsed(pool, "npy", TWELVE) == parsed(pool, "npy", TWELVE)
 
 
 # -- nothing of one upload reaches the next
