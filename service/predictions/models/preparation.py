@@ -19,6 +19,7 @@ NEEDED = ("input_size", "mean", "std", "interpolation", "crop_pct")  # a default
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 MAX_SIDE = 2048  # pixels
+MAX_NUMBER = 1e6  # of a mean or deviation; NaN, infinity, and integers that no float holds are above it
 MAX_RESIZED = 4096  # pixels of the shorter side before the crop
 
 
@@ -129,9 +130,9 @@ def _check(model: str, given: Mapping[str, Any]) -> None:
             raise ModelRefused(f"{model}: expected {key} to be {expected}, got {given.get(key)!r:.80}")
 
 
-def _numbers(value: object, count: int, kind: type | tuple[type, ...]) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) == count
-        and all(isinstance(each, kind) and not isinstance(each, bool) for each in value)
-    )
+def _numbers(value: object, count: int, kind: type[int] | tuple[type[int], type[float]]) -> bool:
+    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(each, kind) for each in value)
+
+
+def _is_number(value: object, kind: type[int] | tuple[type[int], type[float]]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER

@@ -80,7 +80,10 @@ def test_a_transform_with_a_gap_is_refused_and_not_filled(key: str) -> None:
         ("input_size", "224"),
         ("mean", [0.5]),
         ("mean", [0.5, 0.5, "0.5"]),
+        ("mean", [0.5, 0.5, 10**400]),  # no float holds it
+        ("mean", [0.5, 0.5, float("nan")]),
         ("std", [0.5, 0, 0.5]),
+        ("std", [0.5, 0.5, float("inf")]),
         ("std", 0.5),
         ("interpolation", "cubic"),
         ("interpolation", ["bicubic"]),
