@@ -20,7 +20,8 @@ from service.predictions.models.loaded import LoadedModel, ready
 from service.predictions.models.preparation import Preparation, timm_preparation
 from service.predictions.policy import ModelPolicy
 
-PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that is there
+CPU = "CPUExecutionProvider"
+PROVIDERS = ("CUDAExecutionProvider", CPU)  # the first that is there
 
 
 class OnnxModule(torch.nn.Module):
@@ -43,13 +44,23 @@ class OnnxModule(torch.nn.Module):
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         given = images.contiguous().to("cpu", torch.float16 if self._graph.half else torch.float32)
-        (scores,) = self._session.run([self._graph.output_name], {self._graph.input_name: given.numpy()})
+        (scores,) = self._scores(given.numpy())
         if scores.ndim != 2 or len(scores) != len(images):
             raise ModelRefused(f"{self._model}: expected outputs ({len(images)}, classes), got {scores.shape}")
         if scores.shape[1] != self._outputs:
             self._check_first(scores.shape[1])
         found = torch.from_numpy(scores).float()
         return found.log() if self._graph.probabilities else found  # the softmax that follows undoes it
+
+    def _scores(self, images: Any) -> list[Any]:
+        """Run the graph; raise ModelRefused if it fails on a CPU after it has run once: a GPU's failure may pass."""
+        try:
+            found: list[Any] = self._session.run([self._graph.output_name], {self._graph.input_name: images})
+        except Exception as error:  # onnxruntime's errors share no class
+            if self._outputs is None or self._session.get_providers()[0] != CPU:
+                raise
+            raise ModelRefused(f"{self._model}: the graph fails on images that it is given: {error!s:.200}") from error
+        return found
 
     def _check_first(self, outputs: int) -> None:
         check_output_count(self._model, outputs)

@@ -449,6 +449,34 @@ def test_a_graph_with_more_outputs_for_some_images_is_refused(folder, policy) ->
         loaded.module(red(loaded))
 
 
+def fails_when_bright() -> onnx.ModelProto:
+    """The scores of `graph`, taken at an index that is inside for a black image alone."""
+    model = graph(last="Identity")
+    model.graph.node.pop()
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["x"], ["brightest"], keepdims=0),
+            helper.make_node("Mul", ["brightest", "far"], ["distance"]),
+            helper.make_node("Cast", ["distance"], ["column"], to=TensorProto.INT64),
+            helper.make_node("Reshape", ["column", "one"], ["columns"]),
+            helper.make_node("Gather", ["scores", "columns"], ["taken"], axis=1),
+            helper.make_node("Add", ["scores", "taken"], ["y"]),
+        ]
+    )
+    model.graph.initializer.extend(
+        [numpy_helper.from_array(np.float32(1e6), "far"), numpy_helper.from_array(np.array([1]), "one")]
+    )
+    return model
+
+
+def test_a_graph_that_fails_on_some_images_is_refused(folder, policy) -> None:
+    store(folder, fails_when_bright())
+    loaded = source.load("tiny.onnx", policy)
+
+    with pytest.raises(ModelRefused, match="the graph fails on images that it is given"):
+        loaded.module(red(loaded))
+
+
 def test_an_error_of_the_runtime_names_no_path_of_the_worker(folder, policy) -> None:
     store(folder, graph(last="NoSuchOperator"))
 
