@@ -12,16 +12,21 @@ INTERVAL = 0.02  # seconds between samples
 PROC = Path("/proc")
 
 
-def members(session: int) -> list[int]:
-    """Return the processes of a session: a leader and all descendants that did not leave it."""
-    found = []
+def members(leader: int) -> list[int]:
+    """Return the processes of a leader's session and all their descendants, which may have sessions of their own."""
+    parents, found = {}, {leader}
     for entry in PROC.iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):  # it has ended
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == session:
-                    found.append(int(entry.name))
-    return found
+                _, parent, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(parent)
+                if int(session) == leader:
+                    found.add(int(entry.name))
+    added = found
+    while added:
+        added = {pid for pid, parent in parents.items() if parent in added} - found
+        found |= added
+    return sorted(found & parents.keys())
 
 
 def memory_of(pid: int) -> int:
@@ -35,7 +40,7 @@ def memory_of(pid: int) -> int:
 
 
 def cpu_seconds(session: int) -> float:
-    """Return the CPU time that the living processes of a session have used."""
+    """Return the CPU time that the living members of a session have used."""
     ticks = 0
     for pid in members(session):
         with contextlib.suppress(OSError):
@@ -45,7 +50,7 @@ def cpu_seconds(session: int) -> float:
 
 
 def end_session(session: int) -> None:
-    """Kill all processes of a session."""
+    """Kill all members of a session."""
     for pid in members(session):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
