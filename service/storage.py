@@ -19,9 +19,10 @@ from typing import Any, BinaryIO, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import TooLarge
+from service.errors import TooLarge, Unavailable
 
 CHUNK = 1 << 20  # bytes
+ROOM_SECONDS = 30.0  # after which a caller tries again where the disk is full
 LEFTOVER_SECONDS = 3600.0  # after which a scratch file is one that a killed process left
 _SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # as tempfile names it; eight digits are somebody's date
 _OLD = "old"  # in a scratch folder: the folder that is being replaced
@@ -191,16 +192,42 @@ def _last_written(path: Path) -> float:
 
 @contextmanager
 def spool(content: Readable, limit: int) -> Iterator[BinaryIO]:
-    """Give a seekable copy of a stream, on disk past 8 MiB; raise TooLarge when it is over `limit` bytes."""
-    with tempfile.SpooledTemporaryFile(max_size=8 << 20) as file:
+    """Give a seekable copy of a stream, in a temporary file.
+
+    Raises:
+        TooLarge: The stream is over `limit` bytes.
+        Unavailable: The folder of temporary files is full, missing, or read-only.
+    """
+    with _temporary_file() as file:
         size = 0
         while block := content.read(CHUNK):
             size += len(block)
             if size > limit:
                 raise TooLarge(f"expected at most {limit} bytes, got more", field="chunk")
-            file.write(block)
+            _write_all(file.raw, block)
         file.seek(0)
-        yield cast("BinaryIO", file)
+        yield file
+
+
+def _temporary_file() -> io.BufferedRandom:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _no_room() from error
+
+
+def _write_all(file: io.RawIOBase, content: bytes) -> None:
+    """Write without a buffer, which `close` would try to write again where the disk is full."""
+    left = memoryview(content)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as error:
+        raise _no_room() from error
+
+
+def _no_room() -> Unavailable:
+    return Unavailable("There is no room for temporary files. Try again later.", retry_after=ROOM_SECONDS)
 
 
 def read_plain(path: Path, most: int) -> bytes | None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import TooLarge
+from service.errors import TooLarge, Unavailable
 from service.storage import (
     CHUNK,
     LEFTOVER_SECONDS,
@@ -266,6 +267,30 @@ def test_a_stream_over_the_limit_is_refused_before_it_is_read_through() -> None:
 def test_one_byte_over_the_limit_is_too_large() -> None:
     with pytest.raises(TooLarge), spool(io.BytesIO(bytes(101)), limit=100):
         pytest.fail("it was given a file all the same")
+
+
+def test_without_a_folder_of_temporary_files_the_service_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(Unavailable) as caught, spool(io.BytesIO(b"x"), limit=1):
+        pytest.fail("it was given a file all the same")
+
+    assert caught.value.retry_after
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_where_the_disk_is_full_the_service_is_unavailable() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes past the limit fail, as on a full disk
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK, hard))
+        with pytest.raises(Unavailable), spool(io.BytesIO(bytes(2 * CHUNK)), limit=2 * CHUNK):
+            pytest.fail("it was given a file all the same")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
 # what killed processes leave
