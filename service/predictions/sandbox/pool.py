@@ -39,9 +39,9 @@ class ParserPool:
             process.start()
 
     def stop(self) -> None:
-        """End the processes."""
+        """End the processes for good: a file that is being parsed, or comes later, ends as unavailable."""
         for process in self._processes:
-            process.stop()
+            process.close()
 
     def __enter__(self) -> Self:
         return self

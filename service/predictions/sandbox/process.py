@@ -50,9 +50,12 @@ class ParserProcess:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._closed = False
 
     def start(self) -> None:
-        """Start the process if it does not run."""
+        """Start the process if it does not run; do nothing after `close`."""
+        if self._closed:
+            return
         if self._process is not None and self._process.poll() is None:
             return
         self.stop()
@@ -79,6 +82,11 @@ class ParserProcess:
         if self._control is not None:
             self._control.close()
             self._control = None
+
+    def close(self) -> None:
+        """End the process for good; a file that is being parsed, or comes later, ends as unavailable."""
+        self._closed = True
+        self.stop()
 
     def parse(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> bytes:
         """Return what a process wrote about a file.
@@ -124,15 +132,15 @@ class ParserProcess:
 
     def _event(self, name: str) -> tuple[int, list[int]]:
         """Return the number and the descriptors of the fork server's next event of this name."""
-        assert self._control is not None, "this is a bug: start() makes the socket"
-        while True:
-            self._control.settimeout(READY_SECONDS)
-            content, descriptors, *_ = socket.recv_fds(self._control, MAX_MESSAGE, 1)
+        while (control := self._control) is not None:
+            control.settimeout(READY_SECONDS)
+            content, descriptors, *_ = socket.recv_fds(control, MAX_MESSAGE, 1)
             if not content:
                 raise ConnectionResetError("the fork server has ended")
             event, number = decode_event(content)
             if event == name:
                 return number, descriptors
+        raise ConnectionResetError("the fork server was stopped")
 
     def _watch(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> None:
         """Return when a process has answered or ended; raise where it exceeds a limit."""
@@ -153,8 +161,8 @@ class ParserProcess:
 
     def _memory_of(self, pid: int) -> int:
         """Return the memory of a forked process beyond what it has from the fork server."""
-        assert self._process is not None, "this is a bug: parse() starts the process"
-        return anonymous_memory(pid) - anonymous_memory(self._process.pid)
+        process = self._process
+        return anonymous_memory(pid) - anonymous_memory(process.pid) if process is not None else 0
 
     def _refusal(self, code: int) -> InvalidUpload:
         """Return the refusal of a file whose parser ended with a code; negative codes are signals."""

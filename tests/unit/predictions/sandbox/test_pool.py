@@ -293,6 +293,22 @@ def test_files_are_parsed_while_the_service_has_more_descriptors_open_than_selec
         assert parsed(pool, "npy", TWELVE) == parsed(pool, "npy", TWELVE)
 
 
+def test_a_pool_that_is_stopped_while_it_parses_starts_no_further_process() -> None:
+    file, writer = never_ending()
+    pool = ParserPool(size=1)
+    pool.start()
+    threading.Timer(0.3, pool.stop).start()
+
+    with file, pytest.raises(Unavailable):
+        pool(request_for("npy"), file, lambda: False)
+
+    (process,) = pool._processes
+    assert process._process is None
+    with pytest.raises(Unavailable):
+        parsed(pool, "npy", TWELVE)
+    os.close(writer)
+
+
 # -- nothing of one upload reaches the next
 
 
