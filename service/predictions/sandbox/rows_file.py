@@ -21,6 +21,7 @@ from service.errors import (
     UnsupportedFormat,
     Violation,
 )
+from service.predictions.sandbox.arrow_stream import check_messages
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 from service.predictions.uploads.validate import SHOWN
 
@@ -166,6 +167,7 @@ def _batches(stream: pa.Buffer, names: tuple[str, ...]) -> Iterator[pa.RecordBat
     """Yield the batches of a stream, each validated; there may be no stream at all."""
     if not stream.size:
         return
+    check_messages(stream)
     for batch in pa.ipc.open_stream(stream):
         if not set(batch.schema.names) <= set(names) or len(set(batch.schema.names)) != batch.num_columns:
             raise ValueError(f"expected columns among {names}")

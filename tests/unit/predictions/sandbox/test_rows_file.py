@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ErrataError, InvalidRow, Violation
+from service.predictions.sandbox.arrow_stream import MAX_BATCHES
 from service.predictions.sandbox.rows_file import MAX_TEXT, read_rows, write_error, write_rows
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 
@@ -36,11 +37,13 @@ def with_document(stream: bytes, document: object) -> bytes:
     return stream + content + len(content).to_bytes(8, "little")
 
 
-def stream_of(**columns: object) -> bytes:
+def stream_of(compression: str | None = None, batches: int = 1, **columns: object) -> bytes:
     batch = pa.record_batch(columns)
     file = io.BytesIO()
-    with pa.ipc.new_stream(file, batch.schema) as stream:
-        stream.write_batch(batch)
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(file, batch.schema, options=options) as stream:
+        for _ in range(batches):
+            stream.write_batch(batch)
     return file.getvalue()
 
 
@@ -80,6 +83,26 @@ def test_an_error_comes_back_as_it_was_raised() -> None:
 def test_what_is_no_rows_file_is_refused(content: bytes) -> None:
     with pytest.raises(REFUSED):
         consume(content)
+
+
+ZEROS = np.zeros(1 << 16, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [
+        (stream_of("zstd", top1=ZEROS), "got compressed ones"),
+        (stream_of("lz4", top1=ZEROS), "got compressed ones"),
+        (stream_of(batches=MAX_BATCHES + 1, top1=[1]), f"at most {MAX_BATCHES} batches"),
+        (stream_of(top1=pa.array(["1", "2"]).dictionary_encode()), "got a dictionary"),
+    ],
+    ids=["zstd", "lz4", "many batches", "dictionary"],
+)
+def test_a_stream_that_takes_far_more_memory_than_its_size_is_refused_before_it_is_unpacked(
+    stream: bytes, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_rows(with_document(stream, {"kind": "ordered", "warnings": []}))
 
 
 def test_long_messages_are_cut() -> None:
