@@ -93,7 +93,7 @@ def _samples() -> Mapping[str, bytes]:
 
 def _warm_up(samples: Mapping[str, bytes]) -> None:
     """Parse a small file of each format, so that the next one finds threads started and memory mapped."""
-    b"x" * MAPPED_AHEAD  # noqa: B018 - freed at once, and mapped from then on
+    b"x" * MAPPED_AHEAD  # freed at once, and mapped from then on
     for name, content in samples.items():
         write_rows(io.BytesIO(), read_binary(ParseRequest(name, images=1, max_unpacked=1 << 20), io.BytesIO(content)))
 
