@@ -41,7 +41,7 @@ class ParserPool:
     def stop(self) -> None:
         """End the processes for good: a file that is being parsed, or comes later, ends as unavailable."""
         for process in self._processes:
-            process.close()
+            process.stop()
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,6 @@
 """A fork server, seen from the service: starts it, hands it files, watches them being parsed, ends it."""
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -39,7 +38,6 @@ SINGLE_THREADED = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
 SERVER = "service.predictions.sandbox.server"
-ENDED = Unavailable("The parser of binary uploads ended unexpectedly. Upload the file again.", retry_after=1)
 _log = structlog.get_logger()
 
 
@@ -50,15 +48,15 @@ class ParserProcess:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._closed = False
+        self._is_stopped = False
 
     def start(self) -> None:
-        """Start the process if it does not run; do nothing after `close`."""
-        if self._closed:
-            return
+        """Start the process if it does not run; raise OSError if it cannot be started, or was stopped."""
+        if self._is_stopped:
+            raise ConnectionResetError("The fork server was stopped.")
         if self._process is not None and self._process.poll() is None:
             return
-        self.stop()
+        self._end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         with closing(theirs):
@@ -73,7 +71,11 @@ class ParserProcess:
         self._control = ours
 
     def stop(self) -> None:
-        """End the process, and whatever it parses."""
+        """End the process for good, and whatever it parses; call it from any thread."""
+        self._is_stopped = True
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             if process.poll() is None:
@@ -82,11 +84,6 @@ class ParserProcess:
         if self._control is not None:
             self._control.close()
             self._control = None
-
-    def close(self) -> None:
-        """End the process for good; a file that is being parsed, or comes later, ends as unavailable."""
-        self._closed = True
-        self.stop()
 
     def parse(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> bytes:
         """Return what a process wrote about a file.
@@ -102,7 +99,8 @@ class ParserProcess:
             raise self._refusal(crash.code) from None
         except OSError as error:
             self._restart()
-            raise ENDED from error
+            message = "The parser of binary uploads ended unexpectedly. Upload the file again."
+            raise Unavailable(message, retry_after=1) from error
         except BaseException:
             self._restart()
             raise
@@ -113,8 +111,7 @@ class ParserProcess:
         try:
             with channel:
                 socket.send_fds(channel, [encode_request(request)], [file.fileno(), output])
-                self._watch(channel, pid, is_cancelled)
-                if channel.recv(MAX_MESSAGE) != DONE:
+                if self._answer(channel, pid, is_cancelled) != DONE:
                     raise _Crash(self._event("exit")[0])
             return os.pread(output, min(os.fstat(output).st_size, self._limits.output), 0)
         finally:
@@ -132,37 +129,48 @@ class ParserProcess:
 
     def _event(self, name: str) -> tuple[int, list[int]]:
         """Return the number and the descriptors of the fork server's next event of this name."""
-        while (control := self._control) is not None:
-            control.settimeout(READY_SECONDS)
+        control = self._control
+        if control is None:
+            raise ConnectionResetError("The fork server was stopped.")
+        control.settimeout(READY_SECONDS)
+        while True:
             content, descriptors, *_ = socket.recv_fds(control, MAX_MESSAGE, 1)
             if not content:
-                raise ConnectionResetError("the fork server has ended")
+                raise ConnectionResetError("The fork server has ended.")
             event, number = decode_event(content)
             if event == name:
                 return number, descriptors
-        raise ConnectionResetError("the fork server was stopped")
 
-    def _watch(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> None:
-        """Return when a process has answered or ended; raise where it exceeds a limit."""
+    def _answer(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> bytes:
+        """Return what a process answers, empty where it has ended; raise where it exceeds a limit."""
         deadline = time.monotonic() + self._limits.wall_seconds
-        readable = select.poll()  # not select(), which takes no descriptor from 1024 on: each connection is one
-        readable.register(channel, select.POLLIN)
-        while not readable.poll(WATCH_SECONDS * 1000):
-            if is_cancelled():
-                raise TruncatedUpload("The upload was cancelled while its file was parsed.", field="chunk")
-            if time.monotonic() > deadline:
-                raise exceeded(f"takes more than {self._limits.wall_seconds:g} seconds")
-            if self._memory_of(pid) > self._limits.memory:
-                raise out_of_memory(self._limits)
+        channel.settimeout(WATCH_SECONDS)  # no select(), which fails for descriptors from 1024 on
+        while True:
+            try:
+                return channel.recv(MAX_MESSAGE)
+            except TimeoutError:
+                self._check_progress(pid, deadline, is_cancelled)
+
+    def _check_progress(self, pid: int, deadline: float, is_cancelled: Callable[[], bool]) -> None:
+        """Raise where a process exceeds a limit, or nobody waits for it any more."""
+        if is_cancelled():
+            raise TruncatedUpload("The upload was cancelled while its file was parsed.", field="chunk")
+        if time.monotonic() > deadline:
+            raise exceeded(f"takes more than {self._limits.wall_seconds:g} seconds")
+        if self._memory_of(pid) > self._limits.memory:
+            raise out_of_memory(self._limits)
 
     def _restart(self) -> None:
-        self.stop()
-        self.start()
+        self._end()
+        if not self._is_stopped:
+            self.start()
 
     def _memory_of(self, pid: int) -> int:
         """Return the memory of a forked process beyond what it has from the fork server."""
-        process = self._process
-        return anonymous_memory(pid) - anonymous_memory(process.pid) if process is not None else 0
+        server = self._process
+        if server is None:
+            raise ConnectionResetError("The fork server was stopped.")
+        return anonymous_memory(pid) - anonymous_memory(server.pid)
 
     def _refusal(self, code: int) -> InvalidUpload:
         """Return the refusal of a file whose parser ended with a code; negative codes are signals."""

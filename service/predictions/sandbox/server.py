@@ -63,10 +63,10 @@ def main() -> None:
 def _wait(control: socket.socket, child: int) -> bool:
     """Wait until the child has ended and send its exit code; return whether another one is needed and can be had."""
     end = os.pidfd_open(child)
-    readable = select.poll()  # not select(): the service may have passed a descriptor above 1023
-    for descriptor in (control.fileno(), end):
-        readable.register(descriptor, select.POLLIN)
-    ready = dict(readable.poll())
+    poll = select.poll()  # no select(), which fails for descriptors from 1024 on
+    poll.register(control, select.POLLIN)
+    poll.register(end, select.POLLIN)
+    ready = [descriptor for descriptor, _ in poll.poll()]
     os.close(end)
     if control.fileno() in ready:
         return False

@@ -2,7 +2,6 @@
 
 import io
 import os
-import resource
 import signal
 import struct
 import threading
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from service.bootstrap.process import allow_files
 from service.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, Unavailable
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.uploads.binary import BinaryParser, ParseRequest, read_binary
@@ -271,42 +271,30 @@ def test_a_process_that_is_killed_while_it_parses_is_told_as_a_failure_of_the_se
     os.close(writer)
 
 
-@pytest.fixture
-def many_descriptors() -> Iterator[None]:
-    """Have every descriptor below FD_SETSIZE in use, as a service with many connections has."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 2 * FD_SETSIZE:
-        pytest.skip("this process may not open that many files")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * FD_SETSIZE), hard))
-    opened = [os.open(os.devnull, os.O_RDONLY)]
-    while opened[-1] <= FD_SETSIZE:
-        opened.append(os.open(os.devnull, os.O_RDONLY))
-    yield
-    for descriptor in opened:
-        os.close(descriptor)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.usefixtures("many_descriptors")
-def test_files_are_parsed_while_the_service_has_more_descriptors_open_than_select_takes() -> None:
-    with ParserPool(size=1) as pool:
-        assert parsed(pool, "npy", TWELVE) == parsed(pool, "npy", TWELVE)
-
-
-def test_a_pool_that_is_stopped_while_it_parses_starts_no_further_process() -> None:
+def test_stopping_the_pool_ends_an_upload_that_is_being_parsed_and_starts_no_process_again() -> None:
     file, writer = never_ending()
     pool = ParserPool(size=1)
-    pool.start()
+    (process,) = pool._processes
     threading.Timer(0.3, pool.stop).start()
 
     with file, pytest.raises(Unavailable):
         pool(request_for("npy"), file, lambda: False)
-
-    (process,) = pool._processes
-    assert process._process is None
-    with pytest.raises(Unavailable):
-        parsed(pool, "npy", TWELVE)
     os.close(writer)
+
+    assert process._process is None
+
+
+def test_a_service_with_more_than_1024_open_files_still_parses() -> None:
+    allow_files()
+    with TemporaryFile() as file:
+        descriptors = [os.dup(file.fileno()) for _ in range(1_100)]
+        try:
+            with ParserPool(size=1) as pool:
+                assert parsed(pool, "npy", TWELVE) == parsed(read_binary, "npy", TWELVE)
+                assert parsed(pool, "npy", TWELVE) == parsed(read_binary, "npy", TWELVE)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
 # -- nothing of one upload reaches the next
