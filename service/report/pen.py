@@ -16,8 +16,9 @@ from typing import Any
 
 import structlog
 
+from service.child_process import child_environment
+
 VERSION = "5.20"  # of Vega-Lite
-INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
 NICE = 5  # of the drawing process: a picture may wait for a read, and not the other way round
 PATIENCE = 30.0  # seconds that a picture may take
 FIRST = {"data": {"values": [{"x": 1}]}, "mark": "bar", "encoding": {"x": {"field": "x", "type": "quantitative"}}}
@@ -85,7 +86,7 @@ class OwnProcess:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name in INHERITED},  # none of the secrets
+            env=child_environment(),
         )
 
     def _end(self) -> None:

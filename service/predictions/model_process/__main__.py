@@ -1,21 +1,21 @@
 """The child process: `python -m service.predictions.model_process PARENT_PID`, requests on stdin, answers on stdout."""
 
-import ctypes
 import os
 import signal
 import sys
 from contextlib import suppress
 from typing import BinaryIO
 
+from service.child_process import end_with_parent
 from service.predictions.tuning import tune_process
 
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 OOM_SCORE = 1000  # the kernel ends this process before any other
 
 
 def main(parent: int) -> None:
     """Serve requests until the worker closes the pipe or ends."""
-    _follow(parent)
+    _ignore_stop_signals()
+    end_with_parent(parent)
     _prefer_in_oom()
     requests, answers = _take_pipes()
     tune_process()  # before numpy, Arrow, and torch are imported: later it brings half as much
@@ -41,17 +41,13 @@ def main(parent: int) -> None:
         Server(predictor, requests, answers, gpu_memory).run()
 
 
-def _follow(parent: int) -> None:
-    """Let the kernel kill this process when the worker ends, even by SIGKILL; ignore the signals that drain a worker.
+def _ignore_stop_signals() -> None:
+    """Ignore the signals that drain a worker.
 
     A supervisor may send SIGTERM to a whole control group. The worker drains then, and ends this process itself.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
-        sys.exit(1)
 
 
 def _prefer_in_oom() -> None:

@@ -1,20 +1,9 @@
-"""How much memory the process that runs models holds, and how much it may hold."""
+"""How much memory the process that runs models may hold."""
 
 from pathlib import Path
 
 SHARE = 0.8  # of the memory of the machine or container, unless the operator sets a bound
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # cgroups v2, v1
-COUNTED = frozenset({"RssAnon", "RssShmem", "VmSwap"})  # not RssFile: the kernel drops pages of files when it must
-
-
-def held_memory(pid: int) -> int | None:
-    """Return the bytes that a process holds and that the kernel cannot reclaim; None where /proc does not say."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
-    sizes = [line.split() for line in lines if line.partition(":")[0] in COUNTED]
-    return 1024 * sum(int(size[1]) for size in sizes) if sizes else None
 
 
 def default_bound(

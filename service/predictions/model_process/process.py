@@ -11,7 +11,7 @@ from enum import Enum
 from threading import Event, Lock, Thread
 from typing import BinaryIO, cast
 
-from service.predictions.model_process.memory import held_memory
+from service.child_process import held_memory
 from service.predictions.model_process.protocol import Frame, ProtocolError, read_frame, write_frame
 
 WATCH_SECONDS = 0.1  # between two looks at memory and deadline

@@ -1,20 +1,17 @@
 """Bounds of a process that parses one file."""
 
-import ctypes
 import resource
-import signal
 from dataclasses import dataclass
 
 ADDRESS_SPACE = 3 << 30  # bytes that are mapped, far more than are used: stops a single huge allocation at once
 OPEN_FILES = 64
-SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 @dataclass(frozen=True)
 class ParserLimits:
     """What one file may cost."""
 
-    memory: int = 384 << 20  # bytes of anonymous resident memory beyond the fork server's, watched by the pool
+    memory: int = 384 << 20  # bytes of memory beyond the fork server's, watched by the pool
     cpu_seconds: int = 10
     wall_seconds: float = 30.0
     output: int = 128 << 20  # bytes of the rows that come back
@@ -34,18 +31,3 @@ def apply_limits(limits: ParserLimits) -> None:
         if most != resource.RLIM_INFINITY:
             soft, hard = min(soft, most), min(hard, most)
         resource.setrlimit(kind, (soft, hard))
-
-
-def end_with_parent() -> None:
-    """Have the kernel end the calling process when its parent, which has a single thread, ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-
-
-def anonymous_memory(pid: int) -> int:
-    """Return the anonymous resident memory of a process, in bytes; 0 if it has ended."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
-    except (OSError, ValueError):
-        return 0
-    return (resident - shared) * resource.getpagesize()

@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 import structlog
 
+from service.child_process import child_environment, held_memory
 from service.errors import InvalidUpload, TruncatedUpload, Unavailable
-from service.predictions.sandbox.limits import ParserLimits, anonymous_memory
+from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.messages import (
     DONE,
     MAX_MESSAGE,
@@ -27,7 +28,6 @@ from service.predictions.uploads.binary import ParseRequest
 
 WATCH_SECONDS = 0.02  # between two looks at its memory, which grows by some 50 MiB in this time
 READY_SECONDS = 20.0  # in which a fork server is there, or the process of the last file has ended
-INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
 SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",  # a process with threads must not fork
     "OMP_NUM_THREADS": "1",
@@ -58,14 +58,13 @@ class ParserProcess:
             return
         self._end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         with closing(theirs):
             self._process = subprocess.Popen(
                 [sys.executable, "-m", SERVER, str(theirs.fileno()), encode_limits(self._limits)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=inherited | SINGLE_THREADED,  # none of the service's secrets
+                env=child_environment() | SINGLE_THREADED,
                 start_new_session=True,  # a group of its own, which is ended as one
             )
         self._control = ours
@@ -170,7 +169,7 @@ class ParserProcess:
         server = self._process
         if server is None:
             raise ConnectionResetError("The fork server was stopped.")
-        return anonymous_memory(pid) - anonymous_memory(server.pid)
+        return (held_memory(pid) or 0) - (held_memory(server.pid) or 0)
 
     def _refusal(self, code: int) -> InvalidUpload:
         """Return the refusal of a file whose parser ended with a code; negative codes are signals."""

@@ -20,9 +20,10 @@ import pyarrow as pa
 from pyarrow import parquet
 from seccompy import Filter
 
+from service.child_process import end_with_parent
 from service.errors import InvalidUpload, TooLarge
 from service.predictions.sandbox.isolation import restrict_files, system_call_filter
-from service.predictions.sandbox.limits import ParserLimits, apply_limits, end_with_parent
+from service.predictions.sandbox.limits import ParserLimits, apply_limits
 from service.predictions.sandbox.messages import (
     DONE,
     MAX_REQUEST,
@@ -47,13 +48,14 @@ def main() -> None:
     gc.freeze()  # a collection would copy every page that the processes share
     rules = system_call_filter()  # looks for the C library, which writes temporary files
     restrict_files()
-    child = 0
+    server, child = os.getpid(), 0
     while not child or _wait(control, child):
         service_end, own_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = os.fork()
         if child == 0:
             control.close()
             service_end.close()
+            end_with_parent(server)
             _serve_one(own_end, limits, rules, samples)
         own_end.close()
         socket.send_fds(control, [encode_child(child)], [service_end.fileno()])
@@ -104,7 +106,6 @@ def _serve_one(
     """Parse one file, write its rows or the reason why it has none, and end the process."""
     code = SETUP_FAILED
     try:
-        end_with_parent()
         apply_limits(limits)
         if rules is not None:
             rules.load()

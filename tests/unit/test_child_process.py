@@ -1,0 +1,88 @@
+"""Child processes: which variables they get, that they end with their parent, and what memory they hold."""
+
+import mmap
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from service.child_process import child_environment, held_memory
+
+MIB = 1 << 20
+
+
+def test_what_a_process_writes_is_held_until_it_gives_it_back() -> None:
+    before = held_memory(os.getpid())
+    with mmap.mmap(-1, 64 * MIB) as memory:
+        memory.write(b"x" * 64 * MIB)
+        during = held_memory(os.getpid())
+    after = held_memory(os.getpid())
+
+    assert before is not None and during is not None and after is not None
+    assert 60 * MIB < during - before < 200 * MIB
+    assert after < during - 60 * MIB
+
+
+def test_the_pages_of_a_file_are_not_held(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"x" * 64 * MIB)
+    before = held_memory(os.getpid())
+    with (tmp_path / "weights").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        assert memory[:].count(b"x") == 64 * MIB  # each page was read
+        during = held_memory(os.getpid())
+
+    assert before is not None and during is not None
+    assert during - before < 32 * MIB
+
+
+def test_a_process_that_is_gone_holds_nothing_that_is_known() -> None:
+    assert held_memory(2**22 + 1) is None
+
+
+def test_a_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERRATA_REDIS_URL", "redis://:secret@redis")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("TMPDIR", "/scratch")
+
+    environment = child_environment()
+
+    assert environment["TMPDIR"] == "/scratch"
+    assert "secret" not in " ".join(environment.values())
+
+
+FOLLOW = "import sys, time; from service.child_process import end_with_parent; end_with_parent(int(sys.argv[1]))"
+CHILD = f"{FOLLOW}; print('ready', flush=True); time.sleep(600)"
+PARENT = f"""
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid())], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert is_running(child)
+        parent.kill()
+
+    while is_running(child):
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_child_whose_parent_has_ended_before_exits() -> None:
+    other = subprocess.run([sys.executable, "-c", FOLLOW, str(os.getpid() + 1)])
+
+    assert other.returncode == 1
