@@ -4,6 +4,7 @@ A kernel may lack either. `missing_isolation` says which, so that a service can 
 """
 
 import errno
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -15,18 +16,20 @@ from seccompy import Action, ArgCmp, CmpOp, Filter
 
 # System calls of a process that parses a file which is open already. Any other call fails with EPERM.
 SYSTEM_CALLS = (
-    *("read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "lseek", "close", "fcntl", "ioctl"),
+    *("read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "lseek", "close", "ioctl"),
     *("fstat", "newfstatat", "stat", "lstat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat"),
     *("recvmsg", "sendmsg", "sendto"),  # of the one socket that is open
     *("getdents64", "dup", "dup2", "dup3", "ftruncate", "fadvise64", "getcwd"),
     *("mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "membarrier"),
-    *("futex", "set_robust_list", "rseq", "exit", "exit_group", "sched_yield", "set_tid_address", "tgkill"),
+    *("futex", "set_robust_list", "rseq", "exit", "exit_group", "sched_yield", "set_tid_address"),
     *("sched_getaffinity", "getcpu", "getpid", "gettid", "getrandom", "sysinfo", "uname", "getrusage", "times"),
     *("clock_gettime", "clock_getres", "gettimeofday", "clock_nanosleep", "nanosleep", "getrlimit"),
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall", "poll", "ppoll"),
     *("getuid", "geteuid", "getgid", "getegid"),
 )
 CLONE_THREAD = 0x10000
+# Not F_SETOWN, which has the kernel send a signal to any process of the same user.
+FCNTL_COMMANDS = (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 READABLE = AccessFS.READ_FILE | AccessFS.READ_DIR
 
@@ -57,6 +60,8 @@ def system_call_filter() -> Filter | None:
     _allow(rules, "open", ArgCmp(1, CmpOp.MASKED_EQ, 0, WRITING))
     _allow(rules, "openat", ArgCmp(2, CmpOp.MASKED_EQ, 0, WRITING))
     _allow(rules, "clone", ArgCmp(0, CmpOp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))  # threads, no processes
+    for command in FCNTL_COMMANDS:
+        _allow(rules, "fcntl", ArgCmp(1, CmpOp.EQ, command))
     _allow(rules, "prlimit64", ArgCmp(0, CmpOp.EQ, 0))
     rules.errno("clone3", errno.ENOSYS)  # its flags lie in memory: glibc falls back to clone
     assert rules.program, "this is a bug: an empty filter restricts nothing"
@@ -73,5 +78,6 @@ def _allow(rules: Filter, name: str, *conditions: ArgCmp) -> None:
 def _python_folders() -> list[Path]:
     package = Path(__file__).resolve().parents[2]
     candidates = [package, *map(Path, (sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr/lib"))]
-    candidates += [Path(each) for each in sys.path if each]
-    return [path for path in dict.fromkeys(candidates) if path.is_dir() and path != Path("/")]
+    candidates += [Path(folder) for folder in sys.path if folder]
+    excluded = (Path("/"), Path.cwd())  # `python -m` searches the working folder, which may hold anything
+    return [path for path in dict.fromkeys(candidates) if path.is_dir() and path not in excluded]

@@ -12,6 +12,8 @@ SETUP = """
 import errno, os, socket, sys, signal
 from service.predictions.sandbox.isolation import restrict_files, system_call_filter
 rules = system_call_filter()
+os.chdir(os.path.dirname(sys.argv[1]))
+sys.path.insert(0, os.getcwd())  # as `python -m` does
 restrict_files()
 if sys.argv[2] == "all":
     rules.load()
@@ -30,6 +32,8 @@ FORBIDDEN_CALLS = {
     "start a program": "os.execv('/bin/true', ['true'])",
     "fork": "os.fork()",
     "end its parent": "os.kill(os.getppid(), signal.SIGTERM)",
+    "signal a thread": "import threading; signal.pthread_kill(threading.get_ident(), signal.SIGURG)",
+    "have its parent signaled": "import fcntl; fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid())",
     "raise its limits": "import resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1))",
 }
 
