@@ -15,8 +15,8 @@ from grpc_status import rpc_status
 from service.access import CALLER, NEEDS, Access, Need
 from service.api.status import code_of, internal, status_of
 from service.errors import ErrataError, InvalidRequest
+from service.evicting_limiter import EvictingLimiter
 from service.redact import log_fields
-from service.room import Room
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
@@ -33,8 +33,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, metrics: Metrics, access: Access) -> None:
         self._metrics = metrics
         self._access = access
-        self._receiving = Room(MOST_RECEIVING, RECEIVE_SECONDS)  # calls of health that wait for their message
-        self._answering = Room(MOST_ANSWERING)  # and those that are answered, for long if they watch
+        self._receiving = EvictingLimiter(
+            MOST_RECEIVING, RECEIVE_SECONDS
+        )  # calls of health that wait for their message
+        self._answering = EvictingLimiter(MOST_ANSWERING)  # and those that are answered, for long if they watch
 
     async def intercept_service(
         self,
@@ -71,7 +73,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def end_watches(self) -> None:
         """End the watches of health, which would wait for as long as the service stands."""
-        self._answering.end_all()
+        self._answering.evict_all()
 
     def _refusing(self, method: str, error: ErrataError) -> Any:
         """Return a handler that refuses: one of streams, for which gRPC receives no message by itself."""
@@ -89,11 +91,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> None:
             try:
-                async with self._receiving.taken():
+                async with self._receiving.slot():
                     request = await anext(aiter(requests))
                 if len(getattr(request, "service", "")) > MAX_SERVICE:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected the name of a service")
-                async with self._answering.taken():
+                async with self._answering.slot():
                     answer = await (handler.unary_unary or handler.unary_stream)(request, context)
                 if handler.unary_unary:
                     await context.write(answer)

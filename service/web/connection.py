@@ -17,7 +17,7 @@ UNREAD_SECONDS = 30.0  # in which a caller reads READ_BYTES of an answer, or wha
 READ_BYTES = 64 << 10
 MOST_CONNECTIONS = 512  # half of the files that a process may usually open
 CERTIFIED = "errata.certified"  # in the scope: whether the connection has a client certificate
-ABORT = "errata.abort"  # in the scope: closes the connection at once, whatever is unsent
+ABORT_CONNECTION = "errata.abort"  # in the scope: closes the connection at once, whatever is unsent
 
 
 class Connection(H11Protocol):
@@ -32,7 +32,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         certified = bool(tls is not None and tls.getpeercert())
-        self.app = _OfConnection(self.app, {CERTIFIED: certified, ABORT: transport.abort})  # type: ignore[assignment]
+        self.app = _ConnectionScope(self.app, {CERTIFIED: certified, ABORT_CONNECTION: transport.abort})  # type: ignore[assignment]
         self._idle_since = self.loop.time()
         if len(self.connections) > MOST_CONNECTIONS:
             self._make_room()
@@ -117,13 +117,13 @@ class Connection(H11Protocol):
             self._expect_reading()
 
 
-class _OfConnection:
-    """Adds to a call's scope what is known of its connection."""
+class _ConnectionScope:
+    """Adds facts about a connection to the scope of its requests."""
 
-    def __init__(self, app: Any, known: Mapping[str, object]) -> None:
+    def __init__(self, app: Any, facts: Mapping[str, object]) -> None:
         self._app: ASGIApp = app
-        self._known = known
+        self._facts = facts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.update(self._known)
+        scope.update(self._facts)
         await self._app(scope, receive, send)

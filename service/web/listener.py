@@ -24,7 +24,7 @@ from service.errors import ErrataError, Unauthenticated
 from service.redact import public_message
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, at_zero, new_request_id
 from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
-from service.web.exposition import Exposition
+from service.web.metrics_endpoint import MetricsEndpoint
 from service.web.status import status_of
 
 KEEP_ALIVE_SECONDS = 15
@@ -182,7 +182,7 @@ def make_listener(
 
     own: dict[str, Endpoint] = {"/livez": live, "/readyz": readiness}
     if exposes:
-        own["/metrics"] = Exposition(metrics.registry).endpoint
+        own["/metrics"] = MetricsEndpoint(metrics.registry).endpoint
     routes = [*(Route(path, endpoint) for path, endpoint in own.items()), *pages]
     at_zero(metrics.http_requests, (route.path for route in routes), ("500", "503"))
 

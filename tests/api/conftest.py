@@ -7,7 +7,7 @@ import pytest
 from running_service import MODEL, Running, Start, started
 
 from service.client import Client
-from service.web import exposition
+from service.web import metrics_endpoint
 
 __all__ = ["MODEL", "Running", "Start", "started"]
 
@@ -34,4 +34,4 @@ def start(data_dir: Path, tmp_path: Path) -> Start:
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show each count as it is now; a service shows it as it was within the last second."""
-    monkeypatch.setattr(exposition, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 0.0)

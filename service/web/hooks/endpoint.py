@@ -22,8 +22,8 @@ from service.analyses.ports import Ports
 from service.analyses.registries import Registry, Taken, take
 from service.domain import RegistryEvent
 from service.errors import ErrataError, TooBusy, Unavailable
+from service.evicting_limiter import EvictingLimiter
 from service.json_input import parse_json
-from service.room import Room
 from service.telemetry import Metrics
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
@@ -65,7 +65,7 @@ class Hooks:
         self._clock = clock
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hook")
         self._waiting = 0
-        self._reading = Room(MOST_READING, BODY_SECONDS)
+        self._reading = EvictingLimiter(MOST_READING, BODY_SECONDS)
 
     def routes(self) -> list[Route]:
         """Return the hooks' route."""
@@ -82,7 +82,7 @@ class Hooks:
             return self._told("unknown", "not_found", 404, "expected a registry that is configured here")
         kind = KINDS[caller.kind]
         try:
-            async with self._reading.taken():
+            async with self._reading.slot():
                 body = await _body(request, kind.LIMIT)
         except TimeoutError:
             words = f"expected the whole call within {BODY_SECONDS:g} seconds, sooner where many come"

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from service.telemetry import Metrics
-from service.web import exposition
+from service.web import metrics_endpoint
 from service.web.listener import Listener, make_listener
 
 SOON = 20.0  # seconds; a deadline, not a measure
@@ -89,20 +89,20 @@ async def test_concurrent_requests_share_one_text(listener: Listener, counted: C
     assert counted.times == 1
 
 
-async def test_a_text_is_fresh_for_a_time(
+async def test_a_text_is_cached_for_a_time(
     listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposition, "FRESH_SECONDS", 60.0)
+    monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 60.0)
     for _ in range(3):
         await scrape(listener)
     assert counted.times == 1
 
 
-async def test_who_asks_more_often_waits_for_the_next_text(
+async def test_more_requests_than_a_text_serves_wait_for_the_next_one(
     listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposition, "MOST_REPEATS", 2)
-    monkeypatch.setattr(exposition, "FRESH_SECONDS", 3.0)
+    monkeypatch.setattr(metrics_endpoint, "MAX_CACHE_HITS", 2)
+    monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 3.0)
     for _ in range(3):  # a new one and two repeats
         await scrape(listener)
     early = asyncio.create_task(scrape(listener))
@@ -114,15 +114,15 @@ async def test_who_asks_more_often_waits_for_the_next_text(
 
 
 @pytest.fixture
-def spared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No response makes room for another."""
-    monkeypatch.setattr(exposition, "SPARED_SECONDS", 60.0)
+def unevictable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No response is evicted for another."""
+    monkeypatch.setattr(metrics_endpoint, "MIN_RESPONSE_SECONDS", 60.0)
 
 
-@pytest.mark.usefixtures("spared")
-async def test_more_readers_than_there_may_be_are_asked_to_come_again(listener: Listener) -> None:
+@pytest.mark.usefixtures("unevictable")
+async def test_too_many_requests_are_refused_with_a_delay(listener: Listener) -> None:
     with ExitStack() as opened:
-        for _ in range(exposition.MOST_RESPONSES):
+        for _ in range(metrics_endpoint.MAX_RESPONSES):
             connection = opened.enter_context(unread(listener))
             await asyncio.to_thread(connection.recv, 1)  # it is being answered
 
@@ -131,12 +131,12 @@ async def test_more_readers_than_there_may_be_are_asked_to_come_again(listener: 
         assert (status, headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_reader_that_takes_its_time_makes_room(listener: Listener) -> None:
+async def test_a_slow_reader_is_evicted(listener: Listener) -> None:
     with ExitStack() as opened:
-        connections = [opened.enter_context(unread(listener)) for _ in range(exposition.MOST_RESPONSES)]
+        connections = [opened.enter_context(unread(listener)) for _ in range(metrics_endpoint.MAX_RESPONSES)]
         for connection in connections:
             await asyncio.to_thread(connection.recv, 1)
-        await asyncio.sleep(exposition.SPARED_SECONDS)
+        await asyncio.sleep(metrics_endpoint.MIN_RESPONSE_SECONDS)
 
         assert (await scrape(listener))[0] == 200
 
