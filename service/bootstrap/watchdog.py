@@ -1,7 +1,7 @@
 """The watchdog: ends the process some seconds after it was told to stop, whatever still runs.
 
-A thread can't be ended from outside: one in a long computation would hold the process for as long as it takes, and so
-would a call to a Redis that hangs.
+A thread cannot be ended from outside: one in a long computation would keep the process alive for as long as it takes,
+and so would a call to a Redis that hangs.
 """
 
 import os
@@ -15,22 +15,23 @@ from types import FrameType
 
 import structlog
 
-from service.bootstrap import last_resort
+from service.bootstrap import kill_parent
 
 LATE_SECONDS = 5.0  # after the grace period; the process has ended by then
-LOG_SECONDS = 1.0  # of it, that are left to the process of last resort
-WAITING = {"concurrent.futures.thread", "queue", "selectors", "threading"}  # where threads wait for something to do
+LOG_SECONDS = 1.0  # of it, that are left to the process that kills this one
+WAITING = {"concurrent.futures.thread", "queue", "selectors", "threading"}  # modules in which idle threads wait
 _log = structlog.get_logger()
 
 
 class Watchdog:
     """Ends this process LATE_SECONDS after the grace period.
 
-    A thread logs what still runs and ends the process. Where a thread can't run, the process of last resort kills it.
+    A thread logs what still runs and ends the process. Where no thread can run, a child process kills this one
+    (kill_parent.py).
     """
 
     def __init__(self, grace: float) -> None:
-        """Start the process of last resort, and have it hear of signals; call it in the main thread.
+        """Start the child process, and report signals to it; call it in the main thread.
 
         Args:
             grace: Seconds from the signal on in which the process should end by itself.
@@ -39,7 +40,7 @@ class Watchdog:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         self._child = subprocess.Popen(  # of its own session: Ctrl-C is for this process
-            [sys.executable, "-I", "-S", str(Path(last_resort.__file__)), str(seconds)],
+            [sys.executable, "-I", "-S", str(Path(kill_parent.__file__)), str(seconds)],
             stdin=reading,
             start_new_session=True,
             env={},

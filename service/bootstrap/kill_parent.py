@@ -1,8 +1,8 @@
-"""A process that kills its parent some seconds after a signal told the parent to stop, if it hasn't ended by then.
+"""Kills the parent process some seconds after a signal told it to stop, if it has not ended by then.
 
 Python's own handlers and threads wait for Python's lock, which a regular expression, for one, holds until it is done.
 This process needs nothing of its parent but a pipe, into which the interpreter writes each signal's number at once
-(`signal.set_wakeup_fd`). The first process of a container can't be killed from inside it: there, the runtime does so.
+(`signal.set_wakeup_fd`). The first process of a container cannot be killed from inside it; there, the runtime does so.
 
 Run as a script, given the seconds; the pipe is its standard input. It imports the standard library alone: 8 MB.
 """
@@ -16,12 +16,12 @@ import time
 
 
 def main() -> None:
-    """Wait for a signal, then for the parent's end, and then no longer."""
+    """Wait for a signal, and then for the end of the parent, until the time is over."""
     parent, seconds = os.getppid(), float(sys.argv[1])
-    heard = b"\0"
-    while not set(heard) & {signal.SIGTERM, signal.SIGINT}:
-        heard = os.read(0, 64)
-        if not heard:
+    numbers = b"\0"  # of signals
+    while not set(numbers) & {signal.SIGTERM, signal.SIGINT}:
+        numbers = os.read(0, 64)
+        if not numbers:
             return  # the parent has ended
     deadline = time.monotonic() + seconds
     while select.select([0], [], [], max(0.0, deadline - time.monotonic()))[0]:
