@@ -23,7 +23,7 @@ from service.errors import TooLarge, Unavailable
 
 CHUNK = 1 << 20  # bytes
 ROOM_SECONDS = 30.0  # after which a caller tries again where the disk is full
-LEFTOVER_SECONDS = 3600.0  # after which a scratch file is one that a killed process left
+ORPHAN_SECONDS = 3600.0  # after which no process writes a scratch file any more
 _SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # as tempfile names it; eight digits are somebody's date
 _OLD = "old"  # in a scratch folder: the folder that is being replaced
 
@@ -155,14 +155,20 @@ def scratch_target(name: str) -> str | None:
     return match[1] if match else None
 
 
-def remove_scratch(folder: Path, age: float = LEFTOVER_SECONDS) -> int:
-    """Remove the scratch files and folders below a folder that killed processes left; return how many.
+def remove_scratch(folder: Path, age: float = ORPHAN_SECONDS) -> int:
+    """Remove the scratch files and folders that killed processes left below a folder.
 
-    What was written less than `age` seconds ago may be in use and stays. A folder that was moved away, and whose
-    replacement never took its place, is moved back.
+    A folder that was moved away, and whose replacement never took its place, is moved back.
+
+    Args:
+        folder: Where to look; it need not exist.
+        age: Seconds since the last write after which a scratch file is not in use any more.
+
+    Returns:
+        How many files and folders were removed.
 
     Raises:
-        OSError: If something cannot be read or removed.
+        OSError: Something cannot be read or removed.
     """
     removed = 0
     for path in sorted(folder.rglob(".*"), reverse=True):  # what is inside comes first

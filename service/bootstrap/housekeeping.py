@@ -1,4 +1,4 @@
-"""Housekeeping: what an API process deletes at its start and every hour."""
+"""Housekeeping: the files and analyses that an API process deletes at its start and every hour."""
 
 from datetime import timedelta
 from threading import Event, Thread
@@ -8,7 +8,7 @@ import structlog
 from service.analyses.ports import Ports
 from service.analyses.retention import drop_old
 from service.archive.files import open_files
-from service.archive.leftovers import remove_leftovers
+from service.archive.orphaned_files import remove_orphaned_files
 from service.bootstrap.build import embedding_cache
 from service.settings import Settings
 from service.storage import remove_scratch
@@ -18,7 +18,7 @@ _log = structlog.get_logger()
 
 
 class Housekeeping:
-    """Deletes what killed processes left, and what is older than the operator keeps it: now and every hour."""
+    """Deletes files that killed processes left, and analyses older than their retention time: now and every hour."""
 
     def __init__(self, ports: Ports, settings: Settings) -> None:
         self._ports = ports
@@ -37,9 +37,9 @@ class Housekeeping:
     def _run(self) -> None:
         while True:
             try:
-                remove_all_leftovers(self._settings)
+                remove_all_orphaned_files(self._settings)
             except Exception:
-                _log.exception("leftovers cannot be removed now")
+                _log.exception("orphaned files cannot be removed now")
             try:
                 if self._keep:
                     drop_old(self._ports, self._keep)
@@ -49,10 +49,10 @@ class Housekeeping:
                 return
 
 
-def remove_all_leftovers(settings: Settings) -> int:
-    """Remove what killed processes left in the archive, the evidence folder, and the cache; return how many."""
-    removed = remove_leftovers(open_files(settings.archive_place))
+def remove_all_orphaned_files(settings: Settings) -> int:
+    """Remove what killed processes left in the archive, the evidence folder, and the cache; return how many files."""
+    removed = remove_orphaned_files(open_files(settings.archive_place))
     removed += sum(remove_scratch(folder) for folder in (settings.data_dir / "evidence", embedding_cache(settings)))
     if removed:
-        _log.info("leftovers removed", count=removed)
+        _log.info("orphaned files removed", count=removed)
     return removed

@@ -17,7 +17,7 @@ import pytest
 from service.errors import TooLarge, Unavailable
 from service.storage import (
     CHUNK,
-    LEFTOVER_SECONDS,
+    ORPHAN_SECONDS,
     create_file,
     folder_in_one_step,
     lock,
@@ -298,7 +298,7 @@ def test_where_the_disk_is_full_the_service_is_unavailable() -> None:
 
 def grow_old(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
-        os.utime(path, (time.time() - 2 * LEFTOVER_SECONDS,) * 2)
+        os.utime(path, (time.time() - 2 * ORPHAN_SECONDS,) * 2)
 
 
 @pytest.mark.parametrize("name", [".a.json.a1b2c3d4", ".bundle.________", ".a.b.c.abc12345", ".x.1234567a"])

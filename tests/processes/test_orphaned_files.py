@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from service.client import Client
-from service.storage import LEFTOVER_SECONDS
+from service.storage import ORPHAN_SECONDS
 
 from .cluster import wait_for
 from .conftest import serving
@@ -51,21 +51,19 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-def test_a_service_removes_what_killed_writers_left_and_not_what_is_being_written(
-    tmp_path: Path, demo_csv: bytes
-) -> None:
+def test_a_service_removes_old_orphaned_files_at_its_start(tmp_path: Path, demo_csv: bytes) -> None:
     archive, data = tmp_path / "archive", tmp_path / "data"
     killed(WRITER, str(archive), "old")
     killed(BUILDER, str(data / "evidence" / "mine" / "first"))
     assert len(names(archive)) == 2, "predictions, and a part of the document"
     for path in (*archive.rglob("*"), *data.rglob("*")):
-        os.utime(path, (time.time() - 2 * LEFTOVER_SECONDS,) * 2)
+        os.utime(path, (time.time() - 2 * ORPHAN_SECONDS,) * 2)
     before = names(archive)
     killed(WRITER, str(archive), "new")
     young = names(archive) - before
 
     with serving(data, archive) as service, Client(service.grpc) as client:
-        wait_for(lambda: not before & names(archive), "the leftovers are removed")
+        wait_for(lambda: not before & names(archive), "the orphaned files are removed")
         wait_for(lambda: not names(data / "evidence" / "mine"), "the scratch folder is removed")
         analysis = client.upload(io.BytesIO(demo_csv), "demo")
 

@@ -1,4 +1,4 @@
-"""Leftovers of killed processes in every kind of archive: old ones are removed, and nothing else."""
+"""Orphaned files in every kind of archive: old ones are removed, and nothing else."""
 
 import json
 import time
@@ -9,8 +9,8 @@ from ports.test_archive import analysis, predictions
 
 from service.archive.archive import FileArchive
 from service.archive.files import Files, open_files
-from service.archive.leftovers import leftovers, remove_leftovers
-from service.storage import LEFTOVER_SECONDS
+from service.archive.orphaned_files import orphaned_files, remove_orphaned_files
+from service.storage import ORPHAN_SECONDS
 
 SCRATCH = [".abc.json.a1b2c3d4", ".abc.predictions.npz.__abcdef"]
 FOREIGN = [
@@ -20,18 +20,18 @@ FOREIGN = [
 
 
 def later() -> float:
-    """A clock that shows when everything that is there now is old."""
-    return time.time() + LEFTOVER_SECONDS + 10
+    """Return a time at which each present file is old."""
+    return time.time() + ORPHAN_SECONDS + 10
 
 
 @pytest.fixture(params=["folder", "s3"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     if request.param == "folder":
         return open_files(str(tmp_path / "archive"))
-    return open_files(f"{request.getfixturevalue('bucket')}/leftovers-{tmp_path.name}")
+    return open_files(f"{request.getfixturevalue('bucket')}/orphans-{tmp_path.name}")
 
 
-def test_old_leftovers_are_removed_and_nothing_else(files: Files) -> None:
+def test_old_orphaned_files_are_removed_and_nothing_else(files: Files) -> None:
     archive = FileArchive(files)
     archive.put(analysis("whole"), predictions())
     for name in ("orphan.predictions.npz", *SCRATCH, *FOREIGN):
@@ -39,35 +39,35 @@ def test_old_leftovers_are_removed_and_nothing_else(files: Files) -> None:
     files.write("newer.predictions.npz", b"content")
     files.write("newer.json", json.dumps({"schema": 999}).encode())  # a document that only a newer version reads
 
-    assert remove_leftovers(files, later) == 3
+    assert remove_orphaned_files(files, later) == 3
     assert set(files.names()) == {
         *("whole.json", "whole.predictions.npz", "newer.json", "newer.predictions.npz"),
         *FOREIGN,
     }
     assert archive.predictions("whole") is not None
-    assert remove_leftovers(files, later) == 0
+    assert remove_orphaned_files(files, later) == 0
 
 
-def test_what_another_process_may_be_writing_stays(files: Files) -> None:
+def test_files_that_another_process_may_be_writing_stay(files: Files) -> None:
     for name in ("orphan.predictions.npz", *SCRATCH):
         files.write(name, b"content")
 
-    assert remove_leftovers(files) == 0
+    assert remove_orphaned_files(files) == 0
     assert set(files.names()) == {"orphan.predictions.npz", *SCRATCH}
 
 
-def test_nothing_is_removed_where_there_is_nothing(files: Files) -> None:
-    assert remove_leftovers(files, later) == 0
+def test_an_empty_archive_has_no_orphaned_files(files: Files) -> None:
+    assert remove_orphaned_files(files, later) == 0
     assert files.modified("nothing") is None
 
 
-def test_a_leftover_that_cannot_be_removed_does_not_keep_the_others(tmp_path: Path) -> None:
+def test_the_others_are_removed_where_one_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "a.predictions.npz").mkdir()
     (tmp_path / "b.predictions.npz").touch()
 
-    assert remove_leftovers(open_files(str(tmp_path)), later) == 1
+    assert remove_orphaned_files(open_files(str(tmp_path)), later) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["a.predictions.npz"]
 
 
-def test_the_document_of_another_analysis_saves_no_predictions() -> None:
-    assert leftovers(["a.json", "a.predictions.npz", "b.predictions.npz", "c.json"]) == ["b.predictions.npz"]
+def test_predictions_without_their_own_document_are_orphaned() -> None:
+    assert orphaned_files(["a.json", "a.predictions.npz", "b.predictions.npz", "c.json"]) == ["b.predictions.npz"]

@@ -1,0 +1,53 @@
+"""Orphaned files of an archive, left by killed processes: scratch files, and predictions without a document."""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from service.archive.files import Files
+from service.errors import Unavailable
+from service.storage import ORPHAN_SECONDS, scratch_target
+
+_PREDICTIONS = re.compile(r"([0-9a-z]{1,64})\.predictions\.npz")
+_OWN = re.compile(rf"{_PREDICTIONS.pattern}|[0-9a-z]{{1,64}}\.json")
+_log = structlog.get_logger()
+
+
+def remove_orphaned_files(files: Files, clock: Callable[[], float] = time.time, age: float = ORPHAN_SECONDS) -> int:
+    """Remove the orphaned files of an archive.
+
+    Args:
+        files: The files of the archive.
+        clock: Returns the time in seconds since 1970.
+        age: Seconds after which no process writes a file any more. A file without a known age stays.
+
+    Returns:
+        How many files were removed.
+
+    Raises:
+        Unavailable: The files cannot be listed.
+    """
+    removed = 0
+    for name in orphaned_files(files.names()):
+        try:
+            modified = files.modified(name)
+            if modified is not None and clock() - modified > age and files.delete(name):
+                removed += 1
+        except Unavailable as error:
+            _log.warning("an orphaned file cannot be removed", file=name, error=str(error))
+    return removed
+
+
+def orphaned_files(names: Iterable[str]) -> list[str]:
+    """Return the names of scratch files of an archive's own files, and of predictions without a document."""
+    present = set(names)
+    orphans = []
+    for name in sorted(present):
+        target = scratch_target(name)
+        predictions = _PREDICTIONS.fullmatch(name)
+        is_scratch = target is not None and _OWN.fullmatch(target)
+        if is_scratch or (predictions and f"{predictions[1]}.json" not in present):
+            orphans.append(name)
+    return orphans
