@@ -13,9 +13,9 @@ from service.analyses import look
 from service.analyses.judge import job_failed, judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.archive_check import FirstListing
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
+from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.parts import (
     image_folders,

@@ -11,9 +11,10 @@ from service.analyses.judge import judge_job
 from service.analyses.ports import Ports
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.archive_check import CHECK_SECONDS, ArchiveIdentity, FirstListing
+from service.bootstrap.archive_identity import CHECK_SECONDS, ArchiveIdentity
 from service.bootstrap.door import open_door
 from service.bootstrap.edges import Addresses, Edges
+from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.parts import make_ports
 from service.bootstrap.process import allow_files, responsive, stop_on_signals

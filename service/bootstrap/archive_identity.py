@@ -1,63 +1,19 @@
-"""Checks of the archive at start: its first listing is read, and its id is the one that Redis knows."""
+"""The identity of the archive: all processes on one Redis must use the same archive."""
 
-import asyncio
-import time
 from contextlib import suppress
-from threading import Event, Thread
 
 import structlog
 
 from service.archive.port import Archive
-from service.errors import ErrataError, InvalidSetting, Unavailable
+from service.errors import InvalidSetting, Unavailable
 from service.jobs.store import JobStore
 
 CHECK_SECONDS = 5.0  # between two checks of the id
-LISTING_SECONDS = 60.0  # that readiness waits for the first listing at most; half of what Kubernetes gives a start
-LOOK_SECONDS = 0.05  # between two looks whether the listing has ended
 _log = structlog.get_logger()
 
 
-class FirstListing:
-    """Reads the archive's first listing in a thread, so that a service is ready once it can list at once.
-
-    A listing that fails or takes too long counts as read: an archive that is away must not keep a service from
-    answering everything else, and calls that need the archive tell so themselves.
-    """
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-        self._ended = Event()
-        self._until = time.monotonic() + LISTING_SECONDS
-
-    def start(self) -> None:
-        """Start to read."""
-        self._until = time.monotonic() + LISTING_SECONDS
-        Thread(target=self._read, name="first-listing", daemon=True).start()
-
-    async def wait(self, stopped: asyncio.Event) -> None:
-        """Wait until the listing is read, or the process is to stop."""
-        while not self.is_read() and not stopped.is_set():
-            await asyncio.sleep(LOOK_SECONDS)
-
-    def is_read(self) -> bool:
-        """Return whether the listing has ended or took too long."""
-        return self._ended.is_set() or time.monotonic() > self._until
-
-    def _read(self) -> None:
-        began = time.monotonic()
-        try:
-            count = len(self._archive.list())
-            _log.info("archive listed", analyses=count, seconds=round(time.monotonic() - began, 3))
-        except ErrataError as error:
-            _log.warning("the archive can't be listed", error=error.message)
-        except Exception:
-            _log.exception("the archive can't be listed")
-        finally:
-            self._ended.set()
-
-
 class ArchiveIdentity:
-    """Compares the archive's id with the one that the store is bound to: all processes must share one archive."""
+    """Compares the id of the archive with the one that the store is bound to."""
 
     def __init__(self, archive: Archive, store: JobStore, place: str) -> None:
         self._archive = archive

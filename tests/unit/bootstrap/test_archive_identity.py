@@ -1,75 +1,17 @@
-"""Checks of the archive at start: readiness waits for the first listing, and Redis belongs to one archive."""
-
-import asyncio
-import threading
-from collections.abc import Sequence
+"""The identity of the archive: Redis belongs to one archive."""
 
 import pytest
 import structlog
 
 from service.archive.memory import MemoryArchive
-from service.bootstrap import archive_check
-from service.bootstrap.archive_check import ArchiveIdentity, FirstListing
-from service.domain import Analysis
-from service.errors import InvalidSetting, Unavailable
+from service.bootstrap.archive_identity import ArchiveIdentity
+from service.errors import InvalidSetting
 from service.jobs.memory import MemoryStore
-
-
-class SlowArchive(MemoryArchive):
-    """An archive whose listing waits for a test, and may fail then."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        super().__init__()
-        self.error = error
-        self.may_list = threading.Event()
-
-    def list(self) -> Sequence[Analysis]:
-        assert self.may_list.wait(10)
-        if self.error is not None:
-            raise self.error
-        return super().list()
 
 
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore(lambda: 0.0)
-
-
-@pytest.mark.parametrize("error", [None, Unavailable("the archive is away"), RuntimeError("a bug")])
-def test_a_service_is_ready_once_the_first_listing_has_ended_however_it_ended(error: Exception | None) -> None:
-    archive = SlowArchive(error)
-    listing = FirstListing(archive)
-    listing.start()
-    assert not listing.is_read()
-
-    archive.may_list.set()
-    asyncio.run(listing.wait(asyncio.Event()))
-
-    assert listing.is_read()
-
-
-def test_a_process_that_is_to_stop_does_not_wait_for_the_listing() -> None:
-    archive = SlowArchive()
-    listing = FirstListing(archive)
-    listing.start()
-    stopped = asyncio.Event()
-    stopped.set()
-
-    asyncio.run(listing.wait(stopped))
-
-    assert not listing.is_read()
-    archive.may_list.set()
-
-
-def test_a_listing_without_end_does_not_keep_a_service_unready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_check, "LISTING_SECONDS", 0.0)
-    archive = SlowArchive()
-    listing = FirstListing(archive)
-    listing.start()
-    asyncio.run(listing.wait(asyncio.Event()))
-
-    assert listing.is_read()
-    archive.may_list.set()
 
 
 def test_processes_with_one_archive_share_a_store(store: MemoryStore) -> None:
