@@ -16,6 +16,7 @@ from service.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLos
 from service.evidence.labels import demo, demo_folder
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import Interrupted, ModelLimits, ProcessPredictor
+from service.predictions.model_process.process import ModelProcess
 from service.predictions.policy import ModelPolicy
 
 from . import graphs
@@ -261,6 +262,7 @@ from threading import Thread
 from time import sleep
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
+from service.predictions.model_process.process import ModelProcess
 from service.predictions.policy import ModelPolicy
 from service.telemetry import configure_logging
 
@@ -341,3 +343,23 @@ def test_a_closed_predictor_starts_no_process(make: Make) -> None:
     with pytest.raises(Interrupted):
         predictor.load("demo:efficientnet_lite0")
     assert predictor.pid is None
+
+
+def test_a_process_that_starts_while_the_predictor_is_closed_is_ended(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, start = make(), ModelProcess.start
+    processes: list[ModelProcess] = []
+
+    def close_after_start(process: ModelProcess) -> None:
+        start(process)
+        processes.append(process)
+        predictor.close()
+
+    monkeypatch.setattr(ModelProcess, "start", close_after_start)
+
+    with pytest.raises(Interrupted):
+        predictor.load("file:any")
+
+    (process,) = processes
+    assert not runs(process.pid)

@@ -160,6 +160,10 @@ class ProcessPredictor:
             raise WorkerLost(f"The process that runs models cannot be started: {error!s:.200}.") from error
         with self._lock:
             self._process, self._models, self._gpu_memory = process, set(), {}
+            is_closed = self._closed
+        if is_closed:  # while the process started
+            self._end_process()
+            raise Interrupted
         try:
             self._ask(process, config.to_json(), read_ready, START_SECONDS)
         except ProcessEnded as ended:
