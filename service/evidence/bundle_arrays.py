@@ -61,9 +61,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
             return array
 
     def row(self, name: str, number: int) -> NDArray[Any]:
-        """Return one row of an array as an array of one row; raise as `[]` does."""
-        if name in self._loaded:
-            return self._loaded[name][number : number + 1]
+        """Return one row of an array of READ_BY_ROW as an array of one row; raise as `[]` does."""
         return self._read(name, lambda: self._large[name].row(number))
 
     def __iter__(self) -> Iterator[str]:
