@@ -94,13 +94,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async with self._receiving.slot():
                     request = await anext(aiter(requests))
                 if len(getattr(request, "service", "")) > MAX_SERVICE:
-                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected the name of a service")
+                    await context.abort(
+                        grpc.StatusCode.INVALID_ARGUMENT,
+                        f"Service name too long. Expected at most {MAX_SERVICE} characters.",
+                    )
                 async with self._answering.slot():
                     answer = await (handler.unary_unary or handler.unary_stream)(request, context)
                 if handler.unary_unary:
                     await context.write(answer)
             except (TimeoutError, StopAsyncIteration):  # abort ends the stream, and frees what came of a message
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "this took too long, or made room: call again")
+                await context.abort(
+                    grpc.StatusCode.UNAVAILABLE, "The call took too long or was evicted by newer ones. Try again later."
+                )
 
         return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 

@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 from service.errors import TruncatedUpload
 
 PATIENCE_SECONDS = 30.0  # of waiting that a sender has at the start, and at most
-LEAST_RATE = 4 << 10  # bytes that buy a second of waiting; 200 rows of CSV are as many
-WHOLE_SECONDS = 600.0  # from the first message to the last
+MIN_RATE = 4 << 10  # bytes that buy a second of waiting; 200 rows of CSV are as many
+MAX_SECONDS = 600.0  # from the first message to the last
 
 Message = TypeVar("Message")
 
@@ -16,12 +16,12 @@ Message = TypeVar("Message")
 class PacedStream(Generic[Message]):
     """Reads a stream; waiting for its sender costs patience, and bytes buy it back.
 
-    A sender that is silent, that sends messages without content, or that is slower than LEAST_RATE on average runs out
+    A sender that is silent, that sends messages without content, or that is slower than MIN_RATE on average runs out
     of patience. The time that the receiver takes between two messages costs nothing.
     """
 
     def __init__(self, messages: AsyncIterator[Message], size_of: Callable[[Message], int]) -> None:
-        """Start to wait.
+        """Start the deadline of the stream.
 
         Args:
             messages: The stream.
@@ -31,7 +31,7 @@ class PacedStream(Generic[Message]):
         self._messages = messages
         self._size_of = size_of
         self._patience = PATIENCE_SECONDS
-        self._deadline = self._loop.time() + WHOLE_SECONDS
+        self._deadline = self._loop.time() + MAX_SECONDS
 
     async def next(self, until: "asyncio.Future[Any] | None" = None) -> Message | None:
         """Return the next message; None at the end of the stream, or once `until` is done.
@@ -52,7 +52,7 @@ class PacedStream(Generic[Message]):
                 coming.cancel()
         if coming.done():
             message = coming.result()
-            gained = 0.0 if message is None else self._size_of(message) / LEAST_RATE
+            gained = 0.0 if message is None else self._size_of(message) / MIN_RATE
             self._patience = min(PATIENCE_SECONDS, self._patience - (self._loop.time() - started) + gained)
             return message
         if until is not None and until.done():
@@ -62,7 +62,7 @@ class PacedStream(Generic[Message]):
 
 def _too_slow() -> TruncatedUpload:
     return TruncatedUpload(
-        f"expected {LEAST_RATE} bytes of the file a second, no pause of more than {PATIENCE_SECONDS:.0f} s, and the "
-        f"last byte within {WHOLE_SECONDS:.0f} s, got less",
+        f"Upload too slow. Send at least {MIN_RATE} bytes of the file a second, pause for at most "
+        f"{PATIENCE_SECONDS:.0f} seconds, and send all of it within {MAX_SECONDS:.0f} seconds.",
         field="chunk",
     )

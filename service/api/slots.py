@@ -41,9 +41,9 @@ class Slots:
         """
         caller = CALLER.get()
         if self.held >= self._count:
-            raise self._refusal(f"{self._count} {self._what} at once")
+            raise self._refusal(f"{self._count} at once")
         if caller and self._held[caller] >= self._share:
-            raise self._refusal(f"{self._share} {self._what} of one token at once")
+            raise self._refusal(f"{self._share} at once with one token")
         self._held[caller] += 1
 
         def release() -> None:
@@ -62,5 +62,5 @@ class Slots:
         finally:
             release()
 
-    def _refusal(self, most: str) -> TooBusy:
-        return TooBusy(f"expected at most {most}, got more: try again later", retry_after=self._retry_after)
+    def _refusal(self, limit: str) -> TooBusy:
+        return TooBusy(f"Too many {self._what}: at most {limit}. Try again later.", retry_after=self._retry_after)

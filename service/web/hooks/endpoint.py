@@ -85,8 +85,8 @@ class Hooks:
             async with self._reading.slot():
                 body = await _body(request, kind.LIMIT)
         except TimeoutError:
-            words = f"expected the whole call within {BODY_SECONDS:g} seconds, sooner where many come"
-            return _closing(self._told(name, "slow", 408, words))
+            message = f"Request body too slow. Send it within {BODY_SECONDS:g} seconds, or sooner under load."
+            return _closing(self._told(name, "slow", 408, message))
         except ClientDisconnect:
             return self._told(name, "disconnected", 400, "the call ended early")
         if body is None:

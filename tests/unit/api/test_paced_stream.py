@@ -17,7 +17,7 @@ SOON = 10.0  # seconds; a deadline, not a measure
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give senders a fraction of a second, in which a byte buys a millisecond."""
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(module, "LEAST_RATE", 1000)
+    monkeypatch.setattr(module, "MIN_RATE", 1000)
 
 
 async def sent(messages: Iterator[bytes], pause: float = 0.0, then: float = 0.0) -> AsyncIterator[bytes]:
@@ -72,7 +72,7 @@ async def test_a_sender_that_holds_the_stream_with_a_few_bytes_is_given_up(messa
 
 
 async def test_even_a_fast_sender_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WHOLE_SECONDS", 0.3)
+    monkeypatch.setattr(module, "MAX_SECONDS", 0.3)
 
     with pytest.raises(TruncatedUpload):
         await read_all(PacedStream(sent(repeat(bytes(1000)), pause=0.01), len))

@@ -24,7 +24,7 @@ def test_no_more_are_held_than_there_are() -> None:
     with (
         slots.taken(),
         slots.taken(),
-        pytest.raises(TooBusy, match="at most 2 uploads at once") as refused,
+        pytest.raises(TooBusy, match="Too many uploads: at most 2 at once") as refused,
         slots.taken(),
     ):
         pass
