@@ -1,4 +1,4 @@
-"""Single flight: callers at once share one run of a slow read instead of making a run each."""
+"""Single flight: concurrent callers share one run of a slow read."""
 
 import threading
 from collections.abc import Callable
@@ -8,12 +8,12 @@ Result = TypeVar("Result")
 
 
 class SingleFlight(Generic[Result]):
-    """Runs a read for one caller at a time; those who wait meanwhile share the next run.
+    """Runs a read for one caller at a time; callers that wait meanwhile share the next run.
 
     A caller never gets the result of a run that began before its call, which might miss what the caller just wrote.
 
     Args:
-        read: what is run; an error that it raises is raised to all who share the run.
+        read: The slow read. All callers that share a run get the error that it raises.
     """
 
     def __init__(self, read: Callable[[], Result]) -> None:

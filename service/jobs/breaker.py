@@ -1,4 +1,4 @@
-"""A circuit breaker: after one call that waited in vain, further calls fail at once until the server answers again.
+"""A circuit breaker: after one call that timed out, further calls fail at once until the server answers again.
 
 Own code, since pybreaker holds a lock for the length of each call (danielfm/pybreaker#55), which would queue all
 callers behind one, and circuitbreaker has no locks at all (fabfuel/circuitbreaker#61).
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import structlog
 
-SLOW = 0.5  # seconds; a failure that comes sooner, such as a refused connection, costs its caller nothing
-GRACE = 0.05  # seconds that a call waits for an open breaker to close: a server that goes on needs some milliseconds
-PAUSE = 0.25  # seconds between the beginnings of two probes that are refused at once
+SLOW_SECONDS = 0.5  # an error that comes sooner, such as a refused connection, does not open the breaker
+GRACE_SECONDS = 0.05  # that a call waits for an open breaker: a server that was stopped answers within milliseconds
+PROBE_SECONDS = 0.25  # at least, between the starts of two probes
 _log = structlog.get_logger()
 
 
@@ -24,11 +24,10 @@ class CircuitOpen(Exception):
 class CircuitBreaker:
     """Shared by all calls of a process to one server. Safe to use from several threads.
 
-    A thread of its own probes the server while the breaker is open, one probe after the other without a pause, so that
-    no caller is ever the probe, and a server that goes on is noticed at once.
+    A thread probes the server while the breaker is open, so that no caller has to wait for a probe.
 
     Args:
-        probe: asks the server and returns whether it answers; takes as long as the server's timeout.
+        probe: Asks the server and returns whether it answers; takes at most the timeout of the server.
     """
 
     def __init__(self, probe: Callable[[], bool]) -> None:
@@ -42,22 +41,22 @@ class CircuitBreaker:
         """Guard a call: one of the given errors opens the breaker if it was slow to come.
 
         Args:
-            failures: errors that mean that the server does not answer.
+            failures: Errors that mean that the server does not answer.
 
         Raises:
-            CircuitOpen: the breaker is open; the call was not made.
+            CircuitOpen: The breaker is open; the call was not made.
         """
-        if not self._closed.wait(GRACE):
+        if not self._closed.wait(GRACE_SECONDS):
             raise CircuitOpen
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             yield
         except failures:
-            if time.monotonic() - began >= SLOW:
-                self._begin_probing()
+            if time.monotonic() - started >= SLOW_SECONDS:
+                self._start_probing()
             raise
 
-    def _begin_probing(self) -> None:
+    def _start_probing(self) -> None:
         with self._lock:
             if not self._closed.is_set():
                 return
@@ -68,12 +67,12 @@ class CircuitBreaker:
     def _probe_until_answered(self) -> None:
         answered = False
         while not answered:
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 answered = self._probe()
             except Exception:
-                _log.exception("a probe met an error; the next one comes")
+                _log.exception("a probe of the circuit breaker failed")
             if not answered:
-                time.sleep(max(0.0, began + PAUSE - time.monotonic()))
+                time.sleep(max(0.0, started + PROBE_SECONDS - time.monotonic()))
         self._closed.set()
         _log.info("circuit breaker closed")

@@ -1,4 +1,4 @@
-"""Finished entries of the last list: they don't change, and reading a thousand of them takes most of a list's time."""
+"""A cache of finished entries: they do not change, and reading a thousand of them takes most of a list's time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,34 +6,38 @@ from service.jobs.store import Snapshot
 
 
 class FinishedCache:
-    """Remembers the failed and cancelled entries of the last list by id and end; what ends again is another.
+    """Caches the failed and cancelled entries of the last list, by id and by the time of their end.
 
     Safe to use from several threads: each list replaces all of it.
     """
 
     def __init__(self) -> None:
-        self._kept: Mapping[str, tuple[bytes, Snapshot]] = {}
+        self._cached: Mapping[str, tuple[bytes, Snapshot]] = {}
 
     def known(self, finished: Sequence[bytes]) -> dict[str, Snapshot]:
-        """Return the remembered entries among those that are finished now.
+        """Return the cached entries among those that are finished now.
 
         Args:
-            finished: ids and ends in turns, as Redis has them.
+            finished: An id, the time of its end, the next id, and so on, as Redis returns them.
         """
-        kept = self._kept
-        return {each: kept[each][1] for each, end in _pairs(finished) if each in kept and kept[each][0] == end}
+        cached = self._cached
+        return {
+            analysis_id: cached[analysis_id][1]
+            for analysis_id, end in _pairs(finished)
+            if analysis_id in cached and cached[analysis_id][0] == end
+        }
 
     def remember(self, finished: Sequence[bytes], snapshots: Mapping[str, Snapshot]) -> None:
-        """Remember the finished entries of a list, but for those whose job still runs for others."""
-        self._kept = {
-            each: (end, snapshots[each])
-            for each, end in _pairs(finished)
-            if each in snapshots and _is_settled(snapshots[each])
+        """Replace the cache by the finished entries of a list, except those whose job still runs for other analyses."""
+        self._cached = {
+            analysis_id: (end, snapshots[analysis_id])
+            for analysis_id, end in _pairs(finished)
+            if analysis_id in snapshots and _is_settled(snapshots[analysis_id])
         }
 
 
 def _pairs(finished: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
-    return ((each.decode(errors="replace"), end) for each, end in zip(finished[::2], finished[1::2], strict=True))
+    return ((member.decode(errors="replace"), end) for member, end in zip(finished[::2], finished[1::2], strict=True))
 
 
 def _is_settled(snapshot: Snapshot) -> bool:

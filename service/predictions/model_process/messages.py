@@ -128,8 +128,8 @@ def _text(value: object, limit: int) -> str:
 
 def _kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
     yield kind
-    for each in kind.__subclasses__():
-        yield from _kinds(each)
+    for subclass in kind.__subclasses__():
+        yield from _kinds(subclass)
 
 
 _KINDS = {kind.reason: kind for branch in EXPECTED_ERRORS for kind in _kinds(branch)}

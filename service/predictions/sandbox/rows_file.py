@@ -1,6 +1,6 @@
 """The file in which a sandboxed process returns rows: an Arrow stream, then a JSON document, then its length.
 
-The process that wrote it may have been taken over by the file that it parsed, so that the reader trusts nothing of it.
+The file that a process parsed may control that process, so the reader checks all that it wrote.
 """
 
 import json
@@ -28,7 +28,7 @@ from service.predictions.uploads.validate import SHOWN
 LENGTH = 8  # bytes of the document's length
 MAX_DOCUMENT = 1 << 20  # bytes
 MAX_TEXT = 2_000  # characters of a message or warning
-ERRORS = {each.reason: each for each in (InvalidUpload, InvalidRow, UnsupportedFormat, TruncatedUpload, TooLarge)}
+ERRORS = {error.reason: error for error in (InvalidUpload, InvalidRow, UnsupportedFormat, TruncatedUpload, TooLarge)}
 NAMED = ("name", "class", "probability", "line")
 ORDERED = ("top1", "probability", "among")
 _log = structlog.get_logger()
@@ -38,7 +38,7 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
     """Write parsed rows."""
     if isinstance(rows, OrderedRows):
         columns = {"top1": rows.top1, "probability": rows.probability, "among": rows.among}
-        batch = pa.record_batch({name: pa.array(each) for name, each in columns.items() if each is not None})
+        batch = pa.record_batch({name: pa.array(values) for name, values in columns.items() if values is not None})
         with pa.ipc.new_stream(file, batch.schema) as stream:
             stream.write_batch(batch)
         _write_document(file, {"kind": "ordered", "warnings": rows.warnings})
@@ -54,7 +54,7 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
         stream.write_batch(batch)
     if stream is not None:
         stream.close()
-    document = {"kind": "named", "violations": [_plain(each) for each in violations], "num_wrong": num_wrong}
+    document = {"kind": "named", "violations": [_plain(violation) for violation in violations], "num_wrong": num_wrong}
     _write_document(file, document)
 
 
@@ -62,7 +62,7 @@ def write_error(file: BinaryIO, error: ErrataError, detail: str = "") -> None:
     """Write a refusal in place of rows, with a detail for the log of the service."""
     file.seek(0)
     file.truncate()
-    violations = [_plain(each) for each in error.violations]
+    violations = [_plain(violation) for violation in error.violations]
     document = {"kind": "error", "reason": error.reason, "message": error.message, "violations": violations}
     _write_document(file, document | {"detail": detail[-MAX_TEXT:]})
 
@@ -152,7 +152,7 @@ def _ordered(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:
         top1=_numbers(batch, "top1", np.int64),
         probability=_numbers(batch, "probability", np.float32) if "probability" in present else None,
         among=_numbers(batch, "among", np.int64) if "among" in present else None,
-        warnings=tuple(_text(each) for each in document["warnings"][:SHOWN]),
+        warnings=tuple(_text(warning) for warning in document["warnings"][:SHOWN]),
     )
 
 

@@ -42,7 +42,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(breaker, "SLOW", 0.05)
+    monkeypatch.setattr(breaker, "SLOW_SECONDS", 0.05)
     made = Server()
     yield made
     made.answer_probe(True)  # the thread of a breaker that is open ends
@@ -50,7 +50,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def time_out(server: Server) -> None:
     with pytest.raises(TimeoutError):
-        server.call(TimeoutError(), breaker.SLOW)
+        server.call(TimeoutError(), breaker.SLOW_SECONDS)
 
 
 def wait_until_closed(server: Server) -> None:
@@ -82,7 +82,7 @@ def test_a_refused_connection_opens_nothing(server: Server) -> None:
 
 def test_a_slow_error_that_the_server_itself_gave_opens_nothing(server: Server) -> None:
     with pytest.raises(ValueError, match="wrong"):
-        server.call(ValueError("wrong"), breaker.SLOW)
+        server.call(ValueError("wrong"), breaker.SLOW_SECONDS)
 
     server.call()
     assert (server.calls, server.probes) == (2, 0)
