@@ -22,7 +22,7 @@ from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 AUTHORIZATION = "authorization"
 MOST_RECEIVING, MOST_ANSWERING = 32, 256  # calls of health at once; one more takes the place of the oldest
 RECEIVE_SECONDS = 10.0  # that their message may take
-RECHECK_SECONDS = 2.0  # between two looks whether the caller of a stream is still let in
+RECHECK_SECONDS = 2.0  # between two checks whether the caller of a stream is still allowed
 MAX_SERVICE = 256  # characters of a service's name
 _log = structlog.get_logger()
 
@@ -131,19 +131,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 aclosing(behavior(_decoded(request), context)) as messages,
             ):
                 async for message in messages:
-                    await context.write(message)  # here, where the end of the permission ends it too
+                    await context.write(message)  # inside _while_allowed, which ends a write that waits, too
 
         return call
 
 
 @asynccontextmanager
 async def _while_allowed(check: Callable[[], object]) -> AsyncIterator[None]:
-    """Run a block; end it with the error that `check` raises once its caller isn't let in any more."""
+    """Run a block; end it with the error that `check` raises once its caller is not allowed any more."""
     loop = asyncio.get_running_loop()
     refusals: list[ErrataError] = []
-    timer = loop.call_later(RECHECK_SECONDS, lambda: look())
+    timer: asyncio.TimerHandle
 
-    def look() -> None:
+    def recheck() -> None:
         nonlocal timer
         try:
             check()
@@ -151,8 +151,9 @@ async def _while_allowed(check: Callable[[], object]) -> AsyncIterator[None]:
             refusals.append(error)
             end.reschedule(loop.time())
         else:
-            timer = loop.call_later(RECHECK_SECONDS, look)
+            timer = loop.call_later(RECHECK_SECONDS, recheck)
 
+    timer = loop.call_later(RECHECK_SECONDS, recheck)
     try:
         async with asyncio.timeout(None) as end:
             yield
