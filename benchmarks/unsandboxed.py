@@ -23,7 +23,9 @@ class InProcessParsers:
     def stop(self) -> None:
         """Do nothing: there is no process."""
 
-    def __call__(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> Rows:
+    def __call__(
+        self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool], caller: str = ""
+    ) -> Rows:
         """Return the rows of a file."""
         return read_binary(request, file)
 

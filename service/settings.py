@@ -102,7 +102,7 @@ class Settings(BaseModel):
     max_parameters: int = Field(3_000_000_000, ge=1, description="parameters of a model")
     max_download_bytes: int = Field(10 << 30, ge=1, description="bytes of weights that a worker fetches for a model")
     load_seconds: float = Field(
-        900.0, gt=0, le=86_400, description="seconds that loading a model may take, downloads included"
+        900.0, gt=0, le=86_400, description="seconds that loading a model may take, downloads and a trial run included"
     )
     model_memory_bytes: int = Field(
         0,

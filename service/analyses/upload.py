@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -42,8 +43,9 @@ def upload(
     hashed = _Hashed(content)
     source = hashed if request.request_id else content  # only who may come again is compared
     with ports.timed(Stage.PARSE):
+        parse_binary = partial(ports.parse_binary, caller=owner)
         found = parse_upload(
-            source, layout, request.row_order, ports.limits.max_upload_bytes, ports.parse_binary, is_cancelled
+            source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary, is_cancelled
         )
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)

@@ -15,6 +15,7 @@ from service.bootstrap.watchdog import Watchdog
 from service.report import pen
 
 MOST_FILES = 65_536
+FEW_FILES = 2_048  # below, connections over HTTP alone may use up what a process may open
 SWITCH_SECONDS = 0.001  # after which a thread that computes gives way; Python's own 5 ms add up over a call
 _log = structlog.get_logger()
 
@@ -45,6 +46,8 @@ def allow_files() -> None:
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < FEW_FILES:
+        _log.warning("few files may be open: connections will be refused", limit=wanted, enough=FEW_FILES)
 
 
 def stop_on_signals(stopped: asyncio.Event, grace: float) -> None:

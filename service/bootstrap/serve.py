@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.telemetry import Metrics
 
 START_SECONDS = 10.0  # that the start waits for a first look at the store and the archive
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 REDIS_TIMEOUT = 2.0  # seconds that a call waits for a Redis that doesn't answer
 
 
@@ -117,4 +118,12 @@ def redis_url(settings: Settings) -> str:
             "expected ERRATA_REDIS_URL, such as redis://127.0.0.1:6379/0, got none: set it, or start with --local",
             field="ERRATA_REDIS_URL",
         )
-    return settings.redis_url.get_secret_value()
+    url = settings.redis_url.get_secret_value()
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in REDIS_SCHEMES:
+        raise InvalidSetting(
+            "ERRATA_REDIS_URL has no scheme that Redis knows. Expected redis://HOST:PORT/DATABASE, rediss://… for TLS, "
+            "or unix://PATH.",
+            field="ERRATA_REDIS_URL",
+        )
+    return url

@@ -63,6 +63,7 @@ from service.taxonomy.superclasses import shared
 from service.taxonomy.wordnet import load_taxonomy
 
 SCHEMA = 1
+REMEDY = "Restore the bundle's files or build the bundle anew."
 MAX_COUNT = 1 << 31
 _DIGEST = re.compile("[0-9a-f]{64}")
 _log = structlog.get_logger()
@@ -258,8 +259,7 @@ def open_bundle(path: Path) -> Bundle:
 def damaged(manifest: Manifest, problem: str) -> EvidenceDamaged:
     """Return the error for a bundle that cannot be used any more; it names no path."""
     return EvidenceDamaged(
-        f"The evidence of {manifest.dataset} ({manifest.digest[:12]}) is damaged: {problem}. "
-        "Restore the bundle's files or build the bundle anew."
+        f"The evidence of {manifest.dataset} ({manifest.digest[:12]}) is damaged: {problem}. {REMEDY}"
     )
 
 

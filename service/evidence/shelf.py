@@ -18,7 +18,7 @@ from service.errors import (
     Unavailable,
 )
 from service.evidence.build import write_bundle
-from service.evidence.bundle import SCHEMA, Bundle, Manifest, damaged, open_bundle, read_manifest, wrong_files
+from service.evidence.bundle import REMEDY, SCHEMA, Bundle, Manifest, damaged, open_bundle, read_manifest, wrong_files
 from service.evidence.labels import DEMO_FILE
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
@@ -167,7 +167,7 @@ class EvidenceShelf:
             except InvalidEvidence as error:
                 _log.error("a bundle can't be opened", dataset=dataset, path=str(path), error=error.message)
                 what = error.message.replace(str(path), "bundle")
-                raise EvidenceDamaged(f"the evidence of {dataset} can't be used: {what}") from error
+                raise EvidenceDamaged(f"The evidence of {dataset} cannot be used: {what}. {REMEDY}") from error
             self._opened[path] = bundle
         return self._opened[path]
 

@@ -214,8 +214,8 @@ class ProcessPredictor:
                 return Interrupted()
             case Ending.DEADLINE:
                 return ModelRefused(
-                    f"Loading {model} took longer than {self._limits.load_seconds:g} seconds. If it needs more time, "
-                    "raise ERRATA_LOAD_SECONDS."
+                    f"Loading {model} and running it once took longer than {self._limits.load_seconds:g} seconds: "
+                    "its graph may never end. If it only needs more time, raise ERRATA_LOAD_SECONDS."
                 )
             case Ending.MEMORY:
                 return self._too_large(model)

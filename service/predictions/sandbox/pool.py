@@ -1,13 +1,12 @@
 """A pool of sandboxed processes: as many files are parsed at once as there are processes; further ones wait."""
 
-import time
 from collections.abc import Callable
-from queue import Empty, LifoQueue
 from typing import BinaryIO, Self
 
 import structlog
 
-from service.errors import InvalidUpload, TooBusy, TruncatedUpload
+from service.errors import InvalidUpload
+from service.predictions.sandbox.fair_queue import FairQueue
 from service.predictions.sandbox.isolation import missing_isolation
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.process import ParserProcess
@@ -16,7 +15,6 @@ from service.predictions.uploads.binary import ParseRequest
 from service.predictions.uploads.rows import Rows
 
 PROCESSES = 2
-WAIT_STEP = 0.1  # seconds between two looks whether a waiting call was cancelled
 DEFAULT_LIMITS = ParserLimits()
 _log = structlog.get_logger()
 
@@ -25,11 +23,8 @@ class ParserPool:
     """Parses binary files in sandboxed processes; a `BinaryParser`. Safe to use from several threads."""
 
     def __init__(self, size: int = PROCESSES, limits: ParserLimits = DEFAULT_LIMITS) -> None:
-        self._limits = limits
         self._processes = [ParserProcess(limits) for _ in range(size)]
-        self._idle: LifoQueue[ParserProcess] = LifoQueue()
-        for process in self._processes:
-            self._idle.put(process)
+        self._queue = FairQueue(self._processes, limits.wait_seconds)
 
     def start(self) -> None:
         """Start the processes ahead of the first file; without it, each starts with its first file."""
@@ -49,8 +44,16 @@ class ParserPool:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def __call__(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> Rows:
+    def __call__(
+        self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool], caller: str = ""
+    ) -> Rows:
         """Return the rows of a file.
+
+        Args:
+            request: The format and its bounds.
+            file: The content, with a file descriptor.
+            is_cancelled: Says whether nobody waits for the rows any more.
+            caller: Name of the caller's token; callers that wait get the processes in turn.
 
         Raises:
             InvalidUpload: The file is damaged, crashes its parser, or exceeds a limit.
@@ -58,24 +61,10 @@ class ParserPool:
             TruncatedUpload: Nobody waits for the rows any more.
             TooBusy: No process became free in time.
         """
-        process = self._take(is_cancelled)
-        try:
+        with self._queue.taken(caller, is_cancelled) as process:
             content = process.parse(request, file, is_cancelled)
-        finally:
-            self._idle.put(process)
         try:
             return read_rows(content)
         except ValueError as error:
             _log.warning("parser of binary uploads returned no rows", error=repr(error)[:500])
             raise InvalidUpload("The file is damaged: its parser returned no rows.", field="chunk") from error
-
-    def _take(self, is_cancelled: Callable[[], bool]) -> ParserProcess:
-        deadline = time.monotonic() + self._limits.wait_seconds
-        while True:
-            try:
-                return self._idle.get(timeout=WAIT_STEP)
-            except Empty:
-                if is_cancelled():
-                    raise TruncatedUpload("The upload was cancelled while it waited.", field="chunk") from None
-                if time.monotonic() > deadline:
-                    raise TooBusy("Too many files are being parsed. Try again later.", retry_after=5) from None

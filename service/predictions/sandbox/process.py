@@ -105,16 +105,26 @@ class ParserProcess:
             raise
 
     def _parse(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> bytes:
-        pid, channel = self._next_process()
         output = os.memfd_create("rows", os.MFD_CLOEXEC)
         try:
+            pid, channel = self._send(encode_request(request), file.fileno(), output)
             with channel:
-                socket.send_fds(channel, [encode_request(request)], [file.fileno(), output])
                 if self._answer(channel, pid, is_cancelled) != DONE:
                     raise _Crash(self._event("exit")[0])
             return os.pread(output, min(os.fstat(output).st_size, self._limits.output), 0)
         finally:
             os.close(output)
+
+    def _send(self, request: bytes, *descriptors: int) -> tuple[int, socket.socket]:
+        """Hand a request to the process that waits for it; return its id, and the socket that leads to it."""
+        pid, channel = self._next_process()
+        try:
+            socket.send_fds(channel, [request], descriptors)
+        except BrokenPipeError:  # it was killed while it waited: the fork server has another one
+            channel.close()
+            pid, channel = self._next_process()
+            socket.send_fds(channel, [request], descriptors)
+        return pid, channel
 
     def _next_process(self) -> tuple[int, socket.socket]:
         """Return a process that waits for a file, and the socket that leads to it."""

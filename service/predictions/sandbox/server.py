@@ -13,6 +13,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import BinaryIO, NoReturn
 
 import numpy as np
@@ -136,4 +137,5 @@ def _parse(request: ParseRequest, file: BinaryIO, rows: BinaryIO, limits: Parser
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(BrokenPipeError, ConnectionResetError):  # the service has ended
+        main()

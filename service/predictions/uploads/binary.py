@@ -32,17 +32,22 @@ READERS: Mapping[str, Callable[[BinaryIO, ParseRequest], Rows]] = {
 class BinaryParser(Protocol):
     """Parses one file: in this process, or in a sandboxed one."""
 
-    def __call__(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> Rows:
+    def __call__(
+        self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool], caller: str = ""
+    ) -> Rows:
         """Return the rows; raise InvalidUpload or TooLarge.
 
         Args:
             request: The format and its bounds.
             file: The content, seekable, with a file descriptor.
             is_cancelled: Says whether nobody waits for the rows any more.
+            caller: Name of the caller's token.
         """
         ...
 
 
-def read_binary(request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool] = lambda: False) -> Rows:
+def read_binary(
+    request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool] = lambda: False, caller: str = ""
+) -> Rows:
     """Parse a file in this process."""
     return READERS[request.format](file, request)

@@ -230,7 +230,7 @@ def test_a_file_waits_for_a_free_process_and_gives_up_in_time() -> None:
     with tight(wait_seconds=0.3) as pool, file:
         first = threading.Thread(target=lambda: swallow(lambda: pool(request_for("npy"), file, cancelled.is_set)))
         first.start()
-        while pool._idle.qsize():
+        while pool._queue._idle:
             time.sleep(0.01)
         with pytest.raises(TooBusy):
             parsed(pool, "npy", TWELVE)
@@ -257,6 +257,13 @@ def test_a_killed_process_is_replaced(pool: ParserPool) -> None:
         time.sleep(0.01)
 
     assert parsed(pool, "npy", TWELVE)
+
+
+def test_a_waiting_process_that_is_killed_costs_nothing(pool: ParserPool) -> None:
+    parsed(pool, "npy", TWELVE)
+    os.kill(int(waiting_process(pool, [])), signal.SIGKILL)
+
+    assert parsed(pool, "npy", TWELVE) == parsed(read_binary, "npy", TWELVE)
 
 
 def test_a_process_that_is_killed_while_it_parses_is_told_as_a_failure_of_the_service(pool: ParserPool) -> None:

@@ -1,0 +1,109 @@
+"""A free item goes to the caller that holds the fewest, and among equals to who came first."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from service.errors import TooBusy, TruncatedUpload
+from service.predictions.sandbox.fair_queue import FairQueue
+
+
+class Waiter:
+    """A thread that takes an item, notes its turn, and holds the item until it is released."""
+
+    def __init__(self, queue: FairQueue[str], caller: str, turns: list[str]) -> None:
+        self._queue = queue
+        self._caller = caller
+        self._turns = turns
+        self.release = threading.Event()
+        waiting = len(queue._waiting)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        while len(queue._waiting) == waiting and caller not in turns:  # it is in line, or was served at once
+            time.sleep(0.001)
+
+    def _run(self) -> None:
+        with self._queue.taken(self._caller, lambda: False):
+            self._turns.append(self._caller)
+            self.release.wait(30)
+
+    def end(self) -> None:
+        self.release.set()
+        self._thread.join()
+
+
+@contextmanager
+def waiters(queue: FairQueue[str], callers: list[str], turns: list[str]) -> Iterator[list[Waiter]]:
+    started: list[Waiter] = []
+    try:
+        for caller in callers:
+            started.append(Waiter(queue, caller, turns))
+        yield started
+    finally:
+        for each in started:
+            each.end()
+
+
+def wait_for(turns: list[str], count: int) -> None:
+    while len(turns) < count:
+        time.sleep(0.001)
+
+
+def test_a_free_item_goes_to_the_caller_that_holds_the_fewest() -> None:
+    queue, turns = FairQueue(["first", "second"], wait_seconds=30), []
+    with waiters(queue, ["greedy", "greedy", "greedy", "greedy", "modest"], turns) as started:
+        wait_for(turns, 2)
+        assert turns == ["greedy", "greedy"]
+
+        started[0].end()
+        wait_for(turns, 3)
+
+        assert turns[2] == "modest"
+
+
+def test_among_equals_who_came_first_is_first() -> None:
+    queue, turns = FairQueue(["only"], wait_seconds=30), []
+    callers = ["a", "b", "c", "d"]
+    with waiters(queue, callers, turns) as started:
+        for count, each in enumerate(started, start=1):
+            wait_for(turns, count)
+            each.end()
+
+    assert turns == callers
+
+
+def test_a_call_that_waits_too_long_is_asked_to_come_again() -> None:
+    queue = FairQueue(["only"], wait_seconds=0.2)
+
+    with (
+        queue.taken("a", lambda: False),
+        pytest.raises(TooBusy) as caught,
+        queue.taken("b", lambda: False),
+    ):
+        pass
+
+    assert caught.value.retry_after
+    assert not queue._waiting
+
+
+def test_a_cancelled_call_leaves_the_line() -> None:
+    queue = FairQueue(["only"], wait_seconds=30)
+
+    with queue.taken("a", lambda: False), pytest.raises(TruncatedUpload), queue.taken("b", lambda: True):
+        pass
+
+    assert not queue._waiting
+
+
+def test_an_item_is_given_back_where_its_block_fails() -> None:
+    queue = FairQueue(["only"], wait_seconds=30)
+
+    with pytest.raises(ZeroDivisionError), queue.taken("a", lambda: False):
+        raise ZeroDivisionError
+
+    with queue.taken("b", lambda: False) as item:
+        assert item == "only"
+    assert not queue._held
