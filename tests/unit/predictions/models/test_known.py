@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from security.parquet_cases import nested_groups
 
 from service.errors import InvalidRow, InvalidUpload
 from service.predictions.models.known import predictions_of, read_known
@@ -194,6 +195,14 @@ def test_a_name_that_is_no_utf_8_is_refused_and_is_no_bug(tmp_path: Path) -> Non
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
 
     with pytest.raises(InvalidUpload):
+        read_known(MODEL, tmp_path / "predictions.parquet")
+
+
+def test_a_parquet_file_that_crashes_its_parser_is_refused_and_this_process_lives(tmp_path: Path) -> None:
+    with (tmp_path / "predictions.parquet").open("wb") as file:
+        nested_groups(file, 100_000)
+
+    with pytest.raises(InvalidUpload, match="SIGSEGV"):
         read_known(MODEL, tmp_path / "predictions.parquet")
 
 

@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import struct
 import threading
 import time
 import zipfile
@@ -12,10 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
+import landlockpy
 import numpy as np
 import pyarrow as pa
 import pytest
+import structlog
 from pyarrow import parquet
+from security.parquet_cases import deep_and_wide_schema, nested_groups
 
 from service.bootstrap.process import allow_files
 from service.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, Unavailable
@@ -58,20 +60,10 @@ def npz_file(**arrays: object) -> bytes:
     return file.getvalue()
 
 
-def varint(number: int) -> bytes:
-    """A number in Thrift's compact protocol."""
-    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
-
-
-def deeply_nested(depth: int, leaves: int = 1) -> bytes:
-    """A Parquet footer of groups in each other, and leaves in the innermost.
-
-    pyarrow walks the groups recursively, until its stack ends, and writes the whole path of each leaf.
-    """
-    groups = [bytes([0x48, 1]) + b"g\x15" + varint(2 * children) + b"\0" for children in [1] * (depth - 1) + [leaves]]
-    leaf = bytes([0x15, 12, 0x25, 2, 0x18, 1]) + b"x\0"  # type, repetition, name
-    footer = b"\x15\2\x19\xfc" + varint(depth + leaves) + b"".join(groups) + leaf * leaves + b"\x16\0\x19\x0c\0"
-    return b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1"
+def written(write: Callable[..., None], *arguments: int) -> bytes:
+    file = io.BytesIO()
+    write(file, *arguments)
+    return file.getvalue()
 
 
 def plain(rows: Rows) -> object:
@@ -154,11 +146,24 @@ def test_a_refusal_is_the_same_in_the_sandbox_as_in_this_process(pool: ParserPoo
     assert (type(found), found.message, found.violations) == (type(expected), expected.message, expected.violations)
 
 
+# -- isolation
+
+
+def test_a_kernel_without_isolation_is_a_warning_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landlockpy, "supported", lambda: False)
+    with structlog.testing.capture_logs() as logs, ParserPool(size=1) as pool:
+        pool.start()
+
+    assert [(event["log_level"], event["missing"]) for event in logs if "missing" in event] == [
+        ("warning", ("Landlock",))
+    ]
+
+
 # -- limits
 
 
 def test_a_file_that_crashes_its_parser_is_refused_and_the_next_one_is_read(pool: ParserPool) -> None:
-    error = refusal(pool, deeply_nested(100_000))
+    error = refusal(pool, written(nested_groups, 100_000))
 
     assert error.reason == "INVALID_UPLOAD"
     assert "SIGSEGV" in error.message
@@ -187,7 +192,7 @@ def test_a_single_huge_allocation_is_refused(pool: ParserPool) -> None:
 
 def test_a_parser_that_computes_too_long_is_ended() -> None:
     with tight(cpu_seconds=1) as pool:
-        error = refusal(pool, deeply_nested(1_000, leaves=20_000))
+        error = refusal(pool, written(deep_and_wide_schema, 1_000, 20_000))
 
     assert error.reason == "INVALID_UPLOAD"
     assert "1 seconds of CPU time" in error.message
