@@ -1,5 +1,6 @@
 """A pool of sandboxed processes: as many files are parsed at once as there are processes; further ones wait."""
 
+import sys
 from collections.abc import Callable
 from typing import BinaryIO, Self
 
@@ -11,9 +12,10 @@ from service.predictions.sandbox.isolation import missing_isolation
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.process import ParserProcess
 from service.predictions.sandbox.rows_file import read_rows
-from service.predictions.uploads.binary import ParseRequest
+from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.rows import Rows
 
+IS_SUPPORTED = sys.platform == "linux"  # elsewhere, files are parsed in the calling process
 PROCESSES = 2
 DEFAULT_LIMITS = ParserLimits()
 _log = structlog.get_logger()
@@ -23,12 +25,14 @@ class ParserPool:
     """Parses binary files in sandboxed processes; a `BinaryParser`. Safe to use from several threads."""
 
     def __init__(self, size: int = PROCESSES, limits: ParserLimits = DEFAULT_LIMITS) -> None:
-        self._processes = [ParserProcess(limits) for _ in range(size)]
+        self._processes = [ParserProcess(limits) for _ in range(size if IS_SUPPORTED else 0)]
         self._queue = FairQueue(self._processes, limits.wait_seconds)
 
     def start(self) -> None:
         """Start the processes ahead of the first file; without it, each starts with its first file."""
-        if missing := missing_isolation():
+        if not IS_SUPPORTED:
+            _log.warning("no sandbox for parsers of uploads on this platform", platform=sys.platform)
+        elif missing := missing_isolation():
             _log.warning("kernel lacks isolation for parsers of uploads", missing=missing)
         for process in self._processes:
             process.start()
@@ -61,6 +65,8 @@ class ParserPool:
             TruncatedUpload: Nobody waits for the rows any more.
             TooBusy: No process became free in time.
         """
+        if not self._processes:
+            return read_binary(request, file)
         with self._queue.taken(caller, is_cancelled) as process:
             content = process.parse(request, file, is_cancelled)
         try:

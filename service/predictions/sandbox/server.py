@@ -9,6 +9,7 @@ import gc
 import io
 import os
 import select
+import signal
 import socket
 import sys
 import traceback
@@ -49,8 +50,8 @@ def main() -> None:
     gc.freeze()  # a collection would copy every page that the processes share
     rules = system_call_filter()  # looks for the C library, which writes temporary files
     restrict_files()
-    server, child = os.getpid(), 0
-    while not child or _wait(control, child):
+    server, child, ended = os.getpid(), 0, _signal_pipe()
+    while not child or _wait(control, child, ended):
         service_end, own_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = os.fork()
         if child == 0:
@@ -63,17 +64,27 @@ def main() -> None:
         service_end.close()
 
 
-def _wait(control: socket.socket, child: int) -> bool:
+def _signal_pipe() -> int:
+    """Return a pipe that becomes readable when a child ends; pidfd_open(2) would be simpler, where kernels have it."""
+    ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakeup)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return ended
+
+
+def _wait(control: socket.socket, child: int, ended: int) -> bool:
     """Wait until the child has ended and send its exit code; return whether another one is needed and can be had."""
-    end = os.pidfd_open(child)
     poll = select.poll()  # no select(), which fails for descriptors from 1024 on
     poll.register(control, select.POLLIN)
-    poll.register(end, select.POLLIN)
-    ready = [descriptor for descriptor, _ in poll.poll()]
-    os.close(end)
-    if control.fileno() in ready:
-        return False
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    poll.register(ended, select.POLLIN)
+    while True:
+        if control.fileno() in [descriptor for descriptor, _ in poll.poll()]:
+            return False
+        os.read(ended, 1)
+        reaped, status = os.waitpid(child, os.WNOHANG)
+        if reaped:
+            break
+    code = os.waitstatus_to_exitcode(status)
     control.send(encode_exit(code))
     return code != SETUP_FAILED
 

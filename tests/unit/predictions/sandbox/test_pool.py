@@ -22,6 +22,7 @@ from security.parquet_cases import deep_and_wide_schema, nested_groups
 from service.bootstrap.process import allow_files
 from service.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, Unavailable
 from service.predictions.sandbox import ParserLimits, ParserPool
+from service.predictions.sandbox import pool as pool_module
 from service.predictions.uploads.binary import BinaryParser, ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 
@@ -157,6 +158,15 @@ def test_a_kernel_without_isolation_is_a_warning_at_start(monkeypatch: pytest.Mo
     assert [(event["log_level"], event["missing"]) for event in logs if "missing" in event] == [
         ("warning", ("Landlock",))
     ]
+
+
+def test_a_platform_without_a_sandbox_parses_here_and_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "IS_SUPPORTED", False)
+    with structlog.testing.capture_logs() as logs, ParserPool(size=1) as pool:
+        pool.start()
+
+        assert parsed(pool, "npy", TWELVE) == parsed(read_binary, "npy", TWELVE)
+    assert [event["log_level"] for event in logs] == ["warning"]
 
 
 # -- limits
