@@ -82,9 +82,9 @@ def test_a_model_that_never_loads_fails_and_the_same_worker_judges_the_next(serv
         failure = ended(client, client.analyze(hostile, "demo").name).failure
 
         assert failure.reason == "MODEL_REFUSED"
-        assert failure.message == (
-            "Loading onnx:hostile.onnx took longer than 15 seconds. If it needs more time, raise ERRATA_LOAD_SECONDS."
-        )
+        assert "onnx:hostile.onnx" in failure.message
+        assert "longer than 15 seconds" in failure.message
+        assert "ERRATA_LOAD_SECONDS" in failure.message
         serves(service, client)
 
 
