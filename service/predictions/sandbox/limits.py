@@ -11,7 +11,7 @@ OPEN_FILES = 64
 class ParserLimits:
     """What one file may cost."""
 
-    memory: int = 384 << 20  # bytes of memory beyond the fork server's, watched by the pool
+    memory: int = 224 << 20  # bytes of memory beyond the fork server's, watched by the pool
     cpu_seconds: int = 10
     wall_seconds: float = 30.0
     output: int = 128 << 20  # bytes of the rows that come back

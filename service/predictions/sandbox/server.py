@@ -39,7 +39,7 @@ from service.predictions.sandbox.rows_file import write_error, write_rows
 from service.predictions.uploads.binary import READERS, ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows
 
-MAPPED_AHEAD = 24 << 20  # bytes
+MAPPED_AHEAD = 12 << 20  # bytes
 SETUP_FAILED = 70  # exit code of a process that never came to take a file: the next one would not either
 
 
