@@ -105,7 +105,7 @@ def test_a_graph_that_never_loads_is_refused_and_the_next_model_runs(
     before = predictor.pid
     assert before is not None
 
-    with pytest.raises(ModelRefused, match="ERRATA_LOAD_SECONDS|ERRATA_MODEL_MEMORY_BYTES"):
+    with pytest.raises(ModelRefused, match=r"ERRATA_LOAD_SECONDS|ERRATA_MODEL_MEMORY_BYTES"):
         predictor.load(hostile)
 
     assert not runs(before)
