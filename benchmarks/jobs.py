@@ -5,15 +5,13 @@ Over a real Redis, with processes of their own; needs redis-server and the tests
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from redis_server import RedisServer
-
 from benchmarks.figure import Figure
+from benchmarks.redis import redis_server
 from benchmarks.serving import running
 from service.bootstrap.build import Inputs, build_evidence
 from service.client import Client, pb
@@ -31,15 +29,11 @@ def measure() -> Iterator[Figure]:
     """Yield the figures of one worker, then those of two beside one."""
     if shutil.which("redis-server") is None:
         return
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(Path(folder)).start()
-        try:
-            with running(server.url, folder, workers=1) as service, Client(service.grpc) as client:
-                yield from _one_worker(client)
-            yield _two_workers(server.url, Path(folder))
-            yield _whole_path(server.url, Path(folder))
-        finally:
-            server.stop()
+    with redis_server() as (url, folder):
+        with running(url, folder, workers=1) as service, Client(service.grpc) as client:
+            yield from _one_worker(client)
+        yield _two_workers(url, Path(folder))
+        yield _whole_path(url, Path(folder))
 
 
 def _one_worker(client: Client) -> Iterator[Figure]:

@@ -1,14 +1,11 @@
 """Listing: the first page of a list with 4,000 failed analyses in Redis beside one with 10; needs redis-server."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
-
-from redis_server import RedisServer
 
 from benchmarks.figure import Figure, median_seconds
+from benchmarks.redis import redis_server
 from benchmarks.serving import running
 from service.client import Client
 from service.domain import AnalysisRequest, Failure
@@ -26,17 +23,16 @@ def measure() -> Iterator[Figure]:
     """Yield the figure."""
     if shutil.which("redis-server") is None:
         return
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(Path(folder)).start()
-        try:
-            with running(server.url, folder, workers=0) as service, Client(service.grpc) as client:
-                store = RedisStore(connect(server.url, 10.0))
-                _fail(store, 0, FEW)
-                few = median_seconds(lambda: list(islice(client.list(), 1)), TIMES)
-                _fail(store, FEW, MANY)
-                many = median_seconds(lambda: list(islice(client.list(), 1)), TIMES)
-        finally:
-            server.stop()
+    with (
+        redis_server() as (url, folder),
+        running(url, folder, workers=0) as service,
+        Client(service.grpc) as client,
+    ):
+        store = RedisStore(connect(url, 10.0))
+        _fail(store, 0, FEW)
+        few = median_seconds(lambda: list(islice(client.list(), 1)), TIMES)
+        _fail(store, FEW, MANY)
+        many = median_seconds(lambda: list(islice(client.list(), 1)), TIMES)
     yield Figure(
         f"listing, the first page after {MANY:,} failed analyses (reference: after {FEW})",
         value=1000 * many,

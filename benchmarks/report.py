@@ -22,7 +22,6 @@ from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.bundle import Bundle
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
-from service.predictions.uploads.binary import read_binary
 from service.report.render import render_report
 from service.rules.table import error_types
 from service.settings import read_settings
@@ -41,9 +40,7 @@ def measure() -> Iterator[Figure]:
         settings = read_settings({"ERRATA_DATA_DIR": folder})
         store = MemoryStore(lambda: 0.0)
         archive = FileArchive(open_files(settings.archive_place))
-        ports = make_ports(
-            settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()), read_binary
-        )
+        ports = make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
         bundle = ports.shelf.find("imagenet-real", "")
         a, b = _judged(bundle, 0, "a"), _judged(bundle, 1, "b")
 

@@ -24,7 +24,7 @@ from service.errors import TooLarge, Unavailable
 CHUNK = 1 << 20  # bytes
 ROOM_SECONDS = 30.0  # after which a caller tries again where the disk is full
 ORPHAN_SECONDS = 3600.0  # after which no process writes a scratch file any more
-_SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # as tempfile names it; eight digits are somebody's date
+_SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # as tempfile names it; eight digits may be a date
 _OLD = "old"  # in a scratch folder: the folder that is being replaced
 
 

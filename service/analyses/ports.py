@@ -11,7 +11,7 @@ from service.evidence.shelf import EvidenceShelf
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
 from service.predictions.pictures import Pictures
-from service.predictions.uploads.binary import BinaryParser
+from service.predictions.sandbox import ParserPool
 from service.telemetry import Stage
 
 
@@ -50,6 +50,6 @@ class Ports:
     clock: Callable[[], datetime]
     ended: Callable[[Analysis], None]  # told of every analysis that ends
     limits: Limits
-    parse_binary: BinaryParser  # of uploads, sandboxed in a service
+    parsers: ParserPool  # of binary uploads
     timed: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # a block that is a stage
     looked: Callable[[str, bool], None] = lambda *_: None  # told of each look into a cache: which one, and if it hit

@@ -19,7 +19,7 @@ def drop_old(ports: Ports, keep: timedelta) -> int:
         try:
             ports.store.release(analysis.request.request_id)
         except Unavailable as error:
-            _log.warning("a request id is kept: the store is away", error=str(error))
+            _log.warning("request id not released: the job store is unavailable", error=str(error))
     if old:
         _log.info("old analyses deleted", count=len(old))
     return len(old)

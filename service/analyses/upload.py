@@ -43,10 +43,8 @@ def upload(
     hashed = _Hashed(content)
     source = hashed if request.request_id else content  # only who may come again is compared
     with ports.timed(Stage.PARSE):
-        parse_binary = partial(ports.parse_binary, caller=owner)
-        found = parse_upload(
-            source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary, is_cancelled
-        )
+        parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
+        found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
     if before := repeated(ports, request, request_digest, analysis_id, owner):

@@ -41,7 +41,7 @@ def watched(ports: Ports, patterns: Sequence[str], most: int) -> Watched:
     """Return the newest `most` results of models whose names match a pattern; raise Unavailable if the archive is away.
 
     A model's name is the label `model` (registries set it, pipelines may), or else the identifier that was run; what is
-    neither, such as an upload without labels, is no model that somebody could watch. Long names are shortened in what
+    neither, such as an upload without labels, is not a model that can be watched. Long names are shortened in what
     is returned, and whole for the patterns.
     """
     newest: dict[tuple[str, str, str], Analysis] = {}

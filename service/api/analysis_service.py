@@ -236,7 +236,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         def ended(future: "asyncio.Future[Analysis]") -> None:
             release()
             intake.abort()  # so that feeding never waits for a reader that has gone
-            future.exception()  # nobody asks for it where the call has ended before
+            future.exception()  # retrieved, since asyncio logs an exception that is not
 
         judged.add_done_callback(ended)
         try:

@@ -55,7 +55,7 @@ class Intake:
 
     @property
     def aborted(self) -> bool:
-        """Return whether nobody waits for the result any more, so that a reader may stop; safe from any thread."""
+        """Return whether the upload was aborted, so that a reader can stop; safe from any thread."""
         return self._aborted
 
     def read(self, size: int = -1) -> bytes:

@@ -40,7 +40,7 @@ class Files(Protocol):
         ...
 
     def modified(self, name: str) -> float | None:
-        """Return when a file was written last, in seconds since 1970; None if there is none or nobody tells."""
+        """Return when a file was written, in seconds since 1970; None if it is missing or the store does not say."""
         ...
 
     def names(self) -> Set[str]:

@@ -34,7 +34,7 @@ class Archive(Protocol):
         ...
 
     def id(self) -> str:
-        """Return a random id that the archive keeps for good, so that two archives can be told from each other."""
+        """Return the random id of the archive, which never changes and distinguishes it from other archives."""
         ...
 
     def size(self) -> int:

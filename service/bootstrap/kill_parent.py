@@ -1,4 +1,4 @@
-"""Kills the parent process some seconds after a signal told it to stop, if it has not ended by then.
+"""Kills the parent process if it still runs some seconds after SIGTERM or SIGINT.
 
 Python's own handlers and threads wait for Python's lock, which a regular expression, for one, holds until it is done.
 This process needs nothing of its parent but a pipe, into which the interpreter writes each signal's number at once

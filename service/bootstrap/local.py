@@ -29,7 +29,6 @@ from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_wat
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import MemoryStore
 from service.jobs.worker import Predictor, Worker
-from service.predictions.sandbox import ParserPool
 from service.settings import Settings
 from service.telemetry import Metrics, Stage
 
@@ -41,13 +40,12 @@ async def run_local(
     stopped: asyncio.Event,
     on_ready: Callable[[Addresses], None],
     predictor: Predictor | None = None,
-    parsers: ParserPool | None = None,
+    start_parsers: bool = False,
 ) -> None:
     """Run the local service until `stopped` is set; open work then ends as cancelled.
 
-    Without a predictor: torch's. Without parsers: a pool whose processes start with their first file.
+    Without a predictor: torch's. With `start_parsers`, parsers of uploads start now, and not with their first file.
     """
-    parsers = parsers or ParserPool(settings.parsers)
     metrics = Metrics(CollectorRegistry())
     door = open_door(settings)
     known = callers(settings)
@@ -55,7 +53,9 @@ async def run_local(
     engine = Engine(local_broker, store)
     images = image_folders(settings)
     archive = FileArchive(open_files(settings.archive_place))
-    ports = make_ports(settings, store, archive, engine, metrics, parsers)
+    ports = make_ports(settings, store, archive, engine, metrics)
+    if start_parsers:
+        ports.parsers.start()
     listing = FirstListing(archive)
     listing.start()
     told = [each.registry for each in known.values()]
@@ -100,7 +100,7 @@ async def run_local(
         engine.stop(grace)
         models.close()
         housekeeping.stop()
-        parsers.stop()
+        ports.parsers.stop()
         for watch in watches:
             watch.stop()
 
@@ -122,10 +122,8 @@ async def run_local_until_signal(settings: Settings, on_ready: Callable[[Address
     stopped = asyncio.Event()
     stop_on_signals(stopped, settings.grace_seconds)
     allow_files()
-    parsers = ParserPool(settings.parsers)
-    parsers.start()
     with responsive():
-        await run_local(settings, stopped, on_ready, parsers=parsers)
+        await run_local(settings, stopped, on_ready, start_parsers=True)
 
 
 @contextmanager

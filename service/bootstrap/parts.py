@@ -26,16 +26,14 @@ from service.predictions.pictures import Pictures
 from service.predictions.policy import ModelPolicy
 from service.predictions.references import pinned
 from service.predictions.registries import RegistryAddress
-from service.predictions.uploads.binary import BinaryParser
+from service.predictions.sandbox import ParserPool
 from service.settings import Settings
 from service.telemetry import Metrics, at_zero
 
 _log = structlog.get_logger()
 
 
-def make_ports(
-    settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics, parse_binary: BinaryParser
-) -> Ports:
+def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics) -> Ports:
     """Return the outside of the use cases; raise InvalidEvidence or InvalidSetting for what an operator must mend."""
     shelf = EvidenceShelf(settings.evidence, settings.data_dir)
     shelf.check()
@@ -52,7 +50,7 @@ def make_ports(
         pictures=Pictures(image_folders(settings)),
         clock=lambda: datetime.now(UTC),
         ended=partial(_count, metrics),
-        parse_binary=parse_binary,
+        parsers=ParserPool(settings.parsers),
         timed=metrics.timed,
         looked=metrics.looked,
         limits=Limits(

@@ -24,7 +24,6 @@ from service.errors import InvalidSetting, Unavailable
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
 from service.jobs.worker import ComeBack
-from service.predictions.sandbox import ParserPool
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -43,10 +42,9 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     metrics = Metrics(CollectorRegistry())
     store = RedisStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
-    parsers = ParserPool(settings.parsers)
-    parsers.start()
     archive = FileArchive(open_files(settings.archive_place))
-    ports = make_ports(settings, store, archive, engine, metrics, parsers)
+    ports = make_ports(settings, store, archive, engine, metrics)
+    ports.parsers.start()
     told = [each.registry for each in known.values()]
     check_datasets(ports, told)
     look = StoreLook(store, metrics)
@@ -77,7 +75,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         registries.stop()
         engine.stop(grace)
         housekeeping.stop()
-        parsers.stop()
+        ports.parsers.stop()
         for watch in watches:
             watch.stop()
 

@@ -1,4 +1,4 @@
-"""The watchdog: ends the process some seconds after it was told to stop, whatever still runs.
+"""The watchdog: ends the process some seconds after SIGTERM or SIGINT, whatever still runs.
 
 A thread cannot be ended from outside: one in a long computation would keep the process alive for as long as it takes,
 and so would a call to a Redis that hangs.
@@ -51,7 +51,7 @@ class Watchdog:
         self._timer.daemon = True
 
     def start(self) -> None:
-        """Start to count; the process was told to stop."""
+        """Start the countdown; call it at the first SIGTERM or SIGINT."""
         self._timer.start()
 
 

@@ -24,7 +24,7 @@ class DamagedFile(ValueError):
 
 @dataclass(frozen=True)
 class FileState:
-    """What changes when somebody writes to a file, and which file it is."""
+    """The identity and the version of a file: both change when it is replaced, the second when it is written to."""
 
     device: int
     inode: int
@@ -71,7 +71,7 @@ class ArrayFile:
         self._close()
 
     def changed(self) -> bool:
-        """Return whether somebody has written to the file since it was opened."""
+        """Return whether the file was written to since it was opened."""
         return FileState.of(os.fstat(self._handle)) != self.state
 
     def read(self, sha256: str = "") -> NDArray[Any]:

@@ -30,7 +30,7 @@ local function get(key, field) return redis.call('HGET', key, field) end
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
 
 -- Returns the schema of a document that a newer version wrote, which an older one must leave alone; false for others.
--- A damaged document counts as known: who reads it finds the damage.
+-- A damaged document counts as known: its reader reports the damage.
 local function newer_schema(key, field)
   local is_json, document = pcall(cjson.decode, get(key, field) or '{}')
   local schema = is_json and type(document) == 'table' and tonumber(document.schema) or 1

@@ -271,7 +271,7 @@ class _Hold:
             worker.patiently(lambda: worker.send_again(self.job.id, self.shard))
 
     def _beat(self) -> None:
-        """Renew the lease; end what the predictor does if nobody wants it any more."""
+        """Renew the lease; end the work of the predictor if the job no longer needs it."""
         try:
             said = self._worker.store.beat(self.job.id, self.shard, self.fence, self._worker.lease)
             self.lost = said is not Said.OK

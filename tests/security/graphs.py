@@ -60,7 +60,7 @@ def endless_loop(black_ends: bool = False) -> onnx.ModelProto:
     return _model([loop], constants, brightness if black_ends else always)
 
 
-def endless_folding(steps: int = 400, size: int = 3000) -> onnx.ModelProto:
+def endless_folding(steps: int = 400, size: int = 4000) -> onnx.ModelProto:
     """Multiply constants for minutes, which the runtime does while it optimizes the graph: before any image."""
     nodes = [helper.make_node("ConstantOfShape", ["shape"], ["m0"], value=_float(0.001))]
     nodes += [helper.make_node("MatMul", [f"m{step}", f"m{step}"], [f"m{step + 1}"]) for step in range(steps)]

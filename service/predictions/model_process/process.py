@@ -23,7 +23,7 @@ class Ending(Enum):
     DEADLINE = "deadline"
     MEMORY = "memory"
     PROTOCOL = "protocol"  # it sent a frame that breaks the protocol
-    INTERRUPTED = "interrupted"  # nobody wants the answer any more
+    INTERRUPTED = "interrupted"  # the caller no longer needs the answer
 
 
 class ProcessEnded(Exception):

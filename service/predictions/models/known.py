@@ -115,6 +115,6 @@ def _blocks(path: Path, content: Any) -> Iterator[NamedRows]:
         case "jsonl":
             return jsonl.read(source, MAX_IMAGES)
     with ParserPool(size=1) as parse:
-        rows = parse(ParseRequest("parquet", MAX_IMAGES, MAX_BYTES), content, lambda: False)
+        rows = parse(ParseRequest("parquet", MAX_IMAGES, MAX_BYTES), content)
     assert not isinstance(rows, OrderedRows), "this is a bug: rows of Parquet have names"
     return rows

@@ -23,7 +23,7 @@ class _Ticket:
 
 
 class FairQueue(Generic[Item]):
-    """Hands out items; a free one goes to the caller that holds the fewest, and among those to who came first."""
+    """Hands out items; a free one goes to the caller that holds the fewest; ties go to the call that waits longest."""
 
     def __init__(self, items: Sequence[Item], wait_seconds: float) -> None:
         """Hand out `items`; a call waits at most `wait_seconds` for one."""

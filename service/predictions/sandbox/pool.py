@@ -22,7 +22,7 @@ _log = structlog.get_logger()
 
 
 class ParserPool:
-    """Parses binary files in sandboxed processes; a `BinaryParser`. Safe to use from several threads."""
+    """Parses binary files in sandboxed processes, or in the calling one if its size is 0. Safe to use from threads."""
 
     def __init__(self, size: int = PROCESSES, limits: ParserLimits = DEFAULT_LIMITS) -> None:
         self._processes = [ParserProcess(limits) for _ in range(size if IS_SUPPORTED else 0)]
@@ -49,20 +49,20 @@ class ParserPool:
         self.stop()
 
     def __call__(
-        self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool], caller: str = ""
+        self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool] = lambda: False, caller: str = ""
     ) -> Rows:
         """Return the rows of a file.
 
         Args:
             request: The format and its bounds.
             file: The content, with a file descriptor.
-            is_cancelled: Says whether nobody waits for the rows any more.
+            is_cancelled: Returns whether the upload was cancelled.
             caller: Name of the caller's token; callers that wait get the processes in turn.
 
         Raises:
             InvalidUpload: The file is damaged, crashes its parser, or exceeds a limit.
             TooLarge: The file has more rows or bytes than the request allows.
-            TruncatedUpload: Nobody waits for the rows any more.
+            TruncatedUpload: The upload was cancelled.
             TooBusy: No process became free in time.
         """
         if not self._processes:

@@ -89,7 +89,7 @@ class ParserProcess:
 
         Raises:
             InvalidUpload: The parser crashed or exceeded a limit.
-            TruncatedUpload: Nobody waits for the rows any more.
+            TruncatedUpload: The upload was cancelled.
             Unavailable: The fork server ended by itself.
         """
         try:
@@ -161,7 +161,7 @@ class ParserProcess:
                 self._check_progress(pid, deadline, is_cancelled)
 
     def _check_progress(self, pid: int, deadline: float, is_cancelled: Callable[[], bool]) -> None:
-        """Raise where a process exceeds a limit, or nobody waits for it any more."""
+        """Raise if a process exceeds a limit or the upload was cancelled."""
         if is_cancelled():
             raise TruncatedUpload("The upload was cancelled while its file was parsed.", field="chunk")
         if time.monotonic() > deadline:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from service.domain import Predictions, RowOrder
 from service.errors import InvalidUpload, UnsupportedFormat
 from service.predictions.uploads import csv, jsonl, npy, npz, parquet
-from service.predictions.uploads.binary import BinaryParser, ParseRequest, read_binary
+from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.compression import Unpacked, codec_of
 from service.predictions.uploads.rows import OrderedRows, Rows
 from service.predictions.uploads.source import Source
@@ -53,8 +54,7 @@ def parse_upload(
     layout: Layout,
     order: RowOrder,
     max_bytes: int,
-    parse_binary: BinaryParser = read_binary,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    parse_binary: Callable[[ParseRequest, BinaryIO], Rows] = read_binary,
 ) -> Upload:
     """Read a file in any of the formats.
 
@@ -64,7 +64,6 @@ def parse_upload(
         order: How rows without names stand (RowOrder.UNSPECIFIED: by path).
         max_bytes: Bound on the file as sent; it may unpack to twice as much.
         parse_binary: Parser of the binary formats; a service gives one that is sandboxed.
-        is_cancelled: Says whether nobody waits for the result any more.
 
     Raises:
         InvalidUpload: The file cannot be used; with lines where single rows are wrong.
@@ -87,7 +86,7 @@ def parse_upload(
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
     request = ParseRequest(found.name, images, max_unpacked=2 * max_bytes, classes=classes)
     with spool(source, max_bytes) as file:
-        return _place(parse_binary(request, file, is_cancelled), found, layout, order)
+        return _place(parse_binary(request, file), found, layout, order)
 
 
 def _place(rows: Rows, found: Format, layout: Layout, order: RowOrder) -> Upload:

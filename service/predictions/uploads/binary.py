@@ -1,4 +1,4 @@
-"""Binary uploads: what a parser is asked for, and the parsers by the name of their format.
+"""Binary uploads: the request to a parser, and the parsers by the name of their format.
 
 Parsers of binary formats are complex native code, so a service calls `read_binary` in a sandboxed process only
 (service/predictions/sandbox).
@@ -6,7 +6,7 @@ Parsers of binary formats are complex native code, so a service calls `read_bina
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from service.predictions.uploads import npy, npz, parquet
 from service.predictions.uploads.rows import Rows
@@ -29,25 +29,6 @@ READERS: Mapping[str, Callable[[BinaryIO, ParseRequest], Rows]] = {
 }
 
 
-class BinaryParser(Protocol):
-    """Parses one file: in this process, or in a sandboxed one."""
-
-    def __call__(
-        self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool], caller: str = ""
-    ) -> Rows:
-        """Return the rows; raise InvalidUpload or TooLarge.
-
-        Args:
-            request: The format and its bounds.
-            file: The content, seekable, with a file descriptor.
-            is_cancelled: Says whether nobody waits for the rows any more.
-            caller: Name of the caller's token.
-        """
-        ...
-
-
-def read_binary(
-    request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool] = lambda: False, caller: str = ""
-) -> Rows:
-    """Parse a file in this process."""
+def read_binary(request: ParseRequest, file: BinaryIO) -> Rows:
+    """Parse a file in this process; raise InvalidUpload or TooLarge."""
     return READERS[request.format](file, request)

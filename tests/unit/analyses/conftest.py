@@ -11,7 +11,7 @@ from service.domain import Analysis, Predictions
 from service.evidence.shelf import EvidenceShelf
 from service.jobs.memory import MemoryStore
 from service.predictions.pictures import Pictures
-from service.predictions.uploads.binary import read_binary
+from service.predictions.sandbox import ParserPool
 
 MODEL = "demo:efficientnet_lite0"
 
@@ -59,7 +59,7 @@ class Desk:
             pictures=Pictures({}),
             clock=self._clock,
             ended=self.ended.append,
-            parse_binary=read_binary,
+            parsers=ParserPool(size=0),
             limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_stored_bytes=0, max_missing=0.1),
         )
 

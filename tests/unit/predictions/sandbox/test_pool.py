@@ -23,9 +23,10 @@ from service.bootstrap.process import allow_files
 from service.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, Unavailable
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.sandbox import pool as pool_module
-from service.predictions.uploads.binary import BinaryParser, ParseRequest, read_binary
+from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 
+Parser = Callable[[ParseRequest, BinaryIO], Rows]
 IMAGES = 12
 FD_SETSIZE = 1024  # descriptors that select(2) takes
 NAMES = [f"image-{number}" for number in range(IMAGES)]
@@ -88,9 +89,9 @@ def pool() -> Iterator[ParserPool]:
         yield started
 
 
-def parsed(parse: BinaryParser, format: str, content: bytes, classes: tuple[int, ...] | None = None) -> object:
+def parsed(parse: Parser, format: str, content: bytes, classes: tuple[int, ...] | None = None) -> object:
     with stored(content) as file:
-        return plain(parse(request_for(format, classes), file, lambda: False))
+        return plain(parse(request_for(format, classes), file))
 
 
 TWELVE = npy_file(np.arange(IMAGES))
@@ -100,7 +101,7 @@ def tight(**limits: float) -> ParserPool:
     return ParserPool(size=1, limits=ParserLimits(**limits))  # type: ignore[arg-type]
 
 
-def refusal(parse: BinaryParser, content: bytes, format: str = "parquet") -> ErrataError:
+def refusal(parse: Parser, content: bytes, format: str = "parquet") -> ErrataError:
     with pytest.raises(ErrataError) as caught:
         parsed(parse, format, content)
     return caught.value
