@@ -23,6 +23,7 @@ from service.errors import TooLarge, Unavailable
 
 CHUNK = 1 << 20  # bytes
 ROOM_SECONDS = 30.0  # after which a caller tries again where the disk is full
+TEMPORARY_PREFIX = "errata-scratch-"
 ORPHAN_SECONDS = 3600.0  # after which no process writes a scratch file any more
 _SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # as tempfile names it; eight digits may be a date
 _OLD = "old"  # in a scratch folder: the folder that is being replaced
@@ -178,6 +179,29 @@ def remove_scratch(folder: Path, age: float = ORPHAN_SECONDS) -> int:
                 if time.time() - _last_written(path) > age:
                     _remove_scratch(path, path.with_name(target))
                     removed += 1
+    return removed
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a temporary folder; `remove_temporary_folders` removes it if this process is killed."""
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
+        yield Path(folder)
+
+
+def remove_temporary_folders(age: float = ORPHAN_SECONDS) -> int:
+    """Remove the temporary folders that killed processes of this user left; return how many.
+
+    Args:
+        age: Seconds since the last write after which a folder is not in use any more.
+    """
+    removed = 0
+    for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another process removes the same
+            state = path.lstat()
+            if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and time.time() - _last_written(path) > age:
+                shutil.rmtree(path)
+                removed += 1
     return removed
 
 

@@ -11,7 +11,7 @@ from service.archive.files import open_files
 from service.archive.orphaned_files import remove_orphaned_files
 from service.bootstrap.build import embedding_cache
 from service.settings import Settings
-from service.storage import remove_scratch
+from service.storage import remove_scratch, remove_temporary_folders
 
 HOUSEKEEPING_SECONDS = 3600.0
 _log = structlog.get_logger()
@@ -50,8 +50,9 @@ class Housekeeping:
 
 
 def remove_all_orphaned_files(settings: Settings) -> int:
-    """Remove what killed processes left in the archive, the evidence folder, and the cache; return how many files."""
+    """Remove what killed processes left in archive, evidence folder, cache, and temporary folder; return how many."""
     removed = remove_orphaned_files(open_files(settings.archive_place))
+    removed += remove_temporary_folders()
     removed += sum(remove_scratch(folder) for folder in (settings.data_dir / "evidence", embedding_cache(settings)))
     if removed:
         _log.info("orphaned files removed", count=removed)

@@ -21,6 +21,7 @@ from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisStore, connect
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings
+from service.storage import remove_temporary_folders
 from service.telemetry import Metrics, Stage, at_zero
 from service.web.listener import make_listener
 
@@ -39,6 +40,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     offer = worker_offer(settings, images)
     if not offer.models:
         raise InvalidSetting("a worker runs models, which needs torch and timm: install errata-service[worker]")
+    remove_temporary_folders()  # downloads of models whose process was killed
     models = process_predictor(settings, images)
     look = StoreLook(store, metrics, models.gpu_memory, every=COUNTED)
     watch = Watch("store", look, STORE_SECONDS)

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,11 @@ from service.storage import (
     folder_in_one_step,
     lock,
     remove_scratch,
+    remove_temporary_folders,
     scratch_target,
     sha256_of,
     spool,
+    temporary_folder,
     write_file,
 )
 
@@ -427,3 +430,36 @@ def test_of_many_at_once_one_creates_a_file(tmp_path: Path) -> None:
 
     assert created.count(True) == 1
     assert (tmp_path / "file").read_bytes() == b"%d" % created.index(True)
+
+
+# temporary folders
+
+
+LEFT = """
+import os
+from service.storage import temporary_folder
+with temporary_folder() as folder:
+    (folder / "weights").write_text("half of them")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_temporary_folders_of_killed_processes_are_removed_when_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert subprocess.run([sys.executable, "-c", LEFT], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+
+    assert remove_temporary_folders() == 0, "it is young"
+    grow_old(tmp_path)
+    for name in ("errata-notes", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "errata-scratch-link").symlink_to(tmp_path / "other")
+    with temporary_folder() as used:
+        assert remove_temporary_folders() == 1
+        assert used.exists()
+
+    assert not left.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"errata-notes", "other", "errata-scratch-link"}

@@ -18,6 +18,7 @@ from service.predictions.models.known import read_known
 from service.predictions.models.loaded import LoadedModel
 from service.predictions.policy import ModelPolicy
 from service.predictions.registries import mlflow_at, place_of
+from service.storage import temporary_folder
 
 DEPTH = 2  # folders below the version's own
 MOST_FILES = 200
@@ -48,8 +49,7 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     """Return the model; raise ModelNotFound, UnsupportedFormat with the safe ways, or Unavailable."""
     asked, model = parse_mlflow_model(rest), f"mlflow:{rest}"
     address = policy.registry(asked.registry, model)
-    with tempfile.TemporaryDirectory(prefix="errata-") as scratch:
-        folder = Path(scratch)
+    with temporary_folder() as folder:
         with mlflow_at(address) as client:
             version = client.get_model_version(asked.name, asked.version)
             if version.status not in ("READY", None, ""):

@@ -3,10 +3,8 @@
 A call is signed over id, time and body; the time isn't renewed by retries.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -16,6 +14,7 @@ from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryR
 from service.errors import ModelNotFound, UnsupportedFormat
 from service.predictions.registries import MISSING_ALIAS, RegistryAddress, mlflow_at, place_of
 from service.report.gate_view import reasons_of
+from service.storage import temporary_folder
 from service.web.hooks.payload import text
 from service.web.hooks.signature import check_delivery, check_signed, check_time, header
 from service.wire import to_analysis, to_json
@@ -138,9 +137,9 @@ class MlflowRegistry:
             return
         repository: Any = get_artifact_repository(place)
         files = {"report.html": result.report, "report.json": to_json(to_analysis(result.analysis))}
-        with tempfile.TemporaryDirectory(prefix="errata-") as folder:
+        with temporary_folder() as folder:
             for name, content in files.items():
-                path = Path(folder) / name
+                path = folder / name
                 path.write_text(content, encoding="utf-8")
                 repository.log_artifact(str(path), artifact_path=FOLDER)
 
