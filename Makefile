@@ -22,19 +22,19 @@ help:
 	@echo "make attacks hostile uploads against a service: answers, seconds and memory, as build/attacks.json"
 	@echo "make audit   known holes in what is installed"
 	@echo "make images  build both images and try them; BUILD_IMAGES names the builder"
-	@echo "make proto   generate service/pb again after a change of the proto"
+	@echo "make proto   generate client/errata/v1 again after a change of the proto"
 	@echo "make constraints   the versions that the images install, anew"
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml protos/errata/v1/errata.proto protos/generate.py protos/hatch_build.py
+$(STAMP): pyproject.toml client/pyproject.toml client/generate.py protos/errata/v1/errata.proto
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable ./client --editable '.[dev]'
 	touch $(STAMP)
 
 proto: setup
-	$(BIN)/python protos/generate.py
+	$(BIN)/python client/generate.py
 
 demo: setup
 	$(BIN)/errata demo --output out/demo

@@ -35,16 +35,16 @@ def main() -> None:
     table = Table(header_style="bold")
     for title in ("figure", "value", "reference", "ratio", "aim", "holds"):
         table.add_column(title)
-    for each in figures:
-        reference = "" if each.reference is None else f"{each.reference:,.1f} {each.unit}"
-        ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
+    for item in figures:
+        reference = "" if item.reference is None else f"{item.reference:,.1f} {item.unit}"
+        ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
         table.add_row(
-            each.name, f"{each.value:,.1f} {each.unit}", reference, ratio, each.aim, "yes" if each.holds else "NO"
+            item.name, f"{item.value:,.1f} {item.unit}", reference, ratio, item.aim, "yes" if item.holds else "NO"
         )
     Console(width=160).print(table)
     OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps([asdict(each) for each in figures], indent=1) + "\n")
-    sys.exit(0 if all(each.holds for each in figures) else 1)
+    OUTPUT.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
+    sys.exit(0 if all(figure.holds for figure in figures) else 1)
 
 
 main()

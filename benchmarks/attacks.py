@@ -23,8 +23,8 @@ from security.cases import CASES, Case, written
 from security.service_process import CHECKOUT, running_service
 from security.uploads import GoodUpload, good_uploads
 
-from benchmarks.made import predictions_csv
-from service.evidence.shelf import EvidenceShelf
+from benchmarks.synthetic import predictions_csv
+from service.evidence.repository import EvidenceRepository
 
 LIMITS = Limits(seconds=60, good_seconds=20, memory=8 << 30)
 COPIES = (1, 8)  # at once
@@ -76,9 +76,9 @@ def measure(source: Path, only: str = "") -> Iterator[Row]:
     """Yield a row for each case and each number of copies at once."""
     with tempfile.TemporaryDirectory(prefix="errata-attacks-") as folder:
         data = Path(folder) / "data"
-        shelf = EvidenceShelf({}, data)
-        shelf.find("imagenet-real", "")  # built once, so that no row includes it
-        good = good_uploads(shelf.find("demo", ""))
+        evidence_repository = EvidenceRepository({}, data)
+        evidence_repository.find("imagenet-real", "")  # built once, so that no row includes it
+        good = good_uploads(evidence_repository.find("demo", ""))
         number = 0
         for case in (*references(), *CASES):
             if only in case.name:

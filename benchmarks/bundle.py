@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.figure import Figure, median_seconds
-from benchmarks.made import annotation_csv, build_imagenet
+from benchmarks.result import Figure, median_seconds
+from benchmarks.synthetic import annotation_csv, build_imagenet
 from service.evidence.bundle import open_bundle
 
 BUILD_AIM, MEMORY_AIM = 60.0, 2048.0  # seconds, MiB

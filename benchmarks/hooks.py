@@ -19,11 +19,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from errata import Client, pb
 from redis_server import RedisServer, free_port
 
-from benchmarks.figure import Figure
+from benchmarks.result import Figure
 from benchmarks.serving import serving
-from service.client import Client, pb
 
 RATE, SECONDS, THREADS = 200, 5, 16  # deliveries a second; so long; connections
 AIM_MS = 50.0
@@ -72,10 +72,10 @@ def _hooks(redis: str, folder: str) -> Figure:
         _paced(address, lambda connection, number: _deliver(connection, f"9{number:06}"), 1)
         sent = _paced(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
         wanted = pb.AnalysisFilter(labels={"registry": "prod", "model": "resnet50"})
-        queued = {each.labels["version"] for each in client.list(wanted)}
+        queued = {item.labels["version"] for item in client.list(wanted)}
     lost = {str(number) for number in range(RATE * SECONDS)} - queued
-    value, reference = (1000 * float(np.quantile([each.seconds for each in those], 0.99)) for those in (sent, bare))
-    accepted = sum(each.status == 202 for each in sent)
+    value, reference = (1000 * float(np.quantile([item.seconds for item in those], 0.99)) for those in (sent, bare))
+    accepted = sum(item.status == 202 for item in sent)
     return Figure(
         f"hooks, {len(sent)} deliveries at {RATE}/s, {accepted} accepted, {len(lost)} lost: p99 to the 202",
         value=value,
@@ -93,17 +93,17 @@ def _paced(address: str, call: Callable[[http.client.HTTPConnection, int], int],
 
     def run(thread: int) -> list[Sent]:
         connection = http.client.HTTPConnection(address, timeout=30)
-        found = []
+        result = []
         for number in range(thread, RATE * seconds, THREADS):
             due = begin + number / RATE
             time.sleep(max(0.0, due - time.perf_counter()))
             started = time.perf_counter()
-            found.append(Sent(call(connection, number), time.perf_counter() - started))
+            result.append(Sent(call(connection, number), time.perf_counter() - started))
         connection.close()
-        return found
+        return result
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return [each for those in pool.map(run, range(THREADS)) for each in those]
+        return [item for those in pool.map(run, range(THREADS)) for item in those]
 
 
 def _deliver(connection: http.client.HTTPConnection, version: str) -> int:

@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.figure import Figure
+from benchmarks.result import Figure
 from service.predictions.tuning import tune_process
 
 if TYPE_CHECKING:
-    from benchmarks.loops import Loops
+    from benchmarks.loader_comparison import Loops
 
 TIMES = 5
 PROCESS_AIM = 0.95  # of the same predictor in this process
@@ -26,7 +26,7 @@ GPU_BATCH, GPU_IMAGES, GPU_AIM = 256, 8192, 1.5  # ResNet-50
 def measure() -> Iterator[Figure]:
     """Yield images a second on the CPU and, where there is one, on a GPU."""
     tune_process()  # before torch is imported, as a worker does
-    from benchmarks.loops import in_process_and_child, on_cpu, on_gpu
+    from benchmarks.loader_comparison import in_process_and_child, on_cpu, on_gpu
 
     threads = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.figure import Figure
+from errata import Client, pb
+
 from benchmarks.redis import redis_server
+from benchmarks.result import Figure
 from benchmarks.serving import running
 from service.bootstrap.build import Inputs, build_evidence
-from service.client import Client, pb
 from service.evidence.labels import demo_folder
 from service.predictions.tuning import tune_process
 
@@ -50,7 +51,7 @@ def _one_worker(client: Client) -> Iterator[Figure]:
         holds=over <= OVERHEAD_MS,
     )
     starts = [_run(client) for _ in range(TIMES)]
-    delay = 1000 * median(_seconds(each.start_time) - _seconds(each.create_time) for each in starts)
+    delay = 1000 * median(_seconds(start.start_time) - _seconds(start.create_time) for start in starts)
     yield _plain("jobs, from submit to the start of work", delay, START_MS)
     answers = [_timed(lambda: client.analyze(MODEL, "demo")) for _ in range(10 * TIMES)]
     assert client.analyze(MODEL, "demo").cached
@@ -95,7 +96,7 @@ def _two_workers(redis: str, folder: Path) -> Figure:
 def _whole_path(redis: str, folder: Path) -> Figure:
     """Run one worker on all cores, from the request to the archived result, in turns with timm's loop."""
     tune_process()  # before torch is imported, as a worker does
-    from benchmarks.loops import on_cpu, photographs
+    from benchmarks.loader_comparison import on_cpu, photographs
 
     images, others, labels = folder / "made", folder / "made_for_timm", folder / "made.csv"
     images.mkdir()
@@ -137,7 +138,7 @@ def _run(client: Client, dataset: str = "demo") -> pb.Analysis:
 def _bare() -> Callable[[], object]:
     """Return what runs the model over the photographs and nothing else."""
     tune_process()  # before torch is imported, as a worker does
-    from service.predictions.models.run import TorchPredictor
+    from service.predictions.models.torch_predictor import TorchPredictor
     from service.predictions.policy import ModelPolicy
 
     names = [file.name for file in sorted(demo_folder().glob("imagenet_*.jpg"))]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from oracle import verdicts as oracle
 
-from benchmarks.figure import Figure, median_seconds
-from benchmarks.made import build_imagenet
+from benchmarks.result import Figure, median_seconds
+from benchmarks.synthetic import build_imagenet
 from service.analyses.judge import summary_of
 from service.domain import Predictions
 from service.evidence.bundle import Bundle

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Iterator
 from itertools import islice
 
-from benchmarks.figure import Figure, median_seconds
+from errata import Client
+
 from benchmarks.redis import redis_server
+from benchmarks.result import Figure, median_seconds
 from benchmarks.serving import running
-from service.client import Client
 from service.domain import AnalysisRequest, Failure
-from service.jobs.record import Entry, JobSpec
-from service.jobs.redis_store import RedisStore, connect
+from service.jobs.redis_store import RedisJobStore, connect
+from service.jobs.transitions import AnalysisRecord, JobSpec
 
 FEW, MANY = 10, 4000
 SHARDS = 4  # of each failed job
@@ -28,7 +29,7 @@ def measure() -> Iterator[Figure]:
         running(url, folder, workers=0) as service,
         Client(service.grpc) as client,
     ):
-        store = RedisStore(connect(url, 10.0))
+        store = RedisJobStore(connect(url, 10.0))
         _fail(store, 0, FEW)
         few = median_seconds(lambda: list(islice(client.list(), 1)), TIMES)
         _fail(store, FEW, MANY)
@@ -44,12 +45,12 @@ def measure() -> Iterator[Figure]:
     )
 
 
-def _fail(store: RedisStore, first: int, last: int) -> None:
+def _fail(store: RedisJobStore, first: int, last: int) -> None:
     """Let model analyses with these numbers fail, each with a job of its own."""
     for number in range(first, last):
         request = AnalysisRequest("demo", f"demo:model{number}", display_name=f"analysis {number}")
-        entry = Entry(f"a{number:08}", request, "d" * 64, "e" * 64, CREATED + number)
+        record = AnalysisRecord(f"a{number:08}", request, "d" * 64, "e" * 64, CREATED + number)
         spec = JobSpec(request.model, "demo", "e" * 64, "i" * 64, 20 * SHARDS, 20)
-        job = store.submit(entry, spec, fresh=False, limit=10).job
-        fence = store.claim(job, 0, "benchmark", 20.0).fence
-        store.fail(job, 0, fence, Failure("MODEL_REFUSED", "the model has 10 outputs"))
+        job = store.submit(record, spec, fresh=False, limit=10).job
+        fencing_token = store.claim(job, 0, "benchmark", 20.0).fencing_token
+        store.fail(job, 0, fencing_token, Failure("MODEL_REFUSED", "the model has 10 outputs"))

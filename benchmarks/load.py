@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from errata import Client
+from errata.errors import ErrataError, TooBusy
 from redis_server import free_port
 
-from benchmarks.figure import Figure
-from benchmarks.made import predictions_csv
+from benchmarks.result import Figure
 from benchmarks.serving import serving
-from service.client import Client
-from service.errors import ErrataError, TooBusy
+from benchmarks.synthetic import predictions_csv
 
 SECONDS = 30.0
 ALONE_SECONDS = 8.0
@@ -38,7 +38,7 @@ READS = ("get", "verdicts")
 
 
 @dataclass
-class Told:
+class LoadResult:
     """What came of a run."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -47,7 +47,7 @@ class Told:
 
     def p99(self, *kinds: str) -> float:
         """Return the 99th percentile of these calls' times, ms."""
-        return 1000 * float(np.quantile([each for kind in kinds for each in self.seconds[kind]], 0.99))
+        return 1000 * float(np.quantile([second for kind in kinds for second in self.seconds[kind]], 0.99))
 
 
 def measure() -> Iterator[Figure]:
@@ -91,9 +91,9 @@ def measure() -> Iterator[Figure]:
     )
 
 
-def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: tuple[str, ...]) -> Told:
+def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: tuple[str, ...]) -> LoadResult:
     """Let the clients of these kinds call for so long."""
-    told, lock, until = Told(), threading.Lock(), time.perf_counter() + seconds
+    told, lock, until = LoadResult(), threading.Lock(), time.perf_counter() + seconds
 
     def call(kind: str, client: Client, number: int) -> None:
         name = names[number % len(names)]
@@ -130,8 +130,8 @@ def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: 
     clients = [(kind, pace) for kind, (count, pace) in MIX.items() if kind in kinds for _ in range(count)]
     with ThreadPoolExecutor(len(clients)) as pool:
         running = [pool.submit(run, kind, place, pace) for place, (kind, pace) in enumerate(clients)]
-    for each in running:
-        each.result()  # a client that broke off is a bug, and no measurement
+    for item in running:
+        item.result()  # a client that broke off is a bug, and no measurement
     return told
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figure import Figure, median_seconds
+from benchmarks.result import Figure, median_seconds
 from service.analyses.compare import comparison_of
 from service.analyses.judge import Judged, digest_of, summary_of, verdicts_of
 from service.analyses.report import view_of
-from service.analyses.trend import TrendQuestion, trend
+from service.analyses.trend import TrendRequest, trend
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.parts import make_ports
+from service.bootstrap.wiring import make_ports
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.bundle import Bundle
 from service.jobs.engine import Engine, local_broker
-from service.jobs.memory import MemoryStore
+from service.jobs.memory import InMemoryJobStore
 from service.report.render import render_report
 from service.rules.table import error_types
 from service.settings import read_settings
@@ -38,10 +38,10 @@ def measure() -> Iterator[Figure]:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = read_settings({"ERRATA_DATA_DIR": folder})
-        store = MemoryStore(lambda: 0.0)
+        store = InMemoryJobStore(lambda: 0.0)
         archive = FileArchive(open_files(settings.archive_place))
         ports = make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
-        bundle = ports.shelf.find("imagenet-real", "")
+        bundle = ports.evidence_repository.find("imagenet-real", "")
         a, b = _judged(bundle, 0, "a"), _judged(bundle, 1, "b")
 
         html = Path(folder) / "report.html"
@@ -67,7 +67,7 @@ def measure() -> Iterator[Figure]:
 
         for number in range(MODELS):
             archive.put(_stored(a.analysis, bundle, number), Predictions(a.predictions.top1))
-        ranked = median_seconds(lambda: trend(ports, TrendQuestion(dataset="imagenet-real", by="family")), 7)
+        ranked = median_seconds(lambda: trend(ports, TrendRequest(dataset="imagenet-real", by="family")), 7)
         yield _figure(f"trend over {MODELS} stored analyses", ranked, TREND_AIM)
 
 
@@ -129,7 +129,7 @@ def _slow_bootstrap_seconds(a: Judged, b: Judged) -> float:
 
     def draw() -> None:
         rows = random.integers(0, len(types[0]), len(types[0]))
-        for each in types:
-            np.bincount(each[rows], minlength=9)
+        for type_ in types:
+            np.bincount(type_[rows], minlength=9)
 
     return median_seconds(draw, SLOW_DRAWS, warm=1) * 2000

@@ -8,13 +8,13 @@ from statistics import median
 
 import numpy as np
 import pyarrow as pa
+from errata import Client
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
-from benchmarks.figure import Figure
-from benchmarks.made import predictions_csv
+from benchmarks.result import Figure
 from benchmarks.serving import serving
-from service.client import Client
+from benchmarks.synthetic import predictions_csv
 
 TIMES, WARM = 40, 4
 AIM = 2.0  # times the reference: the sandbox costs some 9 ms of a call of 13 ms

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from errata import Client
 from redis_server import free_port
 
-from benchmarks.figure import Figure
+from benchmarks.result import Figure
 from benchmarks.serving import serving
-from service.client import Client
-from service.evidence.shelf import EvidenceShelf
+from service.evidence.repository import EvidenceRepository
 
 SCRAPERS, RESULTS = 24, 50  # clients; watched results, as many as there are by default
 SECONDS, PAUSE = 6.0, 0.01  # so long; between two reads
@@ -61,20 +61,20 @@ def measure() -> Iterator[Figure]:
 
 def _demo_csv(folder: str) -> bytes:
     """Return right predictions for the 20 photographs."""
-    demo = EvidenceShelf({}, Path(folder)).find("demo", "")
+    demo = EvidenceRepository({}, Path(folder)).find("demo", "")
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, demo.all_targets.tolist(), strict=True)]
     return "\n".join(["file_name,predicted_class", *rows]).encode()
 
 
 def _reads(client: Client, name: str, seconds: float) -> list[float]:
     """Return how long each read took."""
-    found, until = [], time.perf_counter() + seconds
+    result, until = [], time.perf_counter() + seconds
     while time.perf_counter() < until:
         started = time.perf_counter()
         client.get(name)
-        found.append(time.perf_counter() - started)
+        result.append(time.perf_counter() - started)
         time.sleep(PAUSE)
-    return found
+    return result
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from benchmarks.figure import Figure, median_seconds
+from benchmarks.result import Figure, median_seconds
 from benchmarks.serving import serving
 
 TIMES = 5

@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Iterator
 
 import grpc
+from errata import Client
+from errata.requests import CHUNK
 from pyarrow import csv as arrow_csv
 
-from benchmarks.figure import Figure, median_seconds
-from benchmarks.made import predictions_csv
+from benchmarks.result import Figure, median_seconds
 from benchmarks.serving import serving
-from service.client import Client
-from service.client.requests import CHUNK
+from benchmarks.synthetic import predictions_csv
 
 TIMES = 50
 AIM = 3.0  # times the floor
@@ -24,7 +24,7 @@ def measure() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         with serving(["service", "serve", "--local"], folder) as address, Client(address) as client:
             whole = median_seconds(lambda: client.upload(io.BytesIO(content), "imagenet-real"), TIMES)
-        with serving(["benchmarks.echo"], folder) as address, grpc.insecure_channel(address) as channel:
+        with serving(["benchmarks.baseline_server"], folder) as address, grpc.insecure_channel(address) as channel:
             echo = channel.stream_unary("/echo/Echo")
             stream = median_seconds(lambda: echo(iter(chunks)), TIMES)
     floor = stream + median_seconds(lambda: arrow_csv.read_csv(io.BytesIO(content)), TIMES)

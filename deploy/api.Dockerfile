@@ -18,6 +18,7 @@ RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
  && python3 -m pip --python /opt/errata/bin/python3 install --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY protos protos
+COPY client client
 COPY service service
 RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps .
 

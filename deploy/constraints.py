@@ -37,8 +37,8 @@ def resolved(extras: str) -> dict[str, str]:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
         command += ["--report", str(report), f"{ROOT}[{extras}]", *held, *build]
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
-        found = json.loads(report.read_text())["install"]
-    packages = {each["metadata"]["name"].lower().replace("_", "-"): each["metadata"]["version"] for each in found}
+        result = json.loads(report.read_text())["install"]
+    packages = {item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"] for item in result}
     packages.pop("errata-service")
     return {name: each.partition("+")[0] for name, each in packages.items()}  # the same release, however built
 

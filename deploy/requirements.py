@@ -15,7 +15,7 @@ ITSELF = re.compile(r"errata-service\[([\w,-]+)\]")
 
 def needed(project: dict, extras: list[str]) -> list[str]:
     """Return the requirements of a [project] table and of its extras; an extra may name others of its own."""
-    found, todo, seen = list(project["dependencies"]), list(extras), set()
+    result, todo, seen = list(project["dependencies"]), list(extras), set()
     while todo:
         extra = todo.pop()
         if extra in seen:
@@ -25,11 +25,11 @@ def needed(project: dict, extras: list[str]) -> list[str]:
             if own := ITSELF.fullmatch(line):
                 todo += own[1].split(",")
             else:
-                found.append(line)
-    return sorted(set(found))
+                result.append(line)
+    return sorted(set(result))
 
 
 if __name__ == "__main__":
     text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-    extras = [each for each in "".join(sys.argv[1:2]).split(",") if each]
+    extras = [part for part in "".join(sys.argv[1:2]).split(",") if part]
     sys.stdout.write("".join(f"{line}\n" for line in needed(tomllib.loads(text)["project"], extras)))

@@ -21,6 +21,7 @@ RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
  && python3 -m pip --python /opt/errata/bin/python3 install ${PIP_ARGS} --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY protos protos
+COPY client client
 COPY service service
 RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps .
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
+from errata.errors import InvalidSetting
 
-from service.errors import InvalidSetting
 from service.storage import ChangingFile
 
 MAX_FILE = 1 << 20  # bytes
@@ -57,12 +57,12 @@ class Certificates:
         if not any(file.changed() for file in self._files.values()):
             return None
         try:
-            found = self.load()
+            result = self.load()
         except InvalidSetting as error:
             _log.error("the certificate stays as it was", error=error.message)
             return None
         _log.info("certificate read")
-        return found
+        return result
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,7 +2,7 @@
 
 import re
 
-from service.errors import ErrataError, InvalidEvidence, InvalidSetting, ModelNotFound, PermanentError, Unavailable
+from errata.errors import ErrataError, InvalidEvidence, InvalidSetting, ModelNotFound, PermanentError, Unavailable
 
 ADDRESS, PATH, SCRIPT = "[address]", "[path]", "[script]"
 _INTERNAL = (Unavailable, PermanentError, ModelNotFound, InvalidEvidence, InvalidSetting)

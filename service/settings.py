@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from errata.errors import InvalidSetting, Violation
+from errata.json_input import parse_json
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-
-from service.errors import InvalidSetting, Violation
-from service.json_input import parse_json
 
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
@@ -65,7 +64,7 @@ class RegistrySettings(BaseModel):
     @field_validator("secrets")
     @classmethod
     def _long_enough(cls, value: list[SecretStr]) -> list[SecretStr]:
-        if any(len(each.get_secret_value()) < MIN_SECRET for each in value):
+        if any(len(item.get_secret_value()) < MIN_SECRET for item in value):
             raise ValueError(f"expected secrets of at least {MIN_SECRET} characters, got a shorter one")
         return value
 
@@ -250,10 +249,10 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     except ValidationError as error:
         violations = [
             Violation(
-                PREFIX + str(each["loc"][0]).upper(),
-                _place(each["loc"]) + _sentence(each["msg"], HIDDEN if each["loc"][0] in SECRET else each["input"]),
+                PREFIX + str(item["loc"][0]).upper(),
+                _place(item["loc"]) + _sentence(item["msg"], HIDDEN if item["loc"][0] in SECRET else item["input"]),
             )
-            for each in error.errors(include_url=False)
+            for item in error.errors(include_url=False)
         ]
         first = violations[0]
         raise InvalidSetting(f"{first.field}: {first.description}", violations=violations) from None

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+from errata.errors import TooLarge, Unavailable
 from numpy.typing import NDArray
-
-from service.errors import TooLarge, Unavailable
 
 CHUNK = 1 << 20  # bytes
 ROOM_SECONDS = 30.0  # after which a caller tries again where the disk is full
@@ -100,7 +99,7 @@ def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
 
 def is_stored(archive: zipfile.ZipFile) -> bool:
     """Say whether an archive holds its files as they are, so that it can't unpack to more than its own size."""
-    return all(each.compress_type == zipfile.ZIP_STORED for each in archive.infolist())
+    return all(item.compress_type == zipfile.ZIP_STORED for item in archive.infolist())
 
 
 def sha256_of(path: Path) -> str:
@@ -301,7 +300,7 @@ class ChangingFile:
 
     def _state(self) -> tuple[int, ...] | None:
         try:
-            found = self._path.stat()
+            result = self._path.stat()
         except OSError:
             return None
-        return (found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns)
+        return (result.st_ino, result.st_dev, result.st_size, result.st_mtime_ns)

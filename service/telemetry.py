@@ -195,19 +195,19 @@ class Metrics:
         self.build.labels(_version()).set(1)
         at_zero(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
 
-    def timed(self, stage: Stage) -> AbstractContextManager[object]:
+    def stage_timer(self, stage: Stage) -> AbstractContextManager[object]:
         """Return a block whose time is that of a stage."""
         return self.stages.labels(stage.value).time()
 
-    def looked(self, cache: str, hit: bool) -> None:
+    def on_cache_lookup(self, cache: str, hit: bool) -> None:
         """Count a look into a cache."""
         self.cache_requests.labels(cache, "hit" if hit else "miss").inc()
 
 
 def at_zero(counter: Counter, *labels: Iterable[str]) -> None:
     """Show a 0 for each combination of labels: a series that begins with its first failure shows no increase."""
-    for each in product(*labels):
-        counter.labels(*each)
+    for item in product(*labels):
+        counter.labels(*item)
 
 
 def new_request_id() -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.evidence.bundle import Bundle
-from service.evidence.shelf import EvidenceShelf
+from service.evidence.repository import EvidenceRepository
 
 
 @pytest.fixture(scope="session")
@@ -28,21 +28,21 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shelf(data_dir: Path) -> EvidenceShelf:
+def evidence_repository(data_dir: Path) -> EvidenceRepository:
     """The bundles of the session's data folder."""
-    return EvidenceShelf({}, data_dir)
+    return EvidenceRepository({}, data_dir)
 
 
 @pytest.fixture(scope="session")
-def imagenet_real(shelf: EvidenceShelf) -> Bundle:
+def imagenet_real(evidence_repository: EvidenceRepository) -> Bundle:
     """The bundle of ReaL labels."""
-    return shelf.find("imagenet-real", "")
+    return evidence_repository.find("imagenet-real", "")
 
 
 @pytest.fixture(scope="session")
-def demo(shelf: EvidenceShelf) -> Bundle:
+def demo(evidence_repository: EvidenceRepository) -> Bundle:
     """The bundle of the 20 photographs."""
-    return shelf.find("demo", "")
+    return evidence_repository.find("demo", "")
 
 
 @pytest.fixture(scope="session")

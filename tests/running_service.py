@@ -6,10 +6,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.bootstrap.edges import Addresses
+from errata import Client
+
 from service.bootstrap.local import local_service
-from service.client import Client
-from service.predictions.twin import HashPredictor
+from service.bootstrap.servers import Addresses
+from service.predictions.fake import FakePredictor
 from service.settings import read_settings
 
 MODEL = "demo:efficientnet_lite0"
@@ -37,7 +38,7 @@ def started(
         gate.set()
     environment = {"ERRATA_DATA_DIR": str(data_dir), "ERRATA_ARCHIVE": str(archive)}
     environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
-    predictor = HashPredictor([MODEL, "demo:efficientnet_lite1"], batch_size, before_batch=lambda: _wait(gate))
+    predictor = FakePredictor([MODEL, "demo:efficientnet_lite1"], batch_size, before_batch=lambda: _wait(gate))
     chosen = read_settings(environment, grace_seconds=2.0, **settings)
     with local_service(chosen, predictor) as addresses, Client(addresses.grpc) as client:
         yield Running(addresses, client, gate)

@@ -95,4 +95,4 @@ ANALYSES = st.builds(  # such as are archived: they have ended
     warnings=st.lists(TEXTS, max_size=3).map(tuple),
     request_digest=TEXTS,
     cached=st.booleans(),
-).map(lambda each: replace(each, state=State.SUCCEEDED) if each.summary else each)
+).map(lambda item: replace(item, state=State.SUCCEEDED) if item.summary else item)

@@ -135,7 +135,7 @@ def bars(
         transformations=[
             {"id": "merge", "options": {}},
             _sorted("Value #ended", desc=False),
-            _columns(["version", *(each.ref for each in queries)], hidden=["Time", "Value #ended"]),
+            _columns(["version", *(query.ref for query in queries)], hidden=["Time", "Value #ended"]),
         ],
     )
 
@@ -158,7 +158,7 @@ def table(
         transformations=[
             {"id": "merge", "options": {}},
             _sorted(f"Value #{by}" if len(queries) > 1 else "Value", desc=True),
-            _columns([*labels, *(each.ref for each in queries)], hidden=["Time"]),
+            _columns([*labels, *(query.ref for query in queries)], hidden=["Time"]),
         ],
     )
 
@@ -236,9 +236,10 @@ def _of_result(metric: str, selector: str = 'dataset="$dataset"') -> str:
     return f"max by (model, version, dataset) ({metric}{{{selector}}})"
 
 
-TYPE_COLORS = {each.name: COLORS[each] for each in ERROR_TYPES}
+TYPE_COLORS = {error_type_.name: COLORS[error_type_] for error_type_ in ERROR_TYPES}
 SEVERITIES = "; ".join(
-    f"{severity.name.lower()}: {', '.join(each.name for each in TOP1_ERROR_TYPES if SEVERITY[each] is severity)}"
+    f"{severity.name.lower()}: "
+    + ", ".join(error_type.name for error_type in TOP1_ERROR_TYPES if SEVERITY[error_type] is severity)
     for severity in tuple(Severity)[1:]
 )
 
@@ -566,7 +567,7 @@ MIX = (
         "A bar a version of $model on $dataset, in group $group; its height is the top-1 error rate. By severity "
         f"from the bottom: {SEVERITIES}. Gray and teal count as correct (ImageNet's labels are wrong or too few); "
         "red is what nothing explains.",
-        [Query(_share(each), ref=each.name) for each in TOP1_ERROR_TYPES],
+        [Query(_share(error_type), ref=error_type.name) for error_type in TOP1_ERROR_TYPES],
         TYPE_COLORS,
         "normal",
         min=0,
@@ -575,7 +576,7 @@ MIX = (
         "Mix of the top-1 errors",
         "The same, as portions of each version's top-1 errors: whether the kind of mistakes changed, whatever their "
         "number. A model that is better overall may have a larger portion of red.",
-        [Query(_portion(each), ref=each.name) for each in TOP1_ERROR_TYPES],
+        [Query(_portion(error_type), ref=error_type.name) for error_type in TOP1_ERROR_TYPES],
         TYPE_COLORS,
         "normal",
         min=0,
@@ -741,7 +742,7 @@ def _asked(name: str, label: str, expr: str) -> dict[str, Any]:
 
 
 def _variables() -> list[dict[str, Any]]:
-    groups = [each.value for each in Group]
+    groups = [item.value for item in Group]
     return [
         {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1},
         _asked("dataset", "Data set", "label_values(errata_result_samples, dataset)"),
@@ -752,7 +753,7 @@ def _variables() -> list[dict[str, Any]]:
             "type": "custom",
             "query": ",".join(groups),
             "current": {"selected": True, "text": groups[0], "value": groups[0]},
-            "options": [{"selected": each == groups[0], "text": each, "value": each} for each in groups],
+            "options": [{"selected": group == groups[0], "text": group, "value": group} for group in groups],
         },
     ]
 

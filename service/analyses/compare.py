@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from errata.errors import NotComparable
 from numpy.typing import NDArray
 
 from service.analyses.judge import Judged
@@ -12,15 +13,14 @@ from service.analyses.verdicts import judged
 from service.domain import (
     Analysis,
     Bytes,
+    ChangedImage,
     Classes,
     Comparison,
     ErrorType,
-    Flip,
     Group,
     GroupComparison,
     Mask,
 )
-from service.errors import NotComparable
 from service.rules.table import error_types
 from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_of
 from service.taxonomy.classes import class_names
@@ -97,8 +97,8 @@ def comparison_of_sides(a: Side, b: Side, superclasses: Superclasses | None, mos
         groups=compare_groups(pair, first.groups),
         classes=changed_classes(pair, class_names()),
         superclasses=() if superclasses is None else changed_superclasses(pair, superclasses.ids, superclasses.members),
-        fixed=_flips(first, second, pair, pair.fixed, pair.types_a, most),
-        broken=_flips(first, second, pair, pair.broken, pair.types_b, most),
+        fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, most),
+        broken=_changed_images(first, second, pair, pair.broken, pair.types_b, most),
     )
 
 
@@ -154,9 +154,9 @@ def _over(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> V
     """Return verdicts over more images; rows: where each stands now."""
 
     def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        found = np.zeros((*values.shape[:-1], len(names)), dtype=values.dtype)
-        found[..., rows] = values
-        return found
+        result = np.zeros((*values.shape[:-1], len(names)), dtype=values.dtype)
+        result[..., rows] = values
+        return result
 
     return Verdicts(
         names,
@@ -165,13 +165,15 @@ def _over(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> V
     )
 
 
-def _flips(a: Verdicts, b: Verdicts, pair: Pair, chosen: Mask, severity: Bytes, most: int) -> tuple[Flip, ...]:
+def _changed_images(
+    a: Verdicts, b: Verdicts, pair: Pair, chosen: Mask, severity: Bytes, most: int
+) -> tuple[ChangedImage, ...]:
     """Return the images of a mask, the worst errors first."""
     rows = np.flatnonzero(chosen)
     rows = rows[np.argsort(-severity[rows].astype(int), kind="stable")][:most]
     columns = (a.targets, a.predicted, b.predicted, pair.types_a, pair.types_b)
     return tuple(
-        Flip(a.names[row], target, in_a, in_b, ErrorType(type_a), ErrorType(type_b))
+        ChangedImage(a.names[row], target, in_a, in_b, ErrorType(type_a), ErrorType(type_b))
         for row, target, in_a, in_b, type_a, type_b in zip(
             rows.tolist(), *(column[rows].tolist() for column in columns), strict=True
         )

@@ -50,7 +50,7 @@ def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
         shared_superclasses=tuple(
             SharedSuperclass(label, names) for label in relatives if (names := _shared(bundle, label, predicted))
         ),
-        co_occurrences=tuple(found for label in relatives if (found := _seen_together(bundle, label, predicted))),
+        co_occurrences=tuple(result for label in relatives if (result := _seen_together(bundle, label, predicted))),
         overlap=why_overlapping(target, predicted),
         vocabulary=_vocabulary(bundle, row, predicted, steps),
         trace=steps,

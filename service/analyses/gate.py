@@ -1,12 +1,13 @@
 """Gate: an analysis, held against a policy and, where the policy asks for changes, against a baseline."""
 
-from service.analyses import look
+from errata.errors import InvalidRequest, NotComparable
+
+from service.analyses import queries
 from service.analyses.compare import Side, compared_groups, side_of
 from service.analyses.policy import check_baseline, parse_policy
 from service.analyses.ports import Ports
 from service.analyses.verdicts import judged
-from service.domain import Analysis, Cause, GateDecision, GatePolicy, GateReason, GateResult, State
-from service.errors import InvalidRequest, NotComparable
+from service.domain import Analysis, GateDecision, GatePolicy, GateReason, GateResult, State, UndecidedReason
 from service.summary.gate import Baseline, decision_of, evaluate
 
 
@@ -15,17 +16,17 @@ def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: st
 
     Raise AnalysisNotFound, InvalidPolicy, or InvalidRequest where there is no policy, or no baseline for its changes.
     """
-    analysis = look.get(ports, analysis_id)
+    analysis = queries.get(ports, analysis_id)
     text = policy or analysis.request.gate_policy
     if not text:
         raise InvalidRequest("expected a policy, got none: the analysis wasn't asked for with one", field="policy")
     parsed = parse_policy(text)
     against = (baseline or analysis.request.gate_baseline) if parsed.needs_baseline else ""
     check_baseline(parsed, against)
-    other = look.get(ports, against) if against else None
-    for each in (analysis, other):
-        if each is not None and each.state is not State.SUCCEEDED:
-            return unfinished(parsed, analysis, each, against)
+    other = queries.get(ports, against) if against else None
+    for item in (analysis, other):
+        if item is not None and item.state is not State.SUCCEEDED:
+            return unfinished(parsed, analysis, item, against)
     if other is None:
         return decided(parsed, analysis)
     return decided(parsed, analysis, side_of(judged(ports, analysis.id)), side_of(judged(ports, other.id)))
@@ -51,9 +52,9 @@ def decided(
 def unfinished(policy: GatePolicy, analysis: Analysis, waits_for: Analysis, baseline: str) -> GateResult:
     """Return the result for an analysis that has no result of its own, or whose baseline has none."""
     decision, cause = (
-        (GateDecision.ERROR, Cause.ENDED_WITHOUT_RESULT)
+        (GateDecision.ERROR, UndecidedReason.ENDED_WITHOUT_RESULT)
         if waits_for.state.final
-        else (GateDecision.PENDING, Cause.NOT_FINISHED)
+        else (GateDecision.PENDING, UndecidedReason.NOT_FINISHED)
     )
     reasons = (GateReason(decision, None, causes=(cause,)),)
     return GateResult(decision, policy.name, analysis.id, baseline, reasons)

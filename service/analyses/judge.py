@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 import structlog
+from errata.errors import EvidenceDamaged, ImagesMissing, NewerRecord, PermanentError, Unavailable
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.ports import Ports
 from service.domain import (
     Analysis,
@@ -23,10 +24,9 @@ from service.domain import (
     Summary,
     strata_of,
 )
-from service.errors import EvidenceDamaged, ImagesMissing, NewerRecord, PermanentError, Unavailable
 from service.evidence.bundle import Bundle
-from service.jobs.record import Entry, Job, Part, failure_of, joined
-from service.jobs.worker import ComeBack
+from service.jobs.transitions import AnalysisRecord, Job, ShardResult, failure_of, joined
+from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
 from service.telemetry import Stage
@@ -51,9 +51,9 @@ class Judged:
 
 def verdicts_of(bundle: Bundle, predictions: Predictions) -> Bytes:
     """Return the verdict byte of each judged sample, (N,); raise EvidenceDamaged where the table holds none."""
-    found = judge(bundle.verdicts, predictions.top1[bundle.rows])
-    check_verdicts(bundle, found)
-    return found
+    result = judge(bundle.verdicts, predictions.top1[bundle.rows])
+    check_verdicts(bundle, result)
+    return result
 
 
 def check_verdicts(bundle: Bundle, found: Bytes) -> None:
@@ -75,7 +75,7 @@ def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
 def digest_of(predictions: Predictions) -> str:
     """Return the SHA-256 of predictions in the data set's order."""
     digest = hashlib.sha256(np.ascontiguousarray(predictions.top1).tobytes())
-    for array in (predictions.probability, predictions.among):
+    for array in (predictions.probability, predictions.top1_restricted):
         if array is not None:
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
@@ -87,34 +87,34 @@ def judge_job(ports: Ports, job_id: str) -> None:
     Raise ComeBack to be called again where the archive is away, or the job is for a newer version to judge.
     """
     try:
-        fence = ports.store.claim_judging(job_id)
+        fencing_token = ports.store.claim_judging(job_id)
     except NewerRecord as error:
-        raise ComeBack(RETRY_SECONDS) from error
+        raise RetryLater(RETRY_SECONDS) from error
     job = ports.store.job(job_id)
-    if fence is None or job is None:
+    if fencing_token is None or job is None:
         return
     try:
         archived = _archive(ports, job)
-        finished = ports.store.finish(job_id, fence)
+        finished = ports.store.finish(job_id, fencing_token)
     except Unavailable as error:
         _wait_for(ports)  # without the store, nobody could be asked to come back
-        if fence < ATTEMPTS:
-            raise ComeBack(min(RETRY_SECONDS * fence, LONGEST_RETRY)) from error
-        _fail(ports, job_id, fence, error)
+        if fencing_token < ATTEMPTS:
+            raise RetryLater(min(RETRY_SECONDS * fencing_token, LONGEST_RETRY)) from error
+        _fail(ports, job_id, fencing_token, error)
     except PermanentError as error:
         _log.warning("judging failed", job=job_id, request=job.spec.asked, error=str(error))
-        _fail(ports, job_id, fence, error)
+        _fail(ports, job_id, fencing_token, error)
     except Exception as error:
         _log.exception("judging failed", job=job_id, request=job.spec.asked)
-        _fail(ports, job_id, fence, error)
+        _fail(ports, job_id, fencing_token, error)
     else:
         for analysis in archived if finished else ():
             _log.info(
                 "judged", analysis=analysis.id, job=job_id, request=job.spec.asked, evidence=analysis.evidence[:12]
             )
-            ports.ended(analysis)
+            ports.on_finished(analysis)
             with suppress(Unavailable):
-                ports.store.keep_result(job.spec.dedupe, analysis.id)
+                ports.store.store_result(job.spec.dedupe, analysis.id)
 
 
 def job_failed(ports: Ports, job_id: str) -> None:
@@ -122,8 +122,8 @@ def job_failed(ports: Ports, job_id: str) -> None:
     job = ports.store.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
         snapshot = ports.store.snapshot(analysis_id)
-        if snapshot is not None and snapshot.entry.state is State.FAILED:
-            ports.ended(look.seen(snapshot))
+        if snapshot is not None and snapshot.record.state is State.FAILED:
+            ports.on_finished(queries.seen(snapshot))
 
 
 def _wait_for(ports: Ports) -> None:
@@ -133,8 +133,8 @@ def _wait_for(ports: Ports) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _fail(ports: Ports, job_id: str, fence: int, error: Exception) -> None:
-    if ports.store.finish(job_id, fence, failure_of(error)):
+def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
+    if ports.store.finish(job_id, fencing_token, failure_of(error)):
         job_failed(ports, job_id)
 
 
@@ -147,34 +147,34 @@ def _archive(ports: Ports, job: Job) -> list[Analysis]:
     parts = ports.store.parts(job.id)
     info = _one_model(job, parts)
     predictions = joined([part.predictions for part in parts])
-    bundle = ports.shelf.find(job.spec.dataset, job.spec.evidence)
+    bundle = ports.evidence_repository.find(job.spec.dataset, job.spec.evidence)
     missing = _missing(bundle, predictions, ports.limits.max_missing)
-    with ports.timed(Stage.JUDGE):
+    with ports.stage_timer(Stage.JUDGE):
         summary = summary_of(bundle, predictions)
     archived = []
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
-        if snapshot is None or snapshot.entry.state.final:
+        if snapshot is None or snapshot.record.state.final:
             continue
         if (before := ports.archive.get(analysis_id)) is not None:
             archived.append(before)
             continue
-        analysis = _finished(ports, snapshot.entry, job, predictions, summary, info, missing)
-        with ports.timed(Stage.ARCHIVE):
+        analysis = _finished(ports, snapshot.record, job, predictions, summary, info, missing)
+        with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
         after = ports.store.snapshot(analysis_id)
-        if after is not None and after.entry.state.final:  # cancelled meanwhile: that is what its user was told
+        if after is not None and after.record.state.final:  # cancelled meanwhile: that is what its user was told
             ports.archive.delete(analysis_id)
         else:
             archived.append(analysis)
     return archived
 
 
-def _one_model(job: Job, parts: Sequence[Part]) -> ModelInfo:
+def _one_model(job: Job, parts: Sequence[ShardResult]) -> ModelInfo:
     """Return the model of all parts; raise PermanentError unless all are there and of one model."""
     models = list(dict.fromkeys(part.model_info for part in parts))
     if len(models) > 1:
-        told = ", ".join(f"{each.architecture} {each.weights_sha256[:12]}" for each in models)
+        told = ", ".join(f"{model.architecture} {model.weights_sha256[:12]}" for model in models)
         raise PermanentError(f"the weights changed while the model ran, or workers have different ones: {told}")
     images = sum(len(part.predictions.top1) for part in parts)
     if len(parts) != job.spec.num_shards or images != job.spec.total:
@@ -197,7 +197,7 @@ def _missing(bundle: Bundle, predictions: Predictions, share: float) -> tuple[st
 
 def _finished(
     ports: Ports,
-    entry: Entry,
+    record: AnalysisRecord,
     job: Job,
     predictions: Predictions,
     summary: Summary,
@@ -206,12 +206,12 @@ def _finished(
 ) -> Analysis:
     start = None if job.started is None else datetime.fromtimestamp(job.started, UTC)
     return Analysis(
-        id=entry.id,
-        request=entry.request,
+        id=record.id,
+        request=record.request,
         state=State.SUCCEEDED,
-        evidence=entry.evidence,
-        create_time=datetime.fromtimestamp(entry.created, UTC),
-        owner=entry.owner,
+        evidence=record.evidence,
+        create_time=datetime.fromtimestamp(record.created, UTC),
+        owner=record.owner,
         start_time=start,
         end_time=ports.clock(),
         progress=replace(Progress(), done=job.done, total=job.spec.total),
@@ -221,5 +221,5 @@ def _finished(
         model_info=model_info,
         summary=summary,
         warnings=warnings,
-        request_digest=entry.request_digest,
+        request_digest=record.request_digest,
     )

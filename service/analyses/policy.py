@@ -8,10 +8,10 @@ from collections.abc import Hashable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
+from errata.errors import InvalidPolicy, InvalidRequest, Violation
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from service.domain import DEFAULT_MIN_SAMPLES, TOP1_ERROR_TYPES, Bound, ErrorType, GatePolicy, Group, Measure
-from service.errors import InvalidPolicy, InvalidRequest, Violation
 from service.summary.gate import OF_TYPES, TESTED
 
 MAX_BYTES = 64 << 10
@@ -165,9 +165,9 @@ def parse_policy(text: str | bytes) -> GatePolicy:
     try:
         document = Document.model_validate(values)
     except ValidationError as error:
-        found = [_violation(each, lines) for each in error.errors(include_url=False)]
-        where = f" (line {found[0].line})" if found[0].line else ""
-        raise InvalidPolicy(f"{found[0].field}: {found[0].description}{where}", violations=found[:SHOWN]) from None
+        result = [_violation(item, lines) for item in error.errors(include_url=False)]
+        where = f" (line {result[0].line})" if result[0].line else ""
+        raise InvalidPolicy(f"{result[0].field}: {result[0].description}{where}", violations=result[:SHOWN]) from None
     return GatePolicy(
         name=document.name,
         bounds=tuple(_bound(number, each) for number, each in enumerate(document.bounds, 1)),
@@ -287,10 +287,10 @@ def _violation(error: Any, lines: dict[tuple[Hashable, ...], int]) -> Violation:
 
 def _dotted(path: tuple[Hashable, ...]) -> str:
     """Return where a field stands; names are short, and nothing that a message can't carry."""
-    found = ""
+    result = ""
     for part in path:
-        found += f"[{part}]" if isinstance(part, int) else f".{_name(part)}" if found else _name(part)
-    return found
+        result += f"[{part}]" if isinstance(part, int) else f".{_name(part)}" if result else _name(part)
+    return result
 
 
 def _name(part: Hashable) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from service.archive.port import Archive
 from service.domain import Analysis
-from service.evidence.shelf import EvidenceShelf
+from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
 from service.predictions.pictures import Pictures
@@ -38,18 +38,20 @@ class Limits:
 class Ports:
     """The outside of the use cases."""
 
-    shelf: EvidenceShelf
+    evidence_repository: EvidenceRepository
     store: JobStore
     archive: Archive
     send_shards: Callable[[str, int], None]  # job, number of shards
     models: Callable[[], Sequence[ModelOffer]]
-    settle_model: Callable[[ModelId], ModelId]  # refuses what isn't allowed, pins what moves
+    pin_model: Callable[[ModelId], ModelId]  # refuses what isn't allowed, pins what moves
     runtime: Callable[[], str]  # of the workers: what says which weights a name means
     has_images: Callable[[str], bool]  # of a data set: whether workers can read its images
     pictures: Pictures
     clock: Callable[[], datetime]
-    ended: Callable[[Analysis], None]  # told of every analysis that ends
+    on_finished: Callable[[Analysis], None]  # told of every analysis that ends
     limits: Limits
     parsers: ParserPool  # of binary uploads
-    timed: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # a block that is a stage
-    looked: Callable[[str, bool], None] = lambda *_: None  # told of each look into a cache: which one, and if it hit
+    stage_timer: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # a block that is a stage
+    on_cache_lookup: Callable[[str, bool], None] = lambda *_: (
+        None
+    )  # told of each look into a cache: which one, and if it hit

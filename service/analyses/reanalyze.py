@@ -4,25 +4,25 @@ import hashlib
 from dataclasses import replace
 
 import structlog
+from errata.errors import InvalidRequest, Unavailable
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import summary_of
 from service.analyses.ports import Ports
 from service.analyses.upload import archived, repeated
 from service.domain import Analysis
-from service.errors import InvalidRequest, Unavailable
 
 _log = structlog.get_logger()
 
 
 def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "", owner: str = "") -> Analysis:
     """Judge an analysis' predictions anew; raise AnalysisNotFound, NotReady, EvidenceNotFound or InvalidRequest."""
-    before = look.succeeded(ports, analysis_id)
+    before = queries.succeeded(ports, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)
     requests.check(request)
     request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
-    bundle = ports.shelf.find(before.request.dataset, evidence)
+    bundle = ports.evidence_repository.find(before.request.dataset, evidence)
     predictions = ports.archive.predictions(before.id)
     if predictions is None:
         raise Unavailable(f"the predictions of {before.id} are gone from the archive")

@@ -8,15 +8,15 @@ from enum import StrEnum
 from typing import Protocol
 
 import structlog
+from errata.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNotFound, NotFound, Unavailable
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
 from service.analyses.request import HOOK_ID, MAX_TEXT
 from service.analyses.submit import submit
 from service.analyses.write_back import Result
 from service.domain import REGISTRY_OWNER, Action, Analysis, AnalysisRequest, RegistryEvent, RegistryRule, State
-from service.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNotFound, NotFound, Unavailable
 
 ALIAS = "alias:"  # a baseline that is the version an alias points to
 GIVE_UP = 3  # events in a row that can't be taken, after which a poll ends
@@ -25,7 +25,7 @@ _PLAIN = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")  # no control characters,
 _log = structlog.get_logger()
 
 
-class Taken(StrEnum):
+class EventResult(StrEnum):
     """What came of an event."""
 
     QUEUED = "queued"
@@ -64,19 +64,19 @@ class Registry(Protocol):
         ...
 
 
-def take(ports: Ports, registry: Registry, event: RegistryEvent) -> Taken:
+def take(ports: Ports, registry: Registry, event: RegistryEvent) -> EventResult:
     """Queue the analyses that an event's rules ask for; raise TooBusy or Unavailable where it may come again."""
     log = _log.bind(registry=registry.id, model=event.model, version=event.version, event=event.action.value)
     if not _PLAIN.fullmatch(f"{event.model}{event.version}{event.name}{event.source}{event.delivery}"):
         log.warning("an event is refused: its names hold characters that names have not")
-        return Taken.REFUSED
+        return EventResult.REFUSED
     if event.echo:
         log.info("an event is ignored: it is Errata's own writing")
-        return Taken.IGNORED
+        return EventResult.IGNORED
     rules = [rule for rule in registry.rules if rule.matches(event)]
     if not rules:
         log.info("an event is ignored: no rule is for it", name=event.name)
-        return Taken.IGNORED
+        return EventResult.IGNORED
     outcomes = set()
     for rule in rules:
         try:
@@ -85,8 +85,8 @@ def take(ports: Ports, registry: Registry, event: RegistryEvent) -> Taken:
             raise Unavailable(f"no worker loads {registry.model_id(event)} now", retry_after=RETRY_AFTER) from error
         except (InvalidInput, NotFound) as error:
             log.warning("an event is refused", error=str(error))
-            outcomes.add(Taken.REFUSED)
-    return next(each for each in Taken if each in outcomes)
+            outcomes.add(EventResult.REFUSED)
+    return next(item for item in EventResult if item in outcomes)
 
 
 def poll(ports: Ports, registry: Registry) -> int:
@@ -97,7 +97,7 @@ def poll(ports: Ports, registry: Registry) -> int:
     queued, failed, in_a_row = 0, None, 0
     for event in registry.events():
         try:
-            queued += take(ports, registry, event) is Taken.QUEUED
+            queued += take(ports, registry, event) is EventResult.QUEUED
             in_a_row = 0
         except Unavailable as error:
             failed, in_a_row = error, in_a_row + 1
@@ -111,12 +111,16 @@ def poll(ports: Ports, registry: Registry) -> int:
 def newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
     """Return the last analysis that a registry's events made of a version; None if there is none."""
     labels = {"registry": registry, "model": model, "version": version}
-    found = [each for each in look.list_analyses(ports, look.AnalysisFilter(labels=labels), "") if _hooked(each)]
-    gated = [each for each in found if each.request.gate_policy or "gate" in each.request.labels]
-    return next(iter(gated or found), None)
+    result = [
+        list_analysis
+        for list_analysis in queries.list_analyses(ports, queries.AnalysisFilter(labels=labels), "")
+        if _hooked(list_analysis)
+    ]
+    gated = [item for item in result if item.request.gate_policy or "gate" in item.request.labels]
+    return next(iter(gated or result), None)
 
 
-def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> Taken:
+def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> EventResult:
     policy, baseline = rule.policy, ""
     labels = {"registry": registry.id, "model": event.model, "version": event.version}
     if event.action is Action.ALIAS:
@@ -124,7 +128,7 @@ def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: Registry
     if policy and parse_policy(policy).needs_baseline:
         is_own = _is_own_baseline(registry, rule, event)
         if is_own and event.action is Action.ALIAS:
-            return Taken.IGNORED
+            return EventResult.IGNORED
         baseline = "" if is_own else _baseline(ports, registry, rule, event)
         if not baseline:
             policy = ""
@@ -144,8 +148,8 @@ def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: Registry
     try:
         analysis = submit(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
     except (AlreadyExists, AnalysisNotFound):  # asked before, when the baseline was another, or dropped since
-        return Taken.REPEATED
-    return Taken.REPEATED if analysis.create_time < before else Taken.QUEUED
+        return EventResult.REPEATED
+    return EventResult.REPEATED if analysis.create_time < before else EventResult.QUEUED
 
 
 def _delivery(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
@@ -194,21 +198,21 @@ def _baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: Regis
     An alias that was just set to the version itself means the version that had it before.
     """
     if not rule.baseline.startswith(ALIAS):
-        return look.get(ports, rule.baseline.removeprefix("analyses/")).id
+        return queries.get(ports, rule.baseline.removeprefix("analyses/")).id
     alias = rule.baseline.removeprefix(ALIAS)
     known = _of(ports, registry, event.model, rule.dataset)
     version = registry.version_of(event.model, alias)
     if version is None or version == event.version:
-        had_it = [each for each in known if each.request.labels.get("alias") == alias]
-        version = next((_version(each) for each in had_it if _version(each) != event.version), None)
+        had_it = [item for item in known if item.request.labels.get("alias") == alias]
+        version = next((_version(item) for item in had_it if _version(item) != event.version), None)
     if version is None:
         return ""
-    found = _plain(known, version)
-    if found is None:
+    result = _plain(known, version)
+    if result is None:
         earlier = RegistryEvent(Action.CREATED, event.model, version, source=event.source)
         _asked(ports, registry, RegistryRule(Action.CREATED, dataset=rule.dataset), earlier)
-        found = _plain(_of(ports, registry, event.model, rule.dataset), version)
-    return found.id if found is not None else ""
+        result = _plain(_of(ports, registry, event.model, rule.dataset), version)
+    return result.id if result is not None else ""
 
 
 def _plain(known: Sequence[Analysis], version: str) -> Analysis | None:
@@ -216,19 +220,19 @@ def _plain(known: Sequence[Analysis], version: str) -> Analysis | None:
 
     A comparison makes an analysis: held against the last one, each poll would make another.
     """
-    own = [each for each in known if _version(each) == version]
-    plain = [each for each in own if "alias" not in each.request.labels]
+    own = [item for item in known if _version(item) == version]
+    plain = [item for item in own if "alias" not in item.request.labels]
     return next(iter(plain or reversed(own)), None)
 
 
 def _of(ports: Ports, registry: Registry, model: str, dataset: str) -> list[Analysis]:
     """Return the analyses of a registry's model that have, or will have, a result, newest first."""
-    wanted = look.AnalysisFilter(
+    wanted = queries.AnalysisFilter(
         states=frozenset({State.QUEUED, State.RUNNING, State.SUCCEEDED}),
         dataset=dataset,
         labels={"registry": registry.id, "model": model},
     )
-    return [each for each in look.list_analyses(ports, wanted, "") if _hooked(each)]
+    return [list_analysis for list_analysis in queries.list_analyses(ports, wanted, "") if _hooked(list_analysis)]
 
 
 def _version(analysis: Analysis) -> str:

@@ -12,7 +12,7 @@ from service.analyses.compare import comparison_of
 from service.analyses.explain import evidence_for
 from service.analyses.judge import Judged
 from service.analyses.ports import Ports
-from service.analyses.trend import TrendQuestion, has_own_superclasses, trend
+from service.analyses.trend import TrendRequest, has_own_superclasses, trend
 from service.analyses.verdicts import judged, records
 from service.domain import (
     CLASS_GROUPS,
@@ -21,19 +21,19 @@ from service.domain import (
     BreakdownRow,
     ErrorType,
     Group,
-    Standing,
+    PercentileRank,
     VocabularyEvidence,
 )
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
 from service.evidence.overlap import why_overlapping
-from service.published.curves import curves_of
+from service.reference_models.curves import curves_of
 from service.report.comparison_view import comparison_view
-from service.report.errors import ErrorTable, PairSeen
+from service.report.error_table import ErrorTable, PairSeen
+from service.report.messages import OWN_SUPERCLASSES
 from service.report.render import render_comparison, render_report, render_trend
 from service.report.trend_view import trend_view
 from service.report.view import Found, ReportView, SourceRow, report_view
-from service.report.words import OWN_SUPERCLASSES
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
@@ -53,17 +53,17 @@ PICTURE_SIZE = 96  # pixels, of those
 
 def report(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a file on its own; raise AnalysisNotFound or NotReady."""
-    found = judged(ports, analysis_id)
-    with ports.timed(Stage.RENDER):
-        return render_report(view_of(ports, found))
+    result = judged(ports, analysis_id)
+    with ports.stage_timer(Stage.RENDER):
+        return render_report(view_of(ports, result))
 
 
 def report_page(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a page: pictures and pages about single images are a link away."""
-    found = judged(ports, analysis_id)
-    name = found.analysis.id
-    with ports.timed(Stage.RENDER):
-        return render_report(view_of(ports, found, f"/analyses/{name}/"), name, site=True)
+    result = judged(ports, analysis_id)
+    name = result.analysis.id
+    with ports.stage_timer(Stage.RENDER):
+        return render_report(view_of(ports, result, f"/analyses/{name}/"), name, site=True)
 
 
 def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:
@@ -74,7 +74,7 @@ def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) ->
     return render_comparison(comparison_view(compared, a.analysis.summary, b.analysis.summary), site)
 
 
-def trend_report(ports: Ports, question: TrendQuestion, marked: str = "", site: bool = False) -> str:
+def trend_report(ports: Ports, question: TrendRequest, marked: str = "", site: bool = False) -> str:
     """Return a trend as a file on its own, or as a page; raise as `trend` does."""
     return render_trend(trend_view(trend(ports, question), marked), site)
 
@@ -99,8 +99,8 @@ def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
         Found(
             analysis=found.analysis,
             confusions=[
-                (each, _examples(bundle, counted & (evidence.targets == each.target) & (predicted == each.predicted)))
-                for each in pairs
+                (pair, _examples(bundle, counted & (evidence.targets == pair.target) & (predicted == pair.predicted)))
+                for pair in pairs
             ],
             superclasses=[
                 (row, _groups(groups, np.flatnonzero(inside)))
@@ -113,7 +113,7 @@ def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
             notes=[OWN_SUPERCLASSES] if standings and has_own_superclasses(bundle.manifest) else [],
             errors=list(records(found, rows[~evidence.problematic[rows]][:STILL_ERRORS], with_evidence=True)),
             table=_table(ports, found, rows, members, base),
-            sources=[SourceRow(each.name, each.origin, each.license) for each in bundle.manifest.sources],
+            sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
         )
     )
@@ -145,16 +145,16 @@ def _confidence(
     types: NDArray[np.uint8], probability: NDArray[np.floating]
 ) -> dict[ErrorType, tuple[int, float, float, float]]:
     """Return how sure the model was of each type's samples: how many, and the quartiles."""
-    found = {}
-    for each in ERROR_TYPES:
-        sure = probability[(types == each) & np.isfinite(probability)].astype(float)
+    result = {}
+    for error_type_ in ERROR_TYPES:
+        sure = probability[(types == error_type_) & np.isfinite(probability)].astype(float)
         if len(sure):
             first, middle, third = np.quantile(sure, (0.25, 0.5, 0.75)).tolist()
-            found[each] = (len(sure), first, middle, third)
-    return found
+            result[error_type_] = (len(sure), first, middle, third)
+    return result
 
 
-def _standings(found: Judged) -> Sequence[Standing]:
+def _standings(found: Judged) -> Sequence[PercentileRank]:
     summary, curves = found.analysis.summary, curves_of(found.bundle.dataset)
     assert summary is not None, "this is a bug: what is judged has a summary"
     everything = summary.groups[Group.ALL]
@@ -210,12 +210,12 @@ def _pairs(bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int1
     seen = np.flatnonzero(matrix[labels, predicted])
     both = np.unique(np.stack([labels[seen], predicted[seen]], axis=1), axis=0).tolist()
     place = {(int(low), int(high)): row for row, (low, high) in enumerate(pairs.classes.tolist())}
-    found = {}
+    result = {}
     for label, prediction in both:
         row = place[min(label, prediction), max(label, prediction)]
         examples = tuple(validation_name(number) for number in pairs.examples[row].tolist() if number)
-        found[label, prediction] = PairSeen(int(pairs.counts[row]), examples)
-    return found
+        result[label, prediction] = PairSeen(int(pairs.counts[row]), examples)
+    return result
 
 
 def _texts(
@@ -224,12 +224,12 @@ def _texts(
     """Return what CLIP said of the first errors out of vocabulary."""
     if bundle.proposals is None:
         return {}
-    found = {}
+    result = {}
     for place in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV)[:TEXTS].tolist():
         said = evidence_for(bundle, int(rows[place]), int(predicted[place])).vocabulary
         if said is not None:
-            found[place] = said
-    return found
+            result[place] = said
+    return result
 
 
 def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[np.uint8]) -> dict[str, str]:
@@ -237,9 +237,9 @@ def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[n
     if not ports.pictures.has(dataset):
         return {}
     wrong = np.flatnonzero(np.isin(types, MULTI_LABEL_ERROR_TYPES))[:PICTURES]
-    found = {}
+    result = {}
     for place in wrong.tolist():
         picture = ports.pictures.thumbnail(dataset, names[place], PICTURE_SIZE)
         if picture is not None:
-            found[names[place]] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
-    return found
+            result[names[place]] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+    return result

@@ -6,9 +6,10 @@ import secrets
 from dataclasses import asdict
 from datetime import datetime
 
+from errata.errors import InvalidRequest
+
 from service.analyses.policy import check_baseline, parse_policy
 from service.domain import REGISTRY_OWNER, AnalysisRequest
-from service.errors import InvalidRequest
 
 MAX_TEXT = 256  # characters of a name, a label, a request id
 MAX_LABELS = 64

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import structlog
+from errata.errors import Unavailable
 
 from service.analyses.ports import Ports
-from service.errors import Unavailable
 
 _log = structlog.get_logger()
 
@@ -13,7 +13,7 @@ _log = structlog.get_logger()
 def drop_old(ports: Ports, keep: timedelta) -> int:
     """Delete the archived analyses that ended longer ago than `keep`; return how many."""
     oldest = ports.clock() - keep
-    old = [each for each in ports.archive.list() if (each.end_time or each.create_time) < oldest]
+    old = [item for item in ports.archive.list() if (item.end_time or item.create_time) < oldest]
     for analysis in old:
         ports.archive.delete(analysis.id)
         try:

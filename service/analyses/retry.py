@@ -3,24 +3,24 @@
 from dataclasses import replace
 
 import structlog
+from errata.errors import NotReady
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.ports import Ports
 from service.analyses.submit import accepted, computation
 from service.domain import Analysis, State
-from service.errors import NotReady
-from service.jobs.record import Entry
+from service.jobs.transitions import AnalysisRecord
 
 _log = structlog.get_logger()
 
 
 def retry(ports: Ports, analysis_id: str) -> Analysis:
     """Queue a failed analysis again; raise AnalysisNotFound, NotReady for another state, TooBusy, or as submit does."""
-    before = look.get(ports, analysis_id)
+    before = queries.get(ports, analysis_id)
     if before.state is not State.FAILED:
         raise NotReady(f"expected an analysis that has failed, got one that is {before.state.name}", field="name")
     spec = computation(ports, replace(before.request, evidence=before.evidence))
-    entry = Entry(
+    record = AnalysisRecord(
         before.id,
         before.request,
         before.request_digest,
@@ -28,7 +28,7 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
         created=before.create_time.timestamp(),
         owner=before.owner,
     )
-    said = ports.store.resubmit(entry, spec, limit=ports.limits.max_open)
+    said = ports.store.resubmit(record, spec, limit=ports.limits.max_open)
     if said is None:
         raise NotReady("expected an analysis that has failed, got one that was queued again meanwhile", field="name")
     _log.info("queued again", analysis=before.id, job=said.job)

@@ -1,16 +1,16 @@
 """Submit: a model identifier becomes a queued analysis."""
 
 import structlog
+from errata.errors import InvalidRequest, ModelNotFound, TooBusy
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses import request as requests
-from service.analyses.cached import answered
 from service.analyses.ports import Ports
+from service.analyses.reuse import answered
 from service.analyses.upload import check_room, reused, same_body
 from service.domain import Analysis, AnalysisRequest
-from service.errors import InvalidRequest, ModelNotFound, TooBusy
-from service.jobs.record import Entry, JobSpec
 from service.jobs.store import Outcome, Submission
+from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import ModelId, parse_model_id
 from service.telemetry import current_request_id
 
@@ -25,18 +25,18 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     """
     requests.check(request, owner)
     if request.gate_baseline:
-        look.get(ports, request.gate_baseline)  # one that isn't there is refused now
+        queries.get(ports, request.gate_baseline)  # one that isn't there is refused now
     request_digest = requests.digest(request)
-    if request.request_id and (before := look.by_request_id(ports, request.request_id)):
+    if request.request_id and (before := queries.by_request_id(ports, request.request_id)):
         return same_body(before, request_digest)
     spec = computation(ports, request)
     check_room(ports)
-    bundle = ports.shelf.find(request.dataset, spec.evidence)
-    if found := answered(ports, request, request_digest, spec, bundle, owner, delivery):
-        _log.info("answered from the archive", analysis=found.id, model=spec.model)
-        return found
+    bundle = ports.evidence_repository.find(request.dataset, spec.evidence)
+    if result := answered(ports, request, request_digest, spec, bundle, owner, delivery):
+        _log.info("answered from the archive", analysis=result.id, model=spec.model)
+        return result
     now = ports.clock()
-    entry = Entry(
+    record = AnalysisRecord(
         requests.new_id(now),
         request,
         request_digest,
@@ -45,7 +45,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         owner=owner,
         delivery=delivery,
     )
-    said = ports.store.submit(entry, spec, fresh=request.fresh, limit=ports.limits.max_open)
+    said = ports.store.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
     if said.outcome is Outcome.REUSED:
         raise reused(request.request_id)
     _log.info("accepted", analysis=said.analysis, outcome=said.outcome.value, job=said.job, model=spec.model)
@@ -56,12 +56,12 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return what a request asks to compute; raise for a model, a data set or a bundle that isn't there."""
     model = parse_model_id(request.model)
     _check_offered(ports, model)
-    bundle = ports.shelf.find(request.dataset, request.evidence)
+    bundle = ports.evidence_repository.find(request.dataset, request.evidence)
     if not ports.has_images(request.dataset):
         raise InvalidRequest(
             f"no worker has the images of {request.dataset}: set ERRATA_IMAGES, or upload predictions", field="dataset"
         )
-    model = ports.settle_model(model)
+    model = ports.pin_model(model)
     ports.store.remember_images(bundle.images_digest, bundle.image_names)
     total = len(bundle.image_names)
     return JobSpec(
@@ -86,7 +86,7 @@ def accepted(ports: Ports, said: Submission, spec: JobSpec) -> Analysis:
         )
     if said.outcome is Outcome.NEW:
         ports.send_shards(said.job, spec.num_shards)
-    return look.get(ports, said.analysis)
+    return queries.get(ports, said.analysis)
 
 
 def _check_offered(ports: Ports, model: ModelId) -> None:

@@ -4,11 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.analyses import look
-from service.analyses.ports import Ports
-from service.analyses.request import MAX_TEXT
-from service.domain import Analysis, Group, Metric, Trend, TrendPoint
-from service.errors import (
+from errata.errors import (
     EvidenceDamaged,
     EvidenceNotFound,
     InvalidRequest,
@@ -16,10 +12,15 @@ from service.errors import (
     NotComparable,
     Unavailable,
 )
+
+from service.analyses import queries
+from service.analyses.ports import Ports
+from service.analyses.request import MAX_TEXT
+from service.domain import Analysis, Group, Metric, Trend, TrendPoint
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
-from service.published.curves import curves_of
-from service.published.layout import PublishedModel, read_models, size_label
+from service.reference_models.curves import curves_of
+from service.reference_models.layout import PublishedModel, read_models, size_label
 from service.summary.trend import allowed_metrics, fits_of, values_of, values_of_group, with_standings
 
 MAX_ASKED = 1000  # analyses by name
@@ -27,7 +28,7 @@ MAX_LABELS = 50  # that are told apart; models with rarer ones count as others
 
 
 @dataclass(frozen=True)
-class TrendQuestion:
+class TrendRequest:
     """What a trend is asked to show."""
 
     names: Sequence[str] = ()  # ids of analyses; empty: all stored ones of the data set
@@ -49,7 +50,7 @@ class Fleet:
     num_left_out: int = 0
 
 
-def trend(ports: Ports, question: TrendQuestion) -> Trend:
+def trend(ports: Ports, question: TrendRequest) -> Trend:
     """Return where analyses stand.
 
     Raise AnalysisNotFound, NotReady, NotComparable for analyses that differ in data set or evidence, InvalidUpload for
@@ -60,12 +61,12 @@ def trend(ports: Ports, question: TrendQuestion) -> Trend:
     if len(question.by) > MAX_TEXT:
         raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(question.by)}", field="by")
     published = read_published(question)
-    asked = [look.succeeded(ports, name) for name in dict.fromkeys(question.names)]
+    asked = [queries.succeeded(ports, name) for name in dict.fromkeys(question.names)]
     check_alike(asked, question.dataset)
     dataset = asked[0].request.dataset if asked else question.dataset
-    stored = [each for each in ports.archive.list() if each.request.dataset == dataset and each.summary is not None]
+    stored = [item for item in ports.archive.list() if item.request.dataset == dataset and item.summary is not None]
     evidence = asked[0].evidence if asked else _default_evidence(ports, dataset, stored)
-    same = [each for each in stored if each.evidence == evidence]
+    same = [item for item in stored if item.evidence == evidence]
     fleet = Fleet(
         dataset,
         evidence,
@@ -77,27 +78,27 @@ def trend(ports: Ports, question: TrendQuestion) -> Trend:
     return trend_of(fleet, question, published)
 
 
-def read_published(question: TrendQuestion) -> list[PublishedModel]:
+def read_published(question: TrendRequest) -> list[PublishedModel]:
     """Return the published models that came along; raise InvalidUpload for those of another group."""
     if not question.reference:
         return []
-    found = read_models(question.reference)
+    models = read_models(question.reference)
     whole = question.group is Group.ALL
-    if any(model.whole is (not whole) for model in found):
+    if any(model.whole is (not whole) for model in models):
         asked, got = ("all samples", "of one group") if whole else (f"the group {question.group}", "of all samples")
         raise InvalidUpload(
             f"expected published models of {asked}, got some {got}: the authors have a file a group", field="reference"
         )
-    return found
+    return models
 
 
-def trend_of(fleet: Fleet, question: TrendQuestion, published: Sequence[PublishedModel]) -> Trend:
+def trend_of(fleet: Fleet, question: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
     """Return where analyses stand, beside others and beside published models."""
     curves = curves_of(fleet.dataset)
     members = (*fleet.asked, *fleet.others)
     abstained = members[0].summary.abstained if members and members[0].summary else ()
-    silent = {each.name for each in abstained}  # they say nothing, which isn't 0
-    shown: Sequence[Metric] = [each for each in Metric if each.name not in silent]
+    silent = {item.name for item in abstained}  # they say nothing, which isn't 0
+    shown: Sequence[Metric] = [item for item in Metric if item.name not in silent]
     if curves is not None or published:  # what hangs on a silent rule isn't comparable with models that had it
         shown = allowed_metrics(abstained)
     points = []
@@ -106,8 +107,8 @@ def trend_of(fleet: Fleet, question: TrendQuestion, published: Sequence[Publishe
         accuracy = each.summary.groups[Group.ALL].top1_accuracy
         if accuracy is None:
             continue
-        found = values_of_group(each.summary.groups[question.group])
-        values = {metric: found[metric] for metric in shown if metric in found}
+        result = values_of_group(each.summary.groups[question.group])
+        values = {metric: result[metric] for metric in shown if metric in result}
         asked = place < len(fleet.asked)
         point = TrendPoint(each.id, each.title, label_of(each, question.by), asked, accuracy, values)
         points.append(point if curves is None else with_standings(point, curves, question.group, abstained))
@@ -122,7 +123,7 @@ def trend_of(fleet: Fleet, question: TrendQuestion, published: Sequence[Publishe
         )
         for model in published
     ]
-    metrics = [each for each in Metric if each is not Metric.POOLED or abstained]
+    metrics = [item for item in Metric if item is not Metric.POOLED or abstained]
     return Trend(
         dataset=fleet.dataset,
         evidence=fleet.evidence,
@@ -149,10 +150,10 @@ def label_of(analysis: Analysis, by: str) -> str:
 
 def check_alike(analyses: Sequence[Analysis], dataset: str = "") -> None:
     """Raise NotComparable unless analyses are of one data set and were judged with the same evidence."""
-    datasets = {each.request.dataset for each in analyses} | ({dataset} if dataset else set())
+    datasets = {analysis.request.dataset for analysis in analyses} | ({dataset} if dataset else set())
     if len(datasets) > 1:
         raise NotComparable(f"expected analyses of one data set, got {', '.join(sorted(datasets))}", field="names")
-    evidence = sorted({each.evidence[:12] for each in analyses})
+    evidence = sorted({analysis.evidence[:12] for analysis in analyses})
     if len(evidence) > 1:
         raise NotComparable(
             f"expected analyses judged with the same evidence, got {', '.join(evidence)}: "
@@ -175,23 +176,23 @@ def _frequent(points: Sequence[TrendPoint]) -> list[str]:
 def _default_evidence(ports: Ports, dataset: str, stored: Sequence[Analysis]) -> str:
     """Return the evidence of the newest stored analysis, or that which the data set is judged with by default."""
     if stored:
-        return max(stored, key=lambda each: each.id).evidence
-    return ports.shelf.find(dataset, "").digest
+        return max(stored, key=lambda item: item.id).evidence
+    return ports.evidence_repository.find(dataset, "").digest
 
 
 def _others(analyses: Sequence[Analysis], asked: Sequence[Analysis], by: str) -> list[Analysis]:
     """Return the analyses that weren't asked for, newest first, each set of predictions once: where it has a label."""
-    taken = {each.predictions_digest for each in asked}
-    found: dict[str, Analysis] = {}
-    for each in sorted(analyses, key=lambda each: (bool(label_of(each, by)), each.id), reverse=True):
-        if each.predictions_digest not in taken:
-            found.setdefault(each.predictions_digest, each)
-    return sorted(found.values(), key=lambda each: each.id, reverse=True)
+    taken = {item.predictions_digest for item in asked}
+    result: dict[str, Analysis] = {}
+    for analysis in sorted(analyses, key=lambda analysis: (bool(label_of(analysis, by)), analysis.id), reverse=True):
+        if analysis.predictions_digest not in taken:
+            result.setdefault(analysis.predictions_digest, analysis)
+    return sorted(result.values(), key=lambda item: item.id, reverse=True)
 
 
 def _served_superclasses_differ(ports: Ports, dataset: str, evidence: str) -> bool:
     """Say whether a bundle's superclasses are others than the authors'; True too where the bundle isn't served."""
     try:
-        return has_own_superclasses(ports.shelf.find(dataset, evidence).manifest)
+        return has_own_superclasses(ports.evidence_repository.find(dataset, evidence).manifest)
     except (EvidenceNotFound, EvidenceDamaged, Unavailable):
         return True

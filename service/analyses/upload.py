@@ -5,19 +5,19 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
+from errata.errors import AlreadyExists, AnalysisNotFound, TooBusy, Unavailable
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import digest_of, summary_of
 from service.analyses.ports import Ports
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, State
-from service.errors import AlreadyExists, AnalysisNotFound, TooBusy, Unavailable
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
-from service.report.words import PERMUTED, REORDERED
+from service.report.messages import PERMUTED, REORDERED
 from service.storage import Readable
-from service.summary.suspicion import looks_permuted, looks_reordered
+from service.summary.input_checks import rows_look_permuted, rows_look_reordered
 from service.telemetry import Stage
 
 JUDGING_SECONDS = 300.0  # that what is reserved may take to be archived
@@ -35,16 +35,16 @@ def upload(
     """Judge an uploaded file; raise InvalidUpload with lines, DatasetNotFound, EvidenceNotFound, AlreadyExists."""
     requests.check(request)
     if request.gate_baseline:
-        look.get(ports, request.gate_baseline)  # one that isn't there is refused now
+        queries.get(ports, request.gate_baseline)  # one that isn't there is refused now
     started = ports.clock()
-    bundle = ports.shelf.find(request.dataset, request.evidence)
+    bundle = ports.evidence_repository.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
     layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes)
     hashed = _Hashed(content)
     source = hashed if request.request_id else content  # only who may come again is compared
-    with ports.timed(Stage.PARSE):
+    with ports.stage_timer(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
-        found = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
+        result = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
     if before := repeated(ports, request, request_digest, analysis_id, owner):
@@ -54,8 +54,8 @@ def upload(
     except TooBusy:
         ports.store.release(request.request_id)
         raise
-    with ports.timed(Stage.JUDGE):
-        summary = summary_of(bundle, found.predictions)
+    with ports.stage_timer(Stage.JUDGE):
+        summary = summary_of(bundle, result.predictions)
     analysis = Analysis(
         id=analysis_id,
         request=request,
@@ -66,13 +66,13 @@ def upload(
         start_time=started,
         end_time=ports.clock(),
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
-        predictions_digest=digest_of(found.predictions),
+        predictions_digest=digest_of(result.predictions),
         images=bundle.images_digest,
         summary=summary,
-        warnings=(*found.warnings, *_suspicions(bundle, found)),
+        warnings=(*result.warnings, *_suspicions(bundle, result)),
         request_digest=request_digest,
     )
-    archived(ports, analysis, found.predictions)
+    archived(ports, analysis, result.predictions)
     _log.info("judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
     return analysis
 
@@ -91,20 +91,20 @@ def check_room(ports: Ports) -> None:
 def archived(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
     """Archive an analysis that is finished at once; its request id is free again where that fails."""
     try:
-        with ports.timed(Stage.ARCHIVE):
+        with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
     except Exception:
         ports.store.release(analysis.request.request_id)
         raise
-    ports.ended(analysis)
+    ports.on_finished(analysis)
 
 
 def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
     """Return what is odd about predictions that are otherwise fine."""
     odd = []
-    if looks_permuted(bundle.evidence.targets, found.predictions.top1[bundle.rows]):
+    if rows_look_permuted(bundle.evidence.targets, found.predictions.top1[bundle.rows]):
         odd.append(PERMUTED)
-    if found.reordered is not None and looks_reordered(bundle.all_targets, found.predictions, found.reordered):
+    if found.reordered is not None and rows_look_reordered(bundle.all_targets, found.predictions, found.reordered):
         odd.append(REORDERED)
     return tuple(odd)
 
@@ -115,7 +115,7 @@ def repeated(
     """Return the analysis that the same request made before; raise AlreadyExists if its body was another."""
     if not request.request_id:
         return None
-    if before := look.by_request_id(ports, request.request_id):
+    if before := queries.by_request_id(ports, request.request_id):
         return same_body(before, request_digest)
     owed = owner.startswith(REGISTRY_OWNER)
     reserved = ports.store.reserve(request.request_id, request_digest, analysis_id, owed=owed, delivery=delivery)
@@ -124,7 +124,7 @@ def repeated(
     if reserved.outcome is Outcome.NEW:
         return None
     try:
-        return look.get(ports, reserved.analysis)
+        return queries.get(ports, reserved.analysis)
     except AnalysisNotFound as error:
         if ports.clock().timestamp() - requests.seconds_of(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("the same request is being judged: ask again", retry_after=1) from error

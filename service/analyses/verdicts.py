@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from errata.errors import EvidenceNotFound, InvalidRequest, Unavailable
 from numpy.typing import NDArray
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.explain import evidence_for, explain
 from service.analyses.judge import Judged, verdicts_of
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, Verdict
-from service.errors import EvidenceNotFound, InvalidRequest, Unavailable
 from service.evidence.bundle import Bundle
 from service.rules.table import error_type, error_types, tags
 from service.taxonomy.classes import class_names
@@ -32,7 +32,7 @@ class VerdictFilter:
 
 def judged(ports: Ports, analysis_id: str) -> Judged:
     """Return a finished analysis with its verdicts; raise AnalysisNotFound, NotReady or EvidenceNotFound."""
-    analysis = look.succeeded(ports, analysis_id)
+    analysis = queries.succeeded(ports, analysis_id)
     predictions = ports.archive.predictions(analysis_id)
     if predictions is None:
         raise Unavailable(f"the predictions of {analysis_id} are gone from the archive")
@@ -45,7 +45,7 @@ def judged(ports: Ports, analysis_id: str) -> Judged:
 def bundle_of(ports: Ports, analysis: Analysis) -> Bundle:
     """Return the bundle that judged an analysis; raise EvidenceNotFound, with what to do, where it isn't served."""
     try:
-        return ports.shelf.find(analysis.request.dataset, analysis.evidence)
+        return ports.evidence_repository.find(analysis.request.dataset, analysis.evidence)
     except EvidenceNotFound as error:
         raise EvidenceNotFound(
             f"{analysis.id} was judged with the bundle {analysis.evidence[:12]}, which isn't served here: name it in "
@@ -111,7 +111,7 @@ def table(found: Judged) -> pa.Table:
         "file_name": [found.bundle.judged_names[row] for row in rows.tolist()],
         "target": targets,
         "predicted": predicted,
-        "error_type": [f"ERROR_TYPE_{ErrorType(each).name}" for each in types.tolist()],
+        "error_type": [f"ERROR_TYPE_{ErrorType(type_).name}" for type_ in types.tolist()],
         "problematic": [
             " ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, flag)) if flag else ""
             for byte, flag in zip(found.verdicts[rows].tolist(), problematic, strict=True)

@@ -6,14 +6,14 @@ from enum import StrEnum
 from typing import Protocol
 
 import structlog
+from errata.errors import AnalysisNotFound, ErrataError, ModelNotFound
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.gate import evaluate_gate
 from service.analyses.ports import Ports
 from service.analyses.report import report
 from service.domain import REGISTRY_OWNER, Analysis, GateDecision, GateResult, State
-from service.errors import AnalysisNotFound, ErrataError, ModelNotFound
-from service.jobs.record import Owed
+from service.jobs.transitions import OutboxItem
 
 LOOK_SECONDS = 2.0  # between two looks at an analysis that isn't finished
 FIRST, LAST = 5.0, 300.0  # seconds to the next try
@@ -23,7 +23,7 @@ LEASE = 60.0  # seconds after which what nobody settled comes again
 _log = structlog.get_logger()
 
 
-class Told(StrEnum):
+class WriteBackResult(StrEnum):
     """What came of an attempt to write back."""
 
     WRITTEN = "written"
@@ -59,11 +59,11 @@ class Writer(Protocol):
         ...
 
 
-def write_back_due(ports: Ports, writers: Mapping[str, Writer]) -> dict[Told, int]:
+def write_back_due(ports: Ports, writers: Mapping[str, Writer]) -> dict[WriteBackResult, int]:
     """Tell every registry what it is owed now; return how many came to what. Raise Unavailable without the store."""
-    counts: dict[Told, int] = {}
-    while found := ports.store.owed(LEASE, most=1):  # one at a time: each has the whole lease
-        told = _write_back(ports, writers, found[0])
+    counts: dict[WriteBackResult, int] = {}
+    while result := ports.store.owed(LEASE, most=1):  # one at a time: each has the whole lease
+        told = _write_back(ports, writers, result[0])
         counts[told] = counts.get(told, 0) + 1
     return counts
 
@@ -88,15 +88,15 @@ def gate_of(ports: Ports, analysis: Analysis) -> tuple[GateResult | None, bool]:
         return None, True
 
 
-def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told:
+def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: OutboxItem) -> WriteBackResult:
     log = _log.bind(analysis=owed.analysis)
     try:
-        analysis = look.get(ports, owed.analysis)
+        analysis = queries.get(ports, owed.analysis)
     except AnalysisNotFound:  # deleted; or it is about to be archived
         return _later(ports, owed, LOOK_SECONDS) if owed.tries < UNBORN_TRIES else _dropped(ports, owed)
     if not analysis.state.final:
         ports.store.postpone(owed.analysis, LOOK_SECONDS, failed=False)
-        return Told.WAITS
+        return WriteBackResult.WAITS
     writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))
     if analysis.state is State.CANCELLED or writer is None:
         return _dropped(ports, owed)
@@ -106,7 +106,7 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told
         result = result_of(ports, analysis)
         if result is None:
             ports.store.postpone(owed.analysis, LOOK_SECONDS, failed=False)
-            return Told.WAITS
+            return WriteBackResult.WAITS
         writer.write(result)
     except (ModelNotFound, AnalysisNotFound) as error:
         log.info("a result is dropped: the version is gone", error=str(error))
@@ -119,25 +119,25 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: Owed) -> Told
         return _later(ports, owed, min(FIRST * 2.0 ** min(owed.tries, 10), LAST))
     ports.store.settle(owed.analysis)
     log.info("written back", registry=analysis.owner, model=result.model, version=result.version)
-    return Told.WRITTEN
+    return WriteBackResult.WRITTEN
 
 
 def _never_was(analysis: Analysis) -> bool:
     return analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason
 
 
-def _dropped_as_missing(ports: Ports, owed: Owed, analysis: Analysis) -> Told:
+def _dropped_as_missing(ports: Ports, owed: OutboxItem, analysis: Analysis) -> WriteBackResult:
     """Drop what is owed to a version that isn't there; one that never was, as where a hook is tried, leaves nothing."""
     if _never_was(analysis):
         ports.store.forget(analysis.id)
     return _dropped(ports, owed)
 
 
-def _later(ports: Ports, owed: Owed, delay: float) -> Told:
+def _later(ports: Ports, owed: OutboxItem, delay: float) -> WriteBackResult:
     ports.store.postpone(owed.analysis, delay, failed=True)
-    return Told.FAILED
+    return WriteBackResult.FAILED
 
 
-def _dropped(ports: Ports, owed: Owed) -> Told:
+def _dropped(ports: Ports, owed: OutboxItem) -> WriteBackResult:
     ports.store.settle(owed.analysis)
-    return Told.DROPPED
+    return WriteBackResult.DROPPED

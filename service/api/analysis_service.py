@@ -8,16 +8,18 @@ from functools import partial
 from typing import Any
 
 import grpc
+from errata.errors import InvalidRequest, Unavailable
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 from google.protobuf.empty_pb2 import Empty
 
 from service import wire
-from service.access import CALLER
 from service.analyses import (
     breakdown,
     compare,
     export,
     gate,
-    look,
+    queries,
     reanalyze,
     report,
     retry,
@@ -28,15 +30,13 @@ from service.analyses import (
 )
 from service.analyses.explain import explain
 from service.analyses.ports import Ports
-from service.analyses.trend import TrendQuestion
-from service.api.intake import Intake
+from service.analyses.trend import TrendRequest
+from service.api.concurrency import ConcurrencyLimit
+from service.api.executors import Executors
 from service.api.paced_stream import PacedStream
-from service.api.readers import Readers
-from service.api.slots import Slots
+from service.api.upload_stream import UploadStream
+from service.authorization import CALLER
 from service.domain import Analysis, Verdict
-from service.errors import InvalidRequest, Unavailable
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
 
 MAX_CHUNK = 2 << 20  # bytes of an upload's message
 SEND_CHUNK = 1 << 20  # bytes of a file's message
@@ -52,12 +52,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
     """Serves analyses."""
 
-    def __init__(self, ports: Ports, readers: Readers, uploaders: ThreadPoolExecutor, max_uploads: int) -> None:
+    def __init__(self, ports: Ports, readers: Executors, uploaders: ThreadPoolExecutor, max_uploads: int) -> None:
         self._ports = ports
         self._readers = readers
         self._uploaders = uploaders
-        self._uploads = Slots(max_uploads, "uploads", BUSY_SECONDS)
-        self._watches = Slots(MOST_WATCHES, "watches", LIFE_SECONDS)
+        self._uploads = ConcurrencyLimit(max_uploads, "uploads", BUSY_SECONDS)
+        self._watches = ConcurrencyLimit(MOST_WATCHES, "watches", LIFE_SECONDS)
         self._stopping = False
 
     def stop_watches(self) -> None:
@@ -80,20 +80,20 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         """Return one analysis."""
-        return wire.to_analysis(await self._readers.call(look.get, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(await self._readers.call(queries.get, self._ports, wire.analysis_id(request.name)))
 
     async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
         """Return a page of analyses."""
         start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, default=50)
         wanted = wire.analysis_filter(request.filter)
-        found = await self._readers.call(look.list_analyses, self._ports, wanted, request.order_by)
-        more = wire.page_token(start + size, request) if start + size < len(found) else ""
-        page = [wire.to_analysis(each) for each in found[start : start + size]]
+        result = await self._readers.call(queries.list_analyses, self._ports, wanted, request.order_by)
+        more = wire.page_token(start + size, request) if start + size < len(result) else ""
+        page = [wire.to_analysis(item) for item in result[start : start + size]]
         return pb.ListAnalysesResponse(analyses=page, next_page_token=more)
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
         """Delete a finished analysis."""
-        await self._readers.call(look.delete, self._ports, wire.analysis_id(request.name))
+        await self._readers.call(queries.delete, self._ports, wire.analysis_id(request.name))
         return Empty()
 
     async def WatchAnalysis(self, request: pb.WatchAnalysisRequest, context: Context) -> AsyncIterator[pb.Analysis]:
@@ -109,7 +109,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         sent: tuple[Any, ...] = ()
         sent_at = 0.0
         while True:
-            analysis = await self._readers.go_on(look.get, self._ports, analysis_id)
+            analysis = await self._readers.go_on(queries.get, self._ports, analysis_id)
             at = analysis.progress
             news = (analysis.state, at.done, at.queue_position, at.live_workers)
             if news != sent or loop.time() - sent_at >= LIFE_SECONDS:
@@ -123,7 +123,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
         """Cancel an analysis."""
-        return wire.to_analysis(await self._readers.call(look.cancel, self._ports, wire.analysis_id(request.name)))
+        return wire.to_analysis(await self._readers.call(queries.cancel, self._ports, wire.analysis_id(request.name)))
 
     async def RetryAnalysis(self, request: pb.RetryAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a failed analysis again."""
@@ -141,8 +141,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         """Return the verdicts by class or superclass."""
         if request.by not in pb.BreakdownBy.values():
             raise InvalidRequest(f"expected a BreakdownBy, got {request.by}", field="by")
-        found = await self._readers.call(verdicts.judged, self._ports, wire.analysis_id(request.name))
-        rows = await self._readers.call(breakdown.breakdown, found, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
+        result = await self._readers.call(verdicts.judged, self._ports, wire.analysis_id(request.name))
+        rows = await self._readers.call(breakdown.breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
 
     async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
@@ -151,12 +151,12 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         wanted, analysis_id = wire.verdict_filter(request.filter), wire.analysis_id(request.name)
 
         def page() -> pb.ListVerdictsResponse:
-            found = verdicts.judged(self._ports, analysis_id)
-            rows = verdicts.select(found, wanted)
-            chosen = verdicts.records(found, rows[start : start + size], request.with_evidence)
+            result = verdicts.judged(self._ports, analysis_id)
+            rows = verdicts.select(result, wanted)
+            chosen = verdicts.records(result, rows[start : start + size], request.with_evidence)
             more = wire.page_token(start + size, request) if start + size < len(rows) else ""
             return pb.ListVerdictsResponse(
-                verdicts=[wire.to_verdict(each) for each in chosen], next_page_token=more, total_size=len(rows)
+                verdicts=[wire.to_verdict(item) for item in chosen], next_page_token=more, total_size=len(rows)
             )
 
         return await self._readers.call(page)
@@ -166,8 +166,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         analysis_id = wire.analysis_id(request.name)
         if request.format not in _EXPORTS:
             raise InvalidRequest(f"expected a VerdictFormat, got {request.format}", field="format")
-        found = await self._readers.call(verdicts.judged, self._ports, analysis_id)
-        async for chunk in self._chunks(_EXPORTS[request.format](found)):
+        result = await self._readers.call(verdicts.judged, self._ports, analysis_id)
+        async for chunk in self._chunks(_EXPORTS[request.format](result)):
             yield chunk
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
@@ -210,13 +210,15 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
         def explained() -> Verdict:
             if request.name:
-                found = verdicts.judged(self._ports, wire.analysis_id(request.name))
-                return verdicts.explained(found, request.file_name, predicted)
+                result = verdicts.judged(self._ports, wire.analysis_id(request.name))
+                return verdicts.explained(result, request.file_name, predicted)
             if predicted is None:
                 raise InvalidRequest(
                     "expected a predicted class, got none: without an analysis it must be given", field="predicted"
                 )
-            return explain(self._ports.shelf.find(request.dataset, request.evidence), request.file_name, predicted)
+            return explain(
+                self._ports.evidence_repository.find(request.dataset, request.evidence), request.file_name, predicted
+            )
 
         return wire.to_verdict(await self._readers.call(explained))
 
@@ -228,7 +230,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         The slot is the thread's: where the call ends early, it is released when the thread has noticed.
         """
         release = self._uploads.take()
-        intake = Intake()
+        intake = UploadStream()
         judge = partial(upload.upload, self._ports, asked, intake, CALLER.get(), lambda: intake.aborted)
         run = partial(copy_context().run, judge)
         judged = asyncio.get_running_loop().run_in_executor(self._uploaders, run)
@@ -256,10 +258,10 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 yield pb.FileChunk(chunk=piece[start : start + SEND_CHUNK])
 
 
-def _question(request: pb.GetTrendRequest) -> TrendQuestion:
+def _question(request: pb.GetTrendRequest) -> TrendRequest:
     names = [wire.analysis_id(name) for name in request.names]
     group = wire.group_of(request.group, "group")
-    return TrendQuestion(names, request.dataset, group, request.by, request.reference)
+    return TrendRequest(names, request.dataset, group, request.by, request.reference)
 
 
 def _header(message: pb.UploadPredictionsRequest | None) -> pb.UploadHeader:

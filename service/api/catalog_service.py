@@ -3,15 +3,15 @@
 from typing import Any
 
 import grpc
+from errata.errors import EvidenceDamaged, Unavailable
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
-from service.api.readers import Readers
+from service.api.executors import Executors
 from service.domain import ERROR_TYPES, SEVERITY
-from service.errors import EvidenceDamaged, Unavailable
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
-from service.report.words import ERROR_TYPE_WORDS
+from service.report.messages import ERROR_TYPE_WORDS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -19,7 +19,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
     """Serves the catalog."""
 
-    def __init__(self, ports: Ports, readers: Readers) -> None:
+    def __init__(self, ports: Ports, readers: Executors) -> None:
         self._ports = ports
         self._readers = readers
 
@@ -29,14 +29,14 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
 
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
         """Return one bundle's description."""
-        bundle = await self._readers.call(self._ports.shelf.find, request.dataset, request.evidence)
+        bundle = await self._readers.call(self._ports.evidence_repository.find, request.dataset, request.evidence)
         return wire.to_evidence(bundle.manifest)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Return what workers offer."""
         offers = sorted(await self._readers.call(self._ports.models), key=lambda offer: offer.model)
         return pb.ListModelsResponse(
-            models=[pb.Model(model=each.model, description=each.description) for each in offers]
+            models=[pb.Model(model=offer.model, description=offer.description) for offer in offers]
         )
 
     async def ListErrorTypes(self, request: pb.ListErrorTypesRequest, context: Context) -> pb.ListErrorTypesResponse:
@@ -44,23 +44,23 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
         return pb.ListErrorTypesResponse(
             error_types=[
                 pb.ErrorTypeInfo(
-                    error_type=pb.ErrorType.Name(each),
-                    title=ERROR_TYPE_WORDS[each].title,
-                    description=ERROR_TYPE_WORDS[each].sentence,
-                    severity=pb.Severity.Name(SEVERITY[each]),
+                    error_type=pb.ErrorType.Name(error_type_),
+                    title=ERROR_TYPE_WORDS[error_type_].title,
+                    description=ERROR_TYPE_WORDS[error_type_].sentence,
+                    severity=pb.Severity.Name(SEVERITY[error_type_]),
                 )
-                for each in ERROR_TYPES
+                for error_type_ in ERROR_TYPES
             ]
         )
 
     def _datasets(self) -> pb.ListDatasetsResponse:
-        found = []
-        for name in self._ports.shelf.datasets():
+        result = []
+        for name in self._ports.evidence_repository.datasets():
             try:
-                bundles = self._ports.shelf.bundles(name)
+                bundles = self._ports.evidence_repository.bundles(name)
             except (EvidenceDamaged, Unavailable):
                 continue  # the log has it; the other data sets are there all the same
-            found.append(
+            result.append(
                 pb.Dataset(
                     name=name,
                     num_images=bundles[0].manifest.counts["images"],
@@ -69,4 +69,4 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
                     evidence=[wire.to_evidence(bundle.manifest) for bundle in bundles],
                 )
             )
-        return pb.ListDatasetsResponse(datasets=found)
+        return pb.ListDatasetsResponse(datasets=result)

@@ -9,12 +9,12 @@ from typing import Any
 
 import grpc
 import structlog
+from errata.errors import ErrataError, InvalidRequest
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from service.access import CALLER, NEEDS, Access, Need
 from service.api.status import code_of, internal, status_of
-from service.errors import ErrataError, InvalidRequest
+from service.authorization import CALLER, PERMISSIONS, Authorizer, Scope
 from service.evicting_limiter import EvictingLimiter
 from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Counts calls, binds a request id to their logs, admits them, and turns what they raise into a status."""
 
-    def __init__(self, metrics: Metrics, access: Access) -> None:
+    def __init__(self, metrics: Metrics, access: Authorizer) -> None:
         self._metrics = metrics
         self._access = access
         self._receiving = EvictingLimiter(
@@ -48,7 +48,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method, metadata = str(handler_call_details.method), handler_call_details.invocation_metadata
         if handler is None:
             return handler
-        if NEEDS.get(method) is Need.OPEN:
+        if PERMISSIONS.get(method) is Scope.OPEN:
             return self._open(handler)
         # without a client certificate, where one is asked for, there would be no connection
         check = partial(self._access.check, method, _value(metadata, AUTHORIZATION), certified=True)
@@ -223,7 +223,9 @@ class _Call:
         try:
             if isinstance(error, ErrataError):
                 code = code_of(error).name
-                places = [f"{each.field}:{each.line or ''}" for each in error.violations]  # no word of what was sent
+                places = [
+                    f"{violation.field}:{violation.line or ''}" for violation in error.violations
+                ]  # no word of what was sent
                 _log.info("call refused", code=code, reason=error.reason, places=places, **log_fields(error))
                 await _abort(self._context, status_of(error))
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):

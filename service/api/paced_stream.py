@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, TypeVar
 
-from service.errors import TruncatedUpload
+from errata.errors import TruncatedUpload
 
 PATIENCE_SECONDS = 30.0  # of waiting that a sender has at the start, and at most
 MIN_RATE = 4 << 10  # bytes that buy a second of waiting; 200 rows of CSV are as many

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import grpc
+from errata.v1 import errata_pb2, errata_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service.access import NOBODY_ASKED, Access
 from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
+from service.api.executors import Executors
 from service.api.interceptors import CallInterceptor
-from service.api.readers import Readers
-from service.pb import errata_pb2, errata_pb2_grpc
+from service.authorization import ALLOW_ALL, Authorizer
 from service.telemetry import FAILURES, Metrics, at_zero
 
 MOST_CONNECTIONS, OTHER_FILES = 2000, 640
@@ -64,7 +64,7 @@ def make_server(
     metrics: Metrics,
     address: str,
     max_uploads: int,
-    access: Access = NOBODY_ASKED,
+    access: Authorizer = ALLOW_ALL,
     credentials: grpc.ServerCredentials | None = None,
 ) -> GrpcServer:
     """Return a server bound to an address, in plain text without credentials; raise RuntimeError if it is taken."""
@@ -72,7 +72,7 @@ def make_server(
     calls = CallInterceptor(metrics, access)
     connections = ("grpc.max_allowed_incoming_connections", most_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
-    readers = Readers()
+    readers = Executors()
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
     analyses = AnalysisService(ports, readers, uploaders, max_uploads)
     errata_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)

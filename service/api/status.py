@@ -1,13 +1,13 @@
 """From an error to a gRPC status: one table, and the details that clients read."""
 
 import grpc
+from errata import errors
+from errata.errors import ErrataError
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
-from service import errors
-from service.errors import ErrataError
 from service.redact import public_message, public_text
 
 DOMAIN = "errata"
@@ -43,13 +43,14 @@ def status_of(error: ErrataError) -> Status:
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=_bounded(each.field, MAX_FIELD) + ("" if each.line is None else f"[line {each.line}]"),
-                description=_bounded(public_text(error, each.description)),
+                field=_bounded(violation.field, MAX_FIELD)
+                + ("" if violation.line is None else f"[line {violation.line}]"),
+                description=_bounded(public_text(error, violation.description)),
             )
-            for each in error.violations[:MAX_VIOLATIONS]
+            for violation in error.violations[:MAX_VIOLATIONS]
         ]
         details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
-        lines = [str(each.line) for each in error.violations if each.line is not None]
+        lines = [str(violation.line) for violation in error.violations if violation.line is not None]
         if lines:
             info.metadata["lines"] = ",".join(lines)
             details[0] = _packed(info)

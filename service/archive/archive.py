@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import structlog
+from errata.errors import DamagedRecord, NewerRecord, Unavailable
+from errata.json_input import parse_json
 from numpy.typing import NDArray
 
 from service.archive.document import from_document, to_document
 from service.archive.files import Files
 from service.archive.single_flight import SingleFlight
 from service.domain import Analysis, Predictions
-from service.domain.kept import checked_predictions
-from service.errors import DamagedRecord, NewerRecord, Unavailable
-from service.json_input import parse_json
+from service.domain.schema_version import checked_predictions
 from service.storage import read_arrays
 
 MAX_DOCUMENT = 8 << 20  # bytes
@@ -50,10 +50,9 @@ class FileArchive:
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
         """Keep an analysis: predictions first, then the document that makes it visible."""
         content = io.BytesIO()
+        optional = {"probability": predictions.probability, "among": predictions.top1_restricted}
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
-        for name in ("probability", "among"):
-            if (array := getattr(predictions, name)) is not None:
-                arrays[name] = array
+        arrays |= {name: array for name, array in optional.items() if array is not None}
         np.savez(content, allow_pickle=False, **arrays)
         self._files.write(_predictions(analysis.id), content.getvalue())
         try:
@@ -86,8 +85,8 @@ class FileArchive:
             return None
         try:
             with read_arrays(content) as arrays:
-                found = Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among"))
-                return checked_predictions(found)
+                predictions = Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among"))
+                return checked_predictions(predictions)
         except Exception as error:  # of a damaged archive zipfile, zlib, ast and tokenize raise what they like
             _log.error("archived predictions can't be read", analysis=analysis_id, error=repr(error))
             raise Unavailable(f"the archived predictions of {analysis_id} are damaged") from error
@@ -126,9 +125,9 @@ class FileArchive:
             self._known.pop(analysis_id, None)
             self._damaged.discard(analysis_id)
             self._changed = True
-        found = self._files.delete(_document(analysis_id))
+        result = self._files.delete(_document(analysis_id))
         self._files.delete(_predictions(analysis_id))
-        return found
+        return result
 
     def id(self) -> str:
         """Return the id of the archive; the first process that asks makes it.

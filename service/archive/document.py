@@ -1,6 +1,6 @@
 """An analysis as a JSON document, schema 1: enums by name, times in ISO 8601, absent rates as null.
 
-What a schema's number promises stands in domain/kept.py.
+What a schema's number promises stands in domain/schema_version.py.
 """
 
 import json
@@ -24,7 +24,7 @@ from service.domain import (
     State,
     Summary,
 )
-from service.domain.kept import check_schema, known_fields
+from service.domain.schema_version import check_schema, known_fields
 
 SCHEMA = 1
 MAX_COUNT = (1 << 31) - 1
@@ -44,9 +44,9 @@ _TIMES = ("create_time", "start_time", "end_time")
 def to_document(analysis: Analysis) -> dict[str, Any]:
     """Return the analysis as plain JSON values."""
     document: dict[str, Any] = {"schema": SCHEMA} | {
-        each.name: getattr(analysis, each.name)
-        for each in fields(analysis)
-        if each.name not in ("request", "summary", "failure", "model_info", "progress", *_TIMES)
+        field.name: getattr(analysis, field.name)
+        for field in fields(analysis)
+        if field.name not in ("request", "summary", "failure", "model_info", "progress", *_TIMES)
     }
     document["state"] = analysis.state.name
     document["warnings"] = list(analysis.warnings)
@@ -93,8 +93,8 @@ def _check_text(text: str) -> None:
 def _check_numbers(value: object) -> None:
     """Raise ValueError for a number that no field of the API holds."""
     if isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            _check_numbers(each)
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_numbers(item)
     elif isinstance(value, int) and not 0 <= value <= MAX_COUNT:
         raise ValueError(f"expected counts up to {MAX_COUNT}, got {value}")
 
@@ -110,21 +110,21 @@ def _check_whole(analysis: Analysis) -> None:
     if (summary is None) == (analysis.state is State.SUCCEEDED):
         raise ValueError("expected a summary of what has succeeded, and of nothing else")
     if summary is not None:
-        if {*summary.groups} != {*Group} or any({*each.counts} != {*ERROR_TYPES} for each in summary.groups.values()):
+        if {*summary.groups} != {*Group} or any({*group.counts} != {*ERROR_TYPES} for group in summary.groups.values()):
             raise ValueError("expected every group with a count of every error type")
         if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= ABSTAINING:
             raise ValueError(f"expected rules that may abstain, got {summary.abstained}")
 
 
 def _from_summary(summary: Summary) -> dict[str, Any]:
-    plain = {each.name: getattr(summary, each.name) for each in fields(summary)}
+    plain = {field.name: getattr(summary, field.name) for field in fields(summary)}
     plain["abstained"] = [error_type.name for error_type in summary.abstained]
     plain["groups"] = {group.value: _from_group(each) for group, each in summary.groups.items()}
     return plain
 
 
 def _from_group(group: GroupSummary) -> dict[str, Any]:
-    plain = {each.name: getattr(group, each.name) for each in fields(group)}
+    plain = {field.name: getattr(group, field.name) for field in fields(group)}
     return plain | {name: {key.name: value for key, value in plain[name].items()} for name in _BY_TYPE}
 
 

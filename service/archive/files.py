@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.errors import InvalidSetting, Unavailable
+from errata.errors import InvalidSetting, Unavailable
+
 from service.storage import create_file, read_plain, write_file
 
 MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
@@ -122,16 +123,16 @@ class FolderFiles:
 
     def sizes(self) -> Mapping[str, int]:
         """Return all files with their sizes."""
-        found = {}
+        result = {}
         try:
             for file in self._folder.iterdir() if self._folder.is_dir() else ():
                 try:
-                    found[file.name] = file.stat().st_size
+                    result[file.name] = file.stat().st_size
                 except FileNotFoundError:
                     continue  # deleted meanwhile
         except OSError as error:
             raise _away("read", error) from error
-        return found
+        return result
 
 
 class ObjectFiles:
@@ -202,12 +203,12 @@ class ObjectFiles:
         """Return all objects with their sizes."""
         try:
             self._files.invalidate_cache()  # other processes write too
-            found = self._files.ls(self._prefix, detail=True)
+            result = self._files.ls(self._prefix, detail=True)
         except FileNotFoundError:
             return {}
         except Exception as error:
             raise _away("read", error) from error
-        return {each["name"].rsplit("/", 1)[-1]: int(each["size"] or 0) for each in found if each["type"] == "file"}
+        return {item["name"].rsplit("/", 1)[-1]: int(item["size"] or 0) for item in result if item["type"] == "file"}
 
 
 def is_remote(place: str) -> bool:

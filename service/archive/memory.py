@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from service.domain import Analysis, Predictions
 
 
-class MemoryArchive:
+class InMemoryArchive:
     """Keeps what it is given until the process ends."""
 
     def __init__(self) -> None:
@@ -25,8 +25,8 @@ class MemoryArchive:
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
         with self._lock:
-            found = self._kept.get(analysis_id)
-        return found[0] if found else None
+            result = self._kept.get(analysis_id)
+        return result[0] if result else None
 
     def known(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
@@ -35,8 +35,8 @@ class MemoryArchive:
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return an analysis' predictions."""
         with self._lock:
-            found = self._kept.get(analysis_id)
-        return found[1] if found else None
+            result = self._kept.get(analysis_id)
+        return result[1] if result else None
 
     def list(self) -> Sequence[Analysis]:
         """Return all analyses."""

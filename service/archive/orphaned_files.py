@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterable
 
 import structlog
+from errata.errors import Unavailable
 
 from service.archive.files import Files
-from service.errors import Unavailable
 from service.storage import ORPHAN_SECONDS, scratch_target
 
 _PREDICTIONS = re.compile(r"([0-9a-z]{1,64})\.predictions\.npz")

@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 import structlog
+from errata.errors import InvalidSetting, Unavailable
 
 from service.archive.port import Archive
-from service.errors import InvalidSetting, Unavailable
 from service.jobs.store import JobStore
 
 CHECK_SECONDS = 5.0  # between two checks of the id

@@ -6,9 +6,9 @@ import time
 from threading import Event, Thread
 
 import structlog
+from errata.errors import ErrataError
 
 from service.archive.port import Archive
-from service.errors import ErrataError
 
 LISTING_SECONDS = 60.0  # that readiness waits for the listing at most; half of what Kubernetes gives a start
 POLL_SECONDS = 0.05  # between two checks whether the listing has ended

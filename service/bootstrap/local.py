@@ -9,25 +9,25 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.judge import job_failed, judge_job
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.bootstrap.door import open_door
-from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
-from service.bootstrap.parts import (
+from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, Watch, results_watch
+from service.bootstrap.process import allow_files, responsive, stop_on_signals
+from service.bootstrap.registries import RegistryWork, callers, check_datasets
+from service.bootstrap.security import open_security
+from service.bootstrap.servers import Addresses, Servers
+from service.bootstrap.wiring import (
     image_folders,
     make_ports,
     process_predictor,
     worker_offer,
 )
-from service.bootstrap.process import allow_files, responsive, stop_on_signals
-from service.bootstrap.registries import RegistryWork, callers, check_datasets
-from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
 from service.jobs.engine import Engine, local_broker
-from service.jobs.memory import MemoryStore
+from service.jobs.memory import InMemoryJobStore
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings
 from service.telemetry import Metrics, Stage
@@ -47,9 +47,9 @@ async def run_local(
     Without a predictor: torch's. With `start_parsers`, parsers of uploads start now, and not with their first file.
     """
     metrics = Metrics(CollectorRegistry())
-    door = open_door(settings)
+    security = open_security(settings)
     known = callers(settings)
-    store = MemoryStore(time.time)
+    store = InMemoryJobStore(time.time)
     engine = Engine(local_broker, store)
     images = image_folders(settings)
     archive = FileArchive(open_files(settings.archive_place))
@@ -58,7 +58,7 @@ async def run_local(
         ports.parsers.start()
     listing = FirstListing(archive)
     listing.start()
-    told = [each.registry for each in known.values()]
+    told = [item.registry for item in known.values()]
     check_datasets(ports, told)
     models = process_predictor(settings, images)
     worker = Worker(
@@ -68,22 +68,22 @@ async def run_local(
         drain=engine.drain,
         judge=engine.send_judging,
         send_again=engine.send_shard,
-        ended=partial(job_failed, ports),
+        on_finished=partial(job_failed, ports),
         predicted=metrics.images.inc,
         retried=lambda reason: metrics.retries.labels(reason).inc(),
-        looked=partial(metrics.looked, "predictions"),
-        timed=partial(metrics.timed, Stage.INFERENCE),
+        on_cache_lookup=partial(metrics.on_cache_lookup, "predictions"),
+        stage_timer=partial(metrics.stage_timer, Stage.INFERENCE),
         interrupt=models.interrupt,
     )
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
-    engine.serve_errands(partial(judge_job, ports))
+    engine.serve_judging(partial(judge_job, ports))
     engine.start()
     housekeeping = Housekeeping(ports, settings)
     housekeeping.start()
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
     watches = [
-        Watch("store", StoreLook(store, metrics, models.gpu_memory), STORE_SECONDS),
+        Watch("store", StoreCollector(store, metrics, models.gpu_memory), STORE_SECONDS),
         results_watch(ports, metrics, settings),
     ]
     for watch in watches:
@@ -91,8 +91,8 @@ async def run_local(
 
     def cancel_all() -> None:
         for snapshot in store.entries():
-            if store.cancel(snapshot.entry.id, "server stopped"):
-                ports.ended(look.get(ports, snapshot.entry.id))
+            if store.cancel(snapshot.record.id, "server stopped"):
+                ports.on_finished(queries.get(ports, snapshot.record.id))
 
     def stop_engine(grace: float) -> None:
         registries.stop()
@@ -104,14 +104,14 @@ async def run_local(
         for watch in watches:
             watch.stop()
 
-    edges = Edges(
+    edges = Servers(
         ports,
         metrics,
         settings,
         ready=listing.is_read,
         before_stop=cancel_all,
         after_stop=stop_engine,
-        door=door,
+        security=security,
         callers=known,
     )
     await edges.serve(stopped, on_ready)

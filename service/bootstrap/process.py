@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from service.bootstrap.watchdog import Watchdog
-from service.report import pen
+from service.report import chart_process
 
 MOST_FILES = 65_536
 FEW_FILES = 2_048  # below, connections over HTTP alone may use up what a process may open
@@ -27,7 +27,7 @@ def responsive() -> Iterator[None]:
     Pictures are drawn in a process of their own, threads that compute give way after a millisecond, and what is loaded
     by now is never looked through for garbage again, which would hold all calls up for 50 ms now and then.
     """
-    pen.start()
+    chart_process.start()
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
@@ -37,7 +37,7 @@ def responsive() -> Iterator[None]:
     finally:
         gc.unfreeze()
         sys.setswitchinterval(before)
-        pen.stop()
+        chart_process.stop()
 
 
 def allow_files() -> None:

@@ -9,13 +9,13 @@ from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import structlog
+from errata.errors import ErrataError, InvalidInput, InvalidSetting, NotFound
 
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
-from service.analyses.write_back import Told, write_back_due
+from service.analyses.write_back import WriteBackResult, write_back_due
 from service.domain import RegistryRule
-from service.errors import ErrataError, InvalidInput, InvalidSetting, NotFound
 from service.predictions.registries import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, at_zero
@@ -23,7 +23,7 @@ from service.web.hooks import generic, huggingface, wandb
 from service.web.hooks.endpoint import Caller
 from service.web.hooks.mlflow import MlflowRegistry
 from service.web.hooks.outgoing import target
-from service.web.hooks.quiet import QuietRegistry
+from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
 
 WRITE_SECONDS = 1.0  # between two looks for what is owed
@@ -49,7 +49,7 @@ def check_datasets(ports: Ports, registries: Sequence[Registry]) -> None:
     for registry in registries:
         for number, rule in enumerate(registry.rules):
             try:
-                ports.shelf.bundles(rule.dataset)
+                ports.evidence_repository.bundles(rule.dataset)
             except NotFound as error:
                 raise _wrong(registry.id, f"rules.{number}.dataset", error.message) from error
 
@@ -69,10 +69,10 @@ class RegistryWork:
         """Start a thread that writes back, and one a registry that polls; none where no registry is configured."""
         if not self._registries:
             return
-        at_zero(self._metrics.polls, (each.id for each in self._registries), ("done", "failed"))
-        at_zero(self._metrics.write_backs, (each.value for each in Told))
+        at_zero(self._metrics.polls, (registry.id for registry in self._registries), ("done", "failed"))
+        at_zero(self._metrics.write_backs, (item.value for item in WriteBackResult))
         work: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
-        work += [(f"poll-{each.id}", partial(self._poll, each)) for each in self._registries]
+        work += [(f"poll-{registry.id}", partial(self._poll, registry)) for registry in self._registries]
         for name, do in work:
             self._threads.append(Thread(target=self._run, args=(do,), name=name, daemon=True))
             self._threads[-1].start()
@@ -91,7 +91,7 @@ class RegistryWork:
 
     def _write_back(self) -> float:
         try:
-            counts = write_back_due(self._ports, {each.id: each for each in self._registries})
+            counts = write_back_due(self._ports, {registry.id: registry for registry in self._registries})
         except ErrataError as error:
             _log.warning("results can't be written back now", error=str(error))
         except Exception:
@@ -130,9 +130,9 @@ def _registry(name: str, given: RegistrySettings, public_url: str) -> Registry:
                 raise _wrong(name, "kind", "expected MLflow's client, got none: install errata-service[mlflow]")
             return MlflowRegistry(RegistryAddress(name, given.url, token), rules, public_url)
         case "huggingface":
-            return QuietRegistry(name, rules, huggingface.model_id)
+            return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
         case "wandb":
-            return QuietRegistry(name, rules, wandb.model_id)
+            return ReceiveOnlyRegistry(name, rules, wandb.model_id)
         case "generic":
             try:
                 keys = [generic.key_of(secret.get_secret_value()) for secret in given.secrets]
@@ -141,7 +141,7 @@ def _registry(name: str, given: RegistrySettings, public_url: str) -> Registry:
             if min(map(len, keys)) < MIN_KEY:
                 raise _wrong(name, "secrets", f"expected keys of at least {MIN_KEY} bytes, got a shorter one")
             tell = target(name, given.url, keys[0], given.ports, given.networks).tell if given.url else None
-            return QuietRegistry(name, rules, generic.model_id, tell)
+            return ReceiveOnlyRegistry(name, rules, generic.model_id, tell)
 
 
 def _rule(name: str, number: int, given: RuleSettings) -> RegistryRule:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from errata.errors import InvalidSetting, Unavailable
 from prometheus_client import CollectorRegistry
 
 from service.analyses.judge import judge_job
@@ -12,18 +13,17 @@ from service.analyses.ports import Ports
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.archive_identity import CHECK_SECONDS, ArchiveIdentity
-from service.bootstrap.door import open_door
-from service.bootstrap.edges import Addresses, Edges
 from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
-from service.bootstrap.parts import make_ports
+from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, Watch, results_watch
 from service.bootstrap.process import allow_files, responsive, stop_on_signals
 from service.bootstrap.registries import RegistryWork, callers, check_datasets
-from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch, results_watch
-from service.errors import InvalidSetting, Unavailable
+from service.bootstrap.security import open_security
+from service.bootstrap.servers import Addresses, Servers
+from service.bootstrap.wiring import make_ports
 from service.jobs.engine import Engine, redis_broker
-from service.jobs.redis_store import RedisStore, connect
-from service.jobs.worker import ComeBack
+from service.jobs.redis_store import RedisJobStore, connect
+from service.jobs.worker import RetryLater
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -37,17 +37,17 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     stopped = asyncio.Event()
     stop_on_signals(stopped, settings.grace_seconds)
     url = redis_url(settings)
-    door = open_door(settings)
+    security = open_security(settings)
     known = callers(settings)
     metrics = Metrics(CollectorRegistry())
-    store = RedisStore(connect(url, REDIS_TIMEOUT))
+    store = RedisJobStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     archive = FileArchive(open_files(settings.archive_place))
     ports = make_ports(settings, store, archive, engine, metrics)
     ports.parsers.start()
-    told = [each.registry for each in known.values()]
+    told = [item.registry for item in known.values()]
     check_datasets(ports, told)
-    look = StoreLook(store, metrics)
+    look = StoreCollector(store, metrics)
     store_watch = Watch("store", look, STORE_SECONDS)
     listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_place)
     listing.start()
@@ -56,7 +56,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         results_watch(ports, metrics, settings),
         Watch("archive", identity.watch, CHECK_SECONDS),
     ]
-    engine.serve_errands(partial(_judge, ports, identity))
+    engine.serve_judging(partial(_judge, ports, identity))
     await _check_at_start(store_watch, identity)
     await listing.wait(stopped)  # before anything listens, since Kubernetes asks gRPC alone
     for watch in watches:
@@ -79,8 +79,8 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
         for watch in watches:
             watch.stop()
 
-    edges = Edges(
-        ports, metrics, settings, is_ready, before_stop=lambda: None, after_stop=stop, door=door, callers=known
+    edges = Servers(
+        ports, metrics, settings, is_ready, before_stop=lambda: None, after_stop=stop, security=security, callers=known
     )
     allow_files()
     with responsive():
@@ -105,7 +105,7 @@ async def _check_at_start(store_watch: Watch, identity: ArchiveIdentity) -> None
 def _judge(ports: Ports, identity: ArchiveIdentity, job_id: str) -> None:
     """Judge a job; leave it to other processes where this one has another archive."""
     if not identity.allows_judging():
-        raise ComeBack(CHECK_SECONDS)
+        raise RetryLater(CHECK_SECONDS)
     judge_job(ports, job_id)
 
 

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
+from errata.errors import InvalidSetting
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.door import make_door, split
-from service.bootstrap.edges import started
-from service.bootstrap.parts import can_run, image_folders, process_predictor, worker_offer
+from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, Watch
 from service.bootstrap.process import stop_on_signals
+from service.bootstrap.security import make_security, split
 from service.bootstrap.serve import redis_url
-from service.bootstrap.watch import STORE_SECONDS, StoreLook, Watch
-from service.errors import InvalidSetting
+from service.bootstrap.servers import started
+from service.bootstrap.wiring import can_run, image_folders, process_predictor, worker_offer
 from service.jobs.engine import Engine, redis_broker
-from service.jobs.redis_store import RedisStore, connect
+from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings
 from service.storage import remove_temporary_folders
@@ -34,7 +34,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     """Work until SIGTERM or SIGINT, then hand back what doesn't end in time; a second signal ends it at once."""
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    store = RedisStore(connect(url, REDIS_TIMEOUT))
+    store = RedisJobStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     images = image_folders(settings)
     offer = worker_offer(settings, images)
@@ -42,7 +42,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         raise InvalidSetting("a worker runs models, which needs torch and timm: install errata-service[worker]")
     remove_temporary_folders()  # downloads of models whose process was killed
     models = process_predictor(settings, images)
-    look = StoreLook(store, metrics, models.gpu_memory, every=COUNTED)
+    look = StoreCollector(store, metrics, models.gpu_memory, every=COUNTED)
     watch = Watch("store", look, STORE_SECONDS)
     worker = Worker(
         name=name,
@@ -51,11 +51,11 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         drain=engine.drain,
         judge=engine.send_judging,
         send_again=engine.send_shard,
-        ended=lambda _: metrics.analyses.labels("failed").inc(),
+        on_finished=lambda _: metrics.analyses.labels("failed").inc(),
         predicted=metrics.images.inc,
         retried=lambda reason: metrics.retries.labels(reason).inc(),
-        looked=partial(metrics.looked, "predictions"),
-        timed=partial(metrics.timed, Stage.INFERENCE),
+        on_cache_lookup=partial(metrics.on_cache_lookup, "predictions"),
+        stage_timer=partial(metrics.stage_timer, Stage.INFERENCE),
         interrupt=models.interrupt,
         can=partial(can_run, offer),
         lease=settings.heartbeat_seconds * 2 / 3,
@@ -70,7 +70,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         return not stopped.is_set() and look.is_there()
 
     metrics.ready.set_function(lambda: float(is_ready()))
-    certificates = make_door(settings).certificates()  # what it serves needs no token: it may listen anywhere
+    certificates = make_security(settings).certificates()  # what it serves needs no token: it may listen anywhere
     listener = make_listener(metrics, is_ready, host.strip("[]"), port, certificates=certificates)
     await started(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
     watch.start()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 from click.core import ParameterSource
+from errata import Client, pb
+from errata.errors import ErrataError, InvalidInput, InvalidRequest
 
 from service import wire
 from service.cli.connect import Choice, chosen, connected, json_option, server_options
 from service.cli.gate import EXIT_CODES, read_policy, show_gate, told, write_gate
 from service.cli.main import ANALYSIS_FAILED, INTERRUPTED
 from service.cli.output import analysis_name, follow, make_folder, people, print_json, show_analysis, write_folder
-from service.client import Client, pb
-from service.errors import ErrataError, InvalidInput, InvalidRequest
 
 JUNIT = "junit.xml"
 ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
@@ -178,10 +178,10 @@ def _dataset_of(ctx: click.Context, dataset: str, bundle: Choice) -> str:
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
-    found = {}
+    result = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise InvalidRequest(f"expected KEY=VALUE, got {pair!r}", field="label")
-        found[key] = value
-    return found
+        result[key] = value
+    return result

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from errata import Client, pb
 from rich.table import Table
 
 from service import wire
@@ -10,11 +11,10 @@ from service.analyses.compare import comparison_of_sides
 from service.cli import folders
 from service.cli.connect import connected, json_option, server_options
 from service.cli.output import analysis_name, people, print_json, results, shown, tell_written, write
-from service.client import Client, pb
 from service.domain import ErrorType
 from service.report.comparison_view import comparison_view
+from service.report.messages import ERROR_TYPE_WORDS, number, points, share
 from service.report.render import render_comparison
-from service.report.words import ERROR_TYPE_WORDS, number, points, share
 
 
 @click.command()
@@ -31,11 +31,11 @@ def compare(
     """Say what changed from A to B: two analyses of the same images, by name or as folders of --output."""
     if folders.all_folders([a, b]) and not reanalyze:
         one, other = folders.read_side(a), folders.read_side(b)
-        found = comparison_of_sides(one, other, superclasses=None)
-        message = wire.to_comparison(found)
+        result = comparison_of_sides(one, other, superclasses=None)
+        message = wire.to_comparison(result)
         if output is not None:
             assert one.analysis.summary is not None and other.analysis.summary is not None, "this is a bug: finished"
-            view = comparison_view(found, one.analysis.summary, other.analysis.summary)
+            view = comparison_view(result, one.analysis.summary, other.analysis.summary)
             write(output, render_comparison(view).encode())
     else:
         with connected(server, local) as client:
@@ -57,9 +57,9 @@ def _judged_alike(client: Client, name_a: str, name_b: str) -> str:
     first, second = client.get(name_a), client.get(name_b)
     if first.evidence == second.evidence or first.dataset != second.dataset:
         return name_b
-    found = client.reanalyze(second.name, first.evidence).name
-    people().print(f"judged anew with A's evidence: {found}")
-    return found
+    result = client.reanalyze(second.name, first.evidence).name
+    people().print(f"judged anew with A's evidence: {result}")
+    return result
 
 
 def _show_comparison(found: pb.Comparison, most: int) -> None:
@@ -81,11 +81,11 @@ def _show_comparison(found: pb.Comparison, most: int) -> None:
         ("broken", found.broken, everything.broken),
         ("fixed", found.fixed, everything.fixed),
     ):
-        for each in flips[: max(0, most)]:
-            kinds = [ERROR_TYPE_WORDS[ErrorType(kind)].title for kind in (each.error_type_a, each.error_type_b)]
+        for flip in flips[: max(0, most)]:
+            kinds = [ERROR_TYPE_WORDS[ErrorType(kind)].title for kind in (flip.error_type_a, flip.error_type_b)]
             console.print(
-                f"  {what}  {shown(each.file_name)} shows {shown(each.target_name)}: {shown(each.predicted_a_name)} "
-                f"({kinds[0]}) → {shown(each.predicted_b_name)} ({kinds[1]})"
+                f"  {what}  {shown(flip.file_name)} shows {shown(flip.target_name)}: {shown(flip.predicted_a_name)} "
+                f"({kinds[0]}) → {shown(flip.predicted_b_name)} ({kinds[1]})"
             )
         if total > most > 0:
             people().print(f"{number(most)} of {number(total)} {what}; --most shows more")

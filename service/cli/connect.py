@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from errata import Client
+from errata.errors import InvalidRequest
 
-from service.client import Client
-from service.errors import InvalidRequest
 from service.evidence.bundle import read_manifest
 from service.settings import read_settings
 

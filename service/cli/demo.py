@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import click
+from errata import pb
 from rich.markup import escape
 
 from service.cli.connect import connected
 from service.cli.main import ANALYSIS_FAILED, UNAVAILABLE
 from service.cli.output import follow, people, show_analysis, show_verdicts, write_folder
-from service.client import pb
 from service.domain import ERROR_TYPES
 
 MODEL, DATASET = "demo:efficientnet_lite0", "demo"
@@ -31,7 +31,7 @@ def demo(ctx: click.Context, output: Path) -> None:
         show_analysis(analysis, console)
         if analysis.state != pb.STATE_SUCCEEDED:
             ctx.exit(ANALYSIS_FAILED)
-        errors = [f"ERROR_TYPE_{each.name}" for each in ERROR_TYPES[1:]]
+        errors = [f"ERROR_TYPE_{error_type_.name}" for error_type_ in ERROR_TYPES[1:]]
         console.print()
         show_verdicts(client.verdicts(analysis.name, pb.VerdictFilter(error_types=errors), with_evidence=True), console)
         write_folder(client, analysis, output)

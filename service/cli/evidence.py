@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from errata.errors import InvalidEvidence
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
@@ -12,9 +13,8 @@ from service import wire
 from service.bootstrap.build import Inputs, build_evidence, embedding_cache, verify_evidence
 from service.cli.connect import json_option
 from service.cli.output import people, print_json, results
-from service.errors import InvalidEvidence
 from service.evidence.bundle import Manifest, read_manifest
-from service.report.words import number
+from service.report.messages import number
 from service.settings import read_settings
 
 
@@ -79,15 +79,15 @@ def show(bundle: Path, as_json: bool) -> None:
 def verify(bundle: Path, digest: str, as_json: bool) -> None:
     """Check every byte of a bundle against its manifest, and its digest against its content."""
     wrong = verify_evidence(bundle)
-    found = read_manifest(bundle).digest
-    if not found.startswith(digest):
-        wrong.append(f"expected the digest {digest!r:.80}, got {found}")
+    result = read_manifest(bundle).digest
+    if not result.startswith(digest):
+        wrong.append(f"expected the digest {digest!r:.80}, got {result}")
     if as_json:
         print_json(json.dumps({"bundle": str(bundle), "wrong": wrong}))
     if wrong:
         raise InvalidEvidence(f"{bundle}: {'; '.join(wrong)}", field="bundle")
     if not as_json:
-        people().print(f"{bundle}: sound, digest {found}")
+        people().print(f"{bundle}: sound, digest {result}")
 
 
 def _is_empty(path: Path) -> bool:

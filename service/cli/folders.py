@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from errata.errors import InvalidInput
+from errata.json_input import parse_json
 
 from service import wire
 from service.analyses.compare import Side, Verdicts
-from service.analyses.trend import Fleet, TrendQuestion, check_alike, read_published, trend_of
+from service.analyses.trend import Fleet, TrendRequest, check_alike, read_published, trend_of
 from service.cli.output import VERDICTS, is_folder, read_folder
 from service.cli.output import read as read_file
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, Trend
-from service.errors import InvalidInput
-from service.json_input import parse_json
 
 MAX_VERDICTS = 1 << 28  # bytes of a verdicts.jsonl
 
@@ -74,7 +74,7 @@ def read_side(path: str) -> Side:
     return Side(analysis, verdicts)
 
 
-def trend(paths: Sequence[str], question: TrendQuestion) -> Trend:
+def trend(paths: Sequence[str], question: TrendRequest) -> Trend:
     """Return where folders' analyses stand; raise NotComparable for different data sets or evidence."""
     analyses = [read(path) for path in dict.fromkeys(paths)]
     check_alike(analyses, question.dataset)

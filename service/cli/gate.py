@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import click
+from errata import Client, pb
+from errata.errors import InvalidInput, InvalidRequest, Unavailable
 from rich.console import Console
 
 from service import wire
@@ -16,9 +18,7 @@ from service.cli import folders
 from service.cli.connect import connected, json_option, server_options
 from service.cli.main import ANALYSIS_FAILED, DONE, GATE_FAILED, GATE_UNDECIDED
 from service.cli.output import analysis_name, is_folder, print_json, read, read_folder, results, shown, write
-from service.client import Client, pb
 from service.domain import GatePolicy, GateResult
-from service.errors import InvalidInput, InvalidRequest, Unavailable
 from service.report.junit import to_junit
 from service.report.markdown import to_markdown
 from service.report.view import headline_of
@@ -68,8 +68,8 @@ def gate(
     text = read_policy(policy) if policy is not None else ""
     seconds = duration(patience) if patience is not None else 0.0
     if is_folder(analysis) and text and (not baseline or is_folder(baseline)):
-        found = _of_folders(parse_policy(text), analysis, baseline)
-        message = wire.to_gate_result(found)
+        result = _of_folders(parse_policy(text), analysis, baseline)
+        message = wire.to_gate_result(result)
         title, headline = told(read_folder(Path(analysis)))
     else:
         with connected(server, local) as client:
@@ -90,13 +90,13 @@ def awaited(client: Client, name: str, policy: str, baseline: str, seconds: floa
     end = time.monotonic() + seconds
     while True:
         try:
-            found = client.gate(name, policy, baseline)
+            result = client.gate(name, policy, baseline)
         except Unavailable:
             if time.monotonic() + LOOK_SECONDS > end:
                 raise
         else:
-            if found.decision != pb.GATE_DECISION_PENDING or time.monotonic() + LOOK_SECONDS > end:
-                return found
+            if result.decision != pb.GATE_DECISION_PENDING or time.monotonic() + LOOK_SECONDS > end:
+                return result
         time.sleep(LOOK_SECONDS)
 
 
@@ -104,9 +104,9 @@ def told(analysis: pb.Analysis) -> tuple[str, str]:
     """Return what people call an analysis, and the sentence that sums it up; empty without a result."""
     if not analysis.HasField("summary"):
         return analysis.display_name, ""
-    found = wire.from_analysis(analysis)
-    assert found.summary is not None, "this is a bug: the message has a summary"
-    return found.title, headline_of(found.title, found.summary)
+    result = wire.from_analysis(analysis)
+    assert result.summary is not None, "this is a bug: the message has a summary"
+    return result.title, headline_of(result.title, result.summary)
 
 
 def read_policy(file: Path) -> str:
@@ -122,10 +122,10 @@ def read_policy(file: Path) -> str:
 
 def duration(text: str) -> float:
     """Return seconds of `90`, `90s`, `30m` or `1h30m`; raise InvalidRequest for anything else."""
-    found = _DURATION.fullmatch(text.strip())
-    if not text.strip() or found is None:
+    match = _DURATION.fullmatch(text.strip())
+    if not text.strip() or match is None:
         raise InvalidRequest(f"expected a duration such as 90s, 30m or 1h, got {text!r:.40}", field="wait")
-    hours, minutes, seconds = (int(each or 0) for each in found.groups())
+    hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return float(hours * 3600 + minutes * 60 + seconds)
 
 

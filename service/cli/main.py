@@ -7,31 +7,30 @@ import traceback
 from typing import NoReturn
 
 import click
-
-from service import errors
-from service.errors import ErrataError
+from errata import errors
+from errata.errors import ErrataError
 
 DONE, GATE_FAILED, BAD_INPUT, UNAVAILABLE, ANALYSIS_FAILED, GATE_UNDECIDED, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 
 COMMANDS = {
     "analyze": ("service.cli.analyze", "analyze", "judge a model or a predictions file"),
-    "cancel": ("service.cli.look", "cancel", "cancel an analysis that is open"),
+    "cancel": ("service.cli.analyses", "cancel", "cancel an analysis that is open"),
     "compare": ("service.cli.compare", "compare", "say what changed from one analysis to another"),
-    "delete": ("service.cli.look", "delete", "delete an analysis that has ended"),
+    "delete": ("service.cli.analyses", "delete", "delete an analysis that has ended"),
     "demo": ("service.cli.demo", "demo", "judge a real model on 20 photographs, here and now"),
     "evidence": ("service.cli.evidence", "evidence", "build, show and verify evidence bundles"),
-    "explain": ("service.cli.look", "explain", "say what a prediction for one image means, and why"),
+    "explain": ("service.cli.analyses", "explain", "say what a prediction for one image means, and why"),
     "gate": ("service.cli.gate", "gate", "hold an analysis against a policy"),
     "health": ("service.cli.health", "health", "say whether a service answers: exit code 0 or 3"),
-    "list": ("service.cli.look", "list_", "list analyses"),
-    "reanalyze": ("service.cli.look", "reanalyze", "judge stored predictions with another bundle"),
-    "report": ("service.cli.look", "report", "write the report of an analysis"),
-    "retry": ("service.cli.look", "retry", "queue an analysis that has failed again"),
+    "list": ("service.cli.analyses", "list_", "list analyses"),
+    "reanalyze": ("service.cli.analyses", "reanalyze", "judge stored predictions with another bundle"),
+    "report": ("service.cli.analyses", "report", "write the report of an analysis"),
+    "retry": ("service.cli.analyses", "retry", "queue an analysis that has failed again"),
     "serve": ("service.cli.serve", "serve", "run the service"),
-    "show": ("service.cli.look", "show", "show an analysis, or its verdicts"),
+    "show": ("service.cli.analyses", "show", "show an analysis, or its verdicts"),
     "token": ("service.cli.token", "token", "make a bearer token and its line for ERRATA_TOKENS"),
     "trend": ("service.cli.trend", "trend", "say where analyses stand among models of their accuracy"),
-    "wait": ("service.cli.look", "wait", "wait for the end of an analysis"),
+    "wait": ("service.cli.analyses", "wait", "wait for the end of an analysis"),
     "work": ("service.cli.work", "work", "run a worker: it runs the models"),
     "taxonomy": ("service.cli.taxonomy", "taxonomy", "look at classes and superclasses"),
 }
@@ -92,9 +91,9 @@ def main() -> NoReturn:
 
 def _check_text(arguments: list[str]) -> None:
     """Raise InvalidInput for an argument that isn't UTF-8: it can't be sent, and hardly be shown."""
-    for each in arguments:
-        if not each.isascii() and any("\ud800" <= character <= "\udfff" for character in each):
-            raise errors.InvalidInput(f"expected arguments in UTF-8, got {each!a:.80}", field="arguments")
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
+            raise errors.InvalidInput(f"expected arguments in UTF-8, got {argument!a:.80}", field="arguments")
 
 
 def exit_code(error: ErrataError) -> int:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from errata import Client, pb
+from errata.errors import InvalidInput
+from errata.json_input import parse_json
 from google.protobuf.json_format import ParseDict, ParseError
 from rich.console import Console
 from rich.markup import escape
@@ -15,11 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from service import wire
-from service.client import Client, pb
 from service.domain import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
-from service.errors import InvalidInput
-from service.json_input import parse_json
-from service.report.words import (
+from service.report.messages import (
     ERROR_TYPE_WORDS,
     TAG_WORDS,
     abstention,
@@ -98,13 +98,13 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     for name in ("all", "organism", "artifact", "other"):
         table.add_column(name, justify="right")
     columns = [groups[name] for name in ("all", "organism", "artifact", "other")]
-    table.add_row("images judged", *(number(each.num_samples) for each in columns))
-    table.add_row("top-1 accuracy", *(share(_rate(each, "top1_accuracy")) for each in columns))
-    table.add_row("multi-label accuracy", *(share(_rate(each, "multi_label_accuracy")) for each in columns))
-    table.add_row("top-1 errors", *(number(each.top1_errors) for each in columns))
+    table.add_row("images judged", *(number(column.num_samples) for column in columns))
+    table.add_row("top-1 accuracy", *(share(_rate(column, "top1_accuracy")) for column in columns))
+    table.add_row("multi-label accuracy", *(share(_rate(column, "multi_label_accuracy")) for column in columns))
+    table.add_row("top-1 errors", *(number(column.top1_errors) for column in columns))
     for error_type in ERROR_TYPES[1:]:
-        silent = int(error_type) in [int(each) for each in analysis.summary.abstained]
-        counts = ["–" if silent else _count(each, error_type) for each in columns]
+        silent = int(error_type) in [int(item) for item in analysis.summary.abstained]
+        counts = ["–" if silent else _count(column, error_type) for column in columns]
         table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_WORDS[error_type].title}[/]", *counts)
     console.print(table)
     console.print("[dim]An image may be in several groups. Multi-label accuracy is a mean over classes.[/]")
@@ -113,7 +113,9 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[dim]{aside} images that the annotators found problematic are set aside, counted nowhere.[/]")
     abstained = [ErrorType(value) for value in analysis.summary.abstained]
     for error_type in abstained:
-        after = [each for each in ERROR_TYPES if each > error_type and each not in abstained]
+        after = [
+            error_type_ for error_type_ in ERROR_TYPES if error_type_ > error_type and error_type_ not in abstained
+        ]
         console.print(f"[dim]Abstained: {abstention(error_type, after)}[/]")
 
 
@@ -123,7 +125,7 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
     table.add_column("")
     for title in ("images", "multi-label", "noise", "minor", "explainable", "failures", "gain if failures fixed"):
         table.add_column(title, justify="right")
-    for row in sorted(breakdown.rows, key=lambda each: -each.counts["MODEL_FAILURE"]):
+    for row in sorted(breakdown.rows, key=lambda row: -row.counts["MODEL_FAILURE"]):
         by_severity = dict.fromkeys(Severity, 0)
         for error_type in ERROR_TYPES[1:]:
             by_severity[SEVERITY[error_type]] += row.counts[error_type.name]
@@ -149,7 +151,7 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
             f"[bold]{shown(verdict.target_name)}[/]{probability}"
         )
         if verdict.problematic:
-            tags = ", ".join(TAG_WORDS[ProblematicTag(each)] for each in verdict.problematic)
+            tags = ", ".join(TAG_WORDS[ProblematicTag(item)] for item in verdict.problematic)
             console.print(f"    set aside, counted nowhere: {shown(tags)}", style="yellow")
         if verdict.HasField("evidence"):
             for reason in reasons(verdict):
@@ -168,7 +170,7 @@ def reasons(verdict: pb.Verdict) -> Iterator[str]:
         if shared.label != verdict.predicted:
             yield shared_superclasses(predicted, shared.label_name, shared.superclasses)
     if evidence.HasField("vocabulary"):
-        best = [(each.text, each.probability) for each in evidence.vocabulary.best]
+        best = [(item.text, item.probability) for item in evidence.vocabulary.best]
         yield compared_texts(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)
     for together in evidence.co_occurrences:
         yield seen_together(predicted, together.label_name, together.count, together.examples)
@@ -214,10 +216,10 @@ def write(file: Path, content: bytes) -> None:
 def read(file: Path, limit: int) -> bytes:
     """Return the content of a plain file; raise OSError for any other, or for more bytes than the limit."""
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as content:
-        found = os.fstat(content.fileno())
-        if not stat.S_ISREG(found.st_mode):
+        result = os.fstat(content.fileno())
+        if not stat.S_ISREG(result.st_mode):
             raise OSError(errno.EINVAL, "no plain file")
-        if found.st_size > limit:
+        if result.st_size > limit:
             raise OSError(errno.EFBIG, f"more than {limit} bytes")
         return content.read()
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from errata.errors import InvalidEvidence, InvalidRequest
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from service.cli.connect import json_option
-from service.errors import InvalidEvidence, InvalidRequest
 from service.evidence.artefacts import read_grouping
 from service.taxonomy.check import AUTHORS, Findings, check_grouping, names_of
 from service.taxonomy.classes import class_names, parse_class
@@ -36,12 +36,12 @@ def show(class_: str, as_json: bool) -> None:
         )
     wordnet, grouping, names = load_taxonomy(), default_grouping(), class_names()
     superclasses = {
-        name: [names[each] for each in np.flatnonzero(row).tolist() if each != index]
+        name: [names[item] for item in np.flatnonzero(row).tolist() if item != index]
         for name, row in zip(grouping.ids, grouping.members, strict=True)
         if row[index]
     }
     synset = wordnet.classes[index]
-    paths = [[wordnet.lemmas[each][0] for each in path] for path in wordnet.hypernym_paths(synset)]
+    paths = [[wordnet.lemmas[item][0] for item in path] for path in wordnet.hypernym_paths(synset)]
     told = {
         "class_index": index,
         "wordnet_id": wordnet.wordnet_id(index),
@@ -67,12 +67,12 @@ def show(class_: str, as_json: bool) -> None:
 def pairs(as_json: bool) -> None:
     """Print the pairs of classes that share a superclass: a JSON list of [i, j], i < j, or a line each."""
     first, second = np.nonzero(np.triu(default_grouping().same_superclass(), k=1))
-    found = list(zip(first.tolist(), second.tolist(), strict=True))
+    result = list(zip(first.tolist(), second.tolist(), strict=True))
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(result))
         return
     names = class_names()
-    for i, j in found:
+    for i, j in result:
         click.echo(f"{i} {j}\t{names[i]} / {names[j]}")
 
 

@@ -2,7 +2,7 @@
 
 import click
 
-from service.access import Need, line_of, new_token
+from service.authorization import Scope, line_of, new_token
 
 
 @click.command()
@@ -13,6 +13,6 @@ from service.access import Need, line_of, new_token
 def token(name: str, scope: str) -> None:
     """Make a token: it goes to stdout, this once; its line for the file ERRATA_TOKENS goes to stderr."""
     made = new_token()
-    line = line_of(name, Need(scope), made)
+    line = line_of(name, Scope(scope), made)
     click.echo(f"# a line for the file that ERRATA_TOKENS names, which is read anew when it changes:\n{line}", err=True)
     click.echo(made)

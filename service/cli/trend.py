@@ -3,20 +3,20 @@
 from pathlib import Path
 
 import click
+from errata import pb
+from errata.errors import InvalidInput
 from rich.table import Table
 
 from service import wire
-from service.analyses.trend import TrendQuestion
+from service.analyses.trend import TrendRequest
 from service.cli import folders
 from service.cli.connect import connected, json_option, server_options
 from service.cli.output import analysis_name, people, print_json, read, results, shown, tell_written, write
-from service.client import pb
 from service.domain import Group, Metric
-from service.errors import InvalidInput
-from service.published.layout import MAX_BYTES
+from service.reference_models.layout import MAX_BYTES
+from service.report.messages import METRIC_WORDS, points, share
 from service.report.render import render_trend
 from service.report.trend_view import trend_view
-from service.report.words import METRIC_WORDS, points, share
 
 GROUPS = [group.value for group in Group]
 
@@ -47,15 +47,15 @@ def trend(
 ) -> None:
     """Say where analyses (default: all stored ones) stand among models of their accuracy."""
     published = _read(reference) if reference is not None else b""
-    question = TrendQuestion(dataset=dataset, group=Group(group), by=by, reference=published)
+    question = TrendRequest(dataset=dataset, group=Group(group), by=by, reference=published)
     if folders.all_folders(analyses):
-        found = folders.trend(analyses, question)
-        message = wire.to_trend(found)
+        result = folders.trend(analyses, question)
+        message = wire.to_trend(result)
         if output is not None:
-            write(output, render_trend(trend_view(found)).encode())
+            write(output, render_trend(trend_view(result)).encode())
     else:
         request = pb.GetTrendRequest(
-            names=[analysis_name(each) for each in analyses],
+            names=[analysis_name(analysis) for analysis in analyses],
             dataset=dataset or ("" if analyses else "imagenet-real"),
             group=f"GROUP_{Group(group).name}",
             by=by,
@@ -84,11 +84,11 @@ def _show_trend(found: pb.Trend) -> None:
     for metric in metrics:
         table.add_column(METRIC_WORDS[metric], justify="right")
     for model in own:
-        values = [share(model.values[each.name]) if each.name in model.values else "–" for each in metrics]
+        values = [share(model.values[item.name]) if item.name in model.values else "–" for item in metrics]
         table.add_row(shown(model.display_name), share(model.top1_accuracy), *values)
     console.print(table if own else "no analyses of this data set")
     for model in own[:10]:
-        for standing in model.standings:
+        for standing in model.percentile_ranks:
             name = METRIC_WORDS[list(Metric)[standing.metric - 1]]
             console.print(f"  {shown(model.display_name)}, {name}: {shown(standing.message)}")
     shifts = [fit for fit in found.fits if fit.label and fit.HasField("shift")]

@@ -1,5 +1,21 @@
 """The vocabulary of Errata, frozen; numpy only: N judged samples, A images, C = 1000 classes, S superclasses."""
 
+from errata.enums import (
+    CLASS_GROUPS,
+    ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
+    SEVERITY,
+    TOP1_ERROR_TYPES,
+    ErrorType,
+    Group,
+    LabelSource,
+    Outcome,
+    ProblematicTag,
+    RowOrder,
+    Severity,
+    State,
+)
+
 from service.domain.analysis import (
     Analysis,
     AnalysisRequest,
@@ -13,13 +29,13 @@ from service.domain.analysis import (
 )
 from service.domain.calibration import Bin, Calibration
 from service.domain.comparison import (
+    ChangedImage,
     ChangeRow,
     Comparison,
-    Flip,
     GroupComparison,
     Interval,
+    PairedMetric,
     PairedTest,
-    Question,
 )
 from service.domain.evidence import (
     NUM_CLASSES,
@@ -35,27 +51,12 @@ from service.domain.evidence import (
 from service.domain.gate import (
     DEFAULT_MIN_SAMPLES,
     Bound,
-    Cause,
     GateDecision,
     GatePolicy,
     GateReason,
     GateResult,
     Measure,
-)
-from service.domain.kinds import (
-    CLASS_GROUPS,
-    ERROR_TYPES,
-    MULTI_LABEL_ERROR_TYPES,
-    SEVERITY,
-    TOP1_ERROR_TYPES,
-    ErrorType,
-    Group,
-    LabelSource,
-    Outcome,
-    ProblematicTag,
-    RowOrder,
-    Severity,
-    State,
+    UndecidedReason,
 )
 from service.domain.registry import REGISTRY_OWNER, Action, RegistryEvent, RegistryRule
 from service.domain.trend import (
@@ -65,8 +66,8 @@ from service.domain.trend import (
     Fit,
     LabelFit,
     Metric,
-    NoReference,
-    Standing,
+    NoReferenceReason,
+    PercentileRank,
     Trend,
     TrendPoint,
 )
@@ -99,8 +100,8 @@ __all__ = [
     "BreakdownRow",
     "Bytes",
     "Calibration",
-    "Cause",
     "ChangeRow",
+    "ChangedImage",
     "Classes",
     "CoOccurrence",
     "Comparison",
@@ -110,7 +111,6 @@ __all__ = [
     "Evidence",
     "Failure",
     "Fit",
-    "Flip",
     "GateDecision",
     "GatePolicy",
     "GateReason",
@@ -126,26 +126,27 @@ __all__ = [
     "Measure",
     "Metric",
     "ModelInfo",
-    "NoReference",
+    "NoReferenceReason",
     "Outcome",
+    "PairedMetric",
     "PairedTest",
+    "PercentileRank",
     "Predictions",
     "ProblematicTag",
     "Progress",
     "ProposedText",
-    "Question",
     "RegistryEvent",
     "RegistryRule",
     "RowOrder",
     "Severity",
     "SharedSuperclass",
-    "Standing",
     "State",
     "Step",
     "Strata",
     "Summary",
     "Trend",
     "TrendPoint",
+    "UndecidedReason",
     "Verdict",
     "VerdictEvidence",
     "VocabularyEvidence",

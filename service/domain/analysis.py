@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from service.domain.kinds import ErrorType, Group, RowOrder, State
+from errata.enums import ErrorType, Group, RowOrder, State
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from errata.enums import ErrorType, Group
 from numpy.typing import NDArray
 
-from service.domain.kinds import ErrorType, Group
 
-
-class Question(StrEnum):
+class PairedMetric(StrEnum):
     """What is asked of each image; one test and one interval each."""
 
     TOP1 = "top1"  # the original label is predicted
@@ -22,7 +21,7 @@ class Question(StrEnum):
 class PairedTest:
     """McNemar's exact test of one question."""
 
-    question: Question
+    metric: PairedMetric
     only_a: int  # images of which it is true in A alone
     only_b: int
     p_value: float
@@ -50,8 +49,8 @@ class GroupComparison:
 
     num_samples: int
     transitions: NDArray[np.int64]  # (8, 8) row: type in A, 1 to 8; column: type in B
-    tests: Mapping[Question, PairedTest]
-    rates: Mapping[Question, Interval]  # share of the samples; empty without samples
+    tests: Mapping[PairedMetric, PairedTest]
+    rates: Mapping[PairedMetric, Interval]  # share of the samples; empty without samples
     multi_label_accuracy: Interval | None  # mean over target classes; None without samples
     types: Mapping[ErrorType, Interval]  # share of the samples with the type, unadjusted; empty without samples
 
@@ -89,7 +88,7 @@ class ChangeRow:
 
 
 @dataclass(frozen=True)
-class Flip:
+class ChangedImage:
     """One image on whose being an error A and B differ."""
 
     file_name: str
@@ -115,5 +114,5 @@ class Comparison:
     groups: Mapping[Group, GroupComparison]
     classes: tuple[ChangeRow, ...]  # those on which they differ
     superclasses: tuple[ChangeRow, ...]
-    fixed: tuple[Flip, ...]  # what is severe in A first
-    broken: tuple[Flip, ...]  # what is severe in B first
+    fixed: tuple[ChangedImage, ...]  # what is severe in A first
+    broken: tuple[ChangedImage, ...]  # what is severe in B first

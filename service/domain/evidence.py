@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from errata.enums import LabelSource
 from numpy.typing import NDArray
-
-from service.domain.kinds import LabelSource
 
 NUM_CLASSES = 1000
 
@@ -140,4 +139,6 @@ class Predictions:
 
     top1: Classes  # (A,) the class ranked first; -1 where there is none
     probability: NDArray[np.float16] | None = None  # (A,) of that class
-    among: Classes | None = None  # (A,) ranked first among the data set's own classes, where those are fewer than C
+    top1_restricted: Classes | None = (
+        None  # (A,) ranked first among the data set's own classes, where those are fewer than C
+    )

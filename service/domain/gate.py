@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from service.domain.kinds import ErrorType, Group
+from errata.enums import ErrorType, Group
 
 DEFAULT_MIN_SAMPLES = 100
 
@@ -36,7 +36,7 @@ class Measure(StrEnum):
     PORTION_OF_MULTI_LABEL_ERRORS = "portion_of_multi_label_errors"  # their share of types 4 to 8
 
 
-class Cause(StrEnum):
+class UndecidedReason(StrEnum):
     """Why a bound is undecided, or the whole gate pending or in error."""
 
     FEW_SAMPLES = "few_samples"
@@ -95,7 +95,7 @@ class GateReason:
     baseline: float | None = None  # the baseline's value
     p_value: float | None = None
     num_samples: int | None = None
-    causes: tuple[Cause, ...] = ()
+    causes: tuple[UndecidedReason, ...] = ()
     abstained: tuple[ErrorType, ...] = ()  # rules whose silence makes a count of model failures an upper bound
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from errata.enums import ErrorType, Group
 from numpy.typing import NDArray
-
-from service.domain.kinds import ErrorType, Group
 
 
 class Metric(StrEnum):
@@ -25,13 +24,13 @@ class Metric(StrEnum):
 
 
 PORTIONS: Mapping[Metric, tuple[ErrorType, ...]] = {
-    **{Metric(each.name): (each,) for each in tuple(ErrorType)[2:]},
+    **{Metric(item.name): (item,) for item in tuple(ErrorType)[2:]},
     Metric.POOLED: tuple(ErrorType)[5:],
 }
 QUANTILES = np.arange(1, 100) / 100
 
 
-class NoReference(StrEnum):
+class NoReferenceReason(StrEnum):
     """Why a model has no percentile."""
 
     DATASET = "dataset"  # nothing is published of this data set
@@ -68,13 +67,13 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Standing:
+class PercentileRank:
     """Where one model stands: the share of published models of its accuracy that have a lower value."""
 
     metric: Metric
     value: float | None
     percentile: float | None  # fraction of 1
-    missing: NoReference | None  # why there is no percentile
+    missing: NoReferenceReason | None  # why there is no percentile
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class TrendPoint:
     asked: bool  # whether it was asked for by name
     top1_accuracy: float
     values: Mapping[Metric, float]  # those that exist
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[PercentileRank, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.domain.kinds import ErrorType, Group, LabelSource, Outcome, ProblematicTag
+from errata.enums import ErrorType, Group, LabelSource, Outcome, ProblematicTag
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from errata.errors import InvalidEvidence
+from errata.json_input import parse_json
+
 from service.domain import NUM_CLASSES, LabelSource
-from service.errors import InvalidEvidence
-from service.json_input import parse_json
 from service.taxonomy.wordnet import load_taxonomy
 
 MAX_DIGITS = 9  # of an index, leading zeros and all
@@ -51,10 +52,10 @@ def read_annotation(path: Path) -> Annotation:
 
 def class_of_wordnet_id(text: object, where: str) -> int:
     """Return the class of a WordNet id; raise InvalidEvidence if it is none of the 1000."""
-    found = _classes().get(text) if isinstance(text, str) else None
-    if found is None:
+    result = _classes().get(text) if isinstance(text, str) else None
+    if result is None:
         raise InvalidEvidence(f"{where}: expected a WordNet id of the 1000 classes, got {text!r:.60}")
-    return found
+    return result
 
 
 def _classes() -> Mapping[str, int]:
@@ -137,25 +138,25 @@ def _from_rows(reader: "csv.DictReader[str]", source: str) -> Annotation:
 
 def _labels(correct: Iterable[int], unclear: Iterable[int]) -> dict[int, LabelSource]:
     """Return correct labels, then unclear ones; a class that is named twice counts once, as correct if it is both."""
-    found = dict.fromkeys(sorted(set(correct)), LabelSource.CORRECT)
+    result = dict.fromkeys(sorted(set(correct)), LabelSource.CORRECT)
     for label in sorted(set(unclear)):
-        found.setdefault(label, LabelSource.UNCLEAR)
-    return found
+        result.setdefault(label, LabelSource.UNCLEAR)
+    return result
 
 
 def _wordnet_ids(raw: Any, classes: Mapping[str, int], where: str) -> list[int]:
     if not isinstance(raw, list):
         raise InvalidEvidence(f"{where}: expected a list of WordNet ids, got {raw!r:.60}", field="annotations")
-    unknown = [each for each in raw if not isinstance(each, str) or each not in classes]
+    unknown = [item for item in raw if not isinstance(item, str) or item not in classes]
     if unknown:
         raise InvalidEvidence(
             f"{where}: expected WordNet ids of the 1000 classes, got {unknown[0]!r:.60}", field="annotations"
         )
-    return [classes[each] for each in raw]
+    return [classes[item] for item in raw]
 
 
 def _indices(field: str, where: str) -> list[int]:
-    return [_index(each, where) for each in field.split(",")] if field.strip() else []
+    return [_index(part, where) for part in field.split(",")] if field.strip() else []
 
 
 def _index(text: str, where: str) -> int:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from errata.errors import InvalidEvidence
+from errata.json_input import parse_json
 from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES, Classes
-from service.errors import InvalidEvidence
-from service.evidence.facts import Source
-from service.json_input import parse_json
+from service.evidence.inputs import Source
 from service.storage import sha256_of
 from service.taxonomy.superclasses import Grouping, parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
@@ -52,13 +52,13 @@ def read_artefacts(folder: Path, dataset: str) -> Artefacts:
         *(folder / dataset / name for name in ("samples_info.npz", "valid_clip_knn.npz")),
     )
     order = _read_samples(samples) if samples.is_file() else None
-    found = [file for file in (superclasses, samples, neighbors) if file.is_file()]
+    result = [file for file in (superclasses, samples, neighbors) if file.is_file()]
     return Artefacts(
         superclasses=read_grouping(superclasses) if superclasses.is_file() else None,
         samples=order,
         neighbors=_read_neighbors(neighbors, order) if neighbors.is_file() else None,
         sources=tuple(
-            Source(file.name, "the authors' artefacts, a local file", "Apache-2.0", sha256_of(file)) for file in found
+            Source(file.name, "the authors' artefacts, a local file", "Apache-2.0", sha256_of(file)) for file in result
         ),
     )
 

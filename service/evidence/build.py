@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
 from service.evidence.bundle import SCHEMA, evidence_of
-from service.evidence.facts import Facts
+from service.evidence.inputs import Facts
 from service.evidence.layout import VERDICTS
 from service.rules import RULES_VERSION, abstained
 from service.rules.decide import decide

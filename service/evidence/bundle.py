@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import structlog
+from errata.errors import EvidenceDamaged, ImageNotFound, InvalidEvidence
+from errata.json_input import parse_json
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
@@ -49,13 +51,11 @@ from service.domain import (
     Strata,
     strata_of,
 )
-from service.errors import EvidenceDamaged, ImageNotFound, InvalidEvidence
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import cooccurrence_matrix
-from service.evidence.facts import PairFacts, Source
+from service.evidence.inputs import CooccurrenceInputs, Source
 from service.evidence.layout import VERDICTS, check_layout
 from service.evidence.overlap import overlap_matrix
-from service.json_input import parse_json
 from service.rules import RULES_VERSION
 from service.storage import sha256_of
 from service.taxonomy.proposals import Proposals
@@ -150,13 +150,13 @@ class Bundle:
 
     def row(self, file_name: str) -> int:
         """Return the table's row of an image; raise ImageNotFound if it isn't judged."""
-        found = self.row_of_name.get(file_name)
-        if found is None:
+        result = self.row_of_name.get(file_name)
+        if result is None:
             why = ", which has no label there" if file_name in self.image_names else ""
             raise ImageNotFound(
                 f"expected an image that {self.dataset} judges, got {file_name!r:.120}{why}", field="file_name"
             )
-        return found
+        return result
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -169,7 +169,7 @@ class Bundle:
         return strata_of(self.evidence.targets, ~self.evidence.problematic, self.arrays["groups"])
 
     @cached_property
-    def pairs(self) -> PairFacts | None:
+    def pairs(self) -> CooccurrenceInputs | None:
         """Return the co-occurrence counts, where known."""
         return _pairs_of(self.arrays)
 
@@ -325,7 +325,7 @@ def wrong_files(bundle: Bundle) -> list[str]:
     ]
 
 
-def _pairs_of(arrays: Mapping[str, NDArray[Any]]) -> PairFacts | None:
+def _pairs_of(arrays: Mapping[str, NDArray[Any]]) -> CooccurrenceInputs | None:
     if "pair_classes" not in arrays:
         return None
-    return PairFacts(arrays["pair_classes"], arrays["pair_counts"], arrays["pair_examples"])
+    return CooccurrenceInputs(arrays["pair_classes"], arrays["pair_counts"], arrays["pair_examples"])

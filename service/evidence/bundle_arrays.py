@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.errors import InvalidEvidence
 from service.evidence.array_file import ArrayFile, DamagedFile, FileState
 
 LOADED_ON_USE = ("verdicts", "text_embeddings")  # kept in memory from their first use on

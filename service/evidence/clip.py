@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 from PIL import Image
-
-from service.errors import InvalidEvidence
 
 ARCHITECTURE = "ViT-L-14-336"
 WEIGHTS = "openai"
@@ -34,11 +33,11 @@ class OpenClip:
     def embed_images(self, paths: Sequence[str]) -> NDArray[np.float32]:
         """Return the normalized embeddings of image files, (n, d)."""
         model, transform, _ = self._load()
-        found = []
+        result = []
         for start in range(0, len(paths), self._batch):
             images = [transform(_open(path)) for path in paths[start : start + self._batch]]
-            found.append(self._run(model.encode_image, torch.stack(images)))
-        return np.concatenate(found)
+            result.append(self._run(model.encode_image, torch.stack(images)))
+        return np.concatenate(result)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the normalized embeddings of prompts, (n, d)."""
@@ -59,8 +58,8 @@ class OpenClip:
     def _run(self, encode: Any, batch: torch.Tensor) -> NDArray[np.float32]:
         on_gpu = self._device == "cuda"
         with torch.inference_mode(), torch.autocast("cuda") if on_gpu else nullcontext():
-            found = encode(batch.to(self._device)).float()
-        return np.asarray((found / found.norm(dim=1, keepdim=True)).cpu().numpy(), dtype=np.float32)
+            result = encode(batch.to(self._device)).float()
+        return np.asarray((result / result.norm(dim=1, keepdim=True)).cpu().numpy(), dtype=np.float32)
 
     @property
     def _device(self) -> str:

@@ -6,13 +6,13 @@ from itertools import combinations
 import numpy as np
 
 from service.domain import NUM_CLASSES, Labels, Mask
-from service.evidence.facts import PairFacts
+from service.evidence.inputs import CooccurrenceInputs
 
 SEEN_AT_LEAST = 2
 EXAMPLES = 3
 
 
-def count_pairs(labels: Labels, numbers: np.ndarray[tuple[int], np.dtype[np.int32]]) -> PairFacts:
+def count_pairs(labels: Labels, numbers: np.ndarray[tuple[int], np.dtype[np.int32]]) -> CooccurrenceInputs:
     """Count unordered pairs of classes over images; `numbers` (N,) are their numbers among the validation images."""
     images: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row in np.flatnonzero(labels.counts > 1).tolist():
@@ -23,14 +23,14 @@ def count_pairs(labels: Labels, numbers: np.ndarray[tuple[int], np.dtype[np.int3
     for place, pair in enumerate(pairs):
         some = images[pair][:EXAMPLES]
         examples[place, : len(some)] = some
-    return PairFacts(
+    return CooccurrenceInputs(
         classes=np.array(pairs, dtype=np.int16).reshape(-1, 2),
         counts=np.array([len(images[pair]) for pair in pairs], dtype=np.int32),
         examples=examples,
     )
 
 
-def cooccurrence_matrix(pairs: PairFacts, same_superclass: Mask) -> Mask:
+def cooccurrence_matrix(pairs: CooccurrenceInputs, same_superclass: Mask) -> Mask:
     """Return the pairs seen at least twice whose classes share no superclass, shape (C, C), symmetric."""
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
     first, second = pairs.classes[pairs.counts >= SEEN_AT_LEAST].T

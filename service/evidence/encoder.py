@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.errors import InvalidEvidence
 from service.storage import write_array
 
 CHUNK = 512  # images or texts embedded between two writes of the cache
@@ -58,8 +58,8 @@ class HashEncoder:
     def _embed(self, names: Sequence[str]) -> NDArray[np.float32]:
         seeds = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names]
         vectors = [np.random.default_rng(seed).standard_normal(self._dimensions) for seed in seeds]
-        found = np.array(vectors, dtype=np.float32).reshape(len(names), self._dimensions)
-        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
+        result = np.array(vectors, dtype=np.float32).reshape(len(names), self._dimensions)
+        return np.asarray(result / np.linalg.norm(result, axis=1, keepdims=True), dtype=np.float32)
 
 
 def load_encoder(name: str) -> Encoder:
@@ -138,38 +138,43 @@ def checked(raw: object, count: int, dimensions: int, what: str) -> Embeddings:
     A vector whose norm is 1 already is left as it is, to the last bit.
     """
     try:
-        found = np.asarray(raw)
+        result = np.asarray(raw)
     except ValueError as error:
         raise InvalidEvidence(f"the encoder's {what}: expected an array, got {error}", field="encoder") from error
     expected = f"({count}, {dimensions or 'd'})"
-    if found.ndim != 2 or len(found) != count or found.shape[1] == 0 or (dimensions and found.shape[1] != dimensions):
-        raise InvalidEvidence(f"the encoder's {what}: expected shape {expected}, got {found.shape}", field="encoder")
-    if found.dtype.kind != "f":
+    if (
+        result.ndim != 2
+        or len(result) != count
+        or result.shape[1] == 0
+        or (dimensions and result.shape[1] != dimensions)
+    ):
+        raise InvalidEvidence(f"the encoder's {what}: expected shape {expected}, got {result.shape}", field="encoder")
+    if result.dtype.kind != "f":
         raise InvalidEvidence(
-            f"the encoder's {what}: expected floating-point numbers, got {found.dtype}", field="encoder"
+            f"the encoder's {what}: expected floating-point numbers, got {result.dtype}", field="encoder"
         )
-    if not np.isfinite(found).all():
-        row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+    if not np.isfinite(result).all():
+        row = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0])
         raise InvalidEvidence(
             f"the encoder's {what}, row {row}: expected finite numbers, got NaN or infinity", field="encoder"
         )
-    found = found.astype(np.float32)
-    norms = np.linalg.norm(found.astype(np.float64), axis=1, keepdims=True)
+    result = result.astype(np.float32)
+    norms = np.linalg.norm(result.astype(np.float64), axis=1, keepdims=True)
     if (norms == 0).any():
         raise InvalidEvidence(f"the encoder's {what}: expected vectors with a direction, got zeros", field="encoder")
-    return np.where(np.abs(norms - 1) <= UNIT, found, (found / norms).astype(np.float32))
+    return np.where(np.abs(norms - 1) <= UNIT, result, (result / norms).astype(np.float32))
 
 
 def _identity(what: str, names: Sequence[str]) -> list[str]:
     """Return the names, with the size and time of those that are files: a file that changes is embedded anew."""
     if what == "texts":
         return list(names)
-    found = []
+    result = []
     for name in names:
         path = Path(name)
         stat = path.stat() if path.is_absolute() and path.is_file() else None
-        found.append(name if stat is None else f"{name} {stat.st_size} {stat.st_mtime_ns}")
-    return found
+        result.append(name if stat is None else f"{name} {stat.st_size} {stat.st_mtime_ns}")
+    return result
 
 
 def _digest(names: Sequence[str]) -> str:
@@ -179,7 +184,7 @@ def _digest(names: Sequence[str]) -> str:
 def _read(file: Path, count: int) -> Embeddings | None:
     """Return a chunk from the cache; None if it isn't there or isn't whole."""
     try:
-        found = np.load(file, allow_pickle=False)
+        result = np.load(file, allow_pickle=False)
     except Exception:  # of a damaged head numpy raises what ast and tokenize do
         return None
-    return found if found.ndim == 2 and len(found) == count and found.dtype == np.float32 else None
+    return result if result.ndim == 2 and len(result) == count and result.dtype == np.float32 else None

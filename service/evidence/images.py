@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from errata.errors import InvalidEvidence
 
-from service.errors import InvalidEvidence
 from service.evidence.annotation import class_of_wordnet_id
 from service.evidence.artefacts import SampleOrder
 
@@ -30,15 +30,15 @@ def find_images(folder: Path, names: Sequence[str]) -> list[str]:
                 continue
             paths[os.path.relpath(path, root)] = path
             bare[file] = None if file in bare else path
-    found = [paths.get(name) or bare.get(name.rsplit("/", 1)[-1]) for name in names]
-    missing = [name for name, path in zip(names, found, strict=True) if path is None]
+    result = [paths.get(name) or bare.get(name.rsplit("/", 1)[-1]) for name in names]
+    missing = [name for name, path in zip(names, result, strict=True) if path is None]
     if missing:
         raise InvalidEvidence(
             f"{folder}: expected {len(names)} images, got none, or several of a bare name, for {len(missing)} of them, "
             f"such as {missing[0]!r:.80}",
             field="images",
         )
-    return [path for path in found if path is not None]
+    return [path for path in result if path is not None]
 
 
 def class_folders(folder: Path) -> SampleOrder:
@@ -47,9 +47,9 @@ def class_folders(folder: Path) -> SampleOrder:
         raise InvalidEvidence(f"expected a folder of class folders, got {folder}", field="images")
     names: list[str] = []
     targets: list[int] = []
-    for parent in sorted(each for each in folder.iterdir() if each.is_dir()):
+    for parent in sorted(path for path in folder.iterdir() if path.is_dir()):
         target = class_of_wordnet_id(parent.name, f"{folder}")
-        files = sorted(each.name for each in parent.iterdir() if each.suffix.lower() in SUFFIXES)
+        files = sorted(path.name for path in parent.iterdir() if path.suffix.lower() in SUFFIXES)
         names += [f"{parent.name}/{name}" for name in files]
         targets += [target] * len(files)
     if not names:

@@ -10,13 +10,13 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
 from service.domain import Classes, Labels, LabelSource
-from service.errors import InvalidEvidence
 from service.evidence.annotation import Annotation
 from service.evidence.artefacts import SampleOrder
-from service.evidence.facts import LabelFacts, Source
+from service.evidence.inputs import LabelInputs, Source
 
 DEMO_PACKAGE = "foolbox"
 DEMO_FILE = "data/demo.json"  # its photographs: file name → SHA-256
@@ -51,9 +51,9 @@ def real_and_original_labels() -> tuple[Labels, NDArray[np.bool_]]:
     offsets, real = arrays["real_offsets"].tolist(), arrays["real_classes"].tolist()
     named: list[dict[int, LabelSource]] = []
     for row, target in enumerate(targets):
-        found = dict.fromkeys(real[offsets[row] : offsets[row + 1]], LabelSource.REAL)
-        found.setdefault(target, LabelSource.ORIGINAL)
-        named.append(found)
+        result = dict.fromkeys(real[offsets[row] : offsets[row + 1]], LabelSource.REAL)
+        result.setdefault(target, LabelSource.ORIGINAL)
+        named.append(result)
     return pack(named), np.diff(arrays["real_offsets"]) > 0
 
 
@@ -61,8 +61,8 @@ def pack(named: Sequence[Mapping[int, LabelSource]]) -> Labels:
     """Return the labels of N samples, each a mapping of class to who named it, in that order."""
     return Labels(
         offsets=np.cumsum([0, *map(len, named)]).astype(np.int32),
-        classes=np.array([label for each in named for label in each], dtype=np.int16),
-        sources=np.array([source for each in named for source in each.values()], dtype=np.uint8),
+        classes=np.array([label for item in named for label in item], dtype=np.int16),
+        sources=np.array([source for item in named for source in item.values()], dtype=np.uint8),
     )
 
 
@@ -70,12 +70,12 @@ def _shipped_labels() -> bytes:
     return (files("service.evidence") / "data" / "imagenet_validation.npz").read_bytes()
 
 
-def imagenet_real() -> LabelFacts:
+def imagenet_real() -> LabelInputs:
     """Return the validation images that ReaL labels, with those labels plus the original one."""
     labels, judged = real_and_original_labels()
     rows = np.flatnonzero(judged)
     digest = hashlib.sha256(_shipped_labels()).hexdigest()
-    return LabelFacts(
+    return LabelInputs(
         names=validation_names(),
         all_targets=original_labels(),
         rows=rows.astype(np.int32),
@@ -98,7 +98,7 @@ def imagenet_real() -> LabelFacts:
     )
 
 
-def imagenet(annotation: Annotation) -> LabelFacts:
+def imagenet(annotation: Annotation) -> LabelInputs:
     """Return the 50,000 validation images, of which the annotated ones are judged; raise InvalidEvidence for others."""
     names = validation_names()
     numbers = {name.decode(): row for row, name in enumerate(names.tolist())}
@@ -116,7 +116,7 @@ def imagenet(annotation: Annotation) -> LabelFacts:
             )
     rows = np.array(sorted(numbers[name] for name in annotation.images), dtype=np.int32)
     images = [annotation.images[names[row].decode()] for row in rows]
-    return LabelFacts(
+    return LabelInputs(
         names=names,
         all_targets=targets,
         rows=rows,
@@ -126,11 +126,11 @@ def imagenet(annotation: Annotation) -> LabelFacts:
     )
 
 
-def folders(samples: SampleOrder) -> LabelFacts:
+def folders(samples: SampleOrder) -> LabelInputs:
     """Return samples named `wnid/file` whose only label is their folder's class: ImageNet-A's form."""
     order = sorted(range(len(samples.names)), key=lambda row: samples.names[row].encode())
     targets = samples.targets[order]
-    return LabelFacts(
+    return LabelInputs(
         names=np.array([samples.names[row].encode() for row in order], dtype=np.bytes_),
         all_targets=targets,
         rows=np.arange(len(order), dtype=np.int32),
@@ -140,14 +140,16 @@ def folders(samples: SampleOrder) -> LabelFacts:
     )
 
 
-def own(labels: Mapping[str, Sequence[int]]) -> LabelFacts:
+def own(labels: Mapping[str, Sequence[int]]) -> LabelInputs:
     """Return a user's images, each with one or several labels of which the first is the target."""
     names = sorted(labels, key=str.encode)
     named = []
     for name in names:
         target, *others = labels[name]
-        named.append({target: LabelSource.ORIGINAL} | {each: LabelSource.CORRECT for each in others if each != target})
-    return LabelFacts(
+        named.append(
+            {target: LabelSource.ORIGINAL} | {other: LabelSource.CORRECT for other in others if other != target}
+        )
+    return LabelInputs(
         names=np.array([name.encode() for name in names], dtype=np.bytes_),
         all_targets=np.array([labels[name][0] for name in names], dtype=np.int16),
         rows=np.arange(len(names), dtype=np.int32),
@@ -157,12 +159,12 @@ def own(labels: Mapping[str, Sequence[int]]) -> LabelFacts:
     )
 
 
-def demo() -> LabelFacts:
+def demo() -> LabelInputs:
     """Return the 20 photographs of the foolbox package, which only running a model needs; names say the class."""
     checksums: dict[str, str] = json.loads((files("service.evidence") / DEMO_FILE).read_text())
     names = sorted(checksums)
     targets = np.array([int(name.removesuffix(".jpg").rsplit("_", 1)[1]) for name in names], dtype=np.int16)
-    return LabelFacts(
+    return LabelInputs(
         names=np.array(names, dtype=np.bytes_),
         all_targets=targets,
         rows=np.arange(len(names), dtype=np.int32),

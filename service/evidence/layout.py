@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from errata.errors import InvalidEvidence
 
 from service.domain import CLASS_GROUPS, NUM_CLASSES, LabelSource
-from service.errors import InvalidEvidence
 from service.evidence.artefacts import NEIGHBORS
 
 VERDICTS = "verdicts"

@@ -25,9 +25,9 @@ def nearest_classes(images: Embeddings, train: Iterable[Embeddings], train_class
         numbers = np.arange(start, start + len(chunk))
         for first in range(0, len(images), BLOCK):
             rows = slice(first, first + BLOCK)
-            found = similarities(images[rows], chunk)
-            candidates = np.concatenate([scores[rows], found], axis=1)
-            owners = np.concatenate([places[rows], np.broadcast_to(numbers, found.shape)], axis=1)
+            result = similarities(images[rows], chunk)
+            candidates = np.concatenate([scores[rows], result], axis=1)
+            owners = np.concatenate([places[rows], np.broadcast_to(numbers, result.shape)], axis=1)
             order = np.argsort(-candidates, axis=1, kind="stable")[:, :NEIGHBORS]
             scores[rows] = np.take_along_axis(candidates, order, axis=1)
             places[rows] = np.take_along_axis(owners, order, axis=1)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from service.errors import InvalidEvidence
-from service.json_input import parse_json
+from errata.errors import InvalidEvidence
+from errata.json_input import parse_json
 
 FILES = ("greedy_soups_mistakes.json", "vit3b_mistakes.json")
 CATEGORY = "Non-prototypical"

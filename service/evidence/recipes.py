@@ -8,19 +8,19 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
 from service.domain import Mask
-from service.errors import InvalidEvidence
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import Artefacts, read_artefacts, read_grouping
 from service.evidence.cooccurrence import count_pairs
+from service.evidence.custom_labels import read_own_labels
 from service.evidence.encoder import CachedEncoder, Progress, load_encoder
-from service.evidence.facts import ClipFacts, Facts, LabelFacts, PairFacts, Source
 from service.evidence.images import class_folders, find_images
+from service.evidence.inputs import ClipInputs, CooccurrenceInputs, Facts, LabelInputs, Source
 from service.evidence.neighbors import nearest_classes
-from service.evidence.own import read_own_labels
 from service.evidence.prototype import FILES as MISTAKES
 from service.evidence.prototype import read_non_prototypical
 from service.evidence.vocabulary import decide_oov
@@ -105,13 +105,13 @@ class _Given:
     annotation: Annotation | None
 
 
-def _imagenet(given: _Given) -> LabelFacts:
+def _imagenet(given: _Given) -> LabelInputs:
     if given.annotation is None:
         raise InvalidEvidence("imagenet needs the multi-label annotation: --annotations FILE", field="annotations")
     return labels.imagenet(given.annotation)
 
 
-def _imagenet_a(given: _Given) -> LabelFacts:
+def _imagenet_a(given: _Given) -> LabelInputs:
     samples = given.artefacts.samples
     if samples is None and given.inputs.images is not None:
         samples = class_folders(given.inputs.images)
@@ -123,12 +123,12 @@ def _imagenet_a(given: _Given) -> LabelFacts:
     return labels.folders(samples)
 
 
-def _own(given: _Given) -> LabelFacts:
+def _own(given: _Given) -> LabelInputs:
     assert given.inputs.labels is not None, "this is a bug: gather asks for labels"
     return labels.own(read_own_labels(given.inputs.labels))
 
 
-RECIPES: Mapping[str, Callable[[_Given], LabelFacts]] = {
+RECIPES: Mapping[str, Callable[[_Given], LabelInputs]] = {
     "demo": lambda _: labels.demo(),
     "imagenet": _imagenet,
     "imagenet-a": _imagenet_a,
@@ -142,7 +142,9 @@ def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
     if inputs.superclasses is not None:
         return read_grouping(inputs.superclasses), _file("superclasses", inputs.superclasses, "its author's")
     if artefacts.superclasses is not None:
-        return artefacts.superclasses, next(each for each in artefacts.sources if each.name == "superclasses.json")
+        return artefacts.superclasses, next(
+            source for source in artefacts.sources if source.name == "superclasses.json"
+        )
     return default_grouping(), _shipped("superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json")
 
 
@@ -152,9 +154,9 @@ def _shipped(name: str, origin: str, license_: str, file: str) -> Source:
     return Source(name, f"{origin}, service/taxonomy/data/{file}", license_, hashlib.sha256(content).hexdigest())
 
 
-def _pairs(annotation: Annotation | None) -> tuple[PairFacts, Source]:
+def _pairs(annotation: Annotation | None) -> tuple[CooccurrenceInputs, Source]:
     """Return how often classes are seen together in ReaL-labelled images that the annotation doesn't hold."""
-    found, judged = labels.real_and_original_labels()
+    result, judged = labels.real_and_original_labels()
     counted = judged.copy()
     which = "have any"
     if annotation is not None:
@@ -162,11 +164,11 @@ def _pairs(annotation: Annotation | None) -> tuple[PairFacts, Source]:
         counted &= np.array([name not in names for name in labels.validation_names().tolist()])
         which = "are not in the multi-label annotation"
     rows = np.flatnonzero(counted)
-    pairs = count_pairs(found.take(rows), (rows + 1).astype(np.int32))
+    pairs = count_pairs(result.take(rows), (rows + 1).astype(np.int32))
     return pairs, Source(REAL_SOURCE.name, REAL_SOURCE.origin.format(which=which), REAL_SOURCE.license)
 
 
-def _non_prototypical(inputs: Inputs, images: LabelFacts) -> Mask | None:
+def _non_prototypical(inputs: Inputs, images: LabelInputs) -> Mask | None:
     if inputs.mistakes is None:
         return None
     names = {name.encode() for name in read_non_prototypical(inputs.mistakes)}
@@ -174,14 +176,14 @@ def _non_prototypical(inputs: Inputs, images: LabelFacts) -> Mask | None:
     return np.array([name.rsplit(b"/", 1)[-1] in names for name in judged], dtype=bool)
 
 
-def _imagenet_m(annotation: Annotation | None, images: LabelFacts) -> Mask | None:
+def _imagenet_m(annotation: Annotation | None, images: LabelInputs) -> Mask | None:
     if annotation is None or annotation.imagenet_m is None:
         return None
     judged = images.names[images.rows].tolist()
     return np.array([name.decode() in annotation.imagenet_m for name in judged], dtype=bool)
 
 
-def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelFacts, grouping: Grouping) -> ClipFacts | None:
+def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelInputs, grouping: Grouping) -> ClipInputs | None:
     """Return what the encoder says; None, so that the rule abstains, without an encoder or without neighbors."""
     if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
         return None
@@ -201,11 +203,11 @@ def _clip(inputs: Inputs, artefacts: Artefacts, images: LabelFacts, grouping: Gr
             field="encoder",
         )
     oov = decide_oov(embedded, texts, images.targets, neighbors, proposals, inputs.progress)
-    return ClipFacts(neighbors, embedded, texts, oov)
+    return ClipInputs(neighbors, embedded, texts, oov)
 
 
 def _neighbors(
-    inputs: Inputs, artefacts: Artefacts, images: LabelFacts, encoder: CachedEncoder, embedded: NDArray[np.float32]
+    inputs: Inputs, artefacts: Artefacts, images: LabelInputs, encoder: CachedEncoder, embedded: NDArray[np.float32]
 ) -> NDArray[np.int16]:
     """Return the classes of each judged image's nearest training images, (N, 10)."""
     if inputs.train_images is not None:
@@ -229,41 +231,41 @@ def _neighbors(
     return artefacts.neighbors[[rows[path] for path in _wordnet_paths(images)]]
 
 
-def _positional(artefacts: Artefacts, images: LabelFacts) -> list[str]:
+def _positional(artefacts: Artefacts, images: LabelInputs) -> list[str]:
     """Return `wnid/file` of each positional row: the artefacts' order, else all images sorted by path."""
     if artefacts.samples is not None:
         return list(artefacts.samples.names)
     return sorted(_paths(images.names.tolist(), images.all_targets.tolist()))
 
 
-def _wordnet_paths(images: LabelFacts) -> list[str]:
+def _wordnet_paths(images: LabelInputs) -> list[str]:
     """Return `wnid/file` of each judged image."""
     return _paths(images.names[images.rows].tolist(), images.targets.tolist())
 
 
 def _paths(names: list[bytes], targets: list[int]) -> list[str]:
     taxonomy = load_taxonomy()
-    found = []
+    result = []
     for name, target in zip(names, targets, strict=True):
         file = name.decode()
-        found.append(file if "/" in file else f"{taxonomy.wordnet_id(target)}/{file}")
-    return found
+        result.append(file if "/" in file else f"{taxonomy.wordnet_id(target)}/{file}")
+    return result
 
 
 def _files(inputs: Inputs, annotated: bool, compared: bool) -> tuple[Source, ...]:
     """Return the local files that facts came from, with their digests; `compared`: an encoder was asked."""
-    found = []
+    result = []
     if inputs.annotations is not None and annotated:
-        found.append(_file("multi-label annotation", inputs.annotations, "Apache-2.0"))
+        result.append(_file("multi-label annotation", inputs.annotations, "Apache-2.0"))
     if inputs.labels is not None:
-        found.append(_file("labels", inputs.labels, "its author's"))
+        result.append(_file("labels", inputs.labels, "its author's"))
     if inputs.mistakes is not None:
-        found += [_file("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
+        result += [_file("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
     if compared:
-        found.append(Source("CLIP encoder", inputs.encoder, "its author's"))
+        result.append(Source("CLIP encoder", inputs.encoder, "its author's"))
         if inputs.train_images is not None:
-            found.append(Source("training images", "a local folder", "ImageNet's terms"))
-    return tuple(found)
+            result.append(Source("training images", "a local folder", "ImageNet's terms"))
+    return tuple(result)
 
 
 def _file(name: str, path: Path, license_: str) -> Source:
@@ -274,4 +276,4 @@ def _used(inputs: Inputs, artefacts: Artefacts, compared: bool) -> tuple[Source,
     """Return the artefacts' files that facts came from; the superclasses stand by themselves."""
     neighbors = compared and inputs.train_images is None
     unused = {"superclasses.json", *(() if neighbors else ("valid_clip_knn.npz",))}
-    return tuple(each for each in artefacts.sources if each.name not in unused)
+    return tuple(source for source in artefacts.sources if source.name not in unused)

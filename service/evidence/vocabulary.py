@@ -80,8 +80,8 @@ def _decide_block(scores: NDArray[np.float32], targets: Classes, open_gate: Mask
     for predicted in np.flatnonzero(open_gate.any(axis=0)).tolist():
         listed = proposals.lists[predicted]
         rows = np.flatnonzero(open_gate[:, predicted])
-        found = scores[np.ix_(rows, listed.texts)]
+        result = scores[np.ix_(rows, listed.texts)]
         if listed.blockable.any():
-            found = np.where(proposals.allowed(predicted, targets[rows]), found, -np.inf)
-        outside[rows, predicted] = listed.outside[found.argmax(axis=1)]
+            result = np.where(proposals.allowed(predicted, targets[rows]), result, -np.inf)
+        outside[rows, predicted] = listed.outside[result.argmax(axis=1)]
     return outside

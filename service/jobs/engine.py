@@ -14,13 +14,13 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import ConnectionClosed, Retry
 from dramatiq.middleware import CurrentMessage, Retries
+from errata.errors import Unavailable
 
-from service.errors import Unavailable
 from service.jobs.redis_store import MESSAGES, connect
 from service.jobs.store import JobStore, WorkerOffer
-from service.jobs.worker import BEAT, ComeBack, Drain
+from service.jobs.worker import BEAT, Drain, RetryLater
 
-MODELS, ERRANDS = "models", "errands"
+MODELS, JUDGING = "models", "errands"
 WORKER_TIMEOUT_MS = 50  # the broker polls: this is the ceiling of the start delay
 MAINTENANCE = 1_000_000  # of a million calls: the default leaves killed jobs waiting for minutes on a quiet queue
 FOREVER = 1_000_000  # the record counts retries, not the engine
@@ -32,7 +32,7 @@ class Engine:
     """Queues, and the threads that serve them. Each queue has a broker of its own, since each has a Worker."""
 
     def __init__(self, make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> None:
-        self._brokers = {queue: make_broker() for queue in (MODELS, ERRANDS)}
+        self._brokers = {queue: make_broker() for queue in (MODELS, JUDGING)}
         self._store = store
         self._worker = ""
         self._offer: WorkerOffer | None = None
@@ -48,9 +48,9 @@ class Engine:
         self._offer = offer
         self._declare(_again(run), "shard", MODELS)
 
-    def serve_errands(self, judge: Callable[[str], None]) -> None:
+    def serve_judging(self, judge: Callable[[str], None]) -> None:
         """Declare what judges a job whose shards are all predicted."""
-        self._declare(_again(judge), "judge", ERRANDS)
+        self._declare(_again(judge), "judge", JUDGING)
 
     def start(self) -> None:
         """Start one thread a served queue, and one that says that this worker lives."""
@@ -91,7 +91,7 @@ class Engine:
 
     def send_judging(self, job_id: str) -> None:
         """Queue the judging of a job."""
-        self._send(ERRANDS, "judge", job_id)
+        self._send(JUDGING, "judge", job_id)
 
     def _live(self) -> None:
         while not self._stopped.is_set():
@@ -150,7 +150,7 @@ def _again(function: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: object) -> None:
         try:
             function(*arguments)
-        except ComeBack as later:
+        except RetryLater as later:
             raise Retry(str(later), delay=max(1, int(later.delay * 1000))) from later
 
     return run

@@ -1,4 +1,4 @@
-"""Records as they lie in Redis: entries and specs as JSON with a schema's number (domain/kept.py), parts as npz.
+"""The records in Redis: analyses and specs as JSON with a schema version (domain/schema_version.py), results as npz.
 
 Hashes of the rest are flat text, as the scripts of moves.lua write them.
 """
@@ -14,14 +14,14 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from errata.errors import DamagedRecord
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, RowOrder, State
-from service.domain.kept import check_schema, checked_predictions, known_fields
-from service.errors import DamagedRecord
-from service.jobs.record import Entry, Job, JobSpec, Part, Shard
+from service.domain.schema_version import check_schema, checked_predictions, known_fields
 from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
+from service.jobs.transitions import AnalysisRecord, Job, JobSpec, Shard, ShardResult
 from service.storage import read_arrays
 
 SCHEMA = 1  # of entries and specs
@@ -29,19 +29,19 @@ MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
 MAX_NAMES = 256 << 20  # bytes of the names of a data set's images
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError)
 _NEWER = re.compile(r"NEWER (?P<schema>\d+) (?P<what>.+)", re.DOTALL)
-_ENTRIES, _SPECS, _OFFERS = TypeAdapter(Entry), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
+_ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
 
 
-def entry_document(entry: Entry) -> str:
+def entry_document(record: AnalysisRecord) -> str:
     """Return what is kept of an entry but its state, as JSON."""
     return dumped(
         {
             "schema": SCHEMA,
-            "request": asdict(entry.request) | {"row_order": entry.request.row_order.name},
-            "request_digest": entry.request_digest,
-            "evidence": entry.evidence,
-            "created": entry.created,
-            "owner": entry.owner,
+            "request": asdict(record.request) | {"row_order": record.request.row_order.name},
+            "request_digest": record.request_digest,
+            "evidence": record.evidence,
+            "created": record.created,
+            "owner": record.owner,
         }
     )
 
@@ -77,7 +77,7 @@ def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
     fields = _fields(record)
     document = _read(f"the open analysis {analysis_id}", fields["entry"])
     request = known_fields(AnalysisRequest, document["request"])
-    entry = _ENTRIES.validate_python(
+    record = _ENTRIES.validate_python(
         {
             "id": analysis_id,
             "request": request | {"row_order": RowOrder[request["row_order"]]},
@@ -91,9 +91,9 @@ def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
             "ended": float(fields["ended"]) if fields["ended"] else None,
         }
     )
-    if not 0 <= entry.created < MAX_TIME or not 0 <= (entry.ended or 0) < MAX_TIME:
-        raise ValueError(f"expected times of this age, got {entry.created} and {entry.ended}")
-    return Snapshot(entry, job_of(entry.job, job) if job else None, int(ahead), int(alive), float(now))
+    if not 0 <= record.created < MAX_TIME or not 0 <= (record.ended or 0) < MAX_TIME:
+        raise ValueError(f"expected times of this age, got {record.created} and {record.ended}")
+    return Snapshot(record, job_of(record.job, job) if job else None, int(ahead), int(alive), float(now))
 
 
 def job_of(job_id: str, found: Sequence[Any]) -> Job:
@@ -111,20 +111,20 @@ def _job(job_id: str, found: Sequence[Any]) -> Job:
     return Job(
         id=job_id,
         spec=spec,
-        shards=tuple(_shard(_fields(each)) for each in shards),
+        shards=tuple(_shard(_fields(shard)) for shard in shards),
         created=float(fields["created"]),
         state=State[fields["state"]],
         started=float(fields["started"]) if fields["started"] else None,
         judge_fence=int(fields["judge_fence"]),
         failure=_failure(fields["failure"]),
-        analyses=frozenset(each.decode() for each in analyses),
+        analyses=frozenset(analysis.decode() for analysis in analyses),
     )
 
 
 def _shard(fields: Mapping[str, str]) -> Shard:
     return Shard(
         state=State[fields["state"]],
-        fence=int(fields["fence"]),
+        fencing_token=int(fields["fence"]),
         lease=float(fields["lease"]),
         worker=fields["worker"],
         began=float(fields.get("began", "0")),  # the first versions wrote none
@@ -187,7 +187,7 @@ def unpacked_names(digest: str, content: bytes) -> Sequence[str]:
         return tuple(text.decode().split("\n")) if text else ()
 
 
-def packed(part: Part) -> bytes:
+def packed(part: ShardResult) -> bytes:
     """Return a shard's predictions, and what made them, as npz."""
     content = io.BytesIO()
     info = np.frombuffer(dumped(asdict(part.model_info)).encode(), dtype=np.uint8)
@@ -198,9 +198,9 @@ def packed(part: Part) -> bytes:
     return content.getvalue()
 
 
-def unpacked(content: bytes) -> Part:
+def unpacked(content: bytes) -> ShardResult:
     """Return a shard's predictions; raise DamagedRecord for what isn't as it was packed."""
     with whole("predictions"), read_arrays(content) as arrays:
         info = json.loads(arrays["info"].tobytes())
         predictions = checked_predictions(Predictions(arrays["top1"], arrays.get("probability")))
-        return Part(predictions, ModelInfo(**known_fields(ModelInfo, info)))
+        return ShardResult(predictions, ModelInfo(**known_fields(ModelInfo, info)))

@@ -23,7 +23,7 @@ errata:owed:tries         hash    how often telling it failed
 errata:started:models     string  the latest sent of any claimed shard
 errata:refused            string  how many reports and results came too late
 errata:crashes            string  how many shards were taken from a worker that fell silent
-Entries, specs and offers are JSON with a schema's number (domain/kept.py): processes of two versions may share a Redis.
+Records, specs and offers are JSON with a schema version (domain/schema_version.py): two versions can share a Redis.
 What is final has a TTL of a week (beyond 1,000 it goes before that), predictions one of a month; nothing else has one,
 so that eviction takes no more.
 """
@@ -36,14 +36,13 @@ from typing import Any
 
 import redis
 import structlog
+from errata.errors import DamagedRecord, NewerRecord, Unavailable
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.domain import Failure
-from service.errors import DamagedRecord, NewerRecord, Unavailable
 from service.jobs.breaker import CircuitBreaker, CircuitOpen
 from service.jobs.finished_cache import FinishedCache
-from service.jobs.record import Claim, ClaimKind, Entry, Job, JobSpec, Owed, Part, Said
 from service.jobs.redis_records import (
     SCHEMA,
     check_newer,
@@ -60,6 +59,7 @@ from service.jobs.redis_records import (
     unpacked_names,
 )
 from service.jobs.store import Depth, Snapshot, StoreMemory, Submission, WorkerOffer
+from service.jobs.transitions import AnalysisRecord, Claim, ClaimKind, Job, JobSpec, LeaseReply, OutboxItem, ShardResult
 
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
@@ -85,7 +85,7 @@ def connect(url: str, timeout: float) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
-class RedisStore:
+class RedisJobStore:
     """Keeps records in Redis. Raises Unavailable while Redis is away; safe to use from several threads.
 
     After a call that waited for Redis in vain, calls fail at once until a probe finds it there again.
@@ -99,17 +99,17 @@ class RedisStore:
         self._told: set[tuple[str, str]] = set()  # damaged records that stand in the log
         self._script: Any = client.register_script((files("service.jobs") / "moves.lua").read_text(encoding="utf-8"))
 
-    def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+    def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request."""
-        head = [entry.id, entry_document(entry), entry.request.request_id, entry.request_digest]
+        head = [record.id, entry_document(record), record.request.request_id, record.request_digest]
         return submission_of(
-            self._move("submit", *head, *job_arguments(spec), int(fresh), limit, int(entry.owed), entry.delivery)
+            self._move("submit", *head, *job_arguments(spec), int(fresh), limit, int(record.owed), record.delivery)
         )
 
-    def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
+    def resubmit(self, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue an entry that has failed again."""
-        head = [entry.id, entry_document(entry), entry.request.request_id]
-        said = self._move("resubmit", *head, *job_arguments(spec), int(spec.fresh), limit, int(entry.owed))
+        head = [record.id, entry_document(record), record.request.request_id]
+        said = self._move("resubmit", *head, *job_arguments(spec), int(spec.fresh), limit, int(record.owed))
         return submission_of(said) if said else None
 
     def reserve(
@@ -141,9 +141,9 @@ class RedisStore:
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
         """Return an entry and its job."""
-        found = self._move("snapshot", analysis_id)
+        result = self._move("snapshot", analysis_id)
         with self._telling():
-            return snapshot_of(analysis_id, found) if found else None
+            return snapshot_of(analysis_id, result) if result else None
 
     def entries(self) -> Sequence[Snapshot]:
         """Return every entry."""
@@ -157,14 +157,14 @@ class RedisStore:
 
     def _fetched(self, ids: Sequence[str]) -> dict[str, Snapshot]:
         """Return entries by id, fetched in batches, without those that are gone or can't be read."""
-        found = {}
+        result = {}
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
             for analysis_id, record in zip(batch, self._move("snapshots", *batch), strict=True):
                 snapshot = self._readable(analysis_id, record)
                 if snapshot is not None:
-                    found[analysis_id] = snapshot
-        return found
+                    result[analysis_id] = snapshot
+        return result
 
     def _readable(self, analysis_id: str, record: Sequence[Any]) -> Snapshot | None:
         """Return an entry of a list; None for one that is gone, or that this version can't read, which is logged."""
@@ -179,9 +179,9 @@ class RedisStore:
 
     def job(self, job_id: str) -> Job | None:
         """Return a job."""
-        found = self._move("job", job_id)
+        result = self._move("job", job_id)
         with self._telling():
-            return job_of(job_id, found) if found else None
+            return job_of(job_id, result) if result else None
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
         """Cancel an entry."""
@@ -193,28 +193,28 @@ class RedisStore:
 
     def claim(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Try to take a shard."""
-        kind, fence, delay = self._move("claim", job_id, shard, worker, lease)
-        return Claim(ClaimKind(kind.decode()), int(fence), float(delay))
+        kind, fencing_token, delay = self._move("claim", job_id, shard, worker, lease)
+        return Claim(ClaimKind(kind.decode()), int(fencing_token), float(delay))
 
-    def beat(self, job_id: str, shard: int, fence: int, lease: float) -> Said:
+    def renew_lease(self, job_id: str, shard: int, fencing_token: int, lease: float) -> LeaseReply:
         """Renew a hold."""
-        return Said(self._move("report", job_id, shard, fence, "lease", lease).decode())
+        return LeaseReply(self._move("report", job_id, shard, fencing_token, "lease", lease).decode())
 
-    def progress(self, job_id: str, shard: int, fence: int, done: int) -> Said:
+    def progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
         """Write how many images are predicted."""
-        return Said(self._move("report", job_id, shard, fence, "done", done).decode())
+        return LeaseReply(self._move("report", job_id, shard, fencing_token, "done", done).decode())
 
-    def finish_shard(self, job_id: str, shard: int, fence: int, part: Part) -> int | None:
+    def finish_shard(self, job_id: str, shard: int, fencing_token: int, part: ShardResult) -> int | None:
         """Keep a shard's predictions."""
-        left = int(self._move("finish_shard", job_id, shard, fence, len(part.predictions.top1), packed(part)))
+        left = int(self._move("finish_shard", job_id, shard, fencing_token, len(part.predictions.top1), packed(part)))
         return None if left < 0 else left
 
-    def keep_part(self, key: str, part: Part) -> None:
+    def store_shard_result(self, key: str, part: ShardResult) -> None:
         """Keep a shard's predictions for a month, unless Redis needs the room."""
         with self._available():
             self._client.set(f"errata:predictions:{key}", packed(part), ex=PREDICTIONS_TTL)
 
-    def kept_part(self, key: str) -> Part | None:
+    def cached_shard_result(self, key: str) -> ShardResult | None:
         """Return predictions that were kept."""
         with self._available():
             content = self._client.get(f"errata:predictions:{key}")
@@ -222,7 +222,7 @@ class RedisStore:
             return None if content is None else unpacked(content)
         return None  # they are computed anew
 
-    def keep_result(self, key: str, analysis_id: str) -> None:
+    def store_result(self, key: str, analysis_id: str) -> None:
         """Keep which archived analysis has a result, for a month."""
         with self._available():
             self._client.set(f"errata:result:{key}", analysis_id, ex=RESULT_TTL)
@@ -230,12 +230,12 @@ class RedisStore:
     def result(self, key: str) -> str | None:
         """Return the analysis that was kept."""
         with self._available():
-            found = self._client.get(f"errata:result:{key}")
-        return None if found is None else str(found.decode())
+            result = self._client.get(f"errata:result:{key}")
+        return None if result is None else str(result.decode())
 
-    def owed(self, lease: float, most: int = 100) -> Sequence[Owed]:
+    def owed(self, lease: float, most: int = 100) -> Sequence[OutboxItem]:
         """Take the analyses that are due to be told."""
-        return [Owed(analysis.decode(), int(tries)) for analysis, tries in self._move("owed", lease, most)]
+        return [OutboxItem(analysis.decode(), int(tries)) for analysis, tries in self._move("owed", lease, most)]
 
     def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
         """Let an owed analysis come again later."""
@@ -245,20 +245,20 @@ class RedisStore:
         """Note that an analysis isn't owed any more."""
         self._move("settle", analysis_id)
 
-    def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
+    def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
         """Queue a shard again."""
-        return bool(self._move("hand_back", job_id, shard, fence))
+        return bool(self._move("hand_back", job_id, shard, fencing_token))
 
-    def retry(self, job_id: str, shard: int, fence: int, failure: Failure) -> float | None:
+    def retry(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
         """Queue a shard again after a transient error."""
-        delay = self._move("retry", job_id, shard, fence, dumped(asdict(failure)))
+        delay = self._move("retry", job_id, shard, fencing_token, dumped(asdict(failure)))
         return float(delay) if delay else None
 
-    def fail(self, job_id: str, shard: int, fence: int, failure: Failure) -> bool:
+    def fail(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
         """End a job as failed."""
-        return bool(self._move("fail", job_id, shard, fence, dumped(asdict(failure))))
+        return bool(self._move("fail", job_id, shard, fencing_token, dumped(asdict(failure))))
 
-    def parts(self, job_id: str) -> Sequence[Part]:
+    def parts(self, job_id: str) -> Sequence[ShardResult]:
         """Return the predictions of all shards."""
         job = self.job(job_id)
         if job is None or job.state.final:
@@ -266,15 +266,15 @@ class RedisStore:
         with self._available():
             packed = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])
         with self._telling():
-            return [unpacked(each) for each in packed if each is not None]
+            return [unpacked(item) for item in packed if item is not None]
 
     def claim_judging(self, job_id: str) -> int | None:
         """Take the judging of a job."""
         return int(self._move("claim_judging", job_id)) or None
 
-    def finish(self, job_id: str, fence: int, failure: Failure | None = None) -> bool:
+    def finish(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
         """End a judged job."""
-        return bool(self._move("finish", job_id, fence, dumped(asdict(failure)) if failure else ""))
+        return bool(self._move("finish", job_id, fencing_token, dumped(asdict(failure)) if failure else ""))
 
     def bind_archive(self, archive_id: str) -> str:
         """Bind Redis to an archive; a Redis that was replaced is bound anew."""
@@ -290,11 +290,11 @@ class RedisStore:
 
     def offers(self) -> Sequence[WorkerOffer]:
         """Return what the live workers can do; without any, what the last one could."""
-        found = []
-        for each in self._move("offers"):
+        result = []
+        for item in self._move("offers"):
             with suppress(DamagedRecord), self._telling():
-                found.append(offer_of(each))
-        return found
+                result.append(offer_of(item))
+        return result
 
     def depth(self) -> Depth:
         """Return how much waits or runs, how many workers live, and what went wrong."""
@@ -323,8 +323,8 @@ class RedisStore:
 
     def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
         """Return the shards, and with None the judgings, whose message seems to be lost; they count as sent now."""
-        found = self._move("overdue", heartbeat)
-        split = [member.decode().partition(":") for member in found]
+        result = self._move("overdue", heartbeat)
+        split = [member.decode().partition(":") for member in result]
         return [(job, int(shard) if colon else None) for job, colon, shard in split]
 
     def ping(self) -> bool:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 from service.domain import Failure
-from service.jobs.record import Claim, Entry, Job, JobSpec, Owed, Part, Said
+from service.jobs.transitions import AnalysisRecord, Claim, Job, JobSpec, LeaseReply, OutboxItem, ShardResult
 
 
 class Outcome(Enum):
@@ -33,7 +33,7 @@ class Submission:
 class Snapshot:
     """An entry, its job, and where it stands in the queue."""
 
-    entry: Entry
+    record: AnalysisRecord
     job: Job | None
     queue_position: int  # open jobs created before
     live_workers: int
@@ -77,11 +77,11 @@ class StoreMemory:
 class JobStore(Protocol):
     """Keeps open work, and for a while what ended without a result. Safe to use from several threads."""
 
-    def submit(self, entry: Entry, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
+    def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
         """Accept a request: repeat, join, refuse or make a job. A delivery that came before is REPEATED."""
         ...
 
-    def resubmit(self, entry: Entry, spec: JobSpec, *, limit: int) -> Submission | None:
+    def resubmit(self, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
         """Queue an entry that has failed again, under its own id; None if it hasn't failed."""
         ...
 
@@ -130,27 +130,27 @@ class JobStore(Protocol):
         """Try to take a shard for `lease` seconds."""
         ...
 
-    def beat(self, job_id: str, shard: int, fence: int, lease: float) -> Said:
+    def renew_lease(self, job_id: str, shard: int, fencing_token: int, lease: float) -> LeaseReply:
         """Renew a hold."""
         ...
 
-    def progress(self, job_id: str, shard: int, fence: int, done: int) -> Said:
+    def progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
         """Write how many of the shard's images are predicted."""
         ...
 
-    def finish_shard(self, job_id: str, shard: int, fence: int, part: Part) -> int | None:
+    def finish_shard(self, job_id: str, shard: int, fencing_token: int, part: ShardResult) -> int | None:
         """Keep a shard's predictions; return how many shards are left, None if the fence is old."""
         ...
 
-    def keep_part(self, key: str, part: Part) -> None:
+    def store_shard_result(self, key: str, part: ShardResult) -> None:
         """Keep a shard's predictions for whoever loads the same weights again; for a while, if there is room."""
         ...
 
-    def kept_part(self, key: str) -> Part | None:
+    def cached_shard_result(self, key: str) -> ShardResult | None:
         """Return predictions that were kept."""
         ...
 
-    def keep_result(self, key: str, analysis_id: str) -> None:
+    def store_result(self, key: str, analysis_id: str) -> None:
         """Keep which archived analysis has the result of a computation judged with a bundle; for a while."""
         ...
 
@@ -158,7 +158,7 @@ class JobStore(Protocol):
         """Return the analysis that was kept."""
         ...
 
-    def owed(self, lease: float, most: int = 100) -> Sequence[Owed]:
+    def owed(self, lease: float, most: int = 100) -> Sequence[OutboxItem]:
         """Take what has ended and is due to be told, `most` of it at most.
 
         Whoever doesn't settle it has it come again after `lease` seconds.
@@ -175,19 +175,19 @@ class JobStore(Protocol):
         """Note that an analysis isn't owed any more."""
         ...
 
-    def hand_back(self, job_id: str, shard: int, fence: int) -> bool:
+    def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
         """Queue a shard again without counting anything; say whether the fence was current."""
         ...
 
-    def retry(self, job_id: str, shard: int, fence: int, failure: Failure) -> float | None:
+    def retry(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
         """Queue a shard again after a transient error: seconds to wait; None if it has failed for good or is lost."""
         ...
 
-    def fail(self, job_id: str, shard: int, fence: int, failure: Failure) -> bool:
+    def fail(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
         """End a job as failed; say whether the fence was current."""
         ...
 
-    def parts(self, job_id: str) -> Sequence[Part]:
+    def parts(self, job_id: str) -> Sequence[ShardResult]:
         """Return the predictions of all shards, in order."""
         ...
 
@@ -195,7 +195,7 @@ class JobStore(Protocol):
         """Take the judging of a job whose shards are all done: its fence; None if it has ended."""
         ...
 
-    def finish(self, job_id: str, fence: int, failure: Failure | None = None) -> bool:
+    def finish(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
         """End a judged job: succeeded, its entries forgotten since the archive has them; or failed."""
         ...
 

@@ -8,11 +8,11 @@ from threading import Event, Thread
 from typing import Protocol, TypeVar
 
 import structlog
+from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
 
 from service.domain import ModelInfo, Predictions, State
-from service.errors import InvalidInput, NotFound, PermanentError, Unavailable
-from service.jobs.record import Claim, ClaimKind, Job, JobSpec, Part, Said, failure_of, joined
 from service.jobs.store import JobStore
+from service.jobs.transitions import Claim, ClaimKind, Job, JobSpec, LeaseReply, ShardResult, failure_of, joined
 
 LEASE = 20.0  # seconds that a claim holds without a beat
 BEAT = 5.0  # seconds between beats
@@ -52,7 +52,7 @@ class Drain(Event):
         return self.is_set() and time.monotonic() + seconds > self.until
 
 
-class ComeBack(Exception):
+class RetryLater(Exception):
     """Raised when the shard's message must come again after a delay."""
 
     def __init__(self, delay: float) -> None:
@@ -70,28 +70,30 @@ class Worker:
     drain: Drain
     judge: Callable[[str], None]  # called with a job whose last shard is done
     send_again: Callable[[str, int], None]  # called with a shard that is handed back
-    ended: Callable[[str], None]  # called with a job that has failed
+    on_finished: Callable[[str], None]  # called with a job that has failed
     predicted: Callable[[int], None]  # told of each batch
     interrupt: Callable[[], None] = lambda: None  # called when what the predictor does now is wanted no more
     retried: Callable[[str], None] = lambda _: None  # told of each shard that is queued again: the error's reason
-    looked: Callable[[bool], None] = lambda _: None  # told of each look for predictions that were kept: whether it hit
-    timed: Callable[[], AbstractContextManager[object]] = nullcontext  # a block in which a shard is predicted
+    on_cache_lookup: Callable[[bool], None] = lambda _: (
+        None
+    )  # told of each look for predictions that were kept: whether it hit
+    stage_timer: Callable[[], AbstractContextManager[object]] = nullcontext  # a block in which a shard is predicted
     can: Callable[[JobSpec], bool] = lambda _: True  # whether this worker has what a job needs
     lease: float = LEASE
-    holds: "list[_Hold]" = field(default_factory=list)  # the shard in hand
+    holds: "list[ShardLease]" = field(default_factory=list)  # the shard in hand
 
     def run(self, job_id: str, shard: int) -> None:
         """Predict one shard; raise ComeBack to be called again."""
         if self.drain.is_set():
-            raise ComeBack(RETRY_SECONDS)
+            raise RetryLater(RETRY_SECONDS)
         job, claimed = self._claim(job_id, shard)
         if claimed.kind is ClaimKind.LOST:
-            self.ended(job_id)
+            self.on_finished(job_id)
         if claimed.kind is not ClaimKind.TAKEN or job is None:
             return
-        hold = _Hold(self, job, shard, claimed.fence)
+        hold = ShardLease(self, job, shard, claimed.fencing_token)
         self.holds.append(hold)
-        known = {"job": job_id, "shard": shard, "fence": claimed.fence, "model": job.spec.model}
+        known = {"job": job_id, "shard": shard, "fence": claimed.fencing_token, "model": job.spec.model}
         known |= {"analyses": sorted(job.analyses), "request": job.spec.asked}
         log = _log.bind(**known)
         bound = structlog.contextvars.bind_contextvars(**known)  # for what the predictor logs
@@ -102,7 +104,7 @@ class Worker:
                 if part is None:
                     log.info("shard stopped")
                     return
-                left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fence, part))
+                left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fencing_token, part))
             log.info("shard done", left=left, seconds=round(time.monotonic() - hold.began, 3))
             if left is None:
                 log.warning("a late result was refused: another worker has the shard")
@@ -119,41 +121,41 @@ class Worker:
             self.holds.remove(hold)
             structlog.contextvars.reset_contextvars(**bound)
 
-    def _fail(self, hold: "_Hold", error: Exception) -> None:
+    def _fail(self, hold: "ShardLease", error: Exception) -> None:
         """End the job: it would fail again."""
         _log.warning("shard failed", error=str(error))
         failure = failure_of(error)
-        if self.patiently(lambda: self.store.fail(hold.job.id, hold.shard, hold.fence, failure)):
-            self.ended(hold.job.id)
+        if self.patiently(lambda: self.store.fail(hold.job.id, hold.shard, hold.fencing_token, failure)):
+            self.on_finished(hold.job.id)
 
-    def _retry(self, hold: "_Hold", error: Exception) -> None:
+    def _retry(self, hold: "ShardLease", error: Exception) -> None:
         """Queue the shard again; raise ComeBack, unless it was tried too often or another worker has it."""
         failure = failure_of(error)
-        delay = self.patiently(lambda: self.store.retry(hold.job.id, hold.shard, hold.fence, failure))
+        delay = self.patiently(lambda: self.store.retry(hold.job.id, hold.shard, hold.fencing_token, failure))
         _log.exception("shard met an error", retry_in=delay)
         if delay is not None:
             self.retried(failure.reason)
-            raise ComeBack(delay) from error
+            raise RetryLater(delay) from error
         if _failed(self.store.job(hold.job.id)):
-            self.ended(hold.job.id)
+            self.on_finished(hold.job.id)
 
     def give_up(self) -> None:
         """Hand back the shard in hand, at the end of a worker that can't wait for its batch."""
         for hold in list(self.holds):
             with suppress(Unavailable):
-                hold.hand_back()
+                hold.release_shard()
 
     def _claim(self, job_id: str, shard: int) -> tuple[Job | None, Claim]:
         """Return the job and the claim; raise ComeBack where the shard or the store is away, or this worker unable."""
         try:
             job = self.store.job(job_id)
             if job is not None and not job.state.final and not self.can(job.spec):
-                raise ComeBack(UNABLE_SECONDS)
+                raise RetryLater(UNABLE_SECONDS)
             claimed = self.store.claim(job_id, shard, self.name, self.lease)
         except Unavailable as error:
-            raise ComeBack(RETRY_SECONDS) from error
+            raise RetryLater(RETRY_SECONDS) from error
         if claimed.kind is ClaimKind.WAIT:
-            raise ComeBack(claimed.delay)
+            raise RetryLater(claimed.delay)
         return job, claimed
 
     def patiently(self, call: Callable[[], Answer]) -> Answer:
@@ -174,14 +176,14 @@ class Worker:
                 time.sleep(RETRY_SECONDS)
 
 
-class _Hold:
+class ShardLease:
     """A shard that this worker has claimed."""
 
-    def __init__(self, worker: Worker, job: Job, shard: int, fence: int) -> None:
+    def __init__(self, worker: Worker, job: Job, shard: int, fencing_token: int) -> None:
         self._worker = worker
         self.job = job
         self.shard = shard
-        self.fence = fence
+        self.fencing_token = fencing_token
         self.began = time.monotonic()
         self.lost = False  # the job was cancelled, or another worker has the shard
         self._moved: float | None = None  # when the last batch ended; None: the model is being loaded
@@ -193,7 +195,7 @@ class _Hold:
 
         def renew() -> None:
             while not done.wait(min(RENEW_SECONDS, self._worker.lease / 4)):
-                self._beat()
+                self._renew_leases()
 
         thread = Thread(target=renew, name="beat", daemon=True)
         thread.start()
@@ -203,32 +205,32 @@ class _Hold:
             done.set()
             thread.join()
 
-    def predicted(self) -> Part | None:
+    def predicted(self) -> ShardResult | None:
         """Return the shard's predictions; None if it was cancelled, lost or handed back on the way."""
         worker, spec = self._worker, self.job.spec
         start, stop = spec.bounds(self.shard)
         info = worker.predictor.load(spec.model)
         if worker.drain.is_set():
-            self.hand_back()
+            self.release_shard()
             return None
         names = worker.patiently(lambda: worker.store.images(spec.images))[start:stop]
-        if self._progress(0) is not Said.OK:
+        if self._progress(0) is not LeaseReply.OK:
             return None
         key = spec.part_key(self.shard, info)
         if not spec.fresh:
             kept = self._kept(key)
             hit = kept is not None and len(kept.predictions.top1) == len(names)
-            worker.looked(hit)
+            worker.on_cache_lookup(hit)
             if kept is not None and hit:
-                return Part(kept.predictions, info)
-        with worker.timed():
+                return ShardResult(kept.predictions, info)
+        with worker.stage_timer():
             batches = self._batches(names)
         if batches is None:
             return None
-        part = Part(joined(batches), info)
+        part = ShardResult(joined(batches), info)
         if part.predictions.top1.min(initial=0) >= 0:  # images that are missing now may be there the next time
             with suppress(Unavailable):
-                worker.store.keep_part(key, part)
+                worker.store.store_shard_result(key, part)
         return part
 
     def _batches(self, names: Sequence[str]) -> list[Predictions] | None:
@@ -240,41 +242,41 @@ class _Hold:
             batches.append(batch)
             done += len(batch.top1)
             worker.predicted(len(batch.top1))
-            if self._progress(done) is not Said.OK:
+            if self._progress(done) is not LeaseReply.OK:
                 return None
             left = (len(names) - done) * (time.monotonic() - began) / done
             if done < len(names) and worker.drain.ends_before(left):
-                self.hand_back()
+                self.release_shard()
                 return None
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
         return batches
 
-    def _kept(self, key: str) -> Part | None:
+    def _kept(self, key: str) -> ShardResult | None:
         """Return the predictions that the same weights gave for the same images before."""
         try:
-            return self._worker.store.kept_part(key)
+            return self._worker.store.cached_shard_result(key)
         except Unavailable:
             return None
 
-    def _progress(self, done: int) -> Said:
+    def _progress(self, done: int) -> LeaseReply:
         """Tell how far it is; a store that is away is told later."""
         self._moved = time.monotonic()
         try:
-            return self._worker.store.progress(self.job.id, self.shard, self.fence, done)
+            return self._worker.store.progress(self.job.id, self.shard, self.fencing_token, done)
         except Unavailable:
-            return Said.OK
+            return LeaseReply.OK
 
-    def hand_back(self) -> None:
+    def release_shard(self) -> None:
         """Queue the shard again, for another worker; nothing is counted."""
         worker = self._worker
-        if worker.patiently(lambda: worker.store.hand_back(self.job.id, self.shard, self.fence)):
+        if worker.patiently(lambda: worker.store.release_shard(self.job.id, self.shard, self.fencing_token)):
             worker.patiently(lambda: worker.send_again(self.job.id, self.shard))
 
-    def _beat(self) -> None:
+    def _renew_leases(self) -> None:
         """Renew the lease; end the work of the predictor if the job no longer needs it."""
         try:
-            said = self._worker.store.beat(self.job.id, self.shard, self.fence, self._worker.lease)
-            self.lost = said is not Said.OK
+            said = self._worker.store.renew_lease(self.job.id, self.shard, self.fencing_token, self._worker.lease)
+            self.lost = said is not LeaseReply.OK
             if self.lost and (self._moved is None or time.monotonic() - self._moved > BATCH_SECONDS):
                 self._worker.interrupt()
         except Unavailable as error:

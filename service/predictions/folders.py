@@ -23,10 +23,10 @@ class Place:
     def read(self, limit: int) -> bytes:
         """Return the bytes; raise OSError, also for more than the limit, or for what is no plain file."""
         with os.fdopen(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe isn't waited for
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
+            result = os.fstat(file.fileno())
+            if not stat.S_ISREG(result.st_mode):
                 raise OSError("expected a plain file, got another kind")
-            size = self.size if self.size >= 0 else found.st_size
+            size = self.size if self.size >= 0 else result.st_size
             if size > limit:
                 raise OSError(f"expected at most {limit} bytes, got {size}")
             file.seek(self.offset)
@@ -36,7 +36,7 @@ class Place:
 def in_folder(folder: Path) -> Mapping[str, Place]:
     """Find images by their paths below a folder; a link counts if it leads to a file inside."""
     inside = folder.resolve()
-    found: dict[str, Place] = {}
+    result: dict[str, Place] = {}
     for root, _, names in os.walk(folder):
         for name in names:
             path = Path(root, name)
@@ -44,13 +44,13 @@ def in_folder(folder: Path) -> Mapping[str, Place]:
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 continue
-            found[path.relative_to(folder).as_posix()] = Place(path)
-    return found
+            result[path.relative_to(folder).as_posix()] = Place(path)
+    return result
 
 
 def by_name(places: Mapping[str, Place]) -> Mapping[str, Place]:
     """Return places by path, by the last two parts of it and by the last one; names that several have are left out."""
-    found: dict[str, Place] = {}
+    result: dict[str, Place] = {}
     for parts in (1, 2):
         shared: set[str] = set()
         short: dict[str, Place] = {}
@@ -59,5 +59,5 @@ def by_name(places: Mapping[str, Place]) -> Mapping[str, Place]:
             if name in short:
                 shared.add(name)
             short[name] = place
-        found |= {name: place for name, place in short.items() if name not in shared}
-    return {**found, **places}
+        result |= {name: place for name, place in short.items() if name not in shared}
+    return {**result, **places}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from service.errors import InvalidModelId
+from errata.errors import InvalidModelId
 
 MAX_LENGTH = 512
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -96,8 +96,8 @@ def parse_onnx_model(rest: str) -> PurePosixPath:
 def parse_torchvision_model(rest: str) -> TorchvisionModel:
     """Return the parts of `NAME[/WEIGHTS]`."""
     name, slash, weights = rest.partition("/")
-    for each in (name, weights) if slash else (name,):
-        _check_name(each, "torchvision:NAME or torchvision:NAME/WEIGHTS, of letters, digits and _.-")
+    for item in (name, weights) if slash else (name,):
+        _check_name(item, "torchvision:NAME or torchvision:NAME/WEIGHTS, of letters, digits and _.-")
     return TorchvisionModel(name, weights)
 
 
@@ -116,10 +116,10 @@ def parse_hub_model(rest: str) -> HubModel:
 def parse_mlflow_model(rest: str) -> MlflowModel:
     """Return the parts of `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models://REGISTRY/NAME/…`."""
     form = "mlflow:models:/NAME/VERSION, mlflow:models:/NAME@ALIAS or mlflow:models://REGISTRY/NAME/VERSION"
-    found = _MLFLOW.fullmatch(rest)
-    if found is None:
+    match = _MLFLOW.fullmatch(rest)
+    if match is None:
         raise InvalidModelId(f"expected {form}, got {rest!r:.80}", field="model")
-    return MlflowModel(found["registry"] or "", found["name"], found["version"] or "", found["alias"] or "")
+    return MlflowModel(match["registry"] or "", match["name"], match["version"] or "", match["alias"] or "")
 
 
 def _path_inside(text: str, form: str) -> PurePosixPath:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from service.errors import InvalidModelId, ModelNotFound, ModelRefused
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
+
 from service.predictions.model_id import ModelId, parse_hub_model
 from service.predictions.registries import RegistryAddress
 
@@ -43,11 +44,11 @@ class ModelPolicy:
 
     def registry(self, name: str, model: str) -> RegistryAddress:
         """Return a registry by its id; without one: the only one. Raise ModelNotFound if there is no such one."""
-        found = [each for each in self.registries if name in ("", each.id)]
-        if len(found) != 1:
-            have = ", ".join(each.id for each in self.registries) or "none"
+        result = [registry for registry in self.registries if name in ("", registry.id)]
+        if len(result) != 1:
+            have = ", ".join(registry.id for registry in self.registries) or "none"
             raise ModelNotFound(f"expected one of the registries {have} in {model!r:.120}", field="model")
-        return found[0]
+        return result[0]
 
     def check_parameters(self, model: str, parameters: int) -> None:
         """Raise ModelRefused if a model has more parameters than allowed."""

@@ -2,7 +2,8 @@
 
 import re
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable
+from errata.errors import ModelNotFound, ModelRefused, Unavailable
+
 from service.predictions.model_id import ModelId, parse_hub_model, parse_mlflow_model
 from service.predictions.policy import ModelPolicy
 from service.predictions.registries import MISSING_ALIAS, mlflow_at

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlparse
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
+from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
 
 RETRY_AFTER = 15.0  # seconds
 _LOCK = threading.RLock()

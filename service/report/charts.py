@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from service.domain import QUANTILES, Calibration, Curves, ErrorType, Group, Metric, TrendPoint
-from service.report import pen
-from service.report.words import number, share
+from service.report import chart_process
+from service.report.messages import number, share
 
 _NUMBER = itertools.count(1)  # of pictures: keeps the ids in one page apart
 _BAND = ((4, 94), (24, 74))  # quantiles of the two bands
@@ -60,7 +60,7 @@ def _config() -> Spec:
 
 def draw(spec: Mapping[str, Any]) -> str:
     """Return a specification as SVG without ids that another picture has, scripts or references."""
-    svg = pen.draw({**spec, "config": _config(), "padding": _PADDING})
+    svg = chart_process.draw({**spec, "config": _config(), "padding": _PADDING})
     prefix = f"p{next(_NUMBER)}-"
     svg = re.sub(r"<[^>]*>", lambda tag: _renamed(tag[0], prefix), svg)
     return re.sub(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", _head, svg, count=1)
@@ -182,9 +182,9 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
 def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
     """Return how often the model was right, over how sure it was: top-1 and multi-label correctness."""
     values = [
-        {"confidence": each.confidence, "accuracy": accuracy, "what": title, "samples": each.num_samples}
-        for each in calibration.bins
-        for title, accuracy in zip(titles, (each.top1_accuracy, each.multi_label_accuracy), strict=True)
+        {"confidence": bin_.confidence, "accuracy": accuracy, "what": title, "samples": bin_.num_samples}
+        for bin_ in calibration.bins
+        for title, accuracy in zip(titles, (bin_.top1_accuracy, bin_.multi_label_accuracy), strict=True)
         if accuracy is not None
     ]
     x = {"field": "confidence", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": _percent("confidence")}

@@ -8,23 +8,22 @@ from markupsafe import Markup
 from service.domain import (
     ERROR_TYPES,
     SEVERITY,
+    ChangedImage,
     ChangeRow,
     Comparison,
     ErrorType,
-    Flip,
     Group,
     GroupComparison,
     Interval,
-    Question,
+    PairedMetric,
     Summary,
 )
 from service.report import charts
-from service.report.view import Picture, css_of, headline_of
-from service.report.words import (
+from service.report.messages import (
     ERROR_TYPE_WORDS,
     GROUP_WORDS,
     INTERVALS_TITLE,
-    QUESTION_WORDS,
+    PAIRED_METRIC_NAMES,
     abstention,
     interval_words,
     intervals_told,
@@ -35,6 +34,7 @@ from service.report.words import (
     test_words,
     verdict_of_comparison,
 )
+from service.report.view import Picture, css_of, headline_of
 from service.taxonomy.classes import class_names
 
 SHOWN_ROWS = 50  # classes, superclasses
@@ -168,16 +168,16 @@ def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -
         samples=number(everything.num_samples),
         left_out=number(found.num_left_out) if found.num_left_out else "",
         abstained=tuple(
-            abstention(each, [kind for kind in ERROR_TYPES if kind > each and kind not in found.abstained])
-            for each in found.abstained
+            abstention(item, [kind for kind in ERROR_TYPES if kind > item and kind not in found.abstained])
+            for item in found.abstained
         ),
-        type_titles=tuple(ERROR_TYPE_WORDS[each].title for each in ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_WORDS[error_type_].title for error_type_ in ERROR_TYPES),
         matrix=_matrix(everything),
         matrix_totals=tuple(map(number, everything.transitions.sum(axis=0).tolist())),
         top1_flips=(number(everything.top1_fixed), number(everything.top1_broken)),
         tests=tuple(
             TestRow(
-                QUESTION_WORDS[test.question],
+                PAIRED_METRIC_NAMES[test.metric],
                 test_words(test),
                 number(test.only_a),
                 number(test.only_b),
@@ -201,8 +201,8 @@ def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -
         superclasses=_changes(found.superclasses),
         classes=_changes(found.classes),
         num_classes=len(found.classes),
-        fixed=_flips(found.fixed),
-        broken=_flips(found.broken),
+        fixed=_changed_images(found.fixed),
+        broken=_changed_images(found.broken),
         num_fixed=everything.fixed(),
         num_broken=everything.broken(),
         provenance=(
@@ -217,8 +217,8 @@ def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -
 def _intervals(found: GroupComparison, abstained: Sequence[ErrorType]) -> list[tuple[str, Interval]]:
     if not found.num_samples or found.multi_label_accuracy is None:
         return []
-    names = {Question.SEVERE: "severe error rate", Question.MULTI_LABEL: "multi-label correct, share of images"}
-    rows = [(names.get(question, QUESTION_WORDS[question]), each) for question, each in found.rates.items()]
+    names = {PairedMetric.SEVERE: "severe error rate", PairedMetric.MULTI_LABEL: "multi-label correct, share of images"}
+    rows = [(names.get(question, PAIRED_METRIC_NAMES[question]), each) for question, each in found.rates.items()]
     rows.insert(1, ("multi-label accuracy, mean over classes", found.multi_label_accuracy))
     return rows + [
         (f"{ERROR_TYPE_WORDS[each].title}, share of images", interval)
@@ -269,18 +269,18 @@ def _changes(rows: Sequence[ChangeRow]) -> tuple[ChangeLine, ...]:
     )
 
 
-def _flips(flips: Sequence[Flip]) -> tuple[FlipRow, ...]:
+def _changed_images(flips: Sequence[ChangedImage]) -> tuple[FlipRow, ...]:
     names = class_names()
     return tuple(
         FlipRow(
-            each.file_name,
-            names[each.target],
-            names[each.predicted_a],
-            names[each.predicted_b],
-            ERROR_TYPE_WORDS[each.type_a].title,
-            css_of(each.type_a),
-            ERROR_TYPE_WORDS[each.type_b].title,
-            css_of(each.type_b),
+            flip.file_name,
+            names[flip.target],
+            names[flip.predicted_a],
+            names[flip.predicted_b],
+            ERROR_TYPE_WORDS[flip.type_a].title,
+            css_of(flip.type_a),
+            ERROR_TYPE_WORDS[flip.type_b].title,
+            css_of(flip.type_b),
         )
-        for each in flips[:SHOWN_FLIPS]
+        for flip in flips[:SHOWN_FLIPS]
     )

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from service.domain import GateDecision, GateReason, GateResult
-from service.report.words import COVERAGE, NO_BASELINE, WHOLE_ANALYSIS, gate_reason
+from service.report.messages import COVERAGE, NO_BASELINE, WHOLE_ANALYSIS, gate_reason
 
 
 @dataclass(frozen=True)
-class ToldReason:
+class GateReasonView:
     """What became of one bound."""
 
     name: str
@@ -16,24 +16,24 @@ class ToldReason:
 
 
 @dataclass(frozen=True)
-class ToldGate:
+class GateView:
     """A decision and its reasons."""
 
     decision: GateDecision
     policy: str
     analysis: str  # empty: it has no name
     baseline: str  # empty: no changes are bounded
-    reasons: tuple[ToldReason, ...]
+    reasons: tuple[GateReasonView, ...]
 
 
-def gate_view(result: GateResult) -> ToldGate:
+def gate_view(result: GateResult) -> GateView:
     """Return a gate's result in words."""
-    return ToldGate(
+    return GateView(
         result.decision,
         result.policy,
         result.analysis,
         result.baseline,
-        tuple(ToldReason(name_of(each), each.decision, gate_reason(each)) for each in result.reasons),
+        tuple(GateReasonView(name_of(reason), reason.decision, gate_reason(reason)) for reason in result.reasons),
     )
 
 
@@ -41,7 +41,7 @@ def reasons_of(result: GateResult | None, without_baseline: bool) -> list[str]:
     """Return why a gate decided as it did, a line a bound, each after what became of it."""
     if result is None:
         return [f"undecided: {NO_BASELINE}"] if without_baseline else []
-    return [f"{each.decision.name.lower()}: {each.message}" for each in gate_view(result).reasons]
+    return [f"{reason.decision.name.lower()}: {reason.message}" for reason in gate_view(result).reasons]
 
 
 def name_of(reason: GateReason) -> str:

@@ -4,13 +4,13 @@ import re
 from xml.etree import ElementTree
 
 from service.domain import GateDecision
-from service.report.gate_view import ToldGate, ToldReason
-from service.report.words import DECISION_WORDS
+from service.report.gate_view import GateReasonView, GateView
+from service.report.messages import DECISION_WORDS
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
 
 
-def to_junit(result: ToldGate, title: str) -> bytes:
+def to_junit(result: GateView, title: str) -> bytes:
     """Return the XML; title: what people call the analysis."""
     failures = sum(reason.decision is GateDecision.FAIL for reason in result.reasons)
     errors = sum(_is_error(reason) for reason in result.reasons)
@@ -34,7 +34,7 @@ def to_junit(result: ToldGate, title: str) -> bytes:
     return found + b"\n"
 
 
-def _case(suite: ElementTree.Element, result: ToldGate, reason: ToldReason) -> None:
+def _case(suite: ElementTree.Element, result: GateView, reason: GateReasonView) -> None:
     message = _clean(reason.message)
     names = {"classname": f"errata.{_clean(result.policy)}", "name": _clean(reason.name), "time": "0"}
     case = ElementTree.SubElement(suite, "testcase", names)
@@ -47,7 +47,7 @@ def _case(suite: ElementTree.Element, result: ToldGate, reason: ToldReason) -> N
         ElementTree.SubElement(case, "system-out").text = message
 
 
-def _is_error(reason: ToldReason) -> bool:
+def _is_error(reason: GateReasonView) -> bool:
     return reason.decision not in (GateDecision.PASS, GateDecision.FAIL)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.domain import Analysis, ErrorType, Group, State, Verdict
+from service.report.messages import ORDER_WORDS, STATE_WORDS, TRACE_TITLE, number, progress_words, share
 from service.report.view import ErrorRow, Piece, error_row, headline_of, pieces_of
-from service.report.words import ORDER_WORDS, STATE_WORDS, TRACE_TITLE, number, progress_words, share
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def list_view(
 ) -> ListView:
     """Return what the list shows: analyses number first + 1 on, of so many."""
     return ListView(
-        rows=tuple(_row(each) for each in analyses),
+        rows=tuple(_row(analysis) for analysis in analyses),
         total=total,
         first=first + 1 if analyses else 0,
         last=first + len(analyses),
-        live=any(not each.state.final for each in analyses),
+        live=any(not analysis.state.final for analysis in analyses),
         states=tuple((state.name.lower(), STATE_WORDS[state]) for state in tuple(State)[1:]),
         orders=tuple(ORDER_WORDS.items()),
         datasets=tuple(datasets),

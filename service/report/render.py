@@ -15,12 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from service.domain import CLASS_GROUPS, ERROR_TYPES, SEVERITY
-from service.report import words
+from service.report import messages
 from service.report.comparison_view import ComparisonView
-from service.report.errors import to_plain
+from service.report.error_table import to_plain
+from service.report.messages import ERROR_TYPE_WORDS, SEVERITY_WORDS, number
 from service.report.trend_view import TrendView
 from service.report.view import ReportView
-from service.report.words import ERROR_TYPE_WORDS, SEVERITY_WORDS, number
 
 _SCRIPTS = ("errors.js", "tables.js")
 
@@ -35,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    environment.globals.update(_=words.said, style=Markup(_style()), script=Markup(_script()))  # noqa: S704 - ours
+    environment.globals.update(_=messages.said, style=Markup(_style()), script=Markup(_script()))  # noqa: S704 - ours
     return environment
 
 
@@ -59,14 +59,14 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
     """Return the report as HTML; on a site it links to the pages about the analysis."""
     legend = [
         {
-            "css": f"type-{int(each)}",
-            "title": ERROR_TYPE_WORDS[each].title,
-            "sentence": ERROR_TYPE_WORDS[each].sentence,
-            "severity": SEVERITY_WORDS[SEVERITY[each]],
+            "css": f"type-{int(error_type_)}",
+            "title": ERROR_TYPE_WORDS[error_type_].title,
+            "sentence": ERROR_TYPE_WORDS[error_type_].sentence,
+            "severity": SEVERITY_WORDS[SEVERITY[error_type_]],
         }
-        for each in ERROR_TYPES[1:]
+        for error_type_ in ERROR_TYPES[1:]
     ]
-    groups = [(group.value, words.GROUP_WORDS[group]) for group in CLASS_GROUPS]
+    groups = [(group.value, messages.GROUP_WORDS[group]) for group in CLASS_GROUPS]
     data = _embedded(to_plain(view.table))
     return render("report.html", site, view=view, legend=legend, groups=groups, analysis=analysis, data=data)
 

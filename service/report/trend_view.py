@@ -6,8 +6,7 @@ from markupsafe import Markup
 
 from service.domain import Group, LabelFit, Metric, Trend
 from service.report import charts
-from service.report.view import Picture
-from service.report.words import (
+from service.report.messages import (
     BY_WORDS,
     GROUP_WORDS,
     METRIC_WORDS,
@@ -21,6 +20,7 @@ from service.report.words import (
     trend_notes,
     trend_told,
 )
+from service.report.view import Picture
 
 SHOWN_MODELS = 200
 SHOWN_FITS = 500
@@ -108,7 +108,7 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
         metrics = [metric for metric in metrics if any(metric in point.values for point in found.points)]
     labels = _labels(found)
     colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
-    overall = {each.metric: each for each in found.fits if not each.label}
+    overall = {fit.metric: fit for fit in found.fits if not fit.label}
     own = [point for point in found.points if point.id]
     stand_out = [point.id for point in own if point.id == marked or point.asked][:MARKED]
     lines = {metric: (each.fit.slope, each.fit.intercept) for metric, each in overall.items() if each.fit is not None}
@@ -143,7 +143,10 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
         standings=tuple(
             StandingsOf(
                 point.title,
-                tuple((METRIC_WORDS[each.metric], share(each.value), place(each)) for each in point.standings),
+                tuple(
+                    (METRIC_WORDS[standing.metric], share(standing.value), place(standing))
+                    for standing in point.standings
+                ),
             )
             for point in own
             if point.id in stand_out and point.standings
@@ -162,24 +165,24 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
         ),
         num_models=len(found.points),
         shifts=_shifts(found, labels, metrics),
-        fits=tuple(_fit_row(each) for each in found.fits[:SHOWN_FITS]),
+        fits=tuple(_fit_row(fit) for fit in found.fits[:SHOWN_FITS]),
         evidence=found.evidence,
     )
 
 
 def _labels(found: Trend) -> list[str]:
     """Return the labels, that with the most models first."""
-    counts = {each.label: each.num_models for each in found.fits if each.label}
+    counts = {fit.label: fit.num_models for fit in found.fits if fit.label}
     return sorted(counts, key=lambda label: (-counts[label], label))
 
 
 def _shifts(found: Trend, labels: list[str], metrics: list[Metric]) -> tuple[ShiftRow, ...]:
-    by_place = {(each.label, each.metric): each for each in found.fits}
+    by_place = {(fit.label, fit.metric): fit for fit in found.fits}
     rows = []
     for label in labels:
         own = [by_place.get((label, metric)) for metric in metrics]
-        most = max((each.num_models for each in own if each is not None), default=0)
-        told = ["–" if each is None or each.shift is None else points(each.shift) for each in own]
+        most = max((item.num_models for item in own if item is not None), default=0)
+        told = ["–" if item is None or item.shift is None else points(item.shift) for item in own]
         rows.append(ShiftRow(label, number(most), tuple(told)))
     return tuple(rows)
 

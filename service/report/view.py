@@ -18,14 +18,14 @@ from service.domain import (
     Group,
     GroupSummary,
     Metric,
+    PercentileRank,
     Severity,
-    Standing,
     Summary,
     Verdict,
 )
 from service.report import charts
-from service.report.errors import ErrorTable
-from service.report.words import (
+from service.report.error_table import ErrorTable
+from service.report.messages import (
     ERROR_TYPE_WORDS,
     GAIN_TITLES,
     GROUP_WORDS,
@@ -275,7 +275,7 @@ class Found:
     classes: Sequence[tuple[BreakdownRow, Sequence[Group]]]
     calibration: Calibration | None
     confidence: Mapping[ErrorType, tuple[int, float, float, float]]  # samples and quartiles
-    standings: Sequence[Standing]
+    standings: Sequence[PercentileRank]
     notes: Sequence[str]
     errors: Sequence[Verdict]  # the worst, with evidence
     table: ErrorTable
@@ -288,16 +288,16 @@ def report_view(found: Found) -> ReportView:
     analysis, summary = found.analysis, found.analysis.summary
     assert summary is not None, "this is a bug: a report is made of a finished analysis"
     everything = summary.groups[Group.ALL]
-    places = {each.metric: place(each) for each in found.standings if each.percentile is not None}
+    places = {standing.metric: place(standing) for standing in found.standings if standing.percentile is not None}
     gains = _gains(everything, summary.abstained)
     return ReportView(
         title=analysis.title,
         headline=headline_of(analysis.title, summary),
         figures=_figures(everything, places),
         warnings=analysis.warnings,
-        abstained=tuple(abstention(each, _after(each, summary)) for each in summary.abstained),
+        abstained=tuple(abstention(item, _after(item, summary)) for item in summary.abstained),
         funnel=_funnel(summary),
-        type_titles=tuple(ERROR_TYPE_WORDS[each].title for each in TOP1_ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_WORDS[error_type].title for error_type in TOP1_ERROR_TYPES),
         groups=tuple(_group(group, each, summary.abstained) for group, each in summary.groups.items()),
         severities=_severities(everything),
         gains_picture=Picture(
@@ -314,10 +314,11 @@ def report_view(found: Found) -> ReportView:
         confusions=tuple(_confusion(each, examples) for each, examples in found.confusions),
         calibration=_calibration(found) if found.calibration is not None else None,
         standings=tuple(
-            StandingRow(METRIC_WORDS[each.metric], share(each.value), place(each)) for each in found.standings
+            StandingRow(METRIC_WORDS[standing.metric], share(standing.value), place(standing))
+            for standing in found.standings
         ),
         notes=tuple(found.notes),
-        errors=tuple(error_row(each) for each in found.errors),
+        errors=tuple(error_row(error) for error in found.errors),
         table=found.table,
         provenance=_provenance(analysis, found.version),
         sources=tuple(found.sources),
@@ -355,16 +356,17 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
         return ()
     predicted = names[verdict.predicted]
     shared = [
-        shared_superclasses(predicted, names[each.label], each.superclasses)
-        for each in evidence.shared_superclasses
-        if each.label != verdict.predicted
+        shared_superclasses(predicted, names[shared_superclass.label], shared_superclass.superclasses)
+        for shared_superclass in evidence.shared_superclasses
+        if shared_superclass.label != verdict.predicted
     ]
     together = [
-        seen_together(predicted, names[each.label], each.count, each.examples) for each in evidence.co_occurrences
+        seen_together(predicted, names[co_occurrence.label], co_occurrence.count, co_occurrence.examples)
+        for co_occurrence in evidence.co_occurrences
     ]
     clip = []
     if evidence.vocabulary is not None:
-        best = [(each.text, each.probability) for each in evidence.vocabulary.best]
+        best = [(item.text, item.probability) for item in evidence.vocabulary.best]
         clip = [compared_texts(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)]
     overlap = [evidence.overlap] if evidence.overlap else []
     return (*overlap, *shared, *clip, *together)
@@ -392,14 +394,14 @@ def error_row(verdict: Verdict) -> ErrorRow:
 
 def pieces_of(counts: Mapping[ErrorType, int]) -> tuple[Piece, ...]:
     """Return the top-1 errors of one part as a small bar over its whole width."""
-    total = sum(counts[each] for each in TOP1_ERROR_TYPES)
-    start, found = 0.0, []
-    for each in TOP1_ERROR_TYPES:
-        width = 100 * counts[each] / total if total else 0.0
+    total = sum(counts[error_type] for error_type in TOP1_ERROR_TYPES)
+    start, result = 0.0, []
+    for error_type in TOP1_ERROR_TYPES:
+        width = 100 * counts[error_type] / total if total else 0.0
         if width:
-            found.append(Piece(css_of(each), round(start, 2), round(width, 2)))
+            result.append(Piece(css_of(error_type), round(start, 2), round(width, 2)))
         start += width
-    return tuple(found)
+    return tuple(result)
 
 
 def _figures(everything: GroupSummary, places: Mapping[Metric, str]) -> tuple[Figure, ...]:
@@ -427,19 +429,26 @@ def _funnel(summary: Summary) -> Picture:
         (
             GROUP_WORDS[group],
             [
-                (each, ERROR_TYPE_WORDS[each].title, None if each in summary.abstained else found.counts[each])
-                for each in TOP1_ERROR_TYPES
+                (
+                    error_type,
+                    ERROR_TYPE_WORDS[error_type].title,
+                    None if error_type in summary.abstained else result.counts[error_type],
+                )
+                for error_type in TOP1_ERROR_TYPES
             ],
         )
-        for group, found in summary.groups.items()
+        for group, result in summary.groups.items()
     ]
     told = tuple(
         funnel_told(
             GROUP_WORDS[group],
-            found.top1_errors,
-            [(ERROR_TYPE_WORDS[each].title, found.portions_of_top1_errors.get(each, 0.0)) for each in TOP1_ERROR_TYPES],
+            result.top1_errors,
+            [
+                (ERROR_TYPE_WORDS[error_type].title, result.portions_of_top1_errors.get(error_type, 0.0))
+                for error_type in TOP1_ERROR_TYPES
+            ],
         )
-        for group, found in summary.groups.items()
+        for group, result in summary.groups.items()
     )
     return Picture(Markup(charts.funnel(groups)), told)  # noqa: S704 - drawn by us
 
@@ -455,9 +464,9 @@ def _group(group: Group, found: GroupSummary, abstained: Sequence[ErrorType]) ->
         errors=number(found.top1_errors),
         types=tuple(
             Cell("–", "")
-            if each in abstained
-            else Cell(number(found.counts[each]), share(found.portions_of_top1_errors.get(each)))
-            for each in TOP1_ERROR_TYPES
+            if error_type in abstained
+            else Cell(number(found.counts[error_type]), share(found.portions_of_top1_errors.get(error_type)))
+            for error_type in TOP1_ERROR_TYPES
         ),
     )
 
@@ -465,15 +474,15 @@ def _group(group: Group, found: GroupSummary, abstained: Sequence[ErrorType]) ->
 def _severities(everything: GroupSummary) -> tuple[SeverityRow, ...]:
     rows = []
     for severity in tuple(Severity)[1:]:
-        types = [each for each in TOP1_ERROR_TYPES if SEVERITY[each] is severity]
-        count = sum(everything.counts[each] for each in types)
+        types = [error_type for error_type in TOP1_ERROR_TYPES if SEVERITY[error_type] is severity]
+        count = sum(everything.counts[type_] for type_ in types)
         errors, samples = everything.top1_errors, everything.num_samples
         rows.append(
             SeverityRow(
                 css=css_of(_SWATCHES[severity]),
                 title=SEVERITY_WORDS[severity],
                 sentence=SEVERITY_SENTENCES[severity],
-                types=", ".join(ERROR_TYPE_WORDS[each].title for each in types),
+                types=", ".join(ERROR_TYPE_WORDS[type_].title for type_ in types),
                 count=number(count),
                 of_errors=share(count / errors if errors else None),
                 of_images=share(count / samples if samples else None),
@@ -487,27 +496,32 @@ def _gains(
 ) -> list[tuple[ErrorType, str, float | None, float | None]]:
     top1, multi = everything.gain_if_fixed_top1, everything.gain_if_fixed_multi_label
     return [
-        (each, ERROR_TYPE_WORDS[each].title, None, None)
-        if each in abstained
-        else (each, ERROR_TYPE_WORDS[each].title, top1.get(each, 0.0), multi.get(each, 0.0))
-        for each in TOP1_ERROR_TYPES
+        (error_type, ERROR_TYPE_WORDS[error_type].title, None, None)
+        if error_type in abstained
+        else (
+            error_type,
+            ERROR_TYPE_WORDS[error_type].title,
+            top1.get(error_type, 0.0),
+            multi.get(error_type, 0.0),
+        )
+        for error_type in TOP1_ERROR_TYPES
     ]
 
 
 def _with_errors(
     rows: Sequence[tuple[BreakdownRow, Sequence[Group]]],
 ) -> list[tuple[BreakdownRow, Sequence[Group]]]:
-    return [(row, groups) for row, groups in rows if any(row.counts[each] for each in TOP1_ERROR_TYPES)]
+    return [(row, groups) for row, groups in rows if any(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)]
 
 
 def _parts(rows: Sequence[tuple[BreakdownRow, Sequence[Group]]], abstained: Sequence[ErrorType]) -> tuple[PartRow, ...]:
     """Return the superclasses or classes with errors, those with the most severe ones first."""
     ordered = sorted(
         _with_errors(rows),
-        key=lambda each: (
-            -each[0].counts[ErrorType.MODEL_FAILURE],
-            each[0].counts[ErrorType.CORRECT] - each[0].num_samples,
-            each[0].name,
+        key=lambda item: (
+            -item[0].counts[ErrorType.MODEL_FAILURE],
+            item[0].counts[ErrorType.CORRECT] - item[0].num_samples,
+            item[0].name,
         ),
     )
     return tuple(_part(row, groups, abstained) for row, groups in ordered)
@@ -515,18 +529,22 @@ def _parts(rows: Sequence[tuple[BreakdownRow, Sequence[Group]]], abstained: Sequ
 
 def _part(row: BreakdownRow, groups: Sequence[Group], abstained: Sequence[ErrorType]) -> PartRow:
     told = ", ".join(
-        f"{number(row.counts[each])} {ERROR_TYPE_WORDS[each].title}" for each in TOP1_ERROR_TYPES if row.counts[each]
+        f"{number(row.counts[error_type])} {ERROR_TYPE_WORDS[error_type].title}"
+        for error_type in TOP1_ERROR_TYPES
+        if row.counts[error_type]
     )
     return PartRow(
         name=row.name,
         groups=" ".join(group.value for group in CLASS_GROUPS if group in groups),
         samples=number(row.num_samples),
-        errors=number(sum(row.counts[each] for each in TOP1_ERROR_TYPES)),
+        errors=number(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         multi_label=share(row.multi_label_accuracy),
         severe=number(row.counts[ErrorType.MODEL_FAILURE]),
         bar=pieces_of(row.counts),
         told=told,
-        counts=tuple("–" if each in abstained else number(row.counts[each]) for each in TOP1_ERROR_TYPES),
+        counts=tuple(
+            "–" if error_type in abstained else number(row.counts[error_type]) for error_type in TOP1_ERROR_TYPES
+        ),
         gain_severe=points(row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE]),
         gain_all=points(sum(row.gain_if_fixed_multi_label.values())),
     )
@@ -552,13 +570,13 @@ def _calibration(found: Found) -> CalibrationView:
         picture=Picture(Markup(charts.reliability(calibration, RELIABILITY_TITLES)), (told,)),  # noqa: S704 - ours
         bins=tuple(
             BinRow(
-                f"{share(each.low)} to {share(each.high)}",
-                number(each.num_samples),
-                share(each.confidence),
-                share(each.top1_accuracy),
-                share(each.multi_label_accuracy),
+                f"{share(bin_.low)} to {share(bin_.high)}",
+                number(bin_.num_samples),
+                share(bin_.confidence),
+                share(bin_.top1_accuracy),
+                share(bin_.multi_label_accuracy),
             )
-            for each in calibration.bins
+            for bin_ in calibration.bins
         ),
         by_type=tuple(
             ConfidenceRow(
@@ -570,7 +588,9 @@ def _calibration(found: Found) -> CalibrationView:
 
 
 def _after(error_type: ErrorType, summary: Summary) -> list[ErrorType]:
-    return [each for each in ERROR_TYPES if each > error_type and each not in summary.abstained]
+    return [
+        error_type_ for error_type_ in ERROR_TYPES if error_type_ > error_type and error_type_ not in summary.abstained
+    ]
 
 
 def _provenance(analysis: Analysis, version: str) -> tuple[Fact, ...]:

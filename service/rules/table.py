@@ -46,14 +46,14 @@ def tags(verdict: int, problematic: bool) -> tuple[ProblematicTag, ...]:
     if not problematic:
         return ()
     first = ProblematicTag((verdict & TAG_BITS) >> TAG_SHIFT)
-    found = [first] if first else []
+    result = [first] if first else []
     if verdict & STOPPED_AT_TARGET:
         at_target = {
             ErrorType.FINE_GRAINED_OOV: ProblematicTag.OOV_SIMILAR_TO_TARGET,
             ErrorType.SPURIOUS_CORRELATION: ProblematicTag.CO_OCCURRENCE_WITH_TARGET,
         }
-        found.append(at_target[ErrorType(verdict & TYPE_BITS)])
-    return tuple(found) or (ProblematicTag.UNTAGGED,)
+        result.append(at_target[ErrorType(verdict & TYPE_BITS)])
+    return tuple(result) or (ProblematicTag.UNTAGGED,)
 
 
 def counts(verdicts: Bytes) -> NDArray[np.int64]:

@@ -45,9 +45,11 @@ def _rows(
             name=name,
             class_index=index,
             num_samples=sum(counts),
-            counts={each: counts[each] for each in ERROR_TYPES},
+            counts={error_type_: counts[error_type_] for error_type_ in ERROR_TYPES},
             multi_label_accuracy=correct / present if present else None,
-            gain_if_fixed_top1={each: counts[each] / total if total else 0.0 for each in TOP1_ERROR_TYPES},
+            gain_if_fixed_top1={
+                error_type: counts[error_type] / total if total else 0.0 for error_type in TOP1_ERROR_TYPES
+            },
             gain_if_fixed_multi_label=gains(gained),
         )
         for name, index, counts, correct, present, gained in zip(

@@ -18,7 +18,7 @@ def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
     right = np.stack([types[known] == ErrorType.CORRECT, types[known] <= ErrorType.MULTI_LABEL])
     place = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
     samples = np.bincount(place, minlength=BINS)
-    sums = np.stack([np.bincount(place, weights=each, minlength=BINS) for each in (confidence, *right)])
+    sums = np.stack([np.bincount(place, weights=item, minlength=BINS) for item in (confidence, *right)])
     bins = tuple(
         Bin(
             low=row / BINS,
@@ -31,5 +31,5 @@ def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
         for row, count in enumerate(samples.tolist())
     )
     total = len(confidence)
-    errors = [float(np.abs(sums[0] - each).sum() / total) if total else None for each in sums[1:]]
+    errors = [float(np.abs(sums[0] - item).sum() / total) if total else None for item in sums[1:]]
     return Calibration(bins, errors[0], errors[1])

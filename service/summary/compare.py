@@ -17,8 +17,8 @@ from service.domain import (
     GroupComparison,
     Interval,
     Mask,
+    PairedMetric,
     PairedTest,
-    Question,
 )
 from service.summary.significance import (
     ALPHA,
@@ -31,10 +31,10 @@ from service.summary.significance import (
 from service.summary.summarize import CORRECT_TYPES, GROUPS
 
 _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
-_MEMBERS: Mapping[Question, tuple[ErrorType, ...]] = {
-    Question.TOP1: (ErrorType.CORRECT,),
-    Question.MULTI_LABEL: CORRECT_TYPES,
-    Question.SEVERE: (ErrorType.MODEL_FAILURE,),
+_MEMBERS: Mapping[PairedMetric, tuple[ErrorType, ...]] = {
+    PairedMetric.TOP1: (ErrorType.CORRECT,),
+    PairedMetric.MULTI_LABEL: CORRECT_TYPES,
+    PairedMetric.SEVERE: (ErrorType.MODEL_FAILURE,),
 }
 
 
@@ -72,7 +72,7 @@ def compare_groups(pair: Pair, groups: Mask) -> dict[Group, GroupComparison]:
     return {group: _compare(pair, member) for group, member in zip(GROUPS, members, strict=True)}
 
 
-def paired_test(question: Question, transitions: NDArray[np.int64]) -> PairedTest:
+def paired_test(question: PairedMetric, transitions: NDArray[np.int64]) -> PairedTest:
     """Return McNemar's test of one question from the transitions (8, 8)."""
     return _test(question, transitions, _MEMBERS[question])
 
@@ -105,14 +105,14 @@ def _compare(pair: Pair, member: Mask) -> GroupComparison:
     return GroupComparison(
         num_samples=num_samples,
         transitions=transitions,
-        tests={question: paired_test(question, transitions) for question in Question},
+        tests={question: paired_test(question, transitions) for question in PairedMetric},
         rates=rates,
         multi_label_accuracy=_accuracy_interval(pair, member) if num_samples else None,
         types=types,
     )
 
 
-def _test(question: Question, transitions: NDArray[np.int64], types: Sequence[ErrorType]) -> PairedTest:
+def _test(question: PairedMetric, transitions: NDArray[np.int64], types: Sequence[ErrorType]) -> PairedTest:
     only_a, only_b = _discordant(transitions, types)
     p_value = mcnemar(only_a, only_b)
     return PairedTest(question, only_a, only_b, p_value, p_value < ALPHA)
@@ -129,19 +129,19 @@ def _is_one_of(types: Sequence[ErrorType]) -> Mask:
 
 def _rate_intervals(
     transitions: NDArray[np.int64],
-) -> tuple[dict[Question, Interval], dict[ErrorType, Interval]]:
+) -> tuple[dict[PairedMetric, Interval], dict[ErrorType, Interval]]:
     """Return the intervals of the three questions' rates and of each type's rate, from the same draws."""
     num_samples = transitions.sum()
-    sets = [*_MEMBERS.values(), *((each,) for each in ERROR_TYPES)]
+    sets = [*_MEMBERS.values(), *((error_type_,) for error_type_ in ERROR_TYPES)]
     inside = np.stack([_is_one_of(types) for types in sets]).astype(np.float64)  # (K, 8)
     weights = (inside[:, :, None] - inside[:, None, :]).reshape(len(sets), -1)  # (K, 64) what a cell adds to A - B
     low, high = percentiles(resampled_cells(transitions) @ weights.T / num_samples)
     in_a, in_b = inside @ transitions.sum(axis=1) / num_samples, inside @ transitions.sum(axis=0) / num_samples
-    found = [Interval(*map(float, values)) for values in zip(in_a, in_b, low, high, strict=True)]
+    result = [Interval(*map(float, values)) for values in zip(in_a, in_b, low, high, strict=True)]
     questions = len(_MEMBERS)
     return (
-        dict(zip(_MEMBERS, found[:questions], strict=True)),
-        dict(zip(ERROR_TYPES, found[questions:], strict=True)),
+        dict(zip(_MEMBERS, result[:questions], strict=True)),
+        dict(zip(ERROR_TYPES, result[questions:], strict=True)),
     )
 
 
@@ -165,7 +165,7 @@ def _rows(names: Sequence[str], indices: Sequence[int | None], table: NDArray[np
     """Return a row a name; table (R, 4) as _by_class has it."""
     samples, errors, fixed, broken = table.T
     intervals = share_intervals(samples, fixed, broken)
-    found = [
+    result = [
         ChangeRow(
             name=name,
             class_index=index,
@@ -185,4 +185,4 @@ def _rows(names: Sequence[str], indices: Sequence[int | None], table: NDArray[np
             strict=True,
         )
     ]
-    return tuple(sorted(found, key=lambda row: (-abs(row.fixed - row.broken), -(row.fixed + row.broken), row.name)))
+    return tuple(sorted(result, key=lambda row: (-abs(row.fixed - row.broken), -(row.fixed + row.broken), row.name)))

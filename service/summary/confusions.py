@@ -13,9 +13,9 @@ def confusions(targets: Classes, predicted: Classes, types: Bytes, most: int) ->
     keys = targets[errors].astype(np.int64) * NUM_CLASSES + predicted[errors]
     pairs, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:most]
-    found = []
+    result = []
     for place in order:
         target, prediction = divmod(int(pairs[place]), NUM_CLASSES)
         kinds = Counter(ErrorType(kind) for kind in types[errors][inverse == place])
-        found.append(Confusion(target, prediction, int(counts[place]), dict(sorted(kinds.items()))))
-    return found
+        result.append(Confusion(target, prediction, int(counts[place]), dict(sorted(kinds.items()))))
+    return result

@@ -25,7 +25,7 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
     base = strata.of_sample * NUM_TYPES
     num_strata = len(strata.set_aside)
     weights = np.concatenate([strata.members, strata.class_weights])  # (8, S)
-    found = np.empty((len(top1), 2, len(GROUPS), NUM_TYPES))
+    result = np.empty((len(top1), 2, len(GROUPS), NUM_TYPES))
     keys, types = np.empty_like(rows), np.empty(len(rows), dtype=np.uint8)
     for model, predicted in enumerate(top1):
         np.add(rows, predicted, out=keys)
@@ -33,5 +33,5 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
         types &= TYPE_BITS
         np.add(base, types, out=keys)
         counts = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)
-        found[model] = (weights @ counts).reshape(2, len(GROUPS), NUM_TYPES)
-    return FleetTally(found[:, 0].astype(np.int64), found[:, 1])
+        result[model] = (weights @ counts).reshape(2, len(GROUPS), NUM_TYPES)
+    return FleetTally(result[:, 0].astype(np.int64), result[:, 1])

@@ -8,7 +8,6 @@ from service.domain import (
     MULTI_LABEL_ERROR_TYPES,
     TOP1_ERROR_TYPES,
     Bound,
-    Cause,
     ErrorType,
     GateDecision,
     GatePolicy,
@@ -17,18 +16,19 @@ from service.domain import (
     GroupComparison,
     Interval,
     Measure,
-    Question,
+    PairedMetric,
     Summary,
+    UndecidedReason,
 )
 from service.summary.compare import type_p_value
 from service.summary.summarize import EXPLAINABLE_TYPES, MINOR_TYPES
 
-QUESTIONS: Mapping[Measure, Question] = {  # what McNemar's test of a measure asks of an image
-    Measure.TOP1_ACCURACY: Question.TOP1,
-    Measure.TOP1_ERROR_RATE: Question.TOP1,
-    Measure.MULTI_LABEL_ACCURACY: Question.MULTI_LABEL,
-    Measure.MULTI_LABEL_ERROR_RATE: Question.MULTI_LABEL,
-    Measure.SEVERE_ERROR_RATE: Question.SEVERE,
+PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # what McNemar's test of a measure asks of an image
+    Measure.TOP1_ACCURACY: PairedMetric.TOP1,
+    Measure.TOP1_ERROR_RATE: PairedMetric.TOP1,
+    Measure.MULTI_LABEL_ACCURACY: PairedMetric.MULTI_LABEL,
+    Measure.MULTI_LABEL_ERROR_RATE: PairedMetric.MULTI_LABEL,
+    Measure.SEVERE_ERROR_RATE: PairedMetric.SEVERE,
 }
 _ROUNDING = 1e-12  # of fractions: what is equal by hand passes
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
@@ -37,7 +37,7 @@ _FROM_SUMMARY = (
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE,
     Measure.IMAGENET_M_ERRORS,
 )
-TESTED = (*QUESTIONS, Measure.COUNT, Measure.RATE)
+TESTED = (*PAIRED_METRICS, Measure.COUNT, Measure.RATE)
 _IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure bounds without naming them
     Measure.SEVERE_ERROR_RATE: (ErrorType.MODEL_FAILURE,),
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: MINOR_TYPES,
@@ -64,7 +64,7 @@ def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) ->
 def decision_of(reasons: list[GateReason]) -> GateDecision:
     """Return the whole decision: one bound that fails is enough, and one that is undecided leaves it so."""
     said = {reason.decision for reason in reasons}
-    return next((each for each in (GateDecision.FAIL, GateDecision.UNDECIDED) if each in said), GateDecision.PASS)
+    return next((item for item in (GateDecision.FAIL, GateDecision.UNDECIDED) if item in said), GateDecision.PASS)
 
 
 def value_of(bound: Bound, summary: Summary) -> float | None:
@@ -95,7 +95,7 @@ def _counted(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
         case Measure.SEVERE_ERROR_RATE:
             return _share(counts, (ErrorType.MODEL_FAILURE,), ERROR_TYPES)
         case Measure.COUNT:
-            return float(sum(counts[each] for each in bound.types))
+            return float(sum(counts[type_] for type_ in bound.types))
         case Measure.RATE:
             return _share(counts, bound.types, ERROR_TYPES)
         case Measure.PORTION_OF_TOP1_ERRORS:
@@ -126,23 +126,25 @@ def coverage_of(summary: Summary) -> float | None:
     return (summary.groups[Group.ALL].num_samples + summary.num_problematic) / summary.num_judged
 
 
-def _share(counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...], among: tuple[ErrorType, ...]) -> float | None:
-    total = sum(counts[each] for each in among)
-    return sum(counts[each] for each in types if each in among) / total if total else None
+def _share(
+    counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...], top1_restricted: tuple[ErrorType, ...]
+) -> float | None:
+    total = sum(counts[item] for item in top1_restricted)
+    return sum(counts[type_] for type_ in types if type_ in top1_restricted) / total if total else None
 
 
 def _coverage(limit: float, coverage: float | None) -> GateReason:
     if coverage is None:
-        return GateReason(GateDecision.UNDECIDED, None, None, limit, causes=(Cause.NO_VALUE,))
+        return GateReason(GateDecision.UNDECIDED, None, None, limit, causes=(UndecidedReason.NO_VALUE,))
     decision = GateDecision.PASS if coverage >= limit - _ROUNDING else GateDecision.FAIL
     return GateReason(decision, None, coverage, limit)
 
 
 def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
     types = bound.types or _IMPLIED.get(bound.measure, ())
-    silent = any(each in summary.abstained for each in types)
+    silent = any(type_ in summary.abstained for type_ in types)
     first = min(summary.abstained, default=None)  # what comes after it holds what it would have explained
-    upper = summary.abstained if first is not None and any(each > first for each in types) and not silent else ()
+    upper = summary.abstained if first is not None and any(type_ > first for type_ in types) and not silent else ()
     if bound.on_change:
         assert baseline is not None, "this is a bug: a policy with changes is refused without a baseline"
         return _change(policy, bound, summary, baseline, silent, upper)
@@ -159,11 +161,11 @@ def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baselin
     return GateReason(decision, bound, value, limit, num_samples=samples, causes=tuple(causes), abstained=upper)
 
 
-def _causes(policy: GatePolicy, samples: int, silent: bool, *values: float | None) -> list[Cause]:
+def _causes(policy: GatePolicy, samples: int, silent: bool, *values: float | None) -> list[UndecidedReason]:
     """Return why a bound can't be decided, whatever its value."""
-    causes = [Cause.FEW_SAMPLES] if samples < policy.min_samples else []
-    causes += [Cause.ABSTAINED] if silent else []
-    return [*causes, Cause.NO_VALUE] if None in values else causes
+    causes = [UndecidedReason.FEW_SAMPLES] if samples < policy.min_samples else []
+    causes += [UndecidedReason.ABSTAINED] if silent else []
+    return [*causes, UndecidedReason.NO_VALUE] if None in values else causes
 
 
 def _change(
@@ -183,7 +185,7 @@ def _change(
         p_value, interval = _p_value(bound, compared), _interval(bound, compared)
     causes = _causes(policy, samples, silent, value, before)
     if baseline.comparison is None:
-        causes.append(Cause.OTHER_EVIDENCE)
+        causes.append(UndecidedReason.OTHER_EVIDENCE)
     decision = GateDecision.PASS
     limit = bound.max_increase if bound.max_increase is not None else bound.max_decrease
     if value is not None and before is not None:
@@ -194,7 +196,7 @@ def _change(
             if change > most + _ROUNDING and counts:
                 decision, limit = GateDecision.FAIL, most
             if bound.undecided_within_interval and interval is not None and _holds(interval, sign * most):
-                causes.append(Cause.WIDE_INTERVAL)
+                causes.append(UndecidedReason.WIDE_INTERVAL)
     if causes:
         decision = GateDecision.UNDECIDED
     return GateReason(decision, bound, value, limit, before, p_value, samples, tuple(dict.fromkeys(causes)), upper)
@@ -205,8 +207,8 @@ def _holds(interval: Interval, at: float) -> bool:
 
 
 def _p_value(bound: Bound, compared: GroupComparison) -> float | None:
-    if bound.measure in QUESTIONS:
-        return compared.tests[QUESTIONS[bound.measure]].p_value
+    if bound.measure in PAIRED_METRICS:
+        return compared.tests[PAIRED_METRICS[bound.measure]].p_value
     if bound.measure in TESTED:
         return type_p_value(bound.types, compared.transitions)
     return None
@@ -218,8 +220,8 @@ def _interval(bound: Bound, compared: GroupComparison) -> Interval | None:
         return compared.multi_label_accuracy
     if bound.measure is Measure.RATE and len(bound.types) == 1:
         return compared.types.get(bound.types[0])
-    question = QUESTIONS.get(bound.measure)
-    found = compared.rates.get(question) if question else None
-    if found is None or bound.measure not in (Measure.TOP1_ERROR_RATE, Measure.MULTI_LABEL_ERROR_RATE):
-        return found
-    return Interval(1 - found.a, 1 - found.b, -found.high, -found.low)
+    question = PAIRED_METRICS.get(bound.measure)
+    result = compared.rates.get(question) if question else None
+    if result is None or bound.measure not in (Measure.TOP1_ERROR_RATE, Measure.MULTI_LABEL_ERROR_RATE):
+        return result
+    return Interval(1 - result.a, 1 - result.b, -result.high, -result.low)

@@ -69,7 +69,7 @@ def summarize(
     """
     tally = tally_types(types, strata)
     predicted = predictions.top1 >= 0
-    among = predictions.among
+    top1_restricted = predictions.top1_restricted
     complete = bool(len(predicted)) and bool(predicted.all())
     return Summary(
         groups={group: _group(tally.counts[row], tally.class_shares[row]) for row, group in enumerate(GROUPS)},
@@ -78,7 +78,7 @@ def summarize(
         num_images=len(all_targets),
         num_predicted=int(predicted.sum()),
         top1_accuracy_all_images=float((predictions.top1 == all_targets).mean()) if complete else None,
-        top1_accuracy_among_classes=None if among is None else float((among == all_targets).mean()),
+        top1_accuracy_among_classes=None if top1_restricted is None else float((top1_restricted == all_targets).mean()),
         imagenet_m_errors=None if imagenet_m is None else _errors_among(types, strata, imagenet_m),
         num_judged=len(types),
     )
@@ -103,14 +103,16 @@ def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> Grou
     summary = GroupSummary(
         num_samples=num_samples,
         counts=by_type,
-        top1_errors=sum(by_type[each] for each in TOP1_ERROR_TYPES),
+        top1_errors=sum(by_type[error_type] for error_type in TOP1_ERROR_TYPES),
         top1_accuracy=by_type[ErrorType.CORRECT] / num_samples if num_samples else None,
         multi_label_accuracy=min(correct, 1.0) if num_samples else None,
         multi_label_accuracy_forgiving_minor=min(correct + minor, 1.0) if num_samples else None,
         multi_label_accuracy_forgiving_explainable=min(correct + minor + explainable, 1.0) if num_samples else None,
         portions_of_top1_errors=_portions(by_type, TOP1_ERROR_TYPES),
         portions_of_multi_label_errors=_portions(by_type, MULTI_LABEL_ERROR_TYPES),
-        gain_if_fixed_top1={each: by_type[each] / num_samples for each in TOP1_ERROR_TYPES} if num_samples else {},
+        gain_if_fixed_top1={error_type: by_type[error_type] / num_samples for error_type in TOP1_ERROR_TYPES}
+        if num_samples
+        else {},
         gain_if_fixed_multi_label=gains(class_shares) if num_samples else {},
     )
     balance(summary)
@@ -119,7 +121,10 @@ def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> Grou
 
 def gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
     """Return the multi-label accuracy won if a type never occurred, from its shares (9,): 0 for what counts correct."""
-    return {each: 0.0 if each in CORRECT_TYPES else float(class_shares[each]) for each in TOP1_ERROR_TYPES}
+    return {
+        error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type])
+        for error_type in TOP1_ERROR_TYPES
+    }
 
 
 def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
@@ -128,5 +133,5 @@ def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
 
 
 def _portions(counts: dict[ErrorType, int], types: tuple[ErrorType, ...]) -> dict[ErrorType, float]:
-    total = sum(counts[each] for each in types)
-    return {each: counts[each] / total for each in types} if total else {}
+    total = sum(counts[type_] for type_ in types)
+    return {type_: counts[type_] / total for type_ in types} if total else {}

@@ -17,8 +17,8 @@ from service.domain import (
     GroupSummary,
     LabelFit,
     Metric,
-    NoReference,
-    Standing,
+    NoReferenceReason,
+    PercentileRank,
     TrendPoint,
 )
 
@@ -28,10 +28,10 @@ FEWEST = 3  # models of a fit
 def values_of(counts: Mapping[ErrorType, int], multi_label_accuracy: float | None) -> dict[Metric, float]:
     """Return what is followed of one model in one group: portions of its top-1 errors, and its accuracy."""
     errors = sum(count for each, count in counts.items() if each > ErrorType.CORRECT)
-    found = {metric: sum(counts[each] for each in types) / errors for metric, types in PORTIONS.items() if errors}
+    result = {metric: sum(counts[type_] for type_ in types) / errors for metric, types in PORTIONS.items() if errors}
     if multi_label_accuracy is not None:
-        found[Metric.MULTI_LABEL_ACCURACY] = multi_label_accuracy
-    return found
+        result[Metric.MULTI_LABEL_ACCURACY] = multi_label_accuracy
+    return result
 
 
 def values_of_group(summary: GroupSummary) -> dict[Metric, float]:
@@ -45,29 +45,29 @@ def allowed_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
     A type may if it and every rule before it had its evidence; where one among types 5 to 8 hadn't, they are pooled.
     """
     first = min(abstained, default=None)
-    kept = [Metric(each.name) for each in TOP1_ERROR_TYPES if first is None or each < first]
+    kept = [Metric(error_type.name) for error_type in TOP1_ERROR_TYPES if first is None or error_type < first]
     pooled = [] if first is None else [Metric.POOLED]
     return (*kept, *pooled, Metric.MULTI_LABEL_ACCURACY)
 
 
 def standings_of(
     curves: Curves, group: Group, accuracy: float, values: Mapping[Metric, float], abstained: Sequence[ErrorType]
-) -> tuple[Standing, ...]:
+) -> tuple[PercentileRank, ...]:
     """Return where a model stands among the published ones of its accuracy (over all samples)."""
-    found = []
+    result = []
     for metric in allowed_metrics(abstained):
         value = values.get(metric)
         if value is None:
-            found.append(Standing(metric, None, None, NoReference.NO_VALUE))
+            result.append(PercentileRank(metric, None, None, NoReferenceReason.NO_VALUE))
         elif not curves.lowest <= accuracy <= curves.highest:
-            found.append(Standing(metric, value, None, NoReference.ACCURACY))
+            result.append(PercentileRank(metric, value, None, NoReferenceReason.ACCURACY))
         else:
             quantiles = quantiles_at(curves.knots, curves.quantiles[group, metric], accuracy)
             if quantiles is None:
-                found.append(Standing(metric, value, None, NoReference.FEW))
+                result.append(PercentileRank(metric, value, None, NoReferenceReason.FEW))
             else:
-                found.append(Standing(metric, value, percentile_of(quantiles, value), None))
-    return tuple(found)
+                result.append(PercentileRank(metric, value, percentile_of(quantiles, value), None))
+    return tuple(result)
 
 
 def quantiles_at(
@@ -80,10 +80,10 @@ def quantiles_at(
     part = place - low
     if np.isnan(quantiles[low, 0]) or (part > 0 and np.isnan(quantiles[high, 0])):
         return None
-    found = quantiles[low].astype(np.float64)
+    result = quantiles[low].astype(np.float64)
     if part > 0:
-        found = (1 - part) * found + part * quantiles[high]
-    rounded: NDArray[np.float32] = found.astype(np.float32)
+        result = (1 - part) * result + part * quantiles[high]
+    rounded: NDArray[np.float32] = result.astype(np.float32)
     return rounded
 
 
@@ -125,12 +125,12 @@ def fits_of(
     """
     accuracy = np.array([point.top1_accuracy for point in points])
     of_label = {label: np.array([point.label == label for point in points], dtype=bool) for label in labels}
-    found: list[LabelFit] = []
+    result: list[LabelFit] = []
     for metric in metrics:
         values = np.array([point.values.get(metric, np.nan) for point in points])
         known = ~np.isnan(values)
         overall = fit_line(accuracy[known], values[known])
-        found.append(LabelFit(metric, "", overall, int(known.sum()), None))
+        result.append(LabelFit(metric, "", overall, int(known.sum()), None))
         usual = _usual(accuracy, metric, overall, curves, group)
         for label, own in of_label.items():
             chosen = known & own
@@ -139,8 +139,8 @@ def fits_of(
             apart = (values - usual)[chosen]
             shift = float(np.nanmean(apart)) if not np.isnan(apart).all() else None
             line = fit_line(accuracy[chosen], values[chosen])
-            found.append(LabelFit(metric, label, line, int(chosen.sum()), shift))
-    return tuple(found)
+            result.append(LabelFit(metric, label, line, int(chosen.sum()), shift))
+    return tuple(result)
 
 
 def _usual(

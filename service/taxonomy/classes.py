@@ -17,15 +17,15 @@ def class_names() -> tuple[str, ...]:
 def class_by_name() -> dict[str, int]:
     """Return every name that means one class alone: WordNet ids, lemmas, and all lemmas joined by commas."""
     taxonomy = load_taxonomy()
-    found: dict[str, int] = {}
+    result: dict[str, int] = {}
     shared: set[str] = set()
     for index, synset in enumerate(taxonomy.classes):
         lemmas = [normalize(lemma) for lemma in taxonomy.lemmas[synset]]
         for name in {taxonomy.wordnet_id(index), *lemmas, ", ".join(lemmas)}:
-            if name in found:
+            if name in result:
                 shared.add(name)
-            found[name] = index
-    return {name: index for name, index in found.items() if name not in shared}
+            result[name] = index
+    return {name: index for name, index in result.items() if name not in shared}
 
 
 def normalize(name: str) -> str:

@@ -88,8 +88,8 @@ def open_wordnet(folder: Path) -> Iterator[Any]:
 def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]:
     """Return the content of data/wordnet.json for the classes, sorted by WordNet id."""
     classes = [wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:])) for wordnet_id in sorted(wordnet_ids)]
-    above = {synset for each in classes for path in each.hypernym_paths() for synset in path}
-    parents = {parent for each in classes for parent in each.hypernyms()}
+    above = {synset for class_ in classes for path in class_.hypernym_paths() for synset in path}
+    parents = {parent for class_ in classes for parent in class_.hypernyms()}
     siblings = {sibling for parent in parents for sibling in parent.hyponyms()}
     return {
         "version": wordnet.get_version(),

@@ -112,18 +112,20 @@ class Proposals:
         """Return the synsets proposed for a prediction, in order, and whether a target can block each."""
         taxonomy, synset = self.taxonomy, self.taxonomy.classes[predicted]
         similar = [taxonomy.classes[index] for index in np.flatnonzero(self.same_superclass[predicted]).tolist()]
-        siblings = sorted({each for above in taxonomy.hypernyms[synset] for each in taxonomy.hyponyms[above]})
+        siblings = sorted({hyponym for above in taxonomy.hypernyms[synset] for hyponym in taxonomy.hyponyms[above]})
         never = dict.fromkeys([synset, *similar], False)
-        return [*(never | {each: True for each in [*siblings, *self._above(synset)] if each not in never}).items()]
+        return [
+            *(never | {sibling: True for sibling in [*siblings, *self._above(synset)] if sibling not in never}).items()
+        ]
 
     def _above(self, synset: int) -> list[int]:
         """Return the synsets on each hypernym path from its first meta label down."""
-        found: list[int] = []
+        result: list[int] = []
         for path in self.taxonomy.hypernym_paths(synset):
             meta = [place for place, each in enumerate(path) if META_LABELS & set(self.taxonomy.lemmas[each])]
             if meta:
-                found += path[meta[0] :]
-        return found
+                result += path[meta[0] :]
+        return result
 
 
 def prompts(taxonomy: Taxonomy, synset: int) -> Sequence[str]:

@@ -10,10 +10,10 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
+from errata.errors import InvalidEvidence
+from errata.json_input import parse_json
 
 from service.domain import NUM_CLASSES, Mask
-from service.errors import InvalidEvidence
-from service.json_input import parse_json
 from service.taxonomy.wordnet import Taxonomy, load_taxonomy
 
 Predicate = tuple[tuple[str, ...], ...]  # any of these, each: all of these lemmas
@@ -61,7 +61,7 @@ def match(predicates: Sequence[Predicate], taxonomy: Taxonomy) -> Mask:
     """Return which class each predicate holds for, shape (S, C)."""
     wanted = [[frozenset(lemmas) for lemmas in predicate] for predicate in predicates]
     return np.array(
-        [[any(each <= lemmas for each in predicate) for lemmas in taxonomy.class_lemmas] for predicate in wanted],
+        [[any(item <= lemmas for item in predicate) for lemmas in taxonomy.class_lemmas] for predicate in wanted],
         dtype=bool,
     ).reshape(len(predicates), NUM_CLASSES)
 
@@ -91,10 +91,10 @@ def _parse_line(line: str, source: str, number: int) -> dict[str, Predicate]:
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         raise ValueError("a superclass that stands twice")
-    return found
+    return result
 
 
 def _is_predicate(raw: object) -> bool:

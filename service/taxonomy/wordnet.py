@@ -30,13 +30,13 @@ class Taxonomy:
 
     def ancestry(self, synset: int) -> frozenset[int]:
         """Return the synset and all of its hypernyms."""
-        found, todo = {synset}, [synset]
+        result, todo = {synset}, [synset]
         while todo:
             for above in self.hypernyms[todo.pop()]:
-                if above not in found:
-                    found.add(above)
+                if above not in result:
+                    result.add(above)
                     todo.append(above)
-        return frozenset(found)
+        return frozenset(result)
 
     def hypernym_paths(self, synset: int) -> tuple[tuple[int, ...], ...]:
         """Return every path from the root down to the synset (included), in ascending order."""

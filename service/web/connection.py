@@ -81,8 +81,12 @@ class Connection(H11Protocol):
 
     def _make_room(self) -> None:
         """Cut off who has waited longest; who comes, if all the others are being answered."""
-        waiting = [each for each in self.connections if isinstance(each, Connection) and each._is_waiting()]
-        oldest = min(waiting, key=lambda each: each._idle_since)
+        waiting = [
+            connection
+            for connection in self.connections
+            if isinstance(connection, Connection) and connection._is_waiting()
+        ]
+        oldest = min(waiting, key=lambda item: item._idle_since)
         self.connections.discard(oldest)  # it is lost a little later
         oldest.transport.abort()
 

@@ -10,6 +10,7 @@ from contextvars import copy_context
 from functools import partial
 
 import structlog
+from errata.errors import ErrataError, ModelNotFound, TooBusy
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -18,10 +19,9 @@ from service.analyses.ports import Ports
 from service.analyses.registries import newest
 from service.analyses.write_back import gate_of
 from service.domain import GateDecision, State
-from service.errors import ErrataError, ModelNotFound, TooBusy
 from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view
-from service.report.words import NO_BASELINE, NO_POLICY
+from service.report.messages import NO_BASELINE, NO_POLICY
 from service.web.listener import challenge
 from service.web.status import status_of
 
@@ -71,7 +71,7 @@ class Gates:
             why = [analysis.failure.message] if analysis.failure else []
             gate, without_baseline = gate_of(self._ports, analysis)
             if gate is not None:
-                return _decided(gate.decision, [*(each.message for each in gate_view(gate).reasons), *why], link)
+                return _decided(gate.decision, [*(reason.message for reason in gate_view(gate).reasons), *why], link)
             if analysis.state is State.SUCCEEDED:
                 return _decided(GateDecision.UNDECIDED, [NO_BASELINE if without_baseline else NO_POLICY], link)
             if not analysis.state.final:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import structlog
 import uvicorn
+from errata.errors import ErrataError, Unauthenticated
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.access import CALLER, NEEDS, NOBODY_ASKED, Access
+from service.authorization import ALLOW_ALL, CALLER, PERMISSIONS, Authorizer
 from service.certificates import Certificates
-from service.errors import ErrataError, Unauthenticated
 from service.redact import public_message
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, at_zero, new_request_id
 from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
@@ -161,7 +161,7 @@ def make_listener(
     pages: Sequence[Route] = (),
     not_found: Callable[[str], Response] | None = None,
     names: Collection[str] | None = None,
-    access: Access = NOBODY_ASKED,
+    access: Authorizer = ALLOW_ALL,
     refused: Callable[[str, ErrataError], Response] | None = None,
     certificates: Certificates | None = None,
     exposes: bool = True,
@@ -237,9 +237,11 @@ def _tls(certificates: Certificates) -> ssl.SSLContext:
     return first
 
 
-def _guarded(route: Route, access: Access, metrics: Metrics, refused: Callable[[str, ErrataError], Response]) -> Route:
+def _guarded(
+    route: Route, access: Authorizer, metrics: Metrics, refused: Callable[[str, ErrataError], Response]
+) -> Route:
     """Return a route whose calls are let in by access."""
-    assert route.path in NEEDS, f"this is a bug: nobody says who may call {route.path}"
+    assert route.path in PERMISSIONS, f"this is a bug: nobody says who may call {route.path}"
     endpoint: Endpoint = route.endpoint
 
     async def guarded(request: Request) -> Response:

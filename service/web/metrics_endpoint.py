@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from errata.errors import TooBusy
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from service.errors import TooBusy
 from service.evicting_limiter import EvictingLimiter
 from service.web.connection import ABORT_CONNECTION
 

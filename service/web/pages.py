@@ -21,16 +21,16 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import structlog
+from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from service.analyses import look, report
+from service.analyses import queries, report
 from service.analyses.ports import Ports
-from service.analyses.trend import TrendQuestion
+from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import bundle_of, explained, judged
 from service.domain import Group, State
-from service.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, TooBusy
 from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, list_view, open_view
 from service.report.render import content_security_policy, render
@@ -67,9 +67,9 @@ class _Made:
     def get(self, key: tuple[str, ...], make: Callable[[], str]) -> str:
         """Return a page, made now if it isn't at hand."""
         with self._lock:
-            found = self._pages.pop(key, None)
-        self._metrics.looked("pages", found is not None)
-        page = make() if found is None else found
+            result = self._pages.pop(key, None)
+        self._metrics.on_cache_lookup("pages", result is not None)
+        page = make() if result is None else result
         with self._lock:
             self._pages[key] = page
             while len(self._pages) > MADE:
@@ -127,20 +127,20 @@ class Pages:
         states = {state.name.lower(): state for state in tuple(State)[1:]}
         if chosen["state"] and chosen["state"] not in states:
             raise InvalidRequest(f"expected a state, got {chosen['state']!r:.40}", field="state")
-        wanted = look.AnalysisFilter(
+        wanted = queries.AnalysisFilter(
             frozenset({states[chosen["state"]]} if chosen["state"] else ()), dataset=chosen["dataset"]
         )
-        chosen["order"] = chosen["order"] or look.ORDERS[0]
-        found = look.list_analyses(self._ports, wanted, chosen["order"])
+        chosen["order"] = chosen["order"] or queries.ORDERS[0]
+        result = queries.list_analyses(self._ports, wanted, chosen["order"])
         words = chosen["search"].lower().split()
-        kept = [each for each in found if all(word in each.title.lower() for word in words)]
+        kept = [item for item in result if all(word in item.title.lower() for word in words)]
         first = min((page - 1) * PAGE, max(0, len(kept) - 1) // PAGE * PAGE)
         number = first // PAGE + 1
         view = list_view(
             kept[first : first + PAGE],
             len(kept),
             first,
-            self._ports.shelf.datasets(),
+            self._ports.evidence_repository.datasets(),
             chosen,
             earlier=urlencode({**chosen, "page": number - 1}) if first else "",
             later=urlencode({**chosen, "page": number + 1}) if first + PAGE < len(kept) else "",
@@ -149,7 +149,7 @@ class Pages:
 
     def _analysis(self, request: Request) -> Response:
         name = _id(request, "id")
-        analysis = look.get(self._ports, name)
+        analysis = queries.get(self._ports, name)
         if analysis.state is State.SUCCEEDED:
             return self._kept(request, ("report", name), lambda: report.report_page(self._ports, name))
         return _page(render("analysis.html", site=True, view=open_view(analysis)))
@@ -159,14 +159,14 @@ class Pages:
         return _download(report.report(self._ports, name), f"errata-{name}.html")
 
     def _image(self, request: Request) -> Response:
-        found = judged(self._ports, _id(request, "id"))
-        verdict = explained(found, request.path_params["image"], None)
-        dataset, name = found.analysis.request.dataset, quote(verdict.file_name)
-        picture = f"/analyses/{found.analysis.id}/images/{name}" if self._ports.pictures.has(dataset) else ""
-        return _page(render("image.html", site=True, view=image_view(found.analysis, verdict, picture)))
+        result = judged(self._ports, _id(request, "id"))
+        verdict = explained(result, request.path_params["image"], None)
+        dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
+        picture = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.pictures.has(dataset) else ""
+        return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, picture)))
 
     def _picture(self, request: Request) -> Response:
-        analysis = look.succeeded(self._ports, _id(request, "id"))
+        analysis = queries.succeeded(self._ports, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
         bundle_of(self._ports, analysis).row(name)  # what isn't judged isn't shown
         picture = self._ports.pictures.thumbnail(dataset, name, PICTURE_SIZE)
@@ -186,7 +186,7 @@ class Pages:
     def _comparison(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
         for name in (a, b):  # one that was deleted has no page any more
-            look.succeeded(self._ports, name)
+            queries.succeeded(self._ports, name)
         return self._kept(request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True))
 
     def _comparison_report(self, request: Request) -> Response:
@@ -199,10 +199,10 @@ class Pages:
             raise InvalidRequest(f"expected a group, got {group!r:.40}", field="group")
         dataset = _parameter(request, "dataset")
         if not dataset and _is_id(marked):
-            dataset = look.get(self._ports, marked).request.dataset
+            dataset = queries.get(self._ports, marked).request.dataset
         dataset = dataset or self._usual_dataset()
-        self._ports.shelf.bundles(dataset)  # one that isn't served has no page
-        question = TrendQuestion(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
+        self._ports.evidence_repository.bundles(dataset)  # one that isn't served has no page
+        question = TrendRequest(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
         return _page(report.trend_report(self._ports, question, marked, site=True))
 
     def _kept(self, request: Request, key: tuple[str, ...], make: Callable[[], str]) -> Response:
@@ -216,8 +216,8 @@ class Pages:
     def _usual_dataset(self) -> str:
         """Return the data set with the most stored analyses."""
         counts: dict[str, int] = {}
-        for each in self._ports.archive.list():
-            counts[each.request.dataset] = counts.get(each.request.dataset, 0) + 1
+        for item in self._ports.archive.list():
+            counts[item.request.dataset] = counts.get(item.request.dataset, 0) + 1
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
 
 
@@ -270,10 +270,10 @@ def _download(html: str, name: str) -> Response:
 
 
 def _id(request: Request, name: str) -> str:
-    found = str(request.path_params[name])
-    if not _is_id(found):
-        raise AnalysisNotFound(f"expected the id of an analysis, got {found!r:.80}", field=name)
-    return found
+    result = str(request.path_params[name])
+    if not _is_id(result):
+        raise AnalysisNotFound(f"expected the id of an analysis, got {result!r:.80}", field=name)
+    return result
 
 
 def _is_id(text: str) -> bool:
@@ -281,10 +281,10 @@ def _is_id(text: str) -> bool:
 
 
 def _parameter(request: Request, name: str) -> str:
-    found = request.query_params.get(name, "").strip()
-    if len(found) > MAX_TEXT:
-        raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(found)}", field=name)
-    return found
+    result = request.query_params.get(name, "").strip()
+    if len(result) > MAX_TEXT:
+        raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(result)}", field=name)
+    return result
 
 
 def _number(request: Request, name: str) -> int:

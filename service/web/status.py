@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from service import errors
-from service.errors import ErrataError
+from errata import errors
+from errata.errors import ErrataError
 
 STATUSES: Mapping[type[ErrataError], int] = {
     errors.InvalidInput: 400,

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from errata.errors import InvalidRequest
+from errata.v1 import errata_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from service.analyses.look import AnalysisFilter
+from service.analyses.queries import AnalysisFilter
 from service.domain import (
     ERROR_TYPES,
     Analysis,
@@ -20,9 +22,7 @@ from service.domain import (
     State,
     Summary,
 )
-from service.errors import InvalidRequest
 from service.evidence.bundle import Manifest
-from service.pb import errata_pb2 as pb
 from service.wire.names import analysis_id, analysis_name, by_name, enum_of, from_names, optional
 
 
@@ -232,7 +232,7 @@ def from_summary(message: pb.Summary) -> Summary:
         raise InvalidRequest(f"expected a summary with every group, got none of {', '.join(missing)}", field="groups")
     return Summary(
         groups={group: _from_group(message.groups[group.value]) for group in Group},
-        abstained=tuple(_silent(each) for each in message.abstained),
+        abstained=tuple(_silent(item) for item in message.abstained),
         num_problematic=message.num_problematic,
         num_images=message.num_images,
         num_predicted=message.num_predicted,
@@ -244,10 +244,10 @@ def from_summary(message: pb.Summary) -> Summary:
 
 
 def _silent(value: int) -> ErrorType:
-    found: ErrorType = enum_of(ErrorType, value, "abstained")
-    if found is ErrorType.UNSPECIFIED:
+    result: ErrorType = enum_of(ErrorType, value, "abstained")
+    if result is ErrorType.UNSPECIFIED:
         raise InvalidRequest("expected a rule that abstained, got none", field="abstained")
-    return found
+    return result
 
 
 def _from_group(message: pb.GroupSummary) -> GroupSummary:
@@ -272,7 +272,7 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
 
 
 def _rate(message: pb.GroupSummary, field: str) -> float | None:
-    found: float | None = optional(message, field)
-    if found is not None and not 0 <= found <= 1:
-        raise InvalidRequest(f"expected a fraction of 1 as {field}, got {found}", field=field)
-    return found
+    result: float | None = optional(message, field)
+    if result is not None and not 0 <= result <= 1:
+        raise InvalidRequest(f"expected a fraction of 1 as {field}, got {result}", field=field)
+    return result

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable
 
+from errata.v1 import errata_pb2 as pb
+
 from service.domain import (
     ERROR_TYPES,
     MULTI_LABEL_ERROR_TYPES,
+    ChangedImage,
     ChangeRow,
     Comparison,
-    Flip,
     Group,
     GroupComparison,
     Interval,
 )
-from service.pb import errata_pb2 as pb
-from service.report.words import verdict_of_comparison
+from service.report.messages import verdict_of_comparison
 from service.taxonomy.classes import class_names
 from service.wire.names import analysis_name, by_name
 
@@ -27,14 +28,14 @@ def to_comparison(found: Comparison) -> pb.Comparison:
         display_name_b=found.title_b,
         dataset=found.dataset,
         evidence=found.evidence,
-        abstained=[pb.ErrorType.Name(each) for each in found.abstained],
+        abstained=[pb.ErrorType.Name(item) for item in found.abstained],
         verdict=verdict_of_comparison(found.groups[Group.ALL]),
         num_left_out=found.num_left_out,
         groups={group.value: _group(each) for group, each in found.groups.items()},
         classes=_rows(found.classes),
         superclasses=_rows(found.superclasses),
-        fixed=_flips(found.fixed),
-        broken=_flips(found.broken),
+        fixed=_changed_images(found.fixed),
+        broken=_changed_images(found.broken),
     )
 
 
@@ -43,20 +44,20 @@ def _group(found: GroupComparison) -> pb.GroupComparison:
         num_samples=found.num_samples,
         transitions=[
             pb.Transitions(
-                error_type=pb.ErrorType.Name(each),
-                counts=by_name(dict(zip(ERROR_TYPES, found.transitions[each - 1].tolist(), strict=True))),
+                error_type=pb.ErrorType.Name(error_type_),
+                counts=by_name(dict(zip(ERROR_TYPES, found.transitions[error_type_ - 1].tolist(), strict=True))),
             )
-            for each in ERROR_TYPES
+            for error_type_ in ERROR_TYPES
         ],
         fixed=found.fixed(),
         broken=found.broken(),
-        fixed_by_type=by_name({each: found.fixed(each) for each in MULTI_LABEL_ERROR_TYPES}),
-        broken_by_type=by_name({each: found.broken(each) for each in MULTI_LABEL_ERROR_TYPES}),
+        fixed_by_type=by_name({type_: found.fixed(type_) for type_ in MULTI_LABEL_ERROR_TYPES}),
+        broken_by_type=by_name({type_: found.broken(type_) for type_ in MULTI_LABEL_ERROR_TYPES}),
         top1_fixed=found.top1_fixed,
         top1_broken=found.top1_broken,
         tests=[
             pb.PairedTest(
-                question=f"QUESTION_{test.question.name}",
+                metric=f"PAIRED_METRIC_{test.metric.name}",
                 only_a=test.only_a,
                 only_b=test.only_b,
                 p_value=test.p_value,
@@ -90,19 +91,19 @@ def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
     ]
 
 
-def _flips(flips: Iterable[Flip]) -> list[pb.Flip]:
+def _changed_images(flips: Iterable[ChangedImage]) -> list[pb.ChangedImage]:
     names = class_names()
     return [
-        pb.Flip(
-            file_name=each.file_name,
-            target=each.target,
-            target_name=names[each.target],
-            predicted_a=each.predicted_a,
-            predicted_a_name=names[each.predicted_a],
-            predicted_b=each.predicted_b,
-            predicted_b_name=names[each.predicted_b],
-            error_type_a=pb.ErrorType.Name(each.type_a),
-            error_type_b=pb.ErrorType.Name(each.type_b),
+        pb.ChangedImage(
+            file_name=flip.file_name,
+            target=flip.target,
+            target_name=names[flip.target],
+            predicted_a=flip.predicted_a,
+            predicted_a_name=names[flip.predicted_a],
+            predicted_b=flip.predicted_b,
+            predicted_b_name=names[flip.predicted_b],
+            error_type_a=pb.ErrorType.Name(flip.type_a),
+            error_type_b=pb.ErrorType.Name(flip.type_b),
         )
-        for each in flips
+        for flip in flips
     ]

@@ -1,9 +1,10 @@
 """Gates on the wire."""
 
+from errata.v1 import errata_pb2 as pb
+
 from service.domain import GateDecision, GateReason, GateResult
-from service.pb import errata_pb2 as pb
-from service.report.gate_view import ToldGate, ToldReason, name_of
-from service.report.words import gate_reason
+from service.report.gate_view import GateReasonView, GateView, name_of
+from service.report.messages import gate_reason
 from service.wire.names import analysis_name, enum_of, group_value
 
 
@@ -14,20 +15,20 @@ def to_gate_result(result: GateResult) -> pb.GateResult:
         policy=result.policy,
         name=analysis_name(result.analysis) if result.analysis else "",
         baseline=analysis_name(result.baseline) if result.baseline else "",
-        reasons=[_reason(each) for each in result.reasons],
+        reasons=[_reason(reason) for reason in result.reasons],
     )
 
 
-def told_gate(message: pb.GateResult) -> ToldGate:
+def told_gate(message: pb.GateResult) -> GateView:
     """Return a message's result in words."""
-    return ToldGate(
+    return GateView(
         enum_of(GateDecision, message.decision, "decision"),
         message.policy,
         message.name,
         message.baseline,
         tuple(
-            ToldReason(each.bound, enum_of(GateDecision, each.decision, "decision"), each.message)
-            for each in message.reasons
+            GateReasonView(reason.bound, enum_of(GateDecision, reason.decision, "decision"), reason.message)
+            for reason in message.reasons
         ),
     )
 
@@ -44,6 +45,6 @@ def _reason(reason: GateReason) -> pb.GateReason:
         limit=reason.limit,
         baseline_value=reason.baseline,
         p_value=reason.p_value,
-        causes=[f"GATE_CAUSE_{cause.name}" for cause in reason.causes],
+        undecided_reasons=[f"UNDECIDED_REASON_{cause.name}" for cause in reason.causes],
         num_samples=reason.num_samples,
     )

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from errata.errors import InvalidRequest
+from errata.v1 import errata_pb2 as pb
 from google.protobuf.message import Message
 
 from service.domain import NUM_CLASSES, ErrorType, Group
-from service.errors import InvalidRequest
-from service.pb import errata_pb2 as pb
 
 Number = TypeVar("Number", int, float)
 
@@ -22,10 +22,10 @@ def analysis_name(analysis_id: str) -> str:
 
 def analysis_id(name: str, field: str = "name") -> str:
     """Return the id in a resource name; a bare id is taken as well; raise InvalidRequest for anything else."""
-    found = name.removeprefix(NAME_PREFIX)
-    if not (found.isascii() and found.isalnum() and len(found) <= 64):
+    result = name.removeprefix(NAME_PREFIX)
+    if not (result.isascii() and result.isalnum() and len(result) <= 64):
         raise InvalidRequest(f"expected {NAME_PREFIX}ID, got {name!r:.80}", field=field)
-    return found
+    return result
 
 
 def group_of(value: int, field: str) -> Group:
@@ -63,7 +63,7 @@ def by_name(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
 def from_names(values: Mapping[str, Number], needed: Sequence[ErrorType] = ()) -> dict[ErrorType, Number]:
     """Return values by error type; raise InvalidRequest for a name that is none, or for a needed one that lacks."""
     unknown = [name for name in values if name not in ErrorType.__members__]
-    missing = [each.name for each in needed if each.name not in values]
+    missing = [item.name for item in needed if item.name not in values]
     if unknown or missing:
         raise InvalidRequest(f"expected values by error type, got {', '.join(values)[:200] or 'none'}", field="counts")
     return {ErrorType[name]: value for name, value in values.items()}

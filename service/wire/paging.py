@@ -5,11 +5,10 @@ import hashlib
 import json
 from typing import Any
 
+from errata.errors import InvalidPageToken, InvalidRequest
+from errata.json_input import parse_json
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-
-from service.errors import InvalidPageToken, InvalidRequest
-from service.json_input import parse_json
 
 
 def page_token(offset: int, query: Message) -> str:

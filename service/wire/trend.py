@@ -1,10 +1,10 @@
 """Trends on the wire."""
 
 import numpy as np
+from errata.v1 import errata_pb2 as pb
 
-from service.domain import LabelFit, Metric, Standing, Trend, TrendPoint
-from service.pb import errata_pb2 as pb
-from service.report.words import place, trend_notes
+from service.domain import LabelFit, Metric, PercentileRank, Trend, TrendPoint
+from service.report.messages import place, trend_notes
 from service.wire.names import analysis_name, group_value
 
 _QUANTILES = (4, 24, 49, 74, 94)  # of the 1 to 99 %: 5, 25, 50, 75, 95 %
@@ -18,7 +18,7 @@ def to_trend(found: Trend) -> pb.Trend:
         group=group_value(found.group),
         by=found.by,
         models=[_model(point) for point in found.points],
-        fits=[_fit(each) for each in found.fits],
+        fits=[_fit(fit) for fit in found.fits],
         bands=_bands(found),
         num_published=found.curves.num_models if found.curves else 0,
         notes=trend_notes(found),
@@ -34,12 +34,12 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         asked=point.asked,
         top1_accuracy=point.top1_accuracy,
         values={metric.name: value for metric, value in point.values.items()},
-        standings=[_standing(each) for each in point.standings],
+        percentile_ranks=[_standing(standing) for standing in point.standings],
     )
 
 
-def _standing(standing: Standing) -> pb.Standing:
-    return pb.Standing(
+def _standing(standing: PercentileRank) -> pb.PercentileRank:
+    return pb.PercentileRank(
         metric=_metric(standing.metric),
         value=standing.value,
         percentile=standing.percentile,

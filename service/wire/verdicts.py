@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+from errata.v1 import errata_pb2 as pb
+
 from service.analyses.verdicts import VerdictFilter
 from service.domain import ErrorType, Verdict, VerdictEvidence, VocabularyEvidence
-from service.pb import errata_pb2 as pb
 from service.taxonomy.classes import class_names
 from service.wire.names import class_index, enum_of, group_of, group_value
 
@@ -61,8 +62,8 @@ def _vocabulary(vocabulary: VocabularyEvidence) -> pb.VocabularyEvidence:
     return pb.VocabularyEvidence(
         gate=vocabulary.gate,
         best=[
-            pb.ProposedText(text=each.text, probability=each.probability, outside=each.outside)
-            for each in vocabulary.best
+            pb.ProposedText(text=item.text, probability=item.probability, outside=item.outside)
+            for item in vocabulary.best
         ],
         num_texts=vocabulary.num_texts,
     )
@@ -76,12 +77,21 @@ def _verdict_evidence(evidence: VerdictEvidence) -> pb.VerdictEvidence:
             for label, source in evidence.labels
         ],
         shared_superclasses=[
-            pb.SharedSuperclass(label=each.label, label_name=names[each.label], superclasses=each.superclasses)
-            for each in evidence.shared_superclasses
+            pb.SharedSuperclass(
+                label=shared_superclass.label,
+                label_name=names[shared_superclass.label],
+                superclasses=shared_superclass.superclasses,
+            )
+            for shared_superclass in evidence.shared_superclasses
         ],
         co_occurrences=[
-            pb.CoOccurrence(label=each.label, label_name=names[each.label], count=each.count, examples=each.examples)
-            for each in evidence.co_occurrences
+            pb.CoOccurrence(
+                label=co_occurrence.label,
+                label_name=names[co_occurrence.label],
+                count=co_occurrence.count,
+                examples=co_occurrence.examples,
+            )
+            for co_occurrence in evidence.co_occurrences
         ],
         overlap=evidence.overlap,
         vocabulary=_vocabulary(evidence.vocabulary) if evidence.vocabulary else None,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from errata import Client
 from running_service import MODEL, Running, Start, started
 
-from service.client import Client
 from service.web import metrics_endpoint
 
 __all__ = ["MODEL", "Running", "Start", "started"]

@@ -9,15 +9,15 @@ from typing import Any
 
 import grpc
 import pytest
+from errata import Client, pb
+from errata.errors import ErrataError, TooBusy, Unavailable
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_service import MODEL, Start
 
-from service.access import CALLER, Need, line_of, new_token
 from service.api import analysis_service, interceptors
-from service.api.readers import MOST, THREADS, Readers
+from service.api.executors import MOST, THREADS, Executors
 from service.api.server import most_connections
-from service.client import Client, pb
-from service.errors import ErrataError, TooBusy, Unavailable
+from service.authorization import CALLER, Scope, line_of, new_token
 from service.web.connection import MOST_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a deadline, not a measure
@@ -37,7 +37,7 @@ def begun(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions", "WatchAnalysis", "DeleteAnalysis"])
 def test_who_shows_no_token_is_refused_before_a_message_is_taken(start: Start, tmp_path: Path, method: str) -> None:
-    (tmp_path / "tokens").write_text(line_of("ci", Need.WRITE, new_token()))
+    (tmp_path / "tokens").write_text(line_of("ci", Scope.WRITE, new_token()))
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
     with start(tokens=tmp_path / "tokens") as running, grpc.insecure_channel(running.addresses.grpc) as channel:
         call = begun(channel, f"/errata.v1.AnalysisService/{method}", ends)
@@ -80,8 +80,8 @@ def test_a_watch_of_health_is_told_of_the_stop_and_doesnt_hold_it(start: Start) 
     def watch(address: str) -> None:
         with grpc.insecure_channel(address) as channel:
             try:
-                for each in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=SOON):
-                    told.append(each.status)
+                for item in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=SOON):
+                    told.append(item.status)
             except grpc.RpcError as error:
                 codes.append(error.code())
 
@@ -143,7 +143,7 @@ def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_more_calls_than_may_run_or_wait_are_told_to_come_again() -> None:
-    readers, gate = Readers(), threading.Event()
+    readers, gate = Executors(), threading.Event()
     running = [asyncio.create_task(readers.call(gate.wait, SOON)) for _ in range(MOST)]
     await asyncio.sleep(0)
     with pytest.raises(TooBusy) as refused:
@@ -158,7 +158,7 @@ async def test_more_calls_than_may_run_or_wait_are_told_to_come_again() -> None:
 
 
 async def test_one_token_leaves_room_for_others() -> None:
-    readers, gate = Readers(), threading.Event()
+    readers, gate = Executors(), threading.Event()
 
     async def call(caller: str) -> bool:
         CALLER.set(caller)

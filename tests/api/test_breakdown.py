@@ -4,13 +4,12 @@ import io
 from collections import Counter
 
 import pytest
+from errata import Client, errors, pb
 
-from service import errors
-from service.client import Client, pb
 from service.evidence.bundle import Bundle
 from service.taxonomy.classes import class_names
 
-NAMES = [each.removeprefix("ERROR_TYPE_") for each in pb.ErrorType.keys()[1:]]
+NAMES = [item.removeprefix("ERROR_TYPE_") for item in pb.ErrorType.keys()[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -19,20 +18,20 @@ def analysis(running, demo_csv: bytes) -> pb.Analysis:
 
 
 def counts_of(verdicts: list[pb.Verdict]) -> dict[str, int]:
-    found = Counter(pb.ErrorType.Name(each.error_type).removeprefix("ERROR_TYPE_") for each in verdicts)
-    return {name: found[name] for name in NAMES}
+    counter = Counter(pb.ErrorType.Name(verdict.error_type).removeprefix("ERROR_TYPE_") for verdict in verdicts)
+    return {name: counter[name] for name in NAMES}
 
 
 def test_each_class_with_samples_has_a_row_in_ascending_order(client: Client, analysis: pb.Analysis) -> None:
     rows = client.breakdown(analysis.name).rows
 
     verdicts = [*client.verdicts(analysis.name)]
-    targets = sorted({each.target for each in verdicts})
+    targets = sorted({verdict.target for verdict in verdicts})
     assert [row.class_index for row in rows] == targets
     assert [row.name for row in rows] == [class_names()[target] for target in targets]
     for row in rows:
-        own = [each for each in verdicts if each.target == row.class_index]
-        right = sum(each.error_type <= 3 for each in own)
+        own = [verdict for verdict in verdicts if verdict.target == row.class_index]
+        right = sum(item.error_type <= 3 for item in own)
         assert row.num_samples == len(own)
         assert dict(row.counts) == counts_of(own)
         assert row.multi_label_accuracy == pytest.approx(right / len(own))
@@ -45,7 +44,7 @@ def test_each_superclass_has_a_row_of_its_targets(client: Client, analysis: pb.A
     assert [row.name for row in rows] == list(demo.manifest.superclasses)
     for row in rows:
         members = demo.superclass_mask(row.name)
-        own = [each for each in verdicts if members[each.target]]
+        own = [verdict for verdict in verdicts if members[verdict.target]]
         assert not row.HasField("class_index")
         assert row.num_samples == len(own)
         assert dict(row.counts) == counts_of(own)

@@ -4,10 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
+from errata import Client, errors, pb
 
-from service import errors
 from service.bootstrap.build import Inputs, build_evidence
-from service.client import Client, pb
 
 MODEL = "demo:efficientnet_lite0"
 
@@ -30,7 +29,7 @@ def test_the_same_request_again_is_answered_at_once_and_says_so(start) -> None:
         assert again.summary == first.summary
         assert again.predictions_digest == first.predictions_digest
         assert again.model_info == first.model_info
-        assert [each.file_name for each in service.client.verdicts(again.name)]
+        assert [verdict.file_name for verdict in service.client.verdicts(again.name)]
         service.gate.set()
 
 
@@ -103,7 +102,7 @@ def test_what_has_failed_is_queued_again_under_its_own_name(start, tmp_path: Pat
         assert (final.state, final.failure.reason) == (pb.STATE_FAILED, failed.failure.reason)
         assert dict(final.labels) == {"k": "v"}
         listed = service.client.list(pb.AnalysisFilter(states=["STATE_FAILED"]))
-        assert [each.name for each in listed] == [failed.name]
+        assert [item.name for item in listed] == [failed.name]
 
 
 def test_only_what_has_failed_can_be_retried(start) -> None:

@@ -13,11 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from errata import AsyncClient, Client, errors, pb
+from errata.v1 import errata_pb2_grpc
 from running_service import MODEL, Running
-
-from service import errors
-from service.client import AsyncClient, Client, pb
-from service.pb import errata_pb2_grpc
 
 
 class Recorder(errata_pb2_grpc.CatalogServiceServicer):
@@ -150,11 +148,11 @@ async def test_the_async_client_runs_a_model_to_its_end(running: Running) -> Non
     async with AsyncClient(running.addresses.grpc) as client:
         queued = await client.analyze(MODEL, "demo")
         ended = await client.wait(queued.name)
-        verdicts = [each async for each in client.verdicts(queued.name)]
+        verdicts = [verdict async for verdict in client.verdicts(queued.name)]
         exported = b"".join([piece async for piece in client.export(queued.name)])
         assert ended.state == pb.STATE_SUCCEEDED
         assert len(verdicts) == len(exported.splitlines()) == 20
-        assert queued.name in [each.name async for each in client.list()]
+        assert queued.name in [item.name async for item in client.list()]
         assert (await client.get(queued.name)).name == queued.name
         assert b"<html" in await client.report(queued.name)
         assert (await client.compare(queued.name, queued.name)).a == queued.name

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata import Client, errors, pb
 from running_service import MODEL, Start
 
-from service import errors
-from service.client import Client, pb
 from service.evidence.bundle import Bundle
 
 MET = "version: 1\nmin_samples: 10\nbounds:\n  - {measure: count, types: MODEL_FAILURE, max: 2}\n"
@@ -37,41 +36,41 @@ def pair(running, demo: Bundle) -> tuple[pb.Analysis, pb.Analysis]:
 def test_what_changed_is_told_with_its_images(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     a, b = pair
 
-    found = client.compare(a.name, b.name)
+    result = client.compare(a.name, b.name)
 
-    everything = found.groups["all"]
-    assert (found.a, found.b, found.display_name_a, found.dataset) == (a.name, b.name, "A", "demo")
+    everything = result.groups["all"]
+    assert (result.a, result.b, result.display_name_a, result.dataset) == (a.name, b.name, "A", "demo")
     assert (everything.num_samples, everything.fixed, everything.broken) == (20, 3, 0)
     assert everything.transitions[7].counts["CORRECT"] == 3
     assert sum(sum(row.counts.values()) for row in everything.transitions) == 20
-    assert [(test.question, test.only_a, test.only_b) for test in everything.tests] == [
-        (pb.QUESTION_TOP1, 0, 3),
-        (pb.QUESTION_MULTI_LABEL, 0, 3),
-        (pb.QUESTION_SEVERE, 3, 0),
+    assert [(test.metric, test.only_a, test.only_b) for test in everything.tests] == [
+        (pb.PAIRED_METRIC_TOP1, 0, 3),
+        (pb.PAIRED_METRIC_MULTI_LABEL, 0, 3),
+        (pb.PAIRED_METRIC_SEVERE, 3, 0),
     ]
     assert everything.tests[0].p_value == pytest.approx(0.25)  # 2 / 2 ** 3
     assert everything.rates["top1"].difference == pytest.approx(-0.15)
-    assert len(found.fixed) == 3 and not found.broken
-    assert {each.error_type_b for each in found.fixed} == {pb.ERROR_TYPE_CORRECT}
-    assert found.verdict == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
+    assert len(result.fixed) == 3 and not result.broken
+    assert {item.error_type_b for item in result.fixed} == {pb.ERROR_TYPE_CORRECT}
+    assert result.verdict == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
 
 
 def test_an_analysis_differs_in_nothing_from_itself(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
-    found = client.compare(pair[0].name, pair[0].name)
+    result = client.compare(pair[0].name, pair[0].name)
 
-    assert not found.fixed and not found.broken and not found.classes and not found.superclasses
-    for group in found.groups.values():
+    assert not result.fixed and not result.broken and not result.classes and not result.superclasses
+    for group in result.groups.values():
         assert group.fixed == group.broken == group.top1_fixed == group.top1_broken == 0
         assert all(test.p_value == 1 and not test.significant for test in group.tests)
         intervals = [*group.rates.values(), *group.types.values()]
-        assert all(each.low == each.high == each.difference == 0 for each in intervals)
-    assert found.verdict == "fixes 0, breaks 0; severe errors: no change"
+        assert all(interval.low == interval.high == interval.difference == 0 for interval in intervals)
+    assert result.verdict == "fixes 0, breaks 0; severe errors: no change"
 
 
 def test_no_more_images_come_than_are_asked_for(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
-    found = client.compare(pair[0].name, pair[1].name, max_images=1)
+    result = client.compare(pair[0].name, pair[1].name, max_images=1)
 
-    assert len(found.fixed) == 1 and found.groups["all"].fixed == 3
+    assert len(result.fixed) == 1 and result.groups["all"].fixed == 3
 
 
 def test_other_data_sets_and_open_analyses_are_refused(start: Start, demo: Bundle) -> None:
@@ -104,11 +103,11 @@ def test_the_comparison_is_a_page_too(client: Client, pair: tuple[pb.Analysis, p
 def test_a_gate_says_whether_its_bounds_are_met(
     client: Client, pair: tuple[pb.Analysis, pb.Analysis], policy: str, decision: str
 ) -> None:
-    found = client.gate(pair[1].name, policy)
+    result = client.gate(pair[1].name, policy)
 
-    assert pb.GateDecision.Name(found.decision) == f"GATE_DECISION_{decision}"
-    assert (found.name, found.policy, found.baseline) == (pair[1].name, "gate", "")
-    (reason,) = found.reasons
+    assert pb.GateDecision.Name(result.decision) == f"GATE_DECISION_{decision}"
+    assert (result.name, result.policy, result.baseline) == (pair[1].name, "gate", "")
+    (reason,) = result.reasons
     assert (reason.bound, reason.measure, reason.value, reason.limit) == (
         "bound 1",
         "count",
@@ -147,7 +146,7 @@ def test_a_policy_with_a_mistake_is_refused_before_anything_is_judged(client: Cl
     before = len([*client.list()])
     with pytest.raises(errors.InvalidPolicy) as refused:
         client.upload(predictions(demo, 3), "demo", gate_policy="version: 1\nbounds:\n  - {measure: rates, max: 1}\n")
-    assert [(each.field, each.line) for each in refused.value.violations] == [("bounds[0].measure", 3)]
+    assert [(violation.field, violation.line) for violation in refused.value.violations] == [("bounds[0].measure", 3)]
     with pytest.raises(errors.InvalidRequest, match="baseline"):
         client.upload(predictions(demo, 3), "demo", gate_policy=CHANGE)
     with pytest.raises(errors.InvalidRequest, match="policy"):
@@ -164,23 +163,23 @@ def test_what_is_not_finished_is_pending_and_what_was_cancelled_an_error(start: 
         assert client.gate(done.name, CHANGE, waiting.name).decision == pb.GATE_DECISION_PENDING
         client.cancel(waiting.name)
         service.gate.set()
-        found = client.gate(waiting.name)
-        assert found.decision == pb.GATE_DECISION_ERROR
-        assert "cancelled" in found.reasons[0].message
+        result = client.gate(waiting.name)
+        assert result.decision == pb.GATE_DECISION_ERROR
+        assert "cancelled" in result.reasons[0].message
 
 
 def test_a_trend_says_where_models_stand_among_those_stored(
     client: Client, pair: tuple[pb.Analysis, pb.Analysis]
 ) -> None:
-    found = client.trend(pb.GetTrendRequest(names=[pair[0].name, pair[1].name]))
+    result = client.trend(pb.GetTrendRequest(names=[pair[0].name, pair[1].name]))
 
-    assert found.dataset == "demo" and found.evidence == pair[0].evidence
-    assert [(model.name, model.asked) for model in found.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
-    assert [model.top1_accuracy for model in found.models[:2]] == [0.75, 0.9]
-    assert found.models[0].values["MODEL_FAILURE"] == 1
-    assert "FINE_GRAINED_OOV" not in found.models[0].values, "a rule that abstained says nothing, which isn't 0"
-    assert not found.models[0].standings and not found.bands and found.num_published == 0
-    assert any("no reference" in note for note in found.notes)
+    assert result.dataset == "demo" and result.evidence == pair[0].evidence
+    assert [(model.name, model.asked) for model in result.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
+    assert [model.top1_accuracy for model in result.models[:2]] == [0.75, 0.9]
+    assert result.models[0].values["MODEL_FAILURE"] == 1
+    assert "FINE_GRAINED_OOV" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
+    assert not result.models[0].percentile_ranks and not result.bands and result.num_published == 0
+    assert any("no reference" in note for note in result.notes)
 
 
 def test_a_trend_tells_models_apart_by_a_label(client: Client, demo: Bundle) -> None:
@@ -188,10 +187,10 @@ def test_a_trend_tells_models_apart_by_a_label(client: Client, demo: Bundle) -> 
         client.upload(predictions(demo, wrong), "demo", labels={"team": team}).name
         for team, wrong in (("red", 4), ("red", 6), ("red", 7), ("blue", 8))
     ]
-    found = client.trend(pb.GetTrendRequest(names=names, by="team"))
+    result = client.trend(pb.GetTrendRequest(names=names, by="team"))
 
-    assert {model.label for model in found.models if model.asked} == {"red", "blue"}
-    fits = {(fit.label, fit.metric): fit for fit in found.fits}
+    assert {model.label for model in result.models if model.asked} == {"red", "blue"}
+    fits = {(fit.label, fit.metric): fit for fit in result.fits}
     red = fits["red", pb.TREND_METRIC_MODEL_FAILURE]
     assert red.num_models == 3 and not red.HasField("r_squared")  # all of its values are 1
     assert not fits["blue", pb.TREND_METRIC_MODEL_FAILURE].HasField("slope")

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from errata import pb
+from errata.errors import InvalidRequest
 from prometheus_client.parser import text_string_to_metric_families
 from running_service import MODEL, Running, Start, started
 from standardwebhooks import Webhook
-
-from service.client import pb
-from service.errors import InvalidRequest
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
 BEFORE = "whsec_" + base64.b64encode(b"the secret that was before this.").decode()
@@ -115,25 +114,29 @@ class Site:
         return self.ask("POST", "/v1/hooks/mlflow/prod", body.encode(), headers)
 
     def analyses(self, **labels: str) -> list[pb.Analysis]:
-        return [each for each in self.running.client.list() if labels.items() <= dict(each.labels).items()]
+        return [item for item in self.running.client.list() if labels.items() <= dict(item.labels).items()]
 
     def counted(self, registry: str, outcome: str) -> float:
         text = self.ask("GET", "/metrics").body.decode()
         wanted = {"registry": registry, "outcome": outcome}
-        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        return sum(each.value for each in samples if each.name == "errata_hooks_total" and each.labels == wanted)
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return sum(
+            sample.value for sample in samples if sample.name == "errata_hooks_total" and sample.labels == wanted
+        )
 
     def all_counted(self) -> float:
         text = self.ask("GET", "/metrics").body.decode()
-        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        return sum(each.value for each in samples if each.name == "errata_hooks_total")
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return sum(sample.value for sample in samples if sample.name == "errata_hooks_total")
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
         """Hold that a block's calls lead to no analysis, and that one call is counted."""
-        before, counted = {each.name for each in self.analyses()}, self.all_counted()
+        before, counted = {analysis.name for analysis in self.analyses()}, self.all_counted()
         yield
-        assert {each.name for each in self.analyses()} <= before  # one of a version that is gone is dropped meanwhile
+        assert {
+            analysis.name for analysis in self.analyses()
+        } <= before  # one of a version that is gone is dropped meanwhile
         assert self.all_counted() == counted + 1
 
     def gate(self, path: str) -> Answer:
@@ -220,7 +223,7 @@ def test_many_deliveries_of_one_meaning_at_once_make_one_analysis(site: Site) ->
     version = fresh()
     calls = [Call(event("photos", version)) for _ in range(12)]
     with ThreadPoolExecutor(6) as pool:
-        statuses = {each.status for each in pool.map(site.send, calls)}
+        statuses = {item.status for item in pool.map(site.send, calls)}
 
     assert 202 in statuses
     assert statuses <= {200, 202, 503}, "503: it is being queued by another"
@@ -536,12 +539,12 @@ def test_a_full_queue_asks_to_come_again_and_the_next_try_is_taken(start: Start,
 
 
 def test_a_request_id_of_registries_is_theirs_alone(site: Site, demo_csv: bytes) -> None:
-    before = {each.name for each in site.analyses()}
+    before = {analysis.name for analysis in site.analyses()}
     with pytest.raises(InvalidRequest):
         site.running.client.analyze(MODEL, "demo", request_id="hook:mine")
     with pytest.raises(InvalidRequest):
         site.running.client.upload(io.BytesIO(demo_csv), "demo", request_id="hook:mine")
-    assert {each.name for each in site.analyses()} == before
+    assert {analysis.name for analysis in site.analyses()} == before
 
 
 def test_a_service_without_registries_has_no_hooks(running: Running) -> None:
@@ -574,7 +577,7 @@ def test_a_gate_says_what_the_policy_says(site: Site, model: str, decision: str,
     (analysis,) = site.analyses(version=version, model=model)
     assert answer.status == 200
     assert answer.json["gate"]["reasons"]
-    assert all(isinstance(each, str) for each in answer.json["gate"]["reasons"])
+    assert all(isinstance(item, str) for item in answer.json["gate"]["reasons"])
     assert answer.json["gate"]["report"].endswith(f"/{analysis.name}")
     assert site.ask("GET", f"/{analysis.name}").status == 200
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata import pb
 
 from service.bootstrap.build import Inputs, build_evidence
-from service.client import pb
 from service.evidence.bundle import Bundle
 from service.taxonomy.wordnet import load_taxonomy
 
@@ -71,10 +71,10 @@ def among_classes(images: list[tuple[str, int]], probs: np.ndarray) -> float:
 
 
 def test_the_catalog_knows_it(service: Running, bundle: Bundle) -> None:
-    (listed,) = [each for each in service.client.datasets().datasets if each.name == "imagenet-a"]
+    (listed,) = [dataset for dataset in service.client.datasets().datasets if dataset.name == "imagenet-a"]
 
     assert (listed.num_images, listed.num_judged) == (15, 15)
-    assert [each.digest for each in listed.evidence] == [bundle.digest]
+    assert [item.digest for item in listed.evidence] == [bundle.digest]
 
 
 def test_accuracy_among_its_classes_is_what_a_loop_gives(
@@ -136,6 +136,6 @@ def test_images_of_the_same_bare_name_are_told_apart(service: Running, images: l
     analysis = service.client.upload(io.BytesIO(("file_name,top1\n" + rows).encode()), "imagenet-a")
 
     verdicts = [*service.client.verdicts(analysis.name)]
-    assert [(each.file_name, each.target) for each in verdicts] == images
-    assert {each.target for each in verdicts if each.error_type == pb.ERROR_TYPE_CORRECT} == {CLASSES[0]}
-    assert not any(each.problematic for each in verdicts)
+    assert [(verdict.file_name, verdict.target) for verdict in verdicts] == images
+    assert {verdict.target for verdict in verdicts if verdict.error_type == pb.ERROR_TYPE_CORRECT} == {CLASSES[0]}
+    assert not any(verdict.problematic for verdict in verdicts)

@@ -6,10 +6,9 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from errata import Client, errors, pb
 from google.protobuf.json_format import MessageToDict
 
-from service import errors
-from service.client import Client, pb
 from service.evidence.bundle import Bundle
 
 
@@ -43,7 +42,7 @@ def test_a_listing_is_paged_without_loss_and_newest_first(start, demo_csv: bytes
         while True:
             page = stub.ListAnalyses(pb.ListAnalysesRequest(page_size=2, page_token=token))
             assert len(page.analyses) <= 2
-            seen += [each.name for each in page.analyses]
+            seen += [item.name for item in page.analyses]
             token = page.next_page_token
             if not token:
                 break
@@ -67,7 +66,7 @@ def test_a_filter_lets_through_what_meets_all_conditions(client: Client, analysi
     wanted = pb.AnalysisFilter(states=["STATE_SUCCEEDED"], dataset="demo", labels={"kind": "look"})
     other = pb.AnalysisFilter(dataset="demo", labels={"kind": "none such"})
 
-    assert analysis.name in [each.name for each in client.list(wanted)]
+    assert analysis.name in [item.name for item in client.list(wanted)]
     assert [*client.list(other)] == []
 
 
@@ -97,9 +96,9 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
     every = [*client.verdicts(analysis.name)]
 
     def names(**wanted: object) -> list[str]:
-        return [each.file_name for each in client.verdicts(analysis.name, pb.VerdictFilter(**wanted))]
+        return [verdict.file_name for verdict in client.verdicts(analysis.name, pb.VerdictFilter(**wanted))]
 
-    assert [each.file_name for each in every] == demo.judged_names
+    assert [item.file_name for item in every] == demo.judged_names
     assert names(error_types=["ERROR_TYPE_CORRECT"]) == demo.judged_names[2:]
     assert names(predicted=0) == demo.judged_names[:2]
     assert names(target=609) == [name for name in demo.judged_names if name.endswith("_609.jpg")]
@@ -109,7 +108,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
     superclass = demo.manifest.superclasses[0]
     members = demo.superclass_mask(superclass)
     assert names(superclass=superclass) == [
-        each.file_name for each in every if members[each.target] or members[each.predicted]
+        item.file_name for item in every if members[item.target] or members[item.predicted]
     ]
 
 
@@ -132,7 +131,7 @@ def test_verdict_pages_hold_every_row_once(client: Client, analysis: pb.Analysis
     stub, seen, token = client._analyses, [], ""
     while True:
         page = stub.ListVerdicts(pb.ListVerdictsRequest(name=analysis.name, page_size=7, page_token=token))
-        seen += [each.file_name for each in page.verdicts]
+        seen += [verdict.file_name for verdict in page.verdicts]
         token = page.next_page_token
         assert page.total_size == 20
         if not token:
@@ -180,14 +179,14 @@ def test_the_three_exports_hold_the_same_verdicts(client: Client, analysis: pb.A
     columns = pq.read_table(io.BytesIO(b"".join(client.export(analysis.name, pb.VERDICT_FORMAT_PARQUET)))).to_pylist()
 
     as_json = [
-        MessageToDict(each, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        for each in listed
+        MessageToDict(item, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for item in listed
     ]
     assert [json.loads(line) for line in lines] == as_json
     flat = [
-        {**each, "problematic": " ".join(each["problematic"]), "groups": " ".join(each["groups"])} for each in as_json
+        {**item, "problematic": " ".join(item["problematic"]), "groups": " ".join(item["groups"])} for item in as_json
     ]
-    assert {group for each in listed for group in each.groups} >= {pb.GROUP_ORGANISM, pb.GROUP_ARTIFACT}
+    assert {group for item in listed for group in item.groups} >= {pb.GROUP_ORGANISM, pb.GROUP_ARTIFACT}
     assert [{**row, "target": int(row["target"]), "predicted": int(row["predicted"])} for row in table] == flat
     assert columns == flat
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from errata import pb
+from errata.errors import InvalidRow
 from prometheus_client.parser import text_string_to_metric_families
 from running_service import MODEL, Running, Start
-
-from service.client import pb
-from service.errors import InvalidRow
 
 Sample = Callable[..., float | None]
 
@@ -22,16 +21,20 @@ def scraped(running: Running) -> Sample:
     """Return a function that looks up a sample of a scrape by name and labels."""
     with urllib.request.urlopen(f"http://{running.addresses.http}/metrics") as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
-    values = {(each.name, frozenset(each.labels.items())): each.value for family in families for each in family.samples}
+    values = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
     return lambda name, **labels: values.get((name, frozenset(labels.items())))
 
 
 def within(seconds: float, condition: Callable[[], Any]) -> Any:
     """Return what a condition gives once it is true."""
     end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
+    while not (result := condition()) and time.monotonic() < end:
         time.sleep(0.1)
-    return found
+    return result
 
 
 @pytest.fixture
@@ -115,8 +118,8 @@ def test_a_model_that_is_run_is_counted_and_what_waits_is_told(start: Start) -> 
         assert within(5, lambda: scraped(running)("errata_open_analyses", state="running") == 1)
         sample = scraped(running)
         running.gate.set()
-        for each in (first, second):
-            *_, last = running.client.watch(each.name)
+        for item in (first, second):
+            *_, last = running.client.watch(item.name)
             assert last.state == pb.STATE_SUCCEEDED
         again = running.client.analyze(MODEL, "demo")
         assert within(5, lambda: scraped(running)("errata_open_analyses", state="queued") == 0)

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+from errata import Client, errors, pb
 
-from service import errors
-from service.client import Client, pb
 from service.evidence.bundle import Bundle
-from service.predictions.twin import hashed_class
+from service.predictions.fake import hashed_class
 
 MODEL = "demo:efficientnet_lite0"
 
@@ -47,7 +46,7 @@ def test_every_prediction_stands_beside_its_image(client: Client) -> None:
     verdicts = [*client.verdicts(final.name)]
 
     assert len(verdicts) == 20
-    assert all(each.predicted == hashed_class(each.file_name) for each in verdicts)
+    assert all(verdict.predicted == hashed_class(verdict.file_name) for verdict in verdicts)
 
 
 def test_several_shards_give_the_same_verdicts_as_one(start) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from errata import errors, pb
 
-from service import errors
 from service.bootstrap.build import Inputs, build_evidence
-from service.client import pb
 from service.evidence.bundle import Bundle
 
 # file: labels, the first is the target; 207 golden retriever, 208 Labrador, 620 laptop, 681 notebook, 417 balloon
@@ -51,16 +50,20 @@ def test_each_rule_that_has_evidence_decides_and_the_others_abstain(start, tmp_p
     bundle = build(form, tmp_path)
     with start(evidence={"street": [str(bundle.path)]}) as service:
         analysis = service.client.upload(csv(PREDICTED), "street")
-        verdicts = {each.file_name: each for each in service.client.verdicts(analysis.name, with_evidence=True)}
+        verdicts = {
+            verdict.file_name: verdict for verdict in service.client.verdicts(analysis.name, with_evidence=True)
+        }
 
         assert {name: each.error_type for name, each in verdicts.items()} == EXPECTED
         assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_FINE_GRAINED_OOV, pb.ERROR_TYPE_NON_PROTOTYPICAL]
         assert analysis.summary.groups["all"].num_samples == analysis.summary.num_images == 5
         assert analysis.summary.groups["all"].top1_accuracy == pytest.approx(1 / 5)
         assert verdicts["overlap.jpg"].evidence.overlap
-        assert [each.superclasses for each in verdicts["like.jpg"].evidence.shared_superclasses] == [["dogs"]]
+        assert [
+            shared_superclass.superclasses for shared_superclass in verdicts["like.jpg"].evidence.shared_superclasses
+        ] == [["dogs"]]
         assert not analysis.summary.HasField("top1_accuracy_among_classes")
-        assert "street" in [each.name for each in service.client.datasets().datasets]
+        assert "street" in [dataset.name for dataset in service.client.datasets().datasets]
 
 
 def test_both_forms_of_its_labels_give_one_bundle(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from errata import Client, pb
 from PIL import Image
 from running_service import MODEL, Running, Start
 
-from service.access import Need, line_of, new_token
-from service.client import Client, pb
+from service.authorization import Scope, line_of, new_token
 from service.evidence.bundle import Bundle
 
 
@@ -124,10 +124,10 @@ def test_a_page_past_the_last_shows_the_last(running: Running, analysis: pb.Anal
 
 
 def test_a_search_finds_names_by_their_words(running: Running, client: Client, demo_csv: bytes) -> None:
-    found = client.upload(io.BytesIO(demo_csv), "demo", display_name="Odd Duck number 7")
+    result = client.upload(io.BytesIO(demo_csv), "demo", display_name="Odd Duck number 7")
 
-    assert f"/{found.name}" in ask(running, "/?search=duck+odd").text
-    assert f"/{found.name}" not in ask(running, "/?search=duck+even").text
+    assert f"/{result.name}" in ask(running, "/?search=duck+odd").text
+    assert f"/{result.name}" not in ask(running, "/?search=duck+even").text
 
 
 def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, image: str) -> None:
@@ -213,7 +213,7 @@ def test_beyond_loopback_a_foreign_name_is_refused_where_nobody_shows_a_token(
 def test_where_tokens_are_asked_for_any_name_is_good(start: Start, tmp_path: Path) -> None:
     """A page under another name has no token to show."""
     token = new_token()
-    (tmp_path / "tokens").write_text(line_of("me", Need.READ, token))
+    (tmp_path / "tokens").write_text(line_of("me", Scope.READ, token))
     with start(tokens=tmp_path / "tokens") as running:
         address, port = running.addresses.http.rsplit(":", 1)
         assert _get(address, port, "/", "errata.corp.example") == 401

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from errata import Client, errors, pb
 
-from service import errors
 from service.bootstrap.build import Inputs, build_evidence
-from service.client import Client, pb
 from service.evidence.bundle import Bundle
 
 from .conftest import Running, started
@@ -46,15 +45,15 @@ def upload(client: Client, demo_csv: bytes, **fields: str) -> pb.Analysis:
 
 
 def types(client: Client, name: str) -> list[int]:
-    return [each.error_type for each in client.verdicts(name)]
+    return [verdict.error_type for verdict in client.verdicts(name)]
 
 
 def test_the_catalog_shows_all_bundles_of_a_data_set_the_default_first(
     both: Running, apart: Bundle, alike: Bundle, demo: Bundle
 ) -> None:
-    (listed,) = [each for each in both.client.datasets().datasets if each.name == "demo"]
+    (listed,) = [dataset for dataset in both.client.datasets().datasets if dataset.name == "demo"]
 
-    digests = [each.digest for each in listed.evidence]
+    digests = [item.digest for item in listed.evidence]
     assert digests[:2] == [apart.digest, alike.digest]
     assert set(digests[2:]) <= {demo.digest}  # what lies in the data folder is served too
     assert both.client.evidence("demo").digest == apart.digest
@@ -83,8 +82,8 @@ def test_the_same_predictions_mean_something_else_with_another_bundle(
     assert types(both.client, after.name)[:2] == [pb.ERROR_TYPE_FINE_GRAINED] * 2
     assert after.summary.groups["all"].counts["FINE_GRAINED"] == 2
     assert after.summary.groups["all"].top1_errors == before.summary.groups["all"].top1_errors == 2
-    assert [each.predicted for each in both.client.verdicts(after.name)] == [
-        each.predicted for each in both.client.verdicts(before.name)
+    assert [verdict.predicted for verdict in both.client.verdicts(after.name)] == [
+        verdict.predicted for verdict in both.client.verdicts(before.name)
     ]
 
 
@@ -97,7 +96,7 @@ def test_what_was_there_before_stays_as_it_was(both: Running, alike: Bundle, dem
     assert both.client.get(before.name) == before
     assert types(both.client, before.name) == verdicts
     assert both.client.get(after.name) == after
-    assert {before.name, after.name} <= {each.name for each in both.client.list()}
+    assert {before.name, after.name} <= {item.name for item in both.client.list()}
 
 
 def test_there_and_back_gives_the_same_summary(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
@@ -120,7 +119,9 @@ def test_its_report_and_its_explanations_are_of_the_new_bundle(both: Running, al
 
     explained = both.client.explain(after.name, alike.judged_names[0])
 
-    assert [each.superclasses for each in explained.evidence.shared_superclasses] == [["everything"]]
+    assert [shared_superclass.superclasses for shared_superclass in explained.evidence.shared_superclasses] == [
+        ["everything"]
+    ]
     assert alike.digest in both.client.report(after.name).decode()
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import grpc
 import pytest
+from errata import Client
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 from running_service import MODEL, Running, Start
 
-from service.access import Need, line_of, new_token
 from service.api import analysis_service, interceptors
-from service.client import Client
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
+from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a deadline, not a measure
 Stub = errata_pb2_grpc.AnalysisServiceStub
@@ -29,7 +29,7 @@ class TokenFile:
         self.tokens = {"revoked": new_token(), "other": new_token()}
         self.write(self.tokens)
 
-    def write(self, tokens: dict[str, str], scope: Need = Need.WRITE) -> None:
+    def write(self, tokens: dict[str, str], scope: Scope = Scope.WRITE) -> None:
         """Replace the file, at once."""
         fresh = self.path.with_suffix(".new")
         fresh.write_text("\n".join(line_of(name, scope, token) for name, token in tokens.items()))
@@ -94,7 +94,7 @@ def test_a_watch_goes_on_while_its_token_is_in_the_file(service: Running, stub: 
         name = other.analyze(MODEL, "demo").name
         watch = stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON, metadata=token_file.metadata())
         next(watch)
-        token_file.write(token_file.tokens, Need.READ)  # which is enough to watch
+        token_file.write(token_file.tokens, Scope.READ)  # which is enough to watch
         for _ in range(3):  # a message every 2 s, as often as the token is looked at
             assert next(watch).state != pb.STATE_SUCCEEDED
         service.gate.set()
@@ -106,7 +106,7 @@ def test_a_watch_goes_on_while_its_token_is_in_the_file(service: Running, stub: 
     ("change", "code"),
     [
         (TokenFile.revoke, grpc.StatusCode.UNAUTHENTICATED),
-        (lambda file: file.write(file.tokens, Need.READ), grpc.StatusCode.PERMISSION_DENIED),
+        (lambda file: file.write(file.tokens, Scope.READ), grpc.StatusCode.PERMISSION_DENIED),
     ],
     ids=["removed", "may only read now"],
 )

@@ -12,31 +12,31 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from errata import Client
+from errata.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
+from errata.v1 import errata_pb2 as pb
 from grpc_health.v1 import health_pb2
 from pki import Authority, Pair
 from prometheus_client import CollectorRegistry
 from running_service import Running, Start
 
-from service.access import NEEDS, Need, line_of, new_token
 from service.analyses.ports import Ports
-from service.client import Client
-from service.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
-from service.pb import errata_pb2 as pb
+from service.authorization import PERMISSIONS, Scope, line_of, new_token
 from service.telemetry import Metrics
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Hooks
 from service.web.pages import Pages
 
 READER, WRITER, STRANGER = new_token(), new_token(), new_token()
-RPCS = sorted(what for what in NEEDS if what.startswith(("/errata.", "/grpc.")))
-ROUTES = sorted(set(NEEDS) - set(RPCS))
-GUARDED = [what for what in RPCS if NEEDS[what] in (Need.READ, Need.WRITE)]
+RPCS = sorted(what for what in PERMISSIONS if what.startswith(("/errata.", "/grpc.")))
+ROUTES = sorted(set(PERMISSIONS) - set(RPCS))
+GUARDED = [what for what in RPCS if PERMISSIONS[what] in (Scope.READ, Scope.WRITE)]
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("secrets") / "tokens"
-    path.write_text("\n".join([line_of("dashboard", Need.READ, READER), line_of("ci", Need.WRITE, WRITER)]))
+    path.write_text("\n".join([line_of("dashboard", Scope.READ, READER), line_of("ci", Scope.WRITE, WRITER)]))
     return path
 
 
@@ -88,7 +88,7 @@ def path_of(route: str) -> str:
 
 
 def method_of(route: str) -> str:
-    return "POST" if NEEDS[route] is Need.SIGNED else "GET"
+    return "POST" if PERMISSIONS[route] is Scope.SIGNED else "GET"
 
 
 def basic(token: str) -> str:
@@ -136,7 +136,7 @@ def test_an_rpc_needs_the_scope_of_the_table(guarded: Running, method: str) -> N
     refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
     said = code_of_call(guarded.addresses.grpc, method, READER)
-    assert (said is grpc.StatusCode.PERMISSION_DENIED) == (NEEDS[method] is Need.WRITE)
+    assert (said is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
     assert code_of_call(guarded.addresses.grpc, method, WRITER) not in refused
 
 
@@ -152,9 +152,9 @@ def test_a_route_needs_what_the_table_says(guarded: Running, route: str) -> None
     address, path, method = guarded.addresses.http, path_of(route), method_of(route)
     without, headers = get(address, path, method)
 
-    if NEEDS[route] is Need.OPEN:
+    if PERMISSIONS[route] is Scope.OPEN:
         assert without == 200
-    elif NEEDS[route] is Need.SIGNED:
+    elif PERMISSIONS[route] is Scope.SIGNED:
         assert without == 404  # no registry is configured: what is asked for is its signature, not a token
     else:
         assert without == 401
@@ -218,13 +218,13 @@ def test_refused_calls_are_counted_by_their_reason(guarded: Running) -> None:
 
 def test_tokens_are_rotated_without_a_restart(start: Start, tmp_path: Path) -> None:
     file, old, new = tmp_path / "tokens", new_token(), new_token()
-    file.write_text(line_of("ci", Need.WRITE, old))
+    file.write_text(line_of("ci", Scope.WRITE, old))
     with start(tokens=file) as service:
         with Client(service.addresses.grpc, old) as before, Client(service.addresses.grpc, new) as after:
             before.error_types()
             with pytest.raises(TokenUnknown):
                 after.error_types()
-            file.write_text(line_of("ci", Need.WRITE, new))
+            file.write_text(line_of("ci", Scope.WRITE, new))
             after.error_types()
             with pytest.raises(TokenUnknown):
                 before.error_types()
@@ -291,9 +291,9 @@ def seen_serial(address: str, authority: Authority) -> int:
         socket.create_connection((host, int(port)), timeout=10) as raw,
         trusting(authority).wrap_socket(raw, server_hostname="localhost") as secured,
     ):
-        found = secured.getpeercert()
-        assert found is not None
-        return int(str(found["serialNumber"]), 16)
+        result = secured.getpeercert()
+        assert result is not None
+        return int(str(result["serialNumber"]), 16)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")

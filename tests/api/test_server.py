@@ -6,13 +6,12 @@ import urllib.request
 
 import grpc
 import pytest
+from errata import Client, errors, pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from service import errors
-from service.access import NOBODY_ASKED
-from service.bootstrap.door import Door, is_loopback
-from service.client import Client, pb
+from service.authorization import ALLOW_ALL
+from service.bootstrap.security import Security, is_loopback
 from service.domain import ERROR_TYPES, SEVERITY
 
 
@@ -26,18 +25,18 @@ def fetch(address: str, path: str) -> tuple[int, str]:
 
 
 def test_the_catalog_lists_datasets_with_their_evidence(client: Client) -> None:
-    found = {each.name: each for each in client.datasets().datasets}
+    result = {dataset.name: dataset for dataset in client.datasets().datasets}
 
-    assert {"demo", "imagenet-real"} <= found.keys()
-    assert (found["demo"].num_images, found["demo"].has_images) == (20, True)
-    assert (found["imagenet-real"].num_images, found["imagenet-real"].has_images) == (50_000, False)
-    assert found["demo"].evidence[0] == client.evidence("demo")
+    assert {"demo", "imagenet-real"} <= result.keys()
+    assert (result["demo"].num_images, result["demo"].has_images) == (20, True)
+    assert (result["imagenet-real"].num_images, result["imagenet-real"].has_images) == (50_000, False)
+    assert result["demo"].evidence[0] == client.evidence("demo")
 
 
 def test_evidence_tells_its_sources_and_what_abstains(client: Client) -> None:
     evidence = client.evidence("imagenet-real")
 
-    assert [pb.ErrorType.Name(each) for each in evidence.abstained] == [
+    assert [pb.ErrorType.Name(item) for item in evidence.abstained] == [
         "ERROR_TYPE_FINE_GRAINED_OOV",
         "ERROR_TYPE_NON_PROTOTYPICAL",
     ]
@@ -49,9 +48,9 @@ def test_the_catalog_lists_models_and_error_types(client: Client) -> None:
     types = client.error_types().error_types
 
     assert "demo:efficientnet_lite0" in [model.model for model in client.models().models]
-    assert [each.error_type for each in types] == [int(each) for each in ERROR_TYPES]
-    assert [each.severity for each in types] == [int(SEVERITY[each]) for each in ERROR_TYPES]
-    assert all(each.title and each.description for each in types)
+    assert [type_.error_type for type_ in types] == [int(error_type_) for error_type_ in ERROR_TYPES]
+    assert [type_.severity for type_ in types] == [int(SEVERITY[error_type_]) for error_type_ in ERROR_TYPES]
+    assert all(type_.title and type_.description for type_ in types)
 
 
 @pytest.mark.parametrize("service", ["", "errata.v1.AnalysisService", "errata.v1.CatalogService"])
@@ -117,21 +116,21 @@ def test_two_services_cant_share_an_address(running, start) -> None:
         pass
 
 
-def door(allow_insecure: bool) -> Door:
-    return Door(NOBODY_ASKED, lambda: None, allow_insecure)
+def security(allow_insecure: bool) -> Security:
+    return Security(ALLOW_ALL, lambda: None, allow_insecure)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
 def test_loopback_needs_no_tokens(host: str) -> None:
     assert is_loopback(host)
-    door(allow_insecure=False).check({"ERRATA_GRPC_ADDRESS": host})
+    security(allow_insecure=False).check({"ERRATA_GRPC_ADDRESS": host})
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "errata.example"])
 def test_an_open_door_is_refused_unless_the_operator_allows_it(host: str) -> None:
     with pytest.raises(errors.InvalidSetting, match="ERRATA_ALLOW_INSECURE"):
-        door(allow_insecure=False).check({"ERRATA_HTTP_ADDRESS": "127.0.0.1", "ERRATA_GRPC_ADDRESS": host})
-    door(allow_insecure=True).check({"ERRATA_GRPC_ADDRESS": host})
+        security(allow_insecure=False).check({"ERRATA_HTTP_ADDRESS": "127.0.0.1", "ERRATA_GRPC_ADDRESS": host})
+    security(allow_insecure=True).check({"ERRATA_GRPC_ADDRESS": host})
 
 
 def test_a_client_of_a_service_that_isnt_there_hears_so() -> None:

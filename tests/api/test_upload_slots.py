@@ -12,15 +12,15 @@ from typing import Any
 
 import grpc
 import pytest
+from errata import Client
+from errata.errors import TooBusy
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 from running_service import MODEL, Running, Start
 
-from service.access import Need, line_of, new_token
 from service.analyses import upload
 from service.api import analysis_service, paced_stream
-from service.client import Client
-from service.errors import TooBusy
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
+from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a deadline, not a measure
 HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
@@ -158,9 +158,9 @@ def test_an_upload_that_makes_no_progress_ends(
 @pytest.fixture
 def tokens(tmp_path: Path) -> dict[str, str]:
     """The tokens of two callers, in the file `tokens`."""
-    found = {"busy": new_token(), "other": new_token()}
-    (tmp_path / "tokens").write_text("\n".join(line_of(name, Need.WRITE, token) for name, token in found.items()))
-    return found
+    result = {"busy": new_token(), "other": new_token()}
+    (tmp_path / "tokens").write_text("\n".join(line_of(name, Scope.WRITE, token) for name, token in result.items()))
+    return result
 
 
 def test_one_token_leaves_upload_slots_to_others(

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 import grpc
 import numpy as np
 import pytest
+from errata import Client, errors, pb
+from errata.v1 import errata_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service import errors
-from service.client import Client, pb
 from service.evidence.bundle import Bundle
-from service.pb import errata_pb2_grpc
 
 
 def header(**fields: object) -> pb.UploadPredictionsRequest:

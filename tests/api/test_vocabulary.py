@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata import Client, pb
 from oracle import proposals as oracle
 from oracle.superclasses import share_superclass
 
 from service.bootstrap.build import Inputs, build_evidence
-from service.client import Client, pb
 from service.evidence.bundle import Bundle
 from service.evidence.encoder import HashEncoder
 from service.taxonomy.wordnet import load_taxonomy
@@ -101,10 +101,10 @@ def asked(target: int, predicted: int, superclasses: list[set[int]]) -> bool:
 def pairs(bundle: Bundle, count: int) -> list[tuple[int, int]]:
     """Rows and predictions, among them some that are right and some that share a superclass."""
     chosen = random.Random(5)
-    found = [(row, chosen.randrange(1000)) for row in range(20) for _ in range(count)]
+    result = [(row, chosen.randrange(1000)) for row in range(20) for _ in range(count)]
     same = bundle.evidence.same_superclass
-    found += [(row, int(bundle.evidence.targets[row])) for row in range(3)]
-    return found + [(row, int(np.flatnonzero(same[bundle.evidence.targets[row]])[-1])) for row in range(10)]
+    result += [(row, int(bundle.evidence.targets[row])) for row in range(3)]
+    return result + [(row, int(np.flatnonzero(same[bundle.evidence.targets[row]])[-1])) for row in range(10)]
 
 
 def test_it_is_there_only_where_the_rule_was_asked(clip: Client, bundle: Bundle, superclasses: list[set[int]]) -> None:
@@ -143,11 +143,11 @@ def test_gate_texts_and_their_number_are_the_oracles(
         winner = oracle.best(taxonomy, proposed, scores.__getitem__)
         assert said.gate == gate
         assert said.num_texts == len(owner)
-        assert [each.text for each in said.best] == five
-        assert [each.outside for each in said.best] == [
-            oracle.outside_imagenet(taxonomy, owner[each.text]) for each in said.best
+        assert [item.text for item in said.best] == five
+        assert [item.outside for item in said.best] == [
+            oracle.outside_imagenet(taxonomy, owner[item.text]) for item in said.best
         ]
-        assert [each.probability for each in said.best] == pytest.approx(
+        assert [item.probability for item in said.best] == pytest.approx(
             [weights[text] / math.fsum(weights.values()) for text in five], rel=1e-4
         )
         oov = gate and oracle.outside_imagenet(taxonomy, winner)
@@ -167,21 +167,21 @@ def analysis(clip: Client, bundle: Bundle) -> pb.Analysis:
 def test_a_listing_with_evidence_says_the_same_as_an_explanation(clip: Client, analysis: pb.Analysis) -> None:
     verdicts = [*clip.verdicts(analysis.name, with_evidence=True)]
 
-    assert any(each.evidence.HasField("vocabulary") for each in verdicts)
+    assert any(item.evidence.HasField("vocabulary") for item in verdicts)
     for verdict in verdicts:
         assert clip.explain(analysis.name, verdict.file_name) == verdict
-    assert not any(each.HasField("evidence") for each in clip.verdicts(analysis.name))
+    assert not any(item.HasField("evidence") for item in clip.verdicts(analysis.name))
 
 
 def test_a_verdict_of_the_rule_has_the_winner_first_and_the_winner_is_outside(clip: Client, bundle: Bundle) -> None:
-    found = np.argwhere((bundle.verdicts & 0x0F) == pb.ERROR_TYPE_FINE_GRAINED_OOV)
-    assert len(found), "the bundle has none: the test would prove nothing"
-    for row, predicted in found[:: max(1, len(found) // 20)].tolist():
+    result = np.argwhere((bundle.verdicts & 0x0F) == pb.ERROR_TYPE_FINE_GRAINED_OOV)
+    assert len(result), "the bundle has none: the test would prove nothing"
+    for row, predicted in result[:: max(1, len(result) // 20)].tolist():
         said = clip.explain_any("demo", bundle.judged_names[row], predicted).evidence.vocabulary
 
         assert said.gate
         assert said.best[0].outside
-        assert [each.probability for each in said.best] == sorted((e.probability for e in said.best), reverse=True)
+        assert [item.probability for item in said.best] == sorted((e.probability for e in said.best), reverse=True)
 
 
 def test_the_rule_does_not_abstain_where_there_is_an_encoder_and_does_where_there_is_none(

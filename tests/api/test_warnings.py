@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from errata import Client, pb
 
-from service.client import Client, pb
 from service.evidence.labels import original_labels, validation_name
-from service.report.words import PERMUTED, REORDERED
+from service.report.messages import PERMUTED, REORDERED
 
 
 def right() -> np.ndarray:

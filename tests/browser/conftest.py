@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata import pb
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from running_service import Running, Start, started
 
 from service.bootstrap.build import Inputs, build_evidence
-from service.client import pb
 from service.evidence.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,11 +33,11 @@ class Sight:
     def violations(self) -> list[str]:
         """Return what axe-core finds serious or critical."""
         self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("axe.run()")["violations"]
+        result = self.page.evaluate("axe.run()")["violations"]
         return [
-            f"{each['impact']} {each['id']}: {each['nodes'][0]['html'][:200]}"
-            for each in found
-            if each["impact"] in ("serious", "critical")
+            f"{item['impact']} {item['id']}: {item['nodes'][0]['html'][:200]}"
+            for item in result
+            if item["impact"] in ("serious", "critical")
         ]
 
 

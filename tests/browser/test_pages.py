@@ -4,16 +4,15 @@ import io
 
 import numpy as np
 import pytest
+from errata import pb
 from playwright.sync_api import Browser
 from running_service import Start
-
-from service.client import pb
 
 from .conftest import PICTURES, Site, looking
 
 
 def paths(site: Site) -> dict[str, str]:
-    a, b = (each.name.removeprefix("analyses/") for each in (site.analysis, site.other))
+    a, b = (item.name.removeprefix("analyses/") for item in (site.analysis, site.other))
     demo = site.demo.name.removeprefix("analyses/")
     image = next(iter(site.running.client.verdicts(site.demo.name, most=1))).file_name
     return {
@@ -30,8 +29,8 @@ def paths(site: Site) -> dict[str, str]:
 @pytest.mark.parametrize("name", ["list", "report", "demo", "image", "comparison", "trend", "missing"])
 def test_a_page_asks_for_nothing_from_elsewhere_and_keeps_nobody_out(chromium: Browser, site: Site, name: str) -> None:
     with looking(chromium, site.url + paths(site)[name]) as sight:
-        assert all(each.startswith((site.url, "data:")) for each in sight.requests)
-        assert [each for each in sight.complaints if name != "missing" or "404" not in each] == []
+        assert all(request.startswith((site.url, "data:")) for request in sight.requests)
+        assert [complaint for complaint in sight.complaints if name != "missing" or "404" not in complaint] == []
         PICTURES.mkdir(parents=True, exist_ok=True)
         sight.page.screenshot(path=PICTURES / f"page-{name}.png", full_page=True)
         assert sight.violations() == []
@@ -65,7 +64,7 @@ def test_a_row_of_the_report_shows_its_picture_and_leads_to_a_page_about_the_ima
 ) -> None:
     with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
         page = sight.page
-        asked = len([each for each in sight.requests if "/images/" in each])
+        asked = len([request for request in sight.requests if "/images/" in request])
         assert asked == 0  # pictures come when they are looked at
         page.locator("#errors-table tbody button").first.click()
         picture = page.locator(".opened img")
@@ -120,8 +119,8 @@ def test_a_trend_marks_what_it_is_asked_to(chromium: Browser, site: Site) -> Non
         page.select_option("[name=group]", "organism")
         page.get_by_role("button", name="Show").click()
         assert page.input_value("[name=group]") == "organism"
-    found = site.running.client.trend(pb.GetTrendRequest(dataset="imagenet-real"))
-    assert np.isclose(found.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)
+    result = site.running.client.trend(pb.GetTrendRequest(dataset="imagenet-real"))
+    assert np.isclose(result.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)
 
 
 def test_a_choice_is_kept_while_the_list_is_renewed(chromium: Browser, start: Start, demo_csv: bytes) -> None:

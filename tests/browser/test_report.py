@@ -96,8 +96,8 @@ def test_sorting_by_confidence_orders_it_both_ways_and_is_told_to_screen_readers
         for order, descending in (("ascending", True), ("descending", False)):
             button.click()
             shown = [
-                float(each.rstrip(" %"))
-                for each in page.locator("#errors-table tbody td:nth-child(4)").all_inner_texts()
+                float(all_inner_text.rstrip(" %"))
+                for all_inner_text in page.locator("#errors-table tbody td:nth-child(4)").all_inner_texts()
             ]
             assert shown == sorted(shown, reverse=descending)
             assert page.locator("#errors-table th[aria-sort]:not([aria-sort=none])").get_attribute("aria-sort") == order
@@ -136,12 +136,12 @@ def test_the_superclasses_are_filtered_by_group_and_sorted_by_a_column(chromium:
         everything = visible.count()
         page.select_option("form[data-groups-of=superclasses] select", "organism")
         assert 0 < visible.count() < everything
-        assert all("organism" in (each.get_attribute("data-groups") or "") for each in visible.all())
+        assert all("organism" in (item.get_attribute("data-groups") or "") for item in visible.all())
         page.select_option("form[data-groups-of=superclasses] select", "")
         page.click("#superclass-table > .wide thead th:nth-child(2) button")
         images = [
-            int(each.replace(",", ""))
-            for each in page.locator("#superclass-table > .wide tbody td:nth-child(2)").all_inner_texts()
+            int(all_inner_text.replace(",", ""))
+            for all_inner_text in page.locator("#superclass-table > .wide tbody td:nth-child(2)").all_inner_texts()
         ]
         assert images == sorted(images, reverse=True)
 
@@ -168,7 +168,7 @@ def test_hostile_names_of_models_and_files_do_nothing(chromium: Browser, site: S
                     button.click()
                 assert HOSTILE_FILE in page.inner_text("#errors-table")
                 assert page.evaluate("window.hacked") is None
-                assert [each for each in sight.complaints if "404" not in each] == []
+                assert [complaint for complaint in sight.complaints if "404" not in complaint] == []
 
 
 def test_it_prints_all_of_its_tables_on_white(chromium: Browser, site: Site) -> None:

@@ -19,7 +19,7 @@ def wrong_with_pod(spec: Document) -> Iterator[str]:
         yield "is given a token for Kubernetes' API"
     if spec.get("enableServiceLinks") is not False:
         yield "is given variables for each Service"
-    if any(spec.get(each) for each in ("hostNetwork", "hostPID", "hostIPC")):
+    if any(spec.get(item) for item in ("hostNetwork", "hostPID", "hostIPC")):
         yield "shares the host's namespaces"
     for volume in spec.get("volumes", []):
         match {key: value for key, value in volume.items() if key != "name"}:

@@ -111,23 +111,23 @@ def test_what_stands_in_comments_are_settings_and_mounts(uncommented: dict[str, 
 
     assert known.tls
     assert known.server == "localhost:50051"  # what the certificate is for
-    folder = next(each.split(":")[1] for each in api["volumes"] if each.startswith("./"))
+    folder = next(item.split(":")[1] for item in api["volumes"] if item.startswith("./"))
     files = {known.tokens, known.tls_certificate, known.tls_key, known.ca_file}
     assert None not in files
-    assert {each.parent for each in files if each} == {Path(folder)}
-    (images,) = [each.split(":")[1] for each in worker["volumes"] if each.startswith("./")]
-    assert [str(each) for each in models.images.values()] == [images]
-    assert all(each.endswith(":ro") for each in [*api["volumes"], *worker["volumes"]] if each.startswith("./"))
+    assert {file.parent for file in files if file} == {Path(folder)}
+    (images,) = [item.split(":")[1] for item in worker["volumes"] if item.startswith("./")]
+    assert [str(image) for image in models.images.values()] == [images]
+    assert all(item.endswith(":ro") for item in [*api["volumes"], *worker["volumes"]] if item.startswith("./"))
 
 
 def test_a_policy_s_place_is_that_of_kubernetes(uncommented: dict[str, Any]) -> None:
     """So that one ERRATA_REGISTRIES serves both."""
     manual = (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
-    mounts = [each.split(":")[1] for each in uncommented["services"]["api"]["volumes"] if each.startswith("./")]
+    mounts = [item.split(":")[1] for item in uncommented["services"]["api"]["volumes"] if item.startswith("./")]
     policies = re.findall(r'"policy": "([^"]+)"', manual)
 
     assert policies
-    assert all(each.startswith(f"{mount}/policies/") for each in policies for mount in mounts)
+    assert all(policy.startswith(f"{mount}/policies/") for policy in policies for mount in mounts)
 
 
 @pytest.mark.parametrize("text", [COMPOSE, IN_COMMENTS.sub(r"\1\2", COMPOSE)], ids=["as it is", "uncommented"])
@@ -158,7 +158,7 @@ def test_prometheus_asks_where_metrics_are_served(compose: dict[str, Any]) -> No
     metrics = read_settings(services["api"]["environment"]).metrics_address
     port = metrics.rpartition(":")[2]
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"]
-    (of_api,) = [each for each in scraped if each["job_name"] == "errata-api"]
+    (of_api,) = [item for item in scraped if item["job_name"] == "errata-api"]
 
     assert of_api["static_configs"] == [{"targets": [f"api:{port}"]}]
     assert not any(published.endswith(f":{port}") for published in services["api"]["ports"])
@@ -219,7 +219,7 @@ def test_a_change_of_the_code_installs_no_dependency_again(file: Path) -> None:
     (dependencies,) = [place for place, step in enumerate(steps) if "--requirement requirements.txt" in step]
     (package,) = [place for place, step in enumerate(steps) if "--no-deps ." in step]
 
-    before = " ".join(each for each in steps[:dependencies] if each.startswith("COPY"))
+    before = " ".join(step for step in steps[:dependencies] if step.startswith("COPY"))
     assert set(before.replace("COPY", "").split()) == {
         "pyproject.toml",
         "./",
@@ -228,7 +228,7 @@ def test_a_change_of_the_code_installs_no_dependency_again(file: Path) -> None:
         "deploy/",
     }
     assert 'deploy/requirements.py "${EXTRAS}" > requirements.txt' in steps[dependencies]
-    between = [each for each in steps[dependencies + 1 : package] if each.startswith("COPY")]
+    between = [step for step in steps[dependencies + 1 : package] if step.startswith("COPY")]
     assert {"protos", "service"} <= set(" ".join(between).split())
 
 
@@ -278,9 +278,9 @@ def _requirements(extras: list[str]) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(line for name in extras for line in project["optional-dependencies"][name])]
     requirements = [Requirement(line) for line in wanted]
-    while nested := [each for each in requirements if each.name == "errata-service"]:
-        requirements = [each for each in requirements if each.name != "errata-service"]
-        names = {name for each in nested for name in each.extras}
+    while nested := [requirement for requirement in requirements if requirement.name == "errata-service"]:
+        requirements = [requirement for requirement in requirements if requirement.name != "errata-service"]
+        names = {name for item in nested for name in item.extras}
         requirements += [Requirement(line) for name in names for line in project["optional-dependencies"][name]]
     return requirements
 
@@ -292,16 +292,16 @@ def _constraints() -> dict[str, str]:
 
 def _all_of(requirements: list[Requirement]) -> set[str]:
     """Return the names of all that these need, and what that needs, and so on, as their own metadata say here."""
-    found: set[str] = set()
+    result: set[str] = set()
     seen: set[tuple[str, str]] = set()
-    todo = [(each, extra) for each in requirements for extra in ("", *each.extras)]
+    todo = [(requirement, extra) for requirement in requirements for extra in ("", *requirement.extras)]
     while todo:
         each, extra = todo.pop()
         name = canonicalize_name(each.name)
         if (name, extra) in seen:
             continue
         seen.add((name, extra))
-        found.add(name)
+        result.add(name)
         try:
             lines = requires(name) or []
         except PackageNotFoundError:  # of a build of torch for CUDA, or of the package itself
@@ -309,18 +309,18 @@ def _all_of(requirements: list[Requirement]) -> set[str]:
         for needed in map(Requirement, lines):
             if needed.marker is None or needed.marker.evaluate({"extra": extra}):
                 todo += [(needed, more) for more in ("", *needed.extras)]
-    return found
+    return result
 
 
 def test_what_the_images_install_is_what_the_ranges_allow_and_all_of_it_is_named() -> None:
     versions = _constraints()
     images = "\n".join(file.read_text() for file in DOCKERFILES)
-    chosen = {name for found in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in found.split(",")}
+    chosen = {name for result in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in result.split(",")}
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     requirements = [*_requirements(sorted(chosen)), *map(Requirement, build)]
 
-    for each in requirements:
-        assert versions[canonicalize_name(each.name)] in each.specifier, each
+    for requirement in requirements:
+        assert versions[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     whole = _all_of(requirements)
     assert {"redis", "anyio", "h11", "sympy", "mpmath"} <= whole  # the walk goes down
     assert whole <= versions.keys()

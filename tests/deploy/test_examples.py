@@ -30,15 +30,15 @@ VERSION = re.findall(r"newTag: (\S+)", (DEPLOY / "kubernetes" / "overlays" / "cp
 
 
 def load(name: str) -> list[Document]:
-    return [each for each in yaml.safe_load_all((EXAMPLES / name).read_text()) if each]
+    return [item for item in yaml.safe_load_all((EXAMPLES / name).read_text()) if item]
 
 
 def jobs(documents: list[Document]) -> Iterator[Document]:
     """The specs of all Jobs, also of those that an analysis starts."""
-    for each in documents:
-        if each["kind"] == "Job":
-            yield each["spec"]
-        for metric in each.get("spec", {}).get("metrics", []):
+    for document in documents:
+        if document["kind"] == "Job":
+            yield document["spec"]
+        for metric in document.get("spec", {}).get("metrics", []):
             if "job" in metric["provider"]:
                 yield metric["provider"]["job"]["spec"]
 
@@ -48,54 +48,54 @@ def secrets(part: object) -> Iterator[Document]:
     if isinstance(part, dict):
         if "secretKeyRef" in part:
             yield part["secretKeyRef"]
-        for each in part.values():
-            yield from secrets(each)
+        for item in part.values():
+            yield from secrets(item)
     elif isinstance(part, list):
-        for each in part:
-            yield from secrets(each)
+        for item in part:
+            yield from secrets(item)
 
 
 def violations(documents: list[Document]) -> list[str]:
     """Return what is wrong with an example, in words."""
-    found: list[str] = []
-    kept = {each["metadata"]["name"]: each["data"] for each in documents if each["kind"] == "ConfigMap"}
-    for secret in (each for document in documents for each in secrets(document)):
+    result: list[str] = []
+    kept = {document["metadata"]["name"]: document["data"] for document in documents if document["kind"] == "ConfigMap"}
+    for secret in (item for document in documents for item in secrets(document)):
         made = re.findall(rf"create secret generic {secret['name']} --from-literal={secret['key']}=", MANUAL)
         if not made:
-            found.append(f"nobody makes the Secret {secret['name']} with {secret['key']}")
+            result.append(f"nobody makes the Secret {secret['name']} with {secret['key']}")
         if secret.get("optional"):
-            found.append(f"the Secret {secret['name']} may be missing in silence")
+            result.append(f"the Secret {secret['name']} may be missing in silence")
     for job in jobs(documents):
         spec = job["template"]["spec"]
-        found += wrong_with_pod(spec)
+        result += wrong_with_pod(spec)
         if job["template"].get("metadata", {}).get("labels", {}).get("errata-client") != "true":
-            found.append("has no label that lets it call")
+            result.append("has no label that lets it call")
         for volume in spec.get("volumes", []):
             if "configMap" in volume:
                 name = volume["configMap"]["name"]
-                wanted = {each["key"] for each in volume["configMap"].get("items", [])}
+                wanted = {item["key"] for item in volume["configMap"].get("items", [])}
                 if not wanted <= kept.get(name, {}).keys() or name not in kept:
-                    found.append(f"nobody makes the ConfigMap {name} with {wanted or 'any key'}")
+                    result.append(f"nobody makes the ConfigMap {name} with {wanted or 'any key'}")
         for container in spec["containers"]:
-            found += wrong_with_container(container)
-            found += _of_a_container(container, kept)
+            result += wrong_with_container(container)
+            result += _of_a_container(container, kept)
     for template in documents:
         for metric in template.get("spec", {}).get("metrics", []):
             if "web" in metric["provider"]:
-                found += _of_a_web_metric(metric["provider"]["web"], template["spec"]["args"])
-    return found
+                result += _of_a_web_metric(metric["provider"]["web"], template["spec"]["args"])
+    return result
 
 
 def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
-    environment = {each["name"]: each for each in container["env"]}
+    environment = {item["name"]: item for item in container["env"]}
     if container["image"] != f"errata-api:{VERSION}":
         yield f"runs an image that nobody builds: {container['image']}"
     if "secretKeyRef" not in environment.get("ERRATA_TOKEN", {}).get("valueFrom", {}):
         yield "shows no token"
     if environment["ERRATA_SERVER"].get("value") != f"{API}:50051":
         yield "calls an address that other namespaces don't know"
-    for each in environment.values():
-        reference = each.get("valueFrom", {}).get("configMapKeyRef")
+    for item in environment.values():
+        reference = item.get("valueFrom", {}).get("configMapKeyRef")
         if reference and reference["key"] not in kept.get(reference["name"], {}):
             yield f"nobody makes the ConfigMap {reference['name']} with {reference['key']}"
     read_settings({name: each.get("value", "x") for name, each in environment.items() if name.startswith("ERRATA_")})
@@ -105,13 +105,13 @@ def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
     command.make_context(name, arguments)
     for option, value in zip(container["args"], container["args"][1:], strict=False):
         if option == "--policy":
-            (mount,) = [each for each in container["volumeMounts"] if value.startswith(f"{each['mountPath']}/")]
-            if not any(Path(value).name in each for each in kept.values()) or not mount["readOnly"]:
+            (mount,) = [item for item in container["volumeMounts"] if value.startswith(f"{item['mountPath']}/")]
+            if not any(Path(value).name in item for item in kept.values()) or not mount["readOnly"]:
                 yield f"nobody makes the policy {value}"
 
 
 def _of_a_web_metric(web: Document, given: list[Document]) -> Iterator[str]:
-    arguments = {each["name"]: each for each in given}
+    arguments = {item["name"]: item for item in given}
     if not web["url"].startswith(f"http://{API}:8080/v1/gates/"):
         yield "calls an address that other namespaces don't know"
     if {"key": "Authorization", "value": "Bearer {{args.token}}"} not in web.get("headers", []):
@@ -134,8 +134,8 @@ def test_each_example_of_a_cluster_is_tested() -> None:
 
 
 def test_a_job_fits_the_schema() -> None:
-    for each in load("argo-cd-presync.yaml"):
-        kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+    for item in load("argo-cd-presync.yaml"):
+        kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
     (job,) = jobs(load("argo-rollouts.yaml"))
     whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "errata"}, "spec": job}
     kubernetes_validate.validate(whole, kubernetes_validate.latest_version(), strict=True)
@@ -143,14 +143,14 @@ def test_a_job_fits_the_schema() -> None:
 
 def test_the_policies_in_the_examples_are_the_example_of_a_policy() -> None:
     policy = yaml.safe_load((EXAMPLES / "release.yaml").read_text())
-    texts = [each["data"]["release.yaml"] for name in FILES for each in load(name) if each["kind"] == "ConfigMap"]
+    texts = [item["data"]["release.yaml"] for name in FILES for item in load(name) if item["kind"] == "ConfigMap"]
 
     assert len(texts) == 2
     assert all(yaml.safe_load(text) == policy for text in texts)
 
 
 def test_the_token_of_an_example_is_written_where_nobody_else_reads_it_and_may_only_read() -> None:
-    (block,) = [each for each in re.findall(r"^```\w*\n(.+?)^```", MANUAL, re.M | re.S) if "errata-token " in each]
+    (block,) = [item for item in re.findall(r"^```\w*\n(.+?)^```", MANUAL, re.M | re.S) if "errata-token " in item]
     assert block.startswith("umask 077\n")
     assert "--scope read" in block
 
@@ -197,4 +197,4 @@ def test_what_is_wrong_with_an_example_is_seen(change: str) -> None:
 
     do(documents)
 
-    assert any(complaint in each for each in violations(documents)), violations(documents)
+    assert any(complaint in violation for violation in violations(documents)), violations(documents)

@@ -30,10 +30,10 @@ def script() -> ModuleType:
 @pytest.fixture
 def store() -> Iterator[fsspec.AbstractFileSystem]:
     """An object store with a small bundle, which is none but by its names, at memory://bucket/bundle."""
-    found = fsspec.filesystem("memory")
-    found.pipe({"/bucket/bundle/manifest.json": b"{}", "/bucket/bundle/names.npy": b"n" * 100})
-    yield found
-    found.rm("/bucket", recursive=True)
+    result = fsspec.filesystem("memory")
+    result.pipe({"/bucket/bundle/manifest.json": b"{}", "/bucket/bundle/names.npy": b"n" * 100})
+    yield result
+    result.rm("/bucket", recursive=True)
 
 
 def test_a_bundle_arrives_whole(demo: Bundle, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_bundle_arrives_whole(demo: Bundle, tmp_path: Path) -> None:
     )
 
     assert verify(open_bundle(tmp_path / "evidence" / "demo"), demo.digest) == []
-    size = sum(each.stat().st_size for each in demo.path.iterdir())
+    size = sum(path.stat().st_size for path in demo.path.iterdir())
     assert done.stdout == f"{size} bytes from {url}\n"
 
 
@@ -68,7 +68,7 @@ def test_from_s3_the_empty_object_of_a_folder_and_what_lies_beside_it_are_left(
 
         assert script.fetch("s3://fetched/bundle/", tmp_path / "bundle") == 2
 
-        assert [each.name for each in (tmp_path / "bundle").iterdir()] == ["manifest.json"]
+        assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["manifest.json"]
     finally:
         server.stop()
 
@@ -81,8 +81,8 @@ def test_a_second_start_fetches_it_anew(script: ModuleType, store: fsspec.Abstra
 
     assert script.fetch("memory://bucket/bundle", folder) == 102
 
-    assert {each.name: each.stat().st_size for each in folder.iterdir()} == {"manifest.json": 2, "names.npy": 100}
-    assert [each.name for each in tmp_path.iterdir()] == ["bundle"]
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == {"manifest.json": 2, "names.npy": 100}
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 @pytest.mark.parametrize(

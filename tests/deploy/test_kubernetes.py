@@ -16,13 +16,13 @@ import kubernetes_validate
 import pytest
 import redis
 import yaml
+from errata.errors import InvalidSetting
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from redis_server import free_port
 
-from service.bootstrap.parts import model_policy
+from service.bootstrap.wiring import model_policy
 from service.cli.main import errata
-from service.errors import InvalidSetting
 from service.evidence.bundle import Bundle
 from service.jobs import redis_store
 from service.settings import Settings, read_settings
@@ -37,13 +37,13 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "keda", "monitoring")
 EVIDENCE = {"evidence-volume", "evidence-object-store"}  # one takes the other's place
 COMPONENTS = ("monitoring", "keda", "tls", "client-certificates", "object-store", "images", *sorted(EVIDENCE))
-NEEDS = {"client-certificates": ("tls",)}
-ALL = tuple(each for each in COMPONENTS if each != "evidence-volume")
+PERMISSIONS = {"client-certificates": ("tls",)}
+ALL = tuple(component for component in COMPONENTS if component != "evidence-volume")
 COMBINATIONS = [
     *((overlay,) for overlay in OVERLAYS),
-    *(("cpu", *NEEDS.get(component, ()), component) for component in COMPONENTS),
+    *(("cpu", *PERMISSIONS.get(component, ()), component) for component in COMPONENTS),
     ("gpu", *ALL),
-    ("gpu", *(each for each in COMPONENTS if each != "evidence-object-store")),
+    ("gpu", *(component for component in COMPONENTS if component != "evidence-object-store")),
 ]
 SCHEMAS = ["1.30", kubernetes_validate.latest_version()]
 CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
@@ -77,7 +77,9 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
                 own = tmp_path_factory.mktemp("own").resolve()
                 parts = {
                     "resources": [os.path.relpath(folder, own)],
-                    "components": [os.path.relpath(KUBERNETES / "components" / each, own) for each in components],
+                    "components": [
+                        os.path.relpath(KUBERNETES / "components" / component, own) for component in components
+                    ],
                 }
                 (own / "kustomization.yaml").write_text(yaml.safe_dump(parts))
                 folder = own
@@ -100,17 +102,17 @@ def documents(request: pytest.FixtureRequest, render: Render) -> list[Document]:
 
 def find(documents: list[Document], kind: str, name: str = "") -> Document:
     """The document of a kind, by name or by the name that a ConfigMap has before its hash."""
-    found = [
-        each
-        for each in documents
-        if each["kind"] == kind and re.fullmatch(rf"{name or '.*'}(-[a-z0-9]{{10}})?", each["metadata"]["name"])
+    result = [
+        document
+        for document in documents
+        if document["kind"] == kind and re.fullmatch(rf"{name or '.*'}(-[a-z0-9]{{10}})?", document["metadata"]["name"])
     ]
-    assert found, f"no {kind} {name}"
-    return found[0]
+    assert result, f"no {kind} {name}"
+    return result[0]
 
 
 def names(documents: list[Document], kind: str) -> set[str]:
-    return {each["metadata"]["name"] for each in documents if each["kind"] == kind}
+    return {document["metadata"]["name"] for document in documents if document["kind"] == kind}
 
 
 @dataclass(frozen=True)
@@ -128,44 +130,44 @@ class Pod:
 
 
 def pods(documents: list[Document]) -> Iterator[Pod]:
-    for each in documents:
-        if "template" in each.get("spec", {}):
-            template = each["spec"]["template"]
-            name = f"{each['kind']}/{each['metadata']['name']}"
-            yield Pod(name, each["kind"], template["metadata"]["labels"], template["spec"])
+    for document in documents:
+        if "template" in document.get("spec", {}):
+            template = document["spec"]["template"]
+            name = f"{document['kind']}/{document['metadata']['name']}"
+            yield Pod(name, document["kind"], template["metadata"]["labels"], template["spec"])
 
 
 def pod(documents: list[Document], component: str) -> Pod:
     """The pods of `api`, `worker` or `redis`."""
-    return next(each for each in pods(documents) if each.labels["app.kubernetes.io/component"] == component)
+    return next(item for item in pods(documents) if item.labels["app.kubernetes.io/component"] == component)
 
 
 def selects(selector: Document, labels: dict[str, str]) -> bool:
     """Say whether a label selector selects these labels."""
-    assert all(each["operator"] == "In" for each in selector.get("matchExpressions", []))
+    assert all(item["operator"] == "In" for item in selector.get("matchExpressions", []))
     return selector.get("matchLabels", {}).items() <= labels.items() and all(
-        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
+        labels.get(item["key"]) in item["values"] for item in selector.get("matchExpressions", [])
     )
 
 
 def environment(documents: list[Document], container: Document) -> dict[str, str]:
     """What a container's process finds in its environment, but for what its image sets."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        found |= find(documents, "ConfigMap", source["configMapRef"]["name"])["data"]
+        result |= find(documents, "ConfigMap", source["configMapRef"]["name"])["data"]
     for variable in container.get("env", []):
         match variable.get("valueFrom"):
             case None:
-                found[variable["name"]] = variable["value"]
+                result[variable["name"]] = variable["value"]
             case {"configMapKeyRef": {"name": name, "key": key}}:
-                found[variable["name"]] = find(documents, "ConfigMap", name)["data"][key]
+                result[variable["name"]] = find(documents, "ConfigMap", name)["data"][key]
             case {"secretKeyRef": {"name": name, "key": key}}:
-                found[variable["name"]] = SECRETS[name][key]
+                result[variable["name"]] = SECRETS[name][key]
             case {"resourceFieldRef": {"resource": "limits.cpu"}}:
-                found[variable["name"]] = container["resources"]["limits"]["cpu"]
+                result[variable["name"]] = container["resources"]["limits"]["cpu"]
             case other:
                 raise AssertionError(f"a test can't tell what {other} is")
-    return found
+    return result
 
 
 def settings(documents: list[Document], container: Document) -> Settings:
@@ -179,49 +181,49 @@ def settings(documents: list[Document], container: Document) -> Settings:
 
 def violations(documents: list[Document]) -> list[str]:
     """Return what of the policy these documents break."""
-    found = list(_of_the_whole(documents))
-    for each in pods(documents):
-        found += [f"{each.name}: {wrong}" for wrong in _of_a_pod(documents, each)]
-        for container in each.containers:
-            found += [
-                f"{each.name} {container['name']}: {wrong}" for wrong in _of_a_container(documents, each, container)
+    result = list(_of_the_whole(documents))
+    for item in pods(documents):
+        result += [f"{item.name}: {wrong}" for wrong in _of_a_pod(documents, item)]
+        for container in item.containers:
+            result += [
+                f"{item.name} {container['name']}: {wrong}" for wrong in _of_a_container(documents, item, container)
             ]
-        for container in each.spec["containers"]:
+        for container in item.spec["containers"]:
             if not {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys():
-                found.append(f"{each.name} {container['name']}: a probe is missing")
-    return found
+                result.append(f"{item.name} {container['name']}: a probe is missing")
+    return result
 
 
 def _of_the_whole(documents: list[Document]) -> Iterator[str]:
-    for each in documents:
-        if each["kind"] == "Secret":
-            yield f"a Secret is rendered: {each['metadata']['name']}"
-        if each["kind"] != "Namespace" and each["metadata"].get("namespace") != "errata":
-            yield f"{each['kind']} {each['metadata']['name']} isn't in the namespace"
+    for document in documents:
+        if document["kind"] == "Secret":
+            yield f"a Secret is rendered: {document['metadata']['name']}"
+        if document["kind"] != "Namespace" and document["metadata"].get("namespace") != "errata":
+            yield f"{document['kind']} {document['metadata']['name']} isn't in the namespace"
     if not LEVELS.items() <= find(documents, "Namespace", "errata")["metadata"]["labels"].items():
         yield "the namespace isn't held to the restricted Pod Security Standard"
     denied = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    if denied not in [each["spec"] for each in documents if each["kind"] == "NetworkPolicy"]:
+    if denied not in [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]:
         yield "no NetworkPolicy denies all pods what isn't allowed"
     every = list(pods(documents))
-    budgets = [each["spec"]["selector"] for each in documents if each["kind"] == "PodDisruptionBudget"]
-    for each in every:
-        if each.kind == "Deployment" and not any(selects(budget, each.labels) for budget in budgets):
-            yield f"{each.name} has no PodDisruptionBudget"
-    for each in documents:
-        selector = each["spec"].get("podSelector", each["spec"].get("selector")) if "spec" in each else None
-        if each["kind"] == "Service":
+    budgets = [document["spec"]["selector"] for document in documents if document["kind"] == "PodDisruptionBudget"]
+    for item in every:
+        if item.kind == "Deployment" and not any(selects(budget, item.labels) for budget in budgets):
+            yield f"{item.name} has no PodDisruptionBudget"
+    for document in documents:
+        selector = document["spec"].get("podSelector", document["spec"].get("selector")) if "spec" in document else None
+        if document["kind"] == "Service":
             selector = {"matchLabels": selector}
         if (
-            each["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"}
+            document["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"}
             and selector != {"matchLabels": CLIENT}
             and not any(selects(selector, candidate.labels) for candidate in every)
         ):
-            yield f"{each['kind']} {each['metadata']['name']} selects no pod"
-        if "scaleTargetRef" in each.get("spec", {}):
-            target = each["spec"]["scaleTargetRef"]["name"]
+            yield f"{document['kind']} {document['metadata']['name']} selects no pod"
+        if "scaleTargetRef" in document.get("spec", {}):
+            target = document["spec"]["scaleTargetRef"]["name"]
             if target not in names(documents, "Deployment"):
-                yield f"{each['kind']} {each['metadata']['name']} scales {target}, which isn't there"
+                yield f"{document['kind']} {document['metadata']['name']} scales {target}, which isn't there"
             elif "replicas" in find(documents, "Deployment", target)["spec"]:
                 yield f"{target} is scaled and has a fixed number of replicas"
 
@@ -275,7 +277,7 @@ def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iter
         yield error.message
     probes = [value for key, value in container.items() if key.endswith("Probe")]
     commands = [probe["exec"]["command"] for probe in probes if "exec" in probe]
-    for arguments in (container["args"], *(each[1:] for each in commands if each[0] == "errata")):
+    for arguments in (container["args"], *(command[1:] for command in commands if command[0] == "errata")):
         try:
             _parse(list(arguments))
         except click.ClickException as error:
@@ -288,10 +290,10 @@ def _parse(arguments: list[str]) -> None:
     while isinstance(command, click.Group):
         context = click.Context(command)
         name = arguments.pop(0)
-        found = command.get_command(context, name)
-        if found is None:
+        result = command.get_command(context, name)
+        if result is None:
             raise click.UsageError(f"no such command: {name}")
-        command = found
+        command = result
     command.make_context(command.name, arguments)
 
 
@@ -308,9 +310,9 @@ def test_a_rendering_is_the_whole_application(documents: list[Document]) -> None
 
 @pytest.mark.parametrize("version", SCHEMAS)
 def test_a_rendering_fits_the_schemas(documents: list[Document], version: str) -> None:
-    for each in documents:
-        if each["kind"] not in CUSTOM:
-            kubernetes_validate.validate(each, version, strict=True)
+    for document in documents:
+        if document["kind"] not in CUSTOM:
+            kubernetes_validate.validate(document, version, strict=True)
 
 
 def test_a_rendering_keeps_the_policy(documents: list[Document]) -> None:
@@ -318,8 +320,8 @@ def test_a_rendering_keeps_the_policy(documents: list[Document]) -> None:
 
 
 def test_each_overlay_and_component_is_tested() -> None:
-    assert {each.name for each in (KUBERNETES / "overlays").iterdir()} == set(OVERLAYS)
-    assert {each.name for each in (KUBERNETES / "components").iterdir()} == set(COMPONENTS)
+    assert {path.name for path in (KUBERNETES / "overlays").iterdir()} == set(OVERLAYS)
+    assert {path.name for path in (KUBERNETES / "components").iterdir()} == set(COMPONENTS)
 
 
 # That the policy can be broken
@@ -449,7 +451,7 @@ def test_the_policy_sees_what_is_wrong(render: Render, change: str) -> None:
 
     do(documents)
 
-    assert any(complaint in each for each in violations(documents)), violations(documents)
+    assert any(complaint in violation for violation in violations(documents)), violations(documents)
 
 
 def test_the_schemas_see_what_is_wrong(render: Render) -> None:
@@ -480,7 +482,7 @@ def test_a_bundle_of_ones_own_is_verified_and_not_built(render: Render) -> None:
     (place,) = settings(documents, api.spec["containers"][0]).evidence["imagenet"]
 
     assert verify["args"][:3] == ["evidence", "verify", str(place)]
-    (volume,) = [each for each in api.spec["volumes"] if each["name"] == "evidence"]
+    (volume,) = [item for item in api.spec["volumes"] if item["name"] == "evidence"]
     assert volume["persistentVolumeClaim"] == {"claimName": "errata-evidence", "readOnly": True}
 
 
@@ -488,8 +490,8 @@ def test_the_api_is_probed_by_grpc_and_a_worker_by_http(render: Render) -> None:
     (api,) = pod(render("cpu"), "api").spec["containers"]
     (worker,) = pod(render("cpu"), "worker").spec["containers"]
 
-    assert all(api[f"{each}Probe"]["grpc"] == {"port": 50051} for each in ("startup", "readiness", "liveness"))
-    paths = [worker[f"{each}Probe"]["httpGet"]["path"] for each in ("startup", "readiness", "liveness")]
+    assert all(api[f"{item}Probe"]["grpc"] == {"port": 50051} for item in ("startup", "readiness", "liveness"))
+    paths = [worker[f"{item}Probe"]["httpGet"]["path"] for item in ("startup", "readiness", "liveness")]
     assert paths == ["/livez", "/readyz", "/livez"]
 
 
@@ -518,7 +520,7 @@ def test_whoever_runs_is_whom_the_image_runs_as(render: Render) -> None:
 def test_what_is_written_lies_on_volumes(render: Render) -> None:
     for component in ("api", "worker"):
         (container,) = pod(render("cpu"), component).spec["containers"]
-        writable = {each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")}
+        writable = {item["mountPath"] for item in container["volumeMounts"] if not item.get("readOnly")}
         assert writable == {"/data", "/tmp"}
 
 
@@ -528,10 +530,10 @@ def test_redis_is_the_one_of_compose(render: Render) -> None:
     (redis,) = of["containers"]
 
     assert redis["image"] == compose["image"]
-    assert redis["args"] == [each.replace("$$", "$") for each in compose["command"]]
+    assert redis["args"] == [item.replace("$$", "$") for item in compose["command"]]
     assert compose["user"] == f"{of['securityContext']['runAsUser']}:{of['securityContext']['runAsGroup']}"
     assert "./deploy/kubernetes/base/redis.conf:/etc/redis/redis.conf:ro" in compose["volumes"]
-    assert {each["mountPath"] for each in redis["volumeMounts"]} == {"/data", "/etc/redis"}
+    assert {item["mountPath"] for item in redis["volumeMounts"]} == {"/data", "/etc/redis"}
     config = _data(render("cpu"), "errata-redis")["redis.conf"]
     assert config == (KUBERNETES / "base" / "redis.conf").read_text()
     options = dict(line.split(" ", 1) for line in config.splitlines() if line[0] != "#")
@@ -574,7 +576,7 @@ def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_da
         finally:
             server.terminate()
             assert server.wait(30) == 0
-    assert not [each for each in tmp_path.rglob("*") if each.is_file() and password in each.read_text(errors="replace")]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_text(errors="replace")]
 
     refused = subprocess.run(
         [shell, option, command], env=os.environ | {"REDISCLI_AUTH": ""}, capture_output=True, timeout=30, check=False
@@ -585,7 +587,7 @@ def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_da
 def _allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
     """Say whether the policies let one pod of the namespace call another."""
     ends = {"from": pod(documents, source).labels, "to": pod(documents, target).labels}
-    policies = [each["spec"] for each in documents if each["kind"] == "NetworkPolicy"]
+    policies = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
 
     def passes(here: str, there: str, direction: str) -> bool:
         rules = [
@@ -625,9 +627,10 @@ def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], 
     spaces = {name: {"kubernetes.io/metadata.name": name} | more for name, more in NAMESPACES.items()}
     peers = [
         peer
-        for each in documents
-        if each["kind"] == "NetworkPolicy" and selects(each["spec"]["podSelector"], pod(documents, "api").labels)
-        for rule in each["spec"].get("ingress", [])
+        for document in documents
+        if document["kind"] == "NetworkPolicy"
+        and selects(document["spec"]["podSelector"], pod(documents, "api").labels)
+        for rule in document["spec"].get("ingress", [])
         if {"port": port, "protocol": "TCP"} in rule["ports"]
         for peer in rule["from"]
     ]
@@ -670,7 +673,7 @@ def test_what_is_labelled_as_a_client_may_call_the_api_and_look_up_its_name(rend
 
     assert spec["podSelector"] == {"matchLabels": CLIENT}
     assert spec["policyTypes"] == ["Egress"]
-    assert [each["port"] for each in to_api["ports"]] == [50051, 8080]
+    assert [item["port"] for item in to_api["ports"]] == [50051, 8080]
     (peer,) = to_api["to"]
     assert selects(peer["podSelector"], pod(documents, "api").labels)
     assert to_dns == find(documents, "NetworkPolicy", "dns")["spec"]["egress"][0]
@@ -707,23 +710,23 @@ def test_what_a_worker_is_told_of_registries_is_enough_for_it(render: Render) ->
 
     assert vars(model_policy(whole)) == vars(model_policy(part))
     assert model_policy(part).registries
-    told = {secret.get_secret_value() for each in whole.registries.values() for secret in each.secrets}
-    assert not any(each in _of_the_manual("worker-registries")["ERRATA_REGISTRIES"] for each in told)
+    told = {secret.get_secret_value() for registry in whole.registries.values() for secret in registry.secrets}
+    assert not any(item in _of_the_manual("worker-registries")["ERRATA_REGISTRIES"] for item in told)
 
 
 def test_policies_of_registries_lie_where_the_manual_says(render: Render) -> None:
     known = read_settings(_of_the_manual("registries"))
     of = pod(render("cpu"), "api").spec
-    (mount,) = [each for each in of["containers"][0]["volumeMounts"] if each["name"] == "policies"]
-    (volume,) = [each for each in of["volumes"] if each["name"] == "policies"]
+    (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "policies"]
+    (volume,) = [item for item in of["volumes"] if item["name"] == "policies"]
     manual = (KUBERNETES / "README.md").read_text()
 
-    policies = {rule.policy for each in known.registries.values() for rule in each.rules}
-    assert {each.parent for each in policies if each} == {Path(mount["mountPath"])}
+    policies = {rule.policy for registry in known.registries.values() for rule in registry.rules}
+    assert {policy.parent for policy in policies if policy} == {Path(mount["mountPath"])}
     assert volume["configMap"] == {"name": "errata-policies", "optional": True}
     (made,) = re.findall(r"create configmap (\S+) --from-file=(\S+)", manual)
     assert made[0] == "errata-policies"
-    assert {each.name for each in policies if each} == {Path(made[1]).name}
+    assert {policy.name for policy in policies if policy} == {Path(made[1]).name}
     assert "rollout restart deployment/errata-api" in manual
 
 
@@ -740,7 +743,7 @@ def test_the_autoscaler_counts_open_shards_in_our_redis(render: Render) -> None:
     assert trigger["type"] == "redis"
     assert re.search(rf"^{trigger['metadata']['listName']}\s+zset\s+shards not done", redis_store.__doc__, re.MULTILINE)
     assert trigger["metadata"]["listLength"] == "1"
-    assert all(isinstance(each, str) for each in trigger["metadata"].values())
+    assert all(isinstance(item, str) for item in trigger["metadata"].values())
     place = f"{redis['metadata']['name']}.errata.svc:{redis['spec']['ports'][0]['port']}"
     assert trigger["metadata"]["address"] == place
     assert authentication["secretTargetRef"] == [{"parameter": "password", "name": "errata-redis", "key": "password"}]
@@ -773,7 +776,7 @@ def test_prometheus_finds_the_metrics_of_api_and_workers(render: Render) -> None
         service = find(documents, "Service", f"errata-{component}")
         (endpoint,) = monitor["endpoints"]
         assert selects(monitor["selector"], service["metadata"]["labels"])
-        assert {each["name"]: each["port"] for each in service["spec"]["ports"]}[endpoint["port"]] == port
+        assert {item["name"]: item["port"] for item in service["spec"]["ports"]}[endpoint["port"]] == port
         assert endpoint["path"] == "/metrics"
         (rule,) = find(documents, "NetworkPolicy", f"prometheus-to-{component}")["spec"]["ingress"]
         assert rule["ports"] == [{"port": port, "protocol": "TCP"}]
@@ -797,11 +800,11 @@ def test_an_operator_s_own_copy_of_the_runbook_can_be_named() -> None:
     command = [sys.executable, str(script), "--runbook-base", "https://wiki.example/errata/"]
     made = yaml.safe_load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    alerts = [each for group in made["spec"]["groups"] for each in group["rules"] if "alert" in each]
+    alerts = [item for group in made["spec"]["groups"] for item in group["rules"] if "alert" in item]
     assert alerts
-    for each in alerts:
-        assert each["annotations"].keys() == {"summary", "description", "runbook_url"}
-        assert each["annotations"]["runbook_url"].startswith("https://wiki.example/errata/deploy/README.md#errata-")
+    for alert in alerts:
+        assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
+        assert alert["annotations"]["runbook_url"].startswith("https://wiki.example/errata/deploy/README.md#errata-")
 
 
 def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
@@ -809,9 +812,9 @@ def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
     (api,) = pod(documents, "api").spec["containers"]
     known = settings(documents, api)
 
-    for each in ("startup", "readiness", "liveness"):
-        assert api[f"{each}Probe"]["exec"] == {"command": ["errata", "health"]}
-        assert "grpc" not in api[f"{each}Probe"]
+    for item in ("startup", "readiness", "liveness"):
+        assert api[f"{item}Probe"]["exec"] == {"command": ["errata", "health"]}
+        assert "grpc" not in api[f"{item}Probe"]
     assert known.tls is True
     assert {known.tls_certificate, known.tls_key, known.ca_file} == {
         Path("/etc/errata/tls") / name for name in ("tls.crt", "tls.key", "ca.crt")
@@ -823,18 +826,18 @@ def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
 
 def test_probes_that_start_an_interpreter_are_seldom(render: Render) -> None:
     (api,) = pod(render("cpu", "tls"), "api").spec["containers"]
-    assert all(api[f"{each}Probe"]["periodSeconds"] >= 30 for each in ("readiness", "liveness"))
+    assert all(api[f"{item}Probe"]["periodSeconds"] >= 30 for item in ("readiness", "liveness"))
 
 
 def test_where_callers_show_certificates_the_probes_show_one_too(render: Render) -> None:
     documents = render("cpu", "tls", "client-certificates")
     of = pod(documents, "api").spec
     known = settings(documents, of["containers"][0])
-    (mount,) = [each for each in of["containers"][0]["volumeMounts"] if each["name"] == "client"]
+    (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "client"]
 
     names = {known.tls_client_ca: "ca.crt", known.client_certificate: "tls.crt", known.client_key: "tls.key"}
     assert names == {Path(mount["mountPath"]) / name: name for name in ("ca.crt", "tls.crt", "tls.key")}
-    (volume,) = [each for each in of["volumes"] if each["name"] == "client"]
+    (volume,) = [item for item in of["volumes"] if item["name"] == "client"]
     assert volume["secret"]["secretName"] == "errata-client"
 
 
@@ -842,10 +845,10 @@ def test_images_are_where_the_settings_say(render: Render) -> None:
     documents = render("cpu", "images")
     for component in ("api", "worker"):
         of = pod(documents, component).spec
-        (mount,) = [each for each in of["containers"][0]["volumeMounts"] if each["name"] == "images"]
+        (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "images"]
         places = settings(documents, of["containers"][0]).images.values()
         assert places
-        assert all(each.is_relative_to(mount["mountPath"]) for each in places)
+        assert all(place.is_relative_to(mount["mountPath"]) for place in places)
         assert mount["readOnly"] is True
 
 
@@ -917,8 +920,8 @@ def test_the_manual_builds_the_images_that_the_overlays_run(render: Render) -> N
 
     assert pushed == built
     for overlay in OVERLAYS:
-        run = {container["image"] for each in pods(render(overlay)) for container in each.containers}
-        assert {each for each in run if each.startswith("errata-")} <= built
+        run = {container["image"] for item in pods(render(overlay)) for container in item.containers}
+        assert {item for item in run if item.startswith("errata-")} <= built
     built_for = re.findall(
         r"^docker build -f deploy/(\w+)\.Dockerfile -t \$registry/errata-(\w+)", manual, re.MULTILINE
     )
@@ -934,7 +937,7 @@ def test_secrets_are_written_where_nobody_else_reads_them() -> None:
 
 def test_from_a_desk_a_certificate_for_localhost_is_asked_for_as_localhost() -> None:
     manual = (KUBERNETES / "README.md").read_text()
-    (line,) = [each for each in manual.splitlines() if each.startswith("ERRATA_SERVER=")]
+    (line,) = [item for item in manual.splitlines() if item.startswith("ERRATA_SERVER=")]
     given = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
     known = read_settings(given | {"ERRATA_TOKEN": "x"})
 
@@ -955,6 +958,6 @@ def test_the_example_of_the_manual_renders(tmp_path: Path, render: Render) -> No
     )
 
     documents = list(yaml.safe_load_all(run.stdout))
-    images = {container["image"] for each in pods(documents) for container in each.containers}
+    images = {container["image"] for item in pods(documents) for container in item.containers}
     assert images == {"REGISTRY/errata-api:0.1.0", "REGISTRY/errata-worker:0.1.0-cuda", "redis:7-alpine"}
     assert find(documents, "ServiceMonitor", "errata-api")["spec"]["endpoints"][0]["scheme"] == "https"

@@ -16,11 +16,11 @@ from typing import Any
 import grpc
 import pytest
 import yaml
+from errata import pb
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from service import telemetry
-from service.analyses.write_back import Told
-from service.client import pb
+from service.analyses.write_back import WriteBackResult
 from service.domain import CLASS_GROUPS, ERROR_TYPES, Group, Severity, State
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -29,14 +29,14 @@ GRAFANA = DEPLOY / "grafana"
 EVERYWHERE = {"job", "instance"}  # what Prometheus itself adds, and a ServiceMonitor too
 # Values that a label may have, where they are known: one that is misspelt would match nothing, and nobody would notice.
 VALUES: Mapping[tuple[str, str] | str, set[str]] = {
-    "code": {each.name for each in grpc.StatusCode},
-    "method": {method.name for each in pb.DESCRIPTOR.services_by_name.values() for method in each.methods},
-    "state": {each.name.lower() for each in State},
-    "group": {each.value for each in Group},
-    "error_type": {each.name for each in ERROR_TYPES},
-    "severity": {each.name.lower() for each in Severity},
+    "code": {item.name for item in grpc.StatusCode},
+    "method": {method.name for item in pb.DESCRIPTOR.services_by_name.values() for method in item.methods},
+    "state": {item.name.lower() for item in State},
+    "group": {item.value for item in Group},
+    "error_type": {error_type_.name for error_type_ in ERROR_TYPES},
+    "severity": {item.name.lower() for item in Severity},
     "job": {"errata-api", "errata-worker"},
-    ("errata_write_backs_total", "outcome"): {each.value for each in Told},
+    ("errata_write_backs_total", "outcome"): {item.value for item in WriteBackResult},
     ("errata_polls_total", "outcome"): {"done", "failed"},
     ("errata_cache_requests_total", "outcome"): {"hit", "miss"},
 }
@@ -75,7 +75,7 @@ class Reading:
 def read(expression: str) -> Reading:
     """Return what a PromQL expression names. Whatever is neither a word of the language nor a call is a metric."""
     tokens = TOKEN.findall(re.sub(r"#.*", "", expression))
-    found = Reading()
+    reading = Reading()
     opened: list[tuple[int, set[str]]] = []  # for each open bracket: the metrics before it, the labels grouped by
     pending: set[str] = set()  # labels of `sum by (…)`, until its bracket opens
     closed = 0  # the metrics before the bracket that closed last, for `sum(…) by (…)`
@@ -85,35 +85,35 @@ def read(expression: str) -> Reading:
         place += 1
         if token in GROUPING | MATCHING and following == "(":
             end = tokens.index(")", place)
-            labels = {each for each in tokens[place + 1 : end] if NAME.fullmatch(each)}
+            labels = {item for item in tokens[place + 1 : end] if NAME.fullmatch(item)}
             before, place = tokens[place - 2], end + 1
             if token in MATCHING:
-                found.matched |= labels
+                reading.matched |= labels
             elif before == ")":
-                for each in found.metrics[closed:]:
-                    each.grouped |= labels
+                for metric in reading.metrics[closed:]:
+                    metric.grouped |= labels
             else:
                 pending = labels
         elif token == "(":
-            opened.append((len(found.metrics), pending))
+            opened.append((len(reading.metrics), pending))
             pending = set()
         elif token == ")":
             closed, labels = opened.pop()
-            for each in found.metrics[closed:]:
-                each.grouped |= labels
+            for metric in reading.metrics[closed:]:
+                metric.grouped |= labels
         elif NAME.fullmatch(token) and token.lower() not in WORDS and following not in ("(", *GROUPING):
-            found.metrics.append(Named(token))
+            reading.metrics.append(Named(token))
         elif token == "{":
             end = tokens.index("}", place)
             for label, operator, value in _matchers(tokens[place:end]):
                 alternatives = value.split("|") if "~" in operator else [value]
-                found.metrics[-1].values.setdefault(label, set()).update(alternatives)
+                reading.metrics[-1].values.setdefault(label, set()).update(alternatives)
             place = end + 1
-    return found
+    return reading
 
 
 def _matchers(tokens: list[str]) -> Iterator[tuple[str, str, str]]:
-    rest = [each for each in tokens if each != ","]
+    rest = [token for token in tokens if token != ","]
     for place in range(0, len(rest), 3):
         label, operator, value = rest[place : place + 3]
         yield label, operator, value[1:-1]
@@ -122,42 +122,42 @@ def _matchers(tokens: list[str]) -> Iterator[tuple[str, str, str]]:
 @cache
 def exposed() -> dict[str, set[str]]:
     """Return the labels of each series: of the table in telemetry's docstring, of recording rules, of Prometheus."""
-    found: dict[str, set[str]] = {"up": set()}
+    result: dict[str, set[str]] = {"up": set()}
     for line in (telemetry.__doc__ or "").splitlines():
         if line.startswith("errata_"):
             name, kind, given, _ = re.split(r"\s{2,}", line.strip())
             labels = set() if given in ("–", "-") else set(given.split(", "))
             if kind == "histogram":
-                found |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
+                result |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
             else:
-                found[name] = labels
+                result[name] = labels
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     for name in re.findall(r"^(process_\w+)", generate_latest(registry).decode(), re.MULTILINE):
-        found[name] = set()
+        result[name] = set()
     for rule in rules():
         if "record" in rule:
-            found[rule["record"]] = {label for each in read(rule["expr"]).metrics for label in each.grouped}
-    return found
+            result[rule["record"]] = {label for metric in read(rule["expr"]).metrics for label in metric.grouped}
+    return result
 
 
 def problems(expression: str, series: Mapping[str, set[str]]) -> list[str]:
     """Return what an expression names that doesn't exist."""
     reading = read(expression)
-    found = []
+    result = []
     known = set(EVERYWHERE)
     for named in reading.metrics:
         if named.metric not in series:
-            found.append(f"no metric {named.metric}")
+            result.append(f"no metric {named.metric}")
             continue
         labels = series[named.metric] | EVERYWHERE
         known |= labels
-        found += [f"no label {each} of {named.metric}" for each in sorted(named.labels - labels)]
+        result += [f"no label {item} of {named.metric}" for item in sorted(named.labels - labels)]
         for label, values in named.values.items():
             allowed = VALUES.get((named.metric, label), VALUES.get(label))
-            plain = {each for each in values if re.fullmatch(r"[\w-]+", each)}
-            found += [f"no value {each} of {label}" for each in sorted(plain - (allowed or plain))]
-    return found + [f"no label {each} to match by" for each in sorted(reading.matched - known)]
+            plain = {value for value in values if re.fullmatch(r"[\w-]+", value)}
+            result += [f"no value {item} of {label}" for item in sorted(plain - (allowed or plain))]
+    return result + [f"no label {item} to match by" for item in sorted(reading.matched - known)]
 
 
 # The files ------------------------------------------------------------------------------------------------------------
@@ -182,22 +182,24 @@ def dashboard() -> dict[str, Any]:
 
 
 def panels() -> list[dict[str, Any]]:
-    return [each for each in dashboard()["panels"] if each["type"] != "row"]
+    return [item for item in dashboard()["panels"] if item["type"] != "row"]
 
 
 def queries() -> dict[str, str]:
     """Return the dashboard's expressions by where they stand: of its panels, and of its variables."""
-    found = {f"{each['title']}: {target['refId']}": target["expr"] for each in panels() for target in each["targets"]}
+    result = {
+        f"{panel['title']}: {target['refId']}": target["expr"] for panel in panels() for target in panel["targets"]
+    }
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":
             metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]
-            found[f"variable {variable['name']}"] = f"count by ({label}) ({metric})"
-    return found
+            result[f"variable {variable['name']}"] = f"count by ({label}) ({metric})"
+    return result
 
 
 @cache
 def expressions() -> dict[str, str]:
-    return {each.get("alert") or each["record"]: each["expr"] for each in rules()} | queries()
+    return {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules()} | queries()
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,9 @@ class Case:
 
 def cases() -> list[Case]:
     return [
-        Case(each["alertname"], bool(each.get("exp_alerts")), " ".join(one["series"] for one in test["input_series"]))
+        Case(item["alertname"], bool(item.get("exp_alerts")), " ".join(one["series"] for one in test["input_series"]))
         for test in load(PROMETHEUS / "rules.test.yaml")["tests"]
-        for each in test["alert_rule_test"]
+        for item in test["alert_rule_test"]
     ]
 
 
@@ -230,11 +232,11 @@ def test_a_misspelt_metric_or_label_is_found_wherever_it_stands(where: str) -> N
     expression, series = expressions()[where], exposed()
     reading = read(expression)
     assert reading.metrics or expression == "vector(0)"
-    for name in {each.metric for each in reading.metrics}:
+    for name in {metric.metric for metric in reading.metrics}:
         assert f"no metric {name}x" in problems(re.sub(rf"(?<![\w:]){name}(?![\w:])", f"{name}x", expression), series)
-    for label in {label for each in reading.metrics for label in each.labels} | reading.matched:
+    for label in {label for metric in reading.metrics for label in metric.labels} | reading.matched:
         misspelt = re.sub(rf"(?<=[(\s,{{]){label}(?=\s*(?:[,)]|=~|!~|!=|=))", f"{label}x", expression)
-        assert any(each.startswith(f"no label {label}x") for each in problems(misspelt, series)), misspelt
+        assert any(problem.startswith(f"no label {label}x") for problem in problems(misspelt, series)), misspelt
 
 
 @pytest.mark.parametrize(
@@ -284,13 +286,13 @@ def test_what_exists_is_taken(expression: str) -> None:
 @pytest.fixture(scope="session")
 def promtool() -> str:
     """Prometheus' own tool: skip at a desk without it, fail on CI."""
-    found = shutil.which("promtool")
-    if found is None:
+    result = shutil.which("promtool")
+    if result is None:
         message = "promtool isn't there: it is in Debian's package prometheus"
         if "ERRATA_REFERENCE_DIR" in os.environ:
             pytest.fail(message)
         pytest.skip(message)
-    return found
+    return result
 
 
 def run(*command: str) -> None:
@@ -320,28 +322,28 @@ def test_prometheus_takes_what_the_dashboard_asks(promtool: str, tmp_path: Path)
 
 @pytest.mark.parametrize("alert", alerts())
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(alert: str) -> None:
-    assert {each.fires for each in cases() if each.alert == alert} == {True, False}
+    assert {case.fires for case in cases() if case.alert == alert} == {True, False}
 
 
 @pytest.mark.parametrize("alert", alerts())
 def test_where_an_alert_does_not_fire_it_is_not_for_want_of_data(alert: str) -> None:
-    recorded = {each["record"]: each["expr"] for each in rules() if "record" in each}
-    asked = {each.metric for each in read(alerts()[alert]["expr"]).metrics}
-    while found := asked & set(recorded):
-        asked = (asked - found) | {each.metric for name in found for each in read(recorded[name]).metrics}
-    silent = [each for each in cases() if each.alert == alert and not each.fires]
-    assert any(asked <= {named.metric for named in read(each.given).metrics} for each in silent)
+    recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+    asked = {metric.metric for metric in read(alerts()[alert]["expr"]).metrics}
+    while result := asked & set(recorded):
+        asked = (asked - result) | {metric.metric for name in result for metric in read(recorded[name]).metrics}
+    silent = [case for case in cases() if case.alert == alert and not case.fires]
+    assert any(asked <= {named.metric for named in read(item.given).metrics} for item in silent)
 
 
 def test_the_cases_are_of_alerts_and_metrics_that_exist() -> None:
-    assert {each.alert for each in cases()} == set(alerts())
+    assert {case.alert for case in cases()} == set(alerts())
     known = exposed()
     for test in load(PROMETHEUS / "rules.test.yaml")["tests"]:
-        for each in test["input_series"]:
-            (named,) = read(each["series"]).metrics
+        for item in test["input_series"]:
+            (named,) = read(item["series"]).metrics
             if named.values["job"] <= VALUES["job"]:
-                assert problems(each["series"], known) == []
-                assert named.labels == known[named.metric] | EVERYWHERE, each["series"]
+                assert problems(item["series"], known) == []
+                assert named.labels == known[named.metric] | EVERYWHERE, item["series"]
 
 
 @pytest.mark.parametrize("alert", alerts())
@@ -359,13 +361,13 @@ def test_the_runbook_has_the_section_that_an_alert_names(alert: str) -> None:
     path, _, section = alerts()[alert]["annotations"]["runbook"].partition("#")
     text = re.sub(r"^```.*?^```", "", (DEPLOY.parent / path).read_text(), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+\s+(.*?)\s*$", text, re.MULTILINE)
-    assert section in {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+    assert section in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_jobs_that_are_scraped_are_those_that_rules_and_dashboard_ask_for() -> None:
-    scraped = {each["job_name"] for each in load(PROMETHEUS / "prometheus.yaml")["scrape_configs"]}
-    readings = [read(each) for each in expressions().values()]
-    asked = {job for each in readings for named in each.metrics for job in named.values.get("job", ())}
+    scraped = {item["job_name"] for item in load(PROMETHEUS / "prometheus.yaml")["scrape_configs"]}
+    readings = [read(expression) for expression in expressions().values()]
+    asked = {job for reading in readings for named in reading.metrics for job in named.values.get("job", ())}
     assert scraped == asked == VALUES["job"]
 
 
@@ -378,66 +380,66 @@ def test_the_dashboard_is_what_its_script_writes() -> None:
 
 
 def test_every_panel_has_a_title_a_description_and_a_unit() -> None:
-    for each in panels():
-        assert each["title"]
-        assert re.search(r"\w\.$", each["description"]) or each["description"].endswith(")."), each["title"]
-        assert each["fieldConfig"]["defaults"]["unit"], each["title"]
-        assert each["targets"], each["title"]
+    for panel in panels():
+        assert panel["title"]
+        assert re.search(r"\w\.$", panel["description"]) or panel["description"].endswith(")."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["targets"], panel["title"]
 
 
 def test_panels_have_ids_and_titles_of_their_own() -> None:
     shown = dashboard()["panels"]
-    assert len({each["id"] for each in shown}) == len(shown)
-    assert len({each["title"] for each in shown}) == len(shown)
+    assert len({item["id"] for item in shown}) == len(shown)
+    assert len({item["title"] for item in shown}) == len(shown)
 
 
 def test_no_two_panels_overlap_and_none_is_off_the_grid() -> None:
     taken: dict[tuple[int, int], str] = {}
-    for each in dashboard()["panels"]:
-        place = each["gridPos"]
-        assert place["x"] >= 0 and place["w"] > 0 and place["h"] > 0 and place["x"] + place["w"] <= 24, each["title"]
+    for item in dashboard()["panels"]:
+        place = item["gridPos"]
+        assert place["x"] >= 0 and place["w"] > 0 and place["h"] > 0 and place["x"] + place["w"] <= 24, item["title"]
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
-                assert (x, y) not in taken, f"{each['title']} lies on {taken[x, y]}"
-                taken[x, y] = each["title"]
+                assert (x, y) not in taken, f"{item['title']} lies on {taken[x, y]}"
+                taken[x, y] = item["title"]
 
 
 def test_the_queries_of_a_panel_have_names_of_their_own() -> None:
-    for each in panels():
-        names = [target["refId"] for target in each["targets"]]
-        assert len(set(names)) == len(names), each["title"]
+    for panel in panels():
+        names = [target["refId"] for target in panel["targets"]]
+        assert len(set(names)) == len(names), panel["title"]
 
 
 def test_every_error_type_has_one_color_wherever_it_is_shown() -> None:
     colors = defaultdict(set)
-    for each in panels():
-        for override in each["fieldConfig"]["overrides"]:
+    for panel in panels():
+        for override in panel["fieldConfig"]["overrides"]:
             for given in override["properties"]:
                 if given["id"] == "color":
                     colors[override["matcher"]["options"]].add(given["value"]["fixedColor"])
-    types = {each.name: colors[each.name] for each in ERROR_TYPES}
-    assert {name: len(found) for name, found in types.items()} == dict.fromkeys(types, 1)
-    assert len({color for found in types.values() for color in found}) == len(types)
+    types = {error_type_.name: colors[error_type_.name] for error_type_ in ERROR_TYPES}
+    assert {name: len(result) for name, result in types.items()} == dict.fromkeys(types, 1)
+    assert len({color for result in types.values() for color in result}) == len(types)
 
 
 def test_error_types_are_stacked_in_the_order_of_their_severity() -> None:
-    mixed = [each for each in panels() if {"MODEL_FAILURE"} & {target["refId"] for target in each["targets"]}]
+    mixed = [panel for panel in panels() if {"MODEL_FAILURE"} & {target["refId"] for target in panel["targets"]}]
     assert len(mixed) == 2
-    for each in mixed:
-        shown = [target["refId"] for target in each["targets"] if target["refId"] != "ended"]
-        assert shown == [error_type.name for error_type in ERROR_TYPES[1:]], each["title"]
-        order = each["transformations"][-1]["options"]["indexByName"]
+    for item in mixed:
+        shown = [target["refId"] for target in item["targets"] if target["refId"] != "ended"]
+        assert shown == [error_type.name for error_type in ERROR_TYPES[1:]], item["title"]
+        order = item["transformations"][-1]["options"]["indexByName"]
         assert sorted(order, key=order.__getitem__) == ["version", *(f"Value #{name}" for name in shown)]
 
 
 def test_the_data_source_the_model_and_the_group_can_be_chosen() -> None:
-    variables = {each["name"]: each for each in dashboard()["templating"]["list"]}
+    variables = {item["name"]: item for item in dashboard()["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert {"model", "dataset"} <= variables.keys()
     assert variables["group"]["query"].split(",") == [Group.ALL, *CLASS_GROUPS]
     used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(dashboard())))
     assert used == variables.keys()
-    sources = {each["datasource"]["uid"] for each in panels()}
+    sources = {panel["datasource"]["uid"] for panel in panels()}
     assert sources == {"${datasource}"}
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import grpc
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
 from service.web.connection import MOST_CONNECTIONS
 
 MIB = 1 << 20

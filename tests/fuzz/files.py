@@ -181,7 +181,7 @@ def csv_like(draw: st.DrawFn) -> bytes:
         cells = [draw(mostly(st.just(image), CELLS)), draw(cell), *(draw(cell | CHANCES) for _ in usual[2:])]
         cells = draw(mostly(st.just(cells), st.just(cells[:1]) | st.just([*cells, "x"])))
         quoted = draw(mostly(st.just(False), st.just(True)))
-        lines.append(comma.join(f'"{each}"' if quoted else each for each in cells))
+        lines.append(comma.join(f'"{item}"' if quoted else item for item in cells))
     text = "".join(line + draw(end) for line in lines)
     encoding = draw(mostly(st.just("utf-8"), st.sampled_from(["utf-8-sig", "utf-16", "latin-1", "cp437"])))
     tails = st.sampled_from([b"\xff", b"\xc3", b"\xed\xa0\x80", b'"', b"\x1a"])

@@ -30,7 +30,7 @@ def messages(kind: type[Message], depth: int = 0) -> st.SearchStrategy[Any]:
     """Return any message of a kind: each field is there or isn't."""
     fields = {field.name: _field(field, depth) for field in kind.DESCRIPTOR.fields if depth < DEEP or not _deep(field)}
     chosen = {
-        each.name: {field.name for field in each.fields} for each in kind.DESCRIPTOR.oneofs if len(each.fields) > 1
+        oneof.name: {field.name for field in oneof.fields} for oneof in kind.DESCRIPTOR.oneofs if len(oneof.fields) > 1
     }
 
     def one_of_each(values: dict[str, Any]) -> Message:

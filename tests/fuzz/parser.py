@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from errata.errors import ErrataError, InvalidUpload, TooLarge
 
 from service.domain import RowOrder
-from service.errors import ErrataError, InvalidUpload, TooLarge
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.uploads import Layout, parse_upload
 
@@ -131,11 +131,11 @@ def _most_memory() -> int:
 
 def _outcome(layout: Layout, source: Counting, limit: int, pool: ParserPool) -> tuple[str, str, list[int]]:
     try:
-        found = parse_upload(source, layout, RowOrder.UNSPECIFIED, limit, pool)
+        upload = parse_upload(source, layout, RowOrder.UNSPECIFIED, limit, pool)
     except ErrataError as error:
         if not isinstance(error, InvalidUpload | TooLarge):
             return "broken", f"an error of another branch: {error!r}", []
-        told = [error.message, *(each.description for each in error.violations)]
+        told = [error.message, *(violation.description for violation in error.violations)]
         if not all(told) or len(error.violations) > 10:
             return "broken", f"an error that says nothing, or too much: {error!r}", []
         if "parser failed with" in error.message or "returned no rows" in error.message:
@@ -143,7 +143,7 @@ def _outcome(layout: Layout, source: Counting, limit: int, pool: ParserPool) -> 
         return "refused", error.reason, []
     except BaseException:
         return "broken", traceback.format_exc()[-2000:], []
-    return "read", found.format, found.predictions.top1[layout.rows].tolist()
+    return "read", upload.format, upload.predictions.top1[layout.rows].tolist()
 
 
 if __name__ == "__main__":

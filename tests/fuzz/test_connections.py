@@ -17,10 +17,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 
 from service.evidence.bundle import Bundle
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
 
 from .attackers import ATTACKS, HELD, HOOK, HTTP_GET, MANY, METRICS, MIB, PREFACE, connected, trickling
 
@@ -46,10 +46,10 @@ class Service:
     def answers(self) -> None:
         """Ask it what everybody asks."""
         with grpc.insecure_channel(self.grpc) as channel:
-            found = errata_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(
+            get_analysis = errata_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(
                 pb.GetAnalysisRequest(name=self.analysis), timeout=SOON
             )
-            assert found.state == pb.STATE_SUCCEEDED
+            assert get_analysis.state == pb.STATE_SUCCEEDED
             types = errata_pb2_grpc.CatalogServiceStub(channel).ListErrorTypes(pb.ListErrorTypesRequest(), timeout=SOON)
             assert len(types.error_types) == 8
         assert self.get("/livez") == (200, b"alive\n")
@@ -115,8 +115,8 @@ def _upload(address: str, demo: Bundle) -> str:
         pb.UploadPredictionsRequest(chunk="\n".join(["file_name,predicted_class", *rows]).encode()),
     ]
     with grpc.insecure_channel(address) as channel:
-        found = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions(iter(parts), timeout=SOON)
-        return str(found.name)
+        upload_predictions = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions(iter(parts), timeout=SOON)
+        return str(upload_predictions.name)
 
 
 @pytest.fixture(scope="module", autouse=True)

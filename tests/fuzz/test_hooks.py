@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from errata.errors import InvalidModelId, InvalidPolicy
+from errata.v1 import errata_pb2 as pb
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -21,13 +23,11 @@ from starlette.applications import Starlette
 from service.analyses.policy import MAX_BYTES, parse_policy
 from service.analyses.ports import Ports
 from service.domain import Action, RegistryEvent
-from service.errors import InvalidModelId, InvalidPolicy
-from service.pb import errata_pb2 as pb
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.telemetry import Metrics
 from service.web.hooks import generic
 from service.web.hooks.endpoint import KINDS, Caller, Hooks
-from service.web.hooks.quiet import QuietRegistry
+from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
 
 from .conftest import FUZZ
@@ -35,7 +35,7 @@ from .values import JSON, changed
 
 NOW = 1_795_544_309
 SECRET, OTHER = "errata-test-secret", "a-secret-of-nobody"
-KEYS = {"generic": ["whsec_" + base64.b64encode(each.encode()).decode() for each in (SECRET, OTHER)]}
+KEYS = {"generic": ["whsec_" + base64.b64encode(item.encode()).decode() for item in (SECRET, OTHER)]}
 CAUGHT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what the endpoint answers with 400
 SIGNED = ("generic", "mlflow", "wandb")  # huggingface has a secret beside the body
 HEADERS = {
@@ -179,16 +179,16 @@ def test_any_payload_is_an_event_none_or_an_error_that_the_endpoint_answers(kind
         if not isinstance(payload, dict):
             return  # the endpoint has refused it
         try:
-            found = KINDS[kind].parse(headers, payload)
+            result = KINDS[kind].parse(headers, payload)
         except CAUGHT:
             return
-        if found is None:
+        if result is None:
             return
-        assert isinstance(found, RegistryEvent) and isinstance(found.action, Action)
-        assert all(isinstance(each, str) for each in (found.model, found.version, found.name, found.value))
-        assert found.model
+        assert isinstance(result, RegistryEvent) and isinstance(result.action, Action)
+        assert all(isinstance(item, str) for item in (result.model, result.version, result.name, result.value))
+        assert result.model
         with suppress(InvalidModelId):
-            parse_model_id(_identifier(KINDS[kind], found))
+            parse_model_id(_identifier(KINDS[kind], result))
 
     fuzz()
 
@@ -206,7 +206,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         callers = {
-            kind: Caller(kind, secrets_of(kind), QuietRegistry(kind, (), identifier=lambda event: event.model))
+            kind: Caller(kind, secrets_of(kind), ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model))
             for kind in KINDS
         }
         no_ports = cast("Ports", None)  # nothing is asked of them: there are no rules
@@ -216,7 +216,7 @@ class Endpoint:
 
     def post(self, kind: str, headers: Mapping[str, str], pieces: Sequence[bytes], ended: bool = True) -> int:
         """Return the status of a call whose body comes in pieces."""
-        messages = [{"type": "http.request", "body": each, "more_body": True} for each in pieces]
+        messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
         messages.append({"type": "http.request", "body": b""} if ended else {"type": "http.disconnect"})
         sent: list[dict[str, Any]] = []
 
@@ -329,11 +329,11 @@ YAML = (
 def checked_policy(text: str | bytes) -> None:
     """Parse a policy, and look at what is taken."""
     try:
-        found = parse_policy(text)
+        policy = parse_policy(text)
     except InvalidPolicy:
         return
-    assert found.bounds
-    sent = pb.GateResult(policy=found.name, reasons=[pb.GateReason(bound=each.name) for each in found.bounds])
+    assert policy.bounds
+    sent = pb.GateResult(policy=policy.name, reasons=[pb.GateReason(bound=bound.name) for bound in policy.bounds])
     assert sent.SerializeToString()
 
 
@@ -380,11 +380,11 @@ IDENTIFIERS = st.text(max_size=60) | st.builds(
 @given(IDENTIFIERS)
 def test_any_text_is_a_model_or_is_refused(text: str) -> None:
     try:
-        found = parse_model_id(text)
+        model_id = parse_model_id(text)
     except InvalidModelId:
         return
-    assert parse_model_id(str(found)) == found
-    assert str(found).isprintable()
-    if found.source in ("file", "onnx"):
-        path = PurePosixPath(found.rest.partition("#")[0] if found.source == "file" else found.rest)
+    assert parse_model_id(str(model_id)) == model_id
+    assert str(model_id).isprintable()
+    if model_id.source in ("file", "onnx"):
+        path = PurePosixPath(model_id.rest.partition("#")[0] if model_id.source == "file" else model_id.rest)
         assert not path.is_absolute() and ".." not in path.parts

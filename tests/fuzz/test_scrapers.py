@@ -15,8 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
-from service.client import Client
+from errata import Client
 
 from .attackers import METRICS, MIB
 from .test_connections import wait_for

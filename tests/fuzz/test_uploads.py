@@ -119,10 +119,10 @@ def test_two_files_in_one_are_read_or_refused(
 def test_no_more_is_read_than_the_bound_allows(parser: Parser, name: str, times: int, limit: int) -> None:
     content = GOOD[name] * times
 
-    found = checked(parser, content, limit)
+    result = checked(parser, content, limit)
 
     if len(content) > limit:
-        assert found.end == "refused"
+        assert result.end == "refused"
 
 
 @FUZZ
@@ -184,9 +184,9 @@ def test_a_bomb_is_refused_in_bounded_memory(parser: Parser, name: str) -> None:
     limit = 2 * MIB
     assert len(content) < limit
 
-    found = checked(parser, content, limit)
+    result = checked(parser, content, limit)
 
-    assert found.end == "refused" or name in {"classes of bzip2", "scores of LZMA"}
+    assert result.end == "refused" or name in {"classes of bzip2", "scores of LZMA"}
 
 
 # -- pickles
@@ -284,8 +284,8 @@ def test_the_same_predictions_are_the_same_in_every_format_and_in_any_order(
     for name, (content, given_order) in (
         arrays.items() | {key: (value, RowOrder.PATH) for key, value in named.items()}.items()
     ):
-        found = parse_upload(io.BytesIO(content), layout, given_order, 64 * MIB)
-        assert found.format == name.split(",")[0].split(".")[0]
-        assert found.predictions.top1.tolist() == predicted, name
-        assert found.predictions.probability is not None, name
-        assert found.predictions.probability.tolist() == [part / 1024 for part in parts], name
+        upload = parse_upload(io.BytesIO(content), layout, given_order, 64 * MIB)
+        assert upload.format == name.split(",")[0].split(".")[0]
+        assert upload.predictions.top1.tolist() == predicted, name
+        assert upload.predictions.probability is not None, name
+        assert upload.predictions.probability.tolist() == [part / 1024 for part in parts], name

@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from errata.errors import InvalidInput, NewerRecord
+from errata.v1 import errata_pb2 as pb
 from google.protobuf.json_format import Parse, SerializeToJsonError
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,13 +17,11 @@ from hypothesis import strategies as st
 from strategies import ANALYSES, VERDICTS
 
 from service import wire
-from service.analyses.look import AnalysisFilter
+from service.analyses.queries import AnalysisFilter
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
 from service.domain import Analysis, AnalysisRequest, Group, Verdict
-from service.errors import InvalidInput, NewerRecord
-from service.pb import errata_pb2 as pb
-from service.report.gate_view import ToldGate
+from service.report.gate_view import GateView
 
 from .conftest import FUZZ
 from .messages import messages
@@ -33,7 +33,7 @@ DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.analysis_filter: (pb.AnalysisFilter, AnalysisFilter),
     wire.verdict_filter: (pb.VerdictFilter, VerdictFilter),
     wire.from_analysis: (pb.Analysis, Analysis),
-    wire.told_gate: (pb.GateResult, ToldGate),
+    wire.told_gate: (pb.GateResult, GateView),
 }
 QUERIES = (pb.ListAnalysesRequest, pb.ListVerdictsRequest)
 SENT = sorted(pb.DESCRIPTOR.message_types_by_name)
@@ -76,9 +76,9 @@ def test_any_number_is_a_class_a_group_and_a_page_size_or_is_refused(value: int,
 @given(st.text() | st.text("analyse/0123456789 .%²é\0", max_size=70).map(lambda text: f"analyses/{text}"))
 def test_any_name_is_an_id_or_is_refused(name: str) -> None:
     with suppress(InvalidInput):
-        found = wire.analysis_id(name)
-        assert wire.analysis_id(wire.analysis_name(found)) == found
-        assert found.isascii() and found.isalnum()
+        result = wire.analysis_id(name)
+        assert wire.analysis_id(wire.analysis_name(result)) == result
+        assert result.isascii() and result.isalnum()
 
 
 @pytest.mark.parametrize("kind", QUERIES)
@@ -122,7 +122,7 @@ def _has_time(message: Message) -> bool:
             return True
         is_map = field.message_type.GetOptions().map_entry
         inner = [value[key] for key in value] if is_map else value if field.is_repeated else [value]
-        if any(_has_time(each) for each in inner if isinstance(each, Message)):
+        if any(_has_time(item) for item in inner if isinstance(item, Message)):
             return True
     return False
 
@@ -202,11 +202,11 @@ def test_a_changed_document_is_refused_as_damaged_or_is_an_analysis_that_can_be_
     document = data.draw(changed(to_document(analysis)))
 
     try:
-        found = from_document(document)
+        result = from_document(document)
     except DAMAGED:
         return
-    assert wire.to_json(wire.to_analysis(found))
-    assert from_document(json.loads(json.dumps(to_document(found)))) == found
+    assert wire.to_json(wire.to_analysis(result))
+    assert from_document(json.loads(json.dumps(to_document(result)))) == result
 
 
 @pytest.mark.parametrize("schema", [2, 1 << 40])

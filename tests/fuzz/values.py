@@ -49,16 +49,16 @@ def changed(draw: st.DrawFn, document: Any, most: int = 3) -> Any:
 
 
 def _places(value: Any, depth: int = 0) -> "list[tuple[Any, Any]]":
-    found: list[tuple[Any, Any]] = []
+    result: list[tuple[Any, Any]] = []
     if depth < 20 and isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
-            found += [(value, key), *_places(value[key], depth + 1)]
-    return found
+            result += [(value, key), *_places(value[key], depth + 1)]
+    return result
 
 
 def _copied(value: Any, depth: int = 0) -> Any:
     if depth < 20 and isinstance(value, dict):
         return {key: _copied(each, depth + 1) for key, each in value.items()}
     if depth < 20 and isinstance(value, list):
-        return [_copied(each, depth + 1) for each in value]
+        return [_copied(item, depth + 1) for item in value]
     return value

@@ -51,8 +51,10 @@ def annotation(reference: Path, class_of: dict[str, int]) -> Annotation:
     raw = json.loads((reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json").read_text())
     return Annotation(
         multi_labels={
-            name: list(dict.fromkeys(class_of[each] for kind in ("correct", "unclear") for each in found.get(kind, [])))
-            for name, found in raw["initial_annots"].items()
+            name: list(
+                dict.fromkeys(class_of[item] for kind in ("correct", "unclear") for item in result.get(kind, []))
+            )
+            for name, result in raw["initial_annots"].items()
         },
         problematic=set(raw["problematic_images"]),
     )
@@ -62,7 +64,7 @@ def annotation(reference: Path, class_of: dict[str, int]) -> Annotation:
 def common_errors(reference: Path) -> list[dict]:
     """Single errors that most of the authors' 962 models make, with the verdict that each got."""
     lines = (reference / "published" / "common_errors.jsonl").read_text().splitlines()
-    return [{**each, "name": each["file_name"].rsplit("/", 1)[-1]} for each in map(json.loads, lines)]
+    return [{**item, "name": item["file_name"].rsplit("/", 1)[-1]} for item in map(json.loads, lines)]
 
 
 @pytest.fixture(scope="session")
@@ -77,4 +79,4 @@ def listed(reference: Path) -> set[str]:
     """The non-prototypical images."""
     folder = reference / "imagenet-mistakes" / "metadata"
     raw = [json.loads((folder / f"{model}_mistakes.json").read_text()) for model in ("greedy_soups", "vit3b")]
-    return {name for each in raw for name, found in each.items() if found["failure category"] == "Non-prototypical"}
+    return {name for item in raw for name, result in item.items() if result["failure category"] == "Non-prototypical"}

@@ -116,10 +116,10 @@ def test_published_verdicts_are_the_bundle_s_with_the_default_superclasses(
     bundle: Bundle, common_errors: list[dict], kind: str
 ) -> None:
     """Given the annotation, pairs, list and Errata's own superclasses, every published error but those of CLIP."""
-    errors = [each for each in common_errors if each["error_type"] == kind]
-    rows = [bundle.row_of_name[each["name"]] for each in errors]
+    errors = [common_error for common_error in common_errors if common_error["error_type"] == kind]
+    rows = [bundle.row_of_name[error["name"]] for error in errors]
 
-    types = bundle.verdicts[rows, [each["prediction"] for each in errors]] & 0x0F
+    types = bundle.verdicts[rows, [error["prediction"] for error in errors]] & 0x0F
 
     assert len(errors) >= 20
     assert Counter(types.tolist()) == {BY_OTHER_EVIDENCE[kind]: len(errors)}  # a figure that may not fall

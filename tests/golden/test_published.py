@@ -12,7 +12,7 @@ from unit.rules.worlds import evidence_of
 from service.domain import LabelSource
 from service.evidence.build import sample_groups
 from service.evidence.cooccurrence import count_pairs
-from service.evidence.facts import PairFacts
+from service.evidence.inputs import CooccurrenceInputs
 from service.evidence.labels import pack
 from service.rules.decide import decide
 
@@ -68,7 +68,7 @@ def test_groups_have_the_share_of_several_labels_that_is_published(judged: list[
 
 
 @pytest.fixture(scope="module")
-def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str, set[int]]) -> PairFacts:
+def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str, set[int]]) -> CooccurrenceInputs:
     """Pairs over the images that ReaL labels and the annotation doesn't."""
     numbers = {name: number for number, name in enumerate(targets, start=1)}
     names = [name for name in label_sets if name not in annotation.multi_labels]
@@ -76,13 +76,13 @@ def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str,
     return count_pairs(labels, np.array([numbers[name] for name in names], dtype=np.int32))
 
 
-def test_as_many_pairs_are_seen_once_and_twice_as_the_spec_says(pairs: PairFacts) -> None:
+def test_as_many_pairs_are_seen_once_and_twice_as_the_spec_says(pairs: CooccurrenceInputs) -> None:
     assert len(pairs.counts) == 5_456
     assert (pairs.counts >= 2).sum() == 1_659
     assert pairs.counts.min() == 1
 
 
-def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: PairFacts) -> None:
+def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: CooccurrenceInputs) -> None:
     published = json.loads((reference / "published" / "co_occurrence_pairs_sample.json").read_text())
     count = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
 
@@ -95,25 +95,25 @@ def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: Pai
 
 def test_the_published_labels_are_the_annotation_s(annotation: Annotation, common_errors: list[dict]) -> None:
     assert len(common_errors) == 2_892
-    for each in common_errors:
-        assert each["name"] not in annotation.problematic
-        assert set(each["multi_labels"]) == set(annotation.multi_labels[each["name"]])
+    for common_error in common_errors:
+        assert common_error["name"] not in annotation.problematic
+        assert set(common_error["multi_labels"]) == set(annotation.multi_labels[common_error["name"]])
 
 
 def verdicts_by_labels(annotation: Annotation, errors: list[dict]) -> list[int]:
     """Return the verdict of the rules where labels are all the evidence that there is."""
     evidence = evidence_of(
-        [each["target"] for each in errors], [annotation.multi_labels[each["name"]] for each in errors]
+        [error["target"] for error in errors], [annotation.multi_labels[error["name"]] for error in errors]
     )
     table = decide(evidence)
-    return table[np.arange(len(errors)), [each["prediction"] for each in errors]].tolist()
+    return table[np.arange(len(errors)), [error["prediction"] for error in errors]].tolist()
 
 
 @pytest.mark.parametrize("error_type", BY_LABELS)
 def test_a_published_verdict_that_labels_alone_decide_is_ours(
     error_type: str, annotation: Annotation, common_errors: list[dict]
 ) -> None:
-    errors = [each for each in common_errors if each["error_type"] == error_type]
+    errors = [common_error for common_error in common_errors if common_error["error_type"] == error_type]
     facts = Facts(OVERLAP, [], None, False, None)
 
     by_rules = verdicts_by_labels(annotation, errors)
@@ -135,23 +135,23 @@ def test_a_published_verdict_that_labels_alone_decide_is_ours(
 def test_no_rule_of_labels_claims_an_error_that_was_published_as_another(
     annotation: Annotation, common_errors: list[dict]
 ) -> None:
-    errors = [each for each in common_errors if each["error_type"] not in BY_LABELS]
+    errors = [common_error for common_error in common_errors if common_error["error_type"] not in BY_LABELS]
 
-    assert {each["error_type"] for each in errors} == BY_OTHER_EVIDENCE
+    assert {error["error_type"] for error in errors} == BY_OTHER_EVIDENCE
     # with labels alone, what the rules 1 to 3 leave is a class of its own or a model failure
     assert set(verdicts_by_labels(annotation, errors)) == {8}
 
 
 def test_published_spurious_correlations_are_pairs_that_are_seen_twice(
-    annotation: Annotation, common_errors: list[dict], pairs: PairFacts
+    annotation: Annotation, common_errors: list[dict], pairs: CooccurrenceInputs
 ) -> None:
     twice = {tuple(pair) for pair, count in zip(pairs.classes.tolist(), pairs.counts, strict=True) if count >= 2}
-    errors = [each for each in common_errors if each["error_type"] == "spurious_correlation"]
+    errors = [common_error for common_error in common_errors if common_error["error_type"] == "spurious_correlation"]
 
     assert errors
-    for each in errors:
-        labels, predicted = annotation.multi_labels[each["name"]], each["prediction"]
-        assert any((min(label, predicted), max(label, predicted)) in twice for label in labels), each
+    for error in errors:
+        labels, predicted = annotation.multi_labels[error["name"]], error["prediction"]
+        assert any((min(label, predicted), max(label, predicted)) in twice for label in labels), error
 
 
 def test_published_non_prototypical_errors_are_in_the_lists_of_mistakes(
@@ -160,12 +160,12 @@ def test_published_non_prototypical_errors_are_in_the_lists_of_mistakes(
     listed = {
         name
         for model in ("greedy_soups", "vit3b")
-        for name, found in json.loads(
+        for name, result in json.loads(
             (reference / "imagenet-mistakes" / "metadata" / f"{model}_mistakes.json").read_text()
         ).items()
-        if found["failure category"] == "Non-prototypical"
+        if result["failure category"] == "Non-prototypical"
     }
-    errors = [each for each in common_errors if each["error_type"] == "non-proto"]
+    errors = [common_error for common_error in common_errors if common_error["error_type"] == "non-proto"]
 
     assert len(listed) == 36
-    assert {each["name"] for each in errors} <= listed
+    assert {error["name"] for error in errors} <= listed

@@ -26,7 +26,7 @@ def predicted(reference: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def samples(targets: dict[str, int], label_sets: dict[str, set[int]]) -> dict[str, Sample]:
-    return {name: Sample(targets[name], frozenset(found), False, False) for name, found in label_sets.items()}
+    return {name: Sample(targets[name], frozenset(result), False, False) for name, result in label_sets.items()}
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_the_most_frequent_confusions_are_the_oracle_s(
 ) -> None:
     top1 = predictions.top1[imagenet_real.rows]
 
-    found = confusions(imagenet_real.evidence.targets, top1, error_types(verdicts), 50)
+    result = confusions(imagenet_real.evidence.targets, top1, error_types(verdicts), 50)
 
     counted = Counter(
         (sample.target, predicted[name])
@@ -165,4 +165,4 @@ def test_the_most_frequent_confusions_are_the_oracle_s(
         if verdict.error_type >= 4
     )
     expected = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:50]
-    assert [((each.target, each.predicted), each.count) for each in found] == expected
+    assert [((element.target, element.predicted), element.count) for element in result] == expected

@@ -67,7 +67,7 @@ def test_a_model_with_a_published_model_s_counts_gets_its_summary(
     types = np.full(len(bundle.rows), ErrorType.CORRECT, dtype=np.uint8)
     types[members[: sum(counts.values())]] = np.repeat([*counts], [*counts.values()])
 
-    found = summarize(
+    result = summarize(
         types,
         bundle.strata,
         (),
@@ -76,11 +76,11 @@ def test_a_model_with_a_published_model_s_counts_gets_its_summary(
         None,
     ).groups[group]
 
-    assert {each: found.counts[each] for each in COLUMNS} == counts
-    assert found.counts[ErrorType.CORRECT] == int(row["num_group_correct"])
-    assert found.top1_errors == int(row["num_group_top1_errors"])
-    assert found.top1_accuracy == pytest.approx(int(row["num_group_correct"]) / int(row["num_group_samples"]))
-    for each, portion in found.portions_of_top1_errors.items():
+    assert {column: result.counts[column] for column in COLUMNS} == counts
+    assert result.counts[ErrorType.CORRECT] == int(row["num_group_correct"])
+    assert result.top1_errors == int(row["num_group_top1_errors"])
+    assert result.top1_accuracy == pytest.approx(int(row["num_group_correct"]) / int(row["num_group_samples"]))
+    for each, portion in result.portions_of_top1_errors.items():
         assert portion == pytest.approx(counts[each] / int(row["num_group_top1_errors"]))
 
 
@@ -93,17 +93,19 @@ def test_a_real_model_lies_where_the_published_ones_of_its_accuracy_lie(
 
     names = [name.decode() for name in bundle.arrays["names"].tolist()]
     predictions = Predictions(np.array([resnet50[name] for name in names], dtype=np.int16))
-    found = summary_of(bundle, predictions).groups[group]
+    result = summary_of(bundle, predictions).groups[group]
     rows = published(reference, "imagenet", group)
 
-    assert found.num_samples == SAMPLES[group]
-    assert sum(found.counts.values()) == found.num_samples
-    assert found.num_samples - found.counts[ErrorType.CORRECT] == found.top1_errors
-    near = [row for row in rows if abs(int(row["num_group_top1_errors"]) - found.top1_errors) < 0.2 * found.top1_errors]
+    assert result.num_samples == SAMPLES[group]
+    assert sum(result.counts.values()) == result.num_samples
+    assert result.num_samples - result.counts[ErrorType.CORRECT] == result.top1_errors
+    near = [
+        row for row in rows if abs(int(row["num_group_top1_errors"]) - result.top1_errors) < 0.2 * result.top1_errors
+    ]
     assert len(near) >= 10
     for kind in (ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL):
         theirs = [int(row[COLUMNS[kind]]) for row in near]
-        assert 0.6 * min(theirs) <= found.counts[kind] <= 1.4 * max(theirs)
+        assert 0.6 * min(theirs) <= result.counts[kind] <= 1.4 * max(theirs)
 
 
 @pytest.mark.parametrize("group", [Group.ALL, Group.ORGANISM, Group.ARTIFACT])

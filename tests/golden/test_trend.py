@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.domain import Curves, Group, Metric, NoReference
-from service.published.curves import curves_of
-from service.published.derive import derive
-from service.published.layout import read_models
+from service.domain import Curves, Group, Metric, NoReferenceReason
+from service.reference_models.curves import curves_of
+from service.reference_models.derive import derive
+from service.reference_models.layout import read_models
 from service.summary.trend import percentile_of, quantiles_at, standings_of
 
 DATASETS = ("imagenet", "imagenet-a")
@@ -49,7 +49,7 @@ class Models:
     def nearest(self, accuracy: Fraction) -> list[int]:
         """Return the 50 models nearest to an accuracy, within 2.5 points; in whole numbers, so that ties are ties."""
         at, one = accuracy.numerator * self.samples, accuracy.denominator
-        distance = [abs((self.samples - each) * one - at) for each in self.errors]
+        distance = [abs((self.samples - error) * one - at) for error in self.errors]
         order = sorted(range(len(distance)), key=lambda number: (distance[number], number))[:50]
         return [number for number in order if 40 * distance[number] <= one * self.samples]
 
@@ -64,7 +64,7 @@ def read(reference: Path, dataset: str) -> Models:
             rows = list(csv.DictReader(file))
         for metric, columns in COLUMNS.items():
             values[group, metric] = [
-                Fraction(sum(int(row[each]) for each in columns), int(row["num_group_top1_errors"])) for row in rows
+                Fraction(sum(int(row[column]) for column in columns), int(row["num_group_top1_errors"])) for row in rows
             ]
         values[group, "MULTI_LABEL_ACCURACY"] = [Fraction(row["mla_group"]) / 100 for row in rows]
     (samples,) = {int(row["num_all_samples"]) for row in rows}
@@ -81,15 +81,15 @@ def published(reference: Path) -> dict[str, Models]:
 def near(published: dict[str, Models]) -> dict[str, list[list[int]]]:
     """The models near each model, itself among them."""
     return {
-        dataset: [models.nearest(1 - Fraction(each, models.samples)) for each in models.errors]
+        dataset: [models.nearest(1 - Fraction(error, models.samples)) for error in models.errors]
         for dataset, models in published.items()
     }
 
 
 def curves(dataset: str) -> Curves:
-    found = curves_of(dataset)
-    assert found is not None
-    return found
+    result = curves_of(dataset)
+    assert result is not None
+    return result
 
 
 # what is shipped
@@ -97,7 +97,7 @@ def curves(dataset: str) -> Curves:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_what_is_shipped_is_what_the_authors_files_give_today(reference: Path, dataset: str) -> None:
-    content = (files("service.published") / f"data/curves-{dataset}.npz").read_bytes()
+    content = (files("service.reference_models") / f"data/curves-{dataset}.npz").read_bytes()
     today = derive(reference / "published", dataset)
 
     with np.load(io.BytesIO(content), allow_pickle=False) as shipped:
@@ -125,23 +125,23 @@ def test_of_other_data_sets_nothing_is_published(dataset: str) -> None:
 def test_the_accuracies_lie_between_those_of_the_least_and_the_most_accurate_model(
     published: dict[str, Models], dataset: str
 ) -> None:
-    models, found = published[dataset], curves(dataset)
+    models, result = published[dataset], curves(dataset)
 
-    assert found.dataset == dataset
-    assert found.num_models == len(models.errors) == 962
-    assert found.lowest == pytest.approx(1 - max(models.errors) / models.samples, abs=1e-12)
-    assert found.highest == pytest.approx(1 - min(models.errors) / models.samples, abs=1e-12)
+    assert result.dataset == dataset
+    assert result.num_models == len(models.errors) == 962
+    assert result.lowest == pytest.approx(1 - max(models.errors) / models.samples, abs=1e-12)
+    assert result.highest == pytest.approx(1 - min(models.errors) / models.samples, abs=1e-12)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_knots_are_half_a_point_apart_and_hold_every_model(dataset: str) -> None:
-    found = curves(dataset)
+    result = curves(dataset)
 
-    assert [Fraction(float(knot)).limit_denominator(1000) for knot in found.knots] == [
-        Fraction(round(200 * found.knots[0]) + number, 200) for number in range(len(found.knots))
+    assert [Fraction(float(knot)).limit_denominator(1000) for knot in result.knots] == [
+        Fraction(round(200 * result.knots[0]) + number, 200) for number in range(len(result.knots))
     ]
-    assert found.knots[0] <= found.lowest < found.knots[1]
-    assert found.knots[-2] < found.highest <= found.knots[-1]
+    assert result.knots[0] <= result.lowest < result.knots[1]
+    assert result.knots[-2] < result.highest <= result.knots[-1]
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -149,12 +149,12 @@ def test_the_quantiles_at_every_knot_are_those_of_the_50_nearest_models(
     published: dict[str, Models], dataset: str
 ) -> None:
     """All groups and metrics, by the standard library's quantiles; fewer than 20 models within 2.5 points: none."""
-    models, found = published[dataset], curves(dataset)
+    models, result = published[dataset], curves(dataset)
     empty = 0
-    for place, knot in enumerate(found.knots):
+    for place, knot in enumerate(result.knots):
         chosen = models.nearest(Fraction(round(200 * knot), 200))
         for (group, metric), values in models.values.items():
-            got = found.quantiles[Group(group), Metric(metric)][place]
+            got = result.quantiles[Group(group), Metric(metric)][place]
             assert got.shape == (99,)
             if len(chosen) < 20:
                 empty += 1
@@ -163,19 +163,19 @@ def test_the_quantiles_at_every_knot_are_those_of_the_50_nearest_models(
             of_models = [float(values[number]) for number in chosen]
             expected = statistics.quantiles(of_models, n=100, method="inclusive")
             np.testing.assert_allclose(got, expected, rtol=0, atol=ROUNDING)
-    assert 0 < empty < 0.5 * len(found.knots) * len(models.values)
+    assert 0 < empty < 0.5 * len(result.knots) * len(models.values)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_lines_through_all_models_are_those_of_scipy(published: dict[str, Models], dataset: str) -> None:
-    models, found = published[dataset], curves(dataset)
-    accuracy = [1 - each / models.samples for each in models.errors]
+    models, result = published[dataset], curves(dataset)
+    accuracy = [1 - error / models.samples for error in models.errors]
     for (group, metric), values in models.values.items():
-        got = found.fits.get((Group(group), Metric(metric)))
+        got = result.fits.get((Group(group), Metric(metric)))
         if len(set(values)) == 1:  # all are equal: on ImageNet-A there are no missing labels, for one
             assert got is None or got.r_squared is None
             continue
-        expected = stats.linregress(accuracy, [float(each) for each in values])
+        expected = stats.linregress(accuracy, [float(value) for value in values])
         assert got is not None, (group, metric)
         assert got.num_models == 962
         assert (got.slope, got.intercept) == pytest.approx((expected.slope, expected.intercept), rel=1e-9, abs=1e-12)
@@ -195,7 +195,7 @@ def test_on_imagenet_better_models_have_fewer_failures_and_more_label_noise_amon
     fits = curves("imagenet").fits
 
     assert fits[Group.ALL, Metric.MODEL_FAILURE].slope < 0 < fits[Group.ALL, Metric.MULTI_LABEL].slope
-    assert all(fits[Group.ALL, Metric(each)].r_squared > 0.85 for each in ("MODEL_FAILURE", "MULTI_LABEL"))
+    assert all(fits[Group.ALL, Metric(item)].r_squared > 0.85 for item in ("MODEL_FAILURE", "MULTI_LABEL"))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -206,14 +206,14 @@ def test_our_reader_of_the_authors_files_reads_the_same(
     models = published[dataset]
     file = reference / "published" / f"stats-{dataset}" / f"non_problematic_stats_{group.value}.csv"
 
-    found = read_models(file.read_bytes())
+    result = read_models(file.read_bytes())
 
-    assert [each.name for each in found] == models.names
-    assert [each.top1_accuracy for each in found] == pytest.approx(
-        [1 - each / models.samples for each in models.errors]
+    assert [item.name for item in result] == models.names
+    assert [item.top1_accuracy for item in result] == pytest.approx(
+        [1 - error / models.samples for error in models.errors]
     )
-    assert [each.multi_label_accuracy for each in found] == pytest.approx(
-        [float(each) for each in models.values[group.value, "MULTI_LABEL_ACCURACY"]]
+    assert [item.multi_label_accuracy for item in result] == pytest.approx(
+        [float(value) for value in models.values[group.value, "MULTI_LABEL_ACCURACY"]]
     )
 
 
@@ -222,13 +222,13 @@ def test_our_reader_of_the_authors_files_reads_the_same(
 
 def exact(values: list[int], near: list[int], value: int) -> float:
     """Count one at a time which models have a lower value; a tie is a half."""
-    found = Fraction(0)
+    fraction = Fraction(0)
     for number in near:
         if values[number] < value:
-            found += 1
+            fraction += 1
         elif values[number] == value:
-            found += Fraction(1, 2)
-    return float(found / len(near))
+            fraction += Fraction(1, 2)
+    return float(fraction / len(near))
 
 
 def by_rank(values: list[Fraction]) -> list[int]:
@@ -266,36 +266,36 @@ def test_a_percentile_from_the_curves_is_within_a_few_points_of_that_among_the_m
     between two knots the curves tell of other models than the nearest. Multi-label accuracy, which follows accuracy so
     closely, suffers most.
     """
-    found, agree = differences(published[dataset], curves(dataset), near[dataset], group.value, metric)
+    result, agree = differences(published[dataset], curves(dataset), near[dataset], group.value, metric)
 
-    assert len(found) > 900
+    assert len(result) > 900
     assert agree.count(False) <= 1  # at the edge of where there are 20 models
-    assert statistics.mean(found) < 0.045
-    assert statistics.quantiles(found, n=20)[-1] < 0.13
-    assert max(found) < 0.30
+    assert statistics.mean(result) < 0.045
+    assert statistics.quantiles(result, n=20)[-1] < 0.13
+    assert max(result) < 0.30
 
 
 @pytest.mark.parametrize("metric", COLUMNS)
 def test_on_imagenet_portions_among_all_images_are_closer_than_that(
     published: dict[str, Models], near: dict[str, list[list[int]]], metric: str
 ) -> None:
-    found, _ = differences(published["imagenet"], curves("imagenet"), near["imagenet"], "all", metric)
+    result, _ = differences(published["imagenet"], curves("imagenet"), near["imagenet"], "all", metric)
 
-    assert statistics.mean(found) < 0.033
-    assert statistics.quantiles(found, n=20)[-1] < 0.10
+    assert statistics.mean(result) < 0.033
+    assert statistics.quantiles(result, n=20)[-1] < 0.10
 
 
 @pytest.mark.parametrize("metric", EVERY_METRIC)
 def test_at_a_knot_a_percentile_is_that_among_its_nearest_models(published: dict[str, Models], metric: str) -> None:
     """Given an accuracy at a knot, and a value that one of the models near has, steps of 1 % alone blur its place."""
-    models, found = published["imagenet"], curves("imagenet")
+    models, result = published["imagenet"], curves("imagenet")
     values, ranks = models.values["all", metric], by_rank(models.values["all", metric])
     checked = 0
-    for place, knot in enumerate(found.knots):
+    for place, knot in enumerate(result.knots):
         chosen = models.nearest(Fraction(round(200 * knot), 200))
         if len(chosen) < 20:
             continue
-        quantiles = quantiles_at(found.knots, found.quantiles[Group.ALL, Metric(metric)], float(found.knots[place]))
+        quantiles = quantiles_at(result.knots, result.quantiles[Group.ALL, Metric(metric)], float(result.knots[place]))
         assert quantiles is not None
         for number in chosen:
             percentile = percentile_of(quantiles, float(values[number]))
@@ -306,34 +306,34 @@ def test_at_a_knot_a_percentile_is_that_among_its_nearest_models(published: dict
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_published_model_lies_among_the_published_accuracies(published: dict[str, Models], dataset: str) -> None:
-    models, found = published[dataset], curves(dataset)
+    models, result = published[dataset], curves(dataset)
     for number, errors in enumerate(models.errors):
         values = {Metric(metric): float(models.values["all", metric][number]) for metric in EVERY_METRIC}
-        for each in standings_of(found, Group.ALL, 1 - errors / models.samples, values, ()):
-            assert each.missing in (None, NoReference.FEW)
-            assert (each.percentile is None) == (each.missing is NoReference.FEW)
-            assert each.percentile is None or 0 < each.percentile < 1
+        for item in standings_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
+            assert item.missing in (None, NoReferenceReason.FEW)
+            assert (item.percentile is None) == (item.missing is NoReferenceReason.FEW)
+            assert item.percentile is None or 0 < item.percentile < 1
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_beyond_the_published_accuracies_nothing_has_a_place(published: dict[str, Models], dataset: str) -> None:
-    models, found = published[dataset], curves(dataset)
+    models, result = published[dataset], curves(dataset)
     values = dict.fromkeys(Metric, 0.1)
     for errors in (min(models.errors) - 1, max(models.errors) + 1):
-        for each in standings_of(found, Group.ALL, 1 - errors / models.samples, values, ()):
-            assert each.missing is NoReference.ACCURACY
+        for item in standings_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
+            assert item.missing is NoReferenceReason.ACCURACY
 
 
-@pytest.mark.parametrize("metric", [each for each in COLUMNS if each != "POOLED"])
+@pytest.mark.parametrize("metric", [column for column in COLUMNS if column != "POOLED"])
 def test_the_published_resnet50s_spread_around_the_middle(published: dict[str, Models], metric: str) -> None:
     """Given 41 ResNet-50s, trained in many ways, they are neither all ahead of their equals nor all behind."""
-    models, found = published["imagenet"], curves("imagenet")
+    models, result = published["imagenet"], curves("imagenet")
     chosen = [number for number, name in enumerate(models.names) if "resnet50" in name]
     percentiles = []
     for number in chosen:
-        values = {Metric(each): float(models.values["all", each][number]) for each in EVERY_METRIC}
-        standings = standings_of(found, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
-        (percentile,) = [each.percentile for each in standings if each.metric is Metric(metric)]
+        values = {Metric(item): float(models.values["all", item][number]) for item in EVERY_METRIC}
+        standings = standings_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
+        (percentile,) = [standing.percentile for standing in standings if standing.metric is Metric(metric)]
         assert percentile is not None
         percentiles.append(percentile)
 
@@ -341,7 +341,7 @@ def test_the_published_resnet50s_spread_around_the_middle(published: dict[str, M
     assert 0.35 < statistics.median(percentiles) < 0.65
     assert min(percentiles) < 0.2
     assert max(percentiles) > 0.8
-    assert sum(0.1 <= each <= 0.9 for each in percentiles) > 0.7 * 41
+    assert sum(0.1 <= item <= 0.9 for item in percentiles) > 0.7 * 41
 
 
 @pytest.mark.parametrize("metric", COLUMNS)
@@ -350,14 +350,14 @@ def test_all_published_models_together_spread_evenly(published: dict[str, Models
 
     Not so multi-label accuracy: it hangs on accuracy alone, which varies among the 50, so most stand in the middle.
     """
-    models, found = published["imagenet"], curves("imagenet")
+    models, result = published["imagenet"], curves("imagenet")
     percentiles = []
     for errors, value in zip(models.errors, models.values["all", metric], strict=True):
-        quantiles = quantiles_at(found.knots, found.quantiles[Group.ALL, Metric(metric)], 1 - errors / models.samples)
+        quantiles = quantiles_at(result.knots, result.quantiles[Group.ALL, Metric(metric)], 1 - errors / models.samples)
         if quantiles is not None:
             percentiles.append(percentile_of(quantiles, float(value)))
 
     assert statistics.mean(percentiles) == pytest.approx(0.5, abs=0.03)
-    tenths = [sum(math.floor(10 * each) == tenth for each in percentiles) for tenth in range(10)]
+    tenths = [sum(math.floor(10 * percentile) == tenth for percentile in percentiles) for tenth in range(10)]
     assert sum(tenths) == len(percentiles)
     assert all(0.05 < count / len(percentiles) < 0.16 for count in tenths), tenths

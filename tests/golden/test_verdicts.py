@@ -41,15 +41,15 @@ def made_superclasses() -> dict[str, list[list[str]]]:
     small = sorted(name for name, count in owners.items() if 2 <= count <= 25)
     large = sorted(name for name, count in owners.items() if 60 <= count <= 400)
     draw = random.Random(3)
-    found: dict[str, list[list[str]]] = {"nobody": [["no_such_lemma"]], "nothing": []}
+    result: dict[str, list[list[str]]] = {"nobody": [["no_such_lemma"]], "nothing": []}
     for number in range(70):
         predicate = [[draw.choice(small)]]
         if number % 3 == 0:
             predicate.append([draw.choice(small), draw.choice(large)])  # both
         if number % 5 == 0:
             predicate.append([draw.choice(small)])
-        found[f"{number:02d}"] = predicate
-    return found
+        result[f"{number:02d}"] = predicate
+    return result
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def clip_of(
         return float(np.float32(math.fsum(a * b for a, b in zip(image, texts[text], strict=True))))
 
     def oov(row: int, predicted: int) -> bool:
-        own = [each for each in superclasses if predicted in each]  # others can't be shared with the prediction
+        own = [
+            superclass for superclass in superclasses if predicted in superclass
+        ]  # others can't be shared with the prediction
         if not gate_holds(neighbors[row], predicted, own):
             return False
         asked.append(row)
@@ -94,7 +96,9 @@ def clip_of(
 
 def near(targets: list[int], superclasses: list[set[int]], draw: random.Random) -> np.ndarray:
     """Return training classes near each target: itself, classes that share a superclass, and strangers."""
-    siblings = {t: sorted({c for each in superclasses if t in each for c in each} | {t}) for t in set(targets)}
+    siblings = {
+        t: sorted({c for superclass in superclasses if t in superclass for c in superclass} | {t}) for t in set(targets)
+    }
     return np.array(
         [
             [draw.choice(siblings[t]) if draw.random() < 0.6 else draw.randrange(1000) for _ in range(50)]
@@ -105,11 +109,11 @@ def near(targets: list[int], superclasses: list[set[int]], draw: random.Random) 
 
 @pytest.fixture(scope="module")
 def superclasses() -> list[set[int]]:
-    found = [matching_classes(predicate, oracle_lemmas()) for predicate in made_superclasses().values()]
-    per_class = [sum(index in each for each in found) for index in range(1000)]
+    result = [matching_classes(predicate, oracle_lemmas()) for predicate in made_superclasses().values()]
+    per_class = [sum(index in item for item in result) for index in range(1000)]
     assert max(per_class) >= 3  # several a class
     assert min(per_class) == 0  # and classes alone
-    return found
+    return result
 
 
 def pairs_of(annotation: Annotation, label_sets: dict[str, set[int]], superclasses: list[set[int]]) -> set:
@@ -215,7 +219,7 @@ def confusion(sample: Sample, made: Material, pair_of: dict[int, list[int]], dra
     t = sample.target
     overlapping = sorted(OVERLAP.get(t, ()))
     pools = [
-        sorted({c for each in made.superclasses if t in each for c in each}),
+        sorted({c for superclass in made.superclasses if t in superclass for c in superclass}),
         sorted({c for label in sample.multi_labels for c in pair_of.get(label, [])}),
         pair_of.get(t, []),
         sorted(sample.multi_labels),
@@ -244,11 +248,11 @@ def agree(made: Material, top1: list[int], everything: np.ndarray, types: set[in
     predictions = Predictions(everything)
     expected = [judge(sample, row, top1[row], made.facts) for row, sample in enumerate(made.samples)]
 
-    found = verdicts_of(made.bundle, predictions)
+    verdicts = verdicts_of(made.bundle, predictions)
     wrong = [
-        (made.names[row], top1[row], int(found[row]), byte(verdict))
+        (made.names[row], top1[row], int(verdicts[row]), byte(verdict))
         for row, verdict in enumerate(expected)
-        if int(found[row]) != byte(verdict)
+        if int(verdicts[row]) != byte(verdict)
     ]
     assert wrong == []
     assert {verdict.error_type for verdict in expected} == types

@@ -46,14 +46,14 @@ class Taxonomy:
 
 def blocked(taxonomy: Taxonomy, target: int) -> set[int]:
     """The target's synset and all of its hypernyms, direct or not."""
-    found: set[int] = set()
+    result: set[int] = set()
     waiting = [taxonomy.synset_of_class[target]]
     while waiting:
         synset = waiting.pop()
-        if synset not in found:
-            found.add(synset)
+        if synset not in result:
+            result.add(synset)
             waiting.extend(taxonomy.hypernyms.get(synset, []))
-    return found
+    return result
 
 
 def hypernym_paths(taxonomy: Taxonomy, synset: int) -> list[tuple[int, ...]]:

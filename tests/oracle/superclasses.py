@@ -7,12 +7,12 @@ def matching_classes(predicate: list[list[str]], lemmas_of_class: list[set[str]]
     `lemmas_of_class[i]`: the lemma names of class i's synset and of all of its hypernyms, as they are
     (exact, case-sensitive, underscores kept). An empty inner list asks for nothing: it holds everywhere.
     """
-    found: set[int] = set()
+    result: set[int] = set()
     for index, lemmas in enumerate(lemmas_of_class):
         for inner in predicate:
             if all(lemma in lemmas for lemma in inner):
-                found.add(index)
-    return found
+                result.add(index)
+    return result
 
 
 def share_superclass(a: int, b: int, superclasses: list[set[int]]) -> bool:

@@ -10,13 +10,13 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from errata.errors import DamagedRecord
 
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.archive.memory import MemoryArchive
+from service.archive.memory import InMemoryArchive
 from service.archive.port import Archive
 from service.domain import Analysis, AnalysisRequest, Predictions, State
-from service.errors import DamagedRecord
 
 HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
 
@@ -24,7 +24,7 @@ HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", 
 @pytest.fixture(params=["folder", "memory", "s3"])
 def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
     if request.param == "memory":
-        return MemoryArchive()
+        return InMemoryArchive()
     if request.param == "folder":
         return FileArchive(open_files(str(tmp_path / "archive")))
     return FileArchive(open_files(f"{request.getfixturevalue('bucket')}/{tmp_path.name}"))
@@ -67,21 +67,23 @@ def test_predictions_come_back_as_they_were(archive: Archive, probability: bool)
 
 
 @pytest.mark.parametrize("probability", [True, False])
-@pytest.mark.parametrize("among", [True, False])
-def test_what_was_best_among_the_data_sets_classes_is_kept(archive: Archive, probability: bool, among: bool) -> None:
-    best = np.array([6, 11, 13, 999, 6], dtype=np.int16) if among else None
-    archive.put(analysis("one"), replace(predictions(probability=probability), among=best))
+@pytest.mark.parametrize("top1_restricted", [True, False])
+def test_what_was_best_among_the_data_sets_classes_is_kept(
+    archive: Archive, probability: bool, top1_restricted: bool
+) -> None:
+    best = np.array([6, 11, 13, 999, 6], dtype=np.int16) if top1_restricted else None
+    archive.put(analysis("one"), replace(predictions(probability=probability), top1_restricted=best))
 
     got = archive.predictions("one")
 
     assert got is not None
     assert (got.probability is not None) == probability
     if best is None:
-        assert got.among is None
+        assert got.top1_restricted is None
     else:
-        assert got.among is not None
-        assert got.among.dtype == np.int16
-        assert got.among.tolist() == best.tolist()
+        assert got.top1_restricted is not None
+        assert got.top1_restricted.dtype == np.int16
+        assert got.top1_restricted.tolist() == best.tolist()
 
 
 def test_the_same_id_again_replaces(archive: Archive) -> None:
@@ -102,7 +104,7 @@ def test_a_list_holds_all_that_is_kept(archive: Archive) -> None:
     for id in ("one", "two", "three"):
         archive.put(analysis(id), predictions())
 
-    assert sorted(each.id for each in archive.list()) == ["one", "three", "two"]
+    assert sorted(item.id for item in archive.list()) == ["one", "three", "two"]
 
 
 def test_a_list_is_the_very_same_until_something_changes(archive: Archive) -> None:
@@ -127,7 +129,7 @@ def test_what_is_deleted_is_gone_and_the_rest_stays(archive: Archive) -> None:
 
     assert archive.delete("one") is False
     assert (archive.get("one"), archive.predictions("one")) == (None, None)
-    assert [each.id for each in archive.list()] == ["two"]
+    assert [item.id for item in archive.list()] == ["two"]
     archive.put(analysis("one", "again"), predictions())
     assert archive.get("one") == analysis("one", "again")
 
@@ -145,7 +147,7 @@ def test_hostile_ids_find_nothing_and_delete_nothing(archive: Archive, tmp_path:
 
     assert (archive.get(id), archive.predictions(id), archive.delete(id)) == (None, None, False)
     assert all(file.exists() for file in outside)
-    assert [each.id for each in archive.list()] == ["one"]
+    assert [item.id for item in archive.list()] == ["one"]
 
 
 def test_many_threads_may_put_list_and_delete(archive: Archive) -> None:
@@ -159,7 +161,7 @@ def test_many_threads_may_put_list_and_delete(archive: Archive) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(24)))
 
-    assert {each.id for each in archive.list()} == {f"keep{number}" for number in range(24)}
+    assert {item.id for item in archive.list()} == {f"keep{number}" for number in range(24)}
     for number in range(24):
         numbers = archive.predictions(f"keep{number}")
         assert numbers is not None
@@ -181,7 +183,7 @@ def test_its_id_stays_and_is_no_analysis(archive: Archive) -> None:
 
     assert re.fullmatch(r"[0-9a-f]{32}", archive_id)
     assert archive.id() == archive_id
-    assert [each.id for each in archive.list()] == ["one"]
+    assert [item.id for item in archive.list()] == ["one"]
     assert archive.get("archive-id") is None
     assert archive.delete("archive-id") is False
 

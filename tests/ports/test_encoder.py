@@ -62,9 +62,9 @@ def test_answers_are_unit_vectors_of_one_space(encoder: Encoder, images: list[st
 
     assert seen.shape == (5, said.shape[1])
     assert len(said) == 3
-    for found in (seen, said):
-        assert found.dtype == np.float32
-        assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(found)), abs=1e-5)
+    for result in (seen, said):
+        assert result.dtype == np.float32
+        assert np.linalg.norm(result, axis=1) == pytest.approx(np.ones(len(result)), abs=1e-5)
     assert checked(seen, 5, said.shape[1], "images").tobytes() == seen.tobytes()
 
 

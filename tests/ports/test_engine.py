@@ -13,16 +13,16 @@ import dramatiq
 import numpy as np
 import pytest
 from dramatiq.middleware import AgeLimit, TimeLimit
+from errata.errors import Unavailable
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
-from service.errors import Unavailable
 from service.jobs.engine import Engine, local_broker, redis_broker
-from service.jobs.memory import MemoryStore
-from service.jobs.record import ClaimKind, Entry, JobSpec
-from service.jobs.redis_store import RedisStore, connect
+from service.jobs.memory import InMemoryJobStore
+from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore
-from service.jobs.worker import ComeBack, Worker
+from service.jobs.transitions import AnalysisRecord, ClaimKind, JobSpec
+from service.jobs.worker import RetryLater, Worker
 
 SOON = 10.0  # seconds that a test waits at most for what takes milliseconds
 
@@ -44,10 +44,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def store(kind: str, server: RedisServer) -> JobStore:
     if kind == "local":
-        return MemoryStore(time.time)
+        return InMemoryJobStore(time.time)
     client = connect(server.url, 5)
     client.flushall()
-    return RedisStore(client)
+    return RedisJobStore(client)
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def engine(make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> Itera
 def submit(store: JobStore, id: str, total: int = 6, shard_size: int = 2) -> str:
     store.remember_images("i", [f"{number}.jpg" for number in range(total)])
     spec = JobSpec(f"demo:{id}", "demo", "e", "i", total, shard_size)
-    entry = Entry(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-    return store.submit(entry, spec, fresh=False, limit=10).job
+    record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
+    return store.submit(record, spec, fresh=False, limit=10).job
 
 
 class OneByOne:
@@ -95,7 +95,7 @@ def serve(engine: Engine, store: JobStore, predictor: OneByOne) -> None:
         drain=engine.drain,
         judge=engine.send_judging,
         send_again=engine.send_shard,
-        ended=nothing,
+        on_finished=nothing,
         predicted=nothing,
     )
     engine.serve_models(worker.run, worker="w1")
@@ -104,7 +104,7 @@ def serve(engine: Engine, store: JobStore, predictor: OneByOne) -> None:
 def test_every_shard_that_is_sent_is_run_in_order(engine: Engine) -> None:
     ran: Queue[tuple[str, int]] = Queue()
     engine.serve_models(lambda job, shard: ran.put((job, shard)), worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
 
     engine.send_shards("j1", 3)
@@ -116,7 +116,7 @@ def test_every_shard_that_is_sent_is_run_in_order(engine: Engine) -> None:
 def test_what_was_sent_before_the_start_is_run(engine: Engine) -> None:
     ran: Queue[int] = Queue()
     engine.serve_models(lambda job, shard: ran.put(shard), worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.send_shards("j1", 1)
     engine.start()
 
@@ -129,10 +129,10 @@ def test_a_shard_that_asks_to_come_back_comes_back(engine: Engine) -> None:
     def run(job: str, shard: int) -> None:
         ran.put(shard)
         if ran.qsize() < 3:
-            raise ComeBack(0.01)
+            raise RetryLater(0.01)
 
     engine.serve_models(run, worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards("j1", 1)
 
@@ -147,11 +147,11 @@ def test_a_shard_that_waits_lets_the_next_one_pass(engine: Engine) -> None:
 
     def run(job: str, shard: int) -> None:
         if shard == 0:
-            raise ComeBack(60)
+            raise RetryLater(60)
         ran.put(shard)
 
     engine.serve_models(run, worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards("j1", 2)
 
@@ -167,7 +167,7 @@ def test_judging_does_not_wait_for_a_model_that_runs(engine: Engine) -> None:
         release.wait(SOON)
 
     engine.serve_models(run, worker="w1")
-    engine.serve_errands(judged.put)
+    engine.serve_judging(judged.put)
     engine.start()
     engine.send_shards("j1", 1)
     assert started.wait(SOON)
@@ -191,7 +191,7 @@ def test_one_shard_runs_at_a_time(engine: Engine) -> None:
         done.put(shard)
 
     engine.serve_models(run, worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards("j1", 5)
     for _ in range(5):
@@ -210,7 +210,7 @@ def test_an_errand_that_meets_an_error_is_run_again(engine: Engine) -> None:
             raise OSError("the archive is away")
 
     engine.serve_models(lambda job, shard: None, worker="w1")
-    engine.serve_errands(judge)
+    engine.serve_judging(judge)
     engine.start()
     engine.send_judging("j1")
 
@@ -221,7 +221,7 @@ def test_the_worker_that_runs_a_shard_is_alive(engine: Engine, store: JobStore) 
     submit(store, "a")
     ran = Event()
     engine.serve_models(lambda job, shard: ran.set(), worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards("j1", 1)
     assert ran.wait(SOON)
@@ -249,7 +249,7 @@ def test_a_worker_is_alive_from_its_start_until_it_stops_whether_it_has_work_or_
 ) -> None:
     submit(store, "a")
     engine.serve_models(lambda job, shard: None, worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     assert live_workers(store, "a") == 0
 
     engine.start()
@@ -262,7 +262,7 @@ def test_a_worker_is_alive_from_its_start_until_it_stops_whether_it_has_work_or_
 def test_an_engine_that_serves_errands_alone_is_no_worker(engine: Engine, store: JobStore) -> None:
     submit(store, "a")
     judged: Queue[str] = Queue()
-    engine.serve_errands(judged.put)
+    engine.serve_judging(judged.put)
     engine.start()
     engine.send_judging("j1")
 
@@ -277,10 +277,10 @@ def test_an_errand_that_asks_to_come_back_comes_back(engine: Engine) -> None:
     def judge(job: str) -> None:
         judged.put(job)
         if next(away):
-            raise ComeBack(0.01)
+            raise RetryLater(0.01)
 
     engine.serve_models(lambda job, shard: None, worker="w1")
-    engine.serve_errands(judge)
+    engine.serve_judging(judge)
     engine.start()
     engine.send_judging("j1")
 
@@ -291,15 +291,15 @@ def test_a_job_goes_from_its_shards_to_its_judge(engine: Engine, store: JobStore
     judged: Queue[list[int]] = Queue()
 
     def judge(job: str) -> None:
-        fence = store.claim_judging(job)
-        assert fence is not None
+        fencing_token = store.claim_judging(job)
+        assert fencing_token is not None
         parts = store.parts(job)
-        store.finish(job, fence)
+        store.finish(job, fencing_token)
         judged.put([top1 for part in parts for top1 in part.predictions.top1.tolist()])
 
     job = submit(store, "a", total=5, shard_size=2)
     serve(engine, store, OneByOne())
-    engine.serve_errands(judge)
+    engine.serve_judging(judge)
     engine.start()
     engine.send_shards(job, 3)
 
@@ -312,7 +312,7 @@ def test_a_message_that_comes_twice_runs_once(engine: Engine, store: JobStore) -
     judged: Queue[str] = Queue()
     job = submit(store, "a", total=4, shard_size=2)
     serve(engine, store, OneByOne(lambda: batches.put(None)))
-    engine.serve_errands(judged.put)
+    engine.serve_judging(judged.put)
     engine.start()
     engine.send_shards(job, 2)
     engine.send_shards(job, 2)
@@ -323,7 +323,7 @@ def test_a_message_that_comes_twice_runs_once(engine: Engine, store: JobStore) -
     assert judged.empty()
     record = store.job(job)
     assert record is not None
-    assert [shard.fence for shard in record.shards] == [1, 1]
+    assert [shard.fencing_token for shard in record.shards] == [1, 1]
 
 
 def test_stopping_hands_a_long_shard_back_and_counts_nothing(engine: Engine, store: JobStore) -> None:
@@ -336,7 +336,7 @@ def test_stopping_hands_a_long_shard_back_and_counts_nothing(engine: Engine, sto
 
     job = submit(store, "a", total=100, shard_size=100)
     serve(engine, store, OneByOne(before_batch))
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards(job, 1)
     assert started.wait(SOON)
@@ -359,7 +359,7 @@ def test_stopping_lets_a_shard_end_that_is_at_its_last_batch(engine: Engine, sto
 
     job = submit(store, "a", total=1, shard_size=1)
     serve(engine, store, OneByOne(before_batch))
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards(job, 1)
     assert started.wait(SOON)
@@ -375,7 +375,7 @@ def test_stopping_lets_a_shard_end_that_is_at_its_last_batch(engine: Engine, sto
 
 def test_stopping_sets_the_drain_and_may_be_done_twice(engine: Engine) -> None:
     engine.serve_models(lambda job, shard: None, worker="w1")
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     assert not engine.drain.is_set()
 
@@ -390,7 +390,7 @@ def test_two_engines_share_nothing(store: JobStore) -> None:
     ran: Queue[str] = Queue()
     for name, engine in (("first", first), ("second", second)):
         engine.serve_models(lambda job, shard, name=name: ran.put(name), worker=name)
-        engine.serve_errands(lambda job: None)
+        engine.serve_judging(lambda job: None)
         engine.start()
     first.send_shards("j1", 1)
 
@@ -402,7 +402,7 @@ def test_two_engines_share_nothing(store: JobStore) -> None:
 
 def test_no_broker_limits_how_long_or_how_old_work_is(make_broker: Callable[[], dramatiq.Broker]) -> None:
     """The engine's default middleware ends messages after 10 minutes, with an exception inside the work."""
-    assert not [each for each in make_broker().middleware if isinstance(each, TimeLimit | AgeLimit)]
+    assert not [item for item in make_broker().middleware if isinstance(item, TimeLimit | AgeLimit)]
 
 
 def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(engine: Engine, store: JobStore) -> None:
@@ -413,7 +413,7 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
     stopped = Event()
     job = submit(store, "a", total=6, shard_size=2)
     serve(engine, store, OneByOne(cancel))
-    engine.serve_errands(lambda job: None)
+    engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards(job, 3)
     assert stopped.wait(SOON)
@@ -422,16 +422,16 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
     record = store.job(job)
     assert record is not None
     assert record.state is State.CANCELLED
-    assert [shard.fence for shard in record.shards] == [1, 0, 0]
+    assert [shard.fencing_token for shard in record.shards] == [1, 0, 0]
     snapshot = store.snapshot("a")
     assert snapshot is not None
-    assert snapshot.entry.failure == Failure("CANCELLED", "enough")
+    assert snapshot.record.failure == Failure("CANCELLED", "enough")
 
 
 def test_a_queue_that_is_away_is_unavailable_and_no_thread_dies_of_it(tmp_path: Path) -> None:
     """Given a Redis that is gone, sending says so; once it is back, what was lost is sent again by itself."""
     redis = RedisServer(tmp_path).start()
-    store = RedisStore(connect(redis.url, 1))
+    store = RedisJobStore(connect(redis.url, 1))
     engine = Engine(partial(redis_broker, redis.url, 1, HEARTBEAT), store)
     ran: Queue[tuple[str, int]] = Queue()
     engine.serve_models(lambda job, shard: ran.put((job, shard)), worker="w1")
@@ -459,7 +459,7 @@ def test_a_frozen_redis_ends_no_consumer(tmp_path: Path) -> None:
     What was in back-off meanwhile is sent again: tests/processes show it.
     """
     redis = RedisServer(tmp_path).start()
-    store = RedisStore(connect(redis.url, 0.3))
+    store = RedisJobStore(connect(redis.url, 0.3))
     engine = Engine(partial(redis_broker, redis.url, 0.3, HEARTBEAT), store)
     ran: Queue[str] = Queue()
     backed_off: set[str] = set()
@@ -467,7 +467,7 @@ def test_a_frozen_redis_ends_no_consumer(tmp_path: Path) -> None:
     def run(job: str, shard: int) -> None:
         if job not in backed_off:
             backed_off.add(job)
-            raise ComeBack(0.5)
+            raise RetryLater(0.5)
         ran.put(job)
 
     engine.serve_models(run, worker="w1")

@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
+from errata.errors import DamagedRecord, NewerRecord, Unavailable
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
-from service.errors import DamagedRecord, NewerRecord, Unavailable
-from service.jobs import record
-from service.jobs.memory import MemoryStore
-from service.jobs.record import ClaimKind, Entry, Job, JobSpec, Part, Said
+from service.jobs import transitions
+from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_records import SCHEMA
-from service.jobs.redis_store import BATCH, RedisStore, connect
+from service.jobs.redis_store import BATCH, RedisJobStore, connect
 from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
+from service.jobs.transitions import AnalysisRecord, ClaimKind, Job, JobSpec, LeaseReply, ShardResult
 
 WRITTEN = Path(__file__).parent / "written"  # keys of a Redis as earlier versions left it
 LEASE = 20.0
@@ -64,24 +64,24 @@ def clock() -> Clock:
 def make(kind: str, clock: Clock, server: RedisServer) -> JobStore:
     """A store that is empty."""
     if kind == "memory":
-        return MemoryStore(clock)
+        return InMemoryJobStore(clock)
     client = connect(server.url, timeout=10)
     client.flushall()
-    return RedisStore(client, clock)
+    return RedisJobStore(client, clock)
 
 
 @pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest, clock: Clock, server: RedisServer) -> Iterator[JobStore]:
     made = make(request.param, clock, server)
     yield made
-    if isinstance(made, RedisStore):
+    if isinstance(made, RedisJobStore):
         made._client.connection_pool.disconnect()  # sockets that are left open are an error at pytest's end
 
 
 def pass_time(store: JobStore, clock: Clock, seconds: float) -> None:
     """Let time pass, for what Redis itself lets end too."""
     clock.advance(seconds)
-    if isinstance(store, RedisStore):
+    if isinstance(store, RedisJobStore):
         client = store._client
         for key in client.scan_iter():
             left = client.pttl(key)
@@ -105,38 +105,40 @@ def submit(
     of: JobSpec | None = None,
     created: float = 0.0,
 ) -> Submission:
-    entry = Entry(id, AnalysisRequest("demo", "demo:m", request_id=request_id), body, "e" * 64, created)
-    return store.submit(entry, replace(of or spec(), model=f"demo:{key}"), fresh=fresh, limit=limit)
+    record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m", request_id=request_id), body, "e" * 64, created)
+    return store.submit(record, replace(of or spec(), model=f"demo:{key}"), fresh=fresh, limit=limit)
 
 
-def part(size: int, first: int = 0) -> Part:
-    return Part(Predictions(np.arange(first, first + size, dtype=np.int16)), ModelInfo("demo:m", "net", "0" * 64, "t"))
+def part(size: int, first: int = 0) -> ShardResult:
+    return ShardResult(
+        Predictions(np.arange(first, first + size, dtype=np.int16)), ModelInfo("demo:m", "net", "0" * 64, "t")
+    )
 
 
 def claimed(store: JobStore, job: str, shard: int = 0, worker: str = "w1") -> int:
     claim = store.claim(job, shard, worker, LEASE)
     assert claim.kind is ClaimKind.TAKEN
-    return claim.fence
+    return claim.fencing_token
 
 
 def run_all(store: JobStore, job: str) -> None:
     """Predict every shard of a job."""
-    found = store.job(job)
-    assert found is not None
-    for shard in range(found.spec.num_shards):
-        start, stop = found.spec.bounds(shard)
+    result = store.job(job)
+    assert result is not None
+    for shard in range(result.spec.num_shards):
+        start, stop = result.spec.bounds(shard)
         store.finish_shard(job, shard, claimed(store, job, shard), part(stop - start, start))
 
 
 def the_job(store: JobStore, job: str) -> Job:
-    found = store.job(job)
-    assert found is not None
-    return found
+    result = store.job(job)
+    assert result is not None
+    return result
 
 
 def state_of(store: JobStore, analysis: str) -> State | None:
-    found = store.snapshot(analysis)
-    return found.entry.state if found else None
+    result = store.snapshot(analysis)
+    return result.record.state if result else None
 
 
 def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
@@ -191,7 +193,7 @@ def test_fresh_neither_joins_nor_is_joined(store: JobStore) -> None:
     fresh_too = submit(store, "c", fresh=True)
     plain_too = submit(store, "d")
 
-    assert [each.outcome for each in (plain, fresh, fresh_too, plain_too)] == [
+    assert [item.outcome for item in (plain, fresh, fresh_too, plain_too)] == [
         Outcome.NEW,
         Outcome.NEW,
         Outcome.NEW,
@@ -220,19 +222,19 @@ def test_the_end_of_a_fresh_job_leaves_the_others_to_be_joined(store: JobStore) 
 def test_of_200_at_once_against_50_exactly_50_are_let_in(store: JobStore) -> None:
     said = at_once(200, lambda number: submit(store, f"a{number}", key=f"k{number % 70}", limit=50))
 
-    outcomes = Counter(each.outcome for each in said)
+    outcomes = Counter(item.outcome for item in said)
     assert outcomes[Outcome.FULL] == 150
     assert outcomes[Outcome.NEW] + outcomes[Outcome.JOINED] == 50
-    accepted = {each.analysis for each in said if each.outcome is not Outcome.FULL}
-    assert {snapshot.entry.id for snapshot in store.entries()} == accepted
-    assert {each.open for each in said if each.outcome is Outcome.FULL} == {50}
+    accepted = {item.analysis for item in said if item.outcome is not Outcome.FULL}
+    assert {snapshot.record.id for snapshot in store.entries()} == accepted
+    assert {item.open for item in said if item.outcome is Outcome.FULL} == {50}
 
 
 def test_50_equal_requests_at_once_are_50_analyses_and_one_job(store: JobStore) -> None:
     said = at_once(50, lambda number: submit(store, f"a{number}"))
 
-    assert Counter(each.outcome for each in said) == {Outcome.NEW: 1, Outcome.JOINED: 49}
-    assert len({each.job for each in said}) == 1
+    assert Counter(item.outcome for item in said) == {Outcome.NEW: 1, Outcome.JOINED: 49}
+    assert len({item.job for item in said}) == 1
     assert len(the_job(store, said[0].job).analyses) == 50
 
 
@@ -289,8 +291,8 @@ def test_a_request_without_an_id_is_never_a_repetition(store: JobStore) -> None:
 def test_the_same_request_id_from_many_threads_makes_one_analysis(store: JobStore) -> None:
     said = at_once(32, lambda number: submit(store, f"a{number}", request_id="r"))
 
-    assert Counter(each.outcome for each in said) == {Outcome.NEW: 1, Outcome.REPEATED: 31}
-    assert len({each.analysis for each in said}) == 1
+    assert Counter(item.outcome for item in said) == {Outcome.NEW: 1, Outcome.REPEATED: 31}
+    assert len({item.analysis for item in said}) == 1
     assert len(store.entries()) == 1
 
 
@@ -331,7 +333,7 @@ def test_a_claim_takes_the_shard_and_sets_all_running(store: JobStore, clock: Cl
 
     claim = store.claim(said.job, 1, "w1", LEASE)
 
-    assert (claim.kind, claim.fence) == (ClaimKind.TAKEN, 1)
+    assert (claim.kind, claim.fencing_token) == (ClaimKind.TAKEN, 1)
     job = the_job(store, said.job)
     assert (job.state, job.started) == (State.RUNNING, clock.now)
     assert [shard.state for shard in job.shards] == [State.QUEUED, State.RUNNING, State.QUEUED]
@@ -382,11 +384,11 @@ def test_a_shard_that_is_done_is_skipped(store: JobStore) -> None:
 
 def test_a_killed_worker_gives_its_shard_back_and_is_counted_as_a_crash(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    fence = claimed(store, job)
-    store.progress(job, 0, fence, 3)
+    fencing_token = claimed(store, job)
+    store.progress(job, 0, fencing_token, 3)
     clock.advance(LEASE + 0.1)
 
-    assert claimed(store, job, worker="w2") == fence + 1
+    assert claimed(store, job, worker="w2") == fencing_token + 1
     shard = the_job(store, job).shards[0]
     assert (shard.crashes, shard.retries, shard.worker, shard.done) == (1, 0, "w2", 0)
 
@@ -404,19 +406,19 @@ def test_a_shard_that_kills_its_workers_has_three_starts_then_fails(store: JobSt
     for analysis in "ab":
         snapshot = store.snapshot(analysis)
         assert snapshot is not None
-        assert snapshot.entry.state is State.FAILED
-        assert snapshot.entry.failure is not None
-        assert snapshot.entry.failure.reason == "WORKER_LOST"
-        assert snapshot.entry.ended == clock.now
+        assert snapshot.record.state is State.FAILED
+        assert snapshot.record.failure is not None
+        assert snapshot.record.failure.reason == "WORKER_LOST"
+        assert snapshot.record.ended == clock.now
     assert store.claim(job, 1, "w9", LEASE).kind is ClaimKind.SKIP
 
 
 def test_a_beat_renews_the_hold(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    fence = claimed(store, job)
+    fencing_token = claimed(store, job)
     for _ in range(5):
         clock.advance(LEASE - 1)
-        assert store.beat(job, 0, fence, LEASE) is Said.OK
+        assert store.renew_lease(job, 0, fencing_token, LEASE) is LeaseReply.OK
         assert store.claim(job, 0, "w2", LEASE).kind is ClaimKind.WAIT
     assert the_job(store, job).shards[0].crashes == 0
 
@@ -425,18 +427,18 @@ def test_progress_is_written_and_shards_add_up(store: JobStore) -> None:
     job = submit(store, "a").job
     first, second = claimed(store, job, 0), claimed(store, job, 1)
 
-    assert store.progress(job, 0, first, 3) is Said.OK
-    assert store.progress(job, 1, second, 2) is Said.OK
+    assert store.progress(job, 0, first, 3) is LeaseReply.OK
+    assert store.progress(job, 1, second, 2) is LeaseReply.OK
     assert the_job(store, job).done == 5
 
 
 OLD: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
-    "beat": (lambda store, job, fence: store.beat(job, 0, fence, LEASE), Said.LOST),
-    "progress": (lambda store, job, fence: store.progress(job, 0, fence, 2), Said.LOST),
-    "finish_shard": (lambda store, job, fence: store.finish_shard(job, 0, fence, part(4)), None),
-    "hand_back": (lambda store, job, fence: store.hand_back(job, 0, fence), False),
-    "retry": (lambda store, job, fence: store.retry(job, 0, fence, OOPS), None),
-    "fail": (lambda store, job, fence: store.fail(job, 0, fence, OOPS), False),
+    "beat": (lambda store, job, fencing_token: store.renew_lease(job, 0, fencing_token, LEASE), LeaseReply.LOST),
+    "progress": (lambda store, job, fencing_token: store.progress(job, 0, fencing_token, 2), LeaseReply.LOST),
+    "finish_shard": (lambda store, job, fencing_token: store.finish_shard(job, 0, fencing_token, part(4)), None),
+    "hand_back": (lambda store, job, fencing_token: store.release_shard(job, 0, fencing_token), False),
+    "retry": (lambda store, job, fencing_token: store.retry(job, 0, fencing_token, OOPS), None),
+    "fail": (lambda store, job, fencing_token: store.fail(job, 0, fencing_token, OOPS), False),
 }
 
 
@@ -458,13 +460,13 @@ def test_an_old_fence_is_refused_everywhere(store: JobStore, clock: Clock, call:
 @pytest.mark.parametrize("call", sorted(OLD))
 def test_a_fence_ends_with_its_hold(store: JobStore, call: str) -> None:
     job = submit(store, "a").job
-    fence = claimed(store, job)
-    store.hand_back(job, 0, fence)
+    fencing_token = claimed(store, job)
+    store.release_shard(job, 0, fencing_token)
     before = the_job(store, job)
 
     write, refusal = OLD[call]
 
-    assert write(store, job, fence) == refusal
+    assert write(store, job, fencing_token) == refusal
     assert the_job(store, job) == before
 
 
@@ -472,13 +474,13 @@ def test_a_fence_ends_with_its_hold(store: JobStore, call: str) -> None:
 def test_nothing_is_written_to_a_job_that_has_failed(store: JobStore, call: str) -> None:
     job = submit(store, "a").job
     other = claimed(store, job, 1)
-    fence = claimed(store, job)
+    fencing_token = claimed(store, job)
     store.fail(job, 1, other, OOPS)
     before = the_job(store, job)
 
     write, refusal = OLD[call]
 
-    assert write(store, job, fence) == refusal
+    assert write(store, job, fencing_token) == refusal
     assert the_job(store, job) == before
 
 
@@ -498,8 +500,8 @@ def test_a_late_result_does_not_replace_the_other_workers(store: JobStore, clock
 def test_transient_errors_back_off_and_the_fourth_is_the_last(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     for delay in (5.0, 10.0, 20.0):
-        fence = claimed(store, job)
-        assert store.retry(job, 0, fence, OOPS) == pytest.approx(delay)
+        fencing_token = claimed(store, job)
+        assert store.retry(job, 0, fencing_token, OOPS) == pytest.approx(delay)
         clock.advance(delay / 2)
         waiting = store.claim(job, 0, "w2", LEASE)
         assert (waiting.kind, waiting.delay) == (ClaimKind.WAIT, pytest.approx(delay / 2))
@@ -508,14 +510,14 @@ def test_transient_errors_back_off_and_the_fourth_is_the_last(store: JobStore, c
     assert store.retry(job, 0, claimed(store, job), OOPS) is None
     snapshot = store.snapshot("a")
     assert snapshot is not None
-    assert (snapshot.entry.state, snapshot.entry.failure) == (State.FAILED, OOPS)
+    assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
 
 
 def test_a_retry_is_no_crash_and_forgets_the_part_that_was_predicted(store: JobStore) -> None:
     job = submit(store, "a").job
-    fence = claimed(store, job)
-    store.progress(job, 0, fence, 3)
-    store.retry(job, 0, fence, OOPS)
+    fencing_token = claimed(store, job)
+    store.progress(job, 0, fencing_token, 3)
+    store.retry(job, 0, fencing_token, OOPS)
 
     shard = the_job(store, job).shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 1, 0)
@@ -524,11 +526,17 @@ def test_a_retry_is_no_crash_and_forgets_the_part_that_was_predicted(store: JobS
 def test_a_shard_that_is_handed_back_counts_nothing_and_is_taken_at_once(store: JobStore) -> None:
     job = submit(store, "a").job
     for round in range(1, 9):
-        fence = claimed(store, job, worker=f"w{round}")
-        store.progress(job, 0, fence, 2)
-        assert store.hand_back(job, 0, fence) is True
+        fencing_token = claimed(store, job, worker=f"w{round}")
+        store.progress(job, 0, fencing_token, 2)
+        assert store.release_shard(job, 0, fencing_token) is True
         shard = the_job(store, job).shards[0]
-        assert (shard.state, shard.fence, shard.crashes, shard.retries, shard.done) == (State.QUEUED, round, 0, 0, 0)
+        assert (shard.state, shard.fencing_token, shard.crashes, shard.retries, shard.done) == (
+            State.QUEUED,
+            round,
+            0,
+            0,
+            0,
+        )
 
 
 def test_a_shard_that_fails_ends_the_analyses_and_stops_the_other_shards(store: JobStore) -> None:
@@ -539,7 +547,7 @@ def test_a_shard_that_fails_ends_the_analyses_and_stops_the_other_shards(store: 
     assert store.fail(job, 0, first, OOPS) is True
 
     assert {state_of(store, "a"), state_of(store, "b")} == {State.FAILED}
-    assert store.progress(job, 1, second, 1) is not Said.OK
+    assert store.progress(job, 1, second, 1) is not LeaseReply.OK
     assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
 
 
@@ -554,7 +562,7 @@ def test_a_message_that_comes_after_the_end_changes_nothing(store: JobStore, clo
 
     after = store.snapshot("a")
     assert after is not None
-    assert after.entry == before.entry
+    assert after.record == before.record
 
 
 def test_a_message_that_comes_after_its_analysis_was_forgotten_is_skipped(store: JobStore) -> None:
@@ -571,32 +579,32 @@ def test_a_message_that_comes_after_its_analysis_was_forgotten_is_skipped(store:
 def test_cancelling_one_of_two_keeps_the_job(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     submit(store, "b")
-    fence = claimed(store, job)
+    fencing_token = claimed(store, job)
 
     assert store.cancel("a", "not needed") is True
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
-    assert (snapshot.entry.state, snapshot.entry.ended) == (State.CANCELLED, clock.now)
-    assert snapshot.entry.failure is not None
-    assert snapshot.entry.failure.message == "not needed"
+    assert (snapshot.record.state, snapshot.record.ended) == (State.CANCELLED, clock.now)
+    assert snapshot.record.failure is not None
+    assert snapshot.record.failure.message == "not needed"
     assert state_of(store, "b") is State.RUNNING
-    assert store.progress(job, 0, fence, 1) is Said.OK
+    assert store.progress(job, 0, fencing_token, 1) is LeaseReply.OK
     assert state_of(store, "a") is State.CANCELLED
 
 
 def test_cancelling_the_last_stops_the_job(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
-    fence = claimed(store, job)
+    fencing_token = claimed(store, job)
     store.finish_shard(job, 1, claimed(store, job, 1), part(4))
 
     store.cancel("a", "")
     store.cancel("b", "")
 
-    assert store.progress(job, 0, fence, 1) is Said.CANCEL
-    assert store.beat(job, 0, fence, LEASE) is Said.CANCEL
-    assert store.finish_shard(job, 0, fence, part(4)) is None
+    assert store.progress(job, 0, fencing_token, 1) is LeaseReply.CANCEL
+    assert store.renew_lease(job, 0, fencing_token, LEASE) is LeaseReply.CANCEL
+    assert store.finish_shard(job, 0, fencing_token, part(4)) is None
     assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
     assert store.claim_judging(job) is None
     assert store.parts(job) == []
@@ -653,7 +661,7 @@ def test_parts_come_in_the_order_of_the_shards(store: JobStore) -> None:
     for shard, (start, stop) in ((2, (8, 10)), (0, (0, 4)), (1, (4, 8))):
         store.finish_shard(job, shard, claimed(store, job, shard), part(stop - start, start))
 
-    together = [top1 for each in store.parts(job) for top1 in each.predictions.top1.tolist()]
+    together = [top1 for item in store.parts(job) for top1 in item.predictions.top1.tolist()]
     assert together == list(range(10))
 
 
@@ -701,17 +709,17 @@ def test_judging_that_fails_fails_the_analyses(store: JobStore) -> None:
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
-    assert (snapshot.entry.state, snapshot.entry.failure) == (State.FAILED, OOPS)
+    assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
     assert store.parts(job) == []
 
 
 def test_what_is_cancelled_while_it_is_judged_stays_cancelled(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
-    fence = store.claim_judging(job) or 0
+    fencing_token = store.claim_judging(job) or 0
     store.cancel("a", "")
 
-    assert store.finish(job, fence) is False
+    assert store.finish(job, fencing_token) is False
     assert state_of(store, "a") is State.CANCELLED
 
 
@@ -719,16 +727,16 @@ def test_an_analysis_that_comes_while_an_equal_one_is_judged_is_not_lost(store: 
     """The judge archives those that waited when it began; who comes later must not vanish with them."""
     job = submit(store, "early").job
     run_all(store, job)
-    fence = store.claim_judging(job) or 0
+    fencing_token = store.claim_judging(job) or 0
     archived = the_job(store, job).analyses
     submit(store, "late")
     assert "late" not in archived
 
-    store.finish(job, fence)
+    store.finish(job, fencing_token)
 
     late = store.snapshot("late")
     assert late is not None
-    assert not late.entry.state.final
+    assert not late.record.state.final
 
 
 # what is kept, and how long
@@ -757,7 +765,7 @@ def test_what_ended_a_week_ago_goes_when_something_new_comes(store: JobStore, cl
 
     assert store.snapshot("old") is None
     assert store.job(job) is None
-    assert [snapshot.entry.id for snapshot in store.entries()] == ["new"]
+    assert [snapshot.record.id for snapshot in store.entries()] == ["new"]
     assert submit(store, "again", key="again", request_id="r", body="another").outcome is Outcome.NEW
 
 
@@ -770,7 +778,7 @@ def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobSto
 
     submit(store, "new", key="new", created=clock.now)
 
-    assert {snapshot.entry.id for snapshot in store.entries()} == {"open", "old", "new"}
+    assert {snapshot.record.id for snapshot in store.entries()} == {"open", "old", "new"}
     assert submit(store, "again", request_id="r").analysis == "old"
 
 
@@ -786,17 +794,17 @@ def finish_many(store: JobStore, clock: Clock, count: int, first: int = 0) -> No
 
 
 def kept(store: JobStore) -> set[str]:
-    return {snapshot.entry.id for snapshot in store.entries()}
+    return {snapshot.record.id for snapshot in store.entries()}
 
 
 @pytest.fixture
 def five(monkeypatch: pytest.MonkeyPatch, store: JobStore) -> JobStore:
     """A store that keeps five analyses that have ended."""
-    monkeypatch.setattr(record, "MAX_FINISHED", 5)
-    if isinstance(store, RedisStore):
+    monkeypatch.setattr(transitions, "MAX_FINISHED", 5)
+    if isinstance(store, RedisJobStore):
         source = (resources.files("service.jobs") / "moves.lua").read_text(encoding="utf-8")
         few = source.replace("local MAX_FINISHED = 1000 ", "local MAX_FINISHED = 5 ")
-        assert few != source, "the script has another bound than record.py"
+        assert few != source, "the script has another bound than transitions.py"
         store._script = store._client.register_script(few)
     return store
 
@@ -826,7 +834,7 @@ def test_a_dropped_analysis_leaves_nothing_behind(five: JobStore, clock: Clock) 
 
     assert kept(five) == {"m0", "m1", "m2", "m3", "m4"}
     assert five.job(job) is None
-    if isinstance(five, RedisStore):
+    if isinstance(five, RedisJobStore):
         assert [key for key in five._client.scan_iter() if job.encode() in key or b"first" in key] == []
     assert submit(five, "again", key="again", request_id="r", body="another").outcome is Outcome.NEW
 
@@ -846,9 +854,9 @@ def test_a_job_stays_as_long_as_one_of_its_analyses(five: JobStore, clock: Clock
 def test_more_analyses_of_one_job_than_the_bound_are_dropped_too(five: JobStore, clock: Clock) -> None:
     for number in range(8):
         job = submit(five, f"a{number}").job
-    fence = claimed(five, job)
+    fencing_token = claimed(five, job)
 
-    assert five.fail(job, 0, fence, OOPS) is True
+    assert five.fail(job, 0, fencing_token, OOPS) is True
 
     assert len(kept(five)) == 5
     assert the_job(five, job).analyses == kept(five)
@@ -901,7 +909,7 @@ def test_entries_that_take_several_calls_are_all_listed(store: JobStore, clock: 
 def test_a_list_shows_what_ended_again_and_what_runs_again(store: JobStore, clock: Clock) -> None:
     def listed() -> tuple[State, Failure | None, float | None, float]:
         (snapshot,) = store.entries()
-        return snapshot.entry.state, snapshot.entry.failure, snapshot.entry.ended, snapshot.now
+        return snapshot.record.state, snapshot.record.failure, snapshot.record.ended, snapshot.now
 
     failed_one(store)
     assert listed() == (State.FAILED, OOPS, clock.now, clock.now)
@@ -936,12 +944,12 @@ def test_a_list_shows_what_an_older_version_queued_again(server: RedisServer, cl
     """It does not know of `errata:finished`, and leaves the analysis there."""
     store, client = make("redis", clock, server), server.client()
     failed_one(store)
-    assert [snapshot.entry.state for snapshot in store.entries()] == [State.FAILED]
+    assert [snapshot.record.state for snapshot in store.entries()] == [State.FAILED]
     before = client.zrange("errata:finished", 0, -1, withscores=True)
     again(store)
     client.zadd("errata:finished", dict(before))
 
-    assert [snapshot.entry.state for snapshot in store.entries()] == [State.QUEUED]
+    assert [snapshot.record.state for snapshot in store.entries()] == [State.QUEUED]
     assert client.zcard("errata:finished") == 0
 
 
@@ -970,7 +978,7 @@ def test_the_queue_position_counts_the_open_jobs_before(store: JobStore, clock: 
         clock.advance(1)
 
     def positions() -> dict[str, int]:
-        return {snapshot.entry.id: snapshot.queue_position for snapshot in store.entries()}
+        return {snapshot.record.id: snapshot.queue_position for snapshot in store.entries()}
 
     assert positions() == {"a": 0, "b": 1, "c": 2}
     store.cancel("a", "")
@@ -1001,10 +1009,10 @@ def test_a_worker_that_beats_for_its_shard_is_alive(store: JobStore, clock: Cloc
     """A shard takes minutes: its worker must not count as gone while it renews its hold."""
     job = submit(store, "a").job
     store.worker_alive("w1")
-    fence = claimed(store, job, worker="w1")
+    fencing_token = claimed(store, job, worker="w1")
     for _ in range(12):
         clock.advance(5)
-        store.beat(job, 0, fence, LEASE)
+        store.renew_lease(job, 0, fencing_token, LEASE)
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
@@ -1046,7 +1054,7 @@ class Moves(RuleBasedStateMachine):
         self.forgotten: set[str] = set()
 
     def open_ones(self) -> int:
-        return sum(not snapshot.entry.state.final for snapshot in self.store.entries())
+        return sum(not snapshot.record.state.final for snapshot in self.store.entries())
 
     @rule(key=st.sampled_from("kl"), fresh=st.booleans(), shards=st.integers(1, 3))
     def submit(self, key: str, fresh: bool, shards: int) -> None:
@@ -1072,38 +1080,41 @@ class Moves(RuleBasedStateMachine):
         shard = data.draw(st.integers(0, self.jobs[id].spec.num_shards - 1))
         claim = self.store.claim(id, shard, "w", LEASE)
         if claim.kind is ClaimKind.TAKEN:
-            assert claim.fence == self.jobs[id].shards[shard].fence + 1
-            self.fences.append((id, shard, claim.fence))
-            self.held[id, shard] = claim.fence
+            assert claim.fencing_token == self.jobs[id].shards[shard].fencing_token + 1
+            self.fences.append((id, shard, claim.fencing_token))
+            self.held[id, shard] = claim.fencing_token
         elif claim.kind is ClaimKind.WAIT:
             assert claim.delay > 0
 
     @precondition(lambda self: self.fences)
     @rule(data=st.data(), call=st.sampled_from([*sorted(OLD), "finish_shard", "finish_shard"]))
     def report(self, data: st.DataObject, call: str) -> None:
-        id, shard, fence = data.draw(st.sampled_from(self.fences))
-        is_current = self.held.get((id, shard)) == fence and not self.jobs[id].state.final
+        id, shard, fencing_token = data.draw(st.sampled_from(self.fences))
+        is_current = self.held.get((id, shard)) == fencing_token and not self.jobs[id].state.final
         before = self.store.job(id)
         start, stop = self.jobs[id].spec.bounds(shard)
         match call:
             case "beat":
-                accepted = self.store.beat(id, shard, fence, LEASE) is Said.OK
+                accepted = self.store.renew_lease(id, shard, fencing_token, LEASE) is LeaseReply.OK
             case "progress":
-                accepted = self.store.progress(id, shard, fence, data.draw(st.integers(0, stop - start))) is Said.OK
+                accepted = (
+                    self.store.progress(id, shard, fencing_token, data.draw(st.integers(0, stop - start)))
+                    is LeaseReply.OK
+                )
             case "finish_shard":
-                left = self.store.finish_shard(id, shard, fence, part(stop - start))
+                left = self.store.finish_shard(id, shard, fencing_token, part(stop - start))
                 accepted = left is not None
                 if accepted:
                     assert before is not None
                     assert left == before.left - 1
             case "hand_back":
-                accepted = self.store.hand_back(id, shard, fence)
+                accepted = self.store.release_shard(id, shard, fencing_token)
             case "retry":
-                delay = self.store.retry(id, shard, fence, OOPS)
+                delay = self.store.retry(id, shard, fencing_token, OOPS)
                 now = self.store.job(id)
                 accepted = delay is not None or (is_current and now is not None and now.state is State.FAILED)
             case _:
-                accepted = self.store.fail(id, shard, fence, OOPS)
+                accepted = self.store.fail(id, shard, fencing_token, OOPS)
         assert accepted == is_current
         if not accepted:
             assert self.store.job(id) == before
@@ -1129,20 +1140,20 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data())
     def claim_judging(self, data: st.DataObject) -> None:
         id = data.draw(st.sampled_from(list(self.jobs)))
-        fence = self.store.claim_judging(id)
+        fencing_token = self.store.claim_judging(id)
         job = self.jobs[id]
-        assert (fence is not None) == (not job.state.final and job.left == 0)
-        if fence is not None:
-            assert fence > self.judge.get(id, 0)
-            self.judge[id] = fence
-            self.judges.append((id, fence))
+        assert (fencing_token is not None) == (not job.state.final and job.left == 0)
+        if fencing_token is not None:
+            assert fencing_token > self.judge.get(id, 0)
+            self.judge[id] = fencing_token
+            self.judges.append((id, fencing_token))
 
     @precondition(lambda self: self.judges)
     @rule(data=st.data(), failure=st.sampled_from([None, None, OOPS]))
     def finish(self, data: st.DataObject, failure: Failure | None) -> None:
-        id, fence = data.draw(st.sampled_from(self.judges))
-        is_current = self.judge[id] == fence and not self.jobs[id].state.final
-        assert self.store.finish(id, fence, failure) == is_current
+        id, fencing_token = data.draw(st.sampled_from(self.judges))
+        is_current = self.judge[id] == fencing_token and not self.jobs[id].state.final
+        assert self.store.finish(id, fencing_token, failure) == is_current
         if is_current and failure is None:
             self.jobs[id] = replace(self.jobs[id], state=State.SUCCEEDED)
 
@@ -1152,7 +1163,7 @@ class Moves(RuleBasedStateMachine):
 
     @invariant()
     def final_states_are_never_left(self) -> None:
-        seen = {snapshot.entry.id: snapshot.entry.state for snapshot in self.store.entries()}
+        seen = {snapshot.record.id: snapshot.record.state for snapshot in self.store.entries()}
         for analysis, before in self.states.items():
             if analysis in self.forgotten:
                 assert analysis not in seen
@@ -1186,7 +1197,7 @@ class Moves(RuleBasedStateMachine):
                     ("RUNNING", "SUCCEEDED"),
                     ("SUCCEEDED", "SUCCEEDED"),
                 }
-                again = new.fence - old.fence
+                again = new.fencing_token - old.fencing_token
                 assert again == (1 if moved == ("QUEUED", "RUNNING") else new.crashes - old.crashes)
                 assert 0 <= new.retries - old.retries <= (moved == ("RUNNING", "QUEUED"))
                 assert new.crashes < 3
@@ -1196,7 +1207,7 @@ class Moves(RuleBasedStateMachine):
     @invariant()
     def the_books_balance(self) -> None:
         snapshots = self.store.entries()
-        open_ones = {snapshot.entry.id for snapshot in snapshots if not snapshot.entry.state.final}
+        open_ones = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.final}
         assert len(open_ones) <= MACHINE_LIMIT
         open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.final}
         waiting = [analysis for job in open_jobs.values() for analysis in job.analyses]
@@ -1221,8 +1232,8 @@ def failed_one(store: JobStore, request_id: str = "") -> None:
 
 
 def again(store: JobStore, limit: int = 10, request_id: str = "") -> Submission | None:
-    entry = Entry("a", AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0)
-    return store.resubmit(entry, replace(spec(), model="demo:same"), limit=limit)
+    record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0)
+    return store.resubmit(record, replace(spec(), model="demo:same"), limit=limit)
 
 
 def test_what_has_failed_is_queued_again_under_its_own_name(store: JobStore) -> None:
@@ -1234,11 +1245,11 @@ def test_what_has_failed_is_queued_again_under_its_own_name(store: JobStore) -> 
     assert (said.outcome, said.analysis) == (Outcome.NEW, "a")
     snapshot = store.snapshot("a")
     assert snapshot is not None
-    assert (snapshot.entry.state, snapshot.entry.failure) == (State.QUEUED, None)
+    assert (snapshot.record.state, snapshot.record.failure) == (State.QUEUED, None)
     run_all(store, said.job)
-    fence = store.claim_judging(said.job)
-    assert fence is not None
-    assert store.finish(said.job, fence) is True
+    fencing_token = store.claim_judging(said.job)
+    assert fencing_token is not None
+    assert store.finish(said.job, fencing_token) is True
     assert store.snapshot("a") is None
 
 
@@ -1304,16 +1315,16 @@ def test_open_work_of_earlier_versions_goes_on(server: RedisServer, file: Path) 
                 client.sadd(key, *kept["value"])
             case _:
                 client.set(key, kept["value"])
-    store = RedisStore(connect(server.url, 2.0))
+    store = RedisJobStore(connect(server.url, 2.0))
 
     (open_one,) = store.entries()
-    assert open_one.entry.request.labels == {"model": "net", "version": "1"}
-    assert open_one.entry.owner == "ci"
+    assert open_one.record.request.labels == {"model": "net", "version": "1"}
+    assert open_one.record.owner == "ci"
     assert open_one.job is not None
     job = open_one.job.id
     for shard in range(4):
-        fence = claimed(store, job, shard, worker="newer")
-        left = store.finish_shard(job, shard, fence, part(5))
+        fencing_token = claimed(store, job, shard, worker="newer")
+        left = store.finish_shard(job, shard, fencing_token, part(5))
     assert left == 0
     judging = store.claim_judging(job)
     assert judging is not None
@@ -1324,14 +1335,14 @@ def test_open_work_of_earlier_versions_goes_on(server: RedisServer, file: Path) 
 def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
     client = server.client()
     client.flushall()
-    store = RedisStore(connect(server.url, 2.0))
+    store = RedisJobStore(connect(server.url, 2.0))
     job, other = submit(store, "a").job, submit(store, "b", key="other").job
-    entry, plan = "errata:analysis:a", f"errata:job:{job}"
-    for key, name in ((entry, "entry"), (plan, "spec")):
+    record, plan = "errata:analysis:a", f"errata:job:{job}"
+    for key, name in ((record, "entry"), (plan, "spec")):
         document = json.loads(client.hget(key, name)) | {"schema": 2}
         client.hset(key, name, json.dumps(document))
 
-    assert [each.entry.id for each in store.entries()] == ["b"]
+    assert [entry.record.id for entry in store.entries()] == ["b"]
     for call in (lambda: store.snapshot("a"), lambda: store.job(job)):
         with pytest.raises(NewerRecord, match="a newer version of Errata wrote it"):
             call()
@@ -1354,7 +1365,7 @@ def everything(client: Any) -> dict[bytes, Any]:
     return {key: read[client.type(key)](key) for key in client.scan_iter()}
 
 
-NEWER: dict[str, Callable[[RedisStore, str], object]] = {
+NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
     "claim": lambda store, job: store.claim(job, 0, "older", LEASE),
     "cancel": lambda store, _: store.cancel("a", "not needed"),
     "claim_judging": lambda store, job: store.claim_judging(job),
@@ -1426,15 +1437,15 @@ def test_the_version_that_wrote_a_record_claims_and_cancels_it(
 def test_fields_that_a_newer_version_added_are_read_over(server: RedisServer) -> None:
     client = server.client()
     client.flushall()
-    store = RedisStore(connect(server.url, 2.0))
+    store = RedisJobStore(connect(server.url, 2.0))
     job = submit(store, "a").job
     for key, name in (("errata:analysis:a", "entry"), (f"errata:job:{job}", "spec")):
         document = json.loads(client.hget(key, name)) | {"added_later": 1}
         client.hset(key, name, json.dumps(document))
 
-    found = store.snapshot("a")
-    assert found is not None
-    assert found.job == store.job(job)
+    result = store.snapshot("a")
+    assert result is not None
+    assert result.job == store.job(job)
 
 
 BROKEN = ["{", "[]", "null", "5", "[" * 50_000, "{}"]
@@ -1443,12 +1454,12 @@ BROKEN = ["{", "[]", "null", "5", "[" * 50_000, "{}"]
 @pytest.mark.parametrize(
     "change",
     [
-        *({"entry": each} for each in BROKEN),
+        *({"entry": item} for item in BROKEN),
         {"entry": b"\xff\xfe"},
         {"state": "NOPE"},
         {"ended": "inf"},
         {"failure": "[]"},
-        *({"created": each} for each in ("soon", float("nan"), 1e300, -1)),
+        *({"created": item} for item in ("soon", float("nan"), 1e300, -1)),
         {"display_name": 5},
         {"display_name": "\ud800"},
         {"labels": {"a": 1}},
@@ -1458,7 +1469,7 @@ BROKEN = ["{", "[]", "null", "5", "[" * 50_000, "{}"]
 def test_a_record_that_no_version_wrote_is_left_out_and_told(server: RedisServer, change: dict[str, Any]) -> None:
     client = server.client()
     client.flushall()
-    store = RedisStore(connect(server.url, 2.0))
+    store = RedisJobStore(connect(server.url, 2.0))
     submit(store, "a")
     submit(store, "b", key="other")
     (name, value), key = next(iter(change.items())), "errata:analysis:a"
@@ -1471,7 +1482,7 @@ def test_a_record_that_no_version_wrote_is_left_out_and_told(server: RedisServer
 
     with structlog.testing.capture_logs() as log:
         for _ in range(3):
-            assert [each.entry.id for each in store.entries()] == ["b"]
+            assert [entry.record.id for entry in store.entries()] == ["b"]
         with pytest.raises(DamagedRecord, match="the open analysis a"):
             store.snapshot("a")
     assert [event["log_level"] for event in log] == ["error"], "told once, however often it is looked at"
@@ -1481,7 +1492,7 @@ def test_a_record_that_no_version_wrote_is_left_out_and_told(server: RedisServer
 def test_a_job_that_no_version_wrote_is_told(server: RedisServer, spec: str) -> None:
     client = server.client()
     client.flushall()
-    store = RedisStore(connect(server.url, 2.0))
+    store = RedisJobStore(connect(server.url, 2.0))
     job = submit(store, "a").job
     client.hset(f"errata:job:{job}", "spec", spec)
 
@@ -1493,7 +1504,7 @@ def test_a_job_that_no_version_wrote_is_told(server: RedisServer, spec: str) -> 
 def test_a_job_that_says_it_has_endless_shards_ends_nobodys_patience(server: RedisServer) -> None:
     client = server.client()
     client.flushall()
-    store = RedisStore(connect(server.url, 20.0))
+    store = RedisJobStore(connect(server.url, 20.0))
     job = submit(store, "a").job
     client.hset(f"errata:job:{job}", "shards", "1e11")
 
@@ -1506,7 +1517,7 @@ def test_a_job_that_says_it_has_endless_shards_ends_nobodys_patience(server: Red
 def test_an_offer_that_no_worker_wrote_is_left_out(server: RedisServer, offer: str) -> None:
     client = server.client()
     client.flushall()
-    store = RedisStore(connect(server.url, 2.0))
+    store = RedisJobStore(connect(server.url, 2.0))
     good = WorkerOffer((("demo:x", "a model"),), ("demo",), "timm 1")
     for worker in ("w1", "w2"):
         store.worker_alive(worker, good)
@@ -1520,13 +1531,13 @@ def test_names_that_unpack_to_too_much_or_to_no_text_are_damaged(server: RedisSe
     server.client().set("errata:images:d1", content)
 
     with pytest.raises(DamagedRecord):
-        RedisStore(connect(server.url, 5.0)).images("d1")
+        RedisJobStore(connect(server.url, 5.0)).images("d1")
 
 
 def test_predictions_that_nobody_kept_so_are_computed_anew(server: RedisServer) -> None:
-    store = RedisStore(connect(server.url, 2.0))
-    store.keep_part("k", part(4))
-    assert store.kept_part("k") is not None
+    store = RedisJobStore(connect(server.url, 2.0))
+    store.store_shard_result("k", part(4))
+    assert store.cached_shard_result("k") is not None
     whole = server.client().get("errata:predictions:k")
     objects = io.BytesIO()
     np.savez(objects, top1=np.array([Path()], dtype=object), allow_pickle=True)
@@ -1546,19 +1557,19 @@ def test_predictions_that_nobody_kept_so_are_computed_anew(server: RedisServer) 
 
     for content in (*bad, packed.getvalue()):
         server.client().set("errata:predictions:k", content)
-        assert store.kept_part("k") is None
+        assert store.cached_shard_result("k") is None
 
 
 def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a", created=clock.now).job
     submit(store, "b", created=clock.now)
-    fence = claimed(store, job)
+    fencing_token = claimed(store, job)
     clock.now += 7
     store.worker_alive("w9")
 
     assert store.depth() == depth(running_analyses=2, running_shards=1, queued_shards=2, oldest_running=7.0)
-    store.finish_shard(job, 0, fence, part(4))
-    store.finish_shard(job, 0, fence + 5, part(4))
+    store.finish_shard(job, 0, fencing_token, part(4))
+    store.finish_shard(job, 0, fencing_token + 5, part(4))
     assert store.depth() == depth(running_analyses=2, queued_shards=2, oldest_running=7.0, refused=1)
     store.cancel("a", "")
     store.cancel("b", "")
@@ -1576,10 +1587,10 @@ def test_depth_tells_what_waits_from_what_runs_and_counts_crashes(store: JobStor
     store.worker_alive("w9")
     claimed(store, job)
 
-    found = store.depth()
-    assert (found.queued_analyses, found.running_analyses) == (1, 1)
-    assert (found.oldest_queued, found.oldest_running) == (25.0, 28.0)
-    assert found.crashes == 1
+    result = store.depth()
+    assert (result.queued_analyses, result.running_analyses) == (1, 1)
+    assert (result.oldest_queued, result.oldest_running) == (25.0, 28.0)
+    assert result.crashes == 1
     assert store.memory().used >= 0
 
 
@@ -1594,11 +1605,11 @@ def depth(**counts: float) -> Depth:
 def test_predictions_are_kept_by_what_made_them(store: JobStore) -> None:
     info = ModelInfo("demo:m", "net", "0" * 64, "t")
     key = spec().part_key(1, info)
-    assert store.kept_part(key) is None
+    assert store.cached_shard_result(key) is None
 
-    store.keep_part(key, part(4, first=4))
+    store.store_shard_result(key, part(4, first=4))
 
-    kept = store.kept_part(key)
+    kept = store.cached_shard_result(key)
     assert kept is not None
     assert kept.predictions.top1.tolist() == [4, 5, 6, 7]
     assert kept.model_info == info
@@ -1622,8 +1633,8 @@ def test_other_weights_transforms_images_or_shards_are_kept_apart() -> None:
 def test_which_analysis_has_a_result_is_kept(store: JobStore) -> None:
     assert store.result("k" * 64) is None
 
-    store.keep_result("k" * 64, "a1")
-    store.keep_result("k" * 64, "a2")
+    store.store_result("k" * 64, "a1")
+    store.store_result("k" * 64, "a2")
 
     assert store.result("k" * 64) == "a2"
     assert store.result("l" * 64) is None
@@ -1634,8 +1645,10 @@ def test_which_analysis_has_a_result_is_kept(store: JobStore) -> None:
 
 def asked_by(store: JobStore, id: str, owner: str, request_id: str = "", limit: int = 1000) -> Submission:
     """An entry of an owner's, by itself in its job."""
-    entry = Entry(id, AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0, owner=owner)
-    return store.submit(entry, replace(spec(), model=f"demo:{id}"), fresh=False, limit=limit)
+    record = AnalysisRecord(
+        id, AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0, owner=owner
+    )
+    return store.submit(record, replace(spec(), model=f"demo:{id}"), fresh=False, limit=limit)
 
 
 def ended(store: JobStore, *ids: str, owner: str = "registry:x") -> None:
@@ -1648,8 +1661,8 @@ def ended(store: JobStore, *ids: str, owner: str = "registry:x") -> None:
 def owed(store: JobStore, lease: float = LEASE) -> dict[str, int]:
     """How often telling what is due now has failed; taken for a while."""
     taken = store.owed(lease)
-    assert len({each.analysis for each in taken}) == len(taken)
-    return {each.analysis: each.tries for each in taken}
+    assert len({item.analysis for item in taken}) == len(taken)
+    return {item.analysis: item.tries for item in taken}
 
 
 def test_what_a_registry_asked_for_is_owed_once_it_has_ended_and_nothing_else_is(store: JobStore) -> None:
@@ -1674,8 +1687,8 @@ def test_who_is_refused_or_repeated_is_not_owed(store: JobStore) -> None:
 
 def test_who_joins_a_job_is_owed_too(store: JobStore) -> None:
     for id in ("a", "b"):
-        entry = Entry(id, AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
-        store.submit(entry, spec(), fresh=False, limit=10)
+        record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
+        store.submit(record, spec(), fresh=False, limit=10)
     store.cancel("a", "")
     assert owed(store) == {"a": 0}
     store.cancel("b", "")
@@ -1720,7 +1733,7 @@ def test_one_of_many_threads_takes_what_is_due(store: JobStore) -> None:
 
     taken = at_once(16, lambda _: store.owed(LEASE))
 
-    assert sorted(each.analysis for some in taken for each in some) == ["a", "b"]
+    assert sorted(item.analysis for some in taken for item in some) == ["a", "b"]
 
 
 def test_what_is_postponed_comes_later_and_only_failures_are_counted(store: JobStore, clock: Clock) -> None:
@@ -1793,9 +1806,9 @@ def test_what_is_queued_again_after_a_failure_is_owed_again_with_no_try_counted(
     store.postpone("a", 1, failed=True)
     store.settle("a")
     store.fail(job, 0, claimed(store, job), OOPS)
-    entry = Entry("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
+    record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
 
-    assert store.resubmit(entry, replace(spec(), model="demo:a"), limit=10) is not None
+    assert store.resubmit(record, replace(spec(), model="demo:a"), limit=10) is not None
     assert owed(store) == {}
     store.cancel("a", "")
 
@@ -1811,9 +1824,9 @@ def test_what_was_not_owed_is_not_owed_when_it_is_queued_again(store: JobStore) 
     assert owed(store) == {}
 
 
-def delivered(id: str, request_id: str, delivery: str) -> Entry:
+def delivered(id: str, request_id: str, delivery: str) -> AnalysisRecord:
     request = AnalysisRequest("demo", "demo:m", request_id=request_id)
-    return Entry(id, request, "body", "e" * 64, 0.0, delivery=delivery)
+    return AnalysisRecord(id, request, "body", "e" * 64, 0.0, delivery=delivery)
 
 
 def test_a_delivery_that_came_before_is_repeated_whatever_it_asks_for(store: JobStore) -> None:
@@ -1823,7 +1836,7 @@ def test_a_delivery_that_came_before_is_repeated_whatever_it_asks_for(store: Job
     again = store.submit(other, spec(), fresh=False, limit=10)
     reserved = store.reserve("r3", "body", "c", delivery="prod:d1")
 
-    assert [(each.outcome, each.analysis) for each in (again, reserved)] == [(Outcome.REPEATED, "a")] * 2
+    assert [(item.outcome, item.analysis) for item in (again, reserved)] == [(Outcome.REPEATED, "a")] * 2
     assert store.snapshot("b") is None
     assert store.reserve("r3", "body", "c", delivery="prod:d2").outcome is Outcome.NEW
     assert store.submit(delivered("b", "r2", "prod:d2"), spec(), fresh=False, limit=10).analysis == "c"

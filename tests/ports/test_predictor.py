@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from errata.errors import NotFound
 
 from service.domain import Predictions
-from service.errors import NotFound
 from service.evidence.labels import demo, demo_folder
 from service.jobs.worker import Predictor
+from service.predictions.fake import FakePredictor
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
-from service.predictions.models.run import TorchPredictor
+from service.predictions.models.torch_predictor import TorchPredictor
 from service.predictions.policy import ModelPolicy
-from service.predictions.twin import HashPredictor
 
 MODEL, OTHER = "demo:efficientnet_lite0", "demo:efficientnet_lite1"
 BATCH = 8
@@ -23,7 +23,7 @@ BATCH = 8
 def predictor(request: pytest.FixtureRequest) -> Iterator[Predictor]:
     images, policy = {"demo": demo_folder()}, ModelPolicy()
     if request.param == "hash":
-        yield HashPredictor([MODEL, OTHER], BATCH)
+        yield FakePredictor([MODEL, OTHER], BATCH)
     elif request.param == "torch":
         yield TorchPredictor(images, policy, BATCH, threads=2, device="cpu")
     else:

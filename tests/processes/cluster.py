@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from errata import Client
 from redis_server import RedisServer, free_port
-
-from service.client import Client
 
 from .conftest import environment
 
@@ -89,12 +88,12 @@ class Cluster:
 
     def events(self, event: str) -> list[dict[str, object]]:
         """All log lines of one event, of all processes."""
-        found = []
+        result = []
         for file in sorted(self.folder.glob("*.log")):
             for line in file.read_text().splitlines():
                 if line.startswith("{") and (said := json.loads(line))["event"] == event:
-                    found.append(said)
-        return found
+                    result.append(said)
+        return result
 
     def stop(self) -> None:
         for process in (*self.workers, self.api):

@@ -34,7 +34,7 @@ class LossyProxy:
                     self.lost.set()
                     break
                 sink.sendall(piece)
-        for each in (source, sink):
+        for item in (source, sink):
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                item.shutdown(socket.SHUT_RDWR)
+            item.close()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from service.bootstrap.work import run_worker
 from service.domain import ModelInfo, Predictions
-from service.predictions.twin import HashPredictor
+from service.predictions.fake import FakePredictor
 from service.settings import read_settings
 from service.telemetry import configure_logging
 
@@ -20,7 +20,7 @@ class Slow:
     """Predicts an image a batch."""
 
     def __init__(self, seconds: float) -> None:
-        self._hash = HashPredictor([f"demo:efficientnet_lite{size}" for size in (0, 1, 2)], 1)
+        self._hash = FakePredictor([f"demo:efficientnet_lite{size}" for size in (0, 1, 2)], 1)
         self._seconds = seconds
 
     def load(self, model: str) -> ModelInfo:

@@ -18,7 +18,7 @@ from service.bootstrap.local import run_local_until_signal
 from service.bootstrap.serve import run_service
 from service.bootstrap.work import run_worker
 from service.domain import ModelInfo, Predictions
-from service.predictions.twin import HashPredictor
+from service.predictions.fake import FakePredictor
 from service.settings import read_settings
 from service.telemetry import configure_logging
 
@@ -52,7 +52,7 @@ class StuckPredictor:
     """Never predicts."""
 
     def load(self, model: str) -> ModelInfo:
-        return HashPredictor([model], 1).load(model)
+        return FakePredictor([model], 1).load(model)
 
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
         stuck()

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from errata import Client
 
-from service.client import Client
 from service.evidence.bundle import Bundle
 
 from .conftest import Errata, Serving, environment, serving
@@ -64,7 +64,7 @@ def test_a_second_process_is_a_client_of_a_first(
     explained = errata("explain", "imagenet_00_243.jpg", "--analysis", name, "--server", server.grpc, "--json")
     deleted = errata("delete", name, "--server", server.grpc)
 
-    assert [each["name"] for each in listed["analyses"]] == [name]
+    assert [item["name"] for item in listed["analyses"]] == [name]
     assert "imagenet_00_243.jpg" in shown.stdout
     assert report.returncode == 0
     assert "Errata" in (tmp_path / "r.html").read_text()
@@ -82,7 +82,7 @@ def test_the_real_resnet50_gives_the_same_here_and_through_a_server(
     )
     there = errata("analyze", "--server", server.grpc, "--predictions", file, "--output", str(tmp_path / "b"))
 
-    first, second = (json.loads((tmp_path / each / "summary.json").read_text()) for each in "ab")
+    first, second = (json.loads((tmp_path / item / "summary.json").read_text()) for item in "ab")
     everything = first["summary"]["groups"]["all"]
     assert here.returncode == there.returncode == 0
     assert first["summary"] == second["summary"]
@@ -316,7 +316,7 @@ def test_retry_is_for_what_has_failed(server: Serving, errata: Errata) -> None:
     assert json.loads(again.stdout)["name"] == name
     assert errata("wait", name, "--server", server.grpc).returncode == 4
     listed = json.loads(errata("list", "--state", "failed", "--json", "--server", server.grpc).stdout)
-    assert [each["name"] for each in listed["analyses"]] == [name]
+    assert [item["name"] for item in listed["analyses"]] == [name]
 
 
 def test_a_full_disk_refuses_an_upload_and_leaves_nothing_behind(

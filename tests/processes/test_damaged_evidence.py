@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from errata import Client
+from errata.errors import EvidenceDamaged
 
-from service.client import Client
-from service.errors import EvidenceDamaged
 from service.evidence.bundle import Bundle
 
 from .conftest import Serving, serving

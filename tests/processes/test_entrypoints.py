@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from errata import Client, pb
 from redis_server import RedisServer, free_port
-
-from service.client import Client, pb
 
 from .cluster import wait_for
 
@@ -47,11 +46,11 @@ def image(name: str) -> Image:
     environment = re.search(r"^ENV (.*)$", text, re.MULTILINE)
     assert environment is not None
     settings = dict(pair.split("=", 1) for pair in environment[1].split())
-    entry, command, health = (
+    record, command, health = (
         json.loads(re.findall(pattern, text, re.MULTILINE)[-1])
         for pattern in (r"^ENTRYPOINT (\[.*\])$", r"^CMD (\[.*\])$", r"^HEALTHCHECK .*CMD (\[.*\])$")
     )
-    return Image(settings, [*entry, *command], health, re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1])
+    return Image(settings, [*record, *command], health, re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1])
 
 
 class Container:
@@ -133,18 +132,18 @@ def test_api_and_worker_judge_the_photographs_as_another_user_who_writes_to_data
 
         assert ended.state == pb.STATE_SUCCEEDED
         assert ended.summary.groups["all"].top1_accuracy == 0.9
-        for each in containers:
-            assert each.image.user == f"{USER}:{USER}"
-            assert os.stat(f"/proc/{each.process.pid}").st_uid == USER
-            assert each.written() == set()
+        for container in containers:
+            assert container.image.user == f"{USER}:{USER}"
+            assert os.stat(f"/proc/{container.process.pid}").st_uid == USER
+            assert container.written() == set()
         assert any(api.data.rglob("*.predictions.npz"))
-        for each in reversed(containers):
-            each.process.send_signal(signal.SIGTERM)
-            assert each.process.wait(40) == 0
+        for container in reversed(containers):
+            container.process.send_signal(signal.SIGTERM)
+            assert container.process.wait(40) == 0
     finally:
-        for each in containers:
-            each.process.kill()
-            each.process.wait(10)
+        for container in containers:
+            container.process.kill()
+            container.process.wait(10)
         redis.stop()
     assert not api.healthy(ERRATA_SERVER=grpc)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata import Client, pb
+from errata.errors import ErrataError, EvidenceDamaged, Unavailable
 
-from service.client import Client, pb
-from service.errors import ErrataError, EvidenceDamaged, Unavailable
 from service.evidence.bundle import Bundle
 
 from .cluster import Cluster, wait_for

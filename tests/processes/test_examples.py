@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from errata import Client
 
-from service.client import Client
 from service.evidence.bundle import Bundle
 
 from .conftest import Serving, environment
@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 
 
 def documents(name: str) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all((EXAMPLES / name).read_text()) if each]
+    return [item for item in yaml.safe_load_all((EXAMPLES / name).read_text()) if item]
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def bin_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def analyses(server: Serving, demo: Bundle, tmp_path: Path) -> dict[str, str]:
     """Two uploads on the 20 photographs: one that is all right, and one that takes six of them for class 0."""
-    found = {}
+    result = {}
     with Client(server.grpc) as client:
         for name, wrong in (("good", 0), ("bad", 6)):
             file = predictions(demo, wrong, tmp_path / f"{name}.csv")
-            found[name] = client.upload(file, "demo").name
-    return found
+            result[name] = client.upload(file, "demo").name
+    return result
 
 
 def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
@@ -87,7 +87,7 @@ def test_the_steps_of_the_workflow_run(
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     assert set(job["env"]) - {"ERRATA_TOKEN", "ERRATA_TLS"} <= set(given)
-    steps = [each["run"] for each in job["steps"] if "errata " in each.get("run", "") and "pip" not in each["run"]]
+    steps = [item["run"] for item in job["steps"] if "errata " in item.get("run", "") and "pip" not in item["run"]]
     done = [
         subprocess.run(
             ["bash", "-eo", "pipefail", "-c", step],
@@ -100,7 +100,7 @@ def test_the_steps_of_the_workflow_run(
         )
         for step in steps
     ]
-    assert [each.returncode for each in done] == [expected, expected], [each.stderr for each in done]
+    assert [item.returncode for item in done] == [expected, expected], [item.stderr for item in done]
     assert "few plain failures" in summary.read_text()
     assert (checkout / "errata" / "junit.xml").exists()
     assert json.loads((checkout / "errata" / "summary.json").read_text())["labels"] == {"commit": "0123abc"}
@@ -133,8 +133,8 @@ def test_the_container_of_a_job_runs(
     assert job_of(name)["backoffLimit"] == 0
     assert pod["restartPolicy"] == "Never"
     assert pod["enableServiceLinks"] is False
-    arguments = [values.get(each, each) for each in container["args"]]
-    assert not any(re.search(r"\$\(|\{\{", each) for each in arguments)
+    arguments = [values.get(item, item) for item in container["args"]]
+    assert not any(re.search(r"\$\(|\{\{", argument) for argument in arguments)
     done = subprocess.run(
         [sys.executable, "-m", "service", *arguments],  # the image's entry point is the command itself
         env=environment(data_dir, ERRATA_SERVER=server.grpc),
@@ -148,23 +148,25 @@ def test_the_container_of_a_job_runs(
 
 def job_of(name: str) -> dict[str, Any]:
     if name == "argo-rollouts.yaml":
-        found = {each["metadata"]["name"]: each for each in documents(name)}["errata-job"]
-        job: dict[str, Any] = found["spec"]["metrics"][0]["provider"]["job"]["spec"]
+        result = {document["metadata"]["name"]: document for document in documents(name)}["errata-job"]
+        job: dict[str, Any] = result["spec"]["metrics"][0]["provider"]["job"]["spec"]
     else:
-        job = next(each for each in documents(name) if each["kind"] == "Job")["spec"]
+        job = next(document for document in documents(name) if document["kind"] == "Job")["spec"]
     return job
 
 
 def test_the_address_of_the_web_metric_answers_in_the_form_that_it_reads(server: Serving) -> None:
-    (template,) = [each for each in documents("argo-rollouts.yaml") if each["metadata"]["name"] == "errata-web"]
+    (template,) = [
+        document for document in documents("argo-rollouts.yaml") if document["metadata"]["name"] == "errata-web"
+    ]
     (metric,) = template["spec"]["metrics"]
     web = metric["provider"]["web"]
     assert web["jsonPath"] == "{$.gate.decision}"
     assert (metric["successCondition"], metric["failureCondition"]) == ('result == "pass"', 'result == "fail"')
-    names = [each["name"] for each in template["spec"]["args"]]
+    names = [item["name"] for item in template["spec"]["args"]]
     url = web["url"].replace("errata-api.errata.svc:8080", server.http)
-    for each in names:
-        url = url.replace("{{args." + each + "}}", "no-such-one")
+    for name in names:
+        url = url.replace("{{args." + name + "}}", "no-such-one")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(url, timeout=10)
     assert refused.value.code == 404

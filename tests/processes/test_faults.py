@@ -15,11 +15,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from errata import Client, errors, pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service import errors
-from service.client import Client, pb
-from service.predictions.twin import hashed_class
+from service.predictions.fake import hashed_class
 
 from .cluster import HEARTBEAT, SOON, Cluster, cluster, wait_for
 from .lossy_proxy import LossyProxy
@@ -64,7 +63,7 @@ def is_right(client: Client, name: str) -> None:
     assert ended(client, name).state == SUCCEEDED
     verdicts = list(client.verdicts(name))
     assert len(verdicts) == 20
-    assert all(each.predicted == hashed_class(each.file_name) for each in verdicts)
+    assert all(verdict.predicted == hashed_class(verdict.file_name) for verdict in verdicts)
 
 
 def status(url: str) -> int:
@@ -153,7 +152,7 @@ def test_a_short_shard_ends_within_the_grace_time(data_dir: Path, tmp_path: Path
 def test_a_worker_that_drains_is_not_ready_and_a_second_sigterm_ends_it_at_once(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=3, ERRATA_GRACE_SECONDS="60") as service, service.client() as client:
         client.analyze(MODEL, "demo")
-        wait_for(lambda: any(each["event"] for each in service.events("working")), "it works")
+        wait_for(lambda: any(event["event"] for event in service.events("working")), "it works")
         address = service.events("working")[0]["http"]
         time.sleep(0.5)
         assert status(f"http://{address}/readyz") == 200
@@ -259,14 +258,14 @@ def test_redis_away_finished_analyses_are_read_and_redis_emptied_they_still_are(
         is_right(client, done)
 
         one.redis.client().flushall()
-        assert [each.name for each in client.list()] == [done]
+        assert [item.name for item in client.list()] == [done]
         is_right(client, done)
         wait_for(lambda: client.models().models, "the worker is known again", 10)
         again = client.analyze(MODEL, "demo", fresh=True).name
         is_right(client, again)
 
         one.redis.kill()
-        assert {each.name for each in client.list()} == {done, again}
+        assert {item.name for item in client.list()} == {done, again}
         is_right(client, done)
         assert client.report(done)
         with pytest.raises(errors.Unavailable):
@@ -371,7 +370,7 @@ def test_the_api_killed_and_started_again_watchers_go_on_and_analyses_end(one: C
         assert last.state == SUCCEEDED
         for name in names:
             is_right(client, name)
-        assert {each.name for each in client.list()} == set(names)
+        assert {item.name for item in client.list()} == set(names)
 
 
 # many
@@ -398,9 +397,9 @@ def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_t
                     client = clients[number % 8]
                     futures.append(pool.submit(ask, number))
                 said = [future.result() for future in futures]
-            accepted = [each for each in said if isinstance(each, str)]
+            accepted = [item for item in said if isinstance(item, str)]
             assert len(accepted) == 50
-            assert all(each is not None and each > 0 for each in said if not isinstance(each, str))
+            assert all(item is not None and item > 0 for item in said if not isinstance(item, str))
             for worker in service.workers:
                 worker.send_signal(signal.SIGCONT)
             states = Counter(ended(clients[0], name, 120).state for name in accepted)
@@ -422,8 +421,8 @@ def test_the_same_request_fifty_times_is_fifty_analyses_and_one_computation(one:
         assert len(set(names)) == 50
         for name in names:
             is_right(client, name)
-        assert {each.labels["n"] for each in client.list()} == {str(number) for number in range(50)}
-        started = {(each["job"], each["shard"]) for each in one.events("shard done")}
+        assert {item.labels["n"] for item in client.list()} == {str(number) for number in range(50)}
+        started = {(event["job"], event["shard"]) for event in one.events("shard done")}
         assert len(started) == 4  # 20 images in shards of 5, once
 
 
@@ -439,7 +438,7 @@ def test_cancel_queued_running_finished_twice_and_by_two(one: Cluster) -> None:
 
         running(client, first)
         with ThreadPoolExecutor(2) as pool:
-            states = {each.state for each in pool.map(lambda each: each.cancel(first), (client, other))}
+            states = {item.state for item in pool.map(lambda item: item.cancel(first), (client, other))}
         assert states == {CANCELLED}
         wait_for(lambda: one.events("shard stopped"), "the worker stops", 3)
 
@@ -497,7 +496,7 @@ def test_a_soak_of_kills_stops_restarts_and_dropped_connections_ends_everything_
         for name in names:
             is_right(client, name)
 
-        assert len({each.name for each in client.list()}) == len(names)
+        assert len({item.name for item in client.list()}) == len(names)
         wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open", 5)
         assert service.metric("errata_open_shards") == 0
         assert service.metric("errata_analyses_total") == len(names)  # one final write each

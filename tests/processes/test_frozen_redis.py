@@ -9,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from service import errors
-from service.client import Client, pb
+from errata import Client, errors, pb
 
 from .cluster import Cluster, cluster, wait_for
 
@@ -38,17 +36,17 @@ def finished(client: Client) -> str:
 def durations(read: Callable[[], object]) -> list[float]:
     """Return the seconds that each of 200 reads by 16 callers takes."""
 
-    def timed(_: int) -> float:
+    def stage_timer(_: int) -> float:
         began = time.monotonic()
         read()
         return time.monotonic() - began
 
     with ThreadPoolExecutor(CALLERS) as pool:
-        return sorted(pool.map(timed, range(READS)))
+        return sorted(pool.map(stage_timer, range(READS)))
 
 
 def summary(name: str, seconds: list[float], total: float) -> str:
-    slow = sum(each > PATIENCE for each in seconds)
+    slow = sum(second > PATIENCE for second in seconds)
     return f"{name}: {READS} reads in {total:.1f} s, {slow} over {PATIENCE} s, slowest {seconds[-1]:.2f} s"
 
 
@@ -64,8 +62,8 @@ def test_reads_of_finished_analyses_go_on_while_redis_is_frozen(service: Cluster
             began = time.monotonic()
             seconds = durations(read)
             _log.info(summary(what, seconds, time.monotonic() - began))
-            assert sum(each > PATIENCE for each in seconds) <= most_slow, what
-        assert [each.name for each in client.list()] == [name]
+            assert sum(second > PATIENCE for second in seconds) <= most_slow, what
+        assert [item.name for item in client.list()] == [name]
 
 
 def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and_recovers(service: Cluster) -> None:
@@ -83,7 +81,7 @@ def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and
         began = time.monotonic()
         seconds = durations(refused)
         _log.info(summary("submit", seconds, time.monotonic() - began))
-        assert sum(each > PATIENCE for each in seconds) <= CALLERS
+        assert sum(second > PATIENCE for second in seconds) <= CALLERS
         wait_for(lambda: not service.ready(), "the service says that it is not ready")
 
         service.redis.signal(signal.SIGCONT)

@@ -64,9 +64,9 @@ def test_folders_are_compared_without_a_server_as_a_server_compares_them(
     served = errata("compare", *names, "--local", "--json")
 
     assert (alone.returncode, served.returncode) == (0, 0)
-    found, expected = json.loads(alone.stdout), json.loads(served.stdout)
-    assert found["verdict"] == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
-    assert found | {"superclasses": []} == expected | {"superclasses": []}
+    result, expected = json.loads(alone.stdout), json.loads(served.stdout)
+    assert result["verdict"] == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
+    assert result | {"superclasses": []} == expected | {"superclasses": []}
     assert expected["superclasses"]
 
 
@@ -119,7 +119,7 @@ def test_an_analysis_that_does_not_meet_its_policy_ends_with_1_and_its_files(
 
     assert done.returncode == 1
     assert json.loads(done.stdout)["state"] == "STATE_SUCCEEDED"
-    assert {each.name for each in (tmp_path / "out").iterdir()} == {
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "summary.json", "verdicts.jsonl", "report.html", "junit.xml",
     }  # fmt: skip
     case = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find(".//testcase")
@@ -202,9 +202,9 @@ def test_a_trend_beside_published_models(
     file = reference / "published" / "stats-imagenet" / "non_problematic_stats_all.csv"
     done = errata("trend", *folders, "--reference", str(file), "--by", "architecture", "--json")
 
-    found = json.loads(done.stdout)
-    assert len(found["models"]) == 964
-    assert {"ResNet", "ViT", "ConvNeXt"} <= {fit["label"] for fit in found["fits"]}
+    result = json.loads(done.stdout)
+    assert len(result["models"]) == 964
+    assert {"ResNet", "ViT", "ConvNeXt"} <= {fit["label"] for fit in result["fits"]}
     broken = tmp_path / "broken.csv"
     broken.write_text(file.read_text().replace("num_not_classified", "other", 1))
     refused = errata("trend", *folders, "--reference", str(broken))

@@ -9,7 +9,7 @@ from .conftest import environment
 JUDGE = """
 import io, sys
 from service.bootstrap.local import local_service
-from service.client import Client
+from errata import Client
 from service.settings import read_settings
 
 settings = read_settings(grpc_address="127.0.0.1:0", http_address="127.0.0.1:0", grace_seconds=1.0)

@@ -7,10 +7,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from errata import Client
+from errata.errors import InvalidInput, PermissionDenied, TokenUnknown
 
-from service.access import Need, line_of, new_token
-from service.client import Client
-from service.errors import InvalidInput, PermissionDenied, TokenUnknown
+from service.authorization import Scope, line_of, new_token
 
 from .cluster import REDIS_PASSWORD, Cluster, cluster, wait_for
 
@@ -33,7 +33,7 @@ def lines(running: Cluster) -> list[dict[str, object]]:
 @pytest.fixture
 def running(data_dir: Path, tmp_path: Path):
     tokens = tmp_path / "tokens"
-    tokens.write_text("\n".join((line_of("ci", Need.WRITE, TOKEN), line_of("dash", Need.READ, READER))))
+    tokens.write_text("\n".join((line_of("ci", Scope.WRITE, TOKEN), line_of("dash", Scope.READ, READER))))
     registry = {
         "kind": "generic",
         "url": "https://registry.example/results",
@@ -48,8 +48,8 @@ def running(data_dir: Path, tmp_path: Path):
         ERRATA_TOKENS=str(tokens),
         ERRATA_LOG_LEVEL="debug",
         ERRATA_REGISTRIES=json.dumps({"prod": registry}),
-    ) as found:
-        yield found
+    ) as result:
+        yield result
 
 
 def test_a_calls_id_and_its_analysis_lead_from_the_client_to_the_worker_and_the_judge(running: Cluster) -> None:

@@ -112,8 +112,8 @@ def tags(client: MlflowClient, name: str, version: str) -> dict[str, str]:
 def gate(http: str, name: str, version: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://{http}/v1/gates/prod/{name}/{version}", timeout=10) as answer:
         assert answer.headers["Content-Type"] == "application/json"
-        found: dict[str, Any] = json.load(answer)["gate"]
-        return found
+        result: dict[str, Any] = json.load(answer)["gate"]
+        return result
 
 
 def counted(http: str, name: str) -> float:
@@ -140,20 +140,25 @@ def test_a_registered_version_shows_its_errors_and_whether_it_passes(
             version = registered(client, name, weights)
             wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
             assert counted(http, 'errata_hooks_total{outcome="queued",registry="prod"}') == 1
-            found = client.get_model_version(name, version)
-            assert found.tags["errata.state"] == "succeeded"
-            assert found.tags["errata.report"] == f"https://errata.example/analyses/{found.tags['errata.analysis']}"
-            run = client.get_run(found.run_id)
+            model_version = client.get_model_version(name, version)
+            assert model_version.tags["errata.state"] == "succeeded"
+            assert (
+                model_version.tags["errata.report"]
+                == f"https://errata.example/analyses/{model_version.tags['errata.analysis']}"
+            )
+            run = client.get_run(model_version.run_id)
             assert run.data.metrics["errata.top1"] == pytest.approx(0.9)  # 18 of the 20 photographs
             assert sum(value for key, value in run.data.metrics.items() if key.startswith("errata.count.")) == 20
-            logged = {each.path for each in client.list_artifacts(found.run_id, "errata")}
+            logged = {list_artifact.path for list_artifact in client.list_artifacts(model_version.run_id, "errata")}
             assert logged == {"errata/report.html", "errata/report.json"}
-            summary = json.loads(Path(client.download_artifacts(found.run_id, "errata/report.json")).read_text())
+            summary = json.loads(
+                Path(client.download_artifacts(model_version.run_id, "errata/report.json")).read_text()
+            )
             assert summary["summary"]["groups"]["all"]["num_samples"] == 20
-            report = Path(client.download_artifacts(found.run_id, "errata/report.html")).read_text()
+            report = Path(client.download_artifacts(model_version.run_id, "errata/report.html")).read_text()
             assert "<html" in report
 
-            again(server, client, found.tags["errata.analysis"], name, version, tmp_path / "archive")
+            again(server, client, model_version.tags["errata.analysis"], name, version, tmp_path / "archive")
 
             client.set_registered_model_alias(name, "champion", version)
             challenger = registered(client, name, weights)
@@ -184,7 +189,7 @@ def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: st
     registry.write(Result(name, version, analysis, gate=None, without_baseline=False, report="<html></html>"))
 
     assert tags(client, name, version) == before
-    assert {each.path for each in client.list_artifacts(run_id, "errata")} == {
+    assert {list_artifact.path for list_artifact in client.list_artifacts(run_id, "errata")} == {
         "errata/report.html",
         "errata/report.json",
     }
@@ -234,9 +239,9 @@ def test_predictions_and_graphs_are_taken_as_well(
     with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
         for name, version, top1 in (("photo-predictions", with_rows, 0.9), ("photo-graph", with_graph, 0.05)):
             wait_for(lambda: "errata.analysis" in tags(client, name, version), f"{name} has its result", SOON)  # noqa: B023
-            found = client.get_model_version(name, version)
-            assert found.tags["errata.state"] == "succeeded", found.tags
-            assert client.get_run(found.run_id).data.metrics["errata.top1"] == pytest.approx(top1)
+            model_version = client.get_model_version(name, version)
+            assert model_version.tags["errata.state"] == "succeeded", model_version.tags
+            assert client.get_run(model_version.run_id).data.metrics["errata.top1"] == pytest.approx(top1)
 
 
 def graph(folder: Path, always: int) -> Path:

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from service.client import Client
+from errata import Client
+
 from service.storage import ORPHAN_SECONDS
 
 from .cluster import wait_for

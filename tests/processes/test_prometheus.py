@@ -32,19 +32,19 @@ class Prometheus:
             return json.loads(answer.read())["data"]
 
     def value(self, expression: str) -> float | None:
-        found = self.ask("query", query=expression)["result"]
-        return float(found[0]["value"][1]) if found else None
+        result = self.ask("query", query=expression)["result"]
+        return float(result[0]["value"][1]) if result else None
 
     def firing(self) -> set[str]:
-        return {each["labels"]["alertname"] for each in self.ask("alerts")["alerts"] if each["state"] == "firing"}
+        return {item["labels"]["alertname"] for item in self.ask("alerts")["alerts"] if item["state"] == "firing"}
 
 
 @pytest.fixture
 def running(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
     folder = tmp_path / "cluster"
     folder.mkdir()
-    with cluster(data_dir, folder, seconds=0.01, ERRATA_WORKER_HTTP_ADDRESS=f"127.0.0.1:{free_port()}") as found:
-        yield found
+    with cluster(data_dir, folder, seconds=0.01, ERRATA_WORKER_HTTP_ADDRESS=f"127.0.0.1:{free_port()}") as result:
+        yield result
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def prometheus(running: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
     with (tmp_path / "prometheus.log").open("wb") as log:
         command = ["prometheus", *(f"--{name}={value}" for name, value in options.items())]
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    found = Prometheus(address)
+    result = Prometheus(address)
     try:
-        wait_for(lambda: _is_up(found), "Prometheus answers")
-        yield found
+        wait_for(lambda: _is_up(result), "Prometheus answers")
+        yield result
     finally:
         process.terminate()
         process.wait(30)

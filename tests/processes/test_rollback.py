@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-
-from service.client import pb
+from errata import pb
 
 from .cluster import Cluster, cluster, wait_for
 
@@ -44,8 +43,8 @@ def test_archived_analyses_survive_a_rollback_of_redis(service: Cluster, tmp_pat
 
         assert service.redis.client().zcard("errata:open:analyses") == 1, "the rollback made it open again"
         assert client.get(name) == finished
-        assert [(each.name, each.state) for each in client.list()] == [(name, pb.STATE_SUCCEEDED)]
-        assert [each.state for each in client.watch(name)] == [pb.STATE_SUCCEEDED]
+        assert [(item.name, item.state) for item in client.list()] == [(name, pb.STATE_SUCCEEDED)]
+        assert [item.state for item in client.watch(name)] == [pb.STATE_SUCCEEDED]
         assert client.cancel(name) == finished
         wait_for(lambda: len(service.events("judged")) == 2, "its job has run again")
         wait_for(lambda: service.redis.client().zcard("errata:analyses") == 0, "the store has forgotten it again")

@@ -16,13 +16,13 @@ from typing import Any
 
 import grpc
 import pytest
+from errata import Client
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 from redis_server import RedisServer, free_port
 
 from service.bootstrap.watchdog import LATE_SECONDS
-from service.client import Client
 from service.evidence.bundle import Bundle
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
 
 from .cluster import wait_for
 from .conftest import environment
@@ -80,9 +80,9 @@ def run(data_dir: Path, demo: Bundle, tmp_path: Path) -> Iterator[Run]:
                 [sys.executable, script, what], env=environment(data_dir, **(chosen | settings)), stderr=file
             )
         processes.append(process)
-        found = Process(process, log, grpc_address, http_address)
-        wait_for(lambda: found.events("working" if what == "work" else "ready"), f"{what} is ready")
-        return found
+        result = Process(process, log, grpc_address, http_address)
+        wait_for(lambda: result.events("working" if what == "work" else "ready"), f"{what} is ready")
+        return result
 
     yield start
     for process in processes:
@@ -126,7 +126,7 @@ def test_a_thread_that_never_ends_holds_the_process_no_longer_than_it_may(run: R
     assert service.process.returncode != 0
     if stuck != "regex":  # which lets nobody else write
         (forced,) = service.events("ended by force: the grace period is over and something still runs")
-        assert any("uploader" in each for each in forced["running"]), forced
+        assert any("uploader" in item for item in forced["running"]), forced
 
 
 def test_half_an_upload_a_watch_and_half_a_hook_hold_it_no_longer(run: Run, redis: RedisServer) -> None:

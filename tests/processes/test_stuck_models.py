@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from errata import Client, pb
 from security import graphs
-
-from service.client import Client, pb
 
 from .cluster import SOON, Cluster, wait_for
 
@@ -54,7 +53,7 @@ def serves(service: Cluster, client: Client) -> None:
 
 def children(service: Cluster) -> list[int]:
     """Return the ids of the processes that ran models, oldest first."""
-    return [int(str(each["pid"])) for each in service.events("The process that runs models has started")]
+    return [int(str(event["pid"])) for event in service.events("The process that runs models has started")]
 
 
 def computes(pid: int) -> bool:

@@ -20,10 +20,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from errata import Client, pb
 from redis_server import free_port
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-
-from service.client import Client, pb
 
 from .cluster import SOON, Cluster, cluster, wait_for
 
@@ -99,7 +98,7 @@ class Receiver:
     def seen(self, status: int) -> list[Delivery]:
         """What it answered so."""
         with self._lock:
-            return [each for each in self.deliveries if each.status == status]
+            return [delivery for delivery in self.deliveries if delivery.status == status]
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -179,7 +178,7 @@ def call(service: Cluster, version: str, delivery: str) -> int:
 
 def the_finished_one(client: Client) -> pb.Analysis:
     """Wait until the one analysis there is has succeeded."""
-    wait_for(lambda: [each.state for each in client.list()] == [SUCCEEDED], "the analysis has succeeded")
+    wait_for(lambda: [item.state for item in client.list()] == [SUCCEEDED], "the analysis has succeeded")
     (analysis,) = client.list()
     return analysis
 
@@ -203,8 +202,8 @@ def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(servic
 
         (told,) = receiver.seen(200)
         refused = receiver.seen(503)
-        assert {each.id for each in refused} == {told.id}
-        assert all(json.loads(each.body) == json.loads(told.body) for each in refused)
+        assert {item.id for item in refused} == {told.id}
+        assert all(json.loads(item.body) == json.loads(told.body) for item in refused)
         assert told.path == "/results"
         data = told.data
         assert (data["model"], data["version"], data["gate"], data["reasons"]) == ("photo-net", "7", None, [])
@@ -215,7 +214,7 @@ def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(servic
             Webhook(OTHER_SECRET).verify(told.body, dict(told.headers))
         assert client.get(analysis.name) == analysis
         assert call(service, "7", "d2") == 200  # the same version: asked before
-        assert [each.name for each in client.list()] == [analysis.name]
+        assert [item.name for item in client.list()] == [analysis.name]
 
 
 def test_an_api_killed_while_it_runs_tells_the_result_after_its_start(service: Cluster, receiver: Receiver) -> None:

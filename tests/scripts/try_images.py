@@ -20,9 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from errata import Client, pb  # noqa: E402
 from redis_server import RedisServer, free_port  # noqa: E402
-
-from service.client import Client, pb  # noqa: E402
 
 BUILDER = os.environ.get("BUILD_IMAGES", "")
 IMAGES = {"errata-api": "deploy/api.Dockerfile", "errata-worker": "deploy/worker.Dockerfile"}

@@ -14,19 +14,19 @@ PROC = Path("/proc")
 
 def members(leader: int) -> list[int]:
     """Return the processes of a leader's session and all their descendants, which may have sessions of their own."""
-    parents, found = {}, {leader}
+    parents, result = {}, {leader}
     for entry in PROC.iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):  # it has ended
                 _, parent, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
                 parents[int(entry.name)] = int(parent)
                 if int(session) == leader:
-                    found.add(int(entry.name))
-    added = found
+                    result.add(int(entry.name))
+    added = result
     while added:
-        added = {pid for pid, parent in parents.items() if parent in added} - found
-        found |= added
-    return sorted(found & parents.keys())
+        added = {pid for pid, parent in parents.items() if parent in added} - result
+        result |= added
+    return sorted(result & parents.keys())
 
 
 def memory_of(pid: int) -> int:

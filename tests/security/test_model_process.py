@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from errata.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLost
 
-from service.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLost
 from service.evidence.labels import demo, demo_folder
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import Interrupted, ModelLimits, ProcessPredictor

@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 import grpc
 import numpy as np
 import pyarrow as pa
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from pyarrow import parquet
 
 from service.evidence.bundle import Bundle
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
 
 CHUNK = 1 << 19  # bytes
 PAUSE = 0.05  # seconds before an upload that was refused for now is repeated

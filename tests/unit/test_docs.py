@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from errata.errors import ErrataError
+from errata.v1 import errata_pb2
 
 from service import telemetry
 from service.analyses.policy import parse_policy
 from service.api.status import code_of
 from service.cli.main import COMMANDS
 from service.domain import ERROR_TYPES, Measure
-from service.errors import ErrataError
-from service.pb import errata_pb2
 from service.predictions.model_id import SOURCES
 from service.settings import Settings
 
@@ -34,9 +34,9 @@ def rows(readme: str, title: str) -> list[list[str]]:
 
 
 def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from kinds(each)
+    for item in kind.__subclasses__():
+        yield item
+        yield from kinds(item)
 
 
 def test_every_setting_stands_in_the_readme_with_its_meaning(readme: str) -> None:
@@ -69,7 +69,7 @@ def test_every_rpc_stands_in_the_readme(readme: str) -> None:
 
 def test_every_command_error_type_and_model_source_stands_in_the_readme(readme: str) -> None:
     missing = [name for name in COMMANDS if f"errata {name}" not in readme]
-    missing += [each.name for each in ERROR_TYPES if f"| `{each.name}` |" not in readme]
+    missing += [error_type_.name for error_type_ in ERROR_TYPES if f"| `{error_type_.name}` |" not in readme]
     missing += [source for source in SOURCES if f"{source}:" not in readme]
 
     assert missing == []
@@ -106,13 +106,13 @@ def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monk
     (tmp_path / "out").mkdir()
     line = {"file_name": "a", "error_type": "ERROR_TYPE_MODEL_FAILURE", "target": 0, "target_name": "tench"}
     lines = [line | {"problematic": tags} for tags in ([], [], ["PROBLEMATIC_TAG_UNTAGGED"])]
-    (tmp_path / "out" / "verdicts.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    (tmp_path / "out" / "verdicts.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in lines))
     monkeypatch.chdir(tmp_path)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
 
-    exec(code, found)
+    exec(code, result)
 
-    assert (len(found["verdicts"]), len(found["errors"])) == (3, 2)
+    assert (len(result["verdicts"]), len(result["errors"])) == (3, 2)
 
 
 def test_every_threat_but_that_of_dependencies_names_tests_that_exist() -> None:

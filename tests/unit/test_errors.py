@@ -4,16 +4,15 @@ import re
 from collections.abc import Iterator
 
 import pytest
-
-from service import errors
-from service.errors import ErrataError, InvalidRow, NotFound, Violation
+from errata import errors
+from errata.errors import ErrataError, InvalidRow, NotFound, Violation
 
 
 def tree(kind: type[ErrataError] = ErrataError) -> Iterator[type[ErrataError]]:
     yield kind
-    for each in kind.__subclasses__():
-        if each.__module__ == errors.__name__:
-            yield from tree(each)
+    for item in kind.__subclasses__():
+        if item.__module__ == errors.__name__:
+            yield from tree(item)
 
 
 ALL = sorted(tree(), key=lambda kind: kind.__name__)
@@ -24,11 +23,11 @@ def drawn() -> dict[str, str | None]:
     above: dict[str, str | None] = {}
     stack: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
-        if found := re.match(r"([│├└─ ]*)([A-Z]\w+)(?=  |$)", line):
-            depth = len(found[1])
-            stack = [each for each in stack if each[0] < depth]
-            above[found[2]] = stack[-1][1] if stack else None
-            stack.append((depth, found[2]))
+        if result := re.match(r"([│├└─ ]*)([A-Z]\w+)(?=  |$)", line):
+            depth = len(result[1])
+            stack = [item for item in stack if item[0] < depth]
+            above[result[2]] = stack[-1][1] if stack else None
+            stack.append((depth, result[2]))
     return above
 
 
@@ -47,7 +46,7 @@ def test_every_class_is_listed_and_sorted() -> None:
 def test_a_class_has_a_reason_of_its_own_in_upper_snake(kind: type[ErrataError]) -> None:
     assert "reason" in vars(kind)
     assert re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", kind.reason)
-    assert [each for each in ALL if each.reason == kind.reason] == [kind]
+    assert [item for item in ALL if item.reason == kind.reason] == [kind]
 
 
 @pytest.mark.parametrize("kind", ALL)

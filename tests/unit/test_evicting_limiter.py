@@ -4,8 +4,8 @@ import asyncio
 import time
 
 import pytest
+from errata.errors import TooBusy
 
-from service.errors import TooBusy
 from service.evicting_limiter import EvictingLimiter
 
 SOON = 10.0  # seconds; a deadline, not a measure

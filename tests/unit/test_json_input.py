@@ -6,18 +6,18 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
+from errata.errors import ErrataError, InvalidEvidence, InvalidInput, InvalidPageToken, InvalidSetting, ModelRefused
+from errata.json_input import MAX_DEPTH, parse_json
+from errata.v1 import errata_pb2 as pb
 
 from service.archive.archive import FileArchive
 from service.archive.files import FolderFiles
 from service.cli.output import read_folder
-from service.errors import ErrataError, InvalidEvidence, InvalidInput, InvalidPageToken, InvalidSetting, ModelRefused
 from service.evidence.annotation import read_annotation
 from service.evidence.artefacts import read_artefacts, read_grouping
 from service.evidence.bundle import read_manifest
-from service.evidence.own import read_own_labels
+from service.evidence.custom_labels import read_own_labels
 from service.evidence.prototype import read_non_prototypical
-from service.json_input import MAX_DEPTH, parse_json
-from service.pb import errata_pb2 as pb
 from service.predictions.models.folder import json_beside
 from service.settings import read_settings
 from service.wire.paging import page_offset

@@ -1,9 +1,9 @@
 """Redaction: addresses, paths, and names of scripts go; everything else of a message stays."""
 
 import pytest
+from errata.errors import ImageNotFound, InvalidModelId, ModelNotFound, ModelRefused, Unavailable
 
-from service.errors import ImageNotFound, InvalidModelId, ModelNotFound, ModelRefused, Unavailable
-from service.jobs.record import failure_of
+from service.jobs.transitions import failure_of
 from service.redact import log_fields, public_message, redact
 
 SHA1 = "f_" + "0123456789abcdef0123456789abcdef01234567"

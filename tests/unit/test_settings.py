@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from errata.errors import InvalidSetting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.errors import InvalidSetting
 from service.settings import Settings, read_settings
 
 # design/contract.md, "Settings that others write"
@@ -57,7 +57,7 @@ def test_the_archive_lies_in_the_data_folder_unless_it_is_set() -> None:
 
 
 def test_each_variable_sets_its_field() -> None:
-    found = read_settings(
+    result = read_settings(
         {
             "ERRATA_SHARD_SIZE": "17",
             "ERRATA_ALLOW_INSECURE": "true",
@@ -69,10 +69,10 @@ def test_each_variable_sets_its_field() -> None:
         }
     )
 
-    assert (found.shard_size, found.allow_insecure, found.log_level) == (17, True, "warning")
-    assert (found.grpc_address, found.http_address) == ("0.0.0.0:0", "[::1]:8080")
-    assert found.evidence == {"demo": [Path("/one")], "imagenet": [Path("/two"), Path("/three")]}
-    assert found.images == {"demo": Path("/images")}
+    assert (result.shard_size, result.allow_insecure, result.log_level) == (17, True, "warning")
+    assert (result.grpc_address, result.http_address) == ("0.0.0.0:0", "[::1]:8080")
+    assert result.evidence == {"demo": [Path("/one")], "imagenet": [Path("/two"), Path("/three")]}
+    assert result.images == {"demo": Path("/images")}
 
 
 def test_an_override_counts_more_than_the_environment_even_a_bad_one() -> None:
@@ -125,7 +125,7 @@ def test_all_bad_values_are_told_at_once() -> None:
     with pytest.raises(InvalidSetting) as error:
         read_settings({"ERRATA_SHARD_SIZE": "0", "ERRATA_LOG_LEVEL": "loud", "ERRATA_MAX_OPEN": "5"})
 
-    assert {each.field for each in error.value.violations} == {"ERRATA_SHARD_SIZE", "ERRATA_LOG_LEVEL"}
+    assert {violation.field for violation in error.value.violations} == {"ERRATA_SHARD_SIZE", "ERRATA_LOG_LEVEL"}
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -172,11 +172,11 @@ def test_what_others_inject_is_ignored(variable: str) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    found = read_settings({"ERRATA_TOKEN": "hunter2", "ERRATA_REDIS_URL": "redis://:hunter2@host"})
+    result = read_settings({"ERRATA_TOKEN": "hunter2", "ERRATA_REDIS_URL": "redis://:hunter2@host"})
 
-    assert "hunter2" not in f"{found} {found!r} {found.model_dump_json()}"
-    assert found.token is not None
-    assert found.token.get_secret_value() == "hunter2"
+    assert "hunter2" not in f"{result} {result!r} {result.model_dump_json()}"
+    assert result.token is not None
+    assert result.token.get_secret_value() == "hunter2"
 
 
 @pytest.mark.parametrize("variable", ["ERRATA_MODELS", "ERRATA_TOKEN", "ERRATA_REDIS_URL"])
@@ -202,9 +202,9 @@ def test_settings_are_frozen() -> None:
 
 
 def test_model_sources_are_a_json_list_of_patterns() -> None:
-    found = read_settings({"ERRATA_MODEL_SOURCES": '["timm:*", "hf-hub:timm/*"]'})
+    result = read_settings({"ERRATA_MODEL_SOURCES": '["timm:*", "hf-hub:timm/*"]'})
 
-    assert found.model_sources == ["timm:*", "hf-hub:timm/*"]
+    assert result.model_sources == ["timm:*", "hf-hub:timm/*"]
     assert read_settings({}).model_sources == ["*"]
 
 

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from errata.errors import TooLarge, Unavailable
 
-from service.errors import TooLarge, Unavailable
 from service.storage import (
     CHUNK,
     ORPHAN_SECONDS,

@@ -29,17 +29,17 @@ def table() -> dict[str, tuple[str, set[str]]]:
 
 def existing(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
     """Return the same of the metrics that a registry exposes, read from what Prometheus would scrape."""
-    found = {}
+    result = {}
     for line in generate_latest(registry).decode().splitlines():
         if line.startswith("# TYPE ") and not line.split()[2].endswith("_created"):
             _, _, name, kind = line.split()
-            found[name] = (kind, set[str]())
+            result[name] = (kind, set[str]())
         elif not line.startswith("#"):
             name, labels = re.match(r"(\w+)(?:\{(.*)\})?", line).groups()  # type: ignore[union-attr]
             family = re.sub(r"_(bucket|sum|count)$", "", name)
-            if family in found:
-                found[family][1].update(set(re.findall(r'(\w+)="', labels or "")) - {"le"})
-    return found
+            if family in result:
+                result[family][1].update(set(re.findall(r'(\w+)="', labels or "")) - {"le"})
+    return result
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def events(stream: io.StringIO) -> list[dict[str, object]]:
 
 
 def test_the_table_is_what_exists(registry: CollectorRegistry) -> None:
-    found = {name: each for name, each in existing(registry).items() if not name.startswith(("process_", "python_"))}
+    result = {name: each for name, each in existing(registry).items() if not name.startswith(("process_", "python_"))}
 
-    assert table() == found
+    assert table() == result
 
 
 def test_a_snapshots_series_are_replaced_all_at_once() -> None:
@@ -130,8 +130,8 @@ def test_what_is_kept_elsewhere_is_unknown_before_it_was_read() -> None:
     }
     assert {name: metrics.registry.get_sample_value(name) for name in shared} == dict.fromkeys(shared)
 
-    for each in shared.values():
-        each.set(57)
+    for item in shared.values():
+        item.set(57)
     assert {name: metrics.registry.get_sample_value(name) for name in shared} == dict.fromkeys(shared, 57)
 
 
@@ -217,8 +217,8 @@ def test_what_is_bound_to_a_call_stands_in_its_events(log: io.StringIO) -> None:
 )
 def test_events_below_the_level_are_left_out(log: io.StringIO, level: str, shown: list[str]) -> None:
     configure_logging(level, "json", log)
-    for each in ("debug", "info", "warning", "error"):
-        getattr(structlog.get_logger(), each)("said")
+    for item in ("debug", "info", "warning", "error"):
+        getattr(structlog.get_logger(), item)("said")
 
     assert [event["level"] for event in events(log)] == shown
 

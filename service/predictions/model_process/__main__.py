@@ -19,7 +19,8 @@ def main(parent: int) -> None:
     _prefer_in_oom()
     requests, answers = _take_pipes()
     tune_process()  # before numpy, Arrow, and torch are imported: later it brings half as much
-    from service.errors import PermanentError
+    from errata.errors import PermanentError
+
     from service.predictions.model_process.config import PredictorConfig
     from service.predictions.model_process.messages import error_frame
     from service.predictions.model_process.protocol import MAX_REQUEST, Frame, read_frame, write_frame
@@ -30,7 +31,7 @@ def main(parent: int) -> None:
     try:
         from service.predictions.model_process.server import Server
         from service.predictions.models.device import gpu_memory
-        from service.predictions.models.run import TorchPredictor
+        from service.predictions.models.torch_predictor import TorchPredictor
     except ImportError as error:
         missing = PermanentError(f"Models need torch and timm. Install errata-service[worker] ({error}).")
         write_frame(answers, error_frame(missing))

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from errata.errors import ErrataError, InvalidInput, NotFound, PermanentError, Unavailable, Violation
 
 from service.domain import NUM_CLASSES, ModelInfo, Predictions
-from service.errors import ErrataError, InvalidInput, NotFound, PermanentError, Unavailable, Violation
 from service.predictions.model_process.protocol import Frame, ProtocolError
 
 BYTES_PER_IMAGE = 4  # int16 class, float16 probability

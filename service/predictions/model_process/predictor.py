@@ -9,9 +9,9 @@ from threading import Lock
 from typing import TypeVar
 
 import structlog
+from errata.errors import ModelRefused, WorkerLost
 
 from service.domain import ModelInfo, Predictions
-from service.errors import ModelRefused, WorkerLost
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.environment import model_environment
 from service.predictions.model_process.messages import (

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import BinaryIO
 
 import structlog
+from errata.errors import ErrataError
 
 from service.domain import Predictions
-from service.errors import ErrataError
 from service.predictions.model_process.messages import batch_frame, error_frame, info_frame
 from service.predictions.model_process.protocol import MAX_REQUEST, Frame, read_frame, write_frame
-from service.predictions.models.run import TorchPredictor
+from service.predictions.models.torch_predictor import TorchPredictor
 
 Memory = Callable[[], Mapping[str, tuple[int, int]]]
 _log = structlog.get_logger()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import timm
 import torch
+from errata.errors import ModelNotFound, ModelRefused
 
 from service.domain import NUM_CLASSES
-from service.errors import ModelNotFound, ModelRefused
 from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
 from service.predictions.models.preparation import own_config, timm_preparation
 from service.predictions.policy import ModelPolicy

@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 
 import torch
-
-from service.errors import InvalidSetting
+from errata.errors import InvalidSetting
 
 
 def choose_device(name: str) -> torch.device:
@@ -18,9 +17,9 @@ def choose_device(name: str) -> torch.device:
     device = torch.device(name)
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
     if (device.index or 0) >= there:
-        found = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        result = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         raise InvalidSetting(
-            f"expected a device that torch {torch.__version__} has here ({', '.join(found)}), got {name!r:.40}",
+            f"expected a device that torch {torch.__version__} has here ({', '.join(result)}), got {name!r:.40}",
             field="ERRATA_DEVICE",
         )
     return device
@@ -31,12 +30,12 @@ def gpu_memory() -> dict[str, tuple[int, int]]:
 
     Another GPU isn't asked, since asking takes hundreds of megabytes of it.
     """
-    found = {}
+    result = {}
     own = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     for index in filter(torch.cuda.memory_reserved, own):
         free, total = torch.cuda.mem_get_info(index)
-        found[f"cuda:{index}"] = (total - free, total)
-    return found
+        result[f"cuda:{index}"] = (total - free, total)
+    return result
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
+from errata.errors import ModelNotFound, Unavailable
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -16,8 +17,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-
-from service.errors import ModelNotFound, Unavailable
 
 SECONDS = 10.0  # for an answer that only tells a size
 RETRY_AFTER = 30.0  # seconds

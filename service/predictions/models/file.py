@@ -7,12 +7,12 @@ has a pretrained_cfg, that is the model's transform. A classes.json maps a head 
 from typing import Any
 
 import timm
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 
 from service.domain import NUM_CLASSES
-from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.model_id import parse_file_model
+from service.predictions.models.class_mapping import check_outputs, read_classes
 from service.predictions.models.folder import config_beside, file_inside, transform_of
-from service.predictions.models.head import check_outputs, read_classes
 from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
 from service.predictions.models.preparation import own_config, timm_preparation
 from service.predictions.models.weights import outputs_of, read_weights

@@ -3,34 +3,34 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from service.errors import InvalidModelId, ModelNotFound, ModelRefused
-from service.json_input import parse_json
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
+from errata.json_input import parse_json
 
 
 def file_inside(folder: Path, path: PurePosixPath | Path) -> Path:
     """Return the real path of a file; raise InvalidModelId if it lies outside the folder, ModelNotFound if nowhere."""
     try:
-        found = (folder / path).resolve()
+        result = (folder / path).resolve()
     except (RuntimeError, OSError, ValueError) as error:  # links in a circle, a name with a zero byte
         raise InvalidModelId(f"expected a file, got {str(path)!r:.80}, which leads nowhere", field="model") from error
-    if not found.is_relative_to(folder.resolve()):
+    if not result.is_relative_to(folder.resolve()):
         raise InvalidModelId(
             f"expected a path inside the permitted folder, got {str(path)!r:.80}, which leads out", field="model"
         )
-    if not found.is_file():
+    if not result.is_file():
         raise ModelNotFound(f"expected a file in the permitted folder, got {str(path)!r:.80}, which isn't there")
-    return found
+    return result
 
 
 def json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
     """Return what a JSON file beside the weights holds, STEM.NAME before NAME; None if there is neither."""
-    for each in (weights.with_name(f"{weights.stem}.{name}"), weights.with_name(name)):
-        if (folder / each).exists():
-            found = file_inside(folder, each)
+    for item in (weights.with_name(f"{weights.stem}.{name}"), weights.with_name(name)):
+        if (folder / item).exists():
+            result = file_inside(folder, item)
             try:
-                return parse_json(found.read_text(encoding="utf-8"))
+                return parse_json(result.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
-                raise ModelRefused(f"{each}: expected JSON, got something else: {error!s:.120}") from error
+                raise ModelRefused(f"{item}: expected JSON, got something else: {error!s:.120}") from error
     return None
 
 
@@ -46,5 +46,5 @@ def config_beside(folder: Path, weights: PurePosixPath) -> dict[str, Any]:
 
 def transform_of(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a config.json that says how images are prepared; empty if it says nothing of it."""
-    found = config.get("pretrained_cfg", config)
-    return found if "input_size" in found or "mean" in found else {}
+    result = config.get("pretrained_cfg", config)
+    return result if "input_size" in result or "mean" in result else {}

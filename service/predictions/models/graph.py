@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from google.protobuf.message import Message
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.models.folder import file_inside
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
@@ -53,7 +53,7 @@ def read_graph(path: Path, model: str) -> Graph:
 
 def _graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> Graph:
     stored = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [each for each in proto.graph.input if each.name not in stored]
+    inputs = [item for item in proto.graph.input if item.name not in stored]
     outputs = list(proto.graph.output)
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelRefused(
@@ -127,11 +127,11 @@ def _refuse_custom(model: str, proto: Any, nodes: list[Any]) -> None:
 
 def _files(model: str, path: Path, tensors: list[Any]) -> list[Path]:
     """Return the real paths of the files that hold weights, each in the graph's own folder."""
-    found: set[Path] = set()
+    result: set[Path] = set()
     for tensor in tensors:
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
-            found.add(_beside(model, path.parent, _location(model, tensor)))
-    return sorted(found)
+            result.add(_beside(model, path.parent, _location(model, tensor)))
+    return sorted(result)
 
 
 def _location(model: str, tensor: Any) -> str:

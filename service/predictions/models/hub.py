@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from errata.errors import ModelNotFound, ModelRefused
+from errata.json_input import parse_json
 from huggingface_hub import hf_hub_download
 
 from service.domain import NUM_CLASSES
-from service.errors import ModelNotFound, ModelRefused
-from service.json_input import parse_json
 from service.predictions.model_id import parse_hub_model
+from service.predictions.models.class_mapping import check_outputs
 from service.predictions.models.fetch import fetching, hub_size
 from service.predictions.models.folder import transform_of
-from service.predictions.models.head import check_outputs
 from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
 from service.predictions.models.preparation import timm_preparation
 from service.predictions.models.weights import outputs_of, read_weights

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from service.predictions.folders import FORMATS, MAX_BYTES, MAX_PIXELS, Place
-from service.predictions.models.places import find_places
+from service.predictions.models.image_sources import find_places
 
 MAX_ASPECT = 100  # longer side by shorter side: a transform that scales the shorter side up enlarges both
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from errata.errors import ModelRefused
 from PIL import Image
 
 from service.domain import ModelInfo
-from service.errors import ModelRefused
-from service.predictions.models.head import MappedHead, check_outputs, mapping_words
+from service.predictions.models.class_mapping import MappedOutputs, check_outputs, mapping_words
 from service.predictions.models.preparation import Preparation
 from service.predictions.policy import ModelPolicy
 
@@ -39,7 +39,7 @@ def ready(
     info = ModelInfo(model, architecture, digest or weights_digest(module), described)
     whole = torch.nn.Sequential(preparation.batch, module)
     if classes is not None:
-        whole.append(MappedHead(classes))
+        whole.append(MappedOutputs(classes))
     return LoadedModel(whole.eval(), preparation.single, info)
 
 

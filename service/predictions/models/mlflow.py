@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
-from service.json_input import parse_json
+from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
+from errata.json_input import parse_json
+
 from service.predictions.model_id import parse_mlflow_model
 from service.predictions.models import file
-from service.predictions.models.known import read_known
 from service.predictions.models.loaded import LoadedModel
+from service.predictions.models.precomputed import read_known
 from service.predictions.policy import ModelPolicy
 from service.predictions.registries import mlflow_at, place_of
 from service.storage import temporary_folder
@@ -56,11 +57,11 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
                 raise Unavailable(f"{model}: it is {version.status}, not yet READY", retry_after=5)
             root = place_of(client, client.get_model_version_download_uri(asked.name, asked.version), address)
             chosen = _choose(model, _listed(root, "", DEPTH))
-            for each in chosen:
-                policy.check_download(model, each.file_size)
-                policy.check_download(model, _fetch(f"{root}/{each.path}", folder))
+            for item in chosen:
+                policy.check_download(model, item.file_size)
+                policy.check_download(model, _fetch(f"{root}/{item.path}", folder))
         try:
-            return _loaded(model, folder, [Path(each.path).name for each in chosen], dict(version.tags), policy)
+            return _loaded(model, folder, [Path(item.path).name for item in chosen], dict(version.tags), policy)
         except ModelNotFound as error:  # the version is there; its architecture isn't
             raise ModelRefused(f"{model}: {error.message}") from error
 
@@ -69,39 +70,39 @@ def _listed(root: str, below: str, depth: int) -> list[_File]:
     """Return the files of a version, a few folders deep; `code` is none of them."""
     from mlflow.artifacts import list_artifacts
 
-    found: list[_File] = []
-    for each in list_artifacts(artifact_uri=f"{root}/{below}" if below else root):
-        path = f"{below}/{Path(each.path).name}" if below else Path(each.path).name
-        if each.is_dir:
+    result: list[_File] = []
+    for list_artifact in list_artifacts(artifact_uri=f"{root}/{below}" if below else root):
+        path = f"{below}/{Path(list_artifact.path).name}" if below else Path(list_artifact.path).name
+        if list_artifact.is_dir:
             if depth and Path(path).name != "code":
-                found += _listed(root, path, depth - 1)
+                result += _listed(root, path, depth - 1)
         else:
-            found.append(_File(path, each.file_size))
-        if len(found) > MOST_FILES:
+            result.append(_File(path, list_artifact.file_size))
+        if len(result) > MOST_FILES:
             break
-    return found
+    return result
 
 
 def _choose(model: str, listed: Sequence[_File]) -> list[_File]:
     """Return the files to fetch; raise UnsupportedFormat if none of the safe ways is there."""
-    by_name = {Path(each.path).name: each for each in listed}
+    by_name = {Path(item.path).name: item for item in listed}
     known = [by_name[name] for name in PREDICTIONS if name in by_name]
     if known:
         return known[:1]
-    beside = [each for each in listed if Path(each.path).name in KEPT and (each.file_size or 0) <= SMALL]
-    tensors = [each for each in listed if each.path.endswith(".safetensors")]
+    beside = [item for item in listed if Path(item.path).name in KEPT and (item.file_size or 0) <= SMALL]
+    tensors = [item for item in listed if item.path.endswith(".safetensors")]
     if len(tensors) == 1:
         return [tensors[0], *_siblings(beside, tensors[0])]
-    graphs = [each for each in listed if each.path.endswith(".onnx")]
+    graphs = [item for item in listed if item.path.endswith(".onnx")]
     if len(graphs) == 1:
-        data = [each for each in listed if each.path.endswith((".data", ".onnx_data"))]
+        data = [item for item in listed if item.path.endswith((".data", ".onnx_data"))]
         return [graphs[0], *_siblings(data, graphs[0]), *_siblings(beside, graphs[0])]
     names = ", ".join(sorted(by_name)[:12]) or "none"
     raise UnsupportedFormat(f"{model}: expected weights that need no code to be loaded, got {names:.300}: {SAFE_WAYS}")
 
 
 def _siblings(files: Sequence[_File], of: _File) -> list[_File]:
-    return [each for each in files if Path(each.path).parent == Path(of.path).parent]
+    return [item for item in files if Path(item.path).parent == Path(of.path).parent]
 
 
 def _fetch(uri: str, folder: Path) -> int:
@@ -109,11 +110,11 @@ def _fetch(uri: str, folder: Path) -> int:
     from mlflow.artifacts import download_artifacts
 
     with tempfile.TemporaryDirectory(dir=folder) as empty:
-        found = Path(download_artifacts(artifact_uri=uri, dst_path=empty))
-        if found.is_symlink() or not found.is_file():
+        path = Path(download_artifacts(artifact_uri=uri, dst_path=empty))
+        if path.is_symlink() or not path.is_file():
             raise ModelNotFound(f"{uri}: expected a file, got none", field="model")
-        shutil.move(found, folder / found.name)
-    return (folder / found.name).stat().st_size
+        shutil.move(path, folder / path.name)
+    return (folder / path.name).stat().st_size
 
 
 def _loaded(model: str, folder: Path, names: Sequence[str], tags: dict[str, str], policy: ModelPolicy) -> LoadedModel:
@@ -123,18 +124,18 @@ def _loaded(model: str, folder: Path, names: Sequence[str], tags: dict[str, str]
     if name.endswith(".onnx"):
         from service.predictions.models import onnx
 
-        found = onnx.load(name, inside)
+        result = onnx.load(name, inside)
     else:
         architecture = tags.get("errata.architecture") or _architecture(folder)
-        found = file.load(f"{name}#{architecture}" if architecture else name, inside)
-    return replace(found, info=replace(found.info, model=model))
+        result = file.load(f"{name}#{architecture}" if architecture else name, inside)
+    return replace(result, info=replace(result.info, model=model))
 
 
 def _architecture(folder: Path) -> str:
     """Return the architecture in config.json; empty where it says none, and the loader then says what is missing."""
     try:
         config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
-        found = config.get("architecture")
+        result = config.get("architecture")
     except (OSError, ValueError, AttributeError):
         return ""
-    return found if isinstance(found, str) else ""
+    return result if isinstance(result, str) else ""

@@ -9,13 +9,13 @@ from typing import Any
 
 import onnxruntime
 import torch
+from errata.errors import InvalidModelId, ModelRefused
 from PIL import Image
 
-from service.errors import InvalidModelId, ModelRefused
 from service.predictions.model_id import parse_onnx_model
+from service.predictions.models.class_mapping import read_classes
 from service.predictions.models.folder import config_beside, file_inside, transform_of
 from service.predictions.models.graph import Graph, check_output_count, read_graph
-from service.predictions.models.head import read_classes
 from service.predictions.models.loaded import LoadedModel, ready
 from service.predictions.models.preparation import Preparation, timm_preparation
 from service.predictions.policy import ModelPolicy
@@ -49,18 +49,18 @@ class OnnxModule(torch.nn.Module):
             raise ModelRefused(f"{self._model}: expected outputs ({len(images)}, classes), got {scores.shape}")
         if scores.shape[1] != self._outputs:
             self._check_first(scores.shape[1])
-        found = torch.from_numpy(scores).float()
-        return found.log() if self._graph.probabilities else found  # the softmax that follows undoes it
+        result = torch.from_numpy(scores).float()
+        return result.log() if self._graph.probabilities else result  # the softmax that follows undoes it
 
     def _scores(self, images: Any) -> list[Any]:
         """Run the graph; raise ModelRefused if it fails on a CPU after it has run once: a GPU's failure may pass."""
         try:
-            found: list[Any] = self._session.run([self._graph.output_name], {self._graph.input_name: images})
+            result: list[Any] = self._session.run([self._graph.output_name], {self._graph.input_name: images})
         except Exception as error:  # onnxruntime's errors share no class
             if self._outputs is None or self._session.get_providers()[0] != CPU:
                 raise
             raise ModelRefused(f"{self._model}: the graph fails on images that it is given: {error!s:.200}") from error
-        return found
+        return result
 
     def _check_first(self, outputs: int) -> None:
         check_output_count(self._model, outputs)
@@ -107,7 +107,9 @@ def _session(path: Path, model: str) -> Any:
     options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, whatever its suffix
     available = onnxruntime.get_available_providers()
     try:
-        return onnxruntime.InferenceSession(path, options, providers=[each for each in PROVIDERS if each in available])
+        return onnxruntime.InferenceSession(
+            path, options, providers=[provider for provider in PROVIDERS if provider in available]
+        )
     except Exception as error:  # onnxruntime's errors share no class
         reason = str(error).replace(str(path), path.name)
         raise ModelRefused(f"{model}: onnxruntime can't load the graph: {reason:.200}") from error

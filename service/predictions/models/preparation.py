@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from errata.errors import ModelRefused
 from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torchvision.transforms import functional
 from torchvision.transforms._presets import ImageClassification
 
-from service.errors import ModelRefused
 from service.predictions.folders import MAX_PIXELS
 from service.predictions.models.images import BadImage
 
@@ -131,7 +131,7 @@ def _check(model: str, given: Mapping[str, Any]) -> None:
 
 
 def _numbers(value: object, count: int, kind: type[int] | tuple[type[int], type[float]]) -> bool:
-    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(each, kind) for each in value)
+    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(item, kind) for item in value)
 
 
 def _is_number(value: object, kind: type[int] | tuple[type[int], type[float]]) -> bool:

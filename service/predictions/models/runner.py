@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 import torch
+from errata.errors import ModelRefused
 
 from service.domain import Predictions
-from service.errors import ModelRefused
 
 _log = structlog.get_logger()
 

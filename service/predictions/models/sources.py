@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from service.errors import ModelRefused
+from errata.errors import ModelRefused
+
 from service.predictions.models import demo, file, hub, mlflow, timm, torchvision
 from service.predictions.models.loaded import LoadedModel
 from service.predictions.policy import ModelPolicy

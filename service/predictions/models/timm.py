@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import timm
+from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from safetensors import SafetensorError
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable
 from service.predictions.models.fetch import RETRY_AFTER, fetching, hub_size, url_size
 from service.predictions.models.loaded import LoadedModel, check_size, ready
 from service.predictions.models.preparation import own_config, timm_preparation

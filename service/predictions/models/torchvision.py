@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 import torchvision
+from errata.errors import ModelNotFound, ModelRefused, Unavailable
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable
 from service.predictions.model_id import parse_torchvision_model
 from service.predictions.models.fetch import RETRY_AFTER, url_size
 from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
@@ -37,10 +37,12 @@ def _weights(name: str, wanted: str) -> Any:
             f"expected a classifier of torchvision {torchvision.__version__}, got {name!r:.80}; near it: "
             f"{', '.join(near) or 'none'}"
         )
-    found = torchvision.models.get_model_weights(name)
-    if (wanted or "DEFAULT") not in found.__members__:
-        raise ModelNotFound(f"expected weights of {name}, one of {', '.join(found.__members__)}, got {wanted!r:.80}")
-    return found[wanted or "DEFAULT"]
+    model_weights = torchvision.models.get_model_weights(name)
+    if (wanted or "DEFAULT") not in model_weights.__members__:
+        raise ModelNotFound(
+            f"expected weights of {name}, one of {', '.join(model_weights.__members__)}, got {wanted!r:.80}"
+        )
+    return model_weights[wanted or "DEFAULT"]
 
 
 def _fetch(model: str, weights: Any) -> dict[str, torch.Tensor]:

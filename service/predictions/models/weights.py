@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from errata.errors import ModelRefused
 from safetensors.torch import load_file
 
-from service.errors import ModelRefused
 from service.predictions.models.preparation import own_config
 from service.storage import is_stored
 

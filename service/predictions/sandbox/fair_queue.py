@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from service.errors import TooBusy, TruncatedUpload
+from errata.errors import TooBusy, TruncatedUpload
 
 WAIT_STEP = 0.1  # seconds between two looks whether a waiting call was cancelled
 RETRY_AFTER = 5.0  # seconds

@@ -3,7 +3,8 @@
 import json
 from dataclasses import asdict
 
-from service.errors import InvalidUpload
+from errata.errors import InvalidUpload
+
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.uploads.binary import ParseRequest
 

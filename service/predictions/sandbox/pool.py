@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import BinaryIO, Self
 
 import structlog
+from errata.errors import InvalidUpload
 
-from service.errors import InvalidUpload
 from service.predictions.sandbox.fair_queue import FairQueue
 from service.predictions.sandbox.isolation import missing_isolation
 from service.predictions.sandbox.limits import ParserLimits

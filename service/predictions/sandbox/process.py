@@ -11,9 +11,9 @@ from contextlib import closing
 from typing import BinaryIO
 
 import structlog
+from errata.errors import InvalidUpload, TruncatedUpload, Unavailable
 
 from service.child_process import child_environment, held_memory
-from service.errors import InvalidUpload, TruncatedUpload, Unavailable
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.messages import (
     DONE,

@@ -10,9 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import structlog
-from numpy.typing import NDArray
-
-from service.errors import (
+from errata.errors import (
     ErrataError,
     InvalidRow,
     InvalidUpload,
@@ -21,6 +19,8 @@ from service.errors import (
     UnsupportedFormat,
     Violation,
 )
+from numpy.typing import NDArray
+
 from service.predictions.sandbox.arrow_stream import check_messages
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
 from service.predictions.uploads.validate import SHOWN
@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 def write_rows(file: BinaryIO, rows: Rows) -> None:
     """Write parsed rows."""
     if isinstance(rows, OrderedRows):
-        columns = {"top1": rows.top1, "probability": rows.probability, "among": rows.among}
+        columns = {"top1": rows.top1, "probability": rows.probability, "among": rows.top1_restricted}
         batch = pa.record_batch({name: pa.array(values) for name, values in columns.items() if values is not None})
         with pa.ipc.new_stream(file, batch.schema) as stream:
             stream.write_batch(batch)
@@ -151,7 +151,7 @@ def _ordered(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:
     return OrderedRows(
         top1=_numbers(batch, "top1", np.int64),
         probability=_numbers(batch, "probability", np.float32) if "probability" in present else None,
-        among=_numbers(batch, "among", np.int64) if "among" in present else None,
+        top1_restricted=_numbers(batch, "among", np.int64) if "among" in present else None,
         warnings=tuple(_text(warning) for warning in document["warnings"][:SHOWN]),
     )
 

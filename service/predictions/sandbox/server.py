@@ -19,11 +19,11 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 import pyarrow as pa
+from errata.errors import InvalidUpload, TooLarge
 from pyarrow import parquet
 from seccompy import Filter
 
 from service.child_process import end_with_parent
-from service.errors import InvalidUpload, TooLarge
 from service.predictions.sandbox.isolation import restrict_files, system_call_filter
 from service.predictions.sandbox.limits import ParserLimits, apply_limits
 from service.predictions.sandbox.messages import (

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from errata.errors import InvalidUpload, UnsupportedFormat
+
 from service.domain import Predictions, RowOrder
-from service.errors import InvalidUpload, UnsupportedFormat
 from service.predictions.uploads import csv, jsonl, npy, npz, parquet
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.compression import Unpacked, codec_of
@@ -80,13 +81,13 @@ def parse_upload(
         head = source.peek(HEAD)
     if head.startswith(PICKLE):
         raise UnsupportedFormat("expected one of the upload formats, got a pickle, which is never read", field="chunk")
-    found = next(format for format in FORMATS if format.recognizes(head))
-    if found.read is not None:
-        return _place(found.read(Source(source, max_text), images), found, layout, order)
+    result = next(format for format in FORMATS if format.recognizes(head))
+    if result.read is not None:
+        return _place(result.read(Source(source, max_text), images), result, layout, order)
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
-    request = ParseRequest(found.name, images, max_unpacked=2 * max_bytes, classes=classes)
+    request = ParseRequest(result.name, images, max_unpacked=2 * max_bytes, classes=classes)
     with spool(source, max_bytes) as file:
-        return _place(parse_binary(request, file), found, layout, order)
+        return _place(parse_binary(request, file), result, layout, order)
 
 
 def _place(rows: Rows, found: Format, layout: Layout, order: RowOrder) -> Upload:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.errors import InvalidUpload
+from errata.errors import InvalidUpload
 
 FILE_NAME = ("file_name",)
 CLASS = ("predicted_class", "top1", "prediction")
@@ -34,7 +34,7 @@ def find_columns(header: Sequence[str], line: int | None = 1) -> Columns:
                 raise InvalidUpload(
                     f"expected commas between columns, got {name}: {shown!r}", field="header", line=line
                 )
-    found: list[str | None] = []
+    result: list[str | None] = []
     for names in (FILE_NAME, CLASS, PROBABILITY):
         present = [name for name in header if name in names]
         if len(present) > 1:
@@ -43,7 +43,7 @@ def find_columns(header: Sequence[str], line: int | None = 1) -> Columns:
             )
         if not present and names is not PROBABILITY:
             raise InvalidUpload(f"expected the header {EXPECTED}, got {shown!r}", field="header", line=line)
-        found.append(present[0] if present else None)
-    file_name, predicted, probability = found
+        result.append(present[0] if present else None)
+    file_name, predicted, probability = result
     assert file_name and predicted, "this is a bug: a needed column was not found and not refused"
     return Columns(file_name, predicted, probability)

@@ -1,8 +1,8 @@
 """gzip and zstd around a text form, unpacked by Arrow while it streams, a piece at a time."""
 
 import pyarrow as pa
+from errata.errors import InvalidUpload, TruncatedUpload
 
-from service.errors import InvalidUpload, TruncatedUpload
 from service.predictions.uploads.source import Source
 from service.storage import CHUNK
 

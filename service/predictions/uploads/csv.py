@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+from errata.errors import InvalidRow, InvalidUpload, Violation
 from pyarrow import csv as arrow_csv
 
-from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
 from service.predictions.uploads.source import Source

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from errata.errors import InvalidUpload, Violation
 from pyarrow import json as arrow_json
 
-from service.errors import InvalidUpload, Violation
 from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
 from service.predictions.uploads.validate import SHOWN
@@ -89,7 +89,7 @@ def _slow(text: bytes) -> NamedRows:
         classes=pa.array(classes, type=pa.string()),
         probabilities=pa.array(probabilities, type=pa.string()) if columns and columns.probability else None,
         lines=np.array(lines, dtype=np.int64),
-        wrong=tuple(sorted(wrong, key=lambda each: each.line or 0)[:SHOWN]),
+        wrong=tuple(sorted(wrong, key=lambda item: item.line or 0)[:SHOWN]),
         num_wrong=len(wrong),
     )
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from errata.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat, Violation
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES
-from service.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat, Violation
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.validate import SHOWN
 from service.storage import Readable
@@ -100,19 +100,19 @@ def collect(
 ) -> OrderedRows:
     """Return the chosen class of each row, its score where the rows are distributions, and the data set's own best."""
     own = None if classes is None else np.array(classes, dtype=np.intp)
-    chosen, scores, among, distributions, start = [], [], [], True, 0
+    chosen, scores, top1_restricted, distributions, start = [], [], [], True, 0
     for block in blocks:
         best = choose(block, start)
         chosen.append(best)
         scores.append(np.take_along_axis(block, np.clip(best, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0])
         distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
         if own is not None:
-            among.append(own[block[:, own].argmax(axis=1)])
+            top1_restricted.append(own[block[:, own].argmax(axis=1)])
         start += len(block)
     return OrderedRows(
         top1=np.concatenate(chosen),
         probability=np.concatenate(scores).astype(np.float32) if distributions else None,
-        among=np.concatenate(among) if among else None,
+        top1_restricted=np.concatenate(top1_restricted) if top1_restricted else None,
     )
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
+from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 
 from service.domain import NUM_CLASSES
-from service.errors import InvalidUpload, TooLarge, TruncatedUpload
 from service.predictions.uploads import npy
 from service.predictions.uploads.rows import OrderedRows
 
@@ -33,8 +33,8 @@ def read(content: BinaryIO, images: int, classes: Sequence[int] | None, limit: i
             if len(archive.infolist()) > MEMBERS or sum(info.file_size for info in archive.infolist()) > limit:
                 raise TooLarge(f"expected at most {MEMBERS} arrays and {limit} bytes unpacked, got more", field="chunk")
             if "top1.npy" not in members:
-                found = sorted(name.removesuffix(".npy")[:40] for name in members)
-                raise InvalidUpload(f"expected an array top1, got {found}", field="chunk")
+                result = sorted(name.removesuffix(".npy")[:40] for name in members)
+                raise InvalidUpload(f"expected an array top1, got {result}", field="chunk")
             return _read(archive, "probs.npy" in members, images, classes)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(f"expected a whole npz file, got {error}", field="chunk") from error

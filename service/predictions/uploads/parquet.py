@@ -5,10 +5,10 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+from errata.errors import InvalidUpload, TooLarge, Violation
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from service.errors import InvalidUpload, TooLarge, Violation
 from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.rows import NamedRows, check_row_count
 from service.predictions.uploads.validate import SHOWN
@@ -92,7 +92,7 @@ def _rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> 
         classes=_plain(kept.column(columns.predicted)),
         probabilities=_plain(kept.column(columns.probability)) if columns.probability else None,
         lines=lines[given],
-        wrong=tuple(sorted(wrong, key=lambda each: each.line or 0)[:SHOWN]),
+        wrong=tuple(sorted(wrong, key=lambda item: item.line or 0)[:SHOWN]),
         num_wrong=len(wrong),
     )
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from errata.errors import TooLarge, Violation
 from numpy.typing import NDArray
 
 from service.domain import Classes
-from service.errors import TooLarge, Violation
 
 MAX_WRONG = 10_000  # rows that can't be read, after which a reader stops: the file is something else
 
@@ -31,7 +31,9 @@ class OrderedRows:
 
     top1: Classes | NDArray[np.int64]  # (n,)
     probability: NDArray[np.float32] | None  # (n,)
-    among: NDArray[np.int64] | None = None  # (n,) the best of the data set's own classes, where there are scores
+    top1_restricted: NDArray[np.int64] | None = (
+        None  # (n,) the best of the data set's own classes, where there are scores
+    )
     warnings: tuple[str, ...] = ()
 
 

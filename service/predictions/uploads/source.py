@@ -1,6 +1,7 @@
 """The bytes of an upload as its readers want them: bounded, with a look at the first ones, and whole on request."""
 
-from service.errors import TooLarge
+from errata.errors import TooLarge
+
 from service.storage import CHUNK, Readable
 
 

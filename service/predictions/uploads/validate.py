@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from errata.errors import InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES, Mask, Predictions, RowOrder
-from service.errors import InvalidRow, InvalidUpload, Violation
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.taxonomy.classes import parse_class
 
@@ -46,14 +46,14 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
     positions = layout.positions(order)
     top1 = np.full(len(positions), -1, dtype=np.int16)
     top1[positions] = rows.top1
-    probability = among = None
+    probability = top1_restricted = None
     if rows.probability is not None:
         probability = np.zeros(len(positions), dtype=np.float16)
         probability[positions] = rows.probability
-    if rows.among is not None:
-        among = np.full(len(positions), -1, dtype=np.int16)
-        among[positions] = rows.among
-    return Predictions(top1, probability, among)
+    if rows.top1_restricted is not None:
+        top1_restricted = np.full(len(positions), -1, dtype=np.int16)
+        top1_restricted[positions] = rows.top1_restricted
+    return Predictions(top1, probability, top1_restricted)
 
 
 class _Assembly:
@@ -94,7 +94,7 @@ class _Assembly:
     def finish(self) -> Predictions:
         """Return the predictions; raise InvalidRow or InvalidUpload if anything was wrong or is missing."""
         if self._num_wrong:
-            _refuse(sorted(self._wrong, key=lambda each: each.line or 0)[:SHOWN], self._num_wrong)
+            _refuse(sorted(self._wrong, key=lambda item: item.line or 0)[:SHOWN], self._num_wrong)
         if not self._count:
             raise InvalidUpload("expected a row for every judged image, got no rows", field="chunk")
         missing = self._layout.rows[self._top1[self._layout.rows] < 0]
@@ -154,8 +154,8 @@ class _Assembly:
                     f"expected classes, got more than {MAX_CLASS_TEXTS} different texts in the column of classes",
                     field="predicted_class",
                 )
-            found = parse_class(text)
-            meaning = self._meanings[text] = -1 if found is None else found
+            class_ = parse_class(text)
+            meaning = self._meanings[text] = -1 if class_ is None else class_
         return meaning
 
     def _probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:

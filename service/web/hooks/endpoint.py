@@ -14,16 +14,16 @@ from types import ModuleType
 from typing import Any
 
 import structlog
+from errata.errors import ErrataError, TooBusy, Unavailable
+from errata.json_input import parse_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.analyses.ports import Ports
-from service.analyses.registries import Registry, Taken, take
+from service.analyses.registries import EventResult, Registry, take
 from service.domain import RegistryEvent
-from service.errors import ErrataError, TooBusy, Unavailable
 from service.evicting_limiter import EvictingLimiter
-from service.json_input import parse_json
 from service.telemetry import Metrics
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
@@ -104,7 +104,7 @@ class Hooks:
             _log.warning("a call can't be read", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
             return self._told(name, "malformed", 400, f"expected an event as JSON: {_why(error)}")
         if event is None:
-            return self._told(name, Taken.IGNORED, 200, "nothing to do for such an event")
+            return self._told(name, EventResult.IGNORED, 200, "nothing to do for such an event")
         if self._waiting >= MOST_WAITING:
             return self._later(name, TooBusy("too many calls are waiting"))
         self._waiting += 1
@@ -119,7 +119,7 @@ class Hooks:
             return self._told(name, "failed", 500, "this is a bug of Errata's; the log has it")
         finally:
             self._waiting -= 1
-        return self._told(name, taken, 202 if taken is Taken.QUEUED else 200, _WORDS[taken])
+        return self._told(name, taken, 202 if taken is EventResult.QUEUED else 200, _WORDS[taken])
 
     def _later(self, registry: str, error: ErrataError) -> Response:
         _log.warning("a call is asked to come again", registry=registry, error=str(error))
@@ -133,11 +133,11 @@ class Hooks:
         return JSONResponse({"outcome": str(outcome), "message": message}, status_code=status)
 
 
-_WORDS: Mapping[Taken, str] = {
-    Taken.QUEUED: "an analysis is queued",
-    Taken.REPEATED: "this was asked before",
-    Taken.IGNORED: "nothing to do: no rule is for it",
-    Taken.REFUSED: "it can't be analyzed; the log says why",
+_WORDS: Mapping[EventResult, str] = {
+    EventResult.QUEUED: "an analysis is queued",
+    EventResult.REPEATED: "this was asked before",
+    EventResult.IGNORED: "nothing to do: no rule is for it",
+    EventResult.REFUSED: "it can't be analyzed; the log says why",
 }
 
 
@@ -178,5 +178,5 @@ def _event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> Registr
     payload: Any = parse_json(body.decode())
     if not isinstance(payload, dict):
         raise TypeError("expected an object")
-    found: RegistryEvent | None = kind.parse(headers, payload)
-    return found
+    result: RegistryEvent | None = kind.parse(headers, payload)
+    return result

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from errata.errors import ModelNotFound, UnsupportedFormat
 
 from service.analyses.write_back import Result
 from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
-from service.errors import ModelNotFound, UnsupportedFormat
 from service.predictions.registries import MISSING_ALIAS, RegistryAddress, mlflow_at, place_of
 from service.report.gate_view import reasons_of
 from service.storage import temporary_folder

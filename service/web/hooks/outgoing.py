@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from threading import Timer
 from urllib.parse import urlsplit
 
+from errata.errors import InvalidSetting, Unavailable
+
 from service.analyses.write_back import Result
-from service.errors import InvalidSetting, Unavailable
 from service.report.gate_view import reasons_of
 from service.wire import to_analysis, to_dict
 
@@ -64,7 +65,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 def resolved(host: str, port: int) -> Sequence[str]:
     """Return the addresses of a name; raise OSError."""
-    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    return [str(result[4][0]) for result in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,9 @@ class Target:
     def _address(self) -> str:
         """Return an address to connect to; raise Unavailable if any that the name has isn't allowed."""
         addresses = list(dict.fromkeys(self.resolve(self.host, self.port)))
-        for each in addresses:
-            if not is_allowed(each, self.networks):
-                raise Unavailable(f"{self.host} leads to {each}, which isn't public: set its networks to allow it")
+        for address in addresses:
+            if not is_allowed(address, self.networks):
+                raise Unavailable(f"{self.host} leads to {address}, which isn't public: set its networks to allow it")
         if not addresses:
             raise Unavailable(f"{self.host} has no address")
         return addresses[0]
@@ -183,7 +184,7 @@ def target(name: str, url: str, key: bytes, ports: Sequence[int] = (), networks:
     except ValueError as error:
         raise InvalidSetting(f"{where}: expected an address, got one with another form", field=field) from error
     try:
-        allowed = [ipaddress.ip_network(each) for each in networks]
+        allowed = [ipaddress.ip_network(network) for network in networks]
     except ValueError as error:
         raise InvalidSetting(f"{field}: at {name}.networks: {error}", field=field) from error
     host = (parts.hostname or "").lower()

@@ -8,7 +8,7 @@ MAX_TEXT = 5000  # characters
 
 def text(data: Mapping[str, Any], name: str) -> str:
     """Return a field that must be there, and be text; raise KeyError or TypeError that names it."""
-    found = data[name]
-    if not isinstance(found, str) or not found or len(found) > MAX_TEXT:
-        raise TypeError(f"expected 1 to {MAX_TEXT} characters of text as {name}, got {type(found).__name__}")
-    return found
+    result = data[name]
+    if not isinstance(result, str) or not result or len(result) > MAX_TEXT:
+        raise TypeError(f"expected 1 to {MAX_TEXT} characters of text as {name}, got {type(result).__name__}")
+    return result

@@ -30,8 +30,8 @@ def check_time(stamp: str, now: float) -> None:
 def check_signed(given: str, message: bytes, keys: Sequence[bytes]) -> None:
     """Raise Unverified unless one of the `v1,BASE64` signatures, separated by spaces, is that of one of the keys."""
     expected = [b"v1," + base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()) for key in keys]
-    found = [each.encode("utf-8", "surrogateescape") for each in given.split(" ") if each.startswith("v1,")]
-    if not any(hmac.compare_digest(one, other) for one in found for other in expected):
+    result = [part.encode("utf-8", "surrogateescape") for part in given.split(" ") if part.startswith("v1,")]
+    if not any(hmac.compare_digest(one, other) for one in result for other in expected):
         raise Unverified("signature")
 
 

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 import pytest
 
 from service.analyses.ports import Limits, ModelOffer, Ports
-from service.archive.memory import MemoryArchive
+from service.archive.memory import InMemoryArchive
 from service.domain import Analysis, Predictions
-from service.evidence.shelf import EvidenceShelf
-from service.jobs.memory import MemoryStore
+from service.evidence.repository import EvidenceRepository
+from service.jobs.memory import InMemoryJobStore
 from service.predictions.pictures import Pictures
 from service.predictions.sandbox import ParserPool
 
 MODEL = "demo:efficientnet_lite0"
 
 
-class Away(MemoryArchive):
+class Away(InMemoryArchive):
     """An archive whose next writes raise the given errors, one each; None: that one passes."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Away(MemoryArchive):
 class Desk:
     """Ports, and what was told through them."""
 
-    shelf: EvidenceShelf
+    evidence_repository: EvidenceRepository
     archive: Away = field(default_factory=Away)
     now: float = 1_700_000_000.0
     runtime: str = "timm 1.0"
@@ -43,22 +43,22 @@ class Desk:
     ended: list[Analysis] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.store = MemoryStore(lambda: self.now)
+        self.store = InMemoryJobStore(lambda: self.now)
 
     @property
     def ports(self) -> Ports:
         return Ports(
-            shelf=self.shelf,
+            evidence_repository=self.evidence_repository,
             store=self.store,
             archive=self.archive,
             send_shards=lambda job, count: self.sent.append((job, count)),
             models=lambda: [ModelOffer(MODEL, "a model")],
-            settle_model=lambda model: model,
+            pin_model=lambda model: model,
             runtime=lambda: self.runtime,
             has_images=lambda dataset: dataset == "demo",
             pictures=Pictures({}),
             clock=self._clock,
-            ended=self.ended.append,
+            on_finished=self.ended.append,
             parsers=ParserPool(size=0),
             limits=Limits(max_open=10, max_upload_bytes=1 << 20, shard_size=8, max_stored_bytes=0, max_missing=0.1),
         )
@@ -69,5 +69,5 @@ class Desk:
 
 
 @pytest.fixture
-def desk(shelf: EvidenceShelf) -> Desk:
-    return Desk(shelf)
+def desk(evidence_repository: EvidenceRepository) -> Desk:
+    return Desk(evidence_repository)

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from errata.errors import NewerRecord, PermanentError, Unavailable
 
 from service.analyses import judge
 from service.analyses.judge import ATTEMPTS, LONGEST_RETRY, RETRY_SECONDS, digest_of, judge_job
-from service.analyses.look import get
+from service.analyses.queries import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
-from service.errors import NewerRecord, PermanentError, Unavailable
-from service.jobs.record import Part
-from service.jobs.worker import ComeBack
+from service.jobs.transitions import ShardResult
+from service.jobs.worker import RetryLater
 
 from .conftest import MODEL, Desk
 
@@ -25,9 +25,9 @@ def predicted(desk: Desk, count: int = 1) -> tuple[str, list[Analysis]]:
     ((job, shards),) = desk.sent
     for shard in range(shards):
         start, stop = desk.store.job(job).spec.bounds(shard)
-        fence = desk.store.claim(job, shard, "w1", 20.0).fence
-        part = Part(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
-        desk.store.finish_shard(job, shard, fence, part)
+        fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
+        part = ShardResult(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
+        desk.store.finish_shard(job, shard, fencing_token, part)
     return job, waiting
 
 
@@ -36,13 +36,13 @@ def test_each_analysis_that_waits_gets_the_result(desk: Desk) -> None:
 
     judge_job(desk.ports, job)
 
-    for each in waiting:
-        found = get(desk.ports, each.id)
-        assert found.state is State.SUCCEEDED
-        assert found.model_info == INFO
-        assert found.summary.groups["all"].num_samples == 20
-        assert desk.archive.predictions(each.id).top1.tolist() == [7] * 20
-    assert sorted(each.id for each in desk.ended) == sorted(each.id for each in waiting)
+    for item in waiting:
+        result = get(desk.ports, item.id)
+        assert result.state is State.SUCCEEDED
+        assert result.model_info == INFO
+        assert result.summary.groups["all"].num_samples == 20
+        assert desk.archive.predictions(item.id).top1.tolist() == [7] * 20
+    assert sorted(item.id for item in desk.ended) == sorted(item.id for item in waiting)
     assert list(desk.store.entries()) == []
 
 
@@ -54,7 +54,7 @@ def test_an_analysis_that_was_cancelled_gets_none(desk: Desk) -> None:
 
     assert get(desk.ports, first.id).state is State.CANCELLED
     assert get(desk.ports, second.id).state is State.SUCCEEDED
-    assert [each.id for each in desk.archive.list()] == [second.id]
+    assert [item.id for item in desk.archive.list()] == [second.id]
 
 
 def test_judging_twice_changes_nothing(desk: Desk) -> None:
@@ -77,7 +77,7 @@ def test_a_job_for_a_newer_version_is_left_to_it_and_comes_back(desk: Desk) -> N
 
     desk.store.claim_judging = refuse
 
-    with pytest.raises(ComeBack) as later:
+    with pytest.raises(RetryLater) as later:
         judge_job(desk.ports, job)
     assert later.value.delay == RETRY_SECONDS
     assert desk.archive.asked == 0
@@ -89,7 +89,7 @@ def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) ->
 
     delays = []
     for _ in range(ATTEMPTS - 1):
-        with pytest.raises(ComeBack) as later:
+        with pytest.raises(RetryLater) as later:
             judge_job(desk.ports, job)
         delays.append(later.value.delay)
         assert not get(desk.ports, analysis.id).state.final
@@ -106,15 +106,15 @@ def test_an_archive_that_stays_away_fails_the_analysis_with_its_reason(desk: Des
     desk.archive.errors = [Unavailable("the disk is full")] * 2 * ATTEMPTS
 
     for _ in range(ATTEMPTS - 1):
-        with pytest.raises(ComeBack):
+        with pytest.raises(RetryLater):
             judge_job(desk.ports, job)
     judge_job(desk.ports, job)
     judge_job(desk.ports, job)
 
-    found = get(desk.ports, analysis.id)
+    result = get(desk.ports, analysis.id)
     assert desk.archive.asked == ATTEMPTS
-    assert found.state is State.FAILED
-    assert (found.failure.reason, found.failure.message) == (Unavailable.reason, "the disk is full")
+    assert result.state is State.FAILED
+    assert (result.failure.reason, result.failure.message) == (Unavailable.reason, "the disk is full")
 
 
 def test_an_error_of_our_own_fails_the_analysis_at_once_and_stays_out_of_sight(desk: Desk) -> None:
@@ -123,11 +123,11 @@ def test_an_error_of_our_own_fails_the_analysis_at_once_and_stays_out_of_sight(d
 
     judge_job(desk.ports, job)
 
-    for each in waiting:
-        found = get(desk.ports, each.id)
-        assert found.state is State.FAILED
-        assert found.failure.reason == "INTERNAL"
-        assert "secret" not in found.failure.message
+    for item in waiting:
+        result = get(desk.ports, item.id)
+        assert result.state is State.FAILED
+        assert result.failure.reason == "INTERNAL"
+        assert "secret" not in result.failure.message
 
 
 def test_an_error_that_says_what_is_wrong_is_told(desk: Desk) -> None:
@@ -144,12 +144,12 @@ def test_an_archive_that_fails_after_the_first_of_several_loses_none(desk: Desk)
     job, waiting = predicted(desk, count=2)
     desk.archive.errors = [None, Unavailable("away")]
 
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         judge_job(desk.ports, job)
     judge_job(desk.ports, job)
 
-    assert {get(desk.ports, each.id).state for each in waiting} == {State.SUCCEEDED}
-    assert sorted(each.id for each in desk.archive.list()) == sorted(each.id for each in waiting)
+    assert {get(desk.ports, item.id).state for item in waiting} == {State.SUCCEEDED}
+    assert sorted(item.id for item in desk.archive.list()) == sorted(item.id for item in waiting)
 
 
 def test_the_digest_of_predictions_tells_all_that_they_say() -> None:
@@ -164,7 +164,7 @@ def test_the_digest_of_predictions_tells_all_that_they_say() -> None:
         Predictions(top1, half, top1[::-1]),
     ]
 
-    assert len({digest_of(each) for each in several}) == len(several)
+    assert len({digest_of(item) for item in several}) == len(several)
     assert digest_of(Predictions(top1[::-1][::-1])) == digest_of(several[0])
 
 
@@ -174,15 +174,17 @@ def test_parts_of_different_weights_are_never_one_result(desk: Desk) -> None:
     ((job, shards),) = desk.sent
     for shard in range(shards):
         start, stop = desk.store.job(job).spec.bounds(shard)
-        fence = desk.store.claim(job, shard, "w1", 20.0).fence
+        fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
         info = replace(INFO, weights_sha256=f"{shard}" * 64)
-        desk.store.finish_shard(job, shard, fence, Part(Predictions(np.zeros(stop - start, dtype=np.int16)), info))
+        desk.store.finish_shard(
+            job, shard, fencing_token, ShardResult(Predictions(np.zeros(stop - start, dtype=np.int16)), info)
+        )
 
     judge_job(desk.ports, job)
 
-    found = get(desk.ports, waiting.id)
-    assert found.state is State.FAILED
-    assert "weights changed" in found.failure.message
+    result = get(desk.ports, waiting.id)
+    assert result.state is State.FAILED
+    assert "weights changed" in result.failure.message
     assert list(desk.archive.list()) == []
 
 
@@ -200,8 +202,8 @@ def test_what_is_cancelled_while_it_is_archived_stays_cancelled(desk: Desk) -> N
 
     assert get(desk.ports, first.id).state is State.CANCELLED
     assert get(desk.ports, second.id).state is State.SUCCEEDED
-    assert [each.id for each in desk.archive.list()] == [second.id]
-    assert [each.id for each in desk.ended] == [second.id]
+    assert [item.id for item in desk.archive.list()] == [second.id]
+    assert [item.id for item in desk.ended] == [second.id]
 
 
 def test_images_that_are_missing_are_named_and_too_many_fail_the_analysis(desk: Desk) -> None:
@@ -215,14 +217,14 @@ def test_images_that_are_missing_are_named_and_too_many_fail_the_analysis(desk: 
             top1 = np.full(stop - start, 7, dtype=np.int16)
             top1[: min(missing, len(top1))] = -1
             missing -= min(missing, len(top1))
-            fence = desk.store.claim(job, shard, "w1", 20.0).fence
-            desk.store.finish_shard(job, shard, fence, Part(Predictions(top1), INFO))
+            fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
+            desk.store.finish_shard(job, shard, fencing_token, ShardResult(Predictions(top1), INFO))
 
         judge_job(desk.ports, job)
 
-        found = get(desk.ports, waiting.id)
-        told = found.warnings[0] if state is State.SUCCEEDED else found.failure.message
-        assert found.state is state
+        result = get(desk.ports, waiting.id)
+        told = result.warnings[0] if state is State.SUCCEEDED else result.failure.message
+        assert result.state is state
         assert told.startswith(f"{count} of 20 images are missing or damaged: imagenet_00_")
 
 
@@ -251,14 +253,14 @@ def test_a_store_that_is_away_is_waited_for_before_it_is_asked_to_come_back(
 
     desk.store.finish = away  # type: ignore[method-assign]
     desk.store.ping = lambda: next(looks)  # type: ignore[method-assign]
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         judge_job(desk.ports, job)
     assert next(looks, None) is None  # it looked until it was there
 
     desk.store.finish = finish  # type: ignore[method-assign]
     judge_job(desk.ports, job)
     assert get(desk.ports, analysis.id).state is State.SUCCEEDED
-    assert [each.id for each in desk.ended] == [analysis.id]
+    assert [item.id for item in desk.ended] == [analysis.id]
 
 
 def test_a_known_result_is_found_without_listing_the_archive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

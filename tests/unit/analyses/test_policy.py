@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import yaml
+from errata.errors import InvalidPolicy, InvalidRequest, Violation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from service.analyses.policy import MAX_BOUNDS, MAX_BYTES, check_baseline, parse_policy, policy_schema
 from service.domain import Bound, ErrorType, GatePolicy, Group, Measure
-from service.errors import InvalidPolicy, InvalidRequest, Violation
 
 GOOD = """\
 version: 1
@@ -261,7 +261,7 @@ def test_a_mistake_in_a_long_policy_has_the_line_of_its_own_field(bound: int, li
 def test_all_mistakes_come_at_once_and_the_message_names_the_first() -> None:
     error = refused("version: 1\nmin_samples: x\nmin_coverage: 3\nbounds:\n- {measure: y, min: 0}\n")
 
-    assert [(each.field, each.line) for each in error.violations] == [
+    assert [(violation.field, violation.line) for violation in error.violations] == [
         ("min_samples", 2),
         ("min_coverage", 3),
         ("bounds[0].measure", 5),
@@ -373,7 +373,7 @@ def parses_or_is_refused(text: str | bytes) -> None:
         violations = error.violations
     assert (policy is None) == bool(violations)
     assert policy is None or policy.bounds
-    assert all(each.field and (each.line is None or each.line >= 1) for each in violations)
+    assert all(violation.field and (violation.line is None or violation.line >= 1) for violation in violations)
 
 
 @settings(max_examples=300, deadline=None)
@@ -401,10 +401,10 @@ ANYTHING = st.recursive(
     max_leaves=6,
 )
 BOUNDS = st.fixed_dictionaries(
-    {"measure": st.sampled_from([each.value for each in Measure])},
+    {"measure": st.sampled_from([item.value for item in Measure])},
     optional={
-        "types": st.one_of(st.lists(st.sampled_from([each.name for each in ErrorType]), max_size=3), ANYTHING),
-        "group": st.one_of(st.sampled_from([each.value for each in Group]), ANYTHING),
+        "types": st.one_of(st.lists(st.sampled_from([item.name for item in ErrorType]), max_size=3), ANYTHING),
+        "group": st.one_of(st.sampled_from([item.value for item in Group]), ANYTHING),
         "alpha": st.one_of(st.floats(-0.5, 1.5), ANYTHING),
         "undecided_within_interval": st.one_of(st.booleans(), ANYTHING),
         **{
@@ -441,15 +441,15 @@ def test_a_bound_that_parses_is_one_that_can_be_judged(bound: dict[str, Any]) ->
     except InvalidPolicy:
         return
     value, change = (got.min, got.max), (got.max_increase, got.max_decrease)
-    limits = [each for each in (*value, *change) if each is not None]
+    limits = [item for item in (*value, *change) if item is not None]
     assert limits
     assert (value == (None, None)) != (change == (None, None))
     assert got.on_change is (change != (None, None))
-    assert all(each >= 0 for each in limits)
+    assert all(limit >= 0 for limit in limits)
     if got.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS):
-        assert all(each == int(each) for each in limits)
+        assert all(limit == int(limit) for limit in limits)
     else:
-        assert all(each <= 1 for each in limits)
+        assert all(limit <= 1 for limit in limits)
     of_types = got.measure in (Measure.COUNT, Measure.RATE) or "portion" in got.measure
     assert bool(got.types) is of_types
     assert len(set(got.types)) == len(got.types)
@@ -467,11 +467,11 @@ def schema() -> Draft202012Validator:
 
 
 def test_the_schema_is_a_schema() -> None:
-    found = policy_schema()
+    result = policy_schema()
 
-    Draft202012Validator.check_schema(found)
-    assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert set(found["required"]) == {"version", "bounds"}
+    Draft202012Validator.check_schema(result)
+    assert result["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert set(result["required"]) == {"version", "bounds"}
 
 
 def test_the_schema_describes_every_field(schema: Draft202012Validator) -> None:
@@ -481,7 +481,7 @@ def test_the_schema_describes_every_field(schema: Draft202012Validator) -> None:
     assert set(document["properties"]) == {"version", "name", "min_samples", "min_coverage", "bounds"}
     fields = {"measure", "name", "types", "group", "min", "max", "max_increase", "max_decrease", "alpha"}
     assert set(bound["properties"]) == {*fields, "undecided_within_interval"}
-    assert all("description" in each for each in bound["properties"].values())
+    assert all("description" in item for item in bound["properties"].values())
 
 
 def test_asking_for_the_schema_twice_gives_the_same() -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from errata.errors import AlreadyExists, AnalysisNotFound, NotReady, Unavailable
 
 from service.analyses.reanalyze import reanalyze
 from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest, Predictions, State
-from service.errors import AlreadyExists, AnalysisNotFound, NotReady, Unavailable
 from service.evidence.bundle import Bundle
 
 from .conftest import Desk
@@ -33,7 +33,7 @@ def test_it_is_an_analysis_of_its_own_with_the_same_predictions(desk: Desk, befo
     assert (after.summary, after.predictions_digest) == (before.summary, before.predictions_digest)
     assert desk.archive.get(after.id) == after
     assert desk.archive.predictions(after.id).top1.tolist() == [7] * 20
-    assert [each.id for each in desk.ended] == [before.id, after.id]
+    assert [item.id for item in desk.ended] == [before.id, after.id]
 
 
 def test_the_same_request_is_judged_once_and_another_body_is_refused(desk: Desk, before: Analysis) -> None:
@@ -58,7 +58,7 @@ def test_an_archive_that_is_away_leaves_nothing_and_it_may_come_again(desk: Desk
     desk.archive.errors = [Unavailable("the disk is full")]
     with pytest.raises(Unavailable):
         reanalyze(desk.ports, before.id, "", "r")
-    assert [each.id for each in desk.archive.list()] == [before.id]
+    assert [item.id for item in desk.archive.list()] == [before.id]
 
     assert reanalyze(desk.ports, before.id, "", "r").state is State.SUCCEEDED
 

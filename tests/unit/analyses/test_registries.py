@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from errata.errors import TooBusy, Unavailable
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.judge import judge_job
 from service.analyses.ports import Limits, Ports
-from service.analyses.registries import Taken, newest, poll, take
+from service.analyses.registries import EventResult, newest, poll, take
 from service.analyses.write_back import Result
 from service.domain import Action, Analysis, ModelInfo, Predictions, RegistryEvent, RegistryRule, State
-from service.errors import TooBusy, Unavailable
-from service.jobs.record import Part
+from service.jobs.transitions import ShardResult
 
 from .conftest import MODEL, Desk
 
@@ -76,11 +76,11 @@ def tagged(version: str, key: str, value: str = "", delivery: str = "d") -> Regi
 
 def made(desk: Desk) -> list[Analysis]:
     """All analyses, the first one first."""
-    return list(look.list_analyses(desk.ports, look.AnalysisFilter(), "create_time"))
+    return list(queries.list_analyses(desk.ports, queries.AnalysisFilter(), "create_time"))
 
 
 def versions(desk: Desk) -> list[str]:
-    return [each.request.labels["version"] for each in made(desk)]
+    return [item.request.labels["version"] for item in made(desk)]
 
 
 def finish(desk: Desk) -> None:
@@ -91,9 +91,11 @@ def finish(desk: Desk) -> None:
             continue
         for shard in range(shards):
             start, stop = job.spec.bounds(shard)
-            fence = desk.store.claim(job_id, shard, "w", 20.0).fence
+            fencing_token = desk.store.claim(job_id, shard, "w", 20.0).fencing_token
             top1 = np.full(stop - start, 7, dtype=np.int16)
-            desk.store.finish_shard(job_id, shard, fence, Part(Predictions(top1), ModelInfo(MODEL, "n", "0" * 64, "t")))
+            desk.store.finish_shard(
+                job_id, shard, fencing_token, ShardResult(Predictions(top1), ModelInfo(MODEL, "n", "0" * 64, "t"))
+            )
         judge_job(desk.ports, job_id)
 
 
@@ -116,7 +118,7 @@ def finish(desk: Desk) -> None:
 def test_a_rule_is_for_the_models_that_its_glob_names(desk: Desk, glob: str, model: str, is_taken: bool) -> None:
     registry = Twin([replace(CREATED, model=glob)])
 
-    assert take(desk.ports, registry, created("1", model)) is (Taken.QUEUED if is_taken else Taken.IGNORED)
+    assert take(desk.ports, registry, created("1", model)) is (EventResult.QUEUED if is_taken else EventResult.IGNORED)
 
     assert len(made(desk)) == is_taken
 
@@ -139,12 +141,12 @@ def test_a_rule_is_for_the_models_that_its_glob_names(desk: Desk, glob: str, mod
 def test_a_rule_is_for_its_events_alone(desk: Desk, rule: str, event: RegistryEvent, is_taken: bool) -> None:
     registry = Twin([RegistryRule(rule, dataset="demo")])
 
-    assert take(desk.ports, registry, event) is (Taken.QUEUED if is_taken else Taken.IGNORED)
+    assert take(desk.ports, registry, event) is (EventResult.QUEUED if is_taken else EventResult.IGNORED)
 
 
 def test_without_a_rule_nothing_is_taken(desk: Desk) -> None:
-    assert take(desk.ports, Twin([]), created("1")) is Taken.IGNORED
-    assert take(desk.ports, Twin([]), tagged("1", "errata.request", "analyze")) is Taken.IGNORED
+    assert take(desk.ports, Twin([]), created("1")) is EventResult.IGNORED
+    assert take(desk.ports, Twin([]), tagged("1", "errata.request", "analyze")) is EventResult.IGNORED
 
 
 def test_what_is_queued_says_where_it_comes_from_and_is_owed_to_it(desk: Desk) -> None:
@@ -156,7 +158,7 @@ def test_what_is_queued_says_where_it_comes_from_and_is_owed_to_it(desk: Desk) -
     assert (analysis.request.gate_policy, analysis.request.gate_baseline) == (PLAIN, "")
     assert analysis.request.labels == {"registry": "prod", "model": "net", "version": "3"}
     finish(desk)
-    assert [each.analysis for each in desk.store.owed(9)] == [analysis.id]
+    assert [item.analysis for item in desk.store.owed(9)] == [analysis.id]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_what_is_queued_says_where_it_comes_from_and_is_owed_to_it(desk: Desk) -
 def test_the_echo_of_errata_s_own_writing_is_ignored_whatever_the_rules(desk: Desk, event: RegistryEvent) -> None:
     rules = [CREATED, *(RegistryRule(f"{event.action}:{name}", dataset="demo") for name in (event.name, "*"))]
 
-    assert take(desk.ports, Twin(rules), event) is Taken.IGNORED
+    assert take(desk.ports, Twin(rules), event) is EventResult.IGNORED
 
     assert made(desk) == []
 
@@ -180,8 +182,8 @@ def test_the_echo_of_errata_s_own_writing_is_ignored_whatever_the_rules(desk: De
 def test_what_can_never_be_analyzed_is_refused_and_does_not_hold_up_another_rule(desk: Desk) -> None:
     nowhere = RegistryRule("created", dataset="nowhere")
 
-    assert take(desk.ports, Twin([nowhere]), created("1")) is Taken.REFUSED
-    assert take(desk.ports, Twin([nowhere, CREATED]), created("1")) is Taken.QUEUED
+    assert take(desk.ports, Twin([nowhere]), created("1")) is EventResult.REFUSED
+    assert take(desk.ports, Twin([nowhere, CREATED]), created("1")) is EventResult.QUEUED
     assert len(made(desk)) == 1
 
 
@@ -190,15 +192,15 @@ def test_what_can_never_be_analyzed_is_refused_and_does_not_hold_up_another_rule
 
 def test_a_version_that_is_told_of_many_times_and_polled_is_one_analysis_by_one_rule(desk: Desk) -> None:
     registry = Twin([CREATED])
-    assert take(desk.ports, registry, created("1", delivery="d1")) is Taken.QUEUED
+    assert take(desk.ports, registry, created("1", delivery="d1")) is EventResult.QUEUED
     registry.held = [created("1", delivery=""), registry.point("champion", "1")]
 
-    assert take(desk.ports, registry, created("1", delivery="d1")) is Taken.REPEATED
-    assert take(desk.ports, registry, created("1", delivery="d2")) is Taken.REPEATED
-    assert take(desk.ports, registry, registry.point("champion", "1")) is Taken.IGNORED
+    assert take(desk.ports, registry, created("1", delivery="d1")) is EventResult.REPEATED
+    assert take(desk.ports, registry, created("1", delivery="d2")) is EventResult.REPEATED
+    assert take(desk.ports, registry, registry.point("champion", "1")) is EventResult.IGNORED
     assert poll(desk.ports, registry) == 0
     finish(desk)
-    assert take(desk.ports, registry, created("1", delivery="d3")) is Taken.REPEATED
+    assert take(desk.ports, registry, created("1", delivery="d3")) is EventResult.REPEATED
     assert poll(desk.ports, registry) == 0
 
     assert len(made(desk)) == 1
@@ -209,8 +211,8 @@ def test_an_alias_that_is_told_of_and_polled_is_one_analysis_by_one_rule(desk: D
     event = registry.point("champion", "1", delivery="d1")
     registry.held = [created("1", delivery=""), replace(event, delivery="")]
 
-    assert take(desk.ports, registry, event) is Taken.QUEUED
-    assert take(desk.ports, registry, replace(event, delivery="d2")) is Taken.REPEATED
+    assert take(desk.ports, registry, event) is EventResult.QUEUED
+    assert take(desk.ports, registry, replace(event, delivery="d2")) is EventResult.REPEATED
     assert poll(desk.ports, registry) == 0
     finish(desk)
     assert poll(desk.ports, registry) == 0
@@ -233,16 +235,16 @@ def test_a_poll_queues_what_no_event_told_of_and_counts_it(desk: Desk) -> None:
 def test_two_rules_with_other_policies_are_two_analyses(desk: Desk) -> None:
     registry = Twin([replace(CREATED, policy=PLAIN), replace(CREATED, policy=OTHER)])
 
-    assert take(desk.ports, registry, created("1")) is Taken.QUEUED
-    assert take(desk.ports, registry, created("1")) is Taken.REPEATED
+    assert take(desk.ports, registry, created("1")) is EventResult.QUEUED
+    assert take(desk.ports, registry, created("1")) is EventResult.REPEATED
 
-    assert sorted(each.request.gate_policy for each in made(desk)) == sorted([PLAIN, OTHER])
+    assert sorted(item.request.gate_policy for item in made(desk)) == sorted([PLAIN, OTHER])
     finish(desk)
     assert len(desk.store.owed(9)) == 2
 
 
 def test_two_rules_that_mean_the_same_are_one_analysis(desk: Desk) -> None:
-    assert take(desk.ports, Twin([CREATED, replace(CREATED, model="n*")]), created("1")) is Taken.QUEUED
+    assert take(desk.ports, Twin([CREATED, replace(CREATED, model="n*")]), created("1")) is EventResult.QUEUED
 
     assert len(made(desk)) == 1
 
@@ -250,7 +252,7 @@ def test_two_rules_that_mean_the_same_are_one_analysis(desk: Desk) -> None:
 def test_versions_models_and_registries_are_kept_apart(desk: Desk) -> None:
     for registry in (Twin([CREATED]), Twin([CREATED], id="other")):
         for model, version in itertools.product(("net", "net 1"), ("1", "11")):
-            assert take(desk.ports, registry, created(version, model)) is Taken.QUEUED
+            assert take(desk.ports, registry, created(version, model)) is EventResult.QUEUED
 
     assert len(made(desk)) == 8
 
@@ -261,12 +263,12 @@ def test_who_asks_for_it_has_a_version_analyzed_again_once_for_each_delivery(des
     finish(desk)
     again = tagged("1", "errata.request", "analyze", delivery="d1")
 
-    assert take(desk.ports, registry, again) is Taken.QUEUED
-    assert take(desk.ports, registry, again) is Taken.REPEATED
-    assert take(desk.ports, registry, replace(again, delivery="d2")) is Taken.QUEUED
-    assert take(desk.ports, registry, replace(again, delivery="d1")) is Taken.REPEATED
+    assert take(desk.ports, registry, again) is EventResult.QUEUED
+    assert take(desk.ports, registry, again) is EventResult.REPEATED
+    assert take(desk.ports, registry, replace(again, delivery="d2")) is EventResult.QUEUED
+    assert take(desk.ports, registry, replace(again, delivery="d1")) is EventResult.REPEATED
 
-    states = [(each.state, each.request.fresh) for each in made(desk)]
+    states = [(item.state, item.request.fresh) for item in made(desk)]
     assert states == [(State.SUCCEEDED, False), (State.QUEUED, True), (State.QUEUED, True)]
 
 
@@ -275,11 +277,11 @@ def test_a_version_that_was_computed_before_is_answered_at_once_and_owed(desk: D
     finish(desk)
     desk.store.owed(1e9)
 
-    assert take(desk.ports, Twin([CREATED], id="two"), created("1")) is Taken.QUEUED
+    assert take(desk.ports, Twin([CREATED], id="two"), created("1")) is EventResult.QUEUED
 
     _, second = made(desk)
     assert (second.state, second.owner, second.cached) == (State.SUCCEEDED, "registry:two", True)
-    assert [each.analysis for each in desk.store.owed(9)] == [second.id]
+    assert [item.analysis for item in desk.store.owed(9)] == [second.id]
 
 
 # baselines
@@ -292,9 +294,9 @@ def test_a_baseline_is_the_analysis_of_the_version_that_an_alias_points_to(desk:
     first, second, third = made(desk)
     registry.point("champion", "2")
 
-    assert take(desk.ports, registry, registry.point("challenger", "1")) is Taken.QUEUED
+    assert take(desk.ports, registry, registry.point("challenger", "1")) is EventResult.QUEUED
 
-    assert {first.id, second.id, third.id} < {each.id for each in made(desk)}
+    assert {first.id, second.id, third.id} < {item.id for item in made(desk)}
     compared = made(desk)[-1]
     assert (compared.request.gate_policy, compared.request.gate_baseline) == (COMPARED, second.id)
     assert "gate" not in compared.request.labels
@@ -304,13 +306,13 @@ def test_a_baseline_that_is_not_there_is_made(desk: Desk) -> None:
     registry = Twin([CHALLENGER])
     registry.point("champion", "1")
 
-    assert take(desk.ports, registry, registry.point("challenger", "2")) is Taken.QUEUED
+    assert take(desk.ports, registry, registry.point("challenger", "2")) is EventResult.QUEUED
 
     baseline, compared = made(desk)
     assert (baseline.request.labels["version"], compared.request.labels["version"]) == ("1", "2")
     assert (baseline.state, baseline.request.gate_policy) == (State.QUEUED, "")
     assert compared.request.gate_baseline == baseline.id
-    assert take(desk.ports, registry, registry.point("challenger", "2")) is Taken.REPEATED
+    assert take(desk.ports, registry, registry.point("challenger", "2")) is EventResult.REPEATED
     assert len(made(desk)) == 2
 
 
@@ -319,7 +321,7 @@ def test_a_baseline_that_was_made_is_what_the_created_rule_would_have_made(desk:
     registry.point("champion", "1")
     take(desk.ports, registry, registry.point("challenger", "2"))
 
-    assert take(desk.ports, registry, created("1")) is Taken.REPEATED
+    assert take(desk.ports, registry, created("1")) is EventResult.REPEATED
 
 
 @pytest.mark.parametrize("other", ["another model", "another registry", "another user's", "another data set's"])
@@ -341,12 +343,12 @@ def test_what_is_not_the_registry_s_own_analysis_of_the_model_is_no_baseline(des
             labels = {"registry": "prod", "model": "net", "version": "1"}
             forged = replace(before, id="z" * 21, owner="", request=replace(before.request, labels=labels))
             desk.archive.put(forged, desk.archive.predictions(before.id))
-    before_it = {each.id for each in made(desk)}
+    before_it = {item.id for item in made(desk)}
 
     ports = replace(desk.ports, has_images=lambda dataset: True)
     take(ports, registry, registry.point("challenger", "2"))
 
-    baselines = {each.request.gate_baseline for each in made(desk)} - {""}
+    baselines = {item.request.gate_baseline for item in made(desk)} - {""}
     assert len(baselines) == 1
     assert not baselines & before_it
 
@@ -358,12 +360,12 @@ def test_an_alias_that_was_just_moved_means_the_version_that_had_it_before(desk:
     for version in "23":
         take(desk.ports, registry, created(version))
 
-    assert take(desk.ports, registry, registry.point("champion", "3")) is Taken.QUEUED
+    assert take(desk.ports, registry, registry.point("champion", "3")) is EventResult.QUEUED
 
     compared = made(desk)[-1]
-    (had_it,) = [each for each in made(desk) if each.id == compared.request.gate_baseline]
+    (had_it,) = [item for item in made(desk) if item.id == compared.request.gate_baseline]
     assert (compared.request.labels["version"], had_it.request.labels["version"]) == ("3", "1")
-    assert take(desk.ports, registry, registry.point("champion", "3")) is Taken.REPEATED
+    assert take(desk.ports, registry, registry.point("champion", "3")) is EventResult.REPEATED
 
 
 def test_an_alias_that_goes_back_is_compared_with_the_version_that_it_left(desk: Desk) -> None:
@@ -373,7 +375,7 @@ def test_an_alias_that_goes_back_is_compared_with_the_version_that_it_left(desk:
     third = made(desk)[-1]
     assert third.request.labels["version"] == "3"
 
-    assert take(desk.ports, registry, registry.point("champion", "2")) is Taken.QUEUED
+    assert take(desk.ports, registry, registry.point("champion", "2")) is EventResult.QUEUED
 
     assert made(desk)[-1].request.gate_baseline == third.id
 
@@ -381,7 +383,7 @@ def test_an_alias_that_goes_back_is_compared_with_the_version_that_it_left(desk:
 def test_without_anything_to_compare_with_there_is_no_gate_and_a_label_says_so(desk: Desk) -> None:
     registry = Twin([CHAMPION])
 
-    assert take(desk.ports, registry, registry.point("champion", "1")) is Taken.QUEUED
+    assert take(desk.ports, registry, registry.point("champion", "1")) is EventResult.QUEUED
 
     (analysis,) = made(desk)
     assert (analysis.request.gate_policy, analysis.request.gate_baseline) == ("", "")
@@ -389,7 +391,10 @@ def test_without_anything_to_compare_with_there_is_no_gate_and_a_label_says_so(d
 
 
 def test_an_alias_that_nothing_has_is_nothing_to_compare_with(desk: Desk) -> None:
-    assert take(desk.ports, Twin([CHALLENGER]), RegistryEvent(Action.ALIAS, "net", "2", "challenger")) is Taken.QUEUED
+    assert (
+        take(desk.ports, Twin([CHALLENGER]), RegistryEvent(Action.ALIAS, "net", "2", "challenger"))
+        is EventResult.QUEUED
+    )
 
     (analysis,) = made(desk)
     assert analysis.request.labels["gate"] == "no-baseline"
@@ -412,9 +417,9 @@ def test_a_created_version_that_is_told_of_again_after_the_alias_moved_is_not_an
     take(desk.ports, registry, created("2"))
     registry.point("champion", "3")
 
-    assert take(desk.ports, registry, created("2", delivery="later")) is Taken.REPEATED
+    assert take(desk.ports, registry, created("2", delivery="later")) is EventResult.REPEATED
 
-    assert sum(each.request.labels["version"] == "2" for each in made(desk)) == 1
+    assert sum(item.request.labels["version"] == "2" for item in made(desk)) == 1
 
 
 @pytest.mark.parametrize("champion_s_baseline", ["alias:champion", "alias:challenger"])
@@ -458,7 +463,7 @@ def test_a_full_queue_is_told_and_what_comes_again_is_queued_once(desk: Desk) ->
         take(limited(desk.ports, 1), registry, created("1"))
     assert len(made(desk)) == 1
 
-    assert take(desk.ports, registry, created("1")) is Taken.QUEUED
+    assert take(desk.ports, registry, created("1")) is EventResult.QUEUED
     assert len(made(desk)) == 2
 
 
@@ -471,7 +476,7 @@ def test_while_nobody_loads_the_model_it_is_asked_to_come_again(desk: Desk) -> N
     assert caught.value.retry_after
     assert caught.value.retry_after <= 30  # what a registry may be told
     assert made(desk) == []
-    assert take(desk.ports, Twin([CREATED]), created("1")) is Taken.QUEUED
+    assert take(desk.ports, Twin([CREATED]), created("1")) is EventResult.QUEUED
 
 
 def test_a_registry_that_can_not_be_asked_for_the_baseline_is_asked_again_later(desk: Desk) -> None:
@@ -512,12 +517,12 @@ def test_a_version_that_was_promoted_is_not_compared_with_itself(desk: Desk) -> 
     registry.point("champion", "1")
     take(desk.ports, registry, created("2"))
     challenged = registry.point("challenger", "2")
-    assert take(desk.ports, registry, challenged) is Taken.QUEUED
+    assert take(desk.ports, registry, challenged) is EventResult.QUEUED
     before = len(made(desk))
 
     registry.point("champion", "2")
 
-    assert take(desk.ports, registry, challenged) is Taken.IGNORED
+    assert take(desk.ports, registry, challenged) is EventResult.IGNORED
     assert len(made(desk)) == before
 
 
@@ -539,7 +544,7 @@ def test_what_was_reserved_by_somebody_who_died_is_made_after_a_while(desk: Desk
         take(desk.ports, registry, created("1"))
     desk.now += 301
 
-    assert take(desk.ports, registry, created("1")) is Taken.QUEUED
+    assert take(desk.ports, registry, created("1")) is EventResult.QUEUED
 
 
 def test_one_event_that_can_not_be_taken_does_not_keep_back_the_rest_of_a_poll(desk: Desk) -> None:
@@ -580,7 +585,7 @@ def test_who_asks_again_for_what_was_promoted_leaves_its_gate_as_it_is(desk: Des
     take(desk.ports, registry, registry.point("challenger", "1"))
     registry.point("champion", "1")
 
-    assert take(desk.ports, registry, tagged("1", "errata.request", "analyze", "again")) is Taken.QUEUED
+    assert take(desk.ports, registry, tagged("1", "errata.request", "analyze", "again")) is EventResult.QUEUED
 
     again = made(desk)[-1].request
     assert (again.gate_policy, again.labels.get("gate")) == ("", None)
@@ -589,6 +594,6 @@ def test_who_asks_again_for_what_was_promoted_leaves_its_gate_as_it_is(desk: Des
 @pytest.mark.parametrize("name", ["a\nb", "a\x00", "1\n", "\ud800", "\x7f"])
 def test_names_that_are_no_names_are_refused(desk: Desk, name: str) -> None:
     registry = Twin([CREATED])
-    assert take(desk.ports, registry, created("1", name)) is Taken.REFUSED
-    assert take(desk.ports, registry, created(name)) is Taken.REFUSED
+    assert take(desk.ports, registry, created("1", name)) is EventResult.REFUSED
+    assert take(desk.ports, registry, created(name)) is EventResult.REFUSED
     assert made(desk) == []

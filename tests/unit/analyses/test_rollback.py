@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from errata.errors import AnalysisNotFound
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.judge import judge_job
-from service.analyses.look import AnalysisFilter
+from service.analyses.queries import AnalysisFilter
 from service.domain import Analysis, Predictions, State
-from service.errors import AnalysisNotFound
 
 from .conftest import Desk
 from .test_judge import predicted
@@ -35,17 +35,17 @@ def first_run_is_archived(desk: Desk, finished: Analysis) -> None:
 def test_get_and_list_return_the_archived_analysis(rolled_back: tuple[Desk, str, Analysis]) -> None:
     desk, _, finished = rolled_back
 
-    assert look.get(desk.ports, finished.id) == finished
-    assert look.list_analyses(desk.ports, AnalysisFilter(), "") == [finished]
+    assert queries.get(desk.ports, finished.id) == finished
+    assert queries.list_analyses(desk.ports, AnalysisFilter(), "") == [finished]
 
 
 def test_cancel_answers_as_for_a_finished_analysis_and_keeps_it(rolled_back: tuple[Desk, str, Analysis]) -> None:
     desk, job, finished = rolled_back
 
-    assert look.cancel(desk.ports, finished.id) == finished
+    assert queries.cancel(desk.ports, finished.id) == finished
 
     judge_job(desk.ports, job)
-    assert look.cancel(desk.ports, finished.id) == finished
+    assert queries.cancel(desk.ports, finished.id) == finished
     first_run_is_archived(desk, finished)
 
 
@@ -65,15 +65,15 @@ def test_a_cancel_that_the_store_took_deletes_no_archived_result(rolled_back: tu
     judge_job(desk.ports, job)
 
     first_run_is_archived(desk, finished)
-    assert look.get(desk.ports, finished.id) == finished
+    assert queries.get(desk.ports, finished.id) == finished
 
 
 def test_a_deleted_analysis_does_not_come_back_when_its_job_runs_again(rolled_back: tuple[Desk, str, Analysis]) -> None:
     desk, job, finished = rolled_back
-    look.delete(desk.ports, finished.id)
+    queries.delete(desk.ports, finished.id)
 
     judge_job(desk.ports, job)
 
     with pytest.raises(AnalysisNotFound):
-        look.get(desk.ports, finished.id)
+        queries.get(desk.ports, finished.id)
     assert list(desk.archive.list()) == []

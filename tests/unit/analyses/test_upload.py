@@ -3,11 +3,11 @@
 import io
 
 import pytest
+from errata.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavailable
 
-from service.analyses.look import delete
+from service.analyses.queries import delete
 from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest
-from service.errors import AlreadyExists, AnalysisNotFound, InvalidUpload, Unavailable
 from service.evidence.bundle import Bundle
 
 from .conftest import Desk
@@ -28,7 +28,7 @@ def test_the_same_request_is_judged_once(desk: Desk, rows: list[str]) -> None:
 
     assert send(desk, rows) == first
     assert desk.archive.asked == 1
-    assert [each.id for each in desk.ended] == [first.id]
+    assert [item.id for item in desk.ended] == [first.id]
 
 
 @pytest.mark.parametrize("error", [Unavailable("the disk is full"), OSError("oops"), ValueError("a bug")])
@@ -40,7 +40,7 @@ def test_an_upload_that_could_not_be_archived_can_be_sent_again(desk: Desk, rows
     again = send(desk, rows)
 
     assert desk.archive.get(again.id) == again
-    assert [each.id for each in desk.ended] == [again.id]
+    assert [item.id for item in desk.ended] == [again.id]
 
 
 def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(desk: Desk, rows: list[str]) -> None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from errata.errors import AnalysisNotFound, ModelNotFound, Unavailable
 
-from service.analyses import look
+from service.analyses import queries
 from service.analyses.judge import judge_job
 from service.analyses.retry import retry
 from service.analyses.submit import submit
-from service.analyses.write_back import LEASE, Result, Told, write_back_due
+from service.analyses.write_back import LEASE, Result, WriteBackResult, write_back_due
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
-from service.errors import AnalysisNotFound, ModelNotFound, Unavailable
-from service.jobs.record import Part
+from service.jobs.transitions import ShardResult
 
 from .conftest import MODEL, Desk
 
@@ -76,7 +76,7 @@ def asked(
 def job_of(desk: Desk, analysis: str) -> str:
     snapshot = desk.store.snapshot(analysis)
     assert snapshot is not None
-    return snapshot.entry.job
+    return snapshot.record.job
 
 
 def finish(desk: Desk, analysis: str, predicted: int = 7) -> None:
@@ -86,24 +86,26 @@ def finish(desk: Desk, analysis: str, predicted: int = 7) -> None:
     assert job is not None
     for shard in range(job.spec.num_shards):
         start, stop = job.spec.bounds(shard)
-        fence = desk.store.claim(job_id, shard, "w", 20.0).fence
+        fencing_token = desk.store.claim(job_id, shard, "w", 20.0).fencing_token
         predictions = Predictions(np.full(stop - start, predicted, dtype=np.int16))
-        desk.store.finish_shard(job_id, shard, fence, Part(predictions, ModelInfo(MODEL, "net", "0" * 64, "none")))
+        desk.store.finish_shard(
+            job_id, shard, fencing_token, ShardResult(predictions, ModelInfo(MODEL, "net", "0" * 64, "none"))
+        )
     judge_job(desk.ports, job_id)
 
 
 def fail(desk: Desk, analysis: str, failure: Failure = OOPS) -> None:
     job = job_of(desk, analysis)
-    assert desk.store.fail(job, 0, desk.store.claim(job, 0, "w", 20.0).fence, failure)
+    assert desk.store.fail(job, 0, desk.store.claim(job, 0, "w", 20.0).fencing_token, failure)
 
 
-def tell(desk: Desk, writer: Recorder, after: float = LONGEST_RETRY) -> dict[Told, int]:
+def tell(desk: Desk, writer: Recorder, after: float = LONGEST_RETRY) -> dict[WriteBackResult, int]:
     """Let time pass, and tell what is due."""
     desk.now += after
     return write_back_due(desk.ports, {"prod": writer})
 
 
-def tell_until(desk: Desk, writer: Recorder, end: Callable[[dict[Told, int]], bool]) -> int:
+def tell_until(desk: Desk, writer: Recorder, end: Callable[[dict[WriteBackResult, int]], bool]) -> int:
     """Tell what is due until something comes of it: how often that took."""
     for times in range(1, MOST_TRIES):
         if end(tell(desk, writer)):
@@ -115,11 +117,11 @@ def test_a_result_is_told_once(desk: Desk, writer: Recorder) -> None:
     analysis = asked(desk)
     finish(desk, analysis)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
     assert tell(desk, writer, 1e6) == {}
 
     (result,) = writer.results
-    assert (result.model, result.version, result.analysis) == ("net", "3", look.get(desk.ports, analysis))
+    assert (result.model, result.version, result.analysis) == ("net", "3", queries.get(desk.ports, analysis))
     assert (result.gate, result.without_baseline, result.decision) == (None, False, None)
     assert result.report.lstrip().lower().startswith("<!doctype html")
 
@@ -132,7 +134,7 @@ def test_a_result_says_what_the_policy_of_its_request_decides(
     analysis = asked(desk, policy)
     finish(desk, analysis)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
 
     (result,) = writer.results
     assert result.gate is not None
@@ -147,7 +149,7 @@ def test_nothing_is_told_of_what_is_open(desk: Desk, writer: Recorder) -> None:
     assert writer.asked == 0
     finish(desk, analysis)
 
-    assert tell(desk, writer, 0) == {Told.WRITTEN: 1}  # waiting was no failure
+    assert tell(desk, writer, 0) == {WriteBackResult.WRITTEN: 1}  # waiting was no failure
 
 
 def test_what_nobody_owes_is_not_told(desk: Desk, writer: Recorder) -> None:
@@ -158,9 +160,9 @@ def test_what_nobody_owes_is_not_told(desk: Desk, writer: Recorder) -> None:
 
 
 def test_what_was_cancelled_is_dropped(desk: Desk, writer: Recorder) -> None:
-    look.cancel(desk.ports, asked(desk))
+    queries.cancel(desk.ports, asked(desk))
 
-    assert tell(desk, writer) == {Told.DROPPED: 1}
+    assert tell(desk, writer) == {WriteBackResult.DROPPED: 1}
     assert tell(desk, writer, 1e6) == {}
     assert writer.asked == 0
 
@@ -169,7 +171,7 @@ def test_a_failure_is_told_with_its_reason(desk: Desk, writer: Recorder) -> None
     analysis = asked(desk, POLICY)
     fail(desk, analysis)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
     assert tell(desk, writer, 1e6) == {}
 
     (result,) = writer.results
@@ -185,12 +187,12 @@ def test_a_version_that_is_not_there_is_dropped_and_forgotten(desk: Desk, writer
 
     writer.errors = [ModelNotFound("gone")]
 
-    assert tell(desk, writer) == {Told.DROPPED: 1}
+    assert tell(desk, writer) == {WriteBackResult.DROPPED: 1}
     assert tell(desk, writer, 1e6) == {}
 
     assert writer.results == []
     with pytest.raises(AnalysisNotFound):
-        look.get(desk.ports, analysis)
+        queries.get(desk.ports, analysis)
 
 
 @pytest.mark.parametrize("error", [Unavailable("the registry is away"), ValueError("a bug of the registry's client")])
@@ -199,12 +201,12 @@ def test_what_can_not_be_told_now_is_told_later(desk: Desk, writer: Recorder, er
     finish(desk, analysis)
     writer.errors = [error] * 3
 
-    assert tell(desk, writer) == {Told.FAILED: 1}
+    assert tell(desk, writer) == {WriteBackResult.FAILED: 1}
     assert tell(desk, writer, FIRST_RETRY / 5) == {}  # not at once
-    assert tell_until(desk, writer, lambda told: told == {Told.WRITTEN: 1}) <= 3
+    assert tell_until(desk, writer, lambda told: told == {WriteBackResult.WRITTEN: 1}) <= 3
 
     assert writer.asked == 4
-    assert [each.analysis.id for each in writer.results] == [analysis]
+    assert [result.analysis.id for result in writer.results] == [analysis]
     assert tell(desk, writer, 1e6) == {}
 
 
@@ -228,9 +230,9 @@ def test_a_registry_that_is_away_for_a_day_is_told_and_one_that_never_comes_back
     fail(desk, asked(desk))  # without a report, which takes long to make
     day = desk.now + 86_400
     while desk.now < day:
-        assert tell(desk, down) == {Told.FAILED: 1}
+        assert tell(desk, down) == {WriteBackResult.FAILED: 1}
 
-    tell_until(desk, down, lambda told: told == {Told.DROPPED: 1})
+    tell_until(desk, down, lambda told: told == {WriteBackResult.DROPPED: 1})
 
     assert tell(desk, down, 1e6) == {}
 
@@ -241,17 +243,17 @@ def test_one_that_can_not_be_told_does_not_hold_up_another(desk: Desk, writer: R
     finish(desk, second)
     writer.errors = [RuntimeError("a bug")]
 
-    assert tell(desk, writer) == {Told.FAILED: 1, Told.WRITTEN: 1}
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
+    assert tell(desk, writer) == {WriteBackResult.FAILED: 1, WriteBackResult.WRITTEN: 1}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
 
-    assert sorted(each.version for each in writer.results) == ["1", "2"]
+    assert sorted(result.version for result in writer.results) == ["1", "2"]
 
 
 def test_a_version_that_is_gone_from_its_registry_is_dropped(desk: Desk, writer: Recorder) -> None:
     finish(desk, asked(desk))
     writer.errors = [ModelNotFound("gone")]
 
-    assert tell(desk, writer) == {Told.DROPPED: 1}
+    assert tell(desk, writer) == {WriteBackResult.DROPPED: 1}
     assert tell(desk, writer, 1e6) == {}
     assert writer.asked == 1
 
@@ -260,10 +262,10 @@ def test_a_version_that_is_gone_from_its_registry_is_dropped(desk: Desk, writer:
 def test_a_registry_that_is_not_configured_any_more_is_dropped(desk: Desk, writers: Mapping[str, Recorder]) -> None:
     finish(desk, asked(desk))
 
-    assert write_back_due(desk.ports, writers) == {Told.DROPPED: 1}
+    assert write_back_due(desk.ports, writers) == {WriteBackResult.DROPPED: 1}
     desk.now += 1e6
     assert write_back_due(desk.ports, writers) == {}
-    assert [each.asked for each in writers.values()] == [0] * len(writers)
+    assert [item.asked for item in writers.values()] == [0] * len(writers)
 
 
 def test_each_registry_is_told_its_own(desk: Desk) -> None:
@@ -272,18 +274,18 @@ def test_each_registry_is_told_its_own(desk: Desk) -> None:
     finish(desk, first)
     finish(desk, second)
 
-    assert write_back_due(desk.ports, {"one": one, "two": two}) == {Told.WRITTEN: 2}
+    assert write_back_due(desk.ports, {"one": one, "two": two}) == {WriteBackResult.WRITTEN: 2}
 
-    assert [each.analysis.id for each in one.results] == [first]
-    assert [each.analysis.id for each in two.results] == [second]
+    assert [result.analysis.id for result in one.results] == [first]
+    assert [result.analysis.id for result in two.results] == [second]
 
 
 def test_what_was_deleted_is_dropped_after_some_tries(desk: Desk, writer: Recorder) -> None:
     analysis = asked(desk)
     finish(desk, analysis)
-    look.delete(desk.ports, analysis)
+    queries.delete(desk.ports, analysis)
 
-    times = tell_until(desk, writer, lambda told: told == {Told.DROPPED: 1})
+    times = tell_until(desk, writer, lambda told: told == {WriteBackResult.DROPPED: 1})
 
     assert 1 < times < 100
     assert tell(desk, writer, 1e6) == {}
@@ -294,15 +296,15 @@ def test_what_is_owed_before_it_is_archived_is_told_once_it_is(desk: Desk, write
     """Given an answer from the archive, the debt is noted one step before the analysis is written."""
     analysis = asked(desk)
     finish(desk, analysis)
-    found, predictions = look.get(desk.ports, analysis), desk.archive.predictions(analysis)
+    result, predictions = queries.get(desk.ports, analysis), desk.archive.predictions(analysis)
     desk.store.settle(analysis)
     desk.store.reserve("r", "body", "later", owed=True)
-    assert tell(desk, writer) == {Told.FAILED: 1}
+    assert tell(desk, writer) == {WriteBackResult.FAILED: 1}
 
-    desk.archive.put(replace(found, id="later"), predictions)
+    desk.archive.put(replace(result, id="later"), predictions)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
-    assert [each.analysis.id for each in writer.results] == ["later"]
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
+    assert [result.analysis.id for result in writer.results] == ["later"]
 
 
 def test_a_result_waits_for_its_baseline(desk: Desk, writer: Recorder) -> None:
@@ -310,13 +312,13 @@ def test_a_result_waits_for_its_baseline(desk: Desk, writer: Recorder) -> None:
     analysis = asked(desk, COMPARED, baseline)
     finish(desk, analysis)
     for _ in range(100):
-        assert tell(desk, writer, 30) == {Told.WAITS: 1}
+        assert tell(desk, writer, 30) == {WriteBackResult.WAITS: 1}
     assert writer.asked == 0
     finish(desk, baseline)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 2}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 2}
 
-    result = next(each for each in writer.results if each.analysis.id == analysis)
+    result = next(item for item in writer.results if item.analysis.id == analysis)
     assert result.gate is not None
     assert (result.gate.baseline, result.decision) == (baseline, GateDecision.PASS)  # the same predictions: no change
 
@@ -327,21 +329,21 @@ def test_a_baseline_that_fails_makes_the_gate_an_error(desk: Desk, writer: Recor
     finish(desk, analysis)
     fail(desk, baseline)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 2}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 2}
 
-    decisions = {each.version: each.decision for each in writer.results}
+    decisions = {result.version: result.decision for result in writer.results}
     assert decisions == {"2": None, "3": GateDecision.ERROR}
 
 
 def test_a_baseline_that_was_deleted_leaves_the_gate_undecided(desk: Desk, writer: Recorder) -> None:
     baseline = asked(desk, version="2")
     analysis = asked(desk, COMPARED, baseline)
-    for each in (baseline, analysis):
-        finish(desk, each)
+    for item in (baseline, analysis):
+        finish(desk, item)
     desk.store.settle(baseline)
-    look.delete(desk.ports, baseline)
+    queries.delete(desk.ports, baseline)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
 
     (result,) = writer.results
     assert (result.gate, result.without_baseline, result.decision) == (None, True, GateDecision.UNDECIDED)
@@ -350,7 +352,7 @@ def test_a_baseline_that_was_deleted_leaves_the_gate_undecided(desk: Desk, write
 def test_a_result_without_a_baseline_is_undecided_and_never_a_pass(desk: Desk, writer: Recorder) -> None:
     finish(desk, asked(desk, gate="no-baseline"))
 
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
 
     (result,) = writer.results
     assert (result.gate, result.without_baseline, result.decision) == (None, True, GateDecision.UNDECIDED)
@@ -365,8 +367,8 @@ def test_what_is_queued_again_after_a_failure_is_told_again(desk: Desk, writer: 
     assert tell(desk, writer) == {}
     finish(desk, analysis)
 
-    assert tell(desk, writer) == {Told.WRITTEN: 1}
-    assert [each.analysis.state for each in writer.results] == [State.FAILED, State.SUCCEEDED]
+    assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
+    assert [result.analysis.state for result in writer.results] == [State.FAILED, State.SUCCEEDED]
 
 
 def test_who_ends_while_he_tells_leaves_it_to_be_told_again(desk: Desk, writer: Recorder) -> None:
@@ -382,4 +384,4 @@ def test_who_ends_while_he_tells_leaves_it_to_be_told_again(desk: Desk, writer: 
         tell(desk, Last())
 
     assert tell(desk, writer, LEASE / 2) == {}  # it may be told still
-    assert tell(desk, writer, LEASE) == {Told.WRITTEN: 1}
+    assert tell(desk, writer, LEASE) == {WriteBackResult.WRITTEN: 1}

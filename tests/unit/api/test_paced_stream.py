@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import repeat
 
 import pytest
+from errata.errors import TruncatedUpload
 
 from service.api import paced_stream as module
 from service.api.paced_stream import PacedStream
-from service.errors import TruncatedUpload
 
 SOON = 10.0  # seconds; a deadline, not a measure
 
@@ -30,11 +30,11 @@ async def sent(messages: Iterator[bytes], pause: float = 0.0, then: float = 0.0)
 
 async def read_all(stream: PacedStream[bytes], until: "asyncio.Future[None] | None" = None) -> list[bytes]:
     """Read to the end; fail where it never comes."""
-    found = []
+    result = []
     async with asyncio.timeout(SOON):
         while (message := await stream.next(until)) is not None:
-            found.append(message)
-    return found
+            result.append(message)
+    return result
 
 
 async def test_a_stream_is_read_to_its_end() -> None:

@@ -6,20 +6,19 @@ from typing import Any
 
 import grpc
 import pytest
+from errata import Client, error_of, errors
+from errata.errors import ErrataError, InvalidRequest, InvalidRow, ModelNotFound, TooBusy, Violation
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from service import errors
-from service.access import NOBODY_ASKED
 from service.api.interceptors import CallInterceptor
 from service.api.status import DOMAIN, code_of, internal, status_of
-from service.client import Client, error_of
-from service.errors import ErrataError, InvalidRequest, InvalidRow, ModelNotFound, TooBusy, Violation
-from service.pb import errata_pb2 as pb
-from service.pb import errata_pb2_grpc
+from service.authorization import ALLOW_ALL
 from service.telemetry import Metrics
 
 # design/contract.md and the proto: each branch and what clients see
@@ -40,9 +39,9 @@ CODES = {
 
 def tree(kind: type[ErrataError] = ErrataError) -> Iterator[type[ErrataError]]:
     yield kind
-    for each in kind.__subclasses__():
-        if each.__module__ == errors.__name__:
-            yield from tree(each)
+    for item in kind.__subclasses__():
+        if item.__module__ == errors.__name__:
+            yield from tree(item)
 
 
 ALL = sorted(tree(), key=lambda kind: kind.__name__)
@@ -51,13 +50,13 @@ BELOW_THE_ROOT = [kind for kind in ALL if kind is not ErrataError]
 
 def detail(status: Status, kind: Any) -> Any:
     """Return the one detail of a kind, None if there is none."""
-    found = []
-    for each in status.details:
+    result = []
+    for item in status.details:
         message = kind()
-        if each.Unpack(message):
-            found.append(message)
-    assert len(found) <= 1
-    return found[0] if found else None
+        if item.Unpack(message):
+            result.append(message)
+    assert len(result) <= 1
+    return result[0] if result else None
 
 
 class HandMade(grpc.RpcError, grpc.Call):
@@ -67,7 +66,7 @@ class HandMade(grpc.RpcError, grpc.Call):
         self._status = status
 
     def code(self) -> grpc.StatusCode:
-        return next(each for each in grpc.StatusCode if each.value[0] == self._status.code)
+        return next(item for item in grpc.StatusCode if item.value[0] == self._status.code)
 
     def details(self) -> str:
         return self._status.message
@@ -90,7 +89,7 @@ def there_and_back(error: ErrataError) -> ErrataError:
 
 @pytest.mark.parametrize("kind", BELOW_THE_ROOT)
 def test_every_class_has_the_code_of_its_branch(kind: type[ErrataError]) -> None:
-    branch = next(each for each in kind.__mro__ if each in CODES)
+    branch = next(item for item in kind.__mro__ if item in CODES)
 
     assert code_of(kind("x")).name == CODES[branch]
 
@@ -112,7 +111,7 @@ def test_fields_and_lines_are_told() -> None:
     status = status_of(InvalidRow("2 rows", violations=violations))
 
     bad = detail(status, error_details_pb2.BadRequest)
-    assert [(each.field, each.description) for each in bad.field_violations] == [
+    assert [(field_violation.field, field_violation.description) for field_violation in bad.field_violations] == [
         ("file_name[line 3]", "unknown"),
         ("predicted_class[line 17]", "no class"),
     ]
@@ -123,7 +122,7 @@ def test_a_field_without_a_line_is_told_alone() -> None:
     status = status_of(InvalidRequest("expected a data set, got none", field="dataset"))
 
     bad = detail(status, error_details_pb2.BadRequest)
-    assert [each.field for each in bad.field_violations] == ["dataset"]
+    assert [field_violation.field for field_violation in bad.field_violations] == ["dataset"]
     assert dict(detail(status, error_details_pb2.ErrorInfo).metadata) == {}
 
 
@@ -261,8 +260,8 @@ class Wire:
         """Return how many calls ended so; a call is counted just after its client has the answer."""
         labels = {"method": method, "code": code}
         for _ in range(200):
-            if found := self.registry.get_sample_value("errata_rpc_handled_total", labels):
-                return found
+            if result := self.registry.get_sample_value("errata_rpc_handled_total", labels):
+                return result
             await asyncio.sleep(0.01)
         return 0
 
@@ -270,7 +269,7 @@ class Wire:
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
     registry = CollectorRegistry()
-    server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry), NOBODY_ASKED)])
+    server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry), ALLOW_ALL)])
     servicer = Refusing()
     errata_pb2_grpc.add_AnalysisServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -321,7 +320,7 @@ async def test_an_error_of_any_length_arrives_as_itself(wire: Wire) -> None:
 
     assert type(back) is errors.InvalidUpload
     assert back.message.startswith("expected a row for each: name")
-    assert [each.field for each in back.violations] == ["file_name"]
+    assert [violation.field for violation in back.violations] == ["file_name"]
 
 
 async def test_a_service_that_is_gone_is_unavailable() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from errata.errors import NewerRecord, Unavailable
 from hypothesis import HealthCheck, given, settings
 from strategies import ANALYSES
 
@@ -29,7 +30,6 @@ from service.domain import (
     State,
     Summary,
 )
-from service.errors import NewerRecord, Unavailable
 
 WRITTEN = Path(__file__).parent / "written"  # by earlier versions
 
@@ -91,7 +91,7 @@ def test_a_document_says_names_not_numbers() -> None:
     assert document["summary"]["abstained"] == ["FINE_GRAINED_OOV"]
     assert set(document["summary"]["groups"]) == {"all", "organism", "artifact", "other"}
     everything = document["summary"]["groups"]["all"]
-    assert set(everything["counts"]) == {each.name for each in ERROR_TYPES}
+    assert set(everything["counts"]) == {error_type_.name for error_type_ in ERROR_TYPES}
     assert everything["portions_of_top1_errors"] == {"CLASS_OVERLAP": 1.0}
     assert everything["gain_if_fixed_multi_label"] == {"MODEL_FAILURE": 0.25}
     assert everything["multi_label_accuracy_forgiving_explainable"] is None
@@ -127,19 +127,19 @@ def test_what_earlier_versions_wrote_is_read(file: Path) -> None:
     """Documents as they were written before there were job shards, registries, num_judged, …"""
     document = json.loads(file.read_text())
 
-    found = from_document(document)
+    result = from_document(document)
 
     assert document["schema"] == 1
-    assert (found.id, found.request.labels, found.state) == (
+    assert (result.id, result.request.labels, result.state) == (
         document["id"],
         {"model": "net", "version": "1"},
         State.SUCCEEDED,
     )
-    assert found.summary is not None
+    assert result.summary is not None
     told = document["summary"]["groups"]["all"]
-    assert found.summary.groups[Group.ALL].num_samples == told["num_samples"] == 20
-    assert {kind.name: count for kind, count in found.summary.groups[Group.ALL].counts.items()} == told["counts"]
-    assert to_document(found).keys() >= document.keys()
+    assert result.summary.groups[Group.ALL].num_samples == told["num_samples"] == 20
+    assert {kind.name: count for kind, count in result.summary.groups[Group.ALL].counts.items()} == told["counts"]
+    assert to_document(result).keys() >= document.keys()
 
 
 PARTS = ["schema", "id", "request", "state", "evidence", "create_time", "start_time", "progress", "warnings", "failure"]
@@ -198,7 +198,7 @@ def test_a_damaged_document_is_refused_and_left_out_of_the_list(tmp_path: Path, 
     if damage != "the id of another":
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
             from_document(document)
-    assert [each.id for each in archive.list()] == ["good"]
+    assert [item.id for item in archive.list()] == ["good"]
     assert archive.get("bad") is None
 
 
@@ -210,7 +210,7 @@ def test_a_file_that_is_no_document_is_left_out_of_the_list(tmp_path: Path, cont
     (tmp_path / "bad.json").write_bytes(content)
     archive = FileArchive(FolderFiles(tmp_path))
 
-    assert [each.id for each in archive.list()] == ["good"]
+    assert [item.id for item in archive.list()] == ["good"]
     assert archive.get("bad") is None
 
 
@@ -227,7 +227,7 @@ def test_what_is_no_file_of_the_archives_is_left_out_of_the_list(tmp_path: Path,
     archive = FileArchive(FolderFiles(tmp_path))
     before = len(os.listdir("/proc/self/fd"))
 
-    assert [each.id for each in archive.list()] == ["good"]
+    assert [item.id for item in archive.list()] == ["good"]
     assert [archive.get("bad") for _ in range(20)] == [None] * 20
     assert len(os.listdir("/proc/self/fd")) == before, "no file stays open"
 
@@ -265,13 +265,13 @@ def test_a_wrong_byte_anywhere_in_predictions_is_seen_or_changes_none(tmp_path: 
         damaged[place] ^= flip
         file.write_bytes(damaged)
         try:
-            found = archive.predictions("one")
+            result = archive.predictions("one")
         except Unavailable:
             continue
-        assert found is not None
-        assert found.top1.tolist() == list(range(8))
-        if found.probability is not None:  # a directory of the file that is damaged may lose them
-            assert found.probability.tolist() == np.linspace(0, 1, 8, dtype=np.float16).tolist()
+        assert result is not None
+        assert result.top1.tolist() == list(range(8))
+        if result.probability is not None:  # a directory of the file that is damaged may lose them
+            assert result.probability.tolist() == np.linspace(0, 1, 8, dtype=np.float16).tolist()
 
 
 def test_predictions_are_never_unpickled(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "half.json.tmp").write_bytes(half)
 
     for reader in (archive, FileArchive(FolderFiles(tmp_path))):
-        assert [each.id for each in reader.list()] == ["good"]
+        assert [item.id for item in reader.list()] == ["good"]
         assert reader.get("half") is None
 
 
@@ -338,7 +338,7 @@ def test_what_another_process_deletes_or_adds_is_seen_in_the_list(tmp_path: Path
     others.delete("one")
     others.put(analysis("three"), predictions())
 
-    assert sorted(each.id for each in mine.list()) == ["three", "two"]
+    assert sorted(item.id for item in mine.list()) == ["three", "two"]
 
 
 def test_a_folder_that_isnt_there_is_an_empty_archive(tmp_path: Path) -> None:

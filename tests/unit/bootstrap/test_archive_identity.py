@@ -2,20 +2,20 @@
 
 import pytest
 import structlog
+from errata.errors import InvalidSetting
 
-from service.archive.memory import MemoryArchive
+from service.archive.memory import InMemoryArchive
 from service.bootstrap.archive_identity import ArchiveIdentity
-from service.errors import InvalidSetting
-from service.jobs.memory import MemoryStore
+from service.jobs.memory import InMemoryJobStore
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore(lambda: 0.0)
+def store() -> InMemoryJobStore:
+    return InMemoryJobStore(lambda: 0.0)
 
 
-def test_processes_with_one_archive_share_a_store(store: MemoryStore) -> None:
-    archive = MemoryArchive()
+def test_processes_with_one_archive_share_a_store(store: InMemoryJobStore) -> None:
+    archive = InMemoryArchive()
     for _ in range(2):
         identity = ArchiveIdentity(archive, store, "/archive")
         identity.check()
@@ -23,8 +23,8 @@ def test_processes_with_one_archive_share_a_store(store: MemoryStore) -> None:
         assert not identity.is_foreign
 
 
-def test_another_archive_is_refused_with_both_ids_and_the_remedy(store: MemoryStore) -> None:
-    first, second = MemoryArchive(), MemoryArchive()
+def test_another_archive_is_refused_with_both_ids_and_the_remedy(store: InMemoryJobStore) -> None:
+    first, second = InMemoryArchive(), InMemoryArchive()
     ArchiveIdentity(first, store, "/first").check()
     identity = ArchiveIdentity(second, store, "/second")
 
@@ -38,15 +38,15 @@ def test_another_archive_is_refused_with_both_ids_and_the_remedy(store: MemorySt
     assert not identity.allows_judging()
 
 
-def test_an_archive_that_was_never_compared_is_compared_before_a_judging(store: MemoryStore) -> None:
-    ArchiveIdentity(MemoryArchive(), store, "/first").check()
+def test_an_archive_that_was_never_compared_is_compared_before_a_judging(store: InMemoryJobStore) -> None:
+    ArchiveIdentity(InMemoryArchive(), store, "/first").check()
 
-    assert not ArchiveIdentity(MemoryArchive(), store, "/second").allows_judging()
+    assert not ArchiveIdentity(InMemoryArchive(), store, "/second").allows_judging()
 
 
 def test_a_store_that_is_replaced_under_a_running_process_is_logged_once_and_recovers() -> None:
-    archive = MemoryArchive()
-    stores = [MemoryStore(lambda: 0.0) for _ in range(2)]
+    archive = InMemoryArchive()
+    stores = [InMemoryJobStore(lambda: 0.0) for _ in range(2)]
     stores[1].bind_archive("0" * 32)
     identity = ArchiveIdentity(archive, stores[0], "/archive")
     identity.check()
@@ -56,7 +56,7 @@ def test_a_store_that_is_replaced_under_a_running_process_is_logged_once_and_rec
         for _ in range(3):
             identity.watch()
         assert identity.is_foreign
-        identity._store = MemoryStore(lambda: 0.0)  # an empty one, which gets the id anew
+        identity._store = InMemoryJobStore(lambda: 0.0)  # an empty one, which gets the id anew
         identity.watch()
 
     assert not identity.is_foreign

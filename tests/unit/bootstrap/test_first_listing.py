@@ -5,15 +5,15 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from errata.errors import Unavailable
 
-from service.archive.memory import MemoryArchive
+from service.archive.memory import InMemoryArchive
 from service.bootstrap import first_listing
 from service.bootstrap.first_listing import FirstListing
 from service.domain import Analysis
-from service.errors import Unavailable
 
 
-class SlowArchive(MemoryArchive):
+class SlowArchive(InMemoryArchive):
     """An archive whose listing waits for a test, and may fail then."""
 
     def __init__(self, error: Exception | None = None) -> None:

@@ -1,9 +1,9 @@
 """The URL of Redis: what redis-py cannot use is refused by name, without the password that it may hold."""
 
 import pytest
+from errata.errors import InvalidSetting
 
 from service.bootstrap.serve import redis_url
-from service.errors import InvalidSetting
 from service.settings import read_settings
 
 

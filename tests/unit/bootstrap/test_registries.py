@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from errata.errors import InvalidSetting
 
 from service.bootstrap.registries import callers
-from service.errors import InvalidSetting
 from service.settings import read_settings
 from service.web.hooks.endpoint import Caller
 
@@ -36,14 +36,14 @@ def refused(registries: Any, *words: str) -> str:
             str(error.value),
             repr(error.value),
             error.value.message,
-            *(f"{each.field} {each.description}" for each in error.value.violations),
+            *(f"{violation.field} {violation.description}" for violation in error.value.violations),
         ]
     )
     for word in ("ERRATA_REGISTRIES", *words):
         assert word in told
     for hidden in HIDDEN:
         assert hidden not in told
-    assert error.value.__cause__ is None or not any(each in str(error.value.__cause__) for each in HIDDEN)
+    assert error.value.__cause__ is None or not any(item in str(error.value.__cause__) for item in HIDDEN)
     return error.value.message
 
 
@@ -70,12 +70,12 @@ def test_no_registry_is_configured_by_default() -> None:
 def test_each_kind_is_read(kind: str, more: dict[str, Any]) -> None:
     given = {"kind": kind, "secrets": [SECRET], "rules": [{"event": "created", "dataset": "demo"}], **more}
 
-    found = read({"prod": given})
+    result = read({"prod": given})
 
-    assert found["prod"].kind == kind
-    assert list(found["prod"].secrets) == given["secrets"]
-    assert found["prod"].registry.id == "prod"
-    (rule,) = found["prod"].registry.rules
+    assert result["prod"].kind == kind
+    assert list(result["prod"].secrets) == given["secrets"]
+    assert result["prod"].registry.id == "prod"
+    (rule,) = result["prod"].registry.rules
     assert (rule.event, rule.model, rule.dataset, rule.policy, rule.baseline) == ("created", "*", "demo", "", "")
 
 
@@ -88,10 +88,10 @@ def test_a_rule_carries_the_text_of_its_policy(tmp_path: Path) -> None:
         {"event": "tag:stage", "policy": str(tmp_path / "changes"), "baseline": "1m889f60xb5znne4avsbt"},
     ]
 
-    found = read({"prod": {**MLFLOW, "rules": rules}})["prod"].registry.rules
+    result = read({"prod": {**MLFLOW, "rules": rules}})["prod"].registry.rules
 
-    assert [each.policy for each in found] == [POLICY, CHANGES, CHANGES]
-    assert [each.baseline for each in found] == ["", "alias:champion", "1m889f60xb5znne4avsbt"]
+    assert [item.policy for item in result] == [POLICY, CHANGES, CHANGES]
+    assert [item.baseline for item in result] == ["", "alias:champion", "1m889f60xb5znne4avsbt"]
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "huggingface", "wandb", "generic"])
@@ -249,13 +249,13 @@ def test_a_policy_that_bounds_changes_needs_a_baseline(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("registry", [MLFLOW, GENERIC])
 def test_settings_that_are_printed_show_no_secret(registry: dict[str, Any]) -> None:
-    found = read_settings({"ERRATA_REGISTRIES": json.dumps({"prod": registry})})
+    settings = read_settings({"ERRATA_REGISTRIES": json.dumps({"prod": registry})})
 
-    for text in (repr(found), str(found), found.model_dump_json()):
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
         assert not any(hidden in text for hidden in HIDDEN)
 
 
 def test_a_registry_that_is_logged_shows_no_secret() -> None:
     for registry in (MLFLOW, {**GENERIC, "url": "https://receiver.example/"}):
-        found = repr(read({"prod": registry}))
-        assert not any(hidden in found for hidden in (*HIDDEN, "0123456789abcdef"))
+        result = repr(read({"prod": registry}))
+        assert not any(hidden in result for hidden in (*HIDDEN, "0123456789abcdef"))

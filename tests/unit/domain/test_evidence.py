@@ -58,9 +58,9 @@ def test_taken_labels_come_in_the_order_asked_for(samples: list[dict[int, LabelS
 @settings(max_examples=30, deadline=None)
 @given(worlds(max_samples=8))
 def test_the_label_mask_names_the_labels(world: World) -> None:
-    found = [set(row.nonzero()[0].tolist()) for row in world.evidence.label_mask]
+    result = [set(row.nonzero()[0].tolist()) for row in world.evidence.label_mask]
 
-    assert found == [set(sample.multi_labels) for sample in world.samples]
+    assert result == [set(sample.multi_labels) for sample in world.samples]
 
 
 @settings(max_examples=30, deadline=None)

@@ -70,9 +70,9 @@ class OnlyTexts:
 
 class NotANumber(HashEncoder):
     def embed_images(self, paths: Sequence[str]) -> np.ndarray:
-        found = super().embed_images(paths)
-        found[-1, 0] = np.nan
-        return found
+        result = super().embed_images(paths)
+        result[-1, 0] = np.nan
+        return result
 
 
 class OneRowLess(HashEncoder):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from service.domain import Labels, LabelSource
-from service.evidence.facts import ClipFacts, Facts, LabelFacts, PairFacts, Source
+from service.evidence.inputs import ClipInputs, CooccurrenceInputs, Facts, LabelInputs, Source
 from service.taxonomy.superclasses import Grouping
 
 SOURCE = Source("labels", "made up", "none", "0" * 64)
@@ -20,7 +20,7 @@ def made_facts() -> Facts:
     members[1, [3, 900]] = True
     return Facts(
         dataset="mine",
-        labels=LabelFacts(
+        labels=LabelInputs(
             names=np.array([f"image_{number}.jpg".encode() for number in range(7)], dtype=np.bytes_),
             all_targets=np.array([1, 2, 3, 356, 504, 999, 0], dtype=np.int16),
             rows=np.array([0, 2, 3, 4, 6], dtype=np.int32),
@@ -33,13 +33,13 @@ def made_facts() -> Facts:
             sources=(SOURCE,),
         ),
         superclasses=Grouping({"a": (("x",),), "b": (("y", "z"),)}, members),
-        pairs=PairFacts(
+        pairs=CooccurrenceInputs(
             classes=np.array([[1, 20], [2, 3], [5, 999]], dtype=np.int16),
             counts=np.array([2, 4, 1], dtype=np.int32),
             examples=np.array([[1, 9, 0], [3, 4, 5], [8, 0, 0]], dtype=np.int32),
         ),
         non_prototypical=np.array([False, True, False, False, False]),
-        clip=ClipFacts(
+        clip=ClipInputs(
             neighbors=rng.integers(0, 1000, (5, 10), dtype=np.int16),
             images=_unit(rng.standard_normal((5, 4))),
             texts=_unit(rng.standard_normal((6, 4))),

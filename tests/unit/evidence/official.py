@@ -33,7 +33,7 @@ class Row:
 def write_json(path: Path, rows: Sequence[Row], **more: object) -> Path:
     lists = {"correct": "correct", "wrong": "wrong", "unclear": "unclear"}
     annotations = {
-        row.name: {key: [wordnet_id(each) for each in getattr(row, name)]
+        row.name: {key: [wordnet_id(item) for item in getattr(row, name)]
                    for key, name in lists.items() if getattr(row, name)}
         for row in rows
     }  # fmt: skip
@@ -47,7 +47,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> Path:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in rows:
-            correct, unclear, wrong = (", ".join(map(str, each)) for each in (row.correct, row.unclear, row.wrong))
+            correct, unclear, wrong = (", ".join(map(str, item)) for item in (row.correct, row.unclear, row.wrong))
             writer.writerow([row.name, "A", row.target, correct, True, unclear, wrong, row.problematic])
     return path
 

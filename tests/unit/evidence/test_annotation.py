@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from errata.errors import InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.evidence.official import COLUMNS, Row, wordnet_id, write_csv, write_json
 
 from service.domain import LabelSource
-from service.errors import InvalidEvidence
 from service.evidence.annotation import read_annotation
 from service.evidence.build import as_arrays, digest_of
 from service.evidence.labels import original_labels, validation_name
@@ -67,12 +67,15 @@ def test_a_class_counts_once_and_correct_wins_over_unclear(
     folder = tmp_path_factory.getbasetemp()
     rows = [Row(f"{number}.JPEG", 3, *each) for number, each in enumerate(said)]
 
-    for found in (read_annotation(write_json(folder / "x.json", rows)), read_annotation(write_csv(folder / "x", rows))):
-        assert list(found.images) == [each.name for each in rows]
-        for name, (correct, unclear, problematic) in zip(found.images, said, strict=True):
-            image = found.images[name]
-            expected = [(each, LabelSource.CORRECT) for each in sorted(set(correct))]
-            expected += [(each, LabelSource.UNCLEAR) for each in sorted(set(unclear) - set(correct))]
+    for result in (
+        read_annotation(write_json(folder / "x.json", rows)),
+        read_annotation(write_csv(folder / "x", rows)),
+    ):
+        assert list(result.images) == [item.name for item in rows]
+        for name, (correct, unclear, problematic) in zip(result.images, said, strict=True):
+            image = result.images[name]
+            expected = [(item, LabelSource.CORRECT) for item in sorted(set(correct))]
+            expected += [(item, LabelSource.UNCLEAR) for item in sorted(set(unclear) - set(correct))]
             assert list(image.labels.items()) == expected
             assert image.problematic is problematic
 
@@ -81,7 +84,7 @@ def test_the_csv_tells_the_original_labels_and_the_json_may_name_imagenet_m(tmp_
     from_csv = read_annotation(write_csv(tmp_path / "a.csv", ROWS))
     from_json = read_annotation(write_json(tmp_path / "a.json", ROWS, imagenet_m={ROWS[0].name: []}))
 
-    assert from_csv.targets == {each.name: each.target for each in ROWS}
+    assert from_csv.targets == {item.name: item.target for item in ROWS}
     assert from_csv.imagenet_m is None
     assert from_json.imagenet_m == {ROWS[0].name}
 
@@ -131,7 +134,7 @@ def test_the_original_label_is_one_class(tmp_path: Path) -> None:
     "column", ["id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic"]
 )
 def test_a_missing_column_is_refused_by_name(tmp_path: Path, column: str) -> None:
-    head = ",".join("other" if each == column else each for each in COLUMNS)
+    head = ",".join("other" if item == column else item for item in COLUMNS)
     (tmp_path / "x.csv").write_text(f"{head}\na.JPEG,A,3,3,True,,,False\n")
 
     assert f"no {column}" in refused(tmp_path / "x.csv")

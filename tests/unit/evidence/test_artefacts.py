@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata.errors import InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.evidence.official import wordnet_id, write_artefacts
 
-from service.errors import InvalidEvidence
 from service.evidence.artefacts import read_artefacts
 
 SAMPLES = [(f"{wordnet_id(target)}/{number}.JPEG", target) for number, target in enumerate([3, 0, 999, 134])]
@@ -35,16 +35,16 @@ def refused(folder: Path, file: str) -> str:
 
 
 def test_every_part_is_read(folder: Path) -> None:
-    found = read_artefacts(folder, "imagenet")
+    artefacts = read_artefacts(folder, "imagenet")
 
-    assert found.superclasses is not None
-    assert found.superclasses.ids == ("dogs", "water birds")
-    assert found.samples is not None
-    assert found.samples.names == tuple(name for name, _ in SAMPLES)
-    assert found.samples.targets.tolist() == [3, 0, 999, 134]
-    assert found.neighbors is not None
-    assert found.neighbors.tolist() == NEIGHBORS[:, :10].tolist()  # only the first 10 count
-    assert [source.name for source in found.sources] == [
+    assert artefacts.superclasses is not None
+    assert artefacts.superclasses.ids == ("dogs", "water birds")
+    assert artefacts.samples is not None
+    assert artefacts.samples.names == tuple(name for name, _ in SAMPLES)
+    assert artefacts.samples.targets.tolist() == [3, 0, 999, 134]
+    assert artefacts.neighbors is not None
+    assert artefacts.neighbors.tolist() == NEIGHBORS[:, :10].tolist()  # only the first 10 count
+    assert [source.name for source in artefacts.sources] == [
         "superclasses.json",
         "samples_info.npz",
         "valid_clip_knn.npz",
@@ -64,26 +64,26 @@ PARTS = {
 def test_a_part_that_is_missing_is_none_and_the_others_are_there(folder: Path, file: str) -> None:
     (folder / file).unlink()
 
-    found = read_artefacts(folder, "imagenet")
+    artefacts = read_artefacts(folder, "imagenet")
 
     for part in ("superclasses", "samples", "neighbors"):
-        assert (getattr(found, part) is None) == (part == PARTS[file])
-    assert len(found.sources) == (2 if PARTS[file] else 3)
+        assert (getattr(artefacts, part) is None) == (part == PARTS[file])
+    assert len(artefacts.sources) == (2 if PARTS[file] else 3)
 
 
 def test_an_empty_folder_holds_nothing_and_no_folder_is_refused(tmp_path: Path) -> None:
-    found = read_artefacts(tmp_path, "imagenet")
+    artefacts = read_artefacts(tmp_path, "imagenet")
 
-    assert (found.superclasses, found.samples, found.neighbors, found.sources) == (None, None, None, ())
+    assert (artefacts.superclasses, artefacts.samples, artefacts.neighbors, artefacts.sources) == (None, None, None, ())
     with pytest.raises(InvalidEvidence, match="not there"):
         read_artefacts(tmp_path / "not there", "imagenet")
 
 
 def test_parts_of_another_data_set_are_not_looked_at(folder: Path) -> None:
-    found = read_artefacts(folder, "imagenet-a")
+    artefacts = read_artefacts(folder, "imagenet-a")
 
-    assert (found.samples, found.neighbors) == (None, None)
-    assert found.superclasses is not None
+    assert (artefacts.samples, artefacts.neighbors) == (None, None)
+    assert artefacts.superclasses is not None
 
 
 def test_names_may_be_bytes(folder: Path) -> None:
@@ -93,10 +93,10 @@ def test_names_may_be_bytes(folder: Path) -> None:
         targets=np.array([target for _, target in SAMPLES]),
     )
 
-    found = read_artefacts(folder, "imagenet").samples
+    result = read_artefacts(folder, "imagenet").samples
 
-    assert found is not None
-    assert found.names == tuple(name for name, _ in SAMPLES)
+    assert result is not None
+    assert result.names == tuple(name for name, _ in SAMPLES)
 
 
 # what isn't what its name says is refused
@@ -118,7 +118,7 @@ def swapped() -> dict[str, int]:
         ("labels_map.json", {str(index): "name" for index in range(1001)}),
         ("labels_map.json", ["name"] * 1000),
     ],
-    ids=lambda each: str(each)[:20],
+    ids=lambda item: str(item)[:20],
 )
 def test_a_list_of_other_classes_is_refused(folder: Path, file: str, content: object) -> None:
     (folder / file).write_text(json.dumps(content))

@@ -17,9 +17,9 @@ from unit.evidence.made import CHANGES, made_facts
 
 from service.evidence.build import as_arrays, digest_of, sample_groups, write_bundle
 from service.evidence.bundle import open_bundle
-from service.evidence.facts import Facts, Source
+from service.evidence.inputs import Facts, Source
 from service.evidence.labels import pack
-from service.evidence.shelf import EvidenceShelf, fingerprint
+from service.evidence.repository import EvidenceRepository, fingerprint
 from service.taxonomy.groups import class_groups
 
 
@@ -183,7 +183,7 @@ def test_a_build_killed_half_way_leaves_no_half_bundle(tmp_path: Path) -> None:
     assert list(folder.glob("demo/*/*.npy")), "it was not killed in the middle"
     assert not place.exists()
 
-    bundles = EvidenceShelf({}, tmp_path).bundles("demo")  # the lock went with the process
+    bundles = EvidenceRepository({}, tmp_path).bundles("demo")  # the lock went with the process
 
     assert [bundle.path for bundle in bundles] == [place]
     assert open_bundle(place).digest == bundles[0].digest

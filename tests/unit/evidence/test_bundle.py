@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata.errors import ImageNotFound, InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.evidence.made import made_facts, missing
 
 from service.bootstrap.build import verify_evidence
 from service.domain import ErrorType, Group, RowOrder
-from service.errors import ImageNotFound, InvalidEvidence
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle, read_manifest
 from service.evidence.overlap import overlap_matrix
@@ -152,7 +152,7 @@ def test_an_image_that_is_not_judged_is_not_found(bundle: Bundle, name: str) -> 
 def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:
     labels = [{1, 20}, {3}, {356, 357}, set(), {0, 999}]
     for group, classes in zip((Group.ORGANISM, Group.ARTIFACT, Group.OTHER), class_groups(), strict=True):
-        assert bundle.group_mask(group).tolist() == [any(classes[label] for label in each) for each in labels]
+        assert bundle.group_mask(group).tolist() == [any(classes[label] for label in item) for item in labels]
     assert bundle.group_mask(Group.ALL).tolist() == [True] * 5
 
 
@@ -338,7 +338,7 @@ def test_verify_finds_a_flipped_byte(folder: Path, name: str) -> None:
 def test_verify_finds_facts_that_were_changed_together_with_the_manifest(folder: Path) -> None:
     change_manifest(folder, lambda raw: raw.update(dataset="yours"))
 
-    assert any("digest" in each for each in verify_evidence(folder))
+    assert any("digest" in item for item in verify_evidence(folder))
 
 
 @pytest.mark.parametrize("version", [0, "1", None, 2**40])
@@ -374,7 +374,7 @@ def test_a_byte_altered_anywhere_is_refused_or_found(worn: Path, name: str, plac
     finally:
         file.write_bytes(sound)
 
-    assert any(name in each for each in wrong)
+    assert any(name in item for item in wrong)
 
 
 @settings(max_examples=250, deadline=None)

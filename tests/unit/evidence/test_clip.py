@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from errata.errors import InvalidEvidence
 
-from service.errors import InvalidEvidence
 from service.evidence.encoder import CachedEncoder, checked, load_encoder
 
 NAME = "errata-tiny"
@@ -52,15 +52,15 @@ def images(open_clip: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str
     from PIL import Image
 
     folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    found = []
+    result = []
     for number, (mode, suffix, shape) in enumerate(
         [("RGB", "jpg", (40, 60)), ("L", "jpg", (50, 33)), ("RGBA", "png", (32, 32)), ("RGB", "png", (90, 31))] * 2
     ):
         channels = {"RGB": (3,), "L": (), "RGBA": (4,)}[mode]
         path = folder / f"{number}.{suffix}"
         Image.fromarray(rng.integers(0, 256, (*shape, *channels), dtype=np.uint8), mode=None).save(path)
-        found.append(str(path))
-    return found
+        result.append(str(path))
+    return result
 
 
 def encoder(weights: Path, batch: int = 64) -> Any:
@@ -82,19 +82,19 @@ def by_hand(open_clip: Any, weights: Path, paths: list[str]) -> tuple[np.ndarray
         images = [model.encode_image(transform(Image.open(path).convert("RGB"))[None])[0].numpy() for path in paths]
         texts = [model.encode_text(tokenize([text]))[0].numpy() for text in TEXTS]
     return tuple(
-        np.array([vector.astype(float) / np.linalg.norm(vector.astype(float)) for vector in each])
-        for each in (images, texts)
+        np.array([vector.astype(float) / np.linalg.norm(vector.astype(float)) for vector in item])
+        for item in (images, texts)
     )
 
 
 def test_it_gives_what_the_model_gives(open_clip: Any, weights: Path, images: list[str]) -> None:
     expected_images, expected_texts = by_hand(open_clip, weights, images)
 
-    found = encoder(weights)
+    result = encoder(weights)
 
     for got, expected in (
-        (found.embed_images(images), expected_images),
-        (found.embed_texts(TEXTS), expected_texts),
+        (result.embed_images(images), expected_images),
+        (result.embed_texts(TEXTS), expected_texts),
     ):
         assert got.dtype == np.float32
         assert got.shape == (len(expected), 24)
@@ -117,11 +117,11 @@ def test_the_batch_does_not_matter(weights: Path, images: list[str], batch: int)
 
 
 def test_its_answers_pass_the_checks_as_they_are(weights: Path, images: list[str], tmp_path: Path) -> None:
-    found = encoder(weights)
-    answer = found.embed_texts(TEXTS)
+    result = encoder(weights)
+    answer = result.embed_texts(TEXTS)
 
     assert checked(answer, len(TEXTS), 24, "texts").tobytes() == answer.tobytes()
-    cached = CachedEncoder(found, tmp_path, lambda what, done, total: None)
+    cached = CachedEncoder(result, tmp_path, lambda what, done, total: None)
     assert cached.texts(TEXTS).shape == (len(TEXTS), 24)
     assert cached.images(images).shape == (len(images), 24)
 
@@ -139,9 +139,9 @@ def test_other_weights_have_a_cache_of_their_own(open_clip: Any, weights: Path, 
 
 
 def test_it_is_loaded_by_name_and_touches_no_weights_until_asked(open_clip: Any) -> None:
-    found = load_encoder("service.evidence.clip:OpenClip")
+    result = load_encoder("service.evidence.clip:OpenClip")
 
-    assert type(found).__name__ == "OpenClip"
+    assert type(result).__name__ == "OpenClip"
 
 
 def test_the_environment_chooses_another_model_and_local_weights(

@@ -10,7 +10,7 @@ from oracle import cooccurrence as oracle
 from service.domain import LabelSource
 from service.evidence.bundle import Bundle
 from service.evidence.cooccurrence import cooccurrence_matrix, count_pairs
-from service.evidence.facts import PairFacts
+from service.evidence.inputs import CooccurrenceInputs
 from service.evidence.labels import pack
 from service.rules.decide import decide
 from service.rules.table import error_types
@@ -20,7 +20,7 @@ CLASSES = st.sampled_from((0, 1, 2, 500, 998, 999))
 IMAGES = st.lists(st.lists(CLASSES, max_size=4, unique=True), max_size=30)
 
 
-def counted(images: list[list[int]]) -> PairFacts:
+def counted(images: list[list[int]]) -> CooccurrenceInputs:
     """Count pairs; the images are numbered 11, 21, 31 …"""
     labels = pack([dict.fromkeys(image, LabelSource.REAL) for image in images])
     return count_pairs(labels, np.array([10 * number + 1 for number in range(1, len(images) + 1)], dtype=np.int32))
@@ -29,20 +29,20 @@ def counted(images: list[list[int]]) -> PairFacts:
 @settings(max_examples=150, deadline=None)
 @given(IMAGES)
 def test_pairs_are_counted_as_the_oracle_counts_them(images: list[list[int]]) -> None:
-    found = counted(images)
+    result = counted(images)
 
-    pairs = [tuple(pair) for pair in found.classes.tolist()]
+    pairs = [tuple(pair) for pair in result.classes.tolist()]
     assert pairs == sorted(pairs)
-    assert dict(zip(pairs, found.counts.tolist(), strict=True)) == oracle.count_pairs(map(set, images))
+    assert dict(zip(pairs, result.counts.tolist(), strict=True)) == oracle.count_pairs(map(set, images))
 
 
 @settings(max_examples=100, deadline=None)
 @given(IMAGES)
 def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
-    found = counted(images)
+    result = counted(images)
 
-    assert found.examples.shape == (len(found.classes), 3)
-    for pair, examples, count in zip(found.classes.tolist(), found.examples.tolist(), found.counts, strict=True):
+    assert result.examples.shape == (len(result.classes), 3)
+    for pair, examples, count in zip(result.classes.tolist(), result.examples.tolist(), result.counts, strict=True):
         showing = [10 * number + 1 for number, image in enumerate(images, start=1) if {*pair} <= {*image}]
         assert examples == [*showing, 0, 0, 0][:3]
         assert count == len(showing)
@@ -53,13 +53,13 @@ def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
 def test_what_counts_is_seen_twice_and_shares_no_superclass(
     images: list[list[int]], superclasses: list[set[int]]
 ) -> None:
-    members = np.array([[index in each for index in range(1000)] for each in superclasses], dtype=bool)
+    members = np.array([[index in superclass for index in range(1000)] for superclass in superclasses], dtype=bool)
 
     matrix = cooccurrence_matrix(counted(images), shared(members.reshape(-1, 1000)))
 
     assert np.array_equal(matrix, matrix.T)
-    found = {(int(a), int(b)) for a, b in zip(*np.triu(matrix).nonzero(), strict=True)}
-    assert found == oracle.pairs(map(set, images), superclasses)
+    result = {(int(a), int(b)) for a, b in zip(*np.triu(matrix).nonzero(), strict=True)}
+    assert result == oracle.pairs(map(set, images), superclasses)
 
 
 def test_the_bundle_counts_over_all_images_that_real_labels(
@@ -68,9 +68,9 @@ def test_the_bundle_counts_over_all_images_that_real_labels(
     pairs = imagenet_real.pairs
     assert pairs is not None
 
-    found = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
+    result = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
 
-    assert found == oracle.count_pairs(label_sets.values())
+    assert result == oracle.count_pairs(label_sets.values())
 
 
 def test_no_class_that_an_image_adds_a_pair_of_is_an_error_of_that_image(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata.errors import InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.evidence.encoders import Counting, Other, SameAnswers
 from unit.evidence.official import wordnet_id, write_artefacts
 
 from service.bootstrap.build import Inputs, build_evidence
-from service.errors import InvalidEvidence
 from service.evidence.encoder import CHUNK, PROBE_TEXTS, CachedEncoder, Encoder, HashEncoder, checked, load_encoder
 from service.evidence.recipes import gather
 
@@ -43,10 +43,10 @@ def unit(rows: int, dimensions: int, seed: int = 0) -> np.ndarray:
 def test_unit_vectors_stay_as_they_are_to_the_last_bit(rows: int, dimensions: int, seed: int) -> None:
     vectors = unit(rows, dimensions, seed)
 
-    found = checked(vectors, rows, dimensions, "images")
+    result = checked(vectors, rows, dimensions, "images")
 
-    assert found.dtype == np.float32
-    assert found.tobytes() == vectors.tobytes()
+    assert result.dtype == np.float32
+    assert result.tobytes() == vectors.tobytes()
 
 
 @pytest.mark.parametrize("scale", [1e-6, 0.5, 1.01, 300.0])
@@ -54,17 +54,17 @@ def test_unit_vectors_stay_as_they_are_to_the_last_bit(rows: int, dimensions: in
 def test_other_vectors_are_normalized(scale: float, kind: type) -> None:
     vectors = unit(4, 16)
 
-    found = checked((vectors * scale).astype(kind), 4, 0, "texts")
+    result = checked((vectors * scale).astype(kind), 4, 0, "texts")
 
-    assert found.dtype == np.float32
-    assert np.allclose(found, vectors, atol=1e-6)
+    assert result.dtype == np.float32
+    assert np.allclose(result, vectors, atol=1e-6)
 
 
 def test_half_precision_is_taken() -> None:
-    found = checked((7 * unit(4, 16)).astype(np.float16), 4, 16, "texts")
+    result = checked((7 * unit(4, 16)).astype(np.float16), 4, 16, "texts")
 
-    assert found.dtype == np.float32
-    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    assert result.dtype == np.float32
+    assert np.allclose(np.linalg.norm(result, axis=1), 1, atol=1e-6)
 
 
 WRONG: dict[str, Callable[[np.ndarray], object]] = {
@@ -147,10 +147,10 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, fails_at:
     with pytest.raises(RuntimeError, match="power"):
         cached(before, tmp_path).images(NAMES)
 
-    found = cached(after, tmp_path).images(NAMES)
+    result = cached(after, tmp_path).images(NAMES)
 
     assert asked_for(after) == NAMES[(fails_at - 3) * CHUNK :]
-    assert found.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
+    assert result.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
 
 
 def folders(cache: Path) -> set[str]:
@@ -162,10 +162,10 @@ def test_another_encoder_never_reads_this_one_s_cache(tmp_path: Path, other: Has
     cached(HashEncoder(), tmp_path).images(NAMES[:10])
     own = folders(tmp_path)
 
-    found = cached(other, tmp_path).images(NAMES[:10])
+    result = cached(other, tmp_path).images(NAMES[:10])
 
     assert len(folders(tmp_path) - own) == 1
-    assert found.tobytes() == other.embed_images(NAMES[:10]).tobytes()
+    assert result.tobytes() == other.embed_images(NAMES[:10]).tobytes()
 
 
 def test_other_names_have_a_cache_of_their_own(tmp_path: Path) -> None:
@@ -207,9 +207,9 @@ def test_a_half_written_cache_file_is_ignored_and_mended(worn: tuple[Path, bytes
     cache, sound, file = worn
     file.write_bytes(sound[: length % len(sound)])
 
-    found = cached(HashEncoder(), cache).images(NAMES[:10])
+    result = cached(HashEncoder(), cache).images(NAMES[:10])
 
-    assert found.tobytes() == HashEncoder().embed_images(NAMES[:10]).tobytes()
+    assert result.tobytes() == HashEncoder().embed_images(NAMES[:10]).tobytes()
     assert file.read_bytes() == sound
 
 
@@ -235,9 +235,9 @@ def test_a_cache_file_whose_head_is_damaged_never_stops_a_build(
     damaged[place] ^= bits
     file.write_bytes(damaged)
 
-    found = cached(HashEncoder(), cache).images(NAMES[:10])
+    result = cached(HashEncoder(), cache).images(NAMES[:10])
 
-    assert found.shape == (10, 32)
+    assert result.shape == (10, 32)
     file.write_bytes(sound)
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from errata.errors import InvalidEvidence
 from unit.evidence.official import wordnet_id
 
-from service.errors import InvalidEvidence
 from service.evidence.images import class_folders, find_images
 
 A, B = wordnet_id(0), wordnet_id(1)
@@ -20,10 +20,10 @@ def touch(*files: Path) -> None:
 def test_an_image_is_found_by_its_path_or_its_bare_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "flat.jpg", tmp_path / "deep" / "er" / "y.jpg")
 
-    found = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg", "deep/er/y.jpg"])
+    images = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg", "deep/er/y.jpg"])
 
     root = tmp_path.resolve()
-    assert list(map(Path, found)) == [
+    assert list(map(Path, images)) == [
         root / B / "x.jpg",
         root / A / "x.jpg",
         root / "flat.jpg",
@@ -75,10 +75,10 @@ def test_class_folders_are_read_in_order_and_only_images_count(tmp_path: Path) -
     files = [f"{B}/a.JPEG", f"{A}/b.png", f"{A}/a.jpg", f"{B}/c.webp", f"{B}/b.bmp", f"{A}/c.jpeg"]
     touch(*(tmp_path / name for name in files), tmp_path / A / "notes.txt", tmp_path / "README")
 
-    found = class_folders(tmp_path)
+    result = class_folders(tmp_path)
 
-    assert found.names == tuple(sorted(files))
-    assert found.targets.tolist() == [0, 0, 0, 1, 1, 1]
+    assert result.names == tuple(sorted(files))
+    assert result.targets.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_folder_of_no_class_is_refused_by_name(tmp_path: Path) -> None:

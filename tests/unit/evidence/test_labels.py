@@ -36,16 +36,16 @@ def test_original_labels_are_those_of_the_multi_label_annotation(reference: Path
 def test_real_labels_are_those_of_timm_plus_the_original_label(
     real_labels: list[list[int]], original_labels: dict[str, int]
 ) -> None:
-    found, judged = labels.real_and_original_labels()
+    result, judged = labels.real_and_original_labels()
 
     assert judged.tolist() == [len(real) > 0 for real in real_labels]
     for row, (name, real) in enumerate(zip(sorted(original_labels), real_labels, strict=True)):
-        sources = dict(zip(found.of(row).tolist(), found.sources_of(row), strict=True))
-        assert len(sources) == len(found.of(row))  # a class once
+        sources = dict(zip(result.of(row).tolist(), result.sources_of(row), strict=True))
+        assert len(sources) == len(result.of(row))  # a class once
         assert {each for each, source in sources.items() if source is LabelSource.REAL} == set(real)
         added = {each for each, source in sources.items() if source is not LabelSource.REAL}
         assert added == {original_labels[name]} - set(real)
-        assert all(sources[each] is LabelSource.ORIGINAL for each in added)
+        assert all(sources[item] is LabelSource.ORIGINAL for item in added)
 
 
 def test_an_image_that_real_leaves_empty_is_not_judged(imagenet_real: Bundle, real_labels: list[list[int]]) -> None:

@@ -17,12 +17,12 @@ SMALL = st.integers(-2, 2)  # products are exact and often equal
 
 
 def brute_force(images: np.ndarray, train: np.ndarray, classes: list[int]) -> list[list[int]]:
-    found = []
+    result = []
     for image in images.tolist():
         scores = [sum(a * b for a, b in zip(image, other, strict=True)) for other in train.tolist()]
         order = sorted(range(len(train)), key=lambda number: (-scores[number], number))
-        found.append([classes[number] for number in order[:10]])
-    return found
+        result.append([classes[number] for number in order[:10]])
+    return result
 
 
 def chunked(train: np.ndarray, cuts: list[int]) -> Iterator[np.ndarray]:
@@ -43,10 +43,10 @@ def test_the_ten_nearest_are_those_of_brute_force_for_any_chunks(
 ) -> None:
     classes = np.random.default_rng(seed).integers(0, 1000, len(train)).astype(np.int16)
 
-    found = nearest_classes(images, chunked(train, cuts), classes)
+    result = nearest_classes(images, chunked(train, cuts), classes)
 
-    assert found.dtype == np.int16
-    assert found.tolist() == brute_force(images, train, classes.tolist())
+    assert result.dtype == np.int16
+    assert result.tolist() == brute_force(images, train, classes.tolist())
 
 
 @pytest.mark.parametrize("block", [1, 3, 2048])
@@ -68,16 +68,16 @@ def test_neither_chunks_nor_blocks_change_a_neighbor(block: int, monkeypatch: py
 def test_of_equal_ones_the_earlier_is_nearer() -> None:
     same = np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (25, 1))
 
-    found = nearest_classes(same[:1], chunked(same, [3, 4, 20]), np.arange(25, dtype=np.int16))
+    result = nearest_classes(same[:1], chunked(same, [3, 4, 20]), np.arange(25, dtype=np.int16))
 
-    assert found.tolist() == [list(range(10))]
+    assert result.tolist() == [list(range(10))]
 
 
 def test_similarities_are_float64_products_rounded_to_float32() -> None:
     left, right = HashEncoder(256).embed_texts(["a", "b"]), HashEncoder(256).embed_texts(["c", "d", "e"])
 
-    found = similarities(left, right)
+    result = similarities(left, right)
 
     exact = [[sum(float(a) * float(b) for a, b in zip(x, y, strict=True)) for y in right] for x in left]
-    assert found.dtype == np.float32
-    assert found.tolist() == np.array(exact).astype(np.float32).tolist()
+    assert result.dtype == np.float32
+    assert result.tolist() == np.array(exact).astype(np.float32).tolist()

@@ -17,7 +17,7 @@ SPEC = {
 
 
 def test_the_oracle_has_the_same_table() -> None:
-    assert {(target, predicted) for target, found in OVERLAP.items() for predicted in found} == SPEC
+    assert {(target, predicted) for target, result in OVERLAP.items() for predicted in result} == SPEC
 
 
 def test_the_matrix_holds_the_pairs_of_the_spec_and_no_other() -> None:
@@ -45,8 +45,8 @@ def test_both_directions_have_the_same_reason(a: int, b: int) -> None:
 
 
 def test_exactly_the_pairs_have_a_sentence() -> None:
-    named = sorted({each for pair in SPEC for each in pair} | {0, 1, 247, 360, 999})
+    named = sorted({item for pair in SPEC for item in pair} | {0, 1, 247, 360, 999})
 
     assert {(t, p) for t in named for p in named if why_overlapping(t, p)} == SPEC
-    others = [each for each in range(1000) if each not in named]
+    others = [index for index in range(1000) if index not in named]
     assert not any(why_overlapping(t, p) or why_overlapping(p, t) for t in named for p in others)

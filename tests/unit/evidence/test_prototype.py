@@ -4,20 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
+from errata.errors import InvalidEvidence
 from unit.evidence.official import write_mistakes
 
-from service.errors import InvalidEvidence
 from service.evidence.prototype import read_non_prototypical
 
 
 def test_the_reference_names_thirty_six_images(reference: Path) -> None:
     folder = reference / "imagenet-mistakes" / "metadata"
 
-    found = read_non_prototypical(folder)
+    non_prototypical = read_non_prototypical(folder)
 
-    assert len(found) == 36  # spec: "36 names"
+    assert len(non_prototypical) == 36  # spec: "36 names"
     text = (folder / "greedy_soups_mistakes.json").read_text() + (folder / "vit3b_mistakes.json").read_text()
-    assert all(f'"{name}"' in text for name in found)
+    assert all(f'"{name}"' in text for name in non_prototypical)
 
 
 def test_an_image_that_either_file_calls_so_is_one(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata.errors import InvalidEvidence
 from oracle import cooccurrence as oracle
 from unit.evidence.official import Row, wordnet_id, write_artefacts, write_json, write_mistakes
 
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ErrorType, LabelSource
-from service.errors import InvalidEvidence
 from service.evidence.bundle import Bundle
 from service.evidence.labels import original_labels, validation_name
 from service.evidence.recipes import gather
@@ -30,7 +30,7 @@ def row(number: int) -> Row:
 
 
 def validation_samples(numbers: tuple[int, ...]) -> list[tuple[str, int]]:
-    return sorted((f"{wordnet_id(target(each))}/{validation_name(each)}", target(each)) for each in numbers)
+    return sorted((f"{wordnet_id(target(number))}/{validation_name(number)}", target(number)) for number in numbers)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def inputs(tmp_path: Path) -> Inputs:
     samples = validation_samples(NUMBERS)
     neighbors = np.random.default_rng(0).integers(0, 1000, (len(samples), 50))
     return Inputs(
-        annotations=write_json(tmp_path / "annotation.json", [row(each) for each in NUMBERS]),
+        annotations=write_json(tmp_path / "annotation.json", [row(number) for number in NUMBERS]),
         mistakes=write_mistakes(tmp_path / "mistakes", [validation_name(1), validation_name(3)]),
         artefacts=write_artefacts(tmp_path / "artefacts", "imagenet", samples, neighbors, DOGS),
         encoder=HASH,
@@ -59,8 +59,8 @@ def test_imagenet_with_everything_abstains_from_nothing(inputs: Inputs, tmp_path
 
     assert bundle.manifest.abstained == ()
     assert bundle.manifest.superclasses == ("dogs", "more dogs")
-    assert bundle.judged_names == [validation_name(each) for each in sorted(NUMBERS)]
-    assert bundle.evidence.targets.tolist() == [target(each) for each in sorted(NUMBERS)]
+    assert bundle.judged_names == [validation_name(number) for number in sorted(NUMBERS)]
+    assert bundle.evidence.targets.tolist() == [target(number) for number in sorted(NUMBERS)]
     assert bundle.evidence.problematic.tolist() == [False, False, False, True, False]
     assert bundle.evidence.non_prototypical is not None
     assert bundle.evidence.non_prototypical.tolist() == [True, False, False, False, False]  # 3 isn't annotated
@@ -117,7 +117,7 @@ def test_without_an_order_of_samples_rows_stand_for_all_images_by_path(inputs: I
     folder = tmp_path / "all"
     neighbors = np.tile(np.arange(50_000)[:, None] % 1000, (1, 10))
     write_artefacts(folder, "imagenet", neighbors=neighbors, superclasses=DOGS)
-    paths = sorted(f"{wordnet_id(target(each))}/{validation_name(each)}" for each in range(1, 50_001))
+    paths = sorted(f"{wordnet_id(target(index))}/{validation_name(index)}" for index in range(1, 50_001))
 
     facts = gather("imagenet", replace(inputs, artefacts=folder))
 
@@ -135,7 +135,7 @@ def test_without_an_order_of_samples_another_number_of_rows_is_refused(inputs: I
 
 
 def test_the_artefacts_of_another_data_set_are_refused(inputs: Inputs, tmp_path: Path) -> None:
-    other = [(f"{wordnet_id(each)}/0.0001_{each}.jpg", each) for each in range(5)]
+    other = [(f"{wordnet_id(index)}/0.0001_{index}.jpg", index) for index in range(5)]
     write_artefacts(tmp_path / "artefacts", "imagenet", other)
 
     with pytest.raises(InvalidEvidence, match=r"samples_info\.npz"):
@@ -158,7 +158,7 @@ def test_imagenet_without_an_annotation_is_refused() -> None:
 
 
 def test_imagenet_m_is_kept_where_the_annotation_names_it(inputs: Inputs, tmp_path: Path) -> None:
-    rows = [row(each) for each in NUMBERS]
+    rows = [row(number) for number in NUMBERS]
     named = write_json(tmp_path / "m.json", rows, imagenet_m={validation_name(2): {}, validation_name(5): {}})
 
     with_m = build("imagenet", replace(inputs, annotations=named), tmp_path)
@@ -214,13 +214,13 @@ def test_the_images_of_the_annotation_do_not_count_for_co_occurrence(
     for given, counted in ((annotations, {*label_sets} - {*several}), (own, {*label_sets})):
         pairs = gather("imagenet", Inputs(annotations=given)).pairs
         assert pairs is not None
-        found = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
-        assert found == oracle.count_pairs(label_sets[name] for name in counted)
+        result = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
+        assert result == oracle.count_pairs(label_sets[name] for name in counted)
 
 
 # imagenet-a
 
-A_SAMPLES = [(f"{wordnet_id(each)}/{name}", each) for each in (150, 6, 999) for name in ("b.jpg", "a.jpg")]
+A_SAMPLES = [(f"{wordnet_id(item)}/{name}", item) for item in (150, 6, 999) for name in ("b.jpg", "a.jpg")]
 
 
 def made_folder(folder: Path) -> Path:
@@ -254,8 +254,8 @@ def test_imagenet_a_s_neighbors_belong_to_their_samples_in_any_order(tmp_path: P
 
     assert facts.clip is not None
     of_name = {name: row for (name, _), row in zip(A_SAMPLES, neighbors.tolist(), strict=True)}
-    for name, found in zip(facts.labels.names.tolist(), facts.clip.neighbors.tolist(), strict=True):
-        assert found == of_name[name.decode()]
+    for name, result in zip(facts.labels.names.tolist(), facts.clip.neighbors.tolist(), strict=True):
+        assert result == of_name[name.decode()]
 
 
 def test_imagenet_a_s_annotation_only_tells_what_co_occurrence_leaves_out(inputs: Inputs, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_data_set_of_one_s_own_is_judged_by_the_same_rules(own: Inputs, tmp_pa
 def test_neighbors_may_come_from_training_images(own: Inputs, tmp_path: Path) -> None:
     from service.evidence.encoder import HashEncoder
 
-    names = [f"{wordnet_id(each)}/t{number}.jpg" for each in (2, 700) for number in range(9)]
+    names = [f"{wordnet_id(item)}/t{number}.jpg" for item in (2, 700) for number in range(9)]
     for name in names:
         (tmp_path / "train" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "train" / name).write_bytes(name.encode())
@@ -321,9 +321,9 @@ def test_neighbors_may_come_from_training_images(own: Inputs, tmp_path: Path) ->
     assert facts.clip is not None
     train = HashEncoder().embed_images(names).astype(float)
     paths = [f"{wordnet_id(999)}/a.jpg", f"{wordnet_id(3)}/b.jpg", "n01440764/c.jpg"]
-    for image, found in zip(HashEncoder().embed_images(paths).astype(float), facts.clip.neighbors, strict=True):
+    for image, result in zip(HashEncoder().embed_images(paths).astype(float), facts.clip.neighbors, strict=True):
         nearest = sorted(range(18), key=lambda number, image=image: -float(image @ train[number]))[:10]
-        assert found.tolist() == [2 if number < 9 else 700 for number in nearest]
+        assert result.tolist() == [2 if number < 9 else 700 for number in nearest]
 
 
 def test_nine_training_images_are_too_few(own: Inputs, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class World:
 
     def candidates(self, row: int, predicted: int) -> list[int]:
         # superclasses that the prediction isn't in can't be shared with it
-        own = [each for each in self.superclasses if predicted in each]
+        own = [superclass for superclass in self.superclasses if predicted in superclass]
         return oracle.proposals(self.wordnet, own, int(self.targets[row]), predicted)
 
     def oov(self, row: int, predicted: int) -> bool:
@@ -80,7 +80,7 @@ def world(coarse: bool) -> World:
     names = [f"{number}.JPEG" for number in range(IMAGES)]
     images, texts = HashEncoder().embed_images(names), HashEncoder().embed_texts(proposals.texts)
     if coarse:
-        images, texts = (np.sign(each[:, :6]).astype(np.float32) for each in (images, texts))
+        images, texts = (np.sign(item[:, :6]).astype(np.float32) for item in (images, texts))
     targets = rng.integers(0, 1000, IMAGES).astype(np.int16)
     neighbors = rng.integers(0, 1000, (IMAGES, 10)).astype(np.int16)
     neighbors[::2, 0] = targets[::2]
@@ -120,9 +120,9 @@ def test_a_prediction_whose_gate_does_not_hold_is_never_out_of_vocabulary(made: 
 
 
 def test_the_gate_is_the_oracle_s(made: World) -> None:
-    found = gate(made.neighbors[:20], made.proposals.same_superclass)
+    result = gate(made.neighbors[:20], made.proposals.same_superclass)
 
-    assert found.tolist() == [
+    assert result.tolist() == [
         [gate_holds(near, predicted, made.superclasses) for predicted in range(1000)]
         for near in made.neighbors[:20].tolist()
     ]
@@ -153,7 +153,7 @@ def test_an_explanation_shows_the_five_best_texts_of_the_oracle(made: World, dec
         best = sorted(texts, key=lambda text: -scores[text])[:5]
         total = math.fsum(math.exp(100 * (score - scores[best[0]])) for score in scores.values())
 
-        found = compare(
+        result = compare(
             made.images[row : row + 1],
             made.texts,
             int(made.targets[row]),
@@ -162,17 +162,17 @@ def test_an_explanation_shows_the_five_best_texts_of_the_oracle(made: World, dec
             made.proposals,
         )
 
-        assert found.num_texts == len(texts)
-        assert [each.text for each in found.best] == best
-        assert [each.outside for each in found.best] == [
+        assert result.num_texts == len(texts)
+        assert [item.text for item in result.best] == best
+        assert [item.outside for item in result.best] == [
             oracle.outside_imagenet(made.wordnet, texts[text]) for text in best
         ]
-        assert [each.probability for each in found.best] == pytest.approx(
+        assert [item.probability for item in result.best] == pytest.approx(
             [math.exp(100 * (scores[text] - scores[best[0]])) / total for text in best], rel=1e-9
         )
-        assert sum(each.probability for each in found.best) <= 1 + 1e-9
-        assert found.gate == gate_holds(made.neighbors[row].tolist(), predicted, made.superclasses)
-        assert (found.gate and found.best[0].outside) == decided[row, predicted]
+        assert sum(item.probability for item in result.best) <= 1 + 1e-9
+        assert result.gate == gate_holds(made.neighbors[row].tolist(), predicted, made.superclasses)
+        assert (result.gate and result.best[0].outside) == decided[row, predicted]
 
 
 def test_progress_is_told_to_the_end(made: World, monkeypatch: pytest.MonkeyPatch) -> None:

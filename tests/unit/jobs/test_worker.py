@@ -7,9 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
-from service.errors import (
+from errata.errors import (
     ErrataError,
     ImagesMissing,
     InvalidModelId,
@@ -19,10 +17,12 @@ from service.errors import (
     Unavailable,
     WorkerLost,
 )
+
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import worker
-from service.jobs.memory import MemoryStore
-from service.jobs.record import CRASH_LIMIT, ClaimKind, Entry, JobSpec, Part, Said
-from service.jobs.worker import LEASE, ComeBack, Drain, Worker
+from service.jobs.memory import InMemoryJobStore
+from service.jobs.transitions import CRASH_LIMIT, AnalysisRecord, ClaimKind, JobSpec, LeaseReply, ShardResult
+from service.jobs.worker import LEASE, Drain, RetryLater, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -68,13 +68,13 @@ class Scripted:
 class Desk:
     """A store with one job of ten images in shards of four, and what a worker does with it."""
 
-    def __init__(self, store: type[MemoryStore] = MemoryStore) -> None:
+    def __init__(self, store: type[InMemoryJobStore] = InMemoryJobStore) -> None:
         self.clock = Clock()
         self.store = store(self.clock)
         self.store.remember_images("i", NAMES)
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
-        entry = Entry("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-        self.job = self.store.submit(entry, spec, fresh=False, limit=1).job
+        record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
+        self.job = self.store.submit(record, spec, fresh=False, limit=1).job
         self.drain = Drain()
         self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
@@ -92,7 +92,7 @@ class Desk:
             drain=self.drain,
             judge=self.judged.append,
             send_again=lambda job, shard: self.sent.append((job, shard)),
-            ended=self.ended.append,
+            on_finished=self.ended.append,
             predicted=self.predicted.append,
             interrupt=self.interrupted.set,
             can=can,
@@ -107,7 +107,7 @@ class Desk:
     def failure(self) -> Failure | None:
         snapshot = self.store.snapshot("a")
         assert snapshot is not None
-        return snapshot.entry.failure
+        return snapshot.record.failure
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
 )
 def test_it_is_told_once_when_a_job_has_failed(desk: Desk, error: Exception | None, runs: int, ends: int) -> None:
     for _ in range(runs):
-        with suppress(ComeBack):
+        with suppress(RetryLater):
             desk.run(0, Scripted(load=refuse(error) if error else lambda: None))
         desk.clock.now += 100
     desk.run(0, Scripted())
@@ -213,7 +213,7 @@ def test_it_is_told_when_a_job_has_lost_too_many_workers(desk: Desk) -> None:
 def test_a_shard_that_has_ended_is_not_held_any_longer(desk: Desk, error: Exception | None) -> None:
     before = threading.active_count()
 
-    with suppress(ComeBack):
+    with suppress(RetryLater):
         desk.run(0, Scripted(load=refuse(error) if error else lambda: None))
 
     assert threading.active_count() == before
@@ -223,7 +223,7 @@ def test_a_shard_of_another_worker_is_come_back_for(desk: Desk) -> None:
     desk.store.claim(desk.job, 0, "w0", LEASE)
     predictor = Scripted()
 
-    with pytest.raises(ComeBack) as later:
+    with pytest.raises(RetryLater) as later:
         desk.run(0, predictor)
 
     assert later.value.delay == pytest.approx(LEASE)
@@ -262,7 +262,7 @@ def test_what_would_fail_again_fails_at_once(desk: Desk, error: ErrataError, mom
 def test_what_may_pass_is_tried_three_times_again_and_later_each_time(desk: Desk, error: Exception) -> None:
     predictor = Scripted(refuse(error))
     for delay in (5.0, 10.0, 20.0):
-        with pytest.raises(ComeBack) as later:
+        with pytest.raises(RetryLater) as later:
             desk.run(0, predictor)
         assert later.value.delay == pytest.approx(delay)
         assert desk.failure is None
@@ -276,7 +276,7 @@ def test_what_may_pass_is_tried_three_times_again_and_later_each_time(desk: Desk
 
 
 def test_a_shard_recovers_from_a_transient_error(desk: Desk) -> None:
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         desk.run(0, Scripted(lambda number: refuse(OSError())() if number else None))
     desk.clock.now += 5
 
@@ -289,14 +289,14 @@ def test_a_shard_recovers_from_a_transient_error(desk: Desk) -> None:
 def test_image_names_that_are_away_are_waited_for(desk: Desk) -> None:
     spec = JobSpec("demo:m", "demo", "e", "not-kept", 10, 4)
     desk.job = desk.store.submit(
-        Entry("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, fresh=True, limit=9
+        AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, fresh=True, limit=9
     ).job
 
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         desk.run(0, Scripted())
 
 
-class Frozen(MemoryStore):
+class Frozen(InMemoryJobStore):
     """A store that does not answer the first calls for image names."""
 
     refusals = 2
@@ -349,7 +349,7 @@ def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(desk: Des
         if number == 1:
             desk.clock.now += LEASE + 1
             claim = desk.store.claim(desk.job, 0, "other", LEASE)
-            desk.store.finish_shard(desk.job, 0, claim.fence, Part(Predictions(other), INFO))
+            desk.store.finish_shard(desk.job, 0, claim.fencing_token, ShardResult(Predictions(other), INFO))
 
     desk.run(0, Scripted(frozen))
 
@@ -386,7 +386,7 @@ def test_draining_lets_the_last_batch_end_the_shard(desk: Desk) -> None:
 
 
 def test_too_few_predictions_are_never_a_result(desk: Desk) -> None:
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         desk.run(0, Scripted(skip=2))
 
     assert desk.shard_state(0) is State.QUEUED
@@ -418,14 +418,14 @@ def test_a_fresh_job_predicts_anew(desk: Desk) -> None:
 
 def submit_again(desk: Desk, fresh: bool) -> str:
     spec = JobSpec("file:the_same_weights.pth#net", "demo", "e", "i", 10, 4, fresh=fresh)
-    entry = Entry("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
-    return desk.store.submit(entry, spec, fresh=fresh, limit=9).job
+    record = AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
+    return desk.store.submit(record, spec, fresh=fresh, limit=9).job
 
 
 def test_a_worker_leaves_what_it_can_t_run_to_others(desk: Desk) -> None:
     predictor = Scripted(load=refuse(AssertionError("loaded")))
 
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         desk.run(0, predictor, can=lambda spec: spec.dataset != "demo")
 
     assert desk.shard_state(0) is State.QUEUED
@@ -434,9 +434,9 @@ def test_a_worker_leaves_what_it_can_t_run_to_others(desk: Desk) -> None:
 
 def test_a_worker_that_is_told_to_stop_takes_no_shard_and_hands_back_the_one_it_loads(desk: Desk) -> None:
     desk.drain.set()
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         desk.run(0, Scripted())
-    assert desk.store.job(desk.job).shards[0].fence == 0
+    assert desk.store.job(desk.job).shards[0].fencing_token == 0
     desk.drain.clear()
 
     predictor = Scripted(load=desk.drain.set)
@@ -501,15 +501,15 @@ def test_a_cancelled_batch_may_end_by_itself_so_that_the_model_stays_loaded(
 ) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
     renewed = threading.Event()
-    renew = desk.store.beat
+    renew = desk.store.renew_lease
 
-    def beat(*arguments: object) -> object:
+    def renew_lease(*arguments: object) -> object:
         reply = renew(*arguments)  # type: ignore[arg-type]
-        if reply is not Said.OK:
+        if reply is not LeaseReply.OK:
             renewed.set()
         return reply
 
-    monkeypatch.setattr(desk.store, "beat", beat)
+    monkeypatch.setattr(desk.store, "renew_lease", renew_lease)
 
     def cancel(_: int) -> None:
         desk.store.cancel("a", "")
@@ -521,7 +521,7 @@ def test_a_cancelled_batch_may_end_by_itself_so_that_the_model_stays_loaded(
 
 
 def test_a_worker_that_lost_its_process_queues_the_shard_again(desk: Desk) -> None:
-    with pytest.raises(ComeBack):
+    with pytest.raises(RetryLater):
         desk.run(0, Scripted(refuse(WorkerLost("It ended with SIGSEGV."))))
 
     assert desk.shard_state(0) is State.QUEUED

@@ -33,10 +33,10 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
 
         def answer(self, with_body: bool) -> None:
             path = self.path.partition("?")[0].replace("%2F", "/")
-            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
-                self.metadata(found[1], found[2] or "main")
-            elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
-                self.file(found[1], found[2], found[3], with_body)
+            if result := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
+                self.metadata(result[1], result[2] or "main")
+            elif result := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
+                self.file(result[1], result[2], result[3], with_body)
             else:
                 self.refuse("BadRequest")
 

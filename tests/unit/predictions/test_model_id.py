@@ -3,10 +3,10 @@
 from pathlib import PurePosixPath
 
 import pytest
+from errata.errors import InvalidModelId
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.errors import InvalidModelId
 from service.predictions.model_id import (
     FileModel,
     HubModel,
@@ -39,10 +39,10 @@ from service.predictions.model_id import (
     ],
 )
 def test_an_identifier_is_a_source_and_a_name_and_a_bare_name_means_timm(text, source, rest) -> None:
-    found = parse_model_id(text)
+    model_id = parse_model_id(text)
 
-    assert (found.source, found.rest) == (source, rest)
-    assert str(found) == f"{source}:{rest}"
+    assert (model_id.source, model_id.rest) == (source, rest)
+    assert str(model_id) == f"{source}:{rest}"
 
 
 @settings(max_examples=100, deadline=None)
@@ -51,9 +51,9 @@ def test_an_identifier_is_a_source_and_a_name_and_a_bare_name_means_timm(text, s
     st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,40}", fullmatch=True),
 )
 def test_what_is_printed_parses_to_the_same(source, name) -> None:
-    found = ModelId(source, name)
+    model_id = ModelId(source, name)
 
-    assert parse_model_id(str(found)) == found
+    assert parse_model_id(str(model_id)) == model_id
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_a_file_says_its_path_and_perhaps_its_architecture() -> None:
 @example("", "file:")
 def test_any_text_is_an_identifier_or_refused_and_no_path_climbs(text, head) -> None:
     try:
-        found = parse_model_id(head + text)
+        model_id = parse_model_id(head + text)
     except InvalidModelId:
         return
-    assert parse_model_id(str(found)) == found
-    if found.source in ("file", "onnx"):
-        path = parse_file_model(found.rest).path if found.source == "file" else parse_onnx_model(found.rest)
+    assert parse_model_id(str(model_id)) == model_id
+    if model_id.source in ("file", "onnx"):
+        path = parse_file_model(model_id.rest).path if model_id.source == "file" else parse_onnx_model(model_id.rest)
         assert not path.is_absolute()
         assert ".." not in path.parts
 
@@ -237,9 +237,9 @@ def test_what_is_no_registered_model_is_refused(rest) -> None:
 @example("..", "1", "models:/")
 def test_no_registered_model_s_name_reaches_out_of_its_place(name, end, head) -> None:
     try:
-        found = parse_mlflow_model(f"{head}{name}/{end}")
+        mlflow_model = parse_mlflow_model(f"{head}{name}/{end}")
     except InvalidModelId:
         return
-    assert (found.version.isascii() and found.version.isdigit()) or found.alias
-    assert not set(found.name) & set("/:@?#%\\")
-    assert found.name not in ("", ".", "..")
+    assert (mlflow_model.version.isascii() and mlflow_model.version.isdigit()) or mlflow_model.alias
+    assert not set(mlflow_model.name) & set("/:@?#%\\")
+    assert mlflow_model.name not in ("", ".", "..")

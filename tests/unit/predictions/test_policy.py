@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from errata.errors import InvalidModelId, ModelRefused
 
-from service.errors import InvalidModelId, ModelRefused
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.predictions.policy import ModelPolicy
 

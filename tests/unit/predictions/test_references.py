@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from unit.predictions.hub_server import FakeHub, serving
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable
 from service.predictions.model_id import parse_model_id
 from service.predictions.references import pinned
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from errata.errors import UnsupportedFormat
 
-from service.errors import UnsupportedFormat
 from service.predictions.registries import RegistryAddress, place_of
 
 ADDRESS = RegistryAddress("prod", "https://mlflow.example:5000", "t0k3n-t0k3n")

@@ -23,7 +23,7 @@ from service.domain import (
     TrendPoint,
 )
 from service.report import charts
-from service.report.words import ERROR_TYPE_WORDS
+from service.report.messages import ERROR_TYPE_WORDS
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -94,15 +94,15 @@ def picture(request: pytest.FixtureRequest) -> str:
 
 
 def paths(svg: str, fill: str) -> list[str]:
-    found = [each.get("d", "") for each in ElementTree.fromstring(svg).iter(f"{SVG}path") if each.get("fill") == fill]
-    return [each for each in found if each]
+    result = [item.get("d", "") for item in ElementTree.fromstring(svg).iter(f"{SVG}path") if item.get("fill") == fill]
+    return [item for item in result if item]
 
 
 def bar(path: str) -> tuple[float, float]:
     """Return where a bar that is drawn as a path starts, and how wide it is."""
-    found = re.fullmatch(r"M([-\d.e]+),[-\d.e]+h([-\d.e]+)v.*", path)
-    assert found is not None, path
-    return float(found[1]), float(found[2])
+    match = re.fullmatch(r"M([-\d.e]+),[-\d.e]+h([-\d.e]+)v.*", path)
+    assert match is not None, path
+    return float(match[1]), float(match[2])
 
 
 def test_a_picture_is_svg_that_is_hidden_from_screen_readers_and_scales(picture: str) -> None:
@@ -118,9 +118,9 @@ def test_a_picture_is_svg_that_is_hidden_from_screen_readers_and_scales(picture:
 
 
 def test_a_picture_runs_nothing_loads_nothing_and_has_no_style_of_its_own(picture: str) -> None:
-    for each in ElementTree.fromstring(picture).iter():
-        assert each.tag.removeprefix(SVG) not in {"script", "style", "image", "use", "a", "foreignObject", "animate"}
-        for name, value in each.attrib.items():
+    for item in ElementTree.fromstring(picture).iter():
+        assert item.tag.removeprefix(SVG) not in {"script", "style", "image", "use", "a", "foreignObject", "animate"}
+        for name, value in item.attrib.items():
             assert "href" not in name
             assert name not in {"style", "src"}
             assert not name.startswith("on")
@@ -132,15 +132,15 @@ def test_a_picture_runs_nothing_loads_nothing_and_has_no_style_of_its_own(pictur
 def test_a_picture_is_drawn_in_the_colors_of_the_page_alone(picture: str) -> None:
     known = set(re.findall(r"(--[a-z]\w*):", style()))
     painted = [
-        each.get(name, "none")
-        for each in ElementTree.fromstring(picture).iter()
+        item.get(name, "none")
+        for item in ElementTree.fromstring(picture).iter()
         for name in ("fill", "stroke")
-        if each.tag != f"{SVG}g" or each.get(name, "").startswith("var")
+        if item.tag != f"{SVG}g" or item.get(name, "").startswith("var")
     ]
 
-    used = {each for each in painted if each not in ("none", "transparent")}
+    used = {item for item in painted if item not in ("none", "transparent")}
     assert used
-    assert {each for each in used if not (each.startswith("var(") and each[4:-1] in known)} == set()
+    assert {item for item in used if not (item.startswith("var(") and item[4:-1] in known)} == set()
 
 
 def test_no_number_of_a_picture_is_missing(picture: str) -> None:
@@ -151,7 +151,7 @@ def test_no_number_of_a_picture_is_missing(picture: str) -> None:
 def test_what_a_reference_names_is_in_the_picture_and_in_no_other() -> None:
     drawn = [multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves()) for _ in range(2)]
 
-    ids = [[each.get("id") for each in ElementTree.fromstring(svg).iter() if each.get("id")] for svg in drawn]
+    ids = [[item.get("id") for item in ElementTree.fromstring(svg).iter() if item.get("id")] for svg in drawn]
     for svg, own in zip(drawn, ids, strict=True):
         assert len(own) == len(set(own))
         assert set(re.findall(r"url\(#([\w-]+)\)", svg)) <= set(own)
@@ -169,8 +169,18 @@ def test_the_same_numbers_give_the_same_picture_but_for_the_ids_in_it(name: str)
 @pytest.mark.parametrize(
     "drawn",
     [
-        lambda: charts.funnel([(HOSTILE, [(each, f"{HOSTILE}{each}", 1) for each in TOP1_ERROR_TYPES])]),
-        lambda: charts.gains([(each, f"{HOSTILE}{each}", 0.1, 0.2) for each in TOP1_ERROR_TYPES], (HOSTILE, "b")),
+        lambda: charts.funnel(
+            [
+                (
+                    HOSTILE,
+                    [(error_type, f"{HOSTILE}{error_type}", 1) for error_type in TOP1_ERROR_TYPES],
+                )
+            ]
+        ),
+        lambda: charts.gains(
+            [(error_type, f"{HOSTILE}{error_type}", 0.1, 0.2) for error_type in TOP1_ERROR_TYPES],
+            (HOSTILE, "b"),
+        ),
         lambda: charts.reliability(calibration(), (HOSTILE, "b")),
         lambda: charts.intervals([(HOSTILE, 0.1, 0.05, 0.2)], HOSTILE),
         lambda: multiples([point(0.6, HOSTILE)], curves(), HOSTILE),
@@ -180,7 +190,7 @@ def test_the_same_numbers_give_the_same_picture_but_for_the_ids_in_it(name: str)
 def test_hostile_titles_are_text(drawn: Callable[[], str]) -> None:
     root = ElementTree.fromstring(drawn())
 
-    assert not [each for each in root.iter() if each.tag in (f"{SVG}script", f"{SVG}a")]
+    assert not [item for item in root.iter() if item.tag in (f"{SVG}script", f"{SVG}a")]
     assert HOSTILE in " ".join(root.itertext())  # a long title stands in several lines
 
 
@@ -190,8 +200,8 @@ def test_a_funnels_bar_starts_where_the_one_before_ended_and_all_span_the_errors
 
     end = 0.0
     widths = []
-    for each in TOP1_ERROR_TYPES:
-        (path,) = paths(svg, charts.fill(each))
+    for error_type in TOP1_ERROR_TYPES:
+        (path,) = paths(svg, charts.fill(error_type))
         start, width = bar(path)
         assert start == pytest.approx(end, abs=0.01)
         end = start + width
@@ -202,24 +212,26 @@ def test_a_funnels_bar_starts_where_the_one_before_ended_and_all_span_the_errors
 
 def test_the_groups_of_a_funnel_stand_side_by_side_in_their_order() -> None:
     root = ElementTree.fromstring(charts.funnel([("b group", kinds()), ("a group", kinds((1, 0, 0, 0, 0, 0, 1)))]))
-    texts = [each.text for each in root.iter(f"{SVG}text")]
+    texts = [item.text for item in root.iter(f"{SVG}text")]
 
     assert texts.index("b group") < texts.index("a group")
     assert texts.index("class overlap") < texts.index("model failure")
 
 
 def test_a_funnels_bars_are_labelled_with_count_and_share() -> None:
-    texts = [each.text for each in ElementTree.fromstring(PICTURES["funnel"]()).iter(f"{SVG}text")]
+    texts = [item.text for item in ElementTree.fromstring(PICTURES["funnel"]()).iter(f"{SVG}text")]
 
     assert {"4 (10.0 %)", "6 (15.0 %)", "10 (25.0 %)", "5 (12.5 %)", "15 (37.5 %)", "0 (0.0 %)"} <= {*texts}
 
 
 def test_gains_are_as_wide_as_what_they_gain_and_say_it_in_points() -> None:
     svg = charts.gains(gain_rows(), ("top-1", "multi-label"))
-    texts = {each.text for each in ElementTree.fromstring(svg).iter(f"{SVG}text")}
+    texts = {item.text for item in ElementTree.fromstring(svg).iter(f"{SVG}text")}
 
     # One pixel is worth the same everywhere in both halves.
-    widths = {each: [bar(path)[1] for path in paths(svg, charts.fill(each))] for each in TOP1_ERROR_TYPES}
+    widths = {
+        error_type: [bar(path)[1] for path in paths(svg, charts.fill(error_type))] for error_type in TOP1_ERROR_TYPES
+    }
     unit = widths[ErrorType.MODEL_FAILURE][0] / 15
     for kind, count in zip(TOP1_ERROR_TYPES, COUNTS, strict=True):
         assert widths[kind] == pytest.approx([unit * count, unit * count / 1.2], abs=0.01)
@@ -231,7 +243,7 @@ def test_a_gain_of_a_silent_rule_is_a_dash_and_not_0() -> None:
         (kind, title, None, None) if top1 == 0 else (kind, title, top1, multi)
         for kind, title, top1, multi in gain_rows()
     ]
-    texts = [each.text for each in ElementTree.fromstring(charts.gains(rows, ("a", "b"))).iter(f"{SVG}text")]
+    texts = [item.text for item in ElementTree.fromstring(charts.gains(rows, ("a", "b"))).iter(f"{SVG}text")]
 
     assert texts.count("–") == 2 * COUNTS.count(0)
     assert "0.00" not in texts
@@ -239,7 +251,7 @@ def test_a_gain_of_a_silent_rule_is_a_dash_and_not_0() -> None:
 
 def test_long_titles_of_small_multiples_stand_in_lines_that_dont_run_into_the_next_one() -> None:
     svg = multiples([point(0.6), point(0.7)], None, title="out of vocabulary to model failure, together")
-    lines = {"".join(each.itertext()) for each in ElementTree.fromstring(svg).iter(f"{SVG}tspan")}
+    lines = {"".join(item.itertext()) for item in ElementTree.fromstring(svg).iter(f"{SVG}tspan")}
 
     assert {"out of vocabulary to model", "failure, together"} <= lines
 
@@ -247,7 +259,7 @@ def test_long_titles_of_small_multiples_stand_in_lines_that_dont_run_into_the_ne
 def test_an_analysis_that_stands_out_has_a_mark_of_its_own() -> None:
     def marks(name: str) -> int:
         root = ElementTree.fromstring(multiples([point(0.6, name), point(0.7)], None, line=False))
-        return len([each for each in root.iter(f"{SVG}path") if each.get("stroke-width") == "2.5" and each.get("d")])
+        return len([item for item in root.iter(f"{SVG}path") if item.get("stroke-width") == "2.5" and item.get("d")])
 
     assert marks("a1") == len(Metric) - 1, "one in each metric that has a value"
     assert marks("a2") == 0
@@ -264,7 +276,7 @@ DEUTERANOPIA = np.array(
 TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
-TYPES = [f"t{int(each)}" for each in TOP1_ERROR_TYPES]
+TYPES = [f"t{int(error_type)}" for error_type in TOP1_ERROR_TYPES]
 
 
 def style() -> str:
@@ -292,7 +304,7 @@ def linear(color: str) -> NDArray[np.float64]:
 
 def contrast(first: str, second: str) -> float:
     """Return WCAG's contrast ratio."""
-    low, high = sorted(float(linear(each) @ [0.2126, 0.7152, 0.0722]) for each in (first, second))
+    low, high = sorted(float(linear(item) @ [0.2126, 0.7152, 0.0722]) for item in (first, second))
     return (high + 0.05) / (low + 0.05)
 
 

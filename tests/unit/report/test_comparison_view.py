@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from service.domain import (
     ERROR_TYPES,
     SEVERITY,
+    ChangedImage,
     ChangeRow,
     Comparison,
     ErrorType,
-    Flip,
     Group,
     GroupComparison,
     GroupSummary,
     Interval,
+    PairedMetric,
     PairedTest,
-    Question,
     Summary,
 )
-from service.report import words
+from service.report import messages
 from service.report.comparison_view import SHOWN_FLIPS, SHOWN_ROWS, ComparisonView, comparison_view
-from service.report.words import ERROR_TYPE_WORDS, interval_words, p_text, points, verdict_of_comparison
+from service.report.messages import ERROR_TYPE_WORDS, interval_words, p_text, points, verdict_of_comparison
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
-say = words.test_words  # pytest would take the name for a test
+say = messages.test_words  # pytest would take the name for a test
 
 
 def transitions(**counts: int) -> NDArray[np.int64]:
@@ -41,19 +41,19 @@ def transitions(**counts: int) -> NDArray[np.int64]:
     return matrix
 
 
-def paired(question: Question, only_a: int = 0, only_b: int = 0, p_value: float = 1.0) -> PairedTest:
+def paired(question: PairedMetric, only_a: int = 0, only_b: int = 0, p_value: float = 1.0) -> PairedTest:
     return PairedTest(question, only_a, only_b, p_value, p_value < 0.05)
 
 
 def group(matrix: NDArray[np.int64], severe: PairedTest | None = None) -> GroupComparison:
     samples = int(matrix.sum())
     rate = Interval(0.25, 0.2, 0.01, 0.09)
-    tests = {question: paired(question) for question in Question}
+    tests = {question: paired(question) for question in PairedMetric}
     return GroupComparison(
         num_samples=samples,
         transitions=matrix,
-        tests=tests if severe is None else {**tests, Question.SEVERE: severe},
-        rates=dict.fromkeys(Question, rate) if samples else {},
+        tests=tests if severe is None else {**tests, PairedMetric.SEVERE: severe},
+        rates=dict.fromkeys(PairedMetric, rate) if samples else {},
         multi_label_accuracy=rate if samples else None,
         types=dict.fromkeys(ERROR_TYPES, rate) if samples else {},
     )
@@ -70,7 +70,7 @@ def summary() -> Summary:
 
 
 def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison:
-    everything = group(matrix, paired(Question.SEVERE, 40, 13, 0.0002))
+    everything = group(matrix, paired(PairedMetric.SEVERE, 40, 13, 0.0002))
     made = Comparison(
         id_a="a1",
         id_b="b2",
@@ -97,8 +97,8 @@ def texts_of(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value] if not value.startswith("<svg") else []
     if isinstance(value, tuple):
-        return [text for each in value for text in texts_of(each)]
-    return [text for each in vars(value).values() for text in texts_of(each)] if hasattr(value, "__dict__") else []
+        return [text for item in value for text in texts_of(item)]
+    return [text for item in vars(value).values() for text in texts_of(item)] if hasattr(value, "__dict__") else []
 
 
 def test_the_title_goes_from_a_to_b_and_the_verdict_says_what_b_does() -> None:
@@ -122,25 +122,25 @@ def test_both_sides_have_their_own_headline() -> None:
 @pytest.mark.parametrize(
     ("matrix", "severe", "said"),
     [
-        (transitions(_11=9), paired(Question.SEVERE), "fixes 0, breaks 0; severe errors: no change"),
+        (transitions(_11=9), paired(PairedMetric.SEVERE), "fixes 0, breaks 0; severe errors: no change"),
         (
             transitions(_11=9, _18=1),
-            paired(Question.SEVERE, 0, 1, 1.0),
+            paired(PairedMetric.SEVERE, 0, 1, 1.0),
             "fixes 0, breaks 1, of which 1 new model failure; severe errors: no significant change, p = 1.00",
         ),
         (
             transitions(_18=1200, _81=3),
-            paired(Question.SEVERE, 3, 1200, 0.0),
+            paired(PairedMetric.SEVERE, 3, 1200, 0.0),
             "fixes 3, breaks 1,200, of which 1,200 new model failures; severe errors: 1,197 more, p < 0.001",
         ),
         (
             transitions(_84=10, _14=2),
-            paired(Question.SEVERE, 10, 0, 0.002),
+            paired(PairedMetric.SEVERE, 10, 0, 0.002),
             "fixes 0, breaks 2; severe errors: 10 fewer, p = 0.002",
         ),
         (
             transitions(_82=5, _83=1, _81=1),
-            paired(Question.SEVERE, 7, 0, 0.0156),
+            paired(PairedMetric.SEVERE, 7, 0, 0.0156),
             "fixes 7, breaks 0; severe errors: 7 fewer, p = 0.016",
         ),
     ],
@@ -163,9 +163,9 @@ def test_without_an_image_that_both_judged_the_verdict_says_so() -> None:
 @settings(max_examples=200, deadline=None)
 def test_a_verdict_never_has_a_hole(cells: list[int], only: tuple[int, int], p_value: float) -> None:
     matrix = np.array(cells, np.int64).reshape(8, 8)
-    said = verdict_of_comparison(group(matrix, paired(Question.SEVERE, *only, p_value)))
+    said = verdict_of_comparison(group(matrix, paired(PairedMetric.SEVERE, *only, p_value)))
 
-    assert not [each for each in HOLES if each in said]
+    assert not [hole for hole in HOLES if hole in said]
     if matrix.sum():
         fixed = sum(int(matrix[a, b]) for a in range(3, 8) for b in range(3))
         broken = sum(int(matrix[a, b]) for a in range(3) for b in range(3, 8))
@@ -175,23 +175,23 @@ def test_a_verdict_never_has_a_hole(cells: list[int], only: tuple[int, int], p_v
 @pytest.mark.parametrize(
     ("test", "said"),
     [
-        (paired(Question.TOP1), "No image differs in top-1 accuracy."),
-        (paired(Question.MULTI_LABEL), "No image differs in multi-label correctness."),
-        (paired(Question.SEVERE), "No image differs in severe errors."),
+        (paired(PairedMetric.TOP1), "No image differs in top-1 accuracy."),
+        (paired(PairedMetric.MULTI_LABEL), "No image differs in multi-label correctness."),
+        (paired(PairedMetric.SEVERE), "No image differs in severe errors."),
         (
-            paired(Question.TOP1, 10, 12, 0.832),
+            paired(PairedMetric.TOP1, 10, 12, 0.832),
             "No significant change in top-1 accuracy (10 images in A alone, 12 in B alone; p = 0.83).",
         ),
         (
-            paired(Question.TOP1, 10, 1200, 0.0),
+            paired(PairedMetric.TOP1, 10, 1200, 0.0),
             "B has significantly more top-1 correct (10 images in A alone, 1,200 in B alone; p < 0.001).",
         ),
         (
-            paired(Question.MULTI_LABEL, 20, 5, 0.0041),
+            paired(PairedMetric.MULTI_LABEL, 20, 5, 0.0041),
             "B has significantly fewer multi-label correct (20 images in A alone, 5 in B alone; p = 0.004).",
         ),
         (
-            paired(Question.SEVERE, 5, 20, 0.0041),
+            paired(PairedMetric.SEVERE, 5, 20, 0.0041),
             "B has significantly more severe errors (5 images in A alone, 20 in B alone; p = 0.004).",
         ),
     ],
@@ -200,14 +200,16 @@ def test_a_test_is_told_in_a_sentence(test: PairedTest, said: str) -> None:
     assert say(test) == said
 
 
-@given(st.sampled_from(list(Question)), st.integers(0, 5000), st.integers(0, 5000), st.floats(0, 1))
+@given(st.sampled_from(list(PairedMetric)), st.integers(0, 5000), st.integers(0, 5000), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
-def test_the_sentence_of_a_test_never_has_a_hole(question: Question, only_a: int, only_b: int, p_value: float) -> None:
+def test_the_sentence_of_a_test_never_has_a_hole(
+    question: PairedMetric, only_a: int, only_b: int, p_value: float
+) -> None:
     said = say(paired(question, only_a, only_b, p_value))
 
     assert said.endswith(".")
     assert said.count(".") <= 2
-    assert not [each for each in HOLES if each in said]
+    assert not [hole for hole in HOLES if hole in said]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_an_interval_is_told_as_the_change_from_a_to_b_with_its_ends() -> None:
 def test_the_matrix_has_a_row_a_type_in_a_and_a_column_a_type_in_b() -> None:
     shown = view()
 
-    assert [row.title for row in shown.matrix] == [ERROR_TYPE_WORDS[each].title for each in ERROR_TYPES]
+    assert [row.title for row in shown.matrix] == [ERROR_TYPE_WORDS[error_type_].title for error_type_ in ERROR_TYPES]
     assert [row.title for row in shown.matrix] == list(shown.type_titles)
     assert [row.css for row in shown.matrix] == [f"type-{number}" for number in range(1, 9)]
     counts = [[int(cell.count) for cell in row.cells] for row in shown.matrix]
@@ -255,7 +257,7 @@ def test_the_books_of_a_matrix_balance(cells: list[int]) -> None:
 
     assert [sum(row) for row in counted] == [int(row.total.replace(",", "")) for row in shown.matrix]
     columns = [sum(column) for column in zip(*counted, strict=True)]
-    assert columns == [int(each.replace(",", "")) for each in shown.matrix_totals]
+    assert columns == [int(matrix_total.replace(",", "")) for matrix_total in shown.matrix_totals]
     assert sum(columns) == int(shown.samples.replace(",", ""))
 
 
@@ -351,7 +353,7 @@ def test_without_samples_there_are_no_intervals() -> None:
 def test_each_group_has_its_sentence() -> None:
     groups = view().groups
 
-    assert [(each.group, each.samples) for each in groups] == [
+    assert [(item.group, item.samples) for item in groups] == [
         ("all images", "564"),
         ("organisms", "564"),
         ("artifacts", "0"),
@@ -383,7 +385,7 @@ def test_a_part_says_what_changed_in_it() -> None:
 
 
 def test_only_so_many_parts_and_flips_are_shown_and_all_are_counted() -> None:
-    flip = Flip("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED)
+    flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED)
     many = tuple(change(f"class {index}") for index in range(SHOWN_ROWS + 3))
     shown = view(comparison(classes=many, broken=(flip,) * (SHOWN_FLIPS + 1)))
 
@@ -394,7 +396,7 @@ def test_only_so_many_parts_and_flips_are_shown_and_all_are_counted() -> None:
 
 
 def test_a_flip_says_what_both_predict_and_what_that_is() -> None:
-    flip = Flip("x.jpg", GOLDFISH, TENCH, GOLDFISH, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
+    flip = ChangedImage("x.jpg", GOLDFISH, TENCH, GOLDFISH, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
 
     (row,) = view(comparison(fixed=(flip,))).fixed
 
@@ -412,6 +414,6 @@ def test_provenance_says_what_was_compared() -> None:
 def test_no_text_of_the_page_has_a_hole() -> None:
     shown = view(comparison(superclasses=(change(),), abstained=(ErrorType.SPURIOUS_CORRELATION,), num_left_out=2))
 
-    found = texts_of(shown)
-    assert len(found) > 150
-    assert not [(each, text) for text in found for each in HOLES if each in text]
+    texts = texts_of(shown)
+    assert len(texts) > 150
+    assert not [(hole, text) for text in texts for hole in HOLES if hole in text]

@@ -7,8 +7,8 @@ import xmlschema
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.domain import Bound, Cause, ErrorType, GateDecision, GateReason, GateResult, Measure
-from service.report.gate_view import ToldGate, ToldReason, gate_view
+from service.domain import Bound, ErrorType, GateDecision, GateReason, GateResult, Measure, UndecidedReason
+from service.report.gate_view import GateReasonView, GateView, gate_view
 from service.report.junit import to_junit
 
 FORM = xmlschema.XMLSchema(
@@ -105,10 +105,12 @@ HOSTILE = [
 ]
 
 
-def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> ToldGate:
+def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> GateView:
     worst = max(decisions, default=GateDecision.PASS)
-    reasons = tuple(ToldReason(f"{name} {number}", each, f"said of {name}") for number, each in enumerate(decisions))
-    return ToldGate(worst, policy, "analyses/1", baseline, reasons)
+    reasons = tuple(
+        GateReasonView(f"{name} {number}", each, f"said of {name}") for number, each in enumerate(decisions)
+    )
+    return GateView(worst, policy, "analyses/1", baseline, reasons)
 
 
 def parsed(content: bytes) -> ElementTree.Element:
@@ -124,15 +126,15 @@ def of(suite: ElementTree.Element, name: str) -> int:
 
 def check_counts(root: ElementTree.Element) -> None:
     """Compare each count with what is there."""
-    for each in (root, *root.iter("testsuite")):
-        assert of(each, "tests") == len(list(each.iter("testcase")))
-        assert of(each, "failures") == len(list(each.iter("failure")))
-        assert of(each, "errors") == len(list(each.iter("error")))
-        assert int(each.get("skipped", 0)) == len(list(each.iter("skipped")))
+    for item in (root, *root.iter("testsuite")):
+        assert of(item, "tests") == len(list(item.iter("testcase")))
+        assert of(item, "failures") == len(list(item.iter("failure")))
+        assert of(item, "errors") == len(list(item.iter("error")))
+        assert int(item.get("skipped", 0)) == len(list(item.iter("skipped")))
 
 
 def properties(root: ElementTree.Element) -> dict[str, str]:
-    return {each.attrib["name"]: each.attrib["value"] for each in root.iter("property")}
+    return {item.attrib["name"]: item.attrib["value"] for item in root.iter("property")}
 
 
 @pytest.mark.parametrize(("decision", "tag"), SHOWN_AS.items())
@@ -167,10 +169,10 @@ def test_counts_add_up_and_cases_come_in_the_order_of_the_bounds(decisions: list
     assert of(root, "failures") == decisions.count(GateDecision.FAIL)
     passed = sum(len(case.findall("system-out")) for case in root.iter("testcase"))
     assert of(root, "failures") + of(root, "errors") + passed == len(decisions)
-    assert [case[0].tag for case in root.iter("testcase")] == [SHOWN_AS[each] for each in decisions]
+    assert [case[0].tag for case in root.iter("testcase")] == [SHOWN_AS[decision] for decision in decisions]
 
 
-@pytest.mark.parametrize(("decision", "word"), [(each, each.name.lower()) for each in SHOWN_AS])
+@pytest.mark.parametrize(("decision", "word"), [(item, item.name.lower()) for item in SHOWN_AS])
 def test_properties_say_what_was_decided_of_what(decision: GateDecision, word: str) -> None:
     root = parsed(to_junit(told(decision, baseline="analyses/0"), "a model"))
 
@@ -196,7 +198,7 @@ def test_a_gate_in_words_is_what_pipelines_are_shown() -> None:
             Bound("spurious", Measure.COUNT, (ErrorType.SPURIOUS_CORRELATION,), max=10),
             12,
             10,
-            causes=(Cause.ABSTAINED,),
+            causes=(UndecidedReason.ABSTAINED,),
         ),
     )
 
@@ -204,25 +206,25 @@ def test_a_gate_in_words_is_what_pipelines_are_shown() -> None:
 
     first, second, third = root.iter("testcase")
     assert (second.attrib["name"], third.attrib["name"]) == ("few failures", "spurious")
-    assert [each[0].tag for each in (first, second, third)] == ["system-out", "failure", "error"]
+    assert [item[0].tag for item in (first, second, third)] == ["system-out", "failure", "error"]
     assert "3.00 %" in second[0].attrib["message"] and "2.00 %" in second[0].attrib["message"]
     check_counts(root)
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=lambda each: ascii(each)[:30])
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda item: ascii(item)[:30])
 def test_hostile_names_stay_names(name: str) -> None:
-    result = ToldGate(
+    result = GateView(
         GateDecision.FAIL,
         name,
         name,
         name,
-        tuple(ToldReason(name, each, name) for each in SHOWN_AS),
+        tuple(GateReasonView(name, item, name) for item in SHOWN_AS),
     )
 
     root = parsed(to_junit(result, name))
 
     check_counts(root)
-    assert {each.tag for each in root.iter()} <= {
+    assert {item.tag for item in root.iter()} <= {
         "testsuites",
         "testsuite",
         "properties",
@@ -251,7 +253,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
 @example("\x00", "\ud83d", "\ude00")
 def test_any_text_gives_well_formed_xml(policy: str, name: str, message: str) -> None:
-    result = ToldGate(GateDecision.FAIL, policy, "", "", (ToldReason(name, GateDecision.FAIL, message),))
+    result = GateView(GateDecision.FAIL, policy, "", "", (GateReasonView(name, GateDecision.FAIL, message),))
 
     check_counts(parsed(to_junit(result, name)))
 

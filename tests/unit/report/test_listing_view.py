@@ -26,7 +26,7 @@ from service.domain import (
     VerdictEvidence,
 )
 from service.report.listing_view import ListView, image_view, list_view, open_view
-from service.report.words import STATE_WORDS, progress_words
+from service.report.messages import STATE_WORDS, progress_words
 
 CHOSEN = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
 STATES = tuple(State)[1:]
@@ -184,5 +184,5 @@ def test_progress_never_has_a_hole(state: State, progress: Progress) -> None:
     said = progress_words(state, progress)
 
     assert said == said.strip()
-    assert not [each for each in ("None", "nan", "  ", ", ,", "-") if each in said]
+    assert not [item for item in ("None", "nan", "  ", ", ,", "-") if item in said]
     assert not said or not state.final

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from service.domain import Bound, Cause, ErrorType, GateDecision, GateReason, GateResult, Measure
-from service.report.gate_view import ToldGate, ToldReason, gate_view
+from service.domain import Bound, ErrorType, GateDecision, GateReason, GateResult, Measure, UndecidedReason
+from service.report.gate_view import GateReasonView, GateView, gate_view
 from service.report.markdown import escaped, to_markdown
 
 PARSER = MarkdownIt("commonmark").enable("table")
@@ -63,21 +63,23 @@ HOSTILE = [
 ]
 
 
-def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> ToldGate:
+def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> GateView:
     worst = max(decisions, default=GateDecision.PASS)
-    return ToldGate(worst, policy, "analyses/1", baseline, tuple(ToldReason(name, each, "why") for each in decisions))
+    return GateView(
+        worst, policy, "analyses/1", baseline, tuple(GateReasonView(name, decision, "why") for decision in decisions)
+    )
 
 
 def tokens(markdown: str) -> list[Token]:
     """Parse, and make sure that nothing but headings, paragraphs and tables of plain text came of it."""
-    found = PARSER.parse(markdown)
-    for each in found:
-        if each.type == "inline":
-            assert {child.type for child in each.children or ()} <= {"text"}
+    result = PARSER.parse(markdown)
+    for item in result:
+        if item.type == "inline":
+            assert {child.type for child in item.children or ()} <= {"text"}
         else:
-            kind, _, side = each.type.rpartition("_")
-            assert kind in PLAIN and side in ("open", "close"), each.type
-    return found
+            kind, _, side = item.type.rpartition("_")
+            assert kind in PLAIN and side in ("open", "close"), item.type
+    return result
 
 
 def rendered(token: Token) -> str:
@@ -87,28 +89,30 @@ def rendered(token: Token) -> str:
 def cells(markdown: str) -> list[list[str]]:
     """Return the rows of the one table, the head first."""
     rows: list[list[str]] = []
-    found = tokens(markdown)
-    assert [each.type for each in found].count("table_open") == 1
+    result = tokens(markdown)
+    assert [item.type for item in result].count("table_open") == 1
     inside = False
-    for each in found:
-        inside = (inside or each.type == "table_open") and each.type != "table_close"
-        if each.type == "tr_open":
+    for item in result:
+        inside = (inside or item.type == "table_open") and item.type != "table_close"
+        if item.type == "tr_open":
             rows.append([])
-        elif each.type == "inline" and inside:
-            rows[-1].append(rendered(each))
+        elif item.type == "inline" and inside:
+            rows[-1].append(rendered(item))
     return rows
 
 
 def texts(markdown: str, kind: str) -> list[str]:
     """Return what stands in the headings, or the paragraphs."""
-    found = tokens(markdown)
+    result = tokens(markdown)
     return [
-        rendered(after) for before, after in pairwise(found) if before.type == f"{kind}_open" and after.type == "inline"
+        rendered(after)
+        for before, after in pairwise(result)
+        if before.type == f"{kind}_open" and after.type == "inline"
     ]
 
 
 def visible(text: str) -> str:
-    return "".join(each for each in text if unicodedata.category(each) not in INVISIBLE)
+    return "".join(item for item in text if unicodedata.category(item) not in INVISIBLE)
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
@@ -129,7 +133,7 @@ def test_there_is_one_table_with_a_row_a_reason(number: int) -> None:
     head, *rows = cells(to_markdown(told(*decisions), "a model", ""))
 
     assert len(head) == 3
-    assert [row[1] for row in rows] == [each.name.lower() for each in decisions]
+    assert [row[1] for row in rows] == [decision.name.lower() for decision in decisions]
     assert {len(row) for row in rows} <= {3}
 
 
@@ -140,7 +144,7 @@ def test_without_a_headline_the_model_is_named() -> None:
 def test_a_baseline_is_named_where_there_is_one() -> None:
     markdown = to_markdown(told(GateDecision.PASS, baseline="analyses/0"), "a model", "")
 
-    assert any("analyses/0" in each for each in texts(markdown, "paragraph"))
+    assert any("analyses/0" in text for text in texts(markdown, "paragraph"))
     assert "held against" not in to_markdown(told(GateDecision.PASS), "a model", "")
 
 
@@ -152,7 +156,7 @@ def test_a_gate_in_words_is_what_people_are_shown() -> None:
             Bound("spurious*", Measure.COUNT, (ErrorType.SPURIOUS_CORRELATION,), max=10),
             12,
             10,
-            causes=(Cause.ABSTAINED, Cause.FEW_SAMPLES),
+            causes=(UndecidedReason.ABSTAINED, UndecidedReason.FEW_SAMPLES),
         ),
         GateReason(GateDecision.PASS, None, 0.99, 0.95),
     )
@@ -170,7 +174,7 @@ def test_a_gate_in_words_is_what_people_are_shown() -> None:
 
 @pytest.mark.parametrize("decision", [GateDecision.PENDING, GateDecision.ERROR])
 def test_an_analysis_without_a_result_says_why(decision: GateDecision) -> None:
-    cause = Cause.NOT_FINISHED if decision is GateDecision.PENDING else Cause.ENDED_WITHOUT_RESULT
+    cause = UndecidedReason.NOT_FINISHED if decision is GateDecision.PENDING else UndecidedReason.ENDED_WITHOUT_RESULT
     result = GateResult(decision, "p", "id", "", (GateReason(decision, None, causes=(cause,)),))
 
     _, (_, word, why) = cells(to_markdown(gate_view(result), "a model", ""))
@@ -179,31 +183,31 @@ def test_an_analysis_without_a_result_says_why(decision: GateDecision) -> None:
     assert why.startswith("The analysis")
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=lambda each: ascii(each)[:30])
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda item: ascii(item)[:30])
 def test_hostile_names_are_text_wherever_they_stand(name: str) -> None:
-    reasons = tuple(ToldReason(name, each, name) for each in DECISIONS)
-    markdown = to_markdown(ToldGate(GateDecision.FAIL, name, name, name, reasons), name, "")
+    reasons = tuple(GateReasonView(name, decision, name) for decision in DECISIONS)
+    markdown = to_markdown(GateView(GateDecision.FAIL, name, name, name, reasons), name, "")
 
     head, *rows = cells(markdown)
     assert head == ["bound", "decision", "what was found"]
     assert [[visible(cell) for cell in row] for row in rows] == [
-        [visible(name), each.name.lower(), visible(name)] for each in DECISIONS
+        [visible(name), decision.name.lower(), visible(name)] for decision in DECISIONS
     ]
-    assert [visible(each) for each in texts(markdown, "heading")] == [visible(f"Errata: {name} – fail")]
-    paragraphs = [visible(each) for each in texts(markdown, "paragraph")]
+    assert [visible(text) for text in texts(markdown, "heading")] == [visible(f"Errata: {name} – fail")]
+    paragraphs = [visible(text) for text in texts(markdown, "paragraph")]
     assert paragraphs in (
         [visible(name), visible(f"Changes are held against {name}.")],
         [visible(f"Changes are held against {name}.")],  # of a name without anything to see
     )
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=lambda each: ascii(each)[:30])
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda item: ascii(item)[:30])
 def test_a_hostile_headline_is_text(name: str) -> None:
     headline = f"{name} is wrong on 2 of 10 images."
 
     markdown = to_markdown(told(GateDecision.PASS), name, headline)
 
-    assert [visible(each) for each in texts(markdown, "paragraph")] == [visible(headline)]
+    assert [visible(text) for text in texts(markdown, "paragraph")] == [visible(headline)]
 
 
 def test_the_page_that_comes_of_it_holds_no_tag_of_a_name() -> None:
@@ -211,7 +215,7 @@ def test_the_page_that_comes_of_it_holds_no_tag_of_a_name() -> None:
 
     html = PARSER.render(to_markdown(told(GateDecision.FAIL, name=name, policy=name, baseline=name), name, name))
 
-    assert not [each for each in ("<script", "<img", "<a ", "<code", "<strong", "<em") if each in html]
+    assert not [item for item in ("<script", "<img", "<a ", "<code", "<strong", "<em") if item in html]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
 
 
@@ -226,22 +230,22 @@ ANY_TEXT = st.one_of(
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
 @example("\\", "|", "\\|")
 def test_any_text_stays_in_its_cell(policy: str, name: str, message: str) -> None:
-    result = ToldGate(GateDecision.FAIL, policy, "", policy, (ToldReason(name, GateDecision.FAIL, message),))
+    result = GateView(GateDecision.FAIL, policy, "", policy, (GateReasonView(name, GateDecision.FAIL, message),))
 
     markdown = to_markdown(result, "a model", "")
 
     _, row = cells(markdown)
-    assert [visible(each) for each in row] == [visible(name), "fail", visible(message)]
-    assert [visible(each) for each in texts(markdown, "heading")] == [visible(f"Errata: {policy} – fail")]
+    assert [visible(item) for item in row] == [visible(name), "fail", visible(message)]
+    assert [visible(text) for text in texts(markdown, "heading")] == [visible(f"Errata: {policy} – fail")]
 
 
 @settings(max_examples=200)
 @given(ANY_TEXT)
 def test_escaped_text_is_one_line_and_can_be_encoded(text: str) -> None:
-    found = escaped(text)
+    result = escaped(text)
 
-    assert len(found.splitlines()) <= 1
-    found.encode()
+    assert len(result.splitlines()) <= 1
+    result.encode()
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,9 @@ from service.report.comparison_view import (
     Side,
     TestRow,
 )
-from service.report.errors import ErrorTable, PairSeen
+from service.report.error_table import ErrorTable, PairSeen
 from service.report.listing_view import AnalysisRow, ImageView, ListView, OpenView
+from service.report.messages import ERROR_TYPE_WORDS, OUTCOME_WORDS, SOURCE_WORDS
 from service.report.render import content_security_policy, render, render_comparison, render_report, render_trend
 from service.report.trend_view import FitRow, Key, ModelRow, ShiftRow, StandingsOf, TrendView
 from service.report.view import (
@@ -57,7 +58,6 @@ from service.report.view import (
     SourceRow,
     StandingRow,
 )
-from service.report.words import ERROR_TYPE_WORDS, OUTCOME_WORDS, SOURCE_WORDS
 
 TestRow.__test__ = False  # type: ignore[attr-defined] # a record of the page, whatever its name begins with
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}</title></style>&amp;<!--\u2028]]>"
@@ -118,7 +118,7 @@ class Page(HTMLParser):
     @property
     def data(self) -> Any:
         """What the block of data holds."""
-        ((_, text),) = [each for each in self.scripts if each[0].get("id") == "errors-data"]
+        ((_, text),) = [script for script in self.scripts if script[0].get("id") == "errors-data"]
         return json.loads(text)
 
 
@@ -157,7 +157,7 @@ def part(name: str) -> PartRow:
 
 
 def view(**changes: Any) -> ReportView:
-    cells = tuple(Cell(str(int(each)), "14.3 %") for each in TOP1_ERROR_TYPES)
+    cells = tuple(Cell(str(int(error_type)), "14.3 %") for error_type in TOP1_ERROR_TYPES)
     whole = ReportView(
         title="net",
         headline="net is wrong on 7 of 9 images.",
@@ -165,7 +165,7 @@ def view(**changes: Any) -> ReportView:
         warnings=("careful",),
         abstained=("CLIP was away.",),
         funnel=DRAWN,
-        type_titles=tuple(ERROR_TYPE_WORDS[each].title for each in TOP1_ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_WORDS[error_type].title for error_type in TOP1_ERROR_TYPES),
         groups=(GroupRow("all images", "9", "22.2 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
         severities=(SeverityRow("type-8", "severe", "Plain failures.", "model failure", "5", "71.4 %", "55.6 %"),),
         gains_picture=DRAWN,
@@ -193,7 +193,7 @@ def view(**changes: Any) -> ReportView:
 def comparison() -> ComparisonView:
     flip = FlipRow("f.jpg", "goldfish", "tench", "goldfish", "fine-grained", "type-4", "top-1 correct", "type-1")
     line = ChangeLine("dog", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00")
-    cells = tuple(MatrixCell(str(int(each)), "heat-1 worse") for each in ERROR_TYPES)
+    cells = tuple(MatrixCell(str(int(error_type_)), "heat-1 worse") for error_type_ in ERROR_TYPES)
     return ComparisonView(
         title="old → new",
         verdict="new fixes 1.",
@@ -201,7 +201,7 @@ def comparison() -> ComparisonView:
         samples="1,234",
         left_out="3",
         abstained=("CLIP was away.",),
-        type_titles=tuple(ERROR_TYPE_WORDS[each].title for each in ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_WORDS[error_type_].title for error_type_ in ERROR_TYPES),
         matrix=(MatrixRow("fine-grained", "type-4", cells, "36"),),
         matrix_totals=tuple("7" for _ in ERROR_TYPES),
         top1_flips=("11", "13"),
@@ -299,9 +299,9 @@ def poisoned(value: Any) -> Any:
     if isinstance(value, ErrorTable):
         return poisoned_table()
     if isinstance(value, tuple):
-        return tuple(poisoned(each) for each in value)
+        return tuple(poisoned(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: poisoned(getattr(value, each.name)) for each in fields(value)})
+        return replace(value, **{field.name: poisoned(getattr(value, field.name)) for field in fields(value)})
     return value
 
 
@@ -384,7 +384,7 @@ def test_hostile_names_are_text_wherever_they_stand(name: str) -> None:
 def test_no_attribute_runs_or_styles_anything(name: str, made: Callable[[Any], Any]) -> None:
     page = Page(PAGES[name](made))
 
-    assert not [each for each in page.attributes if each[1].startswith("on")]
+    assert not [attribute for attribute in page.attributes if attribute[1].startswith("on")]
     assert not page.values("style")
     assert not page.tags & LOADERS
     assert not [value for value in page.values("href") + page.values("src") if value.lower().startswith("javascript")]
@@ -449,8 +449,8 @@ def test_an_id_stands_once_and_what_is_referred_to_is_there(name: str) -> None:
 
     ids = page.values("id")
     assert len(ids) == len(set(ids))
-    targets = [each[1:] for each in page.values("href") if each.startswith("#")]
-    targets += [each for value in page.values("aria-labelledby") for each in value.split()]
+    targets = [item[1:] for item in page.values("href") if item.startswith("#")]
+    targets += [item for value in page.values("aria-labelledby") for item in value.split()]
     targets += [*page.values("list"), *page.values("for")]
     assert set(targets) <= set(ids)
 
@@ -464,9 +464,9 @@ def test_the_same_view_gives_the_same_bytes(name: str) -> None:
 
 
 def data_text(html: str) -> str:
-    found = re.search(r'<script type="application/json" id="errors-data">(.*?)</script>', html, re.DOTALL)
-    assert found is not None
-    return found[1]
+    match = re.search(r'<script type="application/json" id="errors-data">(.*?)</script>', html, re.DOTALL)
+    assert match is not None
+    return match[1]
 
 
 @pytest.mark.parametrize(
@@ -505,7 +505,7 @@ def test_nothing_in_the_data_can_end_its_element_and_all_of_it_comes_back(evil: 
     assert not set(text) & set("<>&\u2028\u2029")
     data = Page(html).data
     assert data == json.loads(text)
-    assert [data["prefix"] + each + data["suffix"] for each in data["file"]] == names
+    assert [data["prefix"] + item + data["suffix"] for item in data["file"]] == names
     assert data["classes"] == {"0": evil, "1": f"{evil}1", "2": f"{evil}2", "3": f"{evil}3"}
     assert data["superclasses"] == {evil: [0, 1]}
     assert data["overlaps"] == {"0 1": evil}
@@ -521,8 +521,8 @@ def test_the_script_finds_the_words_that_it_needs_in_the_data() -> None:
     assert {*re.findall(r"\bwords\.(\w+)", script)} <= {*data["words"]}
     assert {*re.findall(r"\bdata\.outcomes\.(\w+)", script)} <= {*data["outcomes"]}
     assert {*re.findall(r"\bdata\.(\w+)", script)} <= {*data}
-    assert data["outcomes"] == {each.name: OUTCOME_WORDS[each] for each in Outcome}
-    assert data["sources"] == [SOURCE_WORDS[each] for each in LabelSource]
+    assert data["outcomes"] == {item.name: OUTCOME_WORDS[item] for item in Outcome}
+    assert data["sources"] == [SOURCE_WORDS[item] for item in LabelSource]
 
 
 def test_the_elements_that_the_script_looks_for_are_in_the_report() -> None:
@@ -642,9 +642,9 @@ def test_a_page_asks_again_only_while_something_is_open(name: str, made: Callabl
 def test_every_error_type_stands_in_the_legend_with_its_sentence() -> None:
     text = Page(render_report(view())).text
 
-    for each in TOP1_ERROR_TYPES:
-        assert ERROR_TYPE_WORDS[each].title in text
-        assert ERROR_TYPE_WORDS[each].sentence in text
+    for error_type in TOP1_ERROR_TYPES:
+        assert ERROR_TYPE_WORDS[error_type].title in text
+        assert ERROR_TYPE_WORDS[error_type].sentence in text
 
 
 def test_without_errors_the_page_says_so() -> None:
@@ -715,15 +715,18 @@ def test_a_report_on_a_site_links_to_the_page_of_each_image_whatever_its_name() 
 
 
 def test_an_error_type_has_one_color_that_the_style_knows() -> None:
-    rows = tuple(GainRow(ERROR_TYPE_WORDS[each].title, f"type-{each:d}", "x", "1", "2") for each in TOP1_ERROR_TYPES)
+    rows = tuple(
+        GainRow(ERROR_TYPE_WORDS[error_type].title, f"type-{error_type:d}", "x", "1", "2")
+        for error_type in TOP1_ERROR_TYPES
+    )
     page = Page(render_report(view(gains=rows)))
     ((_, style),) = page.styles
     used = {name for value in page.values("class") for name in value.split()}
 
-    for each in TOP1_ERROR_TYPES:
-        assert f"type-{each:d}" in used
-        assert re.search(rf"\.bar \.type-{each:d} {{ fill: var\(--t{each:d}\)", style)
-        assert re.search(rf"\.stripe\.type-{each:d} {{ border-color: var\(--t{each:d}\)", style)
+    for error_type in TOP1_ERROR_TYPES:
+        assert f"type-{error_type:d}" in used
+        assert re.search(rf"\.bar \.type-{error_type:d} {{ fill: var\(--t{error_type:d}\)", style)
+        assert re.search(rf"\.stripe\.type-{error_type:d} {{ border-color: var\(--t{error_type:d}\)", style)
     assert "type-1" not in used
 
 

@@ -17,14 +17,14 @@ from service.domain import (
     Group,
     LabelFit,
     Metric,
-    NoReference,
-    Standing,
+    NoReferenceReason,
+    PercentileRank,
     Trend,
     TrendPoint,
 )
 from service.report.charts import LABEL_COLORS
+from service.report.messages import METRIC_WORDS, fit_words, left_out, trend_headline, trend_told
 from service.report.trend_view import SHOWN_MODELS, TrendView, trend_view
-from service.report.words import METRIC_WORDS, fit_words, left_out, trend_headline, trend_told
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", "{", "}")
 SHOWN = [metric for metric in Metric if metric is not Metric.POOLED]
@@ -108,7 +108,7 @@ def test_the_headline_never_has_a_hole(own: int, others: int, published: int) ->
     said = trend_headline(own, others, published)
 
     assert said.endswith(".")
-    assert not [each for each in HOLES if each in said]
+    assert not [hole for hole in HOLES if hole in said]
 
 
 def test_eight_metrics_are_followed_and_the_pooled_one_where_a_rule_abstained() -> None:
@@ -121,7 +121,7 @@ def test_eight_metrics_are_followed_and_the_pooled_one_where_a_rule_abstained() 
 
 def test_without_published_models_a_silent_rule_has_no_picture_and_no_column() -> None:
     silent = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
-    values = {metric: 0.125 for metric in Metric if metric.name not in {each.name for each in silent}}
+    values = {metric: 0.125 for metric in Metric if metric.name not in {item.name for item in silent}}
     titles = view(curves=None, abstained=silent, points=(own(values=values),)).metric_titles
 
     assert titles == tuple(METRIC_WORDS[metric] for metric in Metric if metric in values)
@@ -151,7 +151,7 @@ def test_the_words_of_a_line_never_have_a_hole(fit: Fit | None) -> None:
     assert said.startswith("model failure over top-1 accuracy: ")
     assert said.endswith(".")
     assert "-" not in said.removeprefix("model failure over top-1"), "a minus is a minus sign"
-    assert not [each for each in HOLES if each in said]
+    assert not [hole for hole in HOLES if hole in said]
 
 
 def test_the_picture_is_told_metric_by_metric() -> None:
@@ -211,8 +211,8 @@ def test_what_was_asked_for_stands_out_however_many_are_stored() -> None:
 
 def test_standings_are_told_of_what_stands_out() -> None:
     standings = (
-        Standing(Metric.MODEL_FAILURE, 0.25, 0.1, None),
-        Standing(Metric.FINE_GRAINED, None, None, NoReference.NO_VALUE),
+        PercentileRank(Metric.MODEL_FAILURE, 0.25, 0.1, None),
+        PercentileRank(Metric.FINE_GRAINED, None, None, NoReferenceReason.NO_VALUE),
     )
     shown = view(points=(own(standings=standings), own("a2", standings=standings, asked=False), own("a3")))
 

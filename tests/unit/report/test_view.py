@@ -27,12 +27,12 @@ from service.domain import (
     LabelSource,
     Metric,
     ModelInfo,
-    NoReference,
+    NoReferenceReason,
     Outcome,
+    PercentileRank,
     ProblematicTag,
     ProposedText,
     SharedSuperclass,
-    Standing,
     State,
     Step,
     Summary,
@@ -40,7 +40,7 @@ from service.domain import (
     VerdictEvidence,
     VocabularyEvidence,
 )
-from service.report.errors import ErrorTable
+from service.report.error_table import ErrorTable
 from service.report.view import (
     SHOWN_CLASSES,
     Found,
@@ -407,9 +407,9 @@ def test_only_the_classes_with_the_most_failures_are_shown_and_all_with_errors_a
 
 def test_a_standing_says_its_value_and_its_place() -> None:
     standings = (
-        Standing(Metric.SPURIOUS_CORRELATION, 0.125, 0.17, None),
-        Standing(Metric.MODEL_FAILURE, 0.375, 0.83, None),
-        Standing(Metric.MULTI_LABEL_ACCURACY, 0.7654, 0.6, None),
+        PercentileRank(Metric.SPURIOUS_CORRELATION, 0.125, 0.17, None),
+        PercentileRank(Metric.MODEL_FAILURE, 0.375, 0.83, None),
+        PercentileRank(Metric.MULTI_LABEL_ACCURACY, 0.7654, 0.6, None),
     )
 
     shown = view(standings=standings, notes=["The superclasses differ."])
@@ -427,17 +427,17 @@ def test_a_standing_says_its_value_and_its_place() -> None:
     ]
 
 
-@pytest.mark.parametrize("why", list(NoReference))
-def test_a_standing_without_a_percentile_says_why_and_isnt_put_under_a_figure(why: NoReference) -> None:
+@pytest.mark.parametrize("why", list(NoReferenceReason))
+def test_a_standing_without_a_percentile_says_why_and_isnt_put_under_a_figure(why: NoReferenceReason) -> None:
     standings = (
-        Standing(Metric.MODEL_FAILURE, None if why is NoReference.NO_VALUE else 0.375, None, why),
-        Standing(Metric.MULTI_LABEL_ACCURACY, 0.7654, None, why),
+        PercentileRank(Metric.MODEL_FAILURE, None if why is NoReferenceReason.NO_VALUE else 0.375, None, why),
+        PercentileRank(Metric.MULTI_LABEL_ACCURACY, 0.7654, None, why),
     )
 
     shown = view(standings=standings)
 
     assert all(row.place.startswith("no reference: ") for row in shown.standings)
-    assert shown.standings[0].value == ("–" if why is NoReference.NO_VALUE else "37.5 %")
+    assert shown.standings[0].value == ("–" if why is NoReferenceReason.NO_VALUE else "37.5 %")
     assert {figure.place for figure in shown.figures} == {""}
 
 

@@ -38,13 +38,14 @@ def evidence_of(
         targets=np.array(targets, dtype=np.int16),
         labels=Labels(
             offsets=np.cumsum([0, *map(len, labels)]).astype(np.int32),
-            classes=np.array([label for each in labels for label in each], dtype=np.int16),
+            classes=np.array([label for item in labels for label in item], dtype=np.int16),
             sources=np.full(sum(map(len, labels)), LabelSource.CORRECT, dtype=np.uint8),
         ),
         problematic=np.array(problematic or [False] * len(targets), dtype=bool),
         overlap=_relation((t, p) for t, predictions in overlap.items() for p in predictions),
         same_superclass=_relation(
-            [(i, i) for i in range(NUM_CLASSES)] + [(a, b) for each in superclasses for a in each for b in each]
+            [(i, i) for i in range(NUM_CLASSES)]
+            + [(a, b) for superclass in superclasses for a in superclass for b in superclass]
         ),
         cooccurrence=None if pairs is None else _relation(both for a, b in pairs for both in ((a, b), (b, a))),
         non_prototypical=None if non_prototypical is None else np.array(non_prototypical, dtype=bool),
@@ -56,7 +57,7 @@ def worlds(max_samples: int = 24) -> st.SearchStrategy[World]:
     """Give worlds of up to so many samples, with every kind of missing evidence."""
     classes = st.sampled_from(INTERESTING)
     some = st.frozensets(classes, max_size=4)
-    pair = st.tuples(classes, classes).filter(lambda each: each[0] < each[1])
+    pair = st.tuples(classes, classes).filter(lambda item: item[0] < item[1])
     return st.builds(
         _world,
         rows=st.lists(st.tuples(classes, some, st.booleans(), st.booleans(), some), min_size=1, max_size=max_samples),
@@ -114,6 +115,6 @@ def _bits(rows: Sequence[Collection[int]]) -> np.ndarray:
     """Return the classes of each sample as bits, the first class in the highest bit of the first byte."""
     packed = np.zeros((len(rows), NUM_CLASSES // 8), dtype=np.uint8)
     for row, classes in enumerate(rows):
-        for each in classes:
-            packed[row, each // 8] |= 0x80 >> each % 8
+        for class_ in classes:
+            packed[row, class_ // 8] |= 0x80 >> class_ % 8
     return packed

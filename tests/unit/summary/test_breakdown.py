@@ -71,23 +71,23 @@ def agree(row: BreakdownRow, rows: Rows, own: set[int]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
 def test_each_class_with_samples_has_the_row_that_a_loop_gives(rows: Rows) -> None:
-    found = by_class(table(rows), NAMES)
+    result = by_class(table(rows), NAMES)
 
     present = sorted({target for target, _ in counted(rows)})
-    assert [each.class_index for each in found] == present
-    assert [each.name for each in found] == [NAMES[index] for index in present]
-    for each in found:
-        agree(each, rows, {each.class_index})
+    assert [item.class_index for item in result] == present
+    assert [item.name for item in result] == [NAMES[index] for index in present]
+    for item in result:
+        agree(item, rows, {item.class_index})
 
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
 def test_each_superclass_has_the_row_that_a_loop_over_its_targets_gives(rows: Rows) -> None:
-    found = superclass_rows(rows)
+    result = superclass_rows(rows)
 
-    assert [(each.name, each.class_index) for each in found] == [(name, None) for name in SUPERCLASSES]
-    for each in found:
-        agree(each, rows, SUPERCLASSES[each.name])
+    assert [(item.name, item.class_index) for item in result] == [(name, None) for name in SUPERCLASSES]
+    for item in result:
+        agree(item, rows, SUPERCLASSES[item.name])
 
 
 def judged(rows: Rows) -> tuple[list[Sample], list[Verdict]]:
@@ -100,13 +100,13 @@ def judged(rows: Rows) -> tuple[list[Sample], list[Verdict]]:
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
 def test_the_gains_of_all_classes_add_up_to_the_gain_of_the_whole(rows: Rows) -> None:
-    found = by_class(table(rows), NAMES)
+    result = by_class(table(rows), NAMES)
 
     samples, verdicts = judged(rows)
     top1, multi_label = gain_if_fixed_top1(samples, verdicts), gain_if_fixed_mla(samples, verdicts)
     for kind in list(ErrorType)[2:]:
-        assert sum(each.gain_if_fixed_top1[kind] for each in found) == pytest.approx(top1[kind] or 0, abs=1e-12)
-        total = sum(each.gain_if_fixed_multi_label[kind] for each in found)
+        assert sum(item.gain_if_fixed_top1[kind] for item in result) == pytest.approx(top1[kind] or 0, abs=1e-12)
+        total = sum(item.gain_if_fixed_multi_label[kind] for item in result)
         assert total == pytest.approx(multi_label[kind] or 0, abs=1e-12)
 
 
@@ -115,10 +115,10 @@ def test_the_gains_of_all_classes_add_up_to_the_gain_of_the_whole(rows: Rows) ->
 def test_the_gain_of_a_superclass_is_its_own_mean_times_its_share_of_the_classes(rows: Rows) -> None:
     samples, verdicts = judged(rows)
     classes = {target for target, _ in counted(rows)}
-    for each in superclass_rows(rows):
-        own = gain_if_fixed_mla(samples, verdicts, superclass=SUPERCLASSES[each.name])
-        share = len(classes & SUPERCLASSES[each.name]) / max(1, len(classes))
-        for kind, gain in each.gain_if_fixed_multi_label.items():
+    for superclass_row in superclass_rows(rows):
+        own = gain_if_fixed_mla(samples, verdicts, superclass=SUPERCLASSES[superclass_row.name])
+        share = len(classes & SUPERCLASSES[superclass_row.name]) / max(1, len(classes))
+        for kind, gain in superclass_row.gain_if_fixed_multi_label.items():
             assert gain == pytest.approx((own[kind] or 0) * share, abs=1e-12)
 
 
@@ -126,23 +126,23 @@ def test_the_gain_of_a_superclass_is_its_own_mean_times_its_share_of_the_classes
 @given(ROWS)
 def test_accuracies_of_superclasses_are_the_oracles(rows: Rows) -> None:
     samples, verdicts = judged(rows)
-    for each in superclass_rows(rows):
+    for superclass_row in superclass_rows(rows):
         own = [
             row
             for row, sample in enumerate(samples)
-            if not sample.problematic and sample.target in SUPERCLASSES[each.name]
+            if not sample.problematic and sample.target in SUPERCLASSES[superclass_row.name]
         ]
         accuracy = mean_over_target_classes(samples, verdicts, own, {1, 2, 3})
-        assert each.multi_label_accuracy == (None if accuracy is None else pytest.approx(accuracy, abs=1e-12))
+        assert superclass_row.multi_label_accuracy == (None if accuracy is None else pytest.approx(accuracy, abs=1e-12))
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_the_books_of_the_classes_balance(rows: Rows) -> None:
-    found = by_class(table(rows), NAMES)
+    result = by_class(table(rows), NAMES)
 
-    assert sum(each.num_samples for each in found) == len(counted(rows))
-    assert all(each.num_samples == sum(each.counts.values()) > 0 for each in found)
+    assert sum(item.num_samples for item in result) == len(counted(rows))
+    assert all(item.num_samples == sum(item.counts.values()) > 0 for item in result)
 
 
 def test_fixing_what_counts_correct_wins_no_multi_label_accuracy() -> None:
@@ -156,4 +156,4 @@ def test_fixing_what_counts_correct_wins_no_multi_label_accuracy() -> None:
 
 def test_a_class_that_only_set_aside_samples_have_has_no_row() -> None:
     assert by_class(table([(0, 8, True)]), NAMES) == []
-    assert [each.num_samples for each in superclass_rows([(0, 8, True)])] == [0] * len(SUPERCLASSES)
+    assert [superclass_row.num_samples for superclass_row in superclass_rows([(0, 8, True)])] == [0] * len(SUPERCLASSES)

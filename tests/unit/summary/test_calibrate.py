@@ -58,18 +58,18 @@ def same(got: float | None, expected: float | None) -> None:
 @settings(max_examples=300, deadline=None)
 @given(SAMPLES)
 def test_the_errors_are_those_of_a_loop_over_bins(samples: list[tuple[int, float]]) -> None:
-    found = calibrated(samples)
+    result = calibrated(samples)
 
-    same(found.top1_error, expected_error(samples, {1}))
-    same(found.multi_label_error, expected_error(samples, {1, 2, 3}))
+    same(result.top1_error, expected_error(samples, {1}))
+    same(result.multi_label_error, expected_error(samples, {1, 2, 3}))
 
 
 @settings(max_examples=300, deadline=None)
 @given(SAMPLES)
 def test_each_bin_holds_what_a_loop_puts_there(samples: list[tuple[int, float]]) -> None:
-    found = calibrated(samples)
+    result = calibrated(samples)
 
-    for number, each in enumerate(found.bins):
+    for number, each in enumerate(result.bins):
         here = [(kind, p) for kind, p in samples if math.isfinite(p) and bin_of(p) == number]
         assert each.num_samples == len(here)
         same(each.confidence, math.fsum(p for _, p in here) / len(here) if here else None)
@@ -80,17 +80,17 @@ def test_each_bin_holds_what_a_loop_puts_there(samples: list[tuple[int, float]])
 @settings(max_examples=100, deadline=None)
 @given(SAMPLES)
 def test_the_books_balance_and_errors_are_fractions(samples: list[tuple[int, float]]) -> None:
-    found = calibrated(samples)
+    result = calibrated(samples)
 
-    assert sum(each.num_samples for each in found.bins) == sum(math.isfinite(p) for _, p in samples)
-    assert all(error is None or 0 <= error <= 1 for error in (found.top1_error, found.multi_label_error))
+    assert sum(bin_.num_samples for bin_ in result.bins) == sum(math.isfinite(p) for _, p in samples)
+    assert all(error is None or 0 <= error <= 1 for error in (result.top1_error, result.multi_label_error))
 
 
 def test_there_are_15_bins_of_equal_width_from_0_to_1() -> None:
     bins = calibrated([]).bins
 
-    assert [each.low for each in bins] == pytest.approx(ENDS[:-1])
-    assert [each.high for each in bins] == pytest.approx(ENDS[1:])
+    assert [bin_.low for bin_ in bins] == pytest.approx(ENDS[:-1])
+    assert [bin_.high for bin_ in bins] == pytest.approx(ENDS[1:])
 
 
 @pytest.mark.parametrize(
@@ -100,24 +100,24 @@ def test_there_are_15_bins_of_equal_width_from_0_to_1() -> None:
 def test_a_bin_holds_its_upper_end_and_the_first_one_zero(probability: float, number: int) -> None:
     bins = calibrated([(1, probability)]).bins
 
-    assert [each.num_samples for each in bins] == [int(each == number) for each in range(BINS)]
+    assert [bin_.num_samples for bin_ in bins] == [int(index == number) for index in range(BINS)]
 
 
 def test_errors_by_hand() -> None:
     # bin 14 (over 14/15): 0.95 right, 0.97 wrong by label but in the image; bin 7: 0.5 severe
-    found = calibrated([(1, 0.95), (3, 0.97), (8, 0.5)])
+    result = calibrated([(1, 0.95), (3, 0.97), (8, 0.5)])
 
-    assert found.top1_error == pytest.approx(2 / 3 * (0.96 - 0.5) + 1 / 3 * 0.5)
-    assert found.multi_label_error == pytest.approx(2 / 3 * (1 - 0.96) + 1 / 3 * 0.5)
-    assert found.bins[14].confidence == pytest.approx(0.96)
-    assert (found.bins[14].top1_accuracy, found.bins[14].multi_label_accuracy) == (0.5, 1)
-    assert found.bins[7].multi_label_accuracy == 0
+    assert result.top1_error == pytest.approx(2 / 3 * (0.96 - 0.5) + 1 / 3 * 0.5)
+    assert result.multi_label_error == pytest.approx(2 / 3 * (1 - 0.96) + 1 / 3 * 0.5)
+    assert result.bins[14].confidence == pytest.approx(0.96)
+    assert (result.bins[14].top1_accuracy, result.bins[14].multi_label_accuracy) == (0.5, 1)
+    assert result.bins[7].multi_label_accuracy == 0
 
 
 def test_what_is_always_sure_and_right_has_no_error() -> None:
-    found = calibrated([(1, 1.0)] * 5)
+    result = calibrated([(1, 1.0)] * 5)
 
-    assert (found.top1_error, found.multi_label_error) == (0, 0)
+    assert (result.top1_error, result.multi_label_error) == (0, 0)
 
 
 def test_probabilities_that_are_not_numbers_are_left_out() -> None:
@@ -128,12 +128,12 @@ def test_probabilities_that_are_not_numbers_are_left_out() -> None:
 
 @pytest.mark.parametrize("samples", [[], [(1, math.nan), (8, math.nan)]])
 def test_without_probabilities_there_are_no_numbers(samples: list[tuple[int, float]]) -> None:
-    found = calibrated(samples)
+    result = calibrated(samples)
 
-    assert (found.top1_error, found.multi_label_error) == (None, None)
-    assert len(found.bins) == BINS
-    for each in found.bins:
-        numbers = (each.num_samples, each.confidence, each.top1_accuracy, each.multi_label_accuracy)
+    assert (result.top1_error, result.multi_label_error) == (None, None)
+    assert len(result.bins) == BINS
+    for bin_ in result.bins:
+        numbers = (bin_.num_samples, bin_.confidence, bin_.top1_accuracy, bin_.multi_label_accuracy)
         assert numbers == (0, None, None, None)
 
 
@@ -145,14 +145,14 @@ def test_half_precision_is_counted_in_full(samples: list[tuple[int, float]]) -> 
 
 def test_a_sum_of_half_precision_numbers_does_not_stop_growing() -> None:
     # 0.9 as float16 is 0.89990234375; a sum in float16 would be inf from 65,520 on, and stuck long before
-    found = calibrated([(1, 0.9)] * 80_000, np.float16)
+    result = calibrated([(1, 0.9)] * 80_000, np.float16)
 
-    assert found.bins[13].confidence == pytest.approx(0.89990234375)
-    assert found.top1_error == pytest.approx(1 - 0.89990234375)
+    assert result.bins[13].confidence == pytest.approx(0.89990234375)
+    assert result.top1_error == pytest.approx(1 - 0.89990234375)
 
 
 def test_a_probability_just_over_a_bins_end_is_in_the_next_one() -> None:
     probability = np.nextafter(11 / 15, 1)
     bins = calibrate(np.array([1], np.uint8), np.array([probability])).bins
-    (held,) = [each for each in bins if each.num_samples]
+    (held,) = [bin_ for bin_ in bins if bin_.num_samples]
     assert held.low < probability <= held.high

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from service.domain import NUM_CLASSES, ChangeRow, ErrorType, Group, GroupComparison, Interval, Question
+from service.domain import NUM_CLASSES, ChangeRow, ErrorType, Group, GroupComparison, Interval, PairedMetric
 from service.summary.compare import (
     Pair,
     changed_classes,
@@ -26,7 +26,7 @@ NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
 SUPERCLASSES = {"low": {0, 1}, "odd": {1, 999}, "lonely": {7}, "nobody": set()}  # 1 is in two, 500 and 998 in none
 GROUPS = (Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
 CORRECT = {1, 2, 3}
-HOLDS = {Question.TOP1: {1}, Question.MULTI_LABEL: CORRECT, Question.SEVERE: {8}}
+HOLDS = {PairedMetric.TOP1: {1}, PairedMetric.MULTI_LABEL: CORRECT, PairedMetric.SEVERE: {8}}
 
 # type in A and in B (0: no prediction came), target, problematic, groups
 Row = tuple[int, int, int, bool, frozenset[Group]]
@@ -88,10 +88,10 @@ def p_value(only_a: int, only_b: int) -> float:
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_transitions_of_every_group_are_counted_like_in_a_loop(rows: list[Row]) -> None:
-    found = groups_of(rows)
+    groups = groups_of(rows)
 
-    assert set(found) == set(Group)
-    for group, compared in found.items():
+    assert set(groups) == set(Group)
+    for group, compared in groups.items():
         here = counted(rows, group)
         cells = Counter((a, b) for a, b, *_ in here)
         assert compared.num_samples == len(here) == compared.transitions.sum()
@@ -115,13 +115,13 @@ def test_what_is_fixed_and_broken_is_counted_by_its_definition(rows: list[Row]) 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_an_image_is_fixed_or_broken_where_a_loop_says_so(rows: list[Row]) -> None:
-    found = pair(rows)
+    result = pair(rows)
 
     both = [bool(counted([row])) for row in rows]
-    assert found.counted.tolist() == both
+    assert result.counted.tolist() == both
     fixed = [there and row[0] > 3 and row[1] <= 3 for there, row in zip(both, rows, strict=True)]
     broken = [there and row[0] <= 3 and row[1] > 3 for there, row in zip(both, rows, strict=True)]
-    assert (found.fixed.tolist(), found.broken.tolist()) == (fixed, broken)
+    assert (result.fixed.tolist(), result.broken.tolist()) == (fixed, broken)
 
 
 @settings(max_examples=100, deadline=None)
@@ -133,7 +133,7 @@ def test_each_question_has_the_test_that_scipy_gives(rows: list[Row]) -> None:
             only_a = sum(a in kinds and b not in kinds for a, b in pairs)
             only_b = sum(b in kinds and a not in kinds for a, b in pairs)
             test = compared.tests[question]
-            assert (test.question, test.only_a, test.only_b) == (question, only_a, only_b)
+            assert (test.metric, test.only_a, test.only_b) == (question, only_a, only_b)
             assert test.p_value == pytest.approx(p_value(only_a, only_b))
             assert test.significant == (p_value(only_a, only_b) < 0.05)
 
@@ -164,7 +164,7 @@ def test_rates_in_a_and_in_b_are_shares_of_the_samples(rows: list[Row]) -> None:
         ]:
             in_a, in_b = (sum(row[model] in kinds for row in here) / len(here) for model in (0, 1))
             balanced(interval, in_a, in_b)
-        assert set(compared.rates) == set(Question)
+        assert set(compared.rates) == set(PairedMetric)
         assert list(compared.types) == list(ErrorType)[1:]
 
 
@@ -197,49 +197,49 @@ def balanced(interval: Interval, in_a: float, in_b: float) -> None:
 
 def expected_rows(rows: list[Row], parts: dict[str, set[int]]) -> dict[str, tuple[int, int, int, float, float]]:
     """Samples, fixed, broken and both shares of errors, of the parts in which anything changed."""
-    found = {}
+    result = {}
     for name, own in parts.items():
         here = [row for row in counted(rows) if row[2] in own]
         fixed = sum(row[0] > 3 and row[1] <= 3 for row in here)
         broken = sum(row[0] <= 3 and row[1] > 3 for row in here)
         if fixed or broken:
             errors = [sum(row[model] > 3 for row in here) / len(here) for model in (0, 1)]
-            found[name] = (len(here), fixed, broken, *errors)
-    return found
+            result[name] = (len(here), fixed, broken, *errors)
+    return result
 
 
 def agree(got: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int, float, float]]) -> None:
-    assert sorted(each.name for each in got) == sorted(expected)
-    for each in got:
-        samples, fixed, broken, in_a, in_b = expected[each.name]
-        assert (each.num_samples, each.fixed, each.broken) == (samples, fixed, broken)
-        balanced(each.errors, in_a, in_b)
-    net = [abs(each.fixed - each.broken) for each in got]
+    assert sorted(item.name for item in got) == sorted(expected)
+    for item in got:
+        samples, fixed, broken, in_a, in_b = expected[item.name]
+        assert (item.num_samples, item.fixed, item.broken) == (samples, fixed, broken)
+        balanced(item.errors, in_a, in_b)
+    net = [abs(item.fixed - item.broken) for item in got]
     assert net == sorted(net, reverse=True)
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_each_class_that_changed_has_the_row_that_a_loop_gives(rows: list[Row]) -> None:
-    found = changed_classes(pair(rows), NAMES)
+    result = changed_classes(pair(rows), NAMES)
 
-    agree(found, expected_rows(rows, {NAMES[index]: {index} for index in CLASSES}))
-    assert [each.name for each in found] == [NAMES[each.class_index] for each in found]
+    agree(result, expected_rows(rows, {NAMES[index]: {index} for index in CLASSES}))
+    assert [item.name for item in result] == [NAMES[item.class_index] for item in result]
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_each_superclass_that_changed_has_the_row_that_a_loop_over_its_targets_gives(rows: list[Row]) -> None:
-    found = superclass_rows(rows)
+    result = superclass_rows(rows)
 
-    agree(found, expected_rows(rows, SUPERCLASSES))
-    assert all(each.class_index is None for each in found)
+    agree(result, expected_rows(rows, SUPERCLASSES))
+    assert all(item.class_index is None for item in result)
 
 
 def test_an_image_counts_in_every_superclass_of_its_target() -> None:
-    found = superclass_rows(plain((8, 1, 3), target=1) + plain((1, 4, 1), target=0) + plain((1, 1, 2), target=999))
+    result = superclass_rows(plain((8, 1, 3), target=1) + plain((1, 4, 1), target=0) + plain((1, 1, 2), target=999))
 
-    assert [(each.name, each.num_samples, each.fixed, each.broken) for each in found] == [
+    assert [(item.name, item.num_samples, item.fixed, item.broken) for item in result] == [
         ("odd", 5, 3, 0),
         ("low", 4, 3, 1),
     ]
@@ -254,7 +254,12 @@ def test_what_changed_most_comes_first_whichever_way_it_changed() -> None:
         + plain((4, 5, 9), (1, 2, 9), target=1)  # no error came or went
     )
 
-    assert [each.class_index for each in changed_classes(pair(changed), NAMES)] == [998, 999, 500, 0]
+    assert [changed_class_.class_index for changed_class_ in changed_classes(pair(changed), NAMES)] == [
+        998,
+        999,
+        500,
+        0,
+    ]
 
 
 @settings(max_examples=100, deadline=None)
@@ -295,7 +300,7 @@ def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:
             if one.num_samples:
                 rate, back = one.rates[question], other.rates[question]
                 assert (rate.a, rate.b) == (back.b, back.a)
-    for of in (lambda each: changed_classes(pair(each), NAMES), superclass_rows):
+    for of in (lambda item: changed_classes(pair(item), NAMES), superclass_rows):
         assert [(row.name, row.num_samples, row.fixed, row.broken, row.errors.a, row.errors.b) for row in of(rows)] == [
             (row.name, row.num_samples, row.broken, row.fixed, row.errors.b, row.errors.a) for row in of(swapped(rows))
         ]
@@ -313,8 +318,8 @@ def test_swapping_the_models_mirrors_the_intervals() -> None:
     one, other = whole(MANY), whole(swapped(MANY))
 
     for interval, back in [
-        *((one.rates[each], other.rates[each]) for each in Question),
-        *((one.types[each], other.types[each]) for each in one.types),
+        *((one.rates[item], other.rates[item]) for item in PairedMetric),
+        *((one.types[type_], other.types[type_]) for type_ in one.types),
         (one.multi_label_accuracy, other.multi_label_accuracy),
     ]:
         width = interval.high - interval.low
@@ -355,7 +360,7 @@ def test_the_interval_of_multi_label_accuracy_is_that_of_images_drawn_anew_withi
 
 def test_the_interval_of_a_class_is_that_of_its_images_drawn_anew() -> None:
     generator = np.random.default_rng(44)
-    rows = {each.class_index: each for each in changed_classes(pair(MANY), NAMES)}
+    rows = {changed_class_.class_index: changed_class_ for changed_class_ in changed_classes(pair(MANY), NAMES)}
 
     assert set(rows) == {0, 500}  # 999 has no error that came or went
     for target, row in rows.items():
@@ -368,7 +373,7 @@ def test_the_interval_of_a_class_is_that_of_its_images_drawn_anew() -> None:
 def test_a_difference_that_the_data_show_is_outside_of_zero() -> None:
     compared = whole(MANY)
 
-    severe = compared.rates[Question.SEVERE]  # 160 of 1,000 in A, 150 in B: 40 gone, 30 new
+    severe = compared.rates[PairedMetric.SEVERE]  # 160 of 1,000 in A, 150 in B: 40 gone, 30 new
     assert (severe.a, severe.b) == (0.16, 0.15)
     assert severe.low < 0 < severe.high
     right = compared.types[ErrorType.CORRECT]  # 610 and 540
@@ -382,7 +387,7 @@ def test_significant_is_below_a_twentieth(broken: int, significant: bool) -> Non
     transitions = np.zeros((8, 8), dtype=np.int64)
     transitions[0, 0], transitions[0, 7] = 100, broken
 
-    for question in Question:
+    for question in PairedMetric:
         test = paired_test(question, transitions)
         assert test.p_value == pytest.approx(2 / 2**broken)
         assert test.significant is significant
@@ -398,15 +403,15 @@ def test_flips_of_the_label_are_apart_from_errors_that_came_and_went() -> None:
 
 
 def test_a_sample_counts_in_each_of_its_groups() -> None:
-    found = groups_of([(8, 1, 0, False, frozenset({Group.ORGANISM, Group.ARTIFACT})), (1, 1, 0, False, frozenset())])
+    groups = groups_of([(8, 1, 0, False, frozenset({Group.ORGANISM, Group.ARTIFACT})), (1, 1, 0, False, frozenset())])
 
-    assert {group: compared.num_samples for group, compared in found.items()} == {
+    assert {group: compared.num_samples for group, compared in groups.items()} == {
         Group.ALL: 2,
         Group.ORGANISM: 1,
         Group.ARTIFACT: 1,
         Group.OTHER: 0,
     }
-    assert [found[group].fixed() for group in (Group.ORGANISM, Group.ARTIFACT)] == [1, 1]
+    assert [groups[group].fixed() for group in (Group.ORGANISM, Group.ARTIFACT)] == [1, 1]
 
 
 def test_samples_that_are_set_aside_or_that_one_model_did_not_see_count_nowhere() -> None:
@@ -444,7 +449,7 @@ def test_only_what_one_of_both_judged_is_left_out() -> None:
     types_b = np.array([0, 1, 0, 8, 0], dtype=np.uint8)
     problematic = np.array([False, False, False, False, True])
 
-    found = pair_of(types_a, types_b, np.zeros(5, dtype=np.int16), problematic)
+    result = pair_of(types_a, types_b, np.zeros(5, dtype=np.int16), problematic)
 
-    assert found.num_left_out == 2
-    assert found.counted.tolist() == [False, False, False, True, False]
+    assert result.num_left_out == 2
+    assert result.counted.tolist() == [False, False, False, True, False]

@@ -24,19 +24,19 @@ def confuse(rows: list[tuple[int, int, int]], most: int) -> list[Confusion]:
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(0, 20))
 def test_the_most_frequent_come_first_and_equal_ones_by_class(rows: list[tuple[int, int, int]], most: int) -> None:
-    found = confuse(rows, most)
+    result = confuse(rows, most)
 
     errors = Counter((target, predicted) for target, predicted, kind in rows if kind >= 4)
     expected = sorted(errors.items(), key=lambda item: (-item[1], item[0]))[:most]
-    assert [((each.target, each.predicted), each.count) for each in found] == expected
+    assert [((element.target, element.predicted), element.count) for element in result] == expected
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_each_confusion_says_which_errors_it_is_made_of(rows: list[tuple[int, int, int]]) -> None:
-    for each in confuse(rows, 100):
-        kinds = [k for target, predicted, k in rows if (target, predicted) == (each.target, each.predicted) and k >= 4]
-        assert {int(kind): count for kind, count in each.types.items()} == Counter(kinds)
+    for item in confuse(rows, 100):
+        kinds = [k for target, predicted, k in rows if (target, predicted) == (item.target, item.predicted) and k >= 4]
+        assert {int(kind): count for kind, count in item.types.items()} == Counter(kinds)
 
 
 def test_what_is_right_is_no_confusion() -> None:

@@ -16,16 +16,16 @@ def test_each_model_is_counted_as_a_loop_counts_it(imagenet_real: Bundle) -> Non
     top1 = np.where(random.random((3, len(targets))) < 0.4, random.integers(0, 1000, (3, len(targets))), targets)
     table = np.ascontiguousarray(imagenet_real.verdicts)
 
-    found = tally_fleet(table, top1.astype(np.int16), imagenet_real.strata)
+    result = tally_fleet(table, top1.astype(np.int16), imagenet_real.strata)
 
     assert GROUPS == (Group.ALL, Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
     for model, predicted in enumerate(top1):
         types = np.array([table[row, column] & 15 for row, column in enumerate(predicted)])
         for place, group in enumerate(GROUPS):
             members = imagenet_real.group_mask(group)
-            assert [int((types[members] == kind).sum()) for kind in ErrorType] == found.counts[model, place].tolist()
+            assert [int((types[members] == kind).sum()) for kind in ErrorType] == result.counts[model, place].tolist()
             kind = ErrorType.FINE_GRAINED
             shares = [
                 (types[members & (targets == target)] == kind).mean() for target in np.unique(targets[members]).tolist()
             ]
-            assert found.class_shares[model, place, kind] == pytest.approx(np.mean(shares), abs=1e-12)
+            assert result.class_shares[model, place, kind] == pytest.approx(np.mean(shares), abs=1e-12)

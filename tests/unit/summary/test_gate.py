@@ -10,7 +10,6 @@ from scipy.stats import binomtest
 
 from service.domain import (
     Bound,
-    Cause,
     ErrorType,
     GateDecision,
     GatePolicy,
@@ -20,10 +19,11 @@ from service.domain import (
     GroupSummary,
     Interval,
     Measure,
+    PairedMetric,
     PairedTest,
     Predictions,
-    Question,
     Summary,
+    UndecidedReason,
     strata_of,
 )
 from service.summary.gate import Baseline, coverage_of, decision_of, evaluate, value_of
@@ -119,7 +119,9 @@ def judge(asked: Bound, found: Summary | None = None, baseline: Baseline | None 
         (bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE), 20 / 60, 20 / 40),
         (bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, SPURIOUS, ErrorType.NON_PROTOTYPICAL), 10 / 60, 12 / 40),
     ],
-    ids=lambda value: "+".join([value.measure, *(each.name for each in value.types)]) if hasattr(value, "name") else "",
+    ids=lambda value: (
+        "+".join([value.measure, *(type_.name for type_ in value.types)]) if hasattr(value, "name") else ""
+    ),
 )
 def test_every_measure_has_its_value_in_every_group(asked: Bound, in_all: float, in_artifacts: float) -> None:
     assert value_of(asked, summary()) == pytest.approx(in_all)
@@ -148,7 +150,7 @@ def test_a_rate_without_samples_has_no_value_and_is_undecided(measure: Measure) 
     reason = judge(asked, min_samples=0)
 
     assert value_of(asked, summary()) is None
-    assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (Cause.NO_VALUE,))
+    assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
 def test_a_count_without_samples_is_zero() -> None:
@@ -162,13 +164,15 @@ def test_a_portion_of_no_errors_has_no_value() -> None:
     assert value_of(bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), flawless) is None
     assert value_of(bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), only_by_label) == 0
     assert value_of(bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE), only_by_label) is None
-    assert judge(bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max=0.5), flawless).causes == (Cause.NO_VALUE,)
+    assert judge(bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max=0.5), flawless).causes == (
+        UndecidedReason.NO_VALUE,
+    )
 
 
 def test_errors_of_imagenet_m_that_are_not_known_leave_their_bound_undecided() -> None:
     reason = judge(bound(Measure.IMAGENET_M_ERRORS, max=20.0), summary(imagenet_m_errors=None))
 
-    assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (Cause.NO_VALUE,))
+    assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +216,7 @@ def test_fewer_than_a_hundred_samples_are_undecided_unless_the_policy_says_other
     reason = judge(asked, few)
 
     assert (reason.decision, reason.num_samples, reason.value) == (decision, samples, 10)
-    assert reason.causes == ((Cause.FEW_SAMPLES,) if decision is UNDECIDED else ())
+    assert reason.causes == ((UndecidedReason.FEW_SAMPLES,) if decision is UNDECIDED else ())
     assert judge(asked, few, min_samples=samples).decision is PASS
     assert judge(asked, few, min_samples=samples + 1).decision is UNDECIDED
 
@@ -221,7 +225,7 @@ def test_few_samples_are_undecided_even_over_the_limit() -> None:
     reason = judge(bound(Measure.SEVERE_ERROR_RATE, max=0.0), min_samples=201)
 
     assert (reason.decision, reason.value, reason.limit) == (UNDECIDED, 0.1, 0)
-    assert reason.causes == (Cause.FEW_SAMPLES,)
+    assert reason.causes == (UndecidedReason.FEW_SAMPLES,)
 
 
 def test_the_samples_that_count_are_those_of_the_bounds_group() -> None:
@@ -244,7 +248,7 @@ def test_the_samples_that_count_are_those_of_the_bounds_group() -> None:
 def test_a_bound_on_a_type_whose_rule_abstained_is_undecided(asked: Bound) -> None:
     reason = judge(asked, summary(abstained=(OOV, SPURIOUS)))
 
-    assert (reason.decision, reason.causes) == (UNDECIDED, (Cause.ABSTAINED,))
+    assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
 
 
 def test_rules_that_abstained_leave_bounds_on_other_types_alone() -> None:
@@ -278,9 +282,9 @@ def test_all_causes_are_named() -> None:
     asked = bound(Measure.RATE, OOV, group=Group.OTHER, max=1.0)
 
     assert set(judge(asked, summary(abstained=(OOV,))).causes) == {
-        Cause.FEW_SAMPLES,
-        Cause.ABSTAINED,
-        Cause.NO_VALUE,
+        UndecidedReason.FEW_SAMPLES,
+        UndecidedReason.ABSTAINED,
+        UndecidedReason.NO_VALUE,
     }
 
 
@@ -306,7 +310,7 @@ def test_coverage_that_is_not_known_is_undecided(judged: int | None) -> None:
     covered, _ = evaluate(policy(bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=0.5), unknown, None)
 
     assert coverage_of(unknown) is None
-    assert (covered.decision, covered.value, covered.causes) == (UNDECIDED, None, (Cause.NO_VALUE,))
+    assert (covered.decision, covered.value, covered.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
 def test_coverage_that_nobody_asks_for_is_no_reason() -> None:
@@ -329,8 +333,8 @@ ACCURACY = Interval(0.71, 0.74, -0.03, -0.03)
 
 
 def against(
-    p_values: dict[Question, float] | None = None,
-    rates: dict[Question, Interval] | None = None,
+    p_values: dict[PairedMetric, float] | None = None,
+    rates: dict[PairedMetric, Interval] | None = None,
     multi_label_accuracy: Interval = ACCURACY,
     types: dict[ErrorType, Interval] | None = None,
     before: Summary = BEFORE,
@@ -339,10 +343,10 @@ def against(
     compared = GroupComparison(
         num_samples=200,
         transitions=TRANSITIONS,
-        tests={each: PairedTest(each, 0, 0, (p_values or {}).get(each, 1.0), False) for each in Question},
-        rates={each: (rates or {}).get(each, NARROW) for each in Question},
+        tests={item: PairedTest(item, 0, 0, (p_values or {}).get(item, 1.0), False) for item in PairedMetric},
+        rates={item: (rates or {}).get(item, NARROW) for item in PairedMetric},
         multi_label_accuracy=multi_label_accuracy,
-        types={each: (types or {}).get(each, NARROW) for each in list(ErrorType)[1:]},
+        types={item: (types or {}).get(item, NARROW) for item in list(ErrorType)[1:]},
     )
     artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS[Group.ARTIFACT]))
     return Baseline(before, dict.fromkeys(Group, compared) | {Group.ARTIFACT: artifacts})
@@ -416,16 +420,16 @@ def test_a_change_is_held_against_the_baselines_own_group() -> None:
 @pytest.mark.parametrize(
     ("asked", "question"),
     [
-        (bound(Measure.TOP1_ACCURACY, max_decrease=0.0, alpha=0.05), Question.TOP1),
-        (bound(Measure.TOP1_ERROR_RATE, max_increase=0.0, alpha=0.05), Question.TOP1),
-        (bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0, alpha=0.05), Question.MULTI_LABEL),
-        (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.0, alpha=0.05), Question.MULTI_LABEL),
-        (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.0, alpha=0.05), Question.SEVERE),
+        (bound(Measure.TOP1_ACCURACY, max_decrease=0.0, alpha=0.05), PairedMetric.TOP1),
+        (bound(Measure.TOP1_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.TOP1),
+        (bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0, alpha=0.05), PairedMetric.MULTI_LABEL),
+        (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.MULTI_LABEL),
+        (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.SEVERE),
     ],
     ids=lambda value: getattr(value, "measure", value),
 )
 def test_a_change_that_is_not_significant_passes_where_the_policy_asks_for_significance(
-    asked: Bound, question: Question, p_value: float, decision: GateDecision
+    asked: Bound, question: PairedMetric, p_value: float, decision: GateDecision
 ) -> None:
     reason = judge(asked, baseline=against({question: p_value}))
 
@@ -435,11 +439,11 @@ def test_a_change_that_is_not_significant_passes_where_the_policy_asks_for_signi
 def test_a_significant_change_within_its_limit_passes() -> None:
     asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.06, alpha=0.05)
 
-    assert judge(asked, baseline=against({Question.TOP1: 1e-9})).decision is PASS
+    assert judge(asked, baseline=against({PairedMetric.TOP1: 1e-9})).decision is PASS
 
 
 def test_without_alpha_a_change_counts_however_likely_it_is_by_chance() -> None:
-    reason = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against({Question.TOP1: 1.0}))
+    reason = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against({PairedMetric.TOP1: 1.0}))
 
     assert (reason.decision, reason.p_value) == (FAIL, 1)
 
@@ -476,7 +480,7 @@ def test_a_baseline_of_other_evidence_leaves_changes_undecided_and_values_alone(
     other = Baseline(BEFORE, None)
 
     change = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=other)
-    assert (change.decision, change.causes) == (UNDECIDED, (Cause.OTHER_EVIDENCE,))
+    assert (change.decision, change.causes) == (UNDECIDED, (UndecidedReason.OTHER_EVIDENCE,))
     assert (change.value, change.p_value) == (0.6, None)
     for asked in (bound(Measure.COUNT, FAILURE, max_increase=99.0), bound(Measure.IMAGENET_M_ERRORS, max_increase=9.0)):
         assert judge(asked, baseline=other).decision is UNDECIDED
@@ -492,7 +496,7 @@ def test_a_change_without_one_of_its_values_is_undecided(missing: str) -> None:
 
     reason = judge(bound(Measure.IMAGENET_M_ERRORS, max_increase=5.0), now, against(before=before))
 
-    assert (reason.decision, reason.causes) == (UNDECIDED, (Cause.NO_VALUE,))
+    assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.NO_VALUE,))
     assert (reason.value is None, reason.baseline is None) == (missing != "baseline", missing != "analysis")
 
 
@@ -500,9 +504,9 @@ def test_few_samples_and_silent_rules_leave_changes_undecided_too() -> None:
     silent = summary(abstained=(OOV,))
 
     few = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against(), min_samples=201)
-    assert (few.decision, few.causes) == (UNDECIDED, (Cause.FEW_SAMPLES,))
+    assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))
     abstained = judge(bound(Measure.RATE, OOV, max_increase=1.0), silent, against())
-    assert (abstained.decision, abstained.causes) == (UNDECIDED, (Cause.ABSTAINED,))
+    assert (abstained.decision, abstained.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
     upper = judge(bound(Measure.RATE, FAILURE, max_increase=1.0), silent, against())
     assert (upper.decision, upper.abstained) == (PASS, (OOV,))
 
@@ -511,11 +515,11 @@ def test_few_samples_and_silent_rules_leave_changes_undecided_too() -> None:
 HELD = Interval(0.6, 0.65, -0.1, -0.01)  # fewer are right
 WORSE = Interval(0.1, 0.05, 0.01, 0.1)  # more are severe, or of a type
 INTERVALS = [
-    (bound(Measure.TOP1_ACCURACY, max_decrease=0.06), against(rates={Question.TOP1: HELD})),
-    (bound(Measure.TOP1_ERROR_RATE, max_increase=0.06), against(rates={Question.TOP1: HELD})),
-    (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.06), against(rates={Question.MULTI_LABEL: HELD})),
+    (bound(Measure.TOP1_ACCURACY, max_decrease=0.06), against(rates={PairedMetric.TOP1: HELD})),
+    (bound(Measure.TOP1_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.TOP1: HELD})),
+    (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.MULTI_LABEL: HELD})),
     (bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.06), against(multi_label_accuracy=HELD)),
-    (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.06), against(rates={Question.SEVERE: WORSE})),
+    (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.SEVERE: WORSE})),
     (bound(Measure.RATE, FAILURE, max_increase=0.06), against(types={FAILURE: WORSE})),
 ]
 
@@ -526,7 +530,7 @@ def test_an_interval_that_holds_the_limit_is_undecided_only_if_the_policy_asks(
 ) -> None:
     careful = judge(replace(asked, undecided_within_interval=True), baseline=baseline)
 
-    assert (careful.decision, careful.causes) == (UNDECIDED, (Cause.WIDE_INTERVAL,))
+    assert (careful.decision, careful.causes) == (UNDECIDED, (UndecidedReason.WIDE_INTERVAL,))
     assert (judge(asked, baseline=baseline).decision, judge(asked, baseline=baseline).causes) == (PASS, ())
 
 
@@ -556,15 +560,15 @@ def test_an_interval_on_the_harmless_side_of_zero_decides(asked: Bound, baseline
 def test_an_interval_that_holds_the_limit_is_undecided_over_the_limit_too() -> None:
     asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.03, undecided_within_interval=True)
 
-    reason = judge(asked, baseline=against(rates={Question.TOP1: HELD}))
+    reason = judge(asked, baseline=against(rates={PairedMetric.TOP1: HELD}))
 
-    assert (reason.decision, reason.causes) == (UNDECIDED, (Cause.WIDE_INTERVAL,))
+    assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.WIDE_INTERVAL,))
 
 
 def test_a_wide_interval_is_one_cause_even_if_it_holds_both_limits() -> None:
     asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.1, max_increase=0.1, undecided_within_interval=True)
 
-    assert judge(asked, baseline=against(rates={Question.TOP1: WIDE})).causes == (Cause.WIDE_INTERVAL,)
+    assert judge(asked, baseline=against(rates={PairedMetric.TOP1: WIDE})).causes == (UndecidedReason.WIDE_INTERVAL,)
 
 
 # ---- the whole
@@ -585,7 +589,7 @@ def test_each_bound_has_its_reason_in_the_policys_order_with_the_coverage_first(
 
 @given(st.lists(st.sampled_from([PASS, FAIL, UNDECIDED]), max_size=6))
 def test_one_failure_is_enough_and_what_is_undecided_does_not_pass(decisions: list[GateDecision]) -> None:
-    got = decision_of([GateReason(each, None) for each in decisions])
+    got = decision_of([GateReason(decision, None) for decision in decisions])
 
     if FAIL in decisions:
         assert got is FAIL
@@ -614,11 +618,11 @@ def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
     targets = np.repeat([0, 1, 2], 10).astype(np.int16)
     types = np.concatenate([[1] * k + [8] * (10 - k) for k in (5, 7, 3)]).astype(np.uint8)
     counted = np.ones(30, dtype=bool)
-    found = summarize(types, strata_of(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets)
+    result = summarize(types, strata_of(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets)
     for limits in ({"min": 0.5}, {"max": 0.5}):
         bound = Bound("it", Measure.MULTI_LABEL_ACCURACY, **limits)
-        (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), found, None)
-        assert reason.decision is GateDecision.PASS, (found.groups[Group.ALL].multi_label_accuracy, limits)
+        (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), result, None)
+        assert reason.decision is GateDecision.PASS, (result.groups[Group.ALL].multi_label_accuracy, limits)
 
 
 @pytest.mark.parametrize(
@@ -633,7 +637,7 @@ def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
 def test_what_is_forgiven_by_a_silent_rule_is_not_known(measure: Measure, silent: ErrorType) -> None:
     reason = judge(bound(measure, min=0.1), summary(abstained=(silent,)))
 
-    assert (reason.decision, reason.causes) == (UNDECIDED, (Cause.ABSTAINED,))
+    assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
 
 
 def test_minor_errors_are_forgiven_whatever_explains_the_others() -> None:
@@ -666,4 +670,4 @@ def test_a_change_is_that_among_the_images_that_both_judged() -> None:
 
     assert (reason.decision, reason.value, reason.baseline, reason.num_samples) == (PASS, 4, 4, 150)
     few = judge(bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline, min_samples=151)
-    assert (few.decision, few.causes) == (UNDECIDED, (Cause.FEW_SAMPLES,))
+    assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))

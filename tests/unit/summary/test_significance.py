@@ -216,11 +216,11 @@ def test_many_classes_that_are_alike_are_as_independent_as_others() -> None:
 
 def convolved(size: int, pairs: list[tuple[int, int]], times: list[int]) -> tuple[int, np.ndarray]:
     """Return the least possible difference and the probabilities from there on, an image at a time."""
-    found = np.ones(1)
+    result = np.ones(1)
     for (only_a, only_b), count in zip(pairs, times, strict=True):
         for _ in range(size * count):
-            found = np.convolve(found, [only_b / size, 1 - (only_a + only_b) / size, only_a / size])
-    return -(len(found) // 2), found
+            result = np.convolve(result, [only_b / size, 1 - (only_a + only_b) / size, only_a / size])
+    return -(len(result) // 2), result
 
 
 @settings(max_examples=100, deadline=None)

@@ -32,7 +32,7 @@ def rows(draw: st.DrawFn) -> Row:
     problematic = draw(st.booleans())
     labels = draw(st.frozensets(st.sampled_from(CLASSES), max_size=3))
     error_type = draw(st.integers(0, 8))
-    other = draw(st.sampled_from([each for each in CLASSES if each != target]))
+    other = draw(st.sampled_from([class_ for class_ in CLASSES if class_ != target]))
     predicted = {0: -1, 1: target}.get(error_type, other)
     sample = Sample(target, labels if problematic else labels | {target}, problematic, False)
     return Row(sample, error_type, predicted, draw(st.booleans()))
@@ -153,13 +153,13 @@ def test_accuracy_over_all_images_is_there_where_every_image_has_a_prediction(
 def test_accuracy_among_the_data_sets_classes_is_of_the_ranking_among_them(
     images: list[tuple[int, int, int]],
 ) -> None:
-    targets, top1, among = (np.array(column, dtype=np.int16) for column in zip(*images, strict=True))
+    targets, top1, top1_restricted = (np.array(column, dtype=np.int16) for column in zip(*images, strict=True))
     nothing = strata_of(targets[:0], np.zeros(0, dtype=bool), np.zeros((3, 0), dtype=bool))
 
     def accuracy(predictions: Predictions) -> float | None:
         return summarize(np.zeros(0, np.uint8), nothing, (), predictions, targets).top1_accuracy_among_classes
 
-    assert accuracy(Predictions(top1, None, among)) == pytest.approx(
+    assert accuracy(Predictions(top1, None, top1_restricted)) == pytest.approx(
         sum(target == best for target, _, best in images) / len(images)
     )
     assert accuracy(Predictions(top1)) is None

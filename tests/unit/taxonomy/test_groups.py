@@ -20,6 +20,6 @@ def test_every_class_is_in_one_group() -> None:
 def test_a_class_is_what_wordnet_says_it_is(wordnet: Any, wordnet_ids: list[str]) -> None:
     for index, wordnet_id in enumerate(wordnet_ids):
         synset = wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:]))
-        names = {lemma for path in synset.hypernym_paths() for each in path for lemma in each.lemma_names()}
+        names = {lemma for path in synset.hypernym_paths() for item in path for lemma in item.lemma_names()}
         organism, artifact = "organism" in names, "artifact" in names
         assert class_groups()[:, index].tolist() == [organism, artifact, not (organism or artifact)]

@@ -72,11 +72,11 @@ def listed(proposals: Proposals, target: int, predicted: int) -> list[tuple[int,
 def pairs(number: int, near: list[set[int]], seed: int = 0) -> list[tuple[int, int]]:
     """Return random pairs, a third of them within a superclass, and some of a class with itself."""
     draw = random.Random(seed)
-    found = [(draw.randrange(1000), draw.randrange(1000)) for _ in range(number)]
-    large = [sorted(each) for each in near if len(each) > 1]
+    result = [(draw.randrange(1000), draw.randrange(1000)) for _ in range(number)]
+    large = [sorted(item) for item in near if len(item) > 1]
     if large:
-        found += [tuple(draw.sample(draw.choice(large), 2)) for _ in range(number // 2)]
-    return found + [(index, index) for index in range(0, 1000, 199)]
+        result += [tuple(draw.sample(draw.choice(large), 2)) for _ in range(number // 2)]
+    return result + [(index, index) for index in range(0, 1000, 199)]
 
 
 def test_the_meta_labels_are_those_of_the_spec() -> None:
@@ -91,10 +91,10 @@ def test_synsets_and_texts_stand_in_the_oracle_s_order(
     for target, predicted in pairs(300, superclasses):
         expected = oracle.proposals(wordnet_s, superclasses, target, predicted)
 
-        found = listed(proposals, target, predicted)
+        result = listed(proposals, target, predicted)
 
-        assert list(dict.fromkeys(synset for synset, _ in found)) == expected, (target, predicted)
-        assert found == oracle.texts(wordnet_s, expected), (target, predicted)
+        assert list(dict.fromkeys(synset for synset, _ in result)) == expected, (target, predicted)
+        assert result == oracle.texts(wordnet_s, expected), (target, predicted)
 
 
 def test_a_target_blocks_its_synset_and_all_above(proposals: Proposals, wordnet_s: oracle.Taxonomy) -> None:
@@ -133,8 +133,8 @@ def test_one_text_of_two_synsets_is_embedded_once_and_the_first_has_it(
     twice = [p for p in range(1000) if len(set(proposals.lists[p].texts.tolist())) < len(proposals.lists[p].texts)]
     assert twice, "no list has a text twice: this test shows nothing"
     for predicted in twice[:20]:
-        found = listed(proposals, 0, predicted)
-        for text in {text for _, text in found}:
-            first = next(synset for synset, each in found if each == text)
+        result = listed(proposals, 0, predicted)
+        for text in {text for _, text in result}:
+            first = next(synset for synset, each in result if each == text)
             candidates = oracle.proposals(wordnet_s, superclasses_of(grouping), 0, predicted)
             assert oracle.best(wordnet_s, candidates, lambda each, text=text: float(each == text)) == first

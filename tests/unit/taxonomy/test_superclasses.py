@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from errata.errors import InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.superclasses import matching_classes, share_superclass
 
-from service.errors import InvalidEvidence
 from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping, shared
 from service.taxonomy.wordnet import load_taxonomy
 
@@ -74,7 +74,7 @@ def test_classes_share_a_superclass_where_the_oracle_says_so(
 
     sets = [matching_classes(predicate, lemmas_of_class) for predicate in predicates]
     for a in classes:
-        assert grouping.members[:, a].tolist() == [a in each for each in sets]
+        assert grouping.members[:, a].tolist() == [a in label_set for label_set in sets]
         for b in classes:
             assert same[a, b] == share_superclass(a, b, sets)
 

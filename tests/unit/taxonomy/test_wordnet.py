@@ -34,34 +34,34 @@ def test_every_synset_has_its_lemma_names_in_wordnet_s_order(taxonomy: Taxonomy,
 
 
 def test_a_class_and_all_above_it_have_their_direct_hypernyms(taxonomy: Taxonomy, synsets: list[Any]) -> None:
-    above = {each for synset in synsets for path in synset.hypernym_paths() for each in path}
+    above = {item for synset in synsets for path in synset.hypernym_paths() for item in path}
 
     assert len(above) > 1000
     for synset in above:
-        direct = {each.offset() for each in synset.hypernyms() + synset.instance_hypernyms()}
+        direct = {hypernym.offset() for hypernym in synset.hypernyms() + synset.instance_hypernyms()}
         assert sorted(taxonomy.hypernyms[synset.offset()]) == sorted(direct)
 
 
 def test_hypernym_paths_run_from_the_root_in_ascending_order(taxonomy: Taxonomy, synsets: list[Any]) -> None:
     for synset in synsets:
-        paths = sorted(tuple(each.offset() for each in path) for path in synset.hypernym_paths())
+        paths = sorted(tuple(item.offset() for item in path) for path in synset.hypernym_paths())
         assert list(taxonomy.hypernym_paths(synset.offset())) == paths
 
 
 def test_ancestry_is_the_synset_and_all_of_its_hypernyms(taxonomy: Taxonomy, synsets: list[Any]) -> None:
     for synset in synsets:
-        closure = {synset.offset(), *(each.offset() for each in synset.closure(lambda s: s.hypernyms()))}
+        closure = {synset.offset(), *(item.offset() for item in synset.closure(lambda s: s.hypernyms()))}
         assert taxonomy.ancestry(synset.offset()) == closure
 
 
 def test_siblings_are_the_hyponyms_of_each_direct_hypernym(taxonomy: Taxonomy, synsets: list[Any]) -> None:
     for synset in synsets:
         for parent in synset.hypernyms():
-            children = sorted(each.offset() for each in parent.hyponyms())
+            children = sorted(hyponym.offset() for hyponym in parent.hyponyms())
             assert list(taxonomy.hyponyms[parent.offset()]) == children
             assert set(children) <= set(taxonomy.lemmas)
 
 
 def test_a_class_has_the_lemma_names_of_all_that_it_is(taxonomy: Taxonomy, synsets: list[Any]) -> None:
     for synset, lemmas in zip(synsets, taxonomy.class_lemmas, strict=True):
-        assert lemmas == {lemma for path in synset.hypernym_paths() for each in path for lemma in each.lemma_names()}
+        assert lemmas == {lemma for path in synset.hypernym_paths() for item in path for lemma in item.lemma_names()}

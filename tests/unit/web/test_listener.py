@@ -54,7 +54,7 @@ class Site:
 
     def paths(self) -> set[str]:
         families = self.metrics.registry.collect()
-        return {sample.labels["path"] for each in families for sample in each.samples if "path" in sample.labels}
+        return {sample.labels["path"] for family in families for sample in family.samples if "path" in sample.labels}
 
 
 @pytest.fixture

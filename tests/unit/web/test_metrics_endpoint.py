@@ -41,10 +41,10 @@ async def listener(counted: Counted) -> AsyncIterator[Listener]:
     metrics = Metrics(registry)
     registry.register(counted)
     counted.times = 0  # the registry asks for its names
-    found = make_listener(metrics, lambda: True, "127.0.0.1", 0)
-    await found.start()
-    yield found
-    await found.stop()
+    result = make_listener(metrics, lambda: True, "127.0.0.1", 0)
+    await result.start()
+    yield result
+    await result.stop()
 
 
 async def scrape(listener: Listener) -> tuple[int, http.client.HTTPMessage, bytes]:

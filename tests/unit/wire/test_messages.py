@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from errata.errors import ErrataError, InvalidPageToken, InvalidRequest
+from errata.v1 import errata_pb2 as pb
 from google.protobuf.json_format import Parse, ParseDict
 from google.protobuf.message import DecodeError, Message
 from hypothesis import example, given, settings
@@ -43,8 +45,6 @@ from service.domain import (
     VerdictEvidence,
     VocabularyEvidence,
 )
-from service.errors import ErrataError, InvalidPageToken, InvalidRequest
-from service.pb import errata_pb2 as pb
 from service.taxonomy.classes import class_names
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -187,23 +187,25 @@ def test_a_verdict_is_sent_whole(given: Verdict, why: VerdictEvidence) -> None:
     assert sent.error_type == given.error_type
     assert list(sent.problematic) == list(given.problematic)
     assert optional(sent, "probability") == given.probability
-    assert [(each.class_index, each.source) for each in sent.evidence.labels] == list(why.labels)
-    assert [(each.label, tuple(each.superclasses)) for each in sent.evidence.shared_superclasses] == [
-        (each.label, each.superclasses) for each in why.shared_superclasses
-    ]
-    assert [(each.label, each.count, tuple(each.examples)) for each in sent.evidence.co_occurrences] == [
-        (each.label, each.count, each.examples) for each in why.co_occurrences
-    ]
+    assert [(label.class_index, label.source) for label in sent.evidence.labels] == list(why.labels)
+    assert [
+        (shared_superclass.label, tuple(shared_superclass.superclasses))
+        for shared_superclass in sent.evidence.shared_superclasses
+    ] == [(shared_superclass.label, shared_superclass.superclasses) for shared_superclass in why.shared_superclasses]
+    assert [
+        (co_occurrence.label, co_occurrence.count, tuple(co_occurrence.examples))
+        for co_occurrence in sent.evidence.co_occurrences
+    ] == [(co_occurrence.label, co_occurrence.count, co_occurrence.examples) for co_occurrence in why.co_occurrences]
     asked = sent.evidence.vocabulary
     assert sent.evidence.HasField("vocabulary") == (why.vocabulary is not None)
     if why.vocabulary is not None:
         assert (asked.gate, asked.num_texts) == (why.vocabulary.gate, why.vocabulary.num_texts)
-        assert [(each.text, each.probability, each.outside) for each in asked.best] == [
-            (each.text, each.probability, each.outside) for each in why.vocabulary.best
+        assert [(item.text, item.probability, item.outside) for item in asked.best] == [
+            (item.text, item.probability, item.outside) for item in why.vocabulary.best
         ]
     assert sent.evidence.overlap == why.overlap
-    assert [(each.error_type, each.outcome, each.note) for each in sent.evidence.trace] == [
-        (each.error_type, each.outcome, each.note) for each in why.trace
+    assert [(item.error_type, item.outcome, item.note) for item in sent.evidence.trace] == [
+        (item.error_type, item.outcome, item.note) for item in why.trace
     ]
 
 
@@ -266,7 +268,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         else None,
         summary=Summary(
             {Group(name): group(each) for name, each in summary.groups.items()},
-            tuple(ErrorType(each) for each in summary.abstained),
+            tuple(ErrorType(item) for item in summary.abstained),
             summary.num_problematic,
             summary.num_images,
             summary.num_predicted,
@@ -319,7 +321,7 @@ def balanced(summary: Summary) -> Summary:
     return replace(summary, groups=groups)
 
 
-COUNTED = {"num_samples": 8, "counts": {each.name: 1 for each in ERROR_TYPES}}
+COUNTED = {"num_samples": 8, "counts": {error_type_.name: 1 for error_type_ in ERROR_TYPES}}
 
 
 @pytest.mark.parametrize(
@@ -368,15 +370,15 @@ def test_a_breakdown_is_sent_whole(given: list[BreakdownRow]) -> None:
 
     back = [
         BreakdownRow(
-            each.name,
-            optional(each, "class_index"),
-            each.num_samples,
-            {ErrorType[name]: count for name, count in each.counts.items()},
-            optional(each, "multi_label_accuracy"),
-            {ErrorType[name]: gain for name, gain in each.gain_if_fixed_top1.items()},
-            {ErrorType[name]: gain for name, gain in each.gain_if_fixed_multi_label.items()},
+            row.name,
+            optional(row, "class_index"),
+            row.num_samples,
+            {ErrorType[name]: count for name, count in row.counts.items()},
+            optional(row, "multi_label_accuracy"),
+            {ErrorType[name]: gain for name, gain in row.gain_if_fixed_top1.items()},
+            {ErrorType[name]: gain for name, gain in row.gain_if_fixed_multi_label.items()},
         )
-        for each in sent.rows
+        for row in sent.rows
     ]
     assert back == given
 
@@ -429,14 +431,14 @@ ENUMS = {
 def test_enums_have_the_same_names_and_numbers_and_a_prefix_on_the_wire(name: str) -> None:
     sent = dict(getattr(pb, name).items())
 
-    assert sent == {ENUMS[name] + each.name: each.value for each in getattr(domain, name)}
+    assert sent == {ENUMS[name] + item.name: item.value for item in getattr(domain, name)}
 
 
-@pytest.mark.parametrize(("name", "sent"), [("Question", pb.Question), ("Metric", pb.TrendMetric)])
+@pytest.mark.parametrize(("name", "sent"), [("PairedMetric", pb.PairedMetric), ("Metric", pb.TrendMetric)])
 def test_enumerations_of_words_have_the_same_names_on_the_wire(name: str, sent: Any) -> None:
     prefix = sent.keys()[0].removesuffix("UNSPECIFIED")
 
-    assert [each.removeprefix(prefix) for each in sent.keys()[1:]] == [each.name for each in getattr(domain, name)]
+    assert [item.removeprefix(prefix) for item in sent.keys()[1:]] == [item.name for item in getattr(domain, name)]
 
 
 def test_every_group_of_the_wire_is_a_group_of_the_domain() -> None:

@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
+from errata.v1 import errata_pb2 as pb
 
 from service import wire
 from service.domain import (
     ERROR_TYPES,
     Bound,
-    Cause,
+    ChangedImage,
     ChangeRow,
     Comparison,
     Curves,
     ErrorType,
     Fit,
-    Flip,
     GateDecision,
     GateReason,
     GateResult,
@@ -23,14 +23,14 @@ from service.domain import (
     LabelFit,
     Measure,
     Metric,
-    NoReference,
+    NoReferenceReason,
+    PairedMetric,
     PairedTest,
-    Question,
-    Standing,
+    PercentileRank,
     Trend,
     TrendPoint,
+    UndecidedReason,
 )
-from service.pb import errata_pb2 as pb
 
 
 def test_a_comparison_is_sent_whole() -> None:
@@ -39,24 +39,26 @@ def test_a_comparison_is_sent_whole() -> None:
     group = GroupComparison(
         2016,
         transitions,
-        {each: PairedTest(each, 3, 4, 0.5, False) for each in Question},
-        dict.fromkeys(Question, interval),
+        {item: PairedTest(item, 3, 4, 0.5, False) for item in PairedMetric},
+        dict.fromkeys(PairedMetric, interval),
         interval,
         dict.fromkeys(ERROR_TYPES, interval),
     )
-    flip = Flip("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
+    flip = ChangedImage("x.jpg", 1, 0, 1, ErrorType.FINE_GRAINED, ErrorType.CORRECT)
     row = ChangeRow("tench", 0, 9, 2, 1, interval)
-    found = Comparison(
+    comparison = Comparison(
         "a", "b", "A", "B", "demo", "e", (ErrorType.FINE_GRAINED_OOV,), 5, dict.fromkeys(Group, group),
         (row,), (ChangeRow("fish", None, 9, 2, 1, interval),), (flip,), (),
     )  # fmt: skip
 
-    sent = wire.to_comparison(found)
+    sent = wire.to_comparison(comparison)
 
     assert (sent.a, sent.b, sent.num_left_out) == ("analyses/a", "analyses/b", 5)
     everything = sent.groups["all"]
-    assert [[each.counts[kind.name] for kind in ERROR_TYPES] for each in everything.transitions] == transitions.tolist()
-    assert [each.error_type for each in everything.transitions] == list(range(1, 9))
+    assert [
+        [transition.counts[kind.name] for kind in ERROR_TYPES] for transition in everything.transitions
+    ] == transitions.tolist()
+    assert [transition.error_type for transition in everything.transitions] == list(range(1, 9))
     assert everything.fixed == transitions[3:, :3].sum() and everything.broken == transitions[:3, 3:].sum()
     assert dict(everything.fixed_by_type) == {kind.name: transitions[kind - 1, :3].sum() for kind in ERROR_TYPES[3:]}
     assert (everything.top1_fixed, everything.top1_broken) == (transitions[1:, 0].sum(), transitions[0, 1:].sum())
@@ -70,7 +72,7 @@ def test_a_comparison_is_sent_whole() -> None:
 def test_a_gate_s_result_is_sent_whole_and_told_in_the_same_words() -> None:
     bound = Bound("b", Measure.RATE, (ErrorType.MODEL_FAILURE,), Group.ORGANISM, max_increase=0.0)
     reasons = (
-        GateReason(GateDecision.UNDECIDED, bound, 0.5, 0.0, 0.25, 0.125, 40, (Cause.FEW_SAMPLES,)),
+        GateReason(GateDecision.UNDECIDED, bound, 0.5, 0.0, 0.25, 0.125, 40, (UndecidedReason.FEW_SAMPLES,)),
         GateReason(GateDecision.PASS, None, 1.0, 0.9),
     )
 
@@ -83,8 +85,8 @@ def test_a_gate_s_result_is_sent_whole_and_told_in_the_same_words() -> None:
     assert "too few samples" in first.message
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
     told = wire.told_gate(sent)
-    assert [(each.name, each.decision, each.message) for each in told.reasons] == [
-        (each.bound, GateDecision(each.decision), each.message) for each in sent.reasons
+    assert [(reason.name, reason.decision, reason.message) for reason in told.reasons] == [
+        (reason.bound, GateDecision(reason.decision), reason.message) for reason in sent.reasons
     ]
 
 
@@ -94,8 +96,8 @@ def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
     places = [(group, metric) for group in Group for metric in Metric]
     curves = Curves("imagenet", 962, 0.6, 0.9, np.array([0.6, 0.605]), dict.fromkeys(places, quantiles), {})
     standings = (
-        Standing(Metric.CLASS_OVERLAP, 0.25, 0.75, None),
-        Standing(Metric.MODEL_FAILURE, None, None, NoReference.NO_VALUE),
+        PercentileRank(Metric.CLASS_OVERLAP, 0.25, 0.75, None),
+        PercentileRank(Metric.MODEL_FAILURE, None, None, NoReferenceReason.NO_VALUE),
     )
     point = TrendPoint("a", "A", "red", True, 0.7, {Metric.CLASS_OVERLAP: 0.25}, standings)
     fits = (
@@ -112,12 +114,12 @@ def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
         True,
         {"CLASS_OVERLAP": 0.25},
     )
-    assert model.standings[0].percentile == 0.75 and not model.standings[1].HasField("percentile")
-    assert "it has no errors" in model.standings[1].message
+    assert model.percentile_ranks[0].percentile == 0.75 and not model.percentile_ranks[1].HasField("percentile")
+    assert "it has no errors" in model.percentile_ranks[1].message
     assert (sent.group, sent.num_published, sent.num_left_out) == (pb.GROUP_OTHER, 962, 2)
     assert sent.fits[0].slope == 2 and not sent.fits[0].HasField("r_squared") and not sent.fits[0].HasField("shift")
     assert sent.fits[1].shift == 0.5 and not sent.fits[1].HasField("slope")
     band = sent.bands[0]
-    assert [each.top1_accuracy for each in band.quantiles] == [0.6]
+    assert [quantile.top1_accuracy for quantile in band.quantiles] == [0.6]
     assert [band.quantiles[0].q05, band.quantiles[0].q50, band.quantiles[0].q95] == pytest.approx([0.04, 0.49, 0.94])
     assert len(sent.bands) == len(Metric)

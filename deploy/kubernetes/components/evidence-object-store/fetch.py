@@ -21,8 +21,8 @@ def fetch(url: str, folder: Path, most_bytes: int = MOST_BYTES) -> int:
     """Return the bytes that came; raise ValueError, and leave no folder, for what can't be a bundle."""
     store, root = fsspec.core.url_to_fs(url)
     root = root.rstrip("/")
-    found = (each.removeprefix(root).removeprefix("/") for each in store.find(root))
-    names = sorted(name for name in found if name)  # a browser of stores leaves an empty object for a folder
+    result = (item.removeprefix(root).removeprefix("/") for item in store.find(root))
+    names = sorted(name for name in result if name)  # a browser of stores leaves an empty object for a folder
     if "manifest.json" not in names:
         raise ValueError(f"expected a bundle at {url}, got no manifest.json there")
     if wrong := [name for name in names if not NAME.fullmatch(name)]:

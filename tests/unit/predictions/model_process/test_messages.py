@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from errata import errors
+from errata.errors import ErrataError, InvalidRow, Violation
 
-from service import errors
 from service.domain import ModelInfo, Predictions
-from service.errors import ErrataError, InvalidRow, Violation
 from service.predictions.model_process.messages import (
     EXPECTED_ERRORS,
     batch_frame,
@@ -27,8 +27,8 @@ INFO = ModelInfo("timm:resnet50.a1_in1k", "resnet50", "ab" * 32, "resize 0.950")
 
 def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
     yield kind
-    for each in kind.__subclasses__():
-        yield from kinds(each)
+    for item in kind.__subclasses__():
+        yield from kinds(item)
 
 
 def test_a_description_arrives_as_it_was_sent() -> None:
@@ -47,7 +47,7 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
     assert read_next(0, Frame({"kind": "end"})) is None
 
 
-@pytest.mark.parametrize("kind", [each for branch in EXPECTED_ERRORS for each in kinds(branch)])
+@pytest.mark.parametrize("kind", [item for branch in EXPECTED_ERRORS for item in kinds(branch)])
 def test_an_error_arrives_as_itself(kind: type[ErrataError]) -> None:
     sent = kind("Not this one.", violations=[Violation("file_name", "unknown", 3)], retry_after=2.5)
 

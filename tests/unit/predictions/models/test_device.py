@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from errata.errors import InvalidSetting
 
-from service.errors import InvalidSetting
 from service.predictions.models.device import choose_device, cores
 
 

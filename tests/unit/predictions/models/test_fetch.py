@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from errata.errors import Unavailable
 
-from service.errors import Unavailable
 from service.predictions.models.fetch import fetching, url_size
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from PIL import Image
 from safetensors.torch import save_file
 
-from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.models import file
 from service.predictions.models.loaded import weights_digest
 from service.predictions.policy import ModelPolicy

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import timm
+from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from huggingface_hub import constants
 from safetensors.torch import save
 from unit.predictions.hub_server import FakeHub, serving
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable
 from service.predictions.models import hub as source
 from service.predictions.models import timm as timm_source
 from service.predictions.models.loaded import weights_digest

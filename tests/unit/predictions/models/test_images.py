@@ -8,9 +8,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+from errata.errors import ImagesMissing
 from PIL import Image
 
-from service.errors import ImagesMissing
 from service.predictions.models.images import MAX_BYTES, MAX_PIXELS, BadImage, ImageFolder
 
 

@@ -3,8 +3,8 @@
 import pytest
 import timm
 import torch
+from errata.errors import ModelRefused
 
-from service.errors import ModelRefused
 from service.predictions.models.loaded import check_size, count_parameters, load_weights, weights_digest
 from service.predictions.policy import ModelPolicy
 

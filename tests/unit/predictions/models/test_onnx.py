@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from service.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.models import onnx as source
 from service.predictions.models.graph import runtime_domains
 from service.predictions.models.sources import SOURCES
@@ -168,9 +168,9 @@ def test_probabilities_are_not_softmaxed_twice(folder, policy) -> None:
     store(folder, graph(last="Softmax"))
     loaded = source.load("tiny.onnx", policy)
 
-    found = loaded.module(red(loaded)).softmax(dim=1)
+    result = loaded.module(red(loaded)).softmax(dim=1)
 
-    assert found[0, 0].item() == pytest.approx(np.e / (np.e + 999), rel=1e-4)  # softmax of (1, 0, 0, …) once
+    assert result[0, 0].item() == pytest.approx(np.e / (np.e + 999), rel=1e-4)  # softmax of (1, 0, 0, …) once
 
 
 def test_another_number_of_outputs_needs_a_mapping(folder, policy) -> None:

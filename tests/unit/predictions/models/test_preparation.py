@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from errata.errors import ModelRefused
 from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torchvision.transforms._presets import ImageClassification
 
-from service.errors import ModelRefused
 from service.predictions.models.images import BadImage
 from service.predictions.models.preparation import Normalize, timm_preparation, torchvision_preparation
 
@@ -34,10 +34,10 @@ def test_timms_transform_in_two_steps_is_timms_own(image: Image.Image, crop_mode
     config = CONFIG | {"crop_mode": crop_mode}
     prepared = timm_preparation("m", config)
 
-    found = prepared.batch(prepared.single(image)[None])[0]
+    result = prepared.batch(prepared.single(image)[None])[0]
 
     own = create_transform(**resolve_data_config(pretrained_cfg=config), is_training=False)(image)
-    torch.testing.assert_close(found, own, rtol=0, atol=1e-5)
+    torch.testing.assert_close(result, own, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ResNet50_Weights.IMAGENET1K_V2", "ViT_L_16_Weights.IMAGENET1K_SWAG_E2E_V1"])
@@ -45,17 +45,17 @@ def test_torchvisions_transform_in_two_steps_is_the_weights_own(image: Image.Ima
     own = torchvision.models.get_weight(name).transforms()
     prepared = torchvision_preparation("m", own)
 
-    found = prepared.batch(prepared.single(image)[None])[0]
+    result = prepared.batch(prepared.single(image)[None])[0]
 
-    torch.testing.assert_close(found, own(image), rtol=0, atol=1e-5)
+    torch.testing.assert_close(result, own(image), rtol=0, atol=1e-5)
 
 
 def test_normalizing_is_done_by_channel() -> None:
     pixels = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1)
 
-    found = Normalize((0.5, 0.5, 0.1), (0.5, 0.25, 0.1))(pixels)
+    result = Normalize((0.5, 0.5, 0.1), (0.5, 0.25, 0.1))(pixels)
 
-    assert found.flatten().tolist() == pytest.approx([1.0, -2.0, 1.0])  # (1 - .5)/.5, (0 - .5)/.25, (.2 - .1)/.1
+    assert result.flatten().tolist() == pytest.approx([1.0, -2.0, 1.0])  # (1 - .5)/.5, (0 - .5)/.25, (.2 - .1)/.1
 
 
 def test_the_transform_is_described() -> None:

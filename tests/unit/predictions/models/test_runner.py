@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from errata.errors import ModelRefused
 
-from service.errors import ModelRefused
 from service.predictions.models.runner import Runner
 
 CPU = torch.device("cpu")
@@ -33,9 +33,9 @@ def test_a_batch_that_memory_doesnt_hold_is_halved_until_it_does_and_nothing_is_
     module = Small(memory=20)
     runner = Runner("m", module, CPU, limit=100)
 
-    found = runner.finish(runner.start(images(100)))
+    result = runner.finish(runner.start(images(100)))
 
-    assert found.top1.tolist() == list(range(100))
+    assert result.top1.tolist() == list(range(100))
     assert module.batches == [100, 50, 25, *[12] * 8, 4]
     assert runner.limit == 12
 
@@ -61,11 +61,11 @@ def test_a_model_that_memory_doesnt_hold_with_one_image_is_refused() -> None:
 def test_the_probability_is_that_of_the_softmax() -> None:
     runner = Runner("m", Small(memory=8), CPU, limit=8)
 
-    found = runner.finish(runner.start(images(2)))
+    result = runner.finish(runner.start(images(2)))
 
-    assert found.probability is not None
-    assert found.probability.dtype == np.float16
-    assert found.probability.tolist() == pytest.approx([8103.08 / (8103.08 + 999)] * 2, rel=1e-3)  # e^9
+    assert result.probability is not None
+    assert result.probability.dtype == np.float16
+    assert result.probability.tolist() == pytest.approx([8103.08 / (8103.08 + 999)] * 2, rel=1e-3)  # e^9
 
 
 def test_images_reach_the_module_whole_and_channels_last() -> None:

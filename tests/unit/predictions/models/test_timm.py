@@ -1,8 +1,8 @@
 """timm: — names, default tags, and the cap on parameters. What it fetches: test_hub.py."""
 
 import pytest
+from errata.errors import ModelNotFound, ModelRefused
 
-from service.errors import ModelNotFound, ModelRefused
 from service.predictions.models import timm
 from service.predictions.policy import ModelPolicy
 

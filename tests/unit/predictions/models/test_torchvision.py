@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision as library
+from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from PIL import Image
 
-from service.errors import ModelNotFound, ModelRefused, Unavailable
 from service.predictions.models import torchvision
 from service.predictions.models.loaded import weights_digest
 from service.predictions.policy import ModelPolicy
@@ -46,8 +46,8 @@ def test_it_scores_as_torchvision_does_with_the_weights_own_transform(module: to
 
     loaded = torchvision.load("squeezenet1_1", ModelPolicy())
 
-    found = loaded.module(loaded.prepare(image)[None])
-    torch.testing.assert_close(found, module(transform(image)[None]), rtol=1e-4, atol=1e-4)
+    result = loaded.module(loaded.prepare(image)[None])
+    torch.testing.assert_close(result, module(transform(image)[None]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

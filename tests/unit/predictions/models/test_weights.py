@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from errata.errors import ModelRefused
 from safetensors.torch import save_file
 
-from service.errors import ModelRefused
 from service.predictions.models.weights import read_weights
 
 WEIGHTS = {"weight": torch.arange(2000.0)}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from errata.errors import TooBusy, TruncatedUpload
 
-from service.errors import TooBusy, TruncatedUpload
 from service.predictions.sandbox.fair_queue import FairQueue
 
 
@@ -43,8 +43,8 @@ def waiters(queue: FairQueue[str], callers: list[str], turns: list[str]) -> Iter
             started.append(Waiter(queue, caller, turns))
         yield started
     finally:
-        for each in started:
-            each.end()
+        for item in started:
+            item.end()
 
 
 def wait_for(turns: list[str], count: int) -> None:

@@ -56,18 +56,18 @@ def test_this_kernel_has_both_mechanisms() -> None:
 
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_files_outside_of_python_are_out_of_reach(secret: Path, name: str) -> None:
-    found = attempt(FORBIDDEN[name], secret, "files")
+    result = attempt(FORBIDDEN[name], secret, "files")
 
-    assert (found.stdout, found.stderr) == ("refused\n", "")
+    assert (result.stdout, result.stderr) == ("refused\n", "")
     assert secret.read_text() == "secret"
     assert [file.name for file in secret.parent.iterdir()] == ["tokens"]
 
 
 @pytest.mark.parametrize("name", {**FORBIDDEN, **FORBIDDEN_CALLS})
 def test_no_system_call_reaches_outside(secret: Path, name: str) -> None:
-    found = attempt({**FORBIDDEN, **FORBIDDEN_CALLS}[name], secret, "all")
+    result = attempt({**FORBIDDEN, **FORBIDDEN_CALLS}[name], secret, "all")
 
-    assert (found.stdout, found.stderr) == ("refused\n", "")
+    assert (result.stdout, result.stderr) == ("refused\n", "")
     assert secret.read_text() == "secret"
 
 

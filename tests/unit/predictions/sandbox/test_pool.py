@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import structlog
+from errata.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, Unavailable
 from pyarrow import parquet
 from security.parquet_cases import deep_and_wide_schema, nested_groups
 
 from service.bootstrap.process import allow_files
-from service.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, Unavailable
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.sandbox import pool as pool_module
 from service.predictions.uploads.binary import ParseRequest, read_binary
@@ -71,8 +71,8 @@ def written(write: Callable[..., None], *arguments: int) -> bytes:
 def plain(rows: Rows) -> object:
     """Rows as values that can be compared."""
     if isinstance(rows, OrderedRows):
-        arrays = (rows.top1, rows.probability, rows.among)
-        return [None if each is None else each.tolist() for each in arrays], rows.warnings
+        arrays = (rows.top1, rows.probability, rows.top1_restricted)
+        return [None if array is None else array.tolist() for array in arrays], rows.warnings
     blocks = list(rows)
     columns: list[list[object]] = [[], [], [], []]
     for block in blocks:
@@ -80,7 +80,7 @@ def plain(rows: Rows) -> object:
         columns[1] += block.classes.to_pylist()
         columns[2] += [] if block.probabilities is None else block.probabilities.to_pylist()
         columns[3] += block.lines.tolist()
-    return columns, [each for block in blocks for each in block.wrong], sum(block.num_wrong for block in blocks)
+    return columns, [item for block in blocks for item in block.wrong], sum(block.num_wrong for block in blocks)
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +143,9 @@ def test_a_file_has_the_same_rows_in_the_sandbox_as_in_this_process(
     ],
 )
 def test_a_refusal_is_the_same_in_the_sandbox_as_in_this_process(pool: ParserPool, format: str, content: bytes) -> None:
-    found, expected = refusal(pool, content, format), refusal(read_binary, content, format)
+    result, expected = refusal(pool, content, format), refusal(read_binary, content, format)
 
-    assert (type(found), found.message, found.violations) == (type(expected), expected.message, expected.violations)
+    assert (type(result), result.message, result.violations) == (type(expected), expected.message, expected.violations)
 
 
 # -- isolation
@@ -337,9 +337,9 @@ def waiting_process(pool: ParserPool, before: list[str]) -> str:
     (process,) = pool._processes
     assert process._process is not None
     children = Path(f"/proc/{process._process.pid}/task/{process._process.pid}/children")
-    while not (found := [pid for pid in children.read_text().split() if pid not in before[-1:]]):
+    while not (result := [pid for pid in children.read_text().split() if pid not in before[-1:]]):
         time.sleep(0.01)
-    return found[0]
+    return result[0]
 
 
 def test_blocks_keep_their_order() -> None:

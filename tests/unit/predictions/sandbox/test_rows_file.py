@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from errata.errors import ErrataError, InvalidRow, Violation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import ErrataError, InvalidRow, Violation
 from service.predictions.sandbox.arrow_stream import MAX_BATCHES
 from service.predictions.sandbox.rows_file import MAX_TEXT, read_rows, write_error, write_rows
 from service.predictions.uploads.rows import NamedRows, OrderedRows

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pytest
+from errata.errors import ErrataError
 from pyarrow import parquet
 
 from service.domain import RowOrder
-from service.errors import ErrataError
 from service.predictions.uploads import Layout, Upload, parse_upload
 
 MAX_BYTES = 1 << 20
@@ -131,7 +131,7 @@ class Write:
         return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
 
 
-class Told:
+class ExpectedError:
     """What a refusal must say."""
 
     @staticmethod
@@ -155,8 +155,8 @@ def write() -> type[Write]:
 
 
 @pytest.fixture(scope="session")
-def told() -> type[Told]:
-    return Told
+def told() -> type[ExpectedError]:
+    return ExpectedError
 
 
 @pytest.fixture(scope="session")

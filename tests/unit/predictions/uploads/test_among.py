@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from errata.errors import ErrataError
 
 from service.domain import RowOrder
-from service.errors import ErrataError
 from service.predictions.uploads import Upload, parse_upload
 
 OWN = (0, 1, 281, 999)
@@ -39,11 +39,13 @@ def files(write, scores: np.ndarray) -> dict[str, bytes]:
 def test_it_is_the_best_of_the_few_and_stands_beside_its_image(small, write, form, order, kind) -> None:
     scores = SCORES.astype(kind)
 
-    found = parse(small, files(write, scores)[form], order).predictions
+    result = parse(small, files(write, scores)[form], order).predictions
 
     expected = {image: row for row, image in enumerate(small.order(order))}
-    assert [found.among[image] for image in range(12)] == [best_of_own(scores[expected[image]]) for image in range(12)]
-    assert [found.top1[image] for image in range(12)] == [
+    assert [result.top1_restricted[image] for image in range(12)] == [
+        best_of_own(scores[expected[image]]) for image in range(12)
+    ]
+    assert [result.top1[image] for image in range(12)] == [
         max(NUMBERS, key=lambda index, row=scores[expected[image]]: (row[index], -index)) for image in range(12)
     ]
 
@@ -53,20 +55,20 @@ def test_the_first_class_wins_a_tie(small, write, form) -> None:
     scores = np.zeros((12, 1000), dtype=np.float32)
     scores[:, [281, 999, 5]] = 1, 1, 2
 
-    found = parse(small, files(write, scores)[form]).predictions
+    result = parse(small, files(write, scores)[form]).predictions
 
-    assert found.among.tolist() == [281] * 12
-    assert found.top1.tolist() == [5] * 12
+    assert result.top1_restricted.tolist() == [281] * 12
+    assert result.top1.tolist() == [5] * 12
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
 def test_scores_that_are_logits_rank_as_well(small, write, form) -> None:
     scores = SCORES * 40 - 80
 
-    found = parse(small, files(write, scores)[form], RowOrder.FILE_NAME).predictions
+    result = parse(small, files(write, scores)[form], RowOrder.FILE_NAME).predictions
 
-    assert found.among.tolist() == [best_of_own(row) for row in scores]
-    assert found.probability is None
+    assert result.top1_restricted.tolist() == [best_of_own(row) for row in scores]
+    assert result.probability is None
 
 
 def test_classes_without_scores_rank_nothing(small, write) -> None:
@@ -74,19 +76,19 @@ def test_classes_without_scores_rank_nothing(small, write) -> None:
     rows = small.rows(top1.tolist())
 
     for content in (write.npy(top1), write.npz(top1=top1), write.csv(rows), write.jsonl(rows)):
-        assert parse(small, content).predictions.among is None
+        assert parse(small, content).predictions.top1_restricted is None
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
 def test_a_data_set_of_all_classes_has_nothing_to_rank_apart(small, write, form) -> None:
-    assert small.parse(files(write, SCORES)[form]).predictions.among is None
+    assert small.parse(files(write, SCORES)[form]).predictions.top1_restricted is None
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
 def test_a_data_set_of_one_class_is_always_right_about_it(small, write, form) -> None:
-    found = parse(small, files(write, SCORES)[form], mask=NUMBERS == 340).predictions
+    result = parse(small, files(write, SCORES)[form], mask=NUMBERS == 340).predictions
 
-    assert found.among.tolist() == [340] * 12
+    assert result.top1_restricted.tolist() == [340] * 12
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
@@ -101,10 +103,10 @@ def test_nan_in_a_class_that_is_not_the_data_sets_is_refused_all_the_same(small,
 
 
 def test_the_other_order_is_the_same_rows_on_other_images(small, write) -> None:
-    found = parse(small, write.npy(SCORES), RowOrder.FILE_NAME)
+    result = parse(small, write.npy(SCORES), RowOrder.FILE_NAME)
 
-    assert found.reordered is not None
-    assert found.predictions.among.tolist() == [best_of_own(row) for row in SCORES]
+    assert result.reordered is not None
+    assert result.predictions.top1_restricted.tolist() == [best_of_own(row) for row in SCORES]
     for image, row in zip(small.order(RowOrder.PATH), SCORES, strict=True):
-        assert found.reordered.among[image] == best_of_own(row)
-        assert found.reordered.top1[image] == row.argmax()
+        assert result.reordered.top1_restricted[image] == best_of_own(row)
+        assert result.reordered.top1[image] == row.argmax()

@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
+from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 from pyarrow import parquet
-
-from service.errors import InvalidUpload, TooLarge, TruncatedUpload
 
 TWELVE = list(range(100, 112))
 MIB = 1 << 20
@@ -25,7 +24,7 @@ MEASURE = """
 import os, resource, sys
 import numpy as np, pyarrow as pa
 from service.domain import RowOrder
-from service.errors import ErrataError
+from errata.errors import ErrataError
 from service.predictions.uploads import Layout, parse_upload
 names = [f"ILSVRC2012_val_{number:08}.JPEG".encode() for number in range(1, 13)]
 layout = Layout("small", pa.array(names, pa.binary()), np.arange(12, dtype=np.int32), lambda _: np.arange(12))
@@ -63,10 +62,10 @@ PACKERS = [gz, zst, zst_of_unknown_size]
 @pytest.mark.parametrize("pack", PACKERS)
 def test_packed_text_is_read_and_its_format_told(small, write, pack) -> None:
     for content, name in ((write.csv(small.rows(TWELVE)), "csv"), (write.jsonl(small.rows(TWELVE)), "jsonl")):
-        found = small.parse(pack(content))
+        result = small.parse(pack(content))
 
-        assert found.format == name
-        assert found.predictions.top1.tolist() == TWELVE
+        assert result.format == name
+        assert result.predictions.top1.tolist() == TWELVE
 
 
 @pytest.mark.parametrize("pack", PACKERS)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from errata.errors import InvalidRow, InvalidUpload
 
 from service.domain import RowOrder
-from service.errors import InvalidRow, InvalidUpload
 from service.evidence.bundle import Bundle
 from service.predictions.uploads import Layout, parse_upload
 from service.predictions.uploads import csv as reader
@@ -21,12 +21,12 @@ TWELVE = list(range(100, 112))
 def test_every_accepted_name_of_the_class_column_is_read(small, write, name) -> None:
     content = write.csv(small.rows(TWELVE), header=("file_name", name))
 
-    found = small.parse(content)
+    result = small.parse(content)
 
-    assert found.format == "csv"
-    assert found.predictions.top1.tolist() == TWELVE
-    assert found.predictions.top1.dtype == np.int16
-    assert found.predictions.probability is None
+    assert result.format == "csv"
+    assert result.predictions.top1.tolist() == TWELVE
+    assert result.predictions.top1.dtype == np.int16
+    assert result.predictions.probability is None
 
 
 def test_columns_stand_in_any_order_and_others_are_ignored(small, write) -> None:
@@ -75,7 +75,7 @@ def test_another_delimiter_is_refused_by_its_name(small, write, delimiter, word)
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
     assert word in error.message
-    assert [(each.field, each.line) for each in error.violations] == [("header", 1)]
+    assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_a_file_without_a_usable_header_is_refused_at_line_1(small, write, heade
     error = small.refusal(write.lines(*([] if header is None else [header]), *rows))
 
     assert error.reason == "INVALID_UPLOAD"
-    assert [(each.field, each.line) for each in error.violations] == [("header", 1)]
+    assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
 
 
 def test_a_header_that_is_no_utf8_is_refused(small) -> None:
     error = small.refusal("file_name,predicted_class,größe\n".encode("latin-1"))
 
-    assert [(each.field, each.line) for each in error.violations] == [("header", 1)]
+    assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
 
 
 @pytest.mark.parametrize("content", [b"file_name,predicted_class", b"file_name,predicted_class\n\n\r\n"])
@@ -136,7 +136,7 @@ def test_what_is_no_class_is_refused_at_its_line(small, write, bad) -> None:
 
     assert isinstance(error, InvalidRow)
     assert error.reason == "INVALID_ROW"
-    assert [(each.field, each.line) for each in error.violations] == [("predicted_class", 6)]
+    assert [(violation.field, violation.line) for violation in error.violations] == [("predicted_class", 6)]
     assert repr(bad) in error.violations[0].description
 
 
@@ -149,16 +149,16 @@ def test_what_is_no_probability_is_refused_at_its_line(small, write, bad) -> Non
     error = small.refusal(write.csv(rows, header=header))
 
     assert error.reason == "INVALID_ROW"
-    assert [(each.field, each.line) for each in error.violations] == [("predicted_probability", 9)]
+    assert [(violation.field, violation.line) for violation in error.violations] == [("predicted_probability", 9)]
 
 
 def test_probabilities_from_0_to_1_are_kept(small, write) -> None:
     given = ["0", "1", "0.25", "1e-3", "5E-1", ".5", "0.750", "1.0", "0.0", "0.125", "0.0625", "1e0"]
     rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), given, strict=True)]
 
-    found = small.parse(write.csv(rows, header=("file_name", "top1", "predicted_probability"))).predictions
+    result = small.parse(write.csv(rows, header=("file_name", "top1", "predicted_probability"))).predictions
 
-    assert found.probability.tolist() == [np.float16(float(text)) for text in given]
+    assert result.probability.tolist() == [np.float16(float(text)) for text in given]
 
 
 def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, told) -> None:
@@ -266,11 +266,11 @@ def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: P
         said = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
 
     with file.open("rb") as content:
-        found = parse_upload(content, layout, RowOrder.UNSPECIFIED, 1 << 24)
+        upload = parse_upload(content, layout, RowOrder.UNSPECIFIED, 1 << 24)
 
     assert len(said) == 50_000
-    assert found.format == "csv"
-    assert found.predictions.top1.tolist() == [said[name.decode()] for name in imagenet_real.names.to_pylist()]
+    assert upload.format == "csv"
+    assert upload.predictions.top1.tolist() == [said[name.decode()] for name in imagenet_real.names.to_pylist()]
 
 
 def test_reading_stops_after_very_many_ragged_lines(small, write, monkeypatch) -> None:

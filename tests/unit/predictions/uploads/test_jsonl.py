@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from errata.errors import InvalidRow
 
-from service.errors import InvalidRow
 from service.predictions.uploads import jsonl
 
 TWELVE = list(range(100, 112))
@@ -18,11 +18,11 @@ def good(small) -> list[str]:
 
 
 def test_an_object_a_line_is_read(small, write, good) -> None:
-    found = small.parse(write.lines(*good))
+    result = small.parse(write.lines(*good))
 
-    assert found.format == "jsonl"
-    assert found.predictions.top1.tolist() == TWELVE
-    assert found.predictions.probability is None
+    assert result.format == "jsonl"
+    assert result.predictions.top1.tolist() == TWELVE
+    assert result.predictions.probability is None
 
 
 @pytest.mark.parametrize("name", ["predicted_class", "top1", "prediction"])
@@ -51,10 +51,10 @@ def test_other_keys_are_ignored_and_the_order_of_keys_is_free(small, write) -> N
         for name, one in small.rows(TWELVE)
     ]
 
-    found = small.parse(write.lines(*lines)).predictions
+    result = small.parse(write.lines(*lines)).predictions
 
-    assert found.top1.tolist() == TWELVE
-    assert found.probability.tolist() == [0.25] * 12
+    assert result.top1.tolist() == TWELVE
+    assert result.probability.tolist() == [0.25] * 12
 
 
 def test_indices_ids_and_names_may_be_mixed(small, write) -> None:
@@ -68,9 +68,9 @@ def test_integers_are_probabilities_too(small, write) -> None:
     given = [0, 1, 0.5] * 4
     rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), given, strict=True)]
 
-    found = small.parse(write.jsonl(rows, keys=keys)).predictions
+    result = small.parse(write.jsonl(rows, keys=keys)).predictions
 
-    assert found.probability.tolist() == [np.float16(each) for each in given]
+    assert result.probability.tolist() == [np.float16(item) for item in given]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_first_line_says_which_keys_count(small, write, good) -> None:
     with pytest.raises(InvalidRow) as refused:
         small.parse(write.lines(*good))
 
-    assert [each.line for each in refused.value.violations] == [4]
+    assert [violation.line for violation in refused.value.violations] == [4]
 
 
 def test_reading_stops_after_very_many_wrong_lines(small, write, monkeypatch) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat
 
 from service.domain import RowOrder
-from service.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat
 
 TWELVE = np.arange(100, 112)
 
@@ -24,10 +24,10 @@ class Trap:
 @pytest.mark.parametrize("kind", ["u1", "u2", "i2", "u4", "<i4", ">i4", "u8", "<i8", ">i8"])
 @pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])
 def test_classes_of_any_integer_type_go_to_their_images(small, write, kind, order) -> None:
-    found = small.parse(write.npy(TWELVE.astype(kind)), order)
+    result = small.parse(write.npy(TWELVE.astype(kind)), order)
 
-    assert found.format == "npy"
-    assert {image: found.predictions.top1[image] for image in range(12)} == dict(
+    assert result.format == "npy"
+    assert {image: result.predictions.top1[image] for image in range(12)} == dict(
         zip(small.order(order), TWELVE.tolist(), strict=True)
     )
 
@@ -47,20 +47,20 @@ def test_the_highest_score_counts_and_the_first_of_equal_ones(small, write, kind
         scores[row, [7 * row, 7 * row + 1]] = 12.5  # two that are equal
         scores[row, 999] = -np.inf
 
-    found = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
+    result = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
 
-    assert found.top1.tolist() == [7 * row for row in range(12)]
-    assert found.probability is None  # scores that are no distribution say no probability
+    assert result.top1.tolist() == [7 * row for row in range(12)]
+    assert result.probability is None  # scores that are no distribution say no probability
 
 
 def test_rows_that_are_distributions_give_probabilities(small, write) -> None:
     scores = np.full((12, 1000), 0.5 / 999, dtype=np.float32)
     scores[np.arange(12), TWELVE] = 0.5
 
-    found = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
+    result = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
 
-    assert found.top1.tolist() == TWELVE.tolist()
-    assert found.probability.tolist() == [0.5] * 12
+    assert result.top1.tolist() == TWELVE.tolist()
+    assert result.probability.tolist() == [0.5] * 12
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata.errors import InvalidUpload, TruncatedUpload, UnsupportedFormat
 
 from service.domain import RowOrder
-from service.errors import InvalidUpload, TruncatedUpload, UnsupportedFormat
 
 TWELVE = np.arange(100, 112)
 
@@ -44,44 +44,44 @@ def test_the_authors_file_is_read(small, write, order) -> None:
     top5 = np.stack([TWELVE, *(np.arange(12),) * 4], axis=1)
     content = write.npz(top1=TWELVE, top5=top5, probs=distributions(TWELVE, 0.5))
 
-    found = small.parse(content, order)
+    result = small.parse(content, order)
 
     positions = small.order(order)
-    assert found.format == "npz"
-    assert found.warnings == ()
-    assert [found.predictions.top1[image] for image in positions] == TWELVE.tolist()
-    assert found.predictions.probability.tolist() == [0.5] * 12
+    assert result.format == "npz"
+    assert result.warnings == ()
+    assert [result.predictions.top1[image] for image in positions] == TWELVE.tolist()
+    assert result.predictions.probability.tolist() == [0.5] * 12
 
 
 def test_each_probability_goes_to_its_image(small, write) -> None:
     probs = np.concatenate([distributions(TWELVE[row : row + 1], 0.5 + row / 32) for row in range(12)])
 
-    found = small.parse(write.npz(top1=TWELVE, probs=probs)).predictions
+    result = small.parse(write.npz(top1=TWELVE, probs=probs)).predictions
 
-    assert [found.probability[image] for image in small.order(RowOrder.PATH)] == [0.5 + row / 32 for row in range(12)]
+    assert [result.probability[image] for image in small.order(RowOrder.PATH)] == [0.5 + row / 32 for row in range(12)]
 
 
 def test_top1_alone_is_enough(small, write) -> None:
-    found = small.parse(write.npz(top1=TWELVE), RowOrder.FILE_NAME).predictions
+    result = small.parse(write.npz(top1=TWELVE), RowOrder.FILE_NAME).predictions
 
-    assert found.top1.tolist() == TWELVE.tolist()
-    assert found.probability is None
+    assert result.top1.tolist() == TWELVE.tolist()
+    assert result.probability is None
 
 
 def test_top1_counts_where_probs_say_otherwise_and_the_rows_are_counted(small, write) -> None:
     probs = distributions(np.where(np.arange(12) < 3, 5, TWELVE), 0.5)
 
-    found = small.parse(write.npz(top1=TWELVE, probs=probs), RowOrder.FILE_NAME)
+    result = small.parse(write.npz(top1=TWELVE, probs=probs), RowOrder.FILE_NAME)
 
-    assert found.predictions.top1.tolist() == TWELVE.tolist()
-    assert len(found.warnings) == 1
-    assert found.warnings[0].startswith("3 rows")
+    assert result.predictions.top1.tolist() == TWELVE.tolist()
+    assert len(result.warnings) == 1
+    assert result.warnings[0].startswith("3 rows")
 
 
 def test_probs_that_are_no_distributions_give_no_probability(small, write) -> None:
-    found = small.parse(write.npz(top1=TWELVE, probs=distributions(TWELVE, 0.5) * 9)).predictions
+    result = small.parse(write.npz(top1=TWELVE, probs=distributions(TWELVE, 0.5) * 9)).predictions
 
-    assert found.probability is None
+    assert result.probability is None
 
 
 @pytest.mark.parametrize("has_probs", [False, True])

@@ -3,8 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from service.errors import InvalidUpload
+from errata.errors import InvalidUpload
 
 TWELVE = list(range(100, 112))
 
@@ -13,10 +12,10 @@ TWELVE = list(range(100, 112))
     "kind", [pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64(), pa.uint64()], ids=str
 )
 def test_classes_of_any_integer_type_are_read(small, write, kind) -> None:
-    found = small.parse(write.parquet({"file_name": small.names, "top1": pa.array(TWELVE, kind)}))
+    result = small.parse(write.parquet({"file_name": small.names, "top1": pa.array(TWELVE, kind)}))
 
-    assert found.format == "parquet"
-    assert found.predictions.top1.tolist() == TWELVE
+    assert result.format == "parquet"
+    assert result.predictions.top1.tolist() == TWELVE
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
@@ -24,7 +23,7 @@ def test_classes_of_any_text_type_are_read(small, write, classes, kind) -> None:
     given = [
         index if row % 3 == 0 else (index, wordnet, name)[row % 3] for row, (index, wordnet, name) in enumerate(classes)
     ]
-    texts = pa.array([str(each) for each in given]).cast(kind)
+    texts = pa.array([str(item) for item in given]).cast(kind)
 
     content = write.parquet({"file_name": small.names, "predicted_class": texts})
 
@@ -47,11 +46,11 @@ def test_probabilities_of_any_number_type_are_read(small, write, kind) -> None:
     given = np.array([0, 1] * 6) if kind == pa.int64() else np.arange(12) / 16
     probability = pa.array(given.astype(np.float16)) if kind == pa.float16() else pa.array(given).cast(kind)
 
-    found = small.parse(
+    result = small.parse(
         write.parquet({"file_name": small.names, "top1": TWELVE, "predicted_probability": probability})
     ).predictions
 
-    assert found.probability.tolist() == given.tolist()
+    assert result.probability.tolist() == given.tolist()
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli", "lz4"])
@@ -154,7 +153,7 @@ def test_a_table_without_the_columns_is_refused(small, write, columns) -> None:
     error = small.refusal(write.parquet(dict.fromkeys(columns, TWELVE)))
 
     assert error.reason == "INVALID_UPLOAD"
-    assert [each.field for each in error.violations] == ["header"]
+    assert [violation.field for violation in error.violations] == ["header"]
 
 
 def test_a_table_without_rows_is_refused(small, write) -> None:

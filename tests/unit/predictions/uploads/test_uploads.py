@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
+from errata.errors import ErrataError, InvalidUpload, TooLarge
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from service.domain import RowOrder
-from service.errors import ErrataError, InvalidUpload, TooLarge
 from service.predictions.uploads import FORMATS, Upload, parse_upload
 
 TWELVE = list(range(100, 112))
@@ -27,7 +27,7 @@ DAMAGE = """
 import io, sys
 import numpy as np, pyarrow as pa
 from service.domain import RowOrder
-from service.errors import ErrataError
+from errata.errors import ErrataError
 from service.predictions.uploads import Layout, parse_upload
 names = [f"ILSVRC2012_val_{number:08}.JPEG".encode() for number in range(1, 13)]
 layout = Layout("small", pa.array(names, pa.binary()), np.arange(12, dtype=np.int32), lambda _: np.arange(12))
@@ -83,10 +83,10 @@ def test_a_file_that_comes_in_small_pieces_is_the_same_file(small, write, name, 
     content = files(small, write, TWELVE)[form]
     content = {"": bytes, "gz": gzip.compress, "zst": zstandard.compress}[packed](content)
 
-    found = parse_upload(Dripping(content, size), small.layout, RowOrder.FILE_NAME, 1 << 20)
+    upload = parse_upload(Dripping(content, size), small.layout, RowOrder.FILE_NAME, 1 << 20)
 
-    assert found.format == form
-    assert found.predictions.top1.tolist() == TWELVE
+    assert upload.format == form
+    assert upload.predictions.top1.tolist() == TWELVE
 
 
 @pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "npz", "npy"])
@@ -192,17 +192,17 @@ def test_every_format_says_the_same_probabilities(small, write, predicted, parts
     ]
 
     for content in same:
-        found = small.parse(content, RowOrder.FILE_NAME).predictions
-        assert found.top1.tolist() == predicted
-        assert found.probability.dtype == np.float16
-        assert found.probability.tolist() == probability
+        result = small.parse(content, RowOrder.FILE_NAME).predictions
+        assert result.top1.tolist() == predicted
+        assert result.probability.dtype == np.float16
+        assert result.probability.tolist() == probability
 
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) -> None:
     chosen = data.draw(st.lists(st.sampled_from(classes), min_size=12, max_size=12))
-    spelled = [str(data.draw(st.sampled_from(each))) for each in chosen]
+    spelled = [str(data.draw(st.sampled_from(item))) for item in chosen]
     expected = [index for index, _, _ in chosen]
 
     for rows in (small.rows(spelled), data.draw(st.permutations(small.rows(spelled)))):
@@ -220,15 +220,15 @@ def tame(small, content: bytes) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numpy, about what is odd in the file
         try:
-            found: Upload | ErrataError = small.parse(content)
+            result: Upload | ErrataError = small.parse(content)
         except ErrataError as error:
-            found = error
-    if isinstance(found, ErrataError):
-        assert found.message
-        assert all(violation.description for violation in found.violations)
-        assert len(found.violations) <= 10
+            result = error
+    if isinstance(result, ErrataError):
+        assert result.message
+        assert all(violation.description for violation in result.violations)
+        assert len(result.violations) <= 10
     else:
-        judged = found.predictions.top1[small.judged]
+        judged = result.predictions.top1[small.judged]
         assert ((judged >= 0) & (judged < 1000)).all()
 
 

@@ -5,11 +5,11 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
+from errata.errors import InvalidUpload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import RowOrder
-from service.errors import InvalidUpload
 from service.evidence.bundle import Bundle, Manifest
 from service.predictions.uploads import Layout, parse_upload
 
@@ -33,10 +33,10 @@ def first_line(form: str) -> int:
 def test_images_that_are_not_judged_may_be_left_out(small, write, form) -> None:
     rows = small.rows(TWELVE)
 
-    found = small.top1(written(write, form, [rows[image] for image in small.judged]))
+    result = small.top1(written(write, form, [rows[image] for image in small.judged]))
 
-    assert [found[image] for image in small.judged] == [TWELVE[image] for image in small.judged]
-    assert [found[image] for image in small.unjudged] == [-1, -1]
+    assert [result[image] for image in small.judged] == [TWELVE[image] for image in small.judged]
+    assert [result[image] for image in small.unjudged] == [-1, -1]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -77,7 +77,7 @@ def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, tol
     error = small.refusal(written(write, form, rows))
 
     assert error.reason == "INVALID_ROW"
-    assert [each.field for each in error.violations] == ["file_name"]
+    assert [violation.field for violation in error.violations] == ["file_name"]
     assert "ILSVRC2012_val_00000013.JPEG" in error.message
     assert told.lines(error) == [6 + first_line(form)]
 
@@ -181,7 +181,7 @@ def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, fo
 
     error = small.refusal(written(write, form, rows))  # at best there are images without a row
 
-    told = {each.line for each in error.violations if each.line}
+    told = {violation.line for violation in error.violations if violation.line}
     assert wrong <= told <= wrong | either
 
 
@@ -199,23 +199,23 @@ def bundle(names: list[str], targets: list[int]) -> Bundle:
 def slow_sort(keys: list[str]) -> list[int]:
     """Which row is the lowest, the next, and so on: selection, without a sort of anybody's."""
     left = list(range(len(keys)))
-    found = []
+    result = []
     while left:
         lowest = left[0]
         for row in left:
             if keys[row].encode() < keys[lowest].encode():
                 lowest = row
-        found.append(lowest)
+        result.append(lowest)
         left.remove(lowest)
-    return found
+    return result
 
 
 def test_a_bundle_orders_bare_names_by_path_and_by_name_as_a_slow_sort_does(small) -> None:
-    found = bundle([*small.names], [*small.targets])
+    result = bundle([*small.names], [*small.targets])
 
-    assert found.positions(RowOrder.PATH).tolist() == slow_sort(small.paths)
-    assert found.positions(RowOrder.UNSPECIFIED).tolist() == slow_sort(small.paths)
-    assert found.positions(RowOrder.FILE_NAME).tolist() == slow_sort([*small.names])
+    assert result.positions(RowOrder.PATH).tolist() == slow_sort(small.paths)
+    assert result.positions(RowOrder.UNSPECIFIED).tolist() == slow_sort(small.paths)
+    assert result.positions(RowOrder.FILE_NAME).tolist() == slow_sort([*small.names])
 
 
 @settings(max_examples=60, deadline=None)
@@ -229,10 +229,10 @@ def test_a_bundle_orders_bare_names_by_path_and_by_name_as_a_slow_sort_does(smal
 )
 def test_a_bundle_orders_images_in_folders_as_a_slow_sort_does(classes, images) -> None:
     paths = [f"{classes[row][1]}/{name}" for row, name in images]
-    found = bundle(paths, [classes[row][0] for row, _ in images])
+    result = bundle(paths, [classes[row][0] for row, _ in images])
 
-    assert found.positions(RowOrder.PATH).tolist() == slow_sort(paths)
-    assert found.positions(RowOrder.FILE_NAME).tolist() == slow_sort([name for _, name in images])
+    assert result.positions(RowOrder.PATH).tolist() == slow_sort(paths)
+    assert result.positions(RowOrder.FILE_NAME).tolist() == slow_sort([name for _, name in images])
 
 
 @pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])

@@ -149,16 +149,16 @@ def test_a_structured_cloud_event_is_read_by_its_source_and_id() -> None:
     headers = {**message.headers, **signed(body.decode())}
 
     generic.verify(headers, body, [SECRET], AT)
-    found = generic.parse(headers, json.loads(body))
+    result = generic.parse(headers, json.loads(body))
 
-    assert found is not None
-    assert (found.action, found.model, found.version, found.source) == (
+    assert result is not None
+    assert (result.action, result.model, result.version, result.source) == (
         Action.CREATED,
         "photos",
         "7",
         "demo:efficientnet_lite0",
     )
-    assert "e1" in found.delivery and "/registry" in found.delivery and "msg_1" not in found.delivery
+    assert "e1" in result.delivery and "/registry" in result.delivery and "msg_1" not in result.delivery
 
 
 def test_another_version_of_cloud_events_is_ignored() -> None:
@@ -190,9 +190,9 @@ def test_another_form_is_an_error_that_the_endpoint_knows(payload: dict[str, Any
 
 
 def test_a_model_is_loaded_by_what_the_sender_calls_it() -> None:
-    found = parsed()
+    result = parsed()
 
-    assert found is not None and generic.model_id(found) == "demo:efficientnet_lite0"
+    assert result is not None and generic.model_id(result) == "demo:efficientnet_lite0"
 
 
 @pytest.mark.parametrize("secret", ["whsec_no base64", "whsec_é", "whsec_A"])

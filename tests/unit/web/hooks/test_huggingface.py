@@ -56,16 +56,16 @@ def test_a_secret_in_the_query_is_none() -> None:
 
 
 def test_a_commit_on_main_is_a_version_named_by_its_commit() -> None:
-    found = parsed()
+    result = parsed()
 
-    assert found is not None
-    assert (found.action, found.model, found.version) == (Action.CREATED, "some-user/some-repo", NEW)
-    assert not found.echo
+    assert result is not None
+    assert (result.action, result.model, result.version) == (Action.CREATED, "some-user/some-repo", NEW)
+    assert not result.echo
 
 
 def test_the_delivery_key_is_hook_repository_ref_and_commit() -> None:
-    keys = [each.delivery for each in (parsed(), parsed(webhook={"id": "other", "version": 3})) if each is not None]
-    keys += [each.delivery for each in (pushed("refs/tags/v1"), pushed("refs/heads/main", OLD)) if each is not None]
+    keys = [item.delivery for item in (parsed(), parsed(webhook={"id": "other", "version": 3})) if item is not None]
+    keys += [item.delivery for item in (pushed("refs/tags/v1"), pushed("refs/heads/main", OLD)) if item is not None]
     again = parsed(event={"action": "create", "scope": "repo.content"})
 
     assert len(set(keys)) == 4 and all(keys)
@@ -74,9 +74,9 @@ def test_the_delivery_key_is_hook_repository_ref_and_commit() -> None:
 
 @pytest.mark.parametrize("ref", ["refs/tags/v1.0", "refs/tags/releases/2", "refs/heads/main"])
 def test_tags_and_main_are_versions(ref: str) -> None:
-    found = pushed(ref)
+    result = pushed(ref)
 
-    assert found is not None and found.version == NEW
+    assert result is not None and result.version == NEW
 
 
 @pytest.mark.parametrize("ref", ["refs/pr/1", "refs/pr/1/head", "refs/heads/dev", "refs/heads/main2", "refs/convert/x"])
@@ -90,22 +90,22 @@ def test_a_ref_that_was_deleted_is_ignored() -> None:
 
 
 def test_a_new_ref_is_taken() -> None:
-    found = parsed(updatedRefs=[{"ref": "refs/tags/v1", "oldSha": None, "newSha": NEW}])
+    result = parsed(updatedRefs=[{"ref": "refs/tags/v1", "oldSha": None, "newSha": NEW}])
 
-    assert found is not None and found.version == NEW
+    assert result is not None and result.version == NEW
 
 
 def test_an_ignored_ref_does_not_hide_the_next() -> None:
     refs = [{"ref": "refs/pr/4", "oldSha": None, "newSha": OLD}, {"ref": "refs/tags/v0", "oldSha": OLD, "newSha": None}]
-    found = parsed(updatedRefs=[*refs, *DOCUMENTED["updatedRefs"]])
+    result = parsed(updatedRefs=[*refs, *DOCUMENTED["updatedRefs"]])
 
-    assert found is not None and found.version == NEW
+    assert result is not None and result.version == NEW
 
 
 def test_a_narrower_scope_is_an_update_of_the_wider_one() -> None:
-    found = parsed(event={"action": "update", "scope": "repo.content.x"})
+    result = parsed(event={"action": "update", "scope": "repo.content.x"})
 
-    assert found is not None and found.version == NEW
+    assert result is not None and result.version == NEW
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_a_call_without_refs_is_ignored() -> None:
 
 
 def test_another_version_of_the_payload_is_read_as_far_as_it_goes() -> None:
-    found = parsed(webhook={"id": "6390e855e30d9209411de93b", "version": 4})
+    result = parsed(webhook={"id": "6390e855e30d9209411de93b", "version": 4})
 
-    assert found is None or found.version == NEW  # 200 either way
+    assert result is None or result.version == NEW  # 200 either way
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_name_of_another_type_is_an_error_that_the_endpoint_knows(name: Any) -
 
 
 def test_a_model_is_loaded_at_its_commit_never_at_main() -> None:
-    found = parsed()
+    result = parsed()
 
-    assert found is not None
-    assert huggingface.model_id(found) == f"hf-hub:some-user/some-repo@{NEW}"
+    assert result is not None
+    assert huggingface.model_id(result) == f"hf-hub:some-user/some-repo@{NEW}"

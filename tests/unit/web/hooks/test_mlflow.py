@@ -234,17 +234,17 @@ def test_another_form_is_an_error_that_the_endpoint_knows(data: Any) -> None:
 
 @pytest.mark.parametrize("value", ["", "x" * 100_000])
 def test_a_tag_has_any_value_that_mlflow_allows(value: str) -> None:
-    found = parsed({"name": "n", "version": "1", "key": "stage", "value": value}, "model_version_tag", "set")
+    result = parsed({"name": "n", "version": "1", "key": "stage", "value": value}, "model_version_tag", "set")
 
-    assert found is not None
-    assert (found.action, found.name) == (Action.TAG, "stage")
+    assert result is not None
+    assert (result.action, result.name) == (Action.TAG, "stage")
 
 
 @pytest.mark.parametrize("key", ["errata.gate", "errata.report", "errata.evaluation", "errata.verdict"])
 def test_errata_own_tags_are_echoes(key: str) -> None:
-    found = parsed({"name": "n", "version": "1", "key": key, "value": "analyze"}, "model_version_tag", "set")
+    result = parsed({"name": "n", "version": "1", "key": key, "value": "analyze"}, "model_version_tag", "set")
 
-    assert found is not None and found.echo and not found.again
+    assert result is not None and result.echo and not result.again
 
 
 def test_who_asks_for_another_analysis_is_no_echo() -> None:
@@ -260,9 +260,9 @@ def test_who_asks_for_another_analysis_is_no_echo() -> None:
     ("alias", "echo"), [("errata-passed", True), ("errata-", True), ("champion", False), ("not-errata-", False)]
 )
 def test_errata_own_aliases_are_echoes(alias: str, echo: bool) -> None:
-    found = parsed({"name": "n", "version": "1", "alias": alias}, "model_version_alias", "created")
+    result = parsed({"name": "n", "version": "1", "alias": alias}, "model_version_alias", "created")
 
-    assert found is not None and found.echo is echo
+    assert result is not None and result.echo is echo
 
 
 def test_another_tag_or_version_is_no_echo() -> None:

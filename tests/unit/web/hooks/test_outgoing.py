@@ -21,9 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from errata.errors import InvalidSetting, Unavailable
 from standardwebhooks import Webhook
 
-from service.errors import InvalidSetting, Unavailable
 from service.web.hooks.outgoing import Target, is_allowed, target
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -89,16 +89,16 @@ def test_an_address_that_must_not_be_called_is_refused(url: str) -> None:
 @pytest.mark.parametrize("line", ["\r\nHost: evil.example", "\nx", "\r", "\t", "\x00", "\x7f"])
 def test_a_path_with_a_line_of_its_own_never_leads_to_one(line: str) -> None:
     try:
-        found = target("prod", f"https://{NAME}/a{line}b", KEY)
+        result = target("prod", f"https://{NAME}/a{line}b", KEY)
     except InvalidSetting:
         return
-    assert found.path == "/ab" or not any(each in found.path for each in "\r\n\t\x00\x7f")
+    assert result.path == "/ab" or not any(item in result.path for item in "\r\n\t\x00\x7f")
 
 
 def test_a_path_and_a_query_are_kept() -> None:
-    found = target("prod", f"https://{NAME.upper()}/a/b?c=d&e", KEY)
+    result = target("prod", f"https://{NAME.upper()}/a/b?c=d&e", KEY)
 
-    assert (found.host, found.port, found.path, found.key) == (NAME, 443, "/a/b?c=d&e", KEY)
+    assert (result.host, result.port, result.path, result.key) == (NAME, 443, "/a/b?c=d&e", KEY)
     assert target("prod", f"https://{NAME}", KEY).path == "/"
     assert target("prod", f"https://{NAME}:443/", KEY).port == 443
 
@@ -191,7 +191,7 @@ def test_other_addresses_are_not(address: str) -> None:
 
 
 def test_an_operator_network_allows_what_lies_in_it_and_nothing_else() -> None:
-    networks = [ipaddress.ip_network(each) for each in ("10.1.0.0/16", "fd00:1::/32")]
+    networks = [ipaddress.ip_network(item) for item in ("10.1.0.0/16", "fd00:1::/32")]
 
     for address in ("10.1.2.3", "::ffff:10.1.2.3", "fd00:1::5", "8.8.8.8"):
         assert is_allowed(address, networks)
@@ -330,15 +330,15 @@ def receiving(certificate: Path) -> Iterator[Receiver]:
 
 @pytest.fixture
 def receiver(certificate: Path) -> Iterator[Receiver]:
-    with receiving(certificate) as found:
-        yield found
+    with receiving(certificate) as result:
+        yield result
 
 
 def aimed(receiver: Receiver, certificate: Path, *addresses: str, **changes: Any) -> Target:
     """A target at the receiver, whose name leads to the addresses; 127.0.0.1 if there are none."""
-    found = target("prod", f"https://{NAME}:{receiver.port}/results?a=b", KEY, [receiver.port], ["127.0.0.0/8"])
+    result = target("prod", f"https://{NAME}:{receiver.port}/results?a=b", KEY, [receiver.port], ["127.0.0.0/8"])
     context = ssl.create_default_context(cafile=certificate)
-    return replace(found, **{"context": context, "resolve": lambda host, port: addresses or ["127.0.0.1"], **changes})
+    return replace(result, **{"context": context, "resolve": lambda host, port: addresses or ["127.0.0.1"], **changes})
 
 
 def test_the_library_verifies_what_arrives(receiver: Receiver, certificate: Path) -> None:
@@ -354,10 +354,10 @@ def test_the_library_verifies_what_arrives(receiver: Receiver, certificate: Path
 
 def test_it_comes_again_with_the_same_id_and_a_new_time(receiver: Receiver, certificate: Path) -> None:
     clock = itertools.count(int(time.time()))
-    found = aimed(receiver, certificate, clock=lambda: float(next(clock)))
+    result = aimed(receiver, certificate, clock=lambda: float(next(clock)))
 
     for _ in range(2):
-        found.post("msg_1", BODY)
+        result.post("msg_1", BODY)
 
     (_, first, _), (_, second, _) = receiver.came
     assert first["webhook-id"] == second["webhook-id"] == "msg_1"

@@ -95,16 +95,16 @@ def test_a_linked_artifact_is_a_new_version() -> None:
 
 @pytest.mark.parametrize(("alias", "echo"), [("champion", False), ("errata-passed", True)])
 def test_an_alias_is_read_and_errata_own_is_an_echo(alias: str, echo: bool) -> None:
-    found = parsed(event_type="ADD_ARTIFACT_ALIAS", alias=alias)
+    result = parsed(event_type="ADD_ARTIFACT_ALIAS", alias=alias)
 
-    assert found is not None
-    assert (found.action, found.model, found.version, found.name) == (
+    assert result is not None
+    assert (result.action, result.model, result.version, result.name) == (
         Action.ALIAS,
         "team/model-registry/resnet50",
         "v3",
         alias,
     )
-    assert found.echo is echo
+    assert result.echo is echo
 
 
 @pytest.mark.parametrize("kind", ["CREATE_ARTIFACT", "ADD_ARTIFACT_TAG", "RUN_METRIC", "UPDATE_RUN_STATE", ""])

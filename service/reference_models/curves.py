@@ -1,0 +1,43 @@
+"""The published models' curves, as they are shipped: data/curves-DATASET.npz, made by derive.py.
+
+knots      (K,) float64                top-1 accuracies, half a point apart
+quantiles  (groups, metrics, K, 99)    float32; NaN: fewer than 20 models near the knot
+range      (2,) float64                accuracy of the least and of the most accurate model
+fits       (groups, metrics, 4)        models, slope, intercept and R² of the line through all models
+facts      JSON                        data set, number of models, SHA-256 of the authors' files
+"""
+
+import io
+import json
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from service.domain import Curves, Fit, Group, Metric
+from service.reference_models.layout import DATASETS
+
+
+@cache
+def curves_of(dataset: str) -> Curves | None:
+    """Return how the published models of a data set spread; None where none are published."""
+    if dataset not in DATASETS:
+        return None
+    content = (files("service.reference_models") / f"data/curves-{dataset}.npz").read_bytes()
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        quantiles = arrays["quantiles"]
+        places = [(group, metric) for group in Group for metric in Metric]
+        fits = arrays["fits"].reshape(-1, 4).tolist()
+        return Curves(
+            dataset=dataset,
+            num_models=json.loads(str(arrays["facts"]))["models"],
+            lowest=float(arrays["range"][0]),
+            highest=float(arrays["range"][1]),
+            knots=arrays["knots"],
+            quantiles=dict(zip(places, quantiles.reshape(-1, *quantiles.shape[2:]), strict=True)),
+            fits={
+                place: Fit(int(models), slope, intercept, None if np.isnan(r_squared) else r_squared)
+                for place, (models, slope, intercept, r_squared) in zip(places, fits, strict=True)
+                if not np.isnan(slope)
+            },
+        )

@@ -1,0 +1,153 @@
+"""Labels of a user's own images: CSV or JSON, indices or WordNet ids, and the lines that are wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from errata.errors import InvalidEvidence
+from unit.evidence.official import wordnet_id
+
+from service.domain import LabelSource
+from service.evidence.custom_labels import read_own_labels
+from service.evidence.recipes import Inputs, gather
+
+LABELS = {"b.jpg": [207], "a.jpg": [5, 3], "n01440764/c.png": [0, 999, 134]}
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def as_csv(wordnet_ids: bool) -> str:
+    rows = [
+        f"{name},{' '.join(wordnet_id(label) if wordnet_ids else str(label) for label in labels)}"
+        for name, labels in LABELS.items()
+    ]
+    return "\n".join(["file_name,labels", *rows]) + "\n"
+
+
+def test_csv_and_json_and_indices_and_wordnet_ids_mean_the_same(tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / "1.csv", as_csv(False)),
+        write(tmp_path / "2.csv", as_csv(True)),
+        write(tmp_path / "3.csv", "\ufeff" + as_csv(True).replace("\n", "\r\n")),
+        write(tmp_path / "4.json", json.dumps(LABELS)),
+        write(tmp_path / "5.json", json.dumps({name: [str(item) for item in own] for name, own in LABELS.items()})),
+        write(tmp_path / "6.json", json.dumps({name: list(map(wordnet_id, own)) for name, own in LABELS.items()})),
+        write(tmp_path / "7.csv", "labels,note,file_name\n207,x,b.jpg\n5 3,,a.jpg\n0 999 134,,n01440764/c.png\n"),
+    ]
+
+    assert [read_own_labels(file) for file in files] == [LABELS] * len(files)
+
+
+def test_a_label_counts_once_and_the_first_is_the_target(tmp_path: Path) -> None:
+    facts = gather("mine", Inputs(labels=write(tmp_path / "x.csv", "file_name,labels\nb.jpg,9 3 9 3\na.jpg,7\n")))
+
+    images = facts.labels
+    assert images.names.tolist() == [b"a.jpg", b"b.jpg"]  # in the order of their names
+    assert images.all_targets.tolist() == [7, 9]
+    assert images.labels.of(1).tolist() == [9, 3]
+    assert images.labels.sources_of(1) == [LabelSource.ORIGINAL, LabelSource.CORRECT]
+    assert not images.problematic.any()
+
+
+def test_a_name_that_is_not_ascii_is_kept(tmp_path: Path) -> None:
+    facts = gather("mine", Inputs(labels=write(tmp_path / "x.json", json.dumps({"Schloß ü.jpg": [1]}))))
+
+    assert facts.labels.names.tolist() == ["Schloß ü.jpg".encode()]
+
+
+def refused(path: Path) -> InvalidEvidence:
+    with pytest.raises(InvalidEvidence) as raised:
+        read_own_labels(path)
+    assert path.name in raised.value.message
+    return raised.value
+
+
+@pytest.mark.parametrize("label", ["1000", "-1", "1.5", "n00000000", "", "   ", "3 1000", "NaN", "9" * 5_000])
+def test_a_label_that_is_no_class_is_refused_with_its_line(tmp_path: Path, label: str) -> None:
+    error = refused(write(tmp_path / "x.csv", f"file_name,labels\na.jpg,3\nb.jpg,{label}\n"))
+
+    assert "line 3" in error.message
+    assert [(violation.field, violation.line) for violation in error.violations] == [("labels", 3)]
+
+
+def test_a_second_row_of_an_image_is_refused_with_its_line(tmp_path: Path) -> None:
+    error = refused(write(tmp_path / "x.csv", "file_name,labels\na.jpg,3\nb.jpg,4\na.jpg,3\n"))
+
+    assert [(violation.field, violation.line) for violation in error.violations] == [("file_name", 4)]
+    assert "a.jpg" in error.message
+
+
+def test_a_row_without_a_name_is_refused_with_its_line(tmp_path: Path) -> None:
+    assert [
+        violation.line for violation in refused(write(tmp_path / "x.csv", "file_name,labels\n,3\n")).violations
+    ] == [2]
+
+
+def test_the_first_ten_lines_are_named_and_how_many_more(tmp_path: Path) -> None:
+    rows = "".join(f"{number}.jpg,1000\n" for number in range(13))
+
+    error = refused(write(tmp_path / "x.csv", f"file_name,labels\n{rows}"))
+
+    assert [violation.line for violation in error.violations] == list(range(2, 12))
+    assert "12 more" in error.message  # besides the one that the message names
+
+
+def test_a_row_that_ends_early_is_refused_with_its_line(tmp_path: Path) -> None:
+    assert [
+        violation.line for violation in refused(write(tmp_path / "x.csv", "file_name,labels\na.jpg\n")).violations
+    ] == [2]
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x01", "\t", "\n", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize("name", ["{}a.jpg", "a{}.jpg", "a.jpg{}"])
+def test_a_control_character_in_a_name_is_refused_with_its_line(tmp_path: Path, control: str, name: str) -> None:
+    name = name.format(control)
+    from_csv = refused(write(tmp_path / "x.csv", f'file_name,labels\nb.jpg,1\n"{name}",2\n'))
+    from_json = refused(write(tmp_path / "x.json", json.dumps({"b.jpg": [1], name: [2]})))
+
+    assert from_csv.violations[0].line == (4 if control == "\n" else 3), "where the row ends"
+    for error in (from_csv, from_json):
+        assert error.violations[0].field == "file_name"
+        assert f"U+{ord(control):04X}" in error.message
+        assert control not in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "file_name,labels\n",
+        "file_name;labels\na;1\n",
+        "name,labels\na,1\n",
+        "{}",
+        "{",
+        "[]",
+        '{"a.jpg": 5}',
+        '{"a.jpg": null}',
+        '{"a.jpg": []}',
+        '{"a.jpg": [true]}',
+        '{"a.jpg": [false]}',
+        '{"a.jpg": [1.0]}',
+        '{"a.jpg": [null]}',
+        '{"a.jpg": [[1]]}',
+        '{"a.jpg": [1000]}',
+        '{"": [1]}',
+        '{"\\ud800.jpg": [1]}',
+        '{"a.jpg": [' + "[" * 900 + "1" + "]" * 900 + "]}",
+        '{"a.jpg": ' + "[" * 100_000,
+        f'file_name,labels\n"{"a" * 200_000}\n',
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    refused(write(tmp_path / "x", text))
+
+
+def test_bytes_that_are_no_text_and_a_file_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xff\xfe")
+
+    refused(tmp_path / "x")
+    refused(tmp_path / "not there")

@@ -1,0 +1,292 @@
+"""The table of errors as JSON: what was put in can be read back from it, and it stays small."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import (
+    CLASS_GROUPS,
+    ERROR_TYPES,
+    TOP1_ERROR_TYPES,
+    ErrorType,
+    Labels,
+    LabelSource,
+    ProblematicTag,
+    ProposedText,
+    VocabularyEvidence,
+)
+from service.report.error_table import ErrorTable, PairSeen, to_plain
+from service.taxonomy.classes import class_names
+
+CLASS_NAMES = [f"class {index}" for index in range(1000)]
+
+
+def labels_of(*rows: Sequence[tuple[int, LabelSource]]) -> Labels:
+    flat = [item for row in rows for item in row]
+    return Labels(
+        np.cumsum([0, *(len(row) for row in rows)]).astype(np.int32),
+        np.array([label for label, _ in flat], np.int16),
+        np.array([source for _, source in flat], np.uint8),
+    )
+
+
+def table(names: Sequence[str] = ("a.jpg", "b.jpg", "c.jpg"), **changes: Any) -> ErrorTable:
+    count = len(names)
+    made = ErrorTable(
+        names=names,
+        targets=np.arange(count, dtype=np.int16),
+        predicted=np.arange(count, dtype=np.int16) + 900,
+        types=np.full(count, ErrorType.MODEL_FAILURE, np.uint8),
+        problematic=np.zeros(count, bool),
+        tags={},
+        probability=None,
+        labels=labels_of(*[[]] * count),
+        groups=np.zeros((3, count), bool),
+        total=count,
+        abstained=(),
+        class_names=CLASS_NAMES,
+        superclasses={},
+        pairs={},
+        overlaps={},
+        texts={},
+        pictures={},
+    )
+    return replace(made, **changes)
+
+
+def told(given: ErrorTable) -> dict[str, Any]:
+    """Return what a page reads: the JSON there and back."""
+    result: dict[str, Any] = json.loads(json.dumps(to_plain(given), allow_nan=False, ensure_ascii=False))
+    return result
+
+
+def names_in(plain: dict[str, Any]) -> list[str]:
+    return [plain["prefix"] + item + plain["suffix"] for item in plain["file"]]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        [""],
+        ["", ""],
+        ["only.jpg"],
+        ["same.jpg", "same.jpg"],
+        ["aa", "aaa", "a"],
+        ["abab", "ab", "ababab"],
+        ["n01440764/x.JPEG", "n01443537/y.JPEG"],
+        ["x.jpg", "y.png"],
+        ["é.jpg", "e\u0301.jpg", "\U0001f41f.jpg"],
+        ["</script>", "<!--", "\u2028"],
+    ],
+)
+def test_a_name_is_what_all_begin_with_its_own_part_and_what_all_end_with(names: list[str]) -> None:
+    assert names_in(told(table(names))) == names
+
+
+@given(
+    st.lists(st.text("ab./", max_size=6) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=6)
+)
+@settings(max_examples=300, deadline=None)
+def test_every_name_can_be_put_together_again(names: list[str]) -> None:
+    assert names_in(told(table(names))) == names
+
+
+def test_what_the_names_have_in_common_is_told_once() -> None:
+    plain = told(table([f"ILSVRC2012_val_000{number:05}.JPEG" for number in (17, 20_000, 49_999)]))
+
+    assert (plain["prefix"], plain["suffix"]) == ("ILSVRC2012_val_000", ".JPEG")
+    assert plain["file"] == ["00017", "20000", "49999"]
+
+
+def test_without_errors_the_table_is_empty() -> None:
+    plain = told(table([]))
+
+    assert (plain["file"], plain["target"], plain["predicted"], plain["label"]) == ([], [], [], [])
+    assert (plain["type"], plain["group"], plain["classes"], plain["tags"], plain["total"]) == ("", "", {}, {}, 0)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 999),
+            st.integers(0, 999),
+            st.sampled_from(TOP1_ERROR_TYPES),
+            st.tuples(st.booleans(), st.booleans(), st.booleans()),
+            st.floats(0, 1, width=16),
+            st.lists(
+                st.tuples(st.integers(0, 999), st.sampled_from(list(LabelSource)[1:])),
+                max_size=4,
+                unique_by=lambda list_: list_[0],
+            ),
+        ),
+        max_size=6,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_every_column_can_be_read_back(
+    rows: list[tuple[int, int, ErrorType, tuple[bool, bool, bool], float, list[tuple[int, LabelSource]]]],
+) -> None:
+    count = len(rows)
+    plain = told(
+        table(
+            [f"{row}.jpg" for row in range(count)],
+            targets=np.array([row[0] for row in rows], np.int16),
+            predicted=np.array([row[1] for row in rows], np.int16),
+            types=np.array([row[2] for row in rows], np.uint8),
+            groups=np.array([row[3] for row in rows], bool).reshape(count, 3).T,
+            probability=np.array([row[4] for row in rows], np.float16),
+            labels=labels_of(*(row[5] for row in rows)),
+        )
+    )
+
+    assert plain["target"] == [row[0] for row in rows]
+    assert plain["predicted"] == [row[1] for row in rows]
+    assert [int(item) for item in plain["type"]] == [row[2] for row in rows]
+    bits = [[bool(int(item) >> place & 1) for place in range(3)] for item in plain["group"]]
+    assert bits == [list(row[3]) for row in rows]
+    assert [item / 1000 for item in plain["probability"]] == pytest.approx([row[4] for row in rows], abs=0.00051)
+    labels = [[item] if isinstance(item, int) else item for item in plain["label"]]
+    assert [[divmod(item, 16) for item in of_row] for of_row in labels] == [
+        [(label, int(source)) for label, source in row[5]] for row in rows
+    ]
+    present = {row[0] for row in rows} | {row[1] for row in rows} | {label for row in rows for label, _ in row[5]}
+    assert plain["classes"] == {str(index): f"class {index}" for index in present}
+
+
+def test_a_labels_source_is_the_place_of_its_words() -> None:
+    plain = told(
+        table(["a"], labels=labels_of([(7, LabelSource.ORIGINAL), (8, LabelSource.REAL), (9, LabelSource.UNCLEAR)]))
+    )
+
+    said = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
+    assert said == [(7, "original label"), (8, "ReaL label"), (9, "annotated unclear")]
+
+
+def test_a_single_label_is_one_number_and_none_is_an_empty_list() -> None:
+    plain = told(table(["a", "b"], labels=labels_of([(999, LabelSource.UNCLEAR)], [])))
+
+    assert plain["label"] == [999 * 16 + 4, []]
+
+
+def test_a_groups_bit_is_the_place_of_its_name() -> None:
+    groups = np.array([[True, False, True, False], [False, True, True, False], [False, False, True, False]])
+    plain = told(table(["a", "b", "c", "d"], groups=groups))
+
+    assert plain["group"] == "1270"
+    assert plain["group_names"] == ["organisms", "artifacts", "other"]
+    assert len(CLASS_GROUPS) == len(plain["group_names"])
+
+
+def test_a_probability_is_told_per_mille() -> None:
+    plain = told(table(["a", "b", "c", "d"], probability=np.array([0, 0.5, 0.87549, 1])))
+
+    assert plain["probability"] == [0, 500, 875, 1000]
+
+
+def test_without_probabilities_there_is_no_column_of_them() -> None:
+    assert told(table())["probability"] is None
+
+
+def test_types_stand_in_the_rules_order_with_what_abstained() -> None:
+    plain = told(table(abstained=(ErrorType.FINE_GRAINED_OOV,)))
+
+    assert [item["value"] for item in plain["types"]] == [int(error_type_) for error_type_ in ERROR_TYPES]
+    assert [item["value"] for item in plain["types"] if item["abstained"]] == [5]
+    assert [item["severity"] for item in plain["types"]] == [
+        *["counted correct"] * 3,
+        *["minor"] * 2,
+        *["explainable"] * 2,
+        "severe",
+    ]
+
+
+def test_what_was_set_aside_says_why_even_without_a_tag() -> None:
+    tags = {1: [ProblematicTag.EMPTY_WRONG]}
+    plain = told(table(problematic=np.array([False, True, True]), tags=tags))
+
+    assert plain["tags"] == {"1": ["no labels; wrong"], "2": []}
+
+
+def test_only_the_classes_in_the_table_are_told() -> None:
+    members = {"fish": [0, 1, 2, 3], "birds": [7, 8], "late": [900, 950]}
+    plain = told(table(["a", "b"], superclasses=members, labels=labels_of([(3, LabelSource.REAL)], [])))
+
+    assert set(plain["classes"]) == {"0", "1", "3", "900", "901"}
+    assert plain["superclasses"] == {"fish": [0, 1, 3], "late": [900]}
+
+
+def test_pairs_overlaps_and_texts_are_told_once_beside_the_columns() -> None:
+    said = VocabularyEvidence(True, (ProposedText("a carp", 0.87654, True), ProposedText("a tench", 0.1, False)), 1234)
+    plain = told(
+        table(
+            pairs={(3, 900): PairSeen(12, ("x.jpg", "y.jpg"))},
+            overlaps={(1, 901): "They are the same."},
+            texts={2: said},
+            pictures={"a.jpg": "data:,"},
+        )
+    )
+
+    assert plain["pairs"] == {"3 900": [12, ["x.jpg", "y.jpg"]]}
+    assert plain["overlaps"] == {"1 901": "They are the same."}
+    assert plain["texts"] == {"2": [True, 1234, [["a carp", 0.877], ["a tench", 0.1]]]}
+    assert plain["pictures"] == {"a.jpg": "data:,"}
+
+
+def test_where_pictures_and_pages_are_and_how_many_errors_there_are_is_told() -> None:
+    plain = told(table(picture_base="/analyses/a1/images/", page_base="/analyses/a1/errors/", total=25_000))
+
+    assert (plain["picture_base"], plain["page_base"]) == ("/analyses/a1/images/", "/analyses/a1/errors/")
+    assert plain["total"] == 25_000
+
+
+def test_ten_thousand_errors_stay_under_two_megabytes() -> None:
+    count = 10_000
+    random = np.random.default_rng(1)
+    numbers = np.sort(random.choice(50_000, count, replace=False)) + 1
+    labelled = 1 + random.binomial(1, 0.26, count)  # 1.26 labels each
+    classes = np.concatenate([random.choice(1000, item, replace=False) for item in labelled]).astype(np.int16)
+    plain = to_plain(
+        table(
+            [f"ILSVRC2012_val_{number:08}.JPEG" for number in numbers],
+            targets=random.integers(0, 1000, count).astype(np.int16),
+            predicted=random.integers(0, 1000, count).astype(np.int16),
+            types=random.choice(TOP1_ERROR_TYPES, count).astype(np.uint8),
+            groups=random.random((3, count)) < 0.5,
+            probability=random.random(count).astype(np.float16),
+            labels=Labels(
+                np.concatenate([[0], np.cumsum(labelled)]).astype(np.int32),
+                classes,
+                random.integers(1, 5, len(classes)).astype(np.uint8),
+            ),
+            class_names=class_names(),
+            superclasses={
+                f"superclass {index}": random.choice(1000, 20, replace=False).tolist() for index in range(160)
+            },
+            pairs={
+                (int(label), int(other)): PairSeen(
+                    5, tuple(f"ILSVRC2012_val_{number:08}.JPEG" for number in numbers[:3])
+                )
+                for label, other in random.integers(0, 1000, (2000, 2))
+            },
+        )
+    )
+
+    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    columns = json.dumps(
+        [plain[name] for name in ("file", "target", "predicted", "type", "group", "label", "probability")]
+    )
+
+    assert len(plain["file"]) == count
+    assert len(text.encode()) < 2_000_000
+    assert len(columns) / count < 60, "a few dozen bytes an error"
+
+
+def test_a_probability_that_is_no_number_is_none() -> None:
+    assert told(table(probability=np.array([np.nan, 0.5, np.inf])))["probability"] == [None, 500, None]
