@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from errata.v1 import errata_pb2 as pb
 
@@ -68,3 +68,8 @@ def messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadPr
     yield pb.UploadPredictionsRequest(header=header)
     while chunk := content.read(CHUNK):
         yield pb.UploadPredictionsRequest(chunk=chunk)
+
+
+def predicted_class(predicted: int | str | None) -> dict[str, Any]:
+    """Return the fields of an ExplainVerdictRequest for a class: an index, or a text that the service resolves."""
+    return {"predicted_class": predicted} if isinstance(predicted, str) else {"predicted": predicted}

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from errata import errors
 from errata.channel import ATTEMPTS, DEADLINE, check_address, credentials, id_of, metadata, options
-from errata.requests import create_request, messages, upload_header
+from errata.requests import create_request, messages, predicted_class, upload_header
 from errata.status import check_serving, error_of
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
@@ -258,14 +258,16 @@ class Client:
         """Return the trend as one HTML file."""
         return self._file(pb.GetReportRequest(trend=request))
 
-    def explain(self, name: str, file_name: str, predicted: int | None = None) -> pb.Verdict:
+    def explain(self, name: str, file_name: str, predicted: int | str | None = None) -> pb.Verdict:
         """Return what a prediction for an image means: any class, or what the analysis' model predicted."""
-        request = pb.ExplainVerdictRequest(name=name, file_name=file_name, predicted=predicted)
+        request = pb.ExplainVerdictRequest(name=name, file_name=file_name, **predicted_class(predicted))
         return self._call(self._analyses.ExplainVerdict, request)
 
-    def explain_any(self, dataset: str, file_name: str, predicted: int, evidence: str = "") -> pb.Verdict:
+    def explain_any(self, dataset: str, file_name: str, predicted: int | str, evidence: str = "") -> pb.Verdict:
         """Return what a prediction for an image means, without an analysis."""
-        request = pb.ExplainVerdictRequest(dataset=dataset, evidence=evidence, file_name=file_name, predicted=predicted)
+        request = pb.ExplainVerdictRequest(
+            dataset=dataset, evidence=evidence, file_name=file_name, **predicted_class(predicted)
+        )
         return self._call(self._analyses.ExplainVerdict, request)
 
     def datasets(self) -> pb.ListDatasetsResponse:

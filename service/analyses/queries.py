@@ -29,6 +29,8 @@ class AnalysisFilter:
     dataset: str = ""
     model: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    id_prefix: str = ""
+    display_name: str = ""
 
     def lets_through(self, analysis: Analysis) -> bool:
         """Say whether an analysis meets the conditions."""
@@ -37,6 +39,8 @@ class AnalysisFilter:
             and self.dataset in ("", analysis.request.dataset)
             and self.model in ("", analysis.request.model)
             and all(analysis.request.labels.get(key) == value for key, value in self.labels.items())
+            and analysis.id.startswith(self.id_prefix)
+            and self.display_name in ("", analysis.title)
         )
 
 
@@ -61,9 +65,7 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
         return result
     if away is not None:
         raise away
-    raise AnalysisNotFound(
-        f"expected the name of an analysis, got {analysis_id!r:.80}, which there isn't", field="name"
-    )
+    raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found.", field="name")
 
 
 def list_analyses(ports: Ports, wanted: AnalysisFilter, order: str) -> Sequence[Analysis]:

@@ -204,7 +204,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
         """Explain a prediction."""
-        predicted = wire.class_index(request.predicted, "predicted") if request.HasField("predicted") else None
+        predicted = wire.class_in(request, "predicted", "predicted")
         if bool(request.name) == bool(request.dataset):
             raise InvalidRequest("expected either the name of an analysis or a data set", field="name")
 

@@ -1,5 +1,6 @@
 """Names of the 1000 classes: by index, WordNet id, or any lemma that no other class has."""
 
+import difflib
 from functools import cache
 
 from service.domain import NUM_CLASSES
@@ -39,3 +40,9 @@ def parse_class(text: str) -> int | None:
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text) if int(text) < NUM_CLASSES else None
     return class_by_name().get(normalize(text))
+
+
+def similar_names(text: str, count: int = 3) -> list[str]:
+    """Return up to `count` names of classes that are similar to a text, the most similar first."""
+    by_key = {normalize(name): name for name in class_names()}
+    return [by_key[key] for key in difflib.get_close_matches(normalize(text)[:80], by_key, n=count)]

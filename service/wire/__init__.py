@@ -12,7 +12,7 @@ from service.wire.analyses import (
 )
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result, told_gate
-from service.wire.names import analysis_id, analysis_name, class_index, group_of
+from service.wire.names import analysis_id, analysis_name, class_in, group_of
 from service.wire.paging import page_offset, page_size, page_token, to_dict, to_json
 from service.wire.trend import to_trend
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
@@ -21,7 +21,7 @@ __all__ = [
     "analysis_filter",
     "analysis_id",
     "analysis_name",
-    "class_index",
+    "class_in",
     "from_analysis",
     "group_of",
     "page_offset",

@@ -23,7 +23,8 @@ from service.domain import (
     Summary,
 )
 from service.evidence.bundle import Manifest
-from service.wire.names import analysis_id, analysis_name, by_name, enum_of, from_names, optional
+from service.report.view import headline_of
+from service.wire.names import MAX_ID, analysis_id, analysis_name, by_name, enum_of, from_names, optional
 
 
 def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
@@ -82,6 +83,7 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         message.end_time.CopyFrom(_time(analysis.end_time))
     if analysis.summary:
         message.summary.CopyFrom(to_summary(analysis.summary))
+        message.summary.headline = headline_of(analysis.title, analysis.summary)
     if analysis.failure:
         message.failure.CopyFrom(pb.Failure(reason=analysis.failure.reason, message=analysis.failure.message))
     if analysis.model_info:
@@ -133,7 +135,14 @@ def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
 def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
     """Return the conditions of a listing of analyses."""
     states = frozenset(enum_of(State, value, "filter.states") for value in message.states)
-    return AnalysisFilter(states, message.dataset, message.model, dict(message.labels))
+    prefix = message.id_prefix
+    if prefix and not (prefix.isascii() and prefix.isalnum() and len(prefix) <= MAX_ID):
+        raise InvalidRequest(
+            f"Invalid ID prefix {prefix!r:.80}. Expected letters and digits.", field="filter.id_prefix"
+        )
+    return AnalysisFilter(
+        states, message.dataset, message.model, dict(message.labels), message.id_prefix, message.display_name
+    )
 
 
 def to_evidence(manifest: Manifest) -> pb.Evidence:

@@ -8,10 +8,12 @@ from errata.v1 import errata_pb2 as pb
 from google.protobuf.message import Message
 
 from service.domain import NUM_CLASSES, ErrorType, Group
+from service.taxonomy.classes import parse_class, similar_names
 
 Number = TypeVar("Number", int, float)
 
 NAME_PREFIX = "analyses/"
+MAX_ID = 64  # characters
 GROUPS = {0: Group.ALL} | {pb.Group.Value(f"GROUP_{group.name}"): group for group in Group}
 
 
@@ -23,7 +25,7 @@ def analysis_name(analysis_id: str) -> str:
 def analysis_id(name: str, field: str = "name") -> str:
     """Return the id in a resource name; a bare id is taken as well; raise InvalidRequest for anything else."""
     result = name.removeprefix(NAME_PREFIX)
-    if not (result.isascii() and result.isalnum() and len(result) <= 64):
+    if not (result.isascii() and result.isalnum() and len(result) <= MAX_ID):
         raise InvalidRequest(f"expected {NAME_PREFIX}ID, got {name!r:.80}", field=field)
     return result
 
@@ -45,6 +47,38 @@ def class_index(value: int, field: str) -> int:
     if not 0 <= value < NUM_CLASSES:
         raise InvalidRequest(f"expected a class 0..{NUM_CLASSES - 1}, got {value}", field=field)
     return value
+
+
+def class_named(text: str, field: str) -> int:
+    """Return the class that a text names: an index, a WordNet ID, or a unique name.
+
+    Raises:
+        InvalidRequest: No class, or more than one, has this name. The message lists similar names.
+    """
+    result = parse_class(text)
+    if result is None:
+        near = similar_names(text)
+        hint = f" Similar names: {', '.join(near)}." if near else ""
+        raise InvalidRequest(
+            f"Unknown class {text!r:.80}. Expected an index from 0 to {NUM_CLASSES - 1}, a WordNet ID, or a name that "
+            f"only one class has.{hint}",
+            field=field,
+        )
+    return result
+
+
+def class_in(message: Message, name: str, field: str) -> int | None:
+    """Return the class that the field `name` has as an index, or the field `name`_class as a text; None for neither.
+
+    Raises:
+        InvalidRequest: Both are set, or the value is not a class.
+    """
+    text: str = getattr(message, f"{name}_class")
+    if not text:
+        return class_index(getattr(message, name), field) if message.HasField(name) else None
+    if message.HasField(name):
+        raise InvalidRequest(f"Set either {field} or {field}_class, not both.", field=f"{field}_class")
+    return class_named(text, f"{field}_class")
 
 
 def enum_of(kind: Any, value: int, field: str) -> Any:

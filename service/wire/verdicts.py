@@ -8,7 +8,7 @@ from errata.v1 import errata_pb2 as pb
 from service.analyses.verdicts import VerdictFilter
 from service.domain import ErrorType, Verdict, VerdictEvidence, VocabularyEvidence
 from service.taxonomy.classes import class_names
-from service.wire.names import class_index, enum_of, group_of, group_value
+from service.wire.names import class_in, enum_of, group_of, group_value
 
 
 def to_verdict(verdict: Verdict) -> pb.Verdict:
@@ -50,8 +50,8 @@ def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
     """Return the conditions of a listing of verdicts."""
     return VerdictFilter(
         error_types=frozenset(enum_of(ErrorType, value, "filter.error_types") for value in message.error_types),
-        target=class_index(message.target, "filter.target") if message.HasField("target") else None,
-        predicted=class_index(message.predicted, "filter.predicted") if message.HasField("predicted") else None,
+        target=class_in(message, "target", "filter.target"),
+        predicted=class_in(message, "predicted", "filter.predicted"),
         superclass=message.superclass,
         group=group_of(message.group, "filter.group"),
         problematic=message.problematic if message.HasField("problematic") else None,
