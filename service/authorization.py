@@ -12,37 +12,35 @@ that is empty, gone or doesn't parse leaves the tokens as they were, since it ma
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 import structlog
 from errata.errors import CertificateMissing, InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
+from errata.tokens import NAME, Scope, digest_of, line_of, new_token
 
 from service.storage import ChangingFile
 
+__all__ = [
+    "ALLOW_ALL",
+    "CALLER",
+    "PERMISSIONS",
+    "Authorizer",
+    "Scope",
+    "Token",
+    "Tokens",
+    "line_of",
+    "new_token",
+    "parse_tokens",
+]
 MAX_FILE = 1 << 20  # bytes of a file of tokens
 MAX_TOKEN = 512  # characters
-TOKEN_BYTES = 32
-PREFIX = "errata_"  # of a token, so that scanners of sources know one when it was committed
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _log = structlog.get_logger()
-
-
-class Scope(Enum):
-    """What a call needs."""
-
-    OPEN = "open"  # nothing
-    SIGNED = "signed"  # the signature of a registry, which the hooks check themselves
-    READ = "read"  # a token of any scope
-    WRITE = "write"  # a token of the scope write
 
 
 _ANALYSES, _CATALOG = "/errata.v1.AnalysisService/", "/errata.v1.CatalogService/"
@@ -99,18 +97,6 @@ class Token:
     digest: str = field(repr=False)  # SHA-256, 64 hexadecimal digits
 
 
-def new_token() -> str:
-    """Return a fresh token."""
-    return PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-
-
-def line_of(name: str, scope: Scope, token: str) -> str:
-    """Return a token's line for the file; raise InvalidSetting for a name that can't stand there."""
-    if not _NAME.fullmatch(name):
-        raise InvalidSetting(f"expected a name of letters, digits and _.-, got {name!r:.80}", field="name")
-    return f"{name}  {scope.value}  sha256:{_digest(token)}"
-
-
 def parse_tokens(text: str) -> Sequence[Token]:
     """Return the tokens of a file's text; raise InvalidSetting with the line that isn't one."""
     result = []
@@ -119,7 +105,7 @@ def parse_tokens(text: str) -> Sequence[Token]:
         if not words:
             continue
         digest = _DIGEST.fullmatch(words[2]) if len(words) == 3 else None
-        if digest is None or not _NAME.fullmatch(words[0]) or words[1] not in (Scope.READ.value, Scope.WRITE.value):
+        if digest is None or not NAME.fullmatch(words[0]) or words[1] not in (Scope.READ.value, Scope.WRITE.value):
             raise InvalidSetting(
                 # a token that was written there by mistake is shown to nobody
                 f"ERRATA_TOKENS: line {number}: expected NAME read|write sha256:DIGEST, got another form",
@@ -148,7 +134,7 @@ class Tokens:
     def find(self, token: str) -> Token | None:
         """Return what is known of a token; every line is compared, in constant time."""
         self._refresh()
-        digest, result = _digest(token), None
+        digest, result = digest_of(token), None
         for known in self._known:
             if hmac.compare_digest(digest, known.digest):
                 result = known
@@ -236,7 +222,3 @@ def _password(value: str) -> str:
         return base64.b64decode(value, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

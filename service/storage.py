@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from errata.errors import TooLarge, Unavailable
+from errata.files import temporary_file_beside, write_file
 from numpy.typing import NDArray
 
 CHUNK = 1 << 20  # bytes
@@ -36,41 +37,18 @@ class Readable(Protocol):
         ...
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, whole; parents are made."""
-    with _scratch_file(path, content) as scratch:
-        os.replace(scratch, path)
-
-
 def create_file(path: Path, content: bytes) -> bool:
     """Write a file unless there is one; of several callers at once, one writes it, and readers see it whole.
 
     Returns:
         Whether this call wrote it.
     """
-    with _scratch_file(path, content) as scratch:
+    with temporary_file_beside(path, content) as scratch:
         try:
             os.link(scratch, path)
         except FileExistsError:
             return False
         return True
-
-
-@contextmanager
-def _scratch_file(path: Path, content: bytes) -> Iterator[Path]:
-    """Give a file beside `path` with this content, on disk; it is gone when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    scratch = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        yield scratch
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from errata.errors import InvalidSetting, Unavailable
+from errata.files import write_file
 
-from service.storage import create_file, read_plain, write_file
+from service.storage import create_file, read_plain
 
 MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
 SETTLED_NS = 1_000_000_000

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from errata import Client, pb
 from errata.errors import InvalidInput
+from errata.files import write_file
 from errata.json_input import parse_json
 from google.protobuf.json_format import ParseDict, ParseError
 from rich.console import Console
@@ -30,7 +31,6 @@ from service.report.messages import (
     share,
     shared_superclasses,
 )
-from service.storage import write_file
 
 WIDE = 200  # columns
 MAX_SUMMARY = 1 << 20  # bytes of a summary.json

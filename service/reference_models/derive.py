@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from errata.files import write_file
 from numpy.typing import NDArray
 
 from service.domain import QUANTILES, Group, Metric
 from service.reference_models.layout import DATASETS, PublishedModel, read_models
-from service.storage import write_file
 from service.summary.trend import fit_line, values_of
 
 NEAREST, WITHIN, FEWEST = 50, 0.025, 20  # models; of accuracy; models

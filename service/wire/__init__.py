@@ -1,5 +1,7 @@
 """The wire: errata.v1 messages from and to domain records, and their proto3 JSON form. Only this folder knows both."""
 
+from errata.proto_json import to_dict, to_json
+
 from service.wire.analyses import (
     analysis_filter,
     from_analysis,
@@ -13,7 +15,7 @@ from service.wire.analyses import (
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result, told_gate
 from service.wire.names import analysis_id, analysis_name, class_in, group_of
-from service.wire.paging import page_offset, page_size, page_token, to_dict, to_json
+from service.wire.paging import page_offset, page_size, page_token
 from service.wire.trend import to_trend
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
 

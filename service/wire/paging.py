@@ -1,13 +1,12 @@
-"""Pages of listings, and the proto3 JSON form of messages."""
+"""Pages of listings."""
 
 import base64
 import hashlib
 import json
-from typing import Any
 
 from errata.errors import InvalidPageToken, InvalidRequest
 from errata.json_input import parse_json
-from google.protobuf.json_format import MessageToDict
+from errata.proto_json import to_dict
 from google.protobuf.message import Message
 
 
@@ -34,16 +33,6 @@ def page_size(asked: int, default: int, most: int = 1000, field: str = "page_siz
     if asked < 0:
         raise InvalidRequest(f"expected a {field} of 0 or more, got {asked}", field=field)
     return min(asked or default, most)
-
-
-def to_dict(message: Message) -> dict[str, Any]:
-    """Return the proto3 JSON form of a message: names as in the proto, default values printed."""
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-
-
-def to_json(message: Message, indent: int | None = 2) -> str:
-    """Return the proto3 JSON form of a message as text."""
-    return json.dumps(to_dict(message), indent=indent)
 
 
 def _query_key(query: Message) -> str:

@@ -1,0 +1,52 @@
+"""Bearer tokens: how one is made, and its line for the file that ERRATA_TOKENS names.
+
+A token has 256 random bits, so a plain SHA-256 is enough to store it.
+"""
+
+import hashlib
+import re
+import secrets
+from enum import Enum
+
+from errata.errors import InvalidSetting
+
+TOKEN_BYTES = 32
+PREFIX = "errata_"  # lets scanners of source code recognize a token that was committed
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of a token
+
+
+class Scope(Enum):
+    """What a call requires."""
+
+    OPEN = "open"  # nothing
+    SIGNED = "signed"  # the signature of a registry, which the hooks verify themselves
+    READ = "read"  # a token of any scope
+    WRITE = "write"  # a token with the scope write
+
+
+def new_token() -> str:
+    """Return a new random token."""
+    return PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def line_of(name: str, scope: Scope, token: str) -> str:
+    """Return the line of a token for the tokens file.
+
+    Args:
+        name: Name of the token, which logs show.
+        scope: READ or WRITE.
+        token: The token; the line has only its SHA-256.
+
+    Raises:
+        InvalidSetting: The name has other characters than the file allows.
+    """
+    if not NAME.fullmatch(name):
+        raise InvalidSetting(
+            f"Invalid token name {name!r:.80}. Expected letters, digits, and _.- (at most 64).", field="name"
+        )
+    return f"{name}  {scope.value}  sha256:{digest_of(token)}"
+
+
+def digest_of(token: str) -> str:
+    """Return the SHA-256 of a token, 64 hexadecimal digits."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
