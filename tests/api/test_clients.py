@@ -89,7 +89,7 @@ def test_with_one_attempt_nothing_is_repeated(recorder: tuple[Recorder, str]) ->
 
 
 def test_attempts_are_bounded() -> None:
-    with pytest.raises(errors.InvalidRequest, match="expected 1 to 5 attempts, got 6"):
+    with pytest.raises(errors.InvalidRequest, match="attempts is 6. Expected a number from 1 to 5"):
         Client("127.0.0.1:1", attempts=6)
 
 
@@ -136,11 +136,11 @@ def test_an_address_with_a_scheme_is_refused_before_it_is_looked_up(address: str
 def test_a_certificate_without_its_key_and_what_is_no_pem_are_named(tmp_path: Path) -> None:
     file = tmp_path / "some.pem"
     file.write_bytes(b"\x30\x82 no PEM")
-    with pytest.raises(errors.InvalidRequest, match="expected a key beside the certificate"):
+    with pytest.raises(errors.InvalidRequest, match="The client certificate has no key"):
         Client("127.0.0.1:1", certificate=file)
-    with pytest.raises(errors.InvalidRequest, match="expected a certificate beside the key"):
+    with pytest.raises(errors.InvalidRequest, match="The client key has no certificate"):
         Client("127.0.0.1:1", key=file)
-    with pytest.raises(errors.InvalidRequest, match=r"expected PEM in .*some\.pem, got 9 bytes"):
+    with pytest.raises(errors.InvalidRequest, match=r"some\.pem is not a PEM file"):
         Client("127.0.0.1:1", ca_file=file)
 
 
