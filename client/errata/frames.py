@@ -1,17 +1,18 @@
 """Data frames, made by pandas and pyarrow from `errata-client[pandas]`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from errata.enums import ERROR_TYPES, SEVERITY, Group
-from errata.errors import ErrataError
+from errata.errors import ErrataError, NotReady
 from errata.v1 import errata_pb2 as pb
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+TREND_COLUMNS = ("model", "name", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
 _PREFIXES = {  # of names, by the start of the column's name
     "error_type": "ERROR_TYPE_",
     "problematic": "PROBLEMATIC_TAG_",
@@ -73,7 +74,17 @@ def verdicts_frame(content: bytes, limit: int | None) -> "pd.DataFrame":
 
 
 def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
-    """Yield a row for each group and error type of a finished analysis."""
+    """Yield a row for each group and error type of a finished analysis.
+
+    Raises:
+        NotReady: If the analysis has no summary.
+    """
+    if not analysis.HasField("summary"):
+        state = pb.State.Name(analysis.state).removeprefix("STATE_").lower()
+        raise NotReady(
+            f"{analysis.name or 'The analysis'} has no summary, because its state is {state}. "
+            "Pass it to client.wait first."
+        )
     abstained = {int(error_type) for error_type in analysis.summary.abstained}
     for group in Group:
         if group.value not in analysis.summary.groups:
@@ -132,6 +143,11 @@ def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:
             }
 
 
-def frame_of(rows: Iterator[dict[str, Any]]) -> "pd.DataFrame":
-    """Return rows as a data frame; raise MissingPackage."""
-    return import_pandas().DataFrame(list(rows))
+def frame_of(rows: Iterator[dict[str, Any]], columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Return rows as a data frame; raise MissingPackage.
+
+    Args:
+        rows: The rows.
+        columns: The columns, if there may be no rows.
+    """
+    return import_pandas().DataFrame(list(rows), columns=columns)

@@ -63,6 +63,7 @@ class Analysis(Result[pb.Analysis], AnalysisMessage):
             the rule has no evidence).
 
         Raises:
+            NotReady: If the analysis has not succeeded.
             MissingPackage: If `errata-client[pandas]` is not installed.
         """
         return frames.frame_of(frames.analysis_rows(self.message))
@@ -71,6 +72,7 @@ class Analysis(Result[pb.Analysis], AnalysisMessage):
         """Return a chart of the error types in each group, as portions of the top-1 errors.
 
         Raises:
+            NotReady: If the analysis has not succeeded.
             MissingPackage: If `errata-client[pandas]` is not installed.
         """
         return plots.analysis_chart(self.message)
@@ -120,7 +122,7 @@ class Trend(Result[pb.Trend], TrendMessage):
         Raises:
             MissingPackage: If `errata-client[pandas]` is not installed.
         """
-        return frames.frame_of(frames.trend_rows(self.message))
+        return frames.frame_of(frames.trend_rows(self.message), frames.TREND_COLUMNS)
 
     def plot(self, metric: str = "multi_label_accuracy") -> "altair.LayerChart":
         """Return a chart of a metric by top-1 accuracy: a point for each model, and the range of published models.
