@@ -70,13 +70,14 @@ def comparison_chart(comparison: pb.Comparison) -> "altair.LayerChart":
     ]
     base = alt.Chart(_data(alt, rows), title=f"From {comparison.display_name_a} to {comparison.display_name_b}").encode(
         y=alt.Y("A:N", title=f"A: {comparison.display_name_a}", sort=titles),
-        x=alt.X("B:N", title=f"B: {comparison.display_name_b}", sort=titles),
+        x=alt.X("B:N", title=f"B: {comparison.display_name_b}", sort=titles, axis=alt.Axis(labelAngle=-40)),
         tooltip=["A:N", "B:N", "images:Q"],
     )
     color = alt.Color("images:Q", scale=alt.Scale(type="symlog", scheme="blues"))
     most = max((row["images"] for row in rows), default=0)
-    ink = alt.condition(f"datum.images > {most**0.75}", alt.value("white"), alt.value("black"))
-    return alt.layer(base.mark_rect().encode(color=color), base.mark_text().encode(text="images:Q", color=ink))
+    ink = alt.condition(f"datum.images > {most**0.65}", alt.value("white"), alt.value("black"))
+    text = base.mark_text().encode(text=alt.Text("images:Q", format=","), color=ink)
+    return alt.layer(base.mark_rect().encode(color=color), text).properties(width=440, height=220)
 
 
 def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
@@ -107,7 +108,7 @@ def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
     x = alt.X("top-1 accuracy:Q", scale=alt.Scale(zero=False), axis=alt.Axis(format="%"))
     points = (
         alt.Chart(_data(alt, rows), title=f"Models on {trend.dataset}")
-        .mark_point(filled=True, size=60)
+        .mark_point(filled=True, opacity=1, size=60)
         .encode(
             x=x,
             y=alt.Y("value:Q", title=METRIC_NAMES[name], scale=alt.Scale(zero=False), axis=alt.Axis(format="%")),

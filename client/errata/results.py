@@ -47,7 +47,10 @@ class Result(Generic[AnyMessage]):
         return str(self.message)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}\n{self.message}>"
+        return f"<{type(self).__name__} {self._description()}>"
+
+    def _description(self) -> str:
+        raise NotImplementedError("This is a bug: each result describes itself.")
 
 
 class Analysis(Result[pb.Analysis], AnalysisMessage):
@@ -77,6 +80,10 @@ class Analysis(Result[pb.Analysis], AnalysisMessage):
         """
         return plots.analysis_chart(self.message)
 
+    def _description(self) -> str:
+        state = pb.State.Name(self.message.state).removeprefix("STATE_").lower()
+        return f"{self.message.name}: {self.message.display_name!r} on {self.message.dataset!r}, {state}"
+
     def _repr_html_(self) -> str:
         return html.analysis_html(self.message)
 
@@ -103,6 +110,9 @@ class Comparison(Result[pb.Comparison], ComparisonMessage):
             MissingPackage: If `errata-client[pandas]` is not installed.
         """
         return plots.comparison_chart(self.message)
+
+    def _description(self) -> str:
+        return f"of {self.message.display_name_a!r} and {self.message.display_name_b!r}: {self.message.verdict}"
 
     def _repr_html_(self) -> str:
         return html.comparison_html(self.message)
@@ -135,6 +145,9 @@ class Trend(Result[pb.Trend], TrendMessage):
             MissingPackage: If `errata-client[pandas]` is not installed.
         """
         return plots.trend_chart(self.message, metric)
+
+    def _description(self) -> str:
+        return f"of {len(self.message.models)} models on {self.message.dataset!r}"
 
     def _repr_html_(self) -> str:
         return html.trend_html(self.message)

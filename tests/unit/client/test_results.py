@@ -107,7 +107,12 @@ def test_a_result_equals_its_message() -> None:
     assert result.message == result
     assert result != analysis(name="analyses/b")
     assert str(result) == str(result.message)
-    assert repr(result).startswith('<Analysis\nname: "analyses/a"')
+
+
+def test_a_result_has_a_short_description() -> None:
+    assert repr(analysis(display_name="m")) == "<Analysis analyses/a: 'm' on 'demo', succeeded>"
+    assert repr(comparison()).endswith(" and 'b': One image is fixed.>")
+    assert repr(trend()) == "<Trend of 2 models on 'imagenet-real'>"
 
 
 def test_a_result_has_a_json_form() -> None:
