@@ -141,7 +141,7 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
     """Return the tags of each verdict as text, empty for a sample that is not problematic."""
     distinct, index = np.unique(np.where(problematic, verdicts, 0), return_inverse=True)
     texts = [" ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, byte != 0)) for byte in distinct.tolist()]
-    return named(index, pa.array(texts, pa.string()))
+    return named(index.astype(np.uint8), pa.array(texts, pa.string()))
 
 
 def _group_texts(groups: Mask) -> pa.Array:

@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from service.analyses.explain import evidence_for
@@ -116,6 +116,26 @@ def test_columns_with_vocabulary_equal_the_evidence_of_each_verdict(with_vocabul
     rows = check(judged(with_vocabulary, [draw.randrange(1000) for _ in with_vocabulary.all_targets]))
 
     assert any(row["vocabulary"] for row in rows), "the test would prove little"
+
+
+def test_the_values_of_dictionaries_are_distinct_as_data_frames_need_them(imagenet_real: Bundle) -> None:
+    targets, overlap = imagenet_real.all_targets, imagenet_real.evidence.overlap
+    found = judged(imagenet_real, np.where(overlap[targets].any(axis=1), overlap[targets].argmax(axis=1), 0).tolist())
+
+    columns = table(found, with_evidence=True)
+
+    dictionaries = {
+        name: columns[name].chunk(0).dictionary.to_pylist()
+        for name in columns.column_names
+        if pa.types.is_dictionary(columns.schema.field(name).type)
+    }
+    assert {"error_type", "groups", "overlap", "rule_correct"} <= dictionaries.keys()
+    for name, values in dictionaries.items():
+        assert len(values) == len(set(values)), name
+    row = columns["overlap"].is_valid().to_pylist().index(True)
+    sample = select(found, VerdictFilter())[row]
+    expected = evidence_for(imagenet_real, int(sample), int(found.predictions.top1[imagenet_real.rows[sample]]))
+    assert columns["overlap"][row].as_py() == expected.overlap
 
 
 def test_a_filter_selects_the_rows_of_the_table(annotated: Bundle) -> None:
