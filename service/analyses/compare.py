@@ -7,9 +7,9 @@ import numpy as np
 from errata.errors import NotComparable
 from numpy.typing import NDArray
 
-from service.analyses.judge import Judged
+from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
-from service.analyses.verdicts import judged
+from service.analyses.verdicts import load_judged
 from service.domain import (
     Analysis,
     Bytes,
@@ -25,7 +25,7 @@ from service.rules.table import error_types
 from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_of
 from service.taxonomy.classes import class_names
 
-MOST_FLIPS = 1000  # of each kind, unless a caller asks for others
+MAX_CHANGED_IMAGES = 1000  # of each kind, unless a caller asks for others
 
 
 @dataclass(frozen=True)
@@ -56,32 +56,32 @@ class Superclasses:
     members: Mask  # (S, C)
 
 
-def compare(ports: Ports, id_a: str, id_b: str, most: int = MOST_FLIPS) -> Comparison:
+def compare(ports: Ports, id_a: str, id_b: str, most: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Return what changed from A to B, with at most so many fixed and broken images.
 
     Raise AnalysisNotFound, NotReady, or NotComparable for other images or other evidence.
     """
-    return comparison_of(judged(ports, id_a), judged(ports, id_b), most)
+    return compare_judged(load_judged(ports, id_a), load_judged(ports, id_b), most)
 
 
-def comparison_of(a: Judged, b: Judged, most: int = MOST_FLIPS) -> Comparison:
+def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, most: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Return what changed between the verdicts of two judged analyses; raise NotComparable."""
     members = np.asarray(a.bundle.arrays["superclass_members"])
     superclasses = Superclasses(a.bundle.manifest.superclasses, members)
-    return comparison_of_sides(side_of(a), side_of(b), superclasses, most)
+    return compare_sides(to_side(a), to_side(b), superclasses, most)
 
 
-def compared_groups(a: Side, b: Side) -> dict[Group, GroupComparison]:
+def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
     """Return what changed in each group alone; raise NotComparable."""
     check_comparable(a.analysis, b.analysis)
-    first, second = aligned(a.verdicts, b.verdicts)
+    first, second = align_verdicts(a.verdicts, b.verdicts)
     return compare_groups(pair_of(first.types, second.types, first.targets, first.problematic), first.groups)
 
 
-def comparison_of_sides(a: Side, b: Side, superclasses: Superclasses | None, most: int = MOST_FLIPS) -> Comparison:
+def compare_sides(a: Side, b: Side, superclasses: Superclasses | None, most: int = MAX_CHANGED_IMAGES) -> Comparison:
     """Return what changed from A to B, by superclass only where those are known; raise NotComparable."""
     check_comparable(a.analysis, b.analysis)
-    first, second = aligned(a.verdicts, b.verdicts)
+    first, second = align_verdicts(a.verdicts, b.verdicts)
     pair = pair_of(first.types, second.types, first.targets, first.problematic)
     summary = a.analysis.summary
     assert summary is not None, "this is a bug: what is compared has a summary"
@@ -116,7 +116,7 @@ def check_comparable(a: Analysis, b: Analysis) -> None:
         )
 
 
-def side_of(found: Judged) -> Side:
+def to_side(found: JudgedAnalysis) -> Side:
     """Return a judged analysis as one side of a comparison."""
     bundle, evidence = found.bundle, found.bundle.evidence
     verdicts = Verdicts(
@@ -130,7 +130,7 @@ def side_of(found: Judged) -> Side:
     return Side(found.analysis, verdicts)
 
 
-def aligned(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
+def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
     """Return both over the same images in the same order; what one of them hasn't judged has type 0 there."""
     if a.names is b.names:
         return a, b

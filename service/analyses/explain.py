@@ -21,7 +21,7 @@ from service.rules.decide import trace
 from service.rules.table import error_type, tags
 
 
-def explain(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
+def explain_prediction(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
     """Return what a prediction would mean, with its evidence; raise ImageNotFound if the image isn't judged."""
     row = bundle.row(file_name)
     check_verdicts(bundle, bundle.verdicts[row, predicted : predicted + 1])
@@ -33,12 +33,12 @@ def explain(bundle: Bundle, file_name: str, predicted: int, probability: float |
         error_type=error_type(byte),
         problematic=tags(byte, bool(bundle.evidence.problematic[row])),
         probability=probability,
-        evidence=evidence_for(bundle, row, predicted),
+        evidence=collect_evidence(bundle, row, predicted),
         groups=bundle.groups_of(np.array([row]))[0],
     )
 
 
-def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
+def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
     """Return the evidence behind one verdict."""
     evidence = bundle.evidence
     steps = trace(evidence.rows(row, row + 1), predicted)

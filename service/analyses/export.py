@@ -8,29 +8,29 @@ from pyarrow import compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet as arrow_parquet
 
-from service.analyses.judge import Judged
-from service.analyses.verdicts import VerdictFilter, records, select, table
+from service.analyses.judge import JudgedAnalysis
+from service.analyses.verdicts import VerdictFilter, iterate_verdicts, select_rows, verdict_table
 from service.domain import Verdict
 
 LINES = 4096  # a piece
 _FORMULA = r"^[=+\-@\t\r\n]"  # how a cell starts that a spreadsheet evaluates
 
 
-def jsonl(found: Judged, line: Callable[[Verdict], str]) -> Iterator[bytes]:
+def jsonl(found: JudgedAnalysis, line: Callable[[Verdict], str]) -> Iterator[bytes]:
     """Yield a line a verdict, in the form that `line` gives it."""
-    rows = select(found, VerdictFilter())
+    rows = select_rows(found, VerdictFilter())
     for start in range(0, len(rows), LINES):
-        yield "".join(line(verdict) + "\n" for verdict in records(found, rows[start : start + LINES])).encode()
+        yield "".join(line(verdict) + "\n" for verdict in iterate_verdicts(found, rows[start : start + LINES])).encode()
 
 
-def csv(found: Judged) -> Iterator[bytes]:
+def csv(found: JudgedAnalysis) -> Iterator[bytes]:
     """Yield a table with a header; text that a spreadsheet would run as a formula gets a leading apostrophe."""
     content = io.BytesIO()
-    arrow_csv.write_csv(without_formulas(table(found)), content)
+    arrow_csv.write_csv(escape_formulas(verdict_table(found)), content)
     yield content.getvalue()
 
 
-def without_formulas(verdicts: pa.Table) -> pa.Table:
+def escape_formulas(verdicts: pa.Table) -> pa.Table:
     """Return a table whose text cells no spreadsheet takes for formulas; numbers stay numbers.
 
     File names come from the users who made the data set.
@@ -46,8 +46,8 @@ def without_formulas(verdicts: pa.Table) -> pa.Table:
     return verdicts
 
 
-def parquet(found: Judged) -> Iterator[bytes]:
+def parquet(found: JudgedAnalysis) -> Iterator[bytes]:
     """Yield the same table as Parquet."""
     content = io.BytesIO()
-    arrow_parquet.write_table(table(found), content, compression="zstd")
+    arrow_parquet.write_table(verdict_table(found), content, compression="zstd")
     yield content.getvalue()

@@ -3,10 +3,10 @@
 from errata.errors import InvalidRequest, NotComparable
 
 from service.analyses import queries
-from service.analyses.compare import Side, compared_groups, side_of
+from service.analyses.compare import Side, compare_groups_of_sides, to_side
 from service.analyses.policy import check_baseline, parse_policy
 from service.analyses.ports import Ports
-from service.analyses.verdicts import judged
+from service.analyses.verdicts import load_judged
 from service.domain import Analysis, GateDecision, GatePolicy, GateReason, GateResult, State, UndecidedReason
 from service.summary.gate import Baseline, decision_of, evaluate
 
@@ -26,13 +26,15 @@ def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: st
     other = queries.get(ports, against) if against else None
     for item in (analysis, other):
         if item is not None and item.state is not State.SUCCEEDED:
-            return unfinished(parsed, analysis, item, against)
+            return unfinished_result(parsed, analysis, item, against)
     if other is None:
-        return decided(parsed, analysis)
-    return decided(parsed, analysis, side_of(judged(ports, analysis.id)), side_of(judged(ports, other.id)))
+        return evaluate_policy(parsed, analysis)
+    return evaluate_policy(
+        parsed, analysis, to_side(load_judged(ports, analysis.id)), to_side(load_judged(ports, other.id))
+    )
 
 
-def decided(
+def evaluate_policy(
     policy: GatePolicy, analysis: Analysis, side: Side | None = None, baseline: Side | None = None
 ) -> GateResult:
     """Return what a policy says of a finished analysis; its own side and the baseline's where it bounds changes."""
@@ -41,7 +43,7 @@ def decided(
     if side is not None and baseline is not None and policy.needs_baseline:
         assert baseline.analysis.summary is not None, "this is a bug: what has succeeded has a summary"
         try:
-            before = Baseline(baseline.analysis.summary, compared_groups(side, baseline))
+            before = Baseline(baseline.analysis.summary, compare_groups_of_sides(side, baseline))
         except NotComparable:
             before = Baseline(baseline.analysis.summary, None)
     reasons = evaluate(policy, analysis.summary, before)
@@ -49,7 +51,7 @@ def decided(
     return GateResult(decision_of(reasons), policy.name, analysis.id, against, tuple(reasons))
 
 
-def unfinished(policy: GatePolicy, analysis: Analysis, waits_for: Analysis, baseline: str) -> GateResult:
+def unfinished_result(policy: GatePolicy, analysis: Analysis, waits_for: Analysis, baseline: str) -> GateResult:
     """Return the result for an analysis that has no result of its own, or whose baseline has none."""
     decision, cause = (
         (GateDecision.ERROR, UndecidedReason.ENDED_WITHOUT_RESULT)

@@ -25,22 +25,22 @@ from service.domain import (
     strata_of,
 )
 from service.evidence.bundle import Bundle
-from service.jobs.transitions import AnalysisRecord, Job, ShardResult, failure_of, joined
+from service.jobs.transitions import AnalysisRecord, Job, ShardResult, concatenate_predictions, failure_of
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
 from service.telemetry import Stage
 
-ATTEMPTS = 500  # to archive what is judged: some eight hours, since predicting anew costs far more
-LONGEST_RETRY = 60.0  # seconds
-STORE_SECONDS, LOOK_SECONDS = 300.0, 0.5  # that a judge waits for a store that is away, and between two looks
-NAMED = 10  # missing images that a warning names
+MAX_ATTEMPTS = 500  # to archive what is judged: some eight hours, since predicting anew costs far more
+MAX_RETRY_SECONDS = 60.0  # seconds
+STORE_WAIT_SECONDS, POLL_SECONDS = 300.0, 0.5  # that a judge waits for a store that is away, and between two looks
+MAX_NAMED = 10  # missing images that a warning names
 RETRY_SECONDS = 5.0  # before the second attempt, longer each time
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedAnalysis:
     """An analysis with its verdicts (N judged samples)."""
 
     analysis: Analysis
@@ -49,7 +49,7 @@ class Judged:
     verdicts: Bytes  # (N,) as the verdict table has them
 
 
-def verdicts_of(bundle: Bundle, predictions: Predictions) -> Bytes:
+def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
     """Return the verdict byte of each judged sample, (N,); raise EvidenceDamaged where the table holds none."""
     result = judge(bundle.verdicts, predictions.top1[bundle.rows])
     check_verdicts(bundle, result)
@@ -62,9 +62,9 @@ def check_verdicts(bundle: Bundle, found: Bytes) -> None:
         raise EvidenceDamaged(f"the verdict table of {bundle.dataset} {bundle.digest[:12]} is damaged")
 
 
-def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
+def compute_summary(bundle: Bundle, predictions: Predictions) -> Summary:
     """Return the summary of one model's predictions."""
-    types = error_types(verdicts_of(bundle, predictions))
+    types = error_types(compute_verdicts(bundle, predictions))
     strata = bundle.strata
     if (types == ErrorType.UNSPECIFIED).any():  # some judged image has no prediction: it counts nowhere
         counted = ~bundle.evidence.problematic & (types != ErrorType.UNSPECIFIED)
@@ -72,7 +72,7 @@ def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
     return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
 
 
-def digest_of(predictions: Predictions) -> str:
+def digest_predictions(predictions: Predictions) -> str:
     """Return the SHA-256 of predictions in the data set's order."""
     digest = hashlib.sha256(np.ascontiguousarray(predictions.top1).tobytes())
     for array in (predictions.probability, predictions.top1_restricted):
@@ -95,47 +95,47 @@ def judge_job(ports: Ports, job_id: str) -> None:
         return
     try:
         archived = _archive(ports, job)
-        finished = ports.store.finish(job_id, fencing_token)
+        finished = ports.store.finish_job(job_id, fencing_token)
     except Unavailable as error:
         _wait_for(ports)  # without the store, nobody could be asked to come back
-        if fencing_token < ATTEMPTS:
-            raise RetryLater(min(RETRY_SECONDS * fencing_token, LONGEST_RETRY)) from error
+        if fencing_token < MAX_ATTEMPTS:
+            raise RetryLater(min(RETRY_SECONDS * fencing_token, MAX_RETRY_SECONDS)) from error
         _fail(ports, job_id, fencing_token, error)
     except PermanentError as error:
-        _log.warning("judging failed", job=job_id, request=job.spec.asked, error=str(error))
+        _log.warning("judging failed", job=job_id, request=job.spec.call_id, error=str(error))
         _fail(ports, job_id, fencing_token, error)
     except Exception as error:
-        _log.exception("judging failed", job=job_id, request=job.spec.asked)
+        _log.exception("judging failed", job=job_id, request=job.spec.call_id)
         _fail(ports, job_id, fencing_token, error)
     else:
         for analysis in archived if finished else ():
             _log.info(
-                "judged", analysis=analysis.id, job=job_id, request=job.spec.asked, evidence=analysis.evidence[:12]
+                "judged", analysis=analysis.id, job=job_id, request=job.spec.call_id, evidence=analysis.evidence[:12]
             )
             ports.on_finished(analysis)
             with suppress(Unavailable):
-                ports.store.store_result(job.spec.dedupe, analysis.id)
+                ports.store.store_result(job.spec.dedupe_key, analysis.id)
 
 
-def job_failed(ports: Ports, job_id: str) -> None:
+def notify_job_failed(ports: Ports, job_id: str) -> None:
     """Tell of every analysis that has failed with its job."""
     job = ports.store.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
         snapshot = ports.store.snapshot(analysis_id)
         if snapshot is not None and snapshot.record.state is State.FAILED:
-            ports.on_finished(queries.seen(snapshot))
+            ports.on_finished(queries.to_analysis(snapshot))
 
 
 def _wait_for(ports: Ports) -> None:
     """Wait until the store is there, for a while: the thread that judges can do nothing without it."""
-    deadline = time.monotonic() + STORE_SECONDS
+    deadline = time.monotonic() + STORE_WAIT_SECONDS
     while not ports.store.ping() and time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
-    if ports.store.finish(job_id, fencing_token, failure_of(error)):
-        job_failed(ports, job_id)
+    if ports.store.finish_job(job_id, fencing_token, failure_of(error)):
+        notify_job_failed(ports, job_id)
 
 
 def _archive(ports: Ports, job: Job) -> list[Analysis]:
@@ -144,13 +144,13 @@ def _archive(ports: Ports, job: Job) -> list[Analysis]:
     A result that is archived already stays as it is: an earlier judge wrote it, or a store that was rolled back runs
     its job again.
     """
-    parts = ports.store.parts(job.id)
+    parts = ports.store.shard_results(job.id)
     info = _one_model(job, parts)
-    predictions = joined([part.predictions for part in parts])
+    predictions = concatenate_predictions([part.predictions for part in parts])
     bundle = ports.evidence_repository.find(job.spec.dataset, job.spec.evidence)
     missing = _missing(bundle, predictions, ports.limits.max_missing)
     with ports.stage_timer(Stage.JUDGE):
-        summary = summary_of(bundle, predictions)
+        summary = compute_summary(bundle, predictions)
     archived = []
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
@@ -187,8 +187,8 @@ def _missing(bundle: Bundle, predictions: Predictions, share: float) -> tuple[st
     rows = np.flatnonzero(predictions.top1 < 0)
     if not len(rows):
         return ()
-    names = ", ".join(bundle.arrays["names"][row].decode() for row in rows[:NAMED].tolist())
-    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    names = ", ".join(bundle.arrays["names"][row].decode() for row in rows[:MAX_NAMED].tolist())
+    more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
     told = f"{len(rows)} of {len(predictions.top1)} images are missing or damaged: {names}{more}"
     if len(rows) > share * len(predictions.top1):
         raise ImagesMissing(f"{told}; at most {100 * share:g} % may be (ERRATA_MAX_MISSING)")
@@ -215,7 +215,7 @@ def _finished(
         start_time=start,
         end_time=ports.clock(),
         progress=replace(Progress(), done=job.done, total=job.spec.total),
-        predictions_digest=digest_of(predictions),
+        predictions_digest=digest_predictions(predictions),
         images=job.spec.images,
         computation=job.spec.computation,
         model_info=model_info,

@@ -13,8 +13,8 @@ from service.analyses.compare import check_comparable
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, State, Summary
 
-MAX_NAME = 128  # bytes of a model's or a version's name, each of which stands in some 40 series a result
-DIGEST = 12  # hexadecimal digits that tell cut names apart
+MAX_NAME_BYTES = 128  # bytes of a model's or a version's name, each of which stands in some 40 series a result
+DIGEST_DIGITS = 12  # hexadecimal digits that tell cut names apart
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class WatchedModels:
     dropped: int  # results that no pattern names, or that are beyond the bound
 
 
-def watched(ports: Ports, patterns: Sequence[str], most: int) -> WatchedModels:
+def find_watched_models(ports: Ports, patterns: Sequence[str], most: int) -> WatchedModels:
     """Return the newest `most` results of models whose names match a pattern; raise Unavailable if the archive is away.
 
     A model's name is the label `model` (registries set it, pipelines may), or else the identifier that was run; what is
@@ -78,13 +78,13 @@ def _key(analysis: Analysis) -> tuple[str, str, str]:
     return (labels.get("model") or request.model, labels.get("version", ""), request.dataset)
 
 
-def shortened(name: str) -> str:
+def shorten_name(name: str) -> str:
     """Return a name of at most MAX_NAME bytes; one that is cut ends in a digest, so that two stay two."""
     content = name.encode(errors="replace")
-    if len(content) <= MAX_NAME:
+    if len(content) <= MAX_NAME_BYTES:
         return content.decode()
-    end = f"~{hashlib.sha256(content).hexdigest()[:DIGEST]}"
-    return content[: MAX_NAME - len(end)].decode(errors="ignore") + end
+    end = f"~{hashlib.sha256(content).hexdigest()[:DIGEST_DIGITS]}"
+    return content[: MAX_NAME_BYTES - len(end)].decode(errors="ignore") + end
 
 
 def _result(
@@ -102,8 +102,8 @@ def _result(
         same = (each for other, each in ordered if other[0] == model and each.id < analysis.id)
         before = next((item for item in same if _compares(item, analysis)), None)
     return WatchedResult(
-        shortened(model),
-        shortened(version),
+        shorten_name(model),
+        shorten_name(version),
         dataset,
         analysis.summary,
         severe_error_rate(analysis.summary),

@@ -30,7 +30,7 @@ class AnalysisFilter:
     model: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def lets_through(self, analysis: Analysis) -> bool:
+    def matches(self, analysis: Analysis) -> bool:
         """Say whether an analysis meets the conditions."""
         return (
             (not self.states or analysis.state in self.states)
@@ -46,7 +46,7 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     The memory of the archive comes first, so that a finished analysis never waits for the store, and stays finished
     after the store was rolled back. Its files come last, so that an open analysis never waits for them.
     """
-    if (archived := ports.archive.known(analysis_id)) is not None:
+    if (archived := ports.archive.get_cached(analysis_id)) is not None:
         return archived
     away: Unavailable | None = None
     snapshot: Snapshot | None = None
@@ -55,8 +55,10 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
     except Unavailable as error:
         away = error
     if snapshot is not None and not snapshot.record.state.final:
-        return seen(snapshot)
-    result = ports.archive.get(analysis_id) or (seen(snapshot) if snapshot else None)  # archived first, then forgotten
+        return to_analysis(snapshot)
+    result = ports.archive.get(analysis_id) or (
+        to_analysis(snapshot) if snapshot else None
+    )  # archived first, then forgotten
     if result is not None:
         return result
     if away is not None:
@@ -71,9 +73,9 @@ def list_analyses(ports: Ports, wanted: AnalysisFilter, order: str) -> Sequence[
     order = order or ORDERS[0]
     if order not in ORDERS:
         raise InvalidRequest(f"expected one of {', '.join(map(repr, ORDERS))}, got {order!r:.80}", field="order_by")
-    result = {snapshot.record.id: seen(snapshot) for snapshot in _entries(ports)}
+    result = {snapshot.record.id: to_analysis(snapshot) for snapshot in _entries(ports)}
     result |= {analysis.id: analysis for analysis in ports.archive.list()}
-    chosen = [analysis for analysis in result.values() if wanted.lets_through(analysis)]
+    chosen = [analysis for analysis in result.values() if wanted.matches(analysis)]
     key = _KEYS[order.removesuffix(" desc")]
     return sorted(chosen, key=lambda item: (key(item), item.id), reverse=order.endswith("desc"))
 
@@ -86,7 +88,7 @@ def _everything(analysis: Analysis, value: Callable[[GroupSummary], float | None
 
 def _entries(ports: Ports) -> Sequence[Snapshot]:
     try:
-        return ports.store.entries()
+        return ports.store.records()
     except Unavailable as error:
         _log.warning("what is open can't be listed: the store is away", error=str(error))
         return []
@@ -123,18 +125,18 @@ def delete(ports: Ports, analysis_id: str) -> None:
             f"expected an analysis that has ended, got one that is {analysis.state.name}: cancel it first", field="name"
         )
     ports.store.cancel(analysis_id, "deleted by its user")  # a store that was rolled back would archive it again
-    ports.store.forget(analysis_id)
+    ports.store.delete(analysis_id)
     ports.archive.delete(analysis_id)
-    ports.store.release(analysis.request.request_id)
+    ports.store.release_request_id(analysis.request.request_id)
     _log.info("deleted", analysis=analysis_id)
 
 
-def by_request_id(ports: Ports, request_id: str) -> Analysis | None:
+def find_by_request_id(ports: Ports, request_id: str) -> Analysis | None:
     """Return the finished analysis that a request id made, also before a restart."""
     return next((item for item in ports.archive.list() if item.request.request_id == request_id), None)
 
 
-def succeeded(ports: Ports, analysis_id: str) -> Analysis:
+def get_succeeded(ports: Ports, analysis_id: str) -> Analysis:
     """Return an analysis that has a result; raise NotReady for any other."""
     analysis = get(ports, analysis_id)
     if analysis.state is not State.SUCCEEDED:
@@ -142,7 +144,7 @@ def succeeded(ports: Ports, analysis_id: str) -> Analysis:
     return analysis
 
 
-def seen(snapshot: Snapshot) -> Analysis:
+def to_analysis(snapshot: Snapshot) -> Analysis:
     """Return an open, failed or cancelled analysis as its user sees it."""
     record, job = snapshot.record, snapshot.job
     started = None if job is None or job.started is None else job.started
@@ -164,7 +166,7 @@ def seen(snapshot: Snapshot) -> Analysis:
 def _state(snapshot: Snapshot) -> State:
     """Return the state as its user sees it: what nobody works on now is queued, though its record says it began."""
     record, job = snapshot.record, snapshot.job
-    if record.state is not State.RUNNING or job is None or not job.left:
+    if record.state is not State.RUNNING or job is None or not job.num_shards_left:
         return record.state
     held = any(shard.state is State.RUNNING and shard.lease > snapshot.now for shard in job.shards)
     return State.RUNNING if held else State.QUEUED
@@ -178,12 +180,12 @@ def _progress(snapshot: Snapshot) -> Progress:
         done=job.done,
         total=job.spec.total,
         live_workers=snapshot.live_workers,
-        shards_done=len(job.shards) - job.left,
+        shards_done=len(job.shards) - job.num_shards_left,
         shards=len(job.shards),
     )
     if _state(snapshot) is State.QUEUED:
         return replace(progress, queue_position=snapshot.queue_position)
-    rate = job.rate(snapshot.now)
+    rate = job.images_per_second(snapshot.now)
     if rate is None:
         return progress
     return replace(progress, images_per_second=rate, eta_seconds=(job.spec.total - job.done) / rate)

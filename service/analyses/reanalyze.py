@@ -8,9 +8,9 @@ from errata.errors import InvalidRequest, Unavailable
 
 from service.analyses import queries
 from service.analyses import request as requests
-from service.analyses.judge import summary_of
+from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.upload import archived, repeated
+from service.analyses.upload import archive_analysis, find_repeated
 from service.domain import Analysis
 
 _log = structlog.get_logger()
@@ -18,7 +18,7 @@ _log = structlog.get_logger()
 
 def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "", owner: str = "") -> Analysis:
     """Judge an analysis' predictions anew; raise AnalysisNotFound, NotReady, EvidenceNotFound or InvalidRequest."""
-    before = queries.succeeded(ports, analysis_id)
+    before = queries.get_succeeded(ports, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)
     requests.check(request)
     request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
@@ -42,11 +42,11 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         create_time=now,
         start_time=now,
         end_time=ports.clock(),
-        summary=summary_of(bundle, predictions),
+        summary=compute_summary(bundle, predictions),
         request_digest=request_digest,
     )
-    if again := repeated(ports, request, request_digest, analysis.id, owner=""):
+    if again := find_repeated(ports, request, request_digest, analysis.id, owner=""):
         return again
-    archived(ports, analysis, predictions)
+    archive_analysis(ports, analysis, predictions)
     _log.info("judged anew", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
     return analysis

@@ -13,9 +13,9 @@ from errata.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNo
 from service.analyses import queries
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
-from service.analyses.request import HOOK_ID, MAX_TEXT
+from service.analyses.request import HOOK_PREFIX, MAX_TEXT
 from service.analyses.submit import submit
-from service.analyses.write_back import Result
+from service.analyses.write_back import WriteBack
 from service.domain import REGISTRY_OWNER, Action, Analysis, AnalysisRequest, RegistryEvent, RegistryRule, State
 
 ALIAS = "alias:"  # a baseline that is the version an alias points to
@@ -59,12 +59,12 @@ class Registry(Protocol):
         """Yield what the registry holds as the events that made it, newest first; raise Unavailable."""
         ...
 
-    def write(self, result: Result) -> None:
+    def write(self, result: WriteBack) -> None:
         """Tell a result; the same one twice changes nothing. Raise ModelNotFound for a version that is gone."""
         ...
 
 
-def take(ports: Ports, registry: Registry, event: RegistryEvent) -> EventResult:
+def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> EventResult:
     """Queue the analyses that an event's rules ask for; raise TooBusy or Unavailable where it may come again."""
     log = _log.bind(registry=registry.id, model=event.model, version=event.version, event=event.action.value)
     if not _PLAIN.fullmatch(f"{event.model}{event.version}{event.name}{event.source}{event.delivery}"):
@@ -97,7 +97,7 @@ def poll(ports: Ports, registry: Registry) -> int:
     queued, failed, in_a_row = 0, None, 0
     for event in registry.events():
         try:
-            queued += take(ports, registry, event) is EventResult.QUEUED
+            queued += handle_event(ports, registry, event) is EventResult.QUEUED
             in_a_row = 0
         except Unavailable as error:
             failed, in_a_row = error, in_a_row + 1
@@ -108,7 +108,7 @@ def poll(ports: Ports, registry: Registry) -> int:
     return queued
 
 
-def newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
+def find_newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
     """Return the last analysis that a registry's events made of a version; None if there is none."""
     labels = {"registry": registry, "model": model, "version": version}
     result = [
@@ -189,7 +189,7 @@ def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, ba
         means.append(f"again {event.delivery}")
     elif event.action is not Action.CREATED:
         means.append(f"{event.action} {event.name} {event.value} {baseline}")
-    return HOOK_ID + hashlib.sha256(json.dumps(means).encode()).hexdigest()
+    return HOOK_PREFIX + hashlib.sha256(json.dumps(means).encode()).hexdigest()
 
 
 def _baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:

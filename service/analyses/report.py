@@ -7,13 +7,13 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from service.analyses.breakdown import breakdown
-from service.analyses.compare import comparison_of
-from service.analyses.explain import evidence_for
-from service.analyses.judge import Judged
+from service.analyses.breakdown import compute_breakdown
+from service.analyses.compare import compare_judged
+from service.analyses.explain import collect_evidence
+from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest, has_own_superclasses, trend
-from service.analyses.verdicts import judged, records
+from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
@@ -42,9 +42,9 @@ from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 from service.telemetry import Stage
 
-MOST_ERRORS = 20_000  # in the table
-STILL_ERRORS = 50  # that are told without a script
-SHOWN_CONFUSIONS = 25
+MAX_TABLE_ERRORS = 20_000  # in the table
+STATIC_ERRORS = 50  # that are told without a script
+MAX_CONFUSIONS = 25
 EXAMPLES = 3  # of a confusion
 TEXTS = 300  # errors whose texts a report on its own carries
 PICTURES = 24  # that a report on its own carries
@@ -53,23 +53,23 @@ PICTURE_SIZE = 96  # pixels, of those
 
 def report(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a file on its own; raise AnalysisNotFound or NotReady."""
-    result = judged(ports, analysis_id)
+    result = load_judged(ports, analysis_id)
     with ports.stage_timer(Stage.RENDER):
-        return render_report(view_of(ports, result))
+        return render_report(build_view(ports, result))
 
 
 def report_page(ports: Ports, analysis_id: str) -> str:
     """Return the report of an analysis as a page: pictures and pages about single images are a link away."""
-    result = judged(ports, analysis_id)
+    result = load_judged(ports, analysis_id)
     name = result.analysis.id
     with ports.stage_timer(Stage.RENDER):
-        return render_report(view_of(ports, result, f"/analyses/{name}/"), name, site=True)
+        return render_report(build_view(ports, result, f"/analyses/{name}/"), name, site=True)
 
 
 def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:
     """Return the comparison of two analyses as a file on its own, or as a page; raise as `compare` does."""
-    a, b = judged(ports, id_a), judged(ports, id_b)
-    compared = comparison_of(a, b)
+    a, b = load_judged(ports, id_a), load_judged(ports, id_b)
+    compared = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
     return render_comparison(comparison_view(compared, a.analysis.summary, b.analysis.summary), site)
 
@@ -79,7 +79,7 @@ def trend_report(ports: Ports, question: TrendRequest, marked: str = "", site: b
     return render_trend(trend_view(trend(ports, question), marked), site)
 
 
-def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
+def build_view(ports: Ports, found: JudgedAnalysis, base: str = "") -> ReportView:
     """Return what a report shows; base: URL of the analysis' own pages, empty for a report on its own."""
     bundle = found.bundle
     evidence = bundle.evidence
@@ -88,11 +88,11 @@ def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
     predicted = found.predictions.top1[images]
     probability = None if found.predictions.probability is None else found.predictions.probability[images]
     counted = ~evidence.problematic & (types != ErrorType.UNSPECIFIED)
-    rows = worst_first(types, evidence.problematic, probability)
+    rows = sort_by_severity(types, evidence.problematic, probability)
     members = np.asarray(bundle.arrays["superclass_members"])
     summary = found.analysis.summary
     assert summary is not None, "this is a bug: what is judged has a summary"
-    pairs = confusions(evidence.targets[counted], predicted[counted], types[counted], SHOWN_CONFUSIONS)
+    pairs = confusions(evidence.targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
     groups = class_groups()
     standings = _standings(found)
     return report_view(
@@ -104,14 +104,14 @@ def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
             ],
             superclasses=[
                 (row, _groups(groups, np.flatnonzero(inside)))
-                for row, inside in zip(breakdown(found, superclasses=True), members, strict=True)
+                for row, inside in zip(compute_breakdown(found, superclasses=True), members, strict=True)
             ],
-            classes=[(row, _groups(groups, _class(row))) for row in breakdown(found, superclasses=False)],
+            classes=[(row, _groups(groups, _class(row))) for row in compute_breakdown(found, superclasses=False)],
             calibration=None if probability is None else calibrate(types[counted], probability[counted]),
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
             standings=standings,
             notes=[OWN_SUPERCLASSES] if standings and has_own_superclasses(bundle.manifest) else [],
-            errors=list(records(found, rows[~evidence.problematic[rows]][:STILL_ERRORS], with_evidence=True)),
+            errors=list(iterate_verdicts(found, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)),
             table=_table(ports, found, rows, members, base),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
@@ -119,7 +119,7 @@ def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
     )
 
 
-def worst_first(
+def sort_by_severity(
     types: NDArray[np.uint8], problematic: NDArray[np.bool_], probability: NDArray[np.floating] | None
 ) -> NDArray[np.intp]:
     """Return the rows of top-1 errors: counted ones first, then the most severe, then the most confident; (n,)."""
@@ -154,7 +154,7 @@ def _confidence(
     return result
 
 
-def _standings(found: Judged) -> Sequence[PercentileRank]:
+def _standings(found: JudgedAnalysis) -> Sequence[PercentileRank]:
     summary, curves = found.analysis.summary, curves_of(found.bundle.dataset)
     assert summary is not None, "this is a bug: what is judged has a summary"
     everything = summary.groups[Group.ALL]
@@ -163,9 +163,11 @@ def _standings(found: Judged) -> Sequence[PercentileRank]:
     return standings_of(curves, Group.ALL, everything.top1_accuracy, values_of_group(everything), summary.abstained)
 
 
-def _table(ports: Ports, found: Judged, rows: NDArray[np.intp], members: NDArray[np.bool_], base: str) -> ErrorTable:
+def _table(
+    ports: Ports, found: JudgedAnalysis, rows: NDArray[np.intp], members: NDArray[np.bool_], base: str
+) -> ErrorTable:
     bundle, total = found.bundle, len(rows)
-    rows = rows[:MOST_ERRORS]
+    rows = rows[:MAX_TABLE_ERRORS]
     evidence = bundle.evidence
     images = bundle.rows[rows]
     types = error_types(found.verdicts)[rows]
@@ -226,7 +228,7 @@ def _texts(
         return {}
     result = {}
     for place in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV)[:TEXTS].tolist():
-        said = evidence_for(bundle, int(rows[place]), int(predicted[place])).vocabulary
+        said = collect_evidence(bundle, int(rows[place]), int(predicted[place])).vocabulary
         if said is not None:
             result[place] = said
     return result

@@ -14,15 +14,15 @@ from service.domain import REGISTRY_OWNER, AnalysisRequest
 MAX_TEXT = 256  # characters of a name, a label, a request id
 MAX_LABELS = 64
 MAX_LABEL_BYTES = 16 << 10  # a page of analyses must fit into a message
-HOOK_ID = "hook:"  # request ids of what registries ask for begin so
+HOOK_PREFIX = "hook:"  # request ids of what registries ask for begin so
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, which leaves out letters that look alike
 
 
 def check(request: AnalysisRequest, owner: str = "") -> None:
     """Raise InvalidRequest for a field that is missing or too long, or a request id that only registries' may have."""
-    if request.request_id.startswith(HOOK_ID) and not owner.startswith(REGISTRY_OWNER):
+    if request.request_id.startswith(HOOK_PREFIX) and not owner.startswith(REGISTRY_OWNER):
         raise InvalidRequest(
-            f"expected a request_id that doesn't begin with {HOOK_ID!r}, got {request.request_id!r:.80}",
+            f"expected a request_id that doesn't begin with {HOOK_PREFIX!r}, got {request.request_id!r:.80}",
             field="request_id",
         )
     if not request.dataset:
@@ -55,7 +55,7 @@ def digest(request: AnalysisRequest, content: str = "") -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def seconds_of(analysis_id: str) -> float:
+def creation_time(analysis_id: str) -> float:
     """Return when an id was made, seconds since the epoch."""
     number = 0
     for letter in analysis_id:

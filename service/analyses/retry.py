@@ -7,7 +7,7 @@ from errata.errors import NotReady
 
 from service.analyses import queries
 from service.analyses.ports import Ports
-from service.analyses.submit import accepted, computation
+from service.analyses.submit import build_job_spec, finish_submission
 from service.domain import Analysis, State
 from service.jobs.transitions import AnalysisRecord
 
@@ -19,7 +19,7 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
     before = queries.get(ports, analysis_id)
     if before.state is not State.FAILED:
         raise NotReady(f"expected an analysis that has failed, got one that is {before.state.name}", field="name")
-    spec = computation(ports, replace(before.request, evidence=before.evidence))
+    spec = build_job_spec(ports, replace(before.request, evidence=before.evidence))
     record = AnalysisRecord(
         before.id,
         before.request,
@@ -32,4 +32,4 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
     if said is None:
         raise NotReady("expected an analysis that has failed, got one that was queued again meanwhile", field="name")
     _log.info("queued again", analysis=before.id, job=said.job)
-    return accepted(ports, said, spec)
+    return finish_submission(ports, said, spec)

@@ -3,9 +3,9 @@
 from errata.errors import Unavailable
 
 from service.analyses import request as requests
-from service.analyses.judge import summary_of
+from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.upload import archived, repeated
+from service.analyses.upload import archive_analysis, find_repeated
 from service.domain import Analysis, AnalysisRequest, State
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import JobSpec
@@ -14,7 +14,7 @@ from service.predictions.model_id import parse_model_id
 MUTABLE = ("file", "onnx")  # sources whose weights may change under the same name: a worker has to look
 
 
-def answered(
+def reuse_predictions(
     ports: Ports,
     request: AnalysisRequest,
     request_digest: str,
@@ -54,21 +54,21 @@ def answered(
         images=before.images,
         computation=before.computation,
         model_info=before.model_info,
-        summary=before.summary if before.evidence == bundle.digest else summary_of(bundle, predictions),
+        summary=before.summary if before.evidence == bundle.digest else compute_summary(bundle, predictions),
         warnings=before.warnings,
         request_digest=request_digest,
         cached=True,
     )
-    if again := repeated(ports, request, request_digest, analysis.id, owner, delivery):
+    if again := find_repeated(ports, request, request_digest, analysis.id, owner, delivery):
         return again
-    archived(ports, analysis, predictions)
+    archive_analysis(ports, analysis, predictions)
     return analysis
 
 
 def _known(ports: Ports, spec: JobSpec) -> Analysis | None:
     """Return the archived analysis that the store knows to have this very result, without listing the archive."""
     try:
-        known = ports.store.result(spec.dedupe)
+        known = ports.store.cached_result(spec.dedupe_key)
         result = ports.archive.get(known) if known else None
     except Unavailable:
         return None

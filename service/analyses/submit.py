@@ -6,8 +6,8 @@ from errata.errors import InvalidRequest, ModelNotFound, TooBusy
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.ports import Ports
-from service.analyses.reuse import answered
-from service.analyses.upload import check_room, reused, same_body
+from service.analyses.reuse import reuse_predictions
+from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
 from service.domain import Analysis, AnalysisRequest
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
@@ -27,12 +27,12 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     if request.gate_baseline:
         queries.get(ports, request.gate_baseline)  # one that isn't there is refused now
     request_digest = requests.digest(request)
-    if request.request_id and (before := queries.by_request_id(ports, request.request_id)):
-        return same_body(before, request_digest)
-    spec = computation(ports, request)
-    check_room(ports)
+    if request.request_id and (before := queries.find_by_request_id(ports, request.request_id)):
+        return check_same_body(before, request_digest)
+    spec = build_job_spec(ports, request)
+    check_capacity(ports)
     bundle = ports.evidence_repository.find(request.dataset, spec.evidence)
-    if result := answered(ports, request, request_digest, spec, bundle, owner, delivery):
+    if result := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
         _log.info("answered from the archive", analysis=result.id, model=spec.model)
         return result
     now = ports.clock()
@@ -47,12 +47,12 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
     )
     said = ports.store.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
     if said.outcome is Outcome.REUSED:
-        raise reused(request.request_id)
+        raise request_id_conflict(request.request_id)
     _log.info("accepted", analysis=said.analysis, outcome=said.outcome.value, job=said.job, model=spec.model)
-    return accepted(ports, said, spec)
+    return finish_submission(ports, said, spec)
 
 
-def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
+def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return what a request asks to compute; raise for a model, a data set or a bundle that isn't there."""
     model = parse_model_id(request.model)
     _check_offered(ports, model)
@@ -62,7 +62,7 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
             f"no worker has the images of {request.dataset}: set ERRATA_IMAGES, or upload predictions", field="dataset"
         )
     model = ports.pin_model(model)
-    ports.store.remember_images(bundle.images_digest, bundle.image_names)
+    ports.store.store_image_names(bundle.images_digest, bundle.image_names)
     total = len(bundle.image_names)
     return JobSpec(
         model=str(model),
@@ -73,11 +73,11 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
         shard_size=ports.limits.shard_size,
         runtime=ports.runtime(),
         fresh=request.fresh,
-        asked=current_request_id(),
+        call_id=current_request_id(),
     )
 
 
-def accepted(ports: Ports, said: Submission, spec: JobSpec) -> Analysis:
+def finish_submission(ports: Ports, said: Submission, spec: JobSpec) -> Analysis:
     """Return the analysis that a submission made, its shards sent if it needs some; raise TooBusy if it is refused."""
     if said.outcome is Outcome.FULL:
         raise TooBusy(

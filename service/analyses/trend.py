@@ -23,7 +23,7 @@ from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
 from service.summary.trend import allowed_metrics, fits_of, values_of, values_of_group, with_standings
 
-MAX_ASKED = 1000  # analyses by name
+MAX_NAMES = 1000  # analyses by name
 MAX_LABELS = 50  # that are told apart; models with rarer ones count as others
 
 
@@ -39,7 +39,7 @@ class TrendRequest:
 
 
 @dataclass(frozen=True)
-class Fleet:
+class TrendAnalyses:
     """The analyses of a trend, all of one data set and judged with the same evidence."""
 
     dataset: str
@@ -56,18 +56,18 @@ def trend(ports: Ports, question: TrendRequest) -> Trend:
     Raise AnalysisNotFound, NotReady, NotComparable for analyses that differ in data set or evidence, InvalidUpload for
     the reference.
     """
-    if len(question.names) > MAX_ASKED:
-        raise InvalidRequest(f"expected at most {MAX_ASKED} names, got {len(question.names)}", field="names")
+    if len(question.names) > MAX_NAMES:
+        raise InvalidRequest(f"expected at most {MAX_NAMES} names, got {len(question.names)}", field="names")
     if len(question.by) > MAX_TEXT:
         raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(question.by)}", field="by")
-    published = read_published(question)
-    asked = [queries.succeeded(ports, name) for name in dict.fromkeys(question.names)]
-    check_alike(asked, question.dataset)
+    published = read_published_models(question)
+    asked = [queries.get_succeeded(ports, name) for name in dict.fromkeys(question.names)]
+    check_same_evidence(asked, question.dataset)
     dataset = asked[0].request.dataset if asked else question.dataset
     stored = [item for item in ports.archive.list() if item.request.dataset == dataset and item.summary is not None]
     evidence = asked[0].evidence if asked else _default_evidence(ports, dataset, stored)
     same = [item for item in stored if item.evidence == evidence]
-    fleet = Fleet(
+    fleet = TrendAnalyses(
         dataset,
         evidence,
         asked,
@@ -75,10 +75,10 @@ def trend(ports: Ports, question: TrendRequest) -> Trend:
         own_superclasses=_served_superclasses_differ(ports, dataset, evidence),
         num_left_out=len(stored) - len(same),
     )
-    return trend_of(fleet, question, published)
+    return build_trend(fleet, question, published)
 
 
-def read_published(question: TrendRequest) -> list[PublishedModel]:
+def read_published_models(question: TrendRequest) -> list[PublishedModel]:
     """Return the published models that came along; raise InvalidUpload for those of another group."""
     if not question.reference:
         return []
@@ -92,7 +92,7 @@ def read_published(question: TrendRequest) -> list[PublishedModel]:
     return models
 
 
-def trend_of(fleet: Fleet, question: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
+def build_trend(fleet: TrendAnalyses, question: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
     """Return where analyses stand, beside others and beside published models."""
     curves = curves_of(fleet.dataset)
     members = (*fleet.asked, *fleet.others)
@@ -110,7 +110,7 @@ def trend_of(fleet: Fleet, question: TrendRequest, published: Sequence[Published
         result = values_of_group(each.summary.groups[question.group])
         values = {metric: result[metric] for metric in shown if metric in result}
         asked = place < len(fleet.asked)
-        point = TrendPoint(each.id, each.title, label_of(each, question.by), asked, accuracy, values)
+        point = TrendPoint(each.id, each.title, group_label(each, question.by), asked, accuracy, values)
         points.append(point if curves is None else with_standings(point, curves, question.group, abstained))
     points += [
         TrendPoint(
@@ -138,7 +138,7 @@ def trend_of(fleet: Fleet, question: TrendRequest, published: Sequence[Published
     )
 
 
-def label_of(analysis: Analysis, by: str) -> str:
+def group_label(analysis: Analysis, by: str) -> str:
     """Return what tells an analysis apart: its own label of that name, or what is known of its model."""
     own = analysis.request.labels.get(by, "") if by else ""
     if own and by == "size" and own.isascii() and own.isdigit() and len(own) < 16:
@@ -148,7 +148,7 @@ def label_of(analysis: Analysis, by: str) -> str:
     return own
 
 
-def check_alike(analyses: Sequence[Analysis], dataset: str = "") -> None:
+def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None:
     """Raise NotComparable unless analyses are of one data set and were judged with the same evidence."""
     datasets = {analysis.request.dataset for analysis in analyses} | ({dataset} if dataset else set())
     if len(datasets) > 1:
@@ -184,7 +184,7 @@ def _others(analyses: Sequence[Analysis], asked: Sequence[Analysis], by: str) ->
     """Return the analyses that weren't asked for, newest first, each set of predictions once: where it has a label."""
     taken = {item.predictions_digest for item in asked}
     result: dict[str, Analysis] = {}
-    for analysis in sorted(analyses, key=lambda analysis: (bool(label_of(analysis, by)), analysis.id), reverse=True):
+    for analysis in sorted(analyses, key=lambda analysis: (bool(group_label(analysis, by)), analysis.id), reverse=True):
         if analysis.predictions_digest not in taken:
             result.setdefault(analysis.predictions_digest, analysis)
     return sorted(result.values(), key=lambda item: item.id, reverse=True)

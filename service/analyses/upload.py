@@ -9,7 +9,7 @@ from errata.errors import AlreadyExists, AnalysisNotFound, TooBusy, Unavailable
 
 from service.analyses import queries
 from service.analyses import request as requests
-from service.analyses.judge import digest_of, summary_of
+from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, State
 from service.evidence.bundle import Bundle
@@ -47,15 +47,15 @@ def upload(
         result = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     analysis_id = requests.new_id(started)
-    if before := repeated(ports, request, request_digest, analysis_id, owner):
+    if before := find_repeated(ports, request, request_digest, analysis_id, owner):
         return before
     try:
-        check_room(ports)
+        check_capacity(ports)
     except TooBusy:
-        ports.store.release(request.request_id)
+        ports.store.release_request_id(request.request_id)
         raise
     with ports.stage_timer(Stage.JUDGE):
-        summary = summary_of(bundle, result.predictions)
+        summary = compute_summary(bundle, result.predictions)
     analysis = Analysis(
         id=analysis_id,
         request=request,
@@ -66,18 +66,18 @@ def upload(
         start_time=started,
         end_time=ports.clock(),
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
-        predictions_digest=digest_of(result.predictions),
+        predictions_digest=digest_predictions(result.predictions),
         images=bundle.images_digest,
         summary=summary,
-        warnings=(*result.warnings, *_suspicions(bundle, result)),
+        warnings=(*result.warnings, *_input_warnings(bundle, result)),
         request_digest=request_digest,
     )
-    archived(ports, analysis, result.predictions)
+    archive_analysis(ports, analysis, result.predictions)
     _log.info("judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
     return analysis
 
 
-def check_room(ports: Ports) -> None:
+def check_capacity(ports: Ports) -> None:
     """Raise TooBusy if the archive holds as many bytes as the operator allows."""
     limit = ports.limits.max_stored_bytes
     if limit and (stored := ports.archive.size()) >= limit:
@@ -88,18 +88,18 @@ def check_room(ports: Ports) -> None:
         )
 
 
-def archived(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
+def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
     """Archive an analysis that is finished at once; its request id is free again where that fails."""
     try:
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
     except Exception:
-        ports.store.release(analysis.request.request_id)
+        ports.store.release_request_id(analysis.request.request_id)
         raise
     ports.on_finished(analysis)
 
 
-def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
+def _input_warnings(bundle: Bundle, found: Upload) -> tuple[str, ...]:
     """Return what is odd about predictions that are otherwise fine."""
     odd = []
     if rows_look_permuted(bundle.evidence.targets, found.predictions.top1[bundle.rows]):
@@ -109,37 +109,39 @@ def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
     return tuple(odd)
 
 
-def repeated(
+def find_repeated(
     ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str, delivery: str = ""
 ) -> Analysis | None:
     """Return the analysis that the same request made before; raise AlreadyExists if its body was another."""
     if not request.request_id:
         return None
-    if before := queries.by_request_id(ports, request.request_id):
-        return same_body(before, request_digest)
-    owed = owner.startswith(REGISTRY_OWNER)
-    reserved = ports.store.reserve(request.request_id, request_digest, analysis_id, owed=owed, delivery=delivery)
+    if before := queries.find_by_request_id(ports, request.request_id):
+        return check_same_body(before, request_digest)
+    needs_write_back = owner.startswith(REGISTRY_OWNER)
+    reserved = ports.store.reserve(
+        request.request_id, request_digest, analysis_id, needs_write_back=needs_write_back, delivery=delivery
+    )
     if reserved.outcome is Outcome.REUSED:
-        raise reused(request.request_id)
+        raise request_id_conflict(request.request_id)
     if reserved.outcome is Outcome.NEW:
         return None
     try:
         return queries.get(ports, reserved.analysis)
     except AnalysisNotFound as error:
-        if ports.clock().timestamp() - requests.seconds_of(reserved.analysis) < JUDGING_SECONDS:
+        if ports.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
             raise Unavailable("the same request is being judged: ask again", retry_after=1) from error
-        ports.store.release(request.request_id)  # whoever reserved it has died before it was archived
-        return repeated(ports, request, request_digest, analysis_id, owner)  # as what no delivery asked for
+        ports.store.release_request_id(request.request_id)  # whoever reserved it has died before it was archived
+        return find_repeated(ports, request, request_digest, analysis_id, owner)  # as what no delivery asked for
 
 
-def same_body(before: Analysis, request_digest: str) -> Analysis:
+def check_same_body(before: Analysis, request_digest: str) -> Analysis:
     """Return the analysis if it came of the same body; raise AlreadyExists if not."""
     if before.request_digest != request_digest:
-        raise reused(before.request.request_id)
+        raise request_id_conflict(before.request.request_id)
     return before
 
 
-def reused(request_id: str) -> AlreadyExists:
+def request_id_conflict(request_id: str) -> AlreadyExists:
     """Return the error for a request id that comes again with another body."""
     return AlreadyExists(
         f"request_id {request_id!r:.80} was used before with another body: take a new one", field="request_id"

@@ -9,8 +9,8 @@ from errata.errors import EvidenceNotFound, InvalidRequest, Unavailable
 from numpy.typing import NDArray
 
 from service.analyses import queries
-from service.analyses.explain import evidence_for, explain
-from service.analyses.judge import Judged, verdicts_of
+from service.analyses.explain import collect_evidence, explain_prediction
+from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, Verdict
 from service.evidence.bundle import Bundle
@@ -30,19 +30,19 @@ class VerdictFilter:
     problematic: bool | None = None
 
 
-def judged(ports: Ports, analysis_id: str) -> Judged:
+def load_judged(ports: Ports, analysis_id: str) -> JudgedAnalysis:
     """Return a finished analysis with its verdicts; raise AnalysisNotFound, NotReady or EvidenceNotFound."""
-    analysis = queries.succeeded(ports, analysis_id)
+    analysis = queries.get_succeeded(ports, analysis_id)
     predictions = ports.archive.predictions(analysis_id)
     if predictions is None:
         raise Unavailable(f"the predictions of {analysis_id} are gone from the archive")
-    bundle = bundle_of(ports, analysis)
+    bundle = find_bundle(ports, analysis)
     if len(predictions.top1) != len(bundle.all_targets):
         raise Unavailable(f"the predictions of {analysis_id} in the archive aren't those of its images")
-    return Judged(analysis, bundle, predictions, verdicts_of(bundle, predictions))
+    return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
 
 
-def bundle_of(ports: Ports, analysis: Analysis) -> Bundle:
+def find_bundle(ports: Ports, analysis: Analysis) -> Bundle:
     """Return the bundle that judged an analysis; raise EvidenceNotFound, with what to do, where it isn't served."""
     try:
         return ports.evidence_repository.find(analysis.request.dataset, analysis.evidence)
@@ -54,7 +54,7 @@ def bundle_of(ports: Ports, analysis: Analysis) -> Bundle:
         ) from error
 
 
-def select(found: Judged, wanted: VerdictFilter) -> NDArray[np.intp]:
+def select_rows(found: JudgedAnalysis, wanted: VerdictFilter) -> NDArray[np.intp]:
     """Return the rows, among the N judged, that a filter lets through; ascending."""
     types = error_types(found.verdicts)
     targets = found.bundle.evidence.targets
@@ -78,7 +78,7 @@ def select(found: Judged, wanted: VerdictFilter) -> NDArray[np.intp]:
     return np.flatnonzero(mask)
 
 
-def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
+def iterate_verdicts(found: JudgedAnalysis, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
     """Yield the verdicts of some rows."""
     names, problematic = found.bundle.judged_names, found.bundle.evidence.problematic
     targets = found.bundle.evidence.targets
@@ -94,14 +94,14 @@ def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) 
             error_type=error_type(byte),
             problematic=tags(byte, bool(problematic[row])),
             probability=None if probability is None else float(probability[images[row]]),
-            evidence=evidence_for(found.bundle, row, predicted) if with_evidence else None,
+            evidence=collect_evidence(found.bundle, row, predicted) if with_evidence else None,
             groups=groups_of_row,
         )
 
 
-def table(found: Judged) -> pa.Table:
+def verdict_table(found: JudgedAnalysis) -> pa.Table:
     """Return all verdicts as columns, for CSV and Parquet; tags are joined by blanks."""
-    rows = select(found, VerdictFilter())
+    rows = select_rows(found, VerdictFilter())
     types = error_types(found.verdicts)[rows]
     images = found.bundle.rows[rows]
     targets, predicted = found.bundle.evidence.targets[rows], found.predictions.top1[images]
@@ -125,13 +125,13 @@ def table(found: Judged) -> pa.Table:
     return pa.table(columns)
 
 
-def explained(found: Judged, file_name: str, predicted: int | None) -> Verdict:
+def explain_image(found: JudgedAnalysis, file_name: str, predicted: int | None) -> Verdict:
     """Return what a prediction for an image means: any class, or what the model predicted; with its evidence."""
     image = int(found.bundle.rows[found.bundle.row(file_name)])
     own = int(found.predictions.top1[image])
     probability = found.predictions.probability
     mine = predicted is None or predicted == own
-    return explain(
+    return explain_prediction(
         found.bundle,
         file_name,
         own if predicted is None else predicted,

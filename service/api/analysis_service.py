@@ -28,7 +28,7 @@ from service.analyses import (
     upload,
     verdicts,
 )
-from service.analyses.explain import explain
+from service.analyses.explain import explain_prediction
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.api.concurrency import ConcurrencyLimit
@@ -141,8 +141,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         """Return the verdicts by class or superclass."""
         if request.by not in pb.BreakdownBy.values():
             raise InvalidRequest(f"expected a BreakdownBy, got {request.by}", field="by")
-        result = await self._readers.call(verdicts.judged, self._ports, wire.analysis_id(request.name))
-        rows = await self._readers.call(breakdown.breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
+        result = await self._readers.call(verdicts.load_judged, self._ports, wire.analysis_id(request.name))
+        rows = await self._readers.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
 
     async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
@@ -151,9 +151,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         wanted, analysis_id = wire.verdict_filter(request.filter), wire.analysis_id(request.name)
 
         def page() -> pb.ListVerdictsResponse:
-            result = verdicts.judged(self._ports, analysis_id)
-            rows = verdicts.select(result, wanted)
-            chosen = verdicts.records(result, rows[start : start + size], request.with_evidence)
+            result = verdicts.load_judged(self._ports, analysis_id)
+            rows = verdicts.select_rows(result, wanted)
+            chosen = verdicts.iterate_verdicts(result, rows[start : start + size], request.with_evidence)
             more = wire.page_token(start + size, request) if start + size < len(rows) else ""
             return pb.ListVerdictsResponse(
                 verdicts=[wire.to_verdict(item) for item in chosen], next_page_token=more, total_size=len(rows)
@@ -166,7 +166,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         analysis_id = wire.analysis_id(request.name)
         if request.format not in _EXPORTS:
             raise InvalidRequest(f"expected a VerdictFormat, got {request.format}", field="format")
-        result = await self._readers.call(verdicts.judged, self._ports, analysis_id)
+        result = await self._readers.call(verdicts.load_judged, self._ports, analysis_id)
         async for chunk in self._chunks(_EXPORTS[request.format](result)):
             yield chunk
 
@@ -186,7 +186,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
         """Return what changed between two analyses."""
-        most = wire.page_size(request.max_images, default=compare.MOST_FLIPS, most=MOST_IMAGES, field="max_images")
+        most = wire.page_size(
+            request.max_images, default=compare.MAX_CHANGED_IMAGES, most=MOST_IMAGES, field="max_images"
+        )
         names = wire.analysis_id(request.a, "a"), wire.analysis_id(request.b, "b")
         return wire.to_comparison(await self._readers.call(compare.compare, self._ports, *names, most))
 
@@ -208,19 +210,19 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         if bool(request.name) == bool(request.dataset):
             raise InvalidRequest("expected either the name of an analysis or a data set", field="name")
 
-        def explained() -> Verdict:
+        def explain_image() -> Verdict:
             if request.name:
-                result = verdicts.judged(self._ports, wire.analysis_id(request.name))
-                return verdicts.explained(result, request.file_name, predicted)
+                result = verdicts.load_judged(self._ports, wire.analysis_id(request.name))
+                return verdicts.explain_image(result, request.file_name, predicted)
             if predicted is None:
                 raise InvalidRequest(
                     "expected a predicted class, got none: without an analysis it must be given", field="predicted"
                 )
-            return explain(
+            return explain_prediction(
                 self._ports.evidence_repository.find(request.dataset, request.evidence), request.file_name, predicted
             )
 
-        return wire.to_verdict(await self._readers.call(explained))
+        return wire.to_verdict(await self._readers.call(explain_image))
 
     async def _upload(
         self, asked: Any, message: pb.UploadPredictionsRequest | None, messages: PacedStream[Any]

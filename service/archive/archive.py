@@ -40,7 +40,7 @@ class FileArchive:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._known: dict[str, Analysis] = {}
+        self._cache: dict[str, Analysis] = {}
         self._damaged: set[str] = set()  # documents that can't be read: told once
         self._listed: Set[str] | None = None  # the names at the last listing, and what it gave
         self._all: list[Analysis] = []
@@ -63,7 +63,7 @@ class FileArchive:
                     self._files.delete(_predictions(analysis.id))
             raise
         with self._lock:
-            self._known[analysis.id] = analysis
+            self._cache[analysis.id] = analysis
             self._damaged.discard(analysis.id)
             self._changed = True
 
@@ -71,12 +71,12 @@ class FileArchive:
         """Return an analysis; raise NewerRecord for one that a newer version wrote."""
         if not _ID.fullmatch(analysis_id):
             return None
-        return self.known(analysis_id) or self._read(analysis_id)
+        return self.get_cached(analysis_id) or self._read(analysis_id)
 
-    def known(self, analysis_id: str) -> Analysis | None:
+    def get_cached(self, analysis_id: str) -> Analysis | None:
         """Return an analysis that was read, listed or written by this process."""
         with self._lock:
-            return self._known.get(analysis_id)
+            return self._cache.get(analysis_id)
 
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return an analysis' predictions; raise Unavailable if the file is damaged."""
@@ -106,15 +106,15 @@ class FileArchive:
             self._changed = False
         present = {name.removesuffix(".json") for name in names if name.endswith(".json")}
         with self._lock:
-            for gone in self._known.keys() - present:
-                del self._known[gone]
-            unread = present - self._known.keys() - self._damaged
+            for gone in self._cache.keys() - present:
+                del self._cache[gone]
+            unread = present - self._cache.keys() - self._damaged
         documents = {_document(analysis_id): analysis_id for analysis_id in unread if _ID.fullmatch(analysis_id)}
         for name, content in self._files.read_many(documents):
             with suppress(NewerRecord):
-                self._take(documents[name], content)
+                self._decode(documents[name], content)
         with self._lock:
-            self._listed, self._all = names, list(self._known.values())
+            self._listed, self._all = names, list(self._cache.values())
             return self._all
 
     def delete(self, analysis_id: str) -> bool:
@@ -122,7 +122,7 @@ class FileArchive:
         if not _ID.fullmatch(analysis_id):
             return False
         with self._lock:
-            self._known.pop(analysis_id, None)
+            self._cache.pop(analysis_id, None)
             self._damaged.discard(analysis_id)
             self._changed = True
         result = self._files.delete(_document(analysis_id))
@@ -153,9 +153,9 @@ class FileArchive:
         return sum(self._files.sizes().values())
 
     def _read(self, analysis_id: str) -> Analysis | None:
-        return self._take(analysis_id, self._files.read(_document(analysis_id)))
+        return self._decode(analysis_id, self._files.read(_document(analysis_id)))
 
-    def _take(self, analysis_id: str, content: bytes | None) -> Analysis | None:
+    def _decode(self, analysis_id: str, content: bytes | None) -> Analysis | None:
         """Return the analysis of a document, and remember it."""
         if content is None:
             return None
@@ -175,7 +175,7 @@ class FileArchive:
                 raise
             return None
         with self._lock:
-            self._known[analysis_id] = analysis
+            self._cache[analysis_id] = analysis
         return analysis
 
 

@@ -81,7 +81,7 @@ def from_document(document: dict[str, Any]) -> Analysis:
     _check_text(json.dumps(document, ensure_ascii=False))
     analysis = _TYPES.validate_python(asdict(Analysis(**values)))
     _check_numbers(document)
-    _check_whole(analysis)
+    _check_complete(analysis)
     return analysis
 
 
@@ -99,7 +99,7 @@ def _check_numbers(value: object) -> None:
         raise ValueError(f"expected counts up to {MAX_COUNT}, got {value}")
 
 
-def _check_whole(analysis: Analysis) -> None:
+def _check_complete(analysis: Analysis) -> None:
     """Raise ValueError unless an analysis is as finished as all that are archived."""
     if not analysis.state.final:
         raise ValueError(f"expected an analysis that has ended, got {analysis.state.name}")

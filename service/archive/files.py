@@ -11,7 +11,7 @@ from errata.errors import InvalidSetting, Unavailable
 
 from service.storage import create_file, read_plain, write_file
 
-MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
+MAX_FILE_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
 SETTLED_NS = 1_000_000_000
 READERS = 16  # objects that are read at once: each takes a round trip
 RETRY_AFTER = 10.0  # seconds, for who finds the files away
@@ -40,7 +40,7 @@ class Files(Protocol):
         """Remove a file; say whether there was one."""
         ...
 
-    def modified(self, name: str) -> float | None:
+    def modification_time(self, name: str) -> float | None:
         """Return when a file was written, in seconds since 1970; None if it is missing or the store does not say."""
         ...
 
@@ -63,11 +63,11 @@ class FolderFiles:
     def read(self, name: str) -> bytes | None:
         """Return a file's content."""
         try:
-            return read_plain(self._folder / name, MOST_BYTES)  # cut off, it is damaged, as its reader will say
+            return read_plain(self._folder / name, MAX_FILE_BYTES)  # cut off, it is damaged, as its reader will say
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
         """Yield each name with the file's content."""
@@ -78,14 +78,14 @@ class FolderFiles:
         try:
             write_file(self._folder / name, content)
         except OSError as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file unless there is one."""
         try:
             create_file(self._folder / name, content)
         except OSError as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def delete(self, name: str) -> bool:
         """Remove a file."""
@@ -94,17 +94,17 @@ class FolderFiles:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
         return True
 
-    def modified(self, name: str) -> float | None:
+    def modification_time(self, name: str) -> float | None:
         """Return when a file was written last."""
         try:
             return (self._folder / name).stat().st_mtime
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
 
     def names(self) -> Set[str]:
         """Return the names of all files; the very same object while the folder hasn't changed."""
@@ -116,7 +116,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
         except OSError as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
         settled = time.time_ns() - changed > SETTLED_NS  # within a tick of the clock another change wouldn't show
         self._listed = (changed, names) if settled else None
         return names
@@ -131,7 +131,7 @@ class FolderFiles:
                 except FileNotFoundError:
                     continue  # deleted meanwhile
         except OSError as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
         return result
 
 
@@ -149,7 +149,7 @@ class ObjectFiles:
         except FileNotFoundError:
             return None
         except Exception as error:  # each store's client raises what it likes
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
         """Yield each name with the object's content; several objects are read at once."""
@@ -161,7 +161,7 @@ class ObjectFiles:
         try:
             self._files.pipe_file(f"{self._prefix}/{name}", content)
         except Exception as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def create(self, name: str, content: bytes) -> None:
         """Write an object unless there is one: a conditional put where fsspec has it (S3), else a look before."""
@@ -170,7 +170,7 @@ class ObjectFiles:
         except FileExistsError:
             return
         except Exception as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def delete(self, name: str) -> bool:
         """Remove an object."""
@@ -183,17 +183,17 @@ class ObjectFiles:
         except FileNotFoundError:
             return False
         except Exception as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
         return True
 
-    def modified(self, name: str) -> float | None:
+    def modification_time(self, name: str) -> float | None:
         """Return when an object was written last."""
         try:
             return float(self._files.modified(f"{self._prefix}/{name}").timestamp())
         except (FileNotFoundError, NotImplementedError):  # some stores' packages do not tell
             return None
         except Exception as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
 
     def names(self) -> Set[str]:
         """Return the names of all objects."""
@@ -207,7 +207,7 @@ class ObjectFiles:
         except FileNotFoundError:
             return {}
         except Exception as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
         return {item["name"].rsplit("/", 1)[-1]: int(item["size"] or 0) for item in result if item["type"] == "file"}
 
 
@@ -233,6 +233,6 @@ def open_files(place: str) -> Files:
     return ObjectFiles(file_system, path)
 
 
-def _away(what: str, error: Exception) -> Unavailable:
+def _unavailable(what: str, error: Exception) -> Unavailable:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return Unavailable(f"the archive could not be {what}: {reason}", retry_after=RETRY_AFTER)

@@ -32,7 +32,7 @@ def remove_orphaned_files(files: Files, clock: Callable[[], float] = time.time, 
     removed = 0
     for name in orphaned_files(files.names()):
         try:
-            modified = files.modified(name)
+            modified = files.modification_time(name)
             if modified is not None and clock() - modified > age and files.delete(name):
                 removed += 1
         except Unavailable as error:

@@ -17,7 +17,7 @@ class Archive(Protocol):
         """Return an analysis, None if there is none of this id."""
         ...
 
-    def known(self, analysis_id: str) -> Analysis | None:
+    def get_cached(self, analysis_id: str) -> Analysis | None:
         """Return an analysis that is in this process's memory; never waits for files. `get` finds all others too."""
         ...
 

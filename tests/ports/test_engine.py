@@ -21,7 +21,7 @@ from service.jobs.engine import Engine, local_broker, redis_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore
-from service.jobs.transitions import AnalysisRecord, ClaimKind, JobSpec
+from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec
 from service.jobs.worker import RetryLater, Worker
 
 SOON = 10.0  # seconds that a test waits at most for what takes milliseconds
@@ -63,7 +63,7 @@ def engine(make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> Itera
 
 
 def submit(store: JobStore, id: str, total: int = 6, shard_size: int = 2) -> str:
-    store.remember_images("i", [f"{number}.jpg" for number in range(total)])
+    store.store_image_names("i", [f"{number}.jpg" for number in range(total)])
     spec = JobSpec(f"demo:{id}", "demo", "e", "i", total, shard_size)
     record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
     return store.submit(record, spec, fresh=False, limit=10).job
@@ -93,10 +93,10 @@ def serve(engine: Engine, store: JobStore, predictor: OneByOne) -> None:
         store=store,
         predictor=predictor,
         drain=engine.drain,
-        judge=engine.send_judging,
-        send_again=engine.send_shard,
+        send_judging=engine.send_judging,
+        requeue=engine.send_shard,
         on_finished=nothing,
-        predicted=nothing,
+        on_batch=nothing,
     )
     engine.serve_models(worker.run, worker="w1")
 
@@ -293,8 +293,8 @@ def test_a_job_goes_from_its_shards_to_its_judge(engine: Engine, store: JobStore
     def judge(job: str) -> None:
         fencing_token = store.claim_judging(job)
         assert fencing_token is not None
-        parts = store.parts(job)
-        store.finish(job, fencing_token)
+        parts = store.shard_results(job)
+        store.finish_job(job, fencing_token)
         judged.put([top1 for part in parts for top1 in part.predictions.top1.tolist()])
 
     job = submit(store, "a", total=5, shard_size=2)
@@ -304,7 +304,7 @@ def test_a_job_goes_from_its_shards_to_its_judge(engine: Engine, store: JobStore
     engine.send_shards(job, 3)
 
     assert judged.get(timeout=SOON) == [0, 1, 2, 3, 4]
-    assert store.entries() == []
+    assert store.records() == []
 
 
 def test_a_message_that_comes_twice_runs_once(engine: Engine, store: JobStore) -> None:
@@ -347,7 +347,7 @@ def test_stopping_hands_a_long_shard_back_and_counts_nothing(engine: Engine, sto
     assert record is not None
     shard = record.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
-    assert store.claim(job, 0, "w2", 20.0).kind is ClaimKind.TAKEN
+    assert store.claim_shard(job, 0, "w2", 20.0).kind is ClaimOutcome.CLAIMED
 
 
 def test_stopping_lets_a_shard_end_that_is_at_its_last_batch(engine: Engine, store: JobStore) -> None:
@@ -447,7 +447,7 @@ def test_a_queue_that_is_away_is_unavailable_and_no_thread_dies_of_it(tmp_path: 
 
         assert until(lambda: _sent(engine, job))
         assert ran.get(timeout=SOON) == (job, 0)
-        assert "alive" in {thread.name for thread in threading.enumerate()} & before
+        assert "heartbeat" in {thread.name for thread in threading.enumerate()} & before
     finally:
         engine.stop(1)
         redis.stop()
@@ -462,11 +462,11 @@ def test_a_frozen_redis_ends_no_consumer(tmp_path: Path) -> None:
     store = RedisJobStore(connect(redis.url, 0.3))
     engine = Engine(partial(redis_broker, redis.url, 0.3, HEARTBEAT), store)
     ran: Queue[str] = Queue()
-    backed_off: set[str] = set()
+    requeue_with_backoff: set[str] = set()
 
     def run(job: str, shard: int) -> None:
-        if job not in backed_off:
-            backed_off.add(job)
+        if job not in requeue_with_backoff:
+            requeue_with_backoff.add(job)
             raise RetryLater(0.5)
         ran.put(job)
 

@@ -28,10 +28,10 @@ from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_records import SCHEMA
 from service.jobs.redis_store import BATCH, RedisJobStore, connect
 from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
-from service.jobs.transitions import AnalysisRecord, ClaimKind, Job, JobSpec, LeaseReply, ShardResult
+from service.jobs.transitions import AnalysisRecord, ClaimOutcome, Job, JobSpec, LeaseReply, ShardResult
 
 WRITTEN = Path(__file__).parent / "written"  # keys of a Redis as earlier versions left it
-LEASE = 20.0
+LEASE_SECONDS = 20.0
 DAY = 86_400.0
 OOPS = Failure("OOPS", "it broke")
 
@@ -116,8 +116,8 @@ def part(size: int, first: int = 0) -> ShardResult:
 
 
 def claimed(store: JobStore, job: str, shard: int = 0, worker: str = "w1") -> int:
-    claim = store.claim(job, shard, worker, LEASE)
-    assert claim.kind is ClaimKind.TAKEN
+    claim = store.claim_shard(job, shard, worker, LEASE_SECONDS)
+    assert claim.kind is ClaimOutcome.CLAIMED
     return claim.fencing_token
 
 
@@ -162,7 +162,7 @@ def test_a_first_request_makes_a_job_of_all_its_shards(store: JobStore) -> None:
     assert (said.outcome, said.analysis) == (Outcome.NEW, "a")
     job = the_job(store, said.job)
     assert [shard.state for shard in job.shards] == [State.QUEUED] * 3
-    assert (job.done, job.left, job.analyses) == (0, 3, {"a"})
+    assert (job.done, job.num_shards_left, job.analyses) == (0, 3, {"a"})
     assert state_of(store, "a") is State.QUEUED
 
 
@@ -226,7 +226,7 @@ def test_of_200_at_once_against_50_exactly_50_are_let_in(store: JobStore) -> Non
     assert outcomes[Outcome.FULL] == 150
     assert outcomes[Outcome.NEW] + outcomes[Outcome.JOINED] == 50
     accepted = {item.analysis for item in said if item.outcome is not Outcome.FULL}
-    assert {snapshot.record.id for snapshot in store.entries()} == accepted
+    assert {snapshot.record.id for snapshot in store.records()} == accepted
     assert {item.open for item in said if item.outcome is Outcome.FULL} == {50}
 
 
@@ -254,10 +254,10 @@ def test_an_analysis_that_ends_makes_room_and_is_not_joined(store: JobStore, end
     if end == "cancelled":
         store.cancel("a", "make room")
     elif end == "failed":
-        store.fail(first.job, 0, claimed(store, first.job), OOPS)
+        store.fail_job(first.job, 0, claimed(store, first.job), OOPS)
     else:
         run_all(store, first.job)
-        store.finish(first.job, store.claim_judging(first.job) or 0)
+        store.finish_job(first.job, store.claim_judging(first.job) or 0)
 
     second = submit(store, "b", limit=1)
 
@@ -293,7 +293,7 @@ def test_the_same_request_id_from_many_threads_makes_one_analysis(store: JobStor
 
     assert Counter(item.outcome for item in said) == {Outcome.NEW: 1, Outcome.REPEATED: 31}
     assert len({item.analysis for item in said}) == 1
-    assert len(store.entries()) == 1
+    assert len(store.records()) == 1
 
 
 def test_a_reserved_request_id_counts_for_uploads_and_models_alike(store: JobStore) -> None:
@@ -309,7 +309,7 @@ def test_a_released_request_id_is_free_for_another_body(store: JobStore) -> None
     store.reserve("r", "body", "u1")
     store.reserve("s", "body", "u2")
 
-    store.release("r")
+    store.release_request_id("r")
 
     assert store.reserve("r", "another", "u3").outcome is Outcome.NEW
     assert store.reserve("s", "another", "u4").outcome is Outcome.REUSED
@@ -319,7 +319,7 @@ def test_a_released_request_id_is_free_for_another_body(store: JobStore) -> None
 def test_releasing_what_is_not_reserved_changes_nothing(store: JobStore, request_id: str) -> None:
     store.reserve("r", "body", "u1")
 
-    store.release(request_id)
+    store.release_request_id(request_id)
 
     assert store.reserve("r", "body", "u2").analysis == "u1"
 
@@ -331,13 +331,13 @@ def test_a_claim_takes_the_shard_and_sets_all_running(store: JobStore, clock: Cl
     said = submit(store, "a")
     submit(store, "b")
 
-    claim = store.claim(said.job, 1, "w1", LEASE)
+    claim = store.claim_shard(said.job, 1, "w1", LEASE_SECONDS)
 
-    assert (claim.kind, claim.fencing_token) == (ClaimKind.TAKEN, 1)
+    assert (claim.kind, claim.fencing_token) == (ClaimOutcome.CLAIMED, 1)
     job = the_job(store, said.job)
     assert (job.state, job.started) == (State.RUNNING, clock.now)
     assert [shard.state for shard in job.shards] == [State.QUEUED, State.RUNNING, State.QUEUED]
-    assert (job.shards[1].worker, job.shards[1].lease) == ("w1", clock.now + LEASE)
+    assert (job.shards[1].worker, job.shards[1].lease) == ("w1", clock.now + LEASE_SECONDS)
     assert {state_of(store, "a"), state_of(store, "b")} == {State.RUNNING}
 
 
@@ -346,19 +346,19 @@ def test_a_shard_of_a_living_worker_is_waited_for(store: JobStore, clock: Clock)
     claimed(store, job)
     clock.advance(5)
 
-    claim = store.claim(job, 0, "w2", LEASE)
+    claim = store.claim_shard(job, 0, "w2", LEASE_SECONDS)
 
-    assert claim.kind is ClaimKind.WAIT
-    assert claim.delay == pytest.approx(LEASE - 5)
+    assert claim.kind is ClaimOutcome.WAIT
+    assert claim.delay == pytest.approx(LEASE_SECONDS - 5)
     assert the_job(store, job).shards[0].worker == "w1"
 
 
 def test_one_of_many_threads_gets_the_shard(store: JobStore) -> None:
     job = submit(store, "a").job
 
-    claims = at_once(24, lambda number: store.claim(job, 0, f"w{number}", LEASE))
+    claims = at_once(24, lambda number: store.claim_shard(job, 0, f"w{number}", LEASE_SECONDS))
 
-    assert Counter(claim.kind for claim in claims) == {ClaimKind.TAKEN: 1, ClaimKind.WAIT: 23}
+    assert Counter(claim.kind for claim in claims) == {ClaimOutcome.CLAIMED: 1, ClaimOutcome.WAIT: 23}
 
 
 def test_two_workers_share_one_job(store: JobStore) -> None:
@@ -370,7 +370,7 @@ def test_two_workers_share_one_job(store: JobStore) -> None:
 
 
 def test_a_job_that_nobody_knows_is_skipped(store: JobStore) -> None:
-    assert store.claim("no-such-job", 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard("no-such-job", 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
     assert store.job("no-such-job") is None
     assert store.snapshot("no-such-analysis") is None
 
@@ -379,14 +379,14 @@ def test_a_shard_that_is_done_is_skipped(store: JobStore) -> None:
     job = submit(store, "a").job
     store.finish_shard(job, 0, claimed(store, job), part(4))
 
-    assert store.claim(job, 0, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_a_killed_worker_gives_its_shard_back_and_is_counted_as_a_crash(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     fencing_token = claimed(store, job)
-    store.progress(job, 0, fencing_token, 3)
-    clock.advance(LEASE + 0.1)
+    store.report_progress(job, 0, fencing_token, 3)
+    clock.advance(LEASE_SECONDS + 0.1)
 
     assert claimed(store, job, worker="w2") == fencing_token + 1
     shard = the_job(store, job).shards[0]
@@ -397,11 +397,11 @@ def test_a_shard_that_kills_its_workers_has_three_starts_then_fails(store: JobSt
     job = submit(store, "a").job
     submit(store, "b")
     starts = 0
-    while (claim := store.claim(job, 0, f"w{starts}", LEASE)).kind is ClaimKind.TAKEN:
+    while (claim := store.claim_shard(job, 0, f"w{starts}", LEASE_SECONDS)).kind is ClaimOutcome.CLAIMED:
         starts += 1
-        clock.advance(LEASE + 1)
+        clock.advance(LEASE_SECONDS + 1)
 
-    assert (starts, claim.kind) == (3, ClaimKind.LOST)
+    assert (starts, claim.kind) == (3, ClaimOutcome.LOST)
     assert the_job(store, job).state is State.FAILED
     for analysis in "ab":
         snapshot = store.snapshot(analysis)
@@ -410,16 +410,16 @@ def test_a_shard_that_kills_its_workers_has_three_starts_then_fails(store: JobSt
         assert snapshot.record.failure is not None
         assert snapshot.record.failure.reason == "WORKER_LOST"
         assert snapshot.record.ended == clock.now
-    assert store.claim(job, 1, "w9", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 1, "w9", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_a_beat_renews_the_hold(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     fencing_token = claimed(store, job)
     for _ in range(5):
-        clock.advance(LEASE - 1)
-        assert store.renew_lease(job, 0, fencing_token, LEASE) is LeaseReply.OK
-        assert store.claim(job, 0, "w2", LEASE).kind is ClaimKind.WAIT
+        clock.advance(LEASE_SECONDS - 1)
+        assert store.renew_lease(job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.OK
+        assert store.claim_shard(job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.WAIT
     assert the_job(store, job).shards[0].crashes == 0
 
 
@@ -427,18 +427,21 @@ def test_progress_is_written_and_shards_add_up(store: JobStore) -> None:
     job = submit(store, "a").job
     first, second = claimed(store, job, 0), claimed(store, job, 1)
 
-    assert store.progress(job, 0, first, 3) is LeaseReply.OK
-    assert store.progress(job, 1, second, 2) is LeaseReply.OK
+    assert store.report_progress(job, 0, first, 3) is LeaseReply.OK
+    assert store.report_progress(job, 1, second, 2) is LeaseReply.OK
     assert the_job(store, job).done == 5
 
 
 OLD: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
-    "beat": (lambda store, job, fencing_token: store.renew_lease(job, 0, fencing_token, LEASE), LeaseReply.LOST),
-    "progress": (lambda store, job, fencing_token: store.progress(job, 0, fencing_token, 2), LeaseReply.LOST),
+    "beat": (
+        lambda store, job, fencing_token: store.renew_lease(job, 0, fencing_token, LEASE_SECONDS),
+        LeaseReply.LOST,
+    ),
+    "progress": (lambda store, job, fencing_token: store.report_progress(job, 0, fencing_token, 2), LeaseReply.LOST),
     "finish_shard": (lambda store, job, fencing_token: store.finish_shard(job, 0, fencing_token, part(4)), None),
     "hand_back": (lambda store, job, fencing_token: store.release_shard(job, 0, fencing_token), False),
-    "retry": (lambda store, job, fencing_token: store.retry(job, 0, fencing_token, OOPS), None),
-    "fail": (lambda store, job, fencing_token: store.fail(job, 0, fencing_token, OOPS), False),
+    "retry": (lambda store, job, fencing_token: store.retry_shard(job, 0, fencing_token, OOPS), None),
+    "fail": (lambda store, job, fencing_token: store.fail_job(job, 0, fencing_token, OOPS), False),
 }
 
 
@@ -446,7 +449,7 @@ OLD: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
 def test_an_old_fence_is_refused_everywhere(store: JobStore, clock: Clock, call: str) -> None:
     job = submit(store, "a").job
     late = claimed(store, job, worker="late")
-    clock.advance(LEASE + 1)
+    clock.advance(LEASE_SECONDS + 1)
     claimed(store, job, worker="other")
     before = the_job(store, job)
 
@@ -454,7 +457,7 @@ def test_an_old_fence_is_refused_everywhere(store: JobStore, clock: Clock, call:
 
     assert write(store, job, late) == refusal
     assert the_job(store, job) == before
-    assert store.parts(job) == []
+    assert store.shard_results(job) == []
 
 
 @pytest.mark.parametrize("call", sorted(OLD))
@@ -475,7 +478,7 @@ def test_nothing_is_written_to_a_job_that_has_failed(store: JobStore, call: str)
     job = submit(store, "a").job
     other = claimed(store, job, 1)
     fencing_token = claimed(store, job)
-    store.fail(job, 1, other, OOPS)
+    store.fail_job(job, 1, other, OOPS)
     before = the_job(store, job)
 
     write, refusal = OLD[call]
@@ -487,11 +490,11 @@ def test_nothing_is_written_to_a_job_that_has_failed(store: JobStore, call: str)
 def test_a_late_result_does_not_replace_the_other_workers(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     late = claimed(store, job, worker="late")
-    clock.advance(LEASE + 1)
+    clock.advance(LEASE_SECONDS + 1)
     store.finish_shard(job, 0, claimed(store, job, worker="other"), part(4, first=100))
 
     assert store.finish_shard(job, 0, late, part(4, first=900)) is None
-    assert store.parts(job)[0].predictions.top1.tolist() == [100, 101, 102, 103]
+    assert store.shard_results(job)[0].predictions.top1.tolist() == [100, 101, 102, 103]
 
 
 # retry, hand back, fail
@@ -501,13 +504,13 @@ def test_transient_errors_back_off_and_the_fourth_is_the_last(store: JobStore, c
     job = submit(store, "a").job
     for delay in (5.0, 10.0, 20.0):
         fencing_token = claimed(store, job)
-        assert store.retry(job, 0, fencing_token, OOPS) == pytest.approx(delay)
+        assert store.retry_shard(job, 0, fencing_token, OOPS) == pytest.approx(delay)
         clock.advance(delay / 2)
-        waiting = store.claim(job, 0, "w2", LEASE)
-        assert (waiting.kind, waiting.delay) == (ClaimKind.WAIT, pytest.approx(delay / 2))
+        waiting = store.claim_shard(job, 0, "w2", LEASE_SECONDS)
+        assert (waiting.kind, waiting.delay) == (ClaimOutcome.WAIT, pytest.approx(delay / 2))
         clock.advance(delay / 2)
 
-    assert store.retry(job, 0, claimed(store, job), OOPS) is None
+    assert store.retry_shard(job, 0, claimed(store, job), OOPS) is None
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
@@ -516,8 +519,8 @@ def test_transient_errors_back_off_and_the_fourth_is_the_last(store: JobStore, c
 def test_a_retry_is_no_crash_and_forgets_the_part_that_was_predicted(store: JobStore) -> None:
     job = submit(store, "a").job
     fencing_token = claimed(store, job)
-    store.progress(job, 0, fencing_token, 3)
-    store.retry(job, 0, fencing_token, OOPS)
+    store.report_progress(job, 0, fencing_token, 3)
+    store.retry_shard(job, 0, fencing_token, OOPS)
 
     shard = the_job(store, job).shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 1, 0)
@@ -527,7 +530,7 @@ def test_a_shard_that_is_handed_back_counts_nothing_and_is_taken_at_once(store: 
     job = submit(store, "a").job
     for round in range(1, 9):
         fencing_token = claimed(store, job, worker=f"w{round}")
-        store.progress(job, 0, fencing_token, 2)
+        store.report_progress(job, 0, fencing_token, 2)
         assert store.release_shard(job, 0, fencing_token) is True
         shard = the_job(store, job).shards[0]
         assert (shard.state, shard.fencing_token, shard.crashes, shard.retries, shard.done) == (
@@ -544,21 +547,21 @@ def test_a_shard_that_fails_ends_the_analyses_and_stops_the_other_shards(store: 
     submit(store, "b")
     first, second = claimed(store, job, 0), claimed(store, job, 1)
 
-    assert store.fail(job, 0, first, OOPS) is True
+    assert store.fail_job(job, 0, first, OOPS) is True
 
     assert {state_of(store, "a"), state_of(store, "b")} == {State.FAILED}
-    assert store.progress(job, 1, second, 1) is not LeaseReply.OK
-    assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.report_progress(job, 1, second, 1) is not LeaseReply.OK
+    assert store.claim_shard(job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_a_message_that_comes_after_the_end_changes_nothing(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    store.fail(job, 0, claimed(store, job), OOPS)
+    store.fail_job(job, 0, claimed(store, job), OOPS)
     before = store.snapshot("a")
     assert before is not None
     clock.advance(100)
 
-    assert store.claim(job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
     after = store.snapshot("a")
     assert after is not None
@@ -567,10 +570,10 @@ def test_a_message_that_comes_after_the_end_changes_nothing(store: JobStore, clo
 
 def test_a_message_that_comes_after_its_analysis_was_forgotten_is_skipped(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.fail(job, 0, claimed(store, job), OOPS)
-    store.forget("a")
+    store.fail_job(job, 0, claimed(store, job), OOPS)
+    store.delete("a")
 
-    assert store.claim(job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 # cancel
@@ -589,7 +592,7 @@ def test_cancelling_one_of_two_keeps_the_job(store: JobStore, clock: Clock) -> N
     assert snapshot.record.failure is not None
     assert snapshot.record.failure.message == "not needed"
     assert state_of(store, "b") is State.RUNNING
-    assert store.progress(job, 0, fencing_token, 1) is LeaseReply.OK
+    assert store.report_progress(job, 0, fencing_token, 1) is LeaseReply.OK
     assert state_of(store, "a") is State.CANCELLED
 
 
@@ -602,12 +605,12 @@ def test_cancelling_the_last_stops_the_job(store: JobStore) -> None:
     store.cancel("a", "")
     store.cancel("b", "")
 
-    assert store.progress(job, 0, fencing_token, 1) is LeaseReply.CANCEL
-    assert store.renew_lease(job, 0, fencing_token, LEASE) is LeaseReply.CANCEL
+    assert store.report_progress(job, 0, fencing_token, 1) is LeaseReply.CANCEL
+    assert store.renew_lease(job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.CANCEL
     assert store.finish_shard(job, 0, fencing_token, part(4)) is None
-    assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
     assert store.claim_judging(job) is None
-    assert store.parts(job) == []
+    assert store.shard_results(job) == []
 
 
 def test_a_queued_analysis_is_cancelled_at_once_and_its_message_skipped(store: JobStore) -> None:
@@ -615,21 +618,21 @@ def test_a_queued_analysis_is_cancelled_at_once_and_its_message_skipped(store: J
     store.cancel("a", "")
 
     assert state_of(store, "a") is State.CANCELLED
-    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_an_analysis_in_back_off_is_cancelled_at_once(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    store.retry(job, 0, claimed(store, job), OOPS)
+    store.retry_shard(job, 0, claimed(store, job), OOPS)
     store.cancel("a", "")
     clock.advance(60)
 
-    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_only_what_is_open_can_be_cancelled(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.fail(job, 0, claimed(store, job), OOPS)
+    store.fail_job(job, 0, claimed(store, job), OOPS)
 
     assert store.cancel("a", "") is False
     assert store.cancel("no-such-analysis", "") is False
@@ -661,7 +664,7 @@ def test_parts_come_in_the_order_of_the_shards(store: JobStore) -> None:
     for shard, (start, stop) in ((2, (8, 10)), (0, (0, 4)), (1, (4, 8))):
         store.finish_shard(job, shard, claimed(store, job, shard), part(stop - start, start))
 
-    together = [top1 for item in store.parts(job) for top1 in item.predictions.top1.tolist()]
+    together = [top1 for item in store.shard_results(job) for top1 in item.predictions.top1.tolist()]
     assert together == list(range(10))
 
 
@@ -684,33 +687,33 @@ def test_judging_again_makes_the_earlier_judge_late(store: JobStore) -> None:
     assert late is not None
 
     assert late > early
-    assert store.finish(job, early) is False
+    assert store.finish_job(job, early) is False
     assert state_of(store, "a") is State.RUNNING
-    assert store.finish(job, late) is True
-    assert store.finish(job, late) is False
+    assert store.finish_job(job, late) is True
+    assert store.finish_job(job, late) is False
 
 
 def test_a_job_that_has_succeeded_leaves_nothing_behind(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
     run_all(store, job)
-    store.finish(job, store.claim_judging(job) or 0)
+    store.finish_job(job, store.claim_judging(job) or 0)
 
-    assert (store.snapshot("a"), store.snapshot("b"), store.entries()) == (None, None, [])
-    assert store.parts(job) == []
+    assert (store.snapshot("a"), store.snapshot("b"), store.records()) == (None, None, [])
+    assert store.shard_results(job) == []
     assert store.claim_judging(job) is None
-    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_judging_that_fails_fails_the_analyses(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
-    store.finish(job, store.claim_judging(job) or 0, OOPS)
+    store.finish_job(job, store.claim_judging(job) or 0, OOPS)
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
-    assert store.parts(job) == []
+    assert store.shard_results(job) == []
 
 
 def test_what_is_cancelled_while_it_is_judged_stays_cancelled(store: JobStore) -> None:
@@ -719,7 +722,7 @@ def test_what_is_cancelled_while_it_is_judged_stays_cancelled(store: JobStore) -
     fencing_token = store.claim_judging(job) or 0
     store.cancel("a", "")
 
-    assert store.finish(job, fencing_token) is False
+    assert store.finish_job(job, fencing_token) is False
     assert state_of(store, "a") is State.CANCELLED
 
 
@@ -732,7 +735,7 @@ def test_an_analysis_that_comes_while_an_equal_one_is_judged_is_not_lost(store: 
     submit(store, "late")
     assert "late" not in archived
 
-    store.finish(job, fencing_token)
+    store.finish_job(job, fencing_token)
 
     late = store.snapshot("late")
     assert late is not None
@@ -744,11 +747,11 @@ def test_an_analysis_that_comes_while_an_equal_one_is_judged_is_not_lost(store: 
 
 def test_only_what_has_ended_can_be_forgotten(store: JobStore) -> None:
     submit(store, "a")
-    assert store.forget("a") is False
+    assert store.delete("a") is False
     store.cancel("a", "")
 
-    assert store.forget("a") is True
-    assert store.forget("a") is False
+    assert store.delete("a") is True
+    assert store.delete("a") is False
     assert store.snapshot("a") is None
 
 
@@ -758,14 +761,14 @@ def test_what_ended_a_week_ago_goes_when_something_new_comes(store: JobStore, cl
     if end == "cancelled":
         store.cancel("old", "")
     else:
-        store.fail(job, 0, claimed(store, job), OOPS)
+        store.fail_job(job, 0, claimed(store, job), OOPS)
     pass_time(store, clock, 7 * DAY + 60)
 
     submit(store, "new", key="new", created=clock.now)
 
     assert store.snapshot("old") is None
     assert store.job(job) is None
-    assert [snapshot.record.id for snapshot in store.entries()] == ["new"]
+    assert [snapshot.record.id for snapshot in store.records()] == ["new"]
     assert submit(store, "again", key="again", request_id="r", body="another").outcome is Outcome.NEW
 
 
@@ -778,7 +781,7 @@ def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobSto
 
     submit(store, "new", key="new", created=clock.now)
 
-    assert {snapshot.record.id for snapshot in store.entries()} == {"open", "old", "new"}
+    assert {snapshot.record.id for snapshot in store.records()} == {"open", "old", "new"}
     assert submit(store, "again", request_id="r").analysis == "old"
 
 
@@ -790,11 +793,11 @@ def finish_many(store: JobStore, clock: Clock, count: int, first: int = 0) -> No
         if number % 2:
             store.cancel(f"m{number}", "")
         else:
-            store.fail(job, 0, claimed(store, job), OOPS)
+            store.fail_job(job, 0, claimed(store, job), OOPS)
 
 
 def kept(store: JobStore) -> set[str]:
-    return {snapshot.record.id for snapshot in store.entries()}
+    return {snapshot.record.id for snapshot in store.records()}
 
 
 @pytest.fixture
@@ -802,7 +805,7 @@ def five(monkeypatch: pytest.MonkeyPatch, store: JobStore) -> JobStore:
     """A store that keeps five analyses that have ended."""
     monkeypatch.setattr(transitions, "MAX_FINISHED", 5)
     if isinstance(store, RedisJobStore):
-        source = (resources.files("service.jobs") / "moves.lua").read_text(encoding="utf-8")
+        source = (resources.files("service.jobs") / "transitions.lua").read_text(encoding="utf-8")
         few = source.replace("local MAX_FINISHED = 1000 ", "local MAX_FINISHED = 5 ")
         assert few != source, "the script has another bound than transitions.py"
         store._script = store._client.register_script(few)
@@ -829,7 +832,7 @@ def test_an_analysis_that_was_submitted_first_and_ends_last_is_kept(five: JobSto
 def test_a_dropped_analysis_leaves_nothing_behind(five: JobStore, clock: Clock) -> None:
     clock.advance(1)
     job = submit(five, "first", key="first", request_id="r", body="one").job
-    five.fail(job, 0, claimed(five, job), OOPS)
+    five.fail_job(job, 0, claimed(five, job), OOPS)
     finish_many(five, clock, 5)
 
     assert kept(five) == {"m0", "m1", "m2", "m3", "m4"}
@@ -845,7 +848,7 @@ def test_a_job_stays_as_long_as_one_of_its_analyses(five: JobStore, clock: Clock
     clock.advance(1)
     five.cancel("a", "")
     finish_many(five, clock, 4)
-    five.fail(job, 0, claimed(five, job), OOPS)
+    five.fail_job(job, 0, claimed(five, job), OOPS)
 
     assert kept(five) == {"m0", "m1", "m2", "m3", "b"}
     assert the_job(five, job).analyses == {"b"}
@@ -856,7 +859,7 @@ def test_more_analyses_of_one_job_than_the_bound_are_dropped_too(five: JobStore,
         job = submit(five, f"a{number}").job
     fencing_token = claimed(five, job)
 
-    assert five.fail(job, 0, fencing_token, OOPS) is True
+    assert five.fail_job(job, 0, fencing_token, OOPS) is True
 
     assert len(kept(five)) == 5
     assert the_job(five, job).analyses == kept(five)
@@ -868,7 +871,7 @@ def test_an_analysis_whose_registry_waits_for_its_end_is_not_dropped(five: JobSt
     finish_many(five, clock, 6)
     assert kept(five) == {"owed", "m1", "m2", "m3", "m4", "m5"}
 
-    five.settle("owed")
+    five.delete_outbox_item("owed")
     finish_many(five, clock, 1, first=6)
 
     assert kept(five) == {"m2", "m3", "m4", "m5", "m6"}
@@ -885,7 +888,7 @@ def test_an_analysis_that_is_queued_again_is_neither_counted_nor_dropped(five: J
 
 def test_a_forgotten_analysis_makes_room(five: JobStore, clock: Clock) -> None:
     finish_many(five, clock, 5)
-    five.forget("m3")
+    five.delete("m3")
     finish_many(five, clock, 1, first=5)
 
     assert kept(five) == {"m0", "m1", "m2", "m4", "m5"}
@@ -908,7 +911,7 @@ def test_entries_that_take_several_calls_are_all_listed(store: JobStore, clock: 
 
 def test_a_list_shows_what_ended_again_and_what_runs_again(store: JobStore, clock: Clock) -> None:
     def listed() -> tuple[State, Failure | None, float | None, float]:
-        (snapshot,) = store.entries()
+        (snapshot,) = store.records()
         return snapshot.record.state, snapshot.record.failure, snapshot.record.ended, snapshot.now
 
     failed_one(store)
@@ -921,7 +924,7 @@ def test_a_list_shows_what_ended_again_and_what_runs_again(store: JobStore, cloc
     assert said is not None
     assert listed() == (State.QUEUED, None, None, clock.now)
     clock.advance(5)
-    store.fail(said.job, 0, claimed(store, said.job), Failure("OTHER", "it broke again"))
+    store.fail_job(said.job, 0, claimed(store, said.job), Failure("OTHER", "it broke again"))
 
     assert listed() == (State.FAILED, Failure("OTHER", "it broke again"), clock.now, clock.now)
 
@@ -932,10 +935,10 @@ def test_a_list_shows_how_far_the_job_of_a_cancelled_analysis_is(store: JobStore
     store.cancel("a", "")
 
     def done() -> set[int]:
-        return {snapshot.job.done for snapshot in store.entries() if snapshot.job is not None}
+        return {snapshot.job.done for snapshot in store.records() if snapshot.job is not None}
 
     assert done() == {0}
-    store.progress(job, 0, claimed(store, job), 3)
+    store.report_progress(job, 0, claimed(store, job), 3)
 
     assert done() == {3}
 
@@ -944,12 +947,12 @@ def test_a_list_shows_what_an_older_version_queued_again(server: RedisServer, cl
     """It does not know of `errata:finished`, and leaves the analysis there."""
     store, client = make("redis", clock, server), server.client()
     failed_one(store)
-    assert [snapshot.record.state for snapshot in store.entries()] == [State.FAILED]
+    assert [snapshot.record.state for snapshot in store.records()] == [State.FAILED]
     before = client.zrange("errata:finished", 0, -1, withscores=True)
     again(store)
     client.zadd("errata:finished", dict(before))
 
-    assert [snapshot.record.state for snapshot in store.entries()] == [State.QUEUED]
+    assert [snapshot.record.state for snapshot in store.records()] == [State.QUEUED]
     assert client.zcard("errata:finished") == 0
 
 
@@ -961,12 +964,12 @@ def test_a_reserved_request_id_is_given_up_after_a_week(store: JobStore, clock: 
 
 
 def test_image_names_are_kept_by_their_digest(store: JobStore) -> None:
-    store.remember_images("d1", ["a.jpg", "b.jpg"])
-    store.remember_images("d1", ["a.jpg", "b.jpg"])
+    store.store_image_names("d1", ["a.jpg", "b.jpg"])
+    store.store_image_names("d1", ["a.jpg", "b.jpg"])
 
-    assert list(store.images("d1")) == ["a.jpg", "b.jpg"]
+    assert list(store.image_names("d1")) == ["a.jpg", "b.jpg"]
     with pytest.raises(Unavailable, match="d2"):
-        store.images("d2")
+        store.image_names("d2")
 
 
 # what a snapshot says
@@ -978,7 +981,7 @@ def test_the_queue_position_counts_the_open_jobs_before(store: JobStore, clock: 
         clock.advance(1)
 
     def positions() -> dict[str, int]:
-        return {snapshot.record.id: snapshot.queue_position for snapshot in store.entries()}
+        return {snapshot.record.id: snapshot.queue_position for snapshot in store.records()}
 
     assert positions() == {"a": 0, "b": 1, "c": 2}
     store.cancel("a", "")
@@ -994,12 +997,12 @@ def test_live_workers_are_those_that_were_heard_of_lately(store: JobStore, clock
         return snapshot.live_workers
 
     assert alive() == 0
-    store.worker_alive("w1")
-    store.worker_alive("w1")
-    store.worker_alive("w2")
+    store.heartbeat("w1")
+    store.heartbeat("w1")
+    store.heartbeat("w2")
     assert alive() == 2
-    store.worker_gone("w2")
-    store.worker_gone("never-heard-of")
+    store.remove_worker("w2")
+    store.remove_worker("never-heard-of")
     assert alive() == 1
     clock.advance(120)
     assert alive() == 0
@@ -1008,11 +1011,11 @@ def test_live_workers_are_those_that_were_heard_of_lately(store: JobStore, clock
 def test_a_worker_that_beats_for_its_shard_is_alive(store: JobStore, clock: Clock) -> None:
     """A shard takes minutes: its worker must not count as gone while it renews its hold."""
     job = submit(store, "a").job
-    store.worker_alive("w1")
+    store.heartbeat("w1")
     fencing_token = claimed(store, job, worker="w1")
     for _ in range(12):
         clock.advance(5)
-        store.renew_lease(job, 0, fencing_token, LEASE)
+        store.renew_lease(job, 0, fencing_token, LEASE_SECONDS)
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
@@ -1054,7 +1057,7 @@ class Moves(RuleBasedStateMachine):
         self.forgotten: set[str] = set()
 
     def open_ones(self) -> int:
-        return sum(not snapshot.record.state.final for snapshot in self.store.entries())
+        return sum(not snapshot.record.state.final for snapshot in self.store.records())
 
     @rule(key=st.sampled_from("kl"), fresh=st.booleans(), shards=st.integers(1, 3))
     def submit(self, key: str, fresh: bool, shards: int) -> None:
@@ -1078,12 +1081,12 @@ class Moves(RuleBasedStateMachine):
     def claim(self, data: st.DataObject) -> None:
         id = data.draw(st.sampled_from(list(self.jobs)))
         shard = data.draw(st.integers(0, self.jobs[id].spec.num_shards - 1))
-        claim = self.store.claim(id, shard, "w", LEASE)
-        if claim.kind is ClaimKind.TAKEN:
+        claim = self.store.claim_shard(id, shard, "w", LEASE_SECONDS)
+        if claim.kind is ClaimOutcome.CLAIMED:
             assert claim.fencing_token == self.jobs[id].shards[shard].fencing_token + 1
             self.fences.append((id, shard, claim.fencing_token))
             self.held[id, shard] = claim.fencing_token
-        elif claim.kind is ClaimKind.WAIT:
+        elif claim.kind is ClaimOutcome.WAIT:
             assert claim.delay > 0
 
     @precondition(lambda self: self.fences)
@@ -1095,10 +1098,10 @@ class Moves(RuleBasedStateMachine):
         start, stop = self.jobs[id].spec.bounds(shard)
         match call:
             case "beat":
-                accepted = self.store.renew_lease(id, shard, fencing_token, LEASE) is LeaseReply.OK
+                accepted = self.store.renew_lease(id, shard, fencing_token, LEASE_SECONDS) is LeaseReply.OK
             case "progress":
                 accepted = (
-                    self.store.progress(id, shard, fencing_token, data.draw(st.integers(0, stop - start)))
+                    self.store.report_progress(id, shard, fencing_token, data.draw(st.integers(0, stop - start)))
                     is LeaseReply.OK
                 )
             case "finish_shard":
@@ -1106,15 +1109,15 @@ class Moves(RuleBasedStateMachine):
                 accepted = left is not None
                 if accepted:
                     assert before is not None
-                    assert left == before.left - 1
+                    assert left == before.num_shards_left - 1
             case "hand_back":
                 accepted = self.store.release_shard(id, shard, fencing_token)
             case "retry":
-                delay = self.store.retry(id, shard, fencing_token, OOPS)
+                delay = self.store.retry_shard(id, shard, fencing_token, OOPS)
                 now = self.store.job(id)
                 accepted = delay is not None or (is_current and now is not None and now.state is State.FAILED)
             case _:
-                accepted = self.store.fail(id, shard, fencing_token, OOPS)
+                accepted = self.store.fail_job(id, shard, fencing_token, OOPS)
         assert accepted == is_current
         if not accepted:
             assert self.store.job(id) == before
@@ -1132,7 +1135,7 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
         analysis = data.draw(st.sampled_from(sorted(id for id, state in self.states.items() if state.final)))
-        if self.store.forget(analysis):
+        if self.store.delete(analysis):
             assert analysis not in self.forgotten
             self.forgotten.add(analysis)
 
@@ -1142,7 +1145,7 @@ class Moves(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(list(self.jobs)))
         fencing_token = self.store.claim_judging(id)
         job = self.jobs[id]
-        assert (fencing_token is not None) == (not job.state.final and job.left == 0)
+        assert (fencing_token is not None) == (not job.state.final and job.num_shards_left == 0)
         if fencing_token is not None:
             assert fencing_token > self.judge.get(id, 0)
             self.judge[id] = fencing_token
@@ -1153,17 +1156,17 @@ class Moves(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, failure: Failure | None) -> None:
         id, fencing_token = data.draw(st.sampled_from(self.judges))
         is_current = self.judge[id] == fencing_token and not self.jobs[id].state.final
-        assert self.store.finish(id, fencing_token, failure) == is_current
+        assert self.store.finish_job(id, fencing_token, failure) == is_current
         if is_current and failure is None:
             self.jobs[id] = replace(self.jobs[id], state=State.SUCCEEDED)
 
-    @rule(seconds=st.sampled_from([1.0, 6.0, LEASE + 1]))
+    @rule(seconds=st.sampled_from([1.0, 6.0, LEASE_SECONDS + 1]))
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
     @invariant()
     def final_states_are_never_left(self) -> None:
-        seen = {snapshot.record.id: snapshot.record.state for snapshot in self.store.entries()}
+        seen = {snapshot.record.id: snapshot.record.state for snapshot in self.store.records()}
         for analysis, before in self.states.items():
             if analysis in self.forgotten:
                 assert analysis not in seen
@@ -1176,7 +1179,7 @@ class Moves(RuleBasedStateMachine):
 
     @invariant()
     def moves_are_legal_and_done_is_at_most_total(self) -> None:
-        for snapshot in self.store.entries():
+        for snapshot in self.store.records():
             if snapshot.job is not None:
                 self.jobs.setdefault(snapshot.job.id, snapshot.job)
         for id, before in list(self.jobs.items()):
@@ -1186,7 +1189,7 @@ class Moves(RuleBasedStateMachine):
                 continue
             assert now.state == before.state or not before.state.final
             assert 0 <= now.done <= now.spec.total
-            assert now.left == sum(shard.state is not State.SUCCEEDED for shard in now.shards)
+            assert now.num_shards_left == sum(shard.state is not State.SUCCEEDED for shard in now.shards)
             for old, new in zip(before.shards, now.shards, strict=True):
                 moved = (old.state.name, new.state.name)
                 assert moved in {
@@ -1206,7 +1209,7 @@ class Moves(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
-        snapshots = self.store.entries()
+        snapshots = self.store.records()
         open_ones = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.final}
         assert len(open_ones) <= MACHINE_LIMIT
         open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.final}
@@ -1228,7 +1231,7 @@ def test_whatever_is_called_only_legal_moves_are_made(implementation: str, serve
 
 def failed_one(store: JobStore, request_id: str = "") -> None:
     job = submit(store, "a", request_id=request_id).job
-    store.fail(job, 0, claimed(store, job), OOPS)
+    store.fail_job(job, 0, claimed(store, job), OOPS)
 
 
 def again(store: JobStore, limit: int = 10, request_id: str = "") -> Submission | None:
@@ -1249,7 +1252,7 @@ def test_what_has_failed_is_queued_again_under_its_own_name(store: JobStore) -> 
     run_all(store, said.job)
     fencing_token = store.claim_judging(said.job)
     assert fencing_token is not None
-    assert store.finish(said.job, fencing_token) is True
+    assert store.finish_job(said.job, fencing_token) is True
     assert store.snapshot("a") is None
 
 
@@ -1267,10 +1270,13 @@ def test_what_is_queued_again_joins_an_equal_job_and_counts_against_the_limit(st
     failed_one(store)
     other = submit(store, "b").job
 
-    full, joined = again(store, limit=1), again(store, limit=2)
+    full, concatenate_predictions = again(store, limit=1), again(store, limit=2)
 
     assert full is not None and full.outcome is Outcome.FULL
-    assert joined is not None and (joined.outcome, joined.job) == (Outcome.JOINED, other)
+    assert concatenate_predictions is not None and (concatenate_predictions.outcome, concatenate_predictions.job) == (
+        Outcome.JOINED,
+        other,
+    )
     assert again(store) is None  # it is open
 
 
@@ -1290,13 +1296,13 @@ def test_a_retry_outlives_the_week_of_what_had_failed(store: JobStore, clock: Cl
 def test_offers_are_those_of_live_workers_and_else_of_the_last(store: JobStore, clock: Clock) -> None:
     assert list(store.offers()) == []
     first, second = WorkerOffer((("timm:*", "any"),), ("demo",)), WorkerOffer((("demo:m", "one"),), ())
-    store.worker_alive("w1", first)
-    store.worker_alive("w2", second)
+    store.heartbeat("w1", first)
+    store.heartbeat("w2", second)
 
     assert sorted(store.offers(), key=str) == sorted([first, second], key=str)
-    store.worker_gone("w1")
+    store.remove_worker("w1")
     assert list(store.offers()) == [second]
-    store.worker_gone("w2")
+    store.remove_worker("w2")
     assert list(store.offers()) == [second]
 
 
@@ -1317,7 +1323,7 @@ def test_open_work_of_earlier_versions_goes_on(server: RedisServer, file: Path) 
                 client.set(key, kept["value"])
     store = RedisJobStore(connect(server.url, 2.0))
 
-    (open_one,) = store.entries()
+    (open_one,) = store.records()
     assert open_one.record.request.labels == {"model": "net", "version": "1"}
     assert open_one.record.owner == "ci"
     assert open_one.job is not None
@@ -1328,8 +1334,8 @@ def test_open_work_of_earlier_versions_goes_on(server: RedisServer, file: Path) 
     assert left == 0
     judging = store.claim_judging(job)
     assert judging is not None
-    assert store.finish(job, judging)
-    assert list(store.entries()) == []
+    assert store.finish_job(job, judging)
+    assert list(store.records()) == []
 
 
 def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
@@ -1342,7 +1348,7 @@ def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
         document = json.loads(client.hget(key, name)) | {"schema": 2}
         client.hset(key, name, json.dumps(document))
 
-    assert [entry.record.id for entry in store.entries()] == ["b"]
+    assert [entry.record.id for entry in store.records()] == ["b"]
     for call in (lambda: store.snapshot("a"), lambda: store.job(job)):
         with pytest.raises(NewerRecord, match="a newer version of Errata wrote it"):
             call()
@@ -1366,7 +1372,7 @@ def everything(client: Any) -> dict[bytes, Any]:
 
 
 NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
-    "claim": lambda store, job: store.claim(job, 0, "older", LEASE),
+    "claim": lambda store, job: store.claim_shard(job, 0, "older", LEASE_SECONDS),
     "cancel": lambda store, _: store.cancel("a", "not needed"),
     "claim_judging": lambda store, job: store.claim_judging(job),
 }
@@ -1381,7 +1387,7 @@ def test_an_older_version_changes_nothing_of_a_newer_versions_job(
     job = submit(store, "a").job
     if progress == "lease over":
         claimed(store, job)
-        clock.advance(LEASE + 1)
+        clock.advance(LEASE_SECONDS + 1)
     if progress == "predicted":
         run_all(store, job)
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
@@ -1482,7 +1488,7 @@ def test_a_record_that_no_version_wrote_is_left_out_and_told(server: RedisServer
 
     with structlog.testing.capture_logs() as log:
         for _ in range(3):
-            assert [entry.record.id for entry in store.entries()] == ["b"]
+            assert [entry.record.id for entry in store.records()] == ["b"]
         with pytest.raises(DamagedRecord, match="the open analysis a"):
             store.snapshot("a")
     assert [event["log_level"] for event in log] == ["error"], "told once, however often it is looked at"
@@ -1498,7 +1504,7 @@ def test_a_job_that_no_version_wrote_is_told(server: RedisServer, spec: str) -> 
 
     with pytest.raises(DamagedRecord):
         store.job(job)
-    assert list(store.entries()) == []
+    assert list(store.records()) == []
 
 
 def test_a_job_that_says_it_has_endless_shards_ends_nobodys_patience(server: RedisServer) -> None:
@@ -1520,7 +1526,7 @@ def test_an_offer_that_no_worker_wrote_is_left_out(server: RedisServer, offer: s
     store = RedisJobStore(connect(server.url, 2.0))
     good = WorkerOffer((("demo:x", "a model"),), ("demo",), "timm 1")
     for worker in ("w1", "w2"):
-        store.worker_alive(worker, good)
+        store.heartbeat(worker, good)
     client.set("errata:offers:w2", offer)
 
     assert list(store.offers()) == [good]
@@ -1531,7 +1537,7 @@ def test_names_that_unpack_to_too_much_or_to_no_text_are_damaged(server: RedisSe
     server.client().set("errata:images:d1", content)
 
     with pytest.raises(DamagedRecord):
-        RedisJobStore(connect(server.url, 5.0)).images("d1")
+        RedisJobStore(connect(server.url, 5.0)).image_names("d1")
 
 
 def test_predictions_that_nobody_kept_so_are_computed_anew(server: RedisServer) -> None:
@@ -1565,7 +1571,7 @@ def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:
     submit(store, "b", created=clock.now)
     fencing_token = claimed(store, job)
     clock.now += 7
-    store.worker_alive("w9")
+    store.heartbeat("w9")
 
     assert store.depth() == depth(running_analyses=2, running_shards=1, queued_shards=2, oldest_running=7.0)
     store.finish_shard(job, 0, fencing_token, part(4))
@@ -1580,18 +1586,18 @@ def test_depth_tells_what_waits_from_what_runs_and_counts_crashes(store: JobStor
     job = submit(store, "a", created=clock.now).job
     clock.now += 3
     submit(store, "b", key="other", created=clock.now)
-    store.worker_alive("w9")
+    store.heartbeat("w9")
     claimed(store, job)
     clock.now += 25  # past the lease
 
-    store.worker_alive("w9")
+    store.heartbeat("w9")
     claimed(store, job)
 
     result = store.depth()
     assert (result.queued_analyses, result.running_analyses) == (1, 1)
     assert (result.oldest_queued, result.oldest_running) == (25.0, 28.0)
     assert result.crashes == 1
-    assert store.memory().used >= 0
+    assert store.memory_usage().used >= 0
 
 
 def depth(**counts: float) -> Depth:
@@ -1604,7 +1610,7 @@ def depth(**counts: float) -> Depth:
 
 def test_predictions_are_kept_by_what_made_them(store: JobStore) -> None:
     info = ModelInfo("demo:m", "net", "0" * 64, "t")
-    key = spec().part_key(1, info)
+    key = spec().shard_result_key(1, info)
     assert store.cached_shard_result(key) is None
 
     store.store_shard_result(key, part(4, first=4))
@@ -1618,26 +1624,26 @@ def test_predictions_are_kept_by_what_made_them(store: JobStore) -> None:
 def test_other_weights_transforms_images_or_shards_are_kept_apart() -> None:
     info = ModelInfo("demo:m", "net", "0" * 64, "t")
     keys = [
-        spec().part_key(0, info),
-        spec().part_key(1, info),
-        replace(spec(), images="j" * 64).part_key(0, info),
-        replace(spec(), shard_size=5).part_key(0, info),
-        spec().part_key(0, replace(info, weights_sha256="1" * 64)),
-        spec().part_key(0, replace(info, transform="u")),
+        spec().shard_result_key(0, info),
+        spec().shard_result_key(1, info),
+        replace(spec(), images="j" * 64).shard_result_key(0, info),
+        replace(spec(), shard_size=5).shard_result_key(0, info),
+        spec().shard_result_key(0, replace(info, weights_sha256="1" * 64)),
+        spec().shard_result_key(0, replace(info, transform="u")),
     ]
 
     assert len(set(keys)) == len(keys)
-    assert replace(spec(), model="demo:same_weights_by_another_name").part_key(0, info) == keys[0]
+    assert replace(spec(), model="demo:same_weights_by_another_name").shard_result_key(0, info) == keys[0]
 
 
 def test_which_analysis_has_a_result_is_kept(store: JobStore) -> None:
-    assert store.result("k" * 64) is None
+    assert store.cached_result("k" * 64) is None
 
     store.store_result("k" * 64, "a1")
     store.store_result("k" * 64, "a2")
 
-    assert store.result("k" * 64) == "a2"
-    assert store.result("l" * 64) is None
+    assert store.cached_result("k" * 64) == "a2"
+    assert store.cached_result("l" * 64) is None
 
 
 # who asked is to be told
@@ -1658,11 +1664,11 @@ def ended(store: JobStore, *ids: str, owner: str = "registry:x") -> None:
         store.cancel(id, "")
 
 
-def owed(store: JobStore, lease: float = LEASE) -> dict[str, int]:
+def owed(store: JobStore, lease: float = LEASE_SECONDS) -> dict[str, int]:
     """How often telling what is due now has failed; taken for a while."""
-    taken = store.owed(lease)
+    taken = store.due_outbox_items(lease)
     assert len({item.analysis for item in taken}) == len(taken)
-    return {item.analysis: item.tries for item in taken}
+    return {item.analysis: item.attempts for item in taken}
 
 
 def test_what_a_registry_asked_for_is_owed_once_it_has_ended_and_nothing_else_is(store: JobStore) -> None:
@@ -1697,19 +1703,19 @@ def test_who_joins_a_job_is_owed_too(store: JobStore) -> None:
 
 
 def test_what_is_reserved_is_owed_only_if_it_says_so(store: JobStore) -> None:
-    store.reserve("r", "body", "a", owed=True)
+    store.reserve("r", "body", "a", needs_write_back=True)
     store.reserve("s", "body", "b")
-    store.reserve("t", "body", "c", owed=False)
+    store.reserve("t", "body", "c", needs_write_back=False)
 
     assert owed(store) == {"a": 0}
 
 
 @pytest.mark.parametrize("body", ["body", "another"], ids=["repeated", "reused"])
 def test_a_reserved_id_that_comes_again_is_not_owed_again(store: JobStore, clock: Clock, body: str) -> None:
-    store.reserve("r", "body", "a", owed=True)
-    store.settle("a")
+    store.reserve("r", "body", "a", needs_write_back=True)
+    store.delete_outbox_item("a")
 
-    assert store.reserve("r", body, "b", owed=True).analysis == "a"
+    assert store.reserve("r", body, "b", needs_write_back=True).analysis == "a"
 
     clock.advance(DAY)
     assert owed(store) == {}
@@ -1731,7 +1737,7 @@ def test_what_is_due_is_taken_once_until_the_lease_is_over(store: JobStore, cloc
 def test_one_of_many_threads_takes_what_is_due(store: JobStore) -> None:
     ended(store, "a", "b")
 
-    taken = at_once(16, lambda _: store.owed(LEASE))
+    taken = at_once(16, lambda _: store.due_outbox_items(LEASE_SECONDS))
 
     assert sorted(item.analysis for some in taken for item in some) == ["a", "b"]
 
@@ -1740,7 +1746,7 @@ def test_what_is_postponed_comes_later_and_only_failures_are_counted(store: JobS
     ended(store, "a")
     for failed, tries in ((True, 1), (False, 1), (True, 2), (False, 2)):
         owed(store)
-        store.postpone("a", 5, failed=failed)
+        store.postpone_outbox_item("a", 5, failed=failed)
         clock.advance(4.5)
         assert owed(store) == {}
         clock.advance(0.5)
@@ -1749,7 +1755,7 @@ def test_what_is_postponed_comes_later_and_only_failures_are_counted(store: JobS
 
 def test_one_that_is_postponed_does_not_hold_up_another(store: JobStore) -> None:
     ended(store, "a", "b")
-    store.postpone("a", 100, failed=True)
+    store.postpone_outbox_item("a", 100, failed=True)
 
     assert owed(store) == {"b": 0}
 
@@ -1757,12 +1763,12 @@ def test_one_that_is_postponed_does_not_hold_up_another(store: JobStore) -> None
 def test_what_is_settled_never_comes_again_even_if_it_is_postponed_late(store: JobStore, clock: Clock) -> None:
     ended(store, "a")
     owed(store)
-    store.settle("a")
-    store.settle("a")
-    store.postpone("a", 1, failed=True)
-    store.postpone("a", 1, failed=False)
-    store.settle("never owed")
-    store.postpone("never owed", 1, failed=True)
+    store.delete_outbox_item("a")
+    store.delete_outbox_item("a")
+    store.postpone_outbox_item("a", 1, failed=True)
+    store.postpone_outbox_item("a", 1, failed=False)
+    store.delete_outbox_item("never owed")
+    store.postpone_outbox_item("never owed", 1, failed=True)
 
     clock.advance(DAY)
 
@@ -1779,21 +1785,21 @@ def test_what_has_ended_is_owed_at_once_however_it_ended_and_however_often_it_wa
     clock.advance(1)
     assert owed(store) == {}
     if end == "succeeded":
-        clock.advance(LEASE)
+        clock.advance(LEASE_SECONDS)
         run_all(store, job)
         assert owed(store) == {}  # it is to be judged and archived first
-        store.finish(job, store.claim_judging(job) or 0)
+        store.finish_job(job, store.claim_judging(job) or 0)
     elif end == "cancelled":
         store.cancel("a", "")
     else:
-        store.fail(job, 0, claimed(store, job), OOPS)
+        store.fail_job(job, 0, claimed(store, job), OOPS)
 
     assert owed(store) == {"a": 0}
 
 
 def test_debts_outlive_the_week_that_records_are_kept(store: JobStore, clock: Clock) -> None:
-    store.reserve("r", "body", "a", owed=True)
-    store.postpone("a", 1, failed=True)
+    store.reserve("r", "body", "a", needs_write_back=True)
+    store.postpone_outbox_item("a", 1, failed=True)
 
     pass_time(store, clock, 8 * DAY)
     submit(store, "new", created=clock.now)
@@ -1803,9 +1809,9 @@ def test_debts_outlive_the_week_that_records_are_kept(store: JobStore, clock: Cl
 
 def test_what_is_queued_again_after_a_failure_is_owed_again_with_no_try_counted(store: JobStore) -> None:
     job = asked_by(store, "a", "registry:x").job
-    store.postpone("a", 1, failed=True)
-    store.settle("a")
-    store.fail(job, 0, claimed(store, job), OOPS)
+    store.postpone_outbox_item("a", 1, failed=True)
+    store.delete_outbox_item("a")
+    store.fail_job(job, 0, claimed(store, job), OOPS)
     record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
 
     assert store.resubmit(record, replace(spec(), model="demo:a"), limit=10) is not None

@@ -58,7 +58,7 @@ def test_files_that_another_process_may_be_writing_stay(files: Files) -> None:
 
 def test_an_empty_archive_has_no_orphaned_files(files: Files) -> None:
     assert remove_orphaned_files(files, later) == 0
-    assert files.modified("nothing") is None
+    assert files.modification_time("nothing") is None
 
 
 def test_the_others_are_removed_where_one_cannot_be(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from errata.errors import NewerRecord, PermanentError, Unavailable
 
 from service.analyses import judge
-from service.analyses.judge import ATTEMPTS, LONGEST_RETRY, RETRY_SECONDS, digest_of, judge_job
+from service.analyses.judge import MAX_ATTEMPTS, MAX_RETRY_SECONDS, RETRY_SECONDS, digest_predictions, judge_job
 from service.analyses.queries import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
@@ -25,7 +25,7 @@ def predicted(desk: Desk, count: int = 1) -> tuple[str, list[Analysis]]:
     ((job, shards),) = desk.sent
     for shard in range(shards):
         start, stop = desk.store.job(job).spec.bounds(shard)
-        fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
+        fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
         part = ShardResult(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
         desk.store.finish_shard(job, shard, fencing_token, part)
     return job, waiting
@@ -43,7 +43,7 @@ def test_each_analysis_that_waits_gets_the_result(desk: Desk) -> None:
         assert result.summary.groups["all"].num_samples == 20
         assert desk.archive.predictions(item.id).top1.tolist() == [7] * 20
     assert sorted(item.id for item in desk.ended) == sorted(item.id for item in waiting)
-    assert list(desk.store.entries()) == []
+    assert list(desk.store.records()) == []
 
 
 def test_an_analysis_that_was_cancelled_gets_none(desk: Desk) -> None:
@@ -85,10 +85,10 @@ def test_a_job_for_a_newer_version_is_left_to_it_and_comes_back(desk: Desk) -> N
 
 def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) -> None:
     job, (analysis,) = predicted(desk)
-    desk.archive.errors = [Unavailable("the disk is full")] * (ATTEMPTS - 1)
+    desk.archive.errors = [Unavailable("the disk is full")] * (MAX_ATTEMPTS - 1)
 
     delays = []
-    for _ in range(ATTEMPTS - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(RetryLater) as later:
             judge_job(desk.ports, job)
         delays.append(later.value.delay)
@@ -96,23 +96,23 @@ def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) ->
     judge_job(desk.ports, job)
 
     assert delays == sorted(delays)
-    assert (delays[0], delays[1], delays[-1]) == (RETRY_SECONDS, 2 * RETRY_SECONDS, LONGEST_RETRY)
+    assert (delays[0], delays[1], delays[-1]) == (RETRY_SECONDS, 2 * RETRY_SECONDS, MAX_RETRY_SECONDS)
     assert sum(delays) > 4 * 3600  # an archive may be away for a night: predicting anew costs far more
     assert get(desk.ports, analysis.id).state is State.SUCCEEDED
 
 
 def test_an_archive_that_stays_away_fails_the_analysis_with_its_reason(desk: Desk) -> None:
     job, (analysis,) = predicted(desk)
-    desk.archive.errors = [Unavailable("the disk is full")] * 2 * ATTEMPTS
+    desk.archive.errors = [Unavailable("the disk is full")] * 2 * MAX_ATTEMPTS
 
-    for _ in range(ATTEMPTS - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(RetryLater):
             judge_job(desk.ports, job)
     judge_job(desk.ports, job)
     judge_job(desk.ports, job)
 
     result = get(desk.ports, analysis.id)
-    assert desk.archive.asked == ATTEMPTS
+    assert desk.archive.asked == MAX_ATTEMPTS
     assert result.state is State.FAILED
     assert (result.failure.reason, result.failure.message) == (Unavailable.reason, "the disk is full")
 
@@ -164,8 +164,8 @@ def test_the_digest_of_predictions_tells_all_that_they_say() -> None:
         Predictions(top1, half, top1[::-1]),
     ]
 
-    assert len({digest_of(item) for item in several}) == len(several)
-    assert digest_of(Predictions(top1[::-1][::-1])) == digest_of(several[0])
+    assert len({digest_predictions(item) for item in several}) == len(several)
+    assert digest_predictions(Predictions(top1[::-1][::-1])) == digest_predictions(several[0])
 
 
 def test_parts_of_different_weights_are_never_one_result(desk: Desk) -> None:
@@ -174,7 +174,7 @@ def test_parts_of_different_weights_are_never_one_result(desk: Desk) -> None:
     ((job, shards),) = desk.sent
     for shard in range(shards):
         start, stop = desk.store.job(job).spec.bounds(shard)
-        fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
+        fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
         info = replace(INFO, weights_sha256=f"{shard}" * 64)
         desk.store.finish_shard(
             job, shard, fencing_token, ShardResult(Predictions(np.zeros(stop - start, dtype=np.int16)), info)
@@ -217,7 +217,7 @@ def test_images_that_are_missing_are_named_and_too_many_fail_the_analysis(desk: 
             top1 = np.full(stop - start, 7, dtype=np.int16)
             top1[: min(missing, len(top1))] = -1
             missing -= min(missing, len(top1))
-            fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
+            fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
             desk.store.finish_shard(job, shard, fencing_token, ShardResult(Predictions(top1), INFO))
 
         judge_job(desk.ports, job)
@@ -246,18 +246,18 @@ def test_a_store_that_is_away_is_waited_for_before_it_is_asked_to_come_back(
     monkeypatch.setattr(judge, "LOOK_SECONDS", 0.001)
     job, (analysis,) = predicted(desk)
     looks = iter([False, False, True])
-    finish = desk.store.finish
+    finish = desk.store.finish_job
 
     def away(*_: object) -> bool:
         raise Unavailable("Redis can't be used")
 
-    desk.store.finish = away  # type: ignore[method-assign]
+    desk.store.finish_job = away  # type: ignore[method-assign]
     desk.store.ping = lambda: next(looks)  # type: ignore[method-assign]
     with pytest.raises(RetryLater):
         judge_job(desk.ports, job)
     assert next(looks, None) is None  # it looked until it was there
 
-    desk.store.finish = finish  # type: ignore[method-assign]
+    desk.store.finish_job = finish  # type: ignore[method-assign]
     judge_job(desk.ports, job)
     assert get(desk.ports, analysis.id).state is State.SUCCEEDED
     assert [item.id for item in desk.ended] == [analysis.id]

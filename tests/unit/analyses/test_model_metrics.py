@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.analyses.model_metrics import MAX_NAME, severe_error_rate, shortened, watched
+from service.analyses.model_metrics import MAX_NAME_BYTES, find_watched_models, severe_error_rate, shorten_name
 from service.analyses.ports import Ports
 from service.archive.memory import InMemoryArchive
 from service.domain import (
@@ -76,7 +76,7 @@ def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseli
     keep(archive, 2, 20, version("net", "2"))
     keep(archive, 3, 30, version("net", "2"))
 
-    result = watched(ports, ["*"], 10).results
+    result = find_watched_models(ports, ["*"], 10).results
 
     assert [(item.version, item.severe, item.baseline) for item in result] == [("2", 0.3, 0.1), ("1", 0.1, None)]
     assert result[0].ended == START + timedelta(minutes=3)
@@ -87,14 +87,14 @@ def test_a_gates_baseline_comes_before_the_version_before(ports: Ports, archive:
     keep(archive, 2, 10, version("net", "1"))
     keep(archive, 3, 20, version("net", "2"), baseline=champion)
 
-    assert watched(ports, ["net"], 10).results[0].baseline == 0.05
+    assert find_watched_models(ports, ["net"], 10).results[0].baseline == 0.05
 
 
 def test_a_baseline_that_is_gone_gives_way_to_the_version_before(ports: Ports, archive: InMemoryArchive) -> None:
     keep(archive, 2, 10, version("net", "1"))
     keep(archive, 3, 20, version("net", "2"), baseline="gone")
 
-    assert watched(ports, ["net"], 10).results[0].baseline == 0.1
+    assert find_watched_models(ports, ["net"], 10).results[0].baseline == 0.1
 
 
 def test_only_results_of_the_same_images_and_evidence_are_compared(ports: Ports, archive: InMemoryArchive) -> None:
@@ -105,7 +105,7 @@ def test_only_results_of_the_same_images_and_evidence_are_compared(ports: Ports,
     keep(archive, 4, 20, version("net", "3"), baseline=elsewhere)
     keep(archive, 5, 25, version("net", "4"), evidence="g")
 
-    assert {result.version: result.baseline for result in watched(ports, ["net"], 10).results} == {
+    assert {result.version: result.baseline for result in find_watched_models(ports, ["net"], 10).results} == {
         "1": None,
         "2": None,
         "3": 0.1,
@@ -117,7 +117,7 @@ def test_data_sets_are_told_apart(ports: Ports, archive: InMemoryArchive) -> Non
     keep(archive, 1, 10, version("net", "1"), dataset="imagenet")
     keep(archive, 2, 20, version("net", "2"))
 
-    assert [(result.dataset, result.baseline) for result in watched(ports, ["*"], 10).results] == [
+    assert [(result.dataset, result.baseline) for result in find_watched_models(ports, ["*"], 10).results] == [
         ("demo", None),
         ("imagenet", None),
     ]
@@ -127,20 +127,20 @@ def test_the_newest_are_shown_and_the_rest_is_counted(ports: Ports, archive: InM
     for number in range(8):
         keep(archive, number, number, version(f"net{number}", "1"))
 
-    result = watched(ports, ["*"], 3)
+    result = find_watched_models(ports, ["*"], 3)
     assert [result.model for result in result.results] == ["net7", "net6", "net5"]
     assert result.dropped == 5
-    result = watched(ports, ["net[01]"], 3)
+    result = find_watched_models(ports, ["net[01]"], 3)
     assert [result.model for result in result.results] == ["net1", "net0"]
     assert result.dropped == 6
-    assert (watched(ports, [], 3).results, watched(ports, ["*"], 0).dropped) == ([], 8)
+    assert (find_watched_models(ports, [], 3).results, find_watched_models(ports, ["*"], 0).dropped) == ([], 8)
 
 
 def test_an_upload_without_labels_is_no_model_and_one_that_is_run_is(ports: Ports, archive: InMemoryArchive) -> None:
     keep(archive, 1, 1)
     keep(archive, 2, 2, model="timm:resnet50.a1_in1k")
 
-    result = watched(ports, ["*"], 10)
+    result = find_watched_models(ports, ["*"], 10)
     assert [(result.model, result.version) for result in result.results] == [("timm:resnet50.a1_in1k", "")]
     assert result.dropped == 0
 
@@ -152,10 +152,10 @@ def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: InMem
         keep(archive, number, 10 * number, version(name, name))
         keep(archive, 10 + number, 50, version(name, "next"))
 
-    result = watched(ports, ["*"], 20).results
+    result = find_watched_models(ports, ["*"], 20).results
 
     for item in result:
-        assert max(len(item.model.encode()), len(item.version.encode())) <= MAX_NAME
+        assert max(len(item.model.encode()), len(item.version.encode())) <= MAX_NAME_BYTES
         assert item.model.startswith(letter * 20)
     assert len({item.model for item in result}) == len(names)
     assert len({(item.model, item.version) for item in result}) == len(result) == 2 * len(names)
@@ -166,23 +166,23 @@ def test_a_pattern_is_held_against_the_whole_name(ports: Ports, archive: InMemor
     keep(archive, 1, 1, version("n" * 250 + "-prod", "1"))
     keep(archive, 2, 1, version("n" * 250 + "-test", "1"))
 
-    result = watched(ports, ["*-prod"], 10)
+    result = find_watched_models(ports, ["*-prod"], 10)
 
     assert (len(result.results), result.dropped) == (1, 1)
 
 
-@pytest.mark.parametrize("name", ["", "net", "n" * MAX_NAME, "é" * (MAX_NAME // 2), "\ud800"])
+@pytest.mark.parametrize("name", ["", "net", "n" * MAX_NAME_BYTES, "é" * (MAX_NAME_BYTES // 2), "\ud800"])
 def test_a_short_name_stays_and_can_be_written(name: str) -> None:
-    assert shortened(name) == name.encode(errors="replace").decode()
+    assert shorten_name(name) == name.encode(errors="replace").decode()
 
 
-@pytest.mark.parametrize("size", [MAX_NAME + 1, 1 << 22])
+@pytest.mark.parametrize("size", [MAX_NAME_BYTES + 1, 1 << 22])
 def test_a_name_of_any_length_is_shortened(size: int) -> None:
-    first, other = shortened("n" * size), shortened("n" * size + "m")
+    first, other = shorten_name("n" * size), shorten_name("n" * size + "m")
 
-    assert (len(first), len(other)) == (MAX_NAME, MAX_NAME)
+    assert (len(first), len(other)) == (MAX_NAME_BYTES, MAX_NAME_BYTES)
     assert first != other
-    assert shortened("n" * size) == first
+    assert shorten_name("n" * size) == first
 
 
 def test_without_samples_there_is_no_share() -> None:

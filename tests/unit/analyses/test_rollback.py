@@ -55,7 +55,7 @@ def test_the_end_of_the_job_that_runs_again_keeps_the_archived_result(rolled_bac
     judge_job(desk.ports, job)
 
     first_run_is_archived(desk, finished)
-    assert list(desk.store.entries()) == []
+    assert list(desk.store.records()) == []
 
 
 def test_a_cancel_that_the_store_took_deletes_no_archived_result(rolled_back: tuple[Desk, str, Analysis]) -> None:

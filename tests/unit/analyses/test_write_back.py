@@ -11,14 +11,14 @@ from service.analyses import queries
 from service.analyses.judge import judge_job
 from service.analyses.retry import retry
 from service.analyses.submit import submit
-from service.analyses.write_back import LEASE, Result, WriteBackResult, write_back_due
+from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult, write_back_due_results
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
 from service.jobs.transitions import ShardResult
 
 from .conftest import MODEL, Desk
 
 OOPS = Failure("OOPS", "it broke")
-FIRST_RETRY, LONGEST_RETRY = 5.0, 300.0  # seconds between two tries, at least and at most
+FIRST_RETRY, MAX_RETRY_SECONDS = 5.0, 300.0  # seconds between two tries, at least and at most
 MOST_TRIES = 1000  # more than anything is tried
 POLICY = """
 version: 1
@@ -34,11 +34,11 @@ COMPARED = POLICY.replace("max: 20", "max_increase: 0")
 class Recorder:
     """A registry that remembers what it was told; its next calls raise the given errors, one each."""
 
-    results: list[Result] = field(default_factory=list)
+    results: list[WriteBack] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     asked: int = 0
 
-    def write(self, result: Result) -> None:
+    def write(self, result: WriteBack) -> None:
         self.asked += 1
         if self.errors:
             raise self.errors.pop(0)
@@ -48,7 +48,7 @@ class Recorder:
 class Down(Recorder):
     """A registry that is always away."""
 
-    def write(self, result: Result) -> None:
+    def write(self, result: WriteBack) -> None:
         self.asked += 1
         raise Unavailable("the registry is away")
 
@@ -86,7 +86,7 @@ def finish(desk: Desk, analysis: str, predicted: int = 7) -> None:
     assert job is not None
     for shard in range(job.spec.num_shards):
         start, stop = job.spec.bounds(shard)
-        fencing_token = desk.store.claim(job_id, shard, "w", 20.0).fencing_token
+        fencing_token = desk.store.claim_shard(job_id, shard, "w", 20.0).fencing_token
         predictions = Predictions(np.full(stop - start, predicted, dtype=np.int16))
         desk.store.finish_shard(
             job_id, shard, fencing_token, ShardResult(predictions, ModelInfo(MODEL, "net", "0" * 64, "none"))
@@ -96,13 +96,13 @@ def finish(desk: Desk, analysis: str, predicted: int = 7) -> None:
 
 def fail(desk: Desk, analysis: str, failure: Failure = OOPS) -> None:
     job = job_of(desk, analysis)
-    assert desk.store.fail(job, 0, desk.store.claim(job, 0, "w", 20.0).fencing_token, failure)
+    assert desk.store.fail_job(job, 0, desk.store.claim_shard(job, 0, "w", 20.0).fencing_token, failure)
 
 
-def tell(desk: Desk, writer: Recorder, after: float = LONGEST_RETRY) -> dict[WriteBackResult, int]:
+def tell(desk: Desk, writer: Recorder, after: float = MAX_RETRY_SECONDS) -> dict[WriteBackResult, int]:
     """Let time pass, and tell what is due."""
     desk.now += after
-    return write_back_due(desk.ports, {"prod": writer})
+    return write_back_due_results(desk.ports, {"prod": writer})
 
 
 def tell_until(desk: Desk, writer: Recorder, end: Callable[[dict[WriteBackResult, int]], bool]) -> int:
@@ -222,7 +222,7 @@ def test_tries_are_further_and_further_apart_but_never_more_than_five_minutes(de
     pauses = np.diff(tried)
     assert pauses[0] == pytest.approx(FIRST_RETRY, abs=8)
     assert (np.diff(pauses) > -8).all()  # the desk's clock moves by itself as it is asked
-    assert pauses[-1] == pytest.approx(LONGEST_RETRY, abs=8)
+    assert pauses[-1] == pytest.approx(MAX_RETRY_SECONDS, abs=8)
 
 
 def test_a_registry_that_is_away_for_a_day_is_told_and_one_that_never_comes_back_is_given_up(desk: Desk) -> None:
@@ -262,9 +262,9 @@ def test_a_version_that_is_gone_from_its_registry_is_dropped(desk: Desk, writer:
 def test_a_registry_that_is_not_configured_any_more_is_dropped(desk: Desk, writers: Mapping[str, Recorder]) -> None:
     finish(desk, asked(desk))
 
-    assert write_back_due(desk.ports, writers) == {WriteBackResult.DROPPED: 1}
+    assert write_back_due_results(desk.ports, writers) == {WriteBackResult.DROPPED: 1}
     desk.now += 1e6
-    assert write_back_due(desk.ports, writers) == {}
+    assert write_back_due_results(desk.ports, writers) == {}
     assert [item.asked for item in writers.values()] == [0] * len(writers)
 
 
@@ -274,7 +274,7 @@ def test_each_registry_is_told_its_own(desk: Desk) -> None:
     finish(desk, first)
     finish(desk, second)
 
-    assert write_back_due(desk.ports, {"one": one, "two": two}) == {WriteBackResult.WRITTEN: 2}
+    assert write_back_due_results(desk.ports, {"one": one, "two": two}) == {WriteBackResult.WRITTEN: 2}
 
     assert [result.analysis.id for result in one.results] == [first]
     assert [result.analysis.id for result in two.results] == [second]
@@ -297,8 +297,8 @@ def test_what_is_owed_before_it_is_archived_is_told_once_it_is(desk: Desk, write
     analysis = asked(desk)
     finish(desk, analysis)
     result, predictions = queries.get(desk.ports, analysis), desk.archive.predictions(analysis)
-    desk.store.settle(analysis)
-    desk.store.reserve("r", "body", "later", owed=True)
+    desk.store.delete_outbox_item(analysis)
+    desk.store.reserve("r", "body", "later", needs_write_back=True)
     assert tell(desk, writer) == {WriteBackResult.FAILED: 1}
 
     desk.archive.put(replace(result, id="later"), predictions)
@@ -340,7 +340,7 @@ def test_a_baseline_that_was_deleted_leaves_the_gate_undecided(desk: Desk, write
     analysis = asked(desk, COMPARED, baseline)
     for item in (baseline, analysis):
         finish(desk, item)
-    desk.store.settle(baseline)
+    desk.store.delete_outbox_item(baseline)
     queries.delete(desk.ports, baseline)
 
     assert tell(desk, writer) == {WriteBackResult.WRITTEN: 1}
@@ -376,12 +376,12 @@ def test_who_ends_while_he_tells_leaves_it_to_be_told_again(desk: Desk, writer: 
         """The process ends."""
 
     class Last(Recorder):
-        def write(self, result: Result) -> None:
+        def write(self, result: WriteBack) -> None:
             raise Killed
 
     finish(desk, asked(desk))
     with pytest.raises(Killed):
         tell(desk, Last())
 
-    assert tell(desk, writer, LEASE / 2) == {}  # it may be told still
-    assert tell(desk, writer, LEASE) == {WriteBackResult.WRITTEN: 1}
+    assert tell(desk, writer, LEASE_SECONDS / 2) == {}  # it may be told still
+    assert tell(desk, writer, LEASE_SECONDS) == {WriteBackResult.WRITTEN: 1}

@@ -21,8 +21,8 @@ from errata.errors import (
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import worker
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.transitions import CRASH_LIMIT, AnalysisRecord, ClaimKind, JobSpec, LeaseReply, ShardResult
-from service.jobs.worker import LEASE, Drain, RetryLater, Worker
+from service.jobs.transitions import MAX_CRASHES, AnalysisRecord, ClaimOutcome, JobSpec, LeaseReply, ShardResult
+from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -71,7 +71,7 @@ class Desk:
     def __init__(self, store: type[InMemoryJobStore] = InMemoryJobStore) -> None:
         self.clock = Clock()
         self.store = store(self.clock)
-        self.store.remember_images("i", NAMES)
+        self.store.store_image_names("i", NAMES)
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
         record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
         self.job = self.store.submit(record, spec, fresh=False, limit=1).job
@@ -83,19 +83,19 @@ class Desk:
         self.interrupted = threading.Event()
 
     def run(
-        self, shard: int, predictor: Scripted, worker: str = "w1", can: Callable[[JobSpec], bool] = lambda _: True
+        self, shard: int, predictor: Scripted, worker: str = "w1", can_run: Callable[[JobSpec], bool] = lambda _: True
     ) -> None:
         Worker(
             name=worker,
             store=self.store,
             predictor=predictor,
             drain=self.drain,
-            judge=self.judged.append,
-            send_again=lambda job, shard: self.sent.append((job, shard)),
+            send_judging=self.judged.append,
+            requeue=lambda job, shard: self.sent.append((job, shard)),
             on_finished=self.ended.append,
-            predicted=self.predicted.append,
+            on_batch=self.predicted.append,
             interrupt=self.interrupted.set,
-            can=can,
+            can_run=can_run,
         ).run(self.job, shard)
 
     def shard_state(self, shard: int) -> State:
@@ -135,7 +135,7 @@ def test_each_shard_predicts_its_own_images_and_the_last_calls_the_judge(desk: D
         ("demo:m", "demo", tuple(NAMES[8:])),
         ("demo:m", "demo", tuple(NAMES[:4])),
     ]
-    parts = desk.store.parts(desk.job)
+    parts = desk.store.shard_results(desk.job)
     assert [top1 for part in parts for top1 in part.predictions.top1.tolist()] == list(range(10))
     assert [part.model_info for part in parts] == [INFO] * 3
 
@@ -158,7 +158,7 @@ def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
 ) -> None:
     """Given a model and batches that each take almost the whole hold, no other worker gets the shard."""
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)  # seconds of the real clock; the hold ends by the store's
-    held: list[ClaimKind] = []
+    held: list[ClaimOutcome] = []
 
     def lease() -> float:
         record = desk.store.job(desk.job)
@@ -166,15 +166,15 @@ def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
         return record.shards[0].lease
 
     def slow(*_: object) -> None:
-        desk.clock.now += LEASE - 1
+        desk.clock.now += LEASE_SECONDS - 1
         deadline = time.monotonic() + 10
-        while lease() < desk.clock.now + LEASE and time.monotonic() < deadline:
+        while lease() < desk.clock.now + LEASE_SECONDS and time.monotonic() < deadline:
             time.sleep(0.001)
-        held.append(desk.store.claim(desk.job, 0, "thief", LEASE).kind)
+        held.append(desk.store.claim_shard(desk.job, 0, "thief", LEASE_SECONDS).kind)
 
     desk.run(0, Scripted(slow, load=slow, size=1))
 
-    assert held == [ClaimKind.WAIT] * 5
+    assert held == [ClaimOutcome.WAIT] * 5
     assert desk.shard_state(0) is State.SUCCEEDED
 
 
@@ -198,9 +198,9 @@ def test_it_is_told_once_when_a_job_has_failed(desk: Desk, error: Exception | No
 
 
 def test_it_is_told_when_a_job_has_lost_too_many_workers(desk: Desk) -> None:
-    for _ in range(CRASH_LIMIT):
-        desk.store.claim(desk.job, 0, "dies", LEASE)
-        desk.clock.now += LEASE + 1
+    for _ in range(MAX_CRASHES):
+        desk.store.claim_shard(desk.job, 0, "dies", LEASE_SECONDS)
+        desk.clock.now += LEASE_SECONDS + 1
 
     desk.run(0, Scripted())
 
@@ -220,13 +220,13 @@ def test_a_shard_that_has_ended_is_not_held_any_longer(desk: Desk, error: Except
 
 
 def test_a_shard_of_another_worker_is_come_back_for(desk: Desk) -> None:
-    desk.store.claim(desk.job, 0, "w0", LEASE)
+    desk.store.claim_shard(desk.job, 0, "w0", LEASE_SECONDS)
     predictor = Scripted()
 
     with pytest.raises(RetryLater) as later:
         desk.run(0, predictor)
 
-    assert later.value.delay == pytest.approx(LEASE)
+    assert later.value.delay == pytest.approx(LEASE_SECONDS)
     assert predictor.asked == []
 
 
@@ -255,7 +255,7 @@ def test_what_would_fail_again_fails_at_once(desk: Desk, error: ErrataError, mom
     desk.run(0, Scripted(load=refuse(error)) if moment == "load" else Scripted(refuse(error)))
 
     assert desk.failure == Failure(error.reason, error.message)
-    assert desk.store.claim(desk.job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+    assert desk.store.claim_shard(desk.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("disk"), MemoryError(), RuntimeError("CUDA")])
@@ -283,7 +283,7 @@ def test_a_shard_recovers_from_a_transient_error(desk: Desk) -> None:
     desk.run(0, Scripted())
 
     assert desk.shard_state(0) is State.SUCCEEDED
-    assert desk.store.parts(desk.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+    assert desk.store.shard_results(desk.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
 
 
 def test_image_names_that_are_away_are_waited_for(desk: Desk) -> None:
@@ -301,11 +301,11 @@ class Frozen(InMemoryJobStore):
 
     refusals = 2
 
-    def images(self, digest: str) -> Sequence[str]:
+    def image_names(self, digest: str) -> Sequence[str]:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable("The job store does not answer.", retry_after=2.0)
-        return super().images(digest)
+        return super().image_names(digest)
 
 
 def test_a_store_that_does_not_answer_before_the_first_batch_costs_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,20 +347,20 @@ def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(desk: Des
 
     def frozen(number: int) -> None:
         if number == 1:
-            desk.clock.now += LEASE + 1
-            claim = desk.store.claim(desk.job, 0, "other", LEASE)
+            desk.clock.now += LEASE_SECONDS + 1
+            claim = desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS)
             desk.store.finish_shard(desk.job, 0, claim.fencing_token, ShardResult(Predictions(other), INFO))
 
     desk.run(0, Scripted(frozen))
 
-    assert desk.store.parts(desk.job)[0].predictions.top1.tolist() == [7] * 4
+    assert desk.store.shard_results(desk.job)[0].predictions.top1.tolist() == [7] * 4
     assert desk.failure is None
 
 
 def test_an_error_of_a_worker_that_lost_its_shard_fails_nothing(desk: Desk) -> None:
     def frozen(_: int) -> None:
-        desk.clock.now += LEASE + 1
-        desk.store.claim(desk.job, 0, "other", LEASE)
+        desk.clock.now += LEASE_SECONDS + 1
+        desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS)
         raise ModelRefused("too late")
 
     desk.run(0, Scripted(frozen))
@@ -376,7 +376,7 @@ def test_draining_hands_a_long_shard_back_after_the_batch(desk: Desk) -> None:
     assert record is not None
     shard = record.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
-    assert desk.store.parts(desk.job) == []
+    assert desk.store.shard_results(desk.job) == []
 
 
 def test_draining_lets_the_last_batch_end_the_shard(desk: Desk) -> None:
@@ -390,7 +390,7 @@ def test_too_few_predictions_are_never_a_result(desk: Desk) -> None:
         desk.run(0, Scripted(skip=2))
 
     assert desk.shard_state(0) is State.QUEUED
-    assert desk.store.parts(desk.job) == []
+    assert desk.store.shard_results(desk.job) == []
 
 
 def test_the_same_weights_on_the_same_images_predict_once(desk: Desk) -> None:
@@ -403,7 +403,7 @@ def test_the_same_weights_on_the_same_images_predict_once(desk: Desk) -> None:
 
     assert predictor.asked == []
     assert desk.shard_state(0) is State.SUCCEEDED
-    assert desk.store.parts(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+    assert desk.store.shard_results(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
 
 
 def test_a_fresh_job_predicts_anew(desk: Desk) -> None:
@@ -426,7 +426,7 @@ def test_a_worker_leaves_what_it_can_t_run_to_others(desk: Desk) -> None:
     predictor = Scripted(load=refuse(AssertionError("loaded")))
 
     with pytest.raises(RetryLater):
-        desk.run(0, predictor, can=lambda spec: spec.dataset != "demo")
+        desk.run(0, predictor, can_run=lambda spec: spec.dataset != "demo")
 
     assert desk.shard_state(0) is State.QUEUED
     assert desk.ended == []
@@ -461,8 +461,8 @@ def interrupted_after(desk: Desk, stop: Callable[[], object]) -> Callable[..., N
 
 def lose(desk: Desk) -> None:
     """Let another worker take the shard."""
-    desk.clock.now += LEASE + 1
-    assert desk.store.claim(desk.job, 0, "other", LEASE).kind is ClaimKind.TAKEN
+    desk.clock.now += LEASE_SECONDS + 1
+    assert desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS).kind is ClaimOutcome.CLAIMED
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
@@ -470,7 +470,7 @@ def test_a_cancelled_job_interrupts_a_predictor_that_is_stuck(
     desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
-    monkeypatch.setattr(worker, "BATCH_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "INTERRUPT_SECONDS", 0.01)
     stuck = interrupted_after(desk, lambda: desk.store.cancel("a", ""))
 
     desk.run(0, Scripted(load=stuck) if moment == "load" else Scripted(stuck))
@@ -485,7 +485,7 @@ def test_a_lost_lease_interrupts_a_predictor_that_is_stuck_and_changes_nothing(
     desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
-    monkeypatch.setattr(worker, "BATCH_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "INTERRUPT_SECONDS", 0.01)
     stuck = interrupted_after(desk, lambda: lose(desk))
 
     desk.run(0, Scripted(load=stuck) if moment == "load" else Scripted(stuck))
