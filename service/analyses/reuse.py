@@ -1,4 +1,4 @@
-"""Cached: a request whose predictions are archived already is answered at once, without a worker."""
+"""Reuse archived predictions of the same computation, without a worker."""
 
 from errata.errors import Unavailable
 
@@ -11,7 +11,7 @@ from service.evidence.bundle import Bundle
 from service.jobs.transitions import JobSpec
 from service.predictions.model_id import parse_model_id
 
-MUTABLE = ("file", "onnx")  # sources whose weights may change under the same name: a worker has to look
+MUTABLE_SOURCES = ("file", "onnx")  # their weights can change under the same name
 
 
 def reuse_predictions(
@@ -23,20 +23,23 @@ def reuse_predictions(
     owner: str,
     delivery: str = "",
 ) -> Analysis | None:
-    """Return a finished analysis made of archived predictions of the same computation; None if there are none.
+    """Archive an analysis of archived predictions of the same model and images.
 
-    Predictions are those of one model on the same images; another bundle judges them anew, in milliseconds.
+    If they were judged with another bundle, they are judged again, which takes milliseconds.
+
+    Returns:
+        The analysis; None if there are no such predictions.
     """
-    if request.fresh or parse_model_id(spec.model).source in MUTABLE:
+    if request.fresh or parse_model_id(spec.model).source in MUTABLE_SOURCES:
         return None
-    before = _known(ports, spec) or _newest(ports, spec)
+    before = _find_cached(ports, spec) or _find_newest(ports, spec)
     ports.on_cache_lookup("results", before is not None)
     if before is None:
         return None
     try:
         predictions = ports.archive.predictions(before.id)
     except Unavailable:
-        return None  # damaged: it is computed anew
+        return None  # the model runs again
     if predictions is None or len(predictions.top1) != spec.total:
         return None
     now = ports.clock()
@@ -59,25 +62,25 @@ def reuse_predictions(
         request_digest=request_digest,
         cached=True,
     )
-    if again := find_repeated(ports, request, request_digest, analysis.id, owner, delivery):
-        return again
+    if repeated := find_repeated(ports, request, request_digest, analysis.id, owner, delivery):
+        return repeated
     archive_analysis(ports, analysis, predictions)
     return analysis
 
 
-def _known(ports: Ports, spec: JobSpec) -> Analysis | None:
-    """Return the archived analysis that the store knows to have this very result, without listing the archive."""
+def _find_cached(ports: Ports, spec: JobSpec) -> Analysis | None:
+    """Return the archived analysis that the job store has cached for a computation, without listing the archive."""
     try:
-        known = ports.store.cached_result(spec.dedupe_key)
-        result = ports.archive.get(known) if known else None
+        analysis_id = ports.store.cached_result(spec.dedupe_key)
+        analysis = ports.archive.get(analysis_id) if analysis_id else None
     except Unavailable:
         return None
-    return result if result is not None and result.computation == spec.computation else None
+    return analysis if analysis is not None and analysis.computation == spec.computation else None
 
 
-def _newest(ports: Ports, spec: JobSpec) -> Analysis | None:
+def _find_newest(ports: Ports, spec: JobSpec) -> Analysis | None:
     try:
-        result = [item for item in ports.archive.list() if item.computation == spec.computation]
+        analyses = [analysis for analysis in ports.archive.list() if analysis.computation == spec.computation]
     except Unavailable:
-        return None  # then it is computed
-    return max(result, key=lambda item: item.id, default=None)
+        return None  # the model runs again
+    return max(analyses, key=lambda analysis: analysis.id, default=None)

@@ -1,4 +1,4 @@
-"""Verdicts of one analysis: filtered, paged, with their evidence, or as a table."""
+"""Load, filter, and explain the verdicts of an analysis."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from service.taxonomy.classes import class_names
 
 @dataclass(frozen=True)
 class VerdictFilter:
-    """Which verdicts; all conditions that are set must hold."""
+    """A filter of verdicts: a verdict matches if it meets all conditions that are set."""
 
     error_types: frozenset[ErrorType] = frozenset()
     target: int | None = None
@@ -31,62 +31,71 @@ class VerdictFilter:
 
 
 def load_judged(ports: Ports, analysis_id: str) -> JudgedAnalysis:
-    """Return a finished analysis with its verdicts; raise AnalysisNotFound, NotReady or EvidenceNotFound."""
+    """Return a finished analysis with its verdicts.
+
+    Raises:
+        AnalysisNotFound: The analysis does not exist.
+        NotReady: The analysis has no result.
+        EvidenceNotFound: Its bundle is not served.
+        Unavailable: The archive does not have its predictions.
+    """
     analysis = queries.get_succeeded(ports, analysis_id)
     predictions = ports.archive.predictions(analysis_id)
     if predictions is None:
-        raise Unavailable(f"the predictions of {analysis_id} are gone from the archive")
+        raise Unavailable(f"The archive has no predictions of analysis {analysis_id}.")
     bundle = find_bundle(ports, analysis)
     if len(predictions.top1) != len(bundle.all_targets):
-        raise Unavailable(f"the predictions of {analysis_id} in the archive aren't those of its images")
+        raise Unavailable(f"The archived predictions of analysis {analysis_id} are of another number of images.")
     return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
 
 
 def find_bundle(ports: Ports, analysis: Analysis) -> Bundle:
-    """Return the bundle that judged an analysis; raise EvidenceNotFound, with what to do, where it isn't served."""
+    """Return the bundle of an analysis; raise EvidenceNotFound if it is not served."""
     try:
         return ports.evidence_repository.find(analysis.request.dataset, analysis.evidence)
     except EvidenceNotFound as error:
         raise EvidenceNotFound(
-            f"{analysis.id} was judged with the bundle {analysis.evidence[:12]}, which isn't served here: name it in "
-            f"ERRATA_EVIDENCE, or errata reanalyze {analysis.id} judges the same predictions with the one that is",
+            f"The bundle {analysis.evidence[:12]} of analysis {analysis.id} is not served. Add it to ERRATA_EVIDENCE, "
+            f"or judge the predictions with a served bundle: 'errata reanalyze {analysis.id}'.",
             field="name",
         ) from error
 
 
-def select_rows(found: JudgedAnalysis, wanted: VerdictFilter) -> NDArray[np.intp]:
-    """Return the rows, among the N judged, that a filter lets through; ascending."""
-    types = error_types(found.verdicts)
-    targets = found.bundle.evidence.targets
-    predicted = found.predictions.top1[found.bundle.rows]
-    mask = (types != ErrorType.UNSPECIFIED) & found.bundle.group_mask(wanted.group)
-    if wanted.error_types:
-        mask &= np.isin(types, list(wanted.error_types))
-    if wanted.target is not None:
-        mask &= targets == wanted.target
-    if wanted.predicted is not None:
-        mask &= predicted == wanted.predicted
-    if wanted.problematic is not None:
-        mask &= found.bundle.evidence.problematic == wanted.problematic
-    if wanted.superclass:
-        members = found.bundle.superclass_mask(wanted.superclass)
+def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArray[np.intp]:
+    """Return the rows of matching verdicts, ascending; raise InvalidRequest for an unknown superclass."""
+    types = error_types(judged.verdicts)
+    targets = judged.bundle.evidence.targets
+    predicted = judged.predictions.top1[judged.bundle.rows]
+    mask = (types != ErrorType.UNSPECIFIED) & judged.bundle.group_mask(verdict_filter.group)
+    if verdict_filter.error_types:
+        mask &= np.isin(types, list(verdict_filter.error_types))
+    if verdict_filter.target is not None:
+        mask &= targets == verdict_filter.target
+    if verdict_filter.predicted is not None:
+        mask &= predicted == verdict_filter.predicted
+    if verdict_filter.problematic is not None:
+        mask &= judged.bundle.evidence.problematic == verdict_filter.problematic
+    if verdict_filter.superclass:
+        members = judged.bundle.superclass_mask(verdict_filter.superclass)
         if members is None:
             raise InvalidRequest(
-                f"expected a superclass of the bundle, got {wanted.superclass!r:.80}", field="filter.superclass"
+                f"Unknown superclass {verdict_filter.superclass!r:.80}. Expected a superclass of the bundle "
+                f"{judged.bundle.digest[:12]}, such as {judged.bundle.manifest.superclasses[0]!r}.",
+                field="filter.superclass",
             )
         mask &= members[targets] | members[predicted]
     return np.flatnonzero(mask)
 
 
-def iterate_verdicts(found: JudgedAnalysis, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
-    """Yield the verdicts of some rows."""
-    names, problematic = found.bundle.judged_names, found.bundle.evidence.problematic
-    targets = found.bundle.evidence.targets
-    images = found.bundle.rows
-    probability = found.predictions.probability
-    groups = found.bundle.groups_of(rows)
+def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
+    """Yield the verdicts of rows, with their evidence if `with_evidence`."""
+    names, problematic = judged.bundle.judged_names, judged.bundle.evidence.problematic
+    targets = judged.bundle.evidence.targets
+    images = judged.bundle.rows
+    probability = judged.predictions.probability
+    groups = judged.bundle.groups_of(rows)
     for row, groups_of_row in zip(rows.tolist(), groups, strict=True):
-        byte, predicted = int(found.verdicts[row]), int(found.predictions.top1[images[row]])
+        byte, predicted = int(judged.verdicts[row]), int(judged.predictions.top1[images[row]])
         yield Verdict(
             file_name=names[row],
             target=int(targets[row]),
@@ -94,46 +103,55 @@ def iterate_verdicts(found: JudgedAnalysis, rows: NDArray[np.intp], with_evidenc
             error_type=error_type(byte),
             problematic=tags(byte, bool(problematic[row])),
             probability=None if probability is None else float(probability[images[row]]),
-            evidence=collect_evidence(found.bundle, row, predicted) if with_evidence else None,
+            evidence=collect_evidence(judged.bundle, row, predicted) if with_evidence else None,
             groups=groups_of_row,
         )
 
 
-def verdict_table(found: JudgedAnalysis) -> pa.Table:
-    """Return all verdicts as columns, for CSV and Parquet; tags are joined by blanks."""
-    rows = select_rows(found, VerdictFilter())
-    types = error_types(found.verdicts)[rows]
-    images = found.bundle.rows[rows]
-    targets, predicted = found.bundle.evidence.targets[rows], found.predictions.top1[images]
+def verdict_table(judged: JudgedAnalysis) -> pa.Table:
+    """Return all verdicts as columns; tags and groups are joined by spaces."""
+    rows = select_rows(judged, VerdictFilter())
+    types = error_types(judged.verdicts)[rows]
+    images = judged.bundle.rows[rows]
+    targets, predicted = judged.bundle.evidence.targets[rows], judged.predictions.top1[images]
     names = np.array(class_names())
-    problematic = found.bundle.evidence.problematic[rows].tolist()
+    problematic = judged.bundle.evidence.problematic[rows].tolist()
     columns = {
-        "file_name": [found.bundle.judged_names[row] for row in rows.tolist()],
+        "file_name": [judged.bundle.judged_names[row] for row in rows.tolist()],
         "target": targets,
         "predicted": predicted,
         "error_type": [f"ERROR_TYPE_{ErrorType(type_).name}" for type_ in types.tolist()],
         "problematic": [
             " ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, flag)) if flag else ""
-            for byte, flag in zip(found.verdicts[rows].tolist(), problematic, strict=True)
+            for byte, flag in zip(judged.verdicts[rows].tolist(), problematic, strict=True)
         ],
         "target_name": names[targets],
         "predicted_name": names[predicted],
-        "groups": [" ".join(f"GROUP_{group.name}" for group in groups) for groups in found.bundle.groups_of(rows)],
+        "groups": [" ".join(f"GROUP_{group.name}" for group in groups) for groups in judged.bundle.groups_of(rows)],
     }
-    if found.predictions.probability is not None:
-        columns["probability"] = found.predictions.probability[images].astype(np.float32)
+    if judged.predictions.probability is not None:
+        columns["probability"] = judged.predictions.probability[images].astype(np.float32)
     return pa.table(columns)
 
 
-def explain_image(found: JudgedAnalysis, file_name: str, predicted: int | None) -> Verdict:
-    """Return what a prediction for an image means: any class, or what the model predicted; with its evidence."""
-    image = int(found.bundle.rows[found.bundle.row(file_name)])
-    own = int(found.predictions.top1[image])
-    probability = found.predictions.probability
-    mine = predicted is None or predicted == own
+def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None) -> Verdict:
+    """Return the verdict of a prediction for an image, with its evidence.
+
+    Args:
+        judged: The analysis.
+        file_name: The image.
+        predicted: A class; None: the model's prediction.
+
+    Raises:
+        ImageNotFound: The bundle does not judge the image.
+    """
+    image = int(judged.bundle.rows[judged.bundle.row(file_name)])
+    model_prediction = int(judged.predictions.top1[image])
+    probability = judged.predictions.probability
+    is_model_prediction = predicted is None or predicted == model_prediction
     return explain_prediction(
-        found.bundle,
+        judged.bundle,
         file_name,
-        own if predicted is None else predicted,
-        float(probability[image]) if mine and probability is not None else None,
+        model_prediction if predicted is None else predicted,
+        float(probability[image]) if is_model_prediction and probability is not None else None,
     )

@@ -287,8 +287,8 @@ def _chunk(message: pb.UploadPredictionsRequest) -> bytes:
 
 
 _EXPORTS: dict[int, Callable[[Any], Iterator[bytes]]] = {
-    pb.VERDICT_FORMAT_UNSPECIFIED: lambda found: export.jsonl(found, wire.verdict_line),
-    pb.VERDICT_FORMAT_JSONL: lambda found: export.jsonl(found, wire.verdict_line),
-    pb.VERDICT_FORMAT_CSV: export.csv,
-    pb.VERDICT_FORMAT_PARQUET: export.parquet,
+    pb.VERDICT_FORMAT_UNSPECIFIED: lambda found: export.write_jsonl(found, wire.verdict_line),
+    pb.VERDICT_FORMAT_JSONL: lambda found: export.write_jsonl(found, wire.verdict_line),
+    pb.VERDICT_FORMAT_CSV: export.write_csv,
+    pb.VERDICT_FORMAT_PARQUET: export.write_parquet,
 }

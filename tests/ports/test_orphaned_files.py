@@ -9,7 +9,7 @@ from ports.test_archive import analysis, predictions
 
 from service.archive.archive import FileArchive
 from service.archive.files import Files, open_files
-from service.archive.orphaned_files import orphaned_files, remove_orphaned_files
+from service.archive.orphaned_files import find_orphaned_files, remove_orphaned_files
 from service.storage import ORPHAN_SECONDS
 
 SCRATCH = [".abc.json.a1b2c3d4", ".abc.predictions.npz.__abcdef"]
@@ -70,4 +70,4 @@ def test_the_others_are_removed_where_one_cannot_be(tmp_path: Path) -> None:
 
 
 def test_predictions_without_their_own_document_are_orphaned() -> None:
-    assert orphaned_files(["a.json", "a.predictions.npz", "b.predictions.npz", "c.json"]) == ["b.predictions.npz"]
+    assert find_orphaned_files(["a.json", "a.predictions.npz", "b.predictions.npz", "c.json"]) == ["b.predictions.npz"]

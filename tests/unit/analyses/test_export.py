@@ -1,4 +1,4 @@
-"""Exports: which cells of the CSV a spreadsheet would take for formulas."""
+"""CSV export: cells that a spreadsheet would evaluate as formulas are escaped."""
 
 import pyarrow as pa
 import pytest

@@ -196,7 +196,7 @@ def test_results_are_looked_through_again_only_when_the_list_has_changed(
         looks.append(1)
         return find_watched_models(*arguments)
 
-    monkeypatch.setattr("service.bootstrap.metrics_collectors.watched", counted)
+    monkeypatch.setattr("service.bootstrap.metrics_collectors.find_watched_models", counted)
     look = ResultsCollector(
         cast(Ports, SimpleNamespace(evidence_repository=EvidenceRepository({}, data_dir), archive=archive)),
         metrics,
