@@ -1,11 +1,11 @@
 """Upload a predictions file, and judge it while the caller waits."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
-from errata.errors import AlreadyExists, AnalysisNotFound, TooBusy, Unavailable
+from errata.errors import AlreadyExists, AnalysisNotFound, EvidenceDamaged, NotFound, TooBusy, Unavailable
 
 from service.analyses import queries
 from service.analyses import request as requests
@@ -54,7 +54,14 @@ def upload(
     start_time = ports.clock()
     bundle = ports.evidence_repository.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
-    layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes)
+    layout = Layout(
+        bundle.dataset,
+        bundle.names,
+        bundle.rows,
+        bundle.positions,
+        classes,
+        partial(_find_datasets, ports, bundle.dataset),
+    )
     hashed = _HashedStream(content)
     source = hashed if request.request_id else content  # only requests with an id are compared
     with ports.stage_timer(Stage.PARSE):
@@ -90,6 +97,21 @@ def upload(
     archive_analysis(ports, analysis, parsed.predictions)
     _log.info("analysis judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
     return analysis
+
+
+def _find_datasets(ports: Ports, dataset: str, file_name: bytes) -> list[str]:
+    """Return the other served data sets that have an image of a file name, with or without its class folder."""
+    names = {file_name, file_name.rpartition(b"/")[2]}
+    datasets = {manifest.dataset for manifest in ports.evidence_repository.manifests()} - {dataset}
+    return [other for other in sorted(datasets) if any(name in names for name in _image_names(ports, other))]
+
+
+def _image_names(ports: Ports, dataset: str) -> Sequence[bytes]:
+    try:
+        names: Sequence[bytes] = ports.evidence_repository.find(dataset, "").arrays["names"].tolist()
+    except (NotFound, EvidenceDamaged, Unavailable):
+        return ()
+    return names
 
 
 def check_capacity(ports: Ports) -> None:

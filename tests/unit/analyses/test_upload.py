@@ -79,3 +79,23 @@ def test_deleting_an_analysis_releases_no_other_id(desk: Desk, rows: list[str]) 
     assert send(desk, rows) == first
     with pytest.raises(AlreadyExists):
         send(desk, rows[::-1])
+
+
+@pytest.mark.parametrize("folder", ["", "n01440764/"])
+def test_a_file_of_another_data_set_names_that_data_set(
+    desk: Desk, rows: list[str], imagenet_real: Bundle, folder: str
+) -> None:
+    content = io.BytesIO("\n".join(["file_name,top1", *(folder + row for row in rows)]).encode())
+
+    with pytest.raises(InvalidUpload, match="Use --dataset demo") as error:
+        upload(desk.ports, AnalysisRequest(imagenet_real.dataset), content)
+
+    assert f"None of the {len(rows)} file names is in data set 'imagenet-real'" in error.value.message
+
+
+def test_a_file_of_no_known_data_set_shows_the_expected_file_names(desk: Desk, demo: Bundle) -> None:
+    with pytest.raises(InvalidUpload) as error:
+        send(desk, ["cat.jpg,7", "dog.jpg,7"])
+
+    assert "None of the 2 file names is in data set 'demo'" in error.value.message
+    assert demo.image_names[0] in error.value.message
