@@ -170,7 +170,7 @@ def test_a_stored_analysis_does_not_change_with_the_callers_arrays(archive: Arch
     given = analysis("one")
     archive.put(given, predictions())
 
-    assert replace(given, owner="somebody else") != archive.get("one")
+    assert replace(given, owner="another user") != archive.get("one")
     assert archive.get("one") == given
 
 

@@ -58,14 +58,14 @@ def images(tmp_path: Path) -> list[str]:
 
 
 def test_embeddings_are_unit_vectors_of_one_space(encoder: Encoder, images: list[str]) -> None:
-    seen, said = encoder.embed_images(images), encoder.embed_texts(TEXTS)
+    image_vectors, text_vectors = encoder.embed_images(images), encoder.embed_texts(TEXTS)
 
-    assert seen.shape == (5, said.shape[1])
-    assert len(said) == 3
-    for result in (seen, said):
+    assert image_vectors.shape == (5, text_vectors.shape[1])
+    assert len(text_vectors) == 3
+    for result in (image_vectors, text_vectors):
         assert result.dtype == np.float32
         assert np.linalg.norm(result, axis=1) == pytest.approx(np.ones(len(result)), abs=1e-5)
-    assert checked(seen, 5, said.shape[1], "images").tobytes() == seen.tobytes()
+    assert checked(image_vectors, 5, text_vectors.shape[1], "images").tobytes() == image_vectors.tobytes()
 
 
 def test_each_embedding_depends_only_on_its_own_input(encoder: Encoder, images: list[str]) -> None:

@@ -202,12 +202,12 @@ def test_one_shard_runs_at_a_time(engine: Engine) -> None:
 
 def test_judging_that_fails_is_delivered_again(engine: Engine) -> None:
     judged: Queue[str] = Queue()
-    away = iter([True, False])
+    failures = iter([True, False])
 
     def judge(job: str) -> None:
         judged.put(job)
-        if next(away):
-            raise OSError("the archive is away")
+        if next(failures):
+            raise OSError("the archive is unavailable")
 
     engine.serve_models(lambda job, shard: None, worker="w1")
     engine.serve_judging(judge)
@@ -270,11 +270,11 @@ def test_an_engine_that_serves_only_judging_is_not_a_worker(engine: Engine, stor
 
 def test_judging_that_is_retried_later_is_delivered_again(engine: Engine) -> None:
     judged: Queue[str] = Queue()
-    away = iter([True, True, False])
+    failures = iter([True, True, False])
 
     def judge(job: str) -> None:
         judged.put(job)
-        if next(away):
+        if next(failures):
             raise RetryLater(0.01)
 
     engine.serve_models(lambda job, shard: None, worker="w1")

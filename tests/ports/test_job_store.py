@@ -315,7 +315,7 @@ def test_a_released_request_id_can_be_used_with_another_body(store: JobStore) ->
     assert store.reserve("s", "another", "u4").outcome is Outcome.REUSED
 
 
-@pytest.mark.parametrize("request_id", ["", "never came"])
+@pytest.mark.parametrize("request_id", ["", "unknown"])
 def test_releasing_an_unreserved_request_id_changes_nothing(store: JobStore, request_id: str) -> None:
     store.reserve("r", "body", "u1")
 
@@ -1007,7 +1007,7 @@ def test_live_workers_are_those_with_a_recent_heartbeat(store: JobStore, clock: 
     store.heartbeat("w2")
     assert alive() == 2
     store.remove_worker("w2")
-    store.remove_worker("never-heard-of")
+    store.remove_worker("unknown")
     assert alive() == 1
     clock.advance(120)
     assert alive() == 0
@@ -1679,7 +1679,7 @@ def lease_due_items(store: JobStore, lease: float = LEASE_SECONDS) -> dict[str, 
 
 
 def test_only_ended_analyses_of_registries_are_due(store: JobStore) -> None:
-    for id, owner in {"a": "registry:x", "b": "", "c": "registry", "d": "somebody@registry:x"}.items():
+    for id, owner in {"a": "registry:x", "b": "", "c": "registry", "d": "user@registry:x"}.items():
         submit_for(store, id, owner)
     assert lease_due_items(store) == {}  # all are open
     for id in "abcd":

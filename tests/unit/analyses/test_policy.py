@@ -611,7 +611,7 @@ def test_a_name_that_looks_like_another_type_is_a_name_or_is_refused(name: str) 
     try:
         assert parse_policy(f"version: 1\nname: {name}{BOUNDS}").name == name
     except InvalidPolicy as error:
-        said = error.violations[0]
+        violation = error.violations[0]
     else:
         return
-    assert (said.field, said.line) == ("name", 2)
+    assert (violation.field, violation.line) == ("name", 2)

@@ -42,19 +42,19 @@ class FakeRegistry:
     id: str = "prod"
     aliases: dict[tuple[str, str], str] = field(default_factory=dict)
     all_events: list[RegistryEvent] = field(default_factory=list)
-    is_away: bool = False
+    is_unavailable: bool = False
 
     def model_id(self, event: RegistryEvent) -> str:
         return MODEL
 
     def version_of(self, model: str, alias: str) -> str | None:
-        if self.is_away:
-            raise Unavailable("the registry is away")
+        if self.is_unavailable:
+            raise Unavailable("the registry is unavailable")
         return self.aliases.get((model, alias))
 
     def events(self) -> Iterator[RegistryEvent]:
-        if self.is_away:
-            raise Unavailable("the registry is away")
+        if self.is_unavailable:
+            raise Unavailable("the registry is unavailable")
         return iter(self.all_events)
 
     def write(self, result: WriteBack) -> None:
@@ -485,7 +485,7 @@ def test_an_event_without_a_worker_is_refused_with_a_delay(desk: Desk) -> None:
 
 
 def test_an_event_is_repeated_if_the_registry_is_unavailable_for_its_baseline(desk: Desk) -> None:
-    registry = FakeRegistry([CHALLENGER], is_away=True)
+    registry = FakeRegistry([CHALLENGER], is_unavailable=True)
     event = registry.set_alias("challenger", "2")
 
     with pytest.raises(Unavailable):
@@ -553,13 +553,13 @@ def test_a_request_id_reserved_by_a_killed_process_is_released_after_a_delay(des
 
 
 def test_a_failed_event_does_not_stop_a_poll(desk: Desk) -> None:
-    class PartlyAwayRegistry(FakeRegistry):
+    class PartlyUnavailableRegistry(FakeRegistry):
         def version_of(self, model: str, alias: str) -> str | None:
             if model == "slow":
                 raise Unavailable("not now")
             return super().version_of(model, alias)
 
-    registry = PartlyAwayRegistry([CREATED, CHALLENGER])
+    registry = PartlyUnavailableRegistry([CREATED, CHALLENGER])
     registry.all_events = [registry.set_alias("challenger", "1", "slow"), created("5")]
 
     with pytest.raises(Unavailable, match="not now"):
@@ -571,12 +571,12 @@ def test_a_failed_event_does_not_stop_a_poll(desk: Desk) -> None:
 def test_a_poll_ends_after_several_failures_in_a_row(desk: Desk) -> None:
     models = []
 
-    class AwayRegistry(FakeRegistry):
+    class UnavailableRegistry(FakeRegistry):
         def version_of(self, model: str, alias: str) -> str | None:
             models.append(model)
             raise Unavailable("not now")
 
-    registry = AwayRegistry([CHALLENGER])
+    registry = UnavailableRegistry([CHALLENGER])
     registry.all_events = [registry.set_alias("challenger", "1", f"net{number}") for number in range(50)]
 
     with pytest.raises(Unavailable, match="not now"):

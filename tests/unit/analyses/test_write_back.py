@@ -50,7 +50,7 @@ class Down(Recorder):
 
     def write(self, result: WriteBack) -> None:
         self.num_calls += 1
-        raise Unavailable("the registry is away")
+        raise Unavailable("the registry is unavailable")
 
 
 @pytest.fixture
@@ -198,7 +198,9 @@ def test_a_version_that_does_not_exist_is_dropped_and_its_record_deleted(desk: D
         queries.get(desk.ports, analysis)
 
 
-@pytest.mark.parametrize("error", [Unavailable("the registry is away"), ValueError("a bug of the registry's client")])
+@pytest.mark.parametrize(
+    "error", [Unavailable("the registry is unavailable"), ValueError("a bug of the registry's client")]
+)
 def test_a_failed_write_back_is_retried(desk: Desk, writer: Recorder, error: Exception) -> None:
     analysis = request_analysis(desk)
     finish(desk, analysis)
