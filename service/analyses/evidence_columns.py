@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from service.analyses.judge import Judged
+from service.analyses.judge import JudgedAnalysis
 from service.domain import NUM_CLASSES, Classes, ErrorType, Labels, LabelSource, Outcome
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_names
@@ -54,7 +54,7 @@ class _Related:
     size: int  # K
 
 
-def evidence_columns(judged: Judged, rows: NDArray[np.intp]) -> Mapping[str, pa.Array]:
+def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[str, pa.Array]:
     """Return the evidence of some of the judged samples, computed on arrays: row by row, 46,837 rows take 35 s.
 
     Args:

@@ -8,7 +8,7 @@ from errata.messages import ERROR_TYPE_TITLES, format_count, format_percentage, 
 from rich.table import Table
 
 from service import wire
-from service.analyses.compare import comparison_of_sides
+from service.analyses.compare import compare_sides
 from service.cli import folders
 from service.cli.connect import connected, json_option, server_options
 from service.cli.output import analysis_name, people, print_json, results, shown, tell_written, write
@@ -31,7 +31,7 @@ def compare(
     """Say what changed from A to B: two analyses of the same images, by name or as folders of --output."""
     if folders.all_folders([a, b]) and not reanalyze:
         one, other = folders.read_side(a), folders.read_side(b)
-        result = comparison_of_sides(one, other, superclasses=None)
+        result = compare_sides(one, other, superclasses=None)
         message = wire.to_comparison(result)
         if output is not None:
             assert one.analysis.summary is not None and other.analysis.summary is not None, "this is a bug: finished"

@@ -11,7 +11,7 @@ from errata.json_input import parse_json
 
 from service import wire
 from service.analyses.compare import Side, Verdicts
-from service.analyses.trend import Fleet, TrendRequest, check_alike, read_published, trend_of
+from service.analyses.trend import TrendAnalyses, TrendRequest, build_trend, check_same_evidence, read_published_models
 from service.cli.output import VERDICTS, is_folder, read_folder
 from service.cli.output import read as read_file
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, Trend
@@ -77,9 +77,9 @@ def read_side(path: str) -> Side:
 def trend(paths: Sequence[str], question: TrendRequest) -> Trend:
     """Return where folders' analyses stand; raise NotComparable for different data sets or evidence."""
     analyses = [read(path) for path in dict.fromkeys(paths)]
-    check_alike(analyses, question.dataset)
-    fleet = Fleet(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
-    return trend_of(fleet, question, read_published(question))
+    check_same_evidence(analyses, question.dataset)
+    fleet = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
+    return build_trend(fleet, question, read_published_models(question))
 
 
 def _parsed(line: dict[str, Any]) -> _Line:

@@ -12,7 +12,7 @@ from errata.errors import InvalidInput, InvalidRequest, Unavailable
 from rich.console import Console
 
 from service import wire
-from service.analyses.gate import decided
+from service.analyses.gate import evaluate_policy
 from service.analyses.policy import MAX_BYTES, check_baseline, parse_policy, policy_schema
 from service.cli import folders
 from service.cli.connect import connected, json_option, server_options
@@ -151,6 +151,6 @@ def _of_folders(policy: GatePolicy, folder: str, baseline: str) -> GateResult:
     """Return what a policy says of a folder's analysis, held against another folder where it bounds changes."""
     check_baseline(policy, baseline)
     if not policy.needs_baseline:
-        return decided(policy, folders.read(folder))
+        return evaluate_policy(policy, folders.read(folder))
     side = folders.read_side(folder)
-    return decided(policy, side.analysis, side, folders.read_side(baseline))
+    return evaluate_policy(policy, side.analysis, side, folders.read_side(baseline))
