@@ -25,7 +25,7 @@ print(sorted({"torch", "timm", "nltk", "torchvision"} & sys.modules.keys()))
 
 HELP = """
 import sys
-from service.cli.main import errata
+from errata.cli.main import errata
 errata(["--help"], standalone_mode=False)
 print(sorted({"grpc", "numpy", "pyarrow", "rich", "starlette", "pydantic"} & sys.modules.keys()))
 """
