@@ -10,7 +10,7 @@ AXE := node_modules/axe-core/axe.min.js
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test fuzz demo bench attacks proto constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format test fuzz demo bench attacks proto constraints audit images sync-client wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
@@ -23,6 +23,7 @@ help:
 	@echo "make audit   known holes in what is installed"
 	@echo "make images  build both images and try them; BUILD_IMAGES names the builder"
 	@echo "make proto   generate client/errata/v1 again after a change of the proto"
+	@echo "make sync-client generate client/errata/_sync again after a change of client/errata/_async"
 	@echo "make constraints   the versions that the images install, anew"
 
 setup: $(STAMP)
@@ -35,6 +36,9 @@ $(STAMP): pyproject.toml client/pyproject.toml client/generate.py protos/errata/
 
 proto: setup
 	$(BIN)/python client/generate.py
+
+sync-client: setup
+	$(BIN)/python client/generate_sync.py
 
 demo: setup
 	$(BIN)/errata demo --output out/demo

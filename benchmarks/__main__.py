@@ -9,10 +9,25 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bundle, hooks, inference, jobs, judge, listing, load, report, sandbox, scrapers, start, upload
+from benchmarks import (
+    bundle,
+    dataframes,
+    hooks,
+    inference,
+    jobs,
+    judge,
+    listing,
+    load,
+    report,
+    sandbox,
+    scrapers,
+    start,
+    upload,
+)
 
 MEASURES = (
     upload.measure,
+    dataframes.measure,
     sandbox.measure,
     start.measure,
     judge.measure,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import grpc
 from errata import Client
-from errata.requests import CHUNK
+from errata.requests import CHUNK_BYTES
 from pyarrow import csv as arrow_csv
 
 from benchmarks.result import Figure, median_seconds
@@ -20,7 +20,7 @@ AIM = 3.0  # times the floor
 def measure() -> Iterator[Figure]:
     """Yield the median of an upload, beside the floor; both servers run in processes of their own."""
     content = predictions_csv()
-    chunks = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)]
+    chunks = [content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)]
     with tempfile.TemporaryDirectory() as folder:
         with serving(["service", "serve", "--local"], folder) as address, Client(address) as client:
             whole = median_seconds(lambda: client.upload(io.BytesIO(content), "imagenet-real"), TIMES)

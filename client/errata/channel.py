@@ -1,4 +1,4 @@
-"""How a service is reached: options, retries by gRPC's own service config, TLS, the token."""
+"""gRPC channels: options, retries, TLS credentials, and the metadata of calls."""
 
 import json
 import uuid
@@ -7,24 +7,34 @@ from typing import Any
 
 import grpc
 
+from errata.environment import ConnectionSettings
 from errata.errors import InvalidRequest
 
 REQUEST_ID = "x-request-id"
-DEADLINE = 60.0  # seconds of a call that doesn't stream
-ATTEMPTS = 4  # of a call that is safe to repeat, while the service is away; gRPC takes at most 5
-FIRST_WAIT, LAST_WAIT = 0.2, 2.0  # seconds between attempts, drawn at random below them
-SAFE = (  # the same twice does no more than once; CreateAnalysis since the client gives each request an id
-    "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetBreakdown", "ListVerdicts",
-    "CompareAnalyses", "EvaluateGate", "GetTrend", "ExplainVerdict",
-)  # fmt: skip
-SAFE_CATALOG = ("ListDatasets", "GetEvidence", "ListModels", "ListErrorTypes")
+DEADLINE = 60.0  # seconds for a unary call
+ATTEMPTS = 4  # for a call that is safe to repeat while the service is unavailable; gRPC allows at most 5
+FIRST_BACKOFF, MAX_BACKOFF = 0.2, 2.0  # seconds between attempts; gRPC adds jitter
+IDEMPOTENT_METHODS = {  # CreateAnalysis is idempotent because the client gives each request an id
+    "errata.v1.AnalysisService": (
+        "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetBreakdown", "ListVerdicts",
+        "CompareAnalyses", "EvaluateGate", "GetTrend", "ExplainVerdict",
+    ),
+    "errata.v1.CatalogService": ("ListDatasets", "GetEvidence", "ListModels", "ListErrorTypes"),
+}  # fmt: skip
 
 
-def options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
-    """Return the channel's options; with one attempt, nothing is repeated. Raise InvalidRequest beyond 1 to 5."""
+def channel_options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
+    """Return the options of a channel.
+
+    Args:
+        attempts: How often an idempotent call is sent while the service is unavailable, 1 to 5.
+
+    Raises:
+        InvalidRequest: If `attempts` is out of range.
+    """
     if not 1 <= attempts <= 5:
-        raise InvalidRequest(f"expected 1 to 5 attempts, got {attempts}", field="attempts")
-    result: list[tuple[str, Any]] = [
+        raise InvalidRequest(f"attempts is {attempts}. Expected a number from 1 to 5.", field="attempts")
+    options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", 64 << 20),
         ("grpc.enable_http_proxy", 0),
         ("grpc.initial_reconnect_backoff_ms", 200),
@@ -32,63 +42,63 @@ def options(attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:
         ("grpc.enable_retries", int(attempts > 1)),
     ]
     if attempts > 1:
-        result.append(("grpc.service_config", json.dumps(_service_config(attempts))))
-    return result
+        options.append(("grpc.service_config", json.dumps(_service_config(attempts))))
+    return options
 
 
-def check_address(server: str) -> None:
-    """Raise InvalidRequest for what can't be a service's address, before gRPC looks such a name up."""
-    if "://" in server and not server.startswith("unix://"):
-        raise InvalidRequest(f"expected host:port, got {server!r:.120}: an address has no scheme", field="server")
+def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials | None:
+    """Return the credentials of a channel, or None for plain text.
 
+    A certificate file enables TLS, whatever `settings.tls` is.
 
-def credentials(
-    tls: bool, ca_file: str | Path | None, certificate: str | Path | None = None, key: str | Path | None = None
-) -> grpc.ChannelCredentials | None:
-    """Return what secures the connection, None for plain text; raise InvalidRequest for a file that can't be read.
-
-    A file secures the connection without `tls` too: who gives a certificate doesn't mean plain text.
+    Raises:
+        InvalidRequest: If a file cannot be read or is not PEM, or only one of certificate and key is set.
     """
-    if (certificate is None) != (key is None):
-        given, missing = ("certificate", "key") if key is None else ("key", "certificate")
-        raise InvalidRequest(f"expected a {missing} beside the {given}, got none", field=missing)
-    if ca_file is None and certificate is None:
-        return grpc.ssl_channel_credentials() if tls else None
+    if (settings.certificate is None) != (settings.key is None):
+        present, missing = ("certificate", "key") if settings.key is None else ("key", "certificate")
+        raise InvalidRequest(
+            f"The client {present} has no {missing}. Pass both the certificate and the key.", field=missing
+        )
+    if settings.ca_file is None and settings.certificate is None:
+        return grpc.ssl_channel_credentials() if settings.tls else None
     return grpc.ssl_channel_credentials(
-        _content(ca_file, "ca_file"), _content(key, "key"), _content(certificate, "certificate")
+        _read_pem(settings.ca_file, "ca_file"),
+        _read_pem(settings.key, "key"),
+        _read_pem(settings.certificate, "certificate"),
     )
 
 
-def _content(path: str | Path | None, field: str) -> bytes | None:
+def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call: a new request id, which the logs of the service contain, and the token."""
+    request_id = ((REQUEST_ID, uuid.uuid4().hex[:16]),)
+    return (*request_id, ("authorization", f"Bearer {token}")) if token else request_id
+
+
+def request_id_of(metadata: tuple[tuple[str, str], ...]) -> str:
+    """Return the request id in the metadata of a call."""
+    return dict(metadata)[REQUEST_ID]
+
+
+def _read_pem(path: Path | None, field: str) -> bytes | None:
     if path is None:
         return None
     try:
-        content = Path(path).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"expected PEM in {path}: {error.strerror}", field=field) from error
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}. Expected a PEM file.", field=field) from error
     if b"-----BEGIN " not in content:
-        raise InvalidRequest(f"expected PEM in {path}, got {len(content)} bytes of another form", field=field)
+        raise InvalidRequest(f"{path} is not a PEM file ({len(content)} bytes without a PEM header).", field=field)
     return content
 
 
-def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Return what a call carries: an id of its own, by which the service's and the workers' logs name it; the token."""
-    call = ((REQUEST_ID, uuid.uuid4().hex[:16]),)
-    return (*call, ("authorization", f"Bearer {token}")) if token else call
-
-
-def id_of(sent: tuple[tuple[str, str], ...]) -> str:
-    """Return the id of a call that carries this."""
-    return dict(sent)[REQUEST_ID]
-
-
 def _service_config(attempts: int) -> dict[str, Any]:
-    names = [{"service": "errata.v1.AnalysisService", "method": name} for name in SAFE]
-    names += [{"service": "errata.v1.CatalogService", "method": name} for name in SAFE_CATALOG]
+    names = [
+        {"service": service, "method": method} for service, methods in IDEMPOTENT_METHODS.items() for method in methods
+    ]
     policy = {
         "maxAttempts": attempts,
-        "initialBackoff": f"{FIRST_WAIT}s",
-        "maxBackoff": f"{LAST_WAIT}s",
+        "initialBackoff": f"{FIRST_BACKOFF}s",
+        "maxBackoff": f"{MAX_BACKOFF}s",
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }

@@ -1,75 +1,177 @@
-"""The requests that both clients send."""
+"""Request messages, built from the arguments of the clients' methods."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias, TypedDict
 
+from errata.choices import choice, choices
+from errata.errors import InvalidRequest
+from errata.results import Analysis
 from errata.v1 import errata_pb2 as pb
 
-CHUNK = 1 << 19  # bytes
+CHUNK_BYTES = 1 << 19  # of a file in one upload message
+PAGE_SIZE = 1000  # resources in one page of a list, the service's maximum
+
+AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
+"""An analysis, or its name (`analyses/ID`), or its id."""
+ClassRef: TypeAlias = int | str
+"""A class: its index (0 to 999), its WordNet ID, or a name that only one class has."""
 
 
-def create_request(
-    model: str,
-    dataset: str,
-    evidence: str,
-    display_name: str,
-    labels: Mapping[str, str] | None,
-    request_id: str,
-    fresh: bool,
-    gate_policy: str,
-    gate_baseline: str,
-) -> pb.CreateAnalysisRequest:
-    """Return a request for a model; one without an id is given one, so that it can be repeated safely."""
-    return pb.CreateAnalysisRequest(
-        model=model,
-        dataset=dataset,
-        evidence=evidence,
-        display_name=display_name,
-        labels=labels or {},
-        request_id=request_id or uuid.uuid4().hex,
-        fresh=fresh,
-        gate_policy=gate_policy,
-        gate_baseline=gate_baseline,
-    )
+class AnalysisOptions(TypedDict, total=False):
+    """Keyword options of a new analysis."""
+
+    evidence: str
+    """Digest prefix of the evidence bundle. Default: the data set's default bundle."""
+    display_name: str
+    """Name on pages and in lists. Default: the model identifier, or the name of the uploaded file."""
+    labels: Mapping[str, str]
+    """Your own labels, such as the registry and the version."""
+    request_id: str
+    """Makes the call safe to repeat: the same id and request return the same analysis."""
+    fresh: bool
+    """Ignore cached and in-progress results."""
+    gate_policy: str
+    """Policy (YAML) that `gate` evaluates by default."""
+    gate_baseline: AnalysisRef
+    """Analysis that the policy's bounds on changes refer to."""
+
+
+class AnalysisConditions(TypedDict, total=False):
+    """Keyword conditions on analyses. All of them must be met."""
+
+    states: str | int | Iterable[str | int]
+    """Any of these states, such as `failed`."""
+    dataset: str
+    """This data set."""
+    model: str
+    """This model identifier."""
+    labels: Mapping[str, str]
+    """All of these labels."""
+    id_prefix: str
+    """The id starts with this text."""
+    display_name: str
+    """Exactly this display name."""
+
+
+class VerdictConditions(TypedDict, total=False):
+    """Keyword conditions on verdicts. All of them must be met."""
+
+    error_types: str | int | Iterable[str | int]
+    """Any of these error types, such as `model_failure`."""
+    target: ClassRef
+    """This original label."""
+    predicted: ClassRef
+    """This prediction."""
+    superclass: str
+    """The original label or the prediction is in this superclass."""
+    group: str | int
+    """`all`, `organism`, `artifact`, or `other`."""
+    problematic: bool
+    """Only problematic samples, or only samples that are not problematic."""
+
+
+class TrendOptions(TypedDict, total=False):
+    """Keyword options of a trend."""
+
+    names: Iterable[AnalysisRef]
+    """The analyses, at most 1000. Default: all stored analyses of the data set."""
+    dataset: str
+    """The data set. Default: the data set of the analyses."""
+    group: str | int
+    """The group whose errors the trend shows: `all`, `organism`, `artifact`, or `other`."""
+    by: str
+    """The label that groups the models: one of the analyses' own, or `architecture`, `architecture-family`,
+    `pre-training`, or `size`."""
+    reference: bytes
+    """Published models (CSV)."""
+
+
+def name_of(analysis: AnalysisRef) -> str:
+    """Return the name of an analysis."""
+    return analysis if isinstance(analysis, str) else analysis.name
+
+
+def class_field(name: str, value: ClassRef | None) -> dict[str, Any]:
+    """Return the field of a request for a class: `name` for an index, `name`_class for text, none for None."""
+    if value is None:
+        return {}
+    return {f"{name}_class": value} if isinstance(value, str) else {name: value}
+
+
+def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.CreateAnalysisRequest:
+    """Return a request for an analysis of a model. It gets a request id, so that it is safe to repeat."""
+    return pb.CreateAnalysisRequest(model=model, dataset=dataset, **_analysis_fields(options, uuid.uuid4().hex))
 
 
 def upload_header(
-    predictions: str | Path | BinaryIO,
-    dataset: str,
-    evidence: str,
-    display_name: str,
-    labels: Mapping[str, str] | None,
-    request_id: str,
-    row_order: "pb.RowOrder",
-    fresh: bool,
-    gate_policy: str,
-    gate_baseline: str,
+    predictions: str | Path | BinaryIO, dataset: str, row_order: str | int, options: AnalysisOptions
 ) -> pb.UploadHeader:
-    """Return an upload's header; one without a name is called by its file's."""
-    if not display_name and isinstance(predictions, str | Path):
-        display_name = Path(predictions).name
-    return pb.UploadHeader(
-        dataset=dataset,
-        evidence=evidence,
-        display_name=display_name,
-        labels=labels or {},
-        request_id=request_id,
-        row_order=row_order,
-        fresh=fresh,
-        gate_policy=gate_policy,
-        gate_baseline=gate_baseline,
-    )
+    """Return the header of an upload. The default display name is the name of the file."""
+    fields = _analysis_fields(options)
+    if not fields.get("display_name") and isinstance(predictions, str | Path):
+        fields["display_name"] = Path(predictions).name
+    return pb.UploadHeader(dataset=dataset, row_order=choice("ROW_ORDER", row_order, "row_order"), **fields)
 
 
-def messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadPredictionsRequest]:
-    """Yield an upload's messages: the header, then the file piece by piece."""
-    yield pb.UploadPredictionsRequest(header=header)
-    while chunk := content.read(CHUNK):
-        yield pb.UploadPredictionsRequest(chunk=chunk)
+def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:
+    """Return the filter of a list of analyses, which is either a message or keyword conditions."""
+    if not _exclusive(filter, conditions, AnalysisConditions):
+        return filter
+    fields: dict[str, Any] = {**conditions}
+    if "states" in fields:
+        fields["states"] = choices("STATE", fields["states"], "state")
+    return pb.AnalysisFilter(**fields)
 
 
-def predicted_class(predicted: int | str | None) -> dict[str, Any]:
-    """Return the fields of an ExplainVerdictRequest for a class: an index, or a text that the service resolves."""
-    return {"predicted_class": predicted} if isinstance(predicted, str) else {"predicted": predicted}
+def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictConditions) -> pb.VerdictFilter | None:
+    """Return the filter of a list of verdicts, which is either a message or keyword conditions."""
+    if not _exclusive(filter, conditions, VerdictConditions):
+        return filter
+    fields: dict[str, Any] = {**conditions}
+    for name in ("target", "predicted"):
+        fields |= class_field(name, fields.pop(name, None))
+    if "error_types" in fields:
+        fields["error_types"] = choices("ERROR_TYPE", fields["error_types"], "error type")
+    if "group" in fields:
+        fields["group"] = choice("GROUP", fields["group"], "group")
+    return pb.VerdictFilter(**fields)
+
+
+def trend_request(request: pb.GetTrendRequest | None, options: TrendOptions) -> pb.GetTrendRequest:
+    """Return the request for a trend, which is either a message or keyword options."""
+    if not _exclusive(request, options, TrendOptions):
+        return request or pb.GetTrendRequest()
+    fields: dict[str, Any] = {**options}
+    if "names" in fields:
+        fields["names"] = [name_of(analysis) for analysis in fields["names"]]
+    if "group" in fields:
+        fields["group"] = choice("GROUP", fields["group"], "group")
+    return pb.GetTrendRequest(**fields)
+
+
+def _analysis_fields(options: AnalysisOptions, request_id: str = "") -> dict[str, Any]:
+    _check_keywords(options, AnalysisOptions)
+    fields: dict[str, Any] = {**options}
+    fields["request_id"] = fields.get("request_id") or request_id
+    if fields.get("gate_baseline"):
+        fields["gate_baseline"] = name_of(fields["gate_baseline"])
+    return fields
+
+
+def _exclusive(message: object, keywords: Mapping[str, object], permitted: type) -> bool:
+    """Return whether keywords are present; raise InvalidRequest for a message together with keywords."""
+    _check_keywords(keywords, permitted)
+    if keywords and message is not None:
+        raise InvalidRequest(
+            f"Both a {type(message).__name__} and keywords ({', '.join(keywords)}). Pass one of them.", field="filter"
+        )
+    return bool(keywords)
+
+
+def _check_keywords(keywords: Mapping[str, object], permitted: type) -> None:
+    """Raise TypeError for an unknown keyword, as Python does for a function without `**`."""
+    unknown = [name for name in keywords if name not in permitted.__annotations__]
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}. Expected: {', '.join(permitted.__annotations__)}")

@@ -1,4 +1,4 @@
-"""From a gRPC status to the error that the service raised."""
+"""Conversion of gRPC statuses to Errata's errors."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,27 +10,43 @@ from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
 from errata import errors
+from errata.connection import connection_error
 from errata.errors import ErrataError, Violation
 
-_LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # as api/status.py writes it
+_LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # a field and a line, as the service encodes them
 
 
-def error_of(error: grpc.RpcError, server: str, request_id: str = "") -> ErrataError:
-    """Return the error that the service raised, by the reason in the status' details; it knows its call's id."""
-    result = _error_of(error, server)
+def error_of(error: grpc.RpcError, server: str, request_id: str = "", request: str = "request") -> ErrataError:
+    """Return the error that the service raised.
+
+    Args:
+        error: The failed call.
+        server: The address of the service, for messages.
+        request_id: The id of the call, which the service's logs contain.
+        request: The noun for what the caller sent, for messages.
+
+    Returns:
+        An error of the class that the reason in the status names. Without a reason: `ConnectionFailed` if no service
+        received the call, otherwise the class of the status code.
+    """
+    result = _convert(error, server, request)
     result.request_id = request_id
     return result
 
 
-def check_serving(said: health_pb2.HealthCheckResponse, server: str) -> None:
-    """Raise Unavailable for a service that answers, but takes no calls."""
-    if said.status != health_pb2.HealthCheckResponse.SERVING:
-        state = health_pb2.HealthCheckResponse.ServingStatus.Name(said.status)
-        raise errors.Unavailable(f"expected a service at {server} that serves, got one that is {state}")
+def check_serving(response: health_pb2.HealthCheckResponse, server: str) -> None:
+    """Check the response of a health check.
+
+    Raises:
+        Unavailable: If the service does not accept calls.
+    """
+    if response.status != health_pb2.HealthCheckResponse.SERVING:
+        state = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+        raise errors.Unavailable(f"The service at {server} does not accept calls. Its health is {state}.")
 
 
-def _error_of(error: grpc.RpcError, server: str) -> ErrataError:
-    call: Any = error if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None  # both say code and details
+def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
+    call: Any = error if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None  # both have code and details
     code = call.code() if call is not None else grpc.StatusCode.UNKNOWN
     message = (call.details() if call is not None else None) or str(error)
     reason, violations, retry_after = "", list[Violation](), None
@@ -40,22 +56,21 @@ def _error_of(error: grpc.RpcError, server: str) -> ErrataError:
         if detail.Unpack(info):
             reason = info.reason
         elif detail.Unpack(bad):
-            violations = [
-                _violation(field_violation.field, field_violation.description)
-                for field_violation in bad.field_violations
-            ]
+            violations = [_violation(item.field, item.description) for item in bad.field_violations]
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
-    kind = _KINDS.get(reason)
-    if kind is not None:
-        return kind(message, violations=violations, retry_after=retry_after)
+    error_class = _CLASSES.get(reason)
+    if error_class is not None:
+        return error_class(message, violations=violations, retry_after=retry_after)
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            return errors.Unavailable(f"the service at {server} can't be reached: {message}")
+            return connection_error(server, message, request)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return errors.Unavailable(f"the service at {server} did not answer in time")
+            return errors.Unavailable(f"The service at {server} did not answer in time.")
         case grpc.StatusCode.CANCELLED:
             return errors.Cancelled(message)
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return ErrataError(f"The server at {server} has no such method: {message} Check its address and version.")
         case _:
             return ErrataError(f"{code.name}: {message}")
 
@@ -65,10 +80,14 @@ def _violation(field: str, description: str) -> Violation:
     return Violation(match[1], description, int(match[2])) if match else Violation(field, description)
 
 
-def _all_kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
-    yield kind
-    for item in kind.__subclasses__():
-        yield from _all_kinds(item)
+def _subclasses(error_class: type[ErrataError]) -> Iterator[type[ErrataError]]:
+    yield error_class
+    for subclass in error_class.__subclasses__():
+        yield from _subclasses(subclass)
 
 
-_KINDS: Mapping[str, type[ErrataError]] = {kind.reason: kind for kind in _all_kinds(ErrataError)}
+_CLASSES: Mapping[str, type[ErrataError]] = {
+    error_class.reason: error_class
+    for error_class in _subclasses(ErrataError)
+    if error_class.__module__ == errors.__name__  # what a service sends
+}

@@ -9,10 +9,11 @@ from errata.errors import EvidenceNotFound, InvalidRequest, Unavailable
 from numpy.typing import NDArray
 
 from service.analyses import queries
+from service.analyses.evidence_columns import evidence_columns, named
 from service.analyses.explain import evidence_for, explain
 from service.analyses.judge import Judged, verdicts_of
 from service.analyses.ports import Ports
-from service.domain import Analysis, ErrorType, Group, Verdict
+from service.domain import CLASS_GROUPS, Analysis, Bytes, ErrorType, Group, Mask, Verdict
 from service.evidence.bundle import Bundle
 from service.rules.table import error_type, error_types, tags
 from service.taxonomy.classes import class_names
@@ -99,30 +100,58 @@ def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) 
         )
 
 
-def table(found: Judged) -> pa.Table:
-    """Return all verdicts as columns, for CSV and Parquet; tags are joined by blanks."""
-    rows = select(found, VerdictFilter())
-    types = error_types(found.verdicts)[rows]
-    images = found.bundle.rows[rows]
-    targets, predicted = found.bundle.evidence.targets[rows], found.predictions.top1[images]
-    names = np.array(class_names())
-    problematic = found.bundle.evidence.problematic[rows].tolist()
+def table(judged: Judged, filter: VerdictFilter = VerdictFilter(), with_evidence: bool = False) -> pa.Table:
+    """Return verdicts as columns, for CSV and Parquet.
+
+    Args:
+        judged: The analysis with its verdicts.
+        filter: Which verdicts.
+        with_evidence: Whether to add the columns of the evidence.
+
+    Returns:
+        A row for each verdict in the order of the data set. Tags and groups are joined by spaces. `probability` exists
+        if the predictions have it. Texts that repeat are dictionary arrays.
+    """
+    rows = select(judged, filter)
+    bundle, evidence = judged.bundle, judged.bundle.evidence
+    images = bundle.rows[rows]
+    targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
+    class_name = pa.array(class_names())
     columns = {
-        "file_name": [found.bundle.judged_names[row] for row in rows.tolist()],
+        "file_name": bundle.names.take(pa.array(images)).cast(pa.string()),
         "target": targets,
         "predicted": predicted,
-        "error_type": [f"ERROR_TYPE_{ErrorType(type_).name}" for type_ in types.tolist()],
-        "problematic": [
-            " ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, flag)) if flag else ""
-            for byte, flag in zip(found.verdicts[rows].tolist(), problematic, strict=True)
-        ],
-        "target_name": names[targets],
-        "predicted_name": names[predicted],
-        "groups": [" ".join(f"GROUP_{group.name}" for group in groups) for groups in found.bundle.groups_of(rows)],
+        "error_type": named(error_types(judged.verdicts)[rows], _ERROR_TYPE_NAMES),
+        "problematic": _tag_texts(judged.verdicts[rows], np.asarray(evidence.problematic[rows])),
+        "target_name": class_name.take(pa.array(targets)),
+        "predicted_name": class_name.take(pa.array(predicted)),
+        "groups": _group_texts(np.asarray(bundle.arrays["groups"])[:, rows]),
     }
-    if found.predictions.probability is not None:
-        columns["probability"] = found.predictions.probability[images].astype(np.float32)
+    if judged.predictions.probability is not None:
+        columns["probability"] = pa.array(judged.predictions.probability[images].astype(np.float32))
+    if with_evidence:
+        columns |= evidence_columns(judged, rows)
     return pa.table(columns)
+
+
+_ERROR_TYPE_NAMES = pa.array([f"ERROR_TYPE_{error_type.name}" for error_type in ErrorType])
+
+
+def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
+    """Return the tags of each verdict as text, empty for a sample that is not problematic."""
+    distinct, index = np.unique(np.where(problematic, verdicts, 0), return_inverse=True)
+    texts = [" ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, byte != 0)) for byte in distinct.tolist()]
+    return named(index, pa.array(texts, pa.string()))
+
+
+def _group_texts(groups: Mask) -> pa.Array:
+    """Return the groups of each sample as text; `groups` is (3, K) in the order of CLASS_GROUPS."""
+    texts = [
+        " ".join(f"GROUP_{group.name}" for bit, group in enumerate(CLASS_GROUPS) if code >> bit & 1)
+        for code in range(1 << len(CLASS_GROUPS))
+    ]
+    codes = sum(row.astype(np.uint8) << bit for bit, row in enumerate(groups))
+    return named(codes, pa.array(texts))
 
 
 def explained(found: Judged, file_name: str, predicted: int | None) -> Verdict:

@@ -29,6 +29,7 @@ from service.analyses import (
     verdicts,
 )
 from service.analyses.explain import explain
+from service.analyses.judge import Judged
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.api.concurrency import ConcurrencyLimit
@@ -162,12 +163,18 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         return await self._readers.call(page)
 
     async def ExportVerdicts(self, request: pb.ExportVerdictsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
-        """Stream all verdicts as a file."""
+        """Stream verdicts as a file."""
         analysis_id = wire.analysis_id(request.name)
         if request.format not in _EXPORTS:
             raise InvalidRequest(f"expected a VerdictFormat, got {request.format}", field="format")
+        if request.with_evidence and request.format == pb.VERDICT_FORMAT_CSV:
+            raise InvalidRequest(
+                "A CSV file cannot contain evidence. Export JSONL, Parquet, or Arrow, or omit with_evidence.",
+                field="with_evidence",
+            )
+        content = export.Export(wire.verdict_filter(request.filter), request.with_evidence)
         result = await self._readers.call(verdicts.judged, self._ports, analysis_id)
-        async for chunk in self._chunks(_EXPORTS[request.format](result)):
+        async for chunk in self._chunks(_EXPORTS[request.format](result, content)):
             yield chunk
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
@@ -284,9 +291,14 @@ def _chunk(message: pb.UploadPredictionsRequest) -> bytes:
     return message.chunk
 
 
-_EXPORTS: dict[int, Callable[[Any], Iterator[bytes]]] = {
-    pb.VERDICT_FORMAT_UNSPECIFIED: lambda found: export.jsonl(found, wire.verdict_line),
-    pb.VERDICT_FORMAT_JSONL: lambda found: export.jsonl(found, wire.verdict_line),
+def _jsonl(judged: Judged, content: export.Export) -> Iterator[bytes]:
+    return export.jsonl(judged, wire.verdict_line, content)
+
+
+_EXPORTS: dict[int, Callable[[Judged, export.Export], Iterator[bytes]]] = {
+    pb.VERDICT_FORMAT_UNSPECIFIED: _jsonl,
+    pb.VERDICT_FORMAT_JSONL: _jsonl,
     pb.VERDICT_FORMAT_CSV: export.csv,
     pb.VERDICT_FORMAT_PARQUET: export.parquet,
+    pb.VERDICT_FORMAT_ARROW: export.arrow,
 }

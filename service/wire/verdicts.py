@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from errata.proto_json import to_json
 from errata.v1 import errata_pb2 as pb
 
 from service.analyses.verdicts import VerdictFilter
@@ -29,7 +30,9 @@ def to_verdict(verdict: Verdict) -> pb.Verdict:
 
 
 def verdict_line(verdict: Verdict) -> str:
-    """Return a verdict without evidence in proto3 JSON form, on one line: to_json's words, but twenty times as fast."""
+    """Return a verdict in proto3 JSON form, on one line; without evidence, twenty times as fast as `to_json`."""
+    if verdict.evidence is not None:
+        return to_json(to_verdict(verdict), indent=None)
     names = class_names()
     plain: dict[str, Any] = {
         "file_name": verdict.file_name,

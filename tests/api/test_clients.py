@@ -1,6 +1,8 @@
-"""Both clients: the same answers and errors, TLS, the token, and what is repeated where the service is away."""
+"""Both clients over real sockets: results, errors, TLS, tokens, retries, and data frames."""
 
 import io
+import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -8,33 +10,38 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
+import pandas as pd
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from errata import AsyncClient, Client, errors, pb
+from errata import AsyncClient, Client, ConnectionFailed, errors, pb
 from errata.v1 import errata_pb2_grpc
-from running_service import MODEL, Running
+from google.protobuf import json_format
+from google.protobuf.json_format import MessageToDict
+from running_service import MODEL, Running, Start
+
+from service.evidence.bundle import Bundle
 
 
 class Recorder(errata_pb2_grpc.CatalogServiceServicer):
-    """A service that is away for the first calls, and keeps what callers bring."""
+    """A service that is unavailable for the first calls, and records the metadata of all calls."""
 
-    def __init__(self, away: int = 0) -> None:
-        self.away = away
+    def __init__(self, unavailable: int = 0) -> None:
+        self.unavailable = unavailable
         self.calls: list[dict[str, str]] = []
 
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
         self.calls.append(dict(context.invocation_metadata()))
-        if len(self.calls) <= self.away:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        if len(self.calls) <= self.unavailable:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "try later")
         return pb.ListModelsResponse()
 
 
 @pytest.fixture
 def recorder() -> Iterator[tuple[Recorder, str]]:
-    server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder(away=2)
+    server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder(unavailable=2)
     errata_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -44,11 +51,11 @@ def recorder() -> Iterator[tuple[Recorder, str]]:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]:
-    """A certificate of 127.0.0.1 that vouches for itself: as a file, and with its key as PEM."""
+    """A self-signed certificate of 127.0.0.1: as a file, and with its key as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "errata")])
     now = datetime.now(UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
@@ -56,11 +63,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, 
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    pem = made.public_bytes(serialization.Encoding.PEM)
+    pem = signed.public_bytes(serialization.Encoding.PEM)
     file = tmp_path_factory.mktemp("tls") / "ca.pem"
     file.write_bytes(pem)
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return file, pem, key.private_bytes(serialization.Encoding.PEM, form, plain)
+    form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return file, pem, key.private_bytes(serialization.Encoding.PEM, form, encryption)
 
 
 @pytest.fixture
@@ -74,6 +81,9 @@ def secured(certificate: tuple[Path, bytes, bytes]) -> Iterator[tuple[Recorder, 
     server.stop(None)
 
 
+# retries and tokens
+
+
 def test_a_call_that_is_safe_to_repeat_is_repeated(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
     with Client(address) as client:
@@ -81,26 +91,57 @@ def test_a_call_that_is_safe_to_repeat_is_repeated(recorder: tuple[Recorder, str
     assert len(service.calls) == 3
 
 
-def test_with_one_attempt_nothing_is_repeated(recorder: tuple[Recorder, str]) -> None:
+def test_with_one_attempt_no_call_is_repeated(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
-    with Client(address, attempts=1) as client, pytest.raises(errors.Unavailable, match="not now"):
+    with Client(address, attempts=1) as client, pytest.raises(errors.Unavailable, match="try later") as raised:
         client.models()
     assert len(service.calls) == 1
+    assert not isinstance(raised.value, ConnectionFailed)
 
 
 def test_attempts_are_bounded() -> None:
-    with pytest.raises(errors.InvalidRequest, match="expected 1 to 5 attempts, got 6"):
+    with pytest.raises(errors.InvalidRequest, match=r"attempts is 6\. Expected a number from 1 to 5"):
         Client("127.0.0.1:1", attempts=6)
 
 
-async def test_the_async_client_repeats_too(recorder: tuple[Recorder, str]) -> None:
+async def test_the_async_client_repeats_calls_and_sends_the_token(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
     async with AsyncClient(address, token="t0k3n") as client:
         await client.models()
     assert [call["authorization"] for call in service.calls] == ["Bearer t0k3n"] * 3
 
 
-def test_tls_with_ones_own_certificates(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
+def test_without_arguments_the_environment_configures_a_client(
+    recorder: tuple[Recorder, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, address = recorder
+    monkeypatch.setenv("ERRATA_SERVER", address)
+    monkeypatch.setenv("ERRATA_TOKEN", "from-environment")
+    with Client() as client:
+        client.models()
+    with Client(token="explicit") as client:
+        client.models()
+    assert [call["authorization"] for call in service.calls[-2:]] == ["Bearer from-environment", "Bearer explicit"]
+
+
+def test_the_token_of_the_environment_is_not_sent_to_an_explicit_server(
+    recorder: tuple[Recorder, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, address = recorder
+    monkeypatch.setenv("ERRATA_SERVER", "errata.example:443")
+    monkeypatch.setenv("ERRATA_TOKEN", "from-environment")
+    monkeypatch.setenv("ERRATA_TLS", "true")
+    with Client(address) as client:
+        client.models()
+    assert "authorization" not in service.calls[-1]
+
+
+# TLS
+
+
+def test_tls_with_an_own_certificate_authority(
+    secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]
+) -> None:
     service, address = secured
     with Client(address, token="t0k3n", ca_file=certificate[0]) as client:
         client.models()
@@ -109,56 +150,122 @@ def test_tls_with_ones_own_certificates(secured: tuple[Recorder, str], certifica
 
 async def test_tls_of_the_async_client(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
     service, address = secured
-    async with AsyncClient(address, ca_file=certificate[0]) as client:
+    async with AsyncClient(address, ca_file=str(certificate[0])) as client:
         await client.models()
     assert len(service.calls) == 1
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(secured: tuple[Recorder, str]) -> None:
+def test_a_certificate_that_is_not_trusted_is_rejected(secured: tuple[Recorder, str]) -> None:
     service, address = secured
-    with Client(address, tls=True, attempts=1) as client, pytest.raises(errors.Unavailable):
+    with Client(address, tls=True, attempts=1) as client, pytest.raises(ConnectionFailed, match="is not trusted"):
         client.models()
     assert service.calls == []
 
 
-def test_a_file_without_certificates_is_said(tmp_path: Path) -> None:
-    with pytest.raises(errors.InvalidRequest, match=r"nowhere\.pem"):
-        Client("127.0.0.1:1", ca_file=tmp_path / "nowhere.pem")
+def test_a_missing_certificate_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"missing\.pem cannot be read"):
+        Client("127.0.0.1:1", ca_file=tmp_path / "missing.pem")
 
 
-@pytest.mark.parametrize("address", ["https://localhost:50051", "http://127.0.0.1:1", "grpc://errata"])
-def test_an_address_with_a_scheme_is_refused_before_it_is_looked_up(address: str) -> None:
-    for kind in (Client, AsyncClient):
-        with pytest.raises(errors.InvalidRequest, match="host:port"):
-            kind(address)
-
-
-def test_a_certificate_without_its_key_and_what_is_no_pem_are_named(tmp_path: Path) -> None:
+def test_a_certificate_needs_its_key_and_both_are_pem(tmp_path: Path) -> None:
     file = tmp_path / "some.pem"
     file.write_bytes(b"\x30\x82 no PEM")
-    with pytest.raises(errors.InvalidRequest, match="expected a key beside the certificate"):
+    with pytest.raises(errors.InvalidRequest, match="The client certificate has no key"):
         Client("127.0.0.1:1", certificate=file)
-    with pytest.raises(errors.InvalidRequest, match="expected a certificate beside the key"):
+    with pytest.raises(errors.InvalidRequest, match="The client key has no certificate"):
         Client("127.0.0.1:1", key=file)
-    with pytest.raises(errors.InvalidRequest, match=r"expected PEM in .*some\.pem, got 9 bytes"):
+    with pytest.raises(errors.InvalidRequest, match=r"some\.pem is not a PEM file"):
         Client("127.0.0.1:1", ca_file=file)
+
+
+# connections that fail
+
+
+async def test_a_missing_service_is_reported_with_its_address_and_the_remedy() -> None:
+    message = r"No service at 127\.0\.0\.1:1\. Start one with 'errata serve', or pass another address\."
+    with Client("127.0.0.1:1", deadline=5) as client, pytest.raises(ConnectionFailed, match=message):
+        client.datasets()
+    async with AsyncClient("127.0.0.1:1", deadline=5) as client:
+        with pytest.raises(ConnectionFailed, match=message):
+            await client.datasets()
+        assert not await client.is_serving()
+
+
+def test_the_http_port_is_recognized(running: Running) -> None:
+    with Client(running.addresses.http, attempts=1) as client, pytest.raises(ConnectionFailed, match="not a gRPC port"):
+        client.models()
+
+
+def test_tls_to_a_plain_text_port_is_recognized(running: Running) -> None:
+    with (
+        Client(running.addresses.grpc, tls=True, attempts=1) as client,
+        pytest.raises(ConnectionFailed, match="does not use TLS"),
+    ):
+        client.models()
+
+
+def test_plain_text_to_a_tls_port_is_recognized(secured: tuple[Recorder, str]) -> None:
+    with Client(secured[1], attempts=1) as client, pytest.raises(ConnectionFailed, match="connect with TLS"):
+        client.models()
+
+
+def test_a_server_that_does_not_answer_is_no_failed_connection() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with Client(address, deadline=0.5) as client, pytest.raises(errors.Unavailable, match="in time") as raised:
+            client.models()
+    assert not isinstance(raised.value, ConnectionFailed)
+
+
+class Slow(io.RawIOBase):
+    """Content that has a first part, and no end until an event is set."""
+
+    def __init__(self, end: threading.Event, started: threading.Event) -> None:
+        self.end, self.started = end, started
+
+    def read(self, size: int = -1) -> bytes:
+        if not self.started.is_set():
+            self.started.set()
+            return b"file_name,top1\n"
+        self.end.wait(30)
+        return b""
+
+
+def test_an_upload_that_a_shutdown_ends_says_to_send_it_again(start: Start) -> None:
+    end, begun = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with start() as service:
+            client = Client(service.addresses.grpc)
+            upload = pool.submit(client.upload, Slow(end, begun), "demo")
+            assert begun.wait(10)
+        try:
+            with pytest.raises(errors.Unavailable, match=r"is shutting down\. Send the upload again\."):
+                upload.result(30)
+        finally:
+            end.set()
+            client.close()
+
+
+# the asyncio client
 
 
 async def test_the_async_client_runs_a_model_to_its_end(running: Running) -> None:
     async with AsyncClient(running.addresses.grpc) as client:
         queued = await client.analyze(MODEL, "demo")
-        ended = await client.wait(queued.name)
-        verdicts = [verdict async for verdict in client.verdicts(queued.name)]
-        exported = b"".join([piece async for piece in client.export(queued.name)])
+        ended = await client.wait(queued)
+        verdicts = [verdict async for verdict in client.verdicts(queued)]
+        exported = b"".join([chunk async for chunk in client.export(queued)])
         assert ended.state == pb.STATE_SUCCEEDED
         assert len(verdicts) == len(exported.splitlines()) == 20
-        assert queued.name in [item.name async for item in client.list()]
-        assert (await client.get(queued.name)).name == queued.name
-        assert b"<html" in await client.report(queued.name)
-        assert (await client.compare(queued.name, queued.name)).a == queued.name
-        await client.delete(queued.name)
+        assert queued.name in [analysis.name async for analysis in client.list()]
+        assert (await client.get(queued)).name == queued.name
+        assert b"<html" in await client.report(queued)
+        assert (await client.compare(queued, queued)).a == queued.name
+        await client.delete(queued)
         with pytest.raises(errors.AnalysisNotFound):
-            await client.get(queued.name)
+            await client.get(queued)
 
 
 async def test_the_async_client_uploads(running: Running, demo_csv: bytes, tmp_path: Path) -> None:
@@ -169,12 +276,135 @@ async def test_the_async_client_uploads(running: Running, demo_csv: bytes, tmp_p
         by_content = await client.upload(io.BytesIO(demo_csv), "demo", display_name="other")
         assert (by_path.display_name, by_content.display_name) == ("mine.csv", "other")
         assert by_path.summary.groups["all"].top1_errors == 2
-        with pytest.raises(errors.InvalidRow) as refused:
+        with pytest.raises(errors.InvalidRow) as rejected:
             await client.upload(io.BytesIO(b"file_name,top1\nnowhere.jpg,1\n"), "demo")
-        assert refused.value.violations[0].line == 2
+        assert rejected.value.violations[0].line == 2
 
 
-async def test_the_async_client_says_where_nobody_is() -> None:
-    async with AsyncClient("127.0.0.1:1", deadline=5) as client:
-        with pytest.raises(errors.Unavailable, match=r"127\.0\.0\.1:1"):
-            await client.datasets()
+async def test_both_clients_return_the_same_results(running: Running, demo_csv: bytes, demo: Bundle) -> None:
+    blocking = running.client
+    analysis = blocking.upload(io.BytesIO(demo_csv), "demo")
+    image = demo.judged_names[0]
+    async with AsyncClient(running.addresses.grpc) as client:
+        assert await client.wait(analysis) == blocking.wait(analysis)
+        assert await client.breakdown(analysis, by="superclass") == blocking.breakdown(analysis, by="superclass")
+        assert await client.explain(analysis, image) == blocking.explain(analysis, image)
+        assert await client.explain_any("demo", image, 1) == blocking.explain_any("demo", image, 1)
+        assert await client.some_verdicts(analysis, most=3) == blocking.some_verdicts(analysis, most=3)
+        assert await client.evidence("demo") == blocking.evidence("demo")
+        assert await client.error_types() == blocking.error_types()
+        assert await client.comparison_report(analysis, analysis) == blocking.comparison_report(analysis, analysis)
+        assert await client.trend(names=[analysis]) == blocking.trend(names=[analysis])
+        assert b"<html" in await client.trend_report(names=[analysis])
+        again = await client.reanalyze(analysis)
+        assert again.name != analysis.name
+        assert again.summary == analysis.summary
+
+
+# arguments
+
+
+@pytest.fixture(scope="module")
+def analysis(running: Running, demo_csv: bytes) -> pb.Analysis:
+    return running.client.upload(io.BytesIO(demo_csv), "demo", row_order="file-name")
+
+
+def test_enumerations_are_accepted_as_text(client: Client, analysis: pb.Analysis) -> None:
+    def exported(form: str | int) -> bytes:
+        return b"".join(client.export(analysis, form))
+
+    assert exported("parquet") == exported(pb.VERDICT_FORMAT_PARQUET)
+    assert client.breakdown(analysis, "superclass") == client.breakdown(analysis, pb.BREAKDOWN_BY_SUPERCLASS)
+    wrong = [verdict.file_name for verdict in client.verdicts(analysis) if verdict.predicted != verdict.target]
+    types = ["fine_grained", "spurious_correlation", "model_failure"]
+    assert [verdict.file_name for verdict in client.verdicts(analysis, error_types=types)] == wrong
+    assert client.some_verdicts(analysis, error_types=types).total_size == 2
+    assert b"".join(client.export(analysis, error_types=types)).count(b"\n") == 2
+    assert analysis.name in [listed.name for listed in client.list(states=["succeeded"], dataset="demo")]
+
+
+def test_unknown_text_is_rejected_before_a_call(client: Client, analysis: pb.Analysis) -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"Unknown row_order 'name'\. Expected one of: path, file_name"):
+        client.upload(io.BytesIO(), "demo", row_order="name")
+    with pytest.raises(errors.InvalidRequest, match="Unknown error type 'failure'"):
+        client.verdicts(analysis, error_types="failure")
+    with pytest.raises(TypeError, match="gate_polcy"):
+        client.upload(io.BytesIO(), "demo", gate_polcy="")  # type: ignore[call-arg]
+
+
+# data frames
+
+
+def test_a_data_frame_has_the_listed_verdicts(client: Client, analysis: pb.Analysis) -> None:
+    frame = client.verdicts(analysis).to_pandas()
+
+    listed = [*client.verdicts(analysis)]
+    assert list(frame["file_name"]) == [verdict.file_name for verdict in listed]
+    assert list(frame["target"]) == [verdict.target for verdict in listed]
+    assert list(frame["predicted_name"]) == [verdict.predicted_name for verdict in listed]
+    names = [pb.ErrorType.Name(verdict.error_type).removeprefix("ERROR_TYPE_").lower() for verdict in listed]
+    assert list(frame["error_type"]) == names
+    groups = [" ".join(pb.Group.Name(group)[len("GROUP_") :].lower() for group in verdict.groups) for verdict in listed]
+    assert list(frame["groups"]) == groups
+
+
+def test_a_data_frame_with_evidence_has_the_listed_evidence(client: Client, analysis: pb.Analysis) -> None:
+    frame = client.verdicts(analysis, with_evidence=True).to_pandas()
+
+    for row, verdict in zip(frame.itertuples(), client.verdicts(analysis, with_evidence=True), strict=True):
+        evidence = MessageToDict(
+            verdict.evidence, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        for name in ("labels", "shared_superclasses", "co_occurrences"):
+            assert list(getattr(row, name)) == evidence[name]
+        assert ("" if pd.isna(row.overlap) else row.overlap) == evidence["overlap"]
+        outcomes = [value for name, value in row._asdict().items() if name.startswith("rule_") and not pd.isna(value)]
+        assert [f"OUTCOME_{outcome.upper()}" for outcome in outcomes] == [step["outcome"] for step in evidence["trace"]]
+
+
+def test_filters_and_limits_apply_to_a_data_frame(client: Client, analysis: pb.Analysis) -> None:
+    everything = client.verdicts(analysis).to_pandas()
+
+    organisms = client.verdicts(analysis, group="organism").to_pandas()
+    assert 0 < len(organisms) < len(everything)
+    assert set(organisms["file_name"]) == set(everything[everything["groups"].str.contains("organism")]["file_name"])
+    assert len(client.verdicts(analysis, most=3, with_evidence=True).to_pandas()) == 3
+    nothing = client.verdicts(analysis, error_types="class_overlap", with_evidence=True).to_pandas()
+    assert len(nothing) == 0
+    assert "labels" in nothing.columns
+
+
+async def test_a_data_frame_of_the_async_client(running: Running, analysis: pb.Analysis) -> None:
+    async with AsyncClient(running.addresses.grpc) as client:
+        frame = await client.verdicts(analysis, with_evidence=True).to_pandas()
+
+    pd.testing.assert_frame_equal(frame, running.client.verdicts(analysis, with_evidence=True).to_pandas())
+
+
+def test_parquet_has_the_columns_of_the_evidence(client: Client, analysis: pb.Analysis) -> None:
+    content = b"".join(client.export(analysis, "parquet", with_evidence=True))
+
+    frame = pd.read_parquet(io.BytesIO(content))
+    assert {"labels", "shared_superclasses", "vocabulary", "rule_model_failure"} <= set(frame.columns)
+    assert frame["error_type"].iloc[-1] == "ERROR_TYPE_CORRECT"
+
+
+def test_jsonl_has_the_evidence_of_listed_verdicts(client: Client, analysis: pb.Analysis) -> None:
+    lines = b"".join(client.export(analysis, "jsonl", with_evidence=True)).decode().splitlines()
+
+    listed = [*client.verdicts(analysis, with_evidence=True)]
+    assert [json_format.Parse(line, pb.Verdict()) for line in lines] == listed
+
+
+def test_csv_with_evidence_is_rejected(client: Client, analysis: pb.Analysis) -> None:
+    with pytest.raises(errors.InvalidRequest, match="A CSV file cannot contain evidence"):
+        list(client.export(analysis, "csv", with_evidence=True))
+
+
+def test_results_are_tables_and_charts(client: Client, analysis: pb.Analysis) -> None:
+    result = client.get(analysis)
+
+    assert result.to_pandas()["count"].sum() > 0
+    for item in (result, client.compare(analysis, analysis), client.trend(names=[analysis])):
+        assert "<table>" in item._repr_html_()
+        assert item.plot().to_dict()

@@ -148,15 +148,15 @@ def test_a_service_that_is_away_exits_with_3(errata: Errata) -> None:
     done = errata("list", "--server", "127.0.0.1:1")
 
     assert done.returncode == 3
-    assert "can't be reached" in done.stderr
+    assert "No service at 127.0.0.1:1. Start one with 'errata serve'" in done.stderr
 
 
 def test_health_says_why_a_service_doesnt_serve(errata: Errata, server: Serving) -> None:
     assert errata("health", "--server", server.grpc).returncode == 0
 
     for arguments, why in (
-        (("health", "--server", "127.0.0.1:1"), "refused"),
-        (("health", "--server", server.grpc, "--timeout", "5"), "can't be reached"),
+        (("health", "--server", "127.0.0.1:1"), "No service at 127.0.0.1:1"),
+        (("health", "--server", server.grpc, "--timeout", "5"), "does not use TLS"),
     ):
         plain = arguments[2] != server.grpc
         done = errata(*arguments, **({} if plain else {"ERRATA_TLS": "true"}))

@@ -1,7 +1,6 @@
 """The connection of a command: a service at an address, or a local one in this process."""
 
 import functools
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from errata.cli.extensions import EXTENSIONS_GROUP, LocalService, load_extension
 from errata.environment import connection_settings
 from errata.errors import InvalidRequest
 
-_ADDRESS = re.compile(r"(?:\[[^\[\]/]+\]|[^\[\]:/\s]+):([0-9]{1,5})")
 LOCAL_FEATURE = "'--local'"
 
 
@@ -85,7 +83,6 @@ def connect(target: Target, evidence: str = "") -> Iterator[Connection]:
         return
     settings = connection_settings()
     server = target.server or settings.server
-    check_address(server, "--server" if target.server else "ERRATA_SERVER")
     with Client(
         server,
         settings.token,
@@ -95,22 +92,3 @@ def connect(target: Target, evidence: str = "") -> Iterator[Connection]:
         key=settings.key,
     ) as client:
         yield Connection(client, evidence, "")
-
-
-def check_address(address: str, source: str) -> None:
-    """Check the form of an address.
-
-    Args:
-        address: The address.
-        source: Option or variable that has it.
-
-    Raises:
-        InvalidRequest: It is not HOST:PORT.
-    """
-    match = _ADDRESS.fullmatch(address)
-    if match is None or not 0 < int(match[1]) < 65536:
-        host = re.sub(r"^\w+://|[/:].*$", "", address) or "localhost"
-        raise InvalidRequest(
-            f"Invalid address {address!r:.120} in {source}. Expected HOST:PORT, for example {host:.80}:50051.",
-            field=source,
-        )

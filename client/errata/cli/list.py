@@ -1,6 +1,7 @@
 """errata list: analyses, newest first."""
 
 import json
+from collections.abc import Sequence
 from itertools import islice
 
 import click
@@ -73,7 +74,7 @@ def list_analyses(
         stderr_console().print(f"{format_count(limit)} analyses are shown. --limit shows more.")
 
 
-def analyses_table(analyses: list[pb.Analysis], limit: int, width: int) -> Table:
+def analyses_table(analyses: Sequence[pb.Analysis], limit: int, width: int) -> Table:
     """Return a table of analyses, one per line.
 
     Args:

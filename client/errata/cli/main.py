@@ -12,6 +12,7 @@ import click
 from errata import errors
 from errata.cli.commands import Entry, LazyGroup
 from errata.cli.exit_codes import BUG, INTERRUPTED, SUCCESS, UNAVAILABLE, exit_code_of
+from errata.connection import ConnectionFailed
 from errata.errors import ErrataError
 
 COMMANDS = {
@@ -43,6 +44,7 @@ errata report predictions.csv --output report.html
 errata COMMAND --help
 """
 HINTS: dict[type[ErrataError], str] = {
+    ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER.",
     errors.TokenMissing: "Set ERRATA_TOKEN to a token of this service. 'errata token' creates one.",
     errors.TokenUnknown: "Check the value of ERRATA_TOKEN. 'errata token' creates a token.",
     errors.PermissionDenied: "Set ERRATA_TOKEN to a token with the required scope.",
@@ -136,7 +138,7 @@ def print_error(error: ErrataError) -> None:
     hint = HINTS.get(type(error))
     if hint is not None:
         click.echo(f"  {hint}", err=True)
-    if error.request_id and exit_code_of(error) == UNAVAILABLE and error.reason != "CONNECTION_FAILED":
+    if error.request_id and exit_code_of(error) == UNAVAILABLE and not isinstance(error, ConnectionFailed):
         click.echo(f"  The log of the service has details under the request {error.request_id}.", err=True)
 
 

@@ -47,7 +47,7 @@ def test_the_examples_are_accepted(path: tuple[str, ...]) -> None:
             arguments = words[words.index("errata") + 1 :]
             if tuple(arguments[: len(path)]) != path:
                 continue
-            options = [word for word in arguments[len(path) :]]
+            options = arguments[len(path) :]
             end = next((number for number, word in enumerate(options) if word.startswith((">", "2>"))), len(options))
             command.make_context(path[-1], options[:end])
 

@@ -1,7 +1,7 @@
 """The table of analyses: one line for each, readable at 80 columns, with IDs that are unique."""
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from errata import pb
@@ -14,11 +14,9 @@ START = datetime(2026, 11, 28, 7, 38, tzinfo=UTC)
 IDS = ["1m8gjjm78yatht4tadvh4", "1m8gjjkxrqyt3n2nkhj47", "1m8gjjkxaqyt3n2nkhj47", "1m8gjjjzbqmyz8t4t22vy"]
 
 
-def analysis(
-    identifier: str, name: str = "predictions.csv", dataset: str = "imagenet-real", age: int = 0
-) -> pb.Analysis:
+def analysis(identifier: str, name: str = "predictions.csv", dataset: str = "imagenet-real") -> pb.Analysis:
     created = Timestamp()
-    created.FromDatetime(START - timedelta(minutes=age))
+    created.FromDatetime(START)
     group = pb.GroupSummary(num_samples=46_837, top1_accuracy=0.761, multi_label_accuracy=0.839)
     group.counts["MODEL_FAILURE"] = 1234
     return pb.Analysis(

@@ -1,0 +1,1 @@
+"""The client for asyncio. `client/generate_sync.py` generates the blocking client, errata/_sync, from this package."""

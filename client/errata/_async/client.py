@@ -1,0 +1,530 @@
+"""The client of a service."""
+
+import builtins
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Unpack
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from errata import errors
+from errata._async.platform import open_channel, open_file, sleep, upload_messages
+from errata._async.verdicts import AsyncVerdicts
+from errata.channel import ATTEMPTS, DEADLINE, call_metadata, channel_credentials, channel_options, request_id_of
+from errata.choices import choice
+from errata.connection import check_address
+from errata.environment import ConnectionSettings, connection_settings
+from errata.requests import (
+    PAGE_SIZE,
+    AnalysisConditions,
+    AnalysisOptions,
+    AnalysisRef,
+    ClassRef,
+    TrendOptions,
+    VerdictConditions,
+    analysis_filter,
+    class_field,
+    create_request,
+    name_of,
+    trend_request,
+    upload_header,
+    verdict_filter,
+)
+from errata.results import Analysis, Comparison, Trend
+from errata.status import check_serving, error_of
+from errata.v1 import errata_pb2 as pb
+from errata.v1 import errata_pb2_grpc
+
+RESUME_SECONDS = 60.0  # for which `watch` retries while the service is unavailable
+RESUME_INTERVAL = 0.5  # seconds between these retries
+
+
+class AsyncClient:
+    """A connection to a service. Close it, or use it in an `async with` block.
+
+    Methods that take an analysis accept its name (`analyses/ID`), its id, or an `Analysis`. Enumerations are values of
+    `errata.pb` or their names as text, such as `"parquet"` or `"model_failure"`.
+
+    Example:
+        ```python
+        async with AsyncClient("127.0.0.1:50051") as client:
+            analysis = await client.upload("predictions.csv", dataset="imagenet-real")
+            print(analysis.summary.groups["all"].top1_accuracy)
+            failures = client.verdicts(analysis, error_types=["model_failure"])
+            frame = await failures.to_pandas()
+        ```
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        token: str | None = None,
+        deadline: float = DEADLINE,
+        *,
+        tls: bool | None = None,
+        ca_file: str | Path | None = None,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Create a client. It connects on the first call.
+
+        Without `server`, the address and the other connection arguments that you omit are read from `ERRATA_SERVER`,
+        `ERRATA_TOKEN`, `ERRATA_TLS`, `ERRATA_CA_FILE`, `ERRATA_CLIENT_CERTIFICATE`, and `ERRATA_CLIENT_KEY`. With
+        `server`, no variable is read, so that a token is never sent to another server.
+
+        Args:
+            server: Address of the service, host:port.
+            token: Bearer token.
+            deadline: Seconds for a call that is not streamed.
+            tls: Whether to use TLS with the system's certificate authorities.
+            ca_file: File of the certificate authorities (PEM), instead of the system's. Enables TLS.
+            certificate: File of the client certificate (PEM). Enables TLS.
+            key: File of the key (PEM) of `certificate`.
+            attempts: How often a call that is safe to repeat is sent while the service is unavailable, 1 to 5.
+
+        Raises:
+            InvalidRequest: If the address, `attempts`, or a file is invalid.
+            InvalidSetting: If a variable is invalid.
+        """
+        settings = connection_settings() if server is None else ConnectionSettings(server)
+        options: dict[str, Any] = {
+            "token": token,
+            "tls": tls,
+            "ca_file": None if ca_file is None else Path(ca_file),
+            "certificate": None if certificate is None else Path(certificate),
+            "key": None if key is None else Path(key),
+        }
+        settings = replace(settings, **{name: value for name, value in options.items() if value is not None})
+        check_address(settings.server)
+        self._server = settings.server
+        self._token = settings.token
+        self._deadline = deadline
+        self._channel = open_channel(settings.server, channel_credentials(settings), channel_options(attempts))
+        self._analyses: Any = errata_pb2_grpc.AnalysisServiceStub(self._channel)
+        self._catalog: Any = errata_pb2_grpc.CatalogServiceStub(self._channel)
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def is_serving(self, timeout: float = 2.0) -> bool:
+        """Return whether the service accepts calls.
+
+        Args:
+            timeout: Seconds after which an answer counts as missing.
+        """
+        try:
+            await self.check(timeout)
+        except errors.ErrataError:
+            return False
+        return True
+
+    async def check(self, timeout: float = 2.0) -> None:
+        """Check that the service accepts calls.
+
+        Args:
+            timeout: Seconds after which an answer counts as missing.
+
+        Raises:
+            Unavailable: If it does not. `ConnectionFailed` if there is no connection to it.
+        """
+        stub = health_pb2_grpc.HealthStub(self._channel)
+        try:
+            response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+        except grpc.RpcError as error:
+            raise error_of(error, self._server) from error
+        check_serving(response, self._server)
+
+    async def analyze(self, model: str, dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]) -> Analysis:
+        """Queue the analysis of a model, which a worker runs.
+
+        Args:
+            model: Model identifier, such as `timm:resnet50.a1_in1k`.
+            dataset: The data set.
+            **options: See `AnalysisOptions`.
+
+        Returns:
+            The queued analysis. `wait` returns it when it has finished.
+        """
+        return Analysis(await self._call(self._analyses.CreateAnalysis, create_request(model, dataset, options)))
+
+    async def upload(
+        self,
+        predictions: str | Path | BinaryIO,
+        dataset: str = "imagenet-real",
+        *,
+        row_order: str | int = "",
+        **options: Unpack[AnalysisOptions],
+    ) -> Analysis:
+        """Upload a predictions file and analyze it.
+
+        Args:
+            predictions: Path of the file, or its content as a binary stream: CSV, JSONL, Parquet, npz, or npy.
+            dataset: The data set.
+            row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
+            **options: See `AnalysisOptions`.
+
+        Returns:
+            The finished analysis.
+
+        Raises:
+            InvalidUpload: If the file is invalid; `violations` has the lines.
+        """
+        header = upload_header(predictions, dataset, row_order, options)
+        method = self._analyses.UploadPredictions
+        if not isinstance(predictions, str | Path):
+            messages = upload_messages(header, predictions)
+            return Analysis(await self._call(method, messages, deadline=None, request="upload"))
+        file = await open_file(predictions)
+        try:
+            return Analysis(await self._call(method, upload_messages(header, file), deadline=None, request="upload"))
+        finally:
+            file.close()
+
+    async def get(self, analysis: AnalysisRef) -> Analysis:
+        """Return an analysis.
+
+        Raises:
+            AnalysisNotFound: If there is no such analysis.
+        """
+        return Analysis(await self._call(self._analyses.GetAnalysis, pb.GetAnalysisRequest(name=name_of(analysis))))
+
+    async def list(
+        self, filter: pb.AnalysisFilter | None = None, order_by: str = "", **conditions: Unpack[AnalysisConditions]
+    ) -> AsyncIterator[Analysis]:
+        """Yield the analyses that meet the conditions, and fetch them page by page.
+
+        Args:
+            filter: The conditions as a message.
+            order_by: `create_time`, `title`, `top1_accuracy`, or `model_failures`, each also with ` desc`. Default:
+                newest first.
+            **conditions: The conditions as keywords, see `AnalysisConditions`.
+        """
+        request = pb.ListAnalysesRequest(
+            filter=analysis_filter(filter, conditions), order_by=order_by, page_size=PAGE_SIZE
+        )
+        while True:
+            page = await self._call(self._analyses.ListAnalyses, request)
+            for analysis in page.analyses:
+                yield Analysis(analysis)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def watch(self, analysis: AnalysisRef) -> AsyncIterator[Analysis]:
+        """Yield an analysis whenever it changes, until it has finished. Continues after a restart of the service.
+
+        Raises:
+            Unavailable: If the service has been unavailable for RESUME_SECONDS.
+        """
+        request = pb.WatchAnalysisRequest(name=name_of(analysis))
+        last_message = time.monotonic()
+        while True:
+            try:
+                async for message in self._stream(self._analyses.WatchAnalysis, request):
+                    last_message = time.monotonic()
+                    yield Analysis(message)
+                return
+            except errors.Unavailable:
+                if time.monotonic() - last_message > RESUME_SECONDS:
+                    raise
+                await sleep(RESUME_INTERVAL)
+
+    async def wait(self, analysis: AnalysisRef) -> Analysis:
+        """Wait until an analysis has finished, failed, or been cancelled.
+
+        Returns:
+            The analysis; its `state` is `STATE_SUCCEEDED`, `STATE_FAILED`, or `STATE_CANCELLED`.
+        """
+        latest: Analysis | None = None
+        async for change in self.watch(analysis):
+            latest = change
+        return latest if latest is not None else await self.get(analysis)
+
+    async def cancel(self, analysis: AnalysisRef) -> Analysis:
+        """Cancel an analysis. A finished analysis is returned unchanged."""
+        request = pb.CancelAnalysisRequest(name=name_of(analysis))
+        return Analysis(await self._call(self._analyses.CancelAnalysis, request))
+
+    async def retry(self, analysis: AnalysisRef) -> Analysis:
+        """Queue a failed analysis again.
+
+        Raises:
+            NotReady: If it has not failed.
+        """
+        request = pb.RetryAnalysisRequest(name=name_of(analysis))
+        return Analysis(await self._call(self._analyses.RetryAnalysis, request))
+
+    async def delete(self, analysis: AnalysisRef) -> None:
+        """Delete a finished analysis and its predictions.
+
+        Raises:
+            NotReady: If it has not finished.
+        """
+        await self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name_of(analysis)))
+
+    async def reanalyze(self, analysis: AnalysisRef, evidence: str = "", request_id: str = "") -> Analysis:
+        """Analyze the stored predictions of an analysis with another evidence bundle.
+
+        Args:
+            analysis: The analysis with the predictions.
+            evidence: Digest prefix of the bundle. Default: the data set's default bundle.
+            request_id: Makes the call safe to repeat.
+
+        Returns:
+            The new analysis.
+        """
+        request = pb.ReanalyzeAnalysisRequest(name=name_of(analysis), evidence=evidence, request_id=request_id)
+        return Analysis(await self._call(self._analyses.ReanalyzeAnalysis, request))
+
+    async def breakdown(self, analysis: AnalysisRef, by: str | int = "class") -> pb.Breakdown:
+        """Return the error types of an analysis for each class or superclass.
+
+        Args:
+            analysis: The analysis.
+            by: `class` for a row for each original label, or `superclass`.
+        """
+        request = pb.GetBreakdownRequest(name=name_of(analysis), by=choice("BREAKDOWN_BY", by, "by"))
+        return await self._call(self._analyses.GetBreakdown, request)
+
+    def verdicts(
+        self,
+        analysis: AnalysisRef,
+        filter: pb.VerdictFilter | None = None,
+        with_evidence: bool = False,
+        most: int | None = None,
+        **conditions: Unpack[VerdictConditions],
+    ) -> AsyncVerdicts:
+        """Return the verdicts that meet the conditions, to iterate over or to convert with `to_pandas`.
+
+        Args:
+            analysis: The analysis.
+            filter: The conditions as a message.
+            with_evidence: Whether the verdicts have their evidence.
+            most: The maximum number of verdicts.
+            **conditions: The conditions as keywords, see `VerdictConditions`.
+        """
+        query = pb.ListVerdictsRequest(
+            name=name_of(analysis), filter=verdict_filter(filter, conditions), with_evidence=with_evidence
+        )
+        return AsyncVerdicts(query, most, self._list_verdicts, self._export)
+
+    async def some_verdicts(
+        self,
+        analysis: AnalysisRef,
+        filter: pb.VerdictFilter | None = None,
+        most: int | None = None,
+        **conditions: Unpack[VerdictConditions],
+    ) -> pb.ListVerdictsResponse:
+        """Return verdicts with evidence, and how many verdicts meet the conditions (`total_size`).
+
+        Args:
+            analysis: The analysis.
+            filter: The conditions as a message.
+            most: The maximum number of verdicts.
+            **conditions: The conditions as keywords, see `VerdictConditions`.
+        """
+        request = pb.ListVerdictsRequest(
+            name=name_of(analysis), filter=verdict_filter(filter, conditions), with_evidence=True
+        )
+        response = pb.ListVerdictsResponse()
+        while most is None or len(response.verdicts) < most:
+            request.page_size = PAGE_SIZE if most is None else min(most - len(response.verdicts), PAGE_SIZE)
+            page = await self._list_verdicts(request)
+            response.verdicts.extend(page.verdicts)
+            response.total_size, response.next_page_token = page.total_size, page.next_page_token
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                break
+        return response
+
+    async def export(
+        self,
+        analysis: AnalysisRef,
+        format: str | int = "jsonl",
+        with_evidence: bool = False,
+        filter: pb.VerdictFilter | None = None,
+        **conditions: Unpack[VerdictConditions],
+    ) -> AsyncIterator[bytes]:
+        """Yield a file of verdicts in chunks.
+
+        Args:
+            analysis: The analysis.
+            format: `jsonl`, `csv`, `parquet`, or `arrow` (an Arrow IPC stream).
+            with_evidence: Whether the verdicts have their evidence; not for `csv`.
+            filter: The conditions as a message.
+            **conditions: The conditions as keywords, see `VerdictConditions`.
+        """
+        request = pb.ExportVerdictsRequest(
+            name=name_of(analysis),
+            format=choice("VERDICT_FORMAT", format, "format"),
+            filter=verdict_filter(filter, conditions),
+            with_evidence=with_evidence,
+        )
+        async for chunk in self._export(request):
+            yield chunk
+
+    async def report(self, analysis: AnalysisRef) -> bytes:
+        """Return the report of an analysis as one HTML file."""
+        return await self._report(pb.GetReportRequest(name=name_of(analysis)))
+
+    async def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
+        """Compare two analyses of the same data set and evidence.
+
+        Args:
+            a: The analysis to compare from.
+            b: The analysis to compare to.
+            max_images: The maximum number of fixed and of broken images. Default: 1000.
+
+        Raises:
+            NotComparable: If the data sets or the evidence differ.
+        """
+        request = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b), max_images=max_images)
+        return Comparison(await self._call(self._analyses.CompareAnalyses, request))
+
+    async def comparison_report(self, a: AnalysisRef, b: AnalysisRef) -> bytes:
+        """Return the comparison of two analyses as one HTML file."""
+        return await self._report(pb.GetReportRequest(name=name_of(a), compared_with=name_of(b)))
+
+    async def gate(self, analysis: AnalysisRef, policy: str = "", baseline: AnalysisRef = "") -> pb.GateResult:
+        """Evaluate an analysis against a gate policy.
+
+        Args:
+            analysis: The analysis.
+            policy: The policy (YAML). Default: the policy that the analysis was created with.
+            baseline: The analysis that the policy's bounds on changes refer to. Default: the baseline that the
+                analysis was created with.
+
+        Raises:
+            InvalidPolicy: If the policy is invalid; `violations` has the fields and lines.
+        """
+        request = pb.EvaluateGateRequest(name=name_of(analysis), policy=policy, baseline=name_of(baseline))
+        return await self._call(self._analyses.EvaluateGate, request)
+
+    async def trend(self, request: pb.GetTrendRequest | None = None, **options: Unpack[TrendOptions]) -> Trend:
+        """Compare the error types of analyses with stored and published models of the same accuracy.
+
+        Args:
+            request: The options as a message.
+            **options: The options as keywords, see `TrendOptions`.
+        """
+        return Trend(await self._call(self._analyses.GetTrend, trend_request(request, options)))
+
+    async def trend_report(self, request: pb.GetTrendRequest | None = None, **options: Unpack[TrendOptions]) -> bytes:
+        """Return a trend as one HTML file.
+
+        Args:
+            request: The options as a message.
+            **options: The options as keywords, see `TrendOptions`.
+        """
+        return await self._report(pb.GetReportRequest(trend=trend_request(request, options)))
+
+    async def explain(self, analysis: AnalysisRef, file_name: str, predicted: ClassRef | None = None) -> pb.Verdict:
+        """Return the verdict on a prediction for an image, with its evidence and the outcome of each rule.
+
+        Args:
+            analysis: The analysis; its data set and evidence are used.
+            file_name: The image.
+            predicted: The predicted class: an index, a WordNet ID, or a unique name. Default: the model's prediction.
+
+        Raises:
+            ImageNotFound: If the evidence does not cover the image.
+        """
+        request = pb.ExplainVerdictRequest(
+            name=name_of(analysis), file_name=file_name, **class_field("predicted", predicted)
+        )
+        return await self._call(self._analyses.ExplainVerdict, request)
+
+    async def explain_any(self, dataset: str, file_name: str, predicted: ClassRef, evidence: str = "") -> pb.Verdict:
+        """Return the verdict on a prediction for an image without an analysis.
+
+        Args:
+            dataset: The data set.
+            file_name: The image.
+            predicted: The predicted class: an index, a WordNet ID, or a unique name.
+            evidence: Digest prefix of the evidence bundle. Default: the data set's default bundle.
+
+        Raises:
+            ImageNotFound: If the evidence does not cover the image.
+        """
+        request = pb.ExplainVerdictRequest(
+            dataset=dataset, evidence=evidence, file_name=file_name, **class_field("predicted", predicted)
+        )
+        return await self._call(self._analyses.ExplainVerdict, request)
+
+    async def datasets(self) -> pb.ListDatasetsResponse:
+        """Return the data sets and their evidence bundles."""
+        return await self._call(self._catalog.ListDatasets, pb.ListDatasetsRequest())
+
+    async def evidence(self, dataset: str, evidence: str = "") -> pb.Evidence:
+        """Return the description of an evidence bundle.
+
+        Args:
+            dataset: The data set.
+            evidence: Digest prefix of the bundle. Default: the data set's default bundle.
+        """
+        return await self._call(self._catalog.GetEvidence, pb.GetEvidenceRequest(dataset=dataset, evidence=evidence))
+
+    async def models(self) -> pb.ListModelsResponse:
+        """Return the models that the workers offer."""
+        return await self._call(self._catalog.ListModels, pb.ListModelsRequest())
+
+    async def error_types(self) -> pb.ListErrorTypesResponse:
+        """Return the error types with their descriptions and severities."""
+        return await self._call(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest())
+
+    async def _list_verdicts(self, request: pb.ListVerdictsRequest) -> pb.ListVerdictsResponse:
+        return await self._call(self._analyses.ListVerdicts, request)
+
+    async def _export(self, request: pb.ExportVerdictsRequest) -> AsyncIterator[bytes]:
+        async for chunk in self._stream(self._analyses.ExportVerdicts, request):
+            yield chunk.chunk
+
+    async def _report(self, request: pb.GetReportRequest) -> bytes:
+        chunks: builtins.list[bytes] = []
+        async for chunk in self._stream(self._analyses.GetReport, request):
+            chunks.append(chunk.chunk)
+        return b"".join(chunks)
+
+    async def _call(
+        self,
+        method: Callable[..., Awaitable[Any]],
+        message: object,
+        deadline: float | None = -1.0,
+        request: str = "request",
+    ) -> Any:
+        """Send a unary request; `deadline` None: without a limit, -1: the client's deadline."""
+        timeout = self._deadline if deadline == -1.0 else deadline
+        with self._converted_errors(request) as metadata:
+            return await method(message, timeout=timeout, metadata=metadata)
+
+    async def _stream(self, method: Callable[..., Any], message: object) -> AsyncIterator[Any]:
+        with self._converted_errors() as metadata:
+            async for response in method(message, metadata=metadata):
+                yield response
+
+    @contextmanager
+    def _converted_errors(self, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
+        """Provide the metadata of a call, and convert the gRPC errors of the block to Errata's errors."""
+        metadata = call_metadata(self._token)
+        try:
+            yield metadata
+        except grpc.RpcError as error:
+            raise error_of(error, self._server, request_id_of(metadata), request) from error

@@ -1,0 +1,33 @@
+"""What differs between the asyncio client and the blocking client: channels, files, and sleeping."""
+
+import asyncio
+from asyncio import sleep
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import grpc
+
+from errata.requests import CHUNK_BYTES
+from errata.v1 import errata_pb2 as pb
+
+__all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
+
+
+def open_channel(server: str, credentials: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]) -> Any:
+    """Return a channel, which connects on the first call."""
+    if credentials is None:
+        return grpc.aio.insecure_channel(server, options=options)
+    return grpc.aio.secure_channel(server, credentials, options=options)
+
+
+async def open_file(path: str | Path) -> BinaryIO:
+    """Open a file for reading, in a thread."""
+    return await asyncio.to_thread(Path(path).open, "rb")
+
+
+async def upload_messages(header: pb.UploadHeader, content: BinaryIO) -> AsyncIterator[pb.UploadPredictionsRequest]:
+    """Yield the messages of an upload: the header, then the content in chunks that a thread reads."""
+    yield pb.UploadPredictionsRequest(header=header)
+    while chunk := await asyncio.to_thread(content.read, CHUNK_BYTES):
+        yield pb.UploadPredictionsRequest(chunk=chunk)

@@ -1,0 +1,1 @@
+"""The blocking client. client.py and verdicts.py are generated from errata/_async: edit them there."""

@@ -1,0 +1,32 @@
+"""What differs between the asyncio client and the blocking client: channels, files, and sleeping."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+from typing import Any, BinaryIO
+
+import grpc
+
+from errata.requests import CHUNK_BYTES
+from errata.v1 import errata_pb2 as pb
+
+__all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
+
+
+def open_channel(server: str, credentials: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]) -> Any:
+    """Return a channel, which connects on the first call."""
+    if credentials is None:
+        return grpc.insecure_channel(server, options=options)
+    return grpc.secure_channel(server, credentials, options=options)
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """Open a file for reading."""
+    return Path(path).open("rb")
+
+
+def upload_messages(header: pb.UploadHeader, content: BinaryIO) -> Iterator[pb.UploadPredictionsRequest]:
+    """Yield the messages of an upload: the header, then the content in chunks."""
+    yield pb.UploadPredictionsRequest(header=header)
+    while chunk := content.read(CHUNK_BYTES):
+        yield pb.UploadPredictionsRequest(chunk=chunk)

@@ -1,0 +1,80 @@
+"""Addresses of services, and the errors of connections that cannot be established."""
+
+import re
+
+from errata.errors import InvalidRequest, Unavailable
+
+_HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+_GRPC_SCHEMES = ("unix:", "dns:///", "ipv4:", "ipv6:")  # https://github.com/grpc/grpc/blob/master/doc/naming.md
+
+
+class ConnectionFailed(Unavailable):
+    """Raised when the client cannot connect to a service: no service received the call."""
+
+    reason = "CONNECTION_FAILED"
+
+
+def check_address(server: str) -> None:
+    """Check that an address has the form host:port, before gRPC resolves the name.
+
+    Raises:
+        InvalidRequest: If it has another form.
+    """
+    if server.startswith(_GRPC_SCHEMES):
+        return
+    if "://" in server:
+        problem, example = "has a scheme", server.split("://", 1)[1].split("/", 1)[0]
+    else:
+        problem, example = "has no port", f"{server}:50051"
+    match = _HOST_AND_PORT.fullmatch(server)
+    if match is None or not 0 < int(match[1]) < 65536:
+        if ":" in server and "://" not in server:
+            problem, example = "is invalid", "localhost:50051"
+        example = example if _HOST_AND_PORT.fullmatch(example) else "localhost:50051"
+        raise InvalidRequest(
+            f"Address {server!r:.120} {problem}. Expected host:port, for example {example:.120}.", field="server"
+        )
+
+
+def connection_error(server: str, details: str, request: str = "request") -> Unavailable:
+    """Return the error for a call that ended with UNAVAILABLE and without details of the service.
+
+    Args:
+        server: The address that the client connects to.
+        details: gRPC's description of the failure.
+        request: The noun for what the caller sent, for messages.
+    """
+    if "Cancelling all calls" in details:  # gRPC servers end calls so after the grace period of a shutdown
+        return Unavailable(f"The service at {server} is shutting down. Send the {request} again.")
+    if "errors resolving" in details or "DNS resolution failed" in details:
+        host = server.rpartition(":")[0] or server
+        return ConnectionFailed(f"Host name {host!r} cannot be resolved. Check the address {server}.")
+    if any(sign in details for sign in ("http1.x server", "Failed parsing HTTP/2", "ALPN")):
+        return ConnectionFailed(
+            f"{server} is not a gRPC port. It may be the service's HTTP port. "
+            "Pass the address of the gRPC port (by default port 50051)."
+        )
+    if "WRONG_VERSION_NUMBER" in details:
+        return ConnectionFailed(
+            f"The server at {server} does not use TLS. "
+            "Connect without TLS and without certificate files, or pass the address of a TLS port."
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in details:
+        return ConnectionFailed(
+            f"The certificate of {server} is not trusted. "
+            "Pass the file of its certificate authority (ca_file or ERRATA_CA_FILE)."
+        )
+    if "Hostname Verification" in details:
+        return ConnectionFailed(
+            f"The certificate of {server} is for another host name. Pass a host name that the certificate contains."
+        )
+    if "failed to connect" in details.lower():
+        if "Connection refused" in details or "No such file" in details:
+            return ConnectionFailed(f"No service at {server}. Start one with 'errata serve', or pass another address.")
+        if "Socket closed" in details or "Connection reset" in details:
+            return ConnectionFailed(
+                f"The server at {server} closed the connection. If it requires TLS, connect with TLS "
+                "(tls=True or ERRATA_TLS=true). If it requires a client certificate, pass one."
+            )
+        return ConnectionFailed(f"The service at {server} cannot be reached: {details}")
+    return Unavailable(f"The service at {server} is not available: {details}")

@@ -1,0 +1,153 @@
+"""Data frames, made by pandas and pyarrow from `errata-client[pandas]`."""
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from errata.enums import ERROR_TYPES, SEVERITY, Group
+from errata.errors import ErrataError, NotReady
+from errata.v1 import errata_pb2 as pb
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TREND_COLUMNS = ("model", "name", "label", "requested", "top1_accuracy", "metric", "value", "percentile")
+_PREFIXES = {  # of names, by the start of the column's name
+    "error_type": "ERROR_TYPE_",
+    "problematic": "PROBLEMATIC_TAG_",
+    "groups": "GROUP_",
+    "rule_": "OUTCOME_",
+}
+
+
+class MissingPackage(ErrataError, ImportError):
+    """Raised when a package of an extra is not installed."""
+
+    reason = "MISSING_PACKAGE"
+
+
+def import_optional(module: str) -> Any:
+    """Import a module of `errata-client[pandas]`.
+
+    Raises:
+        MissingPackage: If its package is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"The package {module.partition('.')[0]!r} is not installed. "
+            "Install it with: pip install 'errata-client[pandas]'"
+        ) from error
+
+
+def import_pandas() -> Any:
+    """Import pandas; raise MissingPackage if pandas or pyarrow is not installed."""
+    import_optional("pyarrow")
+    return import_optional("pandas")
+
+
+def verdicts_frame(content: bytes, limit: int | None) -> "pd.DataFrame":
+    """Return exported verdicts as a data frame.
+
+    Args:
+        content: An Arrow IPC stream.
+        limit: The maximum number of rows.
+    """
+    pandas, arrow = import_pandas(), import_optional("pyarrow")
+    table = import_optional("pyarrow.ipc").open_stream(content).read_all()
+    if limit is not None:
+        table = table.slice(0, max(limit, 0))
+
+    def arrow_type(column_type: Any) -> Any:
+        """Keep lists and structures in Arrow: as Python objects, 50,000 rows of evidence take seconds."""
+        return pandas.ArrowDtype(column_type) if arrow.types.is_nested(column_type) else None
+
+    frame = table.to_pandas(types_mapper=arrow_type)
+    for column in frame.columns:
+        if prefix := next((prefix for name, prefix in _PREFIXES.items() if column.startswith(name)), ""):
+            categories = frame[column].cat.categories
+            names = {category: category.replace(prefix, "").lower() for category in categories}
+            frame[column] = frame[column].cat.rename_categories(names)
+    return frame
+
+
+def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
+    """Yield a row for each group and error type of a finished analysis.
+
+    Raises:
+        NotReady: If the analysis has no summary.
+    """
+    if not analysis.HasField("summary"):
+        state = pb.State.Name(analysis.state).removeprefix("STATE_").lower()
+        raise NotReady(
+            f"{analysis.name or 'The analysis'} has no summary, because its state is {state}. "
+            "Pass it to client.wait first."
+        )
+    abstained = {int(error_type) for error_type in analysis.summary.abstained}
+    for group in Group:
+        if group.value not in analysis.summary.groups:
+            continue
+        summary = analysis.summary.groups[group.value]
+        for error_type in ERROR_TYPES:
+            name = error_type.name
+            yield {
+                "group": group.value,
+                "error_type": name.lower(),
+                "severity": SEVERITY[error_type].name.lower(),
+                "count": summary.counts.get(name, 0),
+                "samples": summary.num_samples,
+                "portion_of_top1_errors": summary.portions_of_top1_errors.get(name),
+                "portion_of_multi_label_errors": summary.portions_of_multi_label_errors.get(name),
+                "top1_gain_if_fixed": summary.gain_if_fixed_top1.get(name),
+                "multi_label_gain_if_fixed": summary.gain_if_fixed_multi_label.get(name),
+                "evaluated": int(error_type) not in abstained,
+            }
+
+
+def comparison_rows(comparison: pb.Comparison) -> Iterator[dict[str, Any]]:
+    """Yield a row for each group and pair of error types, in A and in B."""
+    for group in Group:
+        if group.value not in comparison.groups:
+            continue
+        for transitions in comparison.groups[group.value].transitions:
+            for error_type in ERROR_TYPES:
+                counts = transitions.counts
+                yield {
+                    "group": group.value,
+                    "error_type_a": pb.ErrorType.Name(transitions.error_type).removeprefix("ERROR_TYPE_").lower(),
+                    "error_type_b": error_type.name.lower(),
+                    "count": counts.get(error_type.name, 0),
+                }
+
+
+def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:
+    """Yield a row for each model and metric."""
+    for model in trend.models:
+        percentiles = {
+            pb.TrendMetric.Name(rank.metric).removeprefix("TREND_METRIC_"): rank.percentile
+            for rank in model.percentile_ranks
+            if rank.HasField("percentile")
+        }
+        for metric, value in sorted(model.values.items()):
+            yield {
+                "model": model.display_name,
+                "name": model.name,
+                "label": model.label,
+                "requested": model.asked,
+                "top1_accuracy": model.top1_accuracy,
+                "metric": metric.lower(),
+                "value": value,
+                "percentile": percentiles.get(metric),
+            }
+
+
+def frame_of(rows: Iterator[dict[str, Any]], columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Return rows as a data frame; raise MissingPackage.
+
+    Args:
+        rows: The rows.
+        columns: The columns, if there may be no rows.
+    """
+    return import_pandas().DataFrame(list(rows), columns=columns)

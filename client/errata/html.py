@@ -1,0 +1,151 @@
+"""Small HTML tables of results, for notebooks."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from errata.enums import ERROR_TYPES, ErrorType, Group, State
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    METRIC_NAMES,
+    MISSING,
+    STATE_NAMES,
+    abstention_note,
+    format_count,
+    format_percentage,
+    format_points,
+    pluralize,
+)
+from errata.v1 import errata_pb2 as pb
+
+MAX_MODELS = 20  # rows of a trend
+_METRICS = {"top1": "top-1 accuracy", "multi_label": "multi-label accuracy", "severe": "model failures"}
+
+
+def analysis_html(analysis: pb.Analysis) -> str:
+    """Return an analysis: its state, and the counts and portions of its error types in each group."""
+    title = f"{analysis.display_name} on {analysis.dataset}: {STATE_NAMES[State(analysis.state)]}"
+    notes = [*analysis.warnings]
+    if analysis.HasField("failure"):
+        notes.append(f"{analysis.failure.reason}: {analysis.failure.message}")
+    if not analysis.HasField("summary"):
+        if analysis.progress.total:
+            done, total = format_count(analysis.progress.done), format_count(analysis.progress.total)
+            notes.append(f"{done} of {total} images are predicted.")
+        return _document(title, [], notes)
+    abstained = [ErrorType(value) for value in analysis.summary.abstained]
+    for error_type in abstained:
+        fallback = [later for later in ERROR_TYPES if later > error_type and later not in abstained]
+        notes.append(abstention_note(error_type, fallback))
+    groups = [group for group in Group if group.value in analysis.summary.groups]
+    summaries = [analysis.summary.groups[group.value] for group in groups]
+    rows = [
+        ("images", [format_count(summary.num_samples) for summary in summaries]),
+        ("top-1 accuracy", [_percentage(summary, "top1_accuracy") for summary in summaries]),
+        ("multi-label accuracy", [_percentage(summary, "multi_label_accuracy") for summary in summaries]),
+        ("top-1 errors", [format_count(summary.top1_errors) for summary in summaries]),
+    ]
+    for error_type in ERROR_TYPES[1:]:
+        cells = [
+            MISSING if error_type in abstained else _count_and_portion(summary, error_type) for summary in summaries
+        ]
+        rows.append((ERROR_TYPE_TITLES[error_type], cells))
+    caption = "Error types, and their percentages of the top-1 errors"
+    return _document(title, [_table(caption, ["", *(GROUP_NAMES[group] for group in groups)], rows)], notes)
+
+
+def comparison_html(comparison: pb.Comparison) -> str:
+    """Return a comparison: rates with their intervals, and the transitions between error types."""
+    title = f"A: {comparison.display_name_a}, B: {comparison.display_name_b}, on {comparison.dataset}"
+    notes = [comparison.verdict] if comparison.verdict else []
+    if comparison.num_left_out:
+        notes.append(f"Only one of the analyses has a prediction for {pluralize(comparison.num_left_out, 'image')}.")
+    if Group.ALL.value not in comparison.groups:
+        return _document(title, [], notes)
+    everything = comparison.groups[Group.ALL.value]
+    intervals = {_METRICS[name]: everything.rates[name] for name in _METRICS if name in everything.rates}
+    if everything.HasField("multi_label_accuracy"):
+        intervals["multi-label accuracy"] = everything.multi_label_accuracy
+    rates = [
+        (
+            name,
+            [
+                format_percentage(interval.a),
+                format_percentage(interval.b),
+                format_points(interval.difference),
+                f"{format_points(interval.low)} to {format_points(interval.high)}",
+            ],
+        )
+        for name, interval in intervals.items()
+    ]
+    counts = [
+        (
+            ERROR_TYPE_TITLES[ErrorType(transitions.error_type)],
+            [format_count(transitions.counts.get(error_type.name, 0)) for error_type in ERROR_TYPES],
+        )
+        for transitions in everything.transitions
+    ]
+    rate_header = ["", "A", "B", "A − B, points", "95 % interval"]
+    tables = [
+        _table("Rates over all images", rate_header, rates),
+        _table(
+            "Images by error type in A (rows) and in B (columns)",
+            ["", *(ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES)],
+            counts,
+        ),
+    ]
+    return _document(title, tables, notes)
+
+
+def trend_html(trend: pb.Trend) -> str:
+    """Return a trend: the requested models, or the most accurate ones, with their metrics and percentiles."""
+    models = [model for model in trend.models if model.asked]
+    models = models or sorted(trend.models, key=lambda model: -model.top1_accuracy)
+    notes = [*trend.notes]
+    if len(models) > MAX_MODELS:
+        notes.append(f"{MAX_MODELS} of {format_count(len(models))} models are shown. to_pandas() returns all of them.")
+    names = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
+    rows = []
+    for model in models[:MAX_MODELS]:
+        ranks = {
+            pb.TrendMetric.Name(rank.metric).removeprefix("TREND_METRIC_"): rank
+            for rank in model.percentile_ranks
+            if rank.HasField("percentile")
+        }
+        cells = [format_percentage(model.top1_accuracy)]
+        for name in names:
+            value = format_percentage(model.values.get(name))
+            rank = ranks.get(name)
+            cells.append(value if rank is None else f"{value} (percentile {100 * rank.percentile:.0f})")
+        rows.append((model.display_name, cells))
+    header = ["", "top-1 accuracy", *(METRIC_NAMES[name] for name in names)]
+    return _document(f"Trend on {trend.dataset}", [_table("Models, and their percentages", header, rows)], notes)
+
+
+def _document(title: str, tables: Sequence[str], notes: Iterable[str]) -> str:
+    paragraphs = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    return f'<div class="errata-result"><p><strong>{escape(title)}</strong></p>{"".join(tables)}{paragraphs}</div>'
+
+
+def _table(caption: str, header: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' if name else "<td></td>" for name in header)
+    return (
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead>"
+        f"<tbody>{''.join(_table_rows(rows))}</tbody></table>"
+    )
+
+
+def _table_rows(rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    for name, cells in rows:
+        values = "".join(f'<td style="text-align: right">{escape(cell)}</td>' for cell in cells)
+        yield f'<tr><th scope="row" style="text-align: left">{escape(name)}</th>{values}</tr>'
+
+
+def _percentage(summary: pb.GroupSummary, field: str) -> str:
+    return format_percentage(getattr(summary, field) if summary.HasField(field) else None)  # type: ignore[arg-type]
+
+
+def _count_and_portion(summary: pb.GroupSummary, error_type: ErrorType) -> str:
+    count = summary.counts.get(error_type.name, 0)
+    portion = count / summary.top1_errors if summary.top1_errors else None
+    return f"{format_count(count)} ({format_percentage(portion)})"

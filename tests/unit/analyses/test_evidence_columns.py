@@ -1,0 +1,130 @@
+"""The evidence of many verdicts as columns, against the evidence of each."""
+
+import random
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from service.analyses.explain import evidence_for
+from service.analyses.judge import Judged, verdicts_of
+from service.analyses.verdicts import VerdictFilter, select, table
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import Analysis, ErrorType, Predictions, VerdictEvidence
+from service.evidence.bundle import Bundle
+from service.evidence.labels import original_labels, validation_name
+from service.taxonomy.classes import class_names
+from service.taxonomy.wordnet import load_taxonomy
+
+IMAGES = 300
+CLASSES = (248, 249, 250, 281, 282, 504, 620, 681, 968)  # of some overlap, of one superclass, or of neither
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with labels that occur together, and with problematic images, half of them without labels."""
+    draw, folder = random.Random(4), tmp_path_factory.mktemp("annotated")
+    lines = ["id,original_label,proposed_labels,unclear_multi_labels,is_problematic"]
+    for number in range(1, IMAGES + 1):
+        problematic = draw.random() < 0.3
+        labels = [] if problematic and draw.random() < 0.5 else draw.sample(CLASSES, draw.randint(1, 3))
+        proposed = ", ".join(map(str, labels))
+        lines.append(f'{validation_name(number)},{original_labels()[number - 1]},"{proposed}",,{problematic}')
+    (folder / "annotations.csv").write_text("\n".join(lines) + "\n")
+    return build_evidence("imagenet", Inputs(annotations=folder / "annotations.csv"), folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def with_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The 20 photographs, with an encoder that hashes names."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    for index in range(0, 1000, 40):
+        (folder / "train" / load_taxonomy().wordnet_id(index)).mkdir(parents=True)
+        (folder / "train" / load_taxonomy().wordnet_id(index) / "a.JPEG").write_bytes(b"")
+    encoder = "service.evidence.encoder:HashEncoder"
+    inputs = Inputs(encoder=encoder, train_images=folder / "train", cache=folder / "cache")
+    return build_evidence("demo", inputs, folder / "bundle")
+
+
+def judged(bundle: Bundle, predicted: Sequence[int]) -> Judged:
+    predictions = Predictions(np.array(predicted, dtype=np.int16))
+    return Judged(cast(Analysis, None), bundle, predictions, verdicts_of(bundle, predictions))
+
+
+def plain(evidence: VerdictEvidence) -> dict[str, Any]:
+    """Return the evidence of one verdict as a row of the table has it."""
+    names = class_names()
+    return {
+        "labels": [
+            {"class_index": label, "class_name": names[label], "source": f"LABEL_SOURCE_{source.name}"}
+            for label, source in evidence.labels
+        ],
+        "shared_superclasses": [
+            {"label": shared.label, "label_name": names[shared.label], "superclasses": list(shared.superclasses)}
+            for shared in evidence.shared_superclasses
+        ],
+        "co_occurrences": [
+            {"label": seen.label, "label_name": names[seen.label], "count": seen.count, "examples": list(seen.examples)}
+            for seen in evidence.co_occurrences
+        ],
+        "overlap": evidence.overlap or None,
+        "vocabulary": evidence.vocabulary
+        and {
+            "gate": evidence.vocabulary.gate,
+            "best": [
+                {"text": best.text, "probability": pytest.approx(best.probability), "outside": best.outside}
+                for best in evidence.vocabulary.best
+            ],
+            "num_texts": evidence.vocabulary.num_texts,
+        },
+        "outcomes": [f"OUTCOME_{step.outcome.name}" for step in evidence.trace],
+    }
+
+
+def check(found: Judged) -> list[dict[str, Any]]:
+    """Compare each row of the table with the evidence of its verdict; return the rows."""
+    rows = select(found, VerdictFilter())
+    result = table(found, with_evidence=True).to_pylist()
+    assert len(result) == len(rows)
+    for row, values in zip(rows.tolist(), result, strict=True):
+        outcomes = [value for name, value in values.items() if name.startswith("rule_") and value]
+        expected = plain(evidence_for(found.bundle, row, int(found.predictions.top1[found.bundle.rows[row]])))
+        assert {name: values.get(name) for name in expected} | {"outcomes": outcomes} == expected
+    return result
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_of_annotated_images_equal_the_evidence_of_each_verdict(annotated: Bundle, seed: int) -> None:
+    draw = random.Random(seed)
+    predicted = draw.choices((*CLASSES, *range(0, 1000, 100)), k=len(annotated.all_targets))
+    overlap = annotated.evidence.overlap
+    for image, target in enumerate(annotated.all_targets.tolist()):
+        if overlap[target].any() and draw.random() < 0.5:
+            predicted[image] = int(overlap[target].argmax())
+    rows = check(judged(annotated, predicted))
+
+    assert any(row["co_occurrences"] for row in rows), "the test would prove little"
+    assert any(row["overlap"] for row in rows)
+    assert any(row["rule_oov_similar_to_target"] for row in rows)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_with_vocabulary_equal_the_evidence_of_each_verdict(with_vocabulary: Bundle, seed: int) -> None:
+    draw = random.Random(seed)
+    rows = check(judged(with_vocabulary, [draw.randrange(1000) for _ in with_vocabulary.all_targets]))
+
+    assert any(row["vocabulary"] for row in rows), "the test would prove little"
+
+
+def test_a_filter_selects_the_rows_of_the_table(annotated: Bundle) -> None:
+    found = judged(annotated, [0] * len(annotated.all_targets))
+    failures = VerdictFilter(error_types=frozenset({ErrorType.MODEL_FAILURE}))
+
+    rows = table(found, failures, with_evidence=True)
+
+    assert 0 < len(rows) < len(table(found))
+    assert set(rows["error_type"].to_pylist()) == {"ERROR_TYPE_MODEL_FAILURE"}
+    nothing = table(found, VerdictFilter(target=1, predicted=2), with_evidence=True)
+    assert len(nothing) == 0
+    assert nothing.schema == rows.schema

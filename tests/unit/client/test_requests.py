@@ -1,0 +1,106 @@
+"""Requests from the arguments of the clients' methods."""
+
+import io
+import re
+from typing import Any
+
+import pytest
+from errata import Analysis, errors, pb
+from errata.choices import choice, choices
+from errata.requests import (
+    analysis_filter,
+    create_request,
+    name_of,
+    trend_request,
+    upload_header,
+    verdict_filter,
+)
+
+
+@pytest.mark.parametrize(
+    "value", ["file-name", "FILE_NAME", "file_name", "ROW_ORDER_FILE_NAME", pb.ROW_ORDER_FILE_NAME]
+)
+def test_an_enumeration_is_a_value_or_a_name(value: str | int) -> None:
+    assert choice("ROW_ORDER", value, "row_order") == pb.ROW_ORDER_FILE_NAME
+
+
+def test_empty_text_is_the_default() -> None:
+    assert choice("VERDICT_FORMAT", "", "format") == pb.VERDICT_FORMAT_UNSPECIFIED
+
+
+@pytest.mark.parametrize("value", ["xlsx", "unspecified", "ROW_ORDER_PATH"])
+def test_an_unknown_name_is_rejected_with_the_permitted_ones(value: str) -> None:
+    message = f"Unknown format {value!r}. Expected one of: jsonl, csv, parquet, arrow."
+    with pytest.raises(errors.InvalidRequest, match=re.escape(message)) as rejected:
+        choice("VERDICT_FORMAT", value, "format")
+    assert rejected.value.violations[0].field == "format"
+
+
+def test_several_values_are_one_or_a_list() -> None:
+    assert choices("STATE", "failed", "state") == [pb.STATE_FAILED]
+    assert choices("STATE", ["failed", pb.STATE_QUEUED], "state") == [pb.STATE_FAILED, pb.STATE_QUEUED]
+
+
+def test_a_verdict_filter_is_built_from_keywords() -> None:
+    built = verdict_filter(
+        None, {"error_types": ["model_failure"], "group": "organism", "target": 3, "predicted": "cat"}
+    )
+
+    assert built == pb.VerdictFilter(
+        error_types=[pb.ERROR_TYPE_MODEL_FAILURE], group=pb.GROUP_ORGANISM, target=3, predicted_class="cat"
+    )
+
+
+def test_an_analysis_filter_is_built_from_keywords() -> None:
+    built = analysis_filter(None, {"states": "succeeded", "labels": {"team": "a"}})
+
+    assert built == pb.AnalysisFilter(states=[pb.STATE_SUCCEEDED], labels={"team": "a"})
+
+
+def test_a_trend_request_is_built_from_keywords() -> None:
+    built = trend_request(None, {"names": [Analysis(pb.Analysis(name="analyses/a")), "b"], "group": "artifact"})
+
+    assert built == pb.GetTrendRequest(names=["analyses/a", "b"], group=pb.GROUP_ARTIFACT)
+
+
+def test_a_message_is_passed_on() -> None:
+    message = pb.VerdictFilter(target=1)
+
+    assert verdict_filter(message, {}) is message
+    assert verdict_filter(None, {}) is None
+    assert trend_request(None, {}) == pb.GetTrendRequest()
+
+
+def test_a_message_together_with_keywords_is_rejected() -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"Both a VerdictFilter and keywords \(target\)"):
+        verdict_filter(pb.VerdictFilter(), {"target": 1})
+
+
+@pytest.mark.parametrize(
+    "build", [lambda options: create_request("m", "d", options), lambda options: verdict_filter(None, options)]
+)
+def test_an_unknown_keyword_is_a_type_error(build: Any) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'eror_types'"):
+        build({"eror_types": []})
+
+
+def test_a_request_for_a_model_gets_an_id() -> None:
+    first, second = create_request("m", "demo", {}), create_request("m", "demo", {})
+
+    assert first.request_id
+    assert first.request_id != second.request_id
+    assert create_request("m", "demo", {"request_id": "mine"}).request_id == "mine"
+
+
+def test_an_upload_is_named_after_its_file() -> None:
+    assert upload_header("folder/mine.csv", "demo", "path", {}).display_name == "mine.csv"
+    assert upload_header("folder/mine.csv", "demo", "", {"display_name": "other"}).display_name == "other"
+    assert upload_header(io.BytesIO(), "demo", "", {}).display_name == ""
+
+
+@pytest.mark.parametrize(
+    "analysis", ["analyses/a", pb.Analysis(name="analyses/a"), Analysis(pb.Analysis(name="analyses/a"))]
+)
+def test_an_analysis_is_a_name_a_message_or_a_result(analysis: Any) -> None:
+    assert name_of(analysis) == "analyses/a"
+    assert create_request("m", "demo", {"gate_baseline": analysis}).gate_baseline == "analyses/a"

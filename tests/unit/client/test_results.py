@@ -1,0 +1,315 @@
+"""Results: messages with tables and charts."""
+
+import copy
+import pickle
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import pandas as pd
+import pytest
+from errata import Analysis, Comparison, Trend, errors, pb
+from errata.frames import MissingPackage
+from errata.proto_json import to_dict
+
+HOSTILE = "<script>alert('x')</script> & \"more\""
+
+
+def analysis(**fields: Any) -> Analysis:
+    """Return an analysis of 10 images with 4 top-1 errors: 1 overlap and 3 model failures, all of them organisms."""
+    group = pb.GroupSummary(
+        num_samples=10,
+        counts={"CORRECT": 6, "CLASS_OVERLAP": 1, "MODEL_FAILURE": 3},
+        top1_errors=4,
+        top1_accuracy=0.6,
+        multi_label_accuracy=0.7,
+        portions_of_top1_errors={"CLASS_OVERLAP": 0.25, "MODEL_FAILURE": 0.75},
+        gain_if_fixed_top1={"MODEL_FAILURE": 0.3},
+    )
+    summary = pb.Summary(
+        groups={"all": group, "organism": group, "artifact": pb.GroupSummary(), "other": pb.GroupSummary()},
+        abstained=[pb.ERROR_TYPE_NON_PROTOTYPICAL],
+    )
+    defaults: dict[str, Any] = {"name": "analyses/a", "display_name": HOSTILE, "dataset": "demo"}
+    return Analysis(pb.Analysis(**defaults | {"state": pb.STATE_SUCCEEDED, "summary": summary} | fields))
+
+
+def comparison() -> Comparison:
+    """Return a comparison of 10 images, one of them a model failure in A and correct in B."""
+    group = pb.GroupComparison(
+        num_samples=10,
+        transitions=[
+            pb.Transitions(error_type=pb.ERROR_TYPE_CORRECT, counts={"CORRECT": 9}),
+            pb.Transitions(error_type=pb.ERROR_TYPE_MODEL_FAILURE, counts={"CORRECT": 1}),
+        ],
+        rates={"top1": pb.Interval(a=0.9, b=1.0, difference=-0.1, low=-0.3, high=0.05)},
+    )
+    return Comparison(
+        pb.Comparison(
+            a="analyses/a", b="analyses/b", display_name_a=HOSTILE, display_name_b="b", groups={"all": group},
+            verdict="One image is fixed.", num_left_out=2,
+        )
+    )  # fmt: skip
+
+
+def trend(models: int = 2) -> Trend:
+    """Return a trend of models, the first of them requested, with a percentile and published models."""
+    rank = pb.PercentileRank(metric=pb.TREND_METRIC_MODEL_FAILURE, value=0.2, percentile=0.4)
+    return Trend(
+        pb.Trend(
+            dataset="imagenet-real",
+            by="team",
+            models=[
+                pb.TrendModel(
+                    name=f"analyses/{number}",
+                    display_name=HOSTILE,
+                    label="red",
+                    asked=number == 0,
+                    top1_accuracy=0.7 + number / 1000,
+                    values={"MODEL_FAILURE": 0.2, "MULTI_LABEL_ACCURACY": 0.8},
+                    percentile_ranks=[rank],
+                )
+                for number in range(models)
+            ],
+            bands=[
+                pb.TrendBand(
+                    metric=pb.TREND_METRIC_MODEL_FAILURE,
+                    quantiles=[pb.TrendQuantiles(top1_accuracy=0.7, q05=0.1, q50=0.2, q95=0.3)],
+                )
+            ],
+            notes=[HOSTILE],
+        )
+    )
+
+
+ALL = (analysis, comparison, trend)
+
+
+# the message
+
+
+def test_a_result_has_the_attributes_of_its_message() -> None:
+    result = analysis()
+
+    assert result.name == result.message.name == "analyses/a"
+    assert result.HasField("summary")
+    assert result.summary.groups["all"].top1_errors == 4
+    assert {"summary", "to_pandas", "HasField"} <= {*dir(result)}
+    with pytest.raises(AttributeError):
+        _ = result.no_such_field
+
+
+def test_a_result_equals_its_message() -> None:
+    result = analysis()
+
+    assert result == analysis()
+    assert result == result.message
+    assert result.message == result
+    assert result != analysis(name="analyses/b")
+    assert str(result) == str(result.message)
+
+
+def test_a_result_has_a_short_description() -> None:
+    assert repr(analysis(display_name="m")) == "<Analysis analyses/a: 'm' on 'demo', succeeded>"
+    assert repr(comparison()).endswith(" and 'b': One image is fixed.>")
+    assert repr(trend()) == "<Trend of 2 models on 'imagenet-real'>"
+
+
+def test_a_result_has_a_json_form() -> None:
+    result = analysis()
+
+    assert to_dict(result) == to_dict(result.message)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_a_result_can_be_copied_and_pickled(make: Any) -> None:
+    result = make()
+
+    assert copy.deepcopy(result) == result
+    assert pickle.loads(pickle.dumps(result)) == result
+
+
+# data frames
+
+
+def test_an_analysis_as_a_data_frame_has_a_row_for_each_group_and_error_type() -> None:
+    frame = analysis().to_pandas().set_index(["group", "error_type"])
+
+    assert len(frame) == 4 * 8
+    failures = frame.loc[("all", "model_failure")]
+    assert (failures["count"], failures["samples"], failures["severity"]) == (3, 10, "severe")
+    assert (failures["portion_of_top1_errors"], failures["top1_gain_if_fixed"]) == (0.75, 0.3)
+    assert pd.isna(frame.loc[("all", "correct"), "portion_of_top1_errors"])
+    assert list(frame.loc["all"].index[~frame.loc["all"]["evaluated"]]) == ["non_prototypical"]
+
+
+@pytest.mark.parametrize("method", ["to_pandas", "plot"])
+def test_an_unfinished_analysis_has_no_table_and_no_chart(method: str) -> None:
+    queued = Analysis(pb.Analysis(name="analyses/a", state=pb.STATE_QUEUED))
+
+    with pytest.raises(errors.NotReady, match="analyses/a has no summary, because its state is queued"):
+        getattr(queued, method)()
+
+
+def test_a_comparison_as_a_data_frame_has_the_transitions() -> None:
+    frame = comparison().to_pandas()
+
+    changed = frame[(frame["count"] > 0) & (frame["error_type_a"] != frame["error_type_b"])]
+    assert changed.to_dict("records") == [
+        {"group": "all", "error_type_a": "model_failure", "error_type_b": "correct", "count": 1}
+    ]
+
+
+def test_a_trend_as_a_data_frame_has_a_row_for_each_model_and_metric() -> None:
+    frame = trend().to_pandas()
+
+    assert len(frame) == 2 * 2
+    row = frame[frame["metric"] == "model_failure"].iloc[0]
+    assert (row["value"], row["percentile"], row["requested"], row["label"]) == (0.2, 0.4, True, "red")
+    assert frame[frame["metric"] == "multi_label_accuracy"]["percentile"].isna().all()
+    assert list(Trend(pb.Trend()).to_pandas().columns) == list(frame.columns)
+
+
+@pytest.mark.parametrize(("method", "package"), [("to_pandas", "pandas"), ("plot", "altair")])
+@pytest.mark.parametrize("make", ALL)
+def test_without_the_extra_the_error_names_it(
+    make: Any, method: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(MissingPackage, match=rf"{package}.*pip install 'errata-client\[pandas\]'") as missing:
+        getattr(make(), method)()
+    assert isinstance(missing.value, ImportError)
+
+
+# HTML
+
+
+class Tables(HTMLParser):
+    """Collects the cells of tables, and checks that tags are balanced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.cells: list[list[str]] = []
+        self.scopes: list[str | None] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        assert tag in {"div", "p", "strong", "table", "caption", "thead", "tbody", "tr", "th", "td"}
+        self.open.append(tag)
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("th", "td"):
+            self.cells[-1].append("")
+        if tag == "th":
+            self.scopes.append(dict(attributes).get("scope"))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("th", "td"):
+            self.cells[-1][-1] += data
+
+
+def tables(result: Any) -> Tables:
+    parser = Tables()
+    parser.feed(result._repr_html_())
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_html_is_escaped_and_has_header_cells_with_a_scope(make: Any) -> None:
+    html = make()._repr_html_()
+
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    parsed = tables(make())
+    assert {*parsed.scopes} == {"col", "row"}
+    assert html.count("<table>") == html.count("<caption>") >= 1
+    widths = {len(row) for row in parsed.cells}
+    assert len(widths) == html.count("<table>"), "the rows of a table have the same number of cells"
+
+
+def test_an_analysis_in_html_has_counts_percentages_and_what_is_not_evaluated() -> None:
+    cells = {row[0]: row[1:] for row in tables(analysis()).cells}
+
+    assert cells["top-1 accuracy"][:2] == ["60.0 %", "60.0 %"]
+    assert cells["model failure"][0] == "3 (75.0 %)"
+    assert cells["non-prototypical"] == ["–"] * 4
+    assert "upper bound" in analysis()._repr_html_()
+
+
+def test_an_analysis_without_a_result_in_html_has_its_state() -> None:
+    failure = pb.Failure(reason="MODEL_REFUSED", message=HOSTILE)
+    failed = Analysis(pb.Analysis(display_name="m", dataset="demo", state=pb.STATE_FAILED, failure=failure))
+    running = Analysis(pb.Analysis(state=pb.STATE_RUNNING, progress=pb.Progress(done=5, total=20)))
+
+    assert "m on demo: failed" in failed._repr_html_()
+    assert "MODEL_REFUSED: &lt;script&gt;" in failed._repr_html_()
+    assert "5 of 20 images are predicted." in running._repr_html_()
+
+
+def test_a_comparison_in_html_has_rates_and_transitions() -> None:
+    cells = {row[0]: row[1:] for row in tables(comparison()).cells}
+
+    assert cells["top-1 accuracy"] == ["90.0 %", "100.0 %", "−10.00", "−30.00 to +5.00"]
+    assert cells["model failure"][0] == "1"
+    assert "Only one of the analyses has a prediction for 2 images." in comparison()._repr_html_()
+
+
+def test_a_trend_in_html_has_the_requested_models_with_percentiles() -> None:
+    cells = tables(trend(3)).cells
+
+    assert len(cells) == 2
+    assert "20.0 % (percentile 40)" in cells[1]
+
+
+def test_a_long_trend_in_html_is_cut() -> None:
+    long = trend(40)
+    for model in long.models:
+        model.asked = False
+
+    assert len(tables(long).cells) == 1 + 20
+    assert "20 of 40 models are shown" in long._repr_html_()
+
+
+@pytest.mark.parametrize("result", [Analysis(pb.Analysis()), Comparison(pb.Comparison()), Trend(pb.Trend())])
+def test_empty_results_have_html(result: Any) -> None:
+    tables(result)
+
+
+# charts
+
+
+def test_the_chart_of_an_analysis_has_the_evaluated_error_types() -> None:
+    chart = analysis().plot().to_dict()
+
+    values = chart["data"]["values"]
+    assert {row["group"] for row in values} == {"all images", "organisms", "artifacts", "other"}
+    assert {row["error type"] for row in values} == {*chart["encoding"]["color"]["scale"]["domain"]}
+    assert "non-prototypical" not in chart["encoding"]["color"]["scale"]["domain"]
+    [failures] = [row for row in values if (row["group"], row["error type"]) == ("all images", "model failure")]
+    assert (failures["images"], failures["portion"]) == (3, 0.75)
+
+
+def test_the_chart_of_a_comparison_has_the_transitions_over_all_images() -> None:
+    chart = comparison().plot().to_dict()
+
+    [values] = chart["datasets"].values() if "datasets" in chart else [chart["data"]["values"]]
+    assert {"A": "model failure", "B": "top-1 correct", "images": 1} in values
+
+
+def test_the_chart_of_a_trend_has_models_and_published_quantiles() -> None:
+    with_bands = trend().plot("model-failure").to_dict()
+    without = trend().plot().to_dict()
+
+    assert [layer["mark"]["type"] for layer in with_bands["layer"]] == ["area", "line", "point"]
+    assert [layer["mark"]["type"] for layer in without["layer"]] == ["point"]
+
+
+def test_an_unknown_metric_is_rejected_with_the_permitted_ones() -> None:
+    with pytest.raises(errors.InvalidRequest, match="Expected one of: model_failure, multi_label_accuracy"):
+        trend().plot("accuracy")
