@@ -67,7 +67,8 @@ def build(dataset: str, output: Path, as_json: bool, **inputs: Any) -> None:
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
     settings = read_settings()
     try:
-        with Progress(console=stderr_console(), transient=True) as bars:
+        console = stderr_console()
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
             tasks: dict[str, TaskID] = {}
 
             def on_progress(stage: str, done: int, total: int) -> None:

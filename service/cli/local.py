@@ -40,9 +40,9 @@ def open_local_service(evidence: str = "") -> Iterator[LocalService]:
     from service.telemetry import configure_logging
 
     choice = choose_bundle(evidence)
-    settings = _local_settings(choice)
-    configure_logging("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
-    with local_service(settings) as addresses:
+    configured = read_settings()
+    configure_logging("warning" if configured.log_level == "info" else configured.log_level, configured.log_format)
+    with local_service(_local_settings(configured, choice)) as addresses:
         yield LocalService(addresses.grpc, choice.prefix, choice.dataset)
 
 
@@ -67,9 +67,8 @@ def choose_bundle(evidence: str) -> BundleChoice:
     return BundleChoice(evidence)
 
 
-def _local_settings(choice: BundleChoice) -> Settings:
+def _local_settings(configured: Settings, choice: BundleChoice) -> Settings:
     """Return the settings of a service for one command: free ports, no tokens, no TLS, no registries."""
-    configured = read_settings()
     overrides: dict[str, Any] = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "metrics_address": ""}
     overrides |= {"grace_seconds": 2.0, "registries": {}}
     overrides |= dict.fromkeys(("tokens", "tls_certificate", "tls_key", "tls_client_ca"))
