@@ -315,6 +315,7 @@ def test_a_missing_token_names_its_variable(data_dir: Path, tmp_path: Path) -> N
         (["analyze", "--predictions", "/"], "is a folder"),
         (["analyze", "model.onnx"], "onnx:model.onnx"),
         (["analyze", "weights.safetensors"], "file:weights.safetensors#ARCHITECTURE"),
+        (["analyze", "missing.csv"], "Use --predictions missing.csv"),
         (["analyze"], "are missing"),
         (["analyze", "x:y", "--output", "-"], "is a folder"),
         (["analyze", "x:y", "--server", "a:1", "--local"], "exclude each other"),

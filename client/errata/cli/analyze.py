@@ -25,6 +25,7 @@ from errata.proto_json import to_json
 
 JUNIT = "junit.xml"
 ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
+PREDICTIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npz", ".npy", ".gz", ".zst")
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 EXAMPLES = """
 errata analyze --predictions predictions.csv
@@ -140,7 +141,7 @@ def _check_source(model: str | None, predictions: Path | None) -> None:
             "(onnx: for ONNX graphs, file: for PyTorch weights). To upload predictions, use --predictions FILE.",
             field="model",
         )
-    if Path(model).is_file():
+    if Path(model).is_file() or (":" not in model and suffix in PREDICTIONS):
         raise InvalidRequest(f"{model!r:.200} is a file. Use --predictions {model} to upload it.", field="model")
 
 

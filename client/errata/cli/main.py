@@ -43,6 +43,7 @@ errata list --dataset imagenet-real --limit 10
 errata report predictions.csv --output report.html
 errata COMMAND --help
 """
+COMPLETE_VARIABLE = "_ERRATA_COMPLETE"  # click reads it
 HINTS: dict[type[ErrataError], str] = {
     ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER.",
     errors.TokenMissing: "Set ERRATA_TOKEN to a token of this service. 'errata token' creates one.",
@@ -110,14 +111,15 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         _check_encoding(arguments)
-        code = errata.main(list(arguments), prog_name="errata", standalone_mode=False)
+        code = errata.main(list(arguments), prog_name="errata", complete_var=COMPLETE_VARIABLE, standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except ErrataError as error:
-        print_error(error)
+        if COMPLETE_VARIABLE not in os.environ:  # a shell shows messages of completions between its prompts
+            print_error(error)
         return exit_code_of(error)
     except ClosedPipe:
         raise

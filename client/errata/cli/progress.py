@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
 from errata import Client, pb
 from errata.messages import format_count
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LOG_SECONDS = 5.0  # between lines in a log
 FINAL_STATES = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
@@ -63,7 +66,7 @@ def _display(console: Console) -> Iterator[_Display]:
 class _Bar:
     """A progress bar."""
 
-    def __init__(self, progress: "rich.progress.Progress") -> None:  # type: ignore[name-defined]  # noqa: F821
+    def __init__(self, progress: "Progress") -> None:
         self._progress = progress
         self._task = progress.add_task("queued", total=None, rate="")
 

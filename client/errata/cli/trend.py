@@ -21,7 +21,7 @@ from errata.cli.console import (
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
 from errata.cli.resolve import resolve
-from errata.cli.views import new_table
+from errata.cli.views import NARROW, new_table
 from errata.enums import Group
 from errata.errors import InvalidInput, InvalidRequest
 from errata.files import read_file
@@ -30,6 +30,7 @@ from errata.proto_json import to_json
 
 DEFAULT_DATASET = "imagenet-real"
 MAX_REFERENCE = 3 << 20  # bytes, as the API accepts
+MAX_COLUMNS = 3  # models beside each other on a narrow terminal
 MAX_RANKED = 10  # models whose percentiles are shown
 EXAMPLES = """
 errata trend
@@ -120,10 +121,16 @@ def _show_trend(result: pb.Trend) -> None:
         stderr_console().print("There are no analyses of this data set.")
         return
     metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
-    table = new_table("model", "top-1", *(METRIC_NAMES[metric] for metric in metrics))
-    for model in models:
-        values = [format_percentage(model.values[name]) if name in model.values else MISSING for name in metrics]
-        table.add_row(safe(model.display_name), format_percentage(model.top1_accuracy), *values)
+    rows = [["model", *(model.display_name for model in models)]]
+    rows.append(["top-1", *(format_percentage(model.top1_accuracy) for model in models)])
+    for metric in metrics:
+        values = [format_percentage(model.values[metric]) if metric in model.values else MISSING for model in models]
+        rows.append([METRIC_NAMES[metric], *values])
+    is_transposed = console.width < NARROW and len(models) <= MAX_COLUMNS
+    header, *body = rows if is_transposed else zip(*rows, strict=True)
+    table = new_table(*map(safe, header))
+    for row in body:
+        table.add_row(*map(safe, row))
     console.print(table)
     for model in models[:MAX_RANKED]:
         for rank in model.percentile_ranks:

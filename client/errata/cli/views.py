@@ -17,7 +17,7 @@ from errata.messages import (
     cooccurrence_note,
     format_count,
     format_percentage,
-    format_signed,
+    format_points,
     rule_outcome,
     superclass_note,
     vocabulary_note,
@@ -83,19 +83,20 @@ def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
 
 
 def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
-    """Show a breakdown by class or superclass; rows with the most model failures come first."""
-    table = new_table(
-        "", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain if failures fixed"
-    )
+    """Show a breakdown by class or superclass; rows with the most model failures come first, empty rows are omitted."""
+    table = new_table("", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain")
     for row in sorted(breakdown.rows, key=lambda row: -row.counts["MODEL_FAILURE"]):
+        if not row.num_samples:
+            continue
         by_severity = dict.fromkeys(Severity, 0)
         for error_type in ERROR_TYPES[1:]:
             by_severity[SEVERITY[error_type]] += row.counts[error_type.name]
         accuracy = row.multi_label_accuracy if row.HasField("multi_label_accuracy") else None
         counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
-        gain = f"{format_signed(100 * row.gain_if_fixed_multi_label['MODEL_FAILURE'])} points"
+        gain = format_points(row.gain_if_fixed_multi_label["MODEL_FAILURE"])
         table.add_row(safe(row.name), format_count(row.num_samples), format_percentage(accuracy), *counts, gain)
     console.print(table)
+    console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
     if overlapping:
         console.print("[dim]Superclasses overlap, so their gains do not add up.[/]")
 
