@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmarks import (
     bundle,
+    client,
     dataframes,
     hooks,
     inference,
@@ -30,6 +31,7 @@ MEASURES = (
     dataframes.measure,
     sandbox.measure,
     start.measure,
+    client.measure,
     judge.measure,
     report.measure,
     bundle.measure,

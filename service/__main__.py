@@ -1,5 +1,5 @@
 """python -m service: the errata command."""
 
-from service.cli.main import main
+from errata.cli.main import main
 
 main()

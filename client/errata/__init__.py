@@ -9,14 +9,18 @@ with Client("127.0.0.1:50051") as client:
 ```
 """
 
-from errata._async.client import AsyncClient
-from errata._async.verdicts import AsyncVerdicts
-from errata._sync.client import Client
-from errata._sync.verdicts import Verdicts
-from errata.connection import ConnectionFailed
-from errata.results import Analysis, Comparison, Trend
-from errata.status import error_of
-from errata.v1 import errata_pb2 as pb
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from errata._async.client import AsyncClient
+    from errata._async.verdicts import AsyncVerdicts
+    from errata._sync.client import Client
+    from errata._sync.verdicts import Verdicts
+    from errata.connection import ConnectionFailed
+    from errata.results import Analysis, Comparison, Trend
+    from errata.status import error_of
+    from errata.v1 import errata_pb2 as pb
 
 __all__ = [
     "Analysis",
@@ -30,3 +34,30 @@ __all__ = [
     "error_of",
     "pb",
 ]
+_MODULES = {
+    "Analysis": "errata.results",
+    "AsyncClient": "errata._async.client",
+    "AsyncVerdicts": "errata._async.verdicts",
+    "Client": "errata._sync.client",
+    "Comparison": "errata.results",
+    "ConnectionFailed": "errata.connection",
+    "Trend": "errata.results",
+    "Verdicts": "errata._sync.verdicts",
+    "error_of": "errata.status",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is used, so that `errata --help` does not load gRPC."""
+    if name == "pb":
+        value: Any = import_module("errata.v1.errata_pb2")
+    elif name in _MODULES:
+        value = getattr(import_module(_MODULES[name]), name)
+    else:
+        raise AttributeError(f"module 'errata' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,11 +7,17 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 
-def to_dict(message: Message) -> dict[str, Any]:
-    """Return the proto3 JSON form of a message, with the proto's field names and with default values."""
+def to_dict(message: Any) -> dict[str, Any]:
+    """Return the proto3 JSON form of a message, with the proto's field names and with default values.
+
+    Args:
+        message: A message, or a result of the client that wraps one.
+    """
+    if not isinstance(message, Message):
+        message = message.message
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
-def to_json(message: Message, indent: int | None = 2) -> str:
+def to_json(message: Any, indent: int | None = 2) -> str:
     """Return the proto3 JSON form of a message as text."""
     return json.dumps(to_dict(message), indent=indent)

@@ -1,1 +1,1 @@
-"""What a person types. Commands are loaded when they are asked for, so that help is instant."""
+"""The commands and extensions that errata-service adds to the `errata` command, through entry points."""

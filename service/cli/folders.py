@@ -1,4 +1,4 @@
-"""Folders that --output wrote, read for use cases that need no server: compare, gate, trend."""
+"""Comparisons, trends, and gates on folders that `errata analyze --output` wrote, without a service."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,22 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from errata import pb
+from errata.cli.folder import MAX_VERDICTS, VERDICTS, read_analysis, read_part
 from errata.errors import InvalidInput
 from errata.json_input import parse_json
 
 from service import wire
-from service.analyses.compare import Side, Verdicts
-from service.analyses.trend import TrendAnalyses, TrendRequest, build_trend, check_same_evidence, read_published_models
-from service.cli.output import VERDICTS, is_folder, read_folder
-from service.cli.output import read as read_file
-from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType, Trend
-
-MAX_VERDICTS = 1 << 28  # bytes of a verdicts.jsonl
+from service.analyses.compare import Side, Verdicts, comparison_of_sides
+from service.analyses.gate import decided
+from service.analyses.policy import check_baseline, parse_policy
+from service.analyses.trend import TrendAnalyses, TrendRequest, check_same_evidence, read_published_models, build_trend
+from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType
+from service.report.comparison_view import comparison_view
+from service.report.render import render_comparison, render_trend
+from service.report.trend_view import trend_view
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of verdicts.jsonl."""
+    """A line of verdicts.jsonl."""
 
     name: str
     target: int
@@ -31,38 +34,109 @@ class _Line:
     groups: tuple[bool, ...]  # as CLASS_GROUPS
 
 
-def all_folders(names: Sequence[str]) -> bool:
-    """Say whether analyses are given as folders, all of them."""
-    return bool(names) and all(is_folder(name) for name in names)
+def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison, bytes]:
+    """Compare the analyses of two folders.
+
+    Args:
+        a: Folder of the analysis to compare from.
+        b: Folder of the analysis to compare to.
+        with_report: Whether to render the report.
+
+    Returns:
+        The comparison, without superclasses; and its report as HTML, empty unless `with_report`.
+
+    Raises:
+        InvalidInput: A file of a folder is damaged.
+        NotComparable: The analyses are of different data sets or evidence.
+    """
+    one, other = read_side(a), read_side(b)
+    comparison = comparison_of_sides(one, other, superclasses=None)
+    html = b""
+    if with_report:
+        assert one.analysis.summary is not None and other.analysis.summary is not None, "this is a bug: finished"
+        html = render_comparison(comparison_view(comparison, one.analysis.summary, other.analysis.summary)).encode()
+    return wire.to_comparison(comparison), html
 
 
-def read(path: str) -> Analysis:
-    """Return the analysis of a folder; raise InvalidInput if there is none that has finished."""
-    analysis = wire.from_analysis(read_folder(Path(path)))
+def trend_folders(folders: Sequence[Path], request: pb.GetTrendRequest, with_report: bool) -> tuple[pb.Trend, bytes]:
+    """Compare the analyses of folders with models of the same accuracy.
+
+    Args:
+        folders: Folders of the analyses.
+        request: The request; its names are ignored.
+        with_report: Whether to render the report.
+
+    Returns:
+        The trend; and its report as HTML, empty unless `with_report`.
+
+    Raises:
+        InvalidInput: A file of a folder or the reference is damaged.
+        NotComparable: The analyses are of different data sets or evidence.
+    """
+    question = TrendRequest(
+        dataset=request.dataset,
+        group=wire.group_of(request.group, "group"),
+        by=request.by,
+        reference=request.reference,
+    )
+    analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
+    check_same_evidence(analyses, question.dataset)
+    fleet = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
+    trend = build_trend(fleet, question, read_published_models(question))
+    return wire.to_trend(trend), render_trend(trend_view(trend)).encode() if with_report else b""
+
+
+def evaluate_folder(policy: str, folder: Path, baseline: Path | None) -> pb.GateResult:
+    """Evaluate the analysis of a folder against a policy.
+
+    Args:
+        policy: The policy (YAML).
+        folder: Folder of the analysis.
+        baseline: Folder of the baseline, for bounds on changes.
+
+    Raises:
+        InvalidPolicy: The policy is invalid.
+        InvalidInput: A file of a folder is damaged, or the policy needs a baseline.
+    """
+    parsed = parse_policy(policy)
+    check_baseline(parsed, str(baseline or ""))
+    if not parsed.needs_baseline or baseline is None:
+        return wire.to_gate_result(decided(parsed, read_finished(folder)))
+    side = read_side(folder)
+    return wire.to_gate_result(decided(parsed, side.analysis, side, read_side(baseline)))
+
+
+def read_finished(folder: Path) -> Analysis:
+    """Return the analysis of a folder.
+
+    Raises:
+        InvalidInput: The analysis has no summary, or a file is damaged.
+    """
+    analysis = wire.from_analysis(read_analysis(folder))
     if analysis.summary is None:
-        raise InvalidInput(f"{path}: expected an analysis that has succeeded, got no summary", field="analysis")
+        raise InvalidInput(f"The analysis in {folder} has no summary, because it has not succeeded.", field="analysis")
     return analysis
 
 
-def read_side(path: str) -> Side:
-    """Return a folder's analysis with its verdicts; raise InvalidInput that names the line."""
-    analysis, file = read(path), Path(path) / VERDICTS
+def read_side(folder: Path) -> Side:
+    """Return the analysis of a folder with its verdicts.
+
+    Raises:
+        InvalidInput: A file is damaged; the error has the line.
+    """
+    analysis, file = read_finished(folder), folder / VERDICTS
     lines: list[_Line] = []
-    try:
-        content = read_file(file, MAX_VERDICTS).splitlines()
-    except OSError as error:
-        raise InvalidInput(f"can't read {file}: {error.strerror}", field="analysis") from error
-    for number, text in enumerate(content, 1):
+    for number, text in enumerate(read_part(folder, VERDICTS, MAX_VERDICTS).splitlines(), 1):
         try:
-            lines.append(_parsed(parse_json(text)))
+            lines.append(_parse_line(parse_json(text)))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InvalidInput(
-                f"{file}, line {number}: expected a verdict that errata wrote, got {error!r:.200}",
+                f"{file}, line {number}, is not a verdict that 'errata analyze --output' wrote: {error!r:.200}",
                 field="verdicts",
                 line=number,
             ) from error
     if len({line.name for line in lines}) != len(lines):
-        raise InvalidInput(f"{file}: expected each image once, got some twice", field="verdicts")
+        raise InvalidInput(f"{file} has several verdicts on one image.", field="verdicts")
     verdicts = Verdicts(
         [line.name for line in lines],
         np.array([line.target for line in lines], dtype=np.int16),
@@ -74,19 +148,12 @@ def read_side(path: str) -> Side:
     return Side(analysis, verdicts)
 
 
-def trend(paths: Sequence[str], question: TrendRequest) -> Trend:
-    """Return where folders' analyses stand; raise NotComparable for different data sets or evidence."""
-    analyses = [read(path) for path in dict.fromkeys(paths)]
-    check_same_evidence(analyses, question.dataset)
-    fleet = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
-    return build_trend(fleet, question, read_published_models(question))
-
-
-def _parsed(line: dict[str, Any]) -> _Line:
+def _parse_line(line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
     if not (0 <= target < NUM_CLASSES and 0 <= predicted < NUM_CLASSES):
         raise ValueError(f"classes {target} and {predicted}")
-    kind = ErrorType[line["error_type"].removeprefix("ERROR_TYPE_")]
-    inside = tuple(f"GROUP_{group.name}" in line["groups"] for group in CLASS_GROUPS)
-    str(line["file_name"]).encode()  # a name that is no Unicode can't be told to anybody
-    return _Line(str(line["file_name"]), target, predicted, kind, bool(line["problematic"]), inside)
+    error_type = ErrorType[line["error_type"].removeprefix("ERROR_TYPE_")]
+    groups = tuple(f"GROUP_{group.name}" in line["groups"] for group in CLASS_GROUPS)
+    name = str(line["file_name"])
+    name.encode()  # a lone surrogate cannot be sent or printed
+    return _Line(name, target, predicted, error_type, bool(line["problematic"]), groups)

@@ -3,22 +3,29 @@
 import asyncio
 
 import click
+from errata.cli.commands import command
 
 from service.settings import read_settings
 from service.telemetry import configure_logging
 
+EXAMPLES = """
+errata serve --local
+ERRATA_REDIS_URL=redis://127.0.0.1:6379/0 errata serve
+ERRATA_GRPC_ADDRESS=0.0.0.0:50051 ERRATA_TOKENS=tokens errata serve --local
+"""
 
-@click.command()
-@click.option("--local", is_flag=True, help="All of it in one process: no Redis, no workers.")
+
+@command(examples=EXAMPLES)
+@click.option("--local", is_flag=True, help="Run everything in one process, without Redis and workers.")
 def serve(local: bool) -> None:
-    """Run the service until SIGTERM or Ctrl-C. Its settings are environment variables, see the README."""
+    """Run the service until SIGTERM or Ctrl-C. Environment variables set its options."""
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
     from service.bootstrap.local import run_local_until_signal
     from service.bootstrap.serve import run_service
 
-    def ready(addresses: object) -> None:
-        """Nothing more to do: the log says where."""
+    def on_ready(addresses: object) -> None:
+        """Do nothing: the log has the addresses."""
 
     run = run_local_until_signal if local else run_service
-    asyncio.run(run(settings, ready))
+    asyncio.run(run(settings, on_ready))

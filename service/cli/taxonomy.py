@@ -1,4 +1,4 @@
-"""errata taxonomy: look at classes and superclasses."""
+"""errata taxonomy: classes and superclasses."""
 
 import json
 from dataclasses import asdict
@@ -6,66 +6,81 @@ from pathlib import Path
 
 import click
 import numpy as np
-from errata.errors import InvalidEvidence, InvalidRequest
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from errata.cli.commands import GroupWithExamples
+from errata.cli.connect import json_option
+from errata.cli.console import safe, stdout_console
+from errata.cli.views import new_table
+from errata.errors import InvalidEvidence
 
-from service.cli.connect import json_option
 from service.evidence.artefacts import read_grouping
 from service.taxonomy.check import AUTHORS, Findings, check_grouping, names_of
-from service.taxonomy.classes import class_names, parse_class
+from service.taxonomy.classes import class_names
 from service.taxonomy.superclasses import default_grouping
 from service.taxonomy.wordnet import load_taxonomy
+from service.wire.names import class_named
+
+EXAMPLES = """
+errata taxonomy show "great white shark"
+errata taxonomy pairs
+errata taxonomy check superclasses.json
+"""
 
 
-@click.group()
+@click.group(cls=GroupWithExamples, examples=EXAMPLES)
 def taxonomy() -> None:
-    """Look at the 1000 classes and the superclasses that Errata ships."""
+    """Show the 1000 classes of ImageNet and the superclasses that Errata includes."""
 
 
-@taxonomy.command()
+@taxonomy.command(
+    examples="""
+errata taxonomy show 2
+errata taxonomy show n01484850 --json
+errata taxonomy show "great white shark"
+"""
+)
 @click.argument("class_", metavar="CLASS")
 @json_option
 def show(class_: str, as_json: bool) -> None:
-    """Show a class: an index, a WordNet id or a unique name."""
-    index = parse_class(class_)
-    if index is None:
-        raise InvalidRequest(
-            f"expected a class index 0..999, a WordNet id or a unique name, got {class_!r}", field="class"
-        )
+    """Show a class: CLASS is an index from 0 to 999, a WordNet ID, or a unique name."""
+    index = class_named(class_, "class")
     wordnet, grouping, names = load_taxonomy(), default_grouping(), class_names()
     superclasses = {
-        name: [names[item] for item in np.flatnonzero(row).tolist() if item != index]
+        name: [names[member] for member in np.flatnonzero(row).tolist() if member != index]
         for name, row in zip(grouping.ids, grouping.members, strict=True)
         if row[index]
     }
     synset = wordnet.classes[index]
-    paths = [[wordnet.lemmas[item][0] for item in path] for path in wordnet.hypernym_paths(synset)]
-    told = {
-        "class_index": index,
-        "wordnet_id": wordnet.wordnet_id(index),
-        "lemmas": list(wordnet.lemmas[synset]),
-        "superclasses": superclasses,
-        "hypernym_paths": paths,
-    }
+    paths = [[wordnet.lemmas[ancestor][0] for ancestor in path] for path in wordnet.hypernym_paths(synset)]
+    wordnet_id, lemmas = wordnet.wordnet_id(index), list(wordnet.lemmas[synset])
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        description = {
+            "class_index": index,
+            "wordnet_id": wordnet_id,
+            "lemmas": lemmas,
+            "superclasses": superclasses,
+            "hypernym_paths": paths,
+        }
+        click.echo(json.dumps(description, indent=2))
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]{names[index]}[/]  class {index}, {told['wordnet_id']}: {', '.join(wordnet.lemmas[synset])}")
+    console = stdout_console()
+    console.print(f"[bold]{names[index]}[/]  class {index}, {wordnet_id}: {', '.join(lemmas)}")
     for name, others in superclasses.items():
-        console.print(f"  in [bold]{name}[/] with {', '.join(others) or 'no other'}")
+        console.print(f"  in [bold]{name}[/] with {', '.join(others) or 'no other class'}")
     if not superclasses:
-        console.print("  in no superclass: it is one of its own")
+        console.print("  in no superclass")
     for path in paths:
         console.print(f"  {' > '.join(path)}", style="dim")
 
 
-@taxonomy.command()
+@taxonomy.command(
+    examples="""
+errata taxonomy pairs
+errata taxonomy pairs --json > pairs.json
+"""
+)
 @json_option
 def pairs(as_json: bool) -> None:
-    """Print the pairs of classes that share a superclass: a JSON list of [i, j], i < j, or a line each."""
+    """Print the pairs of classes that share a superclass: one per line, or as a JSON list of [i, j] with i < j."""
     first, second = np.nonzero(np.triu(default_grouping().same_superclass(), k=1))
     result = list(zip(first.tolist(), second.tolist(), strict=True))
     if as_json:
@@ -76,44 +91,49 @@ def pairs(as_json: bool) -> None:
         click.echo(f"{i} {j}\t{names[i]} / {names[j]}")
 
 
-@taxonomy.command()
+@taxonomy.command(
+    examples="""
+errata taxonomy check superclasses.json
+"""
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def check(file: Path, as_json: bool) -> None:
-    """Check a grouping of your own: form, unknown lemmas, empty superclasses, sizes beside the authors'.
+    """Check superclasses of your own: format, unknown lemmas, empty superclasses, and sizes.
 
-    Exits with 2 if a lemma is unknown or a superclass empty; a bundle can be built all the same.
+    The sizes are compared with those of the paper's authors. Exit code: 2 if a lemma is unknown or a superclass is
+    empty; a bundle can still be built.
     """
     findings = check_grouping(read_grouping(file), load_taxonomy())
     if as_json:
         click.echo(json.dumps(asdict(findings) | {"sound": findings.sound, "authors": asdict(AUTHORS)}, indent=2))
     else:
-        _tell(findings)
+        _show_findings(findings)
     if not findings.sound:
-        raise InvalidEvidence(f"{file}: unknown lemmas or empty superclasses, see above", field="superclasses")
+        raise InvalidEvidence(
+            f"{file} has unknown lemmas or empty superclasses. They are listed above.", field="superclasses"
+        )
 
 
-def _tell(findings: Findings) -> None:
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("", "here", "the authors'"):
-        table.add_column(title, justify="left" if not title else "right")
+def _show_findings(findings: Findings) -> None:
+    console = stdout_console()
+    table = new_table("", "this file", "the authors'")
     rows = {
         "superclasses with two or more classes": "superclasses",
         "their smallest size": "smallest",
         "their median size": "median",
         "their mean size": "mean",
         "their largest size": "largest",
-        "classes alone": "alone",
-        "pairs that share one": "pairs",
+        "classes without a superclass": "alone",
+        "pairs that share a superclass": "pairs",
     }
     for title, name in rows.items():
         table.add_row(title, *(f"{round(getattr(sizes, name), 2):,}" for sizes in (findings.sizes, AUTHORS)))
     console.print(table)
     for name, lemmas in findings.unknown_lemmas.items():
-        console.print(f"[red]unknown[/] in {escape(name)}: {escape(', '.join(lemmas))} — no class has such a lemma")
+        console.print(f"[red]unknown lemmas[/] in {safe(name)}: {safe(', '.join(lemmas))}")
     for name in findings.empty:
-        console.print(f"[red]empty[/]: {escape(name)}")
+        console.print(f"[red]empty[/]: {safe(name)}")
     for name in findings.single:
-        console.print(f"[yellow]one class[/]: {escape(name)}")
-    console.print(f"alone: {', '.join(names_of(findings.alone))}", style="dim")
+        console.print(f"[yellow]one class[/]: {safe(name)}")
+    console.print(f"classes without a superclass: {', '.join(names_of(findings.alone))}", style="dim")

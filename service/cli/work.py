@@ -2,20 +2,28 @@
 
 import asyncio
 
-import click
+from errata.cli.commands import command
 
 from service.settings import read_settings
 from service.telemetry import configure_logging
 
+EXAMPLES = """
+ERRATA_REDIS_URL=redis://127.0.0.1:6379/0 errata work
+ERRATA_DEVICE=cuda:0 errata work
+"""
 
-@click.command()
+
+@command(examples=EXAMPLES)
 def work() -> None:
-    """Run models for the service until SIGTERM or Ctrl-C: one worker a GPU. Its settings are environment variables."""
+    """Run models for the service until SIGTERM or Ctrl-C. Start one worker for each GPU.
+
+    Environment variables set its options.
+    """
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
     from service.bootstrap.work import run_worker
 
-    def ready(address: str) -> None:
-        """Nothing more to do: the log says where."""
+    def on_ready(address: str) -> None:
+        """Do nothing: the log has the address."""
 
-    asyncio.run(run_worker(settings, ready))
+    asyncio.run(run_worker(settings, on_ready))

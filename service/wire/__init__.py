@@ -13,8 +13,8 @@ from service.wire.analyses import (
     to_summary,
 )
 from service.wire.comparison import to_comparison
-from service.wire.gate import to_gate_result, told_gate
-from service.wire.names import analysis_id, analysis_name, class_in, group_of
+from service.wire.gate import to_gate_result
+from service.wire.names import analysis_id, analysis_name, class_in, class_index, group_of
 from service.wire.paging import page_offset, page_size, page_token
 from service.wire.trend import to_trend
 from service.wire.verdicts import to_verdict, verdict_filter, verdict_line
@@ -24,6 +24,7 @@ __all__ = [
     "analysis_id",
     "analysis_name",
     "class_in",
+    "class_index",
     "from_analysis",
     "group_of",
     "page_offset",
@@ -41,7 +42,6 @@ __all__ = [
     "to_summary",
     "to_trend",
     "to_verdict",
-    "told_gate",
     "verdict_filter",
     "verdict_line",
 ]

@@ -2,10 +2,10 @@
 
 from errata.v1 import errata_pb2 as pb
 
-from service.domain import GateDecision, GateReason, GateResult
-from service.report.gate_view import GateReasonView, GateView, name_of
+from service.domain import GateReason, GateResult
+from service.report.gate_view import name_of
 from service.report.messages import gate_reason
-from service.wire.names import analysis_name, enum_of, group_value
+from service.wire.names import analysis_name, group_value
 
 
 def to_gate_result(result: GateResult) -> pb.GateResult:
@@ -16,20 +16,6 @@ def to_gate_result(result: GateResult) -> pb.GateResult:
         name=analysis_name(result.analysis) if result.analysis else "",
         baseline=analysis_name(result.baseline) if result.baseline else "",
         reasons=[_reason(reason) for reason in result.reasons],
-    )
-
-
-def told_gate(message: pb.GateResult) -> GateView:
-    """Return a message's result in words."""
-    return GateView(
-        enum_of(GateDecision, message.decision, "decision"),
-        message.policy,
-        message.name,
-        message.baseline,
-        tuple(
-            GateReasonView(reason.bound, enum_of(GateDecision, reason.decision, "decision"), reason.message)
-            for reason in message.reasons
-        ),
     )
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
+from errata.cli.main import COMMANDS
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from service.cli.main import COMMANDS
 from service.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]

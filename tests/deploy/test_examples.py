@@ -13,8 +13,8 @@ import click
 import kubernetes_validate
 import pytest
 import yaml
+from errata.cli.main import errata
 
-from service.cli.main import errata
 from service.settings import read_settings
 
 from .policy import Document, wrong_with_container, wrong_with_pod

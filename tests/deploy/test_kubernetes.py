@@ -16,13 +16,13 @@ import kubernetes_validate
 import pytest
 import redis
 import yaml
+from errata.cli.main import errata
 from errata.errors import InvalidSetting
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from redis_server import free_port
 
 from service.bootstrap.wiring import model_policy
-from service.cli.main import errata
 from service.evidence.bundle import Bundle
 from service.jobs import redis_store
 from service.settings import Settings, read_settings

@@ -21,7 +21,6 @@ from service.analyses.queries import AnalysisFilter
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
 from service.domain import Analysis, AnalysisRequest, Group, Verdict
-from service.report.gate_view import GateView
 
 from .conftest import FUZZ
 from .messages import messages
@@ -33,7 +32,6 @@ DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.analysis_filter: (pb.AnalysisFilter, AnalysisFilter),
     wire.verdict_filter: (pb.VerdictFilter, VerdictFilter),
     wire.from_analysis: (pb.Analysis, Analysis),
-    wire.told_gate: (pb.GateResult, GateView),
 }
 QUERIES = (pb.ListAnalysesRequest, pb.ListVerdictsRequest)
 SENT = sorted(pb.DESCRIPTOR.message_types_by_name)

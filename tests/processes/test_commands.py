@@ -1,4 +1,4 @@
-"""The errata command as people and pipelines run it: output, exit codes, folders, signals."""
+"""The errata command in processes: output, exit codes, folders, and signals."""
 
 import json
 import resource
@@ -18,7 +18,7 @@ from .conftest import Errata, Serving, environment, serving
 
 @pytest.fixture
 def predictions(demo: Bundle, tmp_path: Path) -> Path:
-    """A predictions file for the 20 photographs, all right but the first."""
+    """A predictions file for the 20 photographs; all predictions but the first are correct."""
     classes = [0, *demo.all_targets.tolist()[1:]]
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
     file = tmp_path / "predictions.csv"
@@ -26,7 +26,7 @@ def predictions(demo: Bundle, tmp_path: Path) -> Path:
     return file
 
 
-def test_an_upload_is_judged_in_this_process(errata: Errata, predictions: Path, tmp_path: Path) -> None:
+def test_a_local_service_analyzes_an_upload(errata: Errata, predictions: Path, tmp_path: Path) -> None:
     done = errata(
         "analyze",
         "--local",
@@ -39,7 +39,7 @@ def test_an_upload_is_judged_in_this_process(errata: Errata, predictions: Path, 
         "--json",
     )
 
-    analysis = json.loads(done.stdout)  # JSON and nothing else
+    analysis = json.loads(done.stdout)  # stdout has nothing else
     lines = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
     assert done.returncode == 0
     assert analysis["state"] == "STATE_SUCCEEDED"
@@ -48,12 +48,12 @@ def test_an_upload_is_judged_in_this_process(errata: Errata, predictions: Path, 
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == analysis
     assert len(lines) == 20
     assert {"file_name", "target", "predicted", "error_type", "problematic"} <= lines[0].keys()
-    assert lines[0]["predicted"] == 0  # a default value that must not vanish
+    assert lines[0]["predicted"] == 0  # default values are written
     assert sum(line["error_type"] == "ERROR_TYPE_CORRECT" for line in lines) == 19
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
 
 
-def test_a_second_process_is_a_client_of_a_first(
+def test_commands_use_a_service_in_another_process(
     errata: Errata, server: Serving, predictions: Path, tmp_path: Path
 ) -> None:
     made = errata("analyze", "--server", server.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json")
@@ -73,7 +73,7 @@ def test_a_second_process_is_a_client_of_a_first(
     assert json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"] == []
 
 
-def test_the_real_resnet50_gives_the_same_here_and_through_a_server(
+def test_resnet50_has_the_same_result_locally_and_through_a_server(
     errata: Errata, server: Serving, reference: Path, tmp_path: Path
 ) -> None:
     file = str(reference / "predictions" / "imagenet_val_resnet50_cv.csv")
@@ -90,7 +90,7 @@ def test_the_real_resnet50_gives_the_same_here_and_through_a_server(
     assert everything["num_samples"] == sum(everything["counts"].values()) == 46_837
 
 
-def test_a_folder_needs_no_server(errata: Errata, predictions: Path, tmp_path: Path) -> None:
+def test_show_and_report_read_a_folder_without_a_server(errata: Errata, predictions: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--output", out)
 
@@ -102,7 +102,7 @@ def test_a_folder_needs_no_server(errata: Errata, predictions: Path, tmp_path: P
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()
 
 
-def test_progress_and_tables_for_people_stay_off_stdout(errata: Errata, predictions: Path) -> None:
+def test_progress_and_tables_of_analyze_go_to_stderr(errata: Errata, predictions: Path) -> None:
     done = errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo")
 
     assert done.stdout == ""
@@ -125,7 +125,7 @@ def test_progress_and_tables_for_people_stay_off_stdout(errata: Errata, predicti
         ("taxonomy", "show", "no such class"),
     ],
 )
-def test_bad_usage_and_bad_input_exit_with_2_and_say_why(errata: Errata, arguments: tuple[str, ...]) -> None:
+def test_invalid_arguments_and_input_exit_with_2_and_a_message(errata: Errata, arguments: tuple[str, ...]) -> None:
     done = errata(*arguments)
 
     assert done.returncode == 2
@@ -133,7 +133,7 @@ def test_bad_usage_and_bad_input_exit_with_2_and_say_why(errata: Errata, argumen
     assert "Traceback" not in done.stderr
 
 
-def test_bad_rows_are_told_with_their_lines(errata: Errata, tmp_path: Path) -> None:
+def test_invalid_rows_are_listed_with_their_lines(errata: Errata, tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_text("file_name,top1\nimagenet_00_243.jpg,1000\nnowhere.jpg,1\n")
 
@@ -144,14 +144,14 @@ def test_bad_rows_are_told_with_their_lines(errata: Errata, tmp_path: Path) -> N
     assert "line 3" in done.stderr
 
 
-def test_a_service_that_is_away_exits_with_3(errata: Errata) -> None:
+def test_an_unreachable_service_exits_with_3(errata: Errata) -> None:
     done = errata("list", "--server", "127.0.0.1:1")
 
     assert done.returncode == 3
     assert "No service at 127.0.0.1:1. Start one with 'errata serve'" in done.stderr
 
 
-def test_health_says_why_a_service_doesnt_serve(errata: Errata, server: Serving) -> None:
+def test_health_has_the_reason_for_a_failure(errata: Errata, server: Serving) -> None:
     assert errata("health", "--server", server.grpc).returncode == 0
 
     for arguments, why in (
@@ -165,29 +165,29 @@ def test_health_says_why_a_service_doesnt_serve(errata: Errata, server: Serving)
         assert not [line for line in done.stderr.splitlines() if line.startswith(("E0", "I0", "W0", "E1", "I1"))]
 
 
-def test_an_unknown_setting_stops_the_start_and_names_its_neighbor(errata: Errata) -> None:
+def test_an_unknown_setting_is_refused_with_a_similar_one(errata: Errata) -> None:
     done = errata("serve", "--local", ERRATA_GRPC_ADRESS="127.0.0.1:0")
 
     assert done.returncode == 2
     assert "ERRATA_GRPC_ADDRESS" in done.stderr
 
 
-def test_an_open_door_is_refused_at_the_start(errata: Errata) -> None:
+def test_a_public_address_without_tokens_is_refused(errata: Errata) -> None:
     done = errata("serve", "--local", ERRATA_GRPC_ADDRESS="0.0.0.0:0")
 
     assert done.returncode == 2
     assert "ERRATA_ALLOW_INSECURE" in done.stderr
 
 
-def test_a_real_model_judges_real_photographs(errata: Errata, tmp_path: Path) -> None:
+def test_the_demo_analyzes_a_real_model_and_ends_with_the_path_of_the_report(errata: Errata, tmp_path: Path) -> None:
     done = errata("demo", "--output", str(tmp_path / "out"))
 
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     everything = summary["summary"]["groups"]["all"]
     assert done.returncode == 0
     assert (everything["num_samples"], everything["counts"]["CORRECT"]) == (20, 18)
-    assert "jeep taken for convertible" in done.stderr
-    assert str(tmp_path / "out" / "report.html") in done.stderr.replace("\n", "")
+    assert "jeep predicted as convertible" in done.stderr
+    assert done.stderr.splitlines()[-1] == f"Report: {tmp_path / 'out' / 'report.html'}"
 
 
 def test_a_failed_analysis_exits_with_4(errata: Errata, tmp_path: Path) -> None:
@@ -218,18 +218,18 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
         env=environment(data_dir),
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
     )
     deadline = time.monotonic() + 30
-    with Client(server.grpc) as client:  # a command takes longer to look than the model to run
+    with Client(server.grpc) as client:  # a command would start more slowly than the model runs
         while not any(client.list()):
             assert time.monotonic() < deadline, "nothing is queued"
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, messages = process.communicate(timeout=30)
 
     state = json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"][0]["state"]
     assert process.returncode == 130
-    assert "cancelled analyses/" in told
+    assert "Cancelled analyses/" in messages
     assert state == "STATE_CANCELLED"
 
 
@@ -243,7 +243,7 @@ def test_sigterm_ends_the_service_cleanly(data_dir: Path, tmp_path: Path) -> Non
     assert events[-1] == "stopped"
 
 
-def test_finished_analyses_outlive_a_kill(data_dir: Path, tmp_path: Path, errata: Errata, predictions: Path) -> None:
+def test_finished_analyses_survive_a_kill(data_dir: Path, tmp_path: Path, errata: Errata, predictions: Path) -> None:
     with serving(data_dir, tmp_path / "archive") as service:
         made = errata(
             "analyze", "--server", service.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json"
@@ -257,7 +257,7 @@ def test_finished_analyses_outlive_a_kill(data_dir: Path, tmp_path: Path, errata
     assert listed == [json.loads(made.stdout)]
 
 
-def test_a_bundle_is_built_shown_and_verified(errata: Errata, tmp_path: Path, demo: Bundle) -> None:
+def test_a_bundle_is_built_and_shown_and_verified(errata: Errata, tmp_path: Path, demo: Bundle) -> None:
     bundle = str(tmp_path / "bundle")
 
     built = errata("evidence", "build", "--dataset", "demo", "--output", bundle, "--json")
@@ -273,7 +273,7 @@ def test_a_bundle_is_built_shown_and_verified(errata: Errata, tmp_path: Path, de
     assert errata("evidence", "verify", bundle).returncode == 2
 
 
-def test_a_bundle_at_a_path_judges(errata: Errata, tmp_path: Path, predictions: Path) -> None:
+def test_a_local_service_uses_a_bundle_at_a_path(errata: Errata, tmp_path: Path, predictions: Path) -> None:
     bundle = str(tmp_path / "bundle")
     errata("evidence", "build", "--dataset", "demo", "--output", bundle)
 
@@ -291,7 +291,7 @@ def test_taxonomy_pairs_are_a_json_list_of_ascending_pairs(errata: Errata) -> No
     assert all(0 <= first < second < 1000 for first, second in pairs)
 
 
-def test_wait_shows_the_end_and_ends_as_the_analysis_does(server: Serving, errata: Errata) -> None:
+def test_wait_shows_the_finished_analysis_and_exits_with_its_outcome(server: Serving, errata: Errata) -> None:
     queued = json.loads(
         errata(
             "analyze", "demo:efficientnet_lite0", "--dataset", "demo", "--no-wait", "--json", "--server", server.grpc
@@ -305,7 +305,7 @@ def test_wait_shows_the_end_and_ends_as_the_analysis_does(server: Serving, errat
     assert errata("wait", "nosuch", "--server", server.grpc).returncode == 2
 
 
-def test_retry_is_for_what_has_failed(server: Serving, errata: Errata) -> None:
+def test_retry_queues_a_failed_analysis(server: Serving, errata: Errata) -> None:
     failing = errata("analyze", "timm:no_such_model", "--dataset", "demo", "--json", "--server", server.grpc)
     assert failing.returncode == 4
     name = json.loads(failing.stdout)["name"]
@@ -319,10 +319,10 @@ def test_retry_is_for_what_has_failed(server: Serving, errata: Errata) -> None:
     assert [item["name"] for item in listed["analyses"]] == [name]
 
 
-def test_a_full_disk_refuses_an_upload_and_leaves_nothing_behind(
+def test_an_upload_on_a_full_disk_is_refused_without_remains(
     data_dir: Path, demo: Bundle, tmp_path: Path, errata: Errata
 ) -> None:
-    """Given a service that can't write another byte, the caller hears so, nothing is left, and later the call works."""
+    """The caller gets an error, no file remains, and the call succeeds once there is space."""
     rows = "".join(f"{name},{target}\n" for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
     (tmp_path / "p.csv").write_text(f"file_name,top1\n{rows}")
     upload = ("analyze", "--predictions", str(tmp_path / "p.csv"), "--dataset", "demo", "--json", "--server")
@@ -340,7 +340,7 @@ def test_a_full_disk_refuses_an_upload_and_leaves_nothing_behind(
     assert taken.returncode == 0
 
 
-def test_a_token_opens_a_service_that_reads_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
+def test_a_new_token_is_accepted_by_a_service_with_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
     made = errata("token", "ci", "--scope", "write")
     assert made.returncode == 0
     (token,) = made.stdout.split()
@@ -360,11 +360,11 @@ def test_a_token_opens_a_service_that_reads_its_line(errata: Errata, data_dir: P
 
 
 @pytest.mark.parametrize("arguments", [["a b"], ["ci", "--scope", "admin"], []])
-def test_what_is_no_token_s_name_or_scope_is_refused(errata: Errata, arguments: list[str]) -> None:
+def test_an_invalid_token_name_or_scope_is_refused(errata: Errata, arguments: list[str]) -> None:
     assert errata("token", *arguments).returncode == 2
 
 
-def test_a_bundle_of_another_digest_is_told(errata: Errata, demo: Bundle) -> None:
+def test_verify_refuses_a_bundle_with_another_digest(errata: Errata, demo: Bundle) -> None:
     path = str(demo.path)
 
     assert errata("evidence", "verify", path, "--digest", demo.digest).returncode == 0

@@ -1,4 +1,4 @@
-"""What the images' entrypoints run, as a process of another user, who may write to `/data` and `/tmp` alone."""
+"""The entrypoints of the images, run by another user who can write only to `/data` and `/tmp`."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from .cluster import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = 10001
-READ_ALL = "-all,+dac_read_search"  # the one capability: to read what only root may reach, such as root's own Python
+READ_ALL = "-all,+dac_read_search"  # the only capability: read the files of root, such as its Python
 AS_ANOTHER_USER = [
     "setpriv",
     *(f"--{which}={USER}" for which in ("reuid", "regid")),
@@ -32,7 +32,7 @@ AS_ANOTHER_USER = [
 
 @dataclass(frozen=True)
 class Image:
-    """What a Dockerfile says of a container."""
+    """The settings and commands of a Dockerfile."""
 
     settings: dict[str, str]
     command: list[str]  # entrypoint and command
@@ -54,11 +54,11 @@ def image(name: str) -> Image:
 
 
 class Container:
-    """A process as an image's container would run it: its user, no home, one folder for data and one for scratch."""
+    """A process as in a container of an image: its user, no home, and one folder each for data and temporary files."""
 
     def __init__(self, name: str, folder: Path, **settings: str) -> None:
         self.image = image(name)
-        self.rootfs = folder / name  # stands for the read-only root
+        self.rootfs = folder / name  # the read-only root folder
         self.data, self.tmp = self.rootfs / "data", self.rootfs / "tmp"
         for writable in (self.data, self.tmp):
             writable.mkdir(parents=True)
@@ -83,7 +83,7 @@ class Container:
         return check.wait(20) == 0
 
     def _start(self, command: list[str], stdout: object, stderr: object, **settings: str) -> "subprocess.Popen[bytes]":
-        if command[0] == "errata":  # the same main module; another user may not read a script of root's
+        if command[0] == "errata":  # the same entry point; the other user cannot read root's scripts
             command = [sys.executable, "-m", "service", *command[1:]]
         return subprocess.Popen(
             [*AS_ANOTHER_USER, *command],
@@ -95,15 +95,15 @@ class Container:
         )
 
     def written(self) -> set[str]:
-        """Return what lies beside the two folders that may be written to."""
+        """Return the names of files outside the two writable folders."""
         return {path.name for path in self.rootfs.iterdir()} - {"data", "tmp"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that another user reaches."""
+    """A folder that another user can reach."""
     if os.geteuid() != 0:
-        assert "ERRATA_REFERENCE_DIR" not in os.environ, "another user can only be tried by root"
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, "only root can change the user"
         pytest.skip("needs root, to become another user")
     for parent in (tmp_path, *tmp_path.parents):
         if parent.stat().st_uid == os.geteuid() and parent != Path("/") and "pytest" in parent.name:
@@ -115,7 +115,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             path.chmod(0o755)
 
 
-def test_api_and_worker_judge_the_photographs_as_another_user_who_writes_to_data_and_tmp_alone(folder: Path) -> None:
+def test_api_and_worker_run_as_another_user_and_write_only_to_data_and_tmp(folder: Path) -> None:
     grpc, http, worker_http = (f"127.0.0.1:{free_port()}" for _ in range(3))
     redis = RedisServer(folder).start()
     containers = []
@@ -148,8 +148,8 @@ def test_api_and_worker_judge_the_photographs_as_another_user_who_writes_to_data
     assert not api.healthy(ERRATA_SERVER=grpc)
 
 
-def test_as_the_image_has_it_an_api_without_tokens_is_refused_in_words(folder: Path) -> None:
-    """The images listen beyond loopback: the API starts with tokens, or where the operator says so."""
+def test_an_api_without_tokens_is_refused_with_a_message(folder: Path) -> None:
+    """The images listen on all addresses, so the API needs tokens or ERRATA_ALLOW_INSECURE."""
     container = Container("api", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0")
 
     assert container.process.wait(30) == 2
@@ -157,7 +157,7 @@ def test_as_the_image_has_it_an_api_without_tokens_is_refused_in_words(folder: P
     assert container.written() == set()
 
 
-def test_a_worker_needs_no_tokens_since_all_that_it_serves_is_open(folder: Path) -> None:
+def test_a_worker_needs_no_tokens(folder: Path) -> None:
     port = free_port()
     worker = Container(
         "worker", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0", ERRATA_WORKER_HTTP_ADDRESS=f"0.0.0.0:{port}"

@@ -1,4 +1,4 @@
-"""Real failures over real sockets: what callers read names no address, path, or script; the log does."""
+"""Failures of a real service: messages for callers have no internal addresses, paths, or scripts; the log has them."""
 
 import io
 import json
@@ -25,7 +25,7 @@ MODEL = "demo:efficientnet_lite0"
 
 
 def assert_public(text: str, *secrets: object) -> None:
-    """What a caller reads names none of these, nor anything that looks like an address, a path, or a script."""
+    """Check that a message has none of the secrets, and no address, path, or script."""
     assert text
     assert not INTERNAL.search(text), text
     for secret in secrets:
@@ -33,7 +33,7 @@ def assert_public(text: str, *secrets: object) -> None:
 
 
 def page(address: str, path: str) -> tuple[int, str]:
-    """A page's status and its text without markup."""
+    """Return the status of a page and its text without markup."""
     try:
         with urllib.request.urlopen(f"http://{address}{path}", timeout=30) as answer:
             status, content = answer.status, answer.read()
@@ -120,7 +120,7 @@ def service(demo: Bundle, tmp_path: Path) -> Iterator[Serving]:
 
 
 def ended(client: Client, model: str) -> str:
-    """What becomes of an analysis: the message of its failure, or of the refusal."""
+    """Return the message of the failure, or of the refusal, of an analysis."""
     try:
         name = client.analyze(model, "demo").name
     except ErrataError as error:

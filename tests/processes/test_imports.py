@@ -1,4 +1,4 @@
-"""What a process has loaded: the API never holds torch, timm or NLTK, and help loads next to nothing."""
+"""Imports of processes: the API has no torch, timm, or NLTK; the client has no service; help has almost nothing."""
 
 import subprocess
 import sys
@@ -25,9 +25,17 @@ print(sorted({"torch", "timm", "nltk", "torchvision"} & sys.modules.keys()))
 
 HELP = """
 import sys
-from service.cli.main import errata
+from errata.cli.main import errata
 errata(["--help"], standalone_mode=False)
 print(sorted({"grpc", "numpy", "pyarrow", "rich", "starlette", "pydantic"} & sys.modules.keys()))
+"""
+
+CLIENT = """
+import sys
+from errata.cli.main import run
+code = run(["list", "--server", "127.0.0.1:1"])
+heavy = {"service", "numpy", "pandas", "pyarrow", "pydantic", "jinja2", "altair", "yaml", "structlog"}
+print(code, sorted(heavy & sys.modules.keys()))
 """
 
 
@@ -43,12 +51,16 @@ def loaded(program: str, data_dir: Path, archive: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_an_api_process_that_has_judged_holds_no_torch(data_dir: Path, tmp_path: Path) -> None:
+def test_an_api_process_that_has_analyzed_an_upload_has_no_torch(data_dir: Path, tmp_path: Path) -> None:
     lines = loaded(JUDGE, data_dir, tmp_path)
 
-    assert "InvalidRow" in lines  # it has parsed and judged
+    assert "InvalidRow" in lines  # it has parsed the upload
     assert lines[-1] == "[]"
 
 
-def test_help_loads_nothing_heavy(data_dir: Path, tmp_path: Path) -> None:
+def test_help_imports_no_heavy_packages(data_dir: Path, tmp_path: Path) -> None:
     assert loaded(HELP, data_dir, tmp_path)[-1] == "[]"
+
+
+def test_a_command_of_the_client_imports_no_service(data_dir: Path, tmp_path: Path) -> None:
+    assert loaded(CLIENT, data_dir, tmp_path)[-1] == "3 []"

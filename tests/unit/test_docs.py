@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from errata.cli.main import COMMANDS
 from errata.errors import ErrataError
 from errata.v1 import errata_pb2
 
 from service import telemetry
 from service.analyses.policy import parse_policy
 from service.api.status import code_of
-from service.cli.main import COMMANDS
 from service.domain import ERROR_TYPES, Measure
 from service.predictions.model_id import SOURCES
 from service.settings import Settings

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
+from errata.cli.folder import read_analysis
 from errata.errors import ErrataError, InvalidEvidence, InvalidInput, InvalidPageToken, InvalidSetting, ModelRefused
 from errata.json_input import MAX_DEPTH, parse_json
 from errata.v1 import errata_pb2 as pb
 
 from service.archive.archive import FileArchive
 from service.archive.files import FolderFiles
-from service.cli.output import read_folder
 from service.evidence.annotation import read_annotation
 from service.evidence.artefacts import read_artefacts, read_grouping
 from service.evidence.bundle import read_manifest
@@ -62,7 +62,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], type[ErrataError]]] = {
         lambda folder: json_beside(folder, PurePosixPath("weights.safetensors"), "config.json"),
         ModelRefused,
     ),
-    "summary of a folder": ("summary.json", read_folder, InvalidInput),
+    "summary of a folder": ("summary.json", read_analysis, InvalidInput),
     "setting": (
         "evidence.json",
         lambda folder: read_settings({"ERRATA_EVIDENCE": (folder / "evidence.json").read_text()}),

@@ -1,0 +1,199 @@
+"""errata analyze: a model or a predictions file becomes an analysis."""
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from errata import Client, pb
+from errata.cli.commands import command
+from errata.cli.connect import Connection, Target, connect, evidence_option, json_option, server_options
+from errata.cli.console import STDOUT, print_json, safe, stderr_console
+from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
+from errata.cli.folder import REPORT, SUMMARY, VERDICTS, make_folder, write_folder
+from errata.cli.gate import EXIT_CODES, read_policy, show_gate, write_gate
+from errata.cli.labels import label_option, parse_labels
+from errata.cli.progress import follow
+from errata.cli.resolve import resolve
+from errata.cli.views import show_analysis
+from errata.errors import ErrataError, InvalidInput, InvalidRequest
+from errata.proto_json import to_json
+
+JUNIT = "junit.xml"
+ROW_ORDERS = {"path": pb.ROW_ORDER_PATH, "file-name": pb.ROW_ORDER_FILE_NAME}
+PREDICTIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npz", ".npy", ".gz", ".zst")
+WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+EXAMPLES = """
+errata analyze --predictions predictions.csv
+errata analyze timm:resnet50.a1_in1k --name resnet50 --label team=vision
+errata analyze --predictions predictions.npz --row-order file-name --output results/
+errata analyze --local --predictions predictions.csv --evidence bundles/imagenet
+errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
+"""
+
+
+@command(examples=EXAMPLES)
+@click.argument("model", required=False)
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), metavar="FILE", help="A predictions file, instead of MODEL."
+)
+@click.option("--dataset", default="imagenet-real", show_default=True, help="The data set.")
+@evidence_option
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="PATH", help="A folder for the summary, verdicts, and report."
+)
+@click.option(
+    "--row-order",
+    type=click.Choice([*ROW_ORDERS]),
+    help="The order of the rows of an npz or npy file. Default: path.",
+)
+@click.option("--name", "display_name", default="", help="Display name. Default: the model, or the name of the file.")
+@label_option("A label of the analysis. Can be repeated.")
+@click.option("--wait/--no-wait", default=True, help="Wait for the result (default), or return when it is queued.")
+@click.option(
+    "--gate", "policy", type=click.Path(path_type=Path), metavar="POLICY", help="Evaluate against a gate policy."
+)
+@click.option(
+    "--baseline", default="", metavar="ANALYSIS", help="With --gate: the analysis that bounds on changes refer to."
+)
+@click.option("--fresh", is_flag=True, help="Ignore cached and in-progress results.")
+@json_option
+@server_options
+@click.pass_context
+def analyze(
+    ctx: click.Context,
+    model: str | None,
+    predictions: Path | None,
+    dataset: str,
+    evidence: str,
+    output: Path | None,
+    row_order: str | None,
+    display_name: str,
+    labels: tuple[str, ...],
+    wait: bool,
+    policy: Path | None,
+    baseline: str,
+    fresh: bool,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Analyze MODEL, such as timm:resnet50.a1_in1k, or a file of predictions.
+
+    Exit code: 0, or that of the gate; 4 if the analysis failed or was cancelled.
+    """
+    _check_source(model, predictions)
+    _check_options(output, wait, baseline, policy, target)
+    options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
+    options["gate_policy"] = read_policy(policy) if policy is not None else ""
+    if output is not None:
+        make_folder(output)
+    with connect(target, evidence) as connection:
+        client = connection.client
+        dataset = _dataset_of(ctx, dataset, connection)
+        options |= {"dataset": dataset, "evidence": connection.evidence}
+        options["gate_baseline"] = resolve(client, baseline) if baseline else ""
+        if predictions is not None:
+            analysis = _upload(client, predictions, row_order, options)
+        else:
+            submit = partial(client.analyze, str(model), request_id=uuid.uuid4().hex, **options)
+            analysis = _run(ctx, client, submit) if wait else submit()
+        if output is not None and analysis.state == pb.STATE_SUCCEEDED:
+            write_folder(client, analysis, output)
+        result = client.gate(analysis.name) if policy is not None and wait else None
+    if as_json:
+        print_json(to_json(analysis))
+    else:
+        show_analysis(analysis, stderr_console())
+    if result is not None:
+        write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=None)
+        if not as_json:
+            show_gate(result, stderr_console())
+    if output is not None and not as_json and analysis.state == pb.STATE_SUCCEEDED:
+        files = ", ".join([SUMMARY, VERDICTS, REPORT, *([JUNIT] if result is not None else [])])
+        stderr_console().print(f"Written to {output}: {files}", markup=False, soft_wrap=True)
+    if result is not None:
+        ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
+    if analysis.state in (pb.STATE_FAILED, pb.STATE_CANCELLED):
+        ctx.exit(ANALYSIS_FAILED)
+
+
+def _check_source(model: str | None, predictions: Path | None) -> None:
+    """Raise InvalidRequest unless there is either a model identifier or an existing predictions file."""
+    if bool(model) == bool(predictions):
+        problem = "Both MODEL and --predictions are present" if model else "MODEL and --predictions are missing"
+        raise InvalidRequest(f"{problem}. Use one of them.", field="model")
+    if predictions is not None:
+        if predictions.is_dir():
+            raise InvalidInput(f"{predictions} is a folder. Expected a predictions file.", field="predictions")
+        if not predictions.exists():
+            raise InvalidInput(f"Predictions file {str(predictions)!r} not found.", field="predictions")
+        return
+    assert model is not None, "this is a bug: checked above"
+    suffix = Path(model).suffix.lower()
+    if ":" not in model and suffix in (".onnx", *WEIGHTS):
+        identifier = f"onnx:{model}" if suffix == ".onnx" else f"file:{model}#ARCHITECTURE"
+        raise InvalidRequest(
+            f"{model!r:.200} is a file name. To run a model from the service's folder ERRATA_MODELS, use {identifier} "
+            "(onnx: for ONNX graphs, file: for PyTorch weights). To upload predictions, use --predictions FILE.",
+            field="model",
+        )
+    if Path(model).is_file() or (":" not in model and suffix in PREDICTIONS):
+        raise InvalidRequest(f"{model!r:.200} is a file. Use --predictions {model} to upload it.", field="model")
+
+
+def _check_options(output: Path | None, wait: bool, baseline: str, policy: Path | None, target: Target) -> None:
+    if target.local and not wait:
+        raise InvalidRequest(
+            "--local excludes --no-wait, because the local service ends with this command.", field="wait"
+        )
+    if output is not None and not wait:
+        raise InvalidRequest("--output excludes --no-wait, because it needs the result.", field="wait")
+    if output == STDOUT:
+        raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
+    if baseline and policy is None:
+        raise InvalidRequest("--baseline needs --gate.", field="baseline")
+
+
+def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str:
+    """Return the data set: that of a bundle at a path, if --evidence has one.
+
+    Raises:
+        InvalidRequest: --dataset is another data set.
+    """
+    if not connection.dataset:
+        return dataset
+    if ctx.get_parameter_source("dataset") is not ParameterSource.DEFAULT and dataset != connection.dataset:
+        raise InvalidRequest(
+            f"The evidence bundle is for the data set {connection.dataset!r:.80}, not for {dataset!r:.80}.",
+            field="evidence",
+        )
+    return connection.dataset
+
+
+def _upload(client: Client, file: Path, row_order: str | None, options: dict[str, Any]) -> pb.Analysis:
+    options = options | {"display_name": options["display_name"] or file.name}
+    order = ROW_ORDERS[row_order] if row_order else pb.ROW_ORDER_UNSPECIFIED
+    try:
+        content = file.open("rb")
+    except OSError as error:
+        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="predictions") from error
+    with content:
+        return client.upload(content, row_order=order, **options)
+
+
+def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) -> pb.Analysis:
+    """Submit an analysis and follow it until it has finished; Ctrl-C cancels it, even before its name is known."""
+    try:
+        return follow(client, submit().name, stderr_console())
+    except KeyboardInterrupt:
+        try:
+            name = submit().name  # the request has an ID, so this is the same analysis
+            client.cancel(name)
+            stderr_console().print(f"Cancelled {safe(name)}")
+        except ErrataError as error:
+            stderr_console().print(f"The analysis could not be cancelled: {error.message}", markup=False)
+        ctx.exit(INTERRUPTED)

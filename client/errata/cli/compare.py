@@ -1,0 +1,129 @@
+"""errata compare: what changed from one analysis to another."""
+
+from pathlib import Path
+
+import click
+
+from errata import Client, pb
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, json_option, server_options
+from errata.cli.console import (
+    STDOUT,
+    output_path,
+    print_json,
+    print_path,
+    safe,
+    stderr_console,
+    stdout_console,
+    write_output,
+)
+from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
+from errata.cli.folder import all_folders
+from errata.cli.resolve import resolve
+from errata.cli.views import new_table
+from errata.enums import ErrorType
+from errata.errors import InvalidRequest
+from errata.messages import ERROR_TYPE_TITLES, format_count, format_percentage, format_points, pluralize
+from errata.proto_json import to_json
+
+DEFAULT_LIMIT = 10
+EXAMPLES = """
+errata compare resnet50 resnet101
+errata compare 01kb4t9z 01kb4tbq --output comparison.html
+errata compare results/before results/after --json
+"""
+
+
+@command(examples=EXAMPLES)
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The HTML file to write, or a folder for it; '-' for stdout.",
+)
+@click.option(
+    "--most",
+    "--limit",
+    "limit",
+    type=click.IntRange(min=0),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="Maximum number of fixed and of broken images to show.",
+)
+@click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if it has other evidence.")
+@json_option
+@server_options
+def compare(a: str, b: str, output: Path | None, limit: int, reanalyze: bool, as_json: bool, target: Target) -> None:
+    """Compare analysis A with analysis B of the same images, for example before and after a change of a model.
+
+    Two folders that 'errata analyze --output' wrote need no service, but the package errata-service.
+    """
+    if output == STDOUT and as_json:
+        raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
+    path = output_path(output, "comparison.html")
+    if all_folders([a, b]) and not reanalyze and not target.is_explicit:
+        compare_folders = load_extension(EXTENSIONS_GROUP, "compare-folders", "'errata compare' on folders")
+        comparison, html = compare_folders(Path(a), Path(b), with_report=path is not None)
+    else:
+        with connect(target) as connection:
+            client = connection.client
+            name_a, name_b = resolve(client, a), resolve(client, b)
+            if reanalyze:
+                name_b = _with_same_evidence(client, name_a, name_b)
+            comparison = client.compare(name_a, name_b)
+            html = client.comparison_report(name_a, name_b) if path is not None else b""
+    if path is not None:
+        write_output(path, html)
+    if as_json:
+        print_json(to_json(comparison))
+    elif path != STDOUT:
+        _show_comparison(comparison, limit)
+    if path is not None and path != STDOUT:
+        print_path("Written", path)
+
+
+def _with_same_evidence(client: Client, name_a: str, name_b: str) -> str:
+    """Return the name of an analysis of B's predictions with the evidence of A, which is B itself if possible."""
+    first, second = client.get(name_a), client.get(name_b)
+    if first.evidence == second.evidence or first.dataset != second.dataset:
+        return name_b
+    name = client.reanalyze(second.name, first.evidence).name
+    stderr_console().print(f"Analyzed B again with the evidence of A: {safe(name)}")
+    return name
+
+
+def _show_comparison(comparison: pb.Comparison, limit: int) -> None:
+    console = stdout_console()
+    title = f"{comparison.display_name_a} → {comparison.display_name_b}"
+    console.print(f"[bold]{safe(title)}[/] on {safe(comparison.dataset)}: {safe(comparison.verdict)}")
+    everything = comparison.groups["all"]
+    if everything.num_samples:
+        table = new_table("rate", "A", "B", "change, points", "95 % interval")
+        for name, interval in (
+            ("top-1 accuracy", everything.rates["top1"]),
+            ("multi-label accuracy", everything.multi_label_accuracy),
+            ("severe error rate", everything.rates["severe"]),
+        ):
+            bounds = f"{format_points(-interval.high)} to {format_points(-interval.low)}"
+            change = format_points(-interval.difference)
+            table.add_row(name, format_percentage(interval.a), format_percentage(interval.b), change, bounds)
+        console.print(table)
+    for label, images, total in (
+        ("broken", comparison.broken, everything.broken),
+        ("fixed", comparison.fixed, everything.fixed),
+    ):
+        for image in images[:limit]:
+            before, after = (ERROR_TYPE_TITLES[ErrorType(kind)] for kind in (image.error_type_a, image.error_type_b))
+            console.print(
+                f"  {label}  {safe(image.file_name)}, label {safe(image.target_name)}: "
+                f"{safe(image.predicted_a_name)} ({before}) → {safe(image.predicted_b_name)} ({after})"
+            )
+        if total > limit > 0:
+            stderr_console().print(
+                f"{format_count(limit)} of {format_count(total)} {label} images are shown. --limit shows more."
+            )
+    if comparison.num_left_out:
+        count = pluralize(comparison.num_left_out, "image")
+        stderr_console().print(f"{count} without a prediction in both analyses are left out.")

@@ -1,0 +1,71 @@
+"""errata explain: the verdict on a prediction for one image, and its evidence."""
+
+from pathlib import Path
+
+import click
+
+from errata import pb
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
+from errata.cli.console import print_json, stderr_console, stdout_console
+from errata.cli.folder import find_verdict, is_folder
+from errata.cli.resolve import resolve
+from errata.cli.views import show_verdicts
+from errata.errors import InvalidRequest
+from errata.proto_json import to_json
+
+DEFAULT_DATASET = "imagenet-real"
+EXAMPLES = """
+errata explain ILSVRC2012_val_00000001.JPEG --analysis predictions.csv
+errata explain ILSVRC2012_val_00000001.JPEG --predicted "rock python"
+errata explain ILSVRC2012_val_00000001.JPEG --analysis results/
+"""
+
+
+@command(examples=EXAMPLES)
+@click.argument("image")
+@click.option("--analysis", help="The analysis whose data set, evidence, and prediction are used.")
+@click.option("--dataset", default="", help=f"Without --analysis: the data set. Default: {DEFAULT_DATASET}.")
+@evidence_option
+@click.option(
+    "--predicted",
+    default="",
+    metavar="CLASS",
+    help="A class instead of the model's prediction: an index, a WordNet ID, or a unique name.",
+)
+@json_option
+@server_options
+def explain(
+    image: str, analysis: str | None, dataset: str, evidence: str, predicted: str, as_json: bool, target: Target
+) -> None:
+    """Explain the verdict on a prediction for IMAGE, a file name of the data set.
+
+    Needs --analysis or --predicted. A folder as --analysis needs no service, but has no evidence.
+    """
+    if analysis is not None and (dataset or evidence):
+        raise InvalidRequest("--analysis excludes --dataset and --evidence.", field="analysis")
+    if analysis is None and not predicted:
+        raise InvalidRequest("Use --predicted CLASS, or --analysis for the prediction of its model.", field="predicted")
+    if analysis is not None and is_folder(analysis) and not predicted and not target.is_explicit:
+        verdict = find_verdict(Path(analysis), image)
+        if not as_json:
+            stderr_console().print(
+                "The folder has no evidence. For the evidence, use --server or --local, and the ID of the analysis."
+            )
+    else:
+        verdict = _explain(image, analysis, dataset, evidence, predicted, target)
+    if as_json:
+        print_json(to_json(verdict))
+    else:
+        show_verdicts([verdict], stdout_console())
+
+
+def _explain(
+    image: str, analysis: str | None, dataset: str, evidence: str, predicted: str, target: Target
+) -> pb.Verdict:
+    with connect(target, evidence) as connection:
+        if analysis is not None:
+            name = resolve(connection.client, analysis)
+            return connection.client.explain(name, image, predicted or None)
+        dataset = dataset or connection.dataset or DEFAULT_DATASET
+        return connection.client.explain_any(dataset, image, predicted, connection.evidence)

@@ -1,0 +1,36 @@
+"""Parts of the command line that the package errata-service adds through entry points."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from errata.errors import InvalidInput
+
+COMMANDS_GROUP = "errata.commands"  # click commands: serve, work, evidence, taxonomy, demo
+EXTENSIONS_GROUP = "errata.extensions"  # functions: local, compare-folders, trend-folders, gate-folder, policy-schema
+
+
+@dataclass(frozen=True)
+class LocalService:
+    """A service that runs in this process for one command."""
+
+    address: str  # host:port of the API
+    evidence: str = ""  # digest prefix of the evidence bundle to use; empty: the default
+    dataset: str = ""  # of the bundle, if the command names one by its path
+
+
+def load_extension(group: str, name: str, feature: str) -> Any:
+    """Import a part of errata-service.
+
+    Args:
+        group: Group of the entry point.
+        name: Name of the entry point.
+        feature: What needs it, as the subject of a sentence, for example "'errata serve'".
+
+    Raises:
+        InvalidInput: errata-service is not installed.
+    """
+    from importlib.metadata import entry_points  # its import takes 15 ms, which most commands save
+
+    for entry_point in entry_points(group=group, name=name):
+        return entry_point.load()
+    raise InvalidInput(f"{feature} needs errata-service. Install it with: pip install errata-service")

@@ -1,0 +1,160 @@
+"""errata gate: the decision of a policy, as an exit code and in formats that pipelines read."""
+
+import codecs
+import json
+import os
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from errata import Client, pb
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, json_option, server_options
+from errata.cli.console import print_json, safe, stdout_console, write_output
+from errata.cli.durations import parse_duration
+from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, SUCCESS, UNDECIDED
+from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
+from errata.cli.folder import is_folder, read_analysis
+from errata.cli.gate_names import decision_name
+from errata.cli.junit import to_junit
+from errata.cli.markdown import to_markdown
+from errata.cli.resolve import resolve
+from errata.errors import InvalidInput, InvalidPolicy, InvalidRequest, Unavailable
+from errata.files import read_file
+from errata.proto_json import to_json
+
+POLL_SECONDS = 1.0
+MAX_POLICY = 64 << 10  # bytes
+EXIT_CODES = {
+    pb.GATE_DECISION_PASS: SUCCESS,
+    pb.GATE_DECISION_FAIL: GATE_FAILED,
+    pb.GATE_DECISION_UNDECIDED: UNDECIDED,
+    pb.GATE_DECISION_PENDING: UNDECIDED,
+    pb.GATE_DECISION_ERROR: ANALYSIS_FAILED,
+}
+STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow", "pending": "yellow", "error": "bold red"}
+EXAMPLES = """
+errata gate resnet50 --policy policy.yaml
+errata gate 01kb4t9z --policy policy.yaml --baseline resnet50-v1 --wait 30m --junit gate.xml
+errata gate results/ --policy policy.yaml --markdown gate.md
+errata gate --schema > policy.schema.json
+"""
+
+
+@command(examples=EXAMPLES)
+@click.argument("analysis", required=False)
+@click.option("--policy", type=click.Path(path_type=Path), metavar="FILE", help="The policy (YAML).")
+@click.option("--baseline", default="", metavar="ANALYSIS", help="The analysis that bounds on changes refer to.")
+@click.option("--wait", "patience", metavar="DURATION", help="Wait for the analysis, at most 90s, 30m, or 1h.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as JUnit XML.")
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as Markdown.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of policies. Needs errata-service.")
+@json_option
+@server_options
+@click.pass_context
+def gate(
+    ctx: click.Context,
+    analysis: str | None,
+    policy: Path | None,
+    baseline: str,
+    patience: str | None,
+    junit: Path | None,
+    markdown: Path | None,
+    schema: bool,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Evaluate ANALYSIS against a policy. Without --policy: against the policy of the analysis.
+
+    Exit code: 0 pass, 1 fail, 4 the analysis failed, 5 undecided or not finished. A folder that
+    'errata analyze --output' wrote needs no service, but the package errata-service.
+    """
+    if schema:
+        policy_schema = load_extension(EXTENSIONS_GROUP, "policy-schema", "'errata gate --schema'")
+        print_json(json.dumps(policy_schema(), indent=2))
+        return
+    if analysis is None:
+        raise InvalidRequest("Missing argument ANALYSIS.", field="analysis")
+    text = read_policy(policy) if policy is not None else ""
+    seconds = parse_duration(patience, "wait") if patience is not None else 0.0
+    if is_folder(analysis) and text and (not baseline or is_folder(baseline)) and not target.is_explicit:
+        evaluate_folder = load_extension(EXTENSIONS_GROUP, "gate-folder", "'errata gate' on folders")
+        result = evaluate_folder(text, Path(analysis), Path(baseline) if baseline else None)
+        subject = read_analysis(Path(analysis))
+    else:
+        with connect(target) as connection:
+            name = resolve(connection.client, analysis)
+            baseline_name = resolve(connection.client, baseline) if baseline else ""
+            result = evaluate(connection.client, name, text, baseline_name, seconds)
+            subject = connection.client.get(name) if junit or markdown else pb.Analysis()
+    write_gate(result, subject, junit, markdown)
+    if as_json:
+        print_json(to_json(result))
+    else:
+        show_gate(result, stdout_console())
+    ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
+
+
+def evaluate(client: Client, name: str, policy: str, baseline: str, seconds: float) -> pb.GateResult:
+    """Return the result of a gate.
+
+    Args:
+        client: The service.
+        name: Name of the analysis.
+        policy: The policy (YAML); empty: that of the analysis.
+        baseline: Name of the baseline; empty: that of the analysis.
+        seconds: How long to wait for an analysis that has not finished, or for a service that is unavailable.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            result = client.gate(name, policy, baseline)
+        except Unavailable:
+            if time.monotonic() + POLL_SECONDS > end:
+                raise
+        else:
+            if result.decision != pb.GATE_DECISION_PENDING or time.monotonic() + POLL_SECONDS > end:
+                return result
+        time.sleep(POLL_SECONDS)
+
+
+def read_policy(file: Path) -> str:
+    """Return the text of a policy, which the service validates.
+
+    Raises:
+        InvalidInput: The file cannot be read, or is too large.
+        InvalidPolicy: The file is not text in UTF-8 or UTF-16.
+    """
+    try:
+        content = read_file(file, MAX_POLICY)
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise InvalidInput(f"Cannot read {file}: {reason}.", field="policy") from error
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InvalidPolicy(f"Policy {file} is not UTF-8 text, see line {line}.", field="policy", line=line) from error
+
+
+def write_gate(result: pb.GateResult, analysis: pb.Analysis, junit: Path | None, markdown: Path | None) -> None:
+    """Write the result of a gate in the formats that pipelines read."""
+    title = analysis.display_name
+    if junit is not None:
+        write_output(junit, to_junit(result, title))
+    if markdown is not None:
+        write_output(markdown, to_markdown(result, title, analysis.summary.headline).encode())
+
+
+def show_gate(result: pb.GateResult, console: Console) -> None:
+    """Show the decision of a gate and its reasons."""
+    decision = decision_name(result.decision)
+    console.print(f"[{STYLES.get(decision, 'yellow')}]{decision.upper()}[/]  {safe(result.policy)}")
+    for reason in result.reasons:
+        decision = decision_name(reason.decision)
+        name = f"{safe(reason.bound)}: " if reason.bound else ""
+        style = STYLES.get(decision, "yellow")
+        console.print(f"  [{style}]{decision:>9}[/]  {name}{safe(reason.message)}", soft_wrap=True)

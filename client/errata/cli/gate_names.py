@@ -1,0 +1,10 @@
+"""Names of gate decisions."""
+
+from errata import pb
+
+
+def decision_name(decision: "pb.GateDecision") -> str:
+    """Return the name of a decision in lower case; `unknown` for a value of a newer service."""
+    if decision not in pb.GateDecision.values() or decision == pb.GATE_DECISION_UNSPECIFIED:
+        return "unknown"
+    return pb.GateDecision.Name(decision).removeprefix("GATE_DECISION_").lower()

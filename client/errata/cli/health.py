@@ -1,0 +1,29 @@
+"""errata health: whether a service accepts calls, for probes that can only run a command."""
+
+import click
+
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect
+from errata.cli.console import stderr_console
+
+EXAMPLES = """
+errata health
+errata health --server errata.example:443 --timeout 5
+"""
+
+
+@command(examples=EXAMPLES)
+@click.option("--server", metavar="HOST:PORT", help="Address of the service. Default: ERRATA_SERVER.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 60),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds to wait for an answer.",
+)
+def health(server: str | None, timeout: float) -> None:
+    """Check the gRPC health of a service. Exit code: 0 if it accepts calls, 3 if not."""
+    with connect(Target(server, local=False)) as connection:
+        connection.client.check(timeout)
+    stderr_console().print("serving")

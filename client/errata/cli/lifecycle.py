@@ -1,0 +1,118 @@
+"""errata wait, cancel, retry, reanalyze, delete: the life of an analysis."""
+
+import click
+
+from errata import pb
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
+from errata.cli.console import print_json, safe, stderr_console, stdout_console
+from errata.cli.durations import parse_duration
+from errata.cli.exit_codes import ANALYSIS_FAILED, UNDECIDED
+from errata.cli.progress import FINAL_STATES, follow
+from errata.cli.resolve import resolve
+from errata.cli.views import show_analysis, state_name
+from errata.proto_json import to_json
+
+
+@command(
+    examples="""
+errata wait 01kb4t9z
+errata wait resnet50 --timeout 30m && errata report resnet50
+"""
+)
+@click.argument("analysis")
+@click.option("--timeout", metavar="DURATION", help="Maximum time to wait, such as 90s, 30m, or 1h. Default: no limit.")
+@json_option
+@server_options
+@click.pass_context
+def wait(ctx: click.Context, analysis: str, timeout: str | None, as_json: bool, target: Target) -> None:
+    """Wait until ANALYSIS has finished, and show it.
+
+    Exit code: 0 if it succeeded, 4 if it failed or was cancelled, 5 if it has not finished after --timeout.
+    """
+    seconds = None if timeout is None else parse_duration(timeout, "timeout")
+    with connect(target) as connection:
+        name = resolve(connection.client, analysis)
+        latest = follow(connection.client, name, stderr_console(), seconds)
+    _print_analysis(latest, as_json)
+    if latest.state not in FINAL_STATES:
+        stderr_console().print(f"{safe(name)} is still {state_name(latest.state)} after {timeout}.")
+        ctx.exit(UNDECIDED)
+    if latest.state != pb.STATE_SUCCEEDED:
+        ctx.exit(ANALYSIS_FAILED)
+
+
+@command(
+    examples="""
+errata cancel 01kb4t9z
+errata cancel resnet50 --json
+"""
+)
+@click.argument("analysis")
+@json_option
+@server_options
+def cancel(analysis: str, as_json: bool, target: Target) -> None:
+    """Cancel ANALYSIS if it is queued or running. A finished analysis does not change."""
+    with connect(target) as connection:
+        name = resolve(connection.client, analysis)
+        before = connection.client.get(name)
+        after = connection.client.cancel(name)
+    _print_analysis(after, as_json)
+    if before.state in FINAL_STATES or after.state != pb.STATE_CANCELLED:
+        finished = "was already cancelled" if after.state == pb.STATE_CANCELLED else f"has {state_name(after.state)}"
+        stderr_console().print(f"{safe(name)} {finished}. Nothing was cancelled.")
+
+
+@command(
+    examples="""
+errata retry 01kb4t9z
+errata list --state failed
+"""
+)
+@click.argument("analysis")
+@json_option
+@server_options
+def retry(analysis: str, as_json: bool, target: Target) -> None:
+    """Queue ANALYSIS, which has failed, again under the same name."""
+    with connect(target) as connection:
+        result = connection.client.retry(resolve(connection.client, analysis))
+    _print_analysis(result, as_json)
+
+
+@command(
+    examples="""
+errata reanalyze predictions.csv --evidence 3f2a90
+errata reanalyze 01kb4t9z --local --evidence bundles/imagenet
+"""
+)
+@click.argument("analysis")
+@evidence_option
+@json_option
+@server_options
+def reanalyze(analysis: str, evidence: str, as_json: bool, target: Target) -> None:
+    """Analyze the stored predictions of ANALYSIS with other evidence. The result is a new analysis."""
+    with connect(target, evidence) as connection:
+        result = connection.client.reanalyze(resolve(connection.client, analysis), connection.evidence)
+    _print_analysis(result, as_json)
+
+
+@command(
+    examples="""
+errata delete 01kb4t9z
+"""
+)
+@click.argument("analysis")
+@server_options
+def delete(analysis: str, target: Target) -> None:
+    """Delete ANALYSIS and its predictions. Cancel it first if it has not finished."""
+    with connect(target) as connection:
+        name = resolve(connection.client, analysis)
+        connection.client.delete(name)
+    stderr_console().print(f"Deleted {safe(name)}")
+
+
+def _print_analysis(analysis: pb.Analysis, as_json: bool) -> None:
+    if as_json:
+        print_json(to_json(analysis))
+    else:
+        show_analysis(analysis, stdout_console())

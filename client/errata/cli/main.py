@@ -1,0 +1,159 @@
+"""The entry point of the `errata` command: its commands, its exit codes, and how errors are printed."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from errata import errors
+from errata.cli.commands import Entry, LazyGroup
+from errata.cli.exit_codes import BUG, INTERRUPTED, SUCCESS, UNAVAILABLE, exit_code_of
+from errata.connection import ConnectionFailed
+from errata.errors import ErrataError
+
+COMMANDS = {
+    "analyze": Entry("analyze a model or a predictions file", "errata.cli.analyze", "analyze"),
+    "cancel": Entry("cancel a queued or running analysis", "errata.cli.lifecycle", "cancel"),
+    "compare": Entry("compare two analyses", "errata.cli.compare", "compare"),
+    "delete": Entry("delete a finished analysis", "errata.cli.lifecycle", "delete"),
+    "demo": Entry("analyze a model on 20 photographs, without a server"),
+    "evidence": Entry("build, show, and verify evidence bundles"),
+    "explain": Entry("explain the verdict on one image", "errata.cli.explain", "explain"),
+    "gate": Entry("evaluate an analysis against a gate policy", "errata.cli.gate", "gate"),
+    "health": Entry("check that a service accepts calls", "errata.cli.health", "health"),
+    "list": Entry("list analyses", "errata.cli.list", "list_analyses"),
+    "reanalyze": Entry("repeat an analysis with other evidence", "errata.cli.lifecycle", "reanalyze"),
+    "report": Entry("write the HTML report of an analysis", "errata.cli.report", "report"),
+    "retry": Entry("queue a failed analysis again", "errata.cli.lifecycle", "retry"),
+    "serve": Entry("run the service"),
+    "show": Entry("show an analysis or its verdicts", "errata.cli.show", "show"),
+    "taxonomy": Entry("show classes and superclasses"),
+    "token": Entry("create a bearer token for a service", "errata.cli.token", "token"),
+    "trend": Entry("compare analyses with models of the same accuracy", "errata.cli.trend", "trend"),
+    "wait": Entry("wait until an analysis has finished", "errata.cli.lifecycle", "wait"),
+    "work": Entry("run a worker, which runs models"),
+}
+EXAMPLES = """
+errata analyze --predictions predictions.csv --server errata.example:443
+errata list --dataset imagenet-real --limit 10
+errata report predictions.csv --output report.html
+errata COMMAND --help
+"""
+COMPLETE_VARIABLE = "_ERRATA_COMPLETE"  # click reads it
+HINTS: dict[type[ErrataError], str] = {
+    ConnectionFailed: "Set the address of the service with --server or ERRATA_SERVER.",
+    errors.TokenMissing: "Set ERRATA_TOKEN to a token of this service. 'errata token' creates one.",
+    errors.TokenUnknown: "Check the value of ERRATA_TOKEN. 'errata token' creates a token.",
+    errors.PermissionDenied: "Set ERRATA_TOKEN to a token with the required scope.",
+    errors.CertificateMissing: "Set ERRATA_CLIENT_CERTIFICATE and ERRATA_CLIENT_KEY to the files of a certificate.",
+}
+
+
+class ClosedPipe(Exception):
+    """Raised when the reader of standard output has ended, for example `head`."""
+
+
+class Errata(LazyGroup):
+    """The top-level group. click turns a closed pipe into exit code 1, which would mean a failed gate."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments of the group; `--help` and `--version` write and end here."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError as error:
+            raise ClosedPipe from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and write all of its output."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError as error:
+            raise ClosedPipe from error
+
+
+@click.group(cls=Errata, entries=COMMANDS, examples=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="errata-client", prog_name="errata")
+def errata() -> None:
+    """Classify the errors of image classifiers: which are label noise, minor, explainable, or severe.
+
+    Commands that take an ANALYSIS accept its ID, the start of its ID, its display name, or a folder that
+    'errata analyze --output' wrote. ERRATA_SERVER and ERRATA_TOKEN set the service and its token.
+    """
+
+
+def main() -> NoReturn:
+    """Run a command and exit with its code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC writes its own log lines to stderr
+    try:
+        code = run(sys.argv[1:])
+    except ClosedPipe:
+        _exit_by_sigpipe()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Args:
+        arguments: The command line without the name of the program.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ClosedPipe: The reader of standard output has ended.
+    """
+    try:
+        _check_encoding(arguments)
+        code = errata.main(list(arguments), prog_name="errata", complete_var=COMPLETE_VARIABLE, standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ErrataError as error:
+        if COMPLETE_VARIABLE not in os.environ:  # a shell shows messages of completions between its prompts
+            print_error(error)
+        return exit_code_of(error)
+    except ClosedPipe:
+        raise
+    except Exception:
+        traceback.print_exc()
+        click.echo("errata: This is a bug in Errata. Report it with the traceback above.", err=True)
+        return BUG
+    return code if isinstance(code, int) else SUCCESS
+
+
+def print_error(error: ErrataError) -> None:
+    """Write an error to stderr: the problem, its places in the input, and the remedy."""
+    click.echo(f"errata: {error.message}", err=True)
+    for violation in error.violations:
+        if violation.description not in error.message:
+            place = violation.field if violation.line is None else f"line {violation.line}"
+            click.echo(f"  {place}: {violation.description}", err=True)
+    hint = HINTS.get(type(error))
+    if hint is not None:
+        click.echo(f"  {hint}", err=True)
+    if error.request_id and exit_code_of(error) == UNAVAILABLE and not isinstance(error, ConnectionFailed):
+        click.echo(f"  The log of the service has details under the request {error.request_id}.", err=True)
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Raise InvalidInput for an argument that is not UTF-8."""
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
+            raise errors.InvalidInput(f"Argument {argument!a:.80} is not UTF-8.", field="arguments")
+
+
+def _exit_by_sigpipe() -> NoReturn:
+    """End as other Unix tools do when the reader of their output has ended: by SIGPIPE, which shells show as 141."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    sys.exit(128 + signal.SIGPIPE)

@@ -1,0 +1,127 @@
+"""The progress of an analysis on stderr: a bar on a terminal, and lines in the log of a pipeline."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+
+from errata import Client, pb
+from errata.messages import format_count
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+LOG_SECONDS = 5.0  # between lines in a log
+FINAL_STATES = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
+
+
+class _Display(Protocol):
+    def update(self, analysis: pb.Analysis) -> None:
+        """Show the progress of an analysis."""
+
+
+def follow(client: Client, name: str, console: Console, timeout: float | None = None) -> pb.Analysis:
+    """Show the progress of an analysis until it has finished.
+
+    Args:
+        client: The service.
+        name: Name of the analysis.
+        console: Where the progress is shown.
+        timeout: Seconds after which the last known state is returned; None: no limit.
+
+    Returns:
+        The analysis: finished, or as it is after `timeout`.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    latest = client.get(name)
+    with _display(console) as display:
+        for latest in client.watch(name):  # the service sends a message at least every 2 seconds
+            display.update(latest)
+            if end is not None and time.monotonic() >= end:
+                break
+    return latest
+
+
+@contextmanager
+def _display(console: Console) -> Iterator[_Display]:
+    if not console.is_terminal:
+        yield _Log(console)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _Bar(progress)
+
+
+class _Bar:
+    """A progress bar."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._task = progress.add_task("queued", total=None, rate="")
+
+    def update(self, analysis: pb.Analysis) -> None:
+        """Move the bar."""
+        state = analysis.progress
+        rate = f"{state.images_per_second:,.0f} images/s" if state.HasField("images_per_second") else ""
+        self._progress.update(
+            self._task, description=stage_of(analysis), completed=state.done, total=state.total or None, rate=rate
+        )
+
+
+class _Log:
+    """Lines of text: one when the stage changes, and one every few seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stage = ""
+        self._written = 0.0
+
+    def update(self, analysis: pb.Analysis) -> None:
+        """Write a line if one is due."""
+        stage, now = stage_of(analysis), time.monotonic()
+        if analysis.state in FINAL_STATES or (stage == self._stage and now - self._written < LOG_SECONDS):
+            return
+        self._stage, self._written = stage, now
+        self._console.print(progress_line(analysis), markup=False)
+
+
+def stage_of(analysis: pb.Analysis) -> str:
+    """Return the stage of an analysis that has not finished."""
+    if analysis.state == pb.STATE_QUEUED:
+        if analysis.progress.HasField("live_workers") and not analysis.progress.live_workers:
+            return "queued, no worker is running"
+        return f"queued, position {analysis.progress.queue_position + 1}"
+    if analysis.state == pb.STATE_RUNNING and not analysis.progress.done:
+        return "loading the model"
+    return "predicting"
+
+
+def progress_line(analysis: pb.Analysis) -> str:
+    """Return the progress of an analysis as a line of a log."""
+    state = analysis.progress
+    parts = [stage_of(analysis)]
+    if analysis.state == pb.STATE_RUNNING and state.done:
+        parts.append(f"{format_count(state.done)} of {format_count(state.total)} images")
+        if state.HasField("images_per_second"):
+            parts.append(f"{state.images_per_second:,.0f} images/s")
+        if state.HasField("eta"):
+            parts.append(f"about {_duration(state.eta.seconds)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: int) -> str:
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

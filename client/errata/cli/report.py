@@ -1,0 +1,41 @@
+"""errata report: the report of an analysis as one HTML file."""
+
+from pathlib import Path
+
+import click
+
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, server_options
+from errata.cli.console import STDOUT, output_path, print_path, write_output
+from errata.cli.folder import MAX_REPORT, REPORT, is_folder, read_part
+from errata.cli.resolve import resolve
+
+EXAMPLES = """
+errata report predictions.csv
+errata report 01kb4t9z --output reports/resnet50.html
+errata report results/ --output - > report.html
+"""
+
+
+@command(examples=EXAMPLES)
+@click.argument("analysis")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path(REPORT),
+    show_default=True,
+    metavar="PATH",
+    help="The file to write, or a folder for it; '-' for stdout.",
+)
+@server_options
+def report(analysis: str, output: Path, target: Target) -> None:
+    """Write the report of ANALYSIS as one HTML file, which needs no other files."""
+    if is_folder(analysis) and not target.is_explicit:
+        content = read_part(Path(analysis), REPORT, MAX_REPORT)
+    else:
+        with connect(target) as connection:
+            content = connection.client.report(resolve(connection.client, analysis))
+    path = output_path(output, REPORT) or output
+    write_output(path, content)
+    if path != STDOUT:
+        print_path("Written", path)

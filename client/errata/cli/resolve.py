@@ -1,0 +1,71 @@
+"""Analyses by name, by the start of their ID, by display name, or by a folder."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+
+from errata import Client, pb
+from errata.cli.folder import is_folder, read_analysis
+from errata.errors import AnalysisNotFound, InvalidRequest
+
+PREFIX = "analyses/"
+MIN_SHORT_ID = 8  # characters; they encode the time of creation to 32 ms
+MAX_CANDIDATES = 10
+_ID = re.compile(r"[01][0-9a-hjkmnp-tv-z]{20}")  # milliseconds and 60 random bits in Crockford's base 32
+_ID_PREFIX = re.compile(r"[0-9a-z]{1,21}")
+
+
+def resolve(client: Client, analysis: str) -> str:
+    """Return the name of an analysis.
+
+    Args:
+        client: The service that has the analysis.
+        analysis: A name `analyses/ID`, an ID, the start of an ID, a display name, or a folder that --output wrote.
+
+    Raises:
+        AnalysisNotFound: No analysis matches.
+        InvalidRequest: More than one analysis matches. The message lists them.
+    """
+    if is_folder(analysis):
+        return read_analysis(Path(analysis)).name
+    identifier = analysis.removeprefix(PREFIX)
+    if _ID.fullmatch(identifier):
+        return PREFIX + identifier
+    matches = {match.name: match for match in islice(_matches(client, analysis, identifier), MAX_CANDIDATES + 1)}
+    if not matches:
+        raise AnalysisNotFound(f"Analysis {analysis!r:.200} not found.", field="analysis")
+    if len(matches) > 1:
+        listed = [_describe(match) for match in list(matches.values())[:MAX_CANDIDATES]]
+        more = ["  …"] if len(matches) > MAX_CANDIDATES else []
+        raise InvalidRequest(
+            "\n".join([f"Several analyses match {analysis!r:.200}. Use the ID of one of them:", *listed, *more])
+        )
+    return next(iter(matches))
+
+
+def short_id_length(names: list[str]) -> int:
+    """Return the length of the shortest prefixes, at least 8 characters, that distinguish the IDs of analyses."""
+    identifiers = sorted(name.removeprefix(PREFIX) for name in names)
+    length = MIN_SHORT_ID
+    for first, second in pairwise(identifiers):
+        while first != second and first[:length] == second[:length]:
+            length += 1
+    return length
+
+
+def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Analysis]:
+    """Yield the analyses whose ID starts with a text, then those with this display name."""
+    if _ID_PREFIX.fullmatch(identifier):
+        for match in client.list(pb.AnalysisFilter(id_prefix=identifier)):
+            if match.name.startswith(PREFIX + identifier):  # an older service ignores the condition
+                yield match
+    if analysis:
+        for match in client.list(pb.AnalysisFilter(display_name=analysis)):
+            if match.display_name == analysis:
+                yield match
+
+
+def _describe(analysis: pb.Analysis) -> str:
+    created = f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M:%S}"
+    return f"  {analysis.name.removeprefix(PREFIX)}  {created}  {analysis.display_name!r:.60} on {analysis.dataset:.60}"

@@ -1,0 +1,223 @@
+"""errata show: an analysis, its verdicts, or its breakdown by class."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from errata import Client, pb
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, json_option, server_options
+from errata.cli.console import STDOUT, print_json, print_path, stderr_console, stdout_console, write_output
+from errata.cli.folder import (
+    MAX_VERDICTS,
+    VERDICTS,
+    VerdictSelection,
+    is_folder,
+    read_analysis,
+    read_part,
+    select_verdicts,
+)
+from errata.cli.resolve import resolve
+from errata.cli.views import show_analysis, show_breakdown, show_verdicts
+from errata.enums import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
+from errata.errors import InvalidRequest
+from errata.messages import format_count
+from errata.proto_json import to_json
+
+TYPES = [error_type.name.lower() for error_type in ERROR_TYPES]
+BREAKDOWNS = {"class": pb.BREAKDOWN_BY_CLASS, "superclass": pb.BREAKDOWN_BY_SUPERCLASS}
+FORMATS = {"jsonl": pb.VERDICT_FORMAT_JSONL, "csv": pb.VERDICT_FORMAT_CSV, "parquet": pb.VERDICT_FORMAT_PARQUET}
+DEFAULT_LIMIT = 50
+EXAMPLES = """
+errata show predictions.csv
+errata show 01kb4t9z --type model_failure --target "great white shark"
+errata show 01kb4t9z --by superclass
+errata show 01kb4t9z --export parquet --output verdicts.parquet
+errata show results/ --errors
+"""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Conditions on verdicts, as the options have them."""
+
+    types: tuple[str, ...]
+    target_class: str
+    predicted: str
+    superclass: str
+    group: str | None
+    errors: bool
+
+    def __bool__(self) -> bool:
+        return self != Conditions((), "", "", "", None, False)
+
+    @property
+    def error_types(self) -> list[str]:
+        """The names of the error types on the wire."""
+        names = [name.upper() for name in self.types]
+        names += [error_type.name for error_type in MULTI_LABEL_ERROR_TYPES] if self.errors else []
+        return [f"ERROR_TYPE_{name}" for name in names]
+
+    @property
+    def wire_group(self) -> str | None:
+        """The name of the group on the wire."""
+        return f"GROUP_{self.group.upper()}" if self.group else None
+
+    def to_filter(self) -> pb.VerdictFilter:
+        """Return the conditions for a service."""
+        return pb.VerdictFilter(
+            error_types=self.error_types,
+            target_class=self.target_class,
+            predicted_class=self.predicted,
+            superclass=self.superclass,
+            group=self.wire_group,
+            problematic=False if self.errors else None,
+        )
+
+    def to_selection(self) -> VerdictSelection:
+        """Return the conditions for a folder.
+
+        Raises:
+            InvalidRequest: A condition needs the evidence, which a folder does not have.
+        """
+        if self.superclass:
+            raise InvalidRequest(
+                "A folder has no superclasses. Use --superclass with --server or --local, and the ID of the analysis.",
+                field="superclass",
+            )
+        return VerdictSelection(
+            frozenset(pb.ErrorType.Value(name) for name in self.error_types),
+            self.target_class,
+            self.predicted,
+            pb.Group.Value(self.wire_group) if self.wire_group else None,
+            False if self.errors else None,
+        )
+
+
+@command(examples=EXAMPLES)
+@click.argument("analysis")
+@click.option(
+    "--type",
+    "types",
+    type=click.Choice(TYPES, case_sensitive=False),
+    multiple=True,
+    help="Verdicts with this error type. Can be repeated.",
+)
+@click.option("--errors", is_flag=True, help="Verdicts with any multi-label error.")
+@click.option("--target", "target_class", default="", metavar="CLASS", help="Verdicts with this original label.")
+@click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
+@click.option("--superclass", default="", help="Verdicts with a label or prediction in this superclass.")
+@click.option("--group", type=click.Choice(["all", "organism", "artifact", "other"]), help="Verdicts of this group.")
+@click.option(
+    "--most",
+    "--limit",
+    "limit",
+    type=click.IntRange(min=0),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="Maximum number of verdicts; --json prints all unless you set it.",
+)
+@click.option("--by", type=click.Choice([*BREAKDOWNS]), help="The breakdown of the verdicts by class or superclass.")
+@click.option("--export", "form", type=click.Choice([*FORMATS]), help="All verdicts as a file.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="With --export: the file to write; '-' for stdout, the default.",
+)
+@json_option
+@server_options
+def show(
+    analysis: str,
+    limit: int,
+    by: str | None,
+    form: str | None,
+    output: Path | None,
+    as_json: bool,
+    target: Target,
+    **conditions: Any,
+) -> None:
+    """Show ANALYSIS, some of its verdicts, or a breakdown.
+
+    A CLASS is an index from 0 to 999, a WordNet ID, or a unique name. A folder that 'errata analyze --output' wrote
+    needs no service, except for --superclass, --by, and --export csv or parquet.
+    """
+    selected = Conditions(**conditions)
+    limit_is_set = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
+    _check_options(selected, by, form, output, limit_is_set, as_json)
+    if by is not None:
+        with connect(target) as connection:
+            breakdown = connection.client.breakdown(resolve(connection.client, analysis), BREAKDOWNS[by])
+        if as_json:
+            print_json(to_json(breakdown))
+        else:
+            show_breakdown(breakdown, by == "superclass", stdout_console())
+    elif form is not None:
+        _export(analysis, form, output or STDOUT, target)
+    elif selected:
+        page = _select(analysis, selected, None if as_json and not limit_is_set else limit, target)
+        if as_json:
+            print_json(to_json(page))
+            return
+        show_verdicts(page.verdicts, stdout_console())
+        if page.total_size > len(page.verdicts):
+            shown, total = format_count(len(page.verdicts)), format_count(page.total_size)
+            stderr_console().print(f"{shown} of {total} verdicts are shown. --limit shows more.")
+    else:
+        result = _get(analysis, target)
+        if as_json:
+            print_json(to_json(result))
+        else:
+            show_analysis(result, stdout_console())
+
+
+def _check_options(
+    selected: Conditions, by: str | None, form: str | None, output: Path | None, limit_is_set: bool, as_json: bool
+) -> None:
+    if sum([bool(selected), by is not None, form is not None]) > 1:
+        raise InvalidRequest("--by, --export, and conditions on verdicts exclude each other. Use one.", field="show")
+    if limit_is_set and not selected:
+        raise InvalidRequest("--limit needs a condition on verdicts, for example --errors.", field="limit")
+    if form is not None and as_json:
+        raise InvalidRequest("--export and --json exclude each other. Use one of them.", field="export")
+    if output is not None and form is None:
+        raise InvalidRequest("--output needs --export.", field="output")
+
+
+def _get(analysis: str, target: Target) -> pb.Analysis:
+    if is_folder(analysis) and not target.is_explicit:
+        return read_analysis(Path(analysis))
+    with connect(target) as connection:
+        return connection.client.get(resolve(connection.client, analysis))
+
+
+def _select(analysis: str, selected: Conditions, limit: int | None, target: Target) -> pb.ListVerdictsResponse:
+    if is_folder(analysis) and not target.is_explicit:
+        verdicts = select_verdicts(Path(analysis), selected.to_selection())
+        return pb.ListVerdictsResponse(verdicts=verdicts[:limit], total_size=len(verdicts))
+    with connect(target) as connection:
+        name = resolve(connection.client, analysis)
+        return connection.client.some_verdicts(name, selected.to_filter(), limit)
+
+
+def _export(analysis: str, form: str, output: Path, target: Target) -> None:
+    if is_folder(analysis) and form == "jsonl" and not target.is_explicit:
+        write_output(output, read_part(Path(analysis), VERDICTS, MAX_VERDICTS))
+    else:
+        with connect(target) as connection:
+            _write_export(connection.client, resolve(connection.client, analysis), form, output)
+    if output != STDOUT:
+        print_path("Written", output)
+
+
+def _write_export(client: Client, name: str, form: str, output: Path) -> None:
+    chunks = client.export(name, FORMATS[form])
+    if output != STDOUT:
+        write_output(output, b"".join(chunks))
+        return
+    for chunk in chunks:
+        sys.stdout.buffer.write(chunk)

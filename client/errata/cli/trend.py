@@ -1,0 +1,164 @@
+"""errata trend: analyses among models of the same accuracy."""
+
+import os
+from pathlib import Path
+
+import click
+
+from errata import pb
+from errata.cli.commands import command
+from errata.cli.connect import Target, connect, json_option, server_options
+from errata.cli.console import (
+    STDOUT,
+    output_path,
+    print_json,
+    print_path,
+    safe,
+    stderr_console,
+    stdout_console,
+    write_output,
+)
+from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
+from errata.cli.folder import all_folders
+from errata.cli.resolve import resolve
+from errata.cli.views import NARROW, new_table
+from errata.enums import Group
+from errata.errors import InvalidInput, InvalidRequest
+from errata.files import read_file
+from errata.messages import METRIC_NAMES, MISSING, format_percentage, format_points
+from errata.proto_json import to_json
+
+DEFAULT_DATASET = "imagenet-real"
+MAX_REFERENCE = 3 << 20  # bytes, as the API accepts
+MAX_COLUMNS = 3  # models beside each other on a narrow terminal
+MAX_RANKED = 10  # models whose percentiles are shown
+EXAMPLES = """
+errata trend
+errata trend resnet50 resnet101 --by architecture
+errata trend --dataset imagenet-real --output trend.html
+errata trend results/a results/b results/c
+"""
+
+
+@command(examples=EXAMPLES)
+@click.argument("analyses", nargs=-1, metavar="[ANALYSIS]...")
+@click.option("--dataset", default="", help=f"Without ANALYSIS: the data set. Default: {DEFAULT_DATASET}.")
+@click.option(
+    "--group",
+    type=click.Choice([group.value for group in Group]),
+    default=Group.ALL.value,
+    show_default=True,
+    help="The group of images whose errors are compared.",
+)
+@click.option(
+    "--by",
+    default="",
+    metavar="LABEL",
+    help="Group models by a label, or by architecture, architecture-family, pre-training, or size.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Published models, in the CSV layout of the paper's authors.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The HTML file to write, or a folder for it; '-' for stdout.",
+)
+@json_option
+@server_options
+def trend(
+    analyses: tuple[str, ...],
+    dataset: str,
+    group: str,
+    by: str,
+    reference: Path | None,
+    output: Path | None,
+    as_json: bool,
+    target: Target,
+) -> None:
+    """Compare the error types of analyses with models of the same accuracy. Default: all stored analyses.
+
+    Folders that 'errata analyze --output' wrote need no service, but the package errata-service.
+    """
+    if output == STDOUT and as_json:
+        raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
+    path = output_path(output, "trend.html")
+    request = pb.GetTrendRequest(
+        dataset=dataset or ("" if analyses else DEFAULT_DATASET),
+        group=f"GROUP_{Group(group).name}",
+        by=by,
+        reference=_read_reference(reference) if reference is not None else b"",
+    )
+    if all_folders([*analyses]) and not target.is_explicit:
+        trend_folders = load_extension(EXTENSIONS_GROUP, "trend-folders", "'errata trend' on folders")
+        result, html = trend_folders([Path(folder) for folder in analyses], request, with_report=path is not None)
+    else:
+        with connect(target) as connection:
+            client = connection.client
+            request.names.extend(resolve(client, analysis) for analysis in analyses)
+            result = client.trend(request)
+            html = client.trend_report(request) if path is not None else b""
+    if path is not None:
+        write_output(path, html)
+    if as_json:
+        print_json(to_json(result))
+    elif path != STDOUT:
+        _show_trend(result)
+    if path is not None and path != STDOUT:
+        print_path("Written", path)
+
+
+def _show_trend(result: pb.Trend) -> None:
+    console = stdout_console()
+    models = [model for model in result.models if model.asked] or [model for model in result.models if model.name]
+    for note in result.notes:
+        stderr_console().print(f"[dim]{safe(note)}[/]")
+    if not models:
+        stderr_console().print("There are no analyses of this data set.")
+        return
+    metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
+    rows = [["model", *(model.display_name for model in models)]]
+    rows.append(["top-1", *(format_percentage(model.top1_accuracy) for model in models)])
+    for metric in metrics:
+        values = [format_percentage(model.values[metric]) if metric in model.values else MISSING for model in models]
+        rows.append([METRIC_NAMES[metric], *values])
+    is_transposed = console.width < NARROW and len(models) <= MAX_COLUMNS
+    header, *body = rows if is_transposed else zip(*rows, strict=True)
+    table = new_table(*map(safe, header))
+    for row in body:
+        table.add_row(*map(safe, row))
+    console.print(table)
+    for model in models[:MAX_RANKED]:
+        for rank in model.percentile_ranks:
+            console.print(f"  {safe(model.display_name)}, {_metric_name(rank.metric)}: {safe(rank.message)}")
+    shifts = [fit for fit in result.fits if fit.label and fit.HasField("shift")]
+    if shifts:
+        _show_shifts(result, shifts)
+
+
+def _show_shifts(result: pb.Trend, shifts: list[pb.TrendFit]) -> None:
+    metrics = list(dict.fromkeys(fit.metric for fit in shifts))
+    title = "Points above the usual value at the same accuracy"
+    table = new_table(safe(result.by), *map(_metric_name, metrics), title=title)
+    by_label: dict[str, dict[int, float]] = {}
+    for fit in shifts:
+        by_label.setdefault(fit.label, {})[fit.metric] = fit.shift
+    for label, values in by_label.items():
+        table.add_row(safe(label), *(format_points(values[name]) if name in values else MISSING for name in metrics))
+    stdout_console().print(table)
+
+
+def _metric_name(metric: "pb.TrendMetric") -> str:
+    return METRIC_NAMES[pb.TrendMetric.Name(metric).removeprefix("TREND_METRIC_")]
+
+
+def _read_reference(file: Path) -> bytes:
+    try:
+        return read_file(file, MAX_REFERENCE)
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise InvalidInput(f"Cannot read {file}: {reason}.", field="reference") from error

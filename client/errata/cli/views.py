@@ -1,0 +1,151 @@
+"""Analyses, breakdowns, and verdicts as tables and lines."""
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from rich.console import Console
+from rich.table import Table
+
+from errata import pb
+from errata.cli.console import safe
+from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    MISSING,
+    PROBLEMATIC_TAG_NAMES,
+    abstention_note,
+    cooccurrence_note,
+    format_count,
+    format_percentage,
+    format_points,
+    rule_outcome,
+    superclass_note,
+    vocabulary_note,
+)
+
+GROUPS = ("all", "organism", "artifact", "other")
+NARROW = 100  # columns below which a table has less detail
+STYLES = {Severity.NONE: "cyan", Severity.MINOR: "blue", Severity.EXPLAINABLE: "yellow", Severity.SEVERE: "bold red"}
+
+
+def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
+    """Return an empty table without a frame; the first `left` columns are aligned to the left."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    for number, name in enumerate(titles):
+        table.add_column(name, justify="left" if number < left else "right")
+    return table
+
+
+def state_name(state: "pb.State") -> str:
+    """Return the name of a state in lower case."""
+    return pb.State.Name(state).removeprefix("STATE_").lower()
+
+
+def show_analysis(analysis: pb.Analysis, console: Console) -> None:
+    """Show an analysis and its summary."""
+    console.print(
+        f"[bold]{safe(analysis.display_name)}[/] on {safe(analysis.dataset)}: {state_name(analysis.state)}  "
+        f"[dim]{safe(analysis.name)}[/]"
+    )
+    if analysis.HasField("failure"):
+        console.print(f"[red]{safe(analysis.failure.reason)}[/]: {safe(analysis.failure.message)}")
+    for warning in analysis.warnings:
+        console.print(f"[yellow]Warning[/]: {safe(warning)}")
+    if not analysis.HasField("summary"):
+        return
+    console.print(_summary_table(analysis.summary, console.width < NARROW))
+    console.print("[dim]An image can be in several groups. Multi-label accuracy is a mean over classes.[/]")
+    if analysis.summary.num_problematic:
+        count = format_count(analysis.summary.num_problematic)
+        console.print(f"[dim]{count} problematic images are excluded from all statistics.[/]")
+    abstained = [ErrorType(value) for value in analysis.summary.abstained]
+    for error_type in abstained:
+        fallbacks = [fallback for fallback in ERROR_TYPES if fallback > error_type and fallback not in abstained]
+        console.print(f"[dim]{abstention_note(error_type, fallbacks)}[/]")
+
+
+def _summary_table(summary: pb.Summary, narrow: bool) -> Table:
+    groups = [summary.groups[name] for name in GROUPS]
+    table = new_table("", *GROUPS)
+    table.add_row("judged images", *(format_count(group.num_samples) for group in groups))
+    table.add_row("top-1 accuracy", *(format_percentage(_rate(group, "top1_accuracy")) for group in groups))
+    table.add_row(
+        "multi-label accuracy", *(format_percentage(_rate(group, "multi_label_accuracy")) for group in groups)
+    )
+    table.add_row("top-1 errors", *(format_count(group.top1_errors) for group in groups))
+    abstained = [int(value) for value in summary.abstained]
+    for error_type in ERROR_TYPES[1:]:
+        cells = [MISSING] * len(groups)
+        if int(error_type) not in abstained:
+            cells = [_share(group, error_type, narrow and number > 0) for number, group in enumerate(groups)]
+        table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_TITLES[error_type]}[/]", *cells)
+    return table
+
+
+def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
+    """Show a breakdown by class or superclass; rows with the most model failures come first, empty rows are omitted."""
+    table = new_table("", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain")
+    for row in sorted(breakdown.rows, key=lambda row: -row.counts["MODEL_FAILURE"]):
+        if not row.num_samples:
+            continue
+        by_severity = dict.fromkeys(Severity, 0)
+        for error_type in ERROR_TYPES[1:]:
+            by_severity[SEVERITY[error_type]] += row.counts[error_type.name]
+        accuracy = row.multi_label_accuracy if row.HasField("multi_label_accuracy") else None
+        counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
+        gain = format_points(row.gain_if_fixed_multi_label["MODEL_FAILURE"])
+        table.add_row(safe(row.name), format_count(row.num_samples), format_percentage(accuracy), *counts, gain)
+    console.print(table)
+    console.print("[dim]gain: percentage points of multi-label accuracy if there were no model failures.[/]")
+    if overlapping:
+        console.print("[dim]Superclasses overlap, so their gains do not add up.[/]")
+
+
+def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
+    """Show verdicts, with their evidence if they have it."""
+    for verdict in verdicts:
+        error_type = ErrorType(verdict.error_type)
+        title = f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_TITLES[error_type]}[/]"
+        classes = f"[bold]{safe(verdict.target_name)}[/]"
+        if verdict.predicted != verdict.target:
+            classes += f" predicted as [bold]{safe(verdict.predicted_name)}[/]"
+        if verdict.HasField("probability"):
+            classes += f" ({format_percentage(verdict.probability)})"
+        console.print(f"{title}  {safe(verdict.file_name)}: {classes}")
+        if verdict.problematic:
+            tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(tag)] for tag in verdict.problematic)
+            console.print(f"    problematic, excluded from all statistics: {safe(tags)}", style="yellow")
+        if verdict.HasField("evidence"):
+            for line in evidence_lines(verdict):
+                console.print(f"    {safe(line)}", style="dim")
+
+
+def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
+    """Yield the evidence of a verdict in sentences, and the outcome of each rule."""
+    evidence = verdict.evidence
+    yield f"Labels: {', '.join(label.class_name for label in evidence.labels) or 'none'}"
+    if evidence.overlap:
+        yield evidence.overlap
+    predicted = verdict.predicted_name
+    for shared in evidence.shared_superclasses:
+        if shared.label != verdict.predicted:
+            yield superclass_note(predicted, shared.label_name, shared.superclasses)
+    if evidence.HasField("vocabulary"):
+        best = [(text.text, text.probability) for text in evidence.vocabulary.best]
+        yield vocabulary_note(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)
+    for pair in evidence.co_occurrences:
+        yield cooccurrence_note(predicted, pair.label_name, pair.count, pair.examples)
+    steps = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
+    outcomes = [rule_outcome(ErrorType(step.error_type), step.note, Outcome(step.outcome)) for step in steps]
+    yield f"Rules: {' · '.join(outcomes)}"
+
+
+def _share(group: pb.GroupSummary, error_type: ErrorType, percentage_only: bool) -> str:
+    count = group.counts[error_type.name]
+    percentage = format_percentage(count / group.top1_errors if group.top1_errors else None)
+    return percentage if percentage_only else f"{format_count(count)}  {percentage:>7}"
+
+
+def _rate(group: pb.GroupSummary, name: str) -> float | None:
+    present = group.HasField(name)  # type: ignore[arg-type]
+    return cast("float", getattr(group, name)) if present else None

@@ -1,0 +1,379 @@
+"""The commands of errata-client against a real service: names, folders, output, pipes, and error messages."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from errata import pb
+from errata.cli.folder import write_folder
+from errata.tokens import Scope, line_of, new_token
+from running_service import MODEL, Running, started
+
+from service.evidence.bundle import Bundle
+
+from .conftest import environment
+
+NOWHERE = "127.0.0.1:1"
+POLICY = """version: 1
+name: p
+min_samples: 1
+bounds:
+  - {measure: count, types: MODEL_FAILURE, max: 20}
+"""
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with started(data_dir, tmp_path_factory.mktemp("archive")) as running:
+        yield running
+
+
+def errata(*arguments: str, server: str = NOWHERE, **settings: str) -> Done:
+    return subprocess.run(
+        [sys.executable, "-m", "errata.cli", *arguments],
+        env=environment(Path("/nonexistent"), ERRATA_SERVER=server, **settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def upload(service: Running, demo_csv: bytes, name: str, **labels: str) -> str:
+    return service.client.upload(io.BytesIO(demo_csv), "demo", display_name=name, labels=labels).name
+
+
+@pytest.fixture(scope="module")
+def name(service: Running, demo_csv: bytes) -> str:
+    """An analysis whose display name is unique."""
+    return upload(service, demo_csv, "unique.csv", team="vision")
+
+
+@pytest.fixture(scope="module")
+def twins(service: Running, demo_csv: bytes) -> list[str]:
+    """Two analyses with the same display name."""
+    return [upload(service, demo_csv, "twin.csv") for _ in range(2)]
+
+
+@pytest.fixture
+def folder(service: Running, name: str, tmp_path: Path) -> Path:
+    """A folder that --output wrote of the analysis `unique.csv`."""
+    (tmp_path / "results").mkdir()
+    write_folder(service.client, service.client.get(name), tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_list_filters_and_limits(service: Running, name: str, twins: list[str]) -> None:
+    server = service.addresses.grpc
+
+    def listed(*options: str) -> list[str]:
+        return [
+            item["name"] for item in json.loads(errata("list", "--json", *options, server=server).stdout)["analyses"]
+        ]
+
+    assert {name, *twins} <= {*listed()}
+    assert listed("--label", "team=vision") == [name]
+    assert listed("--label", "team=none") == []
+    assert listed("--limit", "1", "--dataset", "demo", "--state", "succeeded") == [twins[1]]
+    table = errata("list", "--limit", "2", server=server)
+    assert len(table.stdout.splitlines()) == 3
+    assert "2 analyses are shown. --limit shows more." in table.stderr
+    assert errata("list", "--label", "team", server=server).returncode == 2
+
+
+def test_every_command_accepts_short_ids_and_display_names(
+    service: Running, name: str, twins: list[str], tmp_path: Path
+) -> None:
+    server = service.addresses.grpc
+    rows = errata("list", server=server).stdout.splitlines()
+    (short,) = (row.split()[0] for row in rows if "unique.csv" in row)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+
+    for text in (short, name, name.removeprefix("analyses/"), "unique.csv"):
+        shown = errata("show", text, "--json", server=server)
+        assert json.loads(shown.stdout)["name"] == name
+    image = json.loads(errata("show", short, "--errors", "--json", server=server).stdout)["verdicts"][0]["file_name"]
+    commands = [
+        ("explain", image, "--analysis", "unique.csv"),
+        ("report", short, "--output", str(tmp_path)),
+        ("compare", "unique.csv", twins[0][:-1]),
+        ("trend", short, "unique.csv"),
+        ("gate", "unique.csv", "--policy", str(policy), "--baseline", short),
+        ("wait", "unique.csv"),
+        ("cancel", short),
+    ]
+    for arguments in commands:
+        done = errata(*arguments, server=server)
+        assert done.returncode == 0, (arguments, done.stderr)
+    assert (tmp_path / "report.html").is_file()
+    assert errata("retry", "unique.csv", server=server).returncode == 2  # found, and has not failed
+
+
+def test_an_ambiguous_name_lists_the_candidates(service: Running, twins: list[str]) -> None:
+    done = errata("delete", "twin.csv", server=service.addresses.grpc)
+
+    assert done.returncode == 2
+    for twin in twins:
+        assert twin.removeprefix("analyses/") in done.stderr
+        assert service.client.get(twin).state == pb.STATE_SUCCEEDED
+
+
+def test_an_unknown_analysis_is_not_found(service: Running) -> None:
+    done = errata("show", "zzz", server=service.addresses.grpc)
+
+    assert (done.returncode, done.stderr) == (2, "errata: Analysis 'zzz' not found.\n")
+
+
+def test_classes_are_given_by_name(service: Running, name: str) -> None:
+    server = service.addresses.grpc
+
+    shown = errata("show", name, "--predicted", "tench", "--json", server=server)
+    unknown = errata("show", name, "--target", "tensh", server=server)
+
+    assert json.loads(shown.stdout)["total_size"] == 2
+    assert unknown.returncode == 2
+    assert "Similar names: tench" in unknown.stderr
+
+
+def test_cancel_of_a_finished_analysis_changes_nothing_and_has_a_message(service: Running, name: str) -> None:
+    done = errata("cancel", name, server=service.addresses.grpc)
+
+    assert done.returncode == 0
+    assert f"{name} has succeeded. Nothing was cancelled." in done.stderr
+
+
+def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service: Running, name: str) -> None:
+    server, text = service.addresses.grpc, str(folder)
+
+    for options in ([], ["--errors"], ["--predicted", "tench"], ["--predicted", "0"], ["--group", "organism"]):
+        offline = errata("show", text, "--json", *options)
+        online = json.loads(errata("show", name, "--json", *options, server=server).stdout)
+        for verdict in online.get("verdicts", []):
+            del verdict["evidence"]
+        assert json.loads(offline.stdout) == online
+    (first, *_) = json.loads(errata("show", text, "--errors", "--json").stdout)["verdicts"]
+    explained = errata("explain", first["file_name"], "--analysis", text)
+    assert explained.returncode == 0
+    assert "predicted as tench" in explained.stdout
+    assert "no evidence" in explained.stderr
+    assert errata("explain", "none.jpg", "--analysis", text).returncode == 2
+    assert errata("show", text, "--superclass", "dog").returncode == 2
+    assert errata("report", text, "--output", "-").stdout == (folder / "report.html").read_text()
+    exported = errata("show", text, "--export", "jsonl")
+    assert exported.stdout == (folder / "verdicts.jsonl").read_text()
+
+
+def test_a_file_of_a_folder_can_be_missing_or_damaged(folder: Path) -> None:
+    (folder / "verdicts.jsonl").write_text('{"file_name": "a"}\nno JSON\n')
+    damaged = errata("show", str(folder), "--errors")
+    (folder / "verdicts.jsonl").unlink()
+    missing = errata("show", str(folder), "--errors")
+
+    assert (damaged.returncode, missing.returncode) == (2, 2)
+    assert "line 2" in damaged.stderr
+    assert "Cannot read" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [(["report", "A"], "report.html"), (["compare", "A", "A"], "comparison.html"), (["trend", "A"], "trend.html")],
+)
+def test_output_is_a_file_or_a_folder_or_stdout(
+    service: Running, name: str, tmp_path: Path, command: Sequence[str], default: str
+) -> None:
+    arguments = [name if word == "A" else word for word in command]
+    server = service.addresses.grpc
+
+    file = errata(*arguments, "--output", str(tmp_path / "new" / "file.html"), server=server)
+    inside = errata(*arguments, "--output", str(tmp_path), server=server)
+    piped = errata(*arguments, "--output", "-", server=server)
+
+    assert {file.returncode, inside.returncode, piped.returncode} == {0}
+    assert piped.stdout.startswith("<!doctype html>")
+    assert piped.stdout.rstrip().endswith("</html>")
+    assert (tmp_path / "new" / "file.html").read_text() == (tmp_path / default).read_text() == piped.stdout
+    assert f"Written: {tmp_path / default}" in inside.stderr
+
+
+def test_piped_output_is_not_wrapped(service: Running, demo_csv: bytes) -> None:
+    long = "long " * 40 + "end"
+    analysis = upload(service, demo_csv, long)
+
+    done = errata("show", analysis, server=service.addresses.grpc, COLUMNS="40")
+
+    assert long in done.stdout.splitlines()[0]
+    listed = errata("list", "--limit", "1", server=service.addresses.grpc, COLUMNS="40")
+    assert long in listed.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [["show", "unique.csv"], ["list"], ["gate", "unique.csv"], ["--help"], ["list", "-h"]]
+)
+def test_a_closed_pipe_ends_a_command_by_sigpipe(
+    service: Running, name: str, tmp_path: Path, command: list[str]
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    arguments = [*command, "--policy", str(policy)] if command[0] == "gate" else command
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "errata.cli", *arguments],
+        env=environment(tmp_path, ERRATA_SERVER=service.addresses.grpc),
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write_end)
+    _, messages = process.communicate(timeout=60)
+
+    assert process.returncode == -signal.SIGPIPE
+    assert messages == ""
+
+
+def test_wait_ends_after_its_timeout_and_a_log_shows_the_progress(data_dir: Path, tmp_path: Path) -> None:
+    with started(data_dir, tmp_path / "archive", open_gate=False) as service:
+        server = service.addresses.grpc
+        analysis = service.client.analyze(MODEL, "demo").name
+        waited = errata("wait", analysis, "--timeout", "1s", server=server)
+        assert waited.returncode == 5
+        assert re.search(f"{analysis} is still (queued|running) after 1s", waited.stderr)
+        assert re.search("^(queued|loading the model)", waited.stderr)
+        threading.Timer(1.0, service.gate.set).start()
+        finished = errata("wait", analysis, "--timeout", "1m", server=server)
+        assert finished.returncode == 0
+        assert "loading the model" in finished.stderr
+        assert errata("wait", analysis, "--timeout", "soon", server=server).returncode == 2
+
+
+def test_cancel_ends_a_running_analysis(data_dir: Path, tmp_path: Path) -> None:
+    with started(data_dir, tmp_path / "archive", open_gate=False) as service:
+        analysis = service.client.analyze(MODEL, "demo").name
+        done = errata("cancel", analysis, server=service.addresses.grpc)
+        again = errata("cancel", analysis, server=service.addresses.grpc)
+        service.gate.set()
+
+    assert "cancelled" in done.stdout
+    assert "Nothing was cancelled" not in done.stderr
+    assert "was already cancelled. Nothing was cancelled." in again.stderr
+
+
+def test_no_service_at_the_address_has_the_remedy() -> None:
+    done = errata("list")
+
+    assert done.returncode == 3
+    assert f"No service at {NOWHERE}. Start one with 'errata serve'" in done.stderr
+    assert "--server or ERRATA_SERVER" in done.stderr
+    assert "log of the service" not in done.stderr
+
+
+def test_the_http_port_is_recognized(service: Running) -> None:
+    done = errata("list", "--server", service.addresses.http)
+
+    assert done.returncode == 3
+    assert "HTTP port" in done.stderr
+    assert "log of the service" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["foo", "foo:", ":50051", "foo:99999", "http://foo:50051", "a b:1"])
+def test_an_invalid_address_has_the_form(address: str) -> None:
+    done = errata("list", "--server", address)
+
+    assert done.returncode == 2
+    assert "host:port" in done.stderr
+
+
+def test_a_missing_token_names_its_variable(data_dir: Path, tmp_path: Path) -> None:
+    token = new_token()
+    (tmp_path / "tokens").write_text(line_of("ci", Scope.READ, token) + "\n")
+    with started(data_dir, tmp_path / "archive", tokens=tmp_path / "tokens") as service:
+        server = service.addresses.grpc
+        missing = errata("list", server=server)
+        unknown = errata("list", server=server, ERRATA_TOKEN=new_token())
+        accepted = errata("list", server=server, ERRATA_TOKEN=token)
+
+    assert (missing.returncode, unknown.returncode, accepted.returncode) == (2, 2, 0)
+    assert "Set ERRATA_TOKEN" in missing.stderr
+    assert "ERRATA_TOKEN" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["analyze", "--predictions", "none.csv"], "'none.csv' not found"),
+        (["analyze", "--predictions", "/"], "is a folder"),
+        (["analyze", "model.onnx"], "onnx:model.onnx"),
+        (["analyze", "weights.safetensors"], "file:weights.safetensors#ARCHITECTURE"),
+        (["analyze", "missing.csv"], "Use --predictions missing.csv"),
+        (["analyze"], "are missing"),
+        (["analyze", "x:y", "--output", "-"], "is a folder"),
+        (["analyze", "x:y", "--server", "a:1", "--local"], "exclude each other"),
+        (["gate"], "Missing argument"),
+        (["show", "x", "--limit", "5"], "--limit needs a condition"),
+        (["show", "x", "--errors", "--by", "class"], "exclude each other"),
+        (["explain", "x.jpg"], "--predicted"),
+    ],
+)
+def test_an_invalid_command_line_has_a_message_before_any_connection(arguments: list[str], message: str) -> None:
+    done = errata(*arguments)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_file_as_model_is_recognized(tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").write_text("file_name,top1\n")
+    done = errata("analyze", str(tmp_path / "predictions.csv"))
+
+    assert done.returncode == 2
+    assert "--predictions" in done.stderr
+
+
+def test_evidence_at_a_path_is_found_again_by_local_commands(demo: Bundle, demo_csv: bytes, tmp_path: Path) -> None:
+    """Analyses of `--local --evidence PATH` can be shown, explained, and reported by later commands."""
+    data, bundle = tmp_path / "data", tmp_path / "bundle"
+    (tmp_path / "p.csv").write_bytes(demo_csv)
+    (tmp_path / "groups.json").write_text(json.dumps({"all": [["entity"]]}))
+
+    def local(*arguments: str) -> Done:
+        return errata(*arguments, ERRATA_DATA_DIR=str(data))
+
+    built = local(
+        "evidence",
+        "build",
+        "--dataset",
+        "demo",
+        "--superclasses",
+        str(tmp_path / "groups.json"),
+        "--output",
+        str(bundle),
+    )
+    assert built.returncode == 0, built.stderr
+    assert built.stderr.splitlines()[-1] == f"Written: {bundle}"
+    upload_locally = ("analyze", "--local", "--predictions", str(tmp_path / "p.csv"), "--json")
+    analysis = json.loads(local(*upload_locally, "--evidence", str(bundle)).stdout)
+    assert analysis["evidence"] != demo.digest
+    image = demo.judged_names[0]
+
+    assert local("show", "p.csv", "--errors", "--local").returncode == 0
+    assert local("report", "p.csv", "--local", "--output", str(tmp_path)).returncode == 0
+    explained = local("explain", image, "--analysis", "p.csv", "--local", "--json")
+    assert explained.returncode == 0, explained.stderr
+    default = local(*upload_locally, "--dataset", "demo")
+    assert json.loads(default.stdout)["evidence"] == demo.digest, "the default bundle remains the default"
+    for text in (analysis["evidence"][:10], str(bundle), str(bundle / "manifest.json")):
+        shown = local("evidence", "show", text, "--json")
+        assert json.loads(shown.stdout)["digest"] == analysis["evidence"]
+        assert local("evidence", "verify", text).returncode == 0
+    assert local("evidence", "show", "ffffffff").returncode == 2

@@ -1,0 +1,84 @@
+"""The table of analyses: one line for each, readable at 80 columns, with IDs that are unique."""
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from errata import pb
+from errata.cli.list import analyses_table
+from errata.cli.resolve import short_id_length
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+
+START = datetime(2026, 11, 28, 7, 38, tzinfo=UTC)
+IDS = ["1m8gjjm78yatht4tadvh4", "1m8gjjkxrqyt3n2nkhj47", "1m8gjjkxaqyt3n2nkhj47", "1m8gjjjzbqmyz8t4t22vy"]
+
+
+def analysis(identifier: str, name: str = "predictions.csv", dataset: str = "imagenet-real") -> pb.Analysis:
+    created = Timestamp()
+    created.FromDatetime(START)
+    group = pb.GroupSummary(num_samples=46_837, top1_accuracy=0.761, multi_label_accuracy=0.839)
+    group.counts["MODEL_FAILURE"] = 1234
+    return pb.Analysis(
+        name=f"analyses/{identifier}",
+        display_name=name,
+        dataset=dataset,
+        state="STATE_SUCCEEDED",
+        create_time=created,
+        summary=pb.Summary(groups={"all": group}),
+    )
+
+
+def lines(analyses: list[pb.Analysis], width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(analyses_table(analyses, len(analyses), width))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "resnet50-" + "x" * 200, "漢字" * 40, "[bold]x[/]", "two\nlines", ""])
+@pytest.mark.parametrize("dataset", ["demo", "imagenet-real", "street-scenes-of-2026-with-a-long-name"])
+def test_each_analysis_is_one_line_of_at_most_80_columns(name: str, dataset: str) -> None:
+    analyses = [analysis(identifier, name, dataset) for identifier in IDS]
+
+    header, *rows = lines(analyses, 80)
+
+    assert len(rows) == len(analyses)
+    assert {len(row) <= 80 for row in rows} == {True}
+    for row in rows:
+        assert "2026-11-28 07:38" in row
+        assert "succeeded" in row
+        assert "76.1 %" in row
+    assert header.split() == ["id", "created", "(UTC)", "name", "data", "set", "state", "top-1"]
+
+
+def test_a_wide_table_has_whole_names_and_more_rates() -> None:
+    _, row = lines([analysis(IDS[0], "resnet50-" + "x" * 100)], 300)
+
+    assert "x" * 100 in row
+    assert row.split()[-4:] == ["%", "83.9", "%", "1,234"]
+
+
+def test_uploads_of_the_same_file_have_different_ids_in_the_list() -> None:
+    _, *rows = lines([analysis(identifier) for identifier in IDS], 80)
+
+    shown = [row.split()[0] for row in rows]
+    assert len({*shown}) == len(IDS)
+    for short, identifier in zip(shown, IDS, strict=True):
+        assert identifier.startswith(short)
+        assert [full for full in IDS if full.startswith(short)] == [identifier]
+
+
+def test_short_ids_are_as_short_as_possible_and_have_at_least_8_characters() -> None:
+    assert short_id_length(["analyses/" + IDS[0], "analyses/" + IDS[3]]) == 8
+    assert short_id_length(["analyses/" + identifier for identifier in IDS]) == 9
+    assert short_id_length([]) == 8
+
+
+def test_an_analysis_without_a_result_has_no_rates() -> None:
+    queued = pb.Analysis(name=f"analyses/{IDS[0]}", display_name="net", dataset="demo", state="STATE_QUEUED")
+
+    _, row = lines([queued], 80)
+
+    assert row.split()[-2:] == ["queued", "–"]

@@ -1,0 +1,64 @@
+"""Exit codes and error messages of the command, and commands without errata-service."""
+
+import importlib.metadata
+
+import pytest
+from errata import errors
+from errata.cli.exit_codes import exit_code_of
+from errata.cli.main import print_error, run
+from errata.connection import ConnectionFailed
+from errata.errors import ErrataError, Violation
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.InvalidRow("x"), 2),
+        (errors.AnalysisNotFound("x"), 2),
+        (errors.TokenMissing("x"), 2),
+        (errors.NotReady("x"), 2),
+        (errors.TooLarge("x"), 2),
+        (ConnectionFailed("x"), 3),
+        (errors.TooBusy("x"), 3),
+        (ErrataError("x"), 3),
+        (errors.Cancelled("x"), 4),
+        (errors.ModelRefused("x"), 4),
+    ],
+)
+def test_an_error_has_an_exit_code(error: ErrataError, code: int) -> None:
+    assert exit_code_of(error) == code
+
+
+def test_violations_are_listed_with_their_places(capsys: pytest.CaptureFixture[str]) -> None:
+    violations = [Violation("top1", "not a class", line=3), Violation("dataset", "unknown")]
+
+    print_error(errors.InvalidRow("2 problems", violations=violations))
+
+    assert capsys.readouterr().err.splitlines() == ["errata: 2 problems", "  line 3: not a class", "  dataset: unknown"]
+
+
+def test_an_error_of_the_service_names_the_request_and_a_failed_connection_does_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for error in (errors.Unavailable("the archive could not be written"), ConnectionFailed("No service")):
+        error.request_id = "abc123"
+        print_error(error)
+
+    assert capsys.readouterr().err.count("abc123") == 1
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["work", "--help"], ["evidence", "show", "x"]])
+def test_a_command_without_its_package_names_the_package(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
+
+    assert run(arguments) == 2
+    expected = f"errata: 'errata {arguments[0]}' needs errata-service. Install it with: pip install errata-service\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_an_unknown_command_and_a_surrogate_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["no-such-command"]) == 2
+    assert run(["show", "\udce4"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err

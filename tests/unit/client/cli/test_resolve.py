@@ -1,0 +1,68 @@
+"""Analyses by the start of their ID, by display name, and by folder."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from errata import pb
+from errata.cli.resolve import resolve
+from errata.errors import AnalysisNotFound, InvalidRequest
+
+IDS = ["1m8gjjm78yatht4tadvh4", "1m8gjjkxrqyt3n2nkhj47", "1m8gjjkxaqyt3n2nkhj47"]
+NAMES = ["resnet50", "predictions.csv", "predictions.csv"]
+
+
+class FakeService:
+    """Lists analyses as a service does; an old one ignores the conditions that it does not know."""
+
+    def __init__(self, is_old: bool = False) -> None:
+        self.requests = 0
+        self._is_old = is_old
+
+    def list(self, condition: pb.AnalysisFilter) -> Iterator[pb.Analysis]:
+        self.requests += 1
+        for identifier, name in zip(IDS, NAMES, strict=True):
+            matches = identifier.startswith(condition.id_prefix) and condition.display_name in ("", name)
+            if self._is_old or matches:
+                yield pb.Analysis(name=f"analyses/{identifier}", display_name=name, dataset="demo")
+
+
+def found(text: str, service: Any = None) -> str:
+    return resolve(service or FakeService(), text)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("text", ["1m8gjjm", "analyses/1m8gjjm", IDS[0], f"analyses/{IDS[0]}", "resnet50"])
+def test_an_analysis_has_an_id_a_start_of_it_and_a_display_name(text: str, is_old: bool) -> None:
+    assert found(text, FakeService(is_old)) == f"analyses/{IDS[0]}"
+
+
+def test_a_whole_id_needs_no_request() -> None:
+    service = FakeService()
+
+    assert found(IDS[2], service) == f"analyses/{IDS[2]}"
+    assert service.requests == 0
+
+
+@pytest.mark.parametrize("text", ["predictions.csv", "1m8gjjkx", "1"])
+def test_an_ambiguous_text_is_refused_with_the_candidates(text: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        found(text)
+
+    assert IDS[1] in error.value.message
+    assert IDS[2] in error.value.message
+    assert (IDS[0] in error.value.message) == (text == "1")
+
+
+@pytest.mark.parametrize("text", ["zzz", "resnet", "analyses/zzz", "", "../x", "predictions"])
+def test_a_text_that_matches_nothing_is_not_found(text: str) -> None:
+    with pytest.raises(AnalysisNotFound, match="not found"):
+        found(text)
+
+
+def test_a_folder_is_the_analysis_that_it_was_written_from(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"name": f"analyses/{IDS[1]}"}))
+
+    assert found(str(tmp_path)) == f"analyses/{IDS[1]}"
