@@ -12,10 +12,10 @@ from errata.errors import InvalidInput
 from errata.json_input import parse_json
 
 from service import wire
-from service.analyses.compare import Side, Verdicts, comparison_of_sides
-from service.analyses.gate import decided
+from service.analyses.compare import Side, Verdicts, compare_sides
+from service.analyses.gate import evaluate_policy
 from service.analyses.policy import check_baseline, parse_policy
-from service.analyses.trend import TrendAnalyses, TrendRequest, check_same_evidence, read_published_models, build_trend
+from service.analyses.trend import TrendAnalyses, TrendRequest, build_trend, check_same_evidence, read_published_models
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
@@ -50,7 +50,7 @@ def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison,
         NotComparable: The analyses are of different data sets or evidence.
     """
     one, other = read_side(a), read_side(b)
-    comparison = comparison_of_sides(one, other, superclasses=None)
+    comparison = compare_sides(one, other, superclasses=None)
     html = b""
     if with_report:
         assert one.analysis.summary is not None and other.analysis.summary is not None, "this is a bug: finished"
@@ -101,9 +101,9 @@ def evaluate_folder(policy: str, folder: Path, baseline: Path | None) -> pb.Gate
     parsed = parse_policy(policy)
     check_baseline(parsed, str(baseline or ""))
     if not parsed.needs_baseline or baseline is None:
-        return wire.to_gate_result(decided(parsed, read_finished(folder)))
+        return wire.to_gate_result(evaluate_policy(parsed, read_finished(folder)))
     side = read_side(folder)
-    return wire.to_gate_result(decided(parsed, side.analysis, side, read_side(baseline)))
+    return wire.to_gate_result(evaluate_policy(parsed, side.analysis, side, read_side(baseline)))
 
 
 def read_finished(folder: Path) -> Analysis:
