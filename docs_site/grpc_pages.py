@@ -20,7 +20,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc
 
-from docs_site.tables import format_table
+from docs_site.tables import as_sentence, format_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PROTO = "errata/v1/errata.proto"
@@ -187,4 +187,4 @@ def _stream(is_streaming: bool) -> str:
 
 
 def _first_sentence(comment: str) -> str:
-    return re.split(r"(?<=[.:;])\s", comment, maxsplit=1)[0].rstrip(":;")
+    return as_sentence(re.split(r"(?<=[.:;])\s", comment, maxsplit=1)[0].rstrip(":;"))

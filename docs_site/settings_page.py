@@ -11,9 +11,9 @@ from service.settings import PREFIX, RegistrySettings, RuleSettings, Settings
 
 INTRODUCTION = """# Settings
 
-Errata reads its settings from environment variables. Commands that only need a server read the variables whose
-description begins with "for the client"; the service and its workers read the others. An unknown `ERRATA_` variable
-stops the start, and the error names the most similar setting.
+Errata reads its settings from environment variables. Commands that only need a server read `ERRATA_SERVER`,
+`ERRATA_TOKEN`, `ERRATA_TLS`, `ERRATA_CA_FILE`, `ERRATA_CLIENT_CERTIFICATE`, and `ERRATA_CLIENT_KEY`. The service and
+its workers read the others. An unknown `ERRATA_` variable stops the start, and the error names the most similar one.
 
 This page is generated from `service/settings.py`.
 
