@@ -36,8 +36,8 @@ def render() -> str:
             f'<span id="{error.reason.lower()}"></span>`{error.reason}`',
             f"`{code_of(error('')).name}`",
             f"`{error.__name__}`",
-            as_sentence(re.sub(r"^Raised when\s+", "", (error.__doc__ or "").split("\n\n")[0])),
+            as_sentence(re.sub(r"^Raised when\s+", "", error.__doc__ or "")),
         )
         for error in iterate_errors()
     ]
-    return INTRODUCTION + format_table(("reason", "gRPC code", "exception", "raised when"), rows)
+    return INTRODUCTION + format_table(("reason", "gRPC code", "exception", "meaning"), rows)

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import grpc
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
@@ -20,6 +21,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc
 
+from docs_site.errors_page import iterate_errors
 from docs_site.tables import as_sentence, format_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,7 +151,7 @@ def _render_method(method: MethodDescriptorProto, comment: str) -> str:
         ("response", _stream(method.server_streaming) + _link(method.output_type)),
     ]
     if errors:
-        rows.append(("errors", re.sub(r"\b([A-Z]+(?:_[A-Z]+)+|UNAVAILABLE)\b", r"`\1`", errors)))
+        rows.append(("errors", re.sub(r"\b(?:[A-Z]+(?:_[A-Z]+)+|UNAVAILABLE)\b", _link_error, errors)))
     return f"### {method.name}\n\n{description.strip()}\n\n{format_table(('part', 'type'), rows)}\n"
 
 
@@ -180,6 +182,13 @@ def _link(type_name: str, page: str = "messages.md") -> str:
         return f"[`{name}`](https://protobuf.dev/reference/protobuf/google.protobuf/#{name.lower()})"
     name = type_name.removeprefix(".errata.v1.")
     return f"[`{name}`]({page}#{name.lower()})"
+
+
+def _link_error(match: re.Match[str]) -> str:
+    """Return a gRPC code as code, and a reason as a link to the reference of errors."""
+    name = match.group()
+    is_reason = name in {error.reason for error in iterate_errors()} and name not in grpc.StatusCode.__members__
+    return f"[`{name}`](../errors.md#{name.lower()})" if is_reason else f"`{name}`"
 
 
 def _stream(is_streaming: bool) -> str:
