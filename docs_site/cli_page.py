@@ -1,9 +1,14 @@
 """The reference of the command line, through mkdocs-click."""
 
+import importlib
+import inspect
 import tomllib
 from pathlib import Path
 
+import click
+
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = "**Examples**"
 
 INTRODUCTION = """# Command line
 
@@ -35,6 +40,7 @@ This page is generated from the commands' own help.
 def render() -> str:
     """Return the page as Markdown."""
     module = find_command().partition(":")[0]
+    add_examples(importlib.import_module(module).errata)
     return INTRODUCTION + "\n".join(
         (
             "::: mkdocs-click",
@@ -56,3 +62,17 @@ def find_command() -> str:
         if "errata" in scripts:
             return str(scripts["errata"])
     raise ValueError("No distribution installs the command 'errata'. Add it to [project.scripts] of a pyproject.toml.")
+
+
+def add_examples(command: click.Command) -> None:
+    """Append the examples of a command and of its subcommands to their help, because mkdocs-click omits them."""
+    examples = getattr(command, "examples", "").strip()
+    if examples and EXAMPLES not in (command.help or ""):
+        lines = "\n".join(f"$ {line.strip()}" for line in examples.splitlines())
+        command.help = f"{inspect.cleandoc(command.help or '')}\n\n{EXAMPLES}\n\n```console\n{lines}\n```"
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            subcommand = command.get_command(context, name)
+            if subcommand is not None:
+                add_examples(subcommand)

@@ -1,5 +1,6 @@
 """The documentation: its generated reference is complete, and the names that its pages use exist."""
 
+import html
 import importlib
 import json
 import re
@@ -92,11 +93,14 @@ def test_the_reference_lists_every_metric() -> None:
 
 def test_the_reference_lists_every_command_and_option() -> None:
     page = markdown.markdown(cli_page.render(), extensions=["mkdocs-click", "tables"])
+    text = html.unescape(page)
 
     for name, subcommand in subcommands(command()):
         (section,) = re.findall(rf"<h3[^>]*>{name}</h3>(.*?)(?=<h3|$)", page, re.DOTALL)
         for option in (parameter for parameter in subcommand.params if isinstance(parameter, click.Option)):
             assert f"<code>{option.opts[0]}</code>" in section, (name, option.opts)
+        for line in getattr(subcommand, "examples", "").strip().splitlines():
+            assert f"$ {line.strip()}\n" in text
 
 
 def test_the_reference_lists_every_rpc_message_field_and_enum_value() -> None:
