@@ -28,7 +28,7 @@ proto3 JSON and nothing else.
 | 2 | The usage or the input is invalid. |
 | 3 | The service is unavailable. |
 | 4 | The analysis failed or was canceled. |
-| 5 | A gate is undecided or pending. |
+| 5 | A gate is undecided or pending, or `errata wait` reached its time limit. |
 | 70 | A bug in Errata. |
 | 130 | The command was interrupted. |
 
