@@ -1,6 +1,9 @@
 """The reference of the Python API: a mkdocstrings directive for each public name of errata."""
 
+from typing import is_typeddict
+
 import errata
+from errata import requests
 
 INTRODUCTION = """# Python API
 
@@ -20,4 +23,5 @@ MESSAGES = "pb"  # generated modules have no docstrings; the gRPC reference desc
 def render() -> str:
     """Return the page as Markdown."""
     names = [f"errata.{name}" for name in errata.__all__ if name != MESSAGES]
-    return INTRODUCTION + "\n".join(f"::: {name}\n" for name in [*names, "errata.errors"])
+    options = [f"errata.requests.{name}" for name, value in vars(requests).items() if is_typeddict(value)]
+    return INTRODUCTION + "\n".join(f"::: {name}\n" for name in [*names, *options, "errata.errors"])
