@@ -26,6 +26,7 @@ GENERATED = {
     "reference/python.md": python_page.render,
     "reference/settings.md": settings_page.render,
 } | {f"reference/grpc/{name}": render for name, render in grpc_pages.PAGES.items()}
+TUTORIALS = "tutorials/index.md"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -52,7 +53,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Adapt the links of a page that lead to files of the repository, and add copies of these files."""
+    """Adapt the links of a page that lead to files of the repository, add copies of these files, and list notebooks."""
+    if page.file.src_uri == TUTORIALS:
+        markdown += notebook_page.render_list({_page_of(path): path for path in notebook_page.list_notebooks()})
     markdown, linked = manuals.adapt_links(markdown, page.file.src_uri)
     for path in sorted(linked):
         target = f"{manuals.FILES}/{path}"

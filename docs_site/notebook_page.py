@@ -1,6 +1,7 @@
 """Notebooks as pages: their cells and saved outputs, without scripts from elsewhere."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ def read_title(notebook: Path) -> str:
             if cell["cell_type"] == "markdown" and line.startswith("# "):
                 return line.removeprefix("# ").strip()
     raise ValueError(f"{notebook.name} has no title. Begin it with a Markdown cell '# TITLE'.")
+
+
+def render_list(notebooks: Mapping[str, Path]) -> str:
+    """Return a section with links to notebooks, given by the path of their page; empty without notebooks."""
+    links = [f"* [{read_title(notebook)}]({Path(page).name})\n" for page, notebook in notebooks.items()]
+    return "\n".join(["\n\n## Notebooks\n", "".join(links)]) if links else ""
 
 
 def render(notebook: Path) -> str:
