@@ -92,7 +92,7 @@ def test_the_reference_lists_every_metric() -> None:
 
 
 def test_the_reference_lists_every_command_and_option() -> None:
-    page = markdown.markdown(cli_page.render(), extensions=["mkdocs-click", "tables"])
+    page = markdown.markdown(cli_page.render(), extensions=["mkdocs-click", "fenced_code", "tables"])
     text = html.unescape(page)
 
     for name, subcommand in subcommands(command()):
@@ -100,7 +100,7 @@ def test_the_reference_lists_every_command_and_option() -> None:
         for option in (parameter for parameter in subcommand.params if isinstance(parameter, click.Option)):
             assert f"<code>{option.opts[0]}</code>" in section, (name, option.opts)
         for line in getattr(subcommand, "examples", "").strip().splitlines():
-            assert f"$ {line.strip()}\n" in text
+            assert f"$ {line.strip()}" in text
 
 
 def test_the_reference_lists_every_rpc_message_field_and_enum_value() -> None:
