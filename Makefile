@@ -10,7 +10,7 @@ AXE := node_modules/axe-core/axe.min.js
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test docs screenshot fuzz demo bench attacks proto constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format test fuzz demo bench attacks proto constraints audit images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
@@ -57,6 +57,7 @@ format: setup
 test: setup wordnet redis browser deploy-tools
 	$(BIN)/python -m pytest
 
+.PHONY: docs screenshot
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "build/site/index.html"
