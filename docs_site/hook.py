@@ -34,7 +34,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     for section in config.nav or []:
         if "Tutorials" in section:
             section["Tutorials"] += [
-                {notebook_page.read_title(notebook): _page_of(notebook)} for notebook in notebook_page.list_notebooks()
+                {f"{notebook_page.read_title(notebook)} (notebook)": _page_of(notebook)}
+                for notebook in notebook_page.list_notebooks()
             ]
         if "Decisions" in section:
             records = [f"adr/{record.name}" for record in adr_index.list_records()]

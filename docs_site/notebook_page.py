@@ -47,12 +47,12 @@ def _render_output(output: dict[str, Any]) -> str:
         return _preformat("".join(output["text"]))
     data = output.get("data", {})
     if "image/svg+xml" in data:
-        return f"<div>{''.join(data['image/svg+xml'])}</div>"
+        return f'<div class="output">{"".join(data["image/svg+xml"])}</div>'
     if "image/png" in data:
         return f'<img alt="Output" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
     html = "".join(data.get("text/html", ""))
     if html and "<script" not in html:
-        return f"<div>{html}</div>"
+        return f'<div class="output">{html}</div>'
     return _preformat("".join(data.get("text/plain", "")))
 
 

@@ -16,7 +16,17 @@ import markdown
 import pytest
 from errata.v1 import errata_pb2
 
-from docs_site import adr_index, cli_page, errors_page, grpc_pages, manuals, metrics_page, python_page, settings_page
+from docs_site import (
+    adr_index,
+    cli_page,
+    errors_page,
+    grpc_pages,
+    manuals,
+    metrics_page,
+    notebook_page,
+    python_page,
+    settings_page,
+)
 from service.analyses.policy import parse_policy
 from service.domain import ERROR_TYPES, Measure
 from service.predictions.model_id import SOURCES
@@ -270,3 +280,23 @@ def test_links_out_of_the_documentation_lead_to_pages_and_copies() -> None:
     assert linked == {"deploy/examples/release.yaml"}
     with pytest.raises(ValueError, match="does not exist"):
         manuals.adapt_links("[a](../../missing.md)", "how-to/x.md")
+
+
+def test_a_notebook_becomes_a_page_without_scripts(tmp_path: Path) -> None:
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": ["first\n"]},
+        {"output_type": "display_data", "data": {"text/html": ["<table></table>"], "text/plain": ["a table"]}},
+        {"output_type": "display_data", "data": {"text/html": ["<script></script>"], "text/plain": ["a chart"]}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "Text."]},
+        {"cell_type": "code", "source": ["print('first')"], "outputs": outputs},
+    ]
+    notebook = tmp_path / "example.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}))
+
+    page = notebook_page.render(notebook)
+
+    assert page.startswith("# Title\n\n[Download this notebook](example.ipynb).\n")
+    assert "```python\nprint('first')\n```" in page and "```text\nfirst\n```" in page
+    assert "<table></table>" in page and "```text\na chart\n```" in page and "<script" not in page
