@@ -17,6 +17,8 @@ help:
 	@echo "make demo    judge a real model on real photographs"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, import rules, proto lint, Dockerfiles, docker-compose.yml"
+	@echo "make docs    the documentation site, in build/site; fails on a broken link"
+	@echo "make screenshot   the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT instead of the demo"
 	@echo "make fuzz    the fuzz tests, longer: FUZZ_EXAMPLES=5000 a property; the heavy hostile uploads too"
 	@echo "make bench   measure, print a table and write build/bench.json"
 	@echo "make attacks hostile uploads against a service: answers, seconds and memory, as build/attacks.json"
@@ -58,6 +60,21 @@ format: setup
 
 test: setup wordnet redis browser deploy-tools
 	$(BIN)/python -m pytest
+
+.PHONY: docs screenshot
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+screenshot: setup
+	tests/scripts/install-chromium
+	@if [ -n "$(PREDICTIONS)" ]; then \
+		$(BIN)/errata analyze --local --predictions "$(PREDICTIONS)" --name "$(or $(NAME),$(notdir $(PREDICTIONS)))" \
+			--dataset imagenet-real --output build/screenshot; \
+	else \
+		$(BIN)/errata demo --output build/screenshot; \
+	fi
+	$(BIN)/python -m docs_site.screenshot build/screenshot/report.html docs/images/report.png
 
 fuzz: setup redis
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security

@@ -1,6 +1,6 @@
 """Every setting, in one table: name, type, bounds, default, meaning. Read from ERRATA_ variables, here alone.
 
-README.md repeats the table and a test holds it to this one. An unknown ERRATA_ variable stops the start with the
+The documentation's reference of settings is generated from it. An unknown ERRATA_ variable stops the start with the
 nearest known name; what Kubernetes injects for services is ignored.
 """
 
@@ -41,11 +41,15 @@ class RuleSettings(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
-    event: str = Field(pattern=r"^(created|alias:.+|tag:.+)$", max_length=300)
-    model: str = Field("*", min_length=1, max_length=300)  # glob
-    dataset: str = Field("imagenet-real", min_length=1, max_length=256)
-    policy: Path | None = None
-    baseline: str = Field("", max_length=256)
+    event: str = Field(
+        pattern=r"^(created|alias:.+|tag:.+)$", max_length=300, description="`created`, `alias:NAME`, or `tag:KEY`"
+    )
+    model: str = Field("*", min_length=1, max_length=300, description="pattern for the name of the model")
+    dataset: str = Field("imagenet-real", min_length=1, max_length=256, description="data set of the analysis")
+    policy: Path | None = Field(None, description="file of the gate policy; unset: no gate")
+    baseline: str = Field(
+        "", max_length=256, description="analysis to compare with, or `alias:NAME` for the version of an alias"
+    )
 
 
 class RegistrySettings(BaseModel):
@@ -53,13 +57,15 @@ class RegistrySettings(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["mlflow", "huggingface", "wandb", "generic"]
-    url: str = ""  # of the registry; of `generic`: where results are sent
-    token: SecretStr | None = None  # what Errata itself sends to the registry
-    secrets: list[SecretStr] = Field(min_length=1)  # several while one is replaced by another
-    rules: list[RuleSettings] = []
-    networks: list[str] = []  # of `generic`: private networks that results may be sent to, as CIDR
-    ports: list[int] = []  # of `generic`: ports besides 443
+    kind: Literal["mlflow", "huggingface", "wandb", "generic"] = Field(description="kind of the registry")
+    url: str = Field("", description="address of the registry; for `generic`, the address that results are sent to")
+    token: SecretStr | None = Field(None, description="token that Errata sends to the registry")
+    secrets: list[SecretStr] = Field(
+        min_length=1, description="secrets that authenticate the registry's calls; several during a rotation"
+    )
+    rules: list[RuleSettings] = Field([], description="rules that map an event to an analysis")
+    networks: list[str] = Field([], description="for `generic`: private networks (CIDR) that results can be sent to")
+    ports: list[int] = Field([], description="for `generic`: ports besides 443 that results can be sent to")
 
     @field_validator("secrets")
     @classmethod

@@ -1,80 +1,135 @@
-"""The README can't rot: every setting, RPC, error type, reason, metric and command stands in it."""
+"""The documentation: its generated reference is complete, and the names that its pages use exist."""
 
+import html
+import importlib
 import json
 import re
+import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
+import errata
+import markdown
 import pytest
-from errata.cli.main import COMMANDS
-from errata.errors import ErrataError
 from errata.v1 import errata_pb2
 
-from service import telemetry
+from docs_site import (
+    adr_index,
+    cli_page,
+    errors_page,
+    grpc_pages,
+    manuals,
+    metrics_page,
+    notebook_page,
+    python_page,
+    settings_page,
+)
 from service.analyses.policy import parse_policy
-from service.api.status import code_of
 from service.domain import ERROR_TYPES, Measure
 from service.predictions.model_id import SOURCES
-from service.settings import Settings
+from service.settings import RegistrySettings, RuleSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+    + [ROOT / source for source in manuals.MANUALS.values()]
+    + list((ROOT / "docs").rglob("*.md"))
+)
+WRAPPED = [page for page in PAGES if page.is_relative_to(ROOT / "docs") or page.parent == ROOT]
+GENERATED = {  # pages without a source under docs/
+    "adr/index.md",
+    *manuals.MANUALS,
+    *(f"reference/{name}.md" for name in ("cli", "errors", "metrics", "python", "settings")),
+    *(f"reference/grpc/{name}" for name in grpc_pages.PAGES),
+}
+OTHER_VARIABLES = {
+    "ERRATA_WORKER_REGISTRIES",
+    "ERRATA_REFERENCE_DIR",
+    "ERRATA_COMPLETE",
+}  # of Compose, tests, and click
+VARIABLE = re.compile(r"\bERRATA_[A-Z_]+\b")
+MAX_LINE = 120  # characters, outside of tables
 
 
-@pytest.fixture(scope="module")
-def readme() -> str:
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
-def rows(readme: str, title: str) -> list[list[str]]:
-    """The rows of the table below a heading."""
-    section = readme.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
-    table = [line for line in section.splitlines() if line.startswith("| `")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+def code_blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
-    """Yield the errors that a service sends; the client has two more."""
-    for item in kind.__subclasses__():
-        if item.__module__ == ErrataError.__module__:
-            yield item
-            yield from kinds(item)
+@cache
+def command() -> click.Group:
+    """Return the command `errata` of the distribution that installs it."""
+    return importlib.import_module(cli_page.find_command().partition(":")[0]).errata
 
 
-def test_every_setting_stands_in_the_readme_with_its_meaning(readme: str) -> None:
-    told = {row[0].strip("`"): row[1] for row in rows(readme, "Settings")}
-
-    assert told == {f"ERRATA_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
-
-
-def test_every_reason_stands_in_the_readme_with_its_code(readme: str) -> None:
-    told = {row[0].strip("`"): row[1] for row in rows(readme, "Errors")}
-
-    assert told == {kind.reason: code_of(kind("")).name for kind in kinds(ErrataError)}
+def subcommands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        subcommand = group.get_command(context, name)
+        assert subcommand is not None
+        yield name, subcommand
 
 
-def test_every_metric_stands_in_the_operations_manual_with_its_kind_labels_and_meaning(readme: str) -> None:
-    manual = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-    table = [line for line in (telemetry.__doc__ or "").splitlines() if line.startswith("errata_")]
+def test_the_reference_lists_every_setting_with_its_meaning() -> None:
+    page = settings_page.render()
 
-    assert "(deploy/README.md#metrics)" in readme
-    assert [[row[0].strip("`"), *row[1:]] for row in rows(manual, "Metrics")] == [
-        re.split(r"\s{2,}", line) for line in table
-    ]
-
-
-def test_every_rpc_stands_in_the_readme(readme: str) -> None:
-    for service in errata_pb2.DESCRIPTOR.services_by_name.values():
-        line = next(line for line in readme.splitlines() if line.startswith(f"| `{service.name}`"))
-        assert re.findall(r"`(\w+)`", line)[1:] == [method.name for method in service.methods]
+    for name, field in Settings.model_fields.items():
+        assert field.description, f"the setting {name} has no description"
+        assert f"`ERRATA_{name.upper()}` |" in page
+    for name in (*RegistrySettings.model_fields, *RuleSettings.model_fields):
+        assert f"| `{name}` |" in page
 
 
-def test_every_command_error_type_and_model_source_stands_in_the_readme(readme: str) -> None:
-    missing = [name for name in COMMANDS if f"errata {name}" not in readme]
-    missing += [error_type_.name for error_type_ in ERROR_TYPES if f"| `{error_type_.name}` |" not in readme]
-    missing += [source for source in SOURCES if f"{source}:" not in readme]
+def test_the_reference_lists_every_error_reason() -> None:
+    page = errors_page.render()
 
-    assert missing == []
+    assert [error.reason for error in errors_page.iterate_errors() if f"`{error.reason}` |" not in page] == []
+
+
+def test_the_reference_lists_every_metric() -> None:
+    page = metrics_page.render()
+    source = (ROOT / "service" / "telemetry.py").read_text(encoding="utf-8")
+    defined = set(re.findall(r'"(errata_[a-z0-9_]+)"', source))
+
+    assert defined
+    assert [name for name in sorted(defined) if not re.search(rf"`{name}(_total)?` \|", page)] == []
+
+
+def test_the_reference_lists_every_command_and_option() -> None:
+    page = markdown.markdown(cli_page.render(), extensions=["mkdocs-click", "fenced_code", "tables"])
+    text = html.unescape(page)
+
+    for name, subcommand in subcommands(command()):
+        (section,) = re.findall(rf"<h3[^>]*>{name}</h3>(.*?)(?=<h3|$)", page, re.DOTALL)
+        for option in (parameter for parameter in subcommand.params if isinstance(parameter, click.Option)):
+            assert f"<code>{option.opts[0]}</code>" in section, (name, option.opts)
+        for line in getattr(subcommand, "examples", "").strip().splitlines():
+            assert f"$ {line.strip()}" in text
+
+
+def test_the_reference_lists_every_rpc_message_field_and_enum_value() -> None:
+    services, messages, enums = (render() for render in grpc_pages.PAGES.values())
+    file = errata_pb2.DESCRIPTOR
+
+    for service in file.services_by_name.values():
+        assert [method.name for method in service.methods if f"### {method.name}\n" not in services] == []
+    for message in file.message_types_by_name.values():
+        section = messages.split(f"## {message.name}\n", 1)[1].split("\n## ", 1)[0]
+        assert [field.name for field in message.fields if f"| `{field.name}` |" not in section] == []
+    for enum in file.enum_types_by_name.values():
+        assert [value.name for value in enum.values if f"| `{value.name}` |" not in enums] == []
+
+
+def test_the_reference_lists_every_public_name_of_the_client() -> None:
+    page = python_page.render()
+
+    assert [name for name in errata.__all__ if name != "pb" and f"::: errata.{name}\n" not in page] == []
 
 
 def test_every_error_that_the_proto_names_exists() -> None:
@@ -82,63 +137,166 @@ def test_every_error_that_the_proto_names_exists() -> None:
     named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", "\n".join(re.findall(r"// Errors:.*(?:\n\s*//.*)*", proto))))
     codes = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}
 
-    assert named - codes <= {kind.reason for kind in kinds(ErrataError)}
+    assert named - codes <= {error.reason for error in errors_page.iterate_errors()}
     assert named & codes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_variable_on_a_page_is_a_setting(page: Path) -> None:
+    known = {f"ERRATA_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+
+    assert set(VARIABLE.findall(page.read_text(encoding="utf-8"))) - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_command_line_on_a_page_has_known_commands_and_options(page: Path) -> None:
+    for block in code_blocks(page, "console"):
+        for line in re.findall(r"^ *\$ (.*)$", block.replace("\\\n", " "), re.MULTILINE):
+            words = shlex.split(line, comments=True)
+            if "errata" in words:
+                check_command_line(words[words.index("errata") + 1 :])
+
+
+def check_command_line(words: list[str]) -> None:
+    """Assert that the subcommand and its options exist."""
+    current: click.Command = command()
+    for word in words:
+        if word in (">", ">>", "2>", "2>>", "|", "&"):
+            break
+        if word.startswith("--"):
+            options = {name for parameter in current.params for name in parameter.opts + parameter.secondary_opts}
+            assert word.partition("=")[0] in options | {"--help"}, words
+        elif isinstance(current, click.Group):
+            subcommand = current.get_command(click.Context(current), word)
+            assert subcommand is not None, words
+            current = subcommand
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_link_to_a_file_resolves(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    generated = {(ROOT / "docs" / name).resolve() for name in GENERATED}
+
+    targets = [(page.parent / link).resolve() for link in links if link]
+    assert [target for target in targets if not target.exists() and target not in generated] == []
+
+
+@pytest.mark.parametrize("page", WRAPPED, ids=relative)
+def test_no_line_outside_tables_is_longer_than_120_characters(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+
+    assert [number for number, line in enumerate(lines, 1) if len(line) > MAX_LINE and not line.startswith("|")] == []
 
 
 def test_every_file_that_contributing_names_exists() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = [name for name in re.findall(r"`([a-z_/]+\.(?:py|json|npz|md))`", text) if "/" in name]
+    named = [name for name in re.findall(r"`([a-z_/]+\.(?:py|json|npz|md|lua|yaml))`", text) if "/" in name]
 
     assert named
     assert [name for name in named if not ((ROOT / "service" / name).is_file() or (ROOT / name).is_file())] == []
 
 
-def test_the_readme_s_policy_is_a_policy(readme: str) -> None:
-    text = next(block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "bounds:" in block)
+def test_the_guides_list_every_error_type_model_source_and_gate_measure() -> None:
+    method, models, gates = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for name in ("concepts/method.md", "how-to/models.md", "how-to/gates.md")
+    )
+
+    assert [error_type.name for error_type in ERROR_TYPES if f"| `{error_type.name}` |" not in method] == []
+    assert [source for source in SOURCES if f"| `{source}:" not in models] == []
+    assert [measure.value for measure in Measure if f"`{measure.value}`" not in gates] == []
+
+
+def test_the_policy_of_the_guide_is_valid() -> None:
+    text = next(block for block in code_blocks(ROOT / "docs" / "how-to" / "gates.md", "yaml") if "bounds:" in block)
 
     policy = parse_policy(text)
 
     assert policy.name == "release" and policy.needs_baseline and len(policy.bounds) == 3
-    assert all(f"`{measure.value}`" in readme for measure in Measure)
 
 
-def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "pandas" in block)
+def test_the_pandas_example_counts_errors_without_problematic_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = code_blocks(ROOT / "docs" / "how-to" / "export-verdicts.md", "python")
+    code = next(block for block in blocks if "read_json" in block)
     (tmp_path / "out").mkdir()
     line = {"file_name": "a", "error_type": "ERROR_TYPE_MODEL_FAILURE", "target": 0, "target_name": "tench"}
     lines = [line | {"problematic": tags} for tags in ([], [], ["PROBLEMATIC_TAG_UNTAGGED"])]
     (tmp_path / "out" / "verdicts.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in lines))
     monkeypatch.chdir(tmp_path)
-    result: dict[str, Any] = {}
+    names: dict[str, Any] = {}
 
-    exec(code, result)
+    exec(code, names)
 
-    assert (len(result["verdicts"]), len(result["errors"])) == (3, 2)
+    assert (len(names["verdicts"]), len(names["errors"])) == (3, 2)
 
 
-def test_every_threat_but_that_of_dependencies_names_tests_that_exist() -> None:
-    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-    short = {"P": "tests/unit/predictions", "W": "tests/unit/web", "A": "tests/api", "F": "tests/fuzz"}
-    short |= {"S": "tests/security", "R": "tests/processes"}
-    for letter, folder in short.items():
-        assert f"`{letter}` stands for `{folder}`" in security or f"`{letter}` for `{folder}`" in security
-    table = security.split("## Threats", 1)[1].split("\n## ", 1)[0]
-    threats = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")][1:]
+def test_every_threat_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "operations" / "threat-model.md").read_text(encoding="utf-8")
+    folders = dict(re.findall(r"`([A-Z])`\s(?:stands\s)?for\s`([\w/]+)`", page))
+    section = page.split("\n## Threats\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| ")]
+    threats = [row for row in rows if row[0].strip() not in ("threat", "---")]
 
-    assert len(threats) > 20
-    for who, _, shown in threats:
+    assert len(threats) > 40
+    missing = []
+    for threat, _, shown in threats:
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", shown)
-        assert named or "dependency" in who, f"no test shows how it is stopped: {who}"
+        assert named or "dependency" in threat, f"no test shows the protection: {threat}"
         for file, test in named:
             first, _, rest = file.partition("/")
-            path = ROOT / short.get(first, first) / rest
-            assert re.search(rf"^(async )?def {test}\(", path.read_text(encoding="utf-8"), re.MULTILINE), (file, test)
+            path = ROOT / folders.get(first, first) / rest
+            if not path.is_file() or not re.search(rf"^(async )?def {test}\(", path.read_text(), re.MULTILINE):
+                missing.append(f"{file}::{test}")
+    assert missing == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "deploy/README.md", "SECURITY.md", "CONTRIBUTING.md"])
-def test_every_file_that_a_manual_links_to_exists(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+def test_decisions_are_numbered_and_have_the_sections_of_a_record() -> None:
+    records = adr_index.list_records()
 
-    assert [link for link in links if link and not ((ROOT / name).parent / link).exists()] == []
+    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
+    for record in records:
+        headings = re.findall(r"^## (.+)$", record.read_text(encoding="utf-8"), re.MULTILINE)
+        assert headings[:3] == ["Context", "Decision", "Consequences"], record.name
+
+
+def test_the_readme_and_the_contributing_guide_fit_on_a_page() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= 120, name
+
+
+def test_the_screenshot_is_small_enough_for_the_readme() -> None:
+    assert 10_000 < (ROOT / "docs" / "images" / "report.png").stat().st_size < 300_000
+
+
+def test_links_out_of_the_documentation_lead_to_pages_and_copies() -> None:
+    text = "[a](../../deploy/README.md#redis) [b](../../deploy/examples/release.yaml) [c](gates.md) [d](../../deploy)"
+
+    adapted, linked = manuals.adapt_links(text, "how-to/x.md")
+
+    assert adapted == "[a](../operations/manual.md#redis) [b](../files/deploy/examples/release.yaml) [c](gates.md) d"
+    assert linked == {"deploy/examples/release.yaml"}
+    with pytest.raises(ValueError, match="does not exist"):
+        manuals.adapt_links("[a](../../missing.md)", "how-to/x.md")
+
+
+def test_a_notebook_becomes_a_page_without_scripts(tmp_path: Path) -> None:
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": ["first\n"]},
+        {"output_type": "display_data", "data": {"text/html": ["<table></table>"], "text/plain": ["a table"]}},
+        {"output_type": "display_data", "data": {"text/html": ["<script></script>"], "text/plain": ["a chart"]}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "Text."]},
+        {"cell_type": "code", "source": ["print('first')"], "outputs": outputs},
+    ]
+    notebook = tmp_path / "example.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}))
+
+    page = notebook_page.render(notebook)
+
+    assert page.startswith("# Title\n\n[Download this notebook](example.ipynb).\n")
+    assert "```python\nprint('first')\n```" in page and "```text\nfirst\n```" in page
+    assert "<table></table>" in page and "```text\na chart\n```" in page and "<script" not in page

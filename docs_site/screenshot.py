@@ -1,0 +1,42 @@
+"""Take the screenshot of a report for README.md and the home page: `make screenshot`."""
+
+import argparse
+import io
+import shutil
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+WIDTH, HEIGHT = 1300, 1000  # pixels
+COLORS = 128  # of the palette; a report has few colors, so this keeps the file under 300 kB
+
+
+def take_screenshot(report: Path, output: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
+    """Write the top of a report as a PNG with a palette.
+
+    Args:
+        report: A report as an HTML file.
+        output: The PNG file to write.
+        width: Width of the browser window in pixels.
+        height: Height of the screenshot in pixels.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise SystemExit("No chromium found. Run tests/scripts/install-chromium.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+        page.goto(report.resolve().as_uri())
+        picture = page.screenshot()
+        browser.close()
+    image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    image.save(output, optimize=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("report", type=Path)
+    parser.add_argument("output", type=Path)
+    arguments = parser.parse_args()
+    take_screenshot(arguments.report, arguments.output)
