@@ -21,7 +21,7 @@ def child_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
 
 
-def end_with_parent(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """Have the kernel kill the calling process when the thread that started it ends; exit if that has happened.
 
     Args:
@@ -33,7 +33,7 @@ def end_with_parent(parent: int) -> None:
         sys.exit(1)
 
 
-def held_memory(pid: int) -> int | None:
+def used_memory(pid: int) -> int | None:
     """Return the bytes that a process holds and that the kernel cannot reclaim; None where /proc does not say."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -10,8 +10,8 @@ from service.domain import Analysis
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
-from service.predictions.pictures import Pictures
 from service.predictions.sandbox import ParserPool
+from service.predictions.thumbnails import Thumbnails
 from service.telemetry import Stage
 
 
@@ -46,7 +46,7 @@ class Ports:
     pin_model: Callable[[ModelId], ModelId]  # refuses what isn't allowed, pins what moves
     runtime: Callable[[], str]  # of the workers: what says which weights a name means
     has_images: Callable[[str], bool]  # of a data set: whether workers can read its images
-    pictures: Pictures
+    pictures: Thumbnails
     clock: Callable[[], datetime]
     on_finished: Callable[[Analysis], None]  # told of every analysis that ends
     limits: Limits

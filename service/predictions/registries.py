@@ -17,7 +17,7 @@ RETRY_AFTER = 15.0  # seconds
 _LOCK = threading.RLock()
 _FIXED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST"})  # what MLflow says of a model or a version that isn't there
-MISSING_ALIAS = MISSING | {"INVALID_PARAMETER_VALUE"}  # … of an alias, or a run
+ALIAS_NOT_FOUND = MISSING | {"INVALID_PARAMETER_VALUE"}  # … of an alias, or a run
 LOCK_SECONDS = 15.0  # that a call waits for another registry's
 
 
@@ -31,7 +31,7 @@ class RegistryAddress:
 
 
 @contextmanager
-def mlflow_at(address: RegistryAddress, missing: Collection[str] = MISSING) -> Iterator[Any]:
+def mlflow_client(address: RegistryAddress, missing: Collection[str] = MISSING) -> Iterator[Any]:
     """Give an MlflowClient of a registry; raise ModelNotFound for what isn't there, Unavailable where it is away."""
     try:
         from mlflow import MlflowClient
@@ -62,7 +62,7 @@ def mlflow_at(address: RegistryAddress, missing: Collection[str] = MISSING) -> I
             ) from error
 
 
-def place_of(client: Any, uri: str, address: RegistryAddress, steps: int = 3) -> str:
+def resolve_artifact_uri(client: Any, uri: str, address: RegistryAddress, steps: int = 3) -> str:
     """Return where files lie behind the registry itself, as what is asked of it once and for all.
 
     Raise UnsupportedFormat for any other place: its token goes, and files are read and written, wherever that is.
@@ -70,9 +70,11 @@ def place_of(client: Any, uri: str, address: RegistryAddress, steps: int = 3) ->
     place = urlparse(uri)
     first, _, rest = place.path.lstrip("/").partition("/")
     if place.scheme == "runs" and steps:
-        return _below(place_of(client, client.get_run(first).info.artifact_uri, address, steps - 1), rest)
+        return _below(resolve_artifact_uri(client, client.get_run(first).info.artifact_uri, address, steps - 1), rest)
     if place.scheme == "models" and first.startswith("m-") and steps:
-        return _below(place_of(client, client.get_logged_model(first).artifact_location, address, steps - 1), rest)
+        return _below(
+            resolve_artifact_uri(client, client.get_logged_model(first).artifact_location, address, steps - 1), rest
+        )
     if place.scheme != "mlflow-artifacts" or place.netloc not in ("", urlparse(address.url).netloc):
         raise UnsupportedFormat(
             f"registry {address.id}: expected files that it serves itself (mlflow-artifacts:), got {uri!r:.80}"

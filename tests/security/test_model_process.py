@@ -14,10 +14,10 @@ import pytest
 from errata.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLost
 
 from service.evidence.labels import demo, demo_folder
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import Interrupted, ModelLimits, ProcessPredictor
 from service.predictions.model_process.process import ModelProcess
-from service.predictions.policy import ModelPolicy
 
 from . import graphs
 
@@ -263,7 +263,7 @@ from time import sleep
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.model_process.process import ModelProcess
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
 from service.telemetry import configure_logging
 
 configure_logging("info", "json")  # to stderr

@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 from typing import BinaryIO
 
-from service.child_process import end_with_parent
-from service.predictions.tuning import tune_process
+from service.child_process import exit_with_parent
+from service.predictions.process_tuning import tune_process
 
 OOM_SCORE = 1000  # the kernel ends this process before any other
 
@@ -15,18 +15,18 @@ OOM_SCORE = 1000  # the kernel ends this process before any other
 def main(parent: int) -> None:
     """Serve requests until the worker closes the pipe or ends."""
     _ignore_stop_signals()
-    end_with_parent(parent)
+    exit_with_parent(parent)
     _prefer_in_oom()
     requests, answers = _take_pipes()
     tune_process()  # before numpy, Arrow, and torch are imported: later it brings half as much
     from errata.errors import PermanentError
 
     from service.predictions.model_process.config import PredictorConfig
-    from service.predictions.model_process.messages import error_frame
-    from service.predictions.model_process.protocol import MAX_REQUEST, Frame, read_frame, write_frame
+    from service.predictions.model_process.messages import error_message
+    from service.predictions.model_process.protocol import MAX_REQUEST, Message, read_message, write_message
     from service.telemetry import configure_logging
 
-    config = PredictorConfig.from_json(read_frame(requests, MAX_REQUEST).head)
+    config = PredictorConfig.from_json(read_message(requests, MAX_REQUEST).header)
     configure_logging(config.log_level, config.log_format)
     try:
         from service.predictions.model_process.server import Server
@@ -34,10 +34,10 @@ def main(parent: int) -> None:
         from service.predictions.models.torch_predictor import TorchPredictor
     except ImportError as error:
         missing = PermanentError(f"Models need torch and timm. Install errata-service[worker] ({error}).")
-        write_frame(answers, error_frame(missing))
+        write_message(answers, error_message(missing))
         return
     predictor = TorchPredictor(config.images, config.policy, config.batch_size, config.threads, config.device)
-    write_frame(answers, Frame({"kind": "ready"}))
+    write_message(answers, Message({"kind": "ready"}))
     with suppress(EOFError, BrokenPipeError):  # the worker has ended, or wants no more
         Server(predictor, requests, answers, gpu_memory).run()
 

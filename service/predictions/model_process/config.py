@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.registries import RegistryAddress
 
 

@@ -6,7 +6,7 @@ SHARE = 0.8  # of the memory of the machine or container, unless the operator se
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # cgroups v2, v1
 
 
-def default_bound(
+def default_memory_limit(
     meminfo: Path = Path("/proc/meminfo"), limits: tuple[Path, ...] = LIMITS, share: float = SHARE
 ) -> int | None:
     """Return a share of the memory of the machine, or of its container if that has less; None if neither is known."""

@@ -10,7 +10,7 @@ import numpy as np
 from errata.errors import ErrataError, InvalidInput, NotFound, PermanentError, Unavailable, Violation
 
 from service.domain import NUM_CLASSES, ModelInfo, Predictions
-from service.predictions.model_process.protocol import Frame, ProtocolError
+from service.predictions.model_process.protocol import Message, ProtocolError
 
 BYTES_PER_IMAGE = 4  # int16 class, float16 probability
 MAX_MESSAGE = 2000  # characters of an error's message
@@ -19,16 +19,16 @@ MAX_VIOLATIONS = 10
 EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # what a predictor raises
 
 
-def info_frame(info: ModelInfo) -> Frame:
+def model_info_message(info: ModelInfo) -> Message:
     """Return the answer that describes a loaded model."""
-    return Frame({"kind": "loaded", "info": asdict(info)})
+    return Message({"kind": "loaded", "info": asdict(info)})
 
 
-def read_info(frame: Frame) -> ModelInfo:
+def read_info(message: Message) -> ModelInfo:
     """Return the description of a loaded model; raise ProtocolError for any other answer."""
-    raw = frame.head.get("info")
+    raw = message.header.get("info")
     names = ("model", "architecture", "weights_sha256", "transform")
-    if frame.head.get("kind") != "loaded" or not isinstance(raw, dict) or raw.keys() != set(names):
+    if message.header.get("kind") != "loaded" or not isinstance(raw, dict) or raw.keys() != set(names):
         raise ProtocolError("Expected the description of a model.")
     values = {name: _text(raw[name], MAX_TEXT) for name in names}
     if not re.fullmatch(r"[0-9a-f]{64}", values["weights_sha256"]):
@@ -36,39 +36,39 @@ def read_info(frame: Frame) -> ModelInfo:
     return ModelInfo(**values)
 
 
-def read_ready(frame: Frame) -> None:
+def read_ready(message: Message) -> None:
     """Raise ProtocolError unless an answer says that the process is ready."""
-    if frame.head.get("kind") != "ready":
+    if message.header.get("kind") != "ready":
         raise ProtocolError("Expected 'ready'.")
 
 
-def batch_frame(batch: Predictions) -> Frame:
+def batch_message(batch: Predictions) -> Message:
     """Return the answer that holds one batch: all classes, then all probabilities, little-endian."""
     assert batch.probability is not None, "This is a bug: a model's predictions have probabilities."
     body = batch.top1.astype("<i2").tobytes() + batch.probability.astype("<f2").tobytes()
-    return Frame({"kind": "batch"}, body)
+    return Message({"kind": "batch"}, body)
 
 
-def read_next(limit: int, frame: Frame) -> Predictions | None:
+def read_next(limit: int, message: Message) -> Predictions | None:
     """Return a batch of at most `limit` images, None at the end; raise ProtocolError for any other answer."""
-    if frame.head.get("kind") == "end":
+    if message.header.get("kind") == "end":
         return None
-    if frame.head.get("kind") != "batch" or not 0 < len(frame.body) <= BYTES_PER_IMAGE * limit:
+    if message.header.get("kind") != "batch" or not 0 < len(message.body) <= BYTES_PER_IMAGE * limit:
         raise ProtocolError(f"Expected a batch of at most {limit} predictions.")
-    if len(frame.body) % BYTES_PER_IMAGE:
+    if len(message.body) % BYTES_PER_IMAGE:
         raise ProtocolError("Expected a batch of predictions.")
-    images = len(frame.body) // BYTES_PER_IMAGE
-    top1 = np.frombuffer(frame.body, "<i2", images).astype(np.int16)
-    probability = np.frombuffer(frame.body, "<f2", images, offset=2 * images).astype(np.float16)
+    images = len(message.body) // BYTES_PER_IMAGE
+    top1 = np.frombuffer(message.body, "<i2", images).astype(np.int16)
+    probability = np.frombuffer(message.body, "<f2", images, offset=2 * images).astype(np.float16)
     known = probability[~np.isnan(probability)]
     if ((top1 < -1) | (top1 >= NUM_CLASSES)).any() or ((known < 0) | (known > 1)).any():
         raise ProtocolError("Expected classes from -1 to 999 and probabilities from 0 to 1.")
     return Predictions(top1, probability)
 
 
-def error_frame(error: ErrataError) -> Frame:
+def error_message(error: ErrataError) -> Message:
     """Return the answer that reports an error."""
-    return Frame(
+    return Message(
         {
             "kind": "error",
             "reason": error.reason,
@@ -79,27 +79,27 @@ def error_frame(error: ErrataError) -> Frame:
     )
 
 
-def raise_error(frame: Frame) -> None:
+def raise_error(message: Message) -> None:
     """Raise the error that an answer reports, if it reports one; raise ProtocolError if it is malformed."""
-    if frame.head.get("kind") != "error":
+    if message.header.get("kind") != "error":
         return
-    head = frame.head
-    kind = _KINDS.get(_text(head.get("reason"), MAX_MESSAGE))
-    violations, retry_after = head.get("violations"), head.get("retry_after")
+    header = message.header
+    kind = _KINDS.get(_text(header.get("reason"), MAX_MESSAGE))
+    violations, retry_after = header.get("violations"), header.get("retry_after")
     if kind is None or not isinstance(violations, list) or len(violations) > MAX_VIOLATIONS:
         raise ProtocolError("Expected an error that a predictor raises.")
     if retry_after is not None and not (isinstance(retry_after, int | float) and math.isfinite(retry_after)):
         raise ProtocolError("Expected a number of seconds.")
     raise kind(
-        _text(head.get("message"), MAX_MESSAGE),
+        _text(header.get("message"), MAX_MESSAGE),
         violations=[_violation(violation) for violation in violations],
         retry_after=retry_after,
     )
 
 
-def read_gpu_memory(frame: Frame) -> Mapping[str, tuple[int, int]]:
+def read_gpu_memory(message: Message) -> Mapping[str, tuple[int, int]]:
     """Return the used and total bytes of each GPU that an answer reports; raise ProtocolError if it is malformed."""
-    raw = frame.head.get("gpu_memory", {})
+    raw = message.header.get("gpu_memory", {})
     if not isinstance(raw, dict) or len(raw) > 1024:
         raise ProtocolError("Expected the memory of GPUs.")
     memory = {}

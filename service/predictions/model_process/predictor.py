@@ -22,8 +22,8 @@ from service.predictions.model_process.messages import (
     read_next,
     read_ready,
 )
-from service.predictions.model_process.process import Ending, ModelProcess, ProcessEnded
-from service.predictions.model_process.protocol import MAX_ANSWER, Frame, ProtocolError
+from service.predictions.model_process.process import KillReason, ModelProcess, ProcessEnded
+from service.predictions.model_process.protocol import MAX_ANSWER, Message, ProtocolError
 
 START_SECONDS = 120.0  # to import torch
 STOP_SECONDS = 10.0  # to finish the images in hand after a caller leaves
@@ -77,7 +77,7 @@ class ProcessPredictor:
             return self._load(model)
         except ProcessEnded as ended:
             is_new = self._process is not before
-            if is_new or ended.ending in (Ending.DEADLINE, Ending.INTERRUPTED):
+            if is_new or ended.kill_reason in (KillReason.DEADLINE, KillReason.INTERRUPTED):
                 raise self._load_error(model, ended) from ended
         try:  # other models may hold the memory of that process or have damaged it, or it was just being killed
             return self._load(model)
@@ -116,7 +116,7 @@ class ProcessPredictor:
         with self._lock:
             process = self._process if self._busy else None
         if process is not None:
-            process.kill(Ending.INTERRUPTED)
+            process.kill(KillReason.INTERRUPTED)
 
     def close(self) -> None:
         """End the process for good; a call that is under way, or comes later, raises Interrupted."""
@@ -167,7 +167,7 @@ class ProcessPredictor:
         try:
             self._ask(process, config.to_json(), read_ready, START_SECONDS)
         except ProcessEnded as ended:
-            if ended.ending is Ending.INTERRUPTED:
+            if ended.kill_reason is KillReason.INTERRUPTED:
                 raise Interrupted from ended
             raise WorkerLost(f"The process that runs models did not start: {ended!s}.") from ended
         _log.info("The process that runs models has started", pid=process.pid)
@@ -176,21 +176,21 @@ class ProcessPredictor:
     def _ask(
         self,
         process: ModelProcess,
-        head: Mapping[str, object],
-        read: Callable[[Frame], Answer],
+        header: Mapping[str, object],
+        read: Callable[[Message], Answer],
         seconds: float,
         max_body: int = 0,
     ) -> Answer:
         """Return the answer to a request, or raise the error that it reports."""
         with self._under_way(), process.time_limit(seconds):
-            process.send(Frame(head))
+            process.send(Message(header))
             answer = process.receive(MAX_ANSWER, max_body)
         try:
             self._gpu_memory = read_gpu_memory(answer)
             raise_error(answer)
-            if answer.head.get("kind") == "failed":
+            if answer.header.get("kind") == "failed":
                 self._end_process()
-                raise PredictorFailed(f"The predictor met an error: {answer.head.get('type')!s:.200}.")
+                raise PredictorFailed(f"The predictor met an error: {answer.header.get('type')!s:.200}.")
             return read(answer)
         except ProtocolError as error:
             _log.exception("The process that runs models broke the protocol")
@@ -209,15 +209,15 @@ class ProcessPredictor:
 
     def _load_error(self, model: str, ended: ProcessEnded) -> Exception:
         """Return what to raise for a process that ended while it loaded a model."""
-        match ended.ending:
-            case Ending.INTERRUPTED:
+        match ended.kill_reason:
+            case KillReason.INTERRUPTED:
                 return Interrupted()
-            case Ending.DEADLINE:
+            case KillReason.DEADLINE:
                 return ModelRefused(
                     f"Loading {model} and running it once took longer than {self._limits.load_seconds:g} seconds: "
                     "its graph may never end. If it only needs more time, raise ERRATA_LOAD_SECONDS."
                 )
-            case Ending.MEMORY:
+            case KillReason.MEMORY:
                 return self._too_large(model)
             case None if ended.signal_name:
                 return ModelRefused(
@@ -228,12 +228,12 @@ class ProcessPredictor:
 
     def _batch_error(self, model: str, ended: ProcessEnded) -> Exception:
         """Return what to raise for a process that ended while it predicted."""
-        match ended.ending:
-            case Ending.INTERRUPTED:
+        match ended.kill_reason:
+            case KillReason.INTERRUPTED:
                 return Interrupted()
-            case Ending.MEMORY if self._models <= {model}:  # otherwise it may pass in a new process
+            case KillReason.MEMORY if self._models <= {model}:  # otherwise it may pass in a new process
                 return self._too_large(model)
-            case Ending.DEADLINE:
+            case KillReason.DEADLINE:
                 return WorkerLost(f"A batch of {model} took longer than {self._limits.batch_seconds:g} seconds.")
         return WorkerLost(
             f"The process that runs {model} ended while it predicted: {ended!s}. If its memory ran out, lower "

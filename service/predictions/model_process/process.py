@@ -11,13 +11,13 @@ from enum import Enum
 from threading import Event, Lock, Thread
 from typing import BinaryIO, cast
 
-from service.child_process import held_memory
-from service.predictions.model_process.protocol import Frame, ProtocolError, read_frame, write_frame
+from service.child_process import used_memory
+from service.predictions.model_process.protocol import Message, ProtocolError, read_message, write_message
 
 WATCH_SECONDS = 0.1  # between two looks at memory and deadline
 
 
-class Ending(Enum):
+class KillReason(Enum):
     """Why the process was killed."""
 
     DEADLINE = "deadline"
@@ -34,9 +34,9 @@ class ProcessEnded(Exception):
         code: Its exit status, negative for a signal.
     """
 
-    def __init__(self, ending: Ending | None, code: int) -> None:
-        super().__init__(f"{ending.value if ending else 'ended'}, exit status {code}")
-        self.ending = ending
+    def __init__(self, kill_reason: KillReason | None, code: int) -> None:
+        super().__init__(f"{kill_reason.value if kill_reason else 'ended'}, exit status {code}")
+        self.kill_reason = kill_reason
         self.code = code
 
     @property
@@ -56,7 +56,7 @@ class ModelProcess:
         self._environment = environment
         self._max_memory = max_memory
         self._deadline: float | None = None
-        self._ending: Ending | None = None
+        self._kill_reason: KillReason | None = None
         self._lock = Lock()  # a process that is reaped must not be signaled: its id may be another's by then
         self._started, self._wake = Event(), Event()
         self._child: subprocess.Popen[bytes] | None = None
@@ -79,13 +79,13 @@ class ModelProcess:
     def alive(self) -> bool:
         """Say whether it runs."""
         with self._lock:
-            return self._ending is None and self._running.poll() is None
+            return self._kill_reason is None and self._running.poll() is None
 
-    def kill(self, ending: Ending) -> None:
+    def kill(self, kill_reason: KillReason) -> None:
         """Kill the process, whatever it does."""
         with self._lock:
-            if self._ending is None and self._running.returncode is None:
-                self._ending = ending
+            if self._kill_reason is None and self._running.returncode is None:
+                self._kill_reason = kill_reason
                 with suppress(ProcessLookupError):
                     os.killpg(self._running.pid, signal.SIGKILL)
         self._wake.set()
@@ -99,17 +99,17 @@ class ModelProcess:
         finally:
             self._deadline = None
 
-    def send(self, frame: Frame) -> None:
+    def send(self, message: Message) -> None:
         """Send a request; raise ProcessEnded if there is no one to read it."""
         try:
-            write_frame(cast("BinaryIO", self._running.stdin), frame)
+            write_message(cast("BinaryIO", self._running.stdin), message)
         except OSError as error:
             raise self._ended() from error
 
-    def receive(self, max_head: int, max_body: int = 0) -> Frame:
+    def receive(self, max_header: int, max_body: int = 0) -> Message:
         """Return the next answer; raise ProcessEnded if none comes, or if it breaks the protocol."""
         try:
-            return read_frame(cast("BinaryIO", self._running.stdout), max_head, max_body)
+            return read_message(cast("BinaryIO", self._running.stdout), max_header, max_body)
         except (EOFError, OSError) as error:
             raise self._ended() from error
         except ProtocolError as error:
@@ -117,12 +117,12 @@ class ModelProcess:
 
     def broke_protocol(self) -> ProcessEnded:
         """Kill the process for an answer that is no answer; return what to raise."""
-        self.kill(Ending.PROTOCOL)
+        self.kill(KillReason.PROTOCOL)
         return self._ended()
 
     def close(self) -> None:
         """Kill the process, wait for its end, and close its pipes."""
-        self.kill(Ending.INTERRUPTED)
+        self.kill(KillReason.INTERRUPTED)
         self._thread.join()
         for stream in (self._running.stdin, self._running.stdout):
             if stream is not None:
@@ -138,7 +138,7 @@ class ModelProcess:
         """Wait until the process is reaped: its pipes are closed, so it ends now or has ended."""
         self._wake.set()
         self._thread.join()
-        return ProcessEnded(self._ending, self._running.returncode)
+        return ProcessEnded(self._kill_reason, self._running.returncode)
 
     def _run(self) -> None:
         try:
@@ -155,11 +155,11 @@ class ModelProcess:
         finally:
             self._started.set()
         while not self._has_ended():
-            deadline, held = self._deadline, held_memory(self._child.pid)
+            deadline, held = self._deadline, used_memory(self._child.pid)
             if deadline is not None and time.monotonic() > deadline:
-                self.kill(Ending.DEADLINE)
+                self.kill(KillReason.DEADLINE)
             elif self._max_memory is not None and held is not None and held > self._max_memory:
-                self.kill(Ending.MEMORY)
+                self.kill(KillReason.MEMORY)
             self._wake.wait(WATCH_SECONDS)
             self._wake.clear()
 

@@ -20,41 +20,41 @@ class ProtocolError(Exception):
 
 
 @dataclass(frozen=True)
-class Frame:
+class Message:
     """One message."""
 
-    head: Mapping[str, Any]
+    header: Mapping[str, Any]
     body: bytes = b""
 
 
-def write_frame(stream: BinaryIO, frame: Frame) -> None:
+def write_message(stream: BinaryIO, message: Message) -> None:
     """Write a frame and flush it."""
-    head = json.dumps(frame.head).encode()
-    stream.write(PREFIX.pack(len(head), len(frame.body)))
-    stream.write(head)
-    stream.write(frame.body)
+    header = json.dumps(message.header).encode()
+    stream.write(PREFIX.pack(len(header), len(message.body)))
+    stream.write(header)
+    stream.write(message.body)
     stream.flush()
 
 
-def read_frame(stream: BinaryIO, max_head: int, max_body: int = 0) -> Frame:
+def read_message(stream: BinaryIO, max_header: int, max_body: int = 0) -> Message:
     """Read a frame.
 
     Raises:
         EOFError: The other side closed the pipe.
         ProtocolError: A length is over its bound, or the head is not a JSON object.
     """
-    head_size, body_size = PREFIX.unpack(_read(stream, PREFIX.size))
-    if head_size > max_head or body_size > max_body:
+    header_size, body_size = PREFIX.unpack(_read(stream, PREFIX.size))
+    if header_size > max_header or body_size > max_body:
         raise ProtocolError(
-            f"Frame too large: {head_size} and {body_size} bytes. Expected at most {max_head} and {max_body}."
+            f"Frame too large: {header_size} and {body_size} bytes. Expected at most {max_header} and {max_body}."
         )
     try:
-        head = json.loads(_read(stream, head_size))
+        header = json.loads(_read(stream, header_size))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"The head of a frame is not JSON: {error!s:.120}") from error
-    if not isinstance(head, dict):
-        raise ProtocolError(f"Expected a JSON object as the head of a frame, got {type(head).__name__}.")
-    return Frame(head, _read(stream, body_size))
+    if not isinstance(header, dict):
+        raise ProtocolError(f"Expected a JSON object as the head of a frame, got {type(header).__name__}.")
+    return Message(header, _read(stream, body_size))
 
 
 def _read(stream: BinaryIO, size: int) -> bytes:

@@ -8,8 +8,8 @@ import structlog
 from errata.errors import ErrataError
 
 from service.domain import Predictions
-from service.predictions.model_process.messages import batch_frame, error_frame, info_frame
-from service.predictions.model_process.protocol import MAX_REQUEST, Frame, read_frame, write_frame
+from service.predictions.model_process.messages import batch_message, error_message, model_info_message
+from service.predictions.model_process.protocol import MAX_REQUEST, Message, read_message, write_message
 from service.predictions.models.torch_predictor import TorchPredictor
 
 Memory = Callable[[], Mapping[str, tuple[int, int]]]
@@ -35,33 +35,35 @@ class Server:
                 for example, no later call of this process succeeds.
         """
         while True:
-            request = read_frame(self._requests, MAX_REQUEST)
+            request = read_message(self._requests, MAX_REQUEST)
             try:
-                answer = self._answer(request.head)
+                answer = self._answer(request.header)
             except ErrataError as error:
-                answer = error_frame(error)
+                answer = error_message(error)
             except Exception as error:
                 _log.exception("The predictor met an error")
-                self._send(Frame({"kind": "failed", "type": type(error).__name__[:200]}))
+                self._send(Message({"kind": "failed", "type": type(error).__name__[:200]}))
                 raise SystemExit(1) from error
             self._send(answer)
 
-    def _send(self, frame: Frame) -> None:
-        write_frame(self._answers, replace(frame, head={**frame.head, "gpu_memory": dict(self._gpu_memory())}))
+    def _send(self, message: Message) -> None:
+        write_message(
+            self._answers, replace(message, header={**message.header, "gpu_memory": dict(self._gpu_memory())})
+        )
 
-    def _answer(self, head: Mapping[str, object]) -> Frame:
-        match head:
+    def _answer(self, header: Mapping[str, object]) -> Message:
+        match header:
             case {"do": "load", "model": str(model), "context": dict(context)}:
                 structlog.contextvars.clear_contextvars()
                 structlog.contextvars.bind_contextvars(**context)
-                return info_frame(self._predictor.load(model))
+                return model_info_message(self._predictor.load(model))
             case {"do": "predict", "model": str(model), "dataset": str(dataset), "names": list(names)}:
                 self._batches = self._predictor.predict(model, dataset, names)
-                return Frame({"kind": "ready"})
+                return Message({"kind": "ready"})
             case {"do": "next"}:
                 batch = next(self._batches, None)
-                return Frame({"kind": "end"}) if batch is None else batch_frame(batch)
+                return Message({"kind": "end"}) if batch is None else batch_message(batch)
             case {"do": "stop"}:
                 self._batches.close()  # type: ignore[attr-defined]
-                return Frame({"kind": "end"})
-        raise AssertionError(f"This is a bug: unknown request {head.get('do')!r}.")
+                return Message({"kind": "end"})
+        raise AssertionError(f"This is a bug: unknown request {header.get('do')!r}.")

@@ -5,7 +5,7 @@ FIRST = 8  # images, before anything is known
 GROWTH = 4
 
 
-class BatchSize:
+class AdaptiveBatchSize:
     """The size of the next batch, from how long the last one took."""
 
     def __init__(self, limit: int) -> None:

@@ -13,7 +13,7 @@ import torch
 from errata.errors import ModelRefused
 
 from service.domain import NUM_CLASSES
-from service.predictions.models.folder import json_beside
+from service.predictions.models.model_folder import read_json_beside
 from service.taxonomy.wordnet import load_taxonomy
 
 HOW_TO_MAP = "put a classes.json beside the weights, a list of each output's class (index, WordNet id or null)"
@@ -40,7 +40,7 @@ class MappedOutputs(torch.nn.Module):
 
 def read_classes(folder: Path, weights: PurePosixPath) -> Sequence[int | None] | None:
     """Return the class of each output; None if no file says it. Raise ModelRefused, naming the first wrong entry."""
-    entries = json_beside(folder, weights, "classes.json")
+    entries = read_json_beside(folder, weights, "classes.json")
     if entries is None:
         return None
     where = f"classes.json of {weights}"
@@ -56,7 +56,7 @@ def read_classes(folder: Path, weights: PurePosixPath) -> Sequence[int | None] |
     return result
 
 
-def mapping_words(classes: Sequence[int | None] | None) -> str:
+def describe_mapping(classes: Sequence[int | None] | None) -> str:
     """Return what is said of a mapping beside the transform, so that results of two mappings are told apart."""
     if classes is None:
         return ""

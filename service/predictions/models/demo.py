@@ -11,9 +11,9 @@ import torch
 from errata.errors import ModelNotFound, ModelRefused
 
 from service.domain import NUM_CLASSES
-from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
-from service.predictions.models.preparation import own_config, timm_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.loaded_model import LoadedModel, create_module, load_weights, ready
+from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
 
 ARCHITECTURES = {f"efficientnet_lite{size}": f"tf_efficientnet_lite{size}" for size in (0, 1, 2)}
 
@@ -31,10 +31,10 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     if not weights:
         raise ModelNotFound(f"expected weights in the package {package}, got none")
     model = f"demo:{rest}"
-    module = made_within(policy, model, lambda: timm.create_model(architecture, pretrained=False))
+    module = create_module(policy, model, lambda: timm.create_model(architecture, pretrained=False))
     source = torch.load(weights[0], map_location="cpu", weights_only=True)
     own = module.state_dict()
     if [value.shape for value in source.values()] != [value.shape for value in own.values()]:
         raise ModelRefused(f"{model}: expected weights of {architecture} in its own order, got other shapes")
     load_weights(model, module, dict(zip(own, source.values(), strict=True)))
-    return ready(model, architecture, module, NUM_CLASSES, timm_preparation(model, own_config(module)))
+    return ready(model, architecture, module, NUM_CLASSES, timm_preprocessing(model, pretrained_config(module)))

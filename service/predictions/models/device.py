@@ -38,7 +38,7 @@ def gpu_memory() -> dict[str, tuple[int, int]]:
     return result
 
 
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Return how many cores this process may use: by its affinity and its container's quota ("TIME PERIOD")."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

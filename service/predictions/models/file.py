@@ -11,12 +11,12 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 
 from service.domain import NUM_CLASSES
 from service.predictions.model_id import parse_file_model
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.class_mapping import check_outputs, read_classes
-from service.predictions.models.folder import config_beside, file_inside, transform_of
-from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
-from service.predictions.models.preparation import own_config, timm_preparation
-from service.predictions.models.weights import outputs_of, read_weights
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import LoadedModel, create_module, load_weights, ready
+from service.predictions.models.model_folder import read_config_beside, resolve_file, transform_config
+from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
+from service.predictions.models.weights import count_outputs, read_weights
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
@@ -25,18 +25,20 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     if folder is None:
         raise InvalidModelId("file: models are not allowed here: the operator has set no ERRATA_MODELS", field="model")
     asked = parse_file_model(rest)
-    path = file_inside(folder, asked.path)
-    config = config_beside(folder, asked.path)
+    path = resolve_file(folder, asked.path)
+    config = read_config_beside(folder, asked.path)
     architecture = asked.architecture or _architecture_of(config, model)
     if not timm.is_model(architecture):
         raise ModelNotFound(f"expected an architecture of timm {timm.__version__}, got {architecture!r:.80}")
     classes = read_classes(folder, asked.path)
     outputs = NUM_CLASSES if classes is None else len(classes)
-    module = made_within(policy, model, lambda: timm.create_model(architecture, pretrained=False, num_classes=outputs))
+    module = create_module(
+        policy, model, lambda: timm.create_model(architecture, pretrained=False, num_classes=outputs)
+    )
     state = read_weights(path, model)
-    check_outputs(model, outputs_of(state, module, outputs), classes)
+    check_outputs(model, count_outputs(state, module, outputs), classes)
     load_weights(model, module, state)
-    preparation = timm_preparation(model, transform_of(config) or own_config(module))
+    preparation = timm_preprocessing(model, transform_config(config) or pretrained_config(module))
     return ready(model, architecture, module, outputs, preparation, classes)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from service.predictions.folders import FORMATS, MAX_BYTES, MAX_PIXELS, Place
-from service.predictions.models.image_sources import find_places
+from service.predictions.image_files import FORMATS, MAX_BYTES, MAX_PIXELS, ImageLocation
+from service.predictions.models.image_sources import find_images
 
 MAX_ASPECT = 100  # longer side by shorter side: a transform that scales the shorter side up enlarges both
 
 
-class BadImage(Exception):
+class UnreadableImage(Exception):
     """Raised when one image can't be had; says why. The others may be fine."""
 
 
@@ -24,30 +24,30 @@ class ImageFolder:
         self._path = path
 
     @cached_property
-    def places(self) -> Mapping[str, Place]:
+    def locations(self) -> Mapping[str, ImageLocation]:
         """Return where each image lies; raise ImagesMissing if there are none."""
-        return find_places(self._path)
+        return find_images(self._path)
 
     def open(self, name: str) -> Image.Image:
         """Return an image in RGB; raise BadImage if it isn't there, is too large or can't be decoded."""
-        place = self.places.get(name)
-        if place is None:
-            raise BadImage(f"expected it below {self._path}, got no such file, or several of that name")
+        location = self.locations.get(name)
+        if location is None:
+            raise UnreadableImage(f"expected it below {self._path}, got no such file, or several of that name")
         try:
-            with Image.open(BytesIO(place.read(MAX_BYTES)), formats=FORMATS) as image:
+            with Image.open(BytesIO(location.read(MAX_BYTES)), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise BadImage(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+                    raise UnreadableImage(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
                 if max(image.size) > MAX_ASPECT * min(image.size):
-                    raise BadImage(
+                    raise UnreadableImage(
                         f"expected sides that differ by a factor of at most {MAX_ASPECT}, got {image.width} x "
                         f"{image.height}"
                     )
                 return image.convert("RGB")
-        except BadImage:
+        except UnreadableImage:
             raise
         except MemoryError:
-            raise BadImage("it takes more memory to decode than there is") from None
+            raise UnreadableImage("it takes more memory to decode than there is") from None
         except UnidentifiedImageError:
-            raise BadImage(f"it can't be decoded: it is none of {', '.join(FORMATS)}") from None
+            raise UnreadableImage(f"it can't be decoded: it is none of {', '.join(FORMATS)}") from None
         except Exception as error:  # a decoder may say anything of bytes that it wasn't made for
-            raise BadImage(f"it can't be decoded: {error!s:.120}") from error
+            raise UnreadableImage(f"it can't be decoded: {error!s:.120}") from error

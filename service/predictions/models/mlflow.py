@@ -14,11 +14,11 @@ from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedF
 from errata.json_input import parse_json
 
 from service.predictions.model_id import parse_mlflow_model
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
-from service.predictions.models.loaded import LoadedModel
-from service.predictions.models.precomputed import read_known
-from service.predictions.policy import ModelPolicy
-from service.predictions.registries import mlflow_at, place_of
+from service.predictions.models.loaded_model import LoadedModel
+from service.predictions.models.precomputed import load_precomputed
+from service.predictions.registries import mlflow_client, resolve_artifact_uri
 from service.storage import temporary_folder
 
 DEPTH = 2  # folders below the version's own
@@ -51,11 +51,13 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     asked, model = parse_mlflow_model(rest), f"mlflow:{rest}"
     address = policy.registry(asked.registry, model)
     with temporary_folder() as folder:
-        with mlflow_at(address) as client:
+        with mlflow_client(address) as client:
             version = client.get_model_version(asked.name, asked.version)
             if version.status not in ("READY", None, ""):
                 raise Unavailable(f"{model}: it is {version.status}, not yet READY", retry_after=5)
-            root = place_of(client, client.get_model_version_download_uri(asked.name, asked.version), address)
+            root = resolve_artifact_uri(
+                client, client.get_model_version_download_uri(asked.name, asked.version), address
+            )
             chosen = _choose(model, _listed(root, "", DEPTH))
             for item in chosen:
                 policy.check_download(model, item.file_size)
@@ -120,7 +122,7 @@ def _fetch(uri: str, folder: Path) -> int:
 def _loaded(model: str, folder: Path, names: Sequence[str], tags: dict[str, str], policy: ModelPolicy) -> LoadedModel:
     name, inside = names[0], replace(policy, folder=folder)
     if name in PREDICTIONS:
-        return read_known(model, folder / name)
+        return load_precomputed(model, folder / name)
     if name.endswith(".onnx"):
         from service.predictions.models import onnx
 

@@ -13,12 +13,12 @@ from errata.errors import InvalidModelId, ModelRefused
 from PIL import Image
 
 from service.predictions.model_id import parse_onnx_model
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.class_mapping import read_classes
-from service.predictions.models.folder import config_beside, file_inside, transform_of
-from service.predictions.models.graph import Graph, check_output_count, read_graph
-from service.predictions.models.loaded import LoadedModel, ready
-from service.predictions.models.preparation import Preparation, timm_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import LoadedModel, ready
+from service.predictions.models.model_folder import read_config_beside, resolve_file, transform_config
+from service.predictions.models.onnx_graph import OnnxGraph, check_output_count, read_graph
+from service.predictions.models.preprocessing import Preprocessing, timm_preprocessing
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = ("CUDAExecutionProvider", CPU)  # the first that is there
@@ -27,7 +27,7 @@ PROVIDERS = ("CUDAExecutionProvider", CPU)  # the first that is there
 class OnnxModule(torch.nn.Module):
     """A session of onnxruntime that is called like a module of torch."""
 
-    def __init__(self, model: str, session: Any, graph: Graph) -> None:
+    def __init__(self, model: str, session: Any, graph: OnnxGraph) -> None:
         super().__init__()
         self._model = model
         self._session = session
@@ -74,19 +74,19 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     folder, model, asked = policy.folder, f"onnx:{rest}", parse_onnx_model(rest)
     if folder is None:
         raise InvalidModelId("onnx: models are not allowed here: the operator has set no ERRATA_MODELS", field="model")
-    path = file_inside(folder, asked)
+    path = resolve_file(folder, asked)
     graph = read_graph(path, model)
     policy.check_parameters(model, graph.parameters)
     if graph.batch not in (None, 1):
         raise ModelRefused(f"{model}: expected a graph for any number of images, or one, got {graph.batch} a run")
-    preparation = timm_preparation(model, transform_of(config_beside(folder, asked)))
+    preparation = timm_preprocessing(model, transform_config(read_config_beside(folder, asked)))
     classes = read_classes(folder, asked)
     module = OnnxModule(model, _session(path, model), graph)
     outputs = _outputs(model, module, preparation)
     return ready(model, path.name, module, outputs, preparation, classes, digest=graph.sha256)
 
 
-def _outputs(model: str, module: OnnxModule, preparation: Preparation) -> int:
+def _outputs(model: str, module: OnnxModule, preparation: Preprocessing) -> int:
     """Return how many outputs the graph has, by running it on a black image: its shapes needn't be true."""
     image = preparation.batch(preparation.single(Image.new("RGB", (64, 64)))[None])
     try:

@@ -10,14 +10,14 @@ import torch
 from errata.errors import InvalidRow, InvalidUpload, Violation
 
 from service.domain import ModelInfo, Predictions
-from service.predictions.models.loaded import LoadedModel
+from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.sandbox import ParserPool
 from service.predictions.uploads import csv, jsonl
 from service.predictions.uploads.binary import ParseRequest
-from service.predictions.uploads.compression import Unpacked, codec_of
+from service.predictions.uploads.bounded_stream import BoundedStream
+from service.predictions.uploads.compression import DecompressedStream, detect_codec
 from service.predictions.uploads.rows import NamedRows, OrderedRows
-from service.predictions.uploads.source import Source
-from service.predictions.uploads.validate import EXPECTED_CLASS, SHOWN
+from service.predictions.uploads.validation import CLASS_FORMS, SHOWN
 from service.storage import sha256_of
 from service.taxonomy.classes import parse_class
 
@@ -26,7 +26,7 @@ MAX_IMAGES = 2_000_000
 BATCH = 5000  # images whose predictions are given at once
 
 
-def read_known(model: str, path: Path) -> LoadedModel:
+def load_precomputed(model: str, path: Path) -> LoadedModel:
     """Return a predictions file as if it were a model; raise InvalidRow with lines, or InvalidUpload."""
     known: dict[str, tuple[int, float]] = {}
     wrong: list[Violation] = []
@@ -75,7 +75,7 @@ def _checked(
         raise ValueError("file_name: the image came before")
     class_ = parse_class(str(given))
     if class_ is None:
-        raise ValueError(f"predicted_class: expected {EXPECTED_CLASS}, got {given!r:.40}")
+        raise ValueError(f"predicted_class: expected {CLASS_FORMS}, got {given!r:.40}")
     try:
         value = math.nan if probability is None else float(probability)
     except ValueError:
@@ -85,7 +85,7 @@ def _checked(
     return text, class_, value
 
 
-def predictions_of(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Predictions]:
+def stored_predictions(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Predictions]:
     """Yield the predictions of the named images, in that order: class -1 and NaN for one that has none."""
     assert loaded.known is not None, "this is a bug: asked only of what has predictions"
     if not any(_row(loaded.known, name) for name in names):
@@ -105,9 +105,9 @@ def _row(known: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float]
 
 
 def _blocks(path: Path, content: Any) -> Iterator[NamedRows]:
-    source = Source(content, MAX_BYTES)
-    if codec := codec_of(source.peek(8)):
-        source = Source(Unpacked(source, codec), MAX_BYTES)
+    source = BoundedStream(content, MAX_BYTES)
+    if codec := detect_codec(source.peek(8)):
+        source = BoundedStream(DecompressedStream(source, codec), MAX_BYTES)
     kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
     match kind:
         case "csv":

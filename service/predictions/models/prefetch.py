@@ -14,9 +14,7 @@ Made = TypeVar("Made")
 
 
 @contextmanager
-def made_ahead(
-    names: Sequence[str], make: Callable[[str], Made], threads: int
-) -> Iterator[Callable[[int], list[Made]]]:
+def prefetch(names: Sequence[str], make: Callable[[str], Made], threads: int) -> Iterator[Callable[[int], list[Made]]]:
     """Give a function that returns what is made of the next so many names, in order; fewer at the end, then none.
 
     When the block ends, what isn't begun is dropped and what is in hand is awaited: an image a thread.

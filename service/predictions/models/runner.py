@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Best:
+class TopPredictions:
     """The best class of each image, still on the device and perhaps not yet computed."""
 
     classes: torch.Tensor  # (N,)
@@ -31,12 +31,12 @@ class Runner:
         self._device = device
         self.limit = limit
 
-    def start(self, images: Sequence[torch.Tensor]) -> Best:
+    def start(self, images: Sequence[torch.Tensor]) -> TopPredictions:
         """Begin to run on N images (3, H, W); a GPU goes on while the next batch is made ready.
 
         Raise ModelRefused if the device's memory doesn't hold one image.
         """
-        parts: list[Best] = []
+        parts: list[TopPredictions] = []
         done = 0
         while done < len(images):
             some = images[done : done + self.limit]
@@ -46,16 +46,18 @@ class Runner:
                 self._halve(len(some), error)
                 continue
             done += len(some)
-        return Best(torch.cat([part.classes for part in parts]), torch.cat([part.probabilities for part in parts]))
+        return TopPredictions(
+            torch.cat([part.classes for part in parts]), torch.cat([part.probabilities for part in parts])
+        )
 
-    def finish(self, best: Best) -> Predictions:
+    def finish(self, best: TopPredictions) -> Predictions:
         """Wait for a batch; raise ModelRefused for outputs that aren't finite."""
         probabilities = best.probabilities.cpu().numpy()
         if not np.isfinite(probabilities).all():
             raise ModelRefused(f"{self._model}: expected finite outputs, got NaN or infinity")
         return Predictions(best.classes.cpu().numpy().astype(np.int16), probabilities.astype(np.float16))
 
-    def _forward(self, images: Sequence[torch.Tensor]) -> Best:
+    def _forward(self, images: Sequence[torch.Tensor]) -> TopPredictions:
         # decoders write (H, W, 3): batches of that order are channels-last for free
         batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
         on_gpu = self._device.type == "cuda"
@@ -64,7 +66,7 @@ class Runner:
         with torch.inference_mode(), self._half_precision():
             scores = self._module(batch.to(self._device, non_blocking=on_gpu))
             best = scores.float().softmax(dim=1).max(dim=1)
-        return Best(best.indices, best.values)
+        return TopPredictions(best.indices, best.values)
 
     def _half_precision(self) -> AbstractContextManager[object]:
         if self._device.type != "cuda":

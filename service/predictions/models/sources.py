@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from errata.errors import ModelRefused
 
-from service.predictions.models import demo, file, hub, mlflow, timm, torchvision
-from service.predictions.models.loaded import LoadedModel
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models import demo, file, hf_hub, mlflow, timm, torchvision
+from service.predictions.models.loaded_model import LoadedModel
 
 
 def _onnx(rest: str, policy: ModelPolicy) -> LoadedModel:
@@ -21,7 +21,7 @@ SOURCES: Mapping[str, Callable[[str, ModelPolicy], LoadedModel]] = {
     "demo": demo.load,
     "timm": timm.load,
     "torchvision": torchvision.load,
-    "hf-hub": hub.load,
+    "hf-hub": hf_hub.load,
     "file": file.load,
     "onnx": _onnx,
     "mlflow": mlflow.load,

@@ -10,20 +10,20 @@ import timm
 from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from safetensors import SafetensorError
 
-from service.predictions.models.fetch import RETRY_AFTER, fetching, hub_size, url_size
-from service.predictions.models.loaded import LoadedModel, check_size, ready
-from service.predictions.models.preparation import own_config, timm_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.download import RETRY_AFTER, download_errors, hub_file_size, url_file_size
+from service.predictions.models.loaded_model import LoadedModel, check_parameter_count, ready
+from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     """Return timm's pretrained model; raise ModelNotFound if there is none, Unavailable if it can't be fetched."""
     name = full_name(rest)
     model = f"timm:{name}"
-    check_size(policy, model, lambda: timm.create_model(name, pretrained=False))
+    check_parameter_count(policy, model, lambda: timm.create_model(name, pretrained=False))
     policy.check_download(model, _size(model, name))
     try:
-        with fetching(model):
+        with download_errors(model):
             module = timm.create_model(name, pretrained=True)
     except SafetensorError as error:
         raise ModelRefused(
@@ -34,7 +34,7 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
             f"{model}: the weights could not be fetched: {error!s:.200}", retry_after=RETRY_AFTER
         ) from error
     outputs: Any = module.num_classes
-    return ready(model, name, module, outputs, timm_preparation(model, own_config(module)))
+    return ready(model, name, module, outputs, timm_preprocessing(model, pretrained_config(module)))
 
 
 def full_name(name: str) -> str:
@@ -54,5 +54,5 @@ def full_name(name: str) -> str:
 def _size(model: str, name: str) -> int | None:
     config: Any = timm.models.get_pretrained_cfg(name)
     if config.hf_hub_id:
-        return hub_size(model, config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
-    return url_size(config.url) if isinstance(config.url, str) else None
+        return hub_file_size(model, config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+    return url_file_size(config.url) if isinstance(config.url, str) else None

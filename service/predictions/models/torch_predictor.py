@@ -12,29 +12,29 @@ from errata.errors import ImagesMissing
 
 from service.domain import ModelInfo, Predictions
 from service.predictions.model_id import ModelId, parse_model_id
-from service.predictions.models.batch_size import BatchSize
-from service.predictions.models.device import choose_device, cores
-from service.predictions.models.images import BadImage, ImageFolder
-from service.predictions.models.loaded import LoadedModel
-from service.predictions.models.precomputed import predictions_of
-from service.predictions.models.prefetch import made_ahead
-from service.predictions.models.runner import Best, Runner
+from service.predictions.model_policy import FOLDER_SOURCES, ModelPolicy
+from service.predictions.models.batch_size import AdaptiveBatchSize
+from service.predictions.models.device import available_cores, choose_device
+from service.predictions.models.images import ImageFolder, UnreadableImage
+from service.predictions.models.loaded_model import LoadedModel
+from service.predictions.models.precomputed import stored_predictions
+from service.predictions.models.prefetch import prefetch
+from service.predictions.models.runner import Runner, TopPredictions
 from service.predictions.models.sources import SOURCES
-from service.predictions.policy import FROM_FOLDER, ModelPolicy
 
 NAMED = 10  # images that can't be had whose names are logged, a call
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class _Held:
+class _ActiveModel:
     """The model that was loaded last, on its device."""
 
     asked: str
     stamp: tuple[object, ...]  # of its files, where they may change under the same name
     loaded: LoadedModel
     runner: Runner
-    pace: BatchSize | None  # None: a GPU's batches are as large as its memory allows
+    pace: AdaptiveBatchSize | None  # None: a GPU's batches are as large as its memory allows
 
     @property
     def batch_size(self) -> int:
@@ -42,11 +42,11 @@ class _Held:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _PendingBatch:
     """A batch that the device works on: which of its images can be had, and what is found for those."""
 
     there: list[bool]
-    best: Best | None  # None: no image can be had
+    best: TopPredictions | None  # None: no image can be had
 
 
 class TorchPredictor:
@@ -58,9 +58,9 @@ class TorchPredictor:
         self._images = {dataset: ImageFolder(path) for dataset, path in images.items()}
         self._policy = policy
         self._batch_size = batch_size
-        self._threads = threads or cores()
+        self._threads = threads or available_cores()
         self._device_name = device
-        self._held: _Held | None = None
+        self._held: _ActiveModel | None = None
 
     def load(self, model: str) -> ModelInfo:
         """Make a model ready and describe it; raise what its source raises, and InvalidSetting for the device."""
@@ -74,25 +74,25 @@ class TorchPredictor:
         """
         held = self._hold(model)
         if held.loaded.known is not None:
-            yield from predictions_of(held.loaded, names)
+            yield from stored_predictions(held.loaded, names)
             return
         torch.set_num_threads(self._threads)  # of this thread, which may not be the one that loaded
         source = self._images.get(dataset)
         if source is None:
             raise ImagesMissing(f"this worker has no images of {dataset}: set ERRATA_IMAGES")
-        missing = _Missing(dataset, len(source.places))
+        missing = _Missing(dataset, len(source.locations))
 
-        def make(name: str) -> torch.Tensor | BadImage:
+        def make(name: str) -> torch.Tensor | UnreadableImage:
             try:
                 return held.loaded.prepare(source.open(name))
-            except BadImage as error:
+            except UnreadableImage as error:
                 return error
             except MemoryError:
-                return BadImage("it takes more memory to prepare than there is")
+                return UnreadableImage("it takes more memory to prepare than there is")
 
-        with made_ahead(names, make, self._threads) as take:
+        with prefetch(names, make, self._threads) as take:
             done, started = 0, perf_counter()
-            before: _Begun | None = None
+            before: _PendingBatch | None = None
             while some := take(held.batch_size):
                 missing.tell(names[done : done + len(some)], some)
                 begun = _begin(held.runner, some)
@@ -105,7 +105,7 @@ class TorchPredictor:
                 yield _end(held.runner, before)
         missing.end()
 
-    def _hold(self, model: str) -> _Held:
+    def _hold(self, model: str) -> _ActiveModel:
         asked = parse_model_id(model)
         stamp = _stamp(asked, self._policy)
         if self._held is None or (self._held.asked, self._held.stamp) != (model, stamp):
@@ -116,15 +116,15 @@ class TorchPredictor:
             loaded = SOURCES[asked.source](asked.rest, self._policy)
             loaded.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
-            self._held = _Held(
-                model, stamp, loaded, runner, BatchSize(self._batch_size) if device.type == "cpu" else None
+            self._held = _ActiveModel(
+                model, stamp, loaded, runner, AdaptiveBatchSize(self._batch_size) if device.type == "cpu" else None
             )
         return self._held
 
 
 def _stamp(asked: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
     """Return what changes when a model in the operator's folder does: its files, and what JSON lies beside them."""
-    if asked.source not in FROM_FOLDER or policy.folder is None:
+    if asked.source not in FOLDER_SOURCES or policy.folder is None:
         return ()
     path = policy.folder / asked.rest.partition("#")[0]
     result = []
@@ -145,9 +145,9 @@ class _Missing:
         self._log = _log.bind(dataset=dataset, names_known=known)
         self._count = 0
 
-    def tell(self, names: Sequence[str], made: Sequence[torch.Tensor | BadImage]) -> None:
+    def tell(self, names: Sequence[str], made: Sequence[torch.Tensor | UnreadableImage]) -> None:
         for name, each in zip(names, made, strict=True):
-            if isinstance(each, BadImage):
+            if isinstance(each, UnreadableImage):
                 self._count += 1
                 if self._count <= NAMED:
                     self._log.warning("an image can't be had", image=name, why=str(each))
@@ -157,12 +157,14 @@ class _Missing:
             self._log.warning("more images can't be had", count=self._count - NAMED)
 
 
-def _begin(runner: Runner, made: Sequence[torch.Tensor | BadImage]) -> _Begun:
-    images = [item for item in made if not isinstance(item, BadImage)]
-    return _Begun([not isinstance(item, BadImage) for item in made], runner.start(images) if images else None)
+def _begin(runner: Runner, made: Sequence[torch.Tensor | UnreadableImage]) -> _PendingBatch:
+    images = [item for item in made if not isinstance(item, UnreadableImage)]
+    return _PendingBatch(
+        [not isinstance(item, UnreadableImage) for item in made], runner.start(images) if images else None
+    )
 
 
-def _end(runner: Runner, begun: _Begun) -> Predictions:
+def _end(runner: Runner, begun: _PendingBatch) -> Predictions:
     top1 = np.full(len(begun.there), -1, dtype=np.int16)
     probability = np.full(len(begun.there), np.nan, dtype=np.float16)
     if begun.best is not None:

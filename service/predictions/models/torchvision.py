@@ -11,10 +11,10 @@ import torchvision
 from errata.errors import ModelNotFound, ModelRefused, Unavailable
 
 from service.predictions.model_id import parse_torchvision_model
-from service.predictions.models.fetch import RETRY_AFTER, url_size
-from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
-from service.predictions.models.preparation import torchvision_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.download import RETRY_AFTER, url_file_size
+from service.predictions.models.loaded_model import LoadedModel, create_module, load_weights, ready
+from service.predictions.models.preprocessing import torchvision_preprocessing
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
@@ -22,10 +22,10 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     asked = parse_torchvision_model(rest)
     weights = _weights(asked.name, asked.weights)
     model = f"torchvision:{asked.name}/{weights.name}"
-    module = made_within(policy, model, lambda: torchvision.models.get_model(asked.name, weights=None))
-    policy.check_download(model, url_size(weights.url))
+    module = create_module(policy, model, lambda: torchvision.models.get_model(asked.name, weights=None))
+    policy.check_download(model, url_file_size(weights.url))
     load_weights(model, module, _fetch(model, weights))
-    preparation = torchvision_preparation(model, weights.transforms())
+    preparation = torchvision_preprocessing(model, weights.transforms())
     return ready(model, asked.name, module, len(weights.meta["categories"]), preparation)
 
 

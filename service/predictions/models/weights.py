@@ -9,7 +9,7 @@ import torch
 from errata.errors import ModelRefused
 from safetensors.torch import load_file
 
-from service.predictions.models.preparation import own_config
+from service.predictions.models.preprocessing import pretrained_config
 from service.storage import is_stored
 
 SAFE_WAYS = "save the weights as safetensors, or torch.save(model.state_dict()), and name the timm architecture after #"
@@ -31,9 +31,9 @@ def read_weights(path: Path, model: str) -> dict[str, torch.Tensor]:
     return _state_of(raw, model)
 
 
-def outputs_of(state: dict[str, torch.Tensor], module: torch.nn.Module, expected: int) -> int:
+def count_outputs(state: dict[str, torch.Tensor], module: torch.nn.Module, expected: int) -> int:
     """Return how many outputs the weights of a classifier have; the expected number where they don't say."""
-    names = own_config(module).get("classifier")
+    names = pretrained_config(module).get("classifier")
     name = names if isinstance(names, str) else (names or ("",))[0]
     weight = state.get(f"{name}.weight")
     return expected if weight is None or not weight.ndim else weight.shape[0]

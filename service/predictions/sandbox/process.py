@@ -13,7 +13,7 @@ from typing import BinaryIO
 import structlog
 from errata.errors import InvalidUpload, TruncatedUpload, Unavailable
 
-from service.child_process import child_environment, held_memory
+from service.child_process import child_environment, used_memory
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.messages import (
     DONE,
@@ -179,7 +179,7 @@ class ParserProcess:
         server = self._process
         if server is None:
             raise ConnectionResetError("The fork server was stopped.")
-        return (held_memory(pid) or 0) - (held_memory(server.pid) or 0)
+        return (used_memory(pid) or 0) - (used_memory(server.pid) or 0)
 
     def _refusal(self, code: int) -> InvalidUpload:
         """Return the refusal of a file whose parser ended with a code; negative codes are signals."""

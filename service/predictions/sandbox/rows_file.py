@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from service.predictions.sandbox.arrow_stream import check_messages
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validation import SHOWN
 
 LENGTH = 8  # bytes of the document's length
 MAX_DOCUMENT = 1 << 20  # bytes

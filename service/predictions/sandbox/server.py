@@ -23,7 +23,7 @@ from errata.errors import InvalidUpload, TooLarge
 from pyarrow import parquet
 from seccompy import Filter
 
-from service.child_process import end_with_parent
+from service.child_process import exit_with_parent
 from service.predictions.sandbox.isolation import restrict_files, system_call_filter
 from service.predictions.sandbox.limits import ParserLimits, apply_limits
 from service.predictions.sandbox.messages import (
@@ -57,7 +57,7 @@ def main() -> None:
         if child == 0:
             control.close()
             service_end.close()
-            end_with_parent(server)
+            exit_with_parent(server)
             _serve_one(own_end, limits, rules, samples)
         own_end.close()
         socket.send_fds(control, [encode_child(child)], [service_end.fileno()])

@@ -9,10 +9,10 @@ from errata.errors import InvalidUpload, UnsupportedFormat
 from service.domain import Predictions, RowOrder
 from service.predictions.uploads import csv, jsonl, npy, npz, parquet
 from service.predictions.uploads.binary import ParseRequest, read_binary
-from service.predictions.uploads.compression import Unpacked, codec_of
+from service.predictions.uploads.bounded_stream import BoundedStream
+from service.predictions.uploads.compression import DecompressedStream, detect_codec
 from service.predictions.uploads.rows import OrderedRows, Rows
-from service.predictions.uploads.source import Source
-from service.predictions.uploads.validate import Layout, place_named, place_ordered
+from service.predictions.uploads.validation import Layout, place_named, place_ordered
 from service.storage import Readable, spool
 
 __all__ = ["FORMATS", "Format", "Layout", "Upload", "parse_upload"]
@@ -28,7 +28,7 @@ class Format:
 
     name: str
     recognizes: Callable[[bytes], bool]
-    read: Callable[[Source, int], Rows] | None  # of a text form, while it streams: content, images; None: binary
+    read: Callable[[BoundedStream, int], Rows] | None  # of a text form, while it streams: content, images; None: binary
 
 
 FORMATS = (
@@ -72,18 +72,18 @@ def parse_upload(
     """
     images = len(layout.names)
     max_text = min(2 * max_bytes, images * ROW_BYTES + (1 << 20))
-    source = Source(content, max_bytes)
+    source = BoundedStream(content, max_bytes)
     head = source.peek(HEAD)
     if not head:
         raise InvalidUpload("expected a predictions file, got an empty one", field="chunk")
-    if codec := codec_of(head):
-        source = Source(Unpacked(source, codec), max_text)
+    if codec := detect_codec(head):
+        source = BoundedStream(DecompressedStream(source, codec), max_text)
         head = source.peek(HEAD)
     if head.startswith(PICKLE):
         raise UnsupportedFormat("expected one of the upload formats, got a pickle, which is never read", field="chunk")
     result = next(format for format in FORMATS if format.recognizes(head))
     if result.read is not None:
-        return _place(result.read(Source(source, max_text), images), result, layout, order)
+        return _place(result.read(BoundedStream(source, max_text), images), result, layout, order)
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
     request = ParseRequest(result.name, images, max_unpacked=2 * max_bytes, classes=classes)
     with spool(source, max_bytes) as file:

@@ -3,21 +3,21 @@
 import pyarrow as pa
 from errata.errors import InvalidUpload, TruncatedUpload
 
-from service.predictions.uploads.source import Source
+from service.predictions.uploads.bounded_stream import BoundedStream
 from service.storage import CHUNK
 
 CODECS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes
 
 
-def codec_of(head: bytes) -> str | None:
+def detect_codec(head: bytes) -> str | None:
     """Return how a file is compressed, by its first bytes; None if it isn't."""
     return next((codec for magic, codec in CODECS.items() if head.startswith(magic)), None)
 
 
-class Unpacked:
+class DecompressedStream:
     """The content of a compressed stream; raises TruncatedUpload where it is cut, InvalidUpload where it is damaged."""
 
-    def __init__(self, content: Source, codec: str) -> None:
+    def __init__(self, content: BoundedStream, codec: str) -> None:
         self._codec = codec
         self._stream = pa.CompressedInputStream(pa.PythonFile(content, mode="r"), codec)
 

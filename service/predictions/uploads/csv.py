@@ -9,10 +9,10 @@ import pyarrow as pa
 from errata.errors import InvalidRow, InvalidUpload, Violation
 from pyarrow import csv as arrow_csv
 
+from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
-from service.predictions.uploads.source import Source
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validation import SHOWN
 
 HEADER_LIMIT = 64 << 10  # bytes
 BLOCK_SIZE = 1 << 20  # bytes
@@ -23,7 +23,7 @@ def recognizes(head: bytes) -> bool:
     return not head.startswith((b"{", b"["))
 
 
-def read(content: Source, images: int) -> Iterator[NamedRows]:
+def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
     """Yield the rows block by block; raise InvalidUpload, InvalidRow, or TooLarge for far more rows than images."""
     header = _header(content)
     columns = find_columns(header)
@@ -90,7 +90,7 @@ class _Lines:
 
     closed = False
 
-    def __init__(self, content: Source) -> None:
+    def __init__(self, content: BoundedStream) -> None:
         self._content = content
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = 2  # the number of the line that is being read
@@ -126,7 +126,7 @@ class _Lines:
         self._line += int(np.count_nonzero(np.frombuffer(piece, dtype=np.uint8) == 10))  # faster than bytes.count
 
 
-def _header(content: Source) -> list[str]:
+def _header(content: BoundedStream) -> list[str]:
     """Read the first line and return the names in it."""
     line = content.read_line(HEADER_LIMIT)
     if line is None:

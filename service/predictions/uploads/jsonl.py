@@ -15,7 +15,7 @@ from pyarrow import json as arrow_json
 
 from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validation import SHOWN
 from service.storage import Readable
 
 MAX_LINE = 16 << 10  # bytes; reading a longer one would hold up everybody else

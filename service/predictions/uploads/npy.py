@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES
 from service.predictions.uploads.rows import OrderedRows
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validation import SHOWN
 from service.storage import Readable
 
 HEADER_LIMIT = 10_000  # bytes, as numpy's own

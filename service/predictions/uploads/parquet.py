@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.rows import NamedRows, check_row_count
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validation import SHOWN
 
 BATCH = 8_192  # rows
 MAX_TEXT = 1 << 10  # bytes of a name

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from errata.errors import UnsupportedFormat
 
-from service.predictions.registries import RegistryAddress, place_of
+from service.predictions.registries import RegistryAddress, resolve_artifact_uri
 
 ADDRESS = RegistryAddress("prod", "https://mlflow.example:5000", "t0k3n-t0k3n")
 
@@ -38,7 +38,7 @@ class Says:
 )
 def test_what_the_registry_serves_itself_is_followed_to_its_end(uri: str, expected: str) -> None:
     client = Says({"r1": "mlflow-artifacts:/1/r1/artifacts"}, {"m-1": "mlflow-artifacts:/1/models/m-1"})
-    assert place_of(client, uri, ADDRESS) == expected
+    assert resolve_artifact_uri(client, uri, ADDRESS) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_any_other_place_is_refused(uri: str) -> None:
         {"m-evil": "file:///etc"},
     )
     with pytest.raises(UnsupportedFormat, match="expected files that it serves itself"):
-        place_of(client, uri, ADDRESS)
+        resolve_artifact_uri(client, uri, ADDRESS)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.environment import model_environment
-from service.predictions.policy import ModelPolicy
 from service.predictions.registries import RegistryAddress
 
 

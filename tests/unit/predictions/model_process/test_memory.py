@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.predictions.model_process.memory import default_bound
+from service.predictions.model_process.memory import default_memory_limit
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def test_the_bound_is_a_share_of_what_there_is(tmp_path: Path, limits: list[str]
     for path, text in zip(paths, limits, strict=True):
         path.write_text(text + "\n")
 
-    assert default_bound(tmp_path / "meminfo", (*paths, tmp_path / "nowhere")) == bound
+    assert default_memory_limit(tmp_path / "meminfo", (*paths, tmp_path / "nowhere")) == bound
 
 
 def test_where_nothing_is_known_there_is_no_bound(tmp_path: Path) -> None:
-    assert default_bound(tmp_path / "meminfo", (tmp_path / "nowhere",)) is None
+    assert default_memory_limit(tmp_path / "meminfo", (tmp_path / "nowhere",)) is None

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.predictions.models.batch_size import SECONDS, BatchSize
+from service.predictions.models.batch_size import SECONDS, AdaptiveBatchSize
 
 
 def test_a_fast_model_gets_the_largest_batch_soon() -> None:
-    pace = BatchSize(64)
+    pace = AdaptiveBatchSize(64)
     sizes = []
     for _ in range(4):
         sizes.append(pace.size)
@@ -17,7 +17,7 @@ def test_a_fast_model_gets_the_largest_batch_soon() -> None:
 
 
 def test_a_slow_model_gets_small_batches_and_recovers() -> None:
-    pace = BatchSize(64)
+    pace = AdaptiveBatchSize(64)
     pace.took(8, 4.0)  # 0.5 s an image
     assert pace.size == 1
     pace.took(1, 0.1)
@@ -25,7 +25,7 @@ def test_a_slow_model_gets_small_batches_and_recovers() -> None:
 
 
 def test_sizes_are_powers_of_two_since_each_size_is_prepared_anew() -> None:
-    pace = BatchSize(100)
+    pace = AdaptiveBatchSize(100)
     sizes = set()
     for seconds in (0.011, 0.013, 0.017, 0.02, 0.03, 0.05, 0.1):
         for _ in range(3):
@@ -36,7 +36,7 @@ def test_sizes_are_powers_of_two_since_each_size_is_prepared_anew() -> None:
 
 
 def test_a_small_limit_is_kept() -> None:
-    pace = BatchSize(3)
+    pace = AdaptiveBatchSize(3)
     pace.took(3, 0.0)
 
     assert pace.size == 3
@@ -44,7 +44,7 @@ def test_a_small_limit_is_kept() -> None:
 
 @given(st.integers(1, 256), st.lists(st.floats(1e-4, 2.0), min_size=5, max_size=20))
 def test_a_batch_that_fits_is_found_at_any_speed(limit: int, seconds_an_image: list[float]) -> None:
-    pace = BatchSize(limit)
+    pace = AdaptiveBatchSize(limit)
     for item in seconds_an_image:
         pace.took(pace.size, pace.size * item)
         assert 1 <= pace.size <= limit

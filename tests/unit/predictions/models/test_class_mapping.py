@@ -7,7 +7,7 @@ import pytest
 import torch
 from errata.errors import ModelRefused
 
-from service.predictions.models.class_mapping import MappedOutputs, check_outputs, mapping_words, read_classes
+from service.predictions.models.class_mapping import MappedOutputs, check_outputs, describe_mapping, read_classes
 
 WEIGHTS = PurePosixPath("model.safetensors")
 
@@ -76,6 +76,6 @@ def test_1000_outputs_need_no_mapping_and_others_do() -> None:
 
 
 def test_two_mappings_are_told_apart_in_words() -> None:
-    assert mapping_words(None) == ""
-    assert mapping_words([5, None, 6]).startswith(", 2 of 3 outputs mapped (")
-    assert len({mapping_words(item) for item in ([5, None, 6], [6, None, 5], [None, 5, 6])}) == 3
+    assert describe_mapping(None) == ""
+    assert describe_mapping([5, None, 6]).startswith(", 2 of 3 outputs mapped (")
+    assert len({describe_mapping(item) for item in ([5, None, 6], [6, None, 5], [None, 5, 6])}) == 3

@@ -3,8 +3,8 @@
 import pytest
 from errata.errors import ModelNotFound, ModelRefused
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import demo
-from service.predictions.policy import ModelPolicy
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])

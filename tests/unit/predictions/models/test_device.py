@@ -7,7 +7,7 @@ import pytest
 import torch
 from errata.errors import InvalidSetting
 
-from service.predictions.models.device import choose_device, cores
+from service.predictions.models.device import available_cores, choose_device
 
 
 def test_a_device_is_chosen_by_name_or_by_what_there_is() -> None:
@@ -34,8 +34,8 @@ def test_a_gpu_that_isnt_here_is_refused_with_what_there_is() -> None:
 def test_a_containers_quota_bounds_the_cores(tmp_path: Path, quota: str, expected: int | None) -> None:
     (tmp_path / "cpu.max").write_text(quota)
 
-    assert cores(tmp_path / "cpu.max") == (expected or len(os.sched_getaffinity(0)))
+    assert available_cores(tmp_path / "cpu.max") == (expected or len(os.sched_getaffinity(0)))
 
 
 def test_without_a_container_the_cores_are_those_of_the_process(tmp_path: Path) -> None:
-    assert cores(tmp_path / "nowhere") == len(os.sched_getaffinity(0))
+    assert available_cores(tmp_path / "nowhere") == len(os.sched_getaffinity(0))

@@ -11,9 +11,9 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from PIL import Image
 from safetensors.torch import save_file
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
-from service.predictions.models.loaded import weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import weights_digest
 
 SMALL = "test_vit"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from errata.errors import ImagesMissing
 
-from service.predictions.models.image_sources import find_places
+from service.predictions.models.image_sources import find_images
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> Path:
@@ -41,9 +41,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path):
 
 
 def test_a_class_folder_is_read_by_wordnet_id_and_file_and_by_bare_name(make) -> None:
-    places = find_places(make({"n01440764/a.JPEG": b"one", "n01443537/b.JPEG": b"two"}))
+    locations = find_images(make({"n01440764/a.JPEG": b"one", "n01443537/b.JPEG": b"two"}))
 
-    assert {name: place.read(9) for name, place in places.items()} == {
+    assert {name: location.read(9) for name, location in locations.items()} == {
         "n01440764/a.JPEG": b"one",
         "a.JPEG": b"one",
         "n01443537/b.JPEG": b"two",
@@ -52,36 +52,38 @@ def test_a_class_folder_is_read_by_wordnet_id_and_file_and_by_bare_name(make) ->
 
 
 def test_a_flat_folder_is_read_by_file(make) -> None:
-    places = find_places(make({"ILSVRC2012_val_00000001.JPEG": b"one", "ILSVRC2012_val_00000002.JPEG": b"two"}))
+    locations = find_images(make({"ILSVRC2012_val_00000001.JPEG": b"one", "ILSVRC2012_val_00000002.JPEG": b"two"}))
 
-    assert places["ILSVRC2012_val_00000002.JPEG"].read(9) == b"two"
-    assert len(places) == 2
+    assert locations["ILSVRC2012_val_00000002.JPEG"].read(9) == b"two"
+    assert len(locations) == 2
 
 
 def test_a_deeper_image_has_its_path_its_last_two_parts_and_its_name(make) -> None:
-    places = find_places(make({"data/val/n01440764/a.jpg": b"one"}))
+    locations = find_images(make({"data/val/n01440764/a.jpg": b"one"}))
 
-    assert set(places) == {"data/val/n01440764/a.jpg", "n01440764/a.jpg", "a.jpg"}
+    assert set(locations) == {"data/val/n01440764/a.jpg", "n01440764/a.jpg", "a.jpg"}
 
 
 def test_a_bare_name_that_two_folders_have_is_not_guessed(make) -> None:
-    places = find_places(make({"n01440764/a.jpg": b"one", "n01443537/a.jpg": b"two", "n01443537/b.jpg": b"three"}))
+    locations = find_images(make({"n01440764/a.jpg": b"one", "n01443537/a.jpg": b"two", "n01443537/b.jpg": b"three"}))
 
-    assert set(places) == {"n01440764/a.jpg", "n01443537/a.jpg", "n01443537/b.jpg", "b.jpg"}
+    assert set(locations) == {"n01440764/a.jpg", "n01443537/a.jpg", "n01443537/b.jpg", "b.jpg"}
 
 
 def test_a_whole_path_goes_before_the_end_of_another(make) -> None:
-    places = find_places(make({"a.jpg": b"top", "deep/a.jpg": b"deep"}))
+    locations = find_images(make({"a.jpg": b"top", "deep/a.jpg": b"deep"}))
 
-    assert places["a.jpg"].read(9) == b"top"
-    assert places["deep/a.jpg"].read(9) == b"deep"
+    assert locations["a.jpg"].read(9) == b"top"
+    assert locations["deep/a.jpg"].read(9) == b"deep"
 
 
 def test_a_class_too_many_disturbs_nobody(make) -> None:
-    places = find_places(make({"n01440764/a.jpg": b"one", "n99999999/other.jpg": b"two", "notes/README.md": b"three"}))
+    locations = find_images(
+        make({"n01440764/a.jpg": b"one", "n99999999/other.jpg": b"two", "notes/README.md": b"three"})
+    )
 
-    assert places["a.jpg"].read(9) == b"one"
-    assert "README.md" not in places
+    assert locations["a.jpg"].read(9) == b"one"
+    assert "README.md" not in locations
 
 
 @pytest.mark.parametrize("files", [{}, {"README.md": b"no image"}])
@@ -91,7 +93,7 @@ def test_a_folder_or_tar_without_images_is_named(make, tmp_path: Path, files: Ma
         path.mkdir()
 
     with pytest.raises(ImagesMissing, match="expected images in ") as caught:
-        find_places(path)
+        find_images(path)
     assert str(path) in caught.value.message
 
 
@@ -100,7 +102,7 @@ def test_what_is_neither_folder_nor_tar_is_named(tmp_path: Path, name: str) -> N
     (tmp_path / "file.zip").write_bytes(b"PK")
 
     with pytest.raises(ImagesMissing, match=rf"{name}, got none: set ERRATA_IMAGES"):
-        find_places(tmp_path / name)
+        find_images(tmp_path / name)
 
 
 def test_links_are_followed_inside_the_folder_alone(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_links_are_followed_inside_the_folder_alone(tmp_path: Path) -> None:
     (images / "folder").symlink_to(tmp_path / "outside")
     (images / "round").symlink_to(images)
 
-    assert set(find_places(images)) == {"a.jpg", "again.jpg"}
+    assert set(find_images(images)) == {"a.jpg", "again.jpg"}
 
 
 def test_links_in_a_tar_file_are_not_followed(tmp_path: Path) -> None:
@@ -124,22 +126,22 @@ def test_links_in_a_tar_file_are_not_followed(tmp_path: Path) -> None:
         real.size = 3
         archive.addfile(real, io.BytesIO(b"one"))
 
-    assert set(find_places(tmp_path / "images.tar")) == {"n01440764/a.jpg", "a.jpg"}
+    assert set(find_images(tmp_path / "images.tar")) == {"n01440764/a.jpg", "a.jpg"}
 
 
 def test_a_tar_of_tars_is_a_folder_a_tar(tmp_path: Path) -> None:
     inner = {"n01440764.tar": tar({"a.jpg": b"one", "b.jpg": b"two"}), "n01443537.tar": tar({"c.jpg": b"three"})}
     (tmp_path / "images.tar").write_bytes(tar(inner))
 
-    places = find_places(tmp_path / "images.tar")
+    locations = find_images(tmp_path / "images.tar")
 
-    assert places["n01440764/b.jpg"].read(9) == b"two"
-    assert places["n01443537/c.jpg"].read(9) == b"three"
+    assert locations["n01440764/b.jpg"].read(9) == b"two"
+    assert locations["n01443537/c.jpg"].read(9) == b"three"
 
 
 def test_a_tar_leaves_nothing_beside_it(tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_bytes(tar({"a.jpg": b"one"}))
-    find_places(tmp_path / "images.tar")
+    find_images(tmp_path / "images.tar")
 
     assert [path.name for path in tmp_path.iterdir()] == ["images.tar"]
 
@@ -149,4 +151,4 @@ def test_a_broken_tar_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "images.tar").write_bytes(content)
 
     with pytest.raises(ImagesMissing, match=r"images\.tar"):
-        find_places(tmp_path / "images.tar")
+        find_images(tmp_path / "images.tar")

@@ -11,7 +11,7 @@ import pytest
 from errata.errors import ImagesMissing
 from PIL import Image
 
-from service.predictions.models.images import MAX_BYTES, MAX_PIXELS, BadImage, ImageFolder
+from service.predictions.models.images import MAX_BYTES, MAX_PIXELS, ImageFolder, UnreadableImage
 
 
 def png(width: int, height: int) -> bytes:
@@ -42,7 +42,7 @@ def test_the_name_and_not_the_suffix_says_which_image_and_the_bytes_say_which_fo
 def test_a_missing_image_is_told(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
 
-    with pytest.raises(BadImage, match="no such file"):
+    with pytest.raises(UnreadableImage, match="no such file"):
         ImageFolder(tmp_path).open("b.png")
 
 
@@ -68,7 +68,7 @@ def whole() -> bytes:
 def test_a_damaged_image_is_told_with_the_reason(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
 
-    with pytest.raises(BadImage, match=told):
+    with pytest.raises(UnreadableImage, match=told):
         ImageFolder(tmp_path).open("bad.jpg")
 
 
@@ -77,7 +77,7 @@ def test_an_image_within_the_limit_isnt_taken_for_a_bomb(tmp_path: Path) -> None
     assert side * side == MAX_PIXELS
     (tmp_path / "a.png").write_bytes(png(side, side))
 
-    with pytest.raises(BadImage) as caught:  # it has no pixels, but that is found by decoding
+    with pytest.raises(UnreadableImage) as caught:  # it has no pixels, but that is found by decoding
         ImageFolder(tmp_path).open("a.png")
     assert "pixels" not in str(caught.value)
 
@@ -86,7 +86,7 @@ def test_an_image_within_the_limit_isnt_taken_for_a_bomb(tmp_path: Path) -> None
 def test_an_image_of_an_extreme_aspect_ratio_is_damaged(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("L", size).save(tmp_path / "a.png")
 
-    with pytest.raises(BadImage, match=f"factor of at most 100, got {size[0]} x {size[1]}"):
+    with pytest.raises(UnreadableImage, match=f"factor of at most 100, got {size[0]} x {size[1]}"):
         ImageFolder(tmp_path).open("a.png")
 
 
@@ -102,14 +102,14 @@ def test_an_image_that_memory_does_not_hold_is_damaged(tmp_path: Path) -> None:
     program = f"""
 import resource
 from pathlib import Path
-from service.predictions.models.images import BadImage, ImageFolder
+from service.predictions.models.images import UnreadableImage, ImageFolder
 images = ImageFolder(Path({str(tmp_path)!r}))
-images.places
+images.locations
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + (100 << 20), resource.RLIM_INFINITY))
 try:
     images.open("a.png")
-except BadImage as error:
+except UnreadableImage as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -121,7 +121,7 @@ def test_a_file_that_is_no_photograph_by_its_size_isnt_read(tmp_path: Path) -> N
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # takes no space
 
-    with pytest.raises(BadImage, match=f"at most {MAX_BYTES} bytes, got {MAX_BYTES + 1}"):
+    with pytest.raises(UnreadableImage, match=f"at most {MAX_BYTES} bytes, got {MAX_BYTES + 1}"):
         ImageFolder(tmp_path).open("a.jpg")
 
 
@@ -131,7 +131,7 @@ def test_an_image_that_vanished_after_the_folder_was_listed_is_told(tmp_path: Pa
     images.open("a.png")
     (tmp_path / "a.png").unlink()
 
-    with pytest.raises(BadImage, match="No such file"):
+    with pytest.raises(UnreadableImage, match="No such file"):
         images.open("a.png")
 
 

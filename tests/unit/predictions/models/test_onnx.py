@@ -14,10 +14,10 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import onnx as source
-from service.predictions.models.graph import runtime_domains
+from service.predictions.models.onnx_graph import runtime_domains
 from service.predictions.models.sources import SOURCES
-from service.predictions.policy import ModelPolicy
 
 CONFIG = {"input_size": [3, 8, 8], "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear", "crop_pct": 1.0}
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.predictions.models.prefetch import AHEAD, made_ahead
+from service.predictions.models.prefetch import AHEAD, prefetch
 
 
 def test_things_come_in_order_whichever_is_made_first() -> None:
@@ -13,7 +13,7 @@ def test_things_come_in_order_whichever_is_made_first() -> None:
         time.sleep(0.02 if name in "ace" else 0)
         return name.upper()
 
-    with made_ahead("abcdefg", make, threads=3) as take:
+    with prefetch("abcdefg", make, threads=3) as take:
         assert [take(3), take(2), take(5), take(5)] == [["A", "B", "C"], ["D", "E"], ["F", "G"], []]
 
 
@@ -21,7 +21,7 @@ def test_the_next_batches_are_made_while_one_is_worked_on_and_no_more() -> None:
     begun: list[int] = []
     names = [str(number) for number in range(100)]
 
-    with made_ahead(names, lambda name: begun.append(int(name)), threads=2) as take:
+    with prefetch(names, lambda name: begun.append(int(name)), threads=2) as take:
         take(4)
         deadline = time.monotonic() + 5
         while len(begun) < 4 * (1 + AHEAD) and time.monotonic() < deadline:
@@ -34,7 +34,7 @@ def test_the_next_batches_are_made_while_one_is_worked_on_and_no_more() -> None:
 def test_several_are_made_at_the_same_time() -> None:
     together = threading.Barrier(3, timeout=5)
 
-    with made_ahead("abc", lambda name: together.wait(), threads=3) as take:
+    with prefetch("abc", lambda name: together.wait(), threads=3) as take:
         assert sorted(take(3)) == [0, 1, 2]
 
 
@@ -44,7 +44,7 @@ def test_an_error_comes_out_where_its_name_stands() -> None:
             raise ValueError(name)
         return name
 
-    with made_ahead("abc", make, threads=1) as take:
+    with prefetch("abc", make, threads=1) as take:
         assert take(1) == ["a"]
         with pytest.raises(ValueError, match="b"):
             take(2)
@@ -59,7 +59,7 @@ def test_the_end_of_the_block_drops_what_isnt_begun_and_leaves_no_thread() -> No
 
     before = threading.active_count()
     started = time.monotonic()
-    with made_ahead([str(number) for number in range(1000)], make, threads=2) as take:
+    with prefetch([str(number) for number in range(1000)], make, threads=2) as take:
         take(100)
 
     # 300 are asked for; the first 100 take 2.5 s, the other 200 would take 5 s more

@@ -3,8 +3,8 @@
 import pytest
 from errata.errors import ModelNotFound, ModelRefused
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import timm
-from service.predictions.policy import ModelPolicy
 
 
 @pytest.mark.parametrize("name", ["no_such_model", "test_vit.no_such_tag"])

@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 
 from service.domain import Predictions
 from service.evidence.labels import demo, demo_folder
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.torch_predictor import TorchPredictor
-from service.predictions.policy import ModelPolicy
 
 SMALL = "test_vit"
 LITE0 = "demo:efficientnet_lite0"

@@ -8,9 +8,9 @@ import torchvision as library
 from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from PIL import Image
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import torchvision
-from service.predictions.models.loaded import weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import weights_digest
 
 FILE = "squeezenet1_1-b8a52dc0.pth"
 

@@ -11,10 +11,10 @@ from huggingface_hub import constants
 from safetensors.torch import save
 from unit.predictions.hub_server import FakeHub, serving
 
-from service.predictions.models import hub as source
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models import hf_hub as source
 from service.predictions.models import timm as timm_source
-from service.predictions.models.loaded import weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import weights_digest
 
 TRANSFORM = {
     "input_size": [3, 160, 160],

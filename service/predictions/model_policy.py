@@ -10,7 +10,7 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from service.predictions.model_id import ModelId, parse_hub_model
 from service.predictions.registries import RegistryAddress
 
-FROM_FOLDER = ("file", "onnx")  # sources that read the operator's own folder
+FOLDER_SOURCES = ("file", "onnx")  # sources that read the operator's own folder
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ModelPolicy:
                 f"expected a model that ERRATA_MODEL_SOURCES allows ({allowed:.300}), got {str(model)!r:.80}",
                 field="model",
             )
-        if model.source in FROM_FOLDER and self.folder is None:
+        if model.source in FOLDER_SOURCES and self.folder is None:
             raise InvalidModelId(
                 f"{model.source}: models are not allowed here: the operator has set no ERRATA_MODELS", field="model"
             )

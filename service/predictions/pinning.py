@@ -5,15 +5,15 @@ import re
 from errata.errors import ModelNotFound, ModelRefused, Unavailable
 
 from service.predictions.model_id import ModelId, parse_hub_model, parse_mlflow_model
-from service.predictions.policy import ModelPolicy
-from service.predictions.registries import MISSING_ALIAS, mlflow_at
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.registries import ALIAS_NOT_FOUND, mlflow_client
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SECONDS = 5.0  # for the hub's answer
 RETRY_AFTER = 15.0  # seconds
 
 
-def pinned(
+def pin_model(
     model: ModelId, endpoint: str | None = None, seconds: float = SECONDS, policy: ModelPolicy | None = None
 ) -> ModelId:
     """Return the model at a revision that never changes: `hf-hub:` at a commit, `mlflow:` at a version of a registry.
@@ -37,7 +37,7 @@ def _versioned(model: ModelId, policy: ModelPolicy) -> ModelId:
     address = policy.registry(asked.registry, str(model))
     version = asked.version
     if not version:
-        with mlflow_at(address, MISSING_ALIAS) as client:
+        with mlflow_client(address, ALIAS_NOT_FOUND) as client:
             version = str(client.get_model_version_by_alias(asked.name, asked.alias).version)
     return ModelId(model.source, f"models://{address.id}/{asked.name}/{version}")
 

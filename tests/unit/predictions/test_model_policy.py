@@ -6,7 +6,7 @@ import pytest
 from errata.errors import InvalidModelId, ModelRefused
 
 from service.predictions.model_id import SOURCES, parse_model_id
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
 
 COMMIT = "a" * 40
 

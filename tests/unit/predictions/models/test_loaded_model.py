@@ -5,8 +5,13 @@ import timm
 import torch
 from errata.errors import ModelRefused
 
-from service.predictions.models.loaded import check_size, count_parameters, load_weights, weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.loaded_model import (
+    check_parameter_count,
+    count_parameters,
+    load_weights,
+    weights_digest,
+)
 
 
 def test_the_digest_is_of_names_types_shapes_and_values_and_of_nothing_else() -> None:
@@ -30,7 +35,7 @@ def test_a_model_too_large_for_memory_is_refused_without_being_made() -> None:
         return torch.nn.Linear(1 << 20, 1 << 20, bias=False)  # 4 TiB
 
     with pytest.raises(ModelRefused, match="got 1,099,511,627,776"):
-        check_size(ModelPolicy(), "m", make)
+        check_parameter_count(ModelPolicy(), "m", make)
 
 
 def test_a_model_that_has_no_outline_is_counted_all_the_same() -> None:
@@ -38,9 +43,9 @@ def test_a_model_that_has_no_outline_is_counted_all_the_same() -> None:
         float(torch.ones(1).sum())  # needs a value, which an outline doesn't have
         return torch.nn.Linear(3, 2)
 
-    check_size(ModelPolicy(max_parameters=8), "m", make)
+    check_parameter_count(ModelPolicy(max_parameters=8), "m", make)
     with pytest.raises(ModelRefused, match="at most 7 parameters"):
-        check_size(ModelPolicy(max_parameters=7), "m", make)
+        check_parameter_count(ModelPolicy(max_parameters=7), "m", make)
 
 
 def test_parameters_are_counted() -> None:

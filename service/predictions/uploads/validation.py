@@ -15,7 +15,7 @@ from service.taxonomy.classes import parse_class
 
 MAX_CLASS_TEXTS = 20 * NUM_CLASSES  # different texts that an upload may have for classes: each has a few names
 SHOWN = 10  # violations that an error lists; it counts the rest
-EXPECTED_CLASS = "a class index 0..999, a WordNet id or a class name that is unique"
+CLASS_FORMS = "a class index 0..999, a WordNet id or a class name that is unique"
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,10 @@ class _Assembly:
                 classes = table[np.asarray(encoded.indices)]
         else:
             raise InvalidUpload(
-                f"expected predicted_class to be {EXPECTED_CLASS}, got {column.type}", field="predicted_class"
+                f"expected predicted_class to be {CLASS_FORMS}, got {column.type}", field="predicted_class"
             )
         wrong = np.flatnonzero(classes < 0)
-        self._note("predicted_class", f"expected {EXPECTED_CLASS}, got ", column, block.lines, wrong)
+        self._note("predicted_class", f"expected {CLASS_FORMS}, got ", column, block.lines, wrong)
         return classes
 
     def _meaning(self, text: str) -> int:

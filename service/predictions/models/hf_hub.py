@@ -10,13 +10,13 @@ from huggingface_hub import hf_hub_download
 
 from service.domain import NUM_CLASSES
 from service.predictions.model_id import parse_hub_model
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.class_mapping import check_outputs
-from service.predictions.models.fetch import fetching, hub_size
-from service.predictions.models.folder import transform_of
-from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
-from service.predictions.models.preparation import timm_preparation
-from service.predictions.models.weights import outputs_of, read_weights
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.download import download_errors, hub_file_size
+from service.predictions.models.loaded_model import LoadedModel, create_module, load_weights, ready
+from service.predictions.models.model_folder import transform_config
+from service.predictions.models.preprocessing import timm_preprocessing
+from service.predictions.models.weights import count_outputs, read_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # arguments of timm.create_model that would make it read other files, or no classifier at all
@@ -32,22 +32,22 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     revision = asked.revision or None
     config = _config(model, _fetch(model, asked.repository, CONFIG, revision))
     architecture, arguments = config["architecture"], config.get("model_args") or {}
-    outputs = config.get("num_classes") or transform_of(config).get("num_classes")
+    outputs = config.get("num_classes") or transform_config(config).get("num_classes")
     check_outputs(model, outputs, None)
-    module = made_within(policy, model, lambda: _make(model, architecture, arguments))
-    policy.check_download(model, hub_size(model, asked.repository, WEIGHTS, revision))
+    module = create_module(policy, model, lambda: _make(model, architecture, arguments))
+    policy.check_download(model, hub_file_size(model, asked.repository, WEIGHTS, revision))
     try:
         path = _fetch(model, asked.repository, WEIGHTS, revision)
     except ModelNotFound as error:
         raise ModelRefused(f"{model}: expected {WEIGHTS} in the repository: other formats are not read") from error
     state = read_weights(path, model)
-    check_outputs(model, outputs_of(state, module, NUM_CLASSES), None)
+    check_outputs(model, count_outputs(state, module, NUM_CLASSES), None)
     load_weights(model, module, state)
-    return ready(model, architecture, module, NUM_CLASSES, timm_preparation(model, transform_of(config)))
+    return ready(model, architecture, module, NUM_CLASSES, timm_preprocessing(model, transform_config(config)))
 
 
 def _fetch(model: str, repository: str, name: str, revision: str | None) -> Path:
-    with fetching(model):
+    with download_errors(model):
         return Path(hf_hub_download(repository, name, revision=revision, library_name="errata"))
 
 

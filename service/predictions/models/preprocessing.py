@@ -12,8 +12,8 @@ from timm.data.transforms_factory import create_transform
 from torchvision.transforms import functional
 from torchvision.transforms._presets import ImageClassification
 
-from service.predictions.folders import MAX_PIXELS
-from service.predictions.models.images import BadImage
+from service.predictions.image_files import MAX_PIXELS
+from service.predictions.models.images import UnreadableImage
 
 NEEDED = ("input_size", "mean", "std", "interpolation", "crop_pct")  # a default for any of them would be a guess
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
@@ -24,7 +24,7 @@ MAX_RESIZED = 4096  # pixels of the shorter side before the crop
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preprocessing:
     """A model's own transform, in two steps."""
 
     single: Callable[[Image.Image], torch.Tensor]  # RGB image -> (3, H, W)
@@ -48,7 +48,7 @@ class Normalize(torch.nn.Module):
         return images.float().sub_(self.mean).div_(self.std)
 
 
-def timm_preparation(model: str, given: Mapping[str, Any]) -> Preparation:
+def timm_preprocessing(model: str, given: Mapping[str, Any]) -> Preprocessing:
     """Return the transform that a config in timm's `pretrained_cfg` form describes; raise ModelRefused for gaps."""
     missing = [key for key in NEEDED if given.get(key) is None]
     if missing:
@@ -71,16 +71,16 @@ def timm_preparation(model: str, given: Mapping[str, Any]) -> Preparation:
         f"resize {config['crop_pct']:.3f} {config['crop_mode']} {config['interpolation']}, {height}x{width}, "
         f"mean {tuple(config['mean'])}, std {tuple(config['std'])}"
     )
-    return Preparation(single, Normalize(tuple(config["mean"]), tuple(config["std"])), description)
+    return Preprocessing(single, Normalize(tuple(config["mean"]), tuple(config["std"])), description)
 
 
-def own_config(module: torch.nn.Module) -> dict[str, Any]:
+def pretrained_config(module: torch.nn.Module) -> dict[str, Any]:
     """Return what timm knows of a model that it has made: its pretrained_cfg."""
     config: Any = module.pretrained_cfg
     return dict(config)
 
 
-def torchvision_preparation(model: str, transform: object) -> Preparation:
+def torchvision_preprocessing(model: str, transform: object) -> Preprocessing:
     """Return the transform of torchvision's weights; raise ModelRefused for one that isn't a classifier's."""
     if not isinstance(transform, ImageClassification):
         raise ModelRefused(
@@ -95,14 +95,14 @@ def torchvision_preparation(model: str, transform: object) -> Preparation:
         return pixels
 
     batch = Normalize(tuple(transform.mean), tuple(transform.std))
-    return Preparation(single, batch, " ".join(repr(transform).split()))
+    return Preprocessing(single, batch, " ".join(repr(transform).split()))
 
 
 def _check_resized(image: Image.Image, shorter: float) -> None:
     """Raise BadImage if an image would be too large with a shorter side of this many pixels."""
     pixels = shorter**2 * max(image.size) / min(image.size)
     if pixels > MAX_PIXELS:
-        raise BadImage(f"expected at most {MAX_PIXELS} pixels after resizing, got {pixels:.0f}")
+        raise UnreadableImage(f"expected at most {MAX_PIXELS} pixels after resizing, got {pixels:.0f}")
 
 
 def _check(model: str, given: Mapping[str, Any]) -> None:

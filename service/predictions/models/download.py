@@ -22,7 +22,7 @@ SECONDS = 10.0  # for an answer that only tells a size
 RETRY_AFTER = 30.0  # seconds
 
 
-def hub_size(model: str, repository: str, name: str, revision: str | None = None) -> int | None:
+def hub_file_size(model: str, repository: str, name: str, revision: str | None = None) -> int | None:
     """Return the bytes of a file on Hugging Face's hub; None if it is cached, isn't there or the hub doesn't tell.
 
     Raise Unavailable if the hub can't be reached, which is found here without the many attempts of a fetch.
@@ -39,7 +39,7 @@ def hub_size(model: str, repository: str, name: str, revision: str | None = None
         ) from error
 
 
-def url_size(url: str) -> int | None:
+def url_file_size(url: str) -> int | None:
     """Return the bytes behind a URL of weights; None if torch has it in its cache or nobody tells."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if cached.is_file() or not url.startswith(("http://", "https://")):
@@ -52,7 +52,7 @@ def url_size(url: str) -> int | None:
 
 
 @contextmanager
-def fetching(model: str) -> Iterator[None]:
+def download_errors(model: str) -> Iterator[None]:
     """Raise ModelNotFound for what isn't on the hub, Unavailable where the hub can't be reached."""
     try:
         yield

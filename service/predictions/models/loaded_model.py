@@ -9,9 +9,9 @@ from errata.errors import ModelRefused
 from PIL import Image
 
 from service.domain import ModelInfo
-from service.predictions.models.class_mapping import MappedOutputs, check_outputs, mapping_words
-from service.predictions.models.preparation import Preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.class_mapping import MappedOutputs, check_outputs, describe_mapping
+from service.predictions.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ def ready(
     architecture: str,
     module: torch.nn.Module,
     outputs: int | None,
-    preparation: Preparation,
+    preparation: Preprocessing,
     classes: Sequence[int | None] | None = None,
     digest: str = "",
 ) -> LoadedModel:
     """Put a model together; raise ModelRefused unless each output has a class. Without a digest: of the module."""
     check_outputs(model, outputs, classes)
-    described = preparation.description + mapping_words(classes)
+    described = preparation.description + describe_mapping(classes)
     info = ModelInfo(model, architecture, digest or weights_digest(module), described)
     whole = torch.nn.Sequential(preparation.batch, module)
     if classes is not None:
@@ -61,13 +61,13 @@ def load_weights(model: str, module: torch.nn.Module, state: dict[str, torch.Ten
         raise ModelRefused(f"{model}: the weights don't fit the architecture: {error!s:.400}") from error
 
 
-def made_within(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+def create_module(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     """Make a module; raise ModelRefused if it has too many parameters, before memory is taken for them."""
-    check_size(policy, model, make)
+    check_parameter_count(policy, model, make)
     return make()
 
 
-def check_size(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> None:
+def check_parameter_count(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> None:
     """Raise ModelRefused if a module has too many parameters; only its outline is made, where it has one."""
     try:
         with torch.device("meta"):

@@ -13,7 +13,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none that star
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageLocation:
     """The bytes of one image."""
 
     file: Path
@@ -33,10 +33,10 @@ class Place:
             return file.read(size)
 
 
-def in_folder(folder: Path) -> Mapping[str, Place]:
+def list_images(folder: Path) -> Mapping[str, ImageLocation]:
     """Find images by their paths below a folder; a link counts if it leads to a file inside."""
     inside = folder.resolve()
-    result: dict[str, Place] = {}
+    result: dict[str, ImageLocation] = {}
     for root, _, names in os.walk(folder):
         for name in names:
             path = Path(root, name)
@@ -44,20 +44,20 @@ def in_folder(folder: Path) -> Mapping[str, Place]:
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 continue
-            result[path.relative_to(folder).as_posix()] = Place(path)
+            result[path.relative_to(folder).as_posix()] = ImageLocation(path)
     return result
 
 
-def by_name(places: Mapping[str, Place]) -> Mapping[str, Place]:
+def index_by_name(locations: Mapping[str, ImageLocation]) -> Mapping[str, ImageLocation]:
     """Return places by path, by the last two parts of it and by the last one; names that several have are left out."""
-    result: dict[str, Place] = {}
+    result: dict[str, ImageLocation] = {}
     for parts in (1, 2):
         shared: set[str] = set()
-        short: dict[str, Place] = {}
-        for path, place in places.items():
+        short: dict[str, ImageLocation] = {}
+        for path, location in locations.items():
             name = "/".join(PurePosixPath(path).parts[-parts:])
             if name in short:
                 shared.add(name)
-            short[name] = place
-        result |= {name: place for name, place in short.items() if name not in shared}
-    return {**result, **places}
+            short[name] = location
+        result |= {name: location for name, location in short.items() if name not in shared}
+    return {**result, **locations}

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import os, resource, sys, threading
-from service.predictions.tuning import tune_process
+from service.predictions.process_tuning import tune_process
 if sys.argv[1] == "tuned":
     tune_process()
 def work():

@@ -5,7 +5,7 @@ from errata.errors import TooLarge
 from service.storage import CHUNK, Readable
 
 
-class Source:
+class BoundedStream:
     """A stream that raises TooLarge past `limit` bytes."""
 
     closed = False  # what Arrow and gzip ask of a file

@@ -7,7 +7,7 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from errata.json_input import parse_json
 
 
-def file_inside(folder: Path, path: PurePosixPath | Path) -> Path:
+def resolve_file(folder: Path, path: PurePosixPath | Path) -> Path:
     """Return the real path of a file; raise InvalidModelId if it lies outside the folder, ModelNotFound if nowhere."""
     try:
         result = (folder / path).resolve()
@@ -22,11 +22,11 @@ def file_inside(folder: Path, path: PurePosixPath | Path) -> Path:
     return result
 
 
-def json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
+def read_json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
     """Return what a JSON file beside the weights holds, STEM.NAME before NAME; None if there is neither."""
     for item in (weights.with_name(f"{weights.stem}.{name}"), weights.with_name(name)):
         if (folder / item).exists():
-            result = file_inside(folder, item)
+            result = resolve_file(folder, item)
             try:
                 return parse_json(result.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
@@ -34,9 +34,9 @@ def json_beside(folder: Path, weights: PurePosixPath, name: str) -> Any:
     return None
 
 
-def config_beside(folder: Path, weights: PurePosixPath) -> dict[str, Any]:
+def read_config_beside(folder: Path, weights: PurePosixPath) -> dict[str, Any]:
     """Return config.json, as timm's hub files have it; empty if there is none."""
-    config = json_beside(folder, weights, "config.json")
+    config = read_json_beside(folder, weights, "config.json")
     if config is None:
         return {}
     if not isinstance(config, dict) or not isinstance(config.get("pretrained_cfg", {}), dict):
@@ -44,7 +44,7 @@ def config_beside(folder: Path, weights: PurePosixPath) -> dict[str, Any]:
     return config
 
 
-def transform_of(config: dict[str, Any]) -> dict[str, Any]:
+def transform_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a config.json that says how images are prepared; empty if it says nothing of it."""
     result = config.get("pretrained_cfg", config)
     return result if "input_size" in result or "mean" in result else {}

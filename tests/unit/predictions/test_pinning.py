@@ -10,7 +10,7 @@ from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from unit.predictions.hub_server import FakeHub, serving
 
 from service.predictions.model_id import parse_model_id
-from service.predictions.references import pinned
+from service.predictions.pinning import pin_model
 
 MAIN, BRANCH = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 
@@ -31,7 +31,7 @@ def hub() -> Iterator[FakeHub]:
     ],
 )
 def test_a_branch_is_pinned_to_its_commit(hub: FakeHub, asked: str, becomes: str) -> None:
-    assert str(pinned(parse_model_id(asked), hub.url)) == becomes
+    assert str(pin_model(parse_model_id(asked), hub.url)) == becomes
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ def test_a_branch_is_pinned_to_its_commit(hub: FakeHub, asked: str, becomes: str
     ],
 )
 def test_what_doesnt_move_is_left_as_it_is_and_nobody_is_asked(asked: str) -> None:
-    assert str(pinned(parse_model_id(asked), "http://127.0.0.1:1")) == asked
+    assert str(pin_model(parse_model_id(asked), "http://127.0.0.1:1")) == asked
 
 
 @pytest.mark.parametrize("asked", ["hf-hub:timm/nowhere", "hf-hub:timm/resnet50.a1_in1k@nowhere"])
 def test_a_repository_or_revision_that_isnt_there_is_not_found(hub: FakeHub, asked: str) -> None:
     with pytest.raises(ModelNotFound, match="nowhere") as caught:
-        pinned(parse_model_id(asked), hub.url)
+        pin_model(parse_model_id(asked), hub.url)
     assert [violation.field for violation in caught.value.violations] == ["model"]
 
 
 def test_a_hub_that_cant_be_reached_is_unavailable_and_says_when_to_come_back() -> None:
     with pytest.raises(Unavailable, match="hub can't be asked") as caught:
-        pinned(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), "http://127.0.0.1:1")
+        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), "http://127.0.0.1:1")
     assert caught.value.retry_after == 15.0
 
 
@@ -68,7 +68,7 @@ def test_a_hub_that_is_silent_isnt_waited_for_long() -> None:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
         with pytest.raises(Unavailable):
-            pinned(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), address, seconds=0.2)
+            pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), address, seconds=0.2)
         assert time.monotonic() - started < 3
 
 
@@ -76,11 +76,11 @@ def test_an_answer_that_is_no_commit_is_not_believed(hub: FakeHub) -> None:
     hub.revisions["main"] = "../../etc"
 
     with pytest.raises(Unavailable, match="expected a commit"):
-        pinned(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), hub.url)
+        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), hub.url)
 
 
 def test_without_the_hubs_client_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
 
     with pytest.raises(ModelRefused, match=r"errata-service\[hub\]"):
-        pinned(parse_model_id("hf-hub:timm/resnet50.a1_in1k"))
+        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"))

@@ -16,17 +16,17 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from google.protobuf.message import Message
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from service.predictions.models.folder import file_inside
+from service.predictions.models.model_folder import resolve_file
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 # families of domains in which some build of onnxruntime implements operators itself
-RUNTIME_FAMILIES = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
+RUNTIME_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
 MAX_OUTPUTS = 100_000  # classes of a model; ImageNet-21k has 21,841
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
-class Graph:
+class OnnxGraph:
     """What is known of a graph before it runs."""
 
     input_name: str
@@ -38,7 +38,7 @@ class Graph:
     sha256: str  # over the graph and the files of its weights
 
 
-def read_graph(path: Path, model: str) -> Graph:
+def read_graph(path: Path, model: str) -> OnnxGraph:
     """Return what a graph says; raise ModelRefused for custom operators, data elsewhere, or another form."""
     try:
         proto = onnx.load(path, format="protobuf", load_external_data=False)  # whatever its suffix says
@@ -51,7 +51,7 @@ def read_graph(path: Path, model: str) -> Graph:
     return _graph(model, proto, tensors, _digest([path, *files]))
 
 
-def _graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> Graph:
+def _graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> OnnxGraph:
     stored = {tensor.name for tensor in proto.graph.initializer}
     inputs = [item for item in proto.graph.input if item.name not in stored]
     outputs = list(proto.graph.output)
@@ -68,7 +68,7 @@ def _graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> Graph:
     if given and given[1] is not None:
         check_output_count(model, given[1])
     last = [node for node in proto.graph.node if outputs[0].name in node.output]
-    return Graph(
+    return OnnxGraph(
         input_name=inputs[0].name,
         output_name=outputs[0].name,
         batch=taken[0],
@@ -99,7 +99,7 @@ def _refuse_shadowing(model: str, proto: Any) -> None:
             f"{function.domain}::{function.name}"
             for function in proto.functions
             if function.domain in runtime_domains() | STANDARD
-            or f"{function.domain}.".startswith(tuple(f"{family}." for family in RUNTIME_FAMILIES))
+            or f"{function.domain}.".startswith(tuple(f"{family}." for family in RUNTIME_DOMAINS))
         }
     )
     if shadowing:
@@ -155,7 +155,7 @@ def _beside(model: str, folder: Path, location: str) -> Path:
     if not location or "\\" in location or "*" in location or asked.is_absolute():  # "*/": an address in memory
         raise leads_out
     try:
-        return file_inside(folder, asked)
+        return resolve_file(folder, asked)
     except InvalidModelId as error:
         raise leads_out from error
     except ModelNotFound as error:
