@@ -1,4 +1,4 @@
-"""References that move, such as a branch, pinned to what they mean when an analysis is accepted. No torch here."""
+"""Pinning of model IDs: a branch or alias is replaced by its commit or version when an analysis is accepted."""
 
 import re
 
@@ -9,58 +9,71 @@ from service.predictions.model_policy import ModelPolicy
 from service.predictions.registries import ALIAS_NOT_FOUND, mlflow_client
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SECONDS = 5.0  # for the hub's answer
+TIMEOUT_SECONDS = 5.0
 RETRY_AFTER = 15.0  # seconds
 
 
 def pin_model(
-    model: ModelId, endpoint: str | None = None, seconds: float = SECONDS, policy: ModelPolicy | None = None
+    model: ModelId, endpoint: str | None = None, seconds: float = TIMEOUT_SECONDS, policy: ModelPolicy | None = None
 ) -> ModelId:
-    """Return the model at a revision that never changes: `hf-hub:` at a commit, `mlflow:` at a version of a registry.
+    """Return the model at a revision that never changes: a commit for `hf-hub`, a version for `mlflow`.
 
-    `endpoint`: the hub's address, if it isn't huggingface_hub's own; `seconds`: for its answer. Raise ModelNotFound
-    for a repository or revision that isn't there, Unavailable if the hub can't be asked.
+    Args:
+        model: The model ID.
+        endpoint: Address of the Hugging Face Hub; None: the default of huggingface_hub.
+        seconds: Timeout for the response of the hub.
+        policy: Policy with the MLflow registries.
+
+    Raises:
+        ModelNotFound: The repository, revision, or alias does not exist.
+        Unavailable: The hub or registry cannot be reached.
     """
     if model.source == "mlflow" and policy is not None:
-        return _versioned(model, policy)
+        return _pin_version(model, policy)
     if model.source != "hf-hub":
         return model
-    asked = parse_hub_model(model.rest)
-    if COMMIT.fullmatch(asked.revision):
+    hub_model = parse_hub_model(model.rest)
+    if COMMIT.fullmatch(hub_model.revision):
         return model
-    commit = _commit(asked.repository, asked.revision or None, endpoint, seconds)
-    return ModelId(model.source, f"{asked.repository}@{commit}")
+    commit = _find_commit(hub_model.repository, hub_model.revision or None, endpoint, seconds)
+    return ModelId(model.source, f"{hub_model.repository}@{commit}")
 
 
-def _versioned(model: ModelId, policy: ModelPolicy) -> ModelId:
-    asked = parse_mlflow_model(model.rest)
-    address = policy.registry(asked.registry, str(model))
-    version = asked.version
+def _pin_version(model: ModelId, policy: ModelPolicy) -> ModelId:
+    mlflow_model = parse_mlflow_model(model.rest)
+    address = policy.registry(mlflow_model.registry, str(model))
+    version = mlflow_model.version
     if not version:
         with mlflow_client(address, ALIAS_NOT_FOUND) as client:
-            version = str(client.get_model_version_by_alias(asked.name, asked.alias).version)
-    return ModelId(model.source, f"models://{address.id}/{asked.name}/{version}")
+            version = str(client.get_model_version_by_alias(mlflow_model.name, mlflow_model.alias).version)
+    return ModelId(model.source, f"models://{address.id}/{mlflow_model.name}/{version}")
 
 
-def _commit(repository: str, revision: str | None, endpoint: str | None, seconds: float) -> str:
-    where = f"hf-hub:{repository}" + (f"@{revision}" if revision else "")
+def _find_commit(repository: str, revision: str | None, endpoint: str | None, seconds: float) -> str:
+    model = f"hf-hub:{repository}" + (f"@{revision}" if revision else "")
     try:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
     except ImportError as error:
         raise ModelRefused(
-            f"{where}: can't be pinned to a commit here: install errata-service[hub] ({error})"
+            f"{model}: Pinning the revision needs huggingface_hub. Install errata-service[hub]. ({error})"
         ) from error
     try:
         commit = HfApi(endpoint=endpoint).model_info(repository, revision=revision, timeout=seconds).sha
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ModelNotFound(
-            f"expected a repository and revision of the hub, got {where!r:.120}", field="model"
+            f"The Hugging Face Hub has no model {model!r:.120}. Check the names of the repository and the revision.",
+            field="model",
         ) from error
-    except Exception as error:  # the hub's client passes on what its transport raises
+    except Exception as error:  # the hub's client does not wrap the errors of its transport
         raise Unavailable(
-            f"{where}: the hub can't be asked", retry_after=RETRY_AFTER, detail=f"{error!s:.200}"
+            f"{model}: The Hugging Face Hub cannot be reached. Try again later.",
+            retry_after=RETRY_AFTER,
+            detail=f"{error!s:.200}",
         ) from error
     if not COMMIT.fullmatch(commit or ""):
-        raise Unavailable(f"{where}: expected a commit from the hub, got {commit!r:.60}", retry_after=RETRY_AFTER)
+        raise Unavailable(
+            f"{model}: The Hugging Face Hub returned {commit!r:.60} instead of a commit. Try again later.",
+            retry_after=RETRY_AFTER,
+        )
     return str(commit)

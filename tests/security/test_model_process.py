@@ -72,7 +72,7 @@ def busy(predictor: ProcessPredictor, other_than: int | None = None) -> int:
             return 0
         return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
 
-    wait_for(lambda: predictor._busy and predictor._models and ticks() > 0)
+    wait_for(lambda: predictor._is_busy and predictor._models and ticks() > 0)
     assert predictor.pid is not None
     return predictor.pid
 

@@ -1,7 +1,7 @@
-"""Frames on the pipes between a worker and the process that runs its models.
+"""Messages on the pipes between a worker and the process that runs its models.
 
-A frame is a prefix (length of the head, length of the body), a JSON head, and a body of raw bytes. Neither side
-unpickles anything, and the reader bounds both lengths before it reads.
+A message has a prefix (the lengths of header and body), a JSON header, and a body of raw bytes. Neither side unpickles
+anything, and the reader checks both lengths before it reads.
 """
 
 import json
@@ -10,25 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-PREFIX = struct.Struct(">IQ")  # bytes of the head, bytes of the body
-MAX_ANSWER = 1 << 20  # bytes of the head of an answer
-MAX_REQUEST = 1 << 30  # bytes of the head of a request, which names up to a million images
+PREFIX = struct.Struct(">IQ")  # lengths of header and body in bytes
+MAX_RESPONSE = 1 << 20  # bytes of the header of a response
+MAX_REQUEST = 1 << 30  # bytes of the header of a request, which names up to a million images
 
 
 class ProtocolError(Exception):
-    """Raised when the other side sends a frame that breaks the protocol."""
+    """Raised when the other side sends an invalid message."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message."""
+    """A request or a response."""
 
     header: Mapping[str, Any]
     body: bytes = b""
 
 
 def write_message(stream: BinaryIO, message: Message) -> None:
-    """Write a frame and flush it."""
+    """Write a message and flush the stream."""
     header = json.dumps(message.header).encode()
     stream.write(PREFIX.pack(len(header), len(message.body)))
     stream.write(header)
@@ -37,23 +37,28 @@ def write_message(stream: BinaryIO, message: Message) -> None:
 
 
 def read_message(stream: BinaryIO, max_header: int, max_body: int = 0) -> Message:
-    """Read a frame.
+    """Read a message.
+
+    Args:
+        stream: A pipe.
+        max_header: Maximum length of the header in bytes.
+        max_body: Maximum length of the body in bytes.
 
     Raises:
         EOFError: The other side closed the pipe.
-        ProtocolError: A length is over its bound, or the head is not a JSON object.
+        ProtocolError: A length exceeds its maximum, or the header is not a JSON object.
     """
     header_size, body_size = PREFIX.unpack(_read(stream, PREFIX.size))
     if header_size > max_header or body_size > max_body:
         raise ProtocolError(
-            f"Frame too large: {header_size} and {body_size} bytes. Expected at most {max_header} and {max_body}."
+            f"Message too large: {header_size} and {body_size} bytes. Expected at most {max_header} and {max_body}."
         )
     try:
         header = json.loads(_read(stream, header_size))
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"The head of a frame is not JSON: {error!s:.120}") from error
+        raise ProtocolError(f"The header of a message is not valid JSON: {error!s:.120}") from error
     if not isinstance(header, dict):
-        raise ProtocolError(f"Expected a JSON object as the head of a frame, got {type(header).__name__}.")
+        raise ProtocolError(f"Expected a JSON object as the header of a message, got {type(header).__name__}.")
     return Message(header, _read(stream, body_size))
 
 

@@ -1,4 +1,4 @@
-"""The loop of the child process: it answers requests with the predictor, one at a time, until its pipe closes."""
+"""The request loop of the child process: it calls the predictor for one request at a time, until the pipe closes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -12,58 +12,59 @@ from service.predictions.model_process.messages import batch_message, error_mess
 from service.predictions.model_process.protocol import MAX_REQUEST, Message, read_message, write_message
 from service.predictions.models.torch_predictor import TorchPredictor
 
-Memory = Callable[[], Mapping[str, tuple[int, int]]]
+GpuMemory = Callable[[], Mapping[str, tuple[int, int]]]  # used and total bytes by device
 _log = structlog.get_logger()
 
 
 class Server:
-    """Answers `load`, `predict`, `next`, and `stop` over a pair of pipes."""
+    """Serves the commands `load`, `predict`, `next`, and `stop` over a pair of pipes."""
 
-    def __init__(self, predictor: TorchPredictor, requests: BinaryIO, answers: BinaryIO, gpu_memory: Memory) -> None:
+    def __init__(
+        self, predictor: TorchPredictor, requests: BinaryIO, responses: BinaryIO, gpu_memory: GpuMemory
+    ) -> None:
         self._predictor = predictor
         self._requests = requests
-        self._answers = answers
+        self._responses = responses
         self._gpu_memory = gpu_memory
         self._batches: Iterator[Predictions] = iter(())
 
     def run(self) -> None:
-        """Answer requests until there are no more.
+        """Serve requests.
 
         Raises:
             EOFError: The worker closed the pipe.
-            SystemExit: The predictor met an error that is none of Errata's. After an illegal memory access on a GPU,
-                for example, no later call of this process succeeds.
+            SystemExit: The predictor raised an unexpected error. After an illegal memory access on a GPU, for example,
+                every later call of the process fails.
         """
         while True:
             request = read_message(self._requests, MAX_REQUEST)
             try:
-                answer = self._answer(request.header)
+                response = self._handle(request.header)
             except ErrataError as error:
-                answer = error_message(error)
+                response = error_message(error)
             except Exception as error:
-                _log.exception("The predictor met an error")
+                _log.exception("predictor failed")
                 self._send(Message({"kind": "failed", "type": type(error).__name__[:200]}))
                 raise SystemExit(1) from error
-            self._send(answer)
+            self._send(response)
 
     def _send(self, message: Message) -> None:
-        write_message(
-            self._answers, replace(message, header={**message.header, "gpu_memory": dict(self._gpu_memory())})
-        )
+        header = {**message.header, "gpu_memory": dict(self._gpu_memory())}
+        write_message(self._responses, replace(message, header=header))
 
-    def _answer(self, header: Mapping[str, object]) -> Message:
+    def _handle(self, header: Mapping[str, object]) -> Message:
         match header:
-            case {"do": "load", "model": str(model), "context": dict(context)}:
+            case {"command": "load", "model": str(model), "context": dict(context)}:
                 structlog.contextvars.clear_contextvars()
                 structlog.contextvars.bind_contextvars(**context)
                 return model_info_message(self._predictor.load(model))
-            case {"do": "predict", "model": str(model), "dataset": str(dataset), "names": list(names)}:
+            case {"command": "predict", "model": str(model), "dataset": str(dataset), "names": list(names)}:
                 self._batches = self._predictor.predict(model, dataset, names)
                 return Message({"kind": "ready"})
-            case {"do": "next"}:
+            case {"command": "next"}:
                 batch = next(self._batches, None)
                 return Message({"kind": "end"}) if batch is None else batch_message(batch)
-            case {"do": "stop"}:
+            case {"command": "stop"}:
                 self._batches.close()  # type: ignore[attr-defined]
                 return Message({"kind": "end"})
-        raise AssertionError(f"This is a bug: unknown request {header.get('do')!r}.")
+        raise AssertionError(f"This is a bug: unknown command {header.get('command')!r}.")

@@ -1,4 +1,4 @@
-"""What sources that fetch weights share: how large a file is before it is fetched, and what a failed fetch means."""
+"""Downloads of weights: the size of a file before it is downloaded, and the errors of a failed download."""
 
 import urllib.request
 from collections.abc import Iterator
@@ -18,51 +18,65 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-SECONDS = 10.0  # for an answer that only tells a size
+SIZE_SECONDS = 10.0  # for the response to a size request
 RETRY_AFTER = 30.0  # seconds
 
 
 def hub_file_size(model: str, repository: str, name: str, revision: str | None = None) -> int | None:
-    """Return the bytes of a file on Hugging Face's hub; None if it is cached, isn't there or the hub doesn't tell.
+    """Return the size in bytes of a file on the Hugging Face Hub; None if it is cached, missing, or unknown.
 
-    Raise Unavailable if the hub can't be reached, which is found here without the many attempts of a fetch.
+    Raises:
+        Unavailable: The hub cannot be reached. A download would retry many times before it fails.
     """
     if isinstance(try_to_load_from_cache(repository, name, revision=revision), str):
         return None
     try:
-        return get_hf_file_metadata(hf_hub_url(repository, name, revision=revision), timeout=SECONDS).size
+        return get_hf_file_metadata(hf_hub_url(repository, name, revision=revision), timeout=SIZE_SECONDS).size
     except HfHubHTTPError:
-        return None  # the fetch itself says what is wrong
-    except Exception as error:  # the hub's client passes on what its transport raises
-        raise Unavailable(
-            f"{model}: the hub can't be reached", retry_after=RETRY_AFTER, detail=f"{error!s:.200}"
-        ) from error
+        return None  # the download reports the error
+    except Exception as error:  # the hub's client does not wrap the errors of its transport
+        raise _hub_unavailable(model, error) from error
 
 
 def url_file_size(url: str) -> int | None:
-    """Return the bytes behind a URL of weights; None if torch has it in its cache or nobody tells."""
+    """Return the size in bytes of weights at a URL; None if torch has cached them or the size is unknown."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if cached.is_file() or not url.startswith(("http://", "https://")):
         return None
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS) as answer:  # noqa: S310
-            return int(answer.headers.get("Content-Length", ""))
+        with urllib.request.urlopen(request, timeout=SIZE_SECONDS) as response:  # noqa: S310
+            return int(response.headers.get("Content-Length", ""))
     except (OSError, ValueError):
         return None
 
 
 @contextmanager
 def download_errors(model: str) -> Iterator[None]:
-    """Raise ModelNotFound for what isn't on the hub, Unavailable where the hub can't be reached."""
+    """Map the errors of a download: ModelNotFound if the hub has no such file, Unavailable if the download fails."""
     try:
         yield
     except LocalEntryNotFoundError as error:  # neither cached nor reachable
-        raise Unavailable(
-            f"{model}: the hub can't be reached", retry_after=RETRY_AFTER, detail=f"{error!s:.200}"
-        ) from error
+        raise _hub_unavailable(model, error) from error
     except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
-        raise ModelNotFound(f"{model}: expected it on the hub, got {error!s:.200}", field="model") from error
-    except OSError as error:
-        raise Unavailable(
-            f"{model}: the weights could not be fetched: {error!s:.200}", retry_after=RETRY_AFTER
+        raise ModelNotFound(
+            f"{model}: Not found on the Hugging Face Hub: {error!s:.200}. Check the name and the access rights.",
+            field="model",
         ) from error
+    except OSError as error:
+        raise download_failed(model, error) from error
+
+
+def download_failed(model: str, error: Exception) -> Unavailable:
+    """Return the error of a download that may succeed later."""
+    return Unavailable(
+        f"{model}: The download of the weights failed: {error!s:.200}. Try again later.", retry_after=RETRY_AFTER
+    )
+
+
+def _hub_unavailable(model: str, error: Exception) -> Unavailable:
+    return Unavailable(
+        f"{model}: The Hugging Face Hub cannot be reached. Try again later.",
+        retry_after=RETRY_AFTER,
+        detail=f"{error!s:.200}",
+    )

@@ -1,4 +1,4 @@
-"""The sources of models, as one table."""
+"""The table of model sources."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,11 +9,11 @@ from service.predictions.models import demo, file, hf_hub, mlflow, timm, torchvi
 from service.predictions.models.loaded_model import LoadedModel
 
 
-def _onnx(rest: str, policy: ModelPolicy) -> LoadedModel:
+def _load_onnx(rest: str, policy: ModelPolicy) -> LoadedModel:
     try:
         from service.predictions.models import onnx
     except ImportError as error:
-        raise ModelRefused(f"onnx: models need onnxruntime: install errata-service[onnx] ({error})") from error
+        raise ModelRefused(f"onnx: models need onnxruntime. Install errata-service[onnx]. ({error})") from error
     return onnx.load(rest, policy)
 
 
@@ -23,6 +23,6 @@ SOURCES: Mapping[str, Callable[[str, ModelPolicy], LoadedModel]] = {
     "torchvision": torchvision.load,
     "hf-hub": hf_hub.load,
     "file": file.load,
-    "onnx": _onnx,
+    "onnx": _load_onnx,
     "mlflow": mlflow.load,
 }

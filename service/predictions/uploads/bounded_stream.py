@@ -1,4 +1,4 @@
-"""The bytes of an upload as its readers want them: bounded, with a look at the first ones, and whole on request."""
+"""A stream of limited size whose first bytes can be inspected before it is read."""
 
 from errata.errors import TooLarge
 
@@ -6,58 +6,65 @@ from service.storage import CHUNK, Readable
 
 
 class BoundedStream:
-    """A stream that raises TooLarge past `limit` bytes."""
+    """A stream that raises TooLarge when it has more than a limit of bytes."""
 
-    closed = False  # what Arrow and gzip ask of a file
+    closed = False  # part of the file interface that Arrow uses
 
-    def __init__(self, content: Readable, limit: int) -> None:
+    def __init__(self, content: Readable, limit: int, message: str) -> None:
+        """Wrap `content`.
+
+        Args:
+            content: The stream.
+            limit: Maximum size in bytes.
+            message: Message of the TooLarge error.
+        """
         self._content = content
-        self._limit = limit
-        self._left = limit
-        self._pending = b""
+        self._message = message
+        self._remaining = limit
+        self._buffer = b""
 
     def peek(self, size: int) -> bytes:
-        """Return the first bytes, `size` of them unless there are fewer; they stay to be read."""
-        while len(self._pending) < size and (piece := self._next(CHUNK)):
-            self._pending += piece
-        return self._pending[:size]
+        """Return the next `size` bytes, or fewer at the end, without consuming them."""
+        while len(self._buffer) < size and (piece := self._read_piece(CHUNK)):
+            self._buffer += piece
+        return self._buffer[:size]
 
     def read_line(self, limit: int) -> bytes | None:
-        """Return the first line without its end; None if it is longer than `limit` bytes."""
+        """Return the next line without its line break; None if it is longer than `limit` bytes."""
         size = 1 << 10
-        while b"\n" not in self.peek(size) and len(self._pending) >= size and size < limit:
+        while b"\n" not in self.peek(size) and len(self._buffer) >= size and size < limit:
             size *= 2
-        line, newline, _ = self._pending.partition(b"\n")
+        line, newline, _ = self._buffer.partition(b"\n")
         if len(line) > limit:
             return None
         self.read(len(line) + len(newline))
         return line
 
     def read(self, size: int = -1) -> bytes:
-        """Return `size` bytes, fewer only at the end; all that are left if it is negative."""
-        if 0 <= size <= len(self._pending):
-            piece, self._pending = self._pending[:size], self._pending[size:]
+        """Return `size` bytes, or fewer at the end; all remaining bytes if `size` is negative."""
+        if 0 <= size <= len(self._buffer):
+            piece, self._buffer = self._buffer[:size], self._buffer[size:]
             return piece
-        pieces, have = [self._pending], len(self._pending)
-        self._pending = b""
-        while size < 0 or have < size:
-            piece = self._next(CHUNK if size < 0 else size - have)
+        pieces, length = [self._buffer], len(self._buffer)
+        self._buffer = b""
+        while size < 0 or length < size:
+            piece = self._read_piece(CHUNK if size < 0 else size - length)
             if not piece:
                 break
             pieces.append(piece)
-            have += len(piece)
+            length += len(piece)
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Do nothing: whoever opened the content closes it (Arrow asks for it)."""
+        """Do nothing: the caller that opened the content closes it. Arrow requires the method."""
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True. Arrow requires the method."""
         return True
 
-    def _next(self, size: int) -> bytes:
+    def _read_piece(self, size: int) -> bytes:
         piece = self._content.read(size)
-        self._left -= len(piece)
-        if self._left < 0:
-            raise TooLarge(f"expected at most {self._limit} bytes, got more", field="chunk")
+        self._remaining -= len(piece)
+        if self._remaining < 0:
+            raise TooLarge(self._message, field="chunk")
         return piece

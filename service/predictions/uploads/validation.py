@@ -1,4 +1,4 @@
-"""Validation: rows become one prediction for each image of the data set, or an error that names the lines."""
+"""Validation of rows: one prediction for each image of the data set, or an error that lists the wrong lines."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,38 +11,53 @@ from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES, Mask, Predictions, RowOrder
 from service.predictions.uploads.rows import NamedRows, OrderedRows
+from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 from service.taxonomy.classes import parse_class
 
-MAX_CLASS_TEXTS = 20 * NUM_CLASSES  # different texts that an upload may have for classes: each has a few names
-SHOWN = 10  # violations that an error lists; it counts the rest
-CLASS_FORMS = "a class index 0..999, a WordNet id or a class name that is unique"
+MAX_CLASS_TEXTS = 20 * NUM_CLASSES  # distinct class texts in one upload; each class has only a few names
+MAX_VIOLATIONS = 10  # violations that an error lists
+CLASS_FORMS = f"a class index from 0 to {NUM_CLASSES - 1}, a WordNet ID, or a unique class name"
+ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What an upload is held against: the A images of a data set, N of them judged."""
+    """The images of a data set: A images, of which N are judged."""
 
     dataset: str
-    names: pa.Array  # A, binary, distinct
-    rows: NDArray[np.int32]  # (N,) the judged ones
-    positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) which image a row without a name is about
-    classes: Mask | None = None  # (C,) the data set's own classes; None: all
+    names: pa.Array  # (A,) binary, distinct
+    rows: NDArray[np.int32]  # (N,) judged images
+    positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) image of each row of a file without file names
+    classes: Mask | None = None  # (C,) classes of the data set; None: all
 
 
-def place_named(blocks: Iterator[NamedRows], layout: Layout) -> Predictions:
-    """Return the predictions of rows that name their images, in any order."""
-    assembly = _Assembly(layout)
+def place_named(blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms) -> Predictions:
+    """Return the predictions of rows with file names, in the order of the data set.
+
+    Args:
+        blocks: Rows in any order.
+        layout: Images of the data set.
+        terms: Terms of the format, for messages.
+
+    Raises:
+        InvalidRow: Some rows are wrong.
+        InvalidUpload: A judged image has no row, or a column has the wrong type.
+    """
+    assembly = _Assembly(layout, terms)
     for block in blocks:
         assembly.add(block)
     return assembly.finish()
 
 
 def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predictions:
-    """Return the predictions of rows without names, which stand in the given order."""
-    bad = np.flatnonzero((rows.top1 < 0) | (rows.top1 >= NUM_CLASSES))
-    if len(bad):
-        what = f"expected a class index 0..{NUM_CLASSES - 1}, got one outside"
-        _refuse([Violation("predicted_class", what, int(row + 1)) for row in bad[:SHOWN]], len(bad))
+    """Return the predictions of rows without file names; raise InvalidRow for classes out of range."""
+    bad_rows = np.flatnonzero((rows.top1 < 0) | (rows.top1 >= NUM_CLASSES))
+    if len(bad_rows):
+        violations = [
+            Violation("predicted_class", _describe_class(int(rows.top1[row])), int(row + 1))
+            for row in bad_rows[:MAX_VIOLATIONS]
+        ]
+        raise _invalid_row(violations, len(bad_rows), NPY_TERMS)
     positions = layout.positions(order)
     top1 = np.full(len(positions), -1, dtype=np.int16)
     top1[positions] = rows.top1
@@ -57,158 +72,210 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
 
 
 class _Assembly:
-    """Collects blocks of named rows, and all that is wrong with them."""
+    """Collects blocks of rows with file names, and their violations."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, terms: FormatTerms) -> None:
         self._layout = layout
+        self._terms = terms
         images = len(layout.names)
         self._top1 = np.full(images, -1, dtype=np.int16)
         self._probability: NDArray[np.float16] | None = None
         self._count = 0
-        self._wrong: list[Violation] = []
+        self._num_unknown = 0  # rows whose file name is not in the data set
+        self._violations: list[Violation] = []
         self._num_wrong = 0
-        self._meanings: dict[str, int] = {}
-        self._aligned = True  # so far the names are the data set's own, in its order
+        self._classes_by_text: dict[str, int] = {}
+        self._is_aligned = True  # all names so far are those of the data set, in its order
 
     def add(self, block: NamedRows) -> None:
-        """Take a block of rows."""
-        self._wrong += block.wrong
+        """Add a block of rows."""
+        self._violations += block.wrong
         self._num_wrong += block.num_wrong
         if not len(block.names):
             return
-        index = self._images(block)
-        classes = self._classes(block)
-        probabilities = self._probabilities(block)
-        good: NDArray[np.intp] | slice = slice(None)
-        where: NDArray[np.int64] | slice = slice(self._count, self._count + len(block.names))
-        if not self._aligned or (classes < 0).any():
-            good = self._without_repeats(block, index, np.flatnonzero((index >= 0) & (classes >= 0)))
-            where = index[good]
-        self._top1[where] = classes[good]
+        images = self._find_images(block)
+        classes = self._find_classes(block)
+        probabilities = self._parse_probabilities(block)
+        valid: NDArray[np.intp] | slice = slice(None)
+        targets: NDArray[np.int64] | slice = slice(self._count, self._count + len(block.names))
+        if not self._is_aligned or (classes < 0).any():
+            valid = self._drop_repeats(block, images, np.flatnonzero((images >= 0) & (classes >= 0)))
+            targets = images[valid]
+        self._top1[targets] = classes[valid]
         if probabilities is not None:
             if self._probability is None:
                 self._probability = np.zeros(len(self._top1), dtype=np.float16)
-            self._probability[where] = probabilities[good]
+            self._probability[targets] = probabilities[valid]
         self._count += len(block.names)
 
     def finish(self) -> Predictions:
-        """Return the predictions; raise InvalidRow or InvalidUpload if anything was wrong or is missing."""
+        """Return the predictions; raise InvalidRow if rows are wrong, InvalidUpload if images are missing."""
+        violations = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
+        if self._count and self._num_unknown == self._count:
+            raise self._other_dataset(violations)
         if self._num_wrong:
-            _refuse(sorted(self._wrong, key=lambda item: item.line or 0)[:SHOWN], self._num_wrong)
+            raise _invalid_row(violations, self._num_wrong, self._terms)
         if not self._count:
-            raise InvalidUpload("expected a row for every judged image, got no rows", field="chunk")
+            raise InvalidUpload(
+                f"The file has no rows. Write one row for each image of data set '{self._layout.dataset}'.",
+                field="chunk",
+            )
         missing = self._layout.rows[self._top1[self._layout.rows] < 0]
         if len(missing):
-            names = ", ".join(self._layout.names[int(row)].as_py().decode() for row in missing[:SHOWN])
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-            raise InvalidUpload(
-                f"expected a row for every image that {self._layout.dataset} judges, "
-                f"got none for {len(missing)}: {names}{more}",
-                field="file_name",
-            )
+            raise self._missing_images(missing)
         return Predictions(self._top1, self._probability)
 
-    def _images(self, block: NamedRows) -> NDArray[np.int64]:
-        """Return which image each row is about, -1 where there is no such image."""
-        names, images = block.names, self._layout.names
-        if self._aligned and names.equals(images.slice(self._count, len(names))):
-            return np.arange(self._count, self._count + len(names))
-        self._aligned = False
-        index = _index_in(names, images)
-        unknown = np.flatnonzero(index < 0)
-        if len(unknown):  # the same names with their folder, as a walk over `wnid/file` writes them
-            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern="^n[0-9]{8}/", replacement="")
-            index[unknown] = _index_in(bare, images)
-            unknown = np.flatnonzero(index < 0)
-        self._note("file_name", f"expected an image of {self._layout.dataset}, got ", names, block.lines, unknown)
-        return index
+    def _other_dataset(self, violations: list[Violation]) -> InvalidRow:
+        example = _text(self._layout.names[0].as_py())
+        return InvalidRow(
+            f"None of the {self._count:,} file names is in data set '{self._layout.dataset}', whose names look like "
+            f"{example!r:.80}. Choose another data set with --dataset.",
+            violations=violations,
+        )
 
-    def _classes(self, block: NamedRows) -> NDArray[np.int64]:
-        """Return the class of each row, -1 where it is none."""
+    def _missing_images(self, missing: NDArray[np.int32]) -> InvalidUpload:
+        names = ", ".join(_text(self._layout.names[int(row)].as_py()) for row in missing[:MAX_VIOLATIONS])
+        more = f", and {len(missing) - MAX_VIOLATIONS:,} more" if len(missing) > MAX_VIOLATIONS else ""
+        images = "1 image" if len(missing) == 1 else f"{len(missing):,} images"
+        return InvalidUpload(
+            f"The file has no row for {images} of data set '{self._layout.dataset}': {names}{more}. Add a row for each "
+            "missing image, or choose another data set with --dataset.",
+            field="file_name",
+        )
+
+    def _find_images(self, block: NamedRows) -> NDArray[np.int64]:
+        """Return the image of each row, (n,); -1 for an unknown name."""
+        names, image_names = block.names, self._layout.names
+        if self._is_aligned and names.equals(image_names.slice(self._count, len(names))):
+            return np.arange(self._count, self._count + len(names))
+        self._is_aligned = False
+        images = _index_in(names, image_names)
+        unknown = np.flatnonzero(images < 0)
+        if len(unknown):  # names may include the class folder, as in `n01440764/file.JPEG`
+            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern="^n[0-9]{8}/", replacement="")
+            images[unknown] = _index_in(bare, image_names)
+            unknown = np.flatnonzero(images < 0)
+        self._num_unknown += len(unknown)
+        self._note("file_name", self._describe_unknown_name, names, block.lines, unknown)
+        return images
+
+    def _find_classes(self, block: NamedRows) -> NDArray[np.int64]:
+        """Return the class of each row, (n,); -1 for an unknown class."""
         column = block.classes
         if pa.types.is_integer(column.type):
             classes = np.asarray(column.cast(pa.int64(), safe=False))
             classes = np.where((classes < 0) | (classes >= NUM_CLASSES), -1, classes)
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            plain = _plain_indices(column)
-            if plain is not None:
-                classes = plain
+            indices = _plain_indices(column)
+            if indices is not None:
+                classes = indices
             else:
                 encoded = column.dictionary_encode()
-                table = np.array([self._meaning(text) for text in encoded.dictionary.to_pylist()], dtype=np.int64)
-                classes = table[np.asarray(encoded.indices)]
+                texts = encoded.dictionary.to_pylist()
+                classes = np.array([self._parse_class(text) for text in texts], dtype=np.int64)
+                classes = classes[np.asarray(encoded.indices)]
         else:
             raise InvalidUpload(
-                f"expected predicted_class to be {CLASS_FORMS}, got {column.type}", field="predicted_class"
+                f"The predicted classes have the type {column.type!s:.80}. Expected {CLASS_FORMS}.",
+                field="predicted_class",
             )
-        wrong = np.flatnonzero(classes < 0)
-        self._note("predicted_class", f"expected {CLASS_FORMS}, got ", column, block.lines, wrong)
+        self._note("predicted_class", _describe_class, column, block.lines, np.flatnonzero(classes < 0))
         return classes
 
-    def _meaning(self, text: str) -> int:
-        """Return the class of a text, -1 for none; each text is parsed once an upload."""
-        meaning = self._meanings.get(text)
-        if meaning is None:
-            if len(self._meanings) >= MAX_CLASS_TEXTS:
+    def _parse_class(self, text: str) -> int:
+        """Return the class of a text, -1 for an unknown one. Each distinct text is parsed once."""
+        index = self._classes_by_text.get(text)
+        if index is None:
+            if len(self._classes_by_text) >= MAX_CLASS_TEXTS:
                 raise InvalidUpload(
-                    f"expected classes, got more than {MAX_CLASS_TEXTS} different texts in the column of classes",
+                    f"The file has more than {MAX_CLASS_TEXTS:,} distinct predicted classes. Expected {CLASS_FORMS} in "
+                    f"the {self._terms.field} of the predicted class.",
                     field="predicted_class",
                 )
-            class_ = parse_class(text)
-            meaning = self._meanings[text] = -1 if class_ is None else class_
-        return meaning
+            known = parse_class(text)
+            index = self._classes_by_text[text] = -1 if known is None else known
+        return index
 
-    def _probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
+    def _parse_probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
         column = block.probabilities
         if column is None:
             return None
         if pa.types.is_string(column.type):
             try:
                 values = np.asarray(column.cast(pa.float64()))
-            except pa.ArrowInvalid:  # some text is no number, and Arrow refuses the whole column
-                values = np.array([_number(text) for text in column.to_pylist()])
+            except pa.ArrowInvalid:  # Arrow refuses the whole column if one text is not a number
+                values = np.array([_parse_number(text) for text in column.to_pylist()])
         elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
             values = np.asarray(column.cast(pa.float64(), safe=False))
         else:
             raise InvalidUpload(
-                f"expected predicted_probability to be a number, got {column.type}", field="predicted_probability"
+                f"The probabilities have the type {column.type!s:.80}. Expected numbers from 0 to 1.",
+                field="predicted_probability",
             )
         wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
-        self._note("predicted_probability", "expected a number from 0 to 1, got ", column, block.lines, wrong)
+        self._note("predicted_probability", _describe_probability, column, block.lines, wrong)
         return values
 
-    def _without_repeats(
-        self,
-        block: NamedRows,
-        index: NDArray[np.int64],
-        good: NDArray[np.intp],
-    ) -> NDArray[np.intp]:
-        """Return the rows that are the first about their image, and note the others."""
-        if self._aligned:
-            return good
-        images = index[good]
-        first = np.zeros(len(good), dtype=bool)
-        first[np.unique(images, return_index=True)[1]] = True
-        first &= self._top1[images] < 0
-        if not first.all():
-            repeats = good[~first]
-            self._note("file_name", "expected one row an image, got another for ", block.names, block.lines, repeats)
-        return good[first]
+    def _drop_repeats(self, block: NamedRows, images: NDArray[np.int64], valid: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the first row of each image among the valid rows, and note the other rows as violations."""
+        if self._is_aligned:
+            return valid
+        valid_images = images[valid]
+        is_first = np.zeros(len(valid), dtype=bool)
+        is_first[np.unique(valid_images, return_index=True)[1]] = True
+        is_first &= self._top1[valid_images] < 0
+        if not is_first.all():
+            self._note("file_name", _describe_repeat, block.names, block.lines, valid[~is_first])
+        return valid[is_first]
 
     def _note(
-        self, field: str, expected: str, column: pa.Array, lines: NDArray[np.int64], rows: NDArray[np.intp]
+        self,
+        field: str,
+        describe: Callable[[object], str],
+        column: pa.Array,
+        lines: NDArray[np.int64],
+        rows: NDArray[np.intp],
     ) -> None:
+        """Add violations for the values of some rows."""
         self._num_wrong += len(rows)
-        for row in rows[:SHOWN]:
-            value = column[int(row)].as_py()
-            shown = value.decode(errors="replace") if isinstance(value, bytes) else value
-            self._wrong.append(Violation(field, f"{expected}{shown!r:.80}", int(lines[row])))
+        for row in rows[:MAX_VIOLATIONS]:
+            self._violations.append(Violation(field, describe(column[int(row)].as_py()), int(lines[row])))
+
+    def _describe_unknown_name(self, name: object) -> str:
+        return f"Image {_text(name)!r:.80} is not in data set '{self._layout.dataset}'."
+
+
+def _describe_repeat(name: object) -> str:
+    return f"Image {_text(name)!r:.80} has a row before this one. Keep one row per image."
+
+
+def _describe_class(value: object) -> str:
+    description = f"Unknown class {value!r:.80}. Expected {CLASS_FORMS}."
+    if str(value).strip() == str(NUM_CLASSES):
+        return f"{description} {ONE_BASED}"
+    if isinstance(value, str) and "." in value and _parse_number(value).is_integer():
+        return f"{description} Write the index without a decimal point."
+    return description
+
+
+def _describe_probability(value: object) -> str:
+    description = f"Invalid probability {value!r:.80}. Expected a number from 0 to 1."
+    number = _parse_number(str(value).strip().removesuffix("%"))
+    if 1 < number <= 100 or "%" in str(value):
+        return f"{description} Divide percentages by 100."
+    if str(value).strip().lower() == "nan":
+        return f"{description} Replace NaN, or leave the probabilities out."
+    return description
+
+
+def _text(name: object) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
-    """Return the classes if every text is an index as people write it; None if any needs a closer look.
+    """Return the classes if every text is a plain decimal index; otherwise None.
 
-    Arrow also reads hexadecimal numbers and -0; their texts are longer than their decimal digits.
+    Arrow also parses hexadecimal numbers and -0, but their texts are longer than their decimal digits.
     """
     try:
         values = np.asarray(column.cast(pa.int16()))
@@ -220,19 +287,21 @@ def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
     return values.astype(np.int64)
 
 
-def _index_in(names: pa.Array, images: pa.Array) -> NDArray[np.int64]:
-    return np.asarray(pc.fill_null(pc.index_in(names, value_set=images), -1)).astype(np.int64)
+def _index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
+    return np.asarray(pc.fill_null(pc.index_in(names, value_set=image_names), -1)).astype(np.int64)
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
+    """Return the number, or NaN. Unlike `float`, this refuses underscores and digits that are not ASCII."""
     if "_" in text or not text.isascii():
-        return float("nan")  # Python's own ways of writing a number
+        return float("nan")
     try:
         return float(text)
     except ValueError:
         return float("nan")
 
 
-def _refuse(first: list[Violation], count: int) -> None:
-    more = f" (and {count - 1} more)" if count > 1 else ""
-    raise InvalidRow(f"line {first[0].line}: {first[0].description}{more}", violations=first)
+def _invalid_row(violations: list[Violation], count: int, terms: FormatTerms) -> InvalidRow:
+    more = f" (and {count - 1:,} more error{'s' if count > 2 else ''})" if count > 1 else ""
+    message = f"{terms.row.capitalize()} {violations[0].line}: {violations[0].description}{more}"
+    return InvalidRow(message, violations=violations)

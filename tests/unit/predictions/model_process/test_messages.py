@@ -12,13 +12,13 @@ from service.domain import ModelInfo, Predictions
 from service.predictions.model_process.messages import (
     EXPECTED_ERRORS,
     batch_message,
+    check_ready,
     error_message,
     model_info_message,
     raise_error,
+    read_batch,
     read_gpu_memory,
-    read_info,
-    read_next,
-    read_ready,
+    read_model_info,
 )
 from service.predictions.model_process.protocol import Message, ProtocolError
 
@@ -32,19 +32,19 @@ def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
 
 
 def test_a_description_arrives_as_it_was_sent() -> None:
-    assert read_info(model_info_message(INFO)) == INFO
+    assert read_model_info(model_info_message(INFO)) == INFO
 
 
 def test_a_batch_arrives_as_it_was_sent() -> None:
     batch = Predictions(np.array([-1, 0, 999], dtype=np.int16), np.array([np.nan, 0, 1], dtype=np.float16))
 
-    read = read_next(3, batch_message(batch))
+    read = read_batch(3, batch_message(batch))
 
     assert read is not None and read.probability is not None
     assert (read.top1.dtype, read.probability.dtype) == (np.int16, np.float16)
     assert read.top1.tolist() == [-1, 0, 999]
     assert np.isnan(read.probability[0]) and read.probability[1:].tolist() == [0, 1]
-    assert read_next(0, Message({"kind": "end"})) is None
+    assert read_batch(0, Message({"kind": "end"})) is None
 
 
 @pytest.mark.parametrize("kind", [item for branch in EXPECTED_ERRORS for item in kinds(branch)])
@@ -79,24 +79,24 @@ DESCRIPTION = asdict(INFO)
 
 
 @pytest.mark.parametrize(
-    ("read", "head", "body"),
+    ("read", "header", "body"),
     [
-        (read_info, {"kind": "end"}, b""),
-        (read_info, {"kind": "loaded"}, b""),
-        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"more": ""}}, b""),
-        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"model": 7}}, b""),
-        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"transform": "x" * 20_001}}, b""),
-        (read_info, {"kind": "loaded", "info": DESCRIPTION | {"weights_sha256": "../../etc"}}, b""),
-        (read_ready, {"kind": "loaded"}, b""),
-        (lambda message: read_next(2, message), {"kind": "batch"}, b""),
-        (lambda message: read_next(2, message), {"kind": "batch"}, b"\0" * 7),
-        (lambda message: read_next(2, message), {"kind": "batch"}, b"\0" * 12),
-        (lambda message: read_next(2, message), {"kind": "loaded"}, b"\0" * 8),
-        (lambda message: read_next(2, message), {"kind": "batch"}, np.array([1000, 0], "<i2").tobytes()),
-        (lambda message: read_next(2, message), {"kind": "batch"}, np.array([-2, 0], "<i2").tobytes()),
-        (lambda message: read_next(2, message), {"kind": "batch"}, b"\0\0" + np.array([1.5], "<f2").tobytes()),
-        (lambda message: read_next(2, message), {"kind": "batch"}, b"\0\0" + np.array([-0.5], "<f2").tobytes()),
-        (lambda message: read_next(2, message), {"kind": "batch"}, b"\0\0" + np.array([np.inf], "<f2").tobytes()),
+        (read_model_info, {"kind": "end"}, b""),
+        (read_model_info, {"kind": "loaded"}, b""),
+        (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"more": ""}}, b""),
+        (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"model": 7}}, b""),
+        (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"transform": "x" * 20_001}}, b""),
+        (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"weights_sha256": "../../etc"}}, b""),
+        (check_ready, {"kind": "loaded"}, b""),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, b""),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0" * 7),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0" * 12),
+        (lambda message: read_batch(2, message), {"kind": "loaded"}, b"\0" * 8),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, np.array([1000, 0], "<i2").tobytes()),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, np.array([-2, 0], "<i2").tobytes()),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0\0" + np.array([1.5], "<f2").tobytes()),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0\0" + np.array([-0.5], "<f2").tobytes()),
+        (lambda message: read_batch(2, message), {"kind": "batch"}, b"\0\0" + np.array([np.inf], "<f2").tobytes()),
         (raise_error, ERROR | {"message": "x" * 2001}, b""),
         (raise_error, ERROR | {"violations": [{}] * 11}, b""),
         (raise_error, ERROR | {"violations": [{"field": "a"}]}, b""),

@@ -17,7 +17,7 @@ def written(message: Message) -> io.BytesIO:
 def test_frames_are_read_as_they_were_written_one_after_another() -> None:
     stream = io.BytesIO()
     messages = [
-        Message({"do": "load", "model": "timm:ü\udc80"}),
+        Message({"command": "load", "model": "timm:ü\udc80"}),
         Message({}, b"\0\1\2"),
         Message({"names": ["a"] * 1000}),
     ]
@@ -29,24 +29,24 @@ def test_frames_are_read_as_they_were_written_one_after_another() -> None:
 
 
 def test_a_closed_pipe_is_the_end() -> None:
-    whole = written(Message({"do": "load"}, b"body")).getvalue()
+    whole = written(Message({"command": "load"}, b"body")).getvalue()
     for size in range(len(whole)):
         with pytest.raises(EOFError):
             read_message(io.BytesIO(whole[:size]), 1 << 20, 4)
 
 
-@pytest.mark.parametrize(("head", "body"), [(2**32 - 1, 0), (101, 0), (100, 11), (0, 2**63)])
+@pytest.mark.parametrize(("header", "body"), [(2**32 - 1, 0), (101, 0), (100, 11), (0, 2**63)])
 def test_a_frame_that_is_too_large_is_refused_before_it_is_read(header: int, body: int) -> None:
     stream = io.BytesIO(PREFIX.pack(header, body) + b"{}")
 
-    with pytest.raises(ProtocolError, match="Frame too large"):
+    with pytest.raises(ProtocolError, match="Message too large"):
         read_message(stream, 100, 10)
 
     assert stream.read() == b"{}"
 
 
 @pytest.mark.parametrize(
-    "head", [b"", b"no json", b"\xff", b"[1]", b"1", b"null", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000]
+    "header", [b"", b"no json", b"\xff", b"[1]", b"1", b"null", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000]
 )
 def test_a_head_that_is_no_object_is_refused(header: bytes) -> None:
     with pytest.raises(ProtocolError):

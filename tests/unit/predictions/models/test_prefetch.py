@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.predictions.models.prefetch import AHEAD, prefetch
+from service.predictions.models.prefetch import BATCHES_AHEAD, prefetch
 
 
 def test_things_come_in_order_whichever_is_made_first() -> None:
@@ -24,11 +24,11 @@ def test_the_next_batches_are_made_while_one_is_worked_on_and_no_more() -> None:
     with prefetch(names, lambda name: begun.append(int(name)), threads=2) as take:
         take(4)
         deadline = time.monotonic() + 5
-        while len(begun) < 4 * (1 + AHEAD) and time.monotonic() < deadline:
+        while len(begun) < 4 * (1 + BATCHES_AHEAD) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)
 
-        assert sorted(begun) == list(range(4 * (1 + AHEAD)))
+        assert sorted(begun) == list(range(4 * (1 + BATCHES_AHEAD)))
 
 
 def test_several_are_made_at_the_same_time() -> None:

@@ -61,7 +61,7 @@ def test_an_image_that_cant_be_had_has_no_class_and_the_others_have_theirs(tmp_p
     assert all_.top1[[1, 6]].tolist() == [-1, -1]
     assert np.isnan(all_.probability[[1, 6]]).all()
     assert all_.top1[kept].tolist() == whole.top1[kept].tolist()
-    told = {log["image"]: log["why"] for log in logs if log["event"] == "an image can't be had"}
+    told = {log["image"]: log["reason"] for log in logs if log["event"] == "image unreadable"}
     assert told.keys() == {names[1], names[6]}
     assert "decoded" in told[names[1]]
     assert "no such file" in told[names[6]]

@@ -26,7 +26,7 @@ class Waiter:
             time.sleep(0.001)
 
     def _run(self) -> None:
-        with self._queue.taken(self._caller, lambda: False):
+        with self._queue.acquire(self._caller, lambda: False):
             self._turns.append(self._caller)
             self.release.wait(30)
 
@@ -79,9 +79,9 @@ def test_a_call_that_waits_too_long_is_asked_to_come_again() -> None:
     queue = FairQueue(["only"], wait_seconds=0.2)
 
     with (
-        queue.taken("a", lambda: False),
+        queue.acquire("a", lambda: False),
         pytest.raises(TooBusy) as caught,
-        queue.taken("b", lambda: False),
+        queue.acquire("b", lambda: False),
     ):
         pass
 
@@ -92,7 +92,7 @@ def test_a_call_that_waits_too_long_is_asked_to_come_again() -> None:
 def test_a_cancelled_call_leaves_the_line() -> None:
     queue = FairQueue(["only"], wait_seconds=30)
 
-    with queue.taken("a", lambda: False), pytest.raises(TruncatedUpload), queue.taken("b", lambda: True):
+    with queue.acquire("a", lambda: False), pytest.raises(TruncatedUpload), queue.acquire("b", lambda: True):
         pass
 
     assert not queue._waiting
@@ -101,9 +101,9 @@ def test_a_cancelled_call_leaves_the_line() -> None:
 def test_an_item_is_given_back_where_its_block_fails() -> None:
     queue = FairQueue(["only"], wait_seconds=30)
 
-    with pytest.raises(ZeroDivisionError), queue.taken("a", lambda: False):
+    with pytest.raises(ZeroDivisionError), queue.acquire("a", lambda: False):
         raise ZeroDivisionError
 
-    with queue.taken("b", lambda: False) as item:
+    with queue.acquire("b", lambda: False) as item:
         assert item == "only"
-    assert not queue._held
+    assert not queue._num_used

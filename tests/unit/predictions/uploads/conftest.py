@@ -155,7 +155,7 @@ def write() -> type[Write]:
 
 
 @pytest.fixture(scope="session")
-def told() -> type[ExpectedError]:
+def expected_error() -> type[ExpectedError]:
     return ExpectedError
 
 

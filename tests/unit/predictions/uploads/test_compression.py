@@ -76,10 +76,10 @@ def test_parts_that_were_packed_one_by_one_are_read_as_one(small, write, pack) -
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_lines_are_those_of_the_text(small, write, told, pack) -> None:
+def test_lines_are_those_of_the_text(small, write, expected_error, pack) -> None:
     error = small.refusal(pack(write.csv([*small.rows(TWELVE), ("zzz", 3)])))
 
-    assert told.lines(error) == [14]
+    assert expected_error.lines(error) == [14]
 
 
 @pytest.mark.parametrize("pack", PACKERS)

@@ -161,45 +161,45 @@ def test_probabilities_from_0_to_1_are_kept(small, write) -> None:
     assert result.probability.tolist() == [np.float16(float(text)) for text in given]
 
 
-def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, told) -> None:
+def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, expected_error) -> None:
     wrong = [(f"no-{number}.JPEG", 1) for number in range(37)]
 
     error = small.refusal(write.csv([*small.rows(TWELVE)[:5], *wrong, *small.rows(TWELVE)[5:]]))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == list(range(7, 17))
-    assert told.count(error, 37)
+    assert expected_error.lines(error) == list(range(7, 17))
+    assert expected_error.count(error, 37)
 
 
-def test_ragged_lines_are_named_and_counted(small, write, told) -> None:
+def test_ragged_lines_are_named_and_counted(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
     ragged = ["alone", "one,2,three", ",,,"] * 12
 
     error = small.refusal(write.lines("file_name,predicted_class", *good[:3], "", *ragged, *good[3:]))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == list(range(6, 16))
-    assert told.count(error, 36)
+    assert expected_error.lines(error) == list(range(6, 16))
+    assert expected_error.count(error, 36)
 
 
-def test_blank_lines_count_as_lines(small, write, told) -> None:
+def test_blank_lines_count_as_lines(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(
         write.lines("file_name,predicted_class", "", good[0], "", "", "zzz,3", *good[1:], "", f"{good[0]}")
     )
 
-    assert told.lines(error) == [6, 19]
+    assert expected_error.lines(error) == [6, 19]
 
 
-def test_blank_crlf_lines_count_as_lines(small, write, told) -> None:
+def test_blank_crlf_lines_count_as_lines(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
     text = write.lines("file_name,predicted_class", "", good[0], "", "zzz,3", *good[1:])
 
-    assert told.lines(small.refusal(text.replace(b"\n", b"\r\n"))) == [5]
+    assert expected_error.lines(small.refusal(text.replace(b"\n", b"\r\n"))) == [5]
 
 
-def test_ragged_lines_and_wrong_rows_are_told_together(small, write, told) -> None:
+def test_ragged_lines_and_wrong_rows_are_told_together(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(
@@ -207,28 +207,28 @@ def test_ragged_lines_and_wrong_rows_are_told_together(small, write, told) -> No
     )
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [2, 4, 6, 17]
+    assert expected_error.lines(error) == [2, 4, 6, 17]
 
 
-def test_a_newline_in_quotes_is_refused_at_its_line_for_it_would_shift_all_others(small, write, told) -> None:
+def test_a_newline_in_quotes_is_refused_at_its_line_for_it_would_shift_all_others(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(write.lines("file_name,predicted_class", '"a', 'b",3', *good, "zzz,3"))
 
-    assert told.lines(error) == [2]
+    assert expected_error.lines(error) == [2]
 
 
-def test_a_quote_that_never_closes_is_refused_at_its_line(small, write, told) -> None:
+def test_a_quote_that_never_closes_is_refused_at_its_line(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(write.lines("file_name,predicted_class", *good[:5], f'"{good[5]}', *good[6:]))
 
     assert isinstance(error, InvalidUpload)
-    assert told.lines(error)[0] == 7
+    assert expected_error.lines(error)[0] == 7
 
 
 @pytest.mark.parametrize("place", ["name", "class", "probability", "ragged"])
-def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, told, place) -> None:
+def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, expected_error, place) -> None:
     rows = [f"{name},{predicted},0.5" for name, predicted in small.rows(TWELVE)]
     bad = {"name": "§,1,0.5", "class": f"{small.names[4]},§,0.5", "probability": f"{small.names[4]},1,§"}
     rows[4] = bad.get(place, f"{small.names[4]},§,0.5,1,2")
@@ -237,10 +237,10 @@ def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, told, place)
     error = small.refusal(text)
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [6]
+    assert expected_error.lines(error) == [6]
 
 
-def test_lines_are_counted_over_many_blocks(write, told) -> None:
+def test_lines_are_counted_over_many_blocks(write, expected_error) -> None:
     """Given 60,000 rows (two megabytes) with blank lines among the first, the last rows have the right lines."""
     names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(60_000)]
     rows = [f"{name},{number % 1000}" for number, name in enumerate(names)]
@@ -256,7 +256,7 @@ def test_lines_are_counted_over_many_blocks(write, told) -> None:
     with pytest.raises(InvalidRow) as caught:
         parse_upload(io.BytesIO(write.lines(*text)), layout, RowOrder.UNSPECIFIED, 1 << 24)
 
-    assert told.lines(caught.value) == [text.index("zzz,1") + 1, len(text) - 2, len(text)]
+    assert expected_error.lines(caught.value) == [text.index("zzz,1") + 1, len(text) - 2, len(text)]
 
 
 def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: Path, imagenet_real: Bundle) -> None:
@@ -276,5 +276,5 @@ def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: P
 def test_reading_stops_after_very_many_ragged_lines(small, write, monkeypatch) -> None:
     monkeypatch.setattr(reader, "MAX_WRONG", 5)
 
-    with pytest.raises(InvalidRow, match=r"line 2: expected 2 columns, got 3: .* .and 4 more"):
+    with pytest.raises(InvalidRow, match=r"Line 2: Expected 2 columns, got 3: .* .and 4 more errors"):
         small.parse(write.lines("file_name,top1", *["a,b,c"] * 12))

@@ -76,7 +76,7 @@ def test_classes_without_scores_rank_nothing(small, write) -> None:
     rows = small.rows(top1.tolist())
 
     for content in (write.npy(top1), write.npz(top1=top1), write.csv(rows), write.jsonl(rows)):
-        assert parse(small, content).predictions.top1_restricted is None
+        assert parse(small, content, RowOrder.UNSPECIFIED).predictions.top1_restricted is None
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])

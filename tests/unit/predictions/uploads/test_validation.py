@@ -71,7 +71,7 @@ def test_of_many_missing_images_ten_are_named_and_the_rest_counted(small, write)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, told, form) -> None:
+def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE)[:6], ("ILSVRC2012_val_00000013.JPEG", 1), *small.rows(TWELVE)[6:]]
 
     error = small.refusal(written(write, form, rows))
@@ -79,28 +79,28 @@ def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, tol
     assert error.reason == "INVALID_ROW"
     assert [violation.field for violation in error.violations] == ["file_name"]
     assert "ILSVRC2012_val_00000013.JPEG" in error.message
-    assert told.lines(error) == [6 + first_line(form)]
+    assert expected_error.lines(error) == [6 + first_line(form)]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("place", [1, 5, 12])
-def test_a_second_row_about_an_image_is_refused_at_its_line(small, write, told, form, place) -> None:
+def test_a_second_row_about_an_image_is_refused_at_its_line(small, write, expected_error, form, place) -> None:
     rows = small.rows(TWELVE)
     rows.insert(place, rows[0])
 
     error = small.refusal(written(write, form, rows))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [place + first_line(form)]
+    assert expected_error.lines(error) == [place + first_line(form)]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_too_many_rows_are_refused(small, write, told, form) -> None:
+def test_too_many_rows_are_refused(small, write, expected_error, form) -> None:
     error = small.refusal(written(write, form, small.rows(TWELVE) * 4))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == list(range(12 + first_line(form), 22 + first_line(form)))
-    assert told.count(error, 36)
+    assert expected_error.lines(error) == list(range(12 + first_line(form), 22 + first_line(form)))
+    assert expected_error.count(error, 36)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -111,20 +111,20 @@ def test_names_may_stand_with_their_folder(small, write, form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_image_with_and_without_its_folder_is_one_image(small, write, told, form) -> None:
+def test_an_image_with_and_without_its_folder_is_one_image(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE), (small.paths[3], 5)]
 
-    assert told.lines(small.refusal(written(write, form, rows))) == [12 + first_line(form)]
+    assert expected_error.lines(small.refusal(written(write, form, rows))) == [12 + first_line(form)]
 
 
 @pytest.mark.parametrize(
     "name", ["", " ", "a/b", "../ILSVRC2012_val_00000001.JPEG", "ilsvrc2012_val_00000001.jpeg", "ö"]
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_odd_names_are_refused_at_their_line(small, write, told, form, name) -> None:
+def test_odd_names_are_refused_at_their_line(small, write, expected_error, form, name) -> None:
     error = small.refusal(written(write, form, [*small.rows(TWELVE), (name, 5)]))
 
-    assert told.lines(error) == [12 + first_line(form)]
+    assert expected_error.lines(error) == [12 + first_line(form)]
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_a_class_may_be_an_index_an_id_or_any_name_of_its_own(small, write, form
 
 @pytest.mark.parametrize("name", ["crane", "Crane", "maillot", "cardigan", "missile"])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_name_that_two_classes_share_is_refused(small, write, told, form, name) -> None:
+def test_a_name_that_two_classes_share_is_refused(small, write, expected_error, form, name) -> None:
     """ILSVRC 2012 has two cranes (134, 517), maillots (638, 639), cardigans (264, 474) and missiles (657, 744)."""
     error = small.refusal(written(write, form, small.rows([*["5"] * 11, name])))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [11 + first_line(form)]
+    assert expected_error.lines(error) == [11 + first_line(form)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,7 +167,7 @@ def test_the_order_of_named_rows_says_nothing(small, write, data, form) -> None:
     form=st.sampled_from(FORMS),
 )
 def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, form) -> None:
-    """A repeat of a row that was itself refused for its class may be told or not."""
+    """A repeat of a row that was itself refused for its class may be reported or not."""
     rows = [*rows, ("ILSVRC2012_val_00000003.JPEG", "1")]
     wrong, either, good, bad = set(), set(), set(), set()
     for line, (name, predicted) in enumerate(rows, start=first_line(form)):
@@ -181,8 +181,8 @@ def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, fo
 
     error = small.refusal(written(write, form, rows))  # at best there are images without a row
 
-    told = {violation.line for violation in error.violations if violation.line}
-    assert wrong <= told <= wrong | either
+    reported = {violation.line for violation in error.violations if violation.line}
+    assert wrong <= reported <= wrong | either
 
 
 def bundle(names: list[str], targets: list[int]) -> Bundle:
