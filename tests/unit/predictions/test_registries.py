@@ -65,5 +65,5 @@ def test_any_other_place_is_refused(uri: str) -> None:
         {"evil": "file:///etc", "elsewhere": "mlflow-artifacts://evil.example/x", "loop": "runs:/loop/x"},
         {"m-evil": "file:///etc"},
     )
-    with pytest.raises(UnsupportedFormat, match="expected files that it serves itself"):
+    with pytest.raises(UnsupportedFormat, match="does not serve the files"):
         resolve_artifact_uri(client, uri, ADDRESS)

@@ -46,17 +46,17 @@ def test_without_a_file_nothing_is_mapped(tmp_path: Path) -> None:
     ("content", "told"),
     [
         ("[0, 1", "JSON"),
-        ('{"0": 1}', "expected a list"),
+        ('{"0": 1}', "Expected an array"),
         ("[]", "at least two"),
         ("[null, 5, null]", "at least two outputs with a class, got 1"),
-        ("[1, 2, 1]", "class 1 for several outputs"),
-        ("[0, 1000]", "output 1, got 1000"),
-        ("[0, -1]", "output 1, got -1"),
-        ("[0, true]", "output 1, got True"),
-        ("[0, 1.0]", r"output 1, got 1\.0"),
-        ('[0, "tench"]', "output 1, got 'tench'"),
-        ('[0, "n00000000"]', "output 1, got 'n00000000'"),
-        ("[0, [1]]", r"output 1, got \[1\]"),
+        ("[1, 2, 1]", "Class 1 has several outputs"),
+        ("[0, 1000]", "Output 1 has the entry 1000"),
+        ("[0, -1]", "Output 1 has the entry -1"),
+        ("[0, true]", "Output 1 has the entry True"),
+        ("[0, 1.0]", r"Output 1 has the entry 1\.0"),
+        ('[0, "tench"]', "Output 1 has the entry 'tench'"),
+        ('[0, "n00000000"]', "Output 1 has the entry 'n00000000'"),
+        ("[0, [1]]", r"Output 1 has the entry \[1\]"),
     ],
 )
 def test_a_wrong_mapping_is_refused_with_its_first_wrong_entry(tmp_path: Path, content: str, told: str) -> None:
@@ -69,9 +69,9 @@ def test_a_wrong_mapping_is_refused_with_its_first_wrong_entry(tmp_path: Path, c
 def test_1000_outputs_need_no_mapping_and_others_do() -> None:
     check_outputs("m", 1000, None)
     check_outputs("m", 3, [5, None, 6])
-    with pytest.raises(ModelRefused, match=r"1000 outputs, got 21841: put a classes\.json"):
+    with pytest.raises(ModelRefused, match=r"21841 outputs\. Expected 1000\. Put a classes\.json"):
         check_outputs("m", 21_841, None)
-    with pytest.raises(ModelRefused, match="each of 3 outputs, got 2"):
+    with pytest.raises(ModelRefused, match="2 entries, but the model has 3 outputs"):
         check_outputs("m", 3, [5, 6])
 
 

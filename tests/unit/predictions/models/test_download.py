@@ -59,7 +59,7 @@ def test_a_server_that_isnt_there_tells_nothing_and_no_file_is_opened(address: s
 
 def test_a_full_disk_or_a_broken_line_may_pass() -> None:
     with (
-        pytest.raises(Unavailable, match="m: the weights could not be fetched: no space") as caught,
+        pytest.raises(Unavailable, match="m: The download of the weights failed: no space") as caught,
         download_errors("m"),
     ):
         raise OSError("no space left on device")

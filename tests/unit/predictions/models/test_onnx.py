@@ -54,7 +54,7 @@ def store(folder: Path, model: onnx.ModelProto, name: str = "tiny.onnx", config:
 
 def red(loaded) -> torch.Tensor:
     """Two images, red and blue, as the predictor gives them."""
-    return torch.stack([loaded.prepare(Image.new("RGB", (8, 8), color)) for color in ("red", "blue")])
+    return torch.stack([loaded.preprocess(Image.new("RGB", (8, 8), color)) for color in ("red", "blue")])
 
 
 @pytest.mark.parametrize("batch", ["N", 1])
@@ -137,14 +137,14 @@ def test_weights_outside_the_models_own_folder_are_refused(folder, policy, locat
     (folder / "own" / "linked").symlink_to(folder)
     (folder / "own" / "round.bin").symlink_to(folder / "own" / "round.bin")
 
-    with pytest.raises(ModelRefused, match="leads out of it"):
+    with pytest.raises(ModelRefused, match="outside the folder of the graph"):
         source.load("own/tiny.onnx", policy)
 
 
 def test_weights_that_arent_there_are_told(folder, policy) -> None:
     store(folder, external("weights.bin"))
 
-    with pytest.raises(ModelRefused, match=r"'weights\.bin' beside it, got no such file"):
+    with pytest.raises(ModelRefused, match=r"'weights\.bin' is missing"):
         source.load("tiny.onnx", policy)
 
 
@@ -152,7 +152,7 @@ def test_weights_that_are_too_short_are_refused(folder, policy) -> None:
     store(folder, external("weights.bin"))
     (folder / "weights.bin").write_bytes(b"\0" * 100)
 
-    with pytest.raises(ModelRefused, match="onnxruntime can't load"):
+    with pytest.raises(ModelRefused, match="onnxruntime cannot load"):
         source.load("tiny.onnx", policy)
 
 
@@ -160,7 +160,7 @@ def test_weights_that_are_too_short_are_refused(folder, policy) -> None:
 def test_custom_operators_are_refused_by_name(folder, policy, domain) -> None:
     store(folder, graph(last="Relu", domain=domain))
 
-    with pytest.raises(ModelRefused, match=f"{domain}::Relu: export the model without custom operators"):
+    with pytest.raises(ModelRefused, match=f"{domain}::Relu. Export the model without custom operators"):
         source.load("tiny.onnx", policy)
 
 
@@ -175,13 +175,13 @@ def test_probabilities_are_not_softmaxed_twice(folder, policy) -> None:
 
 def test_another_number_of_outputs_needs_a_mapping(folder, policy) -> None:
     store(folder, graph(outputs=3))
-    with pytest.raises(ModelRefused, match="1000 outputs, got 3"):
+    with pytest.raises(ModelRefused, match=r"3 outputs. Expected 1000"):
         source.load("tiny.onnx", policy)
 
     (folder / "classes.json").write_text('[null, 5, "n01440764"]')
     loaded = source.load("tiny.onnx", policy)
 
-    images = torch.stack([loaded.prepare(Image.new("RGB", (8, 8), color)) for color in ("lime", "blue")])
+    images = torch.stack([loaded.preprocess(Image.new("RGB", (8, 8), color)) for color in ("lime", "blue")])
     assert loaded.module(images).argmax(dim=1).tolist() == [5, 0]
 
 
@@ -190,7 +190,7 @@ def test_a_graph_that_lies_about_its_outputs_is_believed_by_what_it_computes(fol
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "whatever"
     store(folder, model)
 
-    with pytest.raises(ModelRefused, match="1000 outputs, got 7"):
+    with pytest.raises(ModelRefused, match=r"7 outputs. Expected 1000"):
         source.load("tiny.onnx", policy)
 
 
@@ -198,21 +198,21 @@ def test_a_graph_that_lies_about_its_outputs_is_believed_by_what_it_computes(fol
 def test_without_a_transform_it_is_refused_with_what_to_give(folder, policy, config) -> None:
     store(folder, graph(), config=config)
 
-    with pytest.raises(ModelRefused, match=r"expected a transform.*config\.json"):
+    with pytest.raises(ModelRefused, match=r"preprocessing is unknown.*config\.json"):
         source.load("tiny.onnx", policy)
 
 
 def test_images_of_another_size_than_the_graphs_are_refused(folder, policy) -> None:
     store(folder, graph(), config=CONFIG | {"input_size": [3, 9, 9]})
 
-    with pytest.raises(ModelRefused, match=r"doesn't run on images of \(3, 9, 9\)"):
+    with pytest.raises(ModelRefused, match=r"does not run on images of shape \(3, 9, 9\)"):
         source.load("tiny.onnx", policy)
 
 
 def test_a_fixed_number_of_images_other_than_one_is_refused(folder, policy) -> None:
     store(folder, graph(batch=4))
 
-    with pytest.raises(ModelRefused, match="any number of images, or one, got 4"):
+    with pytest.raises(ModelRefused, match="fixed batch size of 4"):
         source.load("tiny.onnx", policy)
 
 
@@ -224,7 +224,7 @@ def test_an_input_that_is_no_image_is_refused(folder, policy, shape, kind) -> No
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", kind, shape))
     store(folder, model)
 
-    with pytest.raises(ModelRefused, match="an input of floats"):
+    with pytest.raises(ModelRefused, match="Expected floats of shape"):
         source.load("tiny.onnx", policy)
 
 
@@ -233,7 +233,7 @@ def test_several_inputs_are_refused(folder, policy) -> None:
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
     store(folder, model)
 
-    with pytest.raises(ModelRefused, match="one input and one output, got 2 and 1"):
+    with pytest.raises(ModelRefused, match="2 inputs and 1 outputs"):
         source.load("tiny.onnx", policy)
 
 
@@ -248,7 +248,7 @@ def test_bytes_that_are_no_graph_are_refused(folder, policy, content) -> None:
 def test_the_cap_on_parameters_holds(folder, policy) -> None:
     store(folder, graph())
 
-    with pytest.raises(ModelRefused, match=r"at most 2,999 parameters .*, got 3,000"):
+    with pytest.raises(ModelRefused, match=r"3,000 parameters. Expected at most 2,999"):
         source.load("tiny.onnx", replace(policy, max_parameters=2999))
     source.load("tiny.onnx", replace(policy, max_parameters=3000))
 
@@ -348,7 +348,7 @@ def test_weights_outside_the_folder_are_refused_wherever_a_graph_holds_a_tensor(
     store(folder, model, name="own/tiny.onnx")
     (folder / "secret.bin").write_bytes(b"\0" * 36)
 
-    with pytest.raises(ModelRefused, match="leads out of it"):
+    with pytest.raises(ModelRefused, match="outside the folder of the graph"):
         source.load("own/tiny.onnx", policy)
 
 
@@ -369,7 +369,7 @@ def test_an_address_in_the_memory_of_the_runtime_is_no_location(folder, policy) 
     (folder / location).parent.mkdir(parents=True)
     (folder / location).write_bytes(b"\0" * 12_000)
 
-    with pytest.raises(ModelRefused, match="leads out of it"):
+    with pytest.raises(ModelRefused, match="outside the folder of the graph"):
         source.load("tiny.onnx", policy)
 
 
@@ -445,7 +445,7 @@ def test_a_graph_with_more_outputs_for_some_images_is_refused(folder, policy) ->
     store(folder, brighter_is_wider())
     loaded = source.load("tiny.onnx", policy)
 
-    with pytest.raises(ModelRefused, match="expected 1000 outputs as for a black image, got 1001"):
+    with pytest.raises(ModelRefused, match="1001 outputs for some images, and 1000 for a black image"):
         loaded.module(red(loaded))
 
 
@@ -473,7 +473,7 @@ def test_a_graph_that_fails_on_some_images_is_refused(folder, policy) -> None:
     store(folder, fails_when_bright())
     loaded = source.load("tiny.onnx", policy)
 
-    with pytest.raises(ModelRefused, match="the graph fails on images that it is given"):
+    with pytest.raises(ModelRefused, match="The graph fails on some images"):
         loaded.module(red(loaded))
 
 
@@ -483,5 +483,5 @@ def test_an_error_of_the_runtime_names_no_path_of_the_worker(folder, policy) -> 
     with pytest.raises(ModelRefused) as caught:
         source.load("tiny.onnx", policy)
 
-    assert "onnxruntime can't load" in str(caught.value)
+    assert "onnxruntime cannot load" in str(caught.value)
     assert str(folder) not in str(caught.value)

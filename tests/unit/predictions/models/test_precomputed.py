@@ -140,7 +140,7 @@ def test_a_row_that_can_not_be_used_is_named_by_its_line(tmp_path: Path, bad: st
 
     assert [violation.line for violation in caught.value.violations] == [line]
     assert MODEL in caught.value.message
-    assert f"line {line}" in caught.value.message
+    assert f"Line {line}" in caught.value.message
 
 
 def test_bad_rows_of_jsonl_are_named_by_their_lines(tmp_path: Path) -> None:

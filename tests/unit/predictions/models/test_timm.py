@@ -14,7 +14,7 @@ def test_a_model_that_timm_lacks_is_not_found(name: str) -> None:
 
 
 def test_a_near_name_is_told() -> None:
-    with pytest.raises(ModelNotFound, match=r"near it: .*resnet50"):
+    with pytest.raises(ModelNotFound, match=r"Similar names: .*resnet50"):
         timm.load("resnet_50", ModelPolicy())
 
 

@@ -34,7 +34,7 @@ def test_a_pickle_with_a_payload_is_refused_and_never_runs(tmp_path: Path, canar
     path = tmp_path / "evil.pth"
     torch.save({"weights": Payload(canary)}, path, _use_new_zipfile_serialization=not legacy)
 
-    with pytest.raises(ModelRefused, match="never unpickled: save the weights as safetensors"):
+    with pytest.raises(ModelRefused, match=r"does not unpickle it. Save the weights as safetensors"):
         read_weights(path, "m")
 
     assert not canary.exists()
@@ -56,7 +56,7 @@ def test_an_archive_that_unpacks_to_more_than_its_size_is_refused_before_it_is_r
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb/data.pkl", bytes(64 << 20))
 
-    with pytest.raises(ModelRefused, match="got a packed one"):
+    with pytest.raises(ModelRefused, match="archive is compressed"):
         read_weights(path, "m")
 
 
@@ -85,7 +85,7 @@ def test_bytes_that_are_no_weights_are_refused(tmp_path: Path, content: bytes, s
 def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path, held: object) -> None:
     torch.save(held, tmp_path / "held.pth")
 
-    with pytest.raises(ModelRefused, match="expected a state dict"):
+    with pytest.raises(ModelRefused, match="Expected a state dict"):
         read_weights(tmp_path / "held.pth", "m")
 
 

@@ -91,8 +91,8 @@ ZEROS = np.zeros(1 << 16, dtype=np.int64)
 @pytest.mark.parametrize(
     ("stream", "reason"),
     [
-        (stream_of("zstd", top1=ZEROS), "got compressed ones"),
-        (stream_of("lz4", top1=ZEROS), "got compressed ones"),
+        (stream_of("zstd", top1=ZEROS), "got a compressed batch"),
+        (stream_of("lz4", top1=ZEROS), "got a compressed batch"),
         (stream_of(batches=MAX_BATCHES + 1, top1=[1]), f"at most {MAX_BATCHES} batches"),
         (stream_of(top1=pa.array(["1", "2"]).dictionary_encode()), "got a dictionary"),
     ],
