@@ -163,7 +163,7 @@ def test_all_of_them_at_once_are_survived(service: Service) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions"])
-def test_a_message_of_more_than_4_mib_is_refused(service: Service, method: str) -> None:
+def test_a_message_of_more_than_4_mib_is_rejected(service: Service, method: str) -> None:
     with grpc.insecure_channel(service.grpc) as channel:
         stub = errata_pb2_grpc.AnalysisServiceStub(channel)
         huge = {
@@ -177,7 +177,7 @@ def test_a_message_of_more_than_4_mib_is_refused(service: Service, method: str) 
     service.answers()
 
 
-def test_metadata_of_a_megabyte_is_refused(service: Service) -> None:
+def test_metadata_of_a_megabyte_is_rejected(service: Service) -> None:
     with grpc.insecure_channel(service.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
         errata_pb2_grpc.CatalogServiceStub(channel).ListErrorTypes(
             pb.ListErrorTypesRequest(), timeout=SOON, metadata=[("x-a", "a" * MIB)]
@@ -188,7 +188,7 @@ def test_metadata_of_a_megabyte_is_refused(service: Service) -> None:
 
 
 @pytest.mark.parametrize("head", [b"X-A: " + b"a" * MIB + b"\r\n\r\n", b"X-A: b\r\n" * 20_000 + b"\r\n"])
-def test_headers_of_a_megabyte_are_refused(service: Service, head: bytes) -> None:
+def test_headers_of_a_megabyte_are_rejected(service: Service, head: bytes) -> None:
     with connected(service.http, HTTP_GET + head) as (connection,):
         answer = _read(connection)
 
@@ -197,7 +197,7 @@ def test_headers_of_a_megabyte_are_refused(service: Service, head: bytes) -> Non
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_hooks_body_over_its_limit_is_refused(service: Service, chunked: bool) -> None:
+def test_a_hooks_body_over_its_limit_is_rejected(service: Service, chunked: bool) -> None:
     body = b"a" * (BODY_LIMIT + 1)
     head = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" if chunked else b"Content-Length: %d\r\n\r\n"
     with connected(service.http, HOOK + head % len(body) + body + (b"\r\n0\r\n\r\n" if chunked else b"")) as (

@@ -282,7 +282,7 @@ def test_any_signed_body_has_an_answer(endpoint: Endpoint, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_any_unsigned_call_is_refused(endpoint: Endpoint, kind: str) -> None:
+def test_any_unsigned_call_is_rejected(endpoint: Endpoint, kind: str) -> None:
     @FUZZ
     @given(
         headers=st.dictionaries(st.sampled_from(HEADERS[kind]), ODD | LATIN, max_size=4), body=st.binary(max_size=80)
@@ -341,7 +341,7 @@ def checked_policy(text: str | bytes) -> None:
 @given(YAML)
 @example("a" * (MAX_BYTES + 1))
 @example("[" * MAX_BYTES)
-def test_any_text_is_a_policy_or_is_refused(text: str) -> None:
+def test_any_text_is_a_policy_or_is_rejected(text: str) -> None:
     checked_policy(text)
 
 
@@ -351,7 +351,7 @@ def test_any_text_is_a_policy_or_is_refused(text: str) -> None:
     | YAML.map(lambda text: text.encode("utf-8", "surrogatepass"))
     | YAML.map(lambda text: text.encode("utf-16", "surrogatepass"))
 )
-def test_any_bytes_are_a_policy_or_are_refused(content: bytes) -> None:
+def test_any_bytes_are_a_policy_or_are_rejected(content: bytes) -> None:
     checked_policy(content)
 
 
@@ -378,7 +378,7 @@ IDENTIFIERS = st.text(max_size=60) | st.builds(
 
 @FUZZ
 @given(IDENTIFIERS)
-def test_any_text_is_a_model_or_is_refused(text: str) -> None:
+def test_any_text_is_a_model_or_is_rejected(text: str) -> None:
     try:
         model_id = parse_model_id(text)
     except InvalidModelId:

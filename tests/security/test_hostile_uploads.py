@@ -57,7 +57,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.mark.parametrize("copies", [1, 8])
 @pytest.mark.parametrize("case", PARAMETERS)
-def test_a_hostile_upload_is_refused_within_bounds_while_good_uploads_succeed(
+def test_a_hostile_upload_is_rejected_within_bounds_while_good_uploads_succeed(
     serve: Serve, good: Sequence[GoodUpload], case: Case, copies: int
 ) -> None:
     service = serve()
@@ -92,7 +92,7 @@ def is_idle(service: ServiceProcess) -> bool:
     return cpu_seconds(service.pid) - before < 0.1
 
 
-def test_hostile_uploads_that_their_callers_cancel_leave_no_work_behind(
+def test_cancelled_hostile_uploads_leave_no_work_behind(
     tmp_path: Path, data_dir: Path, imagenet_real: Bundle, good: Sequence[GoodUpload]
 ) -> None:
     with running_service(tmp_path, data_dir) as service, written(ENDLESS) as file:

@@ -96,7 +96,7 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseEx
 
 
 @pytest.mark.parametrize("graph", [graphs.endless_loop, graphs.endless_folding])
-def test_a_graph_that_never_loads_is_refused_and_the_next_model_runs(
+def test_a_graph_that_never_loads_is_rejected_and_the_next_model_runs(
     make: Make, tmp_path: Path, graph: Callable[[], onnx.ModelProto]
 ) -> None:
     predictor = make(load_seconds=SECONDS, memory=4 * BOUND)  # time comes first, also on a fast machine
@@ -124,7 +124,7 @@ def test_a_batch_that_never_ends_loses_the_process_and_the_next_model_runs(make:
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
-def test_what_is_stuck_ends_at_once_when_it_is_interrupted(make: Make, tmp_path: Path, moment: str) -> None:
+def test_an_interrupted_call_ends_while_the_model_is_stuck(make: Make, tmp_path: Path, moment: str) -> None:
     predictor = make()
     hostile = graphs.write(tmp_path, "hostile", graphs.endless_loop(black_ends=moment == "predict"))
     good = graphs.write(tmp_path, "good", graphs.plain())
@@ -138,7 +138,7 @@ def test_what_is_stuck_ends_at_once_when_it_is_interrupted(make: Make, tmp_path:
     assert predicted(predictor, good) == 20
 
 
-def test_without_a_call_an_interruption_costs_no_model(make: Make, tmp_path: Path) -> None:
+def test_an_interruption_without_a_call_keeps_the_process(make: Make, tmp_path: Path) -> None:
     predictor = make()
     predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
     child = predictor.pid
@@ -152,9 +152,7 @@ def test_without_a_call_an_interruption_costs_no_model(make: Make, tmp_path: Pat
 # memory
 
 
-def test_a_graph_that_takes_more_memory_than_it_may_is_refused_and_the_next_model_runs(
-    make: Make, tmp_path: Path
-) -> None:
+def test_a_graph_over_the_memory_limit_is_rejected_and_the_next_model_runs(make: Make, tmp_path: Path) -> None:
     predictor = make()
     good = graphs.write(tmp_path, "good", graphs.plain())
     for name, graph in (("large", graphs.huge_intermediate(3)), ("wide", graphs.huge_output(750_000_000))):
@@ -164,7 +162,7 @@ def test_a_graph_that_takes_more_memory_than_it_may_is_refused_and_the_next_mode
         assert predicted(predictor, good) == 20
 
 
-def test_a_tensor_of_100_gigabytes_is_refused(make: Make, tmp_path: Path) -> None:
+def test_a_tensor_of_100_gigabytes_is_rejected(make: Make, tmp_path: Path) -> None:
     predictor = make()
 
     with pytest.raises(ModelRefused):
@@ -173,12 +171,12 @@ def test_a_tensor_of_100_gigabytes_is_refused(make: Make, tmp_path: Path) -> Non
     assert predicted(predictor, graphs.write(tmp_path, "good", graphs.plain())) == 20
 
 
-def test_a_million_outputs_are_refused_by_their_number(make: Make, tmp_path: Path) -> None:
+def test_a_million_outputs_are_rejected(make: Make, tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match="has 1,000,000 outputs for an image"):
         make().load(graphs.write(tmp_path, "hostile", graphs.huge_output(1_000_000)))
 
 
-def test_a_batch_that_takes_more_memory_than_it_may_is_refused_if_no_other_model_has_a_part_in_it(
+def test_a_batch_over_the_memory_limit_is_rejected_in_a_process_without_other_models(
     make: Make, tmp_path: Path
 ) -> None:
     hostile = graphs.write(tmp_path, "hostile", graphs.huge_intermediate(0.2))  # an image; eight are a batch
@@ -194,7 +192,7 @@ def test_a_batch_that_takes_more_memory_than_it_may_is_refused_if_no_other_model
 # signals
 
 
-def test_a_process_that_is_killed_between_calls_is_replaced_without_a_word(make: Make, tmp_path: Path) -> None:
+def test_a_process_killed_between_calls_is_replaced(make: Make, tmp_path: Path) -> None:
     predictor = make()
     good = graphs.write(tmp_path, "good", graphs.plain())
     predictor.load(good)
@@ -223,7 +221,7 @@ def test_a_process_that_is_killed_between_batches_is_lost_and_the_shard_may_be_t
     assert predicted(predictor, good) == 20
 
 
-def test_a_load_that_ends_a_new_process_is_refused_and_one_that_ends_an_old_one_is_repeated(
+def test_a_load_that_ends_an_old_process_is_repeated_and_one_that_ends_a_new_process_is_rejected(
     make: Make, tmp_path: Path
 ) -> None:
     predictor = make()
@@ -297,7 +295,7 @@ def test_a_worker_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> Non
 # what the process is
 
 
-def test_the_process_has_no_secret_and_is_the_first_to_go_when_memory_runs_out(
+def test_the_process_has_no_secrets_and_the_highest_oom_score(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ERRATA_REDIS_URL", "redis://:secret@redis")
@@ -311,7 +309,7 @@ def test_the_process_has_no_secret_and_is_the_first_to_go_when_memory_runs_out(
     assert os.getsid(predictor.pid or 0) == predictor.pid
 
 
-def test_errors_of_a_model_arrive_as_they_are_and_cost_no_process(make: Make, tmp_path: Path) -> None:
+def test_errors_of_a_model_are_raised_and_keep_the_process(make: Make, tmp_path: Path) -> None:
     predictor = make()
     good = graphs.write(tmp_path, "good", graphs.plain())
     predictor.load(good)
@@ -325,7 +323,7 @@ def test_errors_of_a_model_arrive_as_they_are_and_cost_no_process(make: Make, tm
     assert predictor.pid == before
 
 
-def test_what_comes_from_the_process_is_checked(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_responses_of_the_process_are_checked(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a child that answers something else, the worker kills it and may try again."""
     liar = tmp_path / "liar.sh"
     liar.write_text("#!/bin/sh\nhead -c 100 /dev/zero | tr '\\0' '\\377'\nexec sleep 600\n")

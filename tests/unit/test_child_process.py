@@ -14,7 +14,7 @@ from service.child_process import child_environment, used_memory
 MIB = 1 << 20
 
 
-def test_what_a_process_writes_is_held_until_it_gives_it_back() -> None:
+def test_written_memory_is_counted_until_it_is_released() -> None:
     before = used_memory(os.getpid())
     with mmap.mmap(-1, 64 * MIB) as memory:
         memory.write(b"x" * 64 * MIB)
@@ -26,7 +26,7 @@ def test_what_a_process_writes_is_held_until_it_gives_it_back() -> None:
     assert after < during - 60 * MIB
 
 
-def test_the_pages_of_a_file_are_not_held(tmp_path: Path) -> None:
+def test_pages_of_files_are_not_counted_as_used_memory(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"x" * 64 * MIB)
     before = used_memory(os.getpid())
     with (tmp_path / "weights").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
@@ -37,7 +37,7 @@ def test_the_pages_of_a_file_are_not_held(tmp_path: Path) -> None:
     assert during - before < 32 * MIB
 
 
-def test_a_process_that_is_gone_holds_nothing_that_is_known() -> None:
+def test_the_memory_of_a_process_that_has_ended_is_unknown() -> None:
     assert used_memory(2**22 + 1) is None
 
 
@@ -82,7 +82,7 @@ def is_running(pid: int) -> bool:
     return state not in "ZX"
 
 
-def test_a_child_whose_parent_has_ended_before_exits() -> None:
+def test_a_child_whose_parent_has_already_ended_exits() -> None:
     other = subprocess.run([sys.executable, "-c", FOLLOW, str(os.getpid() + 1)])
 
     assert other.returncode == 1

@@ -39,7 +39,7 @@ def test_a_model_that_a_pattern_matches_is_allowed(patterns: list[str], model: s
         (["timm:*"], "demo:efficientnet_lite0"),
     ],
 )
-def test_a_model_that_no_pattern_matches_is_refused(patterns: list[str], model: str) -> None:
+def test_a_model_that_no_pattern_matches_is_rejected(patterns: list[str], model: str) -> None:
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES") as caught:
         ModelPolicy(sources=patterns).check(parse_model_id(model))
     assert [violation.field for violation in caught.value.violations] == ["model"]
@@ -65,7 +65,7 @@ def test_without_a_setting_every_source_but_files_is_allowed() -> None:
     assert allowed == ["demo", "timm", "torchvision", "hf-hub"]
 
 
-def test_the_caps_are_the_largest_that_pass() -> None:
+def test_models_at_the_limits_pass_and_larger_ones_are_rejected() -> None:
     policy = ModelPolicy(max_parameters=10, max_download_bytes=20)
 
     policy.check_parameters("m", 10)

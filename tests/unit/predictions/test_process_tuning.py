@@ -34,7 +34,7 @@ def asked(how: str, **environment: str) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_memory_that_was_used_once_is_used_again_without_asking_the_kernel() -> None:
+def test_freed_memory_is_reused_without_page_faults() -> None:
     plain, tuned = asked("plain")[0], asked("tuned")[0]
 
     assert plain > 50  # five times 10,240 pages, or 20 where the kernel gives large ones

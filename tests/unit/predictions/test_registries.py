@@ -36,7 +36,7 @@ class Says:
         ("models:/m-1", "mlflow-artifacts:/1/models/m-1"),
     ],
 )
-def test_what_the_registry_serves_itself_is_followed_to_its_end(uri: str, expected: str) -> None:
+def test_uris_that_the_registry_serves_are_resolved(uri: str, expected: str) -> None:
     client = Says({"r1": "mlflow-artifacts:/1/r1/artifacts"}, {"m-1": "mlflow-artifacts:/1/models/m-1"})
     assert resolve_artifact_uri(client, uri, ADDRESS) == expected
 
@@ -60,7 +60,7 @@ def test_what_the_registry_serves_itself_is_followed_to_its_end(uri: str, expect
         "models:/m-evil",
     ],
 )
-def test_any_other_place_is_refused(uri: str) -> None:
+def test_uris_outside_the_registry_are_rejected(uri: str) -> None:
     client = Says(
         {"evil": "file:///etc", "elsewhere": "mlflow-artifacts://evil.example/x", "loop": "runs:/loop/x"},
         {"m-evil": "file:///etc"},

@@ -30,28 +30,28 @@ def size(content: bytes | None) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", ["a.JPEG", "n01440764/a.JPEG"])
-def test_an_image_is_shown_by_either_of_its_names_in_its_proportions(folder: Path, name: str) -> None:
+def test_a_thumbnail_has_the_proportions_of_its_image(folder: Path, name: str) -> None:
     assert size(Thumbnails({"own": folder}).thumbnail("own", name, 100)) == (100, 50)
 
 
-def test_a_small_image_stays_as_it_is_and_transparency_goes(folder: Path) -> None:
+def test_a_small_image_is_not_enlarged_and_loses_its_transparency(folder: Path) -> None:
     assert size(Thumbnails({"own": folder}).thumbnail("own", "b.png", 100)) == (10, 20)
 
 
 @pytest.mark.parametrize(
     "name", ["torn.jpg", "nothing.jpg", "", "../secret.png", "link.png", "/etc/passwd", "n01440764"]
 )
-def test_what_is_torn_missing_or_outside_is_none(folder: Path, name: str) -> None:
+def test_damaged_missing_and_outside_images_have_no_thumbnail(folder: Path, name: str) -> None:
     assert Thumbnails({"own": folder}).thumbnail("own", name, 100) is None
 
 
-def test_a_bomb_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_has_no_thumbnail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thumbnails, "MAX_PIXELS", 100)
 
     assert Thumbnails({"own": folder}).thumbnail("own", "a.JPEG", 100) is None
 
 
-def test_only_plain_folders_that_are_there_have_pictures(folder: Path, tmp_path: Path) -> None:
+def test_only_existing_plain_folders_have_thumbnails(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_bytes(b"")
     evidence_repository = Thumbnails({"own": folder, "tar": tmp_path / "images.tar", "gone": tmp_path / "gone"})
 
@@ -59,13 +59,13 @@ def test_only_plain_folders_that_are_there_have_pictures(folder: Path, tmp_path:
     assert evidence_repository.thumbnail("other", "a.JPEG", 100) is None
 
 
-def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+def test_reading_a_pipe_does_not_block(folder: Path) -> None:
     os.mkfifo(folder / "pipe.jpg")
 
     assert Thumbnails({"own": folder}).thumbnail("own", "pipe.jpg", 100) is None
 
 
-def test_a_picture_is_made_once(folder: Path) -> None:
+def test_a_thumbnail_is_cached(folder: Path) -> None:
     evidence_repository = Thumbnails({"own": folder})
     first = evidence_repository.thumbnail("own", "a.JPEG", 100)
     (folder / "n01440764" / "a.JPEG").unlink()

@@ -69,7 +69,7 @@ def test_a_long_error_is_shortened_and_not_refused() -> None:
 
 
 @pytest.mark.parametrize("reason", [errors.PermissionDenied.reason, errors.Cancelled.reason, "NO_SUCH", None, 7, ["x"]])
-def test_an_error_that_no_predictor_raises_is_refused(reason: object) -> None:
+def test_an_error_of_an_unexpected_class_is_rejected(reason: object) -> None:
     with pytest.raises(ProtocolError):
         raise_error(Message({"kind": "error", "reason": reason, "message": "", "violations": []}))
 
@@ -110,7 +110,7 @@ DESCRIPTION = asdict(INFO)
         (read_gpu_memory, {"gpu_memory": {"cuda:0": [1, "2"]}}, b""),
     ],
 )
-def test_an_answer_that_no_predictor_gives_is_refused(
+def test_an_invalid_response_is_rejected(
     read: Callable[[Message], object], header: dict[str, object], body: bytes
 ) -> None:
     with pytest.raises(ProtocolError):

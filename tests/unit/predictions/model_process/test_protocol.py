@@ -36,7 +36,7 @@ def test_a_closed_pipe_is_the_end() -> None:
 
 
 @pytest.mark.parametrize(("header", "body"), [(2**32 - 1, 0), (101, 0), (100, 11), (0, 2**63)])
-def test_a_frame_that_is_too_large_is_refused_before_it_is_read(header: int, body: int) -> None:
+def test_a_frame_that_is_too_large_is_rejected_before_it_is_read(header: int, body: int) -> None:
     stream = io.BytesIO(PREFIX.pack(header, body) + b"{}")
 
     with pytest.raises(ProtocolError, match="Message too large"):
@@ -48,6 +48,6 @@ def test_a_frame_that_is_too_large_is_refused_before_it_is_read(header: int, bod
 @pytest.mark.parametrize(
     "header", [b"", b"no json", b"\xff", b"[1]", b"1", b"null", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000]
 )
-def test_a_head_that_is_no_object_is_refused(header: bytes) -> None:
+def test_a_header_that_is_not_an_object_is_rejected(header: bytes) -> None:
     with pytest.raises(ProtocolError):
         read_message(io.BytesIO(PREFIX.pack(len(header), 0) + header), 1 << 20)

@@ -24,7 +24,7 @@ def test_a_slow_model_gets_small_batches_and_recovers() -> None:
     assert batch_size.size == 4
 
 
-def test_sizes_are_powers_of_two_since_each_size_is_prepared_anew() -> None:
+def test_sizes_are_powers_of_two() -> None:
     batch_size = AdaptiveBatchSize(100)
     sizes = set()
     for seconds in (0.011, 0.013, 0.017, 0.02, 0.03, 0.05, 0.1):
@@ -35,7 +35,7 @@ def test_sizes_are_powers_of_two_since_each_size_is_prepared_anew() -> None:
     assert sizes == {32, 16, 8, 4}  # 0.7 s hold 63, 53, 41, 35, 23, 14 and 7
 
 
-def test_a_small_limit_is_kept() -> None:
+def test_a_small_limit_is_respected() -> None:
     batch_size = AdaptiveBatchSize(3)
     batch_size.update(3, 0.0)
 

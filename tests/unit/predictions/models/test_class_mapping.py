@@ -30,7 +30,7 @@ def test_an_entry_is_an_index_a_wordnet_id_or_null(tmp_path: Path) -> None:
     assert read_classes(tmp_path, WEIGHTS) == [999, 0, None, 1]  # tench is class 0, goldfish 1
 
 
-def test_the_file_of_the_models_own_name_wins(tmp_path: Path) -> None:
+def test_a_file_named_after_the_model_takes_precedence(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text("[1, 2]")
     (tmp_path / "model.classes.json").write_text("[3, 4]")
 
@@ -59,7 +59,7 @@ def test_without_a_file_nothing_is_mapped(tmp_path: Path) -> None:
         ("[0, [1]]", r"Output 1 has the entry \[1\]"),
     ],
 )
-def test_a_wrong_mapping_is_refused_with_its_first_wrong_entry(tmp_path: Path, content: str, told: str) -> None:
+def test_a_wrong_mapping_is_rejected_with_its_first_wrong_entry(tmp_path: Path, content: str, told: str) -> None:
     (tmp_path / "classes.json").write_text(content)
 
     with pytest.raises(ModelRefused, match=told):
@@ -75,7 +75,7 @@ def test_1000_outputs_need_no_mapping_and_others_do() -> None:
         check_outputs("m", 3, [5, 6])
 
 
-def test_two_mappings_are_told_apart_in_words() -> None:
+def test_different_mappings_have_different_descriptions() -> None:
     assert describe_mapping(None) == ""
     assert describe_mapping([5, None, 6]).startswith(", 2 of 3 outputs mapped (")
     assert len({describe_mapping(item) for item in ([5, None, 6], [6, None, 5], [None, 5, 6])}) == 3

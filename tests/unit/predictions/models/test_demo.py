@@ -20,6 +20,6 @@ def test_another_name_is_not_found() -> None:
         demo.load("efficientnet_lite3", ModelPolicy())
 
 
-def test_the_cap_on_parameters_holds_for_it_too() -> None:
+def test_the_limit_on_parameters_applies() -> None:
     with pytest.raises(ModelRefused, match=r"4,652,008 parameters.*at most 4,000,000"):  # as Google's table: 4.7 M
         demo.load("efficientnet_lite0", ModelPolicy(max_parameters=4_000_000))

@@ -10,18 +10,18 @@ from errata.errors import InvalidSetting
 from service.predictions.models.device import available_cores, choose_device
 
 
-def test_a_device_is_chosen_by_name_or_by_what_there_is() -> None:
+def test_a_device_is_chosen_by_name_or_by_availability() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "meta", "cuda:0 "])
-def test_what_is_no_device_is_refused(name: str) -> None:
+def test_an_unknown_device_is_rejected(name: str) -> None:
     with pytest.raises(InvalidSetting, match="Expected cpu, cuda:N, or mps"):
         choose_device(name)
 
 
-def test_a_gpu_that_isnt_here_is_refused_with_what_there_is() -> None:
+def test_an_unavailable_gpu_is_rejected_with_the_available_devices() -> None:
     with pytest.raises(InvalidSetting, match=r"cuda:99.* is not available.* Expected one of cpu") as caught:
         choose_device("cuda:99")
     assert [violation.field for violation in caught.value.violations] == ["ERRATA_DEVICE"]

@@ -58,7 +58,7 @@ def test_a_model_is_loaded_with_its_own_transform(hub: FakeHub, state: dict, rev
     assert loaded.info.transform == ("resize 0.950 center bicubic, 160x160, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5)")
 
 
-def test_what_was_fetched_once_at_a_commit_is_loaded_without_the_hub(
+def test_a_cached_commit_is_loaded_without_the_hub(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = source.load("org/small@" + "a" * 40, ModelPolicy())
@@ -89,7 +89,7 @@ def test_timms_own_models_are_known_by_their_full_name(hub: FakeHub, state: dict
     assert loaded.info.weights_sha256 == weights_digest(own)
 
 
-def test_timms_own_weights_that_are_truncated_are_refused(hub: FakeHub, state: dict) -> None:
+def test_timms_own_weights_that_are_truncated_are_rejected(hub: FakeHub, state: dict) -> None:
     files = hub.repositories["timm/test_vit.r160_in1k"]
     hub.repositories["timm/test_vit.r160_in1k"] = {**files, "model.safetensors": save(state)[:-1000]}
 
@@ -97,7 +97,7 @@ def test_timms_own_weights_that_are_truncated_are_refused(hub: FakeHub, state: d
         timm_source.load("test_vit", ModelPolicy())
 
 
-def test_a_repository_with_pickles_alone_is_refused_and_they_arent_fetched(hub: FakeHub) -> None:
+def test_a_repository_with_only_pickles_is_rejected_and_they_are_not_downloaded(hub: FakeHub) -> None:
     change(hub, model_safetensors=None)
     hub.repositories["org/small"] = {**hub.repositories["org/small"], "pytorch_model.bin": b"a pickle"}
 
@@ -107,12 +107,12 @@ def test_a_repository_with_pickles_alone_is_refused_and_they_arent_fetched(hub: 
 
 
 @pytest.mark.parametrize("rest", ["org/nowhere", "org/small@nowhere", "org/small@" + "c" * 40])
-def test_what_isnt_on_the_hub_is_not_found(hub: FakeHub, rest: str) -> None:
+def test_a_missing_model_is_not_found_on_the_hub(hub: FakeHub, rest: str) -> None:
     with pytest.raises(ModelNotFound):
         source.load(rest, ModelPolicy())
 
 
-def test_truncated_weights_are_refused(hub: FakeHub, state: dict) -> None:
+def test_truncated_weights_are_rejected(hub: FakeHub, state: dict) -> None:
     change(hub, model_safetensors=save(state)[:-1000])
 
     with pytest.raises(ModelRefused, match="truncated"):
@@ -135,14 +135,14 @@ def test_truncated_weights_are_refused(hub: FakeHub, state: dict) -> None:
         (json.dumps(CONFIG | {"model_args": {"embed_dim": 32}}), "do not match the architecture"),
     ],
 )
-def test_a_config_that_cant_be_used_is_refused(hub: FakeHub, config: str | bytes, told: str) -> None:
+def test_an_unusable_config_is_rejected(hub: FakeHub, config: str | bytes, told: str) -> None:
     change(hub, config_json=config if isinstance(config, bytes) else config.encode())
 
     with pytest.raises(ModelRefused, match=told):
         source.load("org/small", ModelPolicy())
 
 
-def test_weights_with_more_outputs_than_the_config_says_are_refused(hub: FakeHub) -> None:
+def test_weights_with_more_outputs_than_the_config_says_are_rejected(hub: FakeHub) -> None:
     big = timm.create_model("test_vit", pretrained=False, num_classes=2000)
     change(hub, model_safetensors=save({name: value.contiguous() for name, value in big.state_dict().items()}))
 
@@ -150,7 +150,7 @@ def test_weights_with_more_outputs_than_the_config_says_are_refused(hub: FakeHub
         source.load("org/small", ModelPolicy())
 
 
-def test_a_hub_that_cant_be_reached_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_raises_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect("http://127.0.0.1:1", tmp_path / "cache", monkeypatch)
 
     with pytest.raises(Unavailable) as caught:

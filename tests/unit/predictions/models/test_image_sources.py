@@ -70,14 +70,14 @@ def test_a_bare_name_that_two_folders_have_is_not_guessed(make) -> None:
     assert set(locations) == {"n01440764/a.jpg", "n01443537/a.jpg", "n01443537/b.jpg", "b.jpg"}
 
 
-def test_a_whole_path_goes_before_the_end_of_another(make) -> None:
+def test_a_whole_path_takes_precedence_over_a_suffix(make) -> None:
     locations = find_images(make({"a.jpg": b"top", "deep/a.jpg": b"deep"}))
 
     assert locations["a.jpg"].read(9) == b"top"
     assert locations["deep/a.jpg"].read(9) == b"deep"
 
 
-def test_a_class_too_many_disturbs_nobody(make) -> None:
+def test_an_unknown_class_folder_is_ignored(make) -> None:
     locations = find_images(
         make({"n01440764/a.jpg": b"one", "n99999999/other.jpg": b"two", "notes/README.md": b"three"})
     )
@@ -98,7 +98,7 @@ def test_a_folder_or_tar_without_images_is_named(make, tmp_path: Path, files: Ma
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.tar", "file.zip"])
-def test_what_is_neither_folder_nor_tar_is_named(tmp_path: Path, name: str) -> None:
+def test_a_path_that_is_neither_folder_nor_tar_is_rejected(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.zip").write_bytes(b"PK")
 
     with pytest.raises(ImagesMissing, match=rf"{name}\. Set ERRATA_IMAGES"):

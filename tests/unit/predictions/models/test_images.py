@@ -33,13 +33,13 @@ def test_an_image_is_opened_in_rgb_whatever_its_mode(tmp_path: Path, mode: str) 
     assert (image.mode, image.size) == ("RGB", (5, 4))
 
 
-def test_the_name_and_not_the_suffix_says_which_image_and_the_bytes_say_which_format(tmp_path: Path) -> None:
+def test_the_format_of_an_image_is_recognized_by_its_bytes(tmp_path: Path) -> None:
     Image.new("RGB", (5, 4)).save(tmp_path / "n02105855_2933.JPEG", format="PNG")  # ImageNet has one like this
 
     assert ImageFolder(tmp_path).open("n02105855_2933.JPEG").size == (5, 4)
 
 
-def test_a_missing_image_is_told(tmp_path: Path) -> None:
+def test_a_missing_image_is_reported(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
 
     with pytest.raises(UnreadableImage, match="No image, or more than one, has this name"):
@@ -65,14 +65,14 @@ def whole() -> bytes:
     ],
     ids=["empty", "text", "truncated", "postscript", "large", "bomb", "huge-bomb"],
 )
-def test_a_damaged_image_is_told_with_the_reason(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_damaged_image_is_reported_with_the_reason(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
 
     with pytest.raises(UnreadableImage, match=told):
         ImageFolder(tmp_path).open("bad.jpg")
 
 
-def test_an_image_within_the_limit_isnt_taken_for_a_bomb(tmp_path: Path) -> None:
+def test_an_image_within_the_limit_is_not_treated_as_a_bomb(tmp_path: Path) -> None:
     side = 8192
     assert side * side == MAX_PIXELS
     (tmp_path / "a.png").write_bytes(png(side, side))
@@ -83,7 +83,7 @@ def test_an_image_within_the_limit_isnt_taken_for_a_bomb(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (201, 2)])
-def test_an_image_of_an_extreme_aspect_ratio_is_damaged(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_an_image_with_an_extreme_aspect_ratio_is_unreadable(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("L", size).save(tmp_path / "a.png")
 
     with pytest.raises(UnreadableImage, match=f"{size[0]} x {size[1]} pixels.*factor of at most 100"):
@@ -97,7 +97,7 @@ def test_an_image_within_the_bound_on_the_aspect_ratio_is_opened(tmp_path: Path,
     assert ImageFolder(tmp_path).open("a.png").size == size
 
 
-def test_an_image_that_memory_does_not_hold_is_damaged(tmp_path: Path) -> None:
+def test_an_image_that_exceeds_the_memory_is_unreadable(tmp_path: Path) -> None:
     Image.new("RGB", (8000, 8000)).save(tmp_path / "a.png")  # 192 MB decoded
     program = f"""
 import resource
@@ -117,7 +117,7 @@ except UnreadableImage as error:
     assert done.stdout == "Decoding the image takes more memory than is available.\n"
 
 
-def test_a_file_that_is_no_photograph_by_its_size_isnt_read(tmp_path: Path) -> None:
+def test_a_file_over_the_size_limit_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # takes no space
 
@@ -125,7 +125,7 @@ def test_a_file_that_is_no_photograph_by_its_size_isnt_read(tmp_path: Path) -> N
         ImageFolder(tmp_path).open("a.jpg")
 
 
-def test_an_image_that_vanished_after_the_folder_was_listed_is_told(tmp_path: Path) -> None:
+def test_an_image_deleted_after_the_folder_was_listed_is_reported(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     images = ImageFolder(tmp_path)
     images.open("a.png")
@@ -135,6 +135,6 @@ def test_an_image_that_vanished_after_the_folder_was_listed_is_told(tmp_path: Pa
         images.open("a.png")
 
 
-def test_a_missing_folder_is_no_damage_of_an_image(tmp_path: Path) -> None:
+def test_a_missing_folder_raises_images_missing(tmp_path: Path) -> None:
     with pytest.raises(ImagesMissing, match="ERRATA_IMAGES"):
         ImageFolder(tmp_path / "nowhere").open("a.png")

@@ -30,7 +30,7 @@ def test_the_digest_is_of_names_types_shapes_and_values_and_of_nothing_else() ->
     assert weights_digest(module.half()) != before
 
 
-def test_a_model_too_large_for_memory_is_refused_without_being_made() -> None:
+def test_a_model_too_large_for_memory_is_rejected_before_it_is_created() -> None:
     def make() -> torch.nn.Module:
         return torch.nn.Linear(1 << 20, 1 << 20, bias=False)  # 4 TiB
 
@@ -38,7 +38,7 @@ def test_a_model_too_large_for_memory_is_refused_without_being_made() -> None:
         check_parameter_count(ModelPolicy(), "m", make)
 
 
-def test_a_model_that_has_no_outline_is_counted_all_the_same() -> None:
+def test_the_parameters_of_a_module_without_meta_device_support_are_counted() -> None:
     def make() -> torch.nn.Module:
         float(torch.ones(1).sum())  # needs a value, which an outline doesn't have
         return torch.nn.Linear(3, 2)
@@ -53,6 +53,6 @@ def test_parameters_are_counted() -> None:
     assert count_parameters(timm.create_model("resnet50", pretrained=False)) == 25_557_032  # as its authors count
 
 
-def test_weights_that_dont_fit_are_refused_with_what_differs() -> None:
+def test_weights_of_another_architecture_are_rejected_with_the_differences() -> None:
     with pytest.raises(ModelRefused, match=r"(?s)m: The weights do not match.*bias"):
         load_weights("m", torch.nn.Linear(3, 2), {"weight": torch.zeros(2, 3)})

@@ -130,7 +130,7 @@ def external(location: str, attribute: bool = False) -> onnx.ModelProto:
         "round.bin",
     ],
 )
-def test_weights_outside_the_models_own_folder_are_refused(folder, policy, location, attribute) -> None:
+def test_weights_outside_the_folder_of_the_graph_are_rejected(folder, policy, location, attribute) -> None:
     (folder / "secret.bin").write_bytes(b"\0" * 12_000)  # inside ERRATA_MODELS, but not beside the model
     store(folder, external(location, attribute), name="own/tiny.onnx")
     (folder / "own" / "link.bin").symlink_to(folder / "secret.bin")
@@ -141,14 +141,14 @@ def test_weights_outside_the_models_own_folder_are_refused(folder, policy, locat
         source.load("own/tiny.onnx", policy)
 
 
-def test_weights_that_arent_there_are_told(folder, policy) -> None:
+def test_missing_weights_are_reported(folder, policy) -> None:
     store(folder, external("weights.bin"))
 
     with pytest.raises(ModelRefused, match=r"'weights\.bin' is missing"):
         source.load("tiny.onnx", policy)
 
 
-def test_weights_that_are_too_short_are_refused(folder, policy) -> None:
+def test_weights_that_are_too_short_are_rejected(folder, policy) -> None:
     store(folder, external("weights.bin"))
     (folder / "weights.bin").write_bytes(b"\0" * 100)
 
@@ -157,7 +157,7 @@ def test_weights_that_are_too_short_are_refused(folder, policy) -> None:
 
 
 @pytest.mark.parametrize("domain", ["com.evil", "com.microsoft", "ai.onnx.training"])
-def test_custom_operators_are_refused_by_name(folder, policy, domain) -> None:
+def test_custom_operators_are_rejected_by_name(folder, policy, domain) -> None:
     store(folder, graph(last="Relu", domain=domain))
 
     with pytest.raises(ModelRefused, match=f"{domain}::Relu. Export the model without custom operators"):
@@ -185,7 +185,7 @@ def test_another_number_of_outputs_needs_a_mapping(folder, policy) -> None:
     assert loaded.module(images).argmax(dim=1).tolist() == [5, 0]
 
 
-def test_a_graph_that_lies_about_its_outputs_is_believed_by_what_it_computes(folder, policy) -> None:
+def test_the_number_of_outputs_is_measured_rather_than_read_from_the_graph(folder, policy) -> None:
     model = graph(outputs=7)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "whatever"
     store(folder, model)
@@ -195,21 +195,21 @@ def test_a_graph_that_lies_about_its_outputs_is_believed_by_what_it_computes(fol
 
 
 @pytest.mark.parametrize("config", [None, {}, {"architecture": "resnet50"}])
-def test_without_a_transform_it_is_refused_with_what_to_give(folder, policy, config) -> None:
+def test_a_graph_without_a_transform_is_rejected_with_a_remedy(folder, policy, config) -> None:
     store(folder, graph(), config=config)
 
     with pytest.raises(ModelRefused, match=r"preprocessing is unknown.*config\.json"):
         source.load("tiny.onnx", policy)
 
 
-def test_images_of_another_size_than_the_graphs_are_refused(folder, policy) -> None:
+def test_images_of_another_size_than_the_graphs_are_rejected(folder, policy) -> None:
     store(folder, graph(), config=CONFIG | {"input_size": [3, 9, 9]})
 
     with pytest.raises(ModelRefused, match=r"does not run on images of shape \(3, 9, 9\)"):
         source.load("tiny.onnx", policy)
 
 
-def test_a_fixed_number_of_images_other_than_one_is_refused(folder, policy) -> None:
+def test_a_fixed_number_of_images_other_than_one_is_rejected(folder, policy) -> None:
     store(folder, graph(batch=4))
 
     with pytest.raises(ModelRefused, match="fixed batch size of 4"):
@@ -219,7 +219,7 @@ def test_a_fixed_number_of_images_other_than_one_is_refused(folder, policy) -> N
 @pytest.mark.parametrize(
     ("shape", "kind"), [([1, 3, 8], TensorProto.FLOAT), ([1, 1, 8, 8], TensorProto.FLOAT), ([1, 3, 8, 8], 7)]
 )
-def test_an_input_that_is_no_image_is_refused(folder, policy, shape, kind) -> None:
+def test_an_input_that_is_not_an_image_is_rejected(folder, policy, shape, kind) -> None:
     model = graph()
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", kind, shape))
     store(folder, model)
@@ -228,7 +228,7 @@ def test_an_input_that_is_no_image_is_refused(folder, policy, shape, kind) -> No
         source.load("tiny.onnx", policy)
 
 
-def test_several_inputs_are_refused(folder, policy) -> None:
+def test_several_inputs_are_rejected(folder, policy) -> None:
     model = graph()
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
     store(folder, model)
@@ -238,14 +238,14 @@ def test_several_inputs_are_refused(folder, policy) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", graph().SerializeToString()[:-500]])
-def test_bytes_that_are_no_graph_are_refused(folder, policy, content) -> None:
+def test_bytes_that_are_not_a_graph_are_rejected(folder, policy, content) -> None:
     (folder / "tiny.onnx").write_bytes(content)
 
     with pytest.raises(ModelRefused):
         source.load("tiny.onnx", policy)
 
 
-def test_the_cap_on_parameters_holds(folder, policy) -> None:
+def test_the_limit_on_parameters_applies(folder, policy) -> None:
     store(folder, graph())
 
     with pytest.raises(ModelRefused, match=r"3,000 parameters. Expected at most 2,999"):
@@ -257,7 +257,7 @@ def test_the_cap_on_parameters_holds(folder, policy) -> None:
     ("rest", "error"),
     [("nowhere.onnx", ModelNotFound), ("../tiny.onnx", InvalidModelId), ("link.onnx", InvalidModelId)],
 )
-def test_a_path_that_isnt_a_file_of_the_folder_is_refused(folder, policy, rest, error) -> None:
+def test_a_path_outside_the_folder_is_rejected(folder, policy, rest, error) -> None:
     store(folder.parent, graph())
     os.symlink(folder.parent / "tiny.onnx", folder / "link.onnx")
 
@@ -342,7 +342,7 @@ def in_training(model: onnx.ModelProto) -> None:
         in_training,
     ],
 )
-def test_weights_outside_the_folder_are_refused_wherever_a_graph_holds_a_tensor(folder, policy, place) -> None:
+def test_weights_outside_the_folder_are_rejected_anywhere_in_a_graph(folder, policy, place) -> None:
     model = graph()
     place(model)
     store(folder, model, name="own/tiny.onnx")
@@ -353,7 +353,7 @@ def test_weights_outside_the_folder_are_refused_wherever_a_graph_holds_a_tensor(
 
 
 @pytest.mark.parametrize("locations", [("weights.bin", "../secret.bin"), ("../secret.bin", "weights.bin")])
-def test_a_second_location_is_refused(folder, policy, locations) -> None:
+def test_a_second_location_is_rejected(folder, policy, locations) -> None:
     model = graph()
     located(model.graph.initializer[0], *locations)
     store(folder, model)
@@ -363,7 +363,7 @@ def test_a_second_location_is_refused(folder, policy, locations) -> None:
         source.load("tiny.onnx", policy)
 
 
-def test_an_address_in_the_memory_of_the_runtime_is_no_location(folder, policy) -> None:
+def test_an_address_in_the_memory_of_the_runtime_is_rejected_as_a_location(folder, policy) -> None:
     location = "*/_ORT_MEM_ADDR_/*"  # onnxruntime reads `offset` as a pointer then
     store(folder, external(location))
     (folder / location).parent.mkdir(parents=True)
@@ -382,7 +382,7 @@ def with_function(domain: str, name: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("domain", sorted(runtime_domains() | {"", "ai.onnx", "ai.onnx.training", "com.microsoft.new"}))
-def test_a_function_in_a_domain_of_the_runtime_is_refused(folder, policy, domain) -> None:
+def test_a_function_in_a_domain_of_the_runtime_is_rejected(folder, policy, domain) -> None:
     store(folder, with_function(domain, "Relu"))
 
     with pytest.raises(ModelRefused, match=f"functions in domains of the runtime: {domain}::Relu"):
@@ -402,7 +402,7 @@ def test_the_domains_of_the_runtime_are_known() -> None:
     assert {"", "ai.onnx.ml", "com.microsoft"} <= runtime_domains()
 
 
-def test_the_suffix_of_a_file_changes_neither_what_is_checked_nor_what_is_run(folder, policy) -> None:
+def test_the_suffix_of_a_file_does_not_change_how_it_is_checked_and_run(folder, policy) -> None:
     for name in ("tiny.ort", "tiny.json"):  # onnxruntime and onnx choose other formats by these
         store(folder, graph(), name=name)
 
@@ -411,7 +411,7 @@ def test_the_suffix_of_a_file_changes_neither_what_is_checked_nor_what_is_run(fo
         assert loaded.module(red(loaded))[:, :3].tolist() == [[1, 0, 0], [0, 0, 3]]
 
 
-def test_more_outputs_than_any_classifier_has_are_refused_before_the_graph_runs(folder, policy) -> None:
+def test_more_outputs_than_any_classifier_has_are_rejected_before_the_graph_runs(folder, policy) -> None:
     model = graph()
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10**9]))
     store(folder, model)
@@ -441,7 +441,7 @@ def brighter_is_wider() -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_a_graph_with_more_outputs_for_some_images_is_refused(folder, policy) -> None:
+def test_a_graph_with_more_outputs_for_some_images_is_rejected(folder, policy) -> None:
     store(folder, brighter_is_wider())
     loaded = source.load("tiny.onnx", policy)
 
@@ -469,7 +469,7 @@ def fails_when_bright() -> onnx.ModelProto:
     return model
 
 
-def test_a_graph_that_fails_on_some_images_is_refused(folder, policy) -> None:
+def test_a_graph_that_fails_on_some_images_is_rejected(folder, policy) -> None:
     store(folder, fails_when_bright())
     loaded = source.load("tiny.onnx", policy)
 

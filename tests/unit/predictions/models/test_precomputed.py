@@ -65,7 +65,7 @@ def written(folder: Path, text: str, name: str = "predictions.csv") -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_each_format_gives_what_was_written_in_the_order_that_is_asked(tmp_path: Path, name: str) -> None:
+def test_each_format_gives_the_predictions_in_the_requested_order(tmp_path: Path, name: str) -> None:
     FORMATS[name](tmp_path / name)
 
     loaded = load_precomputed(MODEL, tmp_path / name)
@@ -100,7 +100,7 @@ def test_a_class_may_be_an_index_an_id_or_a_name(tmp_path: Path) -> None:
     assert top1_of(load_precomputed(MODEL, path), *"abcde") == [0, 0, 0, 207, 207]
 
 
-def test_all_names_that_are_asked_are_answered_however_many(tmp_path: Path) -> None:
+def test_all_requested_names_get_a_prediction(tmp_path: Path) -> None:
     many = 12_345
     path = written(tmp_path, "file_name,top1\n" + "".join(f"{row}.jpg,{row % 1000}\n" for row in range(many)))
     asked = list(reversed(range(many)))
@@ -131,7 +131,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", sorted(BAD))
-def test_a_row_that_can_not_be_used_is_named_by_its_line(tmp_path: Path, bad: str) -> None:
+def test_an_invalid_row_is_reported_with_its_line(tmp_path: Path, bad: str) -> None:
     row, line = BAD[bad]
     path = written(tmp_path, f"file_name,predicted_class\na,1\n{row}\nc,3\n")
 
@@ -177,12 +177,12 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
         ("predictions.csv.gz", ""),
     ],
 )
-def test_a_file_without_predictions_is_refused(tmp_path: Path, name: str, text: str) -> None:
+def test_a_file_without_predictions_is_rejected(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidUpload):
         load_precomputed(MODEL, written(tmp_path, text, name))
 
 
-def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_file_without_rows_is_rejected(tmp_path: Path) -> None:
     names, top1 = pa.array([], type=pa.string()), pa.array([], type=pa.int64())
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
 
@@ -190,7 +190,7 @@ def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
         load_precomputed(MODEL, tmp_path / "predictions.parquet")
 
 
-def test_a_name_that_is_no_utf_8_is_refused_and_is_no_bug(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
     names, top1 = pa.array([b"\xff\xfe.jpg"], type=pa.binary()), pa.array([1])
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
 
@@ -198,7 +198,7 @@ def test_a_name_that_is_no_utf_8_is_refused_and_is_no_bug(tmp_path: Path) -> Non
         load_precomputed(MODEL, tmp_path / "predictions.parquet")
 
 
-def test_a_parquet_file_that_crashes_its_parser_is_refused_and_this_process_lives(tmp_path: Path) -> None:
+def test_a_parquet_file_that_crashes_its_parser_is_rejected_and_this_process_lives(tmp_path: Path) -> None:
     with (tmp_path / "predictions.parquet").open("wb") as file:
         nested_groups(file, 100_000)
 
@@ -207,7 +207,7 @@ def test_a_parquet_file_that_crashes_its_parser_is_refused_and_this_process_live
 
 
 @pytest.mark.parametrize("probability", ["nothing", "2", "-0.1", "inf", "nan"])
-def test_a_probability_that_is_none_is_refused(tmp_path: Path, probability: str) -> None:
+def test_an_invalid_probability_is_rejected(tmp_path: Path, probability: str) -> None:
     path = written(tmp_path, f"file_name,predicted_class,predicted_probability\na,1,{probability}\n")
 
     with pytest.raises(InvalidUpload):

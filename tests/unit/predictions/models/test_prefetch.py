@@ -8,7 +8,7 @@ import pytest
 from service.predictions.models.prefetch import BATCHES_AHEAD, prefetch
 
 
-def test_things_come_in_order_whichever_is_made_first() -> None:
+def test_items_are_returned_in_order() -> None:
     def make(name: str) -> str:
         time.sleep(0.02 if name in "ace" else 0)
         return name.upper()
@@ -17,7 +17,7 @@ def test_things_come_in_order_whichever_is_made_first() -> None:
         assert [take(3), take(2), take(5), take(5)] == [["A", "B", "C"], ["D", "E"], ["F", "G"], []]
 
 
-def test_the_next_batches_are_made_while_one_is_worked_on_and_no_more() -> None:
+def test_only_the_next_batches_are_prepared_ahead() -> None:
     begun: list[int] = []
     names = [str(number) for number in range(100)]
 
@@ -31,14 +31,14 @@ def test_the_next_batches_are_made_while_one_is_worked_on_and_no_more() -> None:
         assert sorted(begun) == list(range(4 * (1 + BATCHES_AHEAD)))
 
 
-def test_several_are_made_at_the_same_time() -> None:
+def test_several_items_are_prepared_in_parallel() -> None:
     together = threading.Barrier(3, timeout=5)
 
     with prefetch("abc", lambda name: together.wait(), threads=3) as take:
         assert sorted(take(3)) == [0, 1, 2]
 
 
-def test_an_error_comes_out_where_its_name_stands() -> None:
+def test_an_error_is_raised_at_the_position_of_its_name() -> None:
     def make(name: str) -> str:
         if name == "b":
             raise ValueError(name)
@@ -50,7 +50,7 @@ def test_an_error_comes_out_where_its_name_stands() -> None:
             take(2)
 
 
-def test_the_end_of_the_block_drops_what_isnt_begun_and_leaves_no_thread() -> None:
+def test_the_end_of_the_block_drops_queued_items_and_leaves_no_thread() -> None:
     begun: list[str] = []
 
     def make(name: str) -> None:

@@ -29,7 +29,7 @@ def images(count: int) -> list[torch.Tensor]:
     return [torch.full((3, 2, 2), number, dtype=torch.uint8) for number in range(count)]
 
 
-def test_a_batch_that_memory_doesnt_hold_is_halved_until_it_does_and_nothing_is_lost() -> None:
+def test_a_batch_that_exceeds_the_memory_is_halved_until_it_fits() -> None:
     module = Small(memory=20)
     runner = Runner("m", module, CPU, limit=100)
 
@@ -40,7 +40,7 @@ def test_a_batch_that_memory_doesnt_hold_is_halved_until_it_does_and_nothing_is_
     assert runner.limit == 12
 
 
-def test_the_size_that_was_found_is_kept_for_later_batches() -> None:
+def test_the_reduced_size_applies_to_later_batches() -> None:
     module = Small(memory=20)
     runner = Runner("m", module, CPU, limit=32)
     runner.start(images(32))
@@ -51,7 +51,7 @@ def test_the_size_that_was_found_is_kept_for_later_batches() -> None:
     assert module.batches == [16, 16]
 
 
-def test_a_model_that_memory_doesnt_hold_with_one_image_is_refused() -> None:
+def test_a_model_that_exceeds_the_memory_with_one_image_is_rejected() -> None:
     runner = Runner("file:big", Small(memory=0), CPU, limit=8)
 
     with pytest.raises(ModelRefused, match="file:big: The memory of cpu is too small"):
@@ -85,7 +85,7 @@ def test_images_reach_the_module_whole_and_channels_last() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_outputs_that_arent_finite_are_refused(value: float) -> None:
+def test_outputs_that_are_not_finite_are_rejected(value: float) -> None:
     class Broken(torch.nn.Module):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             return torch.full((len(batch), 1000), value)

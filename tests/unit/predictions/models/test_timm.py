@@ -8,12 +8,12 @@ from service.predictions.models import timm
 
 
 @pytest.mark.parametrize("name", ["no_such_model", "test_vit.no_such_tag"])
-def test_a_model_that_timm_lacks_is_not_found(name: str) -> None:
+def test_an_unknown_timm_model_is_not_found(name: str) -> None:
     with pytest.raises(ModelNotFound):
         timm.load(name, ModelPolicy())
 
 
-def test_a_near_name_is_told() -> None:
+def test_similar_names_are_suggested() -> None:
     with pytest.raises(ModelNotFound, match=r"Similar names: .*resnet50"):
         timm.load("resnet_50", ModelPolicy())
 

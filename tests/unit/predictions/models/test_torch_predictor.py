@@ -46,7 +46,7 @@ def test_efficientnet_lite0_is_right_on_18_of_20_photographs(predictor: TorchPre
     assert int((all_.top1 == demo().all_targets).sum()) == 18
 
 
-def test_an_image_that_cant_be_had_has_no_class_and_the_others_have_theirs(tmp_path: Path) -> None:
+def test_an_unreadable_image_has_no_class_and_the_others_are_predicted(tmp_path: Path) -> None:
     names = photographs()
     images = tmp_path / "images"
     shutil.copytree(demo_folder(), images)
@@ -67,7 +67,7 @@ def test_an_image_that_cant_be_had_has_no_class_and_the_others_have_theirs(tmp_p
     assert "No image" in told[names[6]]
 
 
-def test_an_image_that_memory_does_not_hold_when_it_is_prepared_is_damaged_and_no_bug(
+def test_an_image_that_exceeds_the_memory_when_it_is_preprocessed_is_unreadable(
     predictor: TorchPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pillow raises MemoryError for such an image; which one it is depends on the machine, so it is simulated."""
@@ -83,7 +83,7 @@ def test_an_image_that_memory_does_not_hold_when_it_is_prepared_is_damaged_and_n
     assert all_.top1.tolist() == [-1, -1]
 
 
-def test_batches_without_a_single_image_are_predicted_as_nothing_and_ten_are_named(tmp_path: Path) -> None:
+def test_batches_without_readable_images_have_no_classes_and_ten_images_are_logged(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
     predictor = TorchPredictor({"demo": tmp_path}, ModelPolicy(), 4, threads=2, device="cpu")
 
@@ -118,7 +118,7 @@ def test_images_come_from_a_tar_file_as_from_a_folder(predictor: TorchPredictor,
     assert all_.top1.tolist() == all_of(predictor, LITE0, names).top1.tolist()
 
 
-def test_outputs_that_arent_finite_are_refused(folder: Path, policy: ModelPolicy, state: dict) -> None:
+def test_outputs_that_are_not_finite_are_rejected(folder: Path, policy: ModelPolicy, state: dict) -> None:
     state["head.weight"] = torch.full_like(state["head.weight"], float("nan"))
     save_file(state, folder / "nan.safetensors")
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 4, threads=1, device="cpu")
@@ -127,7 +127,7 @@ def test_outputs_that_arent_finite_are_refused(folder: Path, policy: ModelPolicy
         list(predictor.predict(f"file:nan.safetensors#{SMALL}", "demo", photographs()[:1]))
 
 
-def test_a_head_in_another_order_gives_the_same_classes_by_its_mapping(
+def test_a_mapping_restores_the_classes_of_a_head_in_another_order(
     folder: Path, policy: ModelPolicy, state: dict
 ) -> None:
     save_file(state, folder / "own.safetensors")
@@ -146,7 +146,7 @@ def test_a_head_in_another_order_gives_the_same_classes_by_its_mapping(
     np.testing.assert_allclose(mapped.probability, own.probability, rtol=2e-3)
 
 
-def test_the_worker_itself_refuses_a_model_that_isnt_allowed() -> None:
+def test_the_worker_rejects_a_model_that_is_not_allowed() -> None:
     policy = ModelPolicy(sources=["timm:resnet50.*"])
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 4, threads=1, device="cpu")
 
@@ -154,14 +154,14 @@ def test_the_worker_itself_refuses_a_model_that_isnt_allowed() -> None:
         predictor.load(LITE0)
 
 
-def test_a_device_that_isnt_here_is_told_when_a_model_is_loaded() -> None:
+def test_loading_a_model_on_an_unavailable_device_is_rejected() -> None:
     predictor = TorchPredictor({"demo": demo_folder()}, ModelPolicy(), 4, threads=1, device="cuda:99")
 
     with pytest.raises(InvalidSetting, match="cuda:99"):
         predictor.load(LITE0)
 
 
-def test_stopping_early_stops_the_decoding_threads_at_once(predictor: TorchPredictor) -> None:
+def test_stopping_early_stops_the_decoding_threads(predictor: TorchPredictor) -> None:
     predictor.load(LITE0)
     before = threading.active_count()
     batches = predictor.predict(LITE0, "demo", photographs() * 50)
@@ -175,7 +175,7 @@ def test_stopping_early_stops_the_decoding_threads_at_once(predictor: TorchPredi
     assert threading.active_count() == before
 
 
-def test_a_file_that_is_replaced_is_loaded_anew(folder: Path, policy: ModelPolicy, state: dict) -> None:
+def test_a_replaced_file_is_loaded_again(folder: Path, policy: ModelPolicy, state: dict) -> None:
     """Given other weights under the same name, the worker that has the old ones in hand runs the new ones."""
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=2, device="cpu")
     save_file(state, folder / "replaced.safetensors")

@@ -59,12 +59,12 @@ def test_it_scores_as_torchvision_does_with_the_weights_own_transform(module: to
         ("resnet50/IMAGENET1K_V3", "Expected one of IMAGENET1K_V1, IMAGENET1K_V2"),
     ],
 )
-def test_what_torchvision_lacks_is_not_found(rest: str, told: str) -> None:
+def test_unknown_torchvision_models_are_not_found(rest: str, told: str) -> None:
     with pytest.raises(ModelNotFound, match=told):
         torchvision.load(rest, ModelPolicy())
 
 
-def test_a_broken_file_in_the_cache_is_refused_and_named(cache: Path) -> None:
+def test_a_broken_file_in_the_cache_is_rejected_and_named(cache: Path) -> None:
     (cache / FILE).write_bytes(b"not what it was")
 
     with pytest.raises(ModelRefused, match=FILE):
@@ -83,7 +83,7 @@ def test_a_payload_in_the_cache_never_runs(cache: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "it-ran").exists()
 
 
-def test_weights_that_cant_be_fetched_are_unavailable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_of_weights_raises_unavailable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
 
@@ -91,6 +91,6 @@ def test_weights_that_cant_be_fetched_are_unavailable(cache: Path, monkeypatch: 
         torchvision.load("squeezenet1_1", ModelPolicy())
 
 
-def test_the_cap_on_parameters_holds() -> None:
+def test_the_limit_on_parameters_applies() -> None:
     with pytest.raises(ModelRefused, match="has 1,235,496 parameters"):  # as torchvision's documentation says
         torchvision.load("squeezenet1_1", ModelPolicy(max_parameters=1_000_000))

@@ -30,7 +30,7 @@ def canary(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_pickle_with_a_payload_is_refused_and_never_runs(tmp_path: Path, canary: Path, legacy: bool) -> None:
+def test_a_pickle_with_a_payload_is_rejected_and_never_runs(tmp_path: Path, canary: Path, legacy: bool) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"weights": Payload(canary)}, path, _use_new_zipfile_serialization=not legacy)
 
@@ -42,7 +42,7 @@ def test_a_pickle_with_a_payload_is_refused_and_never_runs(tmp_path: Path, canar
     assert canary.exists()
 
 
-def test_a_pickle_that_calls_itself_safetensors_is_refused_and_never_runs(tmp_path: Path, canary: Path) -> None:
+def test_a_pickle_that_calls_itself_safetensors_is_rejected_and_never_runs(tmp_path: Path, canary: Path) -> None:
     path = tmp_path / "evil.safetensors"
     torch.save({"weights": Payload(canary)}, path)
 
@@ -51,7 +51,7 @@ def test_a_pickle_that_calls_itself_safetensors_is_refused_and_never_runs(tmp_pa
     assert not canary.exists()
 
 
-def test_an_archive_that_unpacks_to_more_than_its_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_an_archive_that_unpacks_to_more_than_its_size_is_rejected_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb/data.pkl", bytes(64 << 20))
@@ -61,7 +61,7 @@ def test_an_archive_that_unpacks_to_more_than_its_size_is_refused_before_it_is_r
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-def test_truncated_weights_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_truncated_weights_are_rejected(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights.{suffix}"
     save_file(WEIGHTS, path) if suffix == "safetensors" else torch.save(WEIGHTS, path)
     torch.testing.assert_close(read_weights(path, "m"), WEIGHTS)
@@ -73,7 +73,7 @@ def test_truncated_weights_are_refused(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\x00", b"PK\x03\x04", b"no weights at all", b"\x80\x02."])
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-def test_bytes_that_are_no_weights_are_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+def test_bytes_that_are_not_weights_are_rejected(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"weights.{suffix}"
     path.write_bytes(content)
 
@@ -82,14 +82,14 @@ def test_bytes_that_are_no_weights_are_refused(tmp_path: Path, content: bytes, s
 
 
 @pytest.mark.parametrize("held", [[1, 2], {"epoch": 3}, torch.zeros(3), {"state_dict": {"a": 1}}])
-def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path, held: object) -> None:
+def test_a_checkpoint_without_a_state_dict_is_rejected(tmp_path: Path, held: object) -> None:
     torch.save(held, tmp_path / "held.pth")
 
     with pytest.raises(ModelRefused, match="Expected a state dict"):
         read_weights(tmp_path / "held.pth", "m")
 
 
-def test_torchscript_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_torchscript_is_rejected_with_a_remedy(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch wants users to leave TorchScript
         torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "script.pt")
@@ -98,7 +98,7 @@ def test_torchscript_is_refused_with_what_to_do(tmp_path: Path) -> None:
         read_weights(tmp_path / "script.pt", "m")
 
 
-def test_an_exported_program_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_an_exported_program_is_rejected_with_a_remedy(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "program.pt2")

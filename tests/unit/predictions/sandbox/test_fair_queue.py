@@ -52,7 +52,7 @@ def wait_for(turns: list[str], count: int) -> None:
         time.sleep(0.001)
 
 
-def test_a_free_item_goes_to_the_caller_that_holds_the_fewest() -> None:
+def test_a_free_resource_goes_to_the_caller_with_the_fewest() -> None:
     queue, turns = FairQueue(["first", "second"], wait_seconds=30), []
     with waiters(queue, ["greedy", "greedy", "greedy", "greedy", "modest"], turns) as started:
         wait_for(turns, 2)
@@ -64,7 +64,7 @@ def test_a_free_item_goes_to_the_caller_that_holds_the_fewest() -> None:
         assert turns[2] == "modest"
 
 
-def test_among_equals_who_came_first_is_first() -> None:
+def test_callers_with_equally_many_resources_are_served_in_order_of_arrival() -> None:
     queue, turns = FairQueue(["only"], wait_seconds=30), []
     callers = ["a", "b", "c", "d"]
     with waiters(queue, callers, turns) as started:
@@ -75,7 +75,7 @@ def test_among_equals_who_came_first_is_first() -> None:
     assert turns == callers
 
 
-def test_a_call_that_waits_too_long_is_asked_to_come_again() -> None:
+def test_a_call_that_waits_too_long_raises_too_busy() -> None:
     queue = FairQueue(["only"], wait_seconds=0.2)
 
     with (
@@ -89,7 +89,7 @@ def test_a_call_that_waits_too_long_is_asked_to_come_again() -> None:
     assert not queue._waiting
 
 
-def test_a_cancelled_call_leaves_the_line() -> None:
+def test_a_cancelled_call_leaves_the_queue() -> None:
     queue = FairQueue(["only"], wait_seconds=30)
 
     with queue.acquire("a", lambda: False), pytest.raises(TruncatedUpload), queue.acquire("b", lambda: True):
@@ -98,7 +98,7 @@ def test_a_cancelled_call_leaves_the_line() -> None:
     assert not queue._waiting
 
 
-def test_an_item_is_given_back_where_its_block_fails() -> None:
+def test_a_resource_is_returned_when_its_block_fails() -> None:
     queue = FairQueue(["only"], wait_seconds=30)
 
     with pytest.raises(ZeroDivisionError), queue.acquire("a", lambda: False):

@@ -53,7 +53,7 @@ def consume(content: bytes) -> None:
         list(rows)
 
 
-def test_an_error_comes_back_as_it_was_raised() -> None:
+def test_an_error_is_read_as_it_was_written() -> None:
     file = io.BytesIO(b"rows that were written before")
     write_error(file, InvalidRow("line 3: bad", violations=[Violation("row", "bad", 3)]))
 
@@ -80,7 +80,7 @@ def test_an_error_comes_back_as_it_was_raised() -> None:
         ),
     ],
 )
-def test_what_is_no_rows_file_is_refused(content: bytes) -> None:
+def test_an_invalid_rows_file_is_rejected(content: bytes) -> None:
     with pytest.raises(REFUSED):
         consume(content)
 
@@ -98,7 +98,7 @@ ZEROS = np.zeros(1 << 16, dtype=np.int64)
     ],
     ids=["zstd", "lz4", "many batches", "dictionary"],
 )
-def test_a_stream_that_takes_far_more_memory_than_its_size_is_refused_before_it_is_unpacked(
+def test_a_stream_that_takes_far_more_memory_than_its_size_is_rejected_before_it_is_unpacked(
     stream: bytes, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):

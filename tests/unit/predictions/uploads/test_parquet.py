@@ -61,7 +61,7 @@ def test_every_compression_and_many_row_groups_are_read(small, write, compressio
 
 
 @pytest.mark.parametrize("bad", [1000, -1, 2**40, -(2**63)])
-def test_what_is_no_class_is_refused_at_its_row(small, write, expected_error, bad) -> None:
+def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
     error = small.refusal(
         write.parquet({"file_name": small.names, "top1": [*TWELVE[:4], bad, *TWELVE[5:]]}, row_group_size=3)
     )
@@ -70,21 +70,21 @@ def test_what_is_no_class_is_refused_at_its_row(small, write, expected_error, ba
     assert expected_error.lines(error) == [5]
 
 
-def test_an_unsigned_class_past_all_signed_ones_is_refused(small, write, expected_error) -> None:
+def test_an_unsigned_class_past_all_signed_ones_is_rejected(small, write, expected_error) -> None:
     given = pa.array([*TWELVE[:4], 2**64 - 1, *TWELVE[5:]], pa.uint64())
 
     assert expected_error.lines(small.refusal(write.parquet({"file_name": small.names, "top1": given}))) == [5]
 
 
 @pytest.mark.parametrize("bad", ["crane", "3.0", "", "-1", "1000", "nan"])
-def test_a_text_that_is_no_class_is_refused_at_its_row(small, write, expected_error, bad) -> None:
+def test_an_invalid_class_text_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
     error = small.refusal(write.parquet({"file_name": small.names, "top1": ["5"] * 11 + [bad]}))
 
     assert expected_error.lines(error) == [12]
 
 
 @pytest.mark.parametrize("bad", [1.5, -0.1, float("nan"), float("inf")])
-def test_what_is_no_probability_is_refused_at_its_row(small, write, expected_error, bad) -> None:
+def test_an_invalid_probability_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
     columns = {"file_name": small.names, "top1": TWELVE, "probability": [0.5] * 11 + [bad]}
 
     error = small.refusal(write.parquet(columns))
@@ -107,7 +107,7 @@ def test_what_is_no_probability_is_refused_at_its_row(small, write, expected_err
         pytest.param("predicted_probability", [True] * 12, id="probabilities as booleans"),
     ],
 )
-def test_a_column_of_another_type_is_refused_by_its_name(small, write, column, values) -> None:
+def test_a_column_of_another_type_is_rejected_by_its_name(small, write, column, values) -> None:
     columns = {"file_name": small.names, "top1": TWELVE, "predicted_probability": [0.5] * 12} | {column: values}
 
     error = small.refusal(write.parquet(columns))
@@ -128,12 +128,12 @@ def test_rows_without_a_value_are_named(small, write, expected_error, column) ->
     assert expected_error.lines(error) == [4, 11]
 
 
-def test_a_column_without_any_value_is_refused(small, write) -> None:
+def test_a_column_without_any_value_is_rejected(small, write) -> None:
     assert isinstance(small.refusal(write.parquet({"file_name": small.names, "top1": [None] * 12})), InvalidUpload)
 
 
 @pytest.mark.parametrize("column", ["file_name", "top1", "predicted_probability"])
-def test_text_that_is_no_utf8_is_refused(small, write, column) -> None:
+def test_text_that_is_not_utf8_is_rejected(small, write, column) -> None:
     damaged = pa.array([b"\xff"] * 12, pa.binary())
     text = pa.Array.from_buffers(pa.string(), 12, damaged.buffers())
     columns = {"file_name": small.names, "top1": TWELVE, "predicted_probability": [0.5] * 12} | {column: text}
@@ -149,21 +149,21 @@ def test_text_that_is_no_utf8_is_refused(small, write, column) -> None:
         pytest.param(("file_name", "top1", "prediction"), id="two classes"),
     ],
 )
-def test_a_table_without_the_columns_is_refused(small, write, columns) -> None:
+def test_a_table_without_the_columns_is_rejected(small, write, columns) -> None:
     error = small.refusal(write.parquet(dict.fromkeys(columns, TWELVE)))
 
     assert error.reason == "INVALID_UPLOAD"
     assert [violation.field for violation in error.violations] == ["header"]
 
 
-def test_a_table_without_rows_is_refused(small, write) -> None:
+def test_a_table_without_rows_is_rejected(small, write) -> None:
     columns = {"file_name": pa.array([], pa.string()), "top1": pa.array([], pa.int16())}
 
     assert small.refusal(write.parquet(columns)).reason == "INVALID_UPLOAD"
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.9, 0.99])
-def test_a_file_that_ends_too_early_is_refused(small, write, share) -> None:
+def test_a_file_that_ends_too_early_is_rejected(small, write, share) -> None:
     content = write.parquet({"file_name": small.names, "top1": TWELVE})
 
     assert isinstance(small.refusal(content[: int(share * len(content))]), InvalidUpload)
@@ -178,7 +178,7 @@ def test_the_first_ten_wrong_rows_are_named_and_the_rest_counted(small, write, e
     assert expected_error.count(error, 37)
 
 
-def test_columns_that_unpack_to_more_than_allowed_are_refused(small, write) -> None:
+def test_columns_that_unpack_to_more_than_allowed_are_rejected(small, write) -> None:
     names = [f"{number:0200}" for number in range(20_000)]  # 4 MB
 
     error = small.refusal(

@@ -76,14 +76,14 @@ def test_every_format_of_the_contract_is_in_the_table() -> None:
     assert {format.name for format in FORMATS} == {"csv", "jsonl", "parquet", "npz", "npy"}
 
 
-def test_the_format_is_told_by_the_content(small, write) -> None:
+def test_the_format_is_recognized_by_the_content(small, write) -> None:
     for name, content in files(small, write, TWELVE).items():
         assert small.parse(content).format == name
 
 
 @pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "npz", "npy", "csv.gz", "csv.zst", "jsonl.gz"])
 @pytest.mark.parametrize("size", [1, 3, 7, 4096])
-def test_a_file_that_comes_in_small_pieces_is_the_same_file(small, write, name, size) -> None:
+def test_a_file_in_small_pieces_is_read_like_a_whole_file(small, write, name, size) -> None:
     form, _, packed = name.partition(".")
     content = files(small, write, TWELVE)[form]
     content = {"": bytes, "gz": gzip.compress, "zst": zstandard.compress}[packed](content)
@@ -131,7 +131,7 @@ class Endless:
         return piece
 
 
-def test_an_empty_file_is_refused(small) -> None:
+def test_an_empty_file_is_rejected(small) -> None:
     error = small.refusal(b"")
 
     assert isinstance(error, InvalidUpload)
@@ -153,7 +153,7 @@ def test_an_empty_file_is_refused(small) -> None:
         b"PK\x05\x06" + bytes(18),
     ],
 )
-def test_what_is_in_no_format_is_refused(small, content) -> None:
+def test_unknown_formats_are_rejected(small, content) -> None:
     assert isinstance(small.refusal(content), InvalidUpload)
 
 

@@ -40,7 +40,7 @@ def test_images_that_are_not_judged_may_be_left_out(small, write, form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_judged_image_without_a_row_is_refused_by_its_name(small, write, form) -> None:
+def test_a_judged_image_without_a_row_is_rejected_by_its_name(small, write, form) -> None:
     rows = small.rows(TWELVE)
     del rows[9], rows[4]
 
@@ -71,7 +71,7 @@ def test_of_many_missing_images_ten_are_named_and_the_rest_counted(small, write)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, expected_error, form) -> None:
+def test_a_name_outside_of_the_data_set_is_rejected_with_its_line(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE)[:6], ("ILSVRC2012_val_00000013.JPEG", 1), *small.rows(TWELVE)[6:]]
 
     error = small.refusal(written(write, form, rows))
@@ -84,7 +84,7 @@ def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, exp
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("place", [1, 5, 12])
-def test_a_second_row_about_an_image_is_refused_at_its_line(small, write, expected_error, form, place) -> None:
+def test_a_second_row_about_an_image_is_rejected_with_its_line(small, write, expected_error, form, place) -> None:
     rows = small.rows(TWELVE)
     rows.insert(place, rows[0])
 
@@ -95,7 +95,7 @@ def test_a_second_row_about_an_image_is_refused_at_its_line(small, write, expect
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_too_many_rows_are_refused(small, write, expected_error, form) -> None:
+def test_too_many_rows_are_rejected(small, write, expected_error, form) -> None:
     error = small.refusal(written(write, form, small.rows(TWELVE) * 4))
 
     assert error.reason == "INVALID_ROW"
@@ -121,7 +121,7 @@ def test_an_image_with_and_without_its_folder_is_one_image(small, write, expecte
     "name", ["", " ", "a/b", "../ILSVRC2012_val_00000001.JPEG", "ilsvrc2012_val_00000001.jpeg", "ö"]
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_odd_names_are_refused_at_their_line(small, write, expected_error, form, name) -> None:
+def test_unknown_names_are_rejected_with_their_line(small, write, expected_error, form, name) -> None:
     error = small.refusal(written(write, form, [*small.rows(TWELVE), (name, 5)]))
 
     assert expected_error.lines(error) == [12 + first_line(form)]
@@ -132,13 +132,13 @@ def test_odd_names_are_refused_at_their_line(small, write, expected_error, form,
     ["tench", "Tinca tinca", "TENCH", "tinca_tinca", " tench ", "tench, Tinca tinca", "n01440764", "0", "000"],
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_a_class_may_be_an_index_an_id_or_any_name_of_its_own(small, write, form, name) -> None:
+def test_a_class_may_be_an_index_a_wordnet_id_or_a_unique_name(small, write, form, name) -> None:
     assert small.top1(written(write, form, small.rows([name] * 12))) == [0] * 12
 
 
 @pytest.mark.parametrize("name", ["crane", "Crane", "maillot", "cardigan", "missile"])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_name_that_two_classes_share_is_refused(small, write, expected_error, form, name) -> None:
+def test_a_name_that_two_classes_share_is_rejected(small, write, expected_error, form, name) -> None:
     """ILSVRC 2012 has two cranes (134, 517), maillots (638, 639), cardigans (264, 474) and missiles (657, 744)."""
     error = small.refusal(written(write, form, small.rows([*["5"] * 11, name])))
 
@@ -148,7 +148,7 @@ def test_a_name_that_two_classes_share_is_refused(small, write, expected_error, 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), form=st.sampled_from(FORMS))
-def test_the_order_of_named_rows_says_nothing(small, write, data, form) -> None:
+def test_the_order_of_named_rows_is_irrelevant(small, write, data, form) -> None:
     predicted = data.draw(st.lists(st.integers(0, 999), min_size=12, max_size=12))
     shuffled = data.draw(st.permutations(small.rows(predicted)))
 
@@ -244,7 +244,7 @@ def test_both_orders_of_a_file_without_names_say_the_same_as_named_rows(small, w
     assert small.top1(write.npz(top1=np.array(in_order)), order) == small.top1(write.csv(small.rows(TWELVE)))
 
 
-def test_the_whole_of_imagenet_stands_by_path_as_sorted_paths_do(imagenet_real: Bundle) -> None:
+def test_the_path_order_of_imagenet_is_that_of_sorted_paths(imagenet_real: Bundle) -> None:
     """The WordNet ids of ILSVRC 2012 ascend with the class index, so that a zero-padded index sorts like them."""
     names = [name.decode() for name in imagenet_real.names.to_pylist()]
     paths = [f"{target:03}/{name}" for target, name in zip(imagenet_real.all_targets.tolist(), names, strict=True)]
