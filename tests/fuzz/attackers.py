@@ -1,4 +1,4 @@
-"""Connections that do harm, if they can: silent, slow, huge or wrong; each is open for the length of a block."""
+"""Hostile network connections: silent, slow, huge, or invalid. Each is a context manager."""
 
 import contextlib
 import os
@@ -31,11 +31,11 @@ def frame(kind: int, content: bytes = b"", flags: int = 0, stream: int = 0, size
 
 def call_headers(path: str) -> bytes:
     """Return the headers of a gRPC call, each written out."""
-    given = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
-    given["content-type"] = "application/grpc"
+    headers = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
+    headers["content-type"] = "application/grpc"
     return b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-        for name, value in given.items()
+        for name, value in headers.items()
     )
 
 
@@ -81,13 +81,13 @@ def trickling(
 
 
 @contextmanager
-def flooding(address: str, first: bytes, again: bytes, most: int) -> Iterator[None]:
+def flooding(address: str, first: bytes, repeated: bytes, max_bytes: int) -> Iterator[None]:
     """Send the same again and again, as much as is taken, and read nothing."""
     with connected(address, first) as (connection,):
         connection.settimeout(0.5)
         with contextlib.suppress(OSError):  # nobody reads it any more, or it was cut off
-            for _ in range(max(1, most // len(again))):
-                connection.sendall(again)
+            for _ in range(max(1, max_bytes // len(repeated))):
+                connection.sendall(repeated)
         yield
 
 

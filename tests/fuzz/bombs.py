@@ -1,4 +1,4 @@
-"""Bombs: files that are little, and say that they are, and unpack to much."""
+"""Decompression bombs: small files that state a small size and unpack to a large one."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""How long the fuzz tests look: 200 examples a property, or as many as FUZZ_EXAMPLES says (`make fuzz`)."""
+"""The number of fuzz examples: 200 per property, or FUZZ_EXAMPLES (`make fuzz`)."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Files of predictions: good ones of every format, and strategies for damaged and nearly right ones."""
+"""Predictions files: valid files of every format, and strategies for damaged and almost valid files."""
 
 import bz2
 import csv
@@ -107,32 +107,32 @@ GOOD: dict[str, bytes] = {
 
 
 @st.composite
-def damaged(draw: st.DrawFn, content: bytes, most: int = 8) -> bytes:
+def damaged(draw: st.DrawFn, content: bytes, max_changes: int = 8) -> bytes:
     """Bytes of a file changed, cut, dropped, doubled, or put in from another file."""
-    mended = bytearray(content)
-    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3, most]))):
-        if not mended:
+    changed = bytearray(content)
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3, max_changes]))):
+        if not changed:
             break
-        place = draw(st.integers(0, len(mended) - 1))
+        place = draw(st.integers(0, len(changed) - 1))
         change = draw(st.sampled_from(["set", "flip", "drop", "double", "splice", "number", "cut"]))
         if change == "set":
-            mended[place] = draw(st.integers(0, 255))
+            changed[place] = draw(st.integers(0, 255))
         elif change == "flip":
-            mended[place] ^= 1 << draw(st.integers(0, 7))
+            changed[place] ^= 1 << draw(st.integers(0, 7))
         elif change == "drop":
-            del mended[place : place + draw(st.integers(1, 60))]
+            del changed[place : place + draw(st.integers(1, 60))]
         elif change == "double":
-            mended[place:place] = mended[place : place + draw(st.integers(1, 200))]
+            changed[place:place] = changed[place : place + draw(st.integers(1, 200))]
         elif change == "splice":
             other = GOOD[draw(st.sampled_from(sorted(GOOD)))]
             start = draw(st.integers(0, len(other) - 1))
-            mended[place:place] = other[start : start + draw(st.integers(1, 200))]
+            changed[place:place] = other[start : start + draw(st.integers(1, 200))]
         elif change == "number":  # huge, negative, or past what its width holds
             wide = draw(st.sampled_from([b"\xff" * 2, b"\xff" * 4, b"\xff" * 8, b"\x80" * 9 + b"\x01", b"\0" * 4]))
-            mended[place : place + len(wide)] = wide
+            changed[place : place + len(wide)] = wide
         else:
-            del mended[place:]
-    return bytes(mended)
+            del changed[place:]
+    return bytes(changed)
 
 
 # -- text

@@ -1,4 +1,4 @@
-"""Strategies for any message of the API, made from its descriptors: every field, every type, huge and odd values."""
+"""Strategies for messages of the API, generated from their descriptors: every field and type, with extreme values."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Uploads are parsed in a separate process, so that a crash, a hang or too much memory is noticed.
+"""Uploads are parsed in a separate process, so that crashes, hangs, and excessive memory are detected.
 
 Binary formats are parsed in the sandbox of a service, with a smaller bound on memory.
 """
@@ -47,9 +47,9 @@ class Outcome:
     """What became of one file."""
 
     end: str  # read, refused, or broken
-    told: str  # the format, the error's reason, or a traceback
-    given: int  # bytes that were read of it
-    grown: int  # MiB by which the process' memory grew at most
+    detail: str  # the format, the error's reason, or a traceback
+    bytes_read: int  # bytes that were read of it
+    memory_growth: int  # MiB by which the process' memory grew at most
     classes: tuple[int, ...] = ()  # of the judged images, where it was read
 
 
@@ -77,11 +77,11 @@ class Parser:
             self.stop()
             raise
         if not line:
-            ended = process.wait()
+            code = process.wait()
             self.stop()
-            raise AssertionError(f"the process that parsed it ended with {ended}")
-        said = json.loads(line)
-        return Outcome(**said | {"classes": tuple(said["classes"])})
+            raise AssertionError(f"the process that parsed it ended with {code}")
+        result = json.loads(line)
+        return Outcome(**result | {"classes": tuple(result["classes"])})
 
     def stop(self) -> None:
         """End the process, if there is one."""
@@ -96,12 +96,12 @@ class Counting:
 
     def __init__(self, content: bytes) -> None:
         self._content = io.BytesIO(content)
-        self.given = 0
+        self.bytes_read = 0
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
         piece = self._content.read(size)
-        self.given += len(piece)
+        self.bytes_read += len(piece)
         return piece
 
 
@@ -114,9 +114,15 @@ def main() -> None:
         source = Counting(sys.stdin.buffer.read(size))
         Path("/proc/self/clear_refs").write_text("5")  # the most memory is now what there is
         before = _most_memory()
-        end, told, classes = _outcome(layout, source, limit, pool)
-        grown = (_most_memory() - before) // 1024
-        line = {"end": end, "told": told, "classes": classes, "given": source.given, "grown": grown}
+        end, detail, classes = _outcome(layout, source, limit, pool)
+        memory_growth = (_most_memory() - before) // 1024
+        line = {
+            "end": end,
+            "detail": detail,
+            "classes": classes,
+            "bytes_read": source.bytes_read,
+            "memory_growth": memory_growth,
+        }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
     pool.stop()
@@ -135,8 +141,8 @@ def _outcome(layout: Layout, source: Counting, limit: int, pool: ParserPool) -> 
     except ErrataError as error:
         if not isinstance(error, InvalidUpload | TooLarge):
             return "broken", f"an error of another branch: {error!r}", []
-        told = [error.message, *(violation.description for violation in error.violations)]
-        if not all(told) or len(error.violations) > 10:
+        detail = [error.message, *(violation.description for violation in error.violations)]
+        if not all(detail) or len(error.violations) > 10:
             return "broken", f"an error that says nothing, or too much: {error!r}", []
         if "parser failed with" in error.message or "returned no rows" in error.message:
             return "broken", error.message, []

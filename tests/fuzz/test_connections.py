@@ -1,4 +1,4 @@
-"""Connections that are slow, half-open, huge or wrong: others are served meanwhile, and nothing of them stays."""
+"""Slow, half-open, huge, and invalid connections: the service serves other callers and releases the resources."""
 
 import contextlib
 import http.client
@@ -96,16 +96,16 @@ def service(data_dir: Path, demo: Bundle, tmp_path_factory: pytest.TempPathFacto
 
 
 def _ready(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, str]:
-    found: list[dict[str, str]] = []
+    ready_events: list[dict[str, str]] = []
 
     def is_ready() -> bool:
         assert process.poll() is None, log.read_text()[-1000:]
         lines = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
-        found.extend(line for line in lines if line["event"] == "ready")
-        return bool(found)
+        ready_events.extend(line for line in lines if line["event"] == "ready")
+        return bool(ready_events)
 
     wait_for(is_ready, "the service is ready")
-    return found[0]
+    return ready_events[0]
 
 
 def _upload(address: str, demo: Bundle) -> str:

@@ -1,4 +1,4 @@
-"""What registries send, gates' policies, model identifiers: all is read or refused, and nothing unsigned is taken."""
+"""Registry payloads, gate policies, and model IDs are read or refused, and unsigned payloads are rejected."""
 
 import asyncio
 import base64
@@ -194,8 +194,10 @@ def test_any_payload_is_an_event_none_or_an_error_that_the_endpoint_answers(kind
 
 
 def _identifier(kind: ModuleType, event: RegistryEvent) -> str:
-    made: Callable[[RegistryEvent], str] = getattr(kind, "model_id", lambda event: f"mlflow:models:/{event.model}/1")
-    return made(event)
+    endpoint: Callable[[RegistryEvent], str] = getattr(
+        kind, "model_id", lambda event: f"mlflow:models:/{event.model}/1"
+    )
+    return endpoint(event)
 
 
 # -- the endpoint, from bytes to a status
@@ -240,9 +242,9 @@ class Endpoint:
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
     """Call the hooks."""
-    made = Endpoint()
-    yield made
-    made.stop()
+    endpoint = Endpoint()
+    yield endpoint
+    endpoint.stop()
 
 
 RAW = st.sampled_from(
@@ -319,8 +321,8 @@ PIECES = st.sampled_from(
     ]
 )
 YAML = (
-    changed(POLICY, most=4).map(lambda value: json.dumps(value))
-    | changed(POLICY, most=4).map(lambda value: json.dumps(value, ensure_ascii=False))
+    changed(POLICY, max_changes=4).map(lambda value: json.dumps(value))
+    | changed(POLICY, max_changes=4).map(lambda value: json.dumps(value, ensure_ascii=False))
     | st.lists(PIECES | st.text(max_size=6), max_size=25).map("".join)
     | st.text(max_size=120)
 )

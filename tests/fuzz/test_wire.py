@@ -1,4 +1,4 @@
-"""The wire: any message becomes a record of the domain or is refused; what goes out comes back, and is proto3 JSON."""
+"""Any message is decoded or refused, encoded records decode to themselves, and JSON is valid proto3 JSON."""
 
 import base64
 import json

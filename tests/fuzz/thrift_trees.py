@@ -1,4 +1,4 @@
-"""Trees of Thrift values, and a strategy that makes them lie: about types, lengths, places, and what is in what."""
+"""Trees of Thrift values, and a strategy that makes their types, lengths, and structure wrong."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -123,7 +123,7 @@ def children(tree: Tree) -> list[Tree]:
 
 
 @st.composite
-def lying(draw: st.DrawFn, tree: Fields, most: int = 4, within: int | None = None) -> Fields:
+def lying(draw: st.DrawFn, tree: Fields, max_changes: int = 4, within: int | None = None) -> Fields:
     """Return a tree in which up to `most` nodes are changed.
 
     Args:
@@ -134,7 +134,7 @@ def lying(draw: st.DrawFn, tree: Fields, most: int = 4, within: int | None = Non
     """
     tree = deepcopy(tree)
     root: Tree = tree if within is None else dict(tree.fields)[within]
-    for _ in range(draw(st.integers(0, most))):
+    for _ in range(draw(st.integers(0, max_changes))):
         node = root
         while (below := children(node)) and draw(st.integers(0, 3)):  # deeper in three of four cases
             node = draw(st.sampled_from(below))

@@ -1,4 +1,4 @@
-"""A grammar of zip archives: members, directory and end record as writers make them, and lies in any of them."""
+"""A grammar of ZIP archives: members, directory, and end record, with wrong values in any of them."""
 
 import bz2
 import lzma

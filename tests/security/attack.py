@@ -1,4 +1,4 @@
-"""One attack: a hostile file, once or several times at once, while good uploads go on; measured from outside."""
+"""An attack: one or several copies of a hostile file, during valid uploads, measured from outside the service."""
 
 import contextlib
 import threading

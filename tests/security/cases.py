@@ -1,4 +1,4 @@
-"""The hostile uploads, by name: what the service must refuse within its bounds."""
+"""The hostile uploads, which the service must refuse within its limits."""
 
 import gzip
 import shutil

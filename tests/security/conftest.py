@@ -1,4 +1,4 @@
-"""A service in a process of its own, which hostile uploads attack."""
+"""A service in a separate process, the target of hostile uploads."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

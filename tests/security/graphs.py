@@ -1,4 +1,4 @@
-"""Hostile ONNX graphs, made with the onnx package: small files that take all the time or memory there is."""
+"""Hostile ONNX graphs: small files that use excessive time or memory."""
 
 import json
 from collections.abc import Sequence

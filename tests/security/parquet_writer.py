@@ -1,4 +1,4 @@
-"""A writer of Parquet files from parts, whatever the parts claim about each other.
+"""A writer of Parquet files from parts that may be inconsistent.
 
 The structures and the numbers of their fields are those of parquet.thrift in apache/parquet-format.
 """

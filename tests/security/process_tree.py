@@ -1,4 +1,4 @@
-"""The memory of a process and all its descendants, sampled from outside; a limit that ends them."""
+"""The memory of a process and its descendants, sampled from outside, with a limit that kills them."""
 
 import contextlib
 import os

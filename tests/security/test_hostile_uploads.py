@@ -1,4 +1,4 @@
-"""Hostile uploads: refused within bounds, by a service that goes on for everybody else."""
+"""Hostile uploads are refused within limits while the service serves other callers."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Hostile models in real child processes: whatever a graph does, the caller gets an answer and the next model runs."""
+"""Hostile models in real child processes: the caller gets an error, and the next model runs."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The harness itself: memory of all processes is counted, and what exceeds the limit is ended."""
+"""The measurement of process trees: it counts the memory of all processes, and kills a tree above the limit."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A writer of Thrift's compact protocol, in which Parquet stores its metadata. It writes whatever it is told to.
+"""A writer of Thrift's compact protocol, the encoding of Parquet metadata. It can write invalid values.
 
 The protocol: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """

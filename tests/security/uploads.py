@@ -1,4 +1,4 @@
-"""Uploads over a real socket: hostile files, and good ones whose verdicts are known."""
+"""Uploads over a real socket: hostile files, and valid files with known verdicts."""
 
 import io
 import time

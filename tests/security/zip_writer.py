@@ -1,4 +1,4 @@
-"""A writer of zip archives from parts, whatever the parts claim about each other.
+"""A writer of ZIP archives from parts that may be inconsistent.
 
 The records are those of PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16 and 4.5.3.
 """

@@ -1,4 +1,4 @@
-"""Child processes: which variables they get, that they end with their parent, and what memory they hold."""
+"""Child processes: their environment variables, their end with their parent, and their memory."""
 
 import mmap
 import os

@@ -1,4 +1,4 @@
-"""A small server that speaks as much of Hugging Face's hub as a model needs: metadata, revisions, files."""
+"""A fake Hugging Face Hub server with metadata, revisions, and files."""
 
 import hashlib
 import json

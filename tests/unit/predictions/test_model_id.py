@@ -1,4 +1,4 @@
-"""Model identifiers: what parses, what it means, and that none points where it must not."""
+"""Model IDs: valid ones are parsed, and unsafe paths and names are rejected."""
 
 from pathlib import PurePosixPath
 

@@ -1,4 +1,4 @@
-"""What an operator allows: sources and names by patterns, a folder, and sizes."""
+"""The operator's model policy: patterns for sources and names, the folder, and limits on size."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""References that move are pinned when an analysis is accepted, against a hub on this machine."""
+"""Branches and aliases are pinned when an analysis is accepted, with a local fake hub."""
 
 import socket
 import sys
@@ -23,19 +23,19 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "becomes"),
+    ("model", "expected"),
     [
         ("hf-hub:timm/resnet50.a1_in1k", f"hf-hub:timm/resnet50.a1_in1k@{MAIN}"),
         ("hf-hub:timm/resnet50.a1_in1k@main", f"hf-hub:timm/resnet50.a1_in1k@{MAIN}"),
         ("hf-hub:timm/resnet50.a1_in1k@work/new", f"hf-hub:timm/resnet50.a1_in1k@{BRANCH}"),
     ],
 )
-def test_a_branch_is_pinned_to_its_commit(hub: FakeHub, asked: str, becomes: str) -> None:
-    assert str(pin_model(parse_model_id(asked), hub.url)) == becomes
+def test_a_branch_is_pinned_to_its_commit(hub: FakeHub, model: str, expected: str) -> None:
+    assert str(pin_model(parse_model_id(model), hub.url)) == expected
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "model",
     [
         f"hf-hub:timm/resnet50.a1_in1k@{MAIN}",
         "timm:resnet50",
@@ -46,14 +46,14 @@ def test_a_branch_is_pinned_to_its_commit(hub: FakeHub, asked: str, becomes: str
         "demo:efficientnet_lite0",
     ],
 )
-def test_fixed_model_ids_are_returned_without_a_request(asked: str) -> None:
-    assert str(pin_model(parse_model_id(asked), "http://127.0.0.1:1")) == asked
+def test_fixed_model_ids_are_returned_without_a_request(model: str) -> None:
+    assert str(pin_model(parse_model_id(model), "http://127.0.0.1:1")) == model
 
 
-@pytest.mark.parametrize("asked", ["hf-hub:timm/nowhere", "hf-hub:timm/resnet50.a1_in1k@nowhere"])
-def test_a_missing_repository_or_revision_is_not_found(hub: FakeHub, asked: str) -> None:
+@pytest.mark.parametrize("model", ["hf-hub:timm/nowhere", "hf-hub:timm/resnet50.a1_in1k@nowhere"])
+def test_a_missing_repository_or_revision_is_not_found(hub: FakeHub, model: str) -> None:
     with pytest.raises(ModelNotFound, match="nowhere") as caught:
-        pin_model(parse_model_id(asked), hub.url)
+        pin_model(parse_model_id(model), hub.url)
     assert [violation.field for violation in caught.value.violations] == ["model"]
 
 

@@ -1,4 +1,4 @@
-"""Where a registry's files lie: behind itself or nowhere, whatever it says of them."""
+"""Artifact URIs of a registry: those that it serves itself are resolved, and others are rejected."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Pictures: small JPEGs of what lies in a plain folder; what can't be shown is none, never an error."""
+"""Thumbnails: small JPEGs of images in plain folders; None for images that cannot be read."""
 
 import io
 import os

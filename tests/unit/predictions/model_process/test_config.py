@@ -1,4 +1,4 @@
-"""What the process is started with arrives whole, and its environment holds no secret of the service."""
+"""The configuration survives serialization, and the environment of the process has no secrets of the service."""
 
 import json
 from pathlib import Path

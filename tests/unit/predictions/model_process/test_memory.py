@@ -1,4 +1,4 @@
-"""The bound on memory that a machine or a container gives."""
+"""The default memory limit of a machine or container."""
 
 from pathlib import Path
 

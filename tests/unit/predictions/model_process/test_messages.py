@@ -1,4 +1,4 @@
-"""Answers of the process that runs models: they arrive as they were sent; whatever else it says is refused."""
+"""Responses of the model process: valid ones survive encoding, and invalid ones are rejected."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Frames: what is written is read, and what breaks the protocol takes neither memory nor time."""
+"""Messages are read as they were written, and invalid messages are rejected before they use memory."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Tiny models, made in place: nothing is downloaded."""
+"""Tiny models that are created locally, without downloads."""
 
 from pathlib import Path
 

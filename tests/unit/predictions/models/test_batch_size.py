@@ -1,4 +1,4 @@
-"""The batch_size: a batch on a CPU takes a moment, whatever the model."""
+"""Adaptive batch sizes: a batch takes about the target time for models of any speed."""
 
 from hypothesis import given
 from hypothesis import strategies as st

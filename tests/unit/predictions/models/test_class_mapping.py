@@ -1,4 +1,4 @@
-"""Heads of another size or order: a file of the user's says which output is which class."""
+"""Mappings of a model's outputs to classes."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -43,7 +43,7 @@ def test_without_a_file_nothing_is_mapped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("[0, 1", "JSON"),
         ('{"0": 1}', "Expected an array"),
@@ -59,10 +59,10 @@ def test_without_a_file_nothing_is_mapped(tmp_path: Path) -> None:
         ("[0, [1]]", r"Output 1 has the entry \[1\]"),
     ],
 )
-def test_a_wrong_mapping_is_rejected_with_its_first_wrong_entry(tmp_path: Path, content: str, told: str) -> None:
+def test_a_wrong_mapping_is_rejected_with_its_first_wrong_entry(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "classes.json").write_text(content)
 
-    with pytest.raises(ModelRefused, match=told):
+    with pytest.raises(ModelRefused, match=message):
         read_classes(tmp_path, WEIGHTS)
 
 

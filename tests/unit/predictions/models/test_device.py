@@ -1,4 +1,4 @@
-"""Devices: what torch has here, and a clear word for all else."""
+"""Devices: available ones are chosen, and others are rejected."""
 
 import os
 from pathlib import Path

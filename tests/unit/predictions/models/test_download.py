@@ -1,4 +1,4 @@
-"""Sizes before a fetch, and what a failed one means."""
+"""The size of a file before its download, and the errors of failed downloads."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""file: — weights in either safe form, on an architecture that is named; every way in which they are refused."""
+"""Models of the source file: safe weights formats are loaded, and all other files are rejected."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""hf-hub: — timm models from a hub that is on this machine, from safetensors alone and within the caps."""
+"""Models of the source hf-hub, from a local fake hub: only safetensors within the limits are loaded."""
 
 import json
 from collections.abc import Iterator
@@ -120,7 +120,7 @@ def test_truncated_weights_are_rejected(hub: FakeHub, state: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         (b"{", "JSON"),
         (b"[]", "the form that timm writes"),
@@ -135,10 +135,10 @@ def test_truncated_weights_are_rejected(hub: FakeHub, state: dict) -> None:
         (json.dumps(CONFIG | {"model_args": {"embed_dim": 32}}), "do not match the architecture"),
     ],
 )
-def test_an_unusable_config_is_rejected(hub: FakeHub, config: str | bytes, told: str) -> None:
+def test_an_unusable_config_is_rejected(hub: FakeHub, config: str | bytes, message: str) -> None:
     change(hub, config_json=config if isinstance(config, bytes) else config.encode())
 
-    with pytest.raises(ModelRefused, match=told):
+    with pytest.raises(ModelRefused, match=message):
         source.load("org/small", ModelPolicy())
 
 

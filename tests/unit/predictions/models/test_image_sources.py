@@ -1,4 +1,4 @@
-"""Where images lie: folders and tar files, found by every name that means one image and by no other."""
+"""Images in folders and tar files are found by every name that identifies one image."""
 
 import io
 import tarfile
@@ -19,29 +19,29 @@ def put(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def tar(files: Mapping[str, bytes]) -> bytes:
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as archive:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 @pytest.fixture(params=["folder", "tar"])
-def make(request: pytest.FixtureRequest, tmp_path: Path):
+def make_source(request: pytest.FixtureRequest, tmp_path: Path):
     """Put the same files in a folder or in a tar file."""
 
-    def made(files: Mapping[str, bytes]) -> Path:
+    def create(files: Mapping[str, bytes]) -> Path:
         if request.param == "folder":
             return put(tmp_path / "images", files)
         return put(tmp_path, {"images.tar": tar(files)}) / "images.tar"
 
-    return made
+    return create
 
 
-def test_a_class_folder_is_read_by_wordnet_id_and_file_and_by_bare_name(make) -> None:
-    locations = find_images(make({"n01440764/a.JPEG": b"one", "n01443537/b.JPEG": b"two"}))
+def test_a_class_folder_is_read_by_wordnet_id_and_file_and_by_bare_name(make_source) -> None:
+    locations = find_images(make_source({"n01440764/a.JPEG": b"one", "n01443537/b.JPEG": b"two"}))
 
     assert {name: location.read(9) for name, location in locations.items()} == {
         "n01440764/a.JPEG": b"one",
@@ -51,35 +51,39 @@ def test_a_class_folder_is_read_by_wordnet_id_and_file_and_by_bare_name(make) ->
     }
 
 
-def test_a_flat_folder_is_read_by_file(make) -> None:
-    locations = find_images(make({"ILSVRC2012_val_00000001.JPEG": b"one", "ILSVRC2012_val_00000002.JPEG": b"two"}))
+def test_a_flat_folder_is_read_by_file(make_source) -> None:
+    locations = find_images(
+        make_source({"ILSVRC2012_val_00000001.JPEG": b"one", "ILSVRC2012_val_00000002.JPEG": b"two"})
+    )
 
     assert locations["ILSVRC2012_val_00000002.JPEG"].read(9) == b"two"
     assert len(locations) == 2
 
 
-def test_a_deeper_image_has_its_path_its_last_two_parts_and_its_name(make) -> None:
-    locations = find_images(make({"data/val/n01440764/a.jpg": b"one"}))
+def test_a_deeper_image_has_its_path_its_last_two_parts_and_its_name(make_source) -> None:
+    locations = find_images(make_source({"data/val/n01440764/a.jpg": b"one"}))
 
     assert set(locations) == {"data/val/n01440764/a.jpg", "n01440764/a.jpg", "a.jpg"}
 
 
-def test_a_bare_name_that_two_folders_have_is_not_guessed(make) -> None:
-    locations = find_images(make({"n01440764/a.jpg": b"one", "n01443537/a.jpg": b"two", "n01443537/b.jpg": b"three"}))
+def test_a_bare_name_that_two_folders_have_is_not_guessed(make_source) -> None:
+    locations = find_images(
+        make_source({"n01440764/a.jpg": b"one", "n01443537/a.jpg": b"two", "n01443537/b.jpg": b"three"})
+    )
 
     assert set(locations) == {"n01440764/a.jpg", "n01443537/a.jpg", "n01443537/b.jpg", "b.jpg"}
 
 
-def test_a_whole_path_takes_precedence_over_a_suffix(make) -> None:
-    locations = find_images(make({"a.jpg": b"top", "deep/a.jpg": b"deep"}))
+def test_a_whole_path_takes_precedence_over_a_suffix(make_source) -> None:
+    locations = find_images(make_source({"a.jpg": b"top", "deep/a.jpg": b"deep"}))
 
     assert locations["a.jpg"].read(9) == b"top"
     assert locations["deep/a.jpg"].read(9) == b"deep"
 
 
-def test_an_unknown_class_folder_is_ignored(make) -> None:
+def test_an_unknown_class_folder_is_ignored(make_source) -> None:
     locations = find_images(
-        make({"n01440764/a.jpg": b"one", "n99999999/other.jpg": b"two", "notes/README.md": b"three"})
+        make_source({"n01440764/a.jpg": b"one", "n99999999/other.jpg": b"two", "notes/README.md": b"three"})
     )
 
     assert locations["a.jpg"].read(9) == b"one"
@@ -87,8 +91,8 @@ def test_an_unknown_class_folder_is_ignored(make) -> None:
 
 
 @pytest.mark.parametrize("files", [{}, {"README.md": b"no image"}])
-def test_a_folder_or_tar_without_images_is_named(make, tmp_path: Path, files: Mapping[str, bytes]) -> None:
-    path = make(files)
+def test_a_folder_or_tar_without_images_is_named(make_source, tmp_path: Path, files: Mapping[str, bytes]) -> None:
+    path = make_source(files)
     if not path.exists():
         path.mkdir()
 

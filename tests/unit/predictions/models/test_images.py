@@ -1,4 +1,4 @@
-"""Images, opened by name; whatever damage one has, it is told and nothing else happens."""
+"""Images are opened by name, and damaged ones raise UnreadableImage."""
 
 import io
 import struct
@@ -47,13 +47,13 @@ def test_a_missing_image_is_reported(tmp_path: Path) -> None:
 
 
 def whole() -> bytes:
-    held = io.BytesIO()
-    Image.effect_noise((64, 64), 50).save(held, format="JPEG")
-    return held.getvalue()
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, format="JPEG")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "not an image in one of the formats BMP"),
         (b"no image", "not an image in one of the formats BMP"),
@@ -65,10 +65,10 @@ def whole() -> bytes:
     ],
     ids=["empty", "text", "truncated", "postscript", "large", "bomb", "huge-bomb"],
 )
-def test_a_damaged_image_is_reported_with_the_reason(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_damaged_image_is_reported_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
 
-    with pytest.raises(UnreadableImage, match=told):
+    with pytest.raises(UnreadableImage, match=message):
         ImageFolder(tmp_path).open("bad.jpg")
 
 

@@ -1,4 +1,4 @@
-"""What is said of a model: its weights' digest, and its size before memory is taken."""
+"""The digest of a model's weights, and its size before memory is allocated."""
 
 import pytest
 import timm

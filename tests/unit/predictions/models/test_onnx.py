@@ -1,4 +1,4 @@
-"""onnx: — graphs made in place; what they compute, and every way in which one is refused."""
+"""Models of the source onnx: valid graphs are run, and unsafe ones are rejected."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def graph(outputs: int = 1000, batch: object = "N", last: str = "", domain: str 
     ]
     if last:
         nodes.append(helper.make_node(last, ["scores"], ["y"], domain=domain))
-    made = helper.make_graph(
+    proto = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("x", kind, [batch, 3, 8, 8])],
@@ -41,7 +41,7 @@ def graph(outputs: int = 1000, batch: object = "N", last: str = "", domain: str 
         [numpy_helper.from_array(weights, "w")],
     )
     imports = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
-    return helper.make_model(made, opset_imports=imports, ir_version=8)
+    return helper.make_model(proto, opset_imports=imports, ir_version=8)
 
 
 def store(folder: Path, model: onnx.ModelProto, name: str = "tiny.onnx", config: object = CONFIG) -> Path:
@@ -430,15 +430,15 @@ def brighter_is_wider() -> onnx.ModelProto:
         helper.make_node("ConstantOfShape", ["shape"], ["y"]),
     ]
     numbers = {"one": 1, "thousand": 1000}
-    made = helper.make_graph(
+    proto = helper.make_graph(
         [*nodes[:3], helper.make_node("Reshape", ["outputs", "one"], ["listed"]), *nodes[3:]],
         "wider",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, "outputs"])],
         [numpy_helper.from_array(np.array([value]), name) for name, value in numbers.items()],
     )
-    made.node[4].input[1] = "listed"
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    proto.node[4].input[1] = "listed"
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def test_a_graph_with_more_outputs_for_some_images_is_rejected(folder, policy) -> None:

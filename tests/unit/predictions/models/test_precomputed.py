@@ -1,4 +1,4 @@
-"""Predictions that came instead of a model: each format is read to the same, and asked image by image."""
+"""Predictions files that are registered in place of a model: every format is read and looked up by image."""
 
 import gzip
 import json
@@ -103,11 +103,11 @@ def test_a_class_may_be_an_index_an_id_or_a_name(tmp_path: Path) -> None:
 def test_all_requested_names_get_a_prediction(tmp_path: Path) -> None:
     many = 12_345
     path = written(tmp_path, "file_name,top1\n" + "".join(f"{row}.jpg,{row % 1000}\n" for row in range(many)))
-    asked = list(reversed(range(many)))
+    requested = list(reversed(range(many)))
 
-    top1 = top1_of(load_precomputed(MODEL, path), *(f"{row}.jpg" for row in asked))
+    top1 = top1_of(load_precomputed(MODEL, path), *(f"{row}.jpg" for row in requested))
 
-    assert top1 == [row % 1000 for row in asked]
+    assert top1 == [row % 1000 for row in requested]
 
 
 def test_other_predictions_have_another_digest(tmp_path: Path) -> None:

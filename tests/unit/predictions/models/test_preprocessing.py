@@ -1,4 +1,4 @@
-"""Transforms: in two steps they give what the library's own transform gives, and none is guessed."""
+"""Transforms in two steps equal the library's own transforms, and incomplete ones are rejected."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The runner: smaller batches where memory doesn't hold large ones, and the best class of each image."""
+"""The runner: it halves batches that exceed the memory, and returns the best class of each image."""
 
 import numpy as np
 import pytest
@@ -69,18 +69,18 @@ def test_the_probability_is_that_of_the_softmax() -> None:
 
 
 def test_images_reach_the_module_whole_and_channels_last() -> None:
-    seen: list[torch.Tensor] = []
+    batches: list[torch.Tensor] = []
 
-    class Look(torch.nn.Module):
+    class Recorder(torch.nn.Module):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            seen.append(batch)
+            batches.append(batch)
             return torch.zeros(len(batch), 1000)
 
-    given = [torch.rand(3, 4, 5) for _ in range(2)]
-    Runner("m", Look(), CPU, limit=8).start(given)
+    inputs = [torch.rand(3, 4, 5) for _ in range(2)]
+    Runner("m", Recorder(), CPU, limit=8).start(inputs)
 
-    assert torch.equal(seen[0], torch.stack(given))
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(batches[0], torch.stack(inputs))
+    assert batches[0].is_contiguous(memory_format=torch.channels_last)
     assert torch.is_inference_mode_enabled() is False
 
 

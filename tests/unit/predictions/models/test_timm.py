@@ -1,4 +1,4 @@
-"""timm: — names, default tags, and the cap on parameters. What it fetches: test_hub.py."""
+"""Models of the source timm: names, default tags, and limits. Downloads are tested in test_hf_hub.py."""
 
 import pytest
 from errata.errors import ModelNotFound, ModelRefused

@@ -1,4 +1,4 @@
-"""The predictor: real weights on real photographs; what can't be had, what isn't allowed, and stopping early."""
+"""The torch predictor: real weights on real photographs, unreadable images, and interruption."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def photographs() -> list[str]:
     return [name.decode() for name in demo().names.tolist()]
 
 
-def all_of(predictor: TorchPredictor, model: str, names: Sequence[str]) -> Predictions:
+def predict_all(predictor: TorchPredictor, model: str, names: Sequence[str]) -> Predictions:
     batches = list(predictor.predict(model, "demo", names))
     return Predictions(
         np.concatenate([batch.top1 for batch in batches]), np.concatenate([batch.probability for batch in batches])
@@ -41,30 +41,32 @@ def predictor() -> TorchPredictor:
 
 
 def test_efficientnet_lite0_is_right_on_18_of_20_photographs(predictor: TorchPredictor) -> None:
-    all_ = all_of(predictor, LITE0, photographs())
+    predictions = predict_all(predictor, LITE0, photographs())
 
-    assert int((all_.top1 == demo().all_targets).sum()) == 18
+    assert int((predictions.top1 == demo().all_targets).sum()) == 18
 
 
 def test_an_unreadable_image_has_no_class_and_the_others_are_predicted(tmp_path: Path) -> None:
     names = photographs()
     images = tmp_path / "images"
     shutil.copytree(demo_folder(), images)
-    whole = all_of(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
+    whole = predict_all(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
     (images / names[1]).write_bytes(b"no image")
     (images / names[6]).unlink()
 
     with capture_logs() as logs:
-        all_ = all_of(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
+        predictions = predict_all(
+            TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names
+        )
 
-    kept = [row for row in range(20) if row not in (1, 6)]
-    assert all_.top1[[1, 6]].tolist() == [-1, -1]
-    assert np.isnan(all_.probability[[1, 6]]).all()
-    assert all_.top1[kept].tolist() == whole.top1[kept].tolist()
-    told = {log["image"]: log["reason"] for log in logs if log["event"] == "image unreadable"}
-    assert told.keys() == {names[1], names[6]}
-    assert "not an image" in told[names[1]]
-    assert "No image" in told[names[6]]
+    readable = [row for row in range(20) if row not in (1, 6)]
+    assert predictions.top1[[1, 6]].tolist() == [-1, -1]
+    assert np.isnan(predictions.probability[[1, 6]]).all()
+    assert predictions.top1[readable].tolist() == whole.top1[readable].tolist()
+    reasons = {log["image"]: log["reason"] for log in logs if log["event"] == "image unreadable"}
+    assert reasons.keys() == {names[1], names[6]}
+    assert "not an image" in reasons[names[1]]
+    assert "No image" in reasons[names[6]]
 
 
 def test_an_image_that_exceeds_the_memory_when_it_is_preprocessed_is_unreadable(
@@ -78,9 +80,9 @@ def test_an_image_that_exceeds_the_memory_when_it_is_preprocessed_is_unreadable(
     predictor.load(LITE0)
     monkeypatch.setattr(Image.Image, "resize", refuse)
 
-    all_ = all_of(predictor, LITE0, photographs()[:2])
+    predictions = predict_all(predictor, LITE0, photographs()[:2])
 
-    assert all_.top1.tolist() == [-1, -1]
+    assert predictions.top1.tolist() == [-1, -1]
 
 
 def test_batches_without_readable_images_have_no_classes_and_ten_images_are_logged(tmp_path: Path) -> None:
@@ -88,9 +90,9 @@ def test_batches_without_readable_images_have_no_classes_and_ten_images_are_logg
     predictor = TorchPredictor({"demo": tmp_path}, ModelPolicy(), 4, threads=2, device="cpu")
 
     with capture_logs() as logs:
-        all_ = all_of(predictor, LITE0, [f"{number}.jpg" for number in range(25)])
+        predictions = predict_all(predictor, LITE0, [f"{number}.jpg" for number in range(25)])
 
-    assert all_.top1.tolist() == [-1] * 25
+    assert predictions.top1.tolist() == [-1] * 25
     assert [log["image"] for log in logs if "image" in log] == [f"{number}.jpg" for number in range(10)]
     assert [log["count"] for log in logs if "count" in log] == [15]
 
@@ -113,9 +115,11 @@ def test_images_come_from_a_tar_file_as_from_a_folder(predictor: TorchPredictor,
     archive = shutil.make_archive(str(tmp_path / "images"), "tar", demo_folder())
     names = photographs()[:4]
 
-    all_ = all_of(TorchPredictor({"demo": Path(archive)}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
+    predictions = predict_all(
+        TorchPredictor({"demo": Path(archive)}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names
+    )
 
-    assert all_.top1.tolist() == all_of(predictor, LITE0, names).top1.tolist()
+    assert predictions.top1.tolist() == predict_all(predictor, LITE0, names).top1.tolist()
 
 
 def test_outputs_that_are_not_finite_are_rejected(folder: Path, policy: ModelPolicy, state: dict) -> None:
@@ -137,12 +141,12 @@ def test_a_mapping_restores_the_classes_of_a_head_in_another_order(
     (folder / "changed.classes.json").write_text(json.dumps(order.tolist()))
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=2, device="cpu")
 
-    own = all_of(predictor, f"file:own.safetensors#{SMALL}", photographs())
-    mapped = all_of(predictor, f"file:changed.safetensors#{SMALL}", photographs())
+    own = predict_all(predictor, f"file:own.safetensors#{SMALL}", photographs())
+    mapped = predict_all(predictor, f"file:changed.safetensors#{SMALL}", photographs())
 
     assert mapped.top1.tolist() == own.top1.tolist()
-    told = predictor.load(f"file:changed.safetensors#{SMALL}").transform
-    assert ", 1000 of 1000 outputs mapped (" in told  # another mapping is another result
+    reasons = predictor.load(f"file:changed.safetensors#{SMALL}").transform
+    assert ", 1000 of 1000 outputs mapped (" in reasons  # another mapping is another result
     np.testing.assert_allclose(mapped.probability, own.probability, rtol=2e-3)
 
 

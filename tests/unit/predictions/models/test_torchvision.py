@@ -1,4 +1,4 @@
-"""torchvision: — names, weights and transforms; the weights lie in a cache as if they had been fetched."""
+"""Models of the source torchvision: names, weights, and transforms, with weights in a local cache."""
 
 from pathlib import Path
 
@@ -26,9 +26,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def module(cache: Path) -> torch.nn.Module:
     torch.manual_seed(0)
-    made = library.models.squeezenet1_1(weights=None).eval()
-    torch.save(made.state_dict(), cache / FILE)
-    return made
+    model = library.models.squeezenet1_1(weights=None).eval()
+    torch.save(model.state_dict(), cache / FILE)
+    return model
 
 
 @pytest.mark.parametrize("rest", ["squeezenet1_1", "squeezenet1_1/IMAGENET1K_V1", "squeezenet1_1/DEFAULT"])
@@ -51,7 +51,7 @@ def test_it_scores_as_torchvision_does_with_the_weights_own_transform(module: to
 
 
 @pytest.mark.parametrize(
-    ("rest", "told"),
+    ("rest", "message"),
     [
         ("resnet51", "Similar names: .*resnet50"),
         ("fcn_resnet50", "has no classifier"),  # segments
@@ -59,8 +59,8 @@ def test_it_scores_as_torchvision_does_with_the_weights_own_transform(module: to
         ("resnet50/IMAGENET1K_V3", "Expected one of IMAGENET1K_V1, IMAGENET1K_V2"),
     ],
 )
-def test_unknown_torchvision_models_are_not_found(rest: str, told: str) -> None:
-    with pytest.raises(ModelNotFound, match=told):
+def test_unknown_torchvision_models_are_not_found(rest: str, message: str) -> None:
+    with pytest.raises(ModelNotFound, match=message):
         torchvision.load(rest, ModelPolicy())
 
 

@@ -1,4 +1,4 @@
-"""Files of weights: nothing in them ever runs, and what is no file of weights is refused with what to do."""
+"""Weights files: nothing in them is executed, and other files are rejected with a remedy."""
 
 import warnings
 import zipfile
@@ -81,9 +81,9 @@ def test_bytes_that_are_not_weights_are_rejected(tmp_path: Path, content: bytes,
         read_weights(path, "m")
 
 
-@pytest.mark.parametrize("held", [[1, 2], {"epoch": 3}, torch.zeros(3), {"state_dict": {"a": 1}}])
-def test_a_checkpoint_without_a_state_dict_is_rejected(tmp_path: Path, held: object) -> None:
-    torch.save(held, tmp_path / "held.pth")
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(3), {"state_dict": {"a": 1}}])
+def test_a_checkpoint_without_a_state_dict_is_rejected(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "held.pth")
 
     with pytest.raises(ModelRefused, match="Expected a state dict"):
         read_weights(tmp_path / "held.pth", "m")
@@ -108,7 +108,7 @@ def test_an_exported_program_is_rejected_with_a_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("constants.pkl", "TorchScript"),
         ("model/code/__torch__.py", "TorchScript"),
@@ -116,9 +116,9 @@ def test_an_exported_program_is_rejected_with_a_remedy(tmp_path: Path) -> None:
         ("archive/models/model.json", "export"),
     ],
 )
-def test_a_program_is_known_by_the_names_in_its_archive(tmp_path: Path, name: str, told: str) -> None:
+def test_a_program_is_known_by_the_names_in_its_archive(tmp_path: Path, name: str, message: str) -> None:
     with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:
         archive.writestr(name, "")
 
-    with pytest.raises(ModelRefused, match=told):
+    with pytest.raises(ModelRefused, match=message):
         read_weights(tmp_path / "model.pth", "m")

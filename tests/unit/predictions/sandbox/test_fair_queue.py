@@ -1,4 +1,4 @@
-"""A free item goes to the caller that holds the fewest, and among equals to who came first."""
+"""The fair queue: a free resource goes to the caller with the fewest, then to the longest wait."""
 
 import threading
 import time
@@ -43,8 +43,8 @@ def waiters(queue: FairQueue[str], callers: list[str], turns: list[str]) -> Iter
             started.append(Waiter(queue, caller, turns))
         yield started
     finally:
-        for item in started:
-            item.end()
+        for resource in started:
+            resource.end()
 
 
 def wait_for(turns: list[str], count: int) -> None:
@@ -68,9 +68,9 @@ def test_callers_with_equally_many_resources_are_served_in_order_of_arrival() ->
     queue, turns = FairQueue(["only"], wait_seconds=30), []
     callers = ["a", "b", "c", "d"]
     with waiters(queue, callers, turns) as started:
-        for count, each in enumerate(started, start=1):
+        for count, waiter in enumerate(started, start=1):
             wait_for(turns, count)
-            each.end()
+            waiter.end()
 
     assert turns == callers
 
@@ -104,6 +104,6 @@ def test_a_resource_is_returned_when_its_block_fails() -> None:
     with pytest.raises(ZeroDivisionError), queue.acquire("a", lambda: False):
         raise ZeroDivisionError
 
-    with queue.acquire("b", lambda: False) as item:
-        assert item == "only"
+    with queue.acquire("b", lambda: False) as resource:
+        assert resource == "only"
     assert not queue._num_used

@@ -1,4 +1,4 @@
-"""The pool: rows as an in-process parser returns them, limits that end a parser, and processes that come back."""
+"""The parser pool: it returns the same rows as in-process parsing, enforces limits, and restarts processes."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""The file in which rows come back: whatever a parser that was taken over writes, the service reads or refuses it."""
+"""The output file of a sandboxed parser: any content is read or rejected."""
 
 import io
 import json

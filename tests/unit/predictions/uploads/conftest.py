@@ -1,4 +1,4 @@
-"""A data set of twelve images, and the files that people write about it."""
+"""A data set of twelve images, and writers of predictions files for it."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""gzip and zstd around text: unpacked as a stream, refused when cut, damaged or a bomb."""
+"""gzip and zstd around text: valid files are read; truncated, damaged, and huge ones are rejected."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""CSV: what is read, what is refused, and that a refusal names the right lines."""
+"""CSV: valid files are read, and errors name the right lines."""
 
 import csv
 import io
@@ -265,14 +265,14 @@ def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: P
     file = reference / "predictions" / "imagenet_val_resnet50_cv.csv"
     layout = Layout(imagenet_real.dataset, imagenet_real.names, imagenet_real.rows, imagenet_real.positions)
     with file.open(newline="", encoding="utf-8") as text:
-        said = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
+        expected = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
 
     with file.open("rb") as content:
         upload = parse_upload(content, layout, RowOrder.UNSPECIFIED, 1 << 24)
 
-    assert len(said) == 50_000
+    assert len(expected) == 50_000
     assert upload.format == "csv"
-    assert upload.predictions.top1.tolist() == [said[name.decode()] for name in imagenet_real.names.to_pylist()]
+    assert upload.predictions.top1.tolist() == [expected[name.decode()] for name in imagenet_real.names.to_pylist()]
 
 
 def test_reading_stops_after_very_many_ragged_lines(small, write, monkeypatch) -> None:

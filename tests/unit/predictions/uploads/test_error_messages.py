@@ -1,4 +1,4 @@
-"""Messages of refused uploads: each names the problem with its value, and a remedy."""
+"""Messages of rejected uploads name the problem with its value, and a remedy."""
 
 import gzip
 import io
@@ -131,12 +131,12 @@ def test_a_line_longer_than_a_block_is_rejected_with_the_line_before_it(write) -
 
 
 @pytest.mark.parametrize(
-    ("limit", "shown"), [(1_500_000, "larger than 1.5 MB"), (999_999, "larger than 999,999 bytes")]
+    ("limit", "expected"), [(1_500_000, "larger than 1.5 MB"), (999_999, "larger than 999,999 bytes")]
 )
-def test_a_file_over_the_limit_is_rejected_with_its_limit_in_megabytes(small, limit, shown) -> None:
+def test_a_file_over_the_limit_is_rejected_with_its_limit_in_megabytes(small, limit, expected) -> None:
     error = small.refusal(b"PAR1" + bytes(limit), max_bytes=limit)
 
-    assert shown in error.message
+    assert expected in error.message
     assert "ERRATA_MAX_UPLOAD_BYTES" in error.message
 
 

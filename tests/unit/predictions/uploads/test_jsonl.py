@@ -1,4 +1,4 @@
-"""JSONL: what is read, what is refused, and that a refusal names the right lines."""
+"""JSONL: valid files are read, and errors name the right lines."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""npy: classes or scores, in either order of rows; never a pickle."""
+"""npy: classes or scores, in either row order. Pickles are rejected."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""npz, the authors' preds.npz: top1, and probs where they are there; never a pickle."""
+"""npz in the form of the paper's preds.npz: top1, optionally with probs. Pickles are rejected."""
 
 import io
 import pickle

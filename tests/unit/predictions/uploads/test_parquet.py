@@ -1,4 +1,4 @@
-"""Parquet: the columns of the CSV in their own types; what is wrong is refused with its row."""
+"""Parquet: columns of any suitable type are read, and errors name the right rows."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""The best of a data set's own classes: from npy and npz scores, for a data set that has fewer than all 1000."""
+"""The best class among those of the data set, from npy and npz scores."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Uploads as a whole: formats are told apart, say the same, keep their limits, and never raise anything unforeseen."""
+"""Uploads: formats are recognized and equivalent, limits are enforced, and only expected errors are raised."""
 
 import gzip
 import io
@@ -114,7 +114,7 @@ def test_no_more_is_read_of_an_endless_file_than_the_limit_and_a_buffer(small) -
         with pytest.raises(ErrataError):
             parse_upload(endless, small.layout, RowOrder.UNSPECIFIED, 1 << 20)
 
-        assert endless.given < 4 << 20
+        assert endless.bytes_read < 4 << 20
 
 
 class Endless:
@@ -122,12 +122,12 @@ class Endless:
 
     def __init__(self, start: bytes) -> None:
         self._start = start
-        self.given = 0
+        self.bytes_read = 0
 
     def read(self, size: int = -1) -> bytes:
         piece = (self._start + b"x,1\n" * (1 << 14))[: size if size >= 0 else None]
         self._start = b""
-        self.given += len(piece)
+        self.bytes_read += len(piece)
         return piece
 
 
@@ -219,7 +219,7 @@ def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) ->
 # -- nothing unforeseen
 
 
-def tame(small, content: bytes) -> None:
+def check_parse(small, content: bytes) -> None:
     """Parse, and let only errors of our tree pass."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numpy, about what is odd in the file
@@ -259,7 +259,7 @@ def tame(small, content: bytes) -> None:
 @example(b"\x93NUMPY\x01\x00", b"\x05\x00((((\n")
 @example(b'{"file_name": "ILSVRC2012_val_00000001.JPEG", "top1": ', b'"\\ud800"}')
 def test_any_bytes_are_read_or_refused(small, head, rest) -> None:
-    tame(small, head + rest)
+    check_parse(small, head + rest)
 
 
 @settings(max_examples=200, deadline=None)
@@ -268,7 +268,7 @@ def test_any_bytes_are_read_or_refused(small, head, rest) -> None:
     head=st.sampled_from(['{"file_name": "x", "top1": ', "file_name,top1\n", "file_name,top1,probability\nx,1,"]),
 )
 def test_any_text_is_read_or_refused(small, head, text) -> None:
-    tame(small, (head + text).encode())
+    check_parse(small, (head + text).encode())
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -291,7 +291,7 @@ def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
         if not content:
             break
 
-    tame(small, bytes(content))
+    check_parse(small, bytes(content))
 
 
 @pytest.mark.parametrize("name", ["parquet", "names", "npz", "npy", "csv.gz", "csv.zst"])

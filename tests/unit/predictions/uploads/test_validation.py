@@ -1,4 +1,4 @@
-"""Validation: each row finds its image, in any order; what is wrong, missing or twice is refused with its lines."""
+"""Validation: rows are matched to images in any order, and wrong, missing, and repeated rows are rejected."""
 
 import io
 
