@@ -8,7 +8,7 @@ MOST_MEMORY = 96  # MiB by which parsing may grow: no file here exceeds 2 MiB, a
 
 
 def check_parse(parser: Parser, content: bytes, limit: int = MAX_BYTES) -> Outcome:
-    """Parse a file and return its outcome, which is one of those that are allowed."""
+    """Parse a file, check the invariants, and return the outcome."""
     outcome = parser.parse(content, limit)
 
     assert outcome.end != "broken", outcome.detail

@@ -22,7 +22,7 @@ from errata.v1 import errata_pb2_grpc
 
 from service.evidence.bundle import Bundle
 
-from .attackers import ATTACKS, HELD, HOOK, HTTP_GET, MANY, METRICS, MIB, PREFACE, connected, trickling
+from .attackers import ATTACKS, HOOK, HTTP_GET, LONG_LIVED, MANY, METRICS, MIB, PREFACE, connected, trickling
 
 SOON = 60.0  # seconds; a deadline, not a measure
 SPARE = 4  # open files that may come and go
@@ -32,7 +32,7 @@ REGISTRIES = {"other": {"kind": "generic", "secrets": ["whsec_MfKQ9r8GKYqrTwjUPD
 
 @dataclass(frozen=True)
 class Service:
-    """A service in a process of its own, and one analysis that it has."""
+    """A service in a separate process, and the name of one of its analyses."""
 
     process: "subprocess.Popen[bytes]"
     grpc: str
@@ -44,7 +44,7 @@ class Service:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def answers(self) -> None:
-        """Ask it what everybody asks."""
+        """Make typical calls, and check their responses."""
         with grpc.insecure_channel(self.grpc) as channel:
             get_analysis = errata_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(
                 pb.GetAnalysisRequest(name=self.analysis), timeout=SOON
@@ -121,7 +121,7 @@ def _upload(address: str, demo: Bundle) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def early(service: Service) -> Iterator[dict[str, socket.socket]]:
-    """Connections that are made before all others and, but for what they say here, say nothing or trickle."""
+    """Connections that are opened before all others, and then stay silent or send slowly."""
     service.answers()
     with ExitStack() as opened:
         yield {
@@ -140,7 +140,7 @@ def test_others_are_served_meanwhile_and_nothing_of_it_is_left_afterwards(servic
     before = service.files()
 
     with ATTACKS[name](service.grpc, service.http):
-        if name in HELD:
+        if name in LONG_LIVED:
             wait_for(lambda: service.files() >= before + MANY - 20, "they are connected")
         for _ in range(3):
             service.answers()
@@ -205,12 +205,12 @@ def test_a_hooks_body_over_its_limit_is_rejected(service: Service, chunked: bool
     ):
         answer = _read(connection)
 
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 413"), answer[:100]  # what was left unread may reset it
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 413"), answer[:100]  # unread data may reset the connection
     service.answers()
 
 
 def _read(connection: socket.socket) -> bytes:
-    """Return what comes first; nothing where the connection is cut off."""
+    """Return the first bytes; empty if the connection is closed."""
     connection.settimeout(SOON)
     with contextlib.suppress(ConnectionError):
         return connection.recv(4096)
@@ -220,7 +220,7 @@ def _read(connection: socket.socket) -> bytes:
 def test_who_says_nothing_stops_halfway_trickles_or_reads_nothing_is_cut_off(early: dict[str, socket.socket]) -> None:
     deadline = time.monotonic() + SOON
     reset = select.poll()
-    reset.register(early["reads no answer"], 0)  # which would be sent more if it read what is there
+    reset.register(early["reads no answer"], 0)  # it would receive more after reading
     assert reset.poll(SOON * 1000), "still connected: who reads no answer"
     for who, connection in early.items():
         connection.setblocking(False)

@@ -36,7 +36,7 @@ from .values import JSON, changed
 NOW = 1_795_544_309
 SECRET, OTHER = "errata-test-secret", "a-secret-of-nobody"
 KEYS = {"generic": ["whsec_" + base64.b64encode(item.encode()).decode() for item in (SECRET, OTHER)]}
-CAUGHT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what the endpoint answers with 400
+CAUGHT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # errors that the endpoint answers with 400
 SIGNED = ("generic", "mlflow", "wandb")  # huggingface has a secret beside the body
 HEADERS = {
     "generic": ("webhook-id", "webhook-timestamp", "webhook-signature"),
@@ -109,7 +109,7 @@ ODD = st.sampled_from(
         f"Bearer {OTHER}x",
     ]
 )
-LATIN = st.text(st.characters(max_codepoint=255), max_size=60)  # what a header may hold, as the listener decodes it
+LATIN = st.text(st.characters(max_codepoint=255), max_size=60)  # header values as the server decodes them
 
 
 # -- verifying
@@ -177,7 +177,7 @@ def test_any_payload_is_an_event_none_or_an_error_that_the_endpoint_answers(kind
     )
     def fuzz(payload: Any, headers: dict[str, str]) -> None:
         if not isinstance(payload, dict):
-            return  # the endpoint has refused it
+            return  # the endpoint rejects it before
         try:
             result = KINDS[kind].parse(headers, payload)
         except CAUGHT:
@@ -211,13 +211,13 @@ class Endpoint:
             kind: Caller(kind, secrets_of(kind), ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model))
             for kind in KINDS
         }
-        no_ports = cast("Ports", None)  # nothing is asked of them: there are no rules
+        no_ports = cast("Ports", None)  # unused: there are no rules
         self.hooks = Hooks(no_ports, callers, Metrics(CollectorRegistry()), clock=lambda: float(NOW))
         self.app = Starlette(routes=list(self.hooks.routes()))
         self.runner = asyncio.Runner()
 
     def post(self, kind: str, headers: Mapping[str, str], pieces: Sequence[bytes], ended: bool = True) -> int:
-        """Return the status of a call whose body comes in pieces."""
+        """Post a body in pieces, and return the status."""
         messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
         messages.append({"type": "http.request", "body": b""} if ended else {"type": "http.disconnect"})
         sent: list[dict[str, Any]] = []
@@ -329,7 +329,7 @@ YAML = (
 
 
 def checked_policy(text: str | bytes) -> None:
-    """Parse a policy, and look at what is taken."""
+    """Parse a policy, and check an accepted one."""
     try:
         policy = parse_policy(text)
     except InvalidPolicy:

@@ -76,7 +76,7 @@ def test_a_damaged_file_is_read_or_refused(parser: Parser, data: st.DataObject, 
 @FUZZ
 @given(data=st.data(), name=st.sampled_from(["parquet", "parquet, text", "parquet, pages"]))
 def test_a_parquet_file_with_a_damaged_index_is_read_or_refused(parser: Parser, data: st.DataObject, name: str) -> None:
-    """The index says where everything lies, how large it is, and of what type; its own length stays right."""
+    """Given a damaged index with the right length, the file is read or refused."""
     content = GOOD[name]
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     index = data.draw(damaged(content[start:-8]))
@@ -193,7 +193,7 @@ def test_a_bomb_is_rejected_in_bounded_memory(parser: Parser, name: str) -> None
 
 
 class Trap:
-    """What makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -205,7 +205,7 @@ class Trap:
 @FUZZ
 @given(data=st.data())
 def test_no_pickle_is_ever_read(parser: Parser, canary: Path, data: st.DataObject) -> None:
-    """Arrays of objects, damaged or not, in every place where an array may stand; and bare pickles."""
+    """Given arrays of objects, or bare pickles, in any position, damaged or not, nothing is unpickled."""
     with np.errstate(all="ignore"):
         objects = io.BytesIO()
         shape = data.draw(st.sampled_from([(12,), (12, 1000), (1,), ()]))
@@ -231,12 +231,12 @@ def test_the_trap_works(tmp_path: Path) -> None:
     assert (tmp_path / "woken").exists()
 
 
-# -- what is right
+# -- valid files
 
 
 @st.composite
 def good_names(draw: st.DrawFn) -> list[str]:
-    """Names as no data set has them: quotes, commas, spaces, any script; a CSV can't hold the replacement character."""
+    """Return unusual names with quotes, commas, spaces, and any script. A CSV cannot contain U+FFFD."""
     plain = st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0\ufffd"), min_size=1, max_size=20
     ).filter(lambda name: '"' not in name or name.count('"') < 5)

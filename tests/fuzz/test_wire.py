@@ -114,7 +114,7 @@ def test_the_json_of_any_message_is_read_back_by_protobuf_itself(message: Messag
 
 
 def _has_time(message: Message) -> bool:
-    """Say whether a message holds a time or a span, itself or in what it holds."""
+    """Return whether a message contains a timestamp or a duration, at any depth."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
@@ -127,14 +127,14 @@ def _has_time(message: Message) -> bool:
     return False
 
 
-# -- what goes out comes back
+# -- round trips
 
 KEPT = ("name", "model", "display_name", "dataset", "evidence", "labels", "state", "create_time", "summary", "warnings")
 KEPT += ("predictions_digest", "model_info")
 
 
 def kept(message: pb.Analysis) -> pb.Analysis:
-    """Return a message with what from_analysis reads of it."""
+    """Return a copy with only the fields that from_analysis reads."""
     plain = pb.Analysis()
     plain.CopyFrom(message)
     for field in message.DESCRIPTOR.fields:
@@ -191,7 +191,7 @@ DAMAGED = (
     TypeError,
     AttributeError,
     RecursionError,
-)  # it lives through these
+)  # errors that the archive handles
 
 
 @FUZZ

@@ -53,7 +53,7 @@ class Fields:
 
 @dataclass
 class Nested:
-    """Structures or lists in each other, so deep."""
+    """Structures or lists nested to a depth."""
 
     depth: int
     kind: Kind  # STRUCT or LIST
@@ -61,7 +61,7 @@ class Nested:
 
 @dataclass
 class Repeated:
-    """An element of a list that stands there many times."""
+    """A list element that is repeated many times."""
 
     item: "Tree"
     times: int
@@ -102,7 +102,7 @@ def encode(tree: Tree) -> Value:
 
 
 def encode_items(items: Items) -> Value:
-    """Return a list; what is repeated is encoded once."""
+    """Return a list. A repeated element is encoded once."""
     pairs = [(encode(item), item.times if isinstance(item, Repeated) else 1) for item in items.items]
     kind = items.kind or (pairs[0][0].kind if pairs else Kind.STRUCT)
     count = sum(times for _, times in pairs) if items.count is None else items.count
@@ -110,7 +110,7 @@ def encode_items(items: Items) -> Value:
 
 
 def children(tree: Tree) -> list[Tree]:
-    """Return what is directly in a node."""
+    """Return the direct children of a node."""
     match tree:
         case Items():
             return tree.items

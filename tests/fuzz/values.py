@@ -16,7 +16,7 @@ JSON = st.recursive(
 
 
 def nested(depth: int, within: type) -> Any:
-    """A list of lists, or an object of objects, so deep."""
+    """Return lists or objects nested to a depth."""
     value: Any = None
     for _ in range(depth):
         value = [value] if within is list else {"a": value}
@@ -25,7 +25,7 @@ def nested(depth: int, within: type) -> Any:
 
 @st.composite
 def changed(draw: st.DrawFn, document: Any, max_changes: int = 3) -> Any:
-    """A JSON value in which something is another, is missing, or is there besides."""
+    """Return a JSON value with parts changed, removed, or added."""
     document = _copied(document)
     for _ in range(draw(st.integers(1, max_changes))):
         places = list(_places(document))

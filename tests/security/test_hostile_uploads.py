@@ -19,7 +19,7 @@ from security.uploads import GoodUpload, send
 from service.evidence.bundle import Bundle
 
 MOST_MEMORY = 1_500_000_000  # bytes of the process tree, whatever is sent and however often
-LIMITS = Limits(seconds=120, good_seconds=120, memory=4 << 30)  # a hang, and what protects the machine
+LIMITS = Limits(seconds=120, good_seconds=120, memory=4 << 30)  # against hangs, and to protect the machine
 REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: {"INVALID_UPLOAD", "INVALID_ROW", "TRUNCATED_UPLOAD", "UNSUPPORTED_FORMAT"},
     grpc.StatusCode.RESOURCE_EXHAUSTED: {"TOO_LARGE", "TOO_BUSY"},

@@ -30,7 +30,7 @@ Make = Callable[..., ProcessPredictor]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Make predictors whose models lie in `tmp_path`."""
+    """Return a function that creates predictors with models in `tmp_path`."""
     made: list[ProcessPredictor] = []
 
     def start(load_seconds: float = LONG, batch_seconds: float = LONG, memory: int = BOUND) -> ProcessPredictor:
@@ -44,12 +44,12 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def predicted(predictor: ProcessPredictor, model: str, names: Sequence[str] = NAMES) -> int:
-    """Return how many predictions a model gives."""
+    """Return the number of predictions of a model."""
     return sum(len(batch.top1) for batch in predictor.predict(model, "demo", names))
 
 
 def runs(pid: int) -> bool:
-    """Return whether a process runs: a zombie does not."""
+    """Return whether a process runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -78,7 +78,7 @@ def busy(predictor: ProcessPredictor, other_than: int | None = None) -> int:
 
 
 def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
-    """Start a call that is expected to raise; return its thread and what it raised."""
+    """Start a call that is expected to raise; return its thread and a list for the error."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -99,7 +99,7 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseEx
 def test_a_graph_that_never_loads_is_rejected_and_the_next_model_runs(
     make: Make, tmp_path: Path, graph: Callable[[], onnx.ModelProto]
 ) -> None:
-    predictor = make(load_seconds=SECONDS, memory=4 * BOUND)  # time comes first, also on a fast machine
+    predictor = make(load_seconds=SECONDS, memory=4 * BOUND)  # the time limit is reached before the memory limit
     hostile, good = graphs.write(tmp_path, "hostile", graph()), graphs.write(tmp_path, "good", graphs.plain())
     assert predicted(predictor, good) == 20
     before = predictor.pid
@@ -183,7 +183,7 @@ def test_a_batch_over_the_memory_limit_is_rejected_in_a_process_without_other_mo
     predictor = make()
     predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
 
-    with pytest.raises(WorkerLost):  # it may pass in a process of its own
+    with pytest.raises(WorkerLost):  # a new process may have enough memory
         predicted(predictor, hostile)
     with pytest.raises(ModelRefused, match="ERRATA_BATCH_SIZE"):
         predicted(predictor, hostile)
@@ -292,7 +292,7 @@ def test_a_worker_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> Non
     wait_for(lambda: not runs(child))
 
 
-# what the process is
+# properties of the process
 
 
 def test_the_process_has_no_secrets_and_the_highest_oom_score(
@@ -324,11 +324,11 @@ def test_errors_of_a_model_are_raised_and_keep_the_process(make: Make, tmp_path:
 
 
 def test_responses_of_the_process_are_checked(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a child that answers something else, the worker kills it and may try again."""
-    liar = tmp_path / "liar.sh"
-    liar.write_text("#!/bin/sh\nhead -c 100 /dev/zero | tr '\\0' '\\377'\nexec sleep 600\n")
-    liar.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(liar))
+    """Given a child with an invalid response, the worker kills it."""
+    invalid_child = tmp_path / "invalid_child.sh"
+    invalid_child.write_text("#!/bin/sh\nhead -c 100 /dev/zero | tr '\\0' '\\377'\nexec sleep 600\n")
+    invalid_child.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(invalid_child))
 
     with pytest.raises(WorkerLost, match="did not start: protocol"):
         make().load("onnx:good.onnx")

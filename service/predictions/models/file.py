@@ -25,7 +25,7 @@ def load(rest: str, policy: ModelPolicy) -> LoadedModel:
     Raises:
         InvalidModelId: The path is outside the folder, or there is no folder.
         ModelNotFound: The file or the architecture does not exist.
-        ModelRefused: The file holds anything but weights that match the architecture.
+        ModelRefused: The file does not contain weights that match the architecture.
     """
     folder, model = policy.folder, f"file:{rest}"
     if folder is None:

@@ -65,7 +65,7 @@ def read_header(content: Readable, label: str) -> tuple[tuple[int, ...], np.dtyp
         ) from error
     if dtype.hasobject:
         raise UnsupportedFormat(
-            f"{label} holds Python objects (a pickle), which Errata does not read because they can run code. Save "
+            f"{label} contains Python objects (a pickle), which Errata does not read because they can run code. Save "
             "integers or floats.",
             field="chunk",
         )

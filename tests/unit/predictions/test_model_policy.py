@@ -70,7 +70,7 @@ def test_models_at_the_limits_pass_and_larger_ones_are_rejected() -> None:
 
     policy.check_parameters("m", 10)
     policy.check_download("m", 20)
-    policy.check_download("m", None)  # nobody knows
+    policy.check_download("m", None)  # unknown size
     with pytest.raises(ModelRefused, match=r"m has 11 parameters. Expected at most 10"):
         policy.check_parameters("m", 11)
     with pytest.raises(ModelRefused, match=r"m: The download has 21 bytes. Expected at most 20"):

@@ -13,8 +13,8 @@ ADDRESS = RegistryAddress("prod", "https://mlflow.example:5000", "t0k3n-t0k3n")
 
 
 @dataclass
-class Says:
-    """A client of a registry that says where its runs and logged models lie."""
+class FakeClient:
+    """A fake client with the artifact URIs of runs and logged models."""
 
     runs: dict[str, str] = field(default_factory=dict)
     logged: dict[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Says:
     ],
 )
 def test_uris_that_the_registry_serves_are_resolved(uri: str, expected: str) -> None:
-    client = Says({"r1": "mlflow-artifacts:/1/r1/artifacts"}, {"m-1": "mlflow-artifacts:/1/models/m-1"})
+    client = FakeClient({"r1": "mlflow-artifacts:/1/r1/artifacts"}, {"m-1": "mlflow-artifacts:/1/models/m-1"})
     assert resolve_artifact_uri(client, uri, ADDRESS) == expected
 
 
@@ -61,7 +61,7 @@ def test_uris_that_the_registry_serves_are_resolved(uri: str, expected: str) -> 
     ],
 )
 def test_uris_outside_the_registry_are_rejected(uri: str) -> None:
-    client = Says(
+    client = FakeClient(
         {"evil": "file:///etc", "elsewhere": "mlflow-artifacts://evil.example/x", "loop": "runs:/loop/x"},
         {"m-evil": "file:///etc"},
     )

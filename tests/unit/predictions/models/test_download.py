@@ -12,7 +12,7 @@ from service.predictions.models.download import download_errors, url_file_size
 
 
 class Sizes(BaseHTTPRequestHandler):
-    """Tells a size for one file, none for another, and knows no third."""
+    """Sends the size of one file, no size of another, and 404 for a third."""
 
     def do_HEAD(self) -> None:
         self.send_response(404 if self.path == "/nowhere.pth" else 200)

@@ -15,7 +15,7 @@ from service.predictions.models.images import MAX_BYTES, MAX_PIXELS, ImageFolder
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG that says it has this size and holds no pixels: what a decompression bomb looks like from outside."""
+    """Return a PNG with a stated size and no pixels, like a decompression bomb."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -40,7 +40,7 @@ def test_a_model_too_large_for_memory_is_rejected_before_it_is_created() -> None
 
 def test_the_parameters_of_a_module_without_meta_device_support_are_counted() -> None:
     def make() -> torch.nn.Module:
-        float(torch.ones(1).sum())  # needs a value, which an outline doesn't have
+        float(torch.ones(1).sum())  # needs a value, which the meta device does not have
         return torch.nn.Linear(3, 2)
 
     check_parameter_count(ModelPolicy(max_parameters=8), "m", make)

@@ -101,7 +101,7 @@ def chained(*paths: Path) -> str:
 
 
 def external(location: str, attribute: bool = False) -> onnx.ModelProto:
-    """A graph whose weights (or a constant inside an If) are said to lie at a location."""
+    """Return a graph whose weights, or a constant inside an If, have an external location."""
     model = graph()
     tensor = model.graph.initializer[0]
     if attribute:
@@ -277,7 +277,7 @@ def test_the_table_of_sources_has_it(folder, policy) -> None:
 
 
 def located(tensor: TensorProto, *locations: str) -> None:
-    """Let a tensor say that its values lie at these locations."""
+    """Set the external locations of a tensor."""
     tensor.ClearField("raw_data")
     tensor.ClearField("float_data")
     tensor.data_location = TensorProto.EXTERNAL
@@ -286,7 +286,7 @@ def located(tensor: TensorProto, *locations: str) -> None:
 
 
 def outside() -> TensorProto:
-    """A tensor whose values are said to lie outside of the model's folder."""
+    """Return a tensor with a location outside the folder of the model."""
     tensor = numpy_helper.from_array(np.zeros(9, np.float32), "deep")
     located(tensor, "../secret.bin")
     return tensor
@@ -374,7 +374,7 @@ def test_an_address_in_the_memory_of_the_runtime_is_rejected_as_a_location(folde
 
 
 def with_function(domain: str, name: str) -> onnx.ModelProto:
-    """A graph that ends in a call of a function of its own, which changes nothing."""
+    """Return a graph that ends with a call of a local identity function."""
     model = graph(last=name, domain=domain)
     node = helper.make_node("Identity", ["a"], ["b"])
     model.functions.append(helper.make_function(domain, name, ["a"], ["b"], [node], [helper.make_opsetid("", 17)]))

@@ -62,7 +62,7 @@ def test_the_end_of_the_block_drops_queued_items_and_leaves_no_thread() -> None:
     with prefetch([str(number) for number in range(1000)], prepare, threads=2) as take:
         take(100)
 
-    # 300 are asked for; the first 100 take 2.5 s, the other 200 would take 5 s more
+    # 300 are submitted: the first 100 take 2.5 s, the other 200 would take 5 s
     assert time.monotonic() - started < 4
     assert len(started_items) < 110
     assert threading.active_count() == before

@@ -80,7 +80,7 @@ def test_an_incomplete_transform_is_rejected(key: str) -> None:
         ("input_size", "224"),
         ("mean", [0.5]),
         ("mean", [0.5, 0.5, "0.5"]),
-        ("mean", [0.5, 0.5, 10**400]),  # no float holds it
+        ("mean", [0.5, 0.5, 10**400]),  # too large for a float
         ("mean", [0.5, 0.5, float("nan")]),
         ("std", [0.5, 0, 0.5]),
         ("std", [0.5, 0.5, float("inf")]),

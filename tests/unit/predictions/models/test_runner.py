@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 class Small(torch.nn.Module):
-    """Scores class (pixel value) highest; has no memory for more than some images. What a GPU does, without one."""
+    """Predicts the pixel value as the class, and raises OutOfMemoryError for large batches, like a GPU."""
 
     def __init__(self, memory: int) -> None:
         super().__init__()

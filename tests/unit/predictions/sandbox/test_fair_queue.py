@@ -12,7 +12,7 @@ from service.predictions.sandbox.fair_queue import FairQueue
 
 
 class Waiter:
-    """A thread that takes an item, notes its turn, and holds the item until it is released."""
+    """A thread that acquires a resource, records its turn, and returns the resource after `release`."""
 
     def __init__(self, queue: FairQueue[str], caller: str, turns: list[str]) -> None:
         self._queue = queue

@@ -38,7 +38,7 @@ def request_for(format: str, classes: tuple[int, ...] | None = None) -> ParseReq
 
 
 def stored(content: bytes) -> BinaryIO:
-    file = TemporaryFile()  # noqa: SIM115 - whoever calls closes it
+    file = TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(content)
     file.seek(0)
     return file
@@ -184,7 +184,7 @@ def test_a_file_that_crashes_its_parser_is_rejected_and_the_next_one_is_read(poo
 def test_a_parser_that_takes_too_much_memory_is_ended() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(150_000):  # entries of the index, which zipfile keeps in memory
+        for number in range(150_000):  # zipfile reads all entries of the index into memory
             archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
     with tight(memory=32 << 20) as pool:
         error = refusal(pool, content.getvalue(), "npz")
@@ -210,7 +210,7 @@ def test_a_parser_that_computes_too_long_is_ended() -> None:
 
 
 def never_ending() -> tuple[BinaryIO, int]:
-    """A file that never ends: a pipe into which nobody writes."""
+    """Return a file that never ends: a pipe without data."""
     reader, writer = os.pipe()
     return os.fdopen(reader, "rb"), writer
 

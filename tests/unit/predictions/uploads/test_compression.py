@@ -19,7 +19,7 @@ from pyarrow import parquet
 TWELVE = list(range(100, 112))
 MIB = 1 << 20
 
-# What a child process runs: parse a file about twelve images, and say how it ended and by how much its memory grew.
+# Program of a child process: parses a file, and prints the result and the growth of its memory.
 MEASURE = """
 import os, resource, sys
 import numpy as np, pyarrow as pa
@@ -36,7 +36,7 @@ with open(sys.argv[1], "rb") as content:
     except ErrataError as error:
         end = error.reason
     print(end, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size) // 1024, flush=True)
-os._exit(0)  # pyarrow may still read ahead in a thread of its own, which an interpreter that ends aborts
+os._exit(0)  # pyarrow may still read ahead in another thread, which aborts when the interpreter ends
 """
 
 
@@ -169,8 +169,8 @@ def _zip_bomb() -> bytes:
     return file.getvalue()
 
 
-def _liar() -> bytes:
-    """A zip bomb whose directory says that it holds a kilobyte."""
+def _understated_zip_bomb() -> bytes:
+    """Return a ZIP bomb whose directory states 1 KiB."""
     content = _zip_bomb()
     size = (128 * MIB).to_bytes(4, "little")
     directory = content.index(b"PK\x01\x02")
@@ -196,7 +196,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "zeros.zst": (lambda: zst(bytes(128 * MIB)), {"TOO_LARGE", "INVALID_UPLOAD"}),
     "npy.gz": (lambda: gz(_endless(b"\x93NUMPY\x01\x00", b"\0")), {"TOO_LARGE"}),
     "npz": (_zip_bomb, {"TOO_LARGE"}),
-    "npz that lies": (_liar, {"TOO_LARGE", "INVALID_UPLOAD", "TRUNCATED_UPLOAD"}),
+    "npz with a wrong size": (_understated_zip_bomb, {"TOO_LARGE", "INVALID_UPLOAD", "TRUNCATED_UPLOAD"}),
     "parquet": (_parquet_bomb, {"TOO_LARGE"}),
 }
 

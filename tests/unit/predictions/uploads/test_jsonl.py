@@ -199,7 +199,7 @@ def test_a_file_of_one_json_list_is_rejected(small, good) -> None:
 
 
 def test_keys_that_differ_from_line_to_line_are_ignored(small, write) -> None:
-    """Given a key of its own on every line, none of them becomes a column."""
+    """Given another additional key in every line, none becomes a column."""
     lines = [
         json.dumps({"file_name": name, "top1": one, f"key{number}": number})
         for number, (name, one) in enumerate(small.rows(TWELVE))

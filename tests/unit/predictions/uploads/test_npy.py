@@ -12,7 +12,7 @@ TWELVE = np.arange(100, 112)
 
 
 class Trap:
-    """What runs when it is unpickled: it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -50,7 +50,7 @@ def test_the_highest_score_counts_and_the_first_of_equal_ones(small, write, kind
     result = small.parse(write.npy(scores), RowOrder.FILE_NAME).predictions
 
     assert result.top1.tolist() == [7 * row for row in range(12)]
-    assert result.probability is None  # scores that are no distribution say no probability
+    assert result.probability is None  # the scores are not a probability distribution
 
 
 def test_rows_that_are_distributions_give_probabilities(small, write) -> None:

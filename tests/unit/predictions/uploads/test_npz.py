@@ -15,7 +15,7 @@ TWELVE = np.arange(100, 112)
 
 
 class Trap:
-    """What runs when it is unpickled: it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -155,7 +155,7 @@ def test_a_header_that_promises_an_endless_array_is_rejected(small, write) -> No
 
 
 def test_a_directory_that_understates_a_member_is_rejected(small, write) -> None:
-    """Given an archive whose directory says that probs has 100 bytes, no more than those are read."""
+    """Given an archive whose directory states 100 bytes for probs, only those are read."""
     probs = write.npy(distributions(TWELVE, 0.5))
     content = zipped({"top1.npy": write.npy(TWELVE), "probs.npy": probs}, zipfile.ZIP_DEFLATED)
     directory = content.index(b"PK\x01\x02")

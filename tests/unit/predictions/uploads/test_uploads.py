@@ -22,7 +22,7 @@ TWELVE = list(range(100, 112))
 HEADER = ("file_name", "predicted_class", "predicted_probability")
 
 
-# What a child process runs: parse a file in which one byte is another, at every place in turn.
+# Program of a child process: parses a file with one byte changed, at each position in turn.
 DAMAGE = """
 import io, sys
 import numpy as np, pyarrow as pa
@@ -45,7 +45,7 @@ print("all read or refused")
 
 
 class Dripping:
-    """A stream that gives what it has in small pieces, as a network does."""
+    """A stream that returns small pieces, like a network."""
 
     def __init__(self, content: bytes, size: int) -> None:
         self._content = io.BytesIO(content)
@@ -56,7 +56,7 @@ class Dripping:
 
 
 def files(small, write, predicted: list[int]) -> dict[str, bytes]:
-    """The same classes in every format; arrays stand by file name."""
+    """Return the same classes in every format, arrays in file name order."""
     rows = small.rows(predicted)
     return {
         "csv": write.csv(rows),
@@ -180,7 +180,7 @@ def test_every_format_says_the_same_classes(small, write, predicted, data) -> No
     parts=st.lists(st.integers(512, 1024), min_size=12, max_size=12),
 )
 def test_every_format_says_the_same_probabilities(small, write, predicted, parts) -> None:
-    """Given probabilities that a float16 holds exactly, none of the formats loses anything."""
+    """Given probabilities that float16 represents exactly, every format preserves them."""
     probability = [part / 1024 for part in parts]
     rows = [(*row, value) for row, value in zip(small.rows(predicted), probability, strict=True)]
     probs = np.repeat((1 - np.array(probability, dtype=np.float32)[:, None]) / 999, 1000, axis=1)
@@ -222,7 +222,7 @@ def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) ->
 def check_parse(small, content: bytes) -> None:
     """Parse, and let only errors of our tree pass."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numpy, about what is odd in the file
+        warnings.simplefilter("ignore")  # of numpy, about damaged files
         try:
             result: Upload | ErrataError = small.parse(content)
         except ErrataError as error:
@@ -296,7 +296,7 @@ def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
 
 @pytest.mark.parametrize("name", ["parquet", "names", "npz", "npy", "csv.gz", "csv.zst"])
 def test_a_file_with_any_one_byte_dropped_changed_or_doubled_is_read_or_refused(small, write, name, tmp_path) -> None:
-    """In a process of its own, since a library in C++ can end the process that it runs in."""
+    """Run in a separate process, because a C++ library can crash it."""
     file = tmp_path / "upload"
     file.write_bytes(_good(small, write, name))
 

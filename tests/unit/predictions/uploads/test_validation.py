@@ -18,14 +18,14 @@ FORMS = ["csv", "jsonl", "parquet"]
 
 
 def written(write, form: str, rows: list[tuple[str, object]]) -> bytes:
-    """The same rows in a format that has names."""
+    """Return rows in a format with file names."""
     if form == "parquet":
         return write.parquet({"file_name": [row[0] for row in rows], "predicted_class": [row[1] for row in rows]})
     return getattr(write, form)(rows)
 
 
 def first_line(form: str) -> int:
-    """The line of the first row."""
+    """Return the line of the first row."""
     return 2 if form == "csv" else 1
 
 
@@ -167,7 +167,7 @@ def test_the_order_of_named_rows_is_irrelevant(small, write, data, form) -> None
     form=st.sampled_from(FORMS),
 )
 def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, form) -> None:
-    """A repeat of a row that was itself refused for its class may be reported or not."""
+    """A repeat of a row with a wrong class may be reported or not."""
     rows = [*rows, ("ILSVRC2012_val_00000003.JPEG", "1")]
     wrong, either, good, bad = set(), set(), set(), set()
     for line, (name, predicted) in enumerate(rows, start=first_line(form)):
@@ -186,7 +186,7 @@ def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, fo
 
 
 def bundle(names: list[str], targets: list[int]) -> Bundle:
-    """A bundle of the two arrays that say in which order images stand."""
+    """Return a bundle with the arrays that define the row orders."""
     manifest = Manifest("small", "", 1, (), (), {}, (), {})
     arrays = {
         "names": np.array([name.encode() for name in names]),
@@ -197,7 +197,7 @@ def bundle(names: list[str], targets: list[int]) -> Bundle:
 
 
 def slow_sort(keys: list[str]) -> list[int]:
-    """Which row is the lowest, the next, and so on: selection, without a sort of anybody's."""
+    """Return the rows in ascending order, with a selection sort."""
     left = list(range(len(keys)))
     result = []
     while left:
