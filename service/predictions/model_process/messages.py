@@ -17,7 +17,7 @@ MAX_ERROR_TEXT = 2000  # characters of each text of an error
 MAX_INFO_TEXT = 20_000  # characters of each field of a ModelInfo
 MAX_VIOLATIONS = 10
 MAX_GPUS = 1024
-EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # base classes of what a predictor raises
+EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # base classes of a predictor's errors
 
 
 def model_info_message(info: ModelInfo) -> Message:

@@ -16,9 +16,10 @@ from service.predictions.uploads import csv, jsonl
 from service.predictions.uploads.binary import ParseRequest
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.compression import DecompressedStream, detect_codec
+from service.predictions.uploads.descriptions import describe_class, describe_probability, describe_repeat
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.predictions.uploads.terms import format_size
-from service.predictions.uploads.validation import CLASS_FORMS, MAX_VIOLATIONS
+from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import sha256_of
 from service.taxonomy.classes import parse_class
 
@@ -106,18 +107,16 @@ def _parse_row(
     except UnicodeDecodeError:
         raise ValueError(f"file_name: The file name {name!r:.80} is not UTF-8. Save the file as UTF-8.") from None
     if image in predictions:
-        raise ValueError(f"file_name: Image {image!r:.80} has a row before this one. Keep one row per image.")
+        raise ValueError(f"file_name: {describe_repeat(image)}")
     class_index = parse_class(str(class_text))
     if class_index is None:
-        raise ValueError(f"predicted_class: Unknown class {class_text!r:.40}. Expected {CLASS_FORMS}.")
+        raise ValueError(f"predicted_class: {describe_class(class_text)}")
     try:
         value = math.nan if probability is None else float(probability)
     except ValueError:
         value = math.inf
     if probability is not None and not 0 <= value <= 1:
-        raise ValueError(
-            f"predicted_probability: Invalid probability {probability!r:.40}. Expected a number from 0 to 1."
-        )
+        raise ValueError(f"predicted_probability: {describe_probability(probability)}")
     return image, class_index, value
 
 

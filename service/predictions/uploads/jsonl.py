@@ -15,9 +15,10 @@ from errata.errors import InvalidRow, InvalidUpload, Violation
 from pyarrow import json as arrow_json
 
 from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
+from service.predictions.uploads.descriptions import CLASS_FORMS
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
 from service.predictions.uploads.terms import JSONL_TERMS
-from service.predictions.uploads.validation import CLASS_FORMS, MAX_VIOLATIONS
+from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable
 
 MAX_LINE = 16 << 10  # bytes; parsing a longer line would delay other calls

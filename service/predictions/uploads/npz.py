@@ -18,7 +18,7 @@ from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.terms import format_size
 
 MAX_ARRAYS = 16
-UNREADABLE = (  # what zipfile raises for a damaged archive, besides BadZipFile
+UNREADABLE = (  # errors of zipfile for a damaged archive, besides BadZipFile
     *(zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError),
 )
 

@@ -10,7 +10,7 @@ class FormatTerms:
     label: str  # name of the format
     field: str  # a named value of a row: "column" or "key"
     row: str  # unit that `Violation.line` counts: "line" or "row"
-    header: str = ""  # where the names of the fields are; empty: the format has no file names
+    header: str = ""  # location of the names of the fields; empty: the format has no file names
 
     @property
     def has_file_names(self) -> bool:

@@ -10,14 +10,21 @@ from errata.errors import InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES, Mask, Predictions, RowOrder
+from service.predictions.uploads.descriptions import (
+    CLASS_FORMS,
+    decode_name,
+    describe_class,
+    describe_probability,
+    describe_repeat,
+    describe_unknown_name,
+    parse_number,
+)
 from service.predictions.uploads.rows import NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
 from service.taxonomy.classes import parse_class
 
 MAX_CLASS_TEXTS = 20 * NUM_CLASSES  # distinct class texts in one upload; each class has only a few names
 MAX_VIOLATIONS = 10  # violations that an error lists
-CLASS_FORMS = f"a class index from 0 to {NUM_CLASSES - 1}, a WordNet ID, or a unique class name"
-ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predict
     bad_rows = np.flatnonzero((rows.top1 < 0) | (rows.top1 >= NUM_CLASSES))
     if len(bad_rows):
         violations = [
-            Violation("predicted_class", _describe_class(int(rows.top1[row])), int(row + 1))
+            Violation("predicted_class", describe_class(int(rows.top1[row])), int(row + 1))
             for row in bad_rows[:MAX_VIOLATIONS]
         ]
         raise _invalid_row(violations, len(bad_rows), NPY_TERMS)
@@ -126,7 +133,7 @@ class _Assembly:
         return Predictions(self._top1, self._probability)
 
     def _other_dataset(self, violations: list[Violation]) -> InvalidRow:
-        example = _text(self._layout.names[0].as_py())
+        example = decode_name(self._layout.names[0].as_py())
         return InvalidRow(
             f"None of the {self._count:,} file names is in data set '{self._layout.dataset}', whose names look like "
             f"{example!r:.80}. Choose another data set with --dataset.",
@@ -134,7 +141,7 @@ class _Assembly:
         )
 
     def _missing_images(self, missing: NDArray[np.int32]) -> InvalidUpload:
-        names = ", ".join(_text(self._layout.names[int(row)].as_py()) for row in missing[:MAX_VIOLATIONS])
+        names = ", ".join(decode_name(self._layout.names[int(row)].as_py()) for row in missing[:MAX_VIOLATIONS])
         more = f", and {len(missing) - MAX_VIOLATIONS:,} more" if len(missing) > MAX_VIOLATIONS else ""
         images = "1 image" if len(missing) == 1 else f"{len(missing):,} images"
         return InvalidUpload(
@@ -179,7 +186,7 @@ class _Assembly:
                 f"The predicted classes have the type {column.type!s:.80}. Expected {CLASS_FORMS}.",
                 field="predicted_class",
             )
-        self._note("predicted_class", _describe_class, column, block.lines, np.flatnonzero(classes < 0))
+        self._note("predicted_class", describe_class, column, block.lines, np.flatnonzero(classes < 0))
         return classes
 
     def _parse_class(self, text: str) -> int:
@@ -204,7 +211,7 @@ class _Assembly:
             try:
                 values = np.asarray(column.cast(pa.float64()))
             except pa.ArrowInvalid:  # Arrow refuses the whole column if one text is not a number
-                values = np.array([_parse_number(text) for text in column.to_pylist()])
+                values = np.array([parse_number(text) for text in column.to_pylist()])
         elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
             values = np.asarray(column.cast(pa.float64(), safe=False))
         else:
@@ -213,7 +220,7 @@ class _Assembly:
                 field="predicted_probability",
             )
         wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
-        self._note("predicted_probability", _describe_probability, column, block.lines, wrong)
+        self._note("predicted_probability", describe_probability, column, block.lines, wrong)
         return values
 
     def _drop_repeats(self, block: NamedRows, images: NDArray[np.int64], valid: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -225,7 +232,7 @@ class _Assembly:
         is_first[np.unique(valid_images, return_index=True)[1]] = True
         is_first &= self._top1[valid_images] < 0
         if not is_first.all():
-            self._note("file_name", _describe_repeat, block.names, block.lines, valid[~is_first])
+            self._note("file_name", describe_repeat, block.names, block.lines, valid[~is_first])
         return valid[is_first]
 
     def _note(
@@ -242,34 +249,7 @@ class _Assembly:
             self._violations.append(Violation(field, describe(column[int(row)].as_py()), int(lines[row])))
 
     def _describe_unknown_name(self, name: object) -> str:
-        return f"Image {_text(name)!r:.80} is not in data set '{self._layout.dataset}'."
-
-
-def _describe_repeat(name: object) -> str:
-    return f"Image {_text(name)!r:.80} has a row before this one. Keep one row per image."
-
-
-def _describe_class(value: object) -> str:
-    description = f"Unknown class {value!r:.80}. Expected {CLASS_FORMS}."
-    if str(value).strip() == str(NUM_CLASSES):
-        return f"{description} {ONE_BASED}"
-    if isinstance(value, str) and "." in value and _parse_number(value).is_integer():
-        return f"{description} Write the index without a decimal point."
-    return description
-
-
-def _describe_probability(value: object) -> str:
-    description = f"Invalid probability {value!r:.80}. Expected a number from 0 to 1."
-    number = _parse_number(str(value).strip().removesuffix("%"))
-    if 1 < number <= 100 or "%" in str(value):
-        return f"{description} Divide percentages by 100."
-    if str(value).strip().lower() == "nan":
-        return f"{description} Replace NaN, or leave the probabilities out."
-    return description
-
-
-def _text(name: object) -> str:
-    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+        return describe_unknown_name(name, self._layout.dataset)
 
 
 def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
@@ -289,16 +269,6 @@ def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
 
 def _index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(pc.index_in(names, value_set=image_names), -1)).astype(np.int64)
-
-
-def _parse_number(text: str) -> float:
-    """Return the number, or NaN. Unlike `float`, this refuses underscores and digits that are not ASCII."""
-    if "_" in text or not text.isascii():
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _invalid_row(violations: list[Violation], count: int, terms: FormatTerms) -> InvalidRow:
