@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.result import Figure
-from service.predictions.tuning import tune_process
+from service.predictions.process_tuning import tune_process
 
 if TYPE_CHECKING:
     from benchmarks.loader_comparison import Loops

@@ -17,7 +17,7 @@ from benchmarks.result import Figure
 from benchmarks.serving import running
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.labels import demo_folder
-from service.predictions.tuning import tune_process
+from service.predictions.process_tuning import tune_process
 
 MODEL = "demo:efficientnet_lite0"
 TIMES = 5
@@ -138,8 +138,8 @@ def _run(client: Client, dataset: str = "demo") -> pb.Analysis:
 def _bare() -> Callable[[], object]:
     """Return what runs the model over the photographs and nothing else."""
     tune_process()  # before torch is imported, as a worker does
+    from service.predictions.model_policy import ModelPolicy
     from service.predictions.models.torch_predictor import TorchPredictor
-    from service.predictions.policy import ModelPolicy
 
     names = [file.name for file in sorted(demo_folder().glob("imagenet_*.jpg"))]
     predictor = TorchPredictor({"demo": demo_folder()}, ModelPolicy(), batch_size=64, threads=0, device="cpu")

@@ -12,11 +12,11 @@ from timm.data.config import resolve_model_data_config
 
 from service.evidence.labels import demo_folder
 from service.jobs.worker import Predictor
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.models import demo
 from service.predictions.models.torch_predictor import TorchPredictor
-from service.predictions.policy import ModelPolicy
 
 SIZE = (500, 375)  # pixels, the size of most ImageNet images
 

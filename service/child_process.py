@@ -1,6 +1,6 @@
-"""Child processes: the environment variables they get, how they end with their parent, and the memory they hold.
+"""Child processes: their environment variables, their end with their parent, and their memory.
 
-It imports the standard library alone, since a child process runs it before anything else.
+This module imports only the standard library, because a child process runs it before anything else.
 """
 
 import ctypes
@@ -9,23 +9,23 @@ import signal
 import sys
 from pathlib import Path
 
-ENVIRONMENT = frozenset({
+INHERITED_VARIABLES = frozenset({
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "TMPDIR",
 })  # fmt: skip
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
-COUNTED = frozenset({"RssAnon", "RssShmem", "VmSwap"})  # not RssFile: the kernel drops pages of files when it must
+MEMORY_FIELDS = frozenset({"RssAnon", "RssShmem", "VmSwap"})  # not RssFile: the kernel can drop pages of files
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment variables of this process that a child process gets: none of the service's secrets."""
-    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    """Return the environment variables that a child process inherits. They contain no secrets of the service."""
+    return {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
 
 
-def end_with_parent(parent: int) -> None:
-    """Have the kernel kill the calling process when the thread that started it ends; exit if that has happened.
+def exit_with_parent(parent: int) -> None:
+    """Have the kernel kill the calling process when the thread that started it ends; exit if it has already ended.
 
     Args:
-        parent: Process id of the parent.
+        parent: Process ID of the parent.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -33,11 +33,11 @@ def end_with_parent(parent: int) -> None:
         sys.exit(1)
 
 
-def held_memory(pid: int) -> int | None:
-    """Return the bytes that a process holds and that the kernel cannot reclaim; None where /proc does not say."""
+def used_memory(pid: int) -> int | None:
+    """Return the memory of a process that the kernel cannot reclaim, in bytes; None if /proc does not show it."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return None
-    sizes = [line.split() for line in lines if line.partition(":")[0] in COUNTED]
+    sizes = [line.split() for line in lines if line.partition(":")[0] in MEMORY_FIELDS]
     return 1024 * sum(int(size[1]) for size in sizes) if sizes else None

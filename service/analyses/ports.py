@@ -10,8 +10,8 @@ from service.domain import Analysis
 from service.evidence.repository import EvidenceRepository
 from service.jobs.store import JobStore
 from service.predictions.model_id import ModelId
-from service.predictions.pictures import Pictures
 from service.predictions.sandbox import ParserPool
+from service.predictions.thumbnails import Thumbnails
 from service.telemetry import Stage
 
 
@@ -46,7 +46,7 @@ class Ports:
     pin_model: Callable[[ModelId], ModelId]  # refuses models that are not allowed, and pins references that can move
     runtime: Callable[[], str]  # of the workers: versions of the packages that determine the weights of a model name
     has_images: Callable[[str], bool]  # whether workers can read the images of a data set
-    pictures: Pictures
+    thumbnails: Thumbnails
     clock: Callable[[], datetime]
     on_finished: Callable[[Analysis], None]  # called with each analysis that ends
     limits: Limits

@@ -207,7 +207,7 @@ def _error_table(
         overlaps={pair: why_overlapping(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
-        picture_base=f"{base}images/" if base and ports.pictures.has(bundle.dataset) else "",
+        picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )
 
@@ -246,12 +246,12 @@ def _vocabulary_evidence(
 
 def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[np.uint8]) -> dict[str, str]:
     """Return thumbnails of the first errors as data URLs, by name; empty if the images are not available."""
-    if not ports.pictures.has(dataset):
+    if not ports.thumbnails.has(dataset):
         return {}
     errors = np.flatnonzero(np.isin(types, MULTI_LABEL_ERROR_TYPES))[:MAX_PICTURES]
     result = {}
     for index in errors.tolist():
-        picture = ports.pictures.thumbnail(dataset, names[index], PICTURE_SIZE)
+        picture = ports.thumbnails.thumbnail(dataset, names[index], PICTURE_SIZE)
         if picture is not None:
             result[names[index]] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
     return result

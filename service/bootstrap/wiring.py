@@ -19,14 +19,14 @@ from service.jobs.engine import Engine
 from service.jobs.store import JobStore, WorkerOffer
 from service.jobs.transitions import JobSpec
 from service.predictions.model_id import ModelId
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
-from service.predictions.model_process.memory import default_bound
+from service.predictions.model_process.memory import default_memory_limit
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
-from service.predictions.pictures import Pictures
-from service.predictions.policy import ModelPolicy
-from service.predictions.references import pinned
+from service.predictions.pinning import pin_model
 from service.predictions.registries import RegistryAddress
 from service.predictions.sandbox import ParserPool
+from service.predictions.thumbnails import Thumbnails
 from service.settings import Settings
 from service.telemetry import Metrics, at_zero
 
@@ -47,7 +47,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
         pin_model=partial(settled, model_policy(settings)),
         runtime=partial(_runtime, store),
         has_images=partial(_has_images, store),
-        pictures=Pictures(image_folders(settings)),
+        thumbnails=Thumbnails(image_folders(settings)),
         clock=lambda: datetime.now(UTC),
         on_finished=partial(_count, metrics),
         parsers=ParserPool(settings.parsers),
@@ -74,7 +74,7 @@ def process_predictor(settings: Settings, images: Mapping[str, Path]) -> Process
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
-    bound = settings.model_memory_bytes or default_bound()
+    bound = settings.model_memory_bytes or default_memory_limit()
     return ProcessPredictor(config, ModelLimits(settings.load_seconds, max_memory=bound))
 
 
@@ -119,7 +119,7 @@ def model_policy(settings: Settings) -> ModelPolicy:
 def settled(policy: ModelPolicy, model: ModelId) -> ModelId:
     """Return an allowed model with what moves pinned; raise InvalidModelId, ModelNotFound or Unavailable."""
     policy.check(model)
-    return pinned(model, policy=policy)
+    return pin_model(model, policy=policy)
 
 
 def offers(allow_files: bool, allow_mlflow: bool = False) -> list[ModelOffer]:

@@ -1,1 +1,1 @@
-"""Where predictions come from: uploaded files, and models that a worker runs."""
+"""Sources of predictions: uploaded files, and models that a worker runs."""

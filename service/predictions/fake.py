@@ -1,4 +1,4 @@
-"""A predictor without torch: the class of an image is a hash of its name. The real predictor's twin, for tests."""
+"""The in-memory implementation of the predictor, for tests: it needs no torch and no images."""
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -10,22 +10,29 @@ from service.domain import NUM_CLASSES, ModelInfo, Predictions
 
 
 def hashed_class(name: str) -> int:
-    """Return the class that the twin predicts for an image of this name."""
+    """Return the class that FakePredictor predicts for an image: a hash of its name."""
     return zlib.crc32(name.encode()) % NUM_CLASSES
 
 
 class FakePredictor:
-    """Predicts from names alone; `before_batch` is called before each batch and may wait."""
+    """Predicts classes from the names of images."""
 
     def __init__(self, models: Sequence[str], batch_size: int, before_batch: Callable[[], None] = lambda: None) -> None:
+        """Configure the predictor.
+
+        Args:
+            models: Known model IDs.
+            batch_size: Number of images in one batch.
+            before_batch: Called before each batch; it may wait.
+        """
         self._models = models
         self._batch_size = batch_size
         self._before_batch = before_batch
 
     def load(self, model: str) -> ModelInfo:
-        """Describe a model; raise ModelNotFound for one that isn't among its own."""
+        """Describe a model; raise ModelNotFound for an unknown one."""
         if model not in self._models:
-            raise ModelNotFound(f"expected one of {', '.join(self._models)}, got {model!r:.80}")
+            raise ModelNotFound(f"Unknown model {model!r:.80}. Expected one of {', '.join(self._models)}.")
         return ModelInfo(model, "hash", weights_sha256="0" * 64, transform="none")
 
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
@@ -33,5 +40,5 @@ class FakePredictor:
         self.load(model)
         for start in range(0, len(names), self._batch_size):
             self._before_batch()
-            some = [hashed_class(name) for name in names[start : start + self._batch_size]]
-            yield Predictions(np.array(some, dtype=np.int16), np.full(len(some), 0.5, dtype=np.float16))
+            classes = [hashed_class(name) for name in names[start : start + self._batch_size]]
+            yield Predictions(np.array(classes, dtype=np.int16), np.full(len(classes), 0.5, dtype=np.float16))

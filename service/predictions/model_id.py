@@ -1,4 +1,4 @@
-"""Model identifiers, `SOURCE:REST`; a bare name means timm. Parsed without torch, so that the API can judge them."""
+"""Model IDs, `SOURCE:REST`. A bare name means timm. Parsing needs no torch, so that the API can check IDs."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\
 
 @dataclass(frozen=True)
 class ModelId:
-    """A source and what it is called there."""
+    """A source, and the name of the model in it."""
 
     source: str
     rest: str
@@ -29,7 +29,7 @@ class ModelId:
 
 @dataclass(frozen=True)
 class FileModel:
-    """What follows `file:`: a path inside the permitted folder and, unless a config.json says it, the architecture."""
+    """The parts of `file:PATH#ARCHITECTURE`. An empty architecture means that of config.json."""
 
     path: PurePosixPath
     architecture: str
@@ -37,7 +37,7 @@ class FileModel:
 
 @dataclass(frozen=True)
 class TorchvisionModel:
-    """What follows `torchvision:`: a model and which of its weights; empty: its default ones."""
+    """The parts of `torchvision:NAME/WEIGHTS`. Empty weights mean the default weights."""
 
     name: str
     weights: str
@@ -45,7 +45,7 @@ class TorchvisionModel:
 
 @dataclass(frozen=True)
 class HubModel:
-    """What follows `hf-hub:`: a repository and a branch, tag or commit of it; empty: its main branch."""
+    """The parts of `hf-hub:REPOSITORY@REVISION`. An empty revision means the main branch."""
 
     repository: str
     revision: str
@@ -53,7 +53,7 @@ class HubModel:
 
 @dataclass(frozen=True)
 class MlflowModel:
-    """What follows `mlflow:`: a registered model's version, or an alias of it; an empty registry: the only one."""
+    """The parts of `mlflow:models://REGISTRY/NAME/VERSION` or `…/NAME@ALIAS`. An empty registry means the only one."""
 
     registry: str
     name: str
@@ -62,63 +62,67 @@ class MlflowModel:
 
 
 def parse_model_id(text: str) -> ModelId:
-    """Return the identifier; raise InvalidModelId for an unknown source, odd characters or a path that climbs."""
+    """Parse a model ID; raise InvalidModelId for an unknown source, invalid characters, or a path with `..`."""
     text = text.strip()
     if not text or len(text) > MAX_LENGTH or not text.isprintable():
         raise InvalidModelId(
-            f"expected SOURCE:NAME of at most {MAX_LENGTH} characters, got {text!r:.80}", field="model"
+            f"Invalid model ID {text!r:.80}. Expected SOURCE:NAME of 1 to {MAX_LENGTH} printable characters.",
+            field="model",
         )
     source, colon, rest = text.partition(":")
     if not colon:
         source, rest = "timm", text
+        _check_not_file(text)
     if source not in SOURCES:
-        raise InvalidModelId(f"expected a model source of {', '.join(SOURCES)}, got {source!r:.40}", field="model")
+        raise InvalidModelId(
+            f"Unknown model source {source!r:.40}. Expected one of {', '.join(SOURCES)}.", field="model"
+        )
     if source in _PARSERS:
         _PARSERS[source](rest)
     else:
-        _check_name(rest, f"a model name of letters, digits and _.- after {source}:")
+        _check_name(rest, f"{source}:NAME, with a name of letters, digits, and _.-")
     return ModelId(source, rest)
 
 
 def parse_file_model(rest: str) -> FileModel:
-    """Return the path and architecture of `PATH#ARCHITECTURE`; the path is relative and never climbs."""
+    """Parse `PATH#ARCHITECTURE`. The path is relative and contains no `..`."""
     path_text, _, architecture = rest.partition("#")
     if architecture:
-        _check_name(architecture, "a timm architecture after #")
+        _check_name(architecture, "file:PATH#ARCHITECTURE, with an architecture of timm")
     return FileModel(_path_inside(path_text, "file:PATH#ARCHITECTURE"), architecture)
 
 
 def parse_onnx_model(rest: str) -> PurePosixPath:
-    """Return the path of the graph, which is relative and never climbs."""
+    """Parse the path of a graph. It is relative and contains no `..`."""
     return _path_inside(rest, "onnx:PATH")
 
 
 def parse_torchvision_model(rest: str) -> TorchvisionModel:
-    """Return the parts of `NAME[/WEIGHTS]`."""
+    """Parse `NAME[/WEIGHTS]`."""
     name, slash, weights = rest.partition("/")
-    for item in (name, weights) if slash else (name,):
-        _check_name(item, "torchvision:NAME or torchvision:NAME/WEIGHTS, of letters, digits and _.-")
+    for part in (name, weights) if slash else (name,):
+        _check_name(part, "torchvision:NAME or torchvision:NAME/WEIGHTS, of letters, digits, and _.-")
     return TorchvisionModel(name, weights)
 
 
 def parse_hub_model(rest: str) -> HubModel:
-    """Return the parts of `ORG/REPO[@REVISION]`."""
+    """Parse `ORG/REPO[@REVISION]`."""
     repository, at, revision = rest.partition("@")
     organization, _, name = repository.partition("/")
-    form = "hf-hub:ORG/REPO or hf-hub:ORG/REPO@REVISION, of letters, digits and _.-"
+    form = "hf-hub:ORG/REPO or hf-hub:ORG/REPO@REVISION, of letters, digits, and _.-"
     _check_name(organization, form)
     _check_name(name, form)
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise InvalidModelId(f"expected {form}, got the revision {revision!r:.80}", field="model")
+        raise InvalidModelId(f"Invalid revision {revision!r:.80}. Expected {form}.", field="model")
     return HubModel(repository, revision)
 
 
 def parse_mlflow_model(rest: str) -> MlflowModel:
-    """Return the parts of `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models://REGISTRY/NAME/…`."""
-    form = "mlflow:models:/NAME/VERSION, mlflow:models:/NAME@ALIAS or mlflow:models://REGISTRY/NAME/VERSION"
+    """Parse `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or `models://REGISTRY/NAME/…`."""
+    form = "mlflow:models:/NAME/VERSION, mlflow:models:/NAME@ALIAS, or mlflow:models://REGISTRY/NAME/VERSION"
     match = _MLFLOW.fullmatch(rest)
     if match is None:
-        raise InvalidModelId(f"expected {form}, got {rest!r:.80}", field="model")
+        raise InvalidModelId(f"Invalid registered model {rest!r:.80}. Expected {form}.", field="model")
     return MlflowModel(match["registry"] or "", match["name"], match["version"] or "", match["alias"] or "")
 
 
@@ -126,16 +130,33 @@ def _path_inside(text: str, form: str) -> PurePosixPath:
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts or "\\" in text or not path.name:
         raise InvalidModelId(
-            f"expected {form}, a path inside the folder ERRATA_MODELS, got {text!r:.80}", field="model"
+            f"Invalid path {text!r:.80}. Expected {form}, with a path relative to the folder ERRATA_MODELS.",
+            field="model",
         )
     return path
 
 
 def _check_name(name: str, form: str) -> None:
     if not _NAME.fullmatch(name):
-        raise InvalidModelId(f"expected {form}, got {name!r:.80}", field="model")
+        raise InvalidModelId(f"Invalid name {name!r:.80}. Expected {form}.", field="model")
 
 
+def _check_not_file(text: str) -> None:
+    """Raise InvalidModelId with a remedy if a bare name looks like the path of a model file."""
+    name = PurePosixPath(text.replace("\\", "/")).name
+    for suffixes, form in _FILE_FORMS.items():
+        if name.lower().endswith(suffixes):
+            raise InvalidModelId(
+                f"{text!r:.80} looks like a file, not a model ID. Put the file in the folder ERRATA_MODELS, and use "
+                f"{form.format(name=name[:80])}.",
+                field="model",
+            )
+
+
+_FILE_FORMS = {
+    (".onnx",): "onnx:{name}",
+    (".safetensors", ".pth", ".pt", ".ckpt", ".bin"): "file:{name}#ARCHITECTURE",
+}
 _PARSERS: Mapping[str, Callable[[str], object]] = {
     "torchvision": parse_torchvision_model,
     "hf-hub": parse_hub_model,

@@ -1,6 +1,7 @@
-"""Where model registries are, and how MLflow's client reaches one of them: it reads address and token from the process.
+"""Addresses of MLflow registries, and clients of them.
 
-Only this file sets MLflow's variables, for the length of a block and under a lock.
+MLflow's client reads its address and token from environment variables. Only this module sets them, under a lock and for
+the duration of a block.
 """
 
 import os
@@ -14,16 +15,16 @@ from urllib.parse import urlparse
 from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
 
 RETRY_AFTER = 15.0  # seconds
+LOCK_SECONDS = 15.0  # maximum wait for a call to another registry
+NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST"})  # MLflow's error codes for a missing model or version
+ALIAS_NOT_FOUND = NOT_FOUND | {"INVALID_PARAMETER_VALUE"}  # for a missing alias or run
 _LOCK = threading.RLock()
-_FIXED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST"})  # what MLflow says of a model or a version that isn't there
-MISSING_ALIAS = MISSING | {"INVALID_PARAMETER_VALUE"}  # … of an alias, or a run
-LOCK_SECONDS = 15.0  # that a call waits for another registry's
+_FIXED_VARIABLES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 @dataclass(frozen=True)
 class RegistryAddress:
-    """One registry, as an operator names it."""
+    """One registry of the operator's configuration."""
 
     id: str
     url: str
@@ -31,30 +32,38 @@ class RegistryAddress:
 
 
 @contextmanager
-def mlflow_at(address: RegistryAddress, missing: Collection[str] = MISSING) -> Iterator[Any]:
-    """Give an MlflowClient of a registry; raise ModelNotFound for what isn't there, Unavailable where it is away."""
+def mlflow_client(address: RegistryAddress, not_found: Collection[str] = NOT_FOUND) -> Iterator[Any]:
+    """Yield an MlflowClient of a registry.
+
+    Args:
+        address: The registry.
+        not_found: Error codes of MLflow that mean ModelNotFound.
+
+    Raises:
+        ModelNotFound: The registry has no such model, version, alias, or run.
+        ModelRefused: MLflow's client is not installed.
+        Unavailable: The registry cannot be reached.
+    """
     try:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
     except ImportError as error:
-        raise ModelRefused(
-            f"mlflow: registries need MLflow's client: install errata-service[mlflow] ({error})"
-        ) from error
-    own = {"MLFLOW_TRACKING_URI": address.url, "MLFLOW_REGISTRY_URI": address.url, **_FIXED}
+        raise ModelRefused(f"mlflow: models need MLflow's client. Install errata-service[mlflow]. ({error})") from error
+    variables = {"MLFLOW_TRACKING_URI": address.url, "MLFLOW_REGISTRY_URI": address.url, **_FIXED_VARIABLES}
     if address.token:
-        own["MLFLOW_TRACKING_TOKEN"] = address.token
-    with _alone(address), _environment(own):
+        variables["MLFLOW_TRACKING_TOKEN"] = address.token
+    with _exclusive(address), _environment(variables):
         try:
             yield MlflowClient(tracking_uri=address.url, registry_uri=address.url)
         except MlflowException as error:
-            if error.error_code in missing:
-                raise ModelNotFound(f"registry {address.id}: {error!s:.200}", field="model") from error
+            if error.error_code in not_found:
+                raise ModelNotFound(f"Not found in registry {address.id}: {error!s:.200}", field="model") from error
             raise Unavailable(
                 f"Registry {address.id} answered {error.error_code}. Try again later.",
                 retry_after=RETRY_AFTER,
                 detail=f"{error!s:.200}",
             ) from error
-        except OSError as error:  # what the transport raises
+        except OSError as error:  # errors of the transport
             raise Unavailable(
                 f"Registry {address.id} cannot be reached. Try again later.",
                 retry_after=RETRY_AFTER,
@@ -62,32 +71,45 @@ def mlflow_at(address: RegistryAddress, missing: Collection[str] = MISSING) -> I
             ) from error
 
 
-def place_of(client: Any, uri: str, address: RegistryAddress, steps: int = 3) -> str:
-    """Return where files lie behind the registry itself, as what is asked of it once and for all.
+def resolve_artifact_uri(client: Any, uri: str, address: RegistryAddress, steps: int = 3) -> str:
+    """Return the mlflow-artifacts: URI of files that the registry itself serves.
 
-    Raise UnsupportedFormat for any other place: its token goes, and files are read and written, wherever that is.
+    Args:
+        client: Client of the registry.
+        uri: A URI that the registry returned.
+        address: The registry.
+        steps: Maximum number of runs: and models: URIs to follow.
+
+    Raises:
+        UnsupportedFormat: The files are elsewhere. Reading them would send the token to another server.
     """
-    place = urlparse(uri)
-    first, _, rest = place.path.lstrip("/").partition("/")
-    if place.scheme == "runs" and steps:
-        return _below(place_of(client, client.get_run(first).info.artifact_uri, address, steps - 1), rest)
-    if place.scheme == "models" and first.startswith("m-") and steps:
-        return _below(place_of(client, client.get_logged_model(first).artifact_location, address, steps - 1), rest)
-    if place.scheme != "mlflow-artifacts" or place.netloc not in ("", urlparse(address.url).netloc):
+    parsed = urlparse(uri)
+    first, _, rest = parsed.path.lstrip("/").partition("/")
+    if parsed.scheme == "runs" and steps:
+        root = resolve_artifact_uri(client, client.get_run(first).info.artifact_uri, address, steps - 1)
+        return _join(root, rest)
+    if parsed.scheme == "models" and first.startswith("m-") and steps:
+        root = resolve_artifact_uri(client, client.get_logged_model(first).artifact_location, address, steps - 1)
+        return _join(root, rest)
+    if parsed.scheme != "mlflow-artifacts" or parsed.netloc not in ("", urlparse(address.url).netloc):
         raise UnsupportedFormat(
-            f"registry {address.id}: expected files that it serves itself (mlflow-artifacts:), got {uri!r:.80}"
+            f"Registry {address.id} does not serve the files at {uri!r:.80} itself. Configure it to serve artifacts "
+            "(mlflow-artifacts:)."
         )
     return uri
 
 
-def _below(uri: str, path: str) -> str:
+def _join(uri: str, path: str) -> str:
     return f"{uri.rstrip('/')}/{path}" if path else uri
 
 
 @contextmanager
-def _alone(address: RegistryAddress) -> Iterator[None]:
+def _exclusive(address: RegistryAddress) -> Iterator[None]:
     if not _LOCK.acquire(timeout=LOCK_SECONDS):
-        raise Unavailable(f"registry {address.id} can't be asked while another is slow", retry_after=RETRY_AFTER)
+        raise Unavailable(
+            f"Registry {address.id} is waiting for a call to another registry. Try again later.",
+            retry_after=RETRY_AFTER,
+        )
     try:
         yield
     finally:
@@ -96,12 +118,12 @@ def _alone(address: RegistryAddress) -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
+    previous = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             if value is None:
                 os.environ.pop(name, None)
             else:

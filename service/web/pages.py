@@ -162,14 +162,14 @@ class Pages:
         result = load_judged(self._ports, _id(request, "id"))
         verdict = explain_image(result, request.path_params["image"], None)
         dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
-        picture = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.pictures.has(dataset) else ""
+        picture = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
         return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, picture)))
 
     def _picture(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
         find_bundle(self._ports, analysis).row(name)  # what isn't judged isn't shown
-        picture = self._ports.pictures.thumbnail(dataset, name, PICTURE_SIZE)
+        picture = self._ports.thumbnails.thumbnail(dataset, name, PICTURE_SIZE)
         if picture is None:
             raise ImageNotFound(f"expected an image that lies here, got {name!r:.120}", field="image")
         headers = HEADERS | {"Cache-Control": "private, max-age=86400"}

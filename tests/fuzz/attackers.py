@@ -1,4 +1,4 @@
-"""Connections that do harm, if they can: silent, slow, huge or wrong; each is open for the length of a block."""
+"""Hostile network connections: silent, slow, huge, or invalid. Each is a context manager."""
 
 import contextlib
 import os
@@ -24,24 +24,24 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)  # how TLS 
 
 
 def frame(kind: int, content: bytes = b"", flags: int = 0, stream: int = 0, size: int | None = None) -> bytes:
-    """Return an HTTP/2 frame; `size` says another length than it has."""
+    """Return an HTTP/2 frame; `size` overrides the stated length."""
     length = len(content) if size is None else size
     return struct.pack(">I", length)[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + content
 
 
 def call_headers(path: str) -> bytes:
     """Return the headers of a gRPC call, each written out."""
-    given = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
-    given["content-type"] = "application/grpc"
+    headers = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
+    headers["content-type"] = "application/grpc"
     return b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-        for name, value in given.items()
+        for name, value in headers.items()
     )
 
 
 @contextmanager
 def connected(address: str, first: bytes = b"", count: int = 1) -> Iterator[list[socket.socket]]:
-    """Open connections, and send the same on each; who is sent away meanwhile has had an answer."""
+    """Open connections, and send the same bytes on each. The service may close them."""
     host, _, port = address.rpartition(":")
     with ExitStack() as opened:
         sockets = []
@@ -57,7 +57,7 @@ def connected(address: str, first: bytes = b"", count: int = 1) -> Iterator[list
 def trickling(
     address: str, first: bytes, rest: bytes, count: int, seconds: float = 0.05
 ) -> Iterator[list[socket.socket]]:
-    """Send a byte at a time on many connections, over and over."""
+    """Send one byte at a time on many connections, repeatedly."""
     stopped = threading.Event()
 
     def trickle(sockets: list[socket.socket]) -> None:
@@ -81,19 +81,19 @@ def trickling(
 
 
 @contextmanager
-def flooding(address: str, first: bytes, again: bytes, most: int) -> Iterator[None]:
-    """Send the same again and again, as much as is taken, and read nothing."""
+def flooding(address: str, first: bytes, repeated: bytes, max_bytes: int) -> Iterator[None]:
+    """Send the same bytes repeatedly until the peer stops reading, and read nothing."""
     with connected(address, first) as (connection,):
         connection.settimeout(0.5)
-        with contextlib.suppress(OSError):  # nobody reads it any more, or it was cut off
-            for _ in range(max(1, most // len(again))):
-                connection.sendall(again)
+        with contextlib.suppress(OSError):  # the service closed the connection
+            for _ in range(max(1, max_bytes // len(repeated))):
+                connection.sendall(repeated)
         yield
 
 
 @contextmanager
 def stalled_uploads(address: str, count: int) -> Iterator[None]:
-    """Begin uploads that never go on."""
+    """Start uploads that never continue."""
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
@@ -116,7 +116,12 @@ HTTP_GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HOOK = b"POST /v1/hooks/generic/other HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 CALL = frame(HEADERS, call_headers("/errata.v1.CatalogService/ListErrorTypes"), END_HEADERS, 1)
-HELD = {"silence on HTTP", "silence on gRPC", "half a preface", "headers that trickle"}  # for a while
+LONG_LIVED = {
+    "silence on HTTP",
+    "silence on gRPC",
+    "half a preface",
+    "headers that trickle",
+}  # the service keeps these connections open for a while
 Attack = Callable[[str, str], AbstractContextManager[object]]  # given the addresses of gRPC and HTTP
 
 ATTACKS: dict[str, Attack] = {

@@ -1,4 +1,4 @@
-"""Bombs: files that are little, and say that they are, and unpack to much."""
+"""Decompression bombs: small files that state a small size and unpack to a large one."""
 
 import gzip
 import io
@@ -16,13 +16,13 @@ ROWS = 8192  # fewer than are refused by their number alone
 
 
 def padded(number: int, length: int) -> bytes:
-    """A number as Thrift's compact form has it, in more bytes than it needs."""
+    """Return a number in Thrift's compact encoding, padded to a length."""
     number = number << 1
     return bytes((number >> 7 * place) & 127 | (128 if place < length - 1 else 0) for place in range(length))
 
 
 def understated(content: bytes, size: int) -> bytes:
-    """A Parquet file whose index says that it unpacks to 100 bytes."""
+    """A Parquet file whose index states an unpacked size of 100 bytes."""
     width = next(width for width in range(1, 10) if size << 1 < 1 << 7 * width)
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     assert padded(size, width) in content[start:]
@@ -30,19 +30,19 @@ def understated(content: bytes, size: int) -> bytes:
 
 
 def lying(content: bytes, size: int, of: str = "top1.npy") -> bytes:
-    """An archive whose index says that a member has so many bytes."""
+    """An archive whose index states a wrong size of a member."""
     entry = content.rindex(of.encode()) - 46
     return content[: entry + 24] + size.to_bytes(4, "little") + content[entry + 28 :]
 
 
 def parquet_bomb(columns: dict[str, Any], **options: Any) -> bytes:
-    """One value that all rows share."""
+    """Return a file in which all rows share one value."""
     options |= {"compression": "zstd", "write_statistics": False, "dictionary_pagesize_limit": 1 << 30}
     return as_parquet({"file_name": ["x"] * ROWS, "top1": [1] * ROWS} | columns, **options)
 
 
 def listed(text: str) -> pa.Array:
-    """A list of one text in each row."""
+    """Return a column with a list of one text in each row."""
     texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(ROWS, dtype=np.int32)), pa.array([text]))
     return pa.ListArray.from_arrays(pa.array(np.arange(ROWS + 1, dtype=np.int32)), texts)
 
@@ -70,9 +70,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "scores of LZMA": lambda: scores(zipfile.ZIP_LZMA, 192),
     "deflate in npz": lambda: lying(as_zip([("top1.npy", bytes(128 * MIB))]), 1024),
-    # Arrow reserves what a page's header says, and the index may lie about it: 17 KB took 2 GiB
+    # Arrow reserves the size in the header of a page, and the index may state another: 17 KB took 2 GiB
     "parquet, whose index lies": lambda: one_page(192),
-    # what isn't text was written out for each row: less than a kilobyte took 400 MiB
+    # values other than text were materialized for each row: less than 1 KB took 400 MiB
     "parquet, bytes of fixed width": lambda: parquet_bomb(
         {"top1": pa.array([b"x" * 25_000] * ROWS, pa.binary(25_000))}
     ),

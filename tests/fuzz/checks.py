@@ -1,4 +1,4 @@
-"""What must hold for every file that is parsed, whatever is in it."""
+"""The invariants of parsing any file."""
 
 from service.storage import CHUNK
 
@@ -7,13 +7,13 @@ from .parser import JUDGED, MAX_BYTES, Outcome, Parser
 MOST_MEMORY = 96  # MiB by which parsing may grow: no file here exceeds 2 MiB, and Arrow's blocks are 1 MiB
 
 
-def checked(parser: Parser, content: bytes, limit: int = MAX_BYTES) -> Outcome:
-    """Parse a file and return its outcome, which is one of those that are allowed."""
+def check_parse(parser: Parser, content: bytes, limit: int = MAX_BYTES) -> Outcome:
+    """Parse a file, check the invariants, and return the outcome."""
     outcome = parser.parse(content, limit)
 
-    assert outcome.end != "broken", outcome.told
-    assert outcome.given <= limit + CHUNK, "the parser read more than the limit and one chunk"
+    assert outcome.end != "broken", outcome.detail
+    assert outcome.bytes_read <= limit + CHUNK, "the parser read more than the limit and one chunk"
     assert all(0 <= number < 1000 for number in outcome.classes)
     assert outcome.end == "refused" or len(outcome.classes) == len(JUDGED)
-    assert outcome.grown <= MOST_MEMORY, f"{outcome.grown} MiB"
+    assert outcome.memory_growth <= MOST_MEMORY, f"{outcome.memory_growth} MiB"
     return outcome

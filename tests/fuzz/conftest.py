@@ -1,4 +1,4 @@
-"""How long the fuzz tests look: 200 examples a property, or as many as FUZZ_EXAMPLES says (`make fuzz`)."""
+"""The number of fuzz examples: 200 per property, or FUZZ_EXAMPLES (`make fuzz`)."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ FUZZ = settings.get_profile("fuzz")  # decorates each property here; loading it 
 
 @pytest.fixture(scope="module")
 def parser() -> Iterator[Parser]:
-    """Parse uploads in a process of its own."""
+    """Start a parser in a separate process."""
     started = Parser()
     yield started
     started.stop()
@@ -29,5 +29,5 @@ def parser() -> Iterator[Parser]:
 
 @pytest.fixture(scope="session")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that is only there if something was unpickled."""
+    """Return the path of a file that exists only if something was unpickled."""
     return tmp_path_factory.mktemp("canary") / "woken"

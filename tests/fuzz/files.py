@@ -1,4 +1,4 @@
-"""Files of predictions: good ones of every format, and strategies for damaged and nearly right ones."""
+"""Predictions files: valid files of every format, and strategies for damaged and almost valid files."""
 
 import bz2
 import csv
@@ -23,7 +23,7 @@ from .parser import NAMES
 MIB = 1 << 20
 
 
-# -- writers that know nothing of the service
+# -- writers that are independent of the service
 
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
@@ -58,7 +58,7 @@ def as_zip(members: Sequence[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLA
 
 
 def npy_head(text: str, version: int = 1, length: int | None = None) -> bytes:
-    """The head of an npy file whose header says anything, of any length."""
+    """Return the start of an npy file with any header text and any stated length."""
     header = text.encode() + b"\n"
     size = len(header) if length is None else length
     return b"\x93NUMPY" + bytes([version, 0]) + size.to_bytes(2 if version == 1 else 4, "little") + header
@@ -107,39 +107,39 @@ GOOD: dict[str, bytes] = {
 
 
 @st.composite
-def damaged(draw: st.DrawFn, content: bytes, most: int = 8) -> bytes:
-    """Bytes of a file changed, cut, dropped, doubled, or put in from another file."""
-    mended = bytearray(content)
-    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3, most]))):
-        if not mended:
+def damaged(draw: st.DrawFn, content: bytes, max_changes: int = 8) -> bytes:
+    """Return a file with bytes changed, cut, dropped, doubled, or copied from another file."""
+    changed = bytearray(content)
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3, max_changes]))):
+        if not changed:
             break
-        place = draw(st.integers(0, len(mended) - 1))
+        place = draw(st.integers(0, len(changed) - 1))
         change = draw(st.sampled_from(["set", "flip", "drop", "double", "splice", "number", "cut"]))
         if change == "set":
-            mended[place] = draw(st.integers(0, 255))
+            changed[place] = draw(st.integers(0, 255))
         elif change == "flip":
-            mended[place] ^= 1 << draw(st.integers(0, 7))
+            changed[place] ^= 1 << draw(st.integers(0, 7))
         elif change == "drop":
-            del mended[place : place + draw(st.integers(1, 60))]
+            del changed[place : place + draw(st.integers(1, 60))]
         elif change == "double":
-            mended[place:place] = mended[place : place + draw(st.integers(1, 200))]
+            changed[place:place] = changed[place : place + draw(st.integers(1, 200))]
         elif change == "splice":
             other = GOOD[draw(st.sampled_from(sorted(GOOD)))]
             start = draw(st.integers(0, len(other) - 1))
-            mended[place:place] = other[start : start + draw(st.integers(1, 200))]
-        elif change == "number":  # huge, negative, or past what its width holds
+            changed[place:place] = other[start : start + draw(st.integers(1, 200))]
+        elif change == "number":  # huge, negative, or too large for its width
             wide = draw(st.sampled_from([b"\xff" * 2, b"\xff" * 4, b"\xff" * 8, b"\x80" * 9 + b"\x01", b"\0" * 4]))
-            mended[place : place + len(wide)] = wide
+            changed[place : place + len(wide)] = wide
         else:
-            del mended[place:]
-    return bytes(mended)
+            del changed[place:]
+    return bytes(changed)
 
 
 # -- text
 
 
 def mostly(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return what is usual, and once in twelve times what is odd."""
+    """Return usual values, and unusual ones in one of twelve draws."""
     return st.integers(0, 11).flatmap(lambda number: odd if number == 0 else usual)
 
 
@@ -171,7 +171,7 @@ ENDS = st.sampled_from(["\n", "\n", "\n", "\r\n", "\r", "", "\n\n", "\0", "\x0b"
 
 @st.composite
 def csv_like(draw: st.DrawFn) -> bytes:
-    """A header and rows, nearly right: odd fields, cells, quotes, line ends, bytes."""
+    """Return an almost valid CSV file, with unusual fields, cells, quotes, line ends, or bytes."""
     usual = ["file_name", "predicted_class", *draw(st.sampled_from([[], ["predicted_probability"], ["note"]]))]
     header = draw(mostly(st.just(usual), st.permutations(usual) | st.lists(FIELDS, max_size=6)))
     comma = draw(mostly(st.just(","), st.sampled_from([";", "\t", "|", " ", ", "])))
@@ -210,7 +210,7 @@ RAW = st.sampled_from(
 
 @st.composite
 def json_like(draw: st.DrawFn) -> bytes:
-    """Lines that are nearly JSON objects with the needed keys."""
+    """Return lines that are almost valid JSON objects."""
     keys = ["file_name", "top1", *draw(st.sampled_from([[], ["probability"]]))]
     odd, extra = JSON.map(json.dumps) | RAW, draw(mostly(st.just(None), FIELDS))
     kind = draw(st.sampled_from([st.integers(0, 999).map(str), GOOD_CLASSES.map(json.dumps)]))
@@ -265,7 +265,7 @@ ARRAYS = [
 
 @st.composite
 def npy_like(draw: st.DrawFn) -> bytes:
-    """An array whose header is nearly right, with any data behind it."""
+    """Return an npy file with an almost valid header and any data."""
     kind, shape, size = draw(st.sampled_from(ARRAYS))
     kind, shape = draw(mostly(st.just(kind), DESCRIPTIONS)), draw(mostly(st.just(shape), SHAPES))
     text = FORM.format(kind, draw(mostly(st.just("False"), ORDERS)), shape) + " " * draw(st.integers(0, 64))
@@ -301,7 +301,7 @@ LIES = st.sampled_from([0, 1, 8, 12, 14, 93, 99, 0x7F, 0xFF, 100, 1024, 65_535, 
 
 @st.composite
 def zip_like(draw: st.DrawFn) -> bytes:
-    """An archive of nearly right arrays, whose index lies about sizes, places, methods, checksums and flags."""
+    """Return a ZIP archive of arrays with wrong sizes, offsets, methods, checksums, or flags in its index."""
     arrays = npy_like() | st.sampled_from([as_npy(TWELVE), as_npy(SCORES), GOOD["npz"], b""])
     members = draw(st.lists(st.tuples(MEMBERS, arrays), max_size=4))
     content = bytearray(as_zip([("top1.npy", as_npy(TWELVE)), *members][draw(st.integers(0, 1)) :], draw(METHODS)))
@@ -371,7 +371,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @st.composite
 def parquet_like(draw: st.DrawFn) -> bytes:
-    """A table whose columns have any types, some values missing."""
+    """Return a table with columns of any types, with missing values."""
     images = draw(IMAGES)
     rows, columns = len(images), {}
     if draw(st.booleans()):

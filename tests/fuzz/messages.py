@@ -1,4 +1,4 @@
-"""Strategies for any message of the API, made from its descriptors: every field, every type, huge and odd values."""
+"""Strategies for messages of the API, generated from their descriptors: every field and type, with extreme values."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ DEEP = 4  # levels of messages in each other
 
 
 def messages(kind: type[Message], depth: int = 0) -> st.SearchStrategy[Any]:
-    """Return any message of a kind: each field is there or isn't."""
+    """Return a strategy for messages of a type, with any subset of the fields."""
     fields = {field.name: _field(field, depth) for field in kind.DESCRIPTOR.fields if depth < DEEP or not _deep(field)}
     chosen = {
         oneof.name: {field.name for field in oneof.fields} for oneof in kind.DESCRIPTOR.oneofs if len(oneof.fields) > 1

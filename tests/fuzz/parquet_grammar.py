@@ -1,4 +1,4 @@
-"""A grammar of Parquet files: pages and a footer as writers make them, and lies in any of their structures.
+"""A grammar of Parquet files: pages and a footer as writers make them, with wrong values in any structure.
 
 Field numbers are those of parquet.thrift in apache/parquet-format.
 """

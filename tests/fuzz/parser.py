@@ -1,4 +1,4 @@
-"""Uploads are parsed in a separate process, so that a crash, a hang or too much memory is noticed.
+"""Uploads are parsed in a separate process, so that crashes, hangs, and excessive memory are detected.
 
 Binary formats are parsed in the sandbox of a service, with a smaller bound on memory.
 """
@@ -23,10 +23,10 @@ from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.uploads import Layout, parse_upload
 
 MAX_BYTES = 1 << 20
-SECONDS = 60.0  # that a file may take at most: nothing here is large
+SECONDS = 60.0  # limit for parsing one file
 HEAD = struct.Struct("<II")  # the bound on the file, and its length
 NAMES = tuple(f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 13))
-PATHS = (11, 3, 2, 0, 7, 8, 5, 1, 9, 10, 6, 4)  # which image stands at each row of a walk over folders
+PATHS = (11, 3, 2, 0, 7, 8, 5, 1, 9, 10, 6, 4)  # image of each row, in path order
 JUDGED = (0, 1, 3, 4, 5, 6, 8, 9, 10, 11)
 
 
@@ -44,23 +44,23 @@ def layout_of(names: "tuple[str, ...] | list[str]" = NAMES) -> Layout:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file."""
+    """The result of parsing one file."""
 
     end: str  # read, refused, or broken
-    told: str  # the format, the error's reason, or a traceback
-    given: int  # bytes that were read of it
-    grown: int  # MiB by which the process' memory grew at most
+    detail: str  # the format, the error's reason, or a traceback
+    bytes_read: int  # of the file
+    memory_growth: int  # MiB of peak growth of the process
     classes: tuple[int, ...] = ()  # of the judged images, where it was read
 
 
 class Parser:
-    """Hands files to the process; a new one is started when the last has ended."""
+    """Sends files to the process, and starts a new process when the last one has ended."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def parse(self, content: bytes, limit: int = MAX_BYTES) -> Outcome:
-        """Return what became of a file; fail if the process ends or hangs over it."""
+        """Parse a file in the process; fail if the process ends or hangs."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -77,11 +77,11 @@ class Parser:
             self.stop()
             raise
         if not line:
-            ended = process.wait()
+            code = process.wait()
             self.stop()
-            raise AssertionError(f"the process that parsed it ended with {ended}")
-        said = json.loads(line)
-        return Outcome(**said | {"classes": tuple(said["classes"])})
+            raise AssertionError(f"the parser ended with {code}")
+        result = json.loads(line)
+        return Outcome(**result | {"classes": tuple(result["classes"])})
 
     def stop(self) -> None:
         """End the process, if there is one."""
@@ -92,39 +92,45 @@ class Parser:
 
 
 class Counting:
-    """A stream that counts what is read of it."""
+    """A stream that counts the bytes read."""
 
     def __init__(self, content: bytes) -> None:
         self._content = io.BytesIO(content)
-        self.given = 0
+        self.bytes_read = 0
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
         piece = self._content.read(size)
-        self.given += len(piece)
+        self.bytes_read += len(piece)
         return piece
 
 
 def main() -> None:
-    """Parse what comes over the standard input, and say on the standard output what became of it."""
+    """Parse the files on stdin, and write their outcomes to stdout."""
     layout = layout_of()
     pool = ParserPool(size=1, limits=ParserLimits(memory=96 << 20))
     while head := sys.stdin.buffer.read(HEAD.size):
         limit, size = HEAD.unpack(head)
         source = Counting(sys.stdin.buffer.read(size))
-        Path("/proc/self/clear_refs").write_text("5")  # the most memory is now what there is
-        before = _most_memory()
-        end, told, classes = _outcome(layout, source, limit, pool)
-        grown = (_most_memory() - before) // 1024
-        line = {"end": end, "told": told, "classes": classes, "given": source.given, "grown": grown}
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak memory
+        before = _peak_memory()
+        end, detail, classes = _outcome(layout, source, limit, pool)
+        memory_growth = (_peak_memory() - before) // 1024
+        line = {
+            "end": end,
+            "detail": detail,
+            "classes": classes,
+            "bytes_read": source.bytes_read,
+            "memory_growth": memory_growth,
+        }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
     pool.stop()
-    os._exit(0)  # pyarrow may still read ahead in a thread of its own, which an interpreter that ends aborts
+    os._exit(0)  # pyarrow may still read ahead in another thread, which aborts when the interpreter ends
 
 
-def _most_memory() -> int:
-    """Return the most memory that this process had, in KiB; getrusage would begin with what its parent had."""
+def _peak_memory() -> int:
+    """Return the peak memory of this process in KiB; getrusage would start at that of its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 
@@ -134,10 +140,10 @@ def _outcome(layout: Layout, source: Counting, limit: int, pool: ParserPool) -> 
         upload = parse_upload(source, layout, RowOrder.UNSPECIFIED, limit, pool)
     except ErrataError as error:
         if not isinstance(error, InvalidUpload | TooLarge):
-            return "broken", f"an error of another branch: {error!r}", []
-        told = [error.message, *(violation.description for violation in error.violations)]
-        if not all(told) or len(error.violations) > 10:
-            return "broken", f"an error that says nothing, or too much: {error!r}", []
+            return "broken", f"an unexpected error class: {error!r}", []
+        detail = [error.message, *(violation.description for violation in error.violations)]
+        if not all(detail) or len(error.violations) > 10:
+            return "broken", f"an error without a message, or with too many violations: {error!r}", []
         if "parser failed with" in error.message or "returned no rows" in error.message:
             return "broken", error.message, []
         return "refused", error.reason, []

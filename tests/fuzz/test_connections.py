@@ -1,4 +1,4 @@
-"""Connections that are slow, half-open, huge or wrong: others are served meanwhile, and nothing of them stays."""
+"""Slow, half-open, huge, and invalid connections: the service serves other callers and releases the resources."""
 
 import contextlib
 import http.client
@@ -22,7 +22,7 @@ from errata.v1 import errata_pb2_grpc
 
 from service.evidence.bundle import Bundle
 
-from .attackers import ATTACKS, HELD, HOOK, HTTP_GET, MANY, METRICS, MIB, PREFACE, connected, trickling
+from .attackers import ATTACKS, HOOK, HTTP_GET, LONG_LIVED, MANY, METRICS, MIB, PREFACE, connected, trickling
 
 SOON = 60.0  # seconds; a deadline, not a measure
 SPARE = 4  # open files that may come and go
@@ -32,7 +32,7 @@ REGISTRIES = {"other": {"kind": "generic", "secrets": ["whsec_MfKQ9r8GKYqrTwjUPD
 
 @dataclass(frozen=True)
 class Service:
-    """A service in a process of its own, and one analysis that it has."""
+    """A service in a separate process, and the name of one of its analyses."""
 
     process: "subprocess.Popen[bytes]"
     grpc: str
@@ -44,7 +44,7 @@ class Service:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def answers(self) -> None:
-        """Ask it what everybody asks."""
+        """Make typical calls, and check their responses."""
         with grpc.insecure_channel(self.grpc) as channel:
             get_analysis = errata_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(
                 pb.GetAnalysisRequest(name=self.analysis), timeout=SOON
@@ -96,16 +96,16 @@ def service(data_dir: Path, demo: Bundle, tmp_path_factory: pytest.TempPathFacto
 
 
 def _ready(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, str]:
-    found: list[dict[str, str]] = []
+    ready_events: list[dict[str, str]] = []
 
     def is_ready() -> bool:
         assert process.poll() is None, log.read_text()[-1000:]
         lines = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
-        found.extend(line for line in lines if line["event"] == "ready")
-        return bool(found)
+        ready_events.extend(line for line in lines if line["event"] == "ready")
+        return bool(ready_events)
 
     wait_for(is_ready, "the service is ready")
-    return found[0]
+    return ready_events[0]
 
 
 def _upload(address: str, demo: Bundle) -> str:
@@ -121,7 +121,7 @@ def _upload(address: str, demo: Bundle) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def early(service: Service) -> Iterator[dict[str, socket.socket]]:
-    """Connections that are made before all others and, but for what they say here, say nothing or trickle."""
+    """Connections that are opened before all others, and then stay silent or send slowly."""
     service.answers()
     with ExitStack() as opened:
         yield {
@@ -140,7 +140,7 @@ def test_others_are_served_meanwhile_and_nothing_of_it_is_left_afterwards(servic
     before = service.files()
 
     with ATTACKS[name](service.grpc, service.http):
-        if name in HELD:
+        if name in LONG_LIVED:
             wait_for(lambda: service.files() >= before + MANY - 20, "they are connected")
         for _ in range(3):
             service.answers()
@@ -163,7 +163,7 @@ def test_all_of_them_at_once_are_survived(service: Service) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions"])
-def test_a_message_of_more_than_4_mib_is_refused(service: Service, method: str) -> None:
+def test_a_message_of_more_than_4_mib_is_rejected(service: Service, method: str) -> None:
     with grpc.insecure_channel(service.grpc) as channel:
         stub = errata_pb2_grpc.AnalysisServiceStub(channel)
         huge = {
@@ -177,7 +177,7 @@ def test_a_message_of_more_than_4_mib_is_refused(service: Service, method: str) 
     service.answers()
 
 
-def test_metadata_of_a_megabyte_is_refused(service: Service) -> None:
+def test_metadata_of_a_megabyte_is_rejected(service: Service) -> None:
     with grpc.insecure_channel(service.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
         errata_pb2_grpc.CatalogServiceStub(channel).ListErrorTypes(
             pb.ListErrorTypesRequest(), timeout=SOON, metadata=[("x-a", "a" * MIB)]
@@ -188,7 +188,7 @@ def test_metadata_of_a_megabyte_is_refused(service: Service) -> None:
 
 
 @pytest.mark.parametrize("head", [b"X-A: " + b"a" * MIB + b"\r\n\r\n", b"X-A: b\r\n" * 20_000 + b"\r\n"])
-def test_headers_of_a_megabyte_are_refused(service: Service, head: bytes) -> None:
+def test_headers_of_a_megabyte_are_rejected(service: Service, head: bytes) -> None:
     with connected(service.http, HTTP_GET + head) as (connection,):
         answer = _read(connection)
 
@@ -197,7 +197,7 @@ def test_headers_of_a_megabyte_are_refused(service: Service, head: bytes) -> Non
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_hooks_body_over_its_limit_is_refused(service: Service, chunked: bool) -> None:
+def test_a_hooks_body_over_its_limit_is_rejected(service: Service, chunked: bool) -> None:
     body = b"a" * (BODY_LIMIT + 1)
     head = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" if chunked else b"Content-Length: %d\r\n\r\n"
     with connected(service.http, HOOK + head % len(body) + body + (b"\r\n0\r\n\r\n" if chunked else b"")) as (
@@ -205,12 +205,12 @@ def test_a_hooks_body_over_its_limit_is_refused(service: Service, chunked: bool)
     ):
         answer = _read(connection)
 
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 413"), answer[:100]  # what was left unread may reset it
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 413"), answer[:100]  # unread data may reset the connection
     service.answers()
 
 
 def _read(connection: socket.socket) -> bytes:
-    """Return what comes first; nothing where the connection is cut off."""
+    """Return the first bytes; empty if the connection is closed."""
     connection.settimeout(SOON)
     with contextlib.suppress(ConnectionError):
         return connection.recv(4096)
@@ -220,7 +220,7 @@ def _read(connection: socket.socket) -> bytes:
 def test_who_says_nothing_stops_halfway_trickles_or_reads_nothing_is_cut_off(early: dict[str, socket.socket]) -> None:
     deadline = time.monotonic() + SOON
     reset = select.poll()
-    reset.register(early["reads no answer"], 0)  # which would be sent more if it read what is there
+    reset.register(early["reads no answer"], 0)  # it would receive more after reading
     assert reset.poll(SOON * 1000), "still connected: who reads no answer"
     for who, connection in early.items():
         connection.setblocking(False)

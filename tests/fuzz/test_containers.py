@@ -1,8 +1,8 @@
-"""Parquet and zip containers that are built from their grammars and lie about their parts: read or refused."""
+"""Parquet and ZIP files from a grammar, with wrong values in their parts, are read or refused."""
 
 from hypothesis import given, target
 
-from .checks import checked
+from .checks import check_parse
 from .conftest import FUZZ
 from .files import TWELVE
 from .parquet_grammar import CLASSES, ROW_GROUPS, SCHEMA, parquet_files
@@ -13,15 +13,15 @@ from .zip_grammar import zip_files
 @FUZZ
 @given(content=parquet_files(page_lies=0, footer_lies=0))
 def test_a_parquet_file_of_the_grammar_without_a_lie_is_read(parser: Parser, content: bytes) -> None:
-    outcome = checked(parser, content)
+    outcome = check_parse(parser, content)
 
-    assert (outcome.end, outcome.classes) == ("read", tuple(CLASSES[row] for row in JUDGED)), outcome.told
+    assert (outcome.end, outcome.classes) == ("read", tuple(CLASSES[row] for row in JUDGED)), outcome.detail
 
 
 @FUZZ
 @given(content=parquet_files(page_lies=0, within=SCHEMA))
 def test_a_parquet_file_whose_schema_lies_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
-    target(float(checked(parser, content).grown), label="MiB")
+    target(float(check_parse(parser, content).memory_growth), label="MiB")
 
 
 @FUZZ
@@ -29,31 +29,31 @@ def test_a_parquet_file_whose_schema_lies_is_read_or_refused_in_bounded_memory(p
 def test_a_parquet_file_whose_row_groups_lie_is_read_or_refused_in_bounded_memory(
     parser: Parser, content: bytes
 ) -> None:
-    target(float(checked(parser, content).grown), label="MiB")
+    target(float(check_parse(parser, content).memory_growth), label="MiB")
 
 
 @FUZZ
 @given(content=parquet_files(footer_lies=0))
 def test_a_parquet_file_whose_pages_lie_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
-    target(float(checked(parser, content).grown), label="MiB")
+    target(float(check_parse(parser, content).memory_growth), label="MiB")
 
 
 @FUZZ
 @given(content=parquet_files())
 def test_a_parquet_file_that_lies_anywhere_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
-    target(float(checked(parser, content).grown), label="MiB")
+    target(float(check_parse(parser, content).memory_growth), label="MiB")
 
 
 @FUZZ
 @given(content=zip_files(lies=0))
 def test_an_archive_of_the_grammar_without_a_lie_is_read(parser: Parser, content: bytes) -> None:
-    outcome = checked(parser, content)
+    outcome = check_parse(parser, content)
 
     by_path = tuple(TWELVE[PATHS.index(image)] for image in JUDGED)
-    assert (outcome.end, outcome.classes) == ("read", by_path), outcome.told
+    assert (outcome.end, outcome.classes) == ("read", by_path), outcome.detail
 
 
 @FUZZ
 @given(content=zip_files())
 def test_an_archive_that_lies_is_read_or_refused_in_bounded_memory(parser: Parser, content: bytes) -> None:
-    target(float(checked(parser, content).grown), label="MiB")
+    target(float(check_parse(parser, content).memory_growth), label="MiB")

@@ -1,4 +1,4 @@
-"""What registries send, gates' policies, model identifiers: all is read or refused, and nothing unsigned is taken."""
+"""Registry payloads, gate policies, and model IDs are read or refused, and unsigned payloads are rejected."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ from .values import JSON, changed
 NOW = 1_795_544_309
 SECRET, OTHER = "errata-test-secret", "a-secret-of-nobody"
 KEYS = {"generic": ["whsec_" + base64.b64encode(item.encode()).decode() for item in (SECRET, OTHER)]}
-CAUGHT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what the endpoint answers with 400
+CAUGHT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # errors that the endpoint answers with 400
 SIGNED = ("generic", "mlflow", "wandb")  # huggingface has a secret beside the body
 HEADERS = {
     "generic": ("webhook-id", "webhook-timestamp", "webhook-signature"),
@@ -109,7 +109,7 @@ ODD = st.sampled_from(
         f"Bearer {OTHER}x",
     ]
 )
-LATIN = st.text(st.characters(max_codepoint=255), max_size=60)  # what a header may hold, as the listener decodes it
+LATIN = st.text(st.characters(max_codepoint=255), max_size=60)  # header values as the server decodes them
 
 
 # -- verifying
@@ -177,7 +177,7 @@ def test_any_payload_is_an_event_none_or_an_error_that_the_endpoint_answers(kind
     )
     def fuzz(payload: Any, headers: dict[str, str]) -> None:
         if not isinstance(payload, dict):
-            return  # the endpoint has refused it
+            return  # the endpoint rejects it before
         try:
             result = KINDS[kind].parse(headers, payload)
         except CAUGHT:
@@ -194,8 +194,10 @@ def test_any_payload_is_an_event_none_or_an_error_that_the_endpoint_answers(kind
 
 
 def _identifier(kind: ModuleType, event: RegistryEvent) -> str:
-    made: Callable[[RegistryEvent], str] = getattr(kind, "model_id", lambda event: f"mlflow:models:/{event.model}/1")
-    return made(event)
+    endpoint: Callable[[RegistryEvent], str] = getattr(
+        kind, "model_id", lambda event: f"mlflow:models:/{event.model}/1"
+    )
+    return endpoint(event)
 
 
 # -- the endpoint, from bytes to a status
@@ -209,13 +211,13 @@ class Endpoint:
             kind: Caller(kind, secrets_of(kind), ReceiveOnlyRegistry(kind, (), identifier=lambda event: event.model))
             for kind in KINDS
         }
-        no_ports = cast("Ports", None)  # nothing is asked of them: there are no rules
+        no_ports = cast("Ports", None)  # unused: there are no rules
         self.hooks = Hooks(no_ports, callers, Metrics(CollectorRegistry()), clock=lambda: float(NOW))
         self.app = Starlette(routes=list(self.hooks.routes()))
         self.runner = asyncio.Runner()
 
     def post(self, kind: str, headers: Mapping[str, str], pieces: Sequence[bytes], ended: bool = True) -> int:
-        """Return the status of a call whose body comes in pieces."""
+        """Post a body in pieces, and return the status."""
         messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
         messages.append({"type": "http.request", "body": b""} if ended else {"type": "http.disconnect"})
         sent: list[dict[str, Any]] = []
@@ -240,9 +242,9 @@ class Endpoint:
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
     """Call the hooks."""
-    made = Endpoint()
-    yield made
-    made.stop()
+    endpoint = Endpoint()
+    yield endpoint
+    endpoint.stop()
 
 
 RAW = st.sampled_from(
@@ -282,7 +284,7 @@ def test_any_signed_body_has_an_answer(endpoint: Endpoint, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_any_unsigned_call_is_refused(endpoint: Endpoint, kind: str) -> None:
+def test_any_unsigned_call_is_rejected(endpoint: Endpoint, kind: str) -> None:
     @FUZZ
     @given(
         headers=st.dictionaries(st.sampled_from(HEADERS[kind]), ODD | LATIN, max_size=4), body=st.binary(max_size=80)
@@ -319,15 +321,15 @@ PIECES = st.sampled_from(
     ]
 )
 YAML = (
-    changed(POLICY, most=4).map(lambda value: json.dumps(value))
-    | changed(POLICY, most=4).map(lambda value: json.dumps(value, ensure_ascii=False))
+    changed(POLICY, max_changes=4).map(lambda value: json.dumps(value))
+    | changed(POLICY, max_changes=4).map(lambda value: json.dumps(value, ensure_ascii=False))
     | st.lists(PIECES | st.text(max_size=6), max_size=25).map("".join)
     | st.text(max_size=120)
 )
 
 
 def checked_policy(text: str | bytes) -> None:
-    """Parse a policy, and look at what is taken."""
+    """Parse a policy, and check an accepted one."""
     try:
         policy = parse_policy(text)
     except InvalidPolicy:
@@ -341,7 +343,7 @@ def checked_policy(text: str | bytes) -> None:
 @given(YAML)
 @example("a" * (MAX_BYTES + 1))
 @example("[" * MAX_BYTES)
-def test_any_text_is_a_policy_or_is_refused(text: str) -> None:
+def test_any_text_is_a_policy_or_is_rejected(text: str) -> None:
     checked_policy(text)
 
 
@@ -351,7 +353,7 @@ def test_any_text_is_a_policy_or_is_refused(text: str) -> None:
     | YAML.map(lambda text: text.encode("utf-8", "surrogatepass"))
     | YAML.map(lambda text: text.encode("utf-16", "surrogatepass"))
 )
-def test_any_bytes_are_a_policy_or_are_refused(content: bytes) -> None:
+def test_any_bytes_are_a_policy_or_are_rejected(content: bytes) -> None:
     checked_policy(content)
 
 
@@ -378,7 +380,7 @@ IDENTIFIERS = st.text(max_size=60) | st.builds(
 
 @FUZZ
 @given(IDENTIFIERS)
-def test_any_text_is_a_model_or_is_refused(text: str) -> None:
+def test_any_text_is_a_model_or_is_rejected(text: str) -> None:
     try:
         model_id = parse_model_id(text)
     except InvalidModelId:

@@ -1,4 +1,4 @@
-"""Clients that ask for the metrics and never read them: the process' memory stays bounded, and others are served."""
+"""Clients that request metrics and never read them: the memory stays bounded, and other clients are served."""
 
 import contextlib
 import http.client
@@ -79,7 +79,7 @@ def test_clients_that_never_read_take_bounded_memory_and_leave_room(service: tup
     host, _, port = address.rpartition(":")
     size = len(scrape(address)[1])
     before = resident(pid)
-    most = 0
+    peak = 0
     with ExitStack() as opened:
         for _ in range(CLIENTS):
             connection = opened.enter_context(socket.socket())
@@ -88,11 +88,11 @@ def test_clients_that_never_read_take_bounded_memory_and_leave_room(service: tup
             connection.connect((host, int(port)))
             connection.sendall(METRICS * 4)
         for _ in range(20):
-            most = max(most, resident(pid))
+            peak = max(peak, resident(pid))
             time.sleep(0.1)
 
         wait_for(lambda: scrape(address)[0] == 200, "others have their metrics")
-        most = max(most, resident(pid))
+        peak = max(peak, resident(pid))
 
     assert size * CLIENTS > 2 * GROWTH, "there is too little to send for a copy each to be noticed"
-    assert most - before < GROWTH, f"{(most - before) / MIB:.0f} MiB more for {CLIENTS} x {size / MIB:.1f} MiB"
+    assert peak - before < GROWTH, f"{(peak - before) / MIB:.0f} MiB more for {CLIENTS} x {size / MIB:.1f} MiB"

@@ -1,4 +1,4 @@
-"""Uploads: whatever comes is read or refused, within its bound; what is right is the same in every format."""
+"""Uploads of any content are read or refused within limits, and valid predictions are equal in every format."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ from service.domain import RowOrder
 from service.predictions.uploads import parse_upload
 
 from .bombs import BOMBS
-from .checks import checked
+from .checks import check_parse
 from .conftest import FUZZ
 from .files import (
     GOOD,
@@ -47,7 +47,7 @@ CLASSES = ((0, "n01440764", "tench"), (207, "n02099601", "golden retriever"), (9
 
 @pytest.mark.parametrize("name", GOOD)
 def test_the_files_that_are_damaged_below_are_good(parser: Parser, name: str) -> None:
-    assert checked(parser, GOOD[name]).end == "read"
+    assert check_parse(parser, GOOD[name]).end == "read"
 
 
 # -- any bytes
@@ -61,7 +61,7 @@ def test_the_files_that_are_damaged_below_are_good(parser: Parser, name: str) ->
 # Arrow's JSON reader takes any bytes for text, so that a class raised UnicodeDecodeError
 @example(b'{"file_name": "x", "top1": "tench"}\n', b'{"file_name": "x", "top1": "\xff\xfe"}\n')
 def test_any_bytes_are_read_or_refused(parser: Parser, head: bytes, rest: bytes) -> None:
-    checked(parser, head + rest)
+    check_parse(parser, head + rest)
 
 
 # -- damaged files
@@ -70,18 +70,18 @@ def test_any_bytes_are_read_or_refused(parser: Parser, head: bytes, rest: bytes)
 @FUZZ
 @given(data=st.data(), name=st.sampled_from(sorted(GOOD)))
 def test_a_damaged_file_is_read_or_refused(parser: Parser, data: st.DataObject, name: str) -> None:
-    checked(parser, data.draw(damaged(GOOD[name])))
+    check_parse(parser, data.draw(damaged(GOOD[name])))
 
 
 @FUZZ
 @given(data=st.data(), name=st.sampled_from(["parquet", "parquet, text", "parquet, pages"]))
 def test_a_parquet_file_with_a_damaged_index_is_read_or_refused(parser: Parser, data: st.DataObject, name: str) -> None:
-    """The index says where everything lies, how large it is, and of what type; its own length stays right."""
+    """Given a damaged index with the right length, the file is read or refused."""
     content = GOOD[name]
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     index = data.draw(damaged(content[start:-8]))
 
-    checked(parser, content[:start] + index + len(index).to_bytes(4, "little") + b"PAR1")
+    check_parse(parser, content[:start] + index + len(index).to_bytes(4, "little") + b"PAR1")
 
 
 @FUZZ
@@ -96,7 +96,7 @@ def test_a_packed_file_is_read_or_refused_damaged_before_or_after_it_was_packed(
     content = data.draw(st.just(GOOD[name]) | damaged(GOOD[name]), label="within")
     packed = PACKERS[pack](content)
 
-    checked(parser, data.draw(st.just(packed) | damaged(packed) | damaged(packed + GOOD[name]), label="around"))
+    check_parse(parser, data.draw(st.just(packed) | damaged(packed) | damaged(packed + GOOD[name]), label="around"))
 
 
 @FUZZ
@@ -111,7 +111,7 @@ def test_two_files_in_one_are_read_or_refused(
 ) -> None:
     one, other = GOOD[first], GOOD[second]
 
-    checked(parser, one[: round(cut * len(one))] + other[round(start * len(other)) :])
+    check_parse(parser, one[: round(cut * len(one))] + other[round(start * len(other)) :])
 
 
 @FUZZ
@@ -119,7 +119,7 @@ def test_two_files_in_one_are_read_or_refused(
 def test_no_more_is_read_than_the_bound_allows(parser: Parser, name: str, times: int, limit: int) -> None:
     content = GOOD[name] * times
 
-    result = checked(parser, content, limit)
+    result = check_parse(parser, content, limit)
 
     if len(content) > limit:
         assert result.end == "refused"
@@ -130,8 +130,8 @@ def test_no_more_is_read_than_the_bound_allows(parser: Parser, name: str, times:
 @example(b"file_name,top1\n" + b"\xf0\x9f\x98", "plain")
 @example(b"file_name," * 6000 + b"\n", "plain")
 @example(b"," * 60_000 + b"file_name,top1\n" + b"," * 60_000, "plain")
-def test_what_is_nearly_csv_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
-    checked(parser, PACKERS[pack](content))
+def test_damaged_csv_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
+    check_parse(parser, PACKERS[pack](content))
 
 
 @FUZZ
@@ -139,8 +139,8 @@ def test_what_is_nearly_csv_is_read_or_refused(parser: Parser, content: bytes, p
 @example(b'{"file_name": "x", "top1": "tench"}\n{"file_name": "\xff", "top1": "tench"}\n', "plain")
 @example(b'{"file_name": "x", "top1": 1}\n{"file_name": "x", "top1": 1, "a": ' + b"[" * 500_000 + b"}\n", "plain")
 @example(b'{"file_name": "x", "top1": 1}\n' + b'{"file_name":' * 30_000, "plain")
-def test_what_is_nearly_jsonl_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
-    checked(parser, PACKERS[pack](content))
+def test_damaged_jsonl_is_read_or_refused(parser: Parser, content: bytes, pack: str) -> None:
+    check_parse(parser, PACKERS[pack](content))
 
 
 @pytest.mark.parametrize("depth", range(100, 1001, 100))
@@ -151,40 +151,40 @@ def test_however_deep_json_is_nested_it_is_read_or_refused(parser: Parser, depth
         for key in ("file_name", "top1", "note"):
             line = {"file_name": '"x"', "top1": "1"} | {key: nested}
             text = "{" + ", ".join(f'"{name}": {value}' for name, value in line.items()) + "}\n"
-            checked(parser, text.encode())
+            check_parse(parser, text.encode())
 
 
 @FUZZ
 @given(content=npy_like(), version=st.integers(0, 1))
 @example(npy_head("{'descr': '<u8', 'fortran_order': False, 'shape': (12,)}") + b"\xff" * 96, 0)
-def test_what_is_nearly_npy_is_read_or_refused(parser: Parser, content: bytes, version: int) -> None:
-    checked(parser, as_zip([("top1.npy", content)]) if version else content)
+def test_damaged_npy_is_read_or_refused(parser: Parser, content: bytes, version: int) -> None:
+    check_parse(parser, as_zip([("top1.npy", content)]) if version else content)
 
 
 @FUZZ
 @given(content=zip_like())
-def test_what_is_nearly_npz_is_read_or_refused(parser: Parser, content: bytes) -> None:
-    checked(parser, content)
+def test_damaged_npz_is_read_or_refused(parser: Parser, content: bytes) -> None:
+    check_parse(parser, content)
 
 
 @FUZZ
 @given(data=st.data())
-def test_what_is_nearly_parquet_is_read_or_refused(parser: Parser, data: st.DataObject) -> None:
+def test_damaged_parquet_is_read_or_refused(parser: Parser, data: st.DataObject) -> None:
     content = data.draw(parquet_like())
 
-    checked(parser, data.draw(st.just(content) | damaged(content, most=3)))
+    check_parse(parser, data.draw(st.just(content) | damaged(content, max_changes=3)))
 
 
 # -- bombs
 
 
 @pytest.mark.parametrize("name", sorted(BOMBS))
-def test_a_bomb_is_refused_in_bounded_memory(parser: Parser, name: str) -> None:
+def test_a_bomb_is_rejected_in_bounded_memory(parser: Parser, name: str) -> None:
     content = BOMBS[name]()
     limit = 2 * MIB
     assert len(content) < limit
 
-    result = checked(parser, content, limit)
+    result = check_parse(parser, content, limit)
 
     assert result.end == "refused" or name in {"classes of bzip2", "scores of LZMA"}
 
@@ -193,7 +193,7 @@ def test_a_bomb_is_refused_in_bounded_memory(parser: Parser, name: str) -> None:
 
 
 class Trap:
-    """What makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -205,14 +205,14 @@ class Trap:
 @FUZZ
 @given(data=st.data())
 def test_no_pickle_is_ever_read(parser: Parser, canary: Path, data: st.DataObject) -> None:
-    """Arrays of objects, damaged or not, in every place where an array may stand; and bare pickles."""
+    """Given arrays of objects, or bare pickles, in any position, damaged or not, nothing is unpickled."""
     with np.errstate(all="ignore"):
         objects = io.BytesIO()
         shape = data.draw(st.sampled_from([(12,), (12, 1000), (1,), ()]))
         np.save(objects, np.full(shape, Trap(canary), dtype=object), allow_pickle=True)
     protocol = data.draw(st.integers(0, pickle.HIGHEST_PROTOCOL))
     trap = data.draw(st.sampled_from([objects.getvalue(), pickle.dumps(Trap(canary), protocol)]))
-    trap = data.draw(st.just(trap) | damaged(trap, most=2))
+    trap = data.draw(st.just(trap) | damaged(trap, max_changes=2))
     other = data.draw(st.sampled_from(["top1.npy", "probs.npy", "args.npy"]))
     content = data.draw(
         st.sampled_from(
@@ -220,7 +220,7 @@ def test_no_pickle_is_ever_read(parser: Parser, canary: Path, data: st.DataObjec
         )
     )
 
-    checked(parser, content)
+    check_parse(parser, content)
 
     assert not canary.exists()
 
@@ -231,12 +231,12 @@ def test_the_trap_works(tmp_path: Path) -> None:
     assert (tmp_path / "woken").exists()
 
 
-# -- what is right
+# -- valid files
 
 
 @st.composite
 def good_names(draw: st.DrawFn) -> list[str]:
-    """Names as no data set has them: quotes, commas, spaces, any script; a CSV can't hold the replacement character."""
+    """Return unusual names with quotes, commas, spaces, and any script. A CSV cannot contain U+FFFD."""
     plain = st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0\ufffd"), min_size=1, max_size=20
     ).filter(lambda name: '"' not in name or name.count('"') < 5)
@@ -253,11 +253,11 @@ def test_the_same_predictions_are_the_same_in_every_format_and_in_any_order(
     predicted = data.draw(st.lists(st.integers(0, 999), min_size=count, max_size=count))
     parts = data.draw(st.lists(st.integers(512, 1024), min_size=count, max_size=count))
     order = data.draw(st.permutations(range(count)))
-    meant = [(names[image], predicted[image], parts[image] / 1024) for image in order]
-    spelled = {index: data.draw(st.sampled_from(each)) for index, *each in CLASSES}
+    ordered_rows = [(names[image], predicted[image], parts[image] / 1024) for image in order]
+    spellings = {index: data.draw(st.sampled_from(names_of_class)) for index, *names_of_class in CLASSES}
     header = ("file_name", data.draw(st.sampled_from(["top1", "prediction", "predicted_class"])), "probability")
-    rows = [(name, str(spelled.get(index, index)), chance) for name, index, chance in meant]
-    texts, numbers = dict(zip(header, zip(*rows, strict=True), strict=True)), [index for _, index, _ in meant]
+    rows = [(name, str(spellings.get(index, index)), chance) for name, index, chance in ordered_rows]
+    texts, numbers = dict(zip(header, zip(*rows, strict=True), strict=True)), [index for _, index, _ in ordered_rows]
     scores = np.repeat((1 - np.array(parts, dtype=np.float32)[:, None] / 1024) / 999, 1000, axis=1)
     scores[np.arange(count), predicted] = np.array(parts, dtype=np.float32) / 1024
     walk = layout.positions(RowOrder.PATH)
@@ -266,7 +266,7 @@ def test_the_same_predictions_are_the_same_in_every_format_and_in_any_order(
         "csv": as_csv(header, rows),
         "csv, crlf": as_csv(header, rows).replace(b"\n", b"\r\n"),
         "jsonl": as_jsonl(header, rows),
-        "jsonl, numbers": as_jsonl(header, meant),
+        "jsonl, numbers": as_jsonl(header, ordered_rows),
         "parquet": as_parquet(texts, **options),
         "parquet, numbers": as_parquet(texts | {header[1]: numbers}, **options),
     }
@@ -282,7 +282,7 @@ def test_the_same_predictions_are_the_same_in_every_format_and_in_any_order(
     }
 
     for name, (content, given_order) in (
-        arrays.items() | {key: (value, RowOrder.PATH) for key, value in named.items()}.items()
+        arrays.items() | {key: (value, RowOrder.UNSPECIFIED) for key, value in named.items()}.items()
     ):
         upload = parse_upload(io.BytesIO(content), layout, given_order, 64 * MIB)
         assert upload.format == name.split(",")[0].split(".")[0]

@@ -1,4 +1,4 @@
-"""The wire: any message becomes a record of the domain or is refused; what goes out comes back, and is proto3 JSON."""
+"""Any message is decoded or refused, encoded records decode to themselves, and JSON is valid proto3 JSON."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ SENT = sorted(pb.DESCRIPTOR.message_types_by_name)
 
 
 @pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: decode.__name__)
-def test_any_message_becomes_a_record_or_is_refused(decode: Callable[[Any], object]) -> None:
+def test_any_message_becomes_a_record_or_is_rejected(decode: Callable[[Any], object]) -> None:
     kind, record = DECODERS[decode]
 
     @FUZZ
@@ -54,14 +54,14 @@ def test_any_message_becomes_a_record_or_is_refused(decode: Callable[[Any], obje
 @pytest.mark.parametrize(
     "time", [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-1), Timestamp(nanos=2**31 - 1)]
 )
-def test_an_analysis_made_at_no_time_of_the_calendar_is_refused(time: Timestamp) -> None:
+def test_an_analysis_made_at_no_time_of_the_calendar_is_rejected(time: Timestamp) -> None:
     with pytest.raises(InvalidInput):
         wire.from_analysis(pb.Analysis(name="a1", state=pb.STATE_QUEUED, create_time=time))
 
 
 @FUZZ
 @given(value=st.integers(-(2**31), 2**31 - 1) | st.integers(-3, 1003), size=st.integers(1, 1000))
-def test_any_number_is_a_class_a_group_and_a_page_size_or_is_refused(value: int, size: int) -> None:
+def test_any_number_is_a_class_a_group_and_a_page_size_or_is_rejected(value: int, size: int) -> None:
     with suppress(InvalidInput):
         assert 0 <= wire.class_index(value, "target") < 1000
     with suppress(InvalidInput):
@@ -72,7 +72,7 @@ def test_any_number_is_a_class_a_group_and_a_page_size_or_is_refused(value: int,
 
 @FUZZ
 @given(st.text() | st.text("analyse/0123456789 .%²é\0", max_size=70).map(lambda text: f"analyses/{text}"))
-def test_any_name_is_an_id_or_is_refused(name: str) -> None:
+def test_any_name_is_an_id_or_is_rejected(name: str) -> None:
     with suppress(InvalidInput):
         result = wire.analysis_id(name)
         assert wire.analysis_id(wire.analysis_name(result)) == result
@@ -80,7 +80,7 @@ def test_any_name_is_an_id_or_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", QUERIES)
-def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_refused(kind: type[Message]) -> None:
+def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_rejected(kind: type[Message]) -> None:
     @FUZZ
     @given(data=st.data(), query=messages(kind), place=st.integers(0, 2**63))
     def fuzz(data: st.DataObject, query: Any, place: int) -> None:
@@ -112,7 +112,7 @@ def test_the_json_of_any_message_is_read_back_by_protobuf_itself(message: Messag
 
 
 def _has_time(message: Message) -> bool:
-    """Say whether a message holds a time or a span, itself or in what it holds."""
+    """Return whether a message contains a timestamp or a duration, at any depth."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
@@ -125,14 +125,14 @@ def _has_time(message: Message) -> bool:
     return False
 
 
-# -- what goes out comes back
+# -- round trips
 
 KEPT = ("name", "model", "display_name", "dataset", "evidence", "labels", "state", "create_time", "summary", "warnings")
 KEPT += ("predictions_digest", "model_info")
 
 
 def kept(message: pb.Analysis) -> pb.Analysis:
-    """Return a message with what from_analysis reads of it."""
+    """Return a copy with only the fields that from_analysis reads."""
     plain = pb.Analysis()
     plain.CopyFrom(message)
     for field in message.DESCRIPTOR.fields:
@@ -154,7 +154,7 @@ def test_an_analysis_comes_back_from_its_message_and_its_json(analysis: Analysis
 
 @FUZZ
 @given(analysis=ANALYSES, changes=messages(pb.Analysis))
-def test_an_analysis_with_odd_fields_becomes_a_record_that_can_be_sent_or_is_refused(
+def test_an_analysis_with_odd_fields_becomes_a_record_that_can_be_sent_or_is_rejected(
     analysis: Analysis, changes: pb.Analysis
 ) -> None:
     message = wire.to_analysis(analysis)
@@ -189,12 +189,12 @@ DAMAGED = (
     TypeError,
     AttributeError,
     RecursionError,
-)  # it lives through these
+)  # errors that the archive handles
 
 
 @FUZZ
 @given(data=st.data(), analysis=ANALYSES)
-def test_a_changed_document_is_refused_as_damaged_or_is_an_analysis_that_can_be_sent(
+def test_a_changed_document_is_rejected_as_damaged_or_is_an_analysis_that_can_be_sent(
     data: st.DataObject, analysis: Analysis
 ) -> None:
     document = data.draw(changed(to_document(analysis)))
@@ -208,13 +208,13 @@ def test_a_changed_document_is_refused_as_damaged_or_is_an_analysis_that_can_be_
 
 
 @pytest.mark.parametrize("schema", [2, 1 << 40])
-def test_a_document_of_a_newer_schema_is_refused_as_that(schema: int) -> None:
+def test_a_document_of_a_newer_schema_is_rejected_as_that(schema: int) -> None:
     with pytest.raises(NewerRecord):
         from_document({"schema": schema})
 
 
 @FUZZ
 @given(JSON)
-def test_any_json_is_refused_as_a_document(document: Any) -> None:
+def test_any_json_is_rejected_as_a_document(document: Any) -> None:
     with pytest.raises(DAMAGED):
         from_document(document)

@@ -1,4 +1,4 @@
-"""Trees of Thrift values, and a strategy that makes them lie: about types, lengths, places, and what is in what."""
+"""Trees of Thrift values, and a strategy that makes their types, lengths, and structure wrong."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Fields:
 
 @dataclass
 class Nested:
-    """Structures or lists in each other, so deep."""
+    """Structures or lists nested to a depth."""
 
     depth: int
     kind: Kind  # STRUCT or LIST
@@ -61,7 +61,7 @@ class Nested:
 
 @dataclass
 class Repeated:
-    """An element of a list that stands there many times."""
+    """A list element that is repeated many times."""
 
     item: "Tree"
     times: int
@@ -102,7 +102,7 @@ def encode(tree: Tree) -> Value:
 
 
 def encode_items(items: Items) -> Value:
-    """Return a list; what is repeated is encoded once."""
+    """Return a list. A repeated element is encoded once."""
     pairs = [(encode(item), item.times if isinstance(item, Repeated) else 1) for item in items.items]
     kind = items.kind or (pairs[0][0].kind if pairs else Kind.STRUCT)
     count = sum(times for _, times in pairs) if items.count is None else items.count
@@ -110,7 +110,7 @@ def encode_items(items: Items) -> Value:
 
 
 def children(tree: Tree) -> list[Tree]:
-    """Return what is directly in a node."""
+    """Return the direct children of a node."""
     match tree:
         case Items():
             return tree.items
@@ -123,7 +123,7 @@ def children(tree: Tree) -> list[Tree]:
 
 
 @st.composite
-def lying(draw: st.DrawFn, tree: Fields, most: int = 4, within: int | None = None) -> Fields:
+def lying(draw: st.DrawFn, tree: Fields, max_changes: int = 4, within: int | None = None) -> Fields:
     """Return a tree in which up to `most` nodes are changed.
 
     Args:
@@ -134,7 +134,7 @@ def lying(draw: st.DrawFn, tree: Fields, most: int = 4, within: int | None = Non
     """
     tree = deepcopy(tree)
     root: Tree = tree if within is None else dict(tree.fields)[within]
-    for _ in range(draw(st.integers(0, most))):
+    for _ in range(draw(st.integers(0, max_changes))):
         node = root
         while (below := children(node)) and draw(st.integers(0, 3)):  # deeper in three of four cases
             node = draw(st.sampled_from(below))

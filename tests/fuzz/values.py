@@ -1,4 +1,4 @@
-"""Strategies for values as JSON holds them, odd ones above all."""
+"""Strategies for JSON values, with extreme ones."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ JSON = st.recursive(
 
 
 def nested(depth: int, within: type) -> Any:
-    """A list of lists, or an object of objects, so deep."""
+    """Return lists or objects nested to a depth."""
     value: Any = None
     for _ in range(depth):
         value = [value] if within is list else {"a": value}
@@ -24,10 +24,10 @@ def nested(depth: int, within: type) -> Any:
 
 
 @st.composite
-def changed(draw: st.DrawFn, document: Any, most: int = 3) -> Any:
-    """A JSON value in which something is another, is missing, or is there besides."""
+def changed(draw: st.DrawFn, document: Any, max_changes: int = 3) -> Any:
+    """Return a JSON value with parts changed, removed, or added."""
     document = _copied(document)
-    for _ in range(draw(st.integers(1, most))):
+    for _ in range(draw(st.integers(1, max_changes))):
         places = list(_places(document))
         if not places:
             return draw(JSON)
@@ -38,9 +38,9 @@ def changed(draw: st.DrawFn, document: Any, most: int = 3) -> Any:
         elif change == "add" and isinstance(holder, dict):
             holder[draw(ANY_TEXT)] = draw(JSON)
         elif change == "swap":
-            other, there = draw(st.sampled_from(places))
-            if there in other if isinstance(other, dict) else there < len(other):
-                holder[key] = _copied(other[there])
+            other, other_key = draw(st.sampled_from(places))
+            if other_key in other if isinstance(other, dict) else other_key < len(other):
+                holder[key] = _copied(other[other_key])
         elif change == "nest":
             holder[key] = nested(draw(st.sampled_from([1, 50, 500, 900])), draw(st.sampled_from([list, dict])))
         else:
@@ -58,7 +58,7 @@ def _places(value: Any, depth: int = 0) -> "list[tuple[Any, Any]]":
 
 def _copied(value: Any, depth: int = 0) -> Any:
     if depth < 20 and isinstance(value, dict):
-        return {key: _copied(each, depth + 1) for key, each in value.items()}
+        return {key: _copied(item, depth + 1) for key, item in value.items()}
     if depth < 20 and isinstance(value, list):
         return [_copied(item, depth + 1) for item in value]
     return value

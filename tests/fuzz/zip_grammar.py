@@ -1,4 +1,4 @@
-"""A grammar of zip archives: members, directory and end record as writers make them, and lies in any of them."""
+"""A grammar of ZIP archives: members, directory, and end record, with wrong values in any of them."""
 
 import bz2
 import lzma
@@ -57,7 +57,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """A member's content, and what its local header and its directory entry state."""
+    """A member: its content, local header, and directory entry."""
 
     content: bytes  # packed
     local: Member
@@ -66,7 +66,7 @@ class Part:
 
 @st.composite
 def parts(draw: st.DrawFn, name: bytes, content: bytes) -> Part:
-    """Return a member that tells the truth."""
+    """Return a consistent member."""
     method = draw(st.sampled_from(sorted(METHODS)))
     packed = METHODS[method](content)
     member = Member(name, method, zlib.crc32(content), len(packed), len(content))
@@ -82,7 +82,7 @@ def lying_member(draw: st.DrawFn, member: Member) -> Member:
 
 @st.composite
 def zip_files(draw: st.DrawFn, lies: int = 4) -> bytes:
-    """Return an archive of predictions with up to so many lies."""
+    """Return an archive of predictions with up to `lies` wrong values."""
     chosen = ARRAYS[: draw(st.integers(1, len(ARRAYS)))]
     members = [draw(parts(name, content)) for name, content in chosen]
     honest = lies == 0

@@ -10,10 +10,10 @@ from service.domain import Predictions
 from service.evidence.labels import demo, demo_folder
 from service.jobs.worker import Predictor
 from service.predictions.fake import FakePredictor
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.models.torch_predictor import TorchPredictor
-from service.predictions.policy import ModelPolicy
 
 MODEL, OTHER = "demo:efficientnet_lite0", "demo:efficientnet_lite1"
 BATCH = 8

@@ -53,7 +53,7 @@ def serves(service: Cluster, client: Client) -> None:
 
 def children(service: Cluster) -> list[int]:
     """Return the ids of the processes that ran models, oldest first."""
-    return [int(str(event["pid"])) for event in service.events("The process that runs models has started")]
+    return [int(str(event["pid"])) for event in service.events("model process started")]
 
 
 def computes(pid: int) -> bool:
@@ -150,7 +150,7 @@ def test_lines_of_the_process_carry_the_ids_of_the_analysis(service: Cluster, da
         name = client.analyze(GOOD, "demo").name
         ended(client, name)
 
-    lines = service.events("an image can't be had")
+    lines = service.events("image unreadable")
     assert lines
     assert all(line["analyses"] == [name.removeprefix("analyses/")] for line in lines)
     assert all(line["model"] == GOOD and line["job"] and line["request"] for line in lines)

@@ -1,4 +1,4 @@
-"""npy and npz files that a reader trusts at its own risk. Each function writes one file."""
+"""Hostile npy and npz files. Each function writes one file."""
 
 from typing import BinaryIO
 

@@ -1,4 +1,4 @@
-"""One attack: a hostile file, once or several times at once, while good uploads go on; measured from outside."""
+"""An attack: one or several copies of a hostile file, during valid uploads, measured from outside the service."""
 
 import contextlib
 import threading
@@ -14,14 +14,14 @@ from security.process_tree import MemoryWatch, end_session
 from security.service_process import ServiceProcess
 from security.uploads import Answer, GoodUpload, send
 
-DATASET = "imagenet-real"  # 50,000 images: what an upload may hold grows with them
+DATASET = "imagenet-real"  # 50,000 images: the limits of an upload grow with the number of images
 BETWEEN = 0.1  # seconds between two good uploads
-HEAD_START = 0.2  # seconds in which hostile uploads may take all slots before the first good one comes
+HEAD_START = 0.2  # seconds between the hostile uploads and the first valid one
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends an attack from outside."""
+    """The limits of an attack, enforced from outside."""
 
     seconds: float  # of a hostile call
     good_seconds: float  # of a good upload, with its repetitions
@@ -58,23 +58,23 @@ class GoodUploads:
                 return
 
     def stop(self) -> None:
-        """Let the round in progress be the last."""
+        """Stop after the current round."""
         self._stopped.set()
 
     @property
     def text(self) -> str:
-        """Return how it went, for a table."""
+        """Return the result as text for a table."""
         return "fails" if self.failure else f"{self.slowest:.1f} s"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an attack did."""
+    """The result of an attack."""
 
     size: int  # bytes of one copy, as sent
     answers: list[Answer]
     peak: int  # bytes of the process tree
-    ended: str  # how the service ended, or what ended it; empty if it lives
+    ended: str  # how or why the service ended; empty if it runs
     during: GoodUploads
     after: GoodUploads
 

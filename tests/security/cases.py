@@ -1,4 +1,4 @@
-"""The hostile uploads, by name: what the service must refuse within its bounds."""
+"""The hostile uploads, which the service must refuse within its limits."""
 
 import gzip
 import shutil
@@ -22,7 +22,7 @@ from security.parquet_cases import (
 )
 from security.text_cases import distinct_classes, repeated_images, short_json_rows
 
-MOST_TEXT = 26_000_000  # bytes of text, just below what an upload for imagenet-real may unpack to
+MOST_TEXT = 26_000_000  # bytes of text, just below the limit for imagenet-real
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Case:
     name: str
     write: Callable[[BinaryIO], None]
     packed: bool = True  # sent as gzip
-    heavy: bool = False  # part of `make fuzz` alone: it takes more than 10 s, or hundreds of megabytes of disk
+    heavy: bool = False  # part of `make fuzz` alone: more than 10 s, or hundreds of megabytes of disk
 
 
 def bomb(file: BinaryIO, name: str) -> None:
@@ -82,7 +82,7 @@ CASES = (
 
 @contextmanager
 def written(case: Case) -> Iterator[Path]:
-    """Give the file of a case, as it is sent; it is removed when the block ends."""
+    """Yield the file of a case as sent. It is deleted when the block ends."""
     with TemporaryDirectory(prefix="errata-hostile-") as folder:
         plain = Path(folder) / "plain"
         with plain.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A service in a process of its own, which hostile uploads attack."""
+"""A service in a separate process, the target of hostile uploads."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ def good(demo: Bundle) -> tuple[GoodUpload, ...]:
 def serve(
     data_dir: Path, imagenet_real: Bundle, demo: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serve]:
-    """Give a service that is ready: the same one each time, or a new one where an attack has ended it."""
+    """Return a function that returns a running service, restarted if an attack has ended it."""
     with ExitStack() as stack:
         running: list[ServiceProcess] = []
 

@@ -1,4 +1,4 @@
-"""Hostile ONNX graphs, made with the onnx package: small files that take all the time or memory there is."""
+"""Hostile ONNX graphs: small files that use excessive time or memory."""
 
 import json
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def endless_folding(steps: int = 400, size: int = 4000) -> onnx.ModelProto:
 
 
 def huge_intermediate(gigabytes: float) -> onnx.ModelProto:
-    """Make a tensor of this size for each batch; its shape comes from the input, so that nothing is made before."""
+    """Create a tensor of this size for each batch. Its shape depends on the input, so it is not created earlier."""
     count = int(gigabytes * 2**30 / 4)
     return _model(
         [

@@ -1,4 +1,4 @@
-"""Parquet files that a reader trusts at its own risk. Each function writes one file."""
+"""Hostile Parquet files. Each function writes one file."""
 
 from typing import BinaryIO
 

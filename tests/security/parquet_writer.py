@@ -1,4 +1,4 @@
-"""A writer of Parquet files from parts, whatever the parts claim about each other.
+"""A writer of Parquet files from parts that may be inconsistent.
 
 The structures and the numbers of their fields are those of parquet.thrift in apache/parquet-format.
 """
@@ -30,7 +30,7 @@ class Type(IntEnum):
 
 
 class Repetition(IntEnum):
-    """Whether a value must, may or may repeatedly be there."""
+    """Whether a value is required, optional, or repeated."""
 
     REQUIRED = 0
     OPTIONAL = 1
@@ -47,7 +47,7 @@ class Elements:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Where a column chunk lies in the file, as the footer states it."""
+    """The position of a column chunk, as stated in the footer."""
 
     path: bytes
     type: Type
@@ -58,7 +58,7 @@ class Chunk:
 
 
 def group(name: bytes, children: int, repetition: Repetition | None = None) -> bytes:
-    """Encode a schema element that holds the next `children` elements; the root has no repetition."""
+    """Encode a group of the next `children` schema elements. The root has no repetition."""
     own = {} if repetition is None else {3: i32(repetition)}
     return struct(own | {4: binary(name), 5: i32(children)}).content()
 

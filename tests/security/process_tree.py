@@ -1,4 +1,4 @@
-"""The memory of a process and all its descendants, sampled from outside; a limit that ends them."""
+"""The memory of a process and its descendants, sampled from outside, with a limit that kills them."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ PROC = Path("/proc")
 
 
 def members(leader: int) -> list[int]:
-    """Return the processes of a leader's session and all their descendants, which may have sessions of their own."""
+    """Return the processes of a leader's session and all their descendants, which may be in other sessions."""
     parents, result = {}, {leader}
     for entry in PROC.iterdir():
         if entry.name.isdecimal():

@@ -1,4 +1,4 @@
-"""A real API process of any checkout, in a session of its own, so that its whole process tree can be measured."""
+"""An API process of any checkout, in a separate session, so that its process tree can be measured."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The generators: in a small size, each file is what independent readers take it for."""
+"""The generators of hostile files: small versions are what independent readers expect."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Hostile uploads: refused within bounds, by a service that goes on for everybody else."""
+"""Hostile uploads are refused within limits while the service serves other callers."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from security.uploads import GoodUpload, send
 from service.evidence.bundle import Bundle
 
 MOST_MEMORY = 1_500_000_000  # bytes of the process tree, whatever is sent and however often
-LIMITS = Limits(seconds=120, good_seconds=120, memory=4 << 30)  # a hang, and what protects the machine
+LIMITS = Limits(seconds=120, good_seconds=120, memory=4 << 30)  # against hangs, and to protect the machine
 REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: {"INVALID_UPLOAD", "INVALID_ROW", "TRUNCATED_UPLOAD", "UNSUPPORTED_FORMAT"},
     grpc.StatusCode.RESOURCE_EXHAUSTED: {"TOO_LARGE", "TOO_BUSY"},
@@ -57,7 +57,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.mark.parametrize("copies", [1, 8])
 @pytest.mark.parametrize("case", PARAMETERS)
-def test_a_hostile_upload_is_refused_within_bounds_while_good_uploads_succeed(
+def test_a_hostile_upload_is_rejected_within_bounds_while_good_uploads_succeed(
     serve: Serve, good: Sequence[GoodUpload], case: Case, copies: int
 ) -> None:
     service = serve()
@@ -92,7 +92,7 @@ def is_idle(service: ServiceProcess) -> bool:
     return cpu_seconds(service.pid) - before < 0.1
 
 
-def test_hostile_uploads_that_their_callers_cancel_leave_no_work_behind(
+def test_cancelled_hostile_uploads_leave_no_work_behind(
     tmp_path: Path, data_dir: Path, imagenet_real: Bundle, good: Sequence[GoodUpload]
 ) -> None:
     with running_service(tmp_path, data_dir) as service, written(ENDLESS) as file:

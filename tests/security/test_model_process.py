@@ -1,4 +1,4 @@
-"""Hostile models in real child processes: whatever a graph does, the caller gets an answer and the next model runs."""
+"""Hostile models in real child processes: the caller gets an error, and the next model runs."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ import pytest
 from errata.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLost
 
 from service.evidence.labels import demo, demo_folder
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import Interrupted, ModelLimits, ProcessPredictor
 from service.predictions.model_process.process import ModelProcess
-from service.predictions.policy import ModelPolicy
 
 from . import graphs
 
@@ -30,7 +30,7 @@ Make = Callable[..., ProcessPredictor]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Make predictors whose models lie in `tmp_path`."""
+    """Return a function that creates predictors with models in `tmp_path`."""
     made: list[ProcessPredictor] = []
 
     def start(load_seconds: float = LONG, batch_seconds: float = LONG, memory: int = BOUND) -> ProcessPredictor:
@@ -44,12 +44,12 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def predicted(predictor: ProcessPredictor, model: str, names: Sequence[str] = NAMES) -> int:
-    """Return how many predictions a model gives."""
+    """Return the number of predictions of a model."""
     return sum(len(batch.top1) for batch in predictor.predict(model, "demo", names))
 
 
 def runs(pid: int) -> bool:
-    """Return whether a process runs: a zombie does not."""
+    """Return whether a process runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -72,13 +72,13 @@ def busy(predictor: ProcessPredictor, other_than: int | None = None) -> int:
             return 0
         return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
 
-    wait_for(lambda: predictor._busy and predictor._models and ticks() > 0)
+    wait_for(lambda: predictor._is_busy and predictor._models and ticks() > 0)
     assert predictor.pid is not None
     return predictor.pid
 
 
 def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
-    """Start a call that is expected to raise; return its thread and what it raised."""
+    """Start a call that is expected to raise; return its thread and a list for the error."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -96,10 +96,10 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseEx
 
 
 @pytest.mark.parametrize("graph", [graphs.endless_loop, graphs.endless_folding])
-def test_a_graph_that_never_loads_is_refused_and_the_next_model_runs(
+def test_a_graph_that_never_loads_is_rejected_and_the_next_model_runs(
     make: Make, tmp_path: Path, graph: Callable[[], onnx.ModelProto]
 ) -> None:
-    predictor = make(load_seconds=SECONDS, memory=4 * BOUND)  # time comes first, also on a fast machine
+    predictor = make(load_seconds=SECONDS, memory=4 * BOUND)  # the time limit is reached before the memory limit
     hostile, good = graphs.write(tmp_path, "hostile", graph()), graphs.write(tmp_path, "good", graphs.plain())
     assert predicted(predictor, good) == 20
     before = predictor.pid
@@ -124,7 +124,7 @@ def test_a_batch_that_never_ends_loses_the_process_and_the_next_model_runs(make:
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
-def test_what_is_stuck_ends_at_once_when_it_is_interrupted(make: Make, tmp_path: Path, moment: str) -> None:
+def test_an_interrupted_call_ends_while_the_model_is_stuck(make: Make, tmp_path: Path, moment: str) -> None:
     predictor = make()
     hostile = graphs.write(tmp_path, "hostile", graphs.endless_loop(black_ends=moment == "predict"))
     good = graphs.write(tmp_path, "good", graphs.plain())
@@ -138,7 +138,7 @@ def test_what_is_stuck_ends_at_once_when_it_is_interrupted(make: Make, tmp_path:
     assert predicted(predictor, good) == 20
 
 
-def test_without_a_call_an_interruption_costs_no_model(make: Make, tmp_path: Path) -> None:
+def test_an_interruption_without_a_call_keeps_the_process(make: Make, tmp_path: Path) -> None:
     predictor = make()
     predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
     child = predictor.pid
@@ -152,9 +152,7 @@ def test_without_a_call_an_interruption_costs_no_model(make: Make, tmp_path: Pat
 # memory
 
 
-def test_a_graph_that_takes_more_memory_than_it_may_is_refused_and_the_next_model_runs(
-    make: Make, tmp_path: Path
-) -> None:
+def test_a_graph_over_the_memory_limit_is_rejected_and_the_next_model_runs(make: Make, tmp_path: Path) -> None:
     predictor = make()
     good = graphs.write(tmp_path, "good", graphs.plain())
     for name, graph in (("large", graphs.huge_intermediate(3)), ("wide", graphs.huge_output(750_000_000))):
@@ -164,7 +162,7 @@ def test_a_graph_that_takes_more_memory_than_it_may_is_refused_and_the_next_mode
         assert predicted(predictor, good) == 20
 
 
-def test_a_tensor_of_100_gigabytes_is_refused(make: Make, tmp_path: Path) -> None:
+def test_a_tensor_of_100_gigabytes_is_rejected(make: Make, tmp_path: Path) -> None:
     predictor = make()
 
     with pytest.raises(ModelRefused):
@@ -173,19 +171,19 @@ def test_a_tensor_of_100_gigabytes_is_refused(make: Make, tmp_path: Path) -> Non
     assert predicted(predictor, graphs.write(tmp_path, "good", graphs.plain())) == 20
 
 
-def test_a_million_outputs_are_refused_by_their_number(make: Make, tmp_path: Path) -> None:
+def test_a_million_outputs_are_rejected(make: Make, tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match="has 1,000,000 outputs for an image"):
         make().load(graphs.write(tmp_path, "hostile", graphs.huge_output(1_000_000)))
 
 
-def test_a_batch_that_takes_more_memory_than_it_may_is_refused_if_no_other_model_has_a_part_in_it(
+def test_a_batch_over_the_memory_limit_is_rejected_in_a_process_without_other_models(
     make: Make, tmp_path: Path
 ) -> None:
     hostile = graphs.write(tmp_path, "hostile", graphs.huge_intermediate(0.2))  # an image; eight are a batch
     predictor = make()
     predictor.load(graphs.write(tmp_path, "good", graphs.plain()))
 
-    with pytest.raises(WorkerLost):  # it may pass in a process of its own
+    with pytest.raises(WorkerLost):  # a new process may have enough memory
         predicted(predictor, hostile)
     with pytest.raises(ModelRefused, match="ERRATA_BATCH_SIZE"):
         predicted(predictor, hostile)
@@ -194,7 +192,7 @@ def test_a_batch_that_takes_more_memory_than_it_may_is_refused_if_no_other_model
 # signals
 
 
-def test_a_process_that_is_killed_between_calls_is_replaced_without_a_word(make: Make, tmp_path: Path) -> None:
+def test_a_process_killed_between_calls_is_replaced(make: Make, tmp_path: Path) -> None:
     predictor = make()
     good = graphs.write(tmp_path, "good", graphs.plain())
     predictor.load(good)
@@ -223,7 +221,7 @@ def test_a_process_that_is_killed_between_batches_is_lost_and_the_shard_may_be_t
     assert predicted(predictor, good) == 20
 
 
-def test_a_load_that_ends_a_new_process_is_refused_and_one_that_ends_an_old_one_is_repeated(
+def test_a_load_that_ends_an_old_process_is_repeated_and_one_that_ends_a_new_process_is_rejected(
     make: Make, tmp_path: Path
 ) -> None:
     predictor = make()
@@ -263,7 +261,7 @@ from time import sleep
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
 from service.predictions.model_process.process import ModelProcess
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
 from service.telemetry import configure_logging
 
 configure_logging("info", "json")  # to stderr
@@ -294,10 +292,10 @@ def test_a_worker_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> Non
     wait_for(lambda: not runs(child))
 
 
-# what the process is
+# properties of the process
 
 
-def test_the_process_has_no_secret_and_is_the_first_to_go_when_memory_runs_out(
+def test_the_process_has_no_secrets_and_the_highest_oom_score(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ERRATA_REDIS_URL", "redis://:secret@redis")
@@ -311,7 +309,7 @@ def test_the_process_has_no_secret_and_is_the_first_to_go_when_memory_runs_out(
     assert os.getsid(predictor.pid or 0) == predictor.pid
 
 
-def test_errors_of_a_model_arrive_as_they_are_and_cost_no_process(make: Make, tmp_path: Path) -> None:
+def test_errors_of_a_model_are_raised_and_keep_the_process(make: Make, tmp_path: Path) -> None:
     predictor = make()
     good = graphs.write(tmp_path, "good", graphs.plain())
     predictor.load(good)
@@ -325,12 +323,12 @@ def test_errors_of_a_model_arrive_as_they_are_and_cost_no_process(make: Make, tm
     assert predictor.pid == before
 
 
-def test_what_comes_from_the_process_is_checked(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a child that answers something else, the worker kills it and may try again."""
-    liar = tmp_path / "liar.sh"
-    liar.write_text("#!/bin/sh\nhead -c 100 /dev/zero | tr '\\0' '\\377'\nexec sleep 600\n")
-    liar.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(liar))
+def test_responses_of_the_process_are_checked(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a child with an invalid response, the worker kills it."""
+    invalid_child = tmp_path / "invalid_child.sh"
+    invalid_child.write_text("#!/bin/sh\nhead -c 100 /dev/zero | tr '\\0' '\\377'\nexec sleep 600\n")
+    invalid_child.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(invalid_child))
 
     with pytest.raises(WorkerLost, match="did not start: protocol"):
         make().load("onnx:good.onnx")

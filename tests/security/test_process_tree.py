@@ -1,4 +1,4 @@
-"""The harness itself: memory of all processes is counted, and what exceeds the limit is ended."""
+"""The measurement of process trees: it counts the memory of all processes, and kills a tree above the limit."""
 
 import subprocess
 import sys
@@ -14,9 +14,9 @@ GRANDCHILD = f"import time; held = b'x' * (100 * {MIB}); time.sleep(60)"
 OWN_SESSION = "import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}], start_new_session={own})"
 
 
-@pytest.fixture(params=[False, True], ids=["same session", "session of its own"])
+@pytest.fixture(params=[False, True], ids=["same session", "another session"])
 def leader(request: pytest.FixtureRequest) -> "Iterator[subprocess.Popen[bytes]]":
-    """A process whose child holds 100 MiB, in its session or, as a parser of uploads, in one of its own."""
+    """A process whose child uses 100 MiB, in the same session or, like a parser of uploads, in another one."""
     program = OWN_SESSION.format(program=GRANDCHILD, own=request.param)
     process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
     yield process

@@ -1,4 +1,4 @@
-"""Text uploads that are small as sent and large as Python objects. Each function writes one file."""
+"""Hostile text uploads: small files that become large Python objects. Each function writes one file."""
 
 import random
 from typing import BinaryIO

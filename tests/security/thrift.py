@@ -1,4 +1,4 @@
-"""A writer of Thrift's compact protocol, in which Parquet stores its metadata. It writes whatever it is told to.
+"""A writer of Thrift's compact protocol, the encoding of Parquet metadata. It can write invalid values.
 
 The protocol: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 BLOCK = 1 << 20  # bytes that `repeated` yields at once
-SHORT_LIST = 15  # elements from which on the count needs bytes of its own
+SHORT_LIST = 15  # from this many elements on, the count has separate bytes
 STOP = b"\0"
 
 
@@ -42,7 +42,7 @@ class Value:
 
 
 def varint(number: int) -> bytes:
-    """Encode a number that isn't negative, seven bits a byte, lowest first."""
+    """Encode a non-negative number with seven bits per byte, lowest first."""
     content = bytearray()
     while number > 127:
         content.append(number & 127 | 128)

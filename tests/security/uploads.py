@@ -1,4 +1,4 @@
-"""Uploads over a real socket: hostile files, and good ones whose verdicts are known."""
+"""Uploads over a real socket: hostile files, and valid files with known verdicts."""
 
 import io
 import time
@@ -23,7 +23,7 @@ PAUSE = 0.05  # seconds before an upload that was refused for now is repeated
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call ended with."""
+    """The result of a call."""
 
     code: grpc.StatusCode
     reason: str  # of the error's details, or empty
@@ -38,7 +38,7 @@ class Answer:
 
 
 def send(address: str, content: BinaryIO, dataset: str, timeout: float) -> Answer:
-    """Upload a file by a connection of its own, piece by piece, and return how the call ended."""
+    """Upload a file in pieces over a new connection, and return the result of the call."""
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
         yield pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset=dataset))
@@ -67,14 +67,14 @@ def _reason(error: grpc.RpcError) -> str:
 
 @dataclass(frozen=True)
 class GoodUpload:
-    """A file for the 20 photographs, the first two of them wrong."""
+    """A file for the 20 photographs with two wrong predictions."""
 
     content: bytes
     correct: int
     errors: int
 
     def send(self, address: str, timeout: float) -> Answer:
-        """Upload it; repeat what is refused for now.
+        """Upload the file, and retry while the service is too busy.
 
         Raises:
             AssertionError: The service does not accept it in time, or counts other verdicts.

@@ -1,4 +1,4 @@
-"""A writer of zip archives from parts, whatever the parts claim about each other.
+"""A writer of ZIP archives from parts that may be inconsistent.
 
 The records are those of PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16 and 4.5.3.
 """
@@ -17,7 +17,7 @@ STORED = 0
 
 @dataclass(frozen=True)
 class Member:
-    """What a local header or a directory entry states about a member."""
+    """The fields of a local header or a directory entry."""
 
     name: bytes
     method: int = STORED
@@ -36,7 +36,7 @@ class Member:
         return stated.get(part, len(getattr(self, part)))
 
     def local_header(self) -> bytes:
-        """Return the header that stands before the member's content."""
+        """Return the header before the content of the member."""
         stated = (self.crc, self.packed, self.size, self.length("name"), self.length("extra"))
         return LOCAL.pack(b"PK\x03\x04", 20, self.flags, self.method, 0, 0x21, *stated) + self.name + self.extra
 

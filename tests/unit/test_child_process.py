@@ -1,4 +1,4 @@
-"""Child processes: which variables they get, that they end with their parent, and what memory they hold."""
+"""Child processes: their environment variables, their end with their parent, and their memory."""
 
 import mmap
 import os
@@ -9,36 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from service.child_process import child_environment, held_memory
+from service.child_process import child_environment, used_memory
 
 MIB = 1 << 20
 
 
-def test_what_a_process_writes_is_held_until_it_gives_it_back() -> None:
-    before = held_memory(os.getpid())
+def test_written_memory_is_counted_until_it_is_released() -> None:
+    before = used_memory(os.getpid())
     with mmap.mmap(-1, 64 * MIB) as memory:
         memory.write(b"x" * 64 * MIB)
-        during = held_memory(os.getpid())
-    after = held_memory(os.getpid())
+        during = used_memory(os.getpid())
+    after = used_memory(os.getpid())
 
     assert before is not None and during is not None and after is not None
     assert 60 * MIB < during - before < 200 * MIB
     assert after < during - 60 * MIB
 
 
-def test_the_pages_of_a_file_are_not_held(tmp_path: Path) -> None:
+def test_pages_of_files_are_not_counted_as_used_memory(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"x" * 64 * MIB)
-    before = held_memory(os.getpid())
+    before = used_memory(os.getpid())
     with (tmp_path / "weights").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
         assert memory[:].count(b"x") == 64 * MIB  # each page was read
-        during = held_memory(os.getpid())
+        during = used_memory(os.getpid())
 
     assert before is not None and during is not None
     assert during - before < 32 * MIB
 
 
-def test_a_process_that_is_gone_holds_nothing_that_is_known() -> None:
-    assert held_memory(2**22 + 1) is None
+def test_the_memory_of_a_process_that_has_ended_is_unknown() -> None:
+    assert used_memory(2**22 + 1) is None
 
 
 def test_a_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in " ".join(environment.values())
 
 
-FOLLOW = "import sys, time; from service.child_process import end_with_parent; end_with_parent(int(sys.argv[1]))"
+FOLLOW = "import sys, time; from service.child_process import exit_with_parent; exit_with_parent(int(sys.argv[1]))"
 CHILD = f"{FOLLOW}; print('ready', flush=True); time.sleep(600)"
 PARENT = f"""
 import os, subprocess, sys, time
@@ -82,7 +82,7 @@ def is_running(pid: int) -> bool:
     return state not in "ZX"
 
 
-def test_a_child_whose_parent_has_ended_before_exits() -> None:
+def test_a_child_whose_parent_has_already_ended_exits() -> None:
     other = subprocess.run([sys.executable, "-c", FOLLOW, str(os.getpid() + 1)])
 
     assert other.returncode == 1

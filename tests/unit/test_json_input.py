@@ -18,7 +18,7 @@ from service.evidence.artefacts import read_artefacts, read_grouping
 from service.evidence.bundle import read_manifest
 from service.evidence.custom_labels import read_own_labels
 from service.evidence.prototype import read_non_prototypical
-from service.predictions.models.folder import json_beside
+from service.predictions.models.model_folder import read_json_beside
 from service.settings import read_settings
 from service.wire.paging import page_offset
 
@@ -59,7 +59,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], type[ErrataError]]] = {
     "manifest": ("manifest.json", read_manifest, InvalidEvidence),
     "config beside a model": (
         "config.json",
-        lambda folder: json_beside(folder, PurePosixPath("weights.safetensors"), "config.json"),
+        lambda folder: read_json_beside(folder, PurePosixPath("weights.safetensors"), "config.json"),
         ModelRefused,
     ),
     "summary of a folder": ("summary.json", read_analysis, InvalidInput),

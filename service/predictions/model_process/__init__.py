@@ -1,1 +1,1 @@
-"""A predictor that runs models in a child process, which can be killed without losing the worker."""
+"""A predictor that runs models in a child process. The worker survives if that process is killed."""

@@ -1,17 +1,17 @@
-"""What the process that runs models is started with. It comes over the pipe: it holds the tokens of registries."""
+"""The configuration of the process that runs models. It is sent over the pipe, because it contains tokens."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.registries import RegistryAddress
 
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """The arguments of the predictor, and how its process logs."""
+    """The arguments of the predictor, and the log settings of its process."""
 
     images: Mapping[str, Path]  # data set -> folder or .tar file
     policy: ModelPolicy
@@ -22,7 +22,7 @@ class PredictorConfig:
     log_format: str = "auto"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the configuration as a JSON object."""
         raw = asdict(self)
         raw["images"] = {dataset: str(path) for dataset, path in self.images.items()}
         raw["policy"]["folder"] = None if self.policy.folder is None else str(self.policy.folder)
@@ -30,7 +30,7 @@ class PredictorConfig:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "PredictorConfig":
-        """Return what `to_json` made JSON of."""
+        """Return the configuration for the output of `to_json`."""
         policy = dict(raw["policy"])
         policy["folder"] = None if policy["folder"] is None else Path(policy["folder"])
         policy["registries"] = [RegistryAddress(**address) for address in policy["registries"]]

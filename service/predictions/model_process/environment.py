@@ -1,10 +1,10 @@
-"""The environment variables that the process that runs models gets: none of the service's own, no secret of others."""
+"""The environment variables of the process that runs models. They contain no settings of the service."""
 
 from collections.abc import Mapping
 
-from service.child_process import ENVIRONMENT
+from service.child_process import INHERITED_VARIABLES
 
-NAMES = ENVIRONMENT | frozenset({
+NAMES = INHERITED_VARIABLES | frozenset({
     "ALL_PROXY", "CURL_CA_BUNDLE", "GLIBC_TUNABLES", "HTTPS_PROXY", "HTTP_PROXY", "LD_PRELOAD", "LOGNAME", "NO_PROXY",
     "PYTHONUTF8", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ", "USER", "XDG_CACHE_HOME",
 })  # fmt: skip
@@ -12,14 +12,19 @@ PREFIXES = (
     "CUDA_", "CUDNN_", "HF_", "HUGGINGFACE_", "HUGGING_FACE_", "KMP_", "LC_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_",
     "OMP_", "PYTORCH_", "TORCH_",
 )  # fmt: skip
-REGISTRY_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "MLFLOW_")  # for the artifact stores of registries
+REGISTRY_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "MLFLOW_")  # for the artifact stores of model registries
 
 
 def model_environment(environment: Mapping[str, str], with_registries: bool) -> dict[str, str]:
-    """Return the variables for the process; those of artifact stores only where there is a registry of models."""
+    """Return the variables of the process.
+
+    Args:
+        environment: Variables of the worker.
+        with_registries: Whether to include the variables of artifact stores.
+    """
     prefixes = PREFIXES + (REGISTRY_PREFIXES if with_registries else ())
     return {
         name: value
         for name, value in environment.items()
-        if name.upper() in NAMES or name.startswith(prefixes)  # proxies are read in both cases
+        if name.upper() in NAMES or name.startswith(prefixes)  # libraries read proxy variables in either case
     }

@@ -1,4 +1,4 @@
-"""The answers of the process that runs models, as frames and back. The reader checks every field."""
+"""Encoding and decoding of the responses of the process that runs models. The decoders check every field."""
 
 import math
 import re
@@ -10,97 +10,98 @@ import numpy as np
 from errata.errors import ErrataError, InvalidInput, NotFound, PermanentError, Unavailable, Violation
 
 from service.domain import NUM_CLASSES, ModelInfo, Predictions
-from service.predictions.model_process.protocol import Frame, ProtocolError
+from service.predictions.model_process.protocol import Message, ProtocolError
 
 BYTES_PER_IMAGE = 4  # int16 class, float16 probability
-MAX_MESSAGE = 2000  # characters of an error's message
-MAX_TEXT = 20_000  # characters of a field of a model's description
+MAX_ERROR_TEXT = 2000  # characters of each text of an error
+MAX_INFO_TEXT = 20_000  # characters of each field of a ModelInfo
 MAX_VIOLATIONS = 10
-EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # what a predictor raises
+MAX_GPUS = 1024
+EXPECTED_ERRORS = (InvalidInput, NotFound, PermanentError, Unavailable)  # base classes of a predictor's errors
 
 
-def info_frame(info: ModelInfo) -> Frame:
-    """Return the answer that describes a loaded model."""
-    return Frame({"kind": "loaded", "info": asdict(info)})
+def model_info_message(info: ModelInfo) -> Message:
+    """Return the response that describes a loaded model."""
+    return Message({"kind": "loaded", "info": asdict(info)})
 
 
-def read_info(frame: Frame) -> ModelInfo:
-    """Return the description of a loaded model; raise ProtocolError for any other answer."""
-    raw = frame.head.get("info")
+def read_model_info(message: Message) -> ModelInfo:
+    """Return the description of a loaded model; raise ProtocolError for any other response."""
+    raw = message.header.get("info")
     names = ("model", "architecture", "weights_sha256", "transform")
-    if frame.head.get("kind") != "loaded" or not isinstance(raw, dict) or raw.keys() != set(names):
+    if message.header.get("kind") != "loaded" or not isinstance(raw, dict) or raw.keys() != set(names):
         raise ProtocolError("Expected the description of a model.")
-    values = {name: _text(raw[name], MAX_TEXT) for name in names}
+    values = {name: _text(raw[name], MAX_INFO_TEXT) for name in names}
     if not re.fullmatch(r"[0-9a-f]{64}", values["weights_sha256"]):
         raise ProtocolError("Expected a SHA-256 of the weights.")
     return ModelInfo(**values)
 
 
-def read_ready(frame: Frame) -> None:
-    """Raise ProtocolError unless an answer says that the process is ready."""
-    if frame.head.get("kind") != "ready":
+def check_ready(message: Message) -> None:
+    """Raise ProtocolError unless a response is `ready`."""
+    if message.header.get("kind") != "ready":
         raise ProtocolError("Expected 'ready'.")
 
 
-def batch_frame(batch: Predictions) -> Frame:
-    """Return the answer that holds one batch: all classes, then all probabilities, little-endian."""
+def batch_message(batch: Predictions) -> Message:
+    """Return the response that contains one batch: all classes, then all probabilities, little-endian."""
     assert batch.probability is not None, "This is a bug: a model's predictions have probabilities."
     body = batch.top1.astype("<i2").tobytes() + batch.probability.astype("<f2").tobytes()
-    return Frame({"kind": "batch"}, body)
+    return Message({"kind": "batch"}, body)
 
 
-def read_next(limit: int, frame: Frame) -> Predictions | None:
-    """Return a batch of at most `limit` images, None at the end; raise ProtocolError for any other answer."""
-    if frame.head.get("kind") == "end":
+def read_batch(limit: int, message: Message) -> Predictions | None:
+    """Return a batch of at most `limit` images, or None for `end`; raise ProtocolError for any other response."""
+    if message.header.get("kind") == "end":
         return None
-    if frame.head.get("kind") != "batch" or not 0 < len(frame.body) <= BYTES_PER_IMAGE * limit:
+    if message.header.get("kind") != "batch" or not 0 < len(message.body) <= BYTES_PER_IMAGE * limit:
         raise ProtocolError(f"Expected a batch of at most {limit} predictions.")
-    if len(frame.body) % BYTES_PER_IMAGE:
+    if len(message.body) % BYTES_PER_IMAGE:
         raise ProtocolError("Expected a batch of predictions.")
-    images = len(frame.body) // BYTES_PER_IMAGE
-    top1 = np.frombuffer(frame.body, "<i2", images).astype(np.int16)
-    probability = np.frombuffer(frame.body, "<f2", images, offset=2 * images).astype(np.float16)
-    known = probability[~np.isnan(probability)]
-    if ((top1 < -1) | (top1 >= NUM_CLASSES)).any() or ((known < 0) | (known > 1)).any():
+    images = len(message.body) // BYTES_PER_IMAGE
+    top1 = np.frombuffer(message.body, "<i2", images).astype(np.int16)
+    probability = np.frombuffer(message.body, "<f2", images, offset=2 * images).astype(np.float16)
+    not_nan = probability[~np.isnan(probability)]
+    if ((top1 < -1) | (top1 >= NUM_CLASSES)).any() or ((not_nan < 0) | (not_nan > 1)).any():
         raise ProtocolError("Expected classes from -1 to 999 and probabilities from 0 to 1.")
     return Predictions(top1, probability)
 
 
-def error_frame(error: ErrataError) -> Frame:
-    """Return the answer that reports an error."""
-    return Frame(
+def error_message(error: ErrataError) -> Message:
+    """Return the response that reports an error."""
+    return Message(
         {
             "kind": "error",
             "reason": error.reason,
-            "message": error.message[:MAX_MESSAGE],
+            "message": error.message[:MAX_ERROR_TEXT],
             "violations": [asdict(violation) for violation in error.violations[:MAX_VIOLATIONS]],
             "retry_after": error.retry_after,
         }
     )
 
 
-def raise_error(frame: Frame) -> None:
-    """Raise the error that an answer reports, if it reports one; raise ProtocolError if it is malformed."""
-    if frame.head.get("kind") != "error":
+def raise_error(message: Message) -> None:
+    """Raise the error that a response reports, if any; raise ProtocolError if the response is malformed."""
+    header = message.header
+    if header.get("kind") != "error":
         return
-    head = frame.head
-    kind = _KINDS.get(_text(head.get("reason"), MAX_MESSAGE))
-    violations, retry_after = head.get("violations"), head.get("retry_after")
-    if kind is None or not isinstance(violations, list) or len(violations) > MAX_VIOLATIONS:
+    error_class = _ERRORS.get(_text(header.get("reason"), MAX_ERROR_TEXT))
+    violations, retry_after = header.get("violations"), header.get("retry_after")
+    if error_class is None or not isinstance(violations, list) or len(violations) > MAX_VIOLATIONS:
         raise ProtocolError("Expected an error that a predictor raises.")
     if retry_after is not None and not (isinstance(retry_after, int | float) and math.isfinite(retry_after)):
         raise ProtocolError("Expected a number of seconds.")
-    raise kind(
-        _text(head.get("message"), MAX_MESSAGE),
+    raise error_class(
+        _text(header.get("message"), MAX_ERROR_TEXT),
         violations=[_violation(violation) for violation in violations],
         retry_after=retry_after,
     )
 
 
-def read_gpu_memory(frame: Frame) -> Mapping[str, tuple[int, int]]:
-    """Return the used and total bytes of each GPU that an answer reports; raise ProtocolError if it is malformed."""
-    raw = frame.head.get("gpu_memory", {})
-    if not isinstance(raw, dict) or len(raw) > 1024:
+def read_gpu_memory(message: Message) -> Mapping[str, tuple[int, int]]:
+    """Return the used and total bytes of each GPU in a response; raise ProtocolError if it is malformed."""
+    raw = message.header.get("gpu_memory", {})
+    if not isinstance(raw, dict) or len(raw) > MAX_GPUS:
         raise ProtocolError("Expected the memory of GPUs.")
     memory = {}
     for device, sizes in raw.items():
@@ -117,7 +118,8 @@ def _violation(raw: Any) -> Violation:
         raise ProtocolError("Expected a violation.")
     if not (raw["line"] is None or isinstance(raw["line"], int)):
         raise ProtocolError("Expected the line of a violation.")
-    return Violation(_text(raw["field"], MAX_MESSAGE), _text(raw["description"], MAX_MESSAGE), raw["line"])
+    field, description = _text(raw["field"], MAX_ERROR_TEXT), _text(raw["description"], MAX_ERROR_TEXT)
+    return Violation(field, description, raw["line"])
 
 
 def _text(value: object, limit: int) -> str:
@@ -126,10 +128,10 @@ def _text(value: object, limit: int) -> str:
     return value
 
 
-def _kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
-    yield kind
-    for subclass in kind.__subclasses__():
-        yield from _kinds(subclass)
+def _with_subclasses(error_class: type[ErrataError]) -> Iterator[type[ErrataError]]:
+    yield error_class
+    for subclass in error_class.__subclasses__():
+        yield from _with_subclasses(subclass)
 
 
-_KINDS = {kind.reason: kind for branch in EXPECTED_ERRORS for kind in _kinds(branch)}
+_ERRORS = {error_class.reason: error_class for base in EXPECTED_ERRORS for error_class in _with_subclasses(base)}

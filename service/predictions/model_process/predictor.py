@@ -1,4 +1,4 @@
-"""The predictor that workers use: it runs the real one in a child process, which may be killed at any time."""
+"""The predictor of workers: it runs the torch predictor in a child process, which can be killed at any time."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,32 +16,32 @@ from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.environment import model_environment
 from service.predictions.model_process.messages import (
     BYTES_PER_IMAGE,
+    check_ready,
     raise_error,
+    read_batch,
     read_gpu_memory,
-    read_info,
-    read_next,
-    read_ready,
+    read_model_info,
 )
-from service.predictions.model_process.process import Ending, ModelProcess, ProcessEnded
-from service.predictions.model_process.protocol import MAX_ANSWER, Frame, ProtocolError
+from service.predictions.model_process.process import KillReason, ModelProcess, ProcessEnded
+from service.predictions.model_process.protocol import MAX_RESPONSE, Message, ProtocolError
 
 START_SECONDS = 120.0  # to import torch
-STOP_SECONDS = 10.0  # to finish the images in hand after a caller leaves
+STOP_SECONDS = 10.0  # to finish a batch after the caller has stopped
 _log = structlog.get_logger()
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 @dataclass(frozen=True)
 class ModelLimits:
-    """What a model may take before its process is killed."""
+    """Limits of a model. Its process is killed when it exceeds one."""
 
     load_seconds: float = 900.0
     batch_seconds: float = 300.0
-    max_memory: int | None = None  # bytes; None: no bound
+    max_memory: int | None = None  # bytes; None: no limit
 
 
 class PredictorFailed(Exception):
-    """Raised when the predictor met an error that is none of Errata's; the log of the worker has its traceback."""
+    """Raised when the predictor raised an unexpected error. The log of the worker has its traceback."""
 
 
 class Interrupted(Exception):
@@ -49,9 +49,10 @@ class Interrupted(Exception):
 
 
 class ProcessPredictor:
-    """Runs models in one child process, started when a model is first used, and again after it was killed.
+    """Runs models in one child process, which is started when it is needed.
 
-    The child keeps the model that it loaded last. One caller at a time; `interrupt` and `close` from any thread.
+    The model that was loaded last stays in the memory of the child. Only one thread may call `load` and `predict`; any
+    thread may call `interrupt` and `close`.
     """
 
     def __init__(self, config: PredictorConfig, limits: ModelLimits) -> None:
@@ -59,27 +60,28 @@ class ProcessPredictor:
         self._limits = limits
         self._lock = Lock()
         self._process: ModelProcess | None = None
-        self._models: set[str] = set()  # that the process has loaded
-        self._busy = False  # a request is under way
-        self._closed = False
+        self._models: set[str] = set()  # models that the process has loaded
+        self._is_busy = False  # whether a request is in progress
+        self._is_closed = False
         self._gpu_memory: Mapping[str, tuple[int, int]] = {}
 
     def load(self, model: str) -> ModelInfo:
         """Load a model and describe it.
 
         Raises:
-            ErrataError: What the source of the model raises.
-            ModelRefused: Loading took too long, took too much memory, or ended the process with a signal.
+            ErrataError: An error of the model's source.
+            ModelRefused: Loading took too long or too much memory, or ended the process with a signal.
             WorkerLost: The process did not start, or exited.
         """
-        before = self._process
+        previous = self._process
         try:
             return self._load(model)
         except ProcessEnded as ended:
-            is_new = self._process is not before
-            if is_new or ended.ending in (Ending.DEADLINE, Ending.INTERRUPTED):
+            is_new = self._process is not previous
+            if is_new or ended.kill_reason in (KillReason.DEADLINE, KillReason.INTERRUPTED):
                 raise self._load_error(model, ended) from ended
-        try:  # other models may hold the memory of that process or have damaged it, or it was just being killed
+        # Retry in a new process: other models may have used the memory of the old one, or damaged it.
+        try:
             return self._load(model)
         except ProcessEnded as ended:
             raise self._load_error(model, ended) from ended
@@ -88,49 +90,49 @@ class ProcessPredictor:
         """Yield the predictions of the named images, in that order, batch by batch.
 
         Raises:
-            ErrataError: What `load` or the predictor raises.
-            ModelRefused: A batch took more memory than a model may.
+            ErrataError: An error of `load` or of the predictor.
+            ModelRefused: A batch took more memory than a model may use.
             WorkerLost: The process ended, or a batch took too long.
         """
         self.load(model)
         process = self._process
         assert process is not None, "This is a bug: load() starts the process."
-        request = {"do": "predict", "model": model, "dataset": dataset, "names": list(names)}
-        seconds, left = self._limits.batch_seconds, len(names)
+        request = {"command": "predict", "model": model, "dataset": dataset, "names": list(names)}
+        seconds, remaining = self._limits.batch_seconds, len(names)
         try:
-            self._ask(process, request, read_ready, seconds)
-            while batch := self._ask(
-                process, {"do": "next"}, partial(read_next, left), seconds, BYTES_PER_IMAGE * left
+            self._request(process, request, check_ready, seconds)
+            while batch := self._request(
+                process, {"command": "next"}, partial(read_batch, remaining), seconds, BYTES_PER_IMAGE * remaining
             ):
-                left -= len(batch.top1)
+                remaining -= len(batch.top1)
                 yield batch
         except GeneratorExit:
             with suppress(ProcessEnded, PredictorFailed):
-                self._ask(process, {"do": "stop"}, partial(read_next, 0), STOP_SECONDS)
+                self._request(process, {"command": "stop"}, partial(read_batch, 0), STOP_SECONDS)
             raise
         except ProcessEnded as ended:
             raise self._batch_error(model, ended) from ended
 
     def interrupt(self) -> None:
-        """End the `load` or batch that is under way, at once; do nothing if there is none."""
+        """Abort the current `load` or batch; do nothing without one."""
         with self._lock:
-            process = self._process if self._busy else None
+            process = self._process if self._is_busy else None
         if process is not None:
-            process.kill(Ending.INTERRUPTED)
+            process.kill(KillReason.INTERRUPTED)
 
     def close(self) -> None:
-        """End the process for good; a call that is under way, or comes later, raises Interrupted."""
-        self._closed = True
+        """End the process for good. Current and later calls raise Interrupted."""
+        self._is_closed = True
         self._end_process()
 
     @property
     def pid(self) -> int | None:
-        """Return the id of the child process; None while there is none."""
+        """Return the ID of the child process; None without one."""
         process = self._process
-        return process.pid if process is not None and process.alive else None
+        return process.pid if process is not None and process.is_alive else None
 
     def gpu_memory(self) -> Mapping[str, tuple[int, int]]:
-        """Return what is used of each GPU that a model runs on, and all of it, in bytes, as of the last answer."""
+        """Return the used and total bytes of each GPU that a model runs on, as of the last response."""
         return self._gpu_memory if self.pid is not None else {}
 
     def _end_process(self) -> None:
@@ -140,17 +142,17 @@ class ProcessPredictor:
             process.close()
 
     def _load(self, model: str) -> ModelInfo:
-        process = self._ready()
+        process = self._ensure_process()
         self._models.add(model)
-        request = {"do": "load", "model": model, "context": structlog.contextvars.get_contextvars()}
-        return self._ask(process, request, read_info, self._limits.load_seconds)
+        request = {"command": "load", "model": model, "context": structlog.contextvars.get_contextvars()}
+        return self._request(process, request, read_model_info, self._limits.load_seconds)
 
-    def _ready(self) -> ModelProcess:
-        """Return the running process, started if there is none."""
-        if self._process is not None and self._process.alive:
+    def _ensure_process(self) -> ModelProcess:
+        """Return the running process; start one if there is none."""
+        if self._process is not None and self._process.is_alive:
             return self._process
         self._end_process()
-        if self._closed:
+        if self._is_closed:
             raise Interrupted
         config = self._config
         process = ModelProcess(model_environment(os.environ, bool(config.policy.registries)), self._limits.max_memory)
@@ -160,65 +162,78 @@ class ProcessPredictor:
             raise WorkerLost(f"The process that runs models cannot be started: {error!s:.200}.") from error
         with self._lock:
             self._process, self._models, self._gpu_memory = process, set(), {}
-            is_closed = self._closed
-        if is_closed:  # while the process started
+            is_closed = self._is_closed
+        if is_closed:  # closed while the process started
             self._end_process()
             raise Interrupted
         try:
-            self._ask(process, config.to_json(), read_ready, START_SECONDS)
+            self._request(process, config.to_json(), check_ready, START_SECONDS)
         except ProcessEnded as ended:
-            if ended.ending is Ending.INTERRUPTED:
+            if ended.kill_reason is KillReason.INTERRUPTED:
                 raise Interrupted from ended
             raise WorkerLost(f"The process that runs models did not start: {ended!s}.") from ended
-        _log.info("The process that runs models has started", pid=process.pid)
+        _log.info("model process started", pid=process.pid)
         return process
 
-    def _ask(
+    def _request(
         self,
         process: ModelProcess,
-        head: Mapping[str, object],
-        read: Callable[[Frame], Answer],
+        header: Mapping[str, object],
+        read: Callable[[Message], Response],
         seconds: float,
         max_body: int = 0,
-    ) -> Answer:
-        """Return the answer to a request, or raise the error that it reports."""
-        with self._under_way(), process.time_limit(seconds):
-            process.send(Frame(head))
-            answer = process.receive(MAX_ANSWER, max_body)
+    ) -> Response:
+        """Send a request and return its response.
+
+        Args:
+            process: The child process.
+            header: Header of the request.
+            read: Decodes the response; raises ProtocolError if it is invalid.
+            seconds: Time limit, after which the process is killed.
+            max_body: Maximum length of the body of the response in bytes.
+
+        Raises:
+            ErrataError: The error that the response reports.
+            PredictorFailed: The predictor raised an unexpected error.
+            ProcessEnded: The process ended or was killed.
+        """
+        with self._interruptible(), process.time_limit(seconds):
+            process.send(Message(header))
+            response = process.receive(MAX_RESPONSE, max_body)
         try:
-            self._gpu_memory = read_gpu_memory(answer)
-            raise_error(answer)
-            if answer.head.get("kind") == "failed":
+            self._gpu_memory = read_gpu_memory(response)
+            raise_error(response)
+            if response.header.get("kind") == "failed":
                 self._end_process()
-                raise PredictorFailed(f"The predictor met an error: {answer.head.get('type')!s:.200}.")
-            return read(answer)
+                raise PredictorFailed(f"The predictor raised {response.header.get('type')!s:.200}.")
+            return read(response)
         except ProtocolError as error:
-            _log.exception("The process that runs models broke the protocol")
-            raise process.broke_protocol() from error
+            _log.exception("invalid response of the model process")
+            raise process.kill_for_protocol_error() from error
 
     @contextmanager
-    def _under_way(self) -> Iterator[None]:
-        """Let `interrupt` end what a block waits for."""
-        assert not self._busy, "This is a bug: a predictor has one caller at a time."
-        self._busy = True
+    def _interruptible(self) -> Iterator[None]:
+        """Let `interrupt` abort the block."""
+        assert not self._is_busy, "This is a bug: a predictor has one caller at a time."
+        self._is_busy = True
         try:
             yield
         finally:
             with self._lock:
-                self._busy = False
+                self._is_busy = False
 
     def _load_error(self, model: str, ended: ProcessEnded) -> Exception:
-        """Return what to raise for a process that ended while it loaded a model."""
-        match ended.ending:
-            case Ending.INTERRUPTED:
+        """Return the error to raise for a process that ended while it loaded a model."""
+        match ended.kill_reason:
+            case KillReason.INTERRUPTED:
                 return Interrupted()
-            case Ending.DEADLINE:
+            case KillReason.DEADLINE:
                 return ModelRefused(
-                    f"Loading {model} and running it once took longer than {self._limits.load_seconds:g} seconds: "
-                    "its graph may never end. If it only needs more time, raise ERRATA_LOAD_SECONDS."
+                    f"Loading {model} and running it once took longer than {self._limits.load_seconds:g} seconds. Its "
+                    "graph may never end. If it only needs more time, raise ERRATA_LOAD_SECONDS."
                 )
-            case Ending.MEMORY:
-                return self._too_large(model)
+            case KillReason.MEMORY:
+                return self._memory_error(model)
             case None if ended.signal_name:
                 return ModelRefused(
                     f"Loading {model} ended its process with {ended.signal_name}. If the memory of the worker ran out, "
@@ -227,20 +242,20 @@ class ProcessPredictor:
         return WorkerLost(f"The process that loaded {model} ended: {ended!s}. The log of the worker has the reason.")
 
     def _batch_error(self, model: str, ended: ProcessEnded) -> Exception:
-        """Return what to raise for a process that ended while it predicted."""
-        match ended.ending:
-            case Ending.INTERRUPTED:
+        """Return the error to raise for a process that ended while it predicted."""
+        match ended.kill_reason:
+            case KillReason.INTERRUPTED:
                 return Interrupted()
-            case Ending.MEMORY if self._models <= {model}:  # otherwise it may pass in a new process
-                return self._too_large(model)
-            case Ending.DEADLINE:
+            case KillReason.MEMORY if self._models <= {model}:  # after other models, a new process may have enough
+                return self._memory_error(model)
+            case KillReason.DEADLINE:
                 return WorkerLost(f"A batch of {model} took longer than {self._limits.batch_seconds:g} seconds.")
         return WorkerLost(
             f"The process that runs {model} ended while it predicted: {ended!s}. If its memory ran out, lower "
             "ERRATA_BATCH_SIZE or raise the limit of the worker."
         )
 
-    def _too_large(self, model: str) -> ModelRefused:
+    def _memory_error(self, model: str) -> ModelRefused:
         return ModelRefused(
             f"{model} took more memory than {self._limits.max_memory:,} bytes. Lower ERRATA_BATCH_SIZE, or raise "
             "ERRATA_MODEL_MEMORY_BYTES if the worker has more."

@@ -1,4 +1,4 @@
-"""One child process that runs models, with the thread that starts, watches, and reaps it."""
+"""One child process that runs models, with the thread that starts, monitors, and reaps it."""
 
 import os
 import signal
@@ -11,60 +11,66 @@ from enum import Enum
 from threading import Event, Lock, Thread
 from typing import BinaryIO, cast
 
-from service.child_process import held_memory
-from service.predictions.model_process.protocol import Frame, ProtocolError, read_frame, write_frame
+from service.child_process import used_memory
+from service.predictions.model_process.protocol import Message, ProtocolError, read_message, write_message
 
-WATCH_SECONDS = 0.1  # between two looks at memory and deadline
+POLL_SECONDS = 0.1  # between two checks of memory and deadline
 
 
-class Ending(Enum):
+class KillReason(Enum):
     """Why the process was killed."""
 
     DEADLINE = "deadline"
     MEMORY = "memory"
-    PROTOCOL = "protocol"  # it sent a frame that breaks the protocol
-    INTERRUPTED = "interrupted"  # the caller no longer needs the answer
+    PROTOCOL = "protocol"  # it sent an invalid message
+    INTERRUPTED = "interrupted"  # the caller no longer needs the response
 
 
 class ProcessEnded(Exception):
-    """Raised when the process has ended instead of answering.
+    """Raised when the process ends without a response.
 
     Attributes:
-        ending: Why it was killed; None if it ended by itself.
-        code: Its exit status, negative for a signal.
+        kill_reason: Why it was killed; None if it ended by itself.
+        code: Exit status, negative for a signal.
     """
 
-    def __init__(self, ending: Ending | None, code: int) -> None:
-        super().__init__(f"{ending.value if ending else 'ended'}, exit status {code}")
-        self.ending = ending
+    def __init__(self, kill_reason: KillReason | None, code: int) -> None:
+        super().__init__(f"{kill_reason.value if kill_reason else 'ended'}, exit status {code}")
+        self.kill_reason = kill_reason
         self.code = code
 
     @property
     def signal_name(self) -> str:
-        """Return the name of the signal that ended it; empty if it exited."""
+        """Return the name of the signal that ended the process; empty if it exited."""
         return signal.Signals(-self.code).name if self.code < 0 else ""
 
 
 class ModelProcess:
     """Runs `python -m service.predictions.model_process` until `kill`, or until this process ends.
 
-    The kernel kills a child that asked for it (PR_SET_PDEATHSIG) when the *thread* that started it ends, so the thread
-    that watches the child also starts it, and lives as long as the child.
+    With PR_SET_PDEATHSIG, the kernel kills a child when the *thread* that started it ends. Therefore the monitoring
+    thread also starts the child, and lives as long as the child.
     """
 
     def __init__(self, environment: Mapping[str, str], max_memory: int | None) -> None:
+        """Configure the process.
+
+        Args:
+            environment: Environment variables.
+            max_memory: Memory in bytes above which the process is killed; None: no limit.
+        """
         self._environment = environment
         self._max_memory = max_memory
         self._deadline: float | None = None
-        self._ending: Ending | None = None
-        self._lock = Lock()  # a process that is reaped must not be signaled: its id may be another's by then
+        self._kill_reason: KillReason | None = None
+        self._lock = Lock()  # never signal a reaped process: its ID may belong to another process by then
         self._started, self._wake = Event(), Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._error: OSError | None = None
         self._thread = Thread(target=self._run, name="model-process", daemon=True)
 
     def start(self) -> None:
-        """Start the child; raise OSError if the system does not let it."""
+        """Start the child; raise OSError if the system refuses."""
         self._thread.start()
         self._started.wait()
         if self._error is not None:
@@ -72,57 +78,57 @@ class ModelProcess:
 
     @property
     def pid(self) -> int:
-        """Return the id of the process."""
+        """Return the process ID."""
         return self._running.pid
 
     @property
-    def alive(self) -> bool:
-        """Say whether it runs."""
+    def is_alive(self) -> bool:
+        """Return whether the process runs."""
         with self._lock:
-            return self._ending is None and self._running.poll() is None
+            return self._kill_reason is None and self._running.poll() is None
 
-    def kill(self, ending: Ending) -> None:
-        """Kill the process, whatever it does."""
+    def kill(self, reason: KillReason) -> None:
+        """Kill the process if it runs."""
         with self._lock:
-            if self._ending is None and self._running.returncode is None:
-                self._ending = ending
+            if self._kill_reason is None and self._running.returncode is None:
+                self._kill_reason = reason
                 with suppress(ProcessLookupError):
                     os.killpg(self._running.pid, signal.SIGKILL)
         self._wake.set()
 
     @contextmanager
     def time_limit(self, seconds: float) -> Iterator[None]:
-        """Kill the process if a block takes longer."""
+        """Kill the process if the block takes longer."""
         self._deadline = time.monotonic() + seconds
         try:
             yield
         finally:
             self._deadline = None
 
-    def send(self, frame: Frame) -> None:
-        """Send a request; raise ProcessEnded if there is no one to read it."""
+    def send(self, message: Message) -> None:
+        """Send a request; raise ProcessEnded if the process has ended."""
         try:
-            write_frame(cast("BinaryIO", self._running.stdin), frame)
+            write_message(cast("BinaryIO", self._running.stdin), message)
         except OSError as error:
-            raise self._ended() from error
+            raise self._wait_for_end() from error
 
-    def receive(self, max_head: int, max_body: int = 0) -> Frame:
-        """Return the next answer; raise ProcessEnded if none comes, or if it breaks the protocol."""
+    def receive(self, max_header: int, max_body: int = 0) -> Message:
+        """Return the next response; raise ProcessEnded if there is none, or if it is invalid."""
         try:
-            return read_frame(cast("BinaryIO", self._running.stdout), max_head, max_body)
+            return read_message(cast("BinaryIO", self._running.stdout), max_header, max_body)
         except (EOFError, OSError) as error:
-            raise self._ended() from error
+            raise self._wait_for_end() from error
         except ProtocolError as error:
-            raise self.broke_protocol() from error
+            raise self.kill_for_protocol_error() from error
 
-    def broke_protocol(self) -> ProcessEnded:
-        """Kill the process for an answer that is no answer; return what to raise."""
-        self.kill(Ending.PROTOCOL)
-        return self._ended()
+    def kill_for_protocol_error(self) -> ProcessEnded:
+        """Kill the process after an invalid response, and return the error to raise."""
+        self.kill(KillReason.PROTOCOL)
+        return self._wait_for_end()
 
     def close(self) -> None:
         """Kill the process, wait for its end, and close its pipes."""
-        self.kill(Ending.INTERRUPTED)
+        self.kill(KillReason.INTERRUPTED)
         self._thread.join()
         for stream in (self._running.stdin, self._running.stdout):
             if stream is not None:
@@ -134,19 +140,19 @@ class ModelProcess:
         assert self._child is not None, "This is a bug: the process was not started."
         return self._child
 
-    def _ended(self) -> ProcessEnded:
-        """Wait until the process is reaped: its pipes are closed, so it ends now or has ended."""
+    def _wait_for_end(self) -> ProcessEnded:
+        """Wait until a process whose pipes are closed is reaped, and return the error to raise."""
         self._wake.set()
         self._thread.join()
-        return ProcessEnded(self._ending, self._running.returncode)
+        return ProcessEnded(self._kill_reason, self._running.returncode)
 
     def _run(self) -> None:
         try:
-            self._child = subprocess.Popen(  # of its own session: Ctrl-C is for the worker
+            self._child = subprocess.Popen(
                 [sys.executable, "-m", "service.predictions.model_process", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,
+                start_new_session=True,  # so that Ctrl-C reaches only the worker
                 env=self._environment,
             )
         except OSError as error:
@@ -155,12 +161,12 @@ class ModelProcess:
         finally:
             self._started.set()
         while not self._has_ended():
-            deadline, held = self._deadline, held_memory(self._child.pid)
+            deadline, memory = self._deadline, used_memory(self._child.pid)
             if deadline is not None and time.monotonic() > deadline:
-                self.kill(Ending.DEADLINE)
-            elif self._max_memory is not None and held is not None and held > self._max_memory:
-                self.kill(Ending.MEMORY)
-            self._wake.wait(WATCH_SECONDS)
+                self.kill(KillReason.DEADLINE)
+            elif self._max_memory is not None and memory is not None and memory > self._max_memory:
+                self.kill(KillReason.MEMORY)
+            self._wake.wait(POLL_SECONDS)
             self._wake.clear()
 
     def _has_ended(self) -> bool:

@@ -1,7 +1,7 @@
-"""Frames on the pipes between a worker and the process that runs its models.
+"""Messages on the pipes between a worker and the process that runs its models.
 
-A frame is a prefix (length of the head, length of the body), a JSON head, and a body of raw bytes. Neither side
-unpickles anything, and the reader bounds both lengths before it reads.
+A message has a prefix (the lengths of header and body), a JSON header, and a body of raw bytes. Neither side unpickles
+anything, and the reader checks both lengths before it reads.
 """
 
 import json
@@ -10,51 +10,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-PREFIX = struct.Struct(">IQ")  # bytes of the head, bytes of the body
-MAX_ANSWER = 1 << 20  # bytes of the head of an answer
-MAX_REQUEST = 1 << 30  # bytes of the head of a request, which names up to a million images
+PREFIX = struct.Struct(">IQ")  # lengths of header and body in bytes
+MAX_RESPONSE = 1 << 20  # bytes of the header of a response
+MAX_REQUEST = 1 << 30  # bytes of the header of a request, which names up to a million images
 
 
 class ProtocolError(Exception):
-    """Raised when the other side sends a frame that breaks the protocol."""
+    """Raised when the other side sends an invalid message."""
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One message."""
+class Message:
+    """A request or a response."""
 
-    head: Mapping[str, Any]
+    header: Mapping[str, Any]
     body: bytes = b""
 
 
-def write_frame(stream: BinaryIO, frame: Frame) -> None:
-    """Write a frame and flush it."""
-    head = json.dumps(frame.head).encode()
-    stream.write(PREFIX.pack(len(head), len(frame.body)))
-    stream.write(head)
-    stream.write(frame.body)
+def write_message(stream: BinaryIO, message: Message) -> None:
+    """Write a message and flush the stream."""
+    header = json.dumps(message.header).encode()
+    stream.write(PREFIX.pack(len(header), len(message.body)))
+    stream.write(header)
+    stream.write(message.body)
     stream.flush()
 
 
-def read_frame(stream: BinaryIO, max_head: int, max_body: int = 0) -> Frame:
-    """Read a frame.
+def read_message(stream: BinaryIO, max_header: int, max_body: int = 0) -> Message:
+    """Read a message.
+
+    Args:
+        stream: A pipe.
+        max_header: Maximum length of the header in bytes.
+        max_body: Maximum length of the body in bytes.
 
     Raises:
         EOFError: The other side closed the pipe.
-        ProtocolError: A length is over its bound, or the head is not a JSON object.
+        ProtocolError: A length exceeds its maximum, or the header is not a JSON object.
     """
-    head_size, body_size = PREFIX.unpack(_read(stream, PREFIX.size))
-    if head_size > max_head or body_size > max_body:
+    header_size, body_size = PREFIX.unpack(_read(stream, PREFIX.size))
+    if header_size > max_header or body_size > max_body:
         raise ProtocolError(
-            f"Frame too large: {head_size} and {body_size} bytes. Expected at most {max_head} and {max_body}."
+            f"Message too large: {header_size} and {body_size} bytes. Expected at most {max_header} and {max_body}."
         )
     try:
-        head = json.loads(_read(stream, head_size))
+        header = json.loads(_read(stream, header_size))
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"The head of a frame is not JSON: {error!s:.120}") from error
-    if not isinstance(head, dict):
-        raise ProtocolError(f"Expected a JSON object as the head of a frame, got {type(head).__name__}.")
-    return Frame(head, _read(stream, body_size))
+        raise ProtocolError(f"The header of a message is not valid JSON: {error!s:.120}") from error
+    if not isinstance(header, dict):
+        raise ProtocolError(f"Expected a JSON object as the header of a message, got {type(header).__name__}.")
+    return Message(header, _read(stream, body_size))
 
 
 def _read(stream: BinaryIO, size: int) -> bytes:

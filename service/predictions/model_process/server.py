@@ -1,4 +1,4 @@
-"""The loop of the child process: it answers requests with the predictor, one at a time, until its pipe closes."""
+"""The request loop of the child process: it calls the predictor for one request at a time, until the pipe closes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -8,60 +8,63 @@ import structlog
 from errata.errors import ErrataError
 
 from service.domain import Predictions
-from service.predictions.model_process.messages import batch_frame, error_frame, info_frame
-from service.predictions.model_process.protocol import MAX_REQUEST, Frame, read_frame, write_frame
+from service.predictions.model_process.messages import batch_message, error_message, model_info_message
+from service.predictions.model_process.protocol import MAX_REQUEST, Message, read_message, write_message
 from service.predictions.models.torch_predictor import TorchPredictor
 
-Memory = Callable[[], Mapping[str, tuple[int, int]]]
+GpuMemory = Callable[[], Mapping[str, tuple[int, int]]]  # used and total bytes by device
 _log = structlog.get_logger()
 
 
 class Server:
-    """Answers `load`, `predict`, `next`, and `stop` over a pair of pipes."""
+    """Serves the commands `load`, `predict`, `next`, and `stop` over a pair of pipes."""
 
-    def __init__(self, predictor: TorchPredictor, requests: BinaryIO, answers: BinaryIO, gpu_memory: Memory) -> None:
+    def __init__(
+        self, predictor: TorchPredictor, requests: BinaryIO, responses: BinaryIO, gpu_memory: GpuMemory
+    ) -> None:
         self._predictor = predictor
         self._requests = requests
-        self._answers = answers
+        self._responses = responses
         self._gpu_memory = gpu_memory
         self._batches: Iterator[Predictions] = iter(())
 
     def run(self) -> None:
-        """Answer requests until there are no more.
+        """Serve requests.
 
         Raises:
             EOFError: The worker closed the pipe.
-            SystemExit: The predictor met an error that is none of Errata's. After an illegal memory access on a GPU,
-                for example, no later call of this process succeeds.
+            SystemExit: The predictor raised an unexpected error. After an illegal memory access on a GPU, for example,
+                every later call of the process fails.
         """
         while True:
-            request = read_frame(self._requests, MAX_REQUEST)
+            request = read_message(self._requests, MAX_REQUEST)
             try:
-                answer = self._answer(request.head)
+                response = self._handle(request.header)
             except ErrataError as error:
-                answer = error_frame(error)
+                response = error_message(error)
             except Exception as error:
-                _log.exception("The predictor met an error")
-                self._send(Frame({"kind": "failed", "type": type(error).__name__[:200]}))
+                _log.exception("predictor failed")
+                self._send(Message({"kind": "failed", "type": type(error).__name__[:200]}))
                 raise SystemExit(1) from error
-            self._send(answer)
+            self._send(response)
 
-    def _send(self, frame: Frame) -> None:
-        write_frame(self._answers, replace(frame, head={**frame.head, "gpu_memory": dict(self._gpu_memory())}))
+    def _send(self, message: Message) -> None:
+        header = {**message.header, "gpu_memory": dict(self._gpu_memory())}
+        write_message(self._responses, replace(message, header=header))
 
-    def _answer(self, head: Mapping[str, object]) -> Frame:
-        match head:
-            case {"do": "load", "model": str(model), "context": dict(context)}:
+    def _handle(self, header: Mapping[str, object]) -> Message:
+        match header:
+            case {"command": "load", "model": str(model), "context": dict(context)}:
                 structlog.contextvars.clear_contextvars()
                 structlog.contextvars.bind_contextvars(**context)
-                return info_frame(self._predictor.load(model))
-            case {"do": "predict", "model": str(model), "dataset": str(dataset), "names": list(names)}:
+                return model_info_message(self._predictor.load(model))
+            case {"command": "predict", "model": str(model), "dataset": str(dataset), "names": list(names)}:
                 self._batches = self._predictor.predict(model, dataset, names)
-                return Frame({"kind": "ready"})
-            case {"do": "next"}:
+                return Message({"kind": "ready"})
+            case {"command": "next"}:
                 batch = next(self._batches, None)
-                return Frame({"kind": "end"}) if batch is None else batch_frame(batch)
-            case {"do": "stop"}:
+                return Message({"kind": "end"}) if batch is None else batch_message(batch)
+            case {"command": "stop"}:
                 self._batches.close()  # type: ignore[attr-defined]
-                return Frame({"kind": "end"})
-        raise AssertionError(f"This is a bug: unknown request {head.get('do')!r}.")
+                return Message({"kind": "end"})
+        raise AssertionError(f"This is a bug: unknown command {header.get('command')!r}.")

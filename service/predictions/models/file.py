@@ -1,7 +1,7 @@
-"""file:PATH#ARCHITECTURE: weights in the permitted folder, on an architecture of timm.
+"""file:PATH#ARCHITECTURE: a weights file in the folder ERRATA_MODELS, on an architecture of timm.
 
-Without #ARCHITECTURE, a config.json beside the weights names it ("architecture", as timm's hub files have it); where it
-has a pretrained_cfg, that is the model's transform. A classes.json maps a head of another size or order: see head.py.
+Without #ARCHITECTURE, the `architecture` of a config.json beside the weights is used. A `pretrained_cfg` in it
+describes the preprocessing. A classes.json maps outputs that are not ImageNet-1k's: see class_mapping.py.
 """
 
 from typing import Any
@@ -11,39 +11,50 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 
 from service.domain import NUM_CLASSES
 from service.predictions.model_id import parse_file_model
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.class_mapping import check_outputs, read_classes
-from service.predictions.models.folder import config_beside, file_inside, transform_of
-from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
-from service.predictions.models.preparation import own_config, timm_preparation
-from service.predictions.models.weights import outputs_of, read_weights
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
+from service.predictions.models.model_folder import read_config_beside, resolve_file, transform_config
+from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
+from service.predictions.models.weights import count_outputs, read_weights
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the model; raise ModelNotFound, InvalidModelId outside the folder, ModelRefused for all but weights."""
+    """Return the model.
+
+    Raises:
+        InvalidModelId: The path is outside the folder, or there is no folder.
+        ModelNotFound: The file or the architecture does not exist.
+        ModelRefused: The file does not contain weights that match the architecture.
+    """
     folder, model = policy.folder, f"file:{rest}"
     if folder is None:
-        raise InvalidModelId("file: models are not allowed here: the operator has set no ERRATA_MODELS", field="model")
-    asked = parse_file_model(rest)
-    path = file_inside(folder, asked.path)
-    config = config_beside(folder, asked.path)
-    architecture = asked.architecture or _architecture_of(config, model)
+        raise InvalidModelId("file: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model")
+    model_id = parse_file_model(rest)
+    path = resolve_file(folder, model_id.path)
+    config = read_config_beside(folder, model_id.path)
+    architecture = model_id.architecture or _architecture(config, model)
     if not timm.is_model(architecture):
-        raise ModelNotFound(f"expected an architecture of timm {timm.__version__}, got {architecture!r:.80}")
-    classes = read_classes(folder, asked.path)
+        raise ModelNotFound(
+            f"Unknown architecture {architecture!r:.80}. Expected an architecture of timm {timm.__version__}."
+        )
+    classes = read_classes(folder, model_id.path)
     outputs = NUM_CLASSES if classes is None else len(classes)
-    module = made_within(policy, model, lambda: timm.create_model(architecture, pretrained=False, num_classes=outputs))
+    module = create_module(
+        policy, model, lambda: timm.create_model(architecture, pretrained=False, num_classes=outputs)
+    )
     state = read_weights(path, model)
-    check_outputs(model, outputs_of(state, module, outputs), classes)
+    check_outputs(model, count_outputs(state, module, outputs), classes)
     load_weights(model, module, state)
-    preparation = timm_preparation(model, transform_of(config) or own_config(module))
-    return ready(model, architecture, module, outputs, preparation, classes)
+    preprocessing = timm_preprocessing(model, transform_config(config) or pretrained_config(module))
+    return build_model(model, architecture, module, outputs, preprocessing, classes)
 
 
-def _architecture_of(config: dict[str, Any], model: str) -> str:
+def _architecture(config: dict[str, Any], model: str) -> str:
     architecture = config.get("architecture")
     if not isinstance(architecture, str):
         raise ModelRefused(
-            f"{model}: expected #ARCHITECTURE, or a config.json beside it with an architecture, got neither"
+            f"{model}: The architecture is unknown. Append #ARCHITECTURE, or put a config.json with an architecture "
+            "beside the weights."
         )
     return architecture

@@ -1,6 +1,7 @@
-"""Where the bytes of images lie: files below a folder, or members of a tar file.
+"""Locations of images: files below a folder, or members of a tar file.
 
-A folder isn't listed by timm's reader, which follows links out of it; a tar file is, tars within it included.
+timm's reader lists tar files, including tar files inside them. It does not list folders, because it follows links out
+of them.
 """
 
 import tarfile
@@ -10,36 +11,40 @@ from pathlib import Path, PurePosixPath
 from errata.errors import ImagesMissing
 from timm.data.readers.reader_image_in_tar import extract_tarinfos
 
-from service.predictions.folders import EXTENSIONS, Place, by_name, in_folder
+from service.predictions.image_files import EXTENSIONS, ImageLocation, index_by_name, list_images
 
 
-def find_places(path: Path) -> Mapping[str, Place]:
-    """Return the images of a folder or .tar file by every name that means one; raise ImagesMissing if there are none.
+def find_images(path: Path) -> Mapping[str, ImageLocation]:
+    """Return the images of a folder or .tar file by every name that identifies one.
 
-    Names are an image's path, its folder and file (`wnid/file`), and its bare file name, unless two images have it.
+    The names of an image are its path, its folder and file name (`wnid/file`), and its bare file name. A name that two
+    images share is left out.
+
+    Raises:
+        ImagesMissing: The path is neither a folder nor a .tar file, or has no images.
     """
     if path.is_dir():
-        result = in_folder(path)
+        locations = list_images(path)
     elif path.is_file() and path.suffix == ".tar":
-        result = _in_tar(path)
+        locations = _list_tar(path)
     else:
-        raise ImagesMissing(f"expected a folder of images or a .tar file at {path}, got none: set ERRATA_IMAGES")
-    if not result:
-        raise ImagesMissing(f"expected images in {path}, got none: set ERRATA_IMAGES")
-    return by_name(result)
+        raise ImagesMissing(f"No folder of images or .tar file at {path}. Set ERRATA_IMAGES.")
+    if not locations:
+        raise ImagesMissing(f"No images in {path}. Set ERRATA_IMAGES to a folder or .tar file with images.")
+    return index_by_name(locations)
 
 
-def _in_tar(path: Path) -> Mapping[str, Place]:
+def _list_tar(path: Path) -> Mapping[str, ImageLocation]:
     try:
         samples: Sequence[tuple[tarfile.TarInfo, None, tarfile.TarInfo | None]]
         samples, *_ = extract_tarinfos(str(path), cache_tarinfo=False, extensions=set(EXTENSIONS), sort=False)
     except tarfile.TarError as error:
-        raise ImagesMissing(f"expected a whole tar file at {path}, got {error!s:.120}") from error
-    except ValueError:  # timm's way to say that there are no images
+        raise ImagesMissing(f"The tar file {path} is damaged ({error!s:.120}). Copy it again.") from error
+    except ValueError:  # timm raises it for a tar file without images
         return {}
-    result: dict[str, Place] = {}
+    locations: dict[str, ImageLocation] = {}
     for member, _, parent in samples:
-        inner = "" if parent is None else PurePosixPath(parent.name).with_suffix("").as_posix() + "/"
+        folder = "" if parent is None else PurePosixPath(parent.name).with_suffix("").as_posix() + "/"
         start = member.offset_data + (0 if parent is None else parent.offset_data)
-        result[PurePosixPath(inner + member.name).as_posix()] = Place(path, start, member.size)
-    return result
+        locations[PurePosixPath(folder + member.name).as_posix()] = ImageLocation(path, start, member.size)
+    return locations

@@ -1,4 +1,4 @@
-"""Images of a data set, opened by the names that the data set gives them, whatever damage they have."""
+"""Images of a data set, opened by name. Damaged images raise one error."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,47 +7,49 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from service.predictions.folders import FORMATS, MAX_BYTES, MAX_PIXELS, Place
-from service.predictions.models.image_sources import find_places
+from service.predictions.image_files import FORMATS, MAX_BYTES, MAX_PIXELS, ImageLocation
+from service.predictions.models.image_sources import find_images
 
-MAX_ASPECT = 100  # longer side by shorter side: a transform that scales the shorter side up enlarges both
+MAX_ASPECT = 100  # longer side by shorter side: a transform that scales up the shorter side enlarges both
 
 
-class BadImage(Exception):
-    """Raised when one image can't be had; says why. The others may be fine."""
+class UnreadableImage(Exception):
+    """Raised when one image cannot be read. Other images may be readable."""
 
 
 class ImageFolder:
-    """The images of a folder or tar file; safe to use from several threads."""
+    """The images of a folder or tar file. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @cached_property
-    def places(self) -> Mapping[str, Place]:
-        """Return where each image lies; raise ImagesMissing if there are none."""
-        return find_places(self._path)
+    def locations(self) -> Mapping[str, ImageLocation]:
+        """Return the location of each image by its names; raise ImagesMissing if there are none."""
+        return find_images(self._path)
 
     def open(self, name: str) -> Image.Image:
-        """Return an image in RGB; raise BadImage if it isn't there, is too large or can't be decoded."""
-        place = self.places.get(name)
-        if place is None:
-            raise BadImage(f"expected it below {self._path}, got no such file, or several of that name")
+        """Return an image in RGB; raise UnreadableImage if it is missing, too large, or damaged."""
+        location = self.locations.get(name)
+        if location is None:
+            raise UnreadableImage(f"No image, or more than one, has this name below {self._path}.")
         try:
-            with Image.open(BytesIO(place.read(MAX_BYTES)), formats=FORMATS) as image:
+            with Image.open(BytesIO(location.read(MAX_BYTES)), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise BadImage(f"expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+                    raise UnreadableImage(
+                        f"The image has {image.width} x {image.height} pixels. Expected at most {MAX_PIXELS:,} pixels."
+                    )
                 if max(image.size) > MAX_ASPECT * min(image.size):
-                    raise BadImage(
-                        f"expected sides that differ by a factor of at most {MAX_ASPECT}, got {image.width} x "
-                        f"{image.height}"
+                    raise UnreadableImage(
+                        f"The image has {image.width} x {image.height} pixels. Expected sides that differ by a factor "
+                        f"of at most {MAX_ASPECT}."
                     )
                 return image.convert("RGB")
-        except BadImage:
+        except UnreadableImage:
             raise
         except MemoryError:
-            raise BadImage("it takes more memory to decode than there is") from None
+            raise UnreadableImage("Decoding the image takes more memory than is available.") from None
         except UnidentifiedImageError:
-            raise BadImage(f"it can't be decoded: it is none of {', '.join(FORMATS)}") from None
-        except Exception as error:  # a decoder may say anything of bytes that it wasn't made for
-            raise BadImage(f"it can't be decoded: {error!s:.120}") from error
+            raise UnreadableImage(f"The file is not an image in one of the formats {', '.join(FORMATS)}.") from None
+        except Exception as error:  # a decoder may raise any error for damaged bytes
+            raise UnreadableImage(f"The image cannot be decoded: {error!s:.120}") from error

@@ -1,7 +1,8 @@
-"""mlflow:models:/NAME/VERSION: a registered version, from safe files alone; no MLflow loader is ever called.
+"""mlflow:models:/NAME/VERSION: a registered version. Only safe files are read; MLflow's loaders are never called.
 
-Taken, in this order: a predictions file (predictions.csv, .jsonl or .parquet, no model at all); model.safetensors with
-an architecture of timm, named by the tag errata.architecture or by config.json; model.onnx with its external data.
+The first of these that the version contains is used: a predictions file (predictions.csv, .jsonl, or .parquet);
+model.safetensors with an architecture of timm, from the tag errata.architecture or config.json; model.onnx with its
+external data.
 """
 
 import shutil
@@ -14,17 +15,17 @@ from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedF
 from errata.json_input import parse_json
 
 from service.predictions.model_id import parse_mlflow_model
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
-from service.predictions.models.loaded import LoadedModel
-from service.predictions.models.precomputed import read_known
-from service.predictions.policy import ModelPolicy
-from service.predictions.registries import mlflow_at, place_of
+from service.predictions.models.loaded_model import LoadedModel
+from service.predictions.models.precomputed import load_precomputed
+from service.predictions.registries import mlflow_client, resolve_artifact_uri
 from service.storage import temporary_folder
 
-DEPTH = 2  # folders below the version's own
-MOST_FILES = 200
-KEPT = ("config.json", "classes.json")
-SMALL = 1 << 20  # bytes of those
+MAX_DEPTH = 2  # folders below that of the version
+MAX_FILES = 200
+METADATA = ("config.json", "classes.json")
+MAX_METADATA_BYTES = 1 << 20
 PREDICTIONS = (
     "predictions.csv",
     "predictions.jsonl",
@@ -32,110 +33,132 @@ PREDICTIONS = (
     "predictions.csv.gz",
     "predictions.jsonl.gz",
 )
-SAFE_WAYS = (
-    "log model.safetensors with config.json or the tag errata.architecture, or model.onnx, or a predictions file "
-    "(predictions.csv), with log_artifacts, and register that"
+REMEDY = (
+    "Log model.safetensors with a config.json or the tag errata.architecture, or model.onnx, or predictions.csv, with "
+    "log_artifacts, and register that."
 )
 
 
 @dataclass(frozen=True)
-class _File:
+class _Artifact:
     """A file of a version."""
 
-    path: str  # below the version's own
+    path: str  # relative to the folder of the version
     file_size: int | None
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the model; raise ModelNotFound, UnsupportedFormat with the safe ways, or Unavailable."""
-    asked, model = parse_mlflow_model(rest), f"mlflow:{rest}"
-    address = policy.registry(asked.registry, model)
+    """Return the model.
+
+    Raises:
+        ModelNotFound: The registry has no such version.
+        UnsupportedFormat: The version has no safe file.
+        Unavailable: The registry cannot be reached, or the version is not ready.
+    """
+    model_id, model = parse_mlflow_model(rest), f"mlflow:{rest}"
+    address = policy.registry(model_id.registry, model)
     with temporary_folder() as folder:
-        with mlflow_at(address) as client:
-            version = client.get_model_version(asked.name, asked.version)
+        with mlflow_client(address) as client:
+            version = client.get_model_version(model_id.name, model_id.version)
             if version.status not in ("READY", None, ""):
-                raise Unavailable(f"{model}: it is {version.status}, not yet READY", retry_after=5)
-            root = place_of(client, client.get_model_version_download_uri(asked.name, asked.version), address)
-            chosen = _choose(model, _listed(root, "", DEPTH))
-            for item in chosen:
-                policy.check_download(model, item.file_size)
-                policy.check_download(model, _fetch(f"{root}/{item.path}", folder))
+                raise Unavailable(
+                    f"{model}: The version is {version.status}, not READY. Try again later.", retry_after=5
+                )
+            uri = client.get_model_version_download_uri(model_id.name, model_id.version)
+            root = resolve_artifact_uri(client, uri, address)
+            artifacts = _choose(model, _list_artifacts(root, "", MAX_DEPTH))
+            for artifact in artifacts:
+                policy.check_download(model, artifact.file_size)
+                policy.check_download(model, _download(f"{root}/{artifact.path}", folder))
         try:
-            return _loaded(model, folder, [Path(item.path).name for item in chosen], dict(version.tags), policy)
-        except ModelNotFound as error:  # the version is there; its architecture isn't
+            names = [artifact.name for artifact in artifacts]
+            return _load_files(model, folder, names, dict(version.tags), policy)
+        except ModelNotFound as error:  # the version exists, but its architecture does not
             raise ModelRefused(f"{model}: {error.message}") from error
 
 
-def _listed(root: str, below: str, depth: int) -> list[_File]:
-    """Return the files of a version, a few folders deep; `code` is none of them."""
+def _list_artifacts(root: str, folder: str, depth: int) -> list[_Artifact]:
+    """Return the files of a version down to a depth, without the folder `code`."""
     from mlflow.artifacts import list_artifacts
 
-    result: list[_File] = []
-    for list_artifact in list_artifacts(artifact_uri=f"{root}/{below}" if below else root):
-        path = f"{below}/{Path(list_artifact.path).name}" if below else Path(list_artifact.path).name
-        if list_artifact.is_dir:
+    artifacts: list[_Artifact] = []
+    for entry in list_artifacts(artifact_uri=f"{root}/{folder}" if folder else root):
+        path = f"{folder}/{Path(entry.path).name}" if folder else Path(entry.path).name
+        if entry.is_dir:
             if depth and Path(path).name != "code":
-                result += _listed(root, path, depth - 1)
+                artifacts += _list_artifacts(root, path, depth - 1)
         else:
-            result.append(_File(path, list_artifact.file_size))
-        if len(result) > MOST_FILES:
+            artifacts.append(_Artifact(path, entry.file_size))
+        if len(artifacts) > MAX_FILES:
             break
-    return result
+    return artifacts
 
 
-def _choose(model: str, listed: Sequence[_File]) -> list[_File]:
-    """Return the files to fetch; raise UnsupportedFormat if none of the safe ways is there."""
-    by_name = {Path(item.path).name: item for item in listed}
-    known = [by_name[name] for name in PREDICTIONS if name in by_name]
-    if known:
-        return known[:1]
-    beside = [item for item in listed if Path(item.path).name in KEPT and (item.file_size or 0) <= SMALL]
-    tensors = [item for item in listed if item.path.endswith(".safetensors")]
-    if len(tensors) == 1:
-        return [tensors[0], *_siblings(beside, tensors[0])]
-    graphs = [item for item in listed if item.path.endswith(".onnx")]
+def _choose(model: str, artifacts: Sequence[_Artifact]) -> list[_Artifact]:
+    """Return the files to download, the main file first; raise UnsupportedFormat if there is no safe file."""
+    by_name = {artifact.name: artifact for artifact in artifacts}
+    predictions = [by_name[name] for name in PREDICTIONS if name in by_name]
+    if predictions:
+        return predictions[:1]
+    metadata = [
+        artifact
+        for artifact in artifacts
+        if artifact.name in METADATA and (artifact.file_size or 0) <= MAX_METADATA_BYTES
+    ]
+    weights = [artifact for artifact in artifacts if artifact.path.endswith(".safetensors")]
+    if len(weights) == 1:
+        return [weights[0], *_siblings(metadata, weights[0])]
+    graphs = [artifact for artifact in artifacts if artifact.path.endswith(".onnx")]
     if len(graphs) == 1:
-        data = [item for item in listed if item.path.endswith((".data", ".onnx_data"))]
-        return [graphs[0], *_siblings(data, graphs[0]), *_siblings(beside, graphs[0])]
+        data = [artifact for artifact in artifacts if artifact.path.endswith((".data", ".onnx_data"))]
+        return [graphs[0], *_siblings(data, graphs[0]), *_siblings(metadata, graphs[0])]
     names = ", ".join(sorted(by_name)[:12]) or "none"
-    raise UnsupportedFormat(f"{model}: expected weights that need no code to be loaded, got {names:.300}: {SAFE_WAYS}")
+    raise UnsupportedFormat(
+        f"{model}: No file of the version can be loaded without running code: {names:.300}. {REMEDY}"
+    )
 
 
-def _siblings(files: Sequence[_File], of: _File) -> list[_File]:
-    return [item for item in files if Path(item.path).parent == Path(of.path).parent]
+def _siblings(artifacts: Sequence[_Artifact], main: _Artifact) -> list[_Artifact]:
+    return [artifact for artifact in artifacts if Path(artifact.path).parent == Path(main.path).parent]
 
 
-def _fetch(uri: str, folder: Path) -> int:
-    """Fetch a file; return its size in bytes, whatever the registry said."""
+def _download(uri: str, folder: Path) -> int:
+    """Download a file; return its real size in bytes, which may differ from that in the registry."""
     from mlflow.artifacts import download_artifacts
 
     with tempfile.TemporaryDirectory(dir=folder) as empty:
         path = Path(download_artifacts(artifact_uri=uri, dst_path=empty))
         if path.is_symlink() or not path.is_file():
-            raise ModelNotFound(f"{uri}: expected a file, got none", field="model")
+            raise ModelNotFound(f"{uri} is not a file. Register the version again.", field="model")
         shutil.move(path, folder / path.name)
     return (folder / path.name).stat().st_size
 
 
-def _loaded(model: str, folder: Path, names: Sequence[str], tags: dict[str, str], policy: ModelPolicy) -> LoadedModel:
-    name, inside = names[0], replace(policy, folder=folder)
+def _load_files(
+    model: str, folder: Path, names: Sequence[str], tags: dict[str, str], policy: ModelPolicy
+) -> LoadedModel:
+    name, folder_policy = names[0], replace(policy, folder=folder)
     if name in PREDICTIONS:
-        return read_known(model, folder / name)
+        return load_precomputed(model, folder / name)
     if name.endswith(".onnx"):
         from service.predictions.models import onnx
 
-        result = onnx.load(name, inside)
+        loaded = onnx.load(name, folder_policy)
     else:
-        architecture = tags.get("errata.architecture") or _architecture(folder)
-        result = file.load(f"{name}#{architecture}" if architecture else name, inside)
-    return replace(result, info=replace(result.info, model=model))
+        architecture = tags.get("errata.architecture") or _read_architecture(folder)
+        loaded = file.load(f"{name}#{architecture}" if architecture else name, folder_policy)
+    return replace(loaded, info=replace(loaded.info, model=model))
 
 
-def _architecture(folder: Path) -> str:
-    """Return the architecture in config.json; empty where it says none, and the loader then says what is missing."""
+def _read_architecture(folder: Path) -> str:
+    """Return the architecture in config.json; empty without one, which the loader reports."""
     try:
         config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
-        result = config.get("architecture")
+        architecture = config.get("architecture")
     except (OSError, ValueError, AttributeError):
         return ""
-    return result if isinstance(result, str) else ""
+    return architecture if isinstance(architecture, str) else ""

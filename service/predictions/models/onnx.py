@@ -1,7 +1,7 @@
-"""onnx:PATH: a graph in the permitted folder, run by onnxruntime.
+"""onnx:PATH: an ONNX graph in the folder ERRATA_MODELS, run by onnxruntime.
 
-A config.json beside it (or STEM.config.json) gives size and normalization, as timm's pretrained_cfg: a graph doesn't
-say them. A classes.json maps outputs that aren't ImageNet-1k's: see head.py.
+A config.json beside the graph (or STEM.config.json) describes the preprocessing in the form of timm's pretrained_cfg,
+because a graph does not contain it. A classes.json maps outputs that are not ImageNet-1k's: see class_mapping.py.
 """
 
 from pathlib import Path
@@ -13,103 +13,123 @@ from errata.errors import InvalidModelId, ModelRefused
 from PIL import Image
 
 from service.predictions.model_id import parse_onnx_model
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.class_mapping import read_classes
-from service.predictions.models.folder import config_beside, file_inside, transform_of
-from service.predictions.models.graph import Graph, check_output_count, read_graph
-from service.predictions.models.loaded import LoadedModel, ready
-from service.predictions.models.preparation import Preparation, timm_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import LoadedModel, build_model
+from service.predictions.models.model_folder import read_config_beside, resolve_file, transform_config
+from service.predictions.models.onnx_graph import OnnxGraph, check_output_count, read_graph
+from service.predictions.models.preprocessing import Preprocessing, timm_preprocessing
 
 CPU = "CPUExecutionProvider"
-PROVIDERS = ("CUDAExecutionProvider", CPU)  # the first that is there
+PROVIDERS = ("CUDAExecutionProvider", CPU)  # in order of preference
 
 
 class OnnxModule(torch.nn.Module):
-    """A session of onnxruntime that is called like a module of torch."""
+    """A session of onnxruntime with the interface of a torch module."""
 
-    def __init__(self, model: str, session: Any, graph: Graph) -> None:
+    def __init__(self, model: str, session: Any, graph: OnnxGraph) -> None:
         super().__init__()
         self._model = model
         self._session = session
         self._graph = graph
-        self._outputs: int | None = None  # for an image; None: not known before the first run
+        self._outputs: int | None = None  # per image; None before the first run
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (N, outputs) scores, float32, for (N, 3, H, W) normalized images.
 
-        Raise ModelRefused for another number of scores than on the first run, which `load` makes.
+        Raises:
+            ModelRefused: The number of outputs differs from that of the first run, which `load` makes.
         """
-        some = [self._run(part) for part in torch.split(images, self._graph.batch or len(images))]
-        return torch.cat(some).to(images.device)
+        parts = [self._run(part) for part in torch.split(images, self._graph.batch or len(images))]
+        return torch.cat(parts).to(images.device)
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
-        given = images.contiguous().to("cpu", torch.float16 if self._graph.half else torch.float32)
-        (scores,) = self._scores(given.numpy())
+        inputs = images.contiguous().to("cpu", torch.float16 if self._graph.is_half else torch.float32)
+        (scores,) = self._run_session(inputs.numpy())
         if scores.ndim != 2 or len(scores) != len(images):
-            raise ModelRefused(f"{self._model}: expected outputs ({len(images)}, classes), got {scores.shape}")
+            raise ModelRefused(
+                f"{self._model}: The output has shape {scores.shape}. Expected ({len(images)}, classes). Export the "
+                "classifier alone."
+            )
         if scores.shape[1] != self._outputs:
-            self._check_first(scores.shape[1])
-        result = torch.from_numpy(scores).float()
-        return result.log() if self._graph.probabilities else result  # the softmax that follows undoes it
+            self._set_outputs(scores.shape[1])
+        tensor = torch.from_numpy(scores).float()
+        return tensor.log() if self._graph.ends_with_softmax else tensor  # the runner's softmax inverts the logarithm
 
-    def _scores(self, images: Any) -> list[Any]:
-        """Run the graph; raise ModelRefused if it fails on a CPU after it has run once: a GPU's failure may pass."""
+    def _run_session(self, images: Any) -> list[Any]:
+        """Run the graph; raise ModelRefused if it fails on a CPU after a successful run. A GPU may fail temporarily."""
         try:
-            result: list[Any] = self._session.run([self._graph.output_name], {self._graph.input_name: images})
-        except Exception as error:  # onnxruntime's errors share no class
+            outputs: list[Any] = self._session.run([self._graph.output_name], {self._graph.input_name: images})
+        except Exception as error:  # the errors of onnxruntime have no common class
             if self._outputs is None or self._session.get_providers()[0] != CPU:
                 raise
-            raise ModelRefused(f"{self._model}: the graph fails on images that it is given: {error!s:.200}") from error
-        return result
+            raise ModelRefused(
+                f"{self._model}: The graph fails on some images: {error!s:.200}. Export the model again."
+            ) from error
+        return outputs
 
-    def _check_first(self, outputs: int) -> None:
+    def _set_outputs(self, outputs: int) -> None:
         check_output_count(self._model, outputs)
         if self._outputs is not None:
-            raise ModelRefused(f"{self._model}: expected {self._outputs} outputs as for a black image, got {outputs}")
+            raise ModelRefused(
+                f"{self._model}: The graph has {outputs} outputs for some images, and {self._outputs} for a black "
+                "image. Export the model with a fixed number of outputs."
+            )
         self._outputs = outputs
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the model; raise InvalidModelId outside the folder, ModelNotFound, or ModelRefused with what to do."""
-    folder, model, asked = policy.folder, f"onnx:{rest}", parse_onnx_model(rest)
+    """Return the model.
+
+    Raises:
+        InvalidModelId: The path is outside the folder, or there is no folder.
+        ModelNotFound: The file does not exist.
+        ModelRefused: The graph cannot be used.
+    """
+    folder, model, path = policy.folder, f"onnx:{rest}", parse_onnx_model(rest)
     if folder is None:
-        raise InvalidModelId("onnx: models are not allowed here: the operator has set no ERRATA_MODELS", field="model")
-    path = file_inside(folder, asked)
-    graph = read_graph(path, model)
+        raise InvalidModelId("onnx: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model")
+    file = resolve_file(folder, path)
+    graph = read_graph(file, model)
     policy.check_parameters(model, graph.parameters)
     if graph.batch not in (None, 1):
-        raise ModelRefused(f"{model}: expected a graph for any number of images, or one, got {graph.batch} a run")
-    preparation = timm_preparation(model, transform_of(config_beside(folder, asked)))
-    classes = read_classes(folder, asked)
-    module = OnnxModule(model, _session(path, model), graph)
-    outputs = _outputs(model, module, preparation)
-    return ready(model, path.name, module, outputs, preparation, classes, digest=graph.sha256)
+        raise ModelRefused(
+            f"{model}: The graph has a fixed batch size of {graph.batch}. Export it with a dynamic batch size, or "
+            "batch size 1."
+        )
+    preprocessing = timm_preprocessing(model, transform_config(read_config_beside(folder, path)))
+    classes = read_classes(folder, path)
+    module = OnnxModule(model, _create_session(file, model), graph)
+    outputs = _count_outputs(model, module, preprocessing)
+    return build_model(model, file.name, module, outputs, preprocessing, classes, digest=graph.sha256)
 
 
-def _outputs(model: str, module: OnnxModule, preparation: Preparation) -> int:
-    """Return how many outputs the graph has, by running it on a black image: its shapes needn't be true."""
-    image = preparation.batch(preparation.single(Image.new("RGB", (64, 64)))[None])
+def _count_outputs(model: str, module: OnnxModule, preprocessing: Preprocessing) -> int:
+    """Run the graph on a black image and return its number of outputs. The shapes in the file may be wrong."""
+    image = preprocessing.batch(preprocessing.single(Image.new("RGB", (64, 64)))[None])
     try:
         return int(module(image).shape[1])
     except ModelRefused:
         raise
-    except Exception as error:  # onnxruntime's errors share no class
+    except Exception as error:  # the errors of onnxruntime have no common class
         raise ModelRefused(
-            f"{model}: the graph doesn't run on images of {tuple(image.shape[1:])}, which config.json says: "
-            f"{error!s:.200}"
+            f"{model}: The graph does not run on images of shape {tuple(image.shape[1:])}, the input_size in "
+            f"config.json: {error!s:.200}. Correct config.json, or export the model again."
         ) from error
 
 
-def _session(path: Path, model: str) -> Any:
+def _create_session(path: Path, model: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, whatever its suffix
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the checked format, whatever the suffix
     available = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(
             path, options, providers=[provider for provider in PROVIDERS if provider in available]
         )
-    except Exception as error:  # onnxruntime's errors share no class
+    except Exception as error:  # the errors of onnxruntime have no common class
         reason = str(error).replace(str(path), path.name)
-        raise ModelRefused(f"{model}: onnxruntime can't load the graph: {reason:.200}") from error
+        raise ModelRefused(
+            f"{model}: onnxruntime cannot load the graph: {reason:.200}. Export the model again."
+        ) from error

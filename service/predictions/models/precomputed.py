@@ -1,120 +1,141 @@
-"""Predictions that came instead of a model: a file with a name a row, read as uploads are, and asked image by image."""
+"""Predictions files that are registered in place of a model: read like uploads, and looked up by image."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from errata.errors import InvalidRow, InvalidUpload, Violation
 
 from service.domain import ModelInfo, Predictions
-from service.predictions.models.loaded import LoadedModel
+from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.sandbox import ParserPool
 from service.predictions.uploads import csv, jsonl
 from service.predictions.uploads.binary import ParseRequest
-from service.predictions.uploads.compression import Unpacked, codec_of
+from service.predictions.uploads.bounded_stream import BoundedStream
+from service.predictions.uploads.compression import DecompressedStream, detect_codec
+from service.predictions.uploads.descriptions import describe_class, describe_probability, describe_repeat
 from service.predictions.uploads.rows import NamedRows, OrderedRows
-from service.predictions.uploads.source import Source
-from service.predictions.uploads.validate import EXPECTED_CLASS, SHOWN
+from service.predictions.uploads.terms import format_size
+from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import sha256_of
 from service.taxonomy.classes import parse_class
 
-MAX_BYTES = 1 << 28  # of a file, packed or not
+MAX_BYTES = 1 << 28  # of a file, compressed or not
 MAX_IMAGES = 2_000_000
-BATCH = 5000  # images whose predictions are given at once
+BATCH_IMAGES = 5000  # predictions in one batch
 
 
-def read_known(model: str, path: Path) -> LoadedModel:
-    """Return a predictions file as if it were a model; raise InvalidRow with lines, or InvalidUpload."""
-    known: dict[str, tuple[int, float]] = {}
-    wrong: list[Violation] = []
+def load_precomputed(model: str, path: Path) -> LoadedModel:
+    """Return a predictions file as a model.
+
+    Args:
+        model: Model ID, for messages.
+        path: The file, whose suffix is its format.
+
+    Raises:
+        InvalidRow: Rows are wrong; `violations` has their lines.
+        InvalidUpload: The file is damaged or has no predictions.
+    """
+    predictions: dict[str, tuple[int, float]] = {}
+    violations: list[Violation] = []
     num_wrong = 0
     with path.open("rb") as content:
-        for block in _blocks(path, content):
-            wrong += block.wrong
+        for block in _read_blocks(path, content):
+            violations += block.wrong
             num_wrong += block.num_wrong
-            probabilities = (
-                [None] * len(block.names) if block.probabilities is None else block.probabilities.to_pylist()
-            )
-            rows = zip(
-                block.names.to_pylist(), block.classes.to_pylist(), probabilities, block.lines.tolist(), strict=True
-            )
-            for row in rows:
+            for name, class_text, probability, line in _rows(block):
                 try:
-                    name, result, probability = _checked(known, *row[:3])
+                    image, class_index, value = _parse_row(predictions, name, class_text, probability)
                 except ValueError as error:
                     num_wrong += 1
-                    field, _, what = str(error).partition(": ")
-                    wrong.append(Violation(field, what, row[3]))
+                    field, _, description = str(error).partition(": ")
+                    violations.append(Violation(field, description, line))
                 else:
-                    known[name] = (result, probability)
-            if len(known) > MAX_IMAGES or num_wrong > MAX_IMAGES:
-                raise InvalidUpload(f"{model}: expected at most {MAX_IMAGES} images, got more", field="predictions")
-    if wrong:
+                    predictions[image] = (class_index, value)
+            if len(predictions) > MAX_IMAGES or num_wrong > MAX_IMAGES:
+                raise InvalidUpload(
+                    f"{model}: {path.name} has more than {MAX_IMAGES:,} images. Remove the images that the data set "
+                    "does not have.",
+                    field="predictions",
+                )
+    if violations:
         raise InvalidRow(
-            f"{model}: {num_wrong} rows of {path.name} can't be used; line {wrong[0].line}: {wrong[0].description}",
-            violations=wrong[:SHOWN],
+            f"{model}: {num_wrong:,} rows of {path.name} are wrong. Line {violations[0].line}: "
+            f"{violations[0].description}",
+            violations=violations[:MAX_VIOLATIONS],
         )
-    if not known:
-        raise InvalidUpload(f"{model}: expected predictions in {path.name}, got none", field="predictions")
+    if not predictions:
+        raise InvalidUpload(
+            f"{model}: {path.name} has no rows. Register a file with one row per image.", field="predictions"
+        )
     info = ModelInfo(model, path.name, sha256_of(path), "predictions that were logged beside the model")
-    return LoadedModel(torch.nn.Identity(), lambda _: torch.zeros(0), info, known)
+    return LoadedModel(torch.nn.Identity(), lambda _: torch.zeros(0), info, predictions)
 
 
-def _checked(
-    known: Mapping[str, tuple[int, float]], name: bytes, given: Any, probability: Any
+def stored_predictions(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Predictions]:
+    """Yield the predictions of the named images, in that order; class -1 and NaN for an image without a row."""
+    predictions = loaded.predictions
+    assert predictions is not None, "This is a bug: only a precomputed model has predictions."
+    if not any(_find(predictions, name) for name in names):
+        raise InvalidUpload(
+            f"The predictions file has no row for an image of the data set: its names look like "
+            f"{next(iter(predictions))!r:.120}, those of the data set like {names[0]!r:.120}. Choose the data set that "
+            "the predictions belong to.",
+            field="file_name",
+        )
+    for start in range(0, len(names), BATCH_IMAGES):
+        rows = [_find(predictions, name) or (-1, math.nan) for name in names[start : start + BATCH_IMAGES]]
+        classes, probability = zip(*rows, strict=True)
+        yield Predictions(np.array(classes, dtype=np.int16), np.array(probability, dtype=np.float16))
+
+
+def _rows(block: NamedRows) -> Iterator[tuple[bytes, Any, Any, int]]:
+    """Return the name, class, probability (None without one), and line of each row."""
+    probabilities = [None] * len(block.names) if block.probabilities is None else block.probabilities.to_pylist()
+    return zip(block.names.to_pylist(), block.classes.to_pylist(), probabilities, block.lines.tolist(), strict=True)
+
+
+def _parse_row(
+    predictions: Mapping[str, tuple[int, float]], name: bytes, class_text: Any, probability: Any
 ) -> tuple[str, int, float]:
-    """Return a row's name, class and probability (NaN for none); raise ValueError with the field and what is wrong."""
+    """Return a row's name, class, and probability (NaN without one); raise ValueError("FIELD: DESCRIPTION")."""
     try:
-        text = name.decode()
+        image = name.decode()
     except UnicodeDecodeError:
-        raise ValueError(f"file_name: expected UTF-8, got {name!r:.80}") from None
-    if text in known:
-        raise ValueError("file_name: the image came before")
-    class_ = parse_class(str(given))
-    if class_ is None:
-        raise ValueError(f"predicted_class: expected {EXPECTED_CLASS}, got {given!r:.40}")
+        raise ValueError(f"file_name: The file name {name!r:.80} is not UTF-8. Save the file as UTF-8.") from None
+    if image in predictions:
+        raise ValueError(f"file_name: {describe_repeat(image)}")
+    class_index = parse_class(str(class_text))
+    if class_index is None:
+        raise ValueError(f"predicted_class: {describe_class(class_text)}")
     try:
         value = math.nan if probability is None else float(probability)
     except ValueError:
         value = math.inf
     if probability is not None and not 0 <= value <= 1:
-        raise ValueError(f"predicted_probability: expected a number from 0 to 1, got {probability!r:.40}")
-    return text, class_, value
+        raise ValueError(f"predicted_probability: {describe_probability(probability)}")
+    return image, class_index, value
 
 
-def predictions_of(loaded: LoadedModel, names: Sequence[str]) -> Iterator[Predictions]:
-    """Yield the predictions of the named images, in that order: class -1 and NaN for one that has none."""
-    assert loaded.known is not None, "this is a bug: asked only of what has predictions"
-    if not any(_row(loaded.known, name) for name in names):
-        raise InvalidUpload(
-            f"expected predictions of images such as {names[0]!r:.120}, got some of {next(iter(loaded.known))!r:.120}",
-            field="file_name",
-        )
-    for start in range(0, len(names), BATCH):
-        result = [_row(loaded.known, name) or (-1, math.nan) for name in names[start : start + BATCH]]
-        classes, probability = zip(*result, strict=True)
-        yield Predictions(np.array(classes, dtype=np.int16), np.array(probability, dtype=np.float16))
+def _find(predictions: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float] | None:
+    """Return the prediction of an image by its name, or by its file name alone."""
+    return predictions.get(name) or predictions.get(name.rsplit("/", 1)[-1])
 
 
-def _row(known: Mapping[str, tuple[int, float]], name: str) -> tuple[int, float] | None:
-    """Return the prediction of an image, by its name or by the last part of it."""
-    return known.get(name) or known.get(name.rsplit("/", 1)[-1])
-
-
-def _blocks(path: Path, content: Any) -> Iterator[NamedRows]:
-    source = Source(content, MAX_BYTES)
-    if codec := codec_of(source.peek(8)):
-        source = Source(Unpacked(source, codec), MAX_BYTES)
-    kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
-    match kind:
+def _read_blocks(path: Path, content: BinaryIO) -> Iterator[NamedRows]:
+    too_large = f"{path.name} is larger than {format_size(MAX_BYTES)}. Register a smaller file."
+    stream = BoundedStream(content, MAX_BYTES, too_large)
+    if codec := detect_codec(stream.peek(8)):
+        stream = BoundedStream(DecompressedStream(stream, codec), MAX_BYTES, too_large)
+    match path.name.removesuffix(".gz").rsplit(".", 1)[-1]:
         case "csv":
-            return csv.read(source, MAX_IMAGES)
+            return csv.read(stream, MAX_IMAGES)
         case "jsonl":
-            return jsonl.read(source, MAX_IMAGES)
+            return jsonl.read(stream, MAX_IMAGES)
     with ParserPool(size=1) as parse:
         rows = parse(ParseRequest("parquet", MAX_IMAGES, MAX_BYTES), content)
-    assert not isinstance(rows, OrderedRows), "this is a bug: rows of Parquet have names"
+    assert not isinstance(rows, OrderedRows), "This is a bug: Parquet rows have file names."
     return rows

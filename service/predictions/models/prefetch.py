@@ -1,6 +1,6 @@
-"""Images made ready ahead of the model, in threads: while it runs on one batch, the next ones are decoded.
+"""Prefetching: images are decoded in threads while the model runs on the previous batch.
 
-Threads, since PIL decodes and resizes without Python's lock; nothing is copied between processes, and they end at once.
+Threads suffice because PIL releases the GIL while it decodes and resizes. They need no copies between processes.
 """
 
 from collections import deque
@@ -9,26 +9,34 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-AHEAD = 2  # batches that are made ready while one runs
-Made = TypeVar("Made")
+BATCHES_AHEAD = 2
+Prepared = TypeVar("Prepared")
 
 
 @contextmanager
-def made_ahead(
-    names: Sequence[str], make: Callable[[str], Made], threads: int
-) -> Iterator[Callable[[int], list[Made]]]:
-    """Give a function that returns what is made of the next so many names, in order; fewer at the end, then none.
+def prefetch(
+    names: Sequence[str], prepare: Callable[[str], Prepared], threads: int
+) -> Iterator[Callable[[int], list[Prepared]]]:
+    """Prepare items in threads, ahead of their use.
 
-    When the block ends, what isn't begun is dropped and what is in hand is awaited: an image a thread.
+    When the block ends, queued items are dropped. Those that a thread is preparing are awaited.
+
+    Args:
+        names: Names of the items.
+        prepare: Returns the item of a name.
+        threads: Number of threads.
+
+    Yields:
+        A function that returns the next `count` items in order: fewer at the end, then none.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    left = iter(names)
-    begun: deque[Future[Made]] = deque()
+    remaining = iter(names)
+    pending: deque[Future[Prepared]] = deque()
 
-    def take(count: int) -> list[Made]:
-        while len(begun) < count * (1 + AHEAD) and (name := next(left, None)) is not None:
-            begun.append(pool.submit(make, name))
-        return [begun.popleft().result() for _ in range(min(count, len(begun)))]
+    def take(count: int) -> list[Prepared]:
+        while len(pending) < count * (1 + BATCHES_AHEAD) and (name := next(remaining, None)) is not None:
+            pending.append(pool.submit(prepare, name))
+        return [pending.popleft().result() for _ in range(min(count, len(pending)))]
 
     try:
         yield take

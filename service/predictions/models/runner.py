@@ -1,4 +1,4 @@
-"""A module and its device: batches go in, the best class of each image comes out."""
+"""Runs a module on a device: batches of images in, the best class of each image out."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,15 +15,15 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best class of each image, still on the device and perhaps not yet computed."""
+class TopPredictions:
+    """The best class of each image, on the device. A GPU may still be computing it."""
 
     classes: torch.Tensor  # (N,)
     probabilities: torch.Tensor  # (N,) float32
 
 
 class Runner:
-    """Runs a module; `limit` is the largest batch, halved whenever the device's memory doesn't hold one."""
+    """Runs a module in batches of at most `limit` images. `limit` is halved when a batch exceeds the memory."""
 
     def __init__(self, model: str, module: torch.nn.Module, device: torch.device, limit: int) -> None:
         self._model = model
@@ -31,50 +31,61 @@ class Runner:
         self._device = device
         self.limit = limit
 
-    def start(self, images: Sequence[torch.Tensor]) -> Best:
-        """Begin to run on N images (3, H, W); a GPU goes on while the next batch is made ready.
+    def start(self, images: Sequence[torch.Tensor]) -> TopPredictions:
+        """Start the module on images; a GPU computes while the caller prepares the next batch.
 
-        Raise ModelRefused if the device's memory doesn't hold one image.
+        Args:
+            images: N images of shape (3, H, W).
+
+        Raises:
+            ModelRefused: The memory of the device is too small for one image.
         """
-        parts: list[Best] = []
+        parts: list[TopPredictions] = []
         done = 0
         while done < len(images):
-            some = images[done : done + self.limit]
+            batch = images[done : done + self.limit]
             try:
-                parts.append(self._forward(some))
+                parts.append(self._forward(batch))
             except torch.OutOfMemoryError as error:
-                self._halve(len(some), error)
+                self._halve_limit(len(batch), error)
                 continue
-            done += len(some)
-        return Best(torch.cat([part.classes for part in parts]), torch.cat([part.probabilities for part in parts]))
+            done += len(batch)
+        return TopPredictions(
+            torch.cat([part.classes for part in parts]), torch.cat([part.probabilities for part in parts])
+        )
 
-    def finish(self, best: Best) -> Predictions:
-        """Wait for a batch; raise ModelRefused for outputs that aren't finite."""
-        probabilities = best.probabilities.cpu().numpy()
+    def finish(self, top: TopPredictions) -> Predictions:
+        """Wait for a batch and return its predictions; raise ModelRefused for outputs that are not finite."""
+        probabilities = top.probabilities.cpu().numpy()
         if not np.isfinite(probabilities).all():
-            raise ModelRefused(f"{self._model}: expected finite outputs, got NaN or infinity")
-        return Predictions(best.classes.cpu().numpy().astype(np.int16), probabilities.astype(np.float16))
+            raise ModelRefused(
+                f"{self._model}: The outputs contain NaN or infinity. Check the weights and the normalization."
+            )
+        return Predictions(top.classes.cpu().numpy().astype(np.int16), probabilities.astype(np.float16))
 
-    def _forward(self, images: Sequence[torch.Tensor]) -> Best:
-        # decoders write (H, W, 3): batches of that order are channels-last for free
+    def _forward(self, images: Sequence[torch.Tensor]) -> TopPredictions:
+        # Decoders write (H, W, 3): stacking that order makes the batch channels-last without a copy.
         batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
         on_gpu = self._device.type == "cuda"
         if on_gpu:
             batch = batch.pin_memory()
         with torch.inference_mode(), self._half_precision():
             scores = self._module(batch.to(self._device, non_blocking=on_gpu))
-            best = scores.float().softmax(dim=1).max(dim=1)
-        return Best(best.indices, best.values)
+            top = scores.float().softmax(dim=1).max(dim=1)
+        return TopPredictions(top.indices, top.values)
 
     def _half_precision(self) -> AbstractContextManager[object]:
         if self._device.type != "cuda":
             return nullcontext()
-        kind = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        return torch.autocast("cuda", dtype=kind)
+        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.autocast("cuda", dtype=dtype)
 
-    def _halve(self, images: int, error: Exception) -> None:
+    def _halve_limit(self, images: int, error: Exception) -> None:
         if images == 1:
-            raise ModelRefused(f"{self._model}: the memory of {self._device} doesn't hold it with one image") from error
+            raise ModelRefused(
+                f"{self._model}: The memory of {self._device} is too small for the model and one image. Run it on a "
+                "device with more memory."
+            ) from error
         self.limit = images // 2
         _log.warning("out of memory: smaller batches from here on", model=self._model, images=self.limit)
         if self._device.type == "cuda":

@@ -1,19 +1,19 @@
-"""The sources of models, as one table."""
+"""The table of model sources."""
 
 from collections.abc import Callable, Mapping
 
 from errata.errors import ModelRefused
 
-from service.predictions.models import demo, file, hub, mlflow, timm, torchvision
-from service.predictions.models.loaded import LoadedModel
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models import demo, file, hf_hub, mlflow, timm, torchvision
+from service.predictions.models.loaded_model import LoadedModel
 
 
-def _onnx(rest: str, policy: ModelPolicy) -> LoadedModel:
+def _load_onnx(rest: str, policy: ModelPolicy) -> LoadedModel:
     try:
         from service.predictions.models import onnx
     except ImportError as error:
-        raise ModelRefused(f"onnx: models need onnxruntime: install errata-service[onnx] ({error})") from error
+        raise ModelRefused(f"onnx: models need onnxruntime. Install errata-service[onnx]. ({error})") from error
     return onnx.load(rest, policy)
 
 
@@ -21,8 +21,8 @@ SOURCES: Mapping[str, Callable[[str, ModelPolicy], LoadedModel]] = {
     "demo": demo.load,
     "timm": timm.load,
     "torchvision": torchvision.load,
-    "hf-hub": hub.load,
+    "hf-hub": hf_hub.load,
     "file": file.load,
-    "onnx": _onnx,
+    "onnx": _load_onnx,
     "mlflow": mlflow.load,
 }

@@ -1,58 +1,61 @@
-"""timm:NAME[.TAG]: a pretrained model of timm, its weights from timm's hub or the local cache.
+"""timm:NAME[.TAG]: a pretrained model of timm, with weights from the Hugging Face Hub or the local cache.
 
-A name without a tag means timm's default tag; the model is known by the full name.
+A name without a tag means timm's default tag. The model info has the full name.
 """
 
 from difflib import get_close_matches
 from typing import Any
 
 import timm
-from errata.errors import ModelNotFound, ModelRefused, Unavailable
+from errata.errors import ModelNotFound, ModelRefused
 from safetensors import SafetensorError
 
-from service.predictions.models.fetch import RETRY_AFTER, fetching, hub_size, url_size
-from service.predictions.models.loaded import LoadedModel, check_size, ready
-from service.predictions.models.preparation import own_config, timm_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.download import download_errors, download_failed, hub_file_size, url_file_size
+from service.predictions.models.loaded_model import LoadedModel, build_model, check_parameter_count
+from service.predictions.models.preprocessing import pretrained_config, timm_preprocessing
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return timm's pretrained model; raise ModelNotFound if there is none, Unavailable if it can't be fetched."""
+    """Return the pretrained model; raise ModelNotFound for an unknown name, Unavailable for a failed download."""
     name = full_name(rest)
     model = f"timm:{name}"
-    check_size(policy, model, lambda: timm.create_model(name, pretrained=False))
-    policy.check_download(model, _size(model, name))
+    check_parameter_count(policy, model, lambda: timm.create_model(name, pretrained=False))
+    policy.check_download(model, _weights_size(model, name))
     try:
-        with fetching(model):
+        with download_errors(model):
             module = timm.create_model(name, pretrained=True)
     except SafetensorError as error:
         raise ModelRefused(
-            f"{model}: the weights in the hub's cache can't be read, they may be truncated: {error!s:.200}"
+            f"{model}: The cached weights cannot be read, and may be truncated: {error!s:.200}. Delete them from the "
+            "cache of the Hugging Face Hub."
         ) from error
-    except RuntimeError as error:  # timm's own words for a fetch that failed
-        raise Unavailable(
-            f"{model}: the weights could not be fetched: {error!s:.200}", retry_after=RETRY_AFTER
-        ) from error
+    except RuntimeError as error:  # timm raises it for a failed download
+        raise download_failed(model, error) from error
     outputs: Any = module.num_classes
-    return ready(model, name, module, outputs, timm_preparation(model, own_config(module)))
+    return build_model(model, name, module, outputs, timm_preprocessing(model, pretrained_config(module)))
 
 
 def full_name(name: str) -> str:
-    """Return NAME.TAG, with the default tag where none is given; raise ModelNotFound if timm has no such weights."""
+    """Return NAME.TAG, with the default tag if `name` has none; raise ModelNotFound if timm has no such weights."""
     if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(pretrained=True), n=5)
+        similar = get_close_matches(name, timm.list_models(pretrained=True), n=5)
         raise ModelNotFound(
-            f"expected a model of timm {timm.__version__}, got {name!r}; near it: {', '.join(near) or 'none'}"
+            f"timm {timm.__version__} has no model {name!r}. "
+            + (f"Similar names: {', '.join(similar)}." if similar else "No similar names.")
         )
     if not timm.is_model_pretrained(name):
-        raise ModelNotFound(f"timm {timm.__version__} has no pretrained weights for {name!r}")
+        raise ModelNotFound(
+            f"timm {timm.__version__} has no pretrained weights for {name!r}. Choose a name from "
+            "timm.list_models(pretrained=True)."
+        )
     architecture, _, tag = name.partition(".")
     tag = tag or getattr(timm.models.get_pretrained_cfg(name), "tag", None) or ""
     return f"{architecture}.{tag}" if tag else architecture
 
 
-def _size(model: str, name: str) -> int | None:
+def _weights_size(model: str, name: str) -> int | None:
     config: Any = timm.models.get_pretrained_cfg(name)
     if config.hf_hub_id:
-        return hub_size(model, config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
-    return url_size(config.url) if isinstance(config.url, str) else None
+        return hub_file_size(model, config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+    return url_file_size(config.url) if isinstance(config.url, str) else None

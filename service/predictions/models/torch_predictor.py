@@ -1,4 +1,4 @@
-"""The real predictor: loads a model from its source and runs it over images, batch by batch."""
+"""The torch predictor: loads a model from its source and runs it on images, batch by batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,160 +12,171 @@ from errata.errors import ImagesMissing
 
 from service.domain import ModelInfo, Predictions
 from service.predictions.model_id import ModelId, parse_model_id
-from service.predictions.models.batch_size import BatchSize
-from service.predictions.models.device import choose_device, cores
-from service.predictions.models.images import BadImage, ImageFolder
-from service.predictions.models.loaded import LoadedModel
-from service.predictions.models.precomputed import predictions_of
-from service.predictions.models.prefetch import made_ahead
-from service.predictions.models.runner import Best, Runner
+from service.predictions.model_policy import FOLDER_SOURCES, ModelPolicy
+from service.predictions.models.batch_size import AdaptiveBatchSize
+from service.predictions.models.device import available_cores, choose_device
+from service.predictions.models.images import ImageFolder, UnreadableImage
+from service.predictions.models.loaded_model import LoadedModel
+from service.predictions.models.precomputed import stored_predictions
+from service.predictions.models.prefetch import prefetch
+from service.predictions.models.runner import Runner, TopPredictions
 from service.predictions.models.sources import SOURCES
-from service.predictions.policy import FROM_FOLDER, ModelPolicy
 
-NAMED = 10  # images that can't be had whose names are logged, a call
+MAX_LOGGED = 10  # unreadable images that one call logs by name
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class _Held:
+class _ActiveModel:
     """The model that was loaded last, on its device."""
 
-    asked: str
-    stamp: tuple[object, ...]  # of its files, where they may change under the same name
+    model_id: str
+    fingerprint: tuple[object, ...]  # of its files, which may change under the same model ID
     loaded: LoadedModel
     runner: Runner
-    pace: BatchSize | None  # None: a GPU's batches are as large as its memory allows
+    adaptive_size: AdaptiveBatchSize | None  # None on a GPU, whose batches are as large as its memory allows
 
     @property
     def batch_size(self) -> int:
-        return self.runner.limit if self.pace is None else min(self.pace.size, self.runner.limit)
+        return self.runner.limit if self.adaptive_size is None else min(self.adaptive_size.size, self.runner.limit)
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """A batch that the device works on: which of its images can be had, and what is found for those."""
+class _PendingBatch:
+    """A batch that the device is computing."""
 
-    there: list[bool]
-    best: Best | None  # None: no image can be had
+    is_readable: list[bool]  # of each image
+    top: TopPredictions | None  # of the readable images; None if there are none
 
 
 class TorchPredictor:
-    """Runs models with torch on one device; keeps the model that it loaded last."""
+    """Runs models with torch on one device. The model that was loaded last stays in memory."""
 
     def __init__(
         self, images: Mapping[str, Path], policy: ModelPolicy, batch_size: int, threads: int, device: str
     ) -> None:
+        """Configure the predictor.
+
+        Args:
+            images: Folder or .tar file of each data set's images.
+            policy: Which models are allowed.
+            batch_size: Maximum number of images in one batch.
+            threads: Number of CPU threads; 0: all available cores.
+            device: Name of the torch device; empty: the first GPU, or the CPU.
+        """
         self._images = {dataset: ImageFolder(path) for dataset, path in images.items()}
         self._policy = policy
         self._batch_size = batch_size
-        self._threads = threads or cores()
+        self._threads = threads or available_cores()
         self._device_name = device
-        self._held: _Held | None = None
+        self._active: _ActiveModel | None = None
 
     def load(self, model: str) -> ModelInfo:
-        """Make a model ready and describe it; raise what its source raises, and InvalidSetting for the device."""
-        return self._hold(model).loaded.info
+        """Load a model and describe it; raise the errors of its source, and InvalidSetting for the device."""
+        return self._activate(model).loaded.info
 
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
-        """Yield the predictions of the named images, in that order: class -1 and NaN for one that can't be had.
+        """Yield the predictions of the named images, in that order; class -1 and NaN for an unreadable image.
 
-        Raise ImagesMissing if the data set's folder isn't there or is empty, ModelRefused for outputs that aren't
-        finite.
+        Raises:
+            ImagesMissing: The folder of the data set is missing or empty.
+            ModelRefused: The outputs are not finite.
         """
-        held = self._hold(model)
-        if held.loaded.known is not None:
-            yield from predictions_of(held.loaded, names)
+        active = self._activate(model)
+        if active.loaded.predictions is not None:
+            yield from stored_predictions(active.loaded, names)
             return
-        torch.set_num_threads(self._threads)  # of this thread, which may not be the one that loaded
+        torch.set_num_threads(self._threads)  # per thread: the thread that loaded the model may be another one
         source = self._images.get(dataset)
         if source is None:
-            raise ImagesMissing(f"this worker has no images of {dataset}: set ERRATA_IMAGES")
-        missing = _Missing(dataset, len(source.places))
+            raise ImagesMissing(f"This worker has no images of data set '{dataset}'. Set ERRATA_IMAGES.")
+        unreadable = _UnreadableLog(dataset, len(source.locations))
 
-        def make(name: str) -> torch.Tensor | BadImage:
+        def prepare(name: str) -> torch.Tensor | UnreadableImage:
             try:
-                return held.loaded.prepare(source.open(name))
-            except BadImage as error:
+                return active.loaded.preprocess(source.open(name))
+            except UnreadableImage as error:
                 return error
             except MemoryError:
-                return BadImage("it takes more memory to prepare than there is")
+                return UnreadableImage("Preprocessing the image takes more memory than is available.")
 
-        with made_ahead(names, make, self._threads) as take:
+        with prefetch(names, prepare, self._threads) as take:
             done, started = 0, perf_counter()
-            before: _Begun | None = None
-            while some := take(held.batch_size):
-                missing.tell(names[done : done + len(some)], some)
-                begun = _begin(held.runner, some)
-                if held.pace is not None:
-                    held.pace.took(len(some), perf_counter() - started)
-                if before is not None:
-                    yield _end(held.runner, before)
-                done, before, started = done + len(some), begun, perf_counter()
-            if before is not None:
-                yield _end(held.runner, before)
-        missing.end()
+            previous: _PendingBatch | None = None
+            while images := take(active.batch_size):
+                unreadable.add(names[done : done + len(images)], images)
+                pending = _start_batch(active.runner, images)
+                if active.adaptive_size is not None:
+                    active.adaptive_size.update(len(images), perf_counter() - started)
+                if previous is not None:
+                    yield _finish_batch(active.runner, previous)
+                done, previous, started = done + len(images), pending, perf_counter()
+            if previous is not None:
+                yield _finish_batch(active.runner, previous)
+        unreadable.log_rest()
 
-    def _hold(self, model: str) -> _Held:
-        asked = parse_model_id(model)
-        stamp = _stamp(asked, self._policy)
-        if self._held is None or (self._held.asked, self._held.stamp) != (model, stamp):
+    def _activate(self, model: str) -> _ActiveModel:
+        """Return the model on its device, loaded if it is not the active one or its files have changed."""
+        model_id = parse_model_id(model)
+        fingerprint = _fingerprint(model_id, self._policy)
+        if self._active is None or (self._active.model_id, self._active.fingerprint) != (model, fingerprint):
             torch.set_num_threads(self._threads)
             device = choose_device(self._device_name)
-            self._policy.check(asked)
-            self._held = None  # room for the next one
-            loaded = SOURCES[asked.source](asked.rest, self._policy)
+            self._policy.check(model_id)
+            self._active = None  # frees its memory before the next model is loaded
+            loaded = SOURCES[model_id.source](model_id.rest, self._policy)
             loaded.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
-            self._held = _Held(
-                model, stamp, loaded, runner, BatchSize(self._batch_size) if device.type == "cpu" else None
-            )
-        return self._held
+            adaptive_size = AdaptiveBatchSize(self._batch_size) if device.type == "cpu" else None
+            self._active = _ActiveModel(model, fingerprint, loaded, runner, adaptive_size)
+        return self._active
 
 
-def _stamp(asked: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
-    """Return what changes when a model in the operator's folder does: its files, and what JSON lies beside them."""
-    if asked.source not in FROM_FOLDER or policy.folder is None:
+def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
+    """Return names, sizes, and times of the files of a model in the operator's folder, and of JSON files beside it."""
+    if model_id.source not in FOLDER_SOURCES or policy.folder is None:
         return ()
-    path = policy.folder / asked.rest.partition("#")[0]
-    result = []
+    path = policy.folder / model_id.rest.partition("#")[0]
+    entries = []
     try:
-        for item in path.parent.iterdir():
-            if item.name.startswith(path.stem) or item.suffix == ".json":
-                stat = item.stat()
-                result.append((item.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+        for file in path.parent.iterdir():
+            if file.name.startswith(path.stem) or file.suffix == ".json":
+                stat = file.stat()
+                entries.append((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
     except OSError:
-        return ()  # whoever loads it says what is wrong
-    return tuple(sorted(result))
+        return ()  # loading the model reports the error
+    return tuple(sorted(entries))
 
 
-class _Missing:
-    """Tells the log which images can't be had: the first by name, the rest as a number."""
+class _UnreadableLog:
+    """Logs unreadable images: the first ones by name, the others as a count."""
 
-    def __init__(self, dataset: str, known: int) -> None:
-        self._log = _log.bind(dataset=dataset, names_known=known)
+    def __init__(self, dataset: str, num_known: int) -> None:
+        self._log = _log.bind(dataset=dataset, names_known=num_known)
         self._count = 0
 
-    def tell(self, names: Sequence[str], made: Sequence[torch.Tensor | BadImage]) -> None:
-        for name, each in zip(names, made, strict=True):
-            if isinstance(each, BadImage):
+    def add(self, names: Sequence[str], images: Sequence[torch.Tensor | UnreadableImage]) -> None:
+        for name, image in zip(names, images, strict=True):
+            if isinstance(image, UnreadableImage):
                 self._count += 1
-                if self._count <= NAMED:
-                    self._log.warning("an image can't be had", image=name, why=str(each))
+                if self._count <= MAX_LOGGED:
+                    self._log.warning("image unreadable", image=name, reason=str(image))
 
-    def end(self) -> None:
-        if self._count > NAMED:
-            self._log.warning("more images can't be had", count=self._count - NAMED)
-
-
-def _begin(runner: Runner, made: Sequence[torch.Tensor | BadImage]) -> _Begun:
-    images = [item for item in made if not isinstance(item, BadImage)]
-    return _Begun([not isinstance(item, BadImage) for item in made], runner.start(images) if images else None)
+    def log_rest(self) -> None:
+        if self._count > MAX_LOGGED:
+            self._log.warning("more images unreadable", count=self._count - MAX_LOGGED)
 
 
-def _end(runner: Runner, begun: _Begun) -> Predictions:
-    top1 = np.full(len(begun.there), -1, dtype=np.int16)
-    probability = np.full(len(begun.there), np.nan, dtype=np.float16)
-    if begun.best is not None:
-        result = runner.finish(begun.best)
-        top1[begun.there], probability[begun.there] = result.top1, result.probability
+def _start_batch(runner: Runner, prepared: Sequence[torch.Tensor | UnreadableImage]) -> _PendingBatch:
+    images = [image for image in prepared if not isinstance(image, UnreadableImage)]
+    is_readable = [not isinstance(image, UnreadableImage) for image in prepared]
+    return _PendingBatch(is_readable, runner.start(images) if images else None)
+
+
+def _finish_batch(runner: Runner, pending: _PendingBatch) -> Predictions:
+    top1 = np.full(len(pending.is_readable), -1, dtype=np.int16)
+    probability = np.full(len(pending.is_readable), np.nan, dtype=np.float16)
+    if pending.top is not None:
+        predictions = runner.finish(pending.top)
+        top1[pending.is_readable], probability[pending.is_readable] = predictions.top1, predictions.probability
     return Predictions(top1, probability)

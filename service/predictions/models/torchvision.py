@@ -1,6 +1,6 @@
-"""torchvision:NAME[/WEIGHTS]: a classifier of torchvision with its own weights and transform.
+"""torchvision:NAME[/WEIGHTS]: a classifier of torchvision, with its weights and transform.
 
-Without WEIGHTS, what torchvision calls DEFAULT; the model is known by the weights' real name.
+Without WEIGHTS, torchvision's DEFAULT weights are used. The model info has their real name.
 """
 
 from difflib import get_close_matches
@@ -8,52 +8,50 @@ from typing import Any
 
 import torch
 import torchvision
-from errata.errors import ModelNotFound, ModelRefused, Unavailable
+from errata.errors import ModelNotFound, ModelRefused
 
 from service.predictions.model_id import parse_torchvision_model
-from service.predictions.models.fetch import RETRY_AFTER, url_size
-from service.predictions.models.loaded import LoadedModel, load_weights, made_within, ready
-from service.predictions.models.preparation import torchvision_preparation
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.download import download_failed, url_file_size
+from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
+from service.predictions.models.preprocessing import torchvision_preprocessing
 
 
 def load(rest: str, policy: ModelPolicy) -> LoadedModel:
-    """Return the model; raise ModelNotFound for a name or weights that torchvision lacks, Unavailable if unfetched."""
-    asked = parse_torchvision_model(rest)
-    weights = _weights(asked.name, asked.weights)
-    model = f"torchvision:{asked.name}/{weights.name}"
-    module = made_within(policy, model, lambda: torchvision.models.get_model(asked.name, weights=None))
-    policy.check_download(model, url_size(weights.url))
-    load_weights(model, module, _fetch(model, weights))
-    preparation = torchvision_preparation(model, weights.transforms())
-    return ready(model, asked.name, module, len(weights.meta["categories"]), preparation)
+    """Return the model; raise ModelNotFound for an unknown name or weights, Unavailable for a failed download."""
+    model_id = parse_torchvision_model(rest)
+    weights = _find_weights(model_id.name, model_id.weights)
+    model = f"torchvision:{model_id.name}/{weights.name}"
+    module = create_module(policy, model, lambda: torchvision.models.get_model(model_id.name, weights=None))
+    policy.check_download(model, url_file_size(weights.url))
+    load_weights(model, module, _download(model, weights))
+    preprocessing = torchvision_preprocessing(model, weights.transforms())
+    return build_model(model, model_id.name, module, len(weights.meta["categories"]), preprocessing)
 
 
-def _weights(name: str, wanted: str) -> Any:
-    known = torchvision.models.list_models(module=torchvision.models)  # classifiers alone
-    if name not in known:
-        near = get_close_matches(name, known, n=5)
+def _find_weights(name: str, weights: str) -> Any:
+    names = torchvision.models.list_models(module=torchvision.models)  # classifiers only
+    if name not in names:
+        similar = get_close_matches(name, names, n=5)
         raise ModelNotFound(
-            f"expected a classifier of torchvision {torchvision.__version__}, got {name!r:.80}; near it: "
-            f"{', '.join(near) or 'none'}"
+            f"torchvision {torchvision.__version__} has no classifier {name!r:.80}. "
+            + (f"Similar names: {', '.join(similar)}." if similar else "No similar names.")
         )
-    model_weights = torchvision.models.get_model_weights(name)
-    if (wanted or "DEFAULT") not in model_weights.__members__:
+    known_weights = torchvision.models.get_model_weights(name)
+    if (weights or "DEFAULT") not in known_weights.__members__:
         raise ModelNotFound(
-            f"expected weights of {name}, one of {', '.join(model_weights.__members__)}, got {wanted!r:.80}"
+            f"{name} has no weights {weights!r:.80}. Expected one of {', '.join(known_weights.__members__)}."
         )
-    return model_weights[wanted or "DEFAULT"]
+    return known_weights[weights or "DEFAULT"]
 
 
-def _fetch(model: str, weights: Any) -> dict[str, torch.Tensor]:
+def _download(model: str, weights: Any) -> dict[str, torch.Tensor]:
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True))
     except OSError as error:
-        raise Unavailable(
-            f"{model}: the weights could not be fetched: {error!s:.200}", retry_after=RETRY_AFTER
-        ) from error
-    except Exception as error:  # a broken file in the cache: whatever the reader of pickles says
+        raise download_failed(model, error) from error
+    except Exception as error:  # a damaged file in the cache: the unpickler may raise any error
         raise ModelRefused(
-            f"{model}: the weights can't be read, remove {weights.url.rpartition('/')[2]} from torch's "
-            f"cache: {error!s:.200}"
+            f"{model}: The cached weights cannot be read: {error!s:.200}. Delete {weights.url.rpartition('/')[2]} from "
+            "torch's cache."
         ) from error

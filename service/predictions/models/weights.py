@@ -1,4 +1,4 @@
-"""Files of weights: safetensors, or a .pth that weights_only reads. Nothing is ever unpickled or run."""
+"""Weights files: safetensors, or .pth files that torch reads with weights_only. Nothing is unpickled or executed."""
 
 import pickle
 import zipfile
@@ -9,63 +9,66 @@ import torch
 from errata.errors import ModelRefused
 from safetensors.torch import load_file
 
-from service.predictions.models.preparation import own_config
+from service.predictions.models.preprocessing import pretrained_config
 from service.storage import is_stored
 
-SAFE_WAYS = "save the weights as safetensors, or torch.save(model.state_dict()), and name the timm architecture after #"
+SAFE_FORMATS = (
+    "Save the weights as safetensors, or with torch.save(model.state_dict()), and append #ARCHITECTURE, an "
+    "architecture of timm."
+)
 
 
 def read_weights(path: Path, model: str) -> dict[str, torch.Tensor]:
-    """Return a state dict; raise ModelRefused, with what to do, for all else: programs, pickles, broken files."""
+    """Return a state dict; raise ModelRefused for programs, pickles of other objects, and damaged files."""
     _check_archive(path, model)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ModelRefused(f"{model}: it holds more than weights and is never unpickled: {SAFE_WAYS}") from error
-    except Exception as error:  # the readers may say anything of bytes that are no weights
         raise ModelRefused(
-            f"{model}: the weights can't be read, they may be truncated: {error!s:.200}; {SAFE_WAYS}"
+            f"{model}: The file contains more than weights, and Errata does not unpickle it. {SAFE_FORMATS}"
         ) from error
-    return _state_of(raw, model)
+    except Exception as error:  # the readers may raise any error for a damaged file
+        raise ModelRefused(
+            f"{model}: The weights cannot be read, and may be truncated: {error!s:.200}. {SAFE_FORMATS}"
+        ) from error
+    return _state_dict(raw, model)
 
 
-def outputs_of(state: dict[str, torch.Tensor], module: torch.nn.Module, expected: int) -> int:
-    """Return how many outputs the weights of a classifier have; the expected number where they don't say."""
-    names = own_config(module).get("classifier")
+def count_outputs(state: dict[str, torch.Tensor], module: torch.nn.Module, default: int) -> int:
+    """Return the number of outputs of the weights of a classifier; `default` if the weights do not show it."""
+    names = pretrained_config(module).get("classifier")
     name = names if isinstance(names, str) else (names or ("",))[0]
     weight = state.get(f"{name}.weight")
-    return expected if weight is None or not weight.ndim else weight.shape[0]
+    return default if weight is None or not weight.ndim else weight.shape[0]
 
 
-def _state_of(raw: Any, model: str) -> dict[str, torch.Tensor]:
+def _state_dict(raw: Any, model: str) -> dict[str, torch.Tensor]:
     if isinstance(raw, dict) and isinstance(raw.get("state_dict"), dict):
         raw = raw["state_dict"]
     if not isinstance(raw, dict) or not all(isinstance(value, torch.Tensor) for value in raw.values()):
-        raise ModelRefused(f"{model}: expected a state dict of tensors, got {type(raw).__name__}; {SAFE_WAYS}")
+        raise ModelRefused(f"{model}: Expected a state dict of tensors, got {type(raw).__name__}. {SAFE_FORMATS}")
     return raw
 
 
 def _check_archive(path: Path, model: str) -> None:
-    """Refuse archives that hold code, or unpack to more than their size; nothing is unpacked."""
+    """Raise ModelRefused for an archive that contains code, or that is compressed. Nothing is unpacked."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [f"/{name}" for name in archive.namelist()]
-            as_they_are = is_stored(archive)
+            is_uncompressed = is_stored(archive)
     except (zipfile.BadZipFile, OSError, ValueError):
-        return  # no archive, or a broken one: the reader of weights says what is wrong
+        return  # not an archive, or a damaged one: the reader of the weights reports the error
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         raise ModelRefused(
-            f"{model}: a TorchScript archive is a program and isn't run: torch.jit.load it where you trust it, "
-            f"then {SAFE_WAYS}"
+            f"{model}: The file is a TorchScript program, which Errata does not run. Load it with torch.jit.load if "
+            f"you trust it. {SAFE_FORMATS}"
         )
     if any(name.endswith(("/archive_format", "/model.json")) or "/serialized_" in name for name in names):
         raise ModelRefused(
-            f"{model}: a torch.export archive (pt2) is a program and isn't run: torch.export.load it where you trust "
-            f"it, then {SAFE_WAYS}"
+            f"{model}: The file is a torch.export program (pt2), which Errata does not run. Load it with "
+            f"torch.export.load if you trust it. {SAFE_FORMATS}"
         )
-    if not as_they_are:
-        raise ModelRefused(
-            f"{model}: expected an archive that stores its weights as they are, as torch.save does, got a packed one"
-        )
+    if not is_uncompressed:
+        raise ModelRefused(f"{model}: The archive is compressed. Save the weights with torch.save, uncompressed.")

@@ -1,6 +1,6 @@
-"""Messages of an Arrow stream whose writer isn't trusted, checked before Arrow reads what is in them.
+"""Checks of an untrusted Arrow stream before Arrow reads the data in it.
 
-Arrow unpacks compressed buffers, which may be a thousand times as large, and has no option that forbids it.
+Arrow decompresses buffers, which may become a thousand times as large, and has no option that forbids it.
 """
 
 import struct
@@ -8,16 +8,16 @@ import struct
 import pyarrow as pa
 
 MAX_BATCHES = 1 << 14
-ALLOWED = ("schema", "record batch")  # no dictionaries, no tensors
-HEADER, COMPRESSION = 2, 3  # fields of the tables Message and RecordBatch of Arrow's format
+ALLOWED_TYPES = ("schema", "record batch")  # not dictionaries or tensors
+HEADER, COMPRESSION = 2, 3  # fields of the tables Message and RecordBatch in Arrow's format
 
 
 def check_messages(stream: pa.Buffer) -> None:
-    """Raise ValueError for a stream of more than MAX_BATCHES batches, compressed ones, or messages of other types."""
+    """Raise ValueError for more than MAX_BATCHES batches, compressed batches, or messages of other types."""
     try:
         _check(pa.ipc.MessageReader.open_stream(stream))
     except struct.error as error:
-        raise ValueError(f"expected a FlatBuffers message, got {error}") from error
+        raise ValueError(f"Expected a FlatBuffers message: {error}.") from error
 
 
 def _check(reader: pa.ipc.MessageReader) -> None:
@@ -26,30 +26,30 @@ def _check(reader: pa.ipc.MessageReader) -> None:
             message = reader.read_next_message()
         except StopIteration:
             return
-        if message.type not in ALLOWED:
-            raise ValueError(f"expected a schema and batches, got a {message.type}")
+        if message.type not in ALLOWED_TYPES:
+            raise ValueError(f"Expected a schema and record batches, got a {message.type}.")
         if message.type == "record batch" and _is_compressed(message.metadata.to_pybytes()):
-            raise ValueError("expected batches as they are, got compressed ones")
-    raise ValueError(f"expected at most {MAX_BATCHES} batches, got more")
+            raise ValueError("Expected uncompressed batches, got a compressed batch.")
+    raise ValueError(f"Expected at most {MAX_BATCHES} batches, got more.")
 
 
 def _is_compressed(metadata: bytes) -> bool:
-    """Say whether a batch states a compression; Arrow has verified the FlatBuffers of a message that it returns."""
+    """Return whether a batch has a compression. Arrow has verified the FlatBuffers of the message."""
     (message,) = struct.unpack_from("<I", metadata)
-    field = _field(metadata, message, HEADER)
+    field = _field_position(metadata, message, HEADER)
     if not field:
         return False
     (offset,) = struct.unpack_from("<I", metadata, field)
-    return bool(_field(metadata, field + offset, COMPRESSION))
+    return bool(_field_position(metadata, field + offset, COMPRESSION))
 
 
-def _field(content: bytes, table: int, index: int) -> int:
-    """Return where a field of a FlatBuffers table lies; 0 if the table lacks it."""
+def _field_position(content: bytes, table: int, index: int) -> int:
+    """Return the position of a field of a FlatBuffers table; 0 if the table does not have it."""
     (distance,) = struct.unpack_from("<i", content, table)
-    entries = table - distance
-    (size,) = struct.unpack_from("<H", content, entries)
-    place = 4 + 2 * index  # after the sizes of the list and of the table
-    if place >= size:
+    vtable = table - distance
+    (size,) = struct.unpack_from("<H", content, vtable)
+    entry = 4 + 2 * index  # after the sizes of the vtable and of the table
+    if entry >= size:
         return 0
-    (offset,) = struct.unpack_from("<H", content, entries + place)
+    (offset,) = struct.unpack_from("<H", content, vtable + entry)
     return table + offset if offset else 0

@@ -1,4 +1,4 @@
-"""A queue for a few processes that is fair between callers, whatever one of them has waiting."""
+"""A fair queue for a few resources: a caller with many waiting calls does not delay other callers."""
 
 import threading
 import time
@@ -10,64 +10,68 @@ from typing import Generic, TypeVar
 
 from errata.errors import TooBusy, TruncatedUpload
 
-WAIT_STEP = 0.1  # seconds between two looks whether a waiting call was cancelled
+POLL_SECONDS = 0.1  # between two checks whether a waiting call was cancelled
 RETRY_AFTER = 5.0  # seconds
-Item = TypeVar("Item")
+Resource = TypeVar("Resource")
 
 
 @dataclass(eq=False)
 class _Ticket:
-    """One call that waits."""
+    """One waiting call."""
 
     caller: str
 
 
-class FairQueue(Generic[Item]):
-    """Hands out items; a free one goes to the caller that holds the fewest; ties go to the call that waits longest."""
+class FairQueue(Generic[Resource]):
+    """Lends resources. A free one goes to the caller with the fewest, and then to the call that has waited longest."""
 
-    def __init__(self, items: Sequence[Item], wait_seconds: float) -> None:
-        """Hand out `items`; a call waits at most `wait_seconds` for one."""
-        self._idle = list(items)
+    def __init__(self, resources: Sequence[Resource], wait_seconds: float) -> None:
+        """Lend `resources`. A call waits at most `wait_seconds` for one."""
+        self._idle = list(resources)
         self._wait_seconds = wait_seconds
-        self._held: Counter[str] = Counter()  # by caller
+        self._num_used: Counter[str] = Counter()  # by caller
         self._waiting: list[_Ticket] = []  # in order of arrival
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, caller: str, is_cancelled: Callable[[], bool]) -> Iterator[Item]:
-        """Give an item for the length of a block.
+    def acquire(self, caller: str, is_cancelled: Callable[[], bool]) -> Iterator[Resource]:
+        """Lend a resource for the duration of a block.
+
+        Args:
+            caller: Name of the caller.
+            is_cancelled: Returns whether the call was cancelled.
 
         Raises:
             TruncatedUpload: The call was cancelled while it waited.
-            TooBusy: No item became free in time.
+            TooBusy: No resource became free in time.
         """
-        item = self._take(caller, is_cancelled)
+        resource = self._wait(caller, is_cancelled)
         try:
-            yield item
+            yield resource
         finally:
             with self._changed:
-                self._idle.append(item)
-                self._held[caller] -= 1
-                if not self._held[caller]:
-                    del self._held[caller]
+                self._idle.append(resource)
+                self._num_used[caller] -= 1
+                if not self._num_used[caller]:
+                    del self._num_used[caller]
                 self._changed.notify_all()
 
-    def _take(self, caller: str, is_cancelled: Callable[[], bool]) -> Item:
+    def _wait(self, caller: str, is_cancelled: Callable[[], bool]) -> Resource:
         ticket, deadline = _Ticket(caller), time.monotonic() + self._wait_seconds
         with self._changed:
             self._waiting.append(ticket)
             try:
-                while not self._idle or self._next() is not ticket:
-                    self._changed.wait(WAIT_STEP)
+                while not self._idle or self._next_ticket() is not ticket:
+                    self._changed.wait(POLL_SECONDS)
                     if is_cancelled():
                         raise TruncatedUpload("The upload was cancelled while it waited.", field="chunk")
                     if time.monotonic() > deadline:
                         raise TooBusy("Too many files are being parsed. Try again later.", retry_after=RETRY_AFTER)
-                self._held[caller] += 1
+                self._num_used[caller] += 1
                 return self._idle.pop()
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
 
-    def _next(self) -> _Ticket:
-        return min(self._waiting, key=lambda ticket: self._held[ticket.caller])
+    def _next_ticket(self) -> _Ticket:
+        return min(self._waiting, key=lambda ticket: self._num_used[ticket.caller])

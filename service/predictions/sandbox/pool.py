@@ -1,4 +1,4 @@
-"""A pool of sandboxed processes: as many files are parsed at once as there are processes; further ones wait."""
+"""A pool of sandboxed processes. Each parses one file at a time; further files wait."""
 
 import sys
 from collections.abc import Callable
@@ -15,21 +15,21 @@ from service.predictions.sandbox.rows_file import read_rows
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.rows import Rows
 
-IS_SUPPORTED = sys.platform == "linux"  # elsewhere, files are parsed in the calling process
+IS_SUPPORTED = sys.platform == "linux"  # on other platforms, files are parsed in the calling process
 PROCESSES = 2
 DEFAULT_LIMITS = ParserLimits()
 _log = structlog.get_logger()
 
 
 class ParserPool:
-    """Parses binary files in sandboxed processes, or in the calling one if its size is 0. Safe to use from threads."""
+    """Parses binary files in sandboxed processes, or in the calling process if its size is 0. Thread-safe."""
 
     def __init__(self, size: int = PROCESSES, limits: ParserLimits = DEFAULT_LIMITS) -> None:
         self._processes = [ParserProcess(limits) for _ in range(size if IS_SUPPORTED else 0)]
         self._queue = FairQueue(self._processes, limits.wait_seconds)
 
     def start(self) -> None:
-        """Start the processes ahead of the first file; without it, each starts with its first file."""
+        """Start the processes before the first file. Otherwise each starts with its first file."""
         if not IS_SUPPORTED:
             _log.warning("no sandbox for parsers of uploads on this platform", platform=sys.platform)
         elif missing := missing_isolation():
@@ -38,7 +38,7 @@ class ParserPool:
             process.start()
 
     def stop(self) -> None:
-        """End the processes for good: a file that is being parsed, or comes later, ends as unavailable."""
+        """End the processes for good. Parsing a current or later file raises Unavailable."""
         for process in self._processes:
             process.stop()
 
@@ -57,7 +57,7 @@ class ParserPool:
             request: The format and its bounds.
             file: The content, with a file descriptor.
             is_cancelled: Returns whether the upload was cancelled.
-            caller: Name of the caller's token; callers that wait get the processes in turn.
+            caller: Name of the caller's token; waiting callers get the processes in turn.
 
         Raises:
             InvalidUpload: The file is damaged, crashes its parser, or exceeds a limit.
@@ -67,10 +67,12 @@ class ParserPool:
         """
         if not self._processes:
             return read_binary(request, file)
-        with self._queue.taken(caller, is_cancelled) as process:
+        with self._queue.acquire(caller, is_cancelled) as process:
             content = process.parse(request, file, is_cancelled)
         try:
             return read_rows(content)
         except ValueError as error:
             _log.warning("parser of binary uploads returned no rows", error=repr(error)[:500])
-            raise InvalidUpload("The file is damaged: its parser returned no rows.", field="chunk") from error
+            raise InvalidUpload(
+                "The file is damaged: its parser returned no rows. Write it again, or upload CSV.", field="chunk"
+            ) from error

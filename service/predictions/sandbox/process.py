@@ -1,4 +1,4 @@
-"""A fork server, seen from the service: starts it, hands it files, watches them being parsed, ends it."""
+"""The service's side of a fork server: starts it, sends it files, monitors the parsing, and ends it."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from typing import BinaryIO
 import structlog
 from errata.errors import InvalidUpload, TruncatedUpload, Unavailable
 
-from service.child_process import child_environment, held_memory
+from service.child_process import child_environment, used_memory
 from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.messages import (
     DONE,
@@ -21,20 +21,20 @@ from service.predictions.sandbox.messages import (
     decode_event,
     encode_limits,
     encode_request,
-    exceeded,
+    limit_exceeded,
     out_of_memory,
 )
 from service.predictions.uploads.binary import ParseRequest
 
-WATCH_SECONDS = 0.02  # between two looks at its memory, which grows by some 50 MiB in this time
-READY_SECONDS = 20.0  # in which a fork server is there, or the process of the last file has ended
+POLL_SECONDS = 0.02  # between two checks of the memory, which can grow by 50 MiB in this time
+READY_SECONDS = 20.0  # until a fork server is ready, or the process of the last file has ended
 SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",  # a process with threads must not fork
     "OMP_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # maps no arenas, so that the limits mean what is used
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # maps no arenas, so that the limits apply to used memory
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),  # freed memory stays mapped: to map pages anew doubles a parser's time
+    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),  # freed memory stays mapped; mapping it again doubles the time of a parser
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
 SERVER = "service.predictions.sandbox.server"
@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 
 
 class ParserProcess:
-    """One fork server. For one caller at a time."""
+    """One fork server. Only one thread at a time may call `parse`."""
 
     def __init__(self, limits: ParserLimits) -> None:
         self._limits = limits
@@ -51,26 +51,26 @@ class ParserProcess:
         self._is_stopped = False
 
     def start(self) -> None:
-        """Start the process if it does not run; raise OSError if it cannot be started, or was stopped."""
+        """Start the process if it does not run; raise OSError if it cannot start, or was stopped."""
         if self._is_stopped:
             raise ConnectionResetError("The fork server was stopped.")
         if self._process is not None and self._process.poll() is None:
             return
         self._end()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with closing(theirs):
+        service_end, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with closing(server_end):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", SERVER, str(theirs.fileno()), encode_limits(self._limits)],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", SERVER, str(server_end.fileno()), encode_limits(self._limits)],
+                pass_fds=[server_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=child_environment() | SINGLE_THREADED,
-                start_new_session=True,  # a group of its own, which is ended as one
+                start_new_session=True,  # a process group that can be killed as a whole
             )
-        self._control = ours
+        self._control = service_end
 
     def stop(self) -> None:
-        """End the process for good, and whatever it parses; call it from any thread."""
+        """End the process for good, and any parsing. Any thread may call this."""
         self._is_stopped = True
         self._end()
 
@@ -85,7 +85,7 @@ class ParserProcess:
             self._control = None
 
     def parse(self, request: ParseRequest, file: BinaryIO, is_cancelled: Callable[[], bool]) -> bytes:
-        """Return what a process wrote about a file.
+        """Parse a file, and return the output for `read_rows`.
 
         Raises:
             InvalidUpload: The parser crashed or exceeded a limit.
@@ -95,7 +95,7 @@ class ParserProcess:
         try:
             return self._parse(request, file, is_cancelled)
         except _Crash as crash:
-            raise self._refusal(crash.code) from None
+            raise self._crash_error(crash.code) from None
         except OSError as error:
             self._restart()
             message = "The parser of binary uploads ended unexpectedly. Upload the file again."
@@ -109,25 +109,25 @@ class ParserProcess:
         try:
             pid, channel = self._send(encode_request(request), file.fileno(), output)
             with channel:
-                if self._answer(channel, pid, is_cancelled) != DONE:
+                if self._receive_answer(channel, pid, is_cancelled) != DONE:
                     raise _Crash(self._event("exit")[0])
             return os.pread(output, min(os.fstat(output).st_size, self._limits.output), 0)
         finally:
             os.close(output)
 
     def _send(self, request: bytes, *descriptors: int) -> tuple[int, socket.socket]:
-        """Hand a request to the process that waits for it; return its id, and the socket that leads to it."""
+        """Send a request to the waiting process; return its ID, and the socket to it."""
         pid, channel = self._next_process()
         try:
             socket.send_fds(channel, [request], descriptors)
-        except BrokenPipeError:  # it was killed while it waited: the fork server has another one
+        except BrokenPipeError:  # it was killed while it waited; the fork server forks another
             channel.close()
             pid, channel = self._next_process()
             socket.send_fds(channel, [request], descriptors)
         return pid, channel
 
     def _next_process(self) -> tuple[int, socket.socket]:
-        """Return a process that waits for a file, and the socket that leads to it."""
+        """Return the ID of a process that waits for a file, and the socket to it."""
         self.start()
         try:
             pid, descriptors = self._event("pid")
@@ -150,10 +150,10 @@ class ParserProcess:
             if event == name:
                 return number, descriptors
 
-    def _answer(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> bytes:
-        """Return what a process answers, empty where it has ended; raise where it exceeds a limit."""
+    def _receive_answer(self, channel: socket.socket, pid: int, is_cancelled: Callable[[], bool]) -> bytes:
+        """Return the answer of a process, empty if it has ended; raise an error if it exceeds a limit."""
         deadline = time.monotonic() + self._limits.wall_seconds
-        channel.settimeout(WATCH_SECONDS)  # no select(), which fails for descriptors from 1024 on
+        channel.settimeout(POLL_SECONDS)  # no select(), which fails for descriptors from 1024 on
         while True:
             try:
                 return channel.recv(MAX_MESSAGE)
@@ -161,12 +161,12 @@ class ParserProcess:
                 self._check_progress(pid, deadline, is_cancelled)
 
     def _check_progress(self, pid: int, deadline: float, is_cancelled: Callable[[], bool]) -> None:
-        """Raise if a process exceeds a limit or the upload was cancelled."""
+        """Raise an error if a process exceeds a limit or the upload was cancelled."""
         if is_cancelled():
             raise TruncatedUpload("The upload was cancelled while its file was parsed.", field="chunk")
         if time.monotonic() > deadline:
-            raise exceeded(f"takes more than {self._limits.wall_seconds:g} seconds")
-        if self._memory_of(pid) > self._limits.memory:
+            raise limit_exceeded(f"takes more than {self._limits.wall_seconds:g} seconds")
+        if self._extra_memory(pid) > self._limits.memory:
             raise out_of_memory(self._limits)
 
     def _restart(self) -> None:
@@ -174,27 +174,27 @@ class ParserProcess:
         if not self._is_stopped:
             self.start()
 
-    def _memory_of(self, pid: int) -> int:
-        """Return the memory of a forked process beyond what it has from the fork server."""
+    def _extra_memory(self, pid: int) -> int:
+        """Return the memory of a forked process beyond that of the fork server, in bytes."""
         server = self._process
         if server is None:
             raise ConnectionResetError("The fork server was stopped.")
-        return (held_memory(pid) or 0) - (held_memory(server.pid) or 0)
+        return (used_memory(pid) or 0) - (used_memory(server.pid) or 0)
 
-    def _refusal(self, code: int) -> InvalidUpload:
-        """Return the refusal of a file whose parser ended with a code; negative codes are signals."""
+    def _crash_error(self, code: int) -> InvalidUpload:
+        """Return the error for a file whose parser ended with a code. Negative codes are signals."""
         if code == -signal.SIGXCPU:
-            return exceeded(f"takes more than {self._limits.cpu_seconds} seconds of CPU time")
-        if code == -signal.SIGKILL:  # by the kernel, which ran out of memory
+            return limit_exceeded(f"takes more than {self._limits.cpu_seconds} seconds of CPU time")
+        if code == -signal.SIGKILL:  # sent by the kernel when memory runs out
             return out_of_memory(self._limits)
-        what = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        _log.warning("parser of binary uploads crashed", code=what)
-        message = f"The file is damaged: its parser crashed ({what}). Write it anew, or upload CSV."
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        _log.warning("parser of binary uploads crashed", code=cause)
+        message = f"The file is damaged: its parser crashed ({cause}). Write it again, or upload CSV."
         return InvalidUpload(message, field="chunk")
 
 
 class _Crash(Exception):
-    """Raised when the process that parses a file has ended without an answer."""
+    """Raised when the process that parses a file ends without an answer."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)

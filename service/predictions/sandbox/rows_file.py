@@ -1,6 +1,6 @@
-"""The file in which a sandboxed process returns rows: an Arrow stream, then a JSON document, then its length.
+"""The output file of a sandboxed process: an Arrow stream, a JSON document, and the length of the document.
 
-The file that a process parsed may control that process, so the reader checks all that it wrote.
+A hostile upload may control the process that parses it, so the reader checks everything in the file.
 """
 
 import json
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from service.predictions.sandbox.arrow_stream import check_messages
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validation import MAX_VIOLATIONS
 
-LENGTH = 8  # bytes of the document's length
+LENGTH_BYTES = 8  # of the length of the document
 MAX_DOCUMENT = 1 << 20  # bytes
 MAX_TEXT = 2_000  # characters of a message or warning
 ERRORS = {error.reason: error for error in (InvalidUpload, InvalidRow, UnsupportedFormat, TruncatedUpload, TooLarge)}
-NAMED = ("name", "class", "probability", "line")
-ORDERED = ("top1", "probability", "among")
+NAMED_COLUMNS = ("name", "class", "probability", "line")
+ORDERED_COLUMNS = ("top1", "probability", "among")
 _log = structlog.get_logger()
 
 
@@ -47,28 +47,37 @@ def write_rows(file: BinaryIO, rows: Rows) -> None:
     num_wrong = 0
     stream = None
     for block in rows:
-        violations = [*violations, *block.wrong][:SHOWN]
+        violations = [*violations, *block.wrong][:MAX_VIOLATIONS]
         num_wrong += block.num_wrong
         batch = _batch_of(block)
         stream = pa.ipc.new_stream(file, batch.schema) if stream is None else stream
         stream.write_batch(batch)
     if stream is not None:
         stream.close()
-    document = {"kind": "named", "violations": [_plain(violation) for violation in violations], "num_wrong": num_wrong}
+    document = {
+        "kind": "named",
+        "violations": [_violation_fields(violation) for violation in violations],
+        "num_wrong": num_wrong,
+    }
     _write_document(file, document)
 
 
 def write_error(file: BinaryIO, error: ErrataError, detail: str = "") -> None:
-    """Write a refusal in place of rows, with a detail for the log of the service."""
+    """Write an error instead of rows, with a detail for the log of the service."""
     file.seek(0)
     file.truncate()
-    violations = [_plain(violation) for violation in error.violations]
+    violations = [_violation_fields(violation) for violation in error.violations]
     document = {"kind": "error", "reason": error.reason, "message": error.message, "violations": violations}
     _write_document(file, document | {"detail": detail[-MAX_TEXT:]})
 
 
 def read_rows(content: bytes) -> Rows:
-    """Return the rows; raise the refusal that was written in their place, or ValueError for anything else."""
+    """Return the rows.
+
+    Raises:
+        ErrataError: The error that was written instead of rows.
+        ValueError: The file is damaged.
+    """
     try:
         document, stream = _split(content)
         match document.get("kind"):
@@ -77,43 +86,43 @@ def read_rows(content: bytes) -> Rows:
             case "ordered":
                 return _ordered(stream, document)
             case "named":
-                return iter(list(_named(stream, document)))  # all of them, so that any damage shows here
+                return iter(list(_named(stream, document)))  # a list, so that damage raises ValueError here
     except (pa.ArrowException, KeyError, TypeError, OSError, OverflowError, RecursionError) as error:
-        raise ValueError(f"expected rows or an error, got {error!r:.200}") from error
-    raise ValueError("expected rows or an error")
+        raise ValueError(f"Expected rows or an error: {error!r:.200}.") from error
+    raise ValueError("Expected rows or an error.")
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], pa.Buffer]:
-    length = int.from_bytes(content[-LENGTH:], "little")
-    if not 0 < length <= min(len(content) - LENGTH, MAX_DOCUMENT):
-        raise ValueError(f"expected a document of at most {MAX_DOCUMENT} bytes, got {length}")
-    start = len(content) - LENGTH - length
-    document = json.loads(content[start:-LENGTH])
+    length = int.from_bytes(content[-LENGTH_BYTES:], "little")
+    if not 0 < length <= min(len(content) - LENGTH_BYTES, MAX_DOCUMENT):
+        raise ValueError(f"Expected a document of at most {MAX_DOCUMENT} bytes, got {length}.")
+    start = len(content) - LENGTH_BYTES - length
+    document = json.loads(content[start:-LENGTH_BYTES])
     if not isinstance(document, dict):
-        raise ValueError("expected a JSON object")
+        raise ValueError("Expected a JSON object.")
     return document, pa.py_buffer(content).slice(0, start)
 
 
 def _write_document(file: BinaryIO, document: dict[str, Any]) -> None:
     content = json.dumps(document).encode()
-    file.write(content + len(content).to_bytes(LENGTH, "little"))
+    file.write(content + len(content).to_bytes(LENGTH_BYTES, "little"))
     file.flush()
 
 
-def _plain(violation: Violation) -> list[Any]:
+def _violation_fields(violation: Violation) -> list[Any]:
     return [violation.field, violation.description, violation.line]
 
 
 def _violations(document: dict[str, Any]) -> tuple[Violation, ...]:
     return tuple(
         Violation(_text(field), _text(description), None if line is None else int(line))
-        for field, description, line in document["violations"][:SHOWN]
+        for field, description, line in document["violations"][:MAX_VIOLATIONS]
     )
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("expected text")
+        raise TypeError("Expected text.")
     return value[:MAX_TEXT]
 
 
@@ -131,45 +140,45 @@ def _batch_of(block: NamedRows) -> pa.RecordBatch:
 
 
 def _named(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[NamedRows]:
-    for batch in _batches(stream, NAMED):
+    for batch in _batches(stream, NAMED_COLUMNS):
         if batch.column("name").type != pa.binary():
-            raise ValueError("expected names as bytes")
+            raise ValueError("Expected names as bytes.")
         yield NamedRows(
             names=batch.column("name"),
             classes=batch.column("class"),
             probabilities=batch.column("probability") if "probability" in batch.schema.names else None,
             lines=_numbers(batch, "line", np.int64),
         )
-    none = pa.array([], type=pa.binary())
+    empty = pa.array([], type=pa.binary())
     lines = np.zeros(0, dtype=np.int64)
-    yield NamedRows(none, none, None, lines, wrong=_violations(document), num_wrong=int(document["num_wrong"]))
+    yield NamedRows(empty, empty, None, lines, wrong=_violations(document), num_wrong=int(document["num_wrong"]))
 
 
 def _ordered(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:
-    (batch,) = _batches(stream, ORDERED)
-    present = batch.schema.names
+    (batch,) = _batches(stream, ORDERED_COLUMNS)
+    names = batch.schema.names
     return OrderedRows(
         top1=_numbers(batch, "top1", np.int64),
-        probability=_numbers(batch, "probability", np.float32) if "probability" in present else None,
-        top1_restricted=_numbers(batch, "among", np.int64) if "among" in present else None,
-        warnings=tuple(_text(warning) for warning in document["warnings"][:SHOWN]),
+        probability=_numbers(batch, "probability", np.float32) if "probability" in names else None,
+        top1_restricted=_numbers(batch, "among", np.int64) if "among" in names else None,
+        warnings=tuple(_text(warning) for warning in document["warnings"][:MAX_VIOLATIONS]),
     )
 
 
 def _numbers(batch: pa.RecordBatch, name: str, dtype: type[np.generic]) -> NDArray[Any]:
     values: NDArray[Any] = batch.column(name).to_numpy(zero_copy_only=True)
     if values.dtype != dtype:
-        raise ValueError(f"expected {name} as {dtype.__name__}, got {values.dtype}")
+        raise ValueError(f"Expected {name} as {dtype.__name__}, got {values.dtype}.")
     return values
 
 
 def _batches(stream: pa.Buffer, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a stream, each validated; there may be no stream at all."""
+    """Yield the validated batches of a stream, which may be empty."""
     if not stream.size:
         return
     check_messages(stream)
     for batch in pa.ipc.open_stream(stream):
         if not set(batch.schema.names) <= set(names) or len(set(batch.schema.names)) != batch.num_columns:
-            raise ValueError(f"expected columns among {names}")
+            raise ValueError(f"Expected columns among {names}.")
         batch.validate(full=True)
         yield batch

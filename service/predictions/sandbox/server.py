@@ -1,8 +1,8 @@
-"""A fork server, and the sandboxed processes that it forks: each parses one file.
+"""A fork server, and the sandboxed processes that it forks. Each process parses one file.
 
-`python -m service.predictions.sandbox.server DESCRIPTOR LIMITS` forks a process ahead of each file. It sends over the
-socket DESCRIPTOR the process' id with a socket that leads to it, and later its exit code. The process takes one request
-with the descriptors of the file and of the output, writes the rows, answers `done` and ends.
+`python -m service.predictions.sandbox.server DESCRIPTOR LIMITS` forks a process before each file arrives. Over the
+socket DESCRIPTOR, it sends the ID of the process with a socket to it, and later its exit code. The process receives one
+request with the descriptors of the file and of the output, writes the rows, answers `done`, and ends.
 """
 
 import gc
@@ -23,7 +23,7 @@ from errata.errors import InvalidUpload, TooLarge
 from pyarrow import parquet
 from seccompy import Filter
 
-from service.child_process import end_with_parent
+from service.child_process import exit_with_parent
 from service.predictions.sandbox.isolation import restrict_files, system_call_filter
 from service.predictions.sandbox.limits import ParserLimits, apply_limits
 from service.predictions.sandbox.messages import (
@@ -39,48 +39,48 @@ from service.predictions.sandbox.rows_file import write_error, write_rows
 from service.predictions.uploads.binary import READERS, ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows
 
-MAPPED_AHEAD = 12 << 20  # bytes
-SETUP_FAILED = 70  # exit code of a process that never came to take a file: the next one would not either
+PREMAPPED_BYTES = 12 << 20
+SETUP_FAILED = 70  # exit code of a process that failed before it received a file; the next one would fail too
 
 
 def main() -> None:
     """Serve until the other end of the socket is closed."""
     control, limits = socket.socket(fileno=int(sys.argv[1])), decode_limits(sys.argv[2])
     samples = _samples()
-    gc.freeze()  # a collection would copy every page that the processes share
-    rules = system_call_filter()  # looks for the C library, which writes temporary files
+    gc.freeze()  # a garbage collection would copy every shared page
+    rules = system_call_filter()  # ctypes may write temporary files while it finds the C library
     restrict_files()
-    server, child, ended = os.getpid(), 0, _signal_pipe()
-    while not child or _wait(control, child, ended):
-        service_end, own_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server, child, exit_pipe = os.getpid(), 0, _signal_pipe()
+    while not child or _wait(control, child, exit_pipe):
+        service_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = os.fork()
         if child == 0:
             control.close()
             service_end.close()
-            end_with_parent(server)
-            _serve_one(own_end, limits, rules, samples)
-        own_end.close()
+            exit_with_parent(server)
+            _serve_one(child_end, limits, rules, samples)
+        child_end.close()
         socket.send_fds(control, [encode_child(child)], [service_end.fileno()])
         service_end.close()
 
 
 def _signal_pipe() -> int:
-    """Return a pipe that becomes readable when a child ends; pidfd_open(2) would be simpler, where kernels have it."""
-    ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    """Return a pipe that becomes readable when a child ends. Some kernels lack pidfd_open(2)."""
+    exit_pipe, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    return ended
+    return exit_pipe
 
 
-def _wait(control: socket.socket, child: int, ended: int) -> bool:
-    """Wait until the child has ended and send its exit code; return whether another one is needed and can be had."""
+def _wait(control: socket.socket, child: int, exit_pipe: int) -> bool:
+    """Wait until the child has ended, and send its exit code; return whether to fork another child."""
     poll = select.poll()  # no select(), which fails for descriptors from 1024 on
     poll.register(control, select.POLLIN)
-    poll.register(ended, select.POLLIN)
+    poll.register(exit_pipe, select.POLLIN)
     while True:
         if control.fileno() in [descriptor for descriptor, _ in poll.poll()]:
             return False
-        os.read(ended, 1)
+        os.read(exit_pipe, 1)
         reaped, status = os.waitpid(child, os.WNOHANG)
         if reaped:
             break
@@ -92,8 +92,8 @@ def _wait(control: socket.socket, child: int, ended: int) -> bool:
 def _samples() -> Mapping[str, bytes]:
     """Return a small file of each format.
 
-    To write them imports what the libraries import when they are first used. None is read here: that starts a thread,
-    and a process with threads must not fork.
+    Writing them makes the libraries import what they need. Reading would start a thread, and a process with threads
+    must not fork.
     """
     files = {name: io.BytesIO() for name in READERS}
     names, classes = pa.array([b"a"]), np.array([1])
@@ -101,13 +101,13 @@ def _samples() -> Mapping[str, bytes]:
     np.save(files["npy"], classes)
     np.savez_compressed(files["npz"], top1=classes)
     write_rows(io.BytesIO(), iter([NamedRows(names, pa.array(classes), None, classes)]))
-    assert len(os.listdir("/proc/self/task")) == 1, "this is a bug: a library started a thread before the fork"
+    assert len(os.listdir("/proc/self/task")) == 1, "This is a bug: a library started a thread before the fork."
     return {name: file.getvalue() for name, file in files.items()}
 
 
 def _warm_up(samples: Mapping[str, bytes]) -> None:
-    """Parse a small file of each format, so that the next one finds threads started and memory mapped."""
-    b"x" * MAPPED_AHEAD  # freed at once, and mapped from then on
+    """Parse a small file of each format, so that threads are started and memory is mapped before the upload."""
+    b"x" * PREMAPPED_BYTES  # freed immediately, but stays mapped
     for name, content in samples.items():
         write_rows(io.BytesIO(), read_binary(ParseRequest(name, images=1, max_unpacked=1 << 20), io.BytesIO(content)))
 
@@ -115,7 +115,7 @@ def _warm_up(samples: Mapping[str, bytes]) -> None:
 def _serve_one(
     channel: socket.socket, limits: ParserLimits, rules: Filter | None, samples: Mapping[str, bytes]
 ) -> NoReturn:
-    """Parse one file, write its rows or the reason why it has none, and end the process."""
+    """Parse one file, write its rows or an error, and end the process."""
     code = SETUP_FAILED
     try:
         apply_limits(limits)
@@ -142,9 +142,12 @@ def _parse(request: ParseRequest, file: BinaryIO, rows: BinaryIO, limits: Parser
         write_error(rows, error)
     except MemoryError:
         write_error(rows, out_of_memory(limits))
-    except Exception as error:  # parsers raise anything for a damaged file
-        what = f"The file is damaged: its {request.format} parser failed with {type(error).__name__}."
-        write_error(rows, InvalidUpload(what, field="chunk"), detail=traceback.format_exc())
+    except Exception as error:  # parsers may raise any error for a damaged file
+        message = (
+            f"The file is damaged: its {request.format} parser failed with {type(error).__name__}. Write it again, or "
+            "upload CSV."
+        )
+        write_error(rows, InvalidUpload(message, field="chunk"), detail=traceback.format_exc())
 
 
 if __name__ == "__main__":

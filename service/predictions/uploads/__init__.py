@@ -1,25 +1,35 @@
-"""Uploaded predictions: one file a format, one table of them; what comes out is validated, in the data set's order."""
+"""Uploaded predictions: one module for each format, and one table that lists them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from errata.errors import InvalidUpload, UnsupportedFormat
+from errata.errors import InvalidRequest, InvalidUpload, UnsupportedFormat
 
 from service.domain import Predictions, RowOrder
 from service.predictions.uploads import csv, jsonl, npy, npz, parquet
 from service.predictions.uploads.binary import ParseRequest, read_binary
-from service.predictions.uploads.compression import Unpacked, codec_of
+from service.predictions.uploads.bounded_stream import BoundedStream
+from service.predictions.uploads.compression import DecompressedStream, detect_codec
+from service.predictions.uploads.other_formats import check_other_formats
 from service.predictions.uploads.rows import OrderedRows, Rows
-from service.predictions.uploads.source import Source
-from service.predictions.uploads.validate import Layout, place_named, place_ordered
+from service.predictions.uploads.terms import (
+    CSV_TERMS,
+    JSONL_TERMS,
+    NPY_TERMS,
+    NPZ_TERMS,
+    PARQUET_TERMS,
+    FormatTerms,
+    format_size,
+)
+from service.predictions.uploads.validation import Layout, place_named, place_ordered
 from service.storage import Readable, spool
 
 __all__ = ["FORMATS", "Format", "Layout", "Upload", "parse_upload"]
 
-HEAD = 64  # bytes by which a format is recognized
-PICKLE = b"\x80"  # no text in UTF-8 starts so
-ROW_BYTES = 512  # of text that a row may have on average
+HEAD_BYTES = 64  # enough to recognize a format
+PICKLE = b"\x80"  # first byte of a pickle; UTF-8 text never starts with it
+MAX_ROW_BYTES = 512  # average size of a text row
 
 
 @dataclass(frozen=True)
@@ -27,27 +37,28 @@ class Format:
     """One row of FORMATS."""
 
     name: str
+    terms: FormatTerms
     recognizes: Callable[[bytes], bool]
-    read: Callable[[Source, int], Rows] | None  # of a text form, while it streams: content, images; None: binary
+    read: Callable[[BoundedStream, int], Rows] | None  # text formats: (content, images) -> rows; None: binary
 
 
 FORMATS = (
-    Format("npz", npz.recognizes, None),
-    Format("npy", npy.recognizes, None),
-    Format("parquet", parquet.recognizes, None),
-    Format("jsonl", jsonl.recognizes, jsonl.read),
-    Format("csv", csv.recognizes, csv.read),
+    Format("npz", NPZ_TERMS, npz.recognizes, None),
+    Format("npy", NPY_TERMS, npy.recognizes, None),
+    Format("parquet", PARQUET_TERMS, parquet.recognizes, None),
+    Format("jsonl", JSONL_TERMS, jsonl.recognizes, jsonl.read),
+    Format("csv", CSV_TERMS, csv.recognizes, csv.read),
 )
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A predictions file, read and found good."""
+    """A predictions file that was read and validated."""
 
     predictions: Predictions
     format: str
     warnings: tuple[str, ...]
-    reordered: Predictions | None = None  # rows without names, in the order that was not asked for
+    reordered: Predictions | None = None  # rows without file names, in the other row order
 
 
 def parse_upload(
@@ -57,44 +68,70 @@ def parse_upload(
     max_bytes: int,
     parse_binary: Callable[[ParseRequest, BinaryIO], Rows] = read_binary,
 ) -> Upload:
-    """Read a file in any of the formats.
+    """Read a predictions file in any of the formats.
 
     Args:
-        content: The file as it arrives.
-        layout: The images of the data set.
-        order: How rows without names stand (RowOrder.UNSPECIFIED: by path).
-        max_bytes: Bound on the file as sent; it may unpack to twice as much.
-        parse_binary: Parser of the binary formats; a service gives one that is sandboxed.
+        content: Stream of the file.
+        layout: Images of the data set.
+        order: Order of the rows in a file without file names. RowOrder.UNSPECIFIED means by path.
+        max_bytes: Maximum size of the file as sent. It may decompress to twice as much.
+        parse_binary: Parser of the binary formats. A service passes a sandboxed parser.
 
     Raises:
-        InvalidUpload: The file cannot be used; with lines where single rows are wrong.
-        TooLarge: The file exceeds a bound.
+        InvalidRequest: The request has a row order, but the file has file names.
+        InvalidUpload: The file cannot be used. `violations` has the lines if single rows are wrong.
+        TooLarge: The file exceeds a limit.
     """
     images = len(layout.names)
-    max_text = min(2 * max_bytes, images * ROW_BYTES + (1 << 20))
-    source = Source(content, max_bytes)
-    head = source.peek(HEAD)
+    max_text = min(2 * max_bytes, images * MAX_ROW_BYTES + (1 << 20))
+    stream = BoundedStream(
+        content,
+        max_bytes,
+        f"The file is larger than {format_size(max_bytes)}. Upload a smaller file, or ask the operator to raise "
+        "ERRATA_MAX_UPLOAD_BYTES.",
+    )
+    text_too_large = (
+        f"The text of the file is larger than {format_size(max_text)}, the limit for {images:,} images. Remove the "
+        "columns or keys that Errata does not read, and duplicate rows."
+    )
+    head = stream.peek(HEAD_BYTES)
     if not head:
-        raise InvalidUpload("expected a predictions file, got an empty one", field="chunk")
-    if codec := codec_of(head):
-        source = Source(Unpacked(source, codec), max_text)
-        head = source.peek(HEAD)
+        raise InvalidUpload("The predictions file is empty. Upload a file with one row per image.", field="chunk")
+    if codec := detect_codec(head):
+        stream = BoundedStream(DecompressedStream(stream, codec), max_text, text_too_large)
+        head = stream.peek(HEAD_BYTES)
     if head.startswith(PICKLE):
-        raise UnsupportedFormat("expected one of the upload formats, got a pickle, which is never read", field="chunk")
-    result = next(format for format in FORMATS if format.recognizes(head))
-    if result.read is not None:
-        return _place(result.read(Source(source, max_text), images), result, layout, order)
+        raise UnsupportedFormat(
+            "The file is a pickle, which Errata does not read because it can run code. Save the predictions as CSV, "
+            "JSONL, Parquet, npz, or npy.",
+            field="chunk",
+        )
+    check_other_formats(head)
+    format = next(format for format in FORMATS if format.recognizes(head))
+    _check_row_order(format.terms, order)
+    if format.read is not None:
+        rows = format.read(BoundedStream(stream, max_text, text_too_large), images)
+        return _place_rows(rows, format, layout, order)
     classes = None if layout.classes is None else tuple(layout.classes.nonzero()[0].tolist())
-    request = ParseRequest(result.name, images, max_unpacked=2 * max_bytes, classes=classes)
-    with spool(source, max_bytes) as file:
-        return _place(parse_binary(request, file), result, layout, order)
+    request = ParseRequest(format.name, images, max_unpacked=2 * max_bytes, classes=classes)
+    with spool(stream, max_bytes) as file:
+        return _place_rows(parse_binary(request, file), format, layout, order)
 
 
-def _place(rows: Rows, found: Format, layout: Layout, order: RowOrder) -> Upload:
+def _check_row_order(terms: FormatTerms, order: RowOrder) -> None:
+    if terms.has_file_names and order is not RowOrder.UNSPECIFIED:
+        raise InvalidRequest(
+            f"--row-order does not apply to {terms.label} files, which contain file names. Remove --row-order; only "
+            "npz and npy files need it.",
+            field="row_order",
+        )
+
+
+def _place_rows(rows: Rows, format: Format, layout: Layout, order: RowOrder) -> Upload:
     if isinstance(rows, OrderedRows):
-        given, other = (RowOrder.PATH, RowOrder.FILE_NAME)
+        requested, other = RowOrder.PATH, RowOrder.FILE_NAME
         if order is RowOrder.FILE_NAME:
-            given, other = other, given
-        placed = place_ordered(rows, layout, given)
-        return Upload(placed, found.name, rows.warnings, reordered=place_ordered(rows, layout, other))
-    return Upload(place_named(rows, layout), found.name, ())
+            requested, other = other, requested
+        predictions = place_ordered(rows, layout, requested)
+        return Upload(predictions, format.name, rows.warnings, reordered=place_ordered(rows, layout, other))
+    return Upload(place_named(rows, layout, format.terms), format.name, ())

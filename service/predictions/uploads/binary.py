@@ -1,6 +1,6 @@
-"""Binary uploads: the request to a parser, and the parsers by the name of their format.
+"""Binary uploads: the parse request, and the readers by the name of their format.
 
-Parsers of binary formats are complex native code, so a service calls `read_binary` in a sandboxed process only
+The parsers of binary formats are complex native code. A service calls `read_binary` only in a sandboxed process
 (service/predictions/sandbox).
 """
 
@@ -14,12 +14,12 @@ from service.predictions.uploads.rows import Rows
 
 @dataclass(frozen=True)
 class ParseRequest:
-    """What a parser needs to know besides the file."""
+    """The arguments of a reader besides the file."""
 
     format: str  # a key of READERS
-    images: int  # of the data set: A
+    images: int  # number of images of the data set, A
     max_unpacked: int  # bytes
-    classes: tuple[int, ...] | None = None  # the data set's own classes; None: all
+    classes: tuple[int, ...] | None = None  # classes of the data set; None: all
 
 
 READERS: Mapping[str, Callable[[BinaryIO, ParseRequest], Rows]] = {

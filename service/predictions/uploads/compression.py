@@ -1,33 +1,38 @@
-"""gzip and zstd around a text form, unpacked by Arrow while it streams, a piece at a time."""
+"""gzip and zstd streams, decompressed by Arrow piece by piece."""
 
 import pyarrow as pa
 from errata.errors import InvalidUpload, TruncatedUpload
 
-from service.predictions.uploads.source import Source
+from service.predictions.uploads.bounded_stream import BoundedStream
 from service.storage import CHUNK
 
 CODECS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes
 
 
-def codec_of(head: bytes) -> str | None:
-    """Return how a file is compressed, by its first bytes; None if it isn't."""
+def detect_codec(head: bytes) -> str | None:
+    """Return the codec of a compressed file by its first bytes; None if the file is not compressed."""
     return next((codec for magic, codec in CODECS.items() if head.startswith(magic)), None)
 
 
-class Unpacked:
-    """The content of a compressed stream; raises TruncatedUpload where it is cut, InvalidUpload where it is damaged."""
+class DecompressedStream:
+    """The content of a compressed stream.
 
-    def __init__(self, content: Source, codec: str) -> None:
+    `read` raises TruncatedUpload if the stream ends early, and InvalidUpload if it is damaged.
+    """
+
+    def __init__(self, content: BoundedStream, codec: str) -> None:
         self._codec = codec
         self._stream = pa.CompressedInputStream(pa.PythonFile(content, mode="r"), codec)
 
     def read(self, size: int = -1) -> bytes:
-        """Return some of the next bytes, at most `size`; empty at the end."""
+        """Return at most `size` of the next bytes; empty at the end."""
         try:
             return bytes(self._stream.read(size if size > 0 else CHUNK))
         except OSError as error:
             if "Truncated" in str(error):
                 raise TruncatedUpload(
-                    f"expected a whole {self._codec} file, got one that ends too early", field="chunk"
+                    f"The {self._codec} file ends early. Upload the complete file.", field="chunk"
                 ) from error
-            raise InvalidUpload(f"expected {self._codec}, got {error!s:.120}", field="chunk") from error
+            raise InvalidUpload(
+                f"The {self._codec} file is damaged ({error!s:.120}). Compress the predictions again.", field="chunk"
+            ) from error

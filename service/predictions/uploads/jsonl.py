@@ -1,6 +1,7 @@
-"""JSONL: an object a line, with the keys of the CSV. Arrow reads it; what Arrow can't is read line by line.
+"""JSONL: one object per line, with the names of the CSV columns as keys.
 
-The first line says which keys count and of what type they are, so that no key that comes later costs anything.
+Arrow reads files in which all lines have the same form. A slower reader handles all others. The keys of the first line
+decide which keys are read, so that keys of later lines take no memory.
 """
 
 import io
@@ -10,62 +11,70 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import InvalidUpload, Violation
+from errata.errors import InvalidRow, InvalidUpload, Violation
 from pyarrow import json as arrow_json
 
 from service.predictions.uploads.columns import PROBABILITY, Columns, find_columns
+from service.predictions.uploads.descriptions import CLASS_FORMS
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.terms import JSONL_TERMS
+from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable
 
-MAX_LINE = 16 << 10  # bytes; reading a longer one would hold up everybody else
+MAX_LINE = 16 << 10  # bytes; parsing a longer line would delay other calls
+BOM = b"\xef\xbb\xbf"
+JSON_TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
 def recognizes(head: bytes) -> bool:
-    """Say whether text starts like JSONL."""
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
+    """Return whether a file starts with a JSON object or array."""
+    return head.lstrip(BOM + b" \t\r\n").startswith((b"{", b"["))
 
 
 def read(content: Readable, images: int) -> Iterator[NamedRows]:
-    """Yield the rows; raise InvalidRow with the lines that are no objects with the needed keys, TooLarge for too many.
+    """Yield the rows; raise InvalidUpload, InvalidRow, or TooLarge for far more lines than images.
 
-    Lines are counted before any is parsed: of small objects, a parsed one takes a hundred times its size.
+    Lines are counted before any is parsed: a parsed small object takes a hundred times its size in memory.
     """
-    text = content.read().removeprefix(b"\xef\xbb\xbf")
+    text = content.read().removeprefix(BOM)
     check_row_count(text.count(b"\n"), images)
-    yield _fast(text) or _slow(text)
+    if text.lstrip()[:1] == b"[":
+        message = "The file is a JSON array. Write JSONL, one object per line, for example with `jq -c '.[]'`."
+        raise InvalidRow(message, violations=[Violation("row", message, 1)])
+    yield _read_uniform(text) or _read_lines(text)
 
 
-def _fast(text: bytes) -> NamedRows | None:
-    """Return the rows if every line is an object whose values have the types of the first, and no line is blank."""
+def _read_uniform(text: bytes) -> NamedRows | None:
+    """Return the rows if each line is an object with the types of the first one; otherwise None."""
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
     if not text.startswith(b"{") or text.count(b"\n{") + 1 != lines:
         return None
     try:
-        first = _object(text.partition(b"\n")[0])
-        columns = find_columns([*first])
-        kind = pa.int64() if isinstance(first[columns.predicted], int) else pa.string()
+        first = _parse_object(text.partition(b"\n")[0])
+        columns = find_columns([*first], JSONL_TERMS)
+        class_type = pa.int64() if isinstance(first[columns.predicted], int) else pa.string()
         schema = pa.schema(
-            [(columns.file_name, pa.string()), (columns.predicted, kind)]
+            [(columns.file_name, pa.string()), (columns.predicted, class_type)]
             + [(name, pa.float64()) for name in PROBABILITY]
         )
         options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         table = arrow_json.read_json(pa.BufferReader(text), parse_options=options).combine_chunks()
-        table.validate(full=True)  # it takes any bytes for text
+        table.validate(full=True)  # the reader accepts text that is not UTF-8
     except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError, InvalidUpload):
         return None
-    given = [column for column in table.columns if column.null_count < len(column)]
-    if table.num_rows != lines or len(given) != len(columns.names) or any(column.null_count for column in given):
+    present = [column for column in table.columns if column.null_count < len(column)]
+    if table.num_rows != lines or len(present) != len(columns.names) or any(column.null_count for column in present):
         return None
     return NamedRows(
-        names=_one(table[columns.file_name]).cast(pa.binary()),
-        classes=_one(table[columns.predicted]),
-        probabilities=_one(table[columns.probability]) if columns.probability else None,
+        names=_single_chunk(table[columns.file_name]).cast(pa.binary()),
+        classes=_single_chunk(table[columns.predicted]),
+        probabilities=_single_chunk(table[columns.probability]) if columns.probability else None,
         lines=np.arange(1, table.num_rows + 1),
     )
 
 
-def _slow(text: bytes) -> NamedRows:
+def _read_lines(text: bytes) -> NamedRows:
+    """Return the rows, parsed line by line."""
     lines: list[int] = []
     values: list[tuple[bytes, str, str | None]] = []
     wrong: list[Violation] = []
@@ -74,8 +83,8 @@ def _slow(text: bytes) -> NamedRows:
         if not line.strip():
             continue
         try:
-            raw = _object(line)
-            columns = columns or find_columns([*raw], line=number)
+            raw = _parse_object(line)
+            columns = columns or find_columns([*raw], JSONL_TERMS, line=number)
             probability = _probability(raw, columns.probability)
             values.append((_text(raw, columns.file_name).encode(), _class(raw, columns.predicted), probability))
             lines.append(number)
@@ -89,29 +98,31 @@ def _slow(text: bytes) -> NamedRows:
         classes=pa.array(classes, type=pa.string()),
         probabilities=pa.array(probabilities, type=pa.string()) if columns and columns.probability else None,
         lines=np.array(lines, dtype=np.int64),
-        wrong=tuple(sorted(wrong, key=lambda item: item.line or 0)[:SHOWN]),
+        wrong=tuple(sorted(wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
         num_wrong=len(wrong),
     )
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _parse_object(line: bytes) -> dict[str, Any]:
     if len(line) > MAX_LINE:
-        raise ValueError(f"expected a line of at most {MAX_LINE} bytes, got {len(line)}")
+        raise ValueError(f"The line has {len(line):,} bytes. Expected one object of at most {MAX_LINE:,} bytes.")
     try:
         raw = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"expected a JSON object, got {line[:60]!r} ({error})") from error
+        raise ValueError(f"Invalid JSON: {line[:60]!r} ({error!s:.80}). Write one object per line.") from error
     if not isinstance(raw, dict):
-        raise ValueError(f"expected a JSON object, got {type(raw).__name__}")
+        raise ValueError(f"Expected a JSON object, got {_json_type(raw)}. Write one object per line.")
     return raw
 
 
 def _text(raw: dict[str, Any], key: str) -> str:
-    value = raw.get(key)
+    if key not in raw:
+        raise ValueError(f"Missing key {key!r}. Write the keys of the first object in every line.")
+    value = raw[key]
     if value is None or isinstance(value, (dict, list, bool)):
-        raise ValueError(f"expected {key}, got {value!r:.60}")
+        raise ValueError(f"Key {key!r} is {_json_type(value)}. Expected a string or a number.")
     text = str(value)
-    text.encode()  # a lone surrogate is no text
+    text.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
     return text
 
 
@@ -120,16 +131,20 @@ def _probability(raw: dict[str, Any], key: str | None) -> str | None:
         return _text(raw, key)
     late = [name for name in PROBABILITY if name in raw]
     if late:
-        raise ValueError(f"expected {late[0]} in every row or in none, got it here and not in the first")
+        raise ValueError(f"Key {late[0]!r} is missing in the first object. Write it in every line or in none.")
     return None
 
 
 def _class(raw: dict[str, Any], key: str) -> str:
     if isinstance(raw.get(key), float):
-        raise ValueError(f"expected {key} to be a class index, WordNet id or name, got the fraction {raw[key]!r}")
+        raise ValueError(f"Class {raw[key]!r} is not an integer. Expected {CLASS_FORMS}, such as 3 instead of 3.0.")
     return _text(raw, key)
 
 
-def _one(column: pa.ChunkedArray) -> pa.Array:
+def _json_type(value: object) -> str:
+    return JSON_TYPES.get(type(value), "a number")
+
+
+def _single_chunk(column: pa.ChunkedArray) -> pa.Array:
     combined = column.combine_chunks()
     return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

@@ -1,4 +1,4 @@
-"""npy: (N,) classes, or (N, 1000) scores of which the highest counts; never a pickle, read in blocks of rows."""
+"""npy: an (N,) array of classes, or an (N, 1000) array of scores. Pickles are refused."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -11,117 +11,169 @@ from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES
 from service.predictions.uploads.rows import OrderedRows
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.validation import MAX_VIOLATIONS
 from service.storage import Readable
 
-HEADER_LIMIT = 10_000  # bytes, as numpy's own
-BLOCK = 4096  # rows: 16 MB of float32 scores
+MAX_HEADER = 10_000  # bytes, as in numpy
+BLOCK_ROWS = 4096  # 16 MB of float32 scores
+LABEL = "The array"
+NAN_SCORES = "The scores contain NaN. Replace NaN before you save the array, for example with numpy.nan_to_num."
+MAX_INT64 = np.iinfo(np.int64).max
 
 
 def recognizes(head: bytes) -> bool:
-    """Say whether a file starts like npy."""
+    """Return whether a file starts with the npy signature."""
     return head.startswith(npy_format.MAGIC_PREFIX)
 
 
 def read(content: Readable, images: int, classes: Sequence[int] | None) -> OrderedRows:
-    """Return the classes, or the best class of each row of scores; raise InvalidUpload for any other array."""
-    shape, dtype, fortran = read_header(content, "the array")
+    """Return the classes, or the best class of each row of scores.
+
+    Args:
+        content: The file.
+        images: Number of images of the data set, N.
+        classes: Classes of the data set; None: all.
+
+    Raises:
+        InvalidUpload: The array has another shape or type, or the file is damaged.
+    """
+    shape, dtype, is_fortran = read_header(content, LABEL)
     if len(shape) == 1:
-        return OrderedRows(read_classes(content, shape, dtype, images, "the array"), None)
-    blocks = score_blocks(content, shape, dtype, fortran, images, "the array")
-    return collect(blocks, lambda block, _: block.argmax(axis=1), classes)
+        return OrderedRows(read_classes(content, shape, dtype, images, LABEL), None)
+    blocks = read_score_blocks(content, shape, dtype, is_fortran, images, LABEL)
+    return collect_rows(blocks, lambda block, _: block.argmax(axis=1), classes)
 
 
-def read_header(content: Readable, what: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Return shape, type and Fortran order of an array; refuse Python objects, which only a pickle holds."""
+def read_header(content: Readable, label: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Return the shape, the type, and whether the array is in Fortran order; raise UnsupportedFormat for a pickle.
+
+    `label` names the array in messages.
+    """
     try:
         major, _ = npy_format.read_magic(content)
         width = content.read(2 if major == 1 else 4)
         size = int.from_bytes(width, "little")
-        if size > HEADER_LIMIT:
+        if size > MAX_HEADER:
             raise ValueError(f"a header of {size} bytes")
-        read = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
-        shape, fortran, dtype = read(io.BytesIO(width + content.read(size)))
-        if any(length.bit_length() > 63 for length in shape):  # thousands of digits can't even be printed
-            raise ValueError("an array larger than any")
-    except Exception as error:  # numpy evaluates the header as Python's literal: any error can come of it
-        raise InvalidUpload(f"expected {what} in npy format, got a header that doesn't parse", field="chunk") from error
+        read_array_header = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
+        shape, is_fortran, dtype = read_array_header(io.BytesIO(width + content.read(size)))
+        if any(length.bit_length() > 63 for length in shape):  # Python refuses to print integers of many digits
+            raise ValueError("a dimension over 2^63")
+    except Exception as error:  # numpy evaluates the header as a Python literal, which can raise any error
+        raise InvalidUpload(
+            f"{label} has a damaged npy header. Save it again with numpy.save.", field="chunk"
+        ) from error
     if dtype.hasobject:
         raise UnsupportedFormat(
-            f"expected numbers in {what}, got Python objects (a pickle), which are never read", field="chunk"
+            f"{label} contains Python objects (a pickle), which Errata does not read because they can run code. Save "
+            "integers or floats.",
+            field="chunk",
         )
-    return shape, dtype, fortran
+    return shape, dtype, is_fortran
 
 
 def read_classes(
-    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], num_images: int, what: str
+    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], num_images: int, label: str
 ) -> NDArray[np.int64]:
-    """Return an (N,) array of class indices."""
+    """Return an (N,) array of class indices; unsigned values over the maximum of int64 become that maximum."""
     if shape != (num_images,):
-        raise InvalidUpload(f"expected {what} of shape ({num_images},), got {shape}", field="chunk")
+        raise _wrong_shape(label, shape, f"({num_images},)")
     if dtype.kind not in "iu":
-        raise InvalidUpload(f"expected {what} to hold integer classes, got {dtype}", field="chunk")
-    values = _read_exactly(content, num_images, dtype, what)
-    return np.asarray(np.clip(values, -1, NUM_CLASSES), dtype=np.int64)
+        raise InvalidUpload(
+            f"{label} has shape {shape} and type {dtype!s:.40}. Expected integer class indices. Convert them with "
+            f"array.astype(numpy.int64), or save scores of shape ({num_images}, {NUM_CLASSES}).",
+            field="chunk",
+        )
+    values = _read_exactly(content, num_images, dtype, label)
+    if dtype.kind == "u" and dtype.itemsize == 8:
+        values = np.minimum(values, MAX_INT64)
+    return np.asarray(values, dtype=np.int64)
 
 
-def score_blocks(
-    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool, num_images: int, what: str
+def read_score_blocks(
+    content: Readable, shape: tuple[int, ...], dtype: np.dtype[Any], is_fortran: bool, num_images: int, label: str
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield an (N, 1000) array of scores in blocks of rows; raise InvalidRow for a row with NaN."""
+    """Yield an (N, 1000) array of scores in blocks of rows; raise InvalidRow for rows with NaN."""
     if shape != (num_images, NUM_CLASSES):
-        raise InvalidUpload(f"expected {what} of shape ({num_images}, {NUM_CLASSES}), got {shape}", field="chunk")
-    if dtype.kind != "f" or fortran:
-        kind = "columns first" if fortran else str(dtype)
-        raise InvalidUpload(f"expected {what} to hold floating-point scores, rows first, got {kind}", field="chunk")
+        raise _wrong_shape(label, shape, f"({num_images}, {NUM_CLASSES})")
+    if dtype.kind != "f":
+        raise InvalidUpload(
+            f"{label} has shape {shape} and type {dtype!s:.40}. Expected floating-point scores. Convert them with "
+            "array.astype(numpy.float32).",
+            field="chunk",
+        )
+    if is_fortran:
+        raise InvalidUpload(
+            f"{label} is stored in Fortran order. Expected C order. Save numpy.ascontiguousarray(array).", field="chunk"
+        )
     violations: list[Violation] = []
     count = 0
-    for start in range(0, num_images, BLOCK):
-        rows = min(BLOCK, num_images - start)
-        block = _read_exactly(content, rows * NUM_CLASSES, dtype, what).reshape(rows, NUM_CLASSES)
+    for start in range(0, num_images, BLOCK_ROWS):
+        rows = min(BLOCK_ROWS, num_images - start)
+        block = _read_exactly(content, rows * NUM_CLASSES, dtype, label).reshape(rows, NUM_CLASSES)
         if dtype.itemsize < np.dtype(np.float32).itemsize:
             block = block.astype(np.float32)  # sums of float16 are too coarse
-        bad = np.flatnonzero(np.isnan(block).any(axis=1))
-        if len(bad):
-            violations += [Violation("row", "expected scores, got NaN", int(start + row + 1)) for row in bad[:SHOWN]]
-            count += len(bad)
+        nan_rows = np.flatnonzero(np.isnan(block).any(axis=1))
+        if len(nan_rows):
+            violations += [Violation("row", NAN_SCORES, int(start + row + 1)) for row in nan_rows[:MAX_VIOLATIONS]]
+            count += len(nan_rows)
             continue
         yield block
     if violations:
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        message = f"{what}, row {violations[0].line}: expected scores, got NaN{more}"
-        raise InvalidRow(message, violations=violations[:SHOWN])
+        more = f" (and {count - 1:,} more row{'s' if count > 2 else ''})" if count > 1 else ""
+        message = f"{label}, row {violations[0].line}: {NAN_SCORES}{more}"
+        raise InvalidRow(message, violations=violations[:MAX_VIOLATIONS])
 
 
-def collect(
+def collect_rows(
     blocks: Iterator[NDArray[np.float32]],
     choose: Callable[[NDArray[np.float32], int], NDArray[np.int64]],
     classes: Sequence[int] | None,
 ) -> OrderedRows:
-    """Return the chosen class of each row, its score where the rows are distributions, and the data set's own best."""
+    """Return the predictions for blocks of scores.
+
+    Args:
+        blocks: (n, 1000) scores.
+        choose: Returns the class of each row of a block, (n,), given the block and the number of rows before it.
+        classes: Classes of the data set; None: all.
+
+    Returns:
+        The class of each row; its score, if the rows are probability distributions; and the best class of the data
+        set's, if it has fewer than all.
+    """
     own = None if classes is None else np.array(classes, dtype=np.intp)
-    chosen, scores, top1_restricted, distributions, start = [], [], [], True, 0
+    top1, scores, top1_restricted, are_distributions, start = [], [], [], True, 0
     for block in blocks:
         best = choose(block, start)
-        chosen.append(best)
+        top1.append(best)
         scores.append(np.take_along_axis(block, np.clip(best, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0])
-        distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
+        are_distributions &= bool((block >= 0).all() and np.allclose(block.sum(axis=1), 1, atol=1e-2))
         if own is not None:
             top1_restricted.append(own[block[:, own].argmax(axis=1)])
         start += len(block)
     return OrderedRows(
-        top1=np.concatenate(chosen),
-        probability=np.concatenate(scores).astype(np.float32) if distributions else None,
+        top1=np.concatenate(top1),
+        probability=np.concatenate(scores).astype(np.float32) if are_distributions else None,
         top1_restricted=np.concatenate(top1_restricted) if top1_restricted else None,
     )
 
 
-def _read_exactly(content: Readable, count: int, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
-    wanted = count * dtype.itemsize
+def _wrong_shape(label: str, shape: tuple[int, ...], expected: str) -> InvalidUpload:
+    return InvalidUpload(
+        f"{label} has shape {shape!s:.80}. Expected {expected}, one row for each image of the data set. Save all "
+        "images, or choose another data set with --dataset.",
+        field="chunk",
+    )
+
+
+def _read_exactly(content: Readable, count: int, dtype: np.dtype[Any], label: str) -> NDArray[Any]:
+    remaining = count * dtype.itemsize
     pieces: list[bytes] = []
-    while wanted > 0 and (piece := content.read(wanted)):
+    while remaining > 0 and (piece := content.read(remaining)):
         pieces.append(piece)
-        wanted -= len(piece)
-    if wanted:
-        raise TruncatedUpload(f"expected {wanted} more bytes of {what}, got the end of the file", field="chunk")
+        remaining -= len(piece)
+    if remaining:
+        raise TruncatedUpload(
+            f"{label} is incomplete: {remaining:,} bytes are missing. Upload the complete file.", field="chunk"
+        )
     return np.frombuffer(b"".join(pieces), dtype=dtype)

@@ -1,66 +1,125 @@
-"""npz, the authors' preds.npz: top1 (N,), and if they are there probs (N, 1000) and top5 (N, 5)."""
+"""npz, in the form of the paper's preds.npz: top1 (N,), optionally probs (N, 1000). Other arrays are ignored."""
 
 import lzma
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
+from numpy.typing import NDArray
 
 from service.domain import NUM_CLASSES
 from service.predictions.uploads import npy
+from service.predictions.uploads.other_formats import EXCEL, WEIGHTS
 from service.predictions.uploads.rows import OrderedRows
+from service.predictions.uploads.terms import format_size
 
-MEMBERS = 16
-UNREADABLE = (
+MAX_ARRAYS = 16
+UNREADABLE = (  # errors of zipfile for a damaged archive, besides BadZipFile
     *(zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError),
-)  # what zipfile raises for a damaged archive, besides BadZipFile
+)
 
 
 def recognizes(head: bytes) -> bool:
-    """Say whether a file starts like a zip archive."""
+    """Return whether a file starts with the signature of a ZIP archive."""
     return head.startswith(b"PK\x03\x04")
 
 
 def read(content: BinaryIO, images: int, classes: Sequence[int] | None, limit: int) -> OrderedRows:
-    """Return the classes, with their probabilities where there are scores; raise InvalidUpload without `top1`."""
+    """Return the classes, with their probabilities if the file has scores.
+
+    Args:
+        content: The file.
+        images: Number of images of the data set, N.
+        classes: Classes of the data set; None: all.
+        limit: Maximum size of the unpacked arrays in bytes.
+
+    Raises:
+        InvalidUpload: The file is damaged, or has no usable `top1`.
+        TooLarge: The file has too many arrays, or unpacks to more than `limit`.
+    """
     try:
         with zipfile.ZipFile(content) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            if len(archive.infolist()) > MEMBERS or sum(info.file_size for info in archive.infolist()) > limit:
-                raise TooLarge(f"expected at most {MEMBERS} arrays and {limit} bytes unpacked, got more", field="chunk")
-            if "top1.npy" not in members:
-                result = sorted(name.removesuffix(".npy")[:40] for name in members)
-                raise InvalidUpload(f"expected an array top1, got {result}", field="chunk")
-            return _read(archive, "probs.npy" in members, images, classes)
+            members = archive.infolist()
+            names = [member.filename for member in members]
+            _check_members(names)
+            if len(members) > MAX_ARRAYS:
+                raise TooLarge(
+                    f"The npz file has {len(members):,} arrays. Expected at most {MAX_ARRAYS}. Save only top1 and "
+                    "probs.",
+                    field="chunk",
+                )
+            if (size := sum(member.file_size for member in members)) > limit:
+                raise TooLarge(
+                    f"The npz file unpacks to {format_size(size)}. Expected at most {format_size(limit)}. Save only "
+                    "top1 and probs, or ask the operator to raise ERRATA_MAX_UPLOAD_BYTES.",
+                    field="chunk",
+                )
+            _check_arrays(names)
+            return _read_arrays(archive, "probs.npy" in names, images, classes)
     except zipfile.BadZipFile as error:
-        raise TruncatedUpload(f"expected a whole npz file, got {error}", field="chunk") from error
+        raise TruncatedUpload(
+            f"The npz file is incomplete or damaged ({error!s:.80}). Upload it again, or save it again with "
+            "numpy.savez.",
+            field="chunk",
+        ) from error
     except UNREADABLE as error:
-        raise InvalidUpload(f"expected a readable npz file, got {type(error).__name__}", field="chunk") from error
+        raise InvalidUpload(
+            f"The npz file is damaged ({type(error).__name__}). Save it again with numpy.savez.", field="chunk"
+        ) from error
 
 
-def _read(archive: zipfile.ZipFile, has_scores: bool, images: int, classes: Sequence[int] | None) -> OrderedRows:
+def _check_members(names: Collection[str]) -> None:
+    """Raise InvalidUpload for a ZIP archive that is known not to be an npz file."""
+    if any(name == "[Content_Types].xml" or name.startswith("xl/") for name in names):
+        raise InvalidUpload(EXCEL, field="chunk")
+    if any(name.endswith("/data.pkl") for name in names):
+        raise InvalidUpload(WEIGHTS, field="chunk")
+
+
+def _check_arrays(names: Collection[str]) -> None:
+    if "top1.npy" in names:
+        return
+    arrays = sorted(name.removesuffix(".npy")[:40] for name in names if name.endswith(".npy"))
+    if arrays:
+        raise InvalidUpload(
+            f"Missing array 'top1'. The npz file has {', '.join(map(repr, arrays))}. Rename the array with the "
+            "class indices, or save scores alone as an npy file.",
+            field="chunk",
+        )
+    shown = ", ".join(repr(name[:40]) for name in sorted(names)[:10]) or "no files"
+    raise InvalidUpload(
+        f"The file is a ZIP archive with {shown}, not an npz file. Extract the predictions file, and upload it. CSV "
+        "and JSONL files may be compressed with gzip or zstd.",
+        field="chunk",
+    )
+
+
+def _read_arrays(archive: zipfile.ZipFile, has_scores: bool, images: int, classes: Sequence[int] | None) -> OrderedRows:
     with archive.open("top1.npy") as member:
-        shape, dtype, _ = npy.read_header(member, "top1")
-        top1 = npy.read_classes(member, shape, dtype, images, "top1")
+        label = "Array 'top1'"
+        shape, dtype, _ = npy.read_header(member, label)
+        top1 = npy.read_classes(member, shape, dtype, images, label)
     if not has_scores:
         return OrderedRows(top1, None)
-    differing = 0
+    num_different = 0
 
-    def chosen(
-        block: np.ndarray[tuple[int, int], np.dtype[np.float32]], start: int
-    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        nonlocal differing
+    def choose(block: NDArray[np.float32], start: int) -> NDArray[np.int64]:
+        nonlocal num_different
         rows = top1[start : start + len(block)]
-        best = np.take_along_axis(block, np.clip(rows, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0]
-        differing += int((best < block.max(axis=1)).sum())
+        scores = np.take_along_axis(block, np.clip(rows, 0, NUM_CLASSES - 1)[:, None], axis=1)[:, 0]
+        num_different += int((scores < block.max(axis=1)).sum())
         return rows
 
     with archive.open("probs.npy") as member:
-        shape, dtype, fortran = npy.read_header(member, "probs")
-        rows = npy.collect(npy.score_blocks(member, shape, dtype, fortran, images, "probs"), chosen, classes)
-    warnings = (f"{differing} rows of top1 aren't the best class of probs; top1 counts",) if differing else ()
-    return replace(rows, warnings=warnings)
+        label = "Array 'probs'"
+        shape, dtype, is_fortran = npy.read_header(member, label)
+        blocks = npy.read_score_blocks(member, shape, dtype, is_fortran, images, label)
+        rows = npy.collect_rows(blocks, choose, classes)
+    if not num_different:
+        return rows
+    warning = f"{num_different} rows of top1 are not the best class of probs. Errata uses top1."
+    return replace(rows, warnings=(warning,))

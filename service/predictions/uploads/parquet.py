@@ -1,4 +1,4 @@
-"""Parquet with the columns of the CSV; its index stands last, so it is read from a seekable file."""
+"""Parquet with the columns of the CSV. Its index is at the end, so the file must be seekable."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -11,107 +11,151 @@ from pyarrow import parquet
 
 from service.predictions.uploads.columns import Columns, find_columns
 from service.predictions.uploads.rows import NamedRows, check_row_count
-from service.predictions.uploads.validate import SHOWN
+from service.predictions.uploads.terms import PARQUET_TERMS, format_size
+from service.predictions.uploads.validation import MAX_VIOLATIONS
 
-BATCH = 8_192  # rows
-MAX_TEXT = 1 << 10  # bytes of a name
+BATCH_ROWS = 8_192
+MAX_TEXT = 1 << 10  # bytes of one value
 MAX_COLUMNS = 10_000
 MAX_ROW_GROUPS = 10_000
 MAX_FOOTER = 4 << 20  # bytes
-FOOTER_END = 8  # bytes: the footer's length, and the format's mark
+FOOTER_END = 8  # bytes: the length of the footer, and the signature
 
 
 def recognizes(head: bytes) -> bool:
-    """Say whether a file starts like Parquet."""
+    """Return whether a file starts with the Parquet signature."""
     return head.startswith(b"PAR1")
 
 
 def read(content: BinaryIO, limit: int, num_images: int) -> Iterator[NamedRows]:
-    """Yield the rows; raise TooLarge where they unpack to more than `limit` bytes, or are far too many.
+    """Yield the rows.
 
-    pyarrow may crash on a damaged file, or take all memory: a service reads it in a sandboxed process.
+    pyarrow can crash or exhaust the memory on a damaged file: call this only in a sandboxed process.
+
+    Args:
+        content: The file.
+        limit: Maximum size of the unpacked columns in bytes.
+        num_images: Number of images of the data set.
+
+    Raises:
+        InvalidUpload: The file is damaged, or a column is missing or has the wrong type.
+        TooLarge: The rows unpack to more than `limit`, or are far more than the images.
     """
     try:
         _check_footer(content)
         metadata = parquet.read_metadata(content)
         check_row_count(metadata.num_rows, num_images)
-        for count, most, what in (
-            (metadata.num_columns, MAX_COLUMNS, "columns"),
-            (metadata.num_row_groups, MAX_ROW_GROUPS, "row groups"),
-        ):
-            if count > most:
-                raise TooLarge(f"expected at most {most} {what}, got {count}", field="chunk")
+        _check_counts(metadata)
         schema = metadata.schema.to_arrow_schema()
-        columns = find_columns(schema.names, line=None)
+        columns = find_columns(schema.names, PARQUET_TERMS)
         _check_types(schema, columns)
         content.seek(0)
         file = parquet.ParquetFile(content, metadata=metadata)
         row, size = 1, 0
-        for batch in file.iter_batches(batch_size=BATCH, columns=columns.names, use_threads=False):
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns.names, use_threads=False):
             size += batch.nbytes
             if size > limit:
-                raise TooLarge(f"expected at most {limit} bytes unpacked, got more", field="chunk")
+                raise TooLarge(
+                    f"The columns unpack to more than {format_size(limit)}. Remove duplicate rows, or shorten the "
+                    "values.",
+                    field="chunk",
+                )
             check_row_count(row + batch.num_rows - 1, num_images)
-            yield _rows(batch, columns, np.arange(row, row + batch.num_rows))
+            yield _named_rows(batch, columns, np.arange(row, row + batch.num_rows))
             row += batch.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InvalidUpload(f"expected Parquet, got {error!s:.200}", field="chunk") from error
+        raise InvalidUpload(
+            f"The Parquet file is incomplete or damaged ({error!s:.200}). Write it again, and upload the whole file.",
+            field="chunk",
+        ) from error
 
 
 def _check_footer(content: BinaryIO) -> None:
-    """Raise TooLarge for a footer that is far larger than a table of predictions needs: Arrow unpacks it whole."""
+    """Raise TooLarge for a footer that is much larger than a table of predictions needs: Arrow unpacks it whole."""
     end = content.seek(0, 2)
     content.seek(max(0, end - FOOTER_END))
     length = int.from_bytes(content.read(4), "little")
     content.seek(0)
     if MAX_FOOTER < length <= end:
-        raise TooLarge(f"expected a footer of at most {MAX_FOOTER} bytes, got {length}", field="chunk")
+        raise TooLarge(
+            f"The Parquet footer has {format_size(length)}. Expected at most {format_size(MAX_FOOTER)}. Write fewer "
+            "columns and row groups.",
+            field="chunk",
+        )
+
+
+def _check_counts(metadata: parquet.FileMetaData) -> None:
+    for count, limit, parts in (
+        (metadata.num_columns, MAX_COLUMNS, "columns"),
+        (metadata.num_row_groups, MAX_ROW_GROUPS, "row groups"),
+    ):
+        if count > limit:
+            raise TooLarge(
+                f"The Parquet file has {count:,} {parts}. Expected at most {limit:,}. Write fewer {parts}.",
+                field="chunk",
+            )
 
 
 def _check_types(schema: pa.Schema, columns: Columns) -> None:
-    """Raise InvalidUpload for a column of anything but text and numbers: Arrow would write it out for each row."""
-    given = (columns.file_name, columns.predicted, columns.probability)
-    for meaning, name in zip(("file_name", "predicted_class", "predicted_probability"), given, strict=True):
-        if name is not None:
-            kind = schema.field(name).type
-            values = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not (_is_text(values) or _is_binary(values) or pa.types.is_primitive(values)):
-                raise InvalidUpload(f"expected {meaning} to be text or numbers, got {kind!s:.80}", field=meaning)
+    """Raise InvalidUpload for a column of another type. Arrow would materialize nested values for each row."""
+    for field, name, expected in (
+        ("file_name", columns.file_name, "text"),
+        ("predicted_class", columns.predicted, "integers (class indices) or text (WordNet IDs or class names)"),
+        ("predicted_probability", columns.probability, "floating-point numbers from 0 to 1"),
+    ):
+        if name is not None and not _is_usable(field, _value_type(schema.field(name).type)):
+            raise InvalidUpload(
+                f"Column {name!r} has the type {schema.field(name).type!s:.80}. Expected {expected}. Convert the "
+                "column before you write the file.",
+                field=field,
+            )
 
 
-def _rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> NamedRows:
+def _is_usable(field: str, kind: pa.DataType) -> bool:
+    match field:
+        case "file_name":
+            return _is_text(kind) or _is_binary(kind)
+        case "predicted_class":
+            return _is_text(kind) or bool(pa.types.is_integer(kind))
+        case _:
+            return bool(pa.types.is_string(kind) or pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64]) -> NamedRows:
     wrong: list[Violation] = []
-    given = np.ones(batch.num_rows, dtype=bool)
+    is_complete = np.ones(batch.num_rows, dtype=bool)
     for name in columns.names:
-        missing = np.asarray(batch.column(name).is_null())
-        wrong += [Violation(name, f"expected a value for {name}, got none", int(line)) for line in lines[missing]]
-        given &= ~missing
-    kept = batch.filter(pa.array(given))
+        is_missing = np.asarray(batch.column(name).is_null())
+        description = f"Column {name!r} has no value. Write a value in every row."
+        wrong += [Violation(name, description, int(line)) for line in lines[is_missing]]
+        is_complete &= ~is_missing
+    rows = batch.filter(pa.array(is_complete))
     return NamedRows(
-        names=_names(kept.column(columns.file_name)),
-        classes=_plain(kept.column(columns.predicted)),
-        probabilities=_plain(kept.column(columns.probability)) if columns.probability else None,
-        lines=lines[given],
-        wrong=tuple(sorted(wrong, key=lambda item: item.line or 0)[:SHOWN]),
+        names=_plain(rows.column(columns.file_name)).cast(pa.binary()),
+        classes=_plain(rows.column(columns.predicted)),
+        probabilities=_plain(rows.column(columns.probability)) if columns.probability else None,
+        lines=lines[is_complete],
+        wrong=tuple(sorted(wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
         num_wrong=len(wrong),
     )
 
 
-def _names(column: pa.Array) -> pa.Array:
-    column = _plain(column)
-    if not (_is_text(column.type) or _is_binary(column.type)):
-        raise InvalidUpload(f"expected file_name to be text, got {column.type}", field="file_name")
-    return column.cast(pa.binary())
-
-
 def _plain(column: pa.Array) -> pa.Array:
-    """Return the values themselves; raise TooLarge for text that is too long, ArrowInvalid if it is no UTF-8."""
+    """Return a column without dictionary encoding; raise TooLarge for long text, ArrowInvalid for invalid UTF-8."""
     values = column.dictionary if pa.types.is_dictionary(column.type) else column
     if _is_text(values.type) or _is_binary(values.type):
         values.validate(full=True)
         if (pa.compute.max(pa.compute.binary_length(values)).as_py() or 0) > MAX_TEXT:
-            raise TooLarge(f"expected values of at most {MAX_TEXT} bytes, got longer ones", field="chunk")
+            raise TooLarge(
+                f"A value has more than {MAX_TEXT:,} bytes. Write file names and classes of at most {MAX_TEXT:,} "
+                "bytes.",
+                field="chunk",
+            )
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""What a reader of one format hands to validation: blocks of rows with names, or whole arrays without."""
+"""The output of the readers: blocks of rows with file names, or arrays without them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,30 +10,28 @@ from numpy.typing import NDArray
 
 from service.domain import Classes
 
-MAX_WRONG = 10_000  # rows that can't be read, after which a reader stops: the file is something else
+MAX_WRONG = 10_000  # unreadable rows after which a reader stops
 
 
 @dataclass(frozen=True)
 class NamedRows:
-    """A block of n rows that say which image they are about."""
+    """A block of n rows with file names."""
 
-    names: pa.Array  # n, binary
-    classes: pa.Array  # n, strings or integers
-    probabilities: pa.Array | None  # n, strings or floats
-    lines: NDArray[np.int64]  # (n,) 1-based lines of the file, or rows where it has no lines
-    wrong: tuple[Violation, ...] = ()  # what the reader could make no row of, its first ten
-    num_wrong: int = 0  # how many there were
+    names: pa.Array  # (n,) binary
+    classes: pa.Array  # (n,) strings or integers
+    probabilities: pa.Array | None  # (n,) strings or floats
+    lines: NDArray[np.int64]  # (n,) 1-based lines of a text file, or rows of a table
+    wrong: tuple[Violation, ...] = ()  # the first ten unreadable rows
+    num_wrong: int = 0  # number of all unreadable rows
 
 
 @dataclass(frozen=True)
 class OrderedRows:
-    """All rows of a file that has no names: which image a row is about, `row_order` says."""
+    """All n rows of a file without file names. The row order of the request maps rows to images."""
 
     top1: Classes | NDArray[np.int64]  # (n,)
     probability: NDArray[np.float32] | None  # (n,)
-    top1_restricted: NDArray[np.int64] | None = (
-        None  # (n,) the best of the data set's own classes, where there are scores
-    )
+    top1_restricted: NDArray[np.int64] | None = None  # (n,) best class among the data set's; None without scores
     warnings: tuple[str, ...] = ()
 
 
@@ -41,6 +39,9 @@ Rows = Iterator[NamedRows] | OrderedRows
 
 
 def check_row_count(rows: int, images: int) -> None:
-    """Raise TooLarge for more rows than a data set has images, with room for errors that are reported."""
+    """Raise TooLarge if there are far more rows than images. A few more are reported row by row."""
     if rows > images + MAX_WRONG:
-        raise TooLarge(f"expected at most a row for each of {images} images, got at least {rows}", field="row")
+        raise TooLarge(
+            f"The file has at least {rows:,} rows, but the data set has {images:,} images. Keep one row per image.",
+            field="row",
+        )

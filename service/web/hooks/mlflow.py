@@ -12,7 +12,7 @@ from errata.errors import ModelNotFound, UnsupportedFormat
 
 from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
-from service.predictions.registries import MISSING_ALIAS, RegistryAddress, mlflow_at, place_of
+from service.predictions.registries import ALIAS_NOT_FOUND, RegistryAddress, mlflow_client, resolve_artifact_uri
 from service.report.gate_view import reasons_of
 from service.storage import temporary_folder
 from service.web.hooks.payload import text
@@ -76,7 +76,7 @@ class MlflowRegistry:
     def version_of(self, model: str, alias: str) -> str | None:
         """Return the version an alias points to, None if there is none; raise Unavailable."""
         try:
-            with mlflow_at(self.address, MISSING_ALIAS) as client:
+            with mlflow_client(self.address, ALIAS_NOT_FOUND) as client:
                 return str(client.get_model_version_by_alias(model, alias).version)
         except ModelNotFound:
             return None
@@ -95,7 +95,7 @@ class MlflowRegistry:
 
         A result older than the one that is there changes nothing. Raise ModelNotFound if the version is gone.
         """
-        with mlflow_at(self.address) as client:
+        with mlflow_client(self.address) as client:
             version = client.get_model_version(result.model, result.version)
             known, own = version.tags, result.analysis.id  # ids sort by time
             tags: dict[str, str] = {}
@@ -113,7 +113,7 @@ class MlflowRegistry:
     def _write_run(self, version: Any, result: WriteBack) -> None:
         """Give a version's run report, metrics and a link; a run that was deleted gets none."""
         try:
-            with mlflow_at(self.address, MISSING_ALIAS) as client:
+            with mlflow_client(self.address, ALIAS_NOT_FOUND) as client:
                 self._write_files(client, version.run_id, result)
                 logged = (version.source or "").removeprefix("models:/")
                 model_id = logged if logged.startswith("m-") and logged != version.source else None
@@ -131,7 +131,7 @@ class MlflowRegistry:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         try:
-            place = place_of(client, client.get_run(run_id).info.artifact_uri, self.address)
+            place = resolve_artifact_uri(client, client.get_run(run_id).info.artifact_uri, self.address)
         except UnsupportedFormat as error:
             _log.warning("a run's artifacts can't be written", run=run_id, error=error.message)
             return
@@ -169,7 +169,7 @@ class MlflowRegistry:
         """Yield what a search of MLflow's finds, page by page; nothing is held between two pages."""
         token = None
         for _ in range(MOST_VERSIONS // PAGE):
-            with mlflow_at(self.address) as client:
+            with mlflow_client(self.address) as client:
                 page = getattr(client, method)(max_results=PAGE, page_token=token, **arguments)
             yield from page
             token = page.token

@@ -10,8 +10,8 @@ from service.archive.memory import InMemoryArchive
 from service.domain import Analysis, Predictions
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
-from service.predictions.pictures import Pictures
 from service.predictions.sandbox import ParserPool
+from service.predictions.thumbnails import Thumbnails
 
 MODEL = "demo:efficientnet_lite0"
 
@@ -56,7 +56,7 @@ class Desk:
             pin_model=lambda model: model,
             runtime=lambda: self.runtime,
             has_images=lambda dataset: dataset == "demo",
-            pictures=Pictures({}),
+            thumbnails=Thumbnails({}),
             clock=self._clock,
             on_finished=self.ended.append,
             parsers=ParserPool(size=0),

@@ -1,4 +1,4 @@
-"""A small server that speaks as much of Hugging Face's hub as a model needs: metadata, revisions, files."""
+"""A fake Hugging Face Hub server with metadata, revisions, and files."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class FakeHub:
-    """Repositories by name, each with files; branches by name, each a commit. Remembers what was fetched."""
+    """The content of the hub: files by repository, and commits by branch. Records the downloaded files."""
 
     repositories: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=lambda: {"main": "a" * 40})
@@ -22,7 +22,7 @@ class FakeHub:
 
 @contextmanager
 def serving(hub: FakeHub) -> Iterator[FakeHub]:
-    """Serve it on a free port of this machine."""
+    """Serve the hub on a free local port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

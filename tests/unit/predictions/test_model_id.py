@@ -1,4 +1,4 @@
-"""Model identifiers: what parses, what it means, and that none points where it must not."""
+"""Model IDs: valid ones are parsed, and unsafe paths and names are rejected."""
 
 from pathlib import PurePosixPath
 
@@ -50,7 +50,7 @@ def test_an_identifier_is_a_source_and_a_name_and_a_bare_name_means_timm(text, s
     st.sampled_from(["timm", "demo"]),
     st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,40}", fullmatch=True),
 )
-def test_what_is_printed_parses_to_the_same(source, name) -> None:
+def test_a_printed_model_id_parses_to_the_same_id(source, name) -> None:
     model_id = ModelId(source, name)
 
     assert parse_model_id(str(model_id)) == model_id
@@ -100,7 +100,7 @@ def test_what_is_printed_parses_to_the_same(source, name) -> None:
         "hf-hub:../a",
     ],
 )
-def test_what_is_no_identifier_is_refused(text) -> None:
+def test_an_invalid_model_id_is_rejected(text) -> None:
     with pytest.raises(InvalidModelId) as caught:
         parse_model_id(text)
 
@@ -120,7 +120,7 @@ def test_the_longest_name_is_512_characters() -> None:
     ["/etc/passwd", "../model.pth", "a/../../model.pth", "a/..", "..", "\\\\server\\share", "a\\..\\b", "//a", "/"],
 )
 @pytest.mark.parametrize("architecture", ["", "#resnet50"])
-def test_a_path_that_leaves_its_folder_is_refused(path, architecture) -> None:
+def test_a_path_that_leaves_its_folder_is_rejected(path, architecture) -> None:
     with pytest.raises(InvalidModelId):
         parse_model_id(f"file:{path}{architecture}")
     with pytest.raises(InvalidModelId):
@@ -141,7 +141,7 @@ def test_the_parts_of_other_identifiers() -> None:
     assert parse_hub_model("timm/a@work/new") == HubModel("timm/a", "work/new")
 
 
-def test_a_file_says_its_path_and_perhaps_its_architecture() -> None:
+def test_the_architecture_of_a_file_model_is_optional() -> None:
     assert parse_file_model("a/b.pth#resnet50") == FileModel(PurePosixPath("a/b.pth"), "resnet50")
     assert parse_file_model("a/b.pth") == FileModel(PurePosixPath("a/b.pth"), "")
 
@@ -152,7 +152,7 @@ def test_a_file_says_its_path_and_perhaps_its_architecture() -> None:
     st.sampled_from(["", "timm:", "demo:", "file:", "file:a/", "onnx:", "hf-hub:", "hf-hub:a/", "torchvision:a/"]),
 )
 @example("", "file:")
-def test_any_text_is_an_identifier_or_refused_and_no_path_climbs(text, head) -> None:
+def test_any_text_is_a_model_id_without_parent_folders_or_is_rejected(text, head) -> None:
     try:
         model_id = parse_model_id(head + text)
     except InvalidModelId:
@@ -224,7 +224,7 @@ def test_a_registered_model_is_a_name_with_a_version_or_an_alias_perhaps_in_a_re
         "models:/" + "a" * 257 + "/7",
     ],
 )
-def test_what_is_no_registered_model_is_refused(rest) -> None:
+def test_an_invalid_registered_model_is_rejected(rest) -> None:
     with pytest.raises(InvalidModelId) as caught:
         parse_mlflow_model(rest)
 
@@ -235,7 +235,7 @@ def test_what_is_no_registered_model_is_refused(rest) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=30), st.text(max_size=10), st.sampled_from(["models:/", "models://prod/", ""]))
 @example("..", "1", "models:/")
-def test_no_registered_model_s_name_reaches_out_of_its_place(name, end, head) -> None:
+def test_the_name_of_a_registered_model_cannot_contain_separators(name, end, head) -> None:
     try:
         mlflow_model = parse_mlflow_model(f"{head}{name}/{end}")
     except InvalidModelId:

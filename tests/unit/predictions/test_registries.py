@@ -1,4 +1,4 @@
-"""Where a registry's files lie: behind itself or nowhere, whatever it says of them."""
+"""Artifact URIs of a registry: those that it serves itself are resolved, and others are rejected."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from errata.errors import UnsupportedFormat
 
-from service.predictions.registries import RegistryAddress, place_of
+from service.predictions.registries import RegistryAddress, resolve_artifact_uri
 
 ADDRESS = RegistryAddress("prod", "https://mlflow.example:5000", "t0k3n-t0k3n")
 
 
 @dataclass
-class Says:
-    """A client of a registry that says where its runs and logged models lie."""
+class FakeClient:
+    """A fake client with the artifact URIs of runs and logged models."""
 
     runs: dict[str, str] = field(default_factory=dict)
     logged: dict[str, str] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Says:
         ("models:/m-1", "mlflow-artifacts:/1/models/m-1"),
     ],
 )
-def test_what_the_registry_serves_itself_is_followed_to_its_end(uri: str, expected: str) -> None:
-    client = Says({"r1": "mlflow-artifacts:/1/r1/artifacts"}, {"m-1": "mlflow-artifacts:/1/models/m-1"})
-    assert place_of(client, uri, ADDRESS) == expected
+def test_uris_that_the_registry_serves_are_resolved(uri: str, expected: str) -> None:
+    client = FakeClient({"r1": "mlflow-artifacts:/1/r1/artifacts"}, {"m-1": "mlflow-artifacts:/1/models/m-1"})
+    assert resolve_artifact_uri(client, uri, ADDRESS) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_what_the_registry_serves_itself_is_followed_to_its_end(uri: str, expect
         "models:/m-evil",
     ],
 )
-def test_any_other_place_is_refused(uri: str) -> None:
-    client = Says(
+def test_uris_outside_the_registry_are_rejected(uri: str) -> None:
+    client = FakeClient(
         {"evil": "file:///etc", "elsewhere": "mlflow-artifacts://evil.example/x", "loop": "runs:/loop/x"},
         {"m-evil": "file:///etc"},
     )
-    with pytest.raises(UnsupportedFormat, match="expected files that it serves itself"):
-        place_of(client, uri, ADDRESS)
+    with pytest.raises(UnsupportedFormat, match="does not serve the files"):
+        resolve_artifact_uri(client, uri, ADDRESS)

@@ -1,13 +1,13 @@
-"""What the process is started with arrives whole, and its environment holds no secret of the service."""
+"""The configuration survives serialization, and the environment of the process has no secrets of the service."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
 from service.predictions.model_process.environment import model_environment
-from service.predictions.policy import ModelPolicy
 from service.predictions.registries import RegistryAddress
 
 

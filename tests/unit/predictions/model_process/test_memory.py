@@ -1,10 +1,10 @@
-"""The bound on memory that a machine or a container gives."""
+"""The default memory limit of a machine or container."""
 
 from pathlib import Path
 
 import pytest
 
-from service.predictions.model_process.memory import default_bound
+from service.predictions.model_process.memory import default_memory_limit
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ from service.predictions.model_process.memory import default_bound
         (["9223372036854771712"], 8000 * 1024),  # cgroup v1 without a limit
     ],
 )
-def test_the_bound_is_a_share_of_what_there_is(tmp_path: Path, limits: list[str], bound: int) -> None:
+def test_the_limit_is_a_share_of_the_available_memory(tmp_path: Path, limits: list[str], bound: int) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       10000 kB\nMemFree:        5000 kB\n")
     paths = [tmp_path / str(number) for number, _ in enumerate(limits)]
     for path, text in zip(paths, limits, strict=True):
         path.write_text(text + "\n")
 
-    assert default_bound(tmp_path / "meminfo", (*paths, tmp_path / "nowhere")) == bound
+    assert default_memory_limit(tmp_path / "meminfo", (*paths, tmp_path / "nowhere")) == bound
 
 
-def test_where_nothing_is_known_there_is_no_bound(tmp_path: Path) -> None:
-    assert default_bound(tmp_path / "meminfo", (tmp_path / "nowhere",)) is None
+def test_without_known_memory_there_is_no_limit(tmp_path: Path) -> None:
+    assert default_memory_limit(tmp_path / "meminfo", (tmp_path / "nowhere",)) is None

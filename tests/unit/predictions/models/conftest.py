@@ -1,4 +1,4 @@
-"""Tiny models, made in place: nothing is downloaded."""
+"""Tiny models that are created locally, without downloads."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
 
 SMALL = "test_vit"  # timm's smallest: 0.4 million parameters
 

@@ -1,51 +1,51 @@
-"""The pace: a batch on a CPU takes a moment, whatever the model."""
+"""Adaptive batch sizes: a batch takes about the target time for models of any speed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.predictions.models.batch_size import SECONDS, BatchSize
+from service.predictions.models.batch_size import TARGET_SECONDS, AdaptiveBatchSize
 
 
 def test_a_fast_model_gets_the_largest_batch_soon() -> None:
-    pace = BatchSize(64)
+    batch_size = AdaptiveBatchSize(64)
     sizes = []
     for _ in range(4):
-        sizes.append(pace.size)
-        pace.took(pace.size, 0.01 * pace.size)
+        sizes.append(batch_size.size)
+        batch_size.update(batch_size.size, 0.01 * batch_size.size)
 
     assert sizes == [8, 32, 64, 64]  # at 0.01 s an image 0.7 s hold 70
 
 
 def test_a_slow_model_gets_small_batches_and_recovers() -> None:
-    pace = BatchSize(64)
-    pace.took(8, 4.0)  # 0.5 s an image
-    assert pace.size == 1
-    pace.took(1, 0.1)
-    assert pace.size == 4
+    batch_size = AdaptiveBatchSize(64)
+    batch_size.update(8, 4.0)  # 0.5 s an image
+    assert batch_size.size == 1
+    batch_size.update(1, 0.1)
+    assert batch_size.size == 4
 
 
-def test_sizes_are_powers_of_two_since_each_size_is_prepared_anew() -> None:
-    pace = BatchSize(100)
+def test_sizes_are_powers_of_two() -> None:
+    batch_size = AdaptiveBatchSize(100)
     sizes = set()
     for seconds in (0.011, 0.013, 0.017, 0.02, 0.03, 0.05, 0.1):
         for _ in range(3):
-            pace.took(pace.size, pace.size * seconds)
-        sizes.add(pace.size)
+            batch_size.update(batch_size.size, batch_size.size * seconds)
+        sizes.add(batch_size.size)
 
     assert sizes == {32, 16, 8, 4}  # 0.7 s hold 63, 53, 41, 35, 23, 14 and 7
 
 
-def test_a_small_limit_is_kept() -> None:
-    pace = BatchSize(3)
-    pace.took(3, 0.0)
+def test_a_small_limit_is_respected() -> None:
+    batch_size = AdaptiveBatchSize(3)
+    batch_size.update(3, 0.0)
 
-    assert pace.size == 3
+    assert batch_size.size == 3
 
 
 @given(st.integers(1, 256), st.lists(st.floats(1e-4, 2.0), min_size=5, max_size=20))
 def test_a_batch_that_fits_is_found_at_any_speed(limit: int, seconds_an_image: list[float]) -> None:
-    pace = BatchSize(limit)
+    batch_size = AdaptiveBatchSize(limit)
     for item in seconds_an_image:
-        pace.took(pace.size, pace.size * item)
-        assert 1 <= pace.size <= limit
-        assert pace.size == 1 or pace.size * item <= SECONDS * 1.001
+        batch_size.update(batch_size.size, batch_size.size * item)
+        assert 1 <= batch_size.size <= limit
+        assert batch_size.size == 1 or batch_size.size * item <= TARGET_SECONDS * 1.001

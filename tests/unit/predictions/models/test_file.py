@@ -1,4 +1,4 @@
-"""file: — weights in either safe form, on an architecture that is named; every way in which they are refused."""
+"""Models of the source file: safe weights formats are loaded, and all other files are rejected."""
 
 import json
 from dataclasses import replace
@@ -11,9 +11,9 @@ from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 from PIL import Image
 from safetensors.torch import save_file
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import file
-from service.predictions.models.loaded import weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import weights_digest
 
 SMALL = "test_vit"
 
@@ -39,7 +39,7 @@ def test_a_config_beside_the_weights_names_the_architecture(folder, policy, stat
     assert file.load("model.safetensors", policy).info.architecture == SMALL
 
 
-def test_a_config_of_the_weights_own_name_goes_before_the_folders(folder, policy, state) -> None:
+def test_a_config_named_after_the_weights_takes_precedence(folder, policy, state) -> None:
     save_file(state, folder / "a.safetensors")
     (folder / "a.config.json").write_text(json.dumps({"architecture": SMALL}))
     (folder / "config.json").write_text(json.dumps({"architecture": "test_resnet"}))
@@ -58,12 +58,12 @@ def test_a_config_beside_the_weights_gives_the_transform(folder, policy, state) 
     assert loaded.info.transform == ("resize 1.000 center bilinear, 160x160, mean (0, 0, 0), std (1, 1, 1)")
 
 
-def test_a_config_with_half_a_transform_is_refused_and_says_which_half_is_missing(folder, policy, state) -> None:
+def test_a_config_with_an_incomplete_transform_is_rejected_with_the_missing_keys(folder, policy, state) -> None:
     save_file(state, folder / "model.safetensors")
     half = {"input_size": [3, 160, 160], "interpolation": "bilinear", "crop_pct": 1.0}
     (folder / "config.json").write_text(json.dumps({"architecture": SMALL, "pretrained_cfg": half}))
 
-    with pytest.raises(ModelRefused, match="none of mean, std"):
+    with pytest.raises(ModelRefused, match="mean, std missing"):
         file.load("model.safetensors", policy)
 
 
@@ -73,39 +73,39 @@ def test_a_checkpoint_with_a_state_dict_inside_is_loaded(folder, policy, state) 
     assert file.load(f"checkpoint.pth#{SMALL}", policy).info.architecture == SMALL
 
 
-def test_weights_of_another_architecture_are_refused(folder, policy, state) -> None:
+def test_weights_of_another_architecture_are_rejected(folder, policy, state) -> None:
     save_file(state, folder / "weights.safetensors")
 
-    with pytest.raises(ModelRefused, match="don't fit"):
+    with pytest.raises(ModelRefused, match="do not match the architecture"):
         file.load("weights.safetensors#test_resnet", policy)
 
 
-def test_21841_outputs_are_refused_unless_a_file_maps_them(folder, policy) -> None:
+def test_21841_outputs_are_rejected_unless_a_file_maps_them(folder, policy) -> None:
     module = timm.create_model(SMALL, pretrained=False, num_classes=21_841)
     save_file(module.state_dict(), folder / "big.safetensors")
 
-    with pytest.raises(ModelRefused, match=r"1000 outputs, got 21841.*classes\.json"):
+    with pytest.raises(ModelRefused, match=r"21841 outputs\. Expected 1000.*classes\.json"):
         file.load(f"big.safetensors#{SMALL}", policy)
 
     (folder / "big.classes.json").write_text(json.dumps([None] * 20_841 + list(range(1000))))
     loaded = file.load(f"big.safetensors#{SMALL}", policy)
-    image = loaded.prepare(Image.new("RGB", (200, 200), "red"))[None]
+    image = loaded.preprocess(Image.new("RGB", (200, 200), "red"))[None]
     scores = module.eval()((image.float() / 255 - 0.5) / 0.5)  # test_vit's mean and standard deviation
     torch.testing.assert_close(loaded.module(image), scores[:, 20_841:], rtol=1e-4, atol=1e-5)
 
 
-def test_a_mapping_of_another_length_than_the_head_is_refused(folder, policy, state) -> None:
+def test_a_mapping_of_another_length_than_the_head_is_rejected(folder, policy, state) -> None:
     save_file(state, folder / "weights.safetensors")
     (folder / "classes.json").write_text(json.dumps(list(range(999))))
 
-    with pytest.raises(ModelRefused, match="each of 1000 outputs, got 999"):
+    with pytest.raises(ModelRefused, match="999 entries, but the model has 1000 outputs"):
         file.load(f"weights.safetensors#{SMALL}", policy)
 
 
-def test_a_model_over_the_cap_on_parameters_is_refused_before_its_weights_are_read(folder, policy) -> None:
+def test_a_model_over_the_limit_on_parameters_is_rejected_before_its_weights_are_read(folder, policy) -> None:
     (folder / "weights.pth").write_bytes(b"never looked at")
 
-    with pytest.raises(ModelRefused, match="at most 1,000 parameters"):
+    with pytest.raises(ModelRefused, match="Expected at most 1,000"):
         file.load(f"weights.pth#{SMALL}", replace(policy, max_parameters=1000))
 
 
@@ -121,7 +121,7 @@ def test_a_model_over_the_cap_on_parameters_is_refused_before_its_weights_are_re
         ("round.pth#test_vit", InvalidModelId),
     ],
 )
-def test_a_path_that_isnt_a_permitted_file_of_weights_is_refused(folder: Path, policy, state, rest, error) -> None:
+def test_a_path_that_is_not_a_weights_file_in_the_folder_is_rejected(folder: Path, policy, state, rest, error) -> None:
     save_file(state, folder / "weights.safetensors")
     torch.save(state, folder.parent / "outside.pth")
     (folder / "link.pth").symlink_to(folder.parent / "outside.pth")
@@ -133,7 +133,7 @@ def test_a_path_that_isnt_a_permitted_file_of_weights_is_refused(folder: Path, p
 
 
 @pytest.mark.parametrize("name", ["config.json", "classes.json"])
-def test_what_lies_beside_the_weights_is_no_link_out_of_the_folder_either(folder, policy, state, name) -> None:
+def test_a_link_out_of_the_folder_beside_the_weights_is_rejected(folder, policy, state, name) -> None:
     save_file(state, folder / "weights.safetensors")
     (folder.parent / "secret.json").write_text("[]")
     (folder / name).symlink_to(folder.parent / "secret.json")
@@ -143,7 +143,7 @@ def test_what_lies_beside_the_weights_is_no_link_out_of_the_folder_either(folder
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"pretrained_cfg": 3}', "[" * 100_000])
-def test_a_config_that_is_no_config_is_refused(folder, policy, state, content) -> None:
+def test_an_invalid_config_is_rejected(folder, policy, state, content) -> None:
     save_file(state, folder / "weights.safetensors")
     (folder / "config.json").write_text(content)
 

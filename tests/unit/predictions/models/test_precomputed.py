@@ -1,4 +1,4 @@
-"""Predictions that came instead of a model: each format is read to the same, and asked image by image."""
+"""Predictions files that are registered in place of a model: every format is read and looked up by image."""
 
 import gzip
 import json
@@ -12,8 +12,8 @@ from errata.errors import InvalidRow, InvalidUpload
 from pyarrow import parquet
 from security.parquet_cases import nested_groups
 
-from service.predictions.models.loaded import LoadedModel
-from service.predictions.models.precomputed import predictions_of, read_known
+from service.predictions.models.loaded_model import LoadedModel
+from service.predictions.models.precomputed import load_precomputed, stored_predictions
 
 MODEL = "mlflow:models://prod/net/1"
 ROWS = [("b.jpg", 0, 0.5), ("a.jpg", 999, 0.25), ("c.jpg", 7, 1.0)]  # probabilities that 16 bits hold exactly
@@ -55,7 +55,7 @@ FORMATS: dict[str, Callable[[Path], None]] = {
 
 
 def top1_of(loaded: LoadedModel, *names: str) -> list[int]:
-    return [top1 for piece in predictions_of(loaded, names) for top1 in piece.top1.tolist()]
+    return [top1 for piece in stored_predictions(loaded, names) for top1 in piece.top1.tolist()]
 
 
 def written(folder: Path, text: str, name: str = "predictions.csv") -> Path:
@@ -65,12 +65,12 @@ def written(folder: Path, text: str, name: str = "predictions.csv") -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_each_format_gives_what_was_written_in_the_order_that_is_asked(tmp_path: Path, name: str) -> None:
+def test_each_format_gives_the_predictions_in_the_requested_order(tmp_path: Path, name: str) -> None:
     FORMATS[name](tmp_path / name)
 
-    loaded = read_known(MODEL, tmp_path / name)
+    loaded = load_precomputed(MODEL, tmp_path / name)
 
-    (piece,) = predictions_of(loaded, ["a.jpg", "b.jpg", "c.jpg", "a.jpg"])
+    (piece,) = stored_predictions(loaded, ["a.jpg", "b.jpg", "c.jpg", "a.jpg"])
     assert piece.top1.tolist() == [999, 0, 7, 999]
     assert piece.probability is not None
     assert piece.probability.tolist() == [0.25, 0.5, 1.0, 0.25]
@@ -80,7 +80,7 @@ def test_each_format_gives_what_was_written_in_the_order_that_is_asked(tmp_path:
 def test_an_image_without_a_row_has_no_class_and_no_probability(tmp_path: Path) -> None:
     csv_of(tmp_path / "predictions.csv")
 
-    (piece,) = predictions_of(read_known(MODEL, tmp_path / "predictions.csv"), ["nosuch.jpg", "a.jpg", ""])
+    (piece,) = stored_predictions(load_precomputed(MODEL, tmp_path / "predictions.csv"), ["nosuch.jpg", "a.jpg", ""])
 
     assert piece.top1.tolist() == [-1, 999, -1]
     assert piece.probability is not None
@@ -90,30 +90,30 @@ def test_an_image_without_a_row_has_no_class_and_no_probability(tmp_path: Path) 
 def test_a_name_with_a_folder_is_matched_whole_or_by_its_last_part(tmp_path: Path) -> None:
     path = written(tmp_path, "file_name,predicted_class\na.jpg,1\nn01/b.jpg,2\nb.jpg,3\n")
 
-    assert top1_of(read_known(MODEL, path), "n01/a.jpg", "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg") == [1, 1, 2, 3]
+    assert top1_of(load_precomputed(MODEL, path), "n01/a.jpg", "x/y/a.jpg", "n01/b.jpg", "n02/b.jpg") == [1, 1, 2, 3]
 
 
 def test_a_class_may_be_an_index_an_id_or_a_name(tmp_path: Path) -> None:
     """Class 0 is the tench, n01440764; class 207 the golden retriever, n02099601."""
     path = written(tmp_path, "file_name,predicted_class\na,0\nb,n01440764\nc,tench\nd,golden retriever\ne,n02099601\n")
 
-    assert top1_of(read_known(MODEL, path), *"abcde") == [0, 0, 0, 207, 207]
+    assert top1_of(load_precomputed(MODEL, path), *"abcde") == [0, 0, 0, 207, 207]
 
 
-def test_all_names_that_are_asked_are_answered_however_many(tmp_path: Path) -> None:
+def test_all_requested_names_get_a_prediction(tmp_path: Path) -> None:
     many = 12_345
     path = written(tmp_path, "file_name,top1\n" + "".join(f"{row}.jpg,{row % 1000}\n" for row in range(many)))
-    asked = list(reversed(range(many)))
+    requested = list(reversed(range(many)))
 
-    top1 = top1_of(read_known(MODEL, path), *(f"{row}.jpg" for row in asked))
+    top1 = top1_of(load_precomputed(MODEL, path), *(f"{row}.jpg" for row in requested))
 
-    assert top1 == [row % 1000 for row in asked]
+    assert top1 == [row % 1000 for row in requested]
 
 
 def test_other_predictions_have_another_digest(tmp_path: Path) -> None:
-    first = read_known(MODEL, written(tmp_path, "file_name,top1\na,1\n"))
-    same = read_known(MODEL, written(tmp_path, "file_name,top1\na,1\n"))
-    other = read_known(MODEL, written(tmp_path, "file_name,top1\na,2\n"))
+    first = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,1\n"))
+    same = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,1\n"))
+    other = load_precomputed(MODEL, written(tmp_path, "file_name,top1\na,2\n"))
 
     assert first.info == same.info
     assert first.info.weights_sha256 != other.info.weights_sha256
@@ -131,16 +131,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", sorted(BAD))
-def test_a_row_that_can_not_be_used_is_named_by_its_line(tmp_path: Path, bad: str) -> None:
+def test_an_invalid_row_is_reported_with_its_line(tmp_path: Path, bad: str) -> None:
     row, line = BAD[bad]
     path = written(tmp_path, f"file_name,predicted_class\na,1\n{row}\nc,3\n")
 
     with pytest.raises(InvalidRow) as caught:
-        read_known(MODEL, path)
+        load_precomputed(MODEL, path)
 
     assert [violation.line for violation in caught.value.violations] == [line]
     assert MODEL in caught.value.message
-    assert f"line {line}" in caught.value.message
+    assert f"Line {line}" in caught.value.message
 
 
 def test_bad_rows_of_jsonl_are_named_by_their_lines(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_bad_rows_of_jsonl_are_named_by_their_lines(tmp_path: Path) -> None:
     path = written(tmp_path, f"{good}\nno json\n{bad}\n", "predictions.jsonl")
 
     with pytest.raises(InvalidRow) as caught:
-        read_known(MODEL, path)
+        load_precomputed(MODEL, path)
 
     assert sorted(violation.line or 0 for violation in caught.value.violations) == [2, 3]
 
@@ -158,7 +158,7 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
     path = written(tmp_path, "file_name,predicted_class\n" + "".join(f"{row},x\n" for row in range(25)))
 
     with pytest.raises(InvalidRow, match="25 rows") as caught:
-        read_known(MODEL, path)
+        load_precomputed(MODEL, path)
 
     assert [violation.line for violation in caught.value.violations] == list(range(2, 12))
 
@@ -177,38 +177,38 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
         ("predictions.csv.gz", ""),
     ],
 )
-def test_a_file_without_predictions_is_refused(tmp_path: Path, name: str, text: str) -> None:
+def test_a_file_without_predictions_is_rejected(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidUpload):
-        read_known(MODEL, written(tmp_path, text, name))
+        load_precomputed(MODEL, written(tmp_path, text, name))
 
 
-def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_file_without_rows_is_rejected(tmp_path: Path) -> None:
     names, top1 = pa.array([], type=pa.string()), pa.array([], type=pa.int64())
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
 
     with pytest.raises(InvalidUpload):
-        read_known(MODEL, tmp_path / "predictions.parquet")
+        load_precomputed(MODEL, tmp_path / "predictions.parquet")
 
 
-def test_a_name_that_is_no_utf_8_is_refused_and_is_no_bug(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
     names, top1 = pa.array([b"\xff\xfe.jpg"], type=pa.binary()), pa.array([1])
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
 
     with pytest.raises(InvalidUpload):
-        read_known(MODEL, tmp_path / "predictions.parquet")
+        load_precomputed(MODEL, tmp_path / "predictions.parquet")
 
 
-def test_a_parquet_file_that_crashes_its_parser_is_refused_and_this_process_lives(tmp_path: Path) -> None:
+def test_a_parquet_file_that_crashes_its_parser_is_rejected_and_this_process_lives(tmp_path: Path) -> None:
     with (tmp_path / "predictions.parquet").open("wb") as file:
         nested_groups(file, 100_000)
 
     with pytest.raises(InvalidUpload, match="SIGSEGV"):
-        read_known(MODEL, tmp_path / "predictions.parquet")
+        load_precomputed(MODEL, tmp_path / "predictions.parquet")
 
 
 @pytest.mark.parametrize("probability", ["nothing", "2", "-0.1", "inf", "nan"])
-def test_a_probability_that_is_none_is_refused(tmp_path: Path, probability: str) -> None:
+def test_an_invalid_probability_is_rejected(tmp_path: Path, probability: str) -> None:
     path = written(tmp_path, f"file_name,predicted_class,predicted_probability\na,1,{probability}\n")
 
     with pytest.raises(InvalidUpload):
-        read_known(MODEL, path)
+        load_precomputed(MODEL, path)

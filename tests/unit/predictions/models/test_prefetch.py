@@ -1,68 +1,68 @@
-"""Made ahead: in order, no further ahead than asked, and over at once."""
+"""Prefetching: items arrive in order, only a few are prepared ahead, and no thread remains."""
 
 import threading
 import time
 
 import pytest
 
-from service.predictions.models.prefetch import AHEAD, made_ahead
+from service.predictions.models.prefetch import BATCHES_AHEAD, prefetch
 
 
-def test_things_come_in_order_whichever_is_made_first() -> None:
-    def make(name: str) -> str:
+def test_items_are_returned_in_order() -> None:
+    def prepare(name: str) -> str:
         time.sleep(0.02 if name in "ace" else 0)
         return name.upper()
 
-    with made_ahead("abcdefg", make, threads=3) as take:
+    with prefetch("abcdefg", prepare, threads=3) as take:
         assert [take(3), take(2), take(5), take(5)] == [["A", "B", "C"], ["D", "E"], ["F", "G"], []]
 
 
-def test_the_next_batches_are_made_while_one_is_worked_on_and_no_more() -> None:
-    begun: list[int] = []
+def test_only_the_next_batches_are_prepared_ahead() -> None:
+    started_items: list[int] = []
     names = [str(number) for number in range(100)]
 
-    with made_ahead(names, lambda name: begun.append(int(name)), threads=2) as take:
+    with prefetch(names, lambda name: started_items.append(int(name)), threads=2) as take:
         take(4)
         deadline = time.monotonic() + 5
-        while len(begun) < 4 * (1 + AHEAD) and time.monotonic() < deadline:
+        while len(started_items) < 4 * (1 + BATCHES_AHEAD) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)
 
-        assert sorted(begun) == list(range(4 * (1 + AHEAD)))
+        assert sorted(started_items) == list(range(4 * (1 + BATCHES_AHEAD)))
 
 
-def test_several_are_made_at_the_same_time() -> None:
+def test_several_items_are_prepared_in_parallel() -> None:
     together = threading.Barrier(3, timeout=5)
 
-    with made_ahead("abc", lambda name: together.wait(), threads=3) as take:
+    with prefetch("abc", lambda name: together.wait(), threads=3) as take:
         assert sorted(take(3)) == [0, 1, 2]
 
 
-def test_an_error_comes_out_where_its_name_stands() -> None:
-    def make(name: str) -> str:
+def test_an_error_is_raised_at_the_position_of_its_name() -> None:
+    def prepare(name: str) -> str:
         if name == "b":
             raise ValueError(name)
         return name
 
-    with made_ahead("abc", make, threads=1) as take:
+    with prefetch("abc", prepare, threads=1) as take:
         assert take(1) == ["a"]
         with pytest.raises(ValueError, match="b"):
             take(2)
 
 
-def test_the_end_of_the_block_drops_what_isnt_begun_and_leaves_no_thread() -> None:
-    begun: list[str] = []
+def test_the_end_of_the_block_drops_queued_items_and_leaves_no_thread() -> None:
+    started_items: list[str] = []
 
-    def make(name: str) -> None:
-        begun.append(name)
+    def prepare(name: str) -> None:
+        started_items.append(name)
         time.sleep(0.05)
 
     before = threading.active_count()
     started = time.monotonic()
-    with made_ahead([str(number) for number in range(1000)], make, threads=2) as take:
+    with prefetch([str(number) for number in range(1000)], prepare, threads=2) as take:
         take(100)
 
-    # 300 are asked for; the first 100 take 2.5 s, the other 200 would take 5 s more
+    # 300 are submitted: the first 100 take 2.5 s, the other 200 would take 5 s
     assert time.monotonic() - started < 4
-    assert len(begun) < 110
+    assert len(started_items) < 110
     assert threading.active_count() == before

@@ -1,4 +1,4 @@
-"""The runner: smaller batches where memory doesn't hold large ones, and the best class of each image."""
+"""The runner: it halves batches that exceed the memory, and returns the best class of each image."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 class Small(torch.nn.Module):
-    """Scores class (pixel value) highest; has no memory for more than some images. What a GPU does, without one."""
+    """Predicts the pixel value as the class, and raises OutOfMemoryError for large batches, like a GPU."""
 
     def __init__(self, memory: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ def images(count: int) -> list[torch.Tensor]:
     return [torch.full((3, 2, 2), number, dtype=torch.uint8) for number in range(count)]
 
 
-def test_a_batch_that_memory_doesnt_hold_is_halved_until_it_does_and_nothing_is_lost() -> None:
+def test_a_batch_that_exceeds_the_memory_is_halved_until_it_fits() -> None:
     module = Small(memory=20)
     runner = Runner("m", module, CPU, limit=100)
 
@@ -40,7 +40,7 @@ def test_a_batch_that_memory_doesnt_hold_is_halved_until_it_does_and_nothing_is_
     assert runner.limit == 12
 
 
-def test_the_size_that_was_found_is_kept_for_later_batches() -> None:
+def test_the_reduced_size_applies_to_later_batches() -> None:
     module = Small(memory=20)
     runner = Runner("m", module, CPU, limit=32)
     runner.start(images(32))
@@ -51,10 +51,10 @@ def test_the_size_that_was_found_is_kept_for_later_batches() -> None:
     assert module.batches == [16, 16]
 
 
-def test_a_model_that_memory_doesnt_hold_with_one_image_is_refused() -> None:
+def test_a_model_that_exceeds_the_memory_with_one_image_is_rejected() -> None:
     runner = Runner("file:big", Small(memory=0), CPU, limit=8)
 
-    with pytest.raises(ModelRefused, match="file:big: the memory of cpu doesn't hold it with one image"):
+    with pytest.raises(ModelRefused, match="file:big: The memory of cpu is too small"):
         runner.start(images(8))
 
 
@@ -69,28 +69,28 @@ def test_the_probability_is_that_of_the_softmax() -> None:
 
 
 def test_images_reach_the_module_whole_and_channels_last() -> None:
-    seen: list[torch.Tensor] = []
+    batches: list[torch.Tensor] = []
 
-    class Look(torch.nn.Module):
+    class Recorder(torch.nn.Module):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            seen.append(batch)
+            batches.append(batch)
             return torch.zeros(len(batch), 1000)
 
-    given = [torch.rand(3, 4, 5) for _ in range(2)]
-    Runner("m", Look(), CPU, limit=8).start(given)
+    inputs = [torch.rand(3, 4, 5) for _ in range(2)]
+    Runner("m", Recorder(), CPU, limit=8).start(inputs)
 
-    assert torch.equal(seen[0], torch.stack(given))
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(batches[0], torch.stack(inputs))
+    assert batches[0].is_contiguous(memory_format=torch.channels_last)
     assert torch.is_inference_mode_enabled() is False
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_outputs_that_arent_finite_are_refused(value: float) -> None:
+def test_outputs_that_are_not_finite_are_rejected(value: float) -> None:
     class Broken(torch.nn.Module):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             return torch.full((len(batch), 1000), value)
 
     runner = Runner("m", Broken(), CPU, limit=8)
 
-    with pytest.raises(ModelRefused, match="finite outputs, got NaN or infinity"):
+    with pytest.raises(ModelRefused, match="contain NaN or infinity"):
         runner.finish(runner.start(images(2)))

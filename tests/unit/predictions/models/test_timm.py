@@ -1,20 +1,20 @@
-"""timm: — names, default tags, and the cap on parameters. What it fetches: test_hub.py."""
+"""Models of the source timm: names, default tags, and limits. Downloads are tested in test_hf_hub.py."""
 
 import pytest
 from errata.errors import ModelNotFound, ModelRefused
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import timm
-from service.predictions.policy import ModelPolicy
 
 
 @pytest.mark.parametrize("name", ["no_such_model", "test_vit.no_such_tag"])
-def test_a_model_that_timm_lacks_is_not_found(name: str) -> None:
+def test_an_unknown_timm_model_is_not_found(name: str) -> None:
     with pytest.raises(ModelNotFound):
         timm.load(name, ModelPolicy())
 
 
-def test_a_near_name_is_told() -> None:
-    with pytest.raises(ModelNotFound, match=r"near it: .*resnet50"):
+def test_similar_names_are_suggested() -> None:
+    with pytest.raises(ModelNotFound, match=r"Similar names: .*resnet50"):
         timm.load("resnet_50", ModelPolicy())
 
 

@@ -1,4 +1,4 @@
-"""The predictor: real weights on real photographs; what can't be had, what isn't allowed, and stopping early."""
+"""The torch predictor: real weights on real photographs, unreadable images, and interruption."""
 
 import json
 import shutil
@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 
 from service.domain import Predictions
 from service.evidence.labels import demo, demo_folder
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.torch_predictor import TorchPredictor
-from service.predictions.policy import ModelPolicy
 
 SMALL = "test_vit"
 LITE0 = "demo:efficientnet_lite0"
@@ -28,7 +28,7 @@ def photographs() -> list[str]:
     return [name.decode() for name in demo().names.tolist()]
 
 
-def all_of(predictor: TorchPredictor, model: str, names: Sequence[str]) -> Predictions:
+def predict_all(predictor: TorchPredictor, model: str, names: Sequence[str]) -> Predictions:
     batches = list(predictor.predict(model, "demo", names))
     return Predictions(
         np.concatenate([batch.top1 for batch in batches]), np.concatenate([batch.probability for batch in batches])
@@ -41,33 +41,35 @@ def predictor() -> TorchPredictor:
 
 
 def test_efficientnet_lite0_is_right_on_18_of_20_photographs(predictor: TorchPredictor) -> None:
-    all_ = all_of(predictor, LITE0, photographs())
+    predictions = predict_all(predictor, LITE0, photographs())
 
-    assert int((all_.top1 == demo().all_targets).sum()) == 18
+    assert int((predictions.top1 == demo().all_targets).sum()) == 18
 
 
-def test_an_image_that_cant_be_had_has_no_class_and_the_others_have_theirs(tmp_path: Path) -> None:
+def test_an_unreadable_image_has_no_class_and_the_others_are_predicted(tmp_path: Path) -> None:
     names = photographs()
     images = tmp_path / "images"
     shutil.copytree(demo_folder(), images)
-    whole = all_of(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
+    whole = predict_all(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
     (images / names[1]).write_bytes(b"no image")
     (images / names[6]).unlink()
 
     with capture_logs() as logs:
-        all_ = all_of(TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
+        predictions = predict_all(
+            TorchPredictor({"demo": images}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names
+        )
 
-    kept = [row for row in range(20) if row not in (1, 6)]
-    assert all_.top1[[1, 6]].tolist() == [-1, -1]
-    assert np.isnan(all_.probability[[1, 6]]).all()
-    assert all_.top1[kept].tolist() == whole.top1[kept].tolist()
-    told = {log["image"]: log["why"] for log in logs if log["event"] == "an image can't be had"}
-    assert told.keys() == {names[1], names[6]}
-    assert "decoded" in told[names[1]]
-    assert "no such file" in told[names[6]]
+    readable = [row for row in range(20) if row not in (1, 6)]
+    assert predictions.top1[[1, 6]].tolist() == [-1, -1]
+    assert np.isnan(predictions.probability[[1, 6]]).all()
+    assert predictions.top1[readable].tolist() == whole.top1[readable].tolist()
+    reasons = {log["image"]: log["reason"] for log in logs if log["event"] == "image unreadable"}
+    assert reasons.keys() == {names[1], names[6]}
+    assert "not an image" in reasons[names[1]]
+    assert "No image" in reasons[names[6]]
 
 
-def test_an_image_that_memory_does_not_hold_when_it_is_prepared_is_damaged_and_no_bug(
+def test_an_image_that_exceeds_the_memory_when_it_is_preprocessed_is_unreadable(
     predictor: TorchPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pillow raises MemoryError for such an image; which one it is depends on the machine, so it is simulated."""
@@ -78,19 +80,19 @@ def test_an_image_that_memory_does_not_hold_when_it_is_prepared_is_damaged_and_n
     predictor.load(LITE0)
     monkeypatch.setattr(Image.Image, "resize", refuse)
 
-    all_ = all_of(predictor, LITE0, photographs()[:2])
+    predictions = predict_all(predictor, LITE0, photographs()[:2])
 
-    assert all_.top1.tolist() == [-1, -1]
+    assert predictions.top1.tolist() == [-1, -1]
 
 
-def test_batches_without_a_single_image_are_predicted_as_nothing_and_ten_are_named(tmp_path: Path) -> None:
+def test_batches_without_readable_images_have_no_classes_and_ten_images_are_logged(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
     predictor = TorchPredictor({"demo": tmp_path}, ModelPolicy(), 4, threads=2, device="cpu")
 
     with capture_logs() as logs:
-        all_ = all_of(predictor, LITE0, [f"{number}.jpg" for number in range(25)])
+        predictions = predict_all(predictor, LITE0, [f"{number}.jpg" for number in range(25)])
 
-    assert all_.top1.tolist() == [-1] * 25
+    assert predictions.top1.tolist() == [-1] * 25
     assert [log["image"] for log in logs if "image" in log] == [f"{number}.jpg" for number in range(10)]
     assert [log["count"] for log in logs if "count" in log] == [15]
 
@@ -105,7 +107,7 @@ def test_a_whole_folder_that_is_missing_or_empty_is_an_error(tmp_path: Path, ima
 
 
 def test_a_data_set_without_a_folder_is_an_error(predictor: TorchPredictor) -> None:
-    with pytest.raises(ImagesMissing, match="no images of imagenet"):
+    with pytest.raises(ImagesMissing, match="no images of data set 'imagenet'"):
         next(predictor.predict(LITE0, "imagenet", ["a.jpg"]))
 
 
@@ -113,21 +115,23 @@ def test_images_come_from_a_tar_file_as_from_a_folder(predictor: TorchPredictor,
     archive = shutil.make_archive(str(tmp_path / "images"), "tar", demo_folder())
     names = photographs()[:4]
 
-    all_ = all_of(TorchPredictor({"demo": Path(archive)}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names)
+    predictions = predict_all(
+        TorchPredictor({"demo": Path(archive)}, ModelPolicy(), 4, threads=2, device="cpu"), LITE0, names
+    )
 
-    assert all_.top1.tolist() == all_of(predictor, LITE0, names).top1.tolist()
+    assert predictions.top1.tolist() == predict_all(predictor, LITE0, names).top1.tolist()
 
 
-def test_outputs_that_arent_finite_are_refused(folder: Path, policy: ModelPolicy, state: dict) -> None:
+def test_outputs_that_are_not_finite_are_rejected(folder: Path, policy: ModelPolicy, state: dict) -> None:
     state["head.weight"] = torch.full_like(state["head.weight"], float("nan"))
     save_file(state, folder / "nan.safetensors")
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 4, threads=1, device="cpu")
 
-    with pytest.raises(ModelRefused, match="finite"):
+    with pytest.raises(ModelRefused, match="NaN or infinity"):
         list(predictor.predict(f"file:nan.safetensors#{SMALL}", "demo", photographs()[:1]))
 
 
-def test_a_head_in_another_order_gives_the_same_classes_by_its_mapping(
+def test_a_mapping_restores_the_classes_of_a_head_in_another_order(
     folder: Path, policy: ModelPolicy, state: dict
 ) -> None:
     save_file(state, folder / "own.safetensors")
@@ -137,16 +141,16 @@ def test_a_head_in_another_order_gives_the_same_classes_by_its_mapping(
     (folder / "changed.classes.json").write_text(json.dumps(order.tolist()))
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=2, device="cpu")
 
-    own = all_of(predictor, f"file:own.safetensors#{SMALL}", photographs())
-    mapped = all_of(predictor, f"file:changed.safetensors#{SMALL}", photographs())
+    own = predict_all(predictor, f"file:own.safetensors#{SMALL}", photographs())
+    mapped = predict_all(predictor, f"file:changed.safetensors#{SMALL}", photographs())
 
     assert mapped.top1.tolist() == own.top1.tolist()
-    told = predictor.load(f"file:changed.safetensors#{SMALL}").transform
-    assert ", 1000 of 1000 outputs mapped (" in told  # another mapping is another result
+    reasons = predictor.load(f"file:changed.safetensors#{SMALL}").transform
+    assert ", 1000 of 1000 outputs mapped (" in reasons  # another mapping is another result
     np.testing.assert_allclose(mapped.probability, own.probability, rtol=2e-3)
 
 
-def test_the_worker_itself_refuses_a_model_that_isnt_allowed() -> None:
+def test_the_worker_rejects_a_model_that_is_not_allowed() -> None:
     policy = ModelPolicy(sources=["timm:resnet50.*"])
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 4, threads=1, device="cpu")
 
@@ -154,14 +158,14 @@ def test_the_worker_itself_refuses_a_model_that_isnt_allowed() -> None:
         predictor.load(LITE0)
 
 
-def test_a_device_that_isnt_here_is_told_when_a_model_is_loaded() -> None:
+def test_loading_a_model_on_an_unavailable_device_is_rejected() -> None:
     predictor = TorchPredictor({"demo": demo_folder()}, ModelPolicy(), 4, threads=1, device="cuda:99")
 
     with pytest.raises(InvalidSetting, match="cuda:99"):
         predictor.load(LITE0)
 
 
-def test_stopping_early_stops_the_decoding_threads_at_once(predictor: TorchPredictor) -> None:
+def test_stopping_early_stops_the_decoding_threads(predictor: TorchPredictor) -> None:
     predictor.load(LITE0)
     before = threading.active_count()
     batches = predictor.predict(LITE0, "demo", photographs() * 50)
@@ -175,7 +179,7 @@ def test_stopping_early_stops_the_decoding_threads_at_once(predictor: TorchPredi
     assert threading.active_count() == before
 
 
-def test_a_file_that_is_replaced_is_loaded_anew(folder: Path, policy: ModelPolicy, state: dict) -> None:
+def test_a_replaced_file_is_loaded_again(folder: Path, policy: ModelPolicy, state: dict) -> None:
     """Given other weights under the same name, the worker that has the old ones in hand runs the new ones."""
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=2, device="cpu")
     save_file(state, folder / "replaced.safetensors")

@@ -1,4 +1,4 @@
-"""torchvision: — names, weights and transforms; the weights lie in a cache as if they had been fetched."""
+"""Models of the source torchvision: names, weights, and transforms, with weights in a local cache."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import torchvision as library
 from errata.errors import ModelNotFound, ModelRefused, Unavailable
 from PIL import Image
 
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import torchvision
-from service.predictions.models.loaded import weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import weights_digest
 
 FILE = "squeezenet1_1-b8a52dc0.pth"
 
@@ -26,9 +26,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def module(cache: Path) -> torch.nn.Module:
     torch.manual_seed(0)
-    made = library.models.squeezenet1_1(weights=None).eval()
-    torch.save(made.state_dict(), cache / FILE)
-    return made
+    model = library.models.squeezenet1_1(weights=None).eval()
+    torch.save(model.state_dict(), cache / FILE)
+    return model
 
 
 @pytest.mark.parametrize("rest", ["squeezenet1_1", "squeezenet1_1/IMAGENET1K_V1", "squeezenet1_1/DEFAULT"])
@@ -46,25 +46,25 @@ def test_it_scores_as_torchvision_does_with_the_weights_own_transform(module: to
 
     loaded = torchvision.load("squeezenet1_1", ModelPolicy())
 
-    result = loaded.module(loaded.prepare(image)[None])
+    result = loaded.module(loaded.preprocess(image)[None])
     torch.testing.assert_close(result, module(transform(image)[None]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("rest", "told"),
+    ("rest", "message"),
     [
-        ("resnet51", "near it: .*resnet50"),
-        ("fcn_resnet50", "classifier of torchvision"),  # segments
-        ("quantized_resnet50", "classifier of torchvision"),
-        ("resnet50/IMAGENET1K_V3", "one of IMAGENET1K_V1, IMAGENET1K_V2"),
+        ("resnet51", "Similar names: .*resnet50"),
+        ("fcn_resnet50", "has no classifier"),  # segments
+        ("quantized_resnet50", "has no classifier"),
+        ("resnet50/IMAGENET1K_V3", "Expected one of IMAGENET1K_V1, IMAGENET1K_V2"),
     ],
 )
-def test_what_torchvision_lacks_is_not_found(rest: str, told: str) -> None:
-    with pytest.raises(ModelNotFound, match=told):
+def test_unknown_torchvision_models_are_not_found(rest: str, message: str) -> None:
+    with pytest.raises(ModelNotFound, match=message):
         torchvision.load(rest, ModelPolicy())
 
 
-def test_a_broken_file_in_the_cache_is_refused_and_named(cache: Path) -> None:
+def test_a_broken_file_in_the_cache_is_rejected_and_named(cache: Path) -> None:
     (cache / FILE).write_bytes(b"not what it was")
 
     with pytest.raises(ModelRefused, match=FILE):
@@ -78,19 +78,19 @@ def test_a_payload_in_the_cache_never_runs(cache: Path, tmp_path: Path) -> None:
 
     torch.save({"features.0.weight": Payload()}, cache / FILE)
 
-    with pytest.raises(ModelRefused, match="can't be read"):
+    with pytest.raises(ModelRefused, match="cannot be read"):
         torchvision.load("squeezenet1_1", ModelPolicy())
     assert not (tmp_path / "it-ran").exists()
 
 
-def test_weights_that_cant_be_fetched_are_unavailable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_of_weights_raises_unavailable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
 
-    with pytest.raises(Unavailable, match="could not be fetched"):
+    with pytest.raises(Unavailable, match="download of the weights failed"):
         torchvision.load("squeezenet1_1", ModelPolicy())
 
 
-def test_the_cap_on_parameters_holds() -> None:
-    with pytest.raises(ModelRefused, match="got 1,235,496"):  # as torchvision's documentation says
+def test_the_limit_on_parameters_applies() -> None:
+    with pytest.raises(ModelRefused, match="has 1,235,496 parameters"):  # as torchvision's documentation says
         torchvision.load("squeezenet1_1", ModelPolicy(max_parameters=1_000_000))

@@ -1,4 +1,4 @@
-"""A free item goes to the caller that holds the fewest, and among equals to who came first."""
+"""The fair queue: a free resource goes to the caller with the fewest, then to the longest wait."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from service.predictions.sandbox.fair_queue import FairQueue
 
 
 class Waiter:
-    """A thread that takes an item, notes its turn, and holds the item until it is released."""
+    """A thread that acquires a resource, records its turn, and returns the resource after `release`."""
 
     def __init__(self, queue: FairQueue[str], caller: str, turns: list[str]) -> None:
         self._queue = queue
@@ -26,7 +26,7 @@ class Waiter:
             time.sleep(0.001)
 
     def _run(self) -> None:
-        with self._queue.taken(self._caller, lambda: False):
+        with self._queue.acquire(self._caller, lambda: False):
             self._turns.append(self._caller)
             self.release.wait(30)
 
@@ -43,8 +43,8 @@ def waiters(queue: FairQueue[str], callers: list[str], turns: list[str]) -> Iter
             started.append(Waiter(queue, caller, turns))
         yield started
     finally:
-        for item in started:
-            item.end()
+        for resource in started:
+            resource.end()
 
 
 def wait_for(turns: list[str], count: int) -> None:
@@ -52,7 +52,7 @@ def wait_for(turns: list[str], count: int) -> None:
         time.sleep(0.001)
 
 
-def test_a_free_item_goes_to_the_caller_that_holds_the_fewest() -> None:
+def test_a_free_resource_goes_to_the_caller_with_the_fewest() -> None:
     queue, turns = FairQueue(["first", "second"], wait_seconds=30), []
     with waiters(queue, ["greedy", "greedy", "greedy", "greedy", "modest"], turns) as started:
         wait_for(turns, 2)
@@ -64,24 +64,24 @@ def test_a_free_item_goes_to_the_caller_that_holds_the_fewest() -> None:
         assert turns[2] == "modest"
 
 
-def test_among_equals_who_came_first_is_first() -> None:
+def test_callers_with_equally_many_resources_are_served_in_order_of_arrival() -> None:
     queue, turns = FairQueue(["only"], wait_seconds=30), []
     callers = ["a", "b", "c", "d"]
     with waiters(queue, callers, turns) as started:
-        for count, each in enumerate(started, start=1):
+        for count, waiter in enumerate(started, start=1):
             wait_for(turns, count)
-            each.end()
+            waiter.end()
 
     assert turns == callers
 
 
-def test_a_call_that_waits_too_long_is_asked_to_come_again() -> None:
+def test_a_call_that_waits_too_long_raises_too_busy() -> None:
     queue = FairQueue(["only"], wait_seconds=0.2)
 
     with (
-        queue.taken("a", lambda: False),
+        queue.acquire("a", lambda: False),
         pytest.raises(TooBusy) as caught,
-        queue.taken("b", lambda: False),
+        queue.acquire("b", lambda: False),
     ):
         pass
 
@@ -89,21 +89,21 @@ def test_a_call_that_waits_too_long_is_asked_to_come_again() -> None:
     assert not queue._waiting
 
 
-def test_a_cancelled_call_leaves_the_line() -> None:
+def test_a_cancelled_call_leaves_the_queue() -> None:
     queue = FairQueue(["only"], wait_seconds=30)
 
-    with queue.taken("a", lambda: False), pytest.raises(TruncatedUpload), queue.taken("b", lambda: True):
+    with queue.acquire("a", lambda: False), pytest.raises(TruncatedUpload), queue.acquire("b", lambda: True):
         pass
 
     assert not queue._waiting
 
 
-def test_an_item_is_given_back_where_its_block_fails() -> None:
+def test_a_resource_is_returned_when_its_block_fails() -> None:
     queue = FairQueue(["only"], wait_seconds=30)
 
-    with pytest.raises(ZeroDivisionError), queue.taken("a", lambda: False):
+    with pytest.raises(ZeroDivisionError), queue.acquire("a", lambda: False):
         raise ZeroDivisionError
 
-    with queue.taken("b", lambda: False) as item:
-        assert item == "only"
-    assert not queue._held
+    with queue.acquire("b", lambda: False) as resource:
+        assert resource == "only"
+    assert not queue._num_used

@@ -1,4 +1,4 @@
-"""Isolation: what a process that parses an upload can no longer do, tried in a real process."""
+"""Isolation: what a sandboxed process cannot do, tried in a real process."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The pool: rows as an in-process parser returns them, limits that end a parser, and processes that come back."""
+"""The parser pool: it returns the same rows as in-process parsing, enforces limits, and restarts processes."""
 
 import io
 import os
@@ -38,7 +38,7 @@ def request_for(format: str, classes: tuple[int, ...] | None = None) -> ParseReq
 
 
 def stored(content: bytes) -> BinaryIO:
-    file = TemporaryFile()  # noqa: SIM115 - whoever calls closes it
+    file = TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(content)
     file.seek(0)
     return file
@@ -161,7 +161,7 @@ def test_a_kernel_without_isolation_is_a_warning_at_start(monkeypatch: pytest.Mo
     ]
 
 
-def test_a_platform_without_a_sandbox_parses_here_and_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_without_a_sandbox_parses_in_the_calling_process_and_warns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "IS_SUPPORTED", False)
     with structlog.testing.capture_logs() as logs, ParserPool(size=1) as pool:
         pool.start()
@@ -173,7 +173,7 @@ def test_a_platform_without_a_sandbox_parses_here_and_warns(monkeypatch: pytest.
 # -- limits
 
 
-def test_a_file_that_crashes_its_parser_is_refused_and_the_next_one_is_read(pool: ParserPool) -> None:
+def test_a_file_that_crashes_its_parser_is_rejected_and_the_next_one_is_read(pool: ParserPool) -> None:
     error = refusal(pool, written(nested_groups, 100_000))
 
     assert error.reason == "INVALID_UPLOAD"
@@ -184,7 +184,7 @@ def test_a_file_that_crashes_its_parser_is_refused_and_the_next_one_is_read(pool
 def test_a_parser_that_takes_too_much_memory_is_ended() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(150_000):  # entries of the index, which zipfile keeps in memory
+        for number in range(150_000):  # zipfile reads all entries of the index into memory
             archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
     with tight(memory=32 << 20) as pool:
         error = refusal(pool, content.getvalue(), "npz")
@@ -194,10 +194,10 @@ def test_a_parser_that_takes_too_much_memory_is_ended() -> None:
         assert parsed(pool, "npy", TWELVE)
 
 
-def test_a_single_huge_allocation_is_refused(pool: ParserPool) -> None:
+def test_a_single_huge_allocation_is_rejected(pool: ParserPool) -> None:
     head = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,)}\n"
     content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
-    with stored(content) as file, pytest.raises(InvalidUpload, match=r"more bytes|memory"):
+    with stored(content) as file, pytest.raises(InvalidUpload, match=r"bytes are missing|memory"):
         pool(ParseRequest("npy", 1 << 40, 1 << 50), file, lambda: False)
 
 
@@ -210,7 +210,7 @@ def test_a_parser_that_computes_too_long_is_ended() -> None:
 
 
 def never_ending() -> tuple[BinaryIO, int]:
-    """A file that never ends: a pipe into which nobody writes."""
+    """Return a file that never ends: a pipe without data."""
     reader, writer = os.pipe()
     return os.fdopen(reader, "rb"), writer
 
@@ -240,7 +240,7 @@ def write_until_nobody_reads(pipe: int) -> None:
         time.sleep(0.01)
 
 
-def test_a_file_waits_for_a_free_process_and_gives_up_in_time() -> None:
+def test_a_file_waits_for_a_free_process_until_the_timeout() -> None:
     file, writer = never_ending()
     cancelled = threading.Event()
     with tight(wait_seconds=0.3) as pool, file:
@@ -275,14 +275,14 @@ def test_a_killed_process_is_replaced(pool: ParserPool) -> None:
     assert parsed(pool, "npy", TWELVE)
 
 
-def test_a_waiting_process_that_is_killed_costs_nothing(pool: ParserPool) -> None:
+def test_a_waiting_process_that_is_killed_is_replaced(pool: ParserPool) -> None:
     parsed(pool, "npy", TWELVE)
     os.kill(int(waiting_process(pool, [])), signal.SIGKILL)
 
     assert parsed(pool, "npy", TWELVE) == parsed(read_binary, "npy", TWELVE)
 
 
-def test_a_process_that_is_killed_while_it_parses_is_told_as_a_failure_of_the_service(pool: ParserPool) -> None:
+def test_a_process_killed_while_it_parses_raises_unavailable(pool: ParserPool) -> None:
     file, writer = never_ending()
     (process,) = pool._processes
     process.start()

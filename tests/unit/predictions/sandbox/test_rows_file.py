@@ -1,4 +1,4 @@
-"""The file in which rows come back: whatever a parser that was taken over writes, the service reads or refuses it."""
+"""The output file of a sandboxed parser: any content is read or rejected."""
 
 import io
 import json
@@ -53,7 +53,7 @@ def consume(content: bytes) -> None:
         list(rows)
 
 
-def test_an_error_comes_back_as_it_was_raised() -> None:
+def test_an_error_is_read_as_it_was_written() -> None:
     file = io.BytesIO(b"rows that were written before")
     write_error(file, InvalidRow("line 3: bad", violations=[Violation("row", "bad", 3)]))
 
@@ -80,7 +80,7 @@ def test_an_error_comes_back_as_it_was_raised() -> None:
         ),
     ],
 )
-def test_what_is_no_rows_file_is_refused(content: bytes) -> None:
+def test_an_invalid_rows_file_is_rejected(content: bytes) -> None:
     with pytest.raises(REFUSED):
         consume(content)
 
@@ -91,14 +91,14 @@ ZEROS = np.zeros(1 << 16, dtype=np.int64)
 @pytest.mark.parametrize(
     ("stream", "reason"),
     [
-        (stream_of("zstd", top1=ZEROS), "got compressed ones"),
-        (stream_of("lz4", top1=ZEROS), "got compressed ones"),
+        (stream_of("zstd", top1=ZEROS), "got a compressed batch"),
+        (stream_of("lz4", top1=ZEROS), "got a compressed batch"),
         (stream_of(batches=MAX_BATCHES + 1, top1=[1]), f"at most {MAX_BATCHES} batches"),
         (stream_of(top1=pa.array(["1", "2"]).dictionary_encode()), "got a dictionary"),
     ],
     ids=["zstd", "lz4", "many batches", "dictionary"],
 )
-def test_a_stream_that_takes_far_more_memory_than_its_size_is_refused_before_it_is_unpacked(
+def test_a_stream_that_takes_far_more_memory_than_its_size_is_rejected_before_it_is_unpacked(
     stream: bytes, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):

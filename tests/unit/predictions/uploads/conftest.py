@@ -1,4 +1,4 @@
-"""A data set of twelve images, and the files that people write about it."""
+"""A data set of twelve images, and writers of predictions files for it."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Small:
-    """Twelve images of which ten are judged; their path order differs from their name order."""
+    """Twelve images, of which ten are judged. Their path order differs from their name order."""
 
     names: tuple[str, ...] = tuple(f"ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 13))
     target_rows: tuple[int, ...] = (11, 3, 3, 0, 7, 7, 5, 1, 0, 10, 2, 4)  # of CLASSES
@@ -57,7 +57,7 @@ class Small:
         return [image for image in range(len(self.names)) if image not in self.unjudged]
 
     def order(self, order: RowOrder) -> list[int]:
-        """Which image stands at each row: the slow and obvious sort."""
+        """Return the image of each row, with a simple sort."""
         keys = list(self.names) if order is RowOrder.FILE_NAME else self.paths
         return sorted(range(len(keys)), key=lambda image: keys[image])
 
@@ -77,18 +77,18 @@ class Small:
         return self.parse(content, order).predictions.top1.tolist()
 
     def refusal(self, content: bytes, max_bytes: int = MAX_BYTES) -> ErrataError:
-        """The error with which a file is refused."""
+        """Return the error of a rejected file."""
         with pytest.raises(ErrataError) as caught:
             self.parse(content, max_bytes=max_bytes)
         return caught.value
 
     def rows(self, classes: Sequence[object]) -> list[tuple[str, object]]:
-        """A row an image, in the data set's order."""
+        """Return one row per image, in the order of the data set."""
         return list(zip(self.names, classes, strict=True))
 
 
 class Write:
-    """Writers of the formats that are independent of the service: the standard library, numpy and pyarrow."""
+    """Writers of the formats with the standard library, numpy, and pyarrow, independent of the service."""
 
     @staticmethod
     def lines(*lines: str) -> bytes:
@@ -126,13 +126,13 @@ class Write:
 
     @staticmethod
     def npy_header(text: str) -> bytes:
-        """The head of an npy file whose header says anything."""
+        """Return the start of an npy file with any header text."""
         header = text.encode("latin-1") + b"\n"
         return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
 
 
 class ExpectedError:
-    """What a refusal must say."""
+    """Checks of the error of a rejected upload."""
 
     @staticmethod
     def lines(error: ErrataError) -> list[int | None]:
@@ -140,7 +140,7 @@ class ExpectedError:
 
     @staticmethod
     def count(error: ErrataError, total: int) -> bool:
-        """Whether the message tells how many there are: all, all but the one it shows, or all but ten."""
+        """Return whether the message has the total, or the rest after the first or the first ten."""
         return re.search(rf"\b({total}|{total - 1}|{total - 10})\b", error.message) is not None
 
 
@@ -155,7 +155,7 @@ def write() -> type[Write]:
 
 
 @pytest.fixture(scope="session")
-def told() -> type[ExpectedError]:
+def expected_error() -> type[ExpectedError]:
     return ExpectedError
 
 

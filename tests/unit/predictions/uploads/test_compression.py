@@ -1,4 +1,4 @@
-"""gzip and zstd around text: unpacked as a stream, refused when cut, damaged or a bomb."""
+"""gzip and zstd around text: valid files are read; truncated, damaged, and huge ones are rejected."""
 
 import gzip
 import io
@@ -19,7 +19,7 @@ from pyarrow import parquet
 TWELVE = list(range(100, 112))
 MIB = 1 << 20
 
-# What a child process runs: parse a file about twelve images, and say how it ended and by how much its memory grew.
+# Program of a child process: parses a file, and prints the result and the growth of its memory.
 MEASURE = """
 import os, resource, sys
 import numpy as np, pyarrow as pa
@@ -36,7 +36,7 @@ with open(sys.argv[1], "rb") as content:
     except ErrataError as error:
         end = error.reason
     print(end, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - size) // 1024, flush=True)
-os._exit(0)  # pyarrow may still read ahead in a thread of its own, which an interpreter that ends aborts
+os._exit(0)  # pyarrow may still read ahead in another thread, which aborts when the interpreter ends
 """
 
 
@@ -60,7 +60,7 @@ PACKERS = [gz, zst, zst_of_unknown_size]
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_packed_text_is_read_and_its_format_told(small, write, pack) -> None:
+def test_compressed_text_is_read_and_its_format_recognized(small, write, pack) -> None:
     for content, name in ((write.csv(small.rows(TWELVE)), "csv"), (write.jsonl(small.rows(TWELVE)), "jsonl")):
         result = small.parse(pack(content))
 
@@ -69,23 +69,23 @@ def test_packed_text_is_read_and_its_format_told(small, write, pack) -> None:
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_parts_that_were_packed_one_by_one_are_read_as_one(small, write, pack) -> None:
+def test_concatenated_compressed_parts_are_read_as_one_file(small, write, pack) -> None:
     content = write.csv(small.rows(TWELVE))
 
     assert small.top1(pack(content[:100]) + pack(content[100:])) == TWELVE
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_lines_are_those_of_the_text(small, write, told, pack) -> None:
+def test_lines_are_those_of_the_text(small, write, expected_error, pack) -> None:
     error = small.refusal(pack(write.csv([*small.rows(TWELVE), ("zzz", 3)])))
 
-    assert told.lines(error) == [14]
+    assert expected_error.lines(error) == [14]
 
 
 @pytest.mark.parametrize("pack", PACKERS)
 @pytest.mark.parametrize("cut", [1, 2, 4, 8, 20, 60])
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_packed_file_that_ends_too_early_is_refused_as_that(small, write, pack, cut, form) -> None:
+def test_a_packed_file_that_ends_too_early_is_rejected_as_that(small, write, pack, cut, form) -> None:
     packed = pack(getattr(write, form)(small.rows(TWELVE)))
 
     error = small.refusal(packed[:-cut])
@@ -95,7 +95,7 @@ def test_a_packed_file_that_ends_too_early_is_refused_as_that(small, write, pack
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_a_file_that_ends_between_two_blocks_is_refused_as_that(small, write, pack) -> None:
+def test_a_file_that_ends_between_two_blocks_is_rejected_as_that(small, write, pack) -> None:
     """Given 400 KB of text, packed as several blocks, and all but the last byte of it."""
     noise = np.random.default_rng(1).integers(0, 1000, (30_000, 2)).tolist()
     packed = pack(write.csv([*small.rows(TWELVE), *((f"x{a}.JPEG", b) for a, b in noise)]))
@@ -118,12 +118,12 @@ def test_a_file_that_ends_between_two_blocks_is_refused_as_that(small, write, pa
         pytest.param(gz(gz(b"file_name,top1\n")), id="packed twice"),
     ],
 )
-def test_what_only_looks_packed_is_refused(small, content) -> None:
+def test_invalid_compressed_files_are_rejected(small, content) -> None:
     assert isinstance(small.refusal(content), InvalidUpload)
 
 
 @pytest.mark.parametrize("pack", [gz, zst])
-def test_a_damaged_file_is_refused(small, write, pack) -> None:
+def test_a_damaged_file_is_rejected(small, write, pack) -> None:
     packed = bytearray(pack(write.csv(small.rows(TWELVE))))
     for place in range(30, 60):
         packed[place] ^= 0xFF
@@ -131,14 +131,14 @@ def test_a_damaged_file_is_refused(small, write, pack) -> None:
     assert isinstance(small.refusal(bytes(packed)), InvalidUpload)
 
 
-def test_a_gzip_whose_checksum_is_wrong_is_refused(small, write) -> None:
+def test_a_gzip_whose_checksum_is_wrong_is_rejected(small, write) -> None:
     packed = bytearray(gz(write.csv(small.rows(TWELVE))))
     packed[-8] ^= 1
 
     assert isinstance(small.refusal(bytes(packed)), InvalidUpload)
 
 
-def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused(small, write) -> None:
+def test_a_zstd_frame_that_asks_for_a_huge_window_is_rejected(small, write) -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=30, write_content_size=False)
     file = io.BytesIO()
     with zstandard.ZstdCompressor(compression_params=parameters).stream_writer(file, closefd=False) as writer:
@@ -148,7 +148,7 @@ def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused(small, write) -> No
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_text_within_the_limit_packed_and_over_it_unpacked_is_refused(small, write, pack) -> None:
+def test_text_within_the_limit_packed_and_over_it_unpacked_is_rejected(small, write, pack) -> None:
     packed = pack(write.csv(small.rows(TWELVE) * 10_000))
     assert len(packed) < 200_000
 
@@ -169,8 +169,8 @@ def _zip_bomb() -> bytes:
     return file.getvalue()
 
 
-def _liar() -> bytes:
-    """A zip bomb whose directory says that it holds a kilobyte."""
+def _understated_zip_bomb() -> bytes:
+    """Return a ZIP bomb whose directory states 1 KiB."""
     content = _zip_bomb()
     size = (128 * MIB).to_bytes(4, "little")
     directory = content.index(b"PK\x01\x02")
@@ -196,13 +196,13 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "zeros.zst": (lambda: zst(bytes(128 * MIB)), {"TOO_LARGE", "INVALID_UPLOAD"}),
     "npy.gz": (lambda: gz(_endless(b"\x93NUMPY\x01\x00", b"\0")), {"TOO_LARGE"}),
     "npz": (_zip_bomb, {"TOO_LARGE"}),
-    "npz that lies": (_liar, {"TOO_LARGE", "INVALID_UPLOAD", "TRUNCATED_UPLOAD"}),
+    "npz with a wrong size": (_understated_zip_bomb, {"TOO_LARGE", "INVALID_UPLOAD", "TRUNCATED_UPLOAD"}),
     "parquet": (_parquet_bomb, {"TOO_LARGE"}),
 }
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_in_bounded_memory(tmp_path: Path, name) -> None:
+def test_a_bomb_is_rejected_in_bounded_memory(tmp_path: Path, name) -> None:
     """Given less than a megabyte that unpacks to more than 100, then it is refused and takes less than 48 MiB."""
     make, reasons = BOMBS[name]
     bomb = tmp_path / "bomb"
@@ -218,5 +218,5 @@ def test_a_bomb_is_refused_in_bounded_memory(tmp_path: Path, name) -> None:
     assert int(grown) < 48
 
 
-def test_a_raw_deflate_stream_is_not_taken_for_gzip(small, write) -> None:
+def test_a_raw_deflate_stream_is_not_read_as_gzip(small, write) -> None:
     assert isinstance(small.refusal(zlib.compress(write.csv(small.rows(TWELVE)))), InvalidUpload)

@@ -1,4 +1,4 @@
-"""CSV: what is read, what is refused, and that a refusal names the right lines."""
+"""CSV: valid files are read, and errors name the right lines."""
 
 import csv
 import io
@@ -55,7 +55,7 @@ def test_columns_stand_in_any_order_and_others_are_ignored(small, write) -> None
         pytest.param(lambda text: text.replace(b",", b", ").replace(b", predicted", b",predicted"), id="spaces"),
     ],
 )
-def test_the_ways_of_writing_the_same_table_are_read_alike(small, write, change) -> None:
+def test_different_spellings_of_the_same_table_are_read_alike(small, write, change) -> None:
     assert small.top1(change(write.csv(small.rows(TWELVE)))) == TWELVE
 
 
@@ -69,7 +69,7 @@ def test_a_quoted_name_with_a_comma_is_one_class(small, write) -> None:
     ("delimiter", "word"),
     [(";", "semicolon"), ("\t", "tab"), ("|", "bar")],
 )
-def test_another_delimiter_is_refused_by_its_name(small, write, delimiter, word) -> None:
+def test_another_delimiter_is_rejected_by_its_name(small, write, delimiter, word) -> None:
     error = small.refusal(write.csv(small.rows(TWELVE)).replace(b",", delimiter.encode()))
 
     assert isinstance(error, InvalidUpload)
@@ -92,7 +92,7 @@ def test_another_delimiter_is_refused_by_its_name(small, write, delimiter, word)
         pytest.param("FILE_NAME,PREDICTED_CLASS", id="capitals"),
     ],
 )
-def test_a_file_without_a_usable_header_is_refused_at_line_1(small, write, header) -> None:
+def test_a_file_without_a_usable_header_is_rejected_at_line_1(small, write, header) -> None:
     rows = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(write.lines(*([] if header is None else [header]), *rows))
@@ -101,14 +101,14 @@ def test_a_file_without_a_usable_header_is_refused_at_line_1(small, write, heade
     assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
 
 
-def test_a_header_that_is_no_utf8_is_refused(small) -> None:
+def test_a_header_that_is_not_utf8_is_rejected(small) -> None:
     error = small.refusal("file_name,predicted_class,größe\n".encode("latin-1"))
 
     assert [(violation.field, violation.line) for violation in error.violations] == [("header", 1)]
 
 
 @pytest.mark.parametrize("content", [b"file_name,predicted_class", b"file_name,predicted_class\n\n\r\n"])
-def test_a_header_without_rows_is_refused(small, content) -> None:
+def test_a_header_without_rows_is_rejected(small, content) -> None:
     assert small.refusal(content).reason == "INVALID_UPLOAD"
 
 
@@ -131,7 +131,7 @@ def test_a_header_without_rows_is_refused(small, content) -> None:
         "٣",
     ],
 )
-def test_what_is_no_class_is_refused_at_its_line(small, write, bad) -> None:
+def test_an_invalid_class_is_rejected_with_its_line(small, write, bad) -> None:
     error = small.refusal(write.csv(small.rows([*TWELVE[:4], bad, *TWELVE[5:]])))
 
     assert isinstance(error, InvalidRow)
@@ -141,7 +141,7 @@ def test_what_is_no_class_is_refused_at_its_line(small, write, bad) -> None:
 
 
 @pytest.mark.parametrize("bad", ["1.01", "-0.5", "nan", "inf", "", "high", "0,5", "0_1", "50%", "٠"])
-def test_what_is_no_probability_is_refused_at_its_line(small, write, bad) -> None:
+def test_an_invalid_probability_is_rejected_with_its_line(small, write, bad) -> None:
     header = ("file_name", "predicted_class", "predicted_probability")
     rows = [(name, predicted, "0.5") for name, predicted in small.rows(TWELVE)]
     rows[7] = (*rows[7][:2], bad)
@@ -152,7 +152,7 @@ def test_what_is_no_probability_is_refused_at_its_line(small, write, bad) -> Non
     assert [(violation.field, violation.line) for violation in error.violations] == [("predicted_probability", 9)]
 
 
-def test_probabilities_from_0_to_1_are_kept(small, write) -> None:
+def test_probabilities_from_0_to_1_are_accepted(small, write) -> None:
     given = ["0", "1", "0.25", "1e-3", "5E-1", ".5", "0.750", "1.0", "0.0", "0.125", "0.0625", "1e0"]
     rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), given, strict=True)]
 
@@ -161,45 +161,45 @@ def test_probabilities_from_0_to_1_are_kept(small, write) -> None:
     assert result.probability.tolist() == [np.float16(float(text)) for text in given]
 
 
-def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, told) -> None:
+def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, expected_error) -> None:
     wrong = [(f"no-{number}.JPEG", 1) for number in range(37)]
 
     error = small.refusal(write.csv([*small.rows(TWELVE)[:5], *wrong, *small.rows(TWELVE)[5:]]))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == list(range(7, 17))
-    assert told.count(error, 37)
+    assert expected_error.lines(error) == list(range(7, 17))
+    assert expected_error.count(error, 37)
 
 
-def test_ragged_lines_are_named_and_counted(small, write, told) -> None:
+def test_ragged_lines_are_named_and_counted(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
     ragged = ["alone", "one,2,three", ",,,"] * 12
 
     error = small.refusal(write.lines("file_name,predicted_class", *good[:3], "", *ragged, *good[3:]))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == list(range(6, 16))
-    assert told.count(error, 36)
+    assert expected_error.lines(error) == list(range(6, 16))
+    assert expected_error.count(error, 36)
 
 
-def test_blank_lines_count_as_lines(small, write, told) -> None:
+def test_blank_lines_count_as_lines(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(
         write.lines("file_name,predicted_class", "", good[0], "", "", "zzz,3", *good[1:], "", f"{good[0]}")
     )
 
-    assert told.lines(error) == [6, 19]
+    assert expected_error.lines(error) == [6, 19]
 
 
-def test_blank_crlf_lines_count_as_lines(small, write, told) -> None:
+def test_blank_crlf_lines_count_as_lines(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
     text = write.lines("file_name,predicted_class", "", good[0], "", "zzz,3", *good[1:])
 
-    assert told.lines(small.refusal(text.replace(b"\n", b"\r\n"))) == [5]
+    assert expected_error.lines(small.refusal(text.replace(b"\n", b"\r\n"))) == [5]
 
 
-def test_ragged_lines_and_wrong_rows_are_told_together(small, write, told) -> None:
+def test_ragged_lines_and_wrong_rows_are_reported_together(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(
@@ -207,28 +207,30 @@ def test_ragged_lines_and_wrong_rows_are_told_together(small, write, told) -> No
     )
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [2, 4, 6, 17]
+    assert expected_error.lines(error) == [2, 4, 6, 17]
 
 
-def test_a_newline_in_quotes_is_refused_at_its_line_for_it_would_shift_all_others(small, write, told) -> None:
+def test_a_newline_in_quotes_is_rejected_with_its_line_for_it_would_shift_all_others(
+    small, write, expected_error
+) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(write.lines("file_name,predicted_class", '"a', 'b",3', *good, "zzz,3"))
 
-    assert told.lines(error) == [2]
+    assert expected_error.lines(error) == [2]
 
 
-def test_a_quote_that_never_closes_is_refused_at_its_line(small, write, told) -> None:
+def test_a_quote_that_never_closes_is_rejected_with_its_line(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
 
     error = small.refusal(write.lines("file_name,predicted_class", *good[:5], f'"{good[5]}', *good[6:]))
 
     assert isinstance(error, InvalidUpload)
-    assert told.lines(error)[0] == 7
+    assert expected_error.lines(error)[0] == 7
 
 
 @pytest.mark.parametrize("place", ["name", "class", "probability", "ragged"])
-def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, told, place) -> None:
+def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected_error, place) -> None:
     rows = [f"{name},{predicted},0.5" for name, predicted in small.rows(TWELVE)]
     bad = {"name": "§,1,0.5", "class": f"{small.names[4]},§,0.5", "probability": f"{small.names[4]},1,§"}
     rows[4] = bad.get(place, f"{small.names[4]},§,0.5,1,2")
@@ -237,10 +239,10 @@ def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, told, place)
     error = small.refusal(text)
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [6]
+    assert expected_error.lines(error) == [6]
 
 
-def test_lines_are_counted_over_many_blocks(write, told) -> None:
+def test_lines_are_counted_over_many_blocks(write, expected_error) -> None:
     """Given 60,000 rows (two megabytes) with blank lines among the first, the last rows have the right lines."""
     names = [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(60_000)]
     rows = [f"{name},{number % 1000}" for number, name in enumerate(names)]
@@ -256,25 +258,25 @@ def test_lines_are_counted_over_many_blocks(write, told) -> None:
     with pytest.raises(InvalidRow) as caught:
         parse_upload(io.BytesIO(write.lines(*text)), layout, RowOrder.UNSPECIFIED, 1 << 24)
 
-    assert told.lines(caught.value) == [text.index("zzz,1") + 1, len(text) - 2, len(text)]
+    assert expected_error.lines(caught.value) == [text.index("zzz,1") + 1, len(text) - 2, len(text)]
 
 
 def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: Path, imagenet_real: Bundle) -> None:
     file = reference / "predictions" / "imagenet_val_resnet50_cv.csv"
     layout = Layout(imagenet_real.dataset, imagenet_real.names, imagenet_real.rows, imagenet_real.positions)
     with file.open(newline="", encoding="utf-8") as text:
-        said = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
+        expected = {row["file_name"]: int(row["top1"]) for row in csv.DictReader(text)}
 
     with file.open("rb") as content:
         upload = parse_upload(content, layout, RowOrder.UNSPECIFIED, 1 << 24)
 
-    assert len(said) == 50_000
+    assert len(expected) == 50_000
     assert upload.format == "csv"
-    assert upload.predictions.top1.tolist() == [said[name.decode()] for name in imagenet_real.names.to_pylist()]
+    assert upload.predictions.top1.tolist() == [expected[name.decode()] for name in imagenet_real.names.to_pylist()]
 
 
 def test_reading_stops_after_very_many_ragged_lines(small, write, monkeypatch) -> None:
     monkeypatch.setattr(reader, "MAX_WRONG", 5)
 
-    with pytest.raises(InvalidRow, match=r"line 2: expected 2 columns, got 3: .* .and 4 more"):
+    with pytest.raises(InvalidRow, match=r"Line 2: Expected 2 columns, got 3: .* .and 4 more errors"):
         small.parse(write.lines("file_name,top1", *["a,b,c"] * 12))

@@ -1,4 +1,4 @@
-"""JSONL: what is read, what is refused, and that a refusal names the right lines."""
+"""JSONL: valid files are read, and errors name the right lines."""
 
 import json
 
@@ -41,7 +41,7 @@ def test_every_accepted_key_of_the_class_is_read(small, write, name) -> None:
         pytest.param(lambda text: text.replace(b'{"', b'  { "'), id="spaces"),
     ],
 )
-def test_the_ways_of_writing_the_same_objects_are_read_alike(small, write, good, change) -> None:
+def test_different_spellings_of_the_same_objects_are_read_alike(small, write, good, change) -> None:
     assert small.top1(change(write.lines(*good))) == TWELVE
 
 
@@ -77,30 +77,30 @@ def test_integers_are_probabilities_too(small, write) -> None:
     "bad",
     ["1000", "-1", "NaN", "3.0", "3.5", "null", "true", "[3]", '{"a": 3}', '"crane"', '""', "1e400", "9" * 30, '"3.0"'],
 )
-def test_what_is_no_class_is_refused_at_its_line(small, write, told, good, bad) -> None:
+def test_an_invalid_class_is_rejected_with_its_line(small, write, expected_error, good, bad) -> None:
     good[4] = good[4].replace("104", bad)
 
     error = small.refusal(write.lines(*good))
 
     assert isinstance(error, InvalidRow)
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [5]
+    assert expected_error.lines(error) == [5]
 
 
 @pytest.mark.parametrize("bad", ["1000", "-1", "3.0", "3.5", "true", "null", '"crane"'])
-def test_a_file_in_which_every_class_is_wrong_names_ten_lines_and_counts(small, write, told, bad) -> None:
+def test_a_file_in_which_every_class_is_wrong_names_ten_lines_and_counts(small, write, expected_error, bad) -> None:
     rows = [*small.names, *small.names, *small.names]
     lines = ['{"file_name": "%s", "predicted_class": %s}' % (name, bad) for name in rows]  # noqa: UP031 - braces
 
     error = small.refusal(write.lines(*lines))
 
     assert error.reason in {"INVALID_ROW", "INVALID_UPLOAD"}
-    assert told.lines(error) == list(range(1, 11))
-    assert told.count(error, 36)
+    assert expected_error.lines(error) == list(range(1, 11))
+    assert expected_error.count(error, 36)
 
 
 @pytest.mark.parametrize("bad", ["1.5", "-0.1", "NaN", "Infinity", '"high"', '""', "null", "true", "[]", '"0_1"', "2"])
-def test_what_is_no_probability_is_refused_at_its_line(small, write, told, bad) -> None:
+def test_an_invalid_probability_is_rejected_with_its_line(small, write, expected_error, bad) -> None:
     keys = ("file_name", "predicted_class", "predicted_probability")
     lines = write.jsonl([(*row, 0.5) for row in small.rows(TWELVE)], keys=keys).decode().splitlines()
     lines[7] = lines[7].replace("0.5", bad)
@@ -108,10 +108,10 @@ def test_what_is_no_probability_is_refused_at_its_line(small, write, told, bad) 
     error = small.refusal(write.lines(*lines))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [8]
+    assert expected_error.lines(error) == [8]
 
 
-def test_a_probability_that_stands_in_some_rows_only_is_not_dropped_in_silence(small, write, told) -> None:
+def test_a_probability_in_only_some_rows_is_rejected(small, write, expected_error) -> None:
     """Given a first row without the key and a last row with a wrong value, the file is refused."""
     rows = [json.dumps({"file_name": name, "predicted_class": one}) for name, one in small.rows(TWELVE)]
     rows[-1] = rows[-1].replace("}", ', "predicted_probability": 7}')
@@ -140,66 +140,66 @@ def test_a_probability_that_stands_in_some_rows_only_is_not_dropped_in_silence(s
         '{"file_name": "ILSVRC2012_val_00000001.JPEG", "predicted_class": "\\ud800"}',
     ],
 )
-def test_a_line_that_is_no_row_is_refused_at_its_line(small, write, told, good, bad) -> None:
+def test_an_invalid_row_is_rejected_with_its_line(small, write, expected_error, good, bad) -> None:
     error = small.refusal(write.lines(*good[:3], "", bad, *good[3:]))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [5]
+    assert expected_error.lines(error) == [5]
 
 
-def test_a_row_that_is_no_utf8_is_refused_at_its_line(small, write, told, good) -> None:
+def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected_error, good) -> None:
     error = small.refusal(write.lines(*good[:5], '{"file_name": "x§", "predicted_class": 1}').replace(b"\xc2", b""))
 
-    assert told.lines(error) == [6]
+    assert expected_error.lines(error) == [6]
 
 
 @pytest.mark.parametrize(
     "blank", [[""], ["", "", ""], [" "], ["\t", "", " "], ["\r"]], ids=["one", "three", "space", "mixed", "CR"]
 )
 @pytest.mark.parametrize("place", [0, 1, 5])
-def test_blank_lines_count_as_lines(small, write, told, good, blank, place) -> None:
+def test_blank_lines_count_as_lines(small, write, expected_error, good, blank, place) -> None:
     wrong = '{"file_name": "zzz", "predicted_class": 3}'
 
     error = small.refusal(write.lines(*good[:place], *blank, *good[place:], wrong))
 
-    assert told.lines(error) == [len(good) + len(blank) + 1]
+    assert expected_error.lines(error) == [len(good) + len(blank) + 1]
 
 
-def test_two_objects_in_one_line_are_refused_at_that_line(small, write, told, good) -> None:
+def test_two_objects_in_one_line_are_rejected_at_that_line(small, write, expected_error, good) -> None:
     error = small.refusal(write.lines(good[0], good[1] + good[2], *good[3:]))
 
-    assert told.lines(error) == [2]
+    assert expected_error.lines(error) == [2]
 
 
-def test_an_object_over_two_lines_is_refused_at_its_first_line(small, write, told, good) -> None:
+def test_an_object_over_two_lines_is_rejected_at_its_first_line(small, write, expected_error, good) -> None:
     error = small.refusal(write.lines(good[0], good[1].replace(", ", ",\n"), *good[2:]))
 
-    assert told.lines(error)[0] == 2
+    assert expected_error.lines(error)[0] == 2
 
 
-def test_lines_that_are_no_rows_and_wrong_rows_are_told_together(small, write, told, good) -> None:
+def test_unreadable_lines_and_wrong_rows_are_reported_together(small, write, expected_error, good) -> None:
     error = small.refusal(write.lines('{"file_name": "zzz", "predicted_class": 1}', "x", *good))
 
-    assert told.lines(error) == [1, 2]
+    assert expected_error.lines(error) == [1, 2]
 
 
-def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, told, good) -> None:
+def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, expected_error, good) -> None:
     wrong = [f'{{"file_name": "no-{number}", "predicted_class": 1}}' for number in range(37)]
 
     error = small.refusal(write.lines(*good[:2], *wrong, *good[2:]))
 
-    assert told.lines(error) == list(range(3, 13))
-    assert told.count(error, 37)
+    assert expected_error.lines(error) == list(range(3, 13))
+    assert expected_error.count(error, 37)
 
 
-def test_a_file_of_one_json_list_is_refused(small, good) -> None:
+def test_a_file_of_one_json_list_is_rejected(small, good) -> None:
     text = "[" + ",".join(good) + "]"
 
     assert small.refusal(text.encode()).reason == "INVALID_ROW"
 
 
 def test_keys_that_differ_from_line_to_line_are_ignored(small, write) -> None:
-    """Given a key of its own on every line, none of them becomes a column."""
+    """Given another additional key in every line, none becomes a column."""
     lines = [
         json.dumps({"file_name": name, "top1": one, f"key{number}": number})
         for number, (name, one) in enumerate(small.rows(TWELVE))
@@ -208,7 +208,7 @@ def test_keys_that_differ_from_line_to_line_are_ignored(small, write) -> None:
     assert small.top1(write.lines(*lines)) == TWELVE
 
 
-def test_the_first_line_says_which_keys_count(small, write, good) -> None:
+def test_the_keys_of_the_first_line_decide_which_keys_are_read(small, write, good) -> None:
     """Given a later line with another of the accepted names, that line is refused."""
     good[3] = good[3].replace("predicted_class", "top1")
 
@@ -225,9 +225,9 @@ def test_reading_stops_after_very_many_wrong_lines(small, write, monkeypatch) ->
         small.parse(write.lines(*['{"file_name": "x"'] * 12))
 
 
-def test_a_line_of_endless_size_is_refused_without_being_read(small, write, good) -> None:
+def test_a_line_of_endless_size_is_rejected_without_being_read(small, write, good) -> None:
     good[1] = good[1].replace("101", '"101"')  # so that lines are read one by one
     good[2] = good[2].replace("}", ', "x": [' + "[]," * 20_000 + "[]]}")
 
-    with pytest.raises(InvalidRow, match="line 3: expected a line of at most"):
+    with pytest.raises(InvalidRow, match=r"Line 3: The line has 60,0.. bytes"):
         small.parse(write.lines(*good))

@@ -1,4 +1,4 @@
-"""Uploads as a whole: formats are told apart, say the same, keep their limits, and never raise anything unforeseen."""
+"""Uploads: formats are recognized and equivalent, limits are enforced, and only expected errors are raised."""
 
 import gzip
 import io
@@ -22,7 +22,7 @@ TWELVE = list(range(100, 112))
 HEADER = ("file_name", "predicted_class", "predicted_probability")
 
 
-# What a child process runs: parse a file in which one byte is another, at every place in turn.
+# Program of a child process: parses a file with one byte changed, at each position in turn.
 DAMAGE = """
 import io, sys
 import numpy as np, pyarrow as pa
@@ -45,7 +45,7 @@ print("all read or refused")
 
 
 class Dripping:
-    """A stream that gives what it has in small pieces, as a network does."""
+    """A stream that returns small pieces, like a network."""
 
     def __init__(self, content: bytes, size: int) -> None:
         self._content = io.BytesIO(content)
@@ -56,7 +56,7 @@ class Dripping:
 
 
 def files(small, write, predicted: list[int]) -> dict[str, bytes]:
-    """The same classes in every format; arrays stand by file name."""
+    """Return the same classes in every format, arrays in file name order."""
     rows = small.rows(predicted)
     return {
         "csv": write.csv(rows),
@@ -67,23 +67,28 @@ def files(small, write, predicted: list[int]) -> dict[str, bytes]:
     }
 
 
+def file_name_order(form: str) -> RowOrder:
+    """The row order to request for a file in the order of the data set; named rows need none."""
+    return RowOrder.FILE_NAME if form in {"npz", "npy"} else RowOrder.UNSPECIFIED
+
+
 def test_every_format_of_the_contract_is_in_the_table() -> None:
     assert {format.name for format in FORMATS} == {"csv", "jsonl", "parquet", "npz", "npy"}
 
 
-def test_the_format_is_told_by_the_content(small, write) -> None:
+def test_the_format_is_recognized_by_the_content(small, write) -> None:
     for name, content in files(small, write, TWELVE).items():
         assert small.parse(content).format == name
 
 
 @pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "npz", "npy", "csv.gz", "csv.zst", "jsonl.gz"])
 @pytest.mark.parametrize("size", [1, 3, 7, 4096])
-def test_a_file_that_comes_in_small_pieces_is_the_same_file(small, write, name, size) -> None:
+def test_a_file_in_small_pieces_is_read_like_a_whole_file(small, write, name, size) -> None:
     form, _, packed = name.partition(".")
     content = files(small, write, TWELVE)[form]
     content = {"": bytes, "gz": gzip.compress, "zst": zstandard.compress}[packed](content)
 
-    upload = parse_upload(Dripping(content, size), small.layout, RowOrder.FILE_NAME, 1 << 20)
+    upload = parse_upload(Dripping(content, size), small.layout, file_name_order(form), 1 << 20)
 
     assert upload.format == form
     assert upload.predictions.top1.tolist() == TWELVE
@@ -94,12 +99,12 @@ def test_a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_too_large(smal
     content = files(small, write, TWELVE)[name]
     limit = len(content)
 
-    assert small.parse(content, RowOrder.FILE_NAME, max_bytes=limit).predictions.top1.tolist() == TWELVE
+    assert small.parse(content, file_name_order(name), max_bytes=limit).predictions.top1.tolist() == TWELVE
     error = small.refusal(content, max_bytes=limit - 1)
 
     assert isinstance(error, TooLarge)
     assert error.reason == "TOO_LARGE"
-    assert str(limit - 1) in error.message
+    assert f"{limit - 1:,} bytes" in error.message
 
 
 def test_no_more_is_read_of_an_endless_file_than_the_limit_and_a_buffer(small) -> None:
@@ -109,7 +114,7 @@ def test_no_more_is_read_of_an_endless_file_than_the_limit_and_a_buffer(small) -
         with pytest.raises(ErrataError):
             parse_upload(endless, small.layout, RowOrder.UNSPECIFIED, 1 << 20)
 
-        assert endless.given < 4 << 20
+        assert endless.bytes_read < 4 << 20
 
 
 class Endless:
@@ -117,16 +122,16 @@ class Endless:
 
     def __init__(self, start: bytes) -> None:
         self._start = start
-        self.given = 0
+        self.bytes_read = 0
 
     def read(self, size: int = -1) -> bytes:
         piece = (self._start + b"x,1\n" * (1 << 14))[: size if size >= 0 else None]
         self._start = b""
-        self.given += len(piece)
+        self.bytes_read += len(piece)
         return piece
 
 
-def test_an_empty_file_is_refused(small) -> None:
+def test_an_empty_file_is_rejected(small) -> None:
     error = small.refusal(b"")
 
     assert isinstance(error, InvalidUpload)
@@ -148,7 +153,7 @@ def test_an_empty_file_is_refused(small) -> None:
         b"PK\x05\x06" + bytes(18),
     ],
 )
-def test_what_is_in_no_format_is_refused(small, content) -> None:
+def test_unknown_formats_are_rejected(small, content) -> None:
     assert isinstance(small.refusal(content), InvalidUpload)
 
 
@@ -160,7 +165,7 @@ def test_what_is_in_no_format_is_refused(small, content) -> None:
 def test_every_format_says_the_same_classes(small, write, predicted, data) -> None:
     for name, content in files(small, write, predicted).items():
         for pack in (bytes, gzip.compress, zstandard.compress) if name in {"csv", "jsonl"} else (bytes,):
-            assert small.top1(pack(content), RowOrder.FILE_NAME) == predicted
+            assert small.top1(pack(content), file_name_order(name)) == predicted
     by_path = np.array([predicted[image] for image in small.order(RowOrder.PATH)])
     assert small.top1(write.npz(top1=by_path)) == predicted
     assert small.top1(write.npy(by_path)) == predicted
@@ -175,24 +180,23 @@ def test_every_format_says_the_same_classes(small, write, predicted, data) -> No
     parts=st.lists(st.integers(512, 1024), min_size=12, max_size=12),
 )
 def test_every_format_says_the_same_probabilities(small, write, predicted, parts) -> None:
-    """Given probabilities that a float16 holds exactly, none of the formats loses anything."""
+    """Given probabilities that float16 represents exactly, every format preserves them."""
     probability = [part / 1024 for part in parts]
-    rows = [(*row, each) for row, each in zip(small.rows(predicted), probability, strict=True)]
+    rows = [(*row, value) for row, value in zip(small.rows(predicted), probability, strict=True)]
     probs = np.repeat((1 - np.array(probability, dtype=np.float32)[:, None]) / 999, 1000, axis=1)
     probs[np.arange(12), predicted] = probability
-    same = [
+    named = [
         write.csv(rows, header=HEADER),
         gzip.compress(write.csv(rows, header=HEADER)),
         write.jsonl(rows, keys=HEADER),
         zstandard.compress(write.jsonl(rows, keys=HEADER)),
         write.parquet(dict(zip(HEADER, (small.names, predicted, probability), strict=True))),
         write.parquet(dict(zip(HEADER, (small.names, predicted, pa.array(probability, pa.float32())), strict=True))),
-        write.npz(top1=np.array(predicted), probs=probs),
-        write.npy(probs),
     ]
+    ordered = [write.npz(top1=np.array(predicted), probs=probs), write.npy(probs)]
 
-    for content in same:
-        result = small.parse(content, RowOrder.FILE_NAME).predictions
+    for content in (*named, *ordered):
+        result = small.parse(content, RowOrder.FILE_NAME if content in ordered else RowOrder.UNSPECIFIED).predictions
         assert result.top1.tolist() == predicted
         assert result.probability.dtype == np.float16
         assert result.probability.tolist() == probability
@@ -215,10 +219,10 @@ def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) ->
 # -- nothing unforeseen
 
 
-def tame(small, content: bytes) -> None:
+def check_parse(small, content: bytes) -> None:
     """Parse, and let only errors of our tree pass."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numpy, about what is odd in the file
+        warnings.simplefilter("ignore")  # of numpy, about damaged files
         try:
             result: Upload | ErrataError = small.parse(content)
         except ErrataError as error:
@@ -255,7 +259,7 @@ def tame(small, content: bytes) -> None:
 @example(b"\x93NUMPY\x01\x00", b"\x05\x00((((\n")
 @example(b'{"file_name": "ILSVRC2012_val_00000001.JPEG", "top1": ', b'"\\ud800"}')
 def test_any_bytes_are_read_or_refused(small, head, rest) -> None:
-    tame(small, head + rest)
+    check_parse(small, head + rest)
 
 
 @settings(max_examples=200, deadline=None)
@@ -264,7 +268,7 @@ def test_any_bytes_are_read_or_refused(small, head, rest) -> None:
     head=st.sampled_from(['{"file_name": "x", "top1": ', "file_name,top1\n", "file_name,top1,probability\nx,1,"]),
 )
 def test_any_text_is_read_or_refused(small, head, text) -> None:
-    tame(small, (head + text).encode())
+    check_parse(small, (head + text).encode())
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -287,12 +291,12 @@ def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
         if not content:
             break
 
-    tame(small, bytes(content))
+    check_parse(small, bytes(content))
 
 
 @pytest.mark.parametrize("name", ["parquet", "names", "npz", "npy", "csv.gz", "csv.zst"])
 def test_a_file_with_any_one_byte_dropped_changed_or_doubled_is_read_or_refused(small, write, name, tmp_path) -> None:
-    """In a process of its own, since a library in C++ can end the process that it runs in."""
+    """Run in a separate process, because a C++ library can crash it."""
     file = tmp_path / "upload"
     file.write_bytes(_good(small, write, name))
 

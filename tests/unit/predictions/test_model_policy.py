@@ -1,4 +1,4 @@
-"""What an operator allows: sources and names by patterns, a folder, and sizes."""
+"""The operator's model policy: patterns for sources and names, the folder, and limits on size."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from errata.errors import InvalidModelId, ModelRefused
 
 from service.predictions.model_id import SOURCES, parse_model_id
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
 
 COMMIT = "a" * 40
 
@@ -39,7 +39,7 @@ def test_a_model_that_a_pattern_matches_is_allowed(patterns: list[str], model: s
         (["timm:*"], "demo:efficientnet_lite0"),
     ],
 )
-def test_a_model_that_no_pattern_matches_is_refused(patterns: list[str], model: str) -> None:
+def test_a_model_that_no_pattern_matches_is_rejected(patterns: list[str], model: str) -> None:
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES") as caught:
         ModelPolicy(sources=patterns).check(parse_model_id(model))
     assert [violation.field for violation in caught.value.violations] == ["model"]
@@ -65,13 +65,13 @@ def test_without_a_setting_every_source_but_files_is_allowed() -> None:
     assert allowed == ["demo", "timm", "torchvision", "hf-hub"]
 
 
-def test_the_caps_are_the_largest_that_pass() -> None:
+def test_models_at_the_limits_pass_and_larger_ones_are_rejected() -> None:
     policy = ModelPolicy(max_parameters=10, max_download_bytes=20)
 
     policy.check_parameters("m", 10)
     policy.check_download("m", 20)
-    policy.check_download("m", None)  # nobody knows
-    with pytest.raises(ModelRefused, match=r"m: expected at most 10 parameters .*, got 11"):
+    policy.check_download("m", None)  # unknown size
+    with pytest.raises(ModelRefused, match=r"m has 11 parameters. Expected at most 10"):
         policy.check_parameters("m", 11)
-    with pytest.raises(ModelRefused, match=r"m: expected weights of at most 20 bytes .*, got 21"):
+    with pytest.raises(ModelRefused, match=r"m: The download has 21 bytes. Expected at most 20"):
         policy.check_download("m", 21)

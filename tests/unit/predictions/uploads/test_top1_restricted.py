@@ -1,4 +1,4 @@
-"""The best of a data set's own classes: from npy and npz scores, for a data set that has fewer than all 1000."""
+"""The best class among those of the data set, from npy and npz scores."""
 
 import io
 from dataclasses import replace
@@ -36,7 +36,7 @@ def files(write, scores: np.ndarray) -> dict[str, bytes]:
 @pytest.mark.parametrize("order", [RowOrder.PATH, RowOrder.FILE_NAME])
 @pytest.mark.parametrize("form", ["npy", "npz"])
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
-def test_it_is_the_best_of_the_few_and_stands_beside_its_image(small, write, form, order, kind) -> None:
+def test_the_best_of_the_data_sets_classes_is_assigned_to_its_image(small, write, form, order, kind) -> None:
     scores = SCORES.astype(kind)
 
     result = parse(small, files(write, scores)[form], order).predictions
@@ -76,7 +76,7 @@ def test_classes_without_scores_rank_nothing(small, write) -> None:
     rows = small.rows(top1.tolist())
 
     for content in (write.npy(top1), write.npz(top1=top1), write.csv(rows), write.jsonl(rows)):
-        assert parse(small, content).predictions.top1_restricted is None
+        assert parse(small, content, RowOrder.UNSPECIFIED).predictions.top1_restricted is None
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
@@ -92,7 +92,7 @@ def test_a_data_set_of_one_class_is_always_right_about_it(small, write, form) ->
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
-def test_nan_in_a_class_that_is_not_the_data_sets_is_refused_all_the_same(small, write, form) -> None:
+def test_nan_in_a_class_outside_the_data_set_is_rejected(small, write, form) -> None:
     scores = SCORES.copy()
     scores[4, 500] = np.nan
 

@@ -1,12 +1,17 @@
-"""What is said of a model: its weights' digest, and its size before memory is taken."""
+"""The digest of a model's weights, and its size before memory is allocated."""
 
 import pytest
 import timm
 import torch
 from errata.errors import ModelRefused
 
-from service.predictions.models.loaded import check_size, count_parameters, load_weights, weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.loaded_model import (
+    check_parameter_count,
+    count_parameters,
+    load_weights,
+    weights_digest,
+)
 
 
 def test_the_digest_is_of_names_types_shapes_and_values_and_of_nothing_else() -> None:
@@ -25,22 +30,22 @@ def test_the_digest_is_of_names_types_shapes_and_values_and_of_nothing_else() ->
     assert weights_digest(module.half()) != before
 
 
-def test_a_model_too_large_for_memory_is_refused_without_being_made() -> None:
+def test_a_model_too_large_for_memory_is_rejected_before_it_is_created() -> None:
     def make() -> torch.nn.Module:
         return torch.nn.Linear(1 << 20, 1 << 20, bias=False)  # 4 TiB
 
-    with pytest.raises(ModelRefused, match="got 1,099,511,627,776"):
-        check_size(ModelPolicy(), "m", make)
+    with pytest.raises(ModelRefused, match="has 1,099,511,627,776 parameters"):
+        check_parameter_count(ModelPolicy(), "m", make)
 
 
-def test_a_model_that_has_no_outline_is_counted_all_the_same() -> None:
+def test_the_parameters_of_a_module_without_meta_device_support_are_counted() -> None:
     def make() -> torch.nn.Module:
-        float(torch.ones(1).sum())  # needs a value, which an outline doesn't have
+        float(torch.ones(1).sum())  # needs a value, which the meta device does not have
         return torch.nn.Linear(3, 2)
 
-    check_size(ModelPolicy(max_parameters=8), "m", make)
-    with pytest.raises(ModelRefused, match="at most 7 parameters"):
-        check_size(ModelPolicy(max_parameters=7), "m", make)
+    check_parameter_count(ModelPolicy(max_parameters=8), "m", make)
+    with pytest.raises(ModelRefused, match="at most 7"):
+        check_parameter_count(ModelPolicy(max_parameters=7), "m", make)
 
 
 def test_parameters_are_counted() -> None:
@@ -48,6 +53,6 @@ def test_parameters_are_counted() -> None:
     assert count_parameters(timm.create_model("resnet50", pretrained=False)) == 25_557_032  # as its authors count
 
 
-def test_weights_that_dont_fit_are_refused_with_what_differs() -> None:
-    with pytest.raises(ModelRefused, match=r"(?s)m: the weights don't fit.*bias"):
+def test_weights_of_another_architecture_are_rejected_with_the_differences() -> None:
+    with pytest.raises(ModelRefused, match=r"(?s)m: The weights do not match.*bias"):
         load_weights("m", torch.nn.Linear(3, 2), {"weight": torch.zeros(2, 3)})

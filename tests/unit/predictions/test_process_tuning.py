@@ -1,4 +1,4 @@
-"""Tuning: asked of a process of its own, since it changes the whole of one."""
+"""Process tuning, tested in a separate process because it changes the whole process."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import os, resource, sys, threading
-from service.predictions.tuning import tune_process
+from service.predictions.process_tuning import tune_process
 if sys.argv[1] == "tuned":
     tune_process()
 def work():
@@ -24,7 +24,7 @@ thread.join()
 """
 
 
-def asked(how: str, **environment: str) -> tuple[int, str]:
+def measure(how: str, **environment: str) -> tuple[int, str]:
     clean = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "MALLOC_ARENA_MAX")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, how], env=clean | environment, check=True, capture_output=True, text=True
@@ -34,14 +34,14 @@ def asked(how: str, **environment: str) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_memory_that_was_used_once_is_used_again_without_asking_the_kernel() -> None:
-    plain, tuned = asked("plain")[0], asked("tuned")[0]
+def test_freed_memory_is_reused_without_page_faults() -> None:
+    plain, tuned = measure("plain")[0], measure("tuned")[0]
 
     assert plain > 50  # five times 10,240 pages, or 20 where the kernel gives large ones
     assert tuned < plain / 10
 
 
 def test_openmp_waits_without_spinning_unless_the_user_wants_it() -> None:
-    assert asked("tuned")[1] == "PASSIVE"
-    assert asked("tuned", OMP_WAIT_POLICY="ACTIVE")[1] == "ACTIVE"
-    assert asked("plain")[1] == "None"
+    assert measure("tuned")[1] == "PASSIVE"
+    assert measure("tuned", OMP_WAIT_POLICY="ACTIVE")[1] == "ACTIVE"
+    assert measure("plain")[1] == "None"

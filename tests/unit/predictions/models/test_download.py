@@ -1,4 +1,4 @@
-"""Sizes before a fetch, and what a failed one means."""
+"""The size of a file before its download, and the errors of failed downloads."""
 
 import threading
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from errata.errors import Unavailable
 
-from service.predictions.models.fetch import fetching, url_size
+from service.predictions.models.download import download_errors, url_file_size
 
 
 class Sizes(BaseHTTPRequestHandler):
-    """Tells a size for one file, none for another, and knows no third."""
+    """Sends the size of one file, no size of another, and 404 for a third."""
 
     def do_HEAD(self) -> None:
         self.send_response(404 if self.path == "/nowhere.pth" else 200)
@@ -36,28 +36,31 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     thread.join()
 
 
-def test_the_size_is_what_the_server_tells(address: str) -> None:
-    assert url_size(f"{address}/told.pth") == 123_456
+def test_the_size_is_that_of_the_response(address: str) -> None:
+    assert url_file_size(f"{address}/told.pth") == 123_456
 
 
 @pytest.mark.parametrize("name", ["untold.pth", "nowhere.pth"])
-def test_a_size_that_nobody_tells_is_unknown(address: str, name: str) -> None:
-    assert url_size(f"{address}/{name}") is None
+def test_a_size_that_the_server_does_not_send_is_unknown(address: str, name: str) -> None:
+    assert url_file_size(f"{address}/{name}") is None
 
 
-def test_a_file_in_the_cache_isnt_asked_for(address: str, tmp_path: Path) -> None:
+def test_the_size_of_a_cached_file_is_not_requested(address: str, tmp_path: Path) -> None:
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "told.pth").touch()
 
-    assert url_size(f"{address}/told.pth") is None
+    assert url_file_size(f"{address}/told.pth") is None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/told.pth", "file:///etc/passwd", ""])
-def test_a_server_that_isnt_there_tells_nothing_and_no_file_is_opened(address: str, url: str) -> None:
-    assert url_size(url) is None
+def test_the_size_at_an_unreachable_url_is_unknown_and_no_file_is_opened(address: str, url: str) -> None:
+    assert url_file_size(url) is None
 
 
-def test_a_full_disk_or_a_broken_line_may_pass() -> None:
-    with pytest.raises(Unavailable, match="m: the weights could not be fetched: no space") as caught, fetching("m"):
+def test_a_full_disk_raises_unavailable() -> None:
+    with (
+        pytest.raises(Unavailable, match="m: The download of the weights failed: no space") as caught,
+        download_errors("m"),
+    ):
         raise OSError("no space left on device")
     assert caught.value.retry_after == 30.0

@@ -1,4 +1,4 @@
-"""Transforms: in two steps they give what the library's own transform gives, and none is guessed."""
+"""Transforms in two steps equal the library's own transforms, and incomplete ones are rejected."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torchvision.transforms._presets import ImageClassification
 
-from service.predictions.models.images import BadImage
-from service.predictions.models.preparation import Normalize, timm_preparation, torchvision_preparation
+from service.predictions.models.images import UnreadableImage
+from service.predictions.models.preprocessing import Normalize, timm_preprocessing, torchvision_preprocessing
 
 CONFIG = {
     "input_size": (3, 96, 128),
@@ -30,9 +30,9 @@ def image(request: pytest.FixtureRequest) -> Image.Image:
 
 
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
-def test_timms_transform_in_two_steps_is_timms_own(image: Image.Image, crop_mode: str) -> None:
+def test_timms_transform_in_two_steps_equals_the_original(image: Image.Image, crop_mode: str) -> None:
     config = CONFIG | {"crop_mode": crop_mode}
-    prepared = timm_preparation("m", config)
+    prepared = timm_preprocessing("m", config)
 
     result = prepared.batch(prepared.single(image)[None])[0]
 
@@ -41,16 +41,16 @@ def test_timms_transform_in_two_steps_is_timms_own(image: Image.Image, crop_mode
 
 
 @pytest.mark.parametrize("name", ["ResNet50_Weights.IMAGENET1K_V2", "ViT_L_16_Weights.IMAGENET1K_SWAG_E2E_V1"])
-def test_torchvisions_transform_in_two_steps_is_the_weights_own(image: Image.Image, name: str) -> None:
+def test_torchvisions_transform_in_two_steps_equals_the_original(image: Image.Image, name: str) -> None:
     own = torchvision.models.get_weight(name).transforms()
-    prepared = torchvision_preparation("m", own)
+    prepared = torchvision_preprocessing("m", own)
 
     result = prepared.batch(prepared.single(image)[None])[0]
 
     torch.testing.assert_close(result, own(image), rtol=0, atol=1e-5)
 
 
-def test_normalizing_is_done_by_channel() -> None:
+def test_each_channel_is_normalized_separately() -> None:
     pixels = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1)
 
     result = Normalize((0.5, 0.5, 0.1), (0.5, 0.25, 0.1))(pixels)
@@ -59,15 +59,15 @@ def test_normalizing_is_done_by_channel() -> None:
 
 
 def test_the_transform_is_described() -> None:
-    assert timm_preparation("m", CONFIG).description == (
+    assert timm_preprocessing("m", CONFIG).description == (
         "resize 0.900 center bicubic, 96x128, mean (0.1, 0.2, 0.3), std (0.4, 0.5, 0.6)"
     )
 
 
 @pytest.mark.parametrize("key", list(CONFIG))
-def test_a_transform_with_a_gap_is_refused_and_not_filled(key: str) -> None:
-    with pytest.raises(ModelRefused, match=f"none of {key}: give a config.json"):
-        timm_preparation("m", {name: value for name, value in CONFIG.items() if name != key})
+def test_an_incomplete_transform_is_rejected(key: str) -> None:
+    with pytest.raises(ModelRefused, match=f"{key} missing. Put a config.json"):
+        timm_preprocessing("m", {name: value for name, value in CONFIG.items() if name != key})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_transform_with_a_gap_is_refused_and_not_filled(key: str) -> None:
         ("input_size", "224"),
         ("mean", [0.5]),
         ("mean", [0.5, 0.5, "0.5"]),
-        ("mean", [0.5, 0.5, 10**400]),  # no float holds it
+        ("mean", [0.5, 0.5, 10**400]),  # too large for a float
         ("mean", [0.5, 0.5, float("nan")]),
         ("std", [0.5, 0, 0.5]),
         ("std", [0.5, 0.5, float("inf")]),
@@ -92,39 +92,39 @@ def test_a_transform_with_a_gap_is_refused_and_not_filled(key: str) -> None:
         ("crop_mode", "random"),
     ],
 )
-def test_a_transform_that_makes_no_sense_is_refused(key: str, value: object) -> None:
-    with pytest.raises(ModelRefused, match=f"expected {key} to be"):
-        timm_preparation("m", CONFIG | {key: value})
+def test_an_invalid_transform_is_rejected(key: str, value: object) -> None:
+    with pytest.raises(ModelRefused, match=f"Expected {key} to be"):
+        timm_preprocessing("m", CONFIG | {key: value})
 
 
-def test_a_transform_that_enlarges_images_without_bound_is_refused() -> None:
+def test_a_transform_that_enlarges_images_without_bound_is_rejected() -> None:
     config = CONFIG | {"input_size": [3, 224, 224]}
-    timm_preparation("m", config | {"crop_pct": 0.0547})
+    timm_preprocessing("m", config | {"crop_pct": 0.0547})
 
-    with pytest.raises(ModelRefused, match="leaves at most 4096 pixels"):
-        timm_preparation("m", config | {"crop_pct": 0.0546})
+    with pytest.raises(ModelRefused, match="at most 4096 pixels"):
+        timm_preprocessing("m", config | {"crop_pct": 0.0546})
 
 
 @pytest.mark.parametrize("size", [(300, 3), (3, 300)])
-def test_an_image_that_would_be_too_large_when_resized_is_damaged(size: tuple[int, int]) -> None:
+def test_an_image_that_would_be_too_large_when_resized_is_unreadable(size: tuple[int, int]) -> None:
     resized = 1024  # of the shorter side: 105 million pixels
     image = Image.new("RGB", size)
-    timms = timm_preparation("m", CONFIG | {"input_size": [3, resized, resized], "crop_pct": 1.0})
-    torchvisions = torchvision_preparation("m", ImageClassification(crop_size=224, resize_size=resized))
+    timms = timm_preprocessing("m", CONFIG | {"input_size": [3, resized, resized], "crop_pct": 1.0})
+    torchvisions = torchvision_preprocessing("m", ImageClassification(crop_size=224, resize_size=resized))
 
     for preparation in (timms, torchvisions):
-        with pytest.raises(BadImage, match="at most 67108864 pixels after resizing, got 104857600"):
+        with pytest.raises(UnreadableImage, match=r"has 104857600 pixels. Expected at most 67,108,864"):
             preparation.single(image)
 
 
-def test_a_transform_that_is_no_classifiers_is_refused() -> None:
+def test_the_transform_of_another_task_is_rejected() -> None:
     other = torchvision.models.segmentation.FCN_ResNet50_Weights.DEFAULT.transforms()
 
-    with pytest.raises(ModelRefused, match="classifier's transform, got SemanticSegmentation"):
-        torchvision_preparation("m", other)
+    with pytest.raises(ModelRefused, match=r"transform SemanticSegmentation.*weights of a classifier"):
+        torchvision_preprocessing("m", other)
 
 
 @pytest.mark.parametrize("share", [1e-300, 0, -1, 2.5, "0.9", True])
-def test_a_share_of_the_image_that_no_crop_has_is_refused(share: object) -> None:
+def test_a_share_of_the_image_that_no_crop_has_is_rejected(share: object) -> None:
     with pytest.raises(ModelRefused, match=r"crop_pct to be a number from 0\.01 to 2"):
-        timm_preparation("m", CONFIG | {"crop_pct": share})
+        timm_preprocessing("m", CONFIG | {"crop_pct": share})

@@ -1,4 +1,4 @@
-"""Validation: each row finds its image, in any order; what is wrong, missing or twice is refused with its lines."""
+"""Validation: rows are matched to images in any order, and wrong, missing, and repeated rows are rejected."""
 
 import io
 
@@ -18,14 +18,14 @@ FORMS = ["csv", "jsonl", "parquet"]
 
 
 def written(write, form: str, rows: list[tuple[str, object]]) -> bytes:
-    """The same rows in a format that has names."""
+    """Return rows in a format with file names."""
     if form == "parquet":
         return write.parquet({"file_name": [row[0] for row in rows], "predicted_class": [row[1] for row in rows]})
     return getattr(write, form)(rows)
 
 
 def first_line(form: str) -> int:
-    """The line of the first row."""
+    """Return the line of the first row."""
     return 2 if form == "csv" else 1
 
 
@@ -40,7 +40,7 @@ def test_images_that_are_not_judged_may_be_left_out(small, write, form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_judged_image_without_a_row_is_refused_by_its_name(small, write, form) -> None:
+def test_a_judged_image_without_a_row_is_rejected_by_its_name(small, write, form) -> None:
     rows = small.rows(TWELVE)
     del rows[9], rows[4]
 
@@ -71,7 +71,7 @@ def test_of_many_missing_images_ten_are_named_and_the_rest_counted(small, write)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, told, form) -> None:
+def test_a_name_outside_of_the_data_set_is_rejected_with_its_line(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE)[:6], ("ILSVRC2012_val_00000013.JPEG", 1), *small.rows(TWELVE)[6:]]
 
     error = small.refusal(written(write, form, rows))
@@ -79,28 +79,28 @@ def test_a_name_outside_of_the_data_set_is_refused_at_its_line(small, write, tol
     assert error.reason == "INVALID_ROW"
     assert [violation.field for violation in error.violations] == ["file_name"]
     assert "ILSVRC2012_val_00000013.JPEG" in error.message
-    assert told.lines(error) == [6 + first_line(form)]
+    assert expected_error.lines(error) == [6 + first_line(form)]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("place", [1, 5, 12])
-def test_a_second_row_about_an_image_is_refused_at_its_line(small, write, told, form, place) -> None:
+def test_a_second_row_about_an_image_is_rejected_with_its_line(small, write, expected_error, form, place) -> None:
     rows = small.rows(TWELVE)
     rows.insert(place, rows[0])
 
     error = small.refusal(written(write, form, rows))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [place + first_line(form)]
+    assert expected_error.lines(error) == [place + first_line(form)]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_too_many_rows_are_refused(small, write, told, form) -> None:
+def test_too_many_rows_are_rejected(small, write, expected_error, form) -> None:
     error = small.refusal(written(write, form, small.rows(TWELVE) * 4))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == list(range(12 + first_line(form), 22 + first_line(form)))
-    assert told.count(error, 36)
+    assert expected_error.lines(error) == list(range(12 + first_line(form), 22 + first_line(form)))
+    assert expected_error.count(error, 36)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -111,20 +111,20 @@ def test_names_may_stand_with_their_folder(small, write, form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_image_with_and_without_its_folder_is_one_image(small, write, told, form) -> None:
+def test_an_image_with_and_without_its_folder_is_one_image(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE), (small.paths[3], 5)]
 
-    assert told.lines(small.refusal(written(write, form, rows))) == [12 + first_line(form)]
+    assert expected_error.lines(small.refusal(written(write, form, rows))) == [12 + first_line(form)]
 
 
 @pytest.mark.parametrize(
     "name", ["", " ", "a/b", "../ILSVRC2012_val_00000001.JPEG", "ilsvrc2012_val_00000001.jpeg", "ö"]
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_odd_names_are_refused_at_their_line(small, write, told, form, name) -> None:
+def test_unknown_names_are_rejected_with_their_line(small, write, expected_error, form, name) -> None:
     error = small.refusal(written(write, form, [*small.rows(TWELVE), (name, 5)]))
 
-    assert told.lines(error) == [12 + first_line(form)]
+    assert expected_error.lines(error) == [12 + first_line(form)]
 
 
 @pytest.mark.parametrize(
@@ -132,23 +132,23 @@ def test_odd_names_are_refused_at_their_line(small, write, told, form, name) -> 
     ["tench", "Tinca tinca", "TENCH", "tinca_tinca", " tench ", "tench, Tinca tinca", "n01440764", "0", "000"],
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_a_class_may_be_an_index_an_id_or_any_name_of_its_own(small, write, form, name) -> None:
+def test_a_class_may_be_an_index_a_wordnet_id_or_a_unique_name(small, write, form, name) -> None:
     assert small.top1(written(write, form, small.rows([name] * 12))) == [0] * 12
 
 
 @pytest.mark.parametrize("name", ["crane", "Crane", "maillot", "cardigan", "missile"])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_name_that_two_classes_share_is_refused(small, write, told, form, name) -> None:
+def test_a_name_that_two_classes_share_is_rejected(small, write, expected_error, form, name) -> None:
     """ILSVRC 2012 has two cranes (134, 517), maillots (638, 639), cardigans (264, 474) and missiles (657, 744)."""
     error = small.refusal(written(write, form, small.rows([*["5"] * 11, name])))
 
     assert error.reason == "INVALID_ROW"
-    assert told.lines(error) == [11 + first_line(form)]
+    assert expected_error.lines(error) == [11 + first_line(form)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), form=st.sampled_from(FORMS))
-def test_the_order_of_named_rows_says_nothing(small, write, data, form) -> None:
+def test_the_order_of_named_rows_is_irrelevant(small, write, data, form) -> None:
     predicted = data.draw(st.lists(st.integers(0, 999), min_size=12, max_size=12))
     shuffled = data.draw(st.permutations(small.rows(predicted)))
 
@@ -167,7 +167,7 @@ def test_the_order_of_named_rows_says_nothing(small, write, data, form) -> None:
     form=st.sampled_from(FORMS),
 )
 def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, form) -> None:
-    """A repeat of a row that was itself refused for its class may be told or not."""
+    """A repeat of a row with a wrong class may be reported or not."""
     rows = [*rows, ("ILSVRC2012_val_00000003.JPEG", "1")]
     wrong, either, good, bad = set(), set(), set(), set()
     for line, (name, predicted) in enumerate(rows, start=first_line(form)):
@@ -181,12 +181,12 @@ def test_the_wrong_lines_are_those_that_a_slow_loop_finds(small, write, rows, fo
 
     error = small.refusal(written(write, form, rows))  # at best there are images without a row
 
-    told = {violation.line for violation in error.violations if violation.line}
-    assert wrong <= told <= wrong | either
+    reported = {violation.line for violation in error.violations if violation.line}
+    assert wrong <= reported <= wrong | either
 
 
 def bundle(names: list[str], targets: list[int]) -> Bundle:
-    """A bundle of the two arrays that say in which order images stand."""
+    """Return a bundle with the arrays that define the row orders."""
     manifest = Manifest("small", "", 1, (), (), {}, (), {})
     arrays = {
         "names": np.array([name.encode() for name in names]),
@@ -197,7 +197,7 @@ def bundle(names: list[str], targets: list[int]) -> Bundle:
 
 
 def slow_sort(keys: list[str]) -> list[int]:
-    """Which row is the lowest, the next, and so on: selection, without a sort of anybody's."""
+    """Return the rows in ascending order, with a selection sort."""
     left = list(range(len(keys)))
     result = []
     while left:
@@ -244,7 +244,7 @@ def test_both_orders_of_a_file_without_names_say_the_same_as_named_rows(small, w
     assert small.top1(write.npz(top1=np.array(in_order)), order) == small.top1(write.csv(small.rows(TWELVE)))
 
 
-def test_the_whole_of_imagenet_stands_by_path_as_sorted_paths_do(imagenet_real: Bundle) -> None:
+def test_the_path_order_of_imagenet_is_that_of_sorted_paths(imagenet_real: Bundle) -> None:
     """The WordNet ids of ILSVRC 2012 ascend with the class index, so that a zero-padded index sorts like them."""
     names = [name.decode() for name in imagenet_real.names.to_pylist()]
     paths = [f"{target:03}/{name}" for target, name in zip(imagenet_real.all_targets.tolist(), names, strict=True)]

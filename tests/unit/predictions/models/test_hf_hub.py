@@ -1,4 +1,4 @@
-"""hf-hub: — timm models from a hub that is on this machine, from safetensors alone and within the caps."""
+"""Models of the source hf-hub, from a local fake hub: only safetensors within the limits are loaded."""
 
 import json
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from huggingface_hub import constants
 from safetensors.torch import save
 from unit.predictions.hub_server import FakeHub, serving
 
-from service.predictions.models import hub as source
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models import hf_hub as source
 from service.predictions.models import timm as timm_source
-from service.predictions.models.loaded import weights_digest
-from service.predictions.policy import ModelPolicy
+from service.predictions.models.loaded_model import weights_digest
 
 TRANSFORM = {
     "input_size": [3, 160, 160],
@@ -58,7 +58,7 @@ def test_a_model_is_loaded_with_its_own_transform(hub: FakeHub, state: dict, rev
     assert loaded.info.transform == ("resize 0.950 center bicubic, 160x160, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5)")
 
 
-def test_what_was_fetched_once_at_a_commit_is_loaded_without_the_hub(
+def test_a_cached_commit_is_loaded_without_the_hub(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = source.load("org/small@" + "a" * 40, ModelPolicy())
@@ -89,7 +89,7 @@ def test_timms_own_models_are_known_by_their_full_name(hub: FakeHub, state: dict
     assert loaded.info.weights_sha256 == weights_digest(own)
 
 
-def test_timms_own_weights_that_are_truncated_are_refused(hub: FakeHub, state: dict) -> None:
+def test_timms_own_weights_that_are_truncated_are_rejected(hub: FakeHub, state: dict) -> None:
     files = hub.repositories["timm/test_vit.r160_in1k"]
     hub.repositories["timm/test_vit.r160_in1k"] = {**files, "model.safetensors": save(state)[:-1000]}
 
@@ -97,22 +97,22 @@ def test_timms_own_weights_that_are_truncated_are_refused(hub: FakeHub, state: d
         timm_source.load("test_vit", ModelPolicy())
 
 
-def test_a_repository_with_pickles_alone_is_refused_and_they_arent_fetched(hub: FakeHub) -> None:
+def test_a_repository_with_only_pickles_is_rejected_and_they_are_not_downloaded(hub: FakeHub) -> None:
     change(hub, model_safetensors=None)
     hub.repositories["org/small"] = {**hub.repositories["org/small"], "pytorch_model.bin": b"a pickle"}
 
-    with pytest.raises(ModelRefused, match=r"expected model\.safetensors"):
+    with pytest.raises(ModelRefused, match=r"has no model\.safetensors"):
         source.load("org/small", ModelPolicy())
     assert hub.fetched == ["config.json"]
 
 
 @pytest.mark.parametrize("rest", ["org/nowhere", "org/small@nowhere", "org/small@" + "c" * 40])
-def test_what_isnt_on_the_hub_is_not_found(hub: FakeHub, rest: str) -> None:
+def test_a_missing_model_is_not_found_on_the_hub(hub: FakeHub, rest: str) -> None:
     with pytest.raises(ModelNotFound):
         source.load(rest, ModelPolicy())
 
 
-def test_truncated_weights_are_refused(hub: FakeHub, state: dict) -> None:
+def test_truncated_weights_are_rejected(hub: FakeHub, state: dict) -> None:
     change(hub, model_safetensors=save(state)[:-1000])
 
     with pytest.raises(ModelRefused, match="truncated"):
@@ -120,37 +120,37 @@ def test_truncated_weights_are_refused(hub: FakeHub, state: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         (b"{", "JSON"),
-        (b"[]", "timm's form"),
-        (json.dumps(CONFIG | {"architecture": "bert"}), "architecture of timm"),
-        (json.dumps(CONFIG | {"architecture": None}), "architecture of timm"),
-        (json.dumps(CONFIG | {"architecture": "hf-hub:org/other"}), "architecture of timm"),
-        (json.dumps(CONFIG | {"num_classes": 21_841}), "1000 outputs, got 21841"),
-        (json.dumps(CONFIG | {"pretrained_cfg": {"num_classes": 1000}}), "expected a transform"),
-        (json.dumps(CONFIG | {"model_args": {"checkpoint_path": "/etc/passwd"}}), "only shape the model"),
-        (json.dumps(CONFIG | {"model_args": {"pretrained": True}}), "only shape the model"),
-        (json.dumps(CONFIG | {"model_args": {"no_such_argument": 1}}), "can't make test_vit"),
-        (json.dumps(CONFIG | {"model_args": {"embed_dim": 32}}), "don't fit"),
+        (b"[]", "the form that timm writes"),
+        (json.dumps(CONFIG | {"architecture": "bert"}), "an architecture of timm"),
+        (json.dumps(CONFIG | {"architecture": None}), "an architecture of timm"),
+        (json.dumps(CONFIG | {"architecture": "hf-hub:org/other"}), "an architecture of timm"),
+        (json.dumps(CONFIG | {"num_classes": 21_841}), "21841 outputs. Expected 1000"),
+        (json.dumps(CONFIG | {"pretrained_cfg": {"num_classes": 1000}}), "preprocessing is unknown"),
+        (json.dumps(CONFIG | {"model_args": {"checkpoint_path": "/etc/passwd"}}), "only change the shape"),
+        (json.dumps(CONFIG | {"model_args": {"pretrained": True}}), "only change the shape"),
+        (json.dumps(CONFIG | {"model_args": {"no_such_argument": 1}}), "cannot create test_vit"),
+        (json.dumps(CONFIG | {"model_args": {"embed_dim": 32}}), "do not match the architecture"),
     ],
 )
-def test_a_config_that_cant_be_used_is_refused(hub: FakeHub, config: str | bytes, told: str) -> None:
+def test_an_unusable_config_is_rejected(hub: FakeHub, config: str | bytes, message: str) -> None:
     change(hub, config_json=config if isinstance(config, bytes) else config.encode())
 
-    with pytest.raises(ModelRefused, match=told):
+    with pytest.raises(ModelRefused, match=message):
         source.load("org/small", ModelPolicy())
 
 
-def test_weights_with_more_outputs_than_the_config_says_are_refused(hub: FakeHub) -> None:
+def test_weights_with_more_outputs_than_the_config_says_are_rejected(hub: FakeHub) -> None:
     big = timm.create_model("test_vit", pretrained=False, num_classes=2000)
     change(hub, model_safetensors=save({name: value.contiguous() for name, value in big.state_dict().items()}))
 
-    with pytest.raises(ModelRefused, match="1000 outputs, got 2000"):
+    with pytest.raises(ModelRefused, match=r"2000 outputs. Expected 1000"):
         source.load("org/small", ModelPolicy())
 
 
-def test_a_hub_that_cant_be_reached_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_raises_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect("http://127.0.0.1:1", tmp_path / "cache", monkeypatch)
 
     with pytest.raises(Unavailable) as caught:

@@ -1,4 +1,4 @@
-"""Pictures: small JPEGs of what lies in a plain folder; what can't be shown is none, never an error."""
+"""Thumbnails: small JPEGs of images in plain folders; None for images that cannot be read."""
 
 import io
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from service.predictions import pictures
-from service.predictions.pictures import Pictures
+from service.predictions import thumbnails
+from service.predictions.thumbnails import Thumbnails
 
 
 @pytest.fixture
@@ -30,43 +30,43 @@ def size(content: bytes | None) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", ["a.JPEG", "n01440764/a.JPEG"])
-def test_an_image_is_shown_by_either_of_its_names_in_its_proportions(folder: Path, name: str) -> None:
-    assert size(Pictures({"own": folder}).thumbnail("own", name, 100)) == (100, 50)
+def test_a_thumbnail_has_the_proportions_of_its_image(folder: Path, name: str) -> None:
+    assert size(Thumbnails({"own": folder}).thumbnail("own", name, 100)) == (100, 50)
 
 
-def test_a_small_image_stays_as_it_is_and_transparency_goes(folder: Path) -> None:
-    assert size(Pictures({"own": folder}).thumbnail("own", "b.png", 100)) == (10, 20)
+def test_a_small_image_is_not_enlarged_and_loses_its_transparency(folder: Path) -> None:
+    assert size(Thumbnails({"own": folder}).thumbnail("own", "b.png", 100)) == (10, 20)
 
 
 @pytest.mark.parametrize(
     "name", ["torn.jpg", "nothing.jpg", "", "../secret.png", "link.png", "/etc/passwd", "n01440764"]
 )
-def test_what_is_torn_missing_or_outside_is_none(folder: Path, name: str) -> None:
-    assert Pictures({"own": folder}).thumbnail("own", name, 100) is None
+def test_damaged_missing_and_outside_images_have_no_thumbnail(folder: Path, name: str) -> None:
+    assert Thumbnails({"own": folder}).thumbnail("own", name, 100) is None
 
 
-def test_a_bomb_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
+def test_a_decompression_bomb_has_no_thumbnail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thumbnails, "MAX_PIXELS", 100)
 
-    assert Pictures({"own": folder}).thumbnail("own", "a.JPEG", 100) is None
+    assert Thumbnails({"own": folder}).thumbnail("own", "a.JPEG", 100) is None
 
 
-def test_only_plain_folders_that_are_there_have_pictures(folder: Path, tmp_path: Path) -> None:
+def test_only_existing_plain_folders_have_thumbnails(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_bytes(b"")
-    evidence_repository = Pictures({"own": folder, "tar": tmp_path / "images.tar", "gone": tmp_path / "gone"})
+    evidence_repository = Thumbnails({"own": folder, "tar": tmp_path / "images.tar", "gone": tmp_path / "gone"})
 
     assert [evidence_repository.has(name) for name in ("own", "tar", "gone", "other")] == [True, False, False, False]
     assert evidence_repository.thumbnail("other", "a.JPEG", 100) is None
 
 
-def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+def test_reading_a_pipe_does_not_block(folder: Path) -> None:
     os.mkfifo(folder / "pipe.jpg")
 
-    assert Pictures({"own": folder}).thumbnail("own", "pipe.jpg", 100) is None
+    assert Thumbnails({"own": folder}).thumbnail("own", "pipe.jpg", 100) is None
 
 
-def test_a_picture_is_made_once(folder: Path) -> None:
-    evidence_repository = Pictures({"own": folder})
+def test_a_thumbnail_is_cached(folder: Path) -> None:
+    evidence_repository = Thumbnails({"own": folder})
     first = evidence_repository.thumbnail("own", "a.JPEG", 100)
     (folder / "n01440764" / "a.JPEG").unlink()
 

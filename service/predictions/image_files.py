@@ -1,0 +1,66 @@
+"""Image files in folders: their locations, by every name that identifies one."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 1 << 26  # more are treated as a decompression bomb
+MAX_BYTES = 1 << 28  # of a file
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # PIL starts no other program for these
+
+
+@dataclass(frozen=True)
+class ImageLocation:
+    """The file, and the bytes in it, of one image."""
+
+    file: Path
+    offset: int = 0
+    size: int = -1  # -1: to the end of the file
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes; raise OSError if they are more than `limit`, or if the file is not a regular file."""
+        with os.fdopen(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError("The file is not a regular file.")
+            size = self.size if self.size >= 0 else status.st_size
+            if size > limit:
+                raise OSError(f"The file has {size:,} bytes. Expected at most {limit:,}.")
+            file.seek(self.offset)
+            return file.read(size)
+
+
+def list_images(folder: Path) -> Mapping[str, ImageLocation]:
+    """Return the images below a folder by their relative paths. Links that lead out of the folder are skipped."""
+    root_path = folder.resolve()
+    locations: dict[str, ImageLocation] = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            if path.suffix.lower() not in EXTENSIONS:
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(root_path):
+                continue
+            locations[path.relative_to(folder).as_posix()] = ImageLocation(path)
+    return locations
+
+
+def index_by_name(locations: Mapping[str, ImageLocation]) -> Mapping[str, ImageLocation]:
+    """Return locations by path, by the last two parts of the path, and by the last part.
+
+    A name that several images share is left out, except whole paths.
+    """
+    index: dict[str, ImageLocation] = {}
+    for parts in (1, 2):
+        ambiguous: set[str] = set()
+        by_suffix: dict[str, ImageLocation] = {}
+        for path, location in locations.items():
+            name = "/".join(PurePosixPath(path).parts[-parts:])
+            if name in by_suffix:
+                ambiguous.add(name)
+            by_suffix[name] = location
+        index |= {name: location for name, location in by_suffix.items() if name not in ambiguous}
+    return {**index, **locations}

@@ -1,0 +1,73 @@
+"""The operator's policy for models: allowed sources and names, the folder, and limits on size. It needs no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
+
+from service.predictions.model_id import ModelId, parse_hub_model
+from service.predictions.registries import RegistryAddress
+
+FOLDER_SOURCES = ("file", "onnx")  # sources that read the operator's folder
+
+
+@dataclass(frozen=True)
+class ModelPolicy:
+    """Limits on models. They are checked when an analysis is accepted, and again when the model is loaded."""
+
+    sources: Sequence[str] = ("*",)  # glob patterns for SOURCE:REST
+    folder: Path | None = None  # ERRATA_MODELS
+    max_parameters: int = 3_000_000_000
+    max_download_bytes: int = 10 << 30
+    registries: Sequence[RegistryAddress] = ()  # of MLflow
+
+    def check(self, model: ModelId) -> None:
+        """Check that a model is allowed. A pattern for a hub repository allows all of its revisions.
+
+        Raises:
+            InvalidModelId: No pattern allows the model, or the source is `file` or `onnx` and there is no folder.
+        """
+        names = [str(model)]
+        if model.source == "hf-hub":
+            names.append(f"hf-hub:{parse_hub_model(model.rest).repository}")
+        if not any(fnmatchcase(name, pattern) for name in names for pattern in self.sources):
+            allowed = ", ".join(self.sources) or "none"
+            raise InvalidModelId(
+                f"Model {str(model)!r:.80} is not allowed. ERRATA_MODEL_SOURCES allows {allowed:.300}. Choose another "
+                "model, or ask the operator to allow it.",
+                field="model",
+            )
+        if model.source in FOLDER_SOURCES and self.folder is None:
+            raise InvalidModelId(
+                f"{model.source}: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model"
+            )
+
+    def registry(self, name: str, model: str) -> RegistryAddress:
+        """Return a registry by its ID, or the only one for an empty ID; raise ModelNotFound if there is none."""
+        matches = [registry for registry in self.registries if name in ("", registry.id)]
+        if len(matches) != 1:
+            known = ", ".join(registry.id for registry in self.registries) or "none"
+            raise ModelNotFound(
+                f"No registry for model {model!r:.120}. Known registries: {known}. Name one with "
+                "mlflow:models://REGISTRY/NAME/VERSION.",
+                field="model",
+            )
+        return matches[0]
+
+    def check_parameters(self, model: str, parameters: int) -> None:
+        """Raise ModelRefused if a model has more parameters than allowed."""
+        if parameters > self.max_parameters:
+            raise ModelRefused(
+                f"{model} has {parameters:,} parameters. Expected at most {self.max_parameters:,}. Choose a smaller "
+                "model, or ask the operator to raise ERRATA_MAX_PARAMETERS."
+            )
+
+    def check_download(self, model: str, size: int | None) -> None:
+        """Raise ModelRefused if a download of a known size, in bytes, is larger than allowed."""
+        if size is not None and size > self.max_download_bytes:
+            raise ModelRefused(
+                f"{model}: The download has {size:,} bytes. Expected at most {self.max_download_bytes:,} bytes. Choose "
+                "a smaller model, or ask the operator to raise ERRATA_MAX_DOWNLOAD_BYTES."
+            )

@@ -1,0 +1,98 @@
+"""A model that is ready to run: its module, its preprocessing, and its description."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from errata.errors import ModelRefused
+from PIL import Image
+
+from service.domain import ModelInfo
+from service.predictions.model_policy import ModelPolicy
+from service.predictions.models.class_mapping import MappedOutputs, check_outputs, describe_mapping
+from service.predictions.models.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """One model, in evaluation mode."""
+
+    module: torch.nn.Module  # batch of preprocessed images -> (N, 1000) scores
+    preprocess: Callable[[Image.Image], torch.Tensor]  # RGB image -> (3, H, W)
+    info: ModelInfo
+    predictions: Mapping[str, tuple[int, float]] | None = None  # class and probability by image; None: run the module
+
+
+def build_model(
+    model: str,
+    architecture: str,
+    module: torch.nn.Module,
+    outputs: int | None,
+    preprocessing: Preprocessing,
+    classes: Sequence[int | None] | None = None,
+    digest: str = "",
+) -> LoadedModel:
+    """Combine the parts of a model.
+
+    Args:
+        model: Model ID.
+        architecture: Name of the architecture.
+        module: Preprocessed batch -> (N, outputs) scores.
+        outputs: Number of outputs.
+        preprocessing: The model's own transform.
+        classes: Class of each output; None: ImageNet-1k's order.
+        digest: SHA-256 of the weights; empty: computed from the module.
+
+    Raises:
+        ModelRefused: The outputs do not match the classes.
+    """
+    check_outputs(model, outputs, classes)
+    transform = preprocessing.description + describe_mapping(classes)
+    info = ModelInfo(model, architecture, digest or weights_digest(module), transform)
+    sequence = torch.nn.Sequential(preprocessing.batch, module)
+    if classes is not None:
+        sequence.append(MappedOutputs(classes))
+    return LoadedModel(sequence.eval(), preprocessing.single, info)
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """Return the SHA-256 of the names, types, shapes, and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+    return digest.hexdigest()
+
+
+def load_weights(model: str, module: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load a complete state dict by name; raise ModelRefused if it does not match the module."""
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ModelRefused(
+            f"{model}: The weights do not match the architecture. Name the architecture that they were saved from. "
+            f"({error!s:.400})"
+        ) from error
+
+
+def create_module(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Create a module; raise ModelRefused, before memory is allocated, if it has too many parameters."""
+    check_parameter_count(policy, model, make)
+    return make()
+
+
+def check_parameter_count(policy: ModelPolicy, model: str, make: Callable[[], torch.nn.Module]) -> None:
+    """Raise ModelRefused if a module has too many parameters. It is created on the meta device if possible."""
+    try:
+        with torch.device("meta"):
+            module = make()
+    except (NotImplementedError, RuntimeError):
+        module = make()  # some architectures compute with the values of their parameters
+    policy.check_parameters(model, count_parameters(module))
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Return the number of parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,208 @@
+"""Checks of ONNX graphs. A graph is parsed, but not run.
+
+Only operators of the ONNX standard and files in the folder of the graph are accepted. Nothing that the file states is
+trusted.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import onnx
+from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
+from google.protobuf.message import Message
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+from service.predictions.models.model_folder import resolve_file
+
+STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+# Domains, with their subdomains, in which some build of onnxruntime implements operators.
+RUNTIME_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
+MAX_OUTPUTS = 100_000  # classes of a model; ImageNet-21k has 21,841
+FLOAT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """The properties of a graph that are known before it runs."""
+
+    input_name: str
+    output_name: str
+    batch: int | None  # images per run; None: any number
+    is_half: bool  # the input is float16
+    ends_with_softmax: bool
+    parameters: int
+    sha256: str  # of the graph and its weights files
+
+
+def read_graph(path: Path, model: str) -> OnnxGraph:
+    """Return the properties of a graph.
+
+    Raises:
+        ModelRefused: The file is not a graph, or has custom operators, weights in other folders, or other inputs and
+            outputs than an image classifier.
+    """
+    try:
+        proto = onnx.load(path, format="protobuf", load_external_data=False)  # protobuf whatever the suffix
+    except Exception as error:  # the parser may raise any error for a damaged file
+        raise ModelRefused(
+            f"{model}: The file is not an ONNX graph, or is truncated. Export the model again."
+        ) from error
+    _check_function_domains(model, proto)
+    _check_operators(model, proto, list(_find_messages(proto, onnx.NodeProto)))
+    tensors = list(_find_messages(proto, onnx.TensorProto))
+    files = _weights_files(model, path, tensors)
+    return _describe_graph(model, proto, tensors, _digest([path, *files]))
+
+
+def _describe_graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> OnnxGraph:
+    initializers = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in initializers]
+    outputs = list(proto.graph.output)
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelRefused(
+            f"{model}: The graph has {len(inputs)} inputs and {len(outputs)} outputs. Expected one of each. Export the "
+            "classifier alone."
+        )
+    input_type, input_shape = inputs[0].type.tensor_type.elem_type, _shape(inputs[0])
+    output_shape = _shape(outputs[0])
+    if input_type not in FLOAT_TYPES or len(input_shape) != 4 or input_shape[1] not in (3, None):
+        raise ModelRefused(
+            f"{model}: The input has shape {input_shape} and type {input_type}. Expected floats of shape (N, 3, "
+            "height, width). Export the classifier with such an input."
+        )
+    if output_shape and len(output_shape) != 2:
+        raise ModelRefused(
+            f"{model}: The output has shape {output_shape}. Expected (N, classes). Export the classifier alone."
+        )
+    if output_shape and output_shape[1] is not None:
+        check_output_count(model, output_shape[1])
+    last_nodes = [node for node in proto.graph.node if outputs[0].name in node.output]
+    return OnnxGraph(
+        input_name=inputs[0].name,
+        output_name=outputs[0].name,
+        batch=input_shape[0],
+        is_half=input_type == onnx.TensorProto.FLOAT16,
+        ends_with_softmax=bool(last_nodes) and last_nodes[0].op_type == "Softmax",
+        parameters=sum(_size(tensor) for tensor in (*tensors, *_find_messages(proto, onnx.SparseTensorProto))),
+        sha256=sha256,
+    )
+
+
+def check_output_count(model: str, outputs: int) -> None:
+    """Raise ModelRefused if a graph has more outputs per image than any classifier."""
+    if outputs > MAX_OUTPUTS:
+        raise ModelRefused(f"{model} has {outputs:,} outputs for an image. Expected at most {MAX_OUTPUTS:,}.")
+
+
+@cache
+def runtime_domains() -> frozenset[str]:
+    """Return the domains in which the installed onnxruntime has operators."""
+    schemas = getattr(runtime, "get_all_operator_schema", list)  # undocumented; RUNTIME_DOMAINS apply without it
+    return frozenset(schema.domain for schema in schemas())
+
+
+def _check_function_domains(model: str, proto: Any) -> None:
+    """Raise ModelRefused for functions in domains of the runtime, which might run its own operator instead."""
+    conflicts = sorted(
+        {
+            f"{function.domain}::{function.name}"
+            for function in proto.functions
+            if function.domain in runtime_domains() | STANDARD_DOMAINS
+            or f"{function.domain}.".startswith(tuple(f"{domain}." for domain in RUNTIME_DOMAINS))
+        }
+    )
+    if conflicts:
+        raise ModelRefused(
+            f"{model} defines functions in domains of the runtime: {', '.join(conflicts):.200}. Export the model with "
+            "functions in another domain, or inline them (onnx.inliner)."
+        )
+
+
+def _check_operators(model: str, proto: Any, nodes: list[Any]) -> None:
+    functions = {(function.domain, function.name) for function in proto.functions}
+    custom = sorted(
+        {
+            f"{node.domain}::{node.op_type}"
+            for node in nodes
+            if node.domain not in STANDARD_DOMAINS and (node.domain, node.op_type) not in functions
+        }
+    )
+    if custom:
+        raise ModelRefused(
+            f"{model}: The graph has operators outside the ONNX standard: {', '.join(custom):.200}. Export the model "
+            "without custom operators and without an optimizer for one runtime."
+        )
+
+
+def _weights_files(model: str, path: Path, tensors: list[Any]) -> list[Path]:
+    """Return the real paths of the external weights files; raise ModelRefused for one outside the graph's folder."""
+    files: set[Path] = set()
+    for tensor in tensors:
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            files.add(_resolve_beside(model, path.parent, _location(model, tensor)))
+    return sorted(files)
+
+
+def _location(model: str, tensor: Any) -> str:
+    """Return the location of external data; raise ModelRefused for repeated entries, which parsers read differently."""
+    keys = [entry.key for entry in tensor.external_data]
+    repeated = sorted({key for key in keys if keys.count(key) > 1})
+    if repeated:
+        raise ModelRefused(
+            f"{model}: Tensor {tensor.name!r:.80} has several entries {repeated[0]!r:.40} in its external data. Export "
+            "the model again."
+        )
+    return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def _resolve_beside(model: str, folder: Path, location: str) -> Path:
+    """Return the real path of a weights file in the folder of the graph; raise ModelRefused for any other location."""
+    path = PurePosixPath(location)
+    is_outside = ModelRefused(
+        f"{model}: The weights file {location!r:.80} is outside the folder of the graph. Save the weights beside the "
+        "graph."
+    )
+    if not location or "\\" in location or "*" in location or path.is_absolute():  # "*/": an address in memory
+        raise is_outside
+    try:
+        return resolve_file(folder, path)
+    except InvalidModelId as error:
+        raise is_outside from error
+    except ModelNotFound as error:
+        raise ModelRefused(
+            f"{model}: The weights file {location!r:.80} is missing. Copy it to the folder of the graph."
+        ) from error
+
+
+def _digest(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _find_messages(message: Message, kind: type[Any]) -> Iterator[Any]:
+    """Yield every message of a type, at any depth: in attributes, their defaults, functions, and training info."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in value if field.is_repeated else (value,):
+                if isinstance(inner, kind):
+                    yield inner
+                yield from _find_messages(inner, kind)
+
+
+def _shape(value: Any) -> list[int | None]:
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
+def _size(tensor: Any) -> int:
+    size = 1
+    for dim in tensor.dims:
+        size *= max(int(dim), 0)
+    return size if tensor.dims else 0

@@ -1,0 +1,70 @@
+"""A stream of limited size whose first bytes can be inspected before it is read."""
+
+from errata.errors import TooLarge
+
+from service.storage import CHUNK, Readable
+
+
+class BoundedStream:
+    """A stream that raises TooLarge when it has more than a limit of bytes."""
+
+    closed = False  # part of the file interface that Arrow uses
+
+    def __init__(self, content: Readable, limit: int, message: str) -> None:
+        """Wrap `content`.
+
+        Args:
+            content: The stream.
+            limit: Maximum size in bytes.
+            message: Message of the TooLarge error.
+        """
+        self._content = content
+        self._message = message
+        self._remaining = limit
+        self._buffer = b""
+
+    def peek(self, size: int) -> bytes:
+        """Return the next `size` bytes, or fewer at the end, without consuming them."""
+        while len(self._buffer) < size and (piece := self._read_piece(CHUNK)):
+            self._buffer += piece
+        return self._buffer[:size]
+
+    def read_line(self, limit: int) -> bytes | None:
+        """Return the next line without its line break; None if it is longer than `limit` bytes."""
+        size = 1 << 10
+        while b"\n" not in self.peek(size) and len(self._buffer) >= size and size < limit:
+            size *= 2
+        line, newline, _ = self._buffer.partition(b"\n")
+        if len(line) > limit:
+            return None
+        self.read(len(line) + len(newline))
+        return line
+
+    def read(self, size: int = -1) -> bytes:
+        """Return `size` bytes, or fewer at the end; all remaining bytes if `size` is negative."""
+        if 0 <= size <= len(self._buffer):
+            piece, self._buffer = self._buffer[:size], self._buffer[size:]
+            return piece
+        pieces, length = [self._buffer], len(self._buffer)
+        self._buffer = b""
+        while size < 0 or length < size:
+            piece = self._read_piece(CHUNK if size < 0 else size - length)
+            if not piece:
+                break
+            pieces.append(piece)
+            length += len(piece)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Do nothing: the caller that opened the content closes it. Arrow requires the method."""
+
+    def readable(self) -> bool:
+        """Return True. Arrow requires the method."""
+        return True
+
+    def _read_piece(self, size: int) -> bytes:
+        piece = self._content.read(size)
+        self._remaining -= len(piece)
+        if self._remaining < 0:
+            raise TooLarge(self._message, field="chunk")
+        return piece

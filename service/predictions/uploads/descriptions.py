@@ -1,0 +1,52 @@
+"""Descriptions of wrong values in uploads: the problem with the value, and the remedy."""
+
+from service.domain import NUM_CLASSES
+
+CLASS_FORMS = f"a class index from 0 to {NUM_CLASSES - 1}, a WordNet ID, or a unique class name"
+ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
+
+
+def describe_unknown_name(name: object, dataset: str) -> str:
+    """Return the description of a file name that the data set does not have."""
+    return f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'."
+
+
+def describe_repeat(name: object) -> str:
+    """Return the description of a second row of an image."""
+    return f"Image {decode_name(name)!r:.80} has a row before this one. Keep one row per image."
+
+
+def describe_class(value: object) -> str:
+    """Return the description of an unknown class."""
+    description = f"Unknown class {value!r:.80}. Expected {CLASS_FORMS}."
+    if str(value).strip() == str(NUM_CLASSES):
+        return f"{description} {ONE_BASED}"
+    if isinstance(value, str) and "." in value and parse_number(value).is_integer():
+        return f"{description} Write the index without a decimal point."
+    return description
+
+
+def describe_probability(value: object) -> str:
+    """Return the description of an invalid probability."""
+    description = f"Invalid probability {value!r:.80}. Expected a number from 0 to 1."
+    number = parse_number(str(value).strip().removesuffix("%"))
+    if 1 < number <= 100 or "%" in str(value):
+        return f"{description} Divide percentages by 100."
+    if str(value).strip().lower() == "nan":
+        return f"{description} Replace NaN, or leave the probabilities out."
+    return description
+
+
+def decode_name(name: object) -> str:
+    """Return a file name as text."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def parse_number(text: str) -> float:
+    """Return the number, or NaN. Unlike `float`, this refuses underscores and digits that are not ASCII."""
+    if "_" in text or not text.isascii():
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

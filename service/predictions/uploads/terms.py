@@ -1,0 +1,30 @@
+"""The words that error messages use for the parts of each upload format, and for sizes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FormatTerms:
+    """What one format calls its parts."""
+
+    label: str  # name of the format
+    field: str  # a named value of a row: "column" or "key"
+    row: str  # unit that `Violation.line` counts: "line" or "row"
+    header: str = ""  # location of the names of the fields; empty: the format has no file names
+
+    @property
+    def has_file_names(self) -> bool:
+        """Return whether each row names its image."""
+        return bool(self.header)
+
+
+CSV_TERMS = FormatTerms("CSV", "column", "line", "Line 1")
+JSONL_TERMS = FormatTerms("JSONL", "key", "line", "The first object")
+PARQUET_TERMS = FormatTerms("Parquet", "column", "row", "The file")
+NPZ_TERMS = FormatTerms("npz", "array", "row")
+NPY_TERMS = FormatTerms("npy", "array", "row")
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes as text: in megabytes from 1 MB on."""
+    return f"{size:,} bytes" if size < 1_000_000 else f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,287 @@
+"""Validation of rows: one prediction for each image of the data set, or an error that lists the wrong lines."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from errata.errors import InvalidRow, InvalidUpload, Violation
+from numpy.typing import NDArray
+
+from service.domain import NUM_CLASSES, Mask, Predictions, RowOrder
+from service.predictions.uploads.descriptions import (
+    CLASS_FORMS,
+    decode_name,
+    describe_class,
+    describe_probability,
+    describe_repeat,
+    describe_unknown_name,
+    parse_number,
+)
+from service.predictions.uploads.rows import NamedRows, OrderedRows
+from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
+from service.taxonomy.classes import parse_class
+
+MAX_CLASS_TEXTS = 20 * NUM_CLASSES  # distinct class texts in one upload; each class has only a few names
+MAX_VIOLATIONS = 10  # violations that an error lists
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The images of a data set: A images, of which N are judged."""
+
+    dataset: str
+    names: pa.Array  # (A,) binary, distinct
+    rows: NDArray[np.int32]  # (N,) judged images
+    positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) image of each row of a file without file names
+    classes: Mask | None = None  # (C,) classes of the data set; None: all
+    find_datasets: Callable[[bytes], Sequence[str]] = lambda _: ()  # other data sets that have a file name
+
+
+def place_named(blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms) -> Predictions:
+    """Return the predictions of rows with file names, in the order of the data set.
+
+    Args:
+        blocks: Rows in any order.
+        layout: Images of the data set.
+        terms: Terms of the format, for messages.
+
+    Raises:
+        InvalidRow: Some rows are wrong.
+        InvalidUpload: A judged image has no row, or a column has the wrong type.
+    """
+    assembly = _Assembly(layout, terms)
+    for block in blocks:
+        assembly.add(block)
+    return assembly.finish()
+
+
+def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predictions:
+    """Return the predictions of rows without file names; raise InvalidRow for classes out of range."""
+    bad_rows = np.flatnonzero((rows.top1 < 0) | (rows.top1 >= NUM_CLASSES))
+    if len(bad_rows):
+        violations = [
+            Violation("predicted_class", describe_class(int(rows.top1[row])), int(row + 1))
+            for row in bad_rows[:MAX_VIOLATIONS]
+        ]
+        raise _invalid_row(violations, len(bad_rows), NPY_TERMS)
+    positions = layout.positions(order)
+    top1 = np.full(len(positions), -1, dtype=np.int16)
+    top1[positions] = rows.top1
+    probability = top1_restricted = None
+    if rows.probability is not None:
+        probability = np.zeros(len(positions), dtype=np.float16)
+        probability[positions] = rows.probability
+    if rows.top1_restricted is not None:
+        top1_restricted = np.full(len(positions), -1, dtype=np.int16)
+        top1_restricted[positions] = rows.top1_restricted
+    return Predictions(top1, probability, top1_restricted)
+
+
+class _Assembly:
+    """Collects blocks of rows with file names, and their violations."""
+
+    def __init__(self, layout: Layout, terms: FormatTerms) -> None:
+        self._layout = layout
+        self._terms = terms
+        images = len(layout.names)
+        self._top1 = np.full(images, -1, dtype=np.int16)
+        self._probability: NDArray[np.float16] | None = None
+        self._count = 0
+        self._num_unknown = 0  # rows whose file name is not in the data set
+        self._unknown_name = b""  # one of them
+        self._violations: list[Violation] = []
+        self._num_wrong = 0
+        self._classes_by_text: dict[str, int] = {}
+        self._is_aligned = True  # all names so far are those of the data set, in its order
+
+    def add(self, block: NamedRows) -> None:
+        """Add a block of rows."""
+        self._violations += block.wrong
+        self._num_wrong += block.num_wrong
+        if not len(block.names):
+            return
+        images = self._find_images(block)
+        classes = self._find_classes(block)
+        probabilities = self._parse_probabilities(block)
+        valid: NDArray[np.intp] | slice = slice(None)
+        targets: NDArray[np.int64] | slice = slice(self._count, self._count + len(block.names))
+        if not self._is_aligned or (classes < 0).any():
+            valid = self._drop_repeats(block, images, np.flatnonzero((images >= 0) & (classes >= 0)))
+            targets = images[valid]
+        self._top1[targets] = classes[valid]
+        if probabilities is not None:
+            if self._probability is None:
+                self._probability = np.zeros(len(self._top1), dtype=np.float16)
+            self._probability[targets] = probabilities[valid]
+        self._count += len(block.names)
+
+    def finish(self) -> Predictions:
+        """Return the predictions; raise InvalidRow if rows are wrong, InvalidUpload if images are missing."""
+        violations = sorted(self._violations, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]
+        if self._count and self._num_unknown == self._count:
+            raise self._other_dataset(violations)
+        if self._num_wrong:
+            raise _invalid_row(violations, self._num_wrong, self._terms)
+        if not self._count:
+            raise InvalidUpload(
+                f"The file has no rows. Write one row for each image of data set '{self._layout.dataset}'.",
+                field="chunk",
+            )
+        missing = self._layout.rows[self._top1[self._layout.rows] < 0]
+        if len(missing):
+            raise self._missing_images(missing)
+        return Predictions(self._top1, self._probability)
+
+    def _other_dataset(self, violations: list[Violation]) -> InvalidRow:
+        message = f"None of the {self._count:,} file names is in data set '{self._layout.dataset}'"
+        if datasets := self._layout.find_datasets(self._unknown_name):
+            names = " or ".join(f"'{dataset}'" for dataset in datasets)
+            return InvalidRow(
+                f"{message}. They are file names of data set {names}. Use --dataset {datasets[0]}.",
+                violations=violations,
+            )
+        example = decode_name(self._layout.names[0].as_py())
+        return InvalidRow(
+            f"{message}, whose names look like {example!r:.80}. Choose another data set with --dataset.",
+            violations=violations,
+        )
+
+    def _missing_images(self, missing: NDArray[np.int32]) -> InvalidUpload:
+        names = ", ".join(decode_name(self._layout.names[int(row)].as_py()) for row in missing[:MAX_VIOLATIONS])
+        more = f", and {len(missing) - MAX_VIOLATIONS:,} more" if len(missing) > MAX_VIOLATIONS else ""
+        images = "1 image" if len(missing) == 1 else f"{len(missing):,} images"
+        return InvalidUpload(
+            f"The file has no row for {images} of data set '{self._layout.dataset}': {names}{more}. Add a row for each "
+            "missing image, or choose another data set with --dataset.",
+            field="file_name",
+        )
+
+    def _find_images(self, block: NamedRows) -> NDArray[np.int64]:
+        """Return the image of each row, (n,); -1 for an unknown name."""
+        names, image_names = block.names, self._layout.names
+        if self._is_aligned and names.equals(image_names.slice(self._count, len(names))):
+            return np.arange(self._count, self._count + len(names))
+        self._is_aligned = False
+        images = _index_in(names, image_names)
+        unknown = np.flatnonzero(images < 0)
+        if len(unknown):  # names may include the class folder, as in `n01440764/file.JPEG`
+            bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern="^n[0-9]{8}/", replacement="")
+            images[unknown] = _index_in(bare, image_names)
+            unknown = np.flatnonzero(images < 0)
+        if len(unknown):
+            self._num_unknown += len(unknown)
+            self._unknown_name = self._unknown_name or names[int(unknown[0])].as_py()
+        self._note("file_name", self._describe_unknown_name, names, block.lines, unknown)
+        return images
+
+    def _find_classes(self, block: NamedRows) -> NDArray[np.int64]:
+        """Return the class of each row, (n,); -1 for an unknown class."""
+        column = block.classes
+        if pa.types.is_integer(column.type):
+            classes = np.asarray(column.cast(pa.int64(), safe=False))
+            classes = np.where((classes < 0) | (classes >= NUM_CLASSES), -1, classes)
+        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            indices = _plain_indices(column)
+            if indices is not None:
+                classes = indices
+            else:
+                encoded = column.dictionary_encode()
+                texts = encoded.dictionary.to_pylist()
+                classes = np.array([self._parse_class(text) for text in texts], dtype=np.int64)
+                classes = classes[np.asarray(encoded.indices)]
+        else:
+            raise InvalidUpload(
+                f"The predicted classes have the type {column.type!s:.80}. Expected {CLASS_FORMS}.",
+                field="predicted_class",
+            )
+        self._note("predicted_class", describe_class, column, block.lines, np.flatnonzero(classes < 0))
+        return classes
+
+    def _parse_class(self, text: str) -> int:
+        """Return the class of a text, -1 for an unknown one. Each distinct text is parsed once."""
+        index = self._classes_by_text.get(text)
+        if index is None:
+            if len(self._classes_by_text) >= MAX_CLASS_TEXTS:
+                raise InvalidUpload(
+                    f"The file has more than {MAX_CLASS_TEXTS:,} distinct predicted classes. Expected {CLASS_FORMS} in "
+                    f"the {self._terms.field} of the predicted class.",
+                    field="predicted_class",
+                )
+            known = parse_class(text)
+            index = self._classes_by_text[text] = -1 if known is None else known
+        return index
+
+    def _parse_probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
+        column = block.probabilities
+        if column is None:
+            return None
+        if pa.types.is_string(column.type):
+            try:
+                values = np.asarray(column.cast(pa.float64()))
+            except pa.ArrowInvalid:  # Arrow refuses the whole column if one text is not a number
+                values = np.array([parse_number(text) for text in column.to_pylist()])
+        elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+            values = np.asarray(column.cast(pa.float64(), safe=False))
+        else:
+            raise InvalidUpload(
+                f"The probabilities have the type {column.type!s:.80}. Expected numbers from 0 to 1.",
+                field="predicted_probability",
+            )
+        wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
+        self._note("predicted_probability", describe_probability, column, block.lines, wrong)
+        return values
+
+    def _drop_repeats(self, block: NamedRows, images: NDArray[np.int64], valid: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the first row of each image among the valid rows, and note the other rows as violations."""
+        if self._is_aligned:
+            return valid
+        valid_images = images[valid]
+        is_first = np.zeros(len(valid), dtype=bool)
+        is_first[np.unique(valid_images, return_index=True)[1]] = True
+        is_first &= self._top1[valid_images] < 0
+        if not is_first.all():
+            self._note("file_name", describe_repeat, block.names, block.lines, valid[~is_first])
+        return valid[is_first]
+
+    def _note(
+        self,
+        field: str,
+        describe: Callable[[object], str],
+        column: pa.Array,
+        lines: NDArray[np.int64],
+        rows: NDArray[np.intp],
+    ) -> None:
+        """Add violations for the values of some rows."""
+        self._num_wrong += len(rows)
+        for row in rows[:MAX_VIOLATIONS]:
+            self._violations.append(Violation(field, describe(column[int(row)].as_py()), int(lines[row])))
+
+    def _describe_unknown_name(self, name: object) -> str:
+        return describe_unknown_name(name, self._layout.dataset)
+
+
+def _plain_indices(column: pa.Array) -> NDArray[np.int64] | None:
+    """Return the classes if every text is a plain decimal index; otherwise None.
+
+    Arrow also parses hexadecimal numbers and -0, but their texts are longer than their decimal digits.
+    """
+    try:
+        values = np.asarray(column.cast(pa.int16()))
+    except pa.ArrowInvalid:
+        return None
+    digits = 1 + (values >= 10) + (values >= 100)
+    if (values < 0).any() or (values >= NUM_CLASSES).any() or pc.sum(pc.binary_length(column)).as_py() != digits.sum():
+        return None
+    return values.astype(np.int64)
+
+
+def _index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
+    return np.asarray(pc.fill_null(pc.index_in(names, value_set=image_names), -1)).astype(np.int64)
+
+
+def _invalid_row(violations: list[Violation], count: int, terms: FormatTerms) -> InvalidRow:
+    more = f" (and {count - 1:,} more error{'s' if count > 2 else ''})" if count > 1 else ""
+    message = f"{terms.row.capitalize()} {violations[0].line}: {violations[0].description}{more}"
+    return InvalidRow(message, violations=violations)
