@@ -25,7 +25,7 @@ from pathlib import Path
 import structlog
 from errata.errors import CertificateMissing, InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
 
-from service.storage import ChangingFile
+from service.storage import WatchedFile
 
 MAX_FILE = 1 << 20  # bytes of a file of tokens
 MAX_TOKEN = 512  # characters
@@ -134,7 +134,7 @@ class Tokens:
     """The tokens of a file, as it is now. `load` first."""
 
     def __init__(self, path: Path) -> None:
-        self._file = ChangingFile(path, MAX_FILE)
+        self._file = WatchedFile(path, MAX_FILE)
         self._path = path
         self._known: Sequence[Token] = ()
         self._is_gone = False
@@ -156,10 +156,10 @@ class Tokens:
 
     def _refresh(self) -> None:
         """Read a file that has changed."""
-        was_gone, self._is_gone = self._is_gone, not self._file.is_there()
+        was_gone, self._is_gone = self._is_gone, not self._file.exists()
         if self._is_gone and not was_gone:
             _log.error("the tokens stay as they were: their file is gone", path=str(self._path))
-        if not self._file.changed():
+        if not self._file.has_changed():
             return
         try:
             self._read()

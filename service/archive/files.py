@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from errata.errors import InvalidSetting, Unavailable
 
-from service.storage import create_file, read_plain, write_file
+from service.storage import create_file, read_regular_file, write_file
 
 MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
 SETTLED_NS = 1_000_000_000
@@ -63,7 +63,7 @@ class FolderFiles:
     def read(self, name: str) -> bytes | None:
         """Return a file's content."""
         try:
-            return read_plain(self._folder / name, MOST_BYTES)  # cut off, it is damaged, as its reader will say
+            return read_regular_file(self._folder / name, MOST_BYTES)  # cut off, it is damaged, as its reader will say
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -19,7 +19,7 @@ from service.evidence.inputs import Facts
 from service.evidence.layout import VERDICTS
 from service.rules import RULES_VERSION, abstained
 from service.rules.decide import decide
-from service.storage import folder_in_one_step, sha256_of
+from service.storage import atomic_folder, sha256_of
 from service.taxonomy.groups import class_groups
 
 BLOCK = 2048  # samples decided at once: some 20 MB
@@ -30,7 +30,7 @@ def write_bundle(facts: Facts, path: Path) -> str:
     arrays = as_arrays(facts)
     digest = digest_of(facts.dataset, facts.superclasses.ids, arrays)
     evidence = evidence_of(arrays)
-    with folder_in_one_step(path) as folder:
+    with atomic_folder(path) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
         _write_table(evidence, folder / f"{VERDICTS}.npy")

@@ -10,7 +10,7 @@ from errata.errors import ModelRefused
 from safetensors.torch import load_file
 
 from service.predictions.models.preparation import own_config
-from service.storage import is_stored
+from service.storage import is_uncompressed
 
 SAFE_WAYS = "save the weights as safetensors, or torch.save(model.state_dict()), and name the timm architecture after #"
 
@@ -52,7 +52,7 @@ def _check_archive(path: Path, model: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [f"/{name}" for name in archive.namelist()]
-            as_they_are = is_stored(archive)
+            as_they_are = is_uncompressed(archive)
     except (zipfile.BadZipFile, OSError, ValueError):
         return  # no archive, or a broken one: the reader of weights says what is wrong
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
