@@ -22,7 +22,7 @@ from service.domain import (
     Mask,
 )
 from service.rules.table import error_types
-from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_of
+from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_verdicts
 from service.taxonomy.classes import class_names
 
 MOST_FLIPS = 1000  # of each kind, unless a caller asks for others
@@ -75,14 +75,14 @@ def compared_groups(a: Side, b: Side) -> dict[Group, GroupComparison]:
     """Return what changed in each group alone; raise NotComparable."""
     check_comparable(a.analysis, b.analysis)
     first, second = aligned(a.verdicts, b.verdicts)
-    return compare_groups(pair_of(first.types, second.types, first.targets, first.problematic), first.groups)
+    return compare_groups(pair_verdicts(first.types, second.types, first.targets, first.problematic), first.groups)
 
 
 def comparison_of_sides(a: Side, b: Side, superclasses: Superclasses | None, most: int = MOST_FLIPS) -> Comparison:
     """Return what changed from A to B, by superclass only where those are known; raise NotComparable."""
     check_comparable(a.analysis, b.analysis)
     first, second = aligned(a.verdicts, b.verdicts)
-    pair = pair_of(first.types, second.types, first.targets, first.problematic)
+    pair = pair_verdicts(first.types, second.types, first.targets, first.problematic)
     summary = a.analysis.summary
     assert summary is not None, "this is a bug: what is compared has a summary"
     return Comparison(

@@ -22,7 +22,7 @@ from service.domain import (
     Progress,
     State,
     Summary,
-    strata_of,
+    build_strata,
 )
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import AnalysisRecord, Job, ShardResult, failure_of, joined
@@ -68,7 +68,7 @@ def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
     strata = bundle.strata
     if (types == ErrorType.UNSPECIFIED).any():  # some judged image has no prediction: it counts nowhere
         counted = ~bundle.evidence.problematic & (types != ErrorType.UNSPECIFIED)
-        strata = strata_of(bundle.evidence.targets, counted, bundle.arrays["groups"])
+        strata = build_strata(bundle.evidence.targets, counted, bundle.arrays["groups"])
     return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
 
 

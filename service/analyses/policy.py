@@ -179,7 +179,7 @@ def parse_policy(text: str | bytes) -> GatePolicy:
 def check_baseline(policy: GatePolicy, baseline: str) -> None:
     """Raise InvalidRequest for a policy that bounds changes where there is nothing to hold them against."""
     if policy.needs_baseline and not baseline:
-        names = ", ".join(repr(bound.name) for bound in policy.bounds if bound.on_change)
+        names = ", ".join(repr(bound.name) for bound in policy.bounds if bound.is_on_change)
         raise InvalidRequest(
             f"expected a baseline, since the policy bounds changes ({names:.200}), got none", field="baseline"
         )

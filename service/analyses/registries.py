@@ -70,7 +70,7 @@ def take(ports: Ports, registry: Registry, event: RegistryEvent) -> EventResult:
     if not _PLAIN.fullmatch(f"{event.model}{event.version}{event.name}{event.source}{event.delivery}"):
         log.warning("an event is refused: its names hold characters that names have not")
         return EventResult.REFUSED
-    if event.echo:
+    if event.is_own_change:
         log.info("an event is ignored: it is Errata's own writing")
         return EventResult.IGNORED
     rules = [rule for rule in registry.rules if rule.matches(event)]
@@ -132,7 +132,9 @@ def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: Registry
         baseline = "" if is_own else _baseline(ports, registry, rule, event)
         if not baseline:
             policy = ""
-            if not (is_own and event.again):  # who asks again for what was promoted leaves its gate as it is
+            if not (
+                is_own and event.is_analysis_request
+            ):  # who asks again for what was promoted leaves its gate as it is
                 labels["gate"] = "no-baseline"
     request = AnalysisRequest(
         dataset=rule.dataset,
@@ -140,7 +142,7 @@ def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: Registry
         display_name=f"{event.model} {event.version}"[:MAX_TEXT],
         labels=labels,
         request_id=_request_id(registry, rule, event, baseline),
-        fresh=event.again,
+        fresh=event.is_analysis_request,
         gate_policy=policy,
         gate_baseline=baseline,
     )
@@ -185,7 +187,7 @@ def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, ba
     Who asks for another analysis means each delivery anew; a watched alias means another comparison with each baseline.
     """
     means = [registry.id, event.model, event.version, rule.dataset, rule.policy, rule.baseline]
-    if event.again:
+    if event.is_analysis_request:
         means.append(f"again {event.delivery}")
     elif event.action is not Action.CREATED:
         means.append(f"{event.action} {event.name} {event.value} {baseline}")

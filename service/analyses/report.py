@@ -37,7 +37,7 @@ from service.report.view import Found, ReportView, SourceRow, report_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
-from service.summary.trend import standings_of, values_of_group
+from service.summary.trend import group_metric_values, percentile_ranks_of
 from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 from service.telemetry import Stage
@@ -160,7 +160,9 @@ def _standings(found: Judged) -> Sequence[PercentileRank]:
     everything = summary.groups[Group.ALL]
     if curves is None or everything.top1_accuracy is None:
         return ()
-    return standings_of(curves, Group.ALL, everything.top1_accuracy, values_of_group(everything), summary.abstained)
+    return percentile_ranks_of(
+        curves, Group.ALL, everything.top1_accuracy, group_metric_values(everything), summary.abstained
+    )
 
 
 def _table(ports: Ports, found: Judged, rows: NDArray[np.intp], members: NDArray[np.bool_], base: str) -> ErrorTable:

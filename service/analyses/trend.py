@@ -21,7 +21,7 @@ from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
 from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
-from service.summary.trend import allowed_metrics, fits_of, values_of, values_of_group, with_standings
+from service.summary.trend import add_percentile_ranks, allowed_metrics, fits_of, group_metric_values, metric_values
 
 MAX_ASKED = 1000  # analyses by name
 MAX_LABELS = 50  # that are told apart; models with rarer ones count as others
@@ -107,11 +107,11 @@ def trend_of(fleet: Fleet, question: TrendRequest, published: Sequence[Published
         accuracy = each.summary.groups[Group.ALL].top1_accuracy
         if accuracy is None:
             continue
-        result = values_of_group(each.summary.groups[question.group])
+        result = group_metric_values(each.summary.groups[question.group])
         values = {metric: result[metric] for metric in shown if metric in result}
         asked = place < len(fleet.asked)
         point = TrendPoint(each.id, each.title, label_of(each, question.by), asked, accuracy, values)
-        points.append(point if curves is None else with_standings(point, curves, question.group, abstained))
+        points.append(point if curves is None else add_percentile_ranks(point, curves, question.group, abstained))
     points += [
         TrendPoint(
             "",
@@ -119,7 +119,7 @@ def trend_of(fleet: Fleet, question: TrendRequest, published: Sequence[Published
             model.labels.get(question.by, ""),
             False,
             model.top1_accuracy,
-            values_of(model.counts, model.multi_label_accuracy),
+            metric_values(model.counts, model.multi_label_accuracy),
         )
         for model in published
     ]

@@ -49,7 +49,7 @@ from service.domain import (
     Mask,
     RowOrder,
     Strata,
-    strata_of,
+    build_strata,
 )
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import cooccurrence_matrix
@@ -166,7 +166,7 @@ class Bundle:
     @cached_property
     def strata(self) -> Strata:
         """Return how the judged samples are counted."""
-        return strata_of(self.evidence.targets, ~self.evidence.problematic, self.arrays["groups"])
+        return build_strata(self.evidence.targets, ~self.evidence.problematic, self.arrays["groups"])
 
     @cached_property
     def pairs(self) -> CooccurrenceInputs | None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from service.domain import QUANTILES, Group, Metric
 from service.reference_models.layout import DATASETS, PublishedModel, read_models
 from service.storage import write_file
-from service.summary.trend import fit_line, values_of
+from service.summary.trend import fit_line, metric_values
 
 NEAREST, WITHIN, FEWEST = 50, 0.025, 20  # models; of accuracy; models
 STEP = 0.005  # of accuracy between knots
@@ -61,7 +61,7 @@ def values_by_metric(models: Sequence[PublishedModel]) -> NDArray[np.float64]:
     """Return what is followed of each model, (metrics, models); NaN for a model without errors."""
     result = np.full((len(Metric), len(models)), np.nan)
     for column, model in enumerate(models):
-        values = values_of(model.counts, model.multi_label_accuracy)
+        values = metric_values(model.counts, model.multi_label_accuracy)
         for row, metric in enumerate(Metric):
             result[row, column] = values.get(metric, np.nan)
     return result

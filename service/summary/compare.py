@@ -59,7 +59,7 @@ class Pair:
         return self.counted & (self.types_a <= ErrorType.MULTI_LABEL) & (self.types_b > ErrorType.MULTI_LABEL)
 
 
-def pair_of(types_a: Bytes, types_b: Bytes, targets: Classes, problematic: Mask) -> Pair:
+def pair_verdicts(types_a: Bytes, types_b: Bytes, targets: Classes, problematic: Mask) -> Pair:
     """Return the verdicts of A and B side by side; all arguments (N,); type 0 says that there is no prediction."""
     in_a, in_b = types_a != ErrorType.UNSPECIFIED, types_b != ErrorType.UNSPECIFIED
     left_out = int(((in_a ^ in_b) & ~problematic).sum())

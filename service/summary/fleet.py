@@ -22,8 +22,8 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
     """Judge and count K models' predictions; table: (N, C) verdicts, top1: (K, N) classes of the judged samples."""
     flat = table.reshape(-1)
     rows = np.arange(len(table), dtype=np.intp) * NUM_CLASSES
-    base = strata.of_sample * NUM_TYPES
-    num_strata = len(strata.set_aside)
+    base = strata.sample_strata * NUM_TYPES
+    num_strata = len(strata.problematic)
     weights = np.concatenate([strata.members, strata.class_weights])  # (8, S)
     result = np.empty((len(top1), 2, len(GROUPS), NUM_TYPES))
     keys, types = np.empty_like(rows), np.empty(len(rows), dtype=np.uint8)

@@ -145,7 +145,7 @@ def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baselin
     silent = any(type_ in summary.abstained for type_ in types)
     first = min(summary.abstained, default=None)  # what comes after it holds what it would have explained
     upper = summary.abstained if first is not None and any(type_ > first for type_ in types) and not silent else ()
-    if bound.on_change:
+    if bound.is_on_change:
         assert baseline is not None, "this is a bug: a policy with changes is refused without a baseline"
         return _change(policy, bound, summary, baseline, silent, upper)
     samples = summary.groups[bound.group].num_samples

@@ -43,14 +43,14 @@ class Tally:
 
 def tally_types(types: Bytes, strata: Strata) -> Tally:
     """Count the verdicts of N samples in one pass; types: (N,) ErrorType."""
-    num_strata = len(strata.set_aside)
-    keys = strata.of_sample * NUM_TYPES
+    num_strata = len(strata.problematic)
+    keys = strata.sample_strata * NUM_TYPES
     keys += types
     table = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)
     return Tally(
         counts=(strata.members @ table).astype(np.int64),
         class_shares=strata.class_weights @ table,
-        problematic=int(table[strata.set_aside, 1:].sum()),
+        problematic=int(table[strata.problematic, 1:].sum()),
     )
 
 
@@ -128,7 +128,7 @@ def gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
 
 
 def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
-    counted = samples & ~strata.set_aside[strata.of_sample]
+    counted = samples & ~strata.problematic[strata.sample_strata]
     return int((types[counted] >= ErrorType.FINE_GRAINED).sum())
 
 

@@ -25,7 +25,7 @@ from service.domain import (
 FEWEST = 3  # models of a fit
 
 
-def values_of(counts: Mapping[ErrorType, int], multi_label_accuracy: float | None) -> dict[Metric, float]:
+def metric_values(counts: Mapping[ErrorType, int], multi_label_accuracy: float | None) -> dict[Metric, float]:
     """Return what is followed of one model in one group: portions of its top-1 errors, and its accuracy."""
     errors = sum(count for each, count in counts.items() if each > ErrorType.CORRECT)
     result = {metric: sum(counts[type_] for type_ in types) / errors for metric, types in PORTIONS.items() if errors}
@@ -34,9 +34,9 @@ def values_of(counts: Mapping[ErrorType, int], multi_label_accuracy: float | Non
     return result
 
 
-def values_of_group(summary: GroupSummary) -> dict[Metric, float]:
+def group_metric_values(summary: GroupSummary) -> dict[Metric, float]:
     """Return what is followed of an analysis' group."""
-    return values_of(summary.counts, summary.multi_label_accuracy)
+    return metric_values(summary.counts, summary.multi_label_accuracy)
 
 
 def allowed_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
@@ -50,7 +50,7 @@ def allowed_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
     return (*kept, *pooled, Metric.MULTI_LABEL_ACCURACY)
 
 
-def standings_of(
+def percentile_ranks_of(
     curves: Curves, group: Group, accuracy: float, values: Mapping[Metric, float], abstained: Sequence[ErrorType]
 ) -> tuple[PercentileRank, ...]:
     """Return where a model stands among the published ones of its accuracy (over all samples)."""
@@ -151,9 +151,11 @@ def _usual(
         median = curves.quantiles[group, metric][:, len(QUANTILES) // 2].astype(np.float64)
         known = ~np.isnan(median)
         return np.interp(accuracy, curves.knots[known], median[known], left=np.nan, right=np.nan)
-    return np.full(len(accuracy), np.nan) if overall is None else overall.at(accuracy)
+    return np.full(len(accuracy), np.nan) if overall is None else overall.predict(accuracy)
 
 
-def with_standings(point: TrendPoint, curves: Curves, group: Group, abstained: Sequence[ErrorType]) -> TrendPoint:
+def add_percentile_ranks(point: TrendPoint, curves: Curves, group: Group, abstained: Sequence[ErrorType]) -> TrendPoint:
     """Return a point with where it stands."""
-    return replace(point, standings=standings_of(curves, group, point.top1_accuracy, point.values, abstained))
+    return replace(
+        point, percentile_ranks=percentile_ranks_of(curves, group, point.top1_accuracy, point.values, abstained)
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracle.verdicts import OVERLAP, Facts, Sample, judge
-from unit.rules.worlds import evidence_of
+from unit.rules.scenarios import evidence_of
 
 from service.domain import LabelSource
 from service.evidence.build import sample_groups

@@ -19,7 +19,7 @@ from service.domain import Curves, Group, Metric, NoReferenceReason
 from service.reference_models.curves import curves_of
 from service.reference_models.derive import derive
 from service.reference_models.layout import read_models
-from service.summary.trend import percentile_of, quantiles_at, standings_of
+from service.summary.trend import percentile_of, percentile_ranks_of, quantiles_at
 
 DATASETS = ("imagenet", "imagenet-a")
 OOV_TO_FAILURE = ("num_OOV_clip", "num_common_co_occ", "num_non_prototypical", "num_not_classified")
@@ -309,7 +309,7 @@ def test_every_published_model_lies_among_the_published_accuracies(published: di
     models, result = published[dataset], curves(dataset)
     for number, errors in enumerate(models.errors):
         values = {Metric(metric): float(models.values["all", metric][number]) for metric in EVERY_METRIC}
-        for item in standings_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
+        for item in percentile_ranks_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
             assert item.missing in (None, NoReferenceReason.FEW)
             assert (item.percentile is None) == (item.missing is NoReferenceReason.FEW)
             assert item.percentile is None or 0 < item.percentile < 1
@@ -320,7 +320,7 @@ def test_beyond_the_published_accuracies_nothing_has_a_place(published: dict[str
     models, result = published[dataset], curves(dataset)
     values = dict.fromkeys(Metric, 0.1)
     for errors in (min(models.errors) - 1, max(models.errors) + 1):
-        for item in standings_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
+        for item in percentile_ranks_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
             assert item.missing is NoReferenceReason.ACCURACY
 
 
@@ -332,7 +332,7 @@ def test_the_published_resnet50s_spread_around_the_middle(published: dict[str, M
     percentiles = []
     for number in chosen:
         values = {Metric(item): float(models.values["all", item][number]) for item in EVERY_METRIC}
-        standings = standings_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
+        standings = percentile_ranks_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
         (percentile,) = [standing.percentile for standing in standings if standing.metric is Metric(metric)]
         assert percentile is not None
         percentiles.append(percentile)

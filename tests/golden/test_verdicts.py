@@ -214,14 +214,14 @@ def imagenet_a(
 # predictions
 
 
-def confusion(sample: Sample, made: Material, pair_of: dict[int, list[int]], draw: random.Random) -> int:
+def confusion(sample: Sample, made: Material, pair_verdicts: dict[int, list[int]], draw: random.Random) -> int:
     """Return a class near the target: a superclass' other class, a companion, a multi-label, or the target."""
     t = sample.target
     overlapping = sorted(OVERLAP.get(t, ()))
     pools = [
         sorted({c for superclass in made.superclasses if t in superclass for c in superclass}),
-        sorted({c for label in sample.multi_labels for c in pair_of.get(label, [])}),
-        pair_of.get(t, []),
+        sorted({c for label in sample.multi_labels for c in pair_verdicts.get(label, [])}),
+        pair_verdicts.get(t, []),
         sorted(sample.multi_labels),
         overlapping,
         [t],
@@ -231,12 +231,12 @@ def confusion(sample: Sample, made: Material, pair_of: dict[int, list[int]], dra
 
 
 def confusions_of(made: Material, pairs: set[tuple[int, int]], seed: int) -> list[int]:
-    pair_of: dict[int, list[int]] = {}
+    pair_verdicts: dict[int, list[int]] = {}
     for a, b in sorted(pairs):
-        pair_of.setdefault(a, []).append(b)
-        pair_of.setdefault(b, []).append(a)
+        pair_verdicts.setdefault(a, []).append(b)
+        pair_verdicts.setdefault(b, []).append(a)
     draw = random.Random(seed)
-    return [confusion(sample, made, pair_of, draw) for sample in made.samples]
+    return [confusion(sample, made, pair_verdicts, draw) for sample in made.samples]
 
 
 def members_of(group: Group) -> set[int] | None:

@@ -1344,7 +1344,7 @@ def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
 
     assert [entry.record.id for entry in store.entries()] == ["b"]
     for call in (lambda: store.snapshot("a"), lambda: store.job(job)):
-        with pytest.raises(NewerRecord, match="a newer version of Errata wrote it"):
+        with pytest.raises(NewerRecord, match="a newer version of Errata wrote this record"):
             call()
     assert store.job(other) is not None
 

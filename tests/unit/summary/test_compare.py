@@ -15,7 +15,7 @@ from service.summary.compare import (
     changed_classes,
     changed_superclasses,
     compare_groups,
-    pair_of,
+    pair_verdicts,
     paired_test,
     type_p_value,
 )
@@ -44,7 +44,7 @@ ROWS = st.lists(
 
 def pair(rows: Iterable[Row]) -> Pair:
     rows = list(rows)
-    return pair_of(
+    return pair_verdicts(
         np.array([row[0] for row in rows], dtype=np.uint8),
         np.array([row[1] for row in rows], dtype=np.uint8),
         np.array([row[2] for row in rows], dtype=np.int16),
@@ -449,7 +449,7 @@ def test_only_what_one_of_both_judged_is_left_out() -> None:
     types_b = np.array([0, 1, 0, 8, 0], dtype=np.uint8)
     problematic = np.array([False, False, False, False, True])
 
-    result = pair_of(types_a, types_b, np.zeros(5, dtype=np.int16), problematic)
+    result = pair_verdicts(types_a, types_b, np.zeros(5, dtype=np.int16), problematic)
 
     assert result.num_left_out == 2
     assert result.counted.tolist() == [False, False, False, True, False]

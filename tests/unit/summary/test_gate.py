@@ -24,7 +24,7 @@ from service.domain import (
     Predictions,
     Summary,
     UndecidedReason,
-    strata_of,
+    build_strata,
 )
 from service.summary.gate import Baseline, coverage_of, decision_of, evaluate, value_of
 from service.summary.summarize import summarize
@@ -618,7 +618,9 @@ def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
     targets = np.repeat([0, 1, 2], 10).astype(np.int16)
     types = np.concatenate([[1] * k + [8] * (10 - k) for k in (5, 7, 3)]).astype(np.uint8)
     counted = np.ones(30, dtype=bool)
-    result = summarize(types, strata_of(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets)
+    result = summarize(
+        types, build_strata(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets
+    )
     for limits in ({"min": 0.5}, {"max": 0.5}):
         bound = Bound("it", Measure.MULTI_LABEL_ACCURACY, **limits)
         (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), result, None)

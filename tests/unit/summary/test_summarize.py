@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracle.aggregates import Aggregates, aggregate, gain_if_fixed_mla, gain_if_fixed_top1, imagenet_m_errors
 from oracle.verdicts import Sample, Verdict
 
-from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, strata_of
+from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, build_strata
 from service.summary.summarize import summarize
 
 CLASSES = (0, 1, 2, 500, 998, 999)
@@ -44,7 +44,7 @@ def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool
     groups = [[bool(row.sample.multi_labels & members) for row in judged] for members in MEMBERS.values()]
     return summarize(
         types=np.array([row.error_type for row in judged], dtype=np.uint8),
-        strata=strata_of(
+        strata=build_strata(
             np.array([row.sample.target for row in judged], dtype=np.int16),
             np.array(counted, dtype=bool),
             np.array(groups, dtype=bool).reshape(3, len(judged)),
@@ -154,7 +154,7 @@ def test_accuracy_among_the_data_sets_classes_is_of_the_ranking_among_them(
     images: list[tuple[int, int, int]],
 ) -> None:
     targets, top1, top1_restricted = (np.array(column, dtype=np.int16) for column in zip(*images, strict=True))
-    nothing = strata_of(targets[:0], np.zeros(0, dtype=bool), np.zeros((3, 0), dtype=bool))
+    nothing = build_strata(targets[:0], np.zeros(0, dtype=bool), np.zeros((3, 0), dtype=bool))
 
     def accuracy(predictions: Predictions) -> float | None:
         return summarize(np.zeros(0, np.uint8), nothing, (), predictions, targets).top1_accuracy_among_classes

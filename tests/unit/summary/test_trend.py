@@ -11,14 +11,14 @@ from scipy import stats
 
 from service.domain import QUANTILES, Curves, ErrorType, Group, Metric, NoReferenceReason, TrendPoint
 from service.summary.trend import (
+    add_percentile_ranks,
     allowed_metrics,
     fit_line,
     fits_of,
+    metric_values,
     percentile_of,
+    percentile_ranks_of,
     quantiles_at,
-    standings_of,
-    values_of,
-    with_standings,
 )
 
 MAY_ABSTAIN = (ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
@@ -163,20 +163,20 @@ VALUES = {metric: (number + 1) / 100 for number, metric in enumerate(Metric)}
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.2999, 0.9001, 1.0])
 def test_outside_the_published_accuracies_there_is_no_percentile(accuracy: float) -> None:
-    for item in standings_of(curves(), Group.ALL, accuracy, VALUES, ()):
+    for item in percentile_ranks_of(curves(), Group.ALL, accuracy, VALUES, ()):
         assert (item.value, item.percentile, item.missing) == (VALUES[item.metric], None, NoReferenceReason.ACCURACY)
 
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.625, 0.9])
 def test_among_the_published_accuracies_each_value_has_its_place(accuracy: float) -> None:
-    for item in standings_of(curves(), Group.ORGANISM, accuracy, VALUES, ()):
+    for item in percentile_ranks_of(curves(), Group.ORGANISM, accuracy, VALUES, ()):
         assert item.missing is None
         assert item.percentile == pytest.approx(VALUES[item.metric])
 
 
 def test_the_most_and_the_least_accurate_published_model_are_among_them() -> None:
     (least, *_), (most, *_) = (
-        standings_of(curves(0.5, 0.9), Group.ALL, accuracy, VALUES, ()) for accuracy in (0.5, 0.9)
+        percentile_ranks_of(curves(0.5, 0.9), Group.ALL, accuracy, VALUES, ()) for accuracy in (0.5, 0.9)
     )
 
     assert least.missing is None
@@ -184,13 +184,13 @@ def test_the_most_and_the_least_accurate_published_model_are_among_them() -> Non
 
 
 def test_near_too_few_published_models_there_is_no_percentile() -> None:
-    for item in standings_of(curves(), Group.ALL, 0.3, VALUES, ()):
+    for item in percentile_ranks_of(curves(), Group.ALL, 0.3, VALUES, ()):
         assert (item.value, item.percentile, item.missing) == (VALUES[item.metric], None, NoReferenceReason.FEW)
 
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.3, 0.6, 0.95])
 def test_a_model_without_errors_has_no_portions_to_compare(accuracy: float) -> None:
-    standings = standings_of(curves(), Group.ALL, accuracy, {Metric.MULTI_LABEL_ACCURACY: 0.97}, ())
+    standings = percentile_ranks_of(curves(), Group.ALL, accuracy, {Metric.MULTI_LABEL_ACCURACY: 0.97}, ())
 
     for item in standings:
         if item.metric is not Metric.MULTI_LABEL_ACCURACY:
@@ -201,12 +201,12 @@ def test_a_model_without_errors_has_no_portions_to_compare(accuracy: float) -> N
 def test_a_point_with_its_standings_is_otherwise_the_same() -> None:
     point = TrendPoint("id", "title", "label", True, 0.6, VALUES)
 
-    result = with_standings(point, curves(), Group.ALL, ())
+    result = add_percentile_ranks(point, curves(), Group.ALL, ())
 
     assert (result.id, result.title, result.label, result.asked, result.top1_accuracy, result.values) == (
         ("id", "title", "label", True, 0.6, VALUES)
     )
-    assert {standing.metric for standing in result.standings} == set(Metric) - {Metric.POOLED}
+    assert {standing.metric for standing in result.percentile_ranks} == set(Metric) - {Metric.POOLED}
 
 
 # what may be compared
@@ -241,7 +241,7 @@ def test_what_hangs_on_a_silent_rule_never_gets_a_percentile(silent: ErrorType, 
     for others in SUBSETS:
         abstained = {silent, *(other for other in others if other > silent)}
         for order in (sorted(abstained), sorted(abstained, reverse=True)):
-            standings = standings_of(curves(), Group.ALL, 0.6, VALUES, order)
+            standings = percentile_ranks_of(curves(), Group.ALL, 0.6, VALUES, order)
             single = {ErrorType[item.metric.value] for item in standings if item.metric.value in ErrorType.__members__}
             assert single == compared
             assert Metric.POOLED in {item.metric for item in standings}
@@ -277,7 +277,7 @@ def test_a_line_is_that_of_numpy_and_of_scipy(drawn: tuple[np.ndarray, np.ndarra
     assert [result.slope, result.intercept] == pytest.approx([slope, intercept], rel=1e-6, abs=1e-6)
     assert [result.slope, result.intercept] == pytest.approx([expected.slope, expected.intercept], rel=1e-9, abs=1e-9)
     assert result.r_squared == pytest.approx(expected.rvalue**2, abs=1e-9)
-    assert result.at(accuracy) == pytest.approx(expected.intercept + expected.slope * accuracy, abs=1e-9)
+    assert result.predict(accuracy) == pytest.approx(expected.intercept + expected.slope * accuracy, abs=1e-9)
 
 
 def test_a_line_by_hand() -> None:
@@ -397,7 +397,7 @@ def test_portions_are_shares_of_the_top1_errors_and_add_up(drawn: list[int], acc
     errors = sum(drawn[1:])
     assume(errors)
 
-    values = values_of(counts, accuracy)
+    values = metric_values(counts, accuracy)
 
     assert set(values) == set(Metric)
     assert sum(values[Metric(kind.name)] for kind in tuple(ErrorType)[2:]) == pytest.approx(1)
@@ -410,7 +410,7 @@ def test_portions_are_shares_of_the_top1_errors_and_add_up(drawn: list[int], acc
 def test_types_5_to_8_are_pooled() -> None:
     counts = dict(zip(tuple(ErrorType)[1:], (1000, 10, 20, 30, 1, 2, 3, 34), strict=True))
 
-    values = values_of(counts, None)
+    values = metric_values(counts, None)
 
     assert values[Metric.POOLED] == pytest.approx(0.4)
     assert values[Metric.CLASS_OVERLAP] == pytest.approx(0.1)
@@ -421,8 +421,8 @@ def test_types_5_to_8_are_pooled() -> None:
 def test_without_errors_there_are_no_portions() -> None:
     counts = {**NO_ERRORS, ErrorType.CORRECT: 5}
 
-    assert values_of(counts, 1.0) == {Metric.MULTI_LABEL_ACCURACY: 1.0}
-    assert values_of(NO_ERRORS, None) == {}
+    assert metric_values(counts, 1.0) == {Metric.MULTI_LABEL_ACCURACY: 1.0}
+    assert metric_values(NO_ERRORS, None) == {}
 
 
 def test_equal_values_have_a_line_without_r_squared() -> None:
