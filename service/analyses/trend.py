@@ -84,7 +84,7 @@ def read_published(question: TrendRequest) -> list[PublishedModel]:
         return []
     models = read_models(question.reference)
     whole = question.group is Group.ALL
-    if any(model.whole is (not whole) for model in models):
+    if any(model.covers_all_samples is (not whole) for model in models):
         asked, got = ("all samples", "of one group") if whole else (f"the group {question.group}", "of all samples")
         raise InvalidUpload(
             f"expected published models of {asked}, got some {got}: the authors have a file a group", field="reference"
