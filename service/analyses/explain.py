@@ -15,7 +15,7 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
-from service.evidence.overlap import why_overlapping
+from service.evidence.overlap import explain_overlap
 from service.evidence.vocabulary import compare
 from service.rules.decide import trace
 from service.rules.table import error_type, tags
@@ -51,7 +51,7 @@ def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
             SharedSuperclass(label, names) for label in relatives if (names := _shared(bundle, label, predicted))
         ),
         co_occurrences=tuple(result for label in relatives if (result := _seen_together(bundle, label, predicted))),
-        overlap=why_overlapping(target, predicted),
+        overlap=explain_overlap(target, predicted),
         vocabulary=_vocabulary(bundle, row, predicted, steps),
         trace=steps,
     )

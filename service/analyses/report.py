@@ -26,7 +26,7 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
-from service.evidence.overlap import why_overlapping
+from service.evidence.overlap import explain_overlap
 from service.reference_models.curves import curves_of
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ErrorTable, PairSeen
@@ -196,7 +196,7 @@ def _table(ports: Ports, found: Judged, rows: NDArray[np.intp], members: NDArray
             for name, inside in zip(bundle.manifest.superclasses, members, strict=True)
         },
         pairs=_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
-        overlaps={pair: why_overlapping(*pair) for pair in overlapping},
+        overlaps={pair: explain_overlap(*pair) for pair in overlapping},
         texts=_texts(bundle, rows, types, predicted),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
         picture_base=f"{base}images/" if base and ports.pictures.has(bundle.dataset) else "",

@@ -13,7 +13,7 @@ from service.domain import LabelSource
 from service.evidence.build import sample_groups
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.inputs import CooccurrenceInputs
-from service.evidence.labels import pack
+from service.evidence.labels import pack_labels
 from service.rules.decide import decide
 
 from .conftest import Annotation
@@ -51,14 +51,14 @@ def test_a_sample_that_is_not_problematic_has_its_target_among_its_labels(
 
 
 def test_groups_have_as_many_samples_as_published(judged: list[list[int]]) -> None:
-    groups = sample_groups(pack([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+    groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
 
     assert groups.sum(axis=1).tolist() == [7_624, 10_184, 1_596]
 
 
 def test_groups_have_the_share_of_several_labels_that_is_published(judged: list[list[int]]) -> None:
     several = np.array([len(labels) > 1 for labels in judged])
-    groups = sample_groups(pack([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+    groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
 
     assert round(100 * several.mean(), 2) == 19.20
     assert [round(100 * several[group].mean(), 2) for group in groups] == [10.38, 27.88, 41.98]
@@ -72,7 +72,7 @@ def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str,
     """Pairs over the images that ReaL labels and the annotation doesn't."""
     numbers = {name: number for number, name in enumerate(targets, start=1)}
     names = [name for name in label_sets if name not in annotation.multi_labels]
-    labels = pack([dict.fromkeys(sorted(label_sets[name]), LabelSource.REAL) for name in names])
+    labels = pack_labels([dict.fromkeys(sorted(label_sets[name]), LabelSource.REAL) for name in names])
     return count_pairs(labels, np.array([numbers[name] for name in names], dtype=np.int32))
 
 

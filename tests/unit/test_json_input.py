@@ -16,7 +16,7 @@ from service.cli.output import read_folder
 from service.evidence.annotation import read_annotation
 from service.evidence.artefacts import read_artefacts, read_grouping
 from service.evidence.bundle import read_manifest
-from service.evidence.custom_labels import read_own_labels
+from service.evidence.custom_labels import read_custom_labels
 from service.evidence.prototype import read_non_prototypical
 from service.predictions.models.folder import json_beside
 from service.settings import read_settings
@@ -50,7 +50,7 @@ def test_malformed_text_is_a_value_error(text: str) -> None:
 
 
 READERS: dict[str, tuple[str, Callable[[Path], object], type[ErrataError]]] = {
-    "own labels": ("labels.json", lambda folder: read_own_labels(folder / "labels.json"), InvalidEvidence),
+    "own labels": ("labels.json", lambda folder: read_custom_labels(folder / "labels.json"), InvalidEvidence),
     "annotation": ("labels.json", lambda folder: read_annotation(folder / "labels.json"), InvalidEvidence),
     "superclasses": ("superclasses.json", lambda folder: read_grouping(folder / "superclasses.json"), InvalidEvidence),
     "labels_map": ("labels_map.json", lambda folder: read_artefacts(folder, "imagenet"), InvalidEvidence),

@@ -6,19 +6,19 @@ from dataclasses import replace
 import numpy as np
 
 from service.domain import Labels, LabelSource
-from service.evidence.inputs import ClipInputs, CooccurrenceInputs, Facts, LabelInputs, Source
+from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, LabelInputs, Source
 from service.taxonomy.superclasses import Grouping
 
 SOURCE = Source("labels", "made up", "none", "0" * 64)
 
 
-def made_facts() -> Facts:
+def made_facts() -> BundleInputs:
     """Return facts in which no part is missing and no array is all the same."""
     rng = np.random.default_rng(7)
     members = np.zeros((2, 1000), dtype=bool)
     members[0, [1, 2, 3]] = True
     members[1, [3, 900]] = True
-    return Facts(
+    return BundleInputs(
         dataset="mine",
         labels=LabelInputs(
             names=np.array([f"image_{number}.jpg".encode() for number in range(7)], dtype=np.bytes_),
@@ -54,24 +54,24 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def missing(part: str) -> Facts:
+def missing(part: str) -> BundleInputs:
     """Return the facts without a part, whose rule then abstains."""
     return replace(made_facts(), **{part: None})
 
 
-def _labels(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _labels(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, labels=replace(facts.labels, labels=replace(facts.labels.labels, **changes)))
 
 
-def _images(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _images(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, labels=replace(facts.labels, **changes))
 
 
-def _pairs(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _pairs(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, pairs=replace(facts.pairs, **changes))
 
 
-def _clip(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _clip(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, clip=replace(facts.clip, **changes))
 
 
@@ -83,7 +83,7 @@ def _flipped(array: np.ndarray) -> np.ndarray:
 
 
 _FACTS = made_facts()
-CHANGES: dict[str, Callable[[Facts], Facts]] = {
+CHANGES: dict[str, Callable[[BundleInputs], BundleInputs]] = {
     "dataset": lambda facts: replace(facts, dataset="yours"),
     "superclass id": lambda facts: replace(
         facts, superclasses=Grouping({"a": (("x",),), "c": (("y", "z"),)}, facts.superclasses.members)

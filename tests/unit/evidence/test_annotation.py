@@ -137,7 +137,7 @@ def test_a_missing_column_is_refused_by_name(tmp_path: Path, column: str) -> Non
     head = ",".join("other" if item == column else item for item in COLUMNS)
     (tmp_path / "x.csv").write_text(f"{head}\na.JPEG,A,3,3,True,,,False\n")
 
-    assert f"no {column}" in refused(tmp_path / "x.csv")
+    assert f"missing column {column}." in refused(tmp_path / "x.csv")
 
 
 def test_a_second_line_of_an_image_is_refused_with_its_line(tmp_path: Path) -> None:

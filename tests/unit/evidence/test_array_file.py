@@ -58,7 +58,7 @@ def test_a_file_that_is_truncated_in_use_is_damaged(path: Path, size: int) -> No
     for read in (file.read, lambda: file.row(19)):
         with pytest.raises(DamagedFile, match="while it was in use"):
             read()
-    assert file.changed()
+    assert file.has_changed()
 
 
 def test_a_file_that_is_overwritten_in_use_is_damaged(path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_file_that_is_replaced_in_use_leaves_the_array_as_it_was(path: Path, r
 
     assert np.array_equal(file.read(), ARRAY)
     assert np.array_equal(file.row(4), ARRAY[4:5])
-    assert not file.changed()
+    assert not file.has_changed()
 
 
 def test_a_file_of_another_digest_is_damaged(path: Path) -> None:

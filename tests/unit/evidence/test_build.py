@@ -17,8 +17,8 @@ from unit.evidence.made import CHANGES, made_facts
 
 from service.evidence.build import as_arrays, digest_of, sample_groups, write_bundle
 from service.evidence.bundle import open_bundle
-from service.evidence.inputs import Facts, Source
-from service.evidence.labels import pack
+from service.evidence.inputs import BundleInputs, Source
+from service.evidence.labels import pack_labels
 from service.evidence.repository import EvidenceRepository, fingerprint
 from service.taxonomy.groups import class_groups
 
@@ -36,7 +36,7 @@ def test_the_same_facts_have_the_same_digest_in_another_folder(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_any_other_fact_makes_another_digest(tmp_path: Path, change: Callable[[Facts], Facts]) -> None:
+def test_any_other_fact_makes_another_digest(tmp_path: Path, change: Callable[[BundleInputs], BundleInputs]) -> None:
     before = write_bundle(made_facts(), tmp_path / "before")
 
     assert write_bundle(change(made_facts()), tmp_path / "after") != before
@@ -102,7 +102,7 @@ def test_the_table_that_is_written_is_the_oracle_s(tmp_path: Path) -> None:
 
 def test_a_sample_is_in_the_groups_of_any_of_its_labels() -> None:
     organism, artifact, other = (int(row.argmax()) for row in class_groups())
-    labels = pack([{organism: 1, artifact: 1}, {}, {other: 1}, {organism: 1, other: 1, artifact: 1}])
+    labels = pack_labels([{organism: 1, artifact: 1}, {}, {other: 1}, {organism: 1, other: 1, artifact: 1}])
 
     assert sample_groups(labels).T.tolist() == [
         [True, True, False],
@@ -121,7 +121,7 @@ def test_a_build_replaces_what_stood_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def half_broken() -> Facts:
+def half_broken() -> BundleInputs:
     """Return facts whose arrays can be written, but no table follows from them: one image too few in the list."""
     return replace(made_facts(), non_prototypical=np.zeros(4, dtype=bool))
 

@@ -146,7 +146,7 @@ def test_an_image_that_is_not_judged_is_not_found(bundle: Bundle, name: str) -> 
     with pytest.raises(ImageNotFound) as error:
         bundle.row(name)
 
-    assert ("no label there" in error.value.message) == (name == "image_1.jpg"), "which lies in the data set"
+    assert ("has no labels" in error.value.message) == (name == "image_1.jpg"), "which lies in the data set"
 
 
 def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:
@@ -346,7 +346,7 @@ def test_rules_of_another_version_are_refused(folder: Path, version: object) -> 
     """Given verdicts by other rules, none of them is served beside explanations by these."""
     change_manifest(folder, lambda raw: raw.update(rules_version=version))
 
-    with pytest.raises(InvalidEvidence, match="build the bundle anew"):
+    with pytest.raises(InvalidEvidence, match="Build the bundle again"):
         open_bundle(folder)
 
 

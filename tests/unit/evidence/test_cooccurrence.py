@@ -11,10 +11,10 @@ from service.domain import LabelSource
 from service.evidence.bundle import Bundle
 from service.evidence.cooccurrence import cooccurrence_matrix, count_pairs
 from service.evidence.inputs import CooccurrenceInputs
-from service.evidence.labels import pack
+from service.evidence.labels import pack_labels
 from service.rules.decide import decide
 from service.rules.table import error_types
-from service.taxonomy.superclasses import shared
+from service.taxonomy.superclasses import shares_superclass
 
 CLASSES = st.sampled_from((0, 1, 2, 500, 998, 999))
 IMAGES = st.lists(st.lists(CLASSES, max_size=4, unique=True), max_size=30)
@@ -22,7 +22,7 @@ IMAGES = st.lists(st.lists(CLASSES, max_size=4, unique=True), max_size=30)
 
 def counted(images: list[list[int]]) -> CooccurrenceInputs:
     """Count pairs; the images are numbered 11, 21, 31 …"""
-    labels = pack([dict.fromkeys(image, LabelSource.REAL) for image in images])
+    labels = pack_labels([dict.fromkeys(image, LabelSource.REAL) for image in images])
     return count_pairs(labels, np.array([10 * number + 1 for number in range(1, len(images) + 1)], dtype=np.int32))
 
 
@@ -55,7 +55,7 @@ def test_what_counts_is_seen_twice_and_shares_no_superclass(
 ) -> None:
     members = np.array([[index in superclass for index in range(1000)] for superclass in superclasses], dtype=bool)
 
-    matrix = cooccurrence_matrix(counted(images), shared(members.reshape(-1, 1000)))
+    matrix = cooccurrence_matrix(counted(images), shares_superclass(members.reshape(-1, 1000)))
 
     assert np.array_equal(matrix, matrix.T)
     result = {(int(a), int(b)) for a, b in zip(*np.triu(matrix).nonzero(), strict=True)}

@@ -8,7 +8,7 @@ from errata.errors import InvalidEvidence
 from unit.evidence.official import wordnet_id
 
 from service.domain import LabelSource
-from service.evidence.custom_labels import read_own_labels
+from service.evidence.custom_labels import read_custom_labels
 from service.evidence.recipes import Inputs, gather
 
 LABELS = {"b.jpg": [207], "a.jpg": [5, 3], "n01440764/c.png": [0, 999, 134]}
@@ -38,7 +38,7 @@ def test_csv_and_json_and_indices_and_wordnet_ids_mean_the_same(tmp_path: Path) 
         write(tmp_path / "7.csv", "labels,note,file_name\n207,x,b.jpg\n5 3,,a.jpg\n0 999 134,,n01440764/c.png\n"),
     ]
 
-    assert [read_own_labels(file) for file in files] == [LABELS] * len(files)
+    assert [read_custom_labels(file) for file in files] == [LABELS] * len(files)
 
 
 def test_a_label_counts_once_and_the_first_is_the_target(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_name_that_is_not_ascii_is_kept(tmp_path: Path) -> None:
 
 def refused(path: Path) -> InvalidEvidence:
     with pytest.raises(InvalidEvidence) as raised:
-        read_own_labels(path)
+        read_custom_labels(path)
     assert path.name in raised.value.message
     return raised.value
 

@@ -91,7 +91,7 @@ WRONG: dict[str, Callable[[np.ndarray], object]] = {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_an_answer_of_another_form_is_refused(wrong: Callable[[np.ndarray], object]) -> None:
-    with pytest.raises(InvalidEvidence, match="the encoder's images") as raised:
+    with pytest.raises(InvalidEvidence, match="Embeddings of images") as raised:
         checked(wrong(unit(4, 16)), 4, 16, "images")
 
     assert raised.value.violations[0].field == "encoder"

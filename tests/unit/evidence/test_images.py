@@ -35,7 +35,7 @@ def test_an_image_is_found_by_its_path_or_its_bare_name(tmp_path: Path) -> None:
 def test_an_image_that_is_not_there_is_refused_by_name_with_how_many(tmp_path: Path) -> None:
     touch(tmp_path / "x.jpg")
 
-    with pytest.raises(InvalidEvidence, match=r"3 images.*2 of them.*'y\.jpg'"):
+    with pytest.raises(InvalidEvidence, match=r"2 of 3 images.*'y\.jpg'"):
         find_images(tmp_path, ["x.jpg", "y.jpg", f"{A}/z.jpg"])
 
 

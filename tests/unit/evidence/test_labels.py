@@ -87,7 +87,7 @@ def test_validation_images_are_numbered_from_one(number: int, name: str) -> None
 
 
 def test_packed_labels_keep_their_order_and_their_sources() -> None:
-    packed = labels.pack([{5: LabelSource.REAL, 2: LabelSource.ORIGINAL}, {}, {999: LabelSource.UNCLEAR}])
+    packed = labels.pack_labels([{5: LabelSource.REAL, 2: LabelSource.ORIGINAL}, {}, {999: LabelSource.UNCLEAR}])
 
     assert [packed.of(row).tolist() for row in range(3)] == [[5, 2], [], [999]]
     assert packed.sources_of(0) == [LabelSource.REAL, LabelSource.ORIGINAL]

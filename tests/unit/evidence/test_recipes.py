@@ -347,5 +347,5 @@ def test_a_name_that_is_no_name_is_refused(own: Inputs, name: str) -> None:
 def test_a_data_set_without_labels_is_refused_and_a_known_one_has_its_own(own: Inputs) -> None:
     with pytest.raises(InvalidEvidence, match="--labels"):
         gather("mine")
-    with pytest.raises(InvalidEvidence, match="labels of its own"):
+    with pytest.raises(InvalidEvidence, match="built-in labels"):
         gather("imagenet-real", own)

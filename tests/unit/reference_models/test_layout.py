@@ -63,15 +63,15 @@ def test_a_row_is_read_as_it_says() -> None:
             "pre-training": "ImageNet-1k (1.2M)",
             "size": "10 to 30 M",
         },
-        whole=None,
+        covers_all_samples=None,
     )
 
 
-@pytest.mark.parametrize(("samples", "whole"), [("200", True), ("80", False)])
-def test_a_file_may_say_whether_its_group_is_all_samples(samples: str, whole: bool) -> None:
+@pytest.mark.parametrize(("samples", "covers_all_samples"), [("200", True), ("80", False)])
+def test_a_file_may_say_whether_its_group_is_all_samples(samples: str, covers_all_samples: bool) -> None:
     (model,) = read_models(csv_of({**GOOD, "num_group_samples": samples}, columns=[*GOOD, "num_group_samples"]))
 
-    assert model.whole is whole
+    assert model.covers_all_samples is covers_all_samples
 
 
 def test_models_come_in_the_order_of_the_file() -> None:

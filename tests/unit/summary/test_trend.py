@@ -203,7 +203,7 @@ def test_a_point_with_its_standings_is_otherwise_the_same() -> None:
 
     result = add_percentile_ranks(point, curves(), Group.ALL, ())
 
-    assert (result.id, result.title, result.label, result.asked, result.top1_accuracy, result.values) == (
+    assert (result.id, result.title, result.label, result.is_selected, result.top1_accuracy, result.values) == (
         ("id", "title", "label", True, 0.6, VALUES)
     )
     assert {standing.metric for standing in result.percentile_ranks} == set(Metric) - {Metric.POOLED}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.superclasses import matching_classes, share_superclass
 
-from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping, shared
+from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping, shares_superclass
 from service.taxonomy.wordnet import load_taxonomy
 
 LEMMAS = (
@@ -112,7 +112,9 @@ def test_a_line_may_hold_several_superclasses_and_lines_may_be_blank() -> None:
 
 
 def test_sharing_is_mutual_and_every_class_shares_with_itself() -> None:
-    same = shared(np.array([[index in (3, 5) for index in range(1000)], [index in (5, 9) for index in range(1000)]]))
+    same = shares_superclass(
+        np.array([[index in (3, 5) for index in range(1000)], [index in (5, 9) for index in range(1000)]])
+    )
 
     assert same.diagonal().all()
     assert set(zip(*(axis.tolist() for axis in np.triu(same, 1).nonzero()), strict=True)) == {(3, 5), (5, 9)}
@@ -131,7 +133,7 @@ def test_sharing_is_mutual_and_every_class_shares_with_itself() -> None:
         ('{"b": [["dog", 7]]}', "lists of lemma names"),
         ('{"b": {"dog": []}}', "lists of lemma names"),
         ('{"b": null}', "lists of lemma names"),
-        ('{"a": [["bird"]]}', "stands twice"),
+        ('{"a": [["bird"]]}', "duplicate superclass"),
     ],
 )
 def test_an_error_names_the_file_and_its_line(bad: str, expected: str) -> None:
@@ -143,7 +145,7 @@ def test_an_error_names_the_file_and_its_line(bad: str, expected: str) -> None:
 
 
 def test_a_superclass_that_stands_twice_in_one_line_is_an_error_too() -> None:
-    with pytest.raises(InvalidEvidence, match="twice"):
+    with pytest.raises(InvalidEvidence, match="duplicate superclass"):
         parse('{"a": [["dog"]], "a": [["bird"]]}')
 
 
