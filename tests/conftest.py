@@ -28,21 +28,21 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evidence_repository(data_dir: Path) -> EvidenceRepository:
+def repository(data_dir: Path) -> EvidenceRepository:
     """The bundles of the session's data folder."""
     return EvidenceRepository({}, data_dir)
 
 
 @pytest.fixture(scope="session")
-def imagenet_real(evidence_repository: EvidenceRepository) -> Bundle:
+def imagenet_real(repository: EvidenceRepository) -> Bundle:
     """The bundle of ReaL labels."""
-    return evidence_repository.find("imagenet-real", "")
+    return repository.find("imagenet-real", "")
 
 
 @pytest.fixture(scope="session")
-def demo(evidence_repository: EvidenceRepository) -> Bundle:
+def demo(repository: EvidenceRepository) -> Bundle:
     """The bundle of the 20 photographs."""
-    return evidence_repository.find("demo", "")
+    return repository.find("demo", "")
 
 
 @pytest.fixture(scope="session")

@@ -147,7 +147,7 @@ def _archive(ports: Ports, job: Job) -> list[Analysis]:
     parts = ports.store.parts(job.id)
     info = _one_model(job, parts)
     predictions = joined([part.predictions for part in parts])
-    bundle = ports.evidence_repository.find(job.spec.dataset, job.spec.evidence)
+    bundle = ports.evidence.find(job.spec.dataset, job.spec.evidence)
     missing = _missing(bundle, predictions, ports.limits.max_missing)
     with ports.stage_timer(Stage.JUDGE):
         summary = summary_of(bundle, predictions)

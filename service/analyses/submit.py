@@ -31,7 +31,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         return same_body(before, request_digest)
     spec = computation(ports, request)
     check_room(ports)
-    bundle = ports.evidence_repository.find(request.dataset, spec.evidence)
+    bundle = ports.evidence.find(request.dataset, spec.evidence)
     if result := answered(ports, request, request_digest, spec, bundle, owner, delivery):
         _log.info("answered from the archive", analysis=result.id, model=spec.model)
         return result
@@ -56,7 +56,7 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return what a request asks to compute; raise for a model, a data set or a bundle that isn't there."""
     model = parse_model_id(request.model)
     _check_offered(ports, model)
-    bundle = ports.evidence_repository.find(request.dataset, request.evidence)
+    bundle = ports.evidence.find(request.dataset, request.evidence)
     if not ports.has_images(request.dataset):
         raise InvalidRequest(
             f"no worker has the images of {request.dataset}: set ERRATA_IMAGES, or upload predictions", field="dataset"

@@ -177,7 +177,7 @@ def _default_evidence(ports: Ports, dataset: str, stored: Sequence[Analysis]) ->
     """Return the evidence of the newest stored analysis, or that which the data set is judged with by default."""
     if stored:
         return max(stored, key=lambda item: item.id).evidence
-    return ports.evidence_repository.find(dataset, "").digest
+    return ports.evidence.find(dataset, "").digest
 
 
 def _others(analyses: Sequence[Analysis], asked: Sequence[Analysis], by: str) -> list[Analysis]:
@@ -193,6 +193,6 @@ def _others(analyses: Sequence[Analysis], asked: Sequence[Analysis], by: str) ->
 def _served_superclasses_differ(ports: Ports, dataset: str, evidence: str) -> bool:
     """Say whether a bundle's superclasses are others than the authors'; True too where the bundle isn't served."""
     try:
-        return has_own_superclasses(ports.evidence_repository.find(dataset, evidence).manifest)
+        return has_own_superclasses(ports.evidence.find(dataset, evidence).manifest)
     except (EvidenceNotFound, EvidenceDamaged, Unavailable):
         return True

@@ -37,7 +37,7 @@ def upload(
     if request.gate_baseline:
         queries.get(ports, request.gate_baseline)  # one that isn't there is refused now
     started = ports.clock()
-    bundle = ports.evidence_repository.find(request.dataset, request.evidence)
+    bundle = ports.evidence.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
     layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes)
     hashed = _Hashed(content)

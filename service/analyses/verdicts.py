@@ -45,7 +45,7 @@ def judged(ports: Ports, analysis_id: str) -> Judged:
 def bundle_of(ports: Ports, analysis: Analysis) -> Bundle:
     """Return the bundle that judged an analysis; raise EvidenceNotFound, with what to do, where it isn't served."""
     try:
-        return ports.evidence_repository.find(analysis.request.dataset, analysis.evidence)
+        return ports.evidence.find(analysis.request.dataset, analysis.evidence)
     except EvidenceNotFound as error:
         raise EvidenceNotFound(
             f"{analysis.id} was judged with the bundle {analysis.evidence[:12]}, which isn't served here: name it in "

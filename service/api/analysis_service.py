@@ -216,9 +216,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 raise InvalidRequest(
                     "expected a predicted class, got none: without an analysis it must be given", field="predicted"
                 )
-            return explain(
-                self._ports.evidence_repository.find(request.dataset, request.evidence), request.file_name, predicted
-            )
+            return explain(self._ports.evidence.find(request.dataset, request.evidence), request.file_name, predicted)
 
         return wire.to_verdict(await self._readers.call(explained))
 

@@ -137,7 +137,7 @@ class ResultsCollector:
         metrics.evidence.replace(
             {
                 (manifest.dataset, manifest.digest, str(manifest.rules_version)): 1.0
-                for manifest in self._ports.evidence_repository.manifests()
+                for manifest in self._ports.evidence.manifests()
             }
         )
         listed = self._ports.archive.list()

@@ -35,7 +35,7 @@ class Away(InMemoryArchive):
 class Desk:
     """Ports, and what was told through them."""
 
-    evidence_repository: EvidenceRepository
+    repository: EvidenceRepository
     archive: Away = field(default_factory=Away)
     now: float = 1_700_000_000.0
     runtime: str = "timm 1.0"
@@ -48,7 +48,7 @@ class Desk:
     @property
     def ports(self) -> Ports:
         return Ports(
-            evidence_repository=self.evidence_repository,
+            evidence=self.evidence,
             store=self.store,
             archive=self.archive,
             send_shards=lambda job, count: self.sent.append((job, count)),
@@ -69,5 +69,5 @@ class Desk:
 
 
 @pytest.fixture
-def desk(evidence_repository: EvidenceRepository) -> Desk:
-    return Desk(evidence_repository)
+def desk(repository: EvidenceRepository) -> Desk:
+    return Desk(repository)

@@ -65,10 +65,8 @@ def test_what_needs_no_download_is_built_on_first_use_and_then_found(demo: Bundl
 
 
 @pytest.mark.parametrize("dataset", ["demo", "imagenet-real"])
-def test_what_is_built_is_sound_and_has_neither_clip_nor_list(
-    dataset: str, evidence_repository: EvidenceRepository
-) -> None:
-    bundle = evidence_repository.find(dataset, "")
+def test_what_is_built_is_sound_and_has_neither_clip_nor_list(dataset: str, repository: EvidenceRepository) -> None:
+    bundle = repository.find(dataset, "")
 
     assert bundle.dataset == dataset
     assert verify_evidence(bundle.path) == []
@@ -78,23 +76,21 @@ def test_what_is_built_is_sound_and_has_neither_clip_nor_list(
 def test_a_bundle_is_found_by_the_start_of_its_digest(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "one")
     other = write_bundle(CHANGES["oov"](made_facts()), tmp_path / "two")
-    evidence_repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
+    repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
 
-    assert evidence_repository.find("mine", "").digest == digest  # the first is the default
-    assert (
-        evidence_repository.find("mine", digest).digest == evidence_repository.find("mine", digest[:8]).digest == digest
-    )
-    assert evidence_repository.find("mine", other[:8]).digest == other
-    assert [bundle.digest for bundle in evidence_repository.bundles("mine")] == [digest, other]
-    assert "mine" in evidence_repository.datasets()
+    assert repository.find("mine", "").digest == digest  # the first is the default
+    assert repository.find("mine", digest).digest == repository.find("mine", digest[:8]).digest == digest
+    assert repository.find("mine", other[:8]).digest == other
+    assert [bundle.digest for bundle in repository.bundles("mine")] == [digest, other]
+    assert "mine" in repository.datasets()
 
 
 def test_a_digest_that_no_bundle_has_is_not_found(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "one")
-    evidence_repository = EvidenceRepository({"mine": [tmp_path / "one"]}, tmp_path / "data")
+    repository = EvidenceRepository({"mine": [tmp_path / "one"]}, tmp_path / "data")
 
     with pytest.raises(EvidenceNotFound, match=digest[:12]):
-        evidence_repository.find("mine", "xyz")
+        repository.find("mine", "xyz")
 
 
 def test_a_start_that_fits_two_digests_is_not_found(tmp_path: Path) -> None:
@@ -115,28 +111,28 @@ def test_a_start_that_fits_two_digests_is_not_found(tmp_path: Path) -> None:
 def test_the_same_facts_lying_twice_are_one_bundle(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "one")
     write_bundle(made_facts(), tmp_path / "two")
-    evidence_repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
+    repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
 
-    assert [bundle.digest for bundle in evidence_repository.bundles("mine")] == [digest]
+    assert [bundle.digest for bundle in repository.bundles("mine")] == [digest]
 
 
 def test_a_bundle_that_lies_in_the_data_folder_is_found(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "evidence" / "mine" / "first")
 
-    evidence_repository = EvidenceRepository({}, tmp_path)
+    repository = EvidenceRepository({}, tmp_path)
 
-    assert "mine" in evidence_repository.datasets()
-    assert evidence_repository.find("mine", "").digest == digest
+    assert "mine" in repository.datasets()
+    assert repository.find("mine", "").digest == digest
 
 
 def test_a_bundle_that_is_still_being_written_is_not_seen(tmp_path: Path) -> None:
     write_bundle(made_facts(), tmp_path / "evidence" / "mine" / ".first.scratch")
 
-    evidence_repository = EvidenceRepository({}, tmp_path)
+    repository = EvidenceRepository({}, tmp_path)
 
-    assert "mine" not in evidence_repository.datasets()
+    assert "mine" not in repository.datasets()
     with pytest.raises(DatasetNotFound):
-        evidence_repository.bundles("mine")
+        repository.bundles("mine")
 
 
 def test_a_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
@@ -148,12 +144,12 @@ def test_a_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
 
 def test_a_bundle_of_another_data_set_is_refused_by_its_path_at_start(tmp_path: Path) -> None:
     write_bundle(made_facts(), tmp_path / "one")
-    evidence_repository = EvidenceRepository({"yours": [tmp_path / "one"]}, tmp_path / "data")
+    repository = EvidenceRepository({"yours": [tmp_path / "one"]}, tmp_path / "data")
 
     with pytest.raises(InvalidEvidence, match="one: expected a bundle of yours, got one of mine"):
-        evidence_repository.check()
+        repository.check()
     with pytest.raises(EvidenceDamaged) as later:  # to a caller, without the path
-        evidence_repository.bundles("yours")
+        repository.bundles("yours")
     assert "expected a bundle of yours, got one of mine" in later.value.message
     assert str(tmp_path) not in later.value.message
 

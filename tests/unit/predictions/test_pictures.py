@@ -53,10 +53,10 @@ def test_a_bomb_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_plain_folders_that_are_there_have_pictures(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_bytes(b"")
-    evidence_repository = Pictures({"own": folder, "tar": tmp_path / "images.tar", "gone": tmp_path / "gone"})
+    repository = Pictures({"own": folder, "tar": tmp_path / "images.tar", "gone": tmp_path / "gone"})
 
-    assert [evidence_repository.has(name) for name in ("own", "tar", "gone", "other")] == [True, False, False, False]
-    assert evidence_repository.thumbnail("other", "a.JPEG", 100) is None
+    assert [repository.has(name) for name in ("own", "tar", "gone", "other")] == [True, False, False, False]
+    assert repository.thumbnail("other", "a.JPEG", 100) is None
 
 
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
@@ -66,9 +66,9 @@ def test_a_pipe_is_not_waited_for(folder: Path) -> None:
 
 
 def test_a_picture_is_made_once(folder: Path) -> None:
-    evidence_repository = Pictures({"own": folder})
-    first = evidence_repository.thumbnail("own", "a.JPEG", 100)
+    repository = Pictures({"own": folder})
+    first = repository.thumbnail("own", "a.JPEG", 100)
     (folder / "n01440764" / "a.JPEG").unlink()
 
-    assert evidence_repository.thumbnail("own", "a.JPEG", 100) == first
-    assert evidence_repository.thumbnail("own", "a.JPEG", 50) is None
+    assert repository.thumbnail("own", "a.JPEG", 100) == first
+    assert repository.thumbnail("own", "a.JPEG", 50) is None
