@@ -48,7 +48,7 @@ class Desk:
     @property
     def ports(self) -> Ports:
         return Ports(
-            evidence=self.evidence,
+            evidence=self.repository,
             store=self.store,
             archive=self.archive,
             send_shards=lambda job, count: self.sent.append((job, count)),
