@@ -49,7 +49,7 @@ def must_not(errors: list[dict], reference: Path) -> Iterator[tuple[int, int]]:
         yield pair(first, second)
 
 
-def test_pairs_that_must_share_a_superclass_do(errors: list[dict], same: np.ndarray) -> None:
+def test_required_pairs_share_a_superclass(errors: list[dict], same: np.ndarray) -> None:
     pairs = set(must_share(errors))
 
     kept = sum(bool(same[first, second]) for first, second in pairs)
@@ -58,7 +58,7 @@ def test_pairs_that_must_share_a_superclass_do(errors: list[dict], same: np.ndar
     assert kept / len(pairs) >= MUST_SHARE
 
 
-def test_pairs_that_must_not_share_one_dont(errors: list[dict], same: np.ndarray, reference: Path) -> None:
+def test_forbidden_pairs_share_no_superclass(errors: list[dict], same: np.ndarray, reference: Path) -> None:
     pairs = set(must_not(errors, reference))
 
     kept = sum(not same[first, second] for first, second in pairs)
@@ -68,7 +68,7 @@ def test_pairs_that_must_not_share_one_dont(errors: list[dict], same: np.ndarray
 
 
 @pytest.mark.parametrize("kind", ["fg", "spurious_correlation", "non-proto", "model_failure"])
-def test_published_errors_get_their_verdict_as_far_as_superclasses_decide(
+def test_published_errors_have_their_verdict_where_superclasses_decide(
     errors: list[dict], same: np.ndarray, kind: str
 ) -> None:
     some = [error for error in errors if error["error_type"] == kind]
@@ -79,7 +79,7 @@ def test_published_errors_get_their_verdict_as_far_as_superclasses_decide(
     assert sum(right) / len(right) >= RIGHT
 
 
-def test_sizes_are_like_the_authors() -> None:
+def test_sizes_are_similar_to_those_of_the_authors() -> None:
     sizes = sizes_of(default_grouping())
 
     assert 150 <= sizes.superclasses <= 175
@@ -89,7 +89,7 @@ def test_sizes_are_like_the_authors() -> None:
     assert sizes.largest <= 40
 
 
-def test_superclasses_stand_by_group_and_every_predicate_has_classes() -> None:
+def test_superclasses_are_ordered_by_group_and_have_classes() -> None:
     from service.taxonomy.check import check_grouping
     from service.taxonomy.groups import class_groups
     from service.taxonomy.wordnet import load_taxonomy

@@ -31,18 +31,14 @@ def judged(annotation: Annotation) -> list[list[int]]:
 # the annotation
 
 
-def test_the_annotation_has_as_many_samples_and_labels_as_published(
-    annotation: Annotation, judged: list[list[int]]
-) -> None:
+def test_annotation_has_the_published_numbers(annotation: Annotation, judged: list[list[int]]) -> None:
     assert len(annotation.multi_labels) == 20_000
     assert len(judged) == 18_692
     assert sum(len(labels) == 1 for labels in judged) == 15_104
     assert round(sum(map(len, judged)) / len(judged), 2) == 1.26
 
 
-def test_a_sample_that_is_not_problematic_has_its_target_among_its_labels(
-    annotation: Annotation, targets: dict[str, int]
-) -> None:
+def test_labels_of_ordinary_samples_contain_the_target(annotation: Annotation, targets: dict[str, int]) -> None:
     assert all(
         targets[name] in labels
         for name, labels in annotation.multi_labels.items()
@@ -50,13 +46,13 @@ def test_a_sample_that_is_not_problematic_has_its_target_among_its_labels(
     )
 
 
-def test_groups_have_as_many_samples_as_published(judged: list[list[int]]) -> None:
+def test_groups_have_the_published_sizes(judged: list[list[int]]) -> None:
     groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
 
     assert groups.sum(axis=1).tolist() == [7_624, 10_184, 1_596]
 
 
-def test_groups_have_the_share_of_several_labels_that_is_published(judged: list[list[int]]) -> None:
+def test_groups_have_the_published_multi_label_shares(judged: list[list[int]]) -> None:
     several = np.array([len(labels) > 1 for labels in judged])
     groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
 
@@ -76,13 +72,13 @@ def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str,
     return count_pairs(labels, np.array([numbers[name] for name in names], dtype=np.int32))
 
 
-def test_as_many_pairs_are_seen_once_and_twice_as_the_spec_says(pairs: CooccurrenceInputs) -> None:
+def test_numbers_of_pairs_agree_with_the_specification(pairs: CooccurrenceInputs) -> None:
     assert len(pairs.counts) == 5_456
     assert (pairs.counts >= 2).sum() == 1_659
     assert pairs.counts.min() == 1
 
 
-def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: CooccurrenceInputs) -> None:
+def test_published_pairs_occur_at_least_twice(reference: Path, pairs: CooccurrenceInputs) -> None:
     published = json.loads((reference / "published" / "co_occurrence_pairs_sample.json").read_text())
     count = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
 
@@ -93,7 +89,7 @@ def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: Coo
 # single errors
 
 
-def test_the_published_labels_are_the_annotation_s(annotation: Annotation, common_errors: list[dict]) -> None:
+def test_published_labels_agree_with_the_annotation(annotation: Annotation, common_errors: list[dict]) -> None:
     assert len(common_errors) == 2_892
     for common_error in common_errors:
         assert common_error["name"] not in annotation.problematic
@@ -110,7 +106,7 @@ def verdicts_by_labels(annotation: Annotation, errors: list[dict]) -> list[int]:
 
 
 @pytest.mark.parametrize("error_type", BY_LABELS)
-def test_a_published_verdict_that_labels_alone_decide_is_ours(
+def test_published_verdicts_that_labels_decide_are_reproduced(
     error_type: str, annotation: Annotation, common_errors: list[dict]
 ) -> None:
     errors = [common_error for common_error in common_errors if common_error["error_type"] == error_type]
@@ -132,9 +128,7 @@ def test_a_published_verdict_that_labels_alone_decide_is_ours(
     assert Counter(by_oracle) == {BY_LABELS[error_type]: len(errors)}
 
 
-def test_no_rule_of_labels_claims_an_error_that_was_published_as_another(
-    annotation: Annotation, common_errors: list[dict]
-) -> None:
+def test_label_rules_do_not_hold_for_other_published_errors(annotation: Annotation, common_errors: list[dict]) -> None:
     errors = [common_error for common_error in common_errors if common_error["error_type"] not in BY_LABELS]
 
     assert {error["error_type"] for error in errors} == BY_OTHER_EVIDENCE
@@ -142,7 +136,7 @@ def test_no_rule_of_labels_claims_an_error_that_was_published_as_another(
     assert set(verdicts_by_labels(annotation, errors)) == {8}
 
 
-def test_published_spurious_correlations_are_pairs_that_are_seen_twice(
+def test_published_spurious_correlations_are_co_occurrence_pairs(
     annotation: Annotation, common_errors: list[dict], pairs: CooccurrenceInputs
 ) -> None:
     twice = {tuple(pair) for pair, count in zip(pairs.classes.tolist(), pairs.counts, strict=True) if count >= 2}

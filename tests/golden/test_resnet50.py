@@ -61,7 +61,7 @@ def summary(imagenet_real: Bundle, predictions: Predictions) -> Summary:
     return summary_of(imagenet_real, predictions)
 
 
-def test_every_judged_image_gets_the_verdict_of_the_oracle(
+def test_verdicts_agree_with_the_oracle(
     imagenet_real: Bundle, samples: dict[str, Sample], slow_verdicts: list[Verdict], verdicts: np.ndarray
 ) -> None:
     assert imagenet_real.judged_names == list(samples)
@@ -93,7 +93,7 @@ def agree(got: GroupSummary, expected: aggregates.Aggregates) -> None:
 
 
 @pytest.mark.parametrize("group", Group)
-def test_the_summary_is_the_oracle_s(
+def test_summary_agrees_with_the_oracle(
     group: Group, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], predicted: dict[str, int]
 ) -> None:
     top1 = [predicted[name] for name in samples]
@@ -101,7 +101,7 @@ def test_the_summary_is_the_oracle_s(
     agree(summary.groups[group], aggregates.aggregate(list(samples.values()), top1, slow_verdicts, members_of(group)))
 
 
-def test_judged_images_without_a_prediction_count_nowhere(
+def test_images_without_a_prediction_are_not_counted(
     imagenet_real: Bundle,
     predictions: Predictions,
     samples: dict[str, Sample],
@@ -123,7 +123,7 @@ def test_judged_images_without_a_prediction_count_nowhere(
 
 
 @pytest.mark.parametrize("group", Group)
-def test_the_books_balance(group: Group, summary: Summary) -> None:
+def test_counts_add_up(group: Group, summary: Summary) -> None:
     got = summary.groups[group]
 
     assert got.num_samples == got.counts[ErrorType.CORRECT] + got.top1_errors
@@ -132,7 +132,7 @@ def test_the_books_balance(group: Group, summary: Summary) -> None:
     assert sum(got.portions_of_multi_label_errors.values()) == pytest.approx(1)
 
 
-def test_accuracy_over_all_images_is_the_csv_s(
+def test_accuracy_over_all_images_agrees_with_the_csv(
     summary: Summary, targets: dict[str, int], predicted: dict[str, int]
 ) -> None:
     right = sum(predicted[name] == target for name, target in targets.items())
@@ -142,12 +142,12 @@ def test_accuracy_over_all_images_is_the_csv_s(
     assert (summary.num_images, summary.num_predicted, summary.num_problematic) == (50_000, 50_000, 0)
 
 
-def test_rules_without_evidence_abstain_and_never_fire(summary: Summary) -> None:
+def test_rules_without_evidence_abstain(summary: Summary) -> None:
     assert summary.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
     assert all(summary.groups[Group.ALL].counts[kind] == 0 for kind in summary.abstained)
 
 
-def test_the_most_frequent_confusions_are_the_oracle_s(
+def test_confusions_agree_with_the_oracle(
     imagenet_real: Bundle,
     predictions: Predictions,
     verdicts: np.ndarray,

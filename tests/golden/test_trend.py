@@ -96,7 +96,7 @@ def curves(dataset: str) -> Curves:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_what_is_shipped_is_what_the_authors_files_give_today(reference: Path, dataset: str) -> None:
+def test_curves_are_up_to_date(reference: Path, dataset: str) -> None:
     content = (files("service.reference_models") / f"data/curves-{dataset}.npz").read_bytes()
     today = derive(reference / "published", dataset)
 
@@ -117,14 +117,12 @@ def test_what_is_shipped_is_what_the_authors_files_give_today(reference: Path, d
 
 
 @pytest.mark.parametrize("dataset", ["imagenet-real", "demo", "", "../curves-imagenet"])
-def test_of_other_data_sets_nothing_is_published(dataset: str) -> None:
+def test_other_data_sets_have_no_curves(dataset: str) -> None:
     assert curves_of(dataset) is None
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_the_accuracies_lie_between_those_of_the_least_and_the_most_accurate_model(
-    published: dict[str, Models], dataset: str
-) -> None:
+def test_range_is_that_of_the_published_accuracies(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
 
     assert result.dataset == dataset
@@ -134,7 +132,7 @@ def test_the_accuracies_lie_between_those_of_the_least_and_the_most_accurate_mod
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_knots_are_half_a_point_apart_and_hold_every_model(dataset: str) -> None:
+def test_knots_are_half_a_point_apart_and_cover_the_range(dataset: str) -> None:
     result = curves(dataset)
 
     assert [Fraction(float(knot)).limit_denominator(1000) for knot in result.knots] == [
@@ -145,9 +143,7 @@ def test_knots_are_half_a_point_apart_and_hold_every_model(dataset: str) -> None
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_the_quantiles_at_every_knot_are_those_of_the_50_nearest_models(
-    published: dict[str, Models], dataset: str
-) -> None:
+def test_quantiles_are_those_of_the_50_nearest_models(published: dict[str, Models], dataset: str) -> None:
     """All groups and metrics, by the standard library's quantiles; fewer than 20 models within 2.5 points: none."""
     models, result = published[dataset], curves(dataset)
     empty = 0
@@ -167,7 +163,7 @@ def test_the_quantiles_at_every_knot_are_those_of_the_50_nearest_models(
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_the_lines_through_all_models_are_those_of_scipy(published: dict[str, Models], dataset: str) -> None:
+def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
     accuracy = [1 - error / models.samples for error in models.errors]
     for (group, metric), values in models.values.items():
@@ -191,7 +187,7 @@ def test_multi_label_accuracy_follows_top1_accuracy_closely(dataset: str) -> Non
     assert fit.slope == pytest.approx(1, abs=0.05)
 
 
-def test_on_imagenet_better_models_have_fewer_failures_and_more_label_noise_among_their_errors() -> None:
+def test_slopes_on_imagenet_have_the_published_signs() -> None:
     fits = curves("imagenet").fits
 
     assert fits[Group.ALL, Metric.MODEL_FAILURE].slope < 0 < fits[Group.ALL, Metric.MULTI_LABEL].slope
@@ -200,7 +196,7 @@ def test_on_imagenet_better_models_have_fewer_failures_and_more_label_noise_amon
 
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("group", Group)
-def test_our_reader_of_the_authors_files_reads_the_same(
+def test_reader_agrees_with_an_independent_reader(
     reference: Path, published: dict[str, Models], dataset: str, group: Group
 ) -> None:
     models = published[dataset]
@@ -257,7 +253,7 @@ def differences(
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("group", Group)
 @pytest.mark.parametrize("metric", EVERY_METRIC)
-def test_a_percentile_from_the_curves_is_within_a_few_points_of_that_among_the_models(
+def test_percentiles_from_curves_are_close_to_exact_percentiles(
     published: dict[str, Models], near: dict[str, list[list[int]]], dataset: str, group: Group, metric: str
 ) -> None:
     """The honest tolerance: 2 to 4 points on average, 13 for 95 % of the models, 30 at worst.
@@ -276,7 +272,7 @@ def test_a_percentile_from_the_curves_is_within_a_few_points_of_that_among_the_m
 
 
 @pytest.mark.parametrize("metric", COLUMNS)
-def test_on_imagenet_portions_among_all_images_are_closer_than_that(
+def test_percentiles_of_all_images_are_closer(
     published: dict[str, Models], near: dict[str, list[list[int]]], metric: str
 ) -> None:
     result, _ = differences(published["imagenet"], curves("imagenet"), near["imagenet"], "all", metric)
@@ -286,7 +282,7 @@ def test_on_imagenet_portions_among_all_images_are_closer_than_that(
 
 
 @pytest.mark.parametrize("metric", EVERY_METRIC)
-def test_at_a_knot_a_percentile_is_that_among_its_nearest_models(published: dict[str, Models], metric: str) -> None:
+def test_percentile_at_a_knot_is_exact(published: dict[str, Models], metric: str) -> None:
     """Given an accuracy at a knot, and a value that one of the models near has, steps of 1 % alone blur its place."""
     models, result = published["imagenet"], curves("imagenet")
     values, ranks = models.values["all", metric], by_rank(models.values["all", metric])
@@ -305,7 +301,7 @@ def test_at_a_knot_a_percentile_is_that_among_its_nearest_models(published: dict
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_every_published_model_lies_among_the_published_accuracies(published: dict[str, Models], dataset: str) -> None:
+def test_range_includes_every_published_model(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
     for number, errors in enumerate(models.errors):
         values = {Metric(metric): float(models.values["all", metric][number]) for metric in EVERY_METRIC}
@@ -316,7 +312,7 @@ def test_every_published_model_lies_among_the_published_accuracies(published: di
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_beyond_the_published_accuracies_nothing_has_a_place(published: dict[str, Models], dataset: str) -> None:
+def test_accuracy_outside_the_range_has_no_percentile(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
     values = dict.fromkeys(Metric, 0.1)
     for errors in (min(models.errors) - 1, max(models.errors) + 1):
@@ -325,7 +321,7 @@ def test_beyond_the_published_accuracies_nothing_has_a_place(published: dict[str
 
 
 @pytest.mark.parametrize("metric", [column for column in COLUMNS if column != "POOLED"])
-def test_the_published_resnet50s_spread_around_the_middle(published: dict[str, Models], metric: str) -> None:
+def test_published_resnet50s_are_around_the_median(published: dict[str, Models], metric: str) -> None:
     """Given 41 ResNet-50s, trained in many ways, they are neither all ahead of their equals nor all behind."""
     models, result = published["imagenet"], curves("imagenet")
     chosen = [number for number, name in enumerate(models.names) if "resnet50" in name]
@@ -345,7 +341,7 @@ def test_the_published_resnet50s_spread_around_the_middle(published: dict[str, M
 
 
 @pytest.mark.parametrize("metric", COLUMNS)
-def test_all_published_models_together_spread_evenly(published: dict[str, Models], metric: str) -> None:
+def test_percentiles_of_all_published_models_are_uniform(published: dict[str, Models], metric: str) -> None:
     """Given every model, about a tenth of them is in each tenth: that is what a percentile of a portion means.
 
     Not so multi-label accuracy: it hangs on accuracy alone, which varies among the 50, so most stand in the middle.

@@ -295,7 +295,7 @@ def everywhere(made: Material, top1: list[int]) -> np.ndarray:
 ALL_TYPES = set(range(1, 9))
 
 
-def test_a_real_resnet50_on_imagenet(imagenet: Material, resnet50: dict[str, int]) -> None:
+def test_real_resnet50_on_imagenet(imagenet: Material, resnet50: dict[str, int]) -> None:
     top1 = [resnet50[name] for name in imagenet.names]
     everything = np.array([resnet50[name.decode()] for name in imagenet.bundle.arrays["names"].tolist()], np.int16)
 
@@ -332,7 +332,7 @@ def test_confusions_near_the_target_on_imagenet_a(imagenet_a: Material, pairs: s
     assert imagenet_a.bundle.classes.sum() == 200
 
 
-def test_the_superclasses_of_the_bundle_are_the_oracle_s(imagenet: Material) -> None:
+def test_superclasses_agree_with_the_oracle(imagenet: Material) -> None:
     members = imagenet.bundle.arrays["superclass_members"]
 
     assert imagenet.bundle.manifest.superclasses == tuple(made_superclasses())
@@ -341,9 +341,7 @@ def test_the_superclasses_of_the_bundle_are_the_oracle_s(imagenet: Material) -> 
         assert imagenet.bundle.evidence.same_superclass[a, b] == share_superclass(a, b, imagenet.superclasses)
 
 
-def test_the_co_occurrence_pairs_of_the_bundle_are_the_oracle_s(
-    imagenet: Material, pairs: set[tuple[int, int]]
-) -> None:
+def test_co_occurrence_pairs_agree_with_the_oracle(imagenet: Material, pairs: set[tuple[int, int]]) -> None:
     matrix = imagenet.bundle.evidence.cooccurrence
 
     assert matrix is not None

@@ -27,7 +27,7 @@ def manifest(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text())
 
 
-def test_the_same_facts_have_the_same_digest_in_another_folder(tmp_path: Path) -> None:
+def test_digest_does_not_depend_on_the_folder(tmp_path: Path) -> None:
     first = write_bundle(made_facts(), tmp_path / "one")
     second = write_bundle(made_facts(), tmp_path / "far" / "away")
 
@@ -36,14 +36,14 @@ def test_the_same_facts_have_the_same_digest_in_another_folder(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_any_other_fact_makes_another_digest(tmp_path: Path, change: Callable[[BundleInputs], BundleInputs]) -> None:
+def test_each_input_changes_the_digest(tmp_path: Path, change: Callable[[BundleInputs], BundleInputs]) -> None:
     before = write_bundle(made_facts(), tmp_path / "before")
 
     assert write_bundle(change(made_facts()), tmp_path / "after") != before
 
 
 @pytest.mark.parametrize("name", sorted(as_arrays(made_facts())))
-def test_one_bit_of_any_array_makes_another_digest(name: str) -> None:
+def test_each_bit_of_an_array_changes_the_digest(name: str) -> None:
     arrays = as_arrays(made_facts())
     altered = arrays[name].copy()
     altered.view(np.uint8).reshape(-1)[-1] ^= 1
@@ -51,7 +51,7 @@ def test_one_bit_of_any_array_makes_another_digest(name: str) -> None:
     assert digest_of("mine", ("a", "b"), arrays | {name: altered}) != digest_of("mine", ("a", "b"), arrays)
 
 
-def test_kind_and_shape_are_part_of_the_digest() -> None:
+def test_type_and_shape_change_the_digest() -> None:
     arrays = {"x": np.arange(4, dtype=np.int32)}
     seen = {
         digest_of("mine", (), changed)
@@ -67,21 +67,21 @@ def test_kind_and_shape_are_part_of_the_digest() -> None:
     assert len(seen) == 5
 
 
-def test_how_an_array_lies_in_memory_does_not_change_the_digest() -> None:
+def test_memory_layout_does_not_change_the_digest() -> None:
     arrays = as_arrays(made_facts())
     columns_first = {name: np.asfortranarray(array) for name, array in reversed(arrays.items())}
 
     assert digest_of("mine", ("a", "b"), columns_first) == digest_of("mine", ("a", "b"), arrays)
 
 
-def test_names_of_sources_stand_outside_the_digest(tmp_path: Path) -> None:
+def test_sources_do_not_change_the_digest(tmp_path: Path) -> None:
     other = replace(made_facts(), sources=(Source("another file", "elsewhere", "MIT"),))
 
     assert write_bundle(other, tmp_path / "a") == write_bundle(made_facts(), tmp_path / "b")
     assert manifest(tmp_path / "a")["sources"][0]["name"] == "another file"
 
 
-def test_the_table_that_is_written_is_the_oracle_s(tmp_path: Path) -> None:
+def test_verdict_table_agrees_with_the_oracle(tmp_path: Path) -> None:
     facts = made_facts()
     write_bundle(facts, tmp_path / "bundle")
 
@@ -100,7 +100,7 @@ def test_the_table_that_is_written_is_the_oracle_s(tmp_path: Path) -> None:
         assert table[row].tolist() == [byte(judge(sample, row, predicted, known)) for predicted in range(1000)]
 
 
-def test_a_sample_is_in_the_groups_of_any_of_its_labels() -> None:
+def test_sample_is_in_the_groups_of_any_of_its_labels() -> None:
     organism, artifact, other = (int(row.argmax()) for row in class_groups())
     labels = pack_labels([{organism: 1, artifact: 1}, {}, {other: 1}, {organism: 1, other: 1, artifact: 1}])
 
@@ -112,7 +112,7 @@ def test_a_sample_is_in_the_groups_of_any_of_its_labels() -> None:
     ]
 
 
-def test_a_build_replaces_what_stood_there(tmp_path: Path) -> None:
+def test_build_replaces_the_old_bundle(tmp_path: Path) -> None:
     write_bundle(made_facts(), tmp_path / "bundle")
 
     digest = write_bundle(CHANGES["dataset"](made_facts()), tmp_path / "bundle")
@@ -126,14 +126,14 @@ def half_broken() -> BundleInputs:
     return replace(made_facts(), non_prototypical=np.zeros(4, dtype=bool))
 
 
-def test_a_build_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="broadcast"):
         write_bundle(half_broken(), tmp_path / "bundle")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_build_that_fails_half_way_leaves_the_old_bundle_as_it_was(tmp_path: Path) -> None:
+def test_failed_build_leaves_the_old_bundle(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "bundle")
     before = {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()}
 
@@ -166,7 +166,7 @@ with lock(folder / "demo.lock"):
 """
 
 
-def test_a_build_killed_half_way_leaves_no_half_bundle(tmp_path: Path) -> None:
+def test_killed_build_leaves_no_incomplete_bundle(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
     place = folder / "demo" / fingerprint("demo")
     with subprocess.Popen(

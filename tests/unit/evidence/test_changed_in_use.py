@@ -42,7 +42,7 @@ def overwrite(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("change", [truncate, overwrite])
-def test_a_file_that_changes_in_use_is_damage_until_it_is_restored(
+def test_file_that_changes_in_use_is_damaged_until_restored(
     repository: EvidenceRepository, folder: Path, name: str, change: Callable[[Path], None]
 ) -> None:
     digest = repository.find("mine", "").digest
@@ -88,7 +88,7 @@ def test_damage_is_logged_once_for_each_change_with_its_path(repository: Evidenc
      lambda bundle: bundle.arrays["text_embeddings"]],
     ids=["verdicts", "image_embeddings", "text_embeddings"],
 )  # fmt: skip
-def test_an_array_that_changes_before_it_is_read_is_damage(
+def test_array_that_changes_before_it_is_read_is_damaged(
     repository: EvidenceRepository,
     folder: Path,
     read: Callable[[Bundle], object],
@@ -102,7 +102,7 @@ def test_an_array_that_changes_before_it_is_read_is_damage(
     assert str(folder) not in error.value.message
 
 
-def test_a_verdict_table_of_another_digest_is_damage_from_its_first_use_on(folder: Path, tmp_path: Path) -> None:
+def test_verdict_table_with_another_digest_is_damaged_on_first_use(folder: Path, tmp_path: Path) -> None:
     sound = (folder / "verdicts.npy").read_bytes()
     (folder / "verdicts.npy").write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))  # before it is opened, of the same size
     repository = EvidenceRepository({"mine": [folder]}, tmp_path / "data")
@@ -116,7 +116,7 @@ def test_a_verdict_table_of_another_digest_is_damage_from_its_first_use_on(folde
     assert repository.find("mine", "").verdicts.max() > 0
 
 
-def test_a_table_that_was_read_stays_readable_by_calls_that_run(repository: EvidenceRepository, folder: Path) -> None:
+def test_loaded_table_stays_readable(repository: EvidenceRepository, folder: Path) -> None:
     bundle = repository.find("mine", "")
     before = np.array(bundle.verdicts)
 
@@ -125,9 +125,7 @@ def test_a_table_that_was_read_stays_readable_by_calls_that_run(repository: Evid
     assert np.array_equal(bundle.verdicts, before)
 
 
-def test_files_that_are_written_anew_with_the_same_content_are_no_damage(
-    repository: EvidenceRepository, folder: Path
-) -> None:
+def test_rewritten_files_with_equal_content_are_not_damaged(repository: EvidenceRepository, folder: Path) -> None:
     before = repository.find("mine", "")
     for file in folder.iterdir():
         file.write_bytes(file.read_bytes())
@@ -135,7 +133,7 @@ def test_files_that_are_written_anew_with_the_same_content_are_no_damage(
     assert repository.find("mine", "").digest == before.digest
 
 
-def test_another_bundle_that_is_copied_over_one_in_use_is_damage(
+def test_overwriting_with_another_bundle_is_damage(
     repository: EvidenceRepository, folder: Path, tmp_path: Path
 ) -> None:
     repository.find("mine", "")
@@ -147,7 +145,7 @@ def test_another_bundle_that_is_copied_over_one_in_use_is_damage(
         repository.find("mine", "")
 
 
-def test_a_bundle_that_is_replaced_in_use_is_read_as_it_was(repository: EvidenceRepository, folder: Path) -> None:
+def test_replaced_bundle_stays_readable(repository: EvidenceRepository, folder: Path) -> None:
     facts = made_facts()
     bundle = repository.find("mine", "")
     write_bundle(CHANGES["oov"](made_facts()), folder)

@@ -16,11 +16,11 @@ SPEC = {
 }
 
 
-def test_the_oracle_has_the_same_table() -> None:
+def test_oracle_has_the_same_table() -> None:
     assert {(target, predicted) for target, result in OVERLAP.items() for predicted in result} == SPEC
 
 
-def test_the_matrix_holds_the_pairs_of_the_spec_and_no_other() -> None:
+def test_matrix_has_exactly_the_pairs_of_the_specification() -> None:
     matrix = overlap_matrix()
 
     assert matrix.shape == (1000, 1000)
@@ -29,12 +29,12 @@ def test_the_matrix_holds_the_pairs_of_the_spec_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("target", "predicted"), sorted(SPEC))
-def test_a_pair_has_a_sentence(target: int, predicted: int) -> None:
+def test_pair_has_a_reason(target: int, predicted: int) -> None:
     assert explain_overlap(target, predicted).endswith(".")
 
 
 @pytest.mark.parametrize(("target", "predicted"), ONE_WAY)
-def test_the_other_direction_is_no_overlap(target: int, predicted: int) -> None:
+def test_other_direction_is_no_overlap(target: int, predicted: int) -> None:
     assert not overlap_matrix()[predicted, target]
     assert explain_overlap(predicted, target) == ""
 
@@ -44,7 +44,7 @@ def test_both_directions_have_the_same_reason(a: int, b: int) -> None:
     assert explain_overlap(a, b) == explain_overlap(b, a)
 
 
-def test_exactly_the_pairs_have_a_sentence() -> None:
+def test_only_pairs_have_a_reason() -> None:
     named = sorted({item for pair in SPEC for item in pair} | {0, 1, 247, 360, 999})
 
     assert {(t, p) for t in named for p in named if explain_overlap(t, p)} == SPEC

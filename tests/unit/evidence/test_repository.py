@@ -25,7 +25,7 @@ print("digest", EvidenceRepository({}, Path(sys.argv[1])).find("demo", "").diges
 """
 
 
-def test_two_builds_at_once_give_one_bundle(tmp_path: Path) -> None:
+def test_concurrent_builds_produce_one_bundle(tmp_path: Path) -> None:
     both = [
         subprocess.Popen(
             [sys.executable, "-c", BUILD, str(tmp_path)],
@@ -54,7 +54,7 @@ def test_two_builds_at_once_give_one_bundle(tmp_path: Path) -> None:
     assert sum("evidence built" in output for output in said) == 1  # the other one waited and found it
 
 
-def test_what_needs_no_download_is_built_on_first_use_and_then_found(demo: Bundle, data_dir: Path) -> None:
+def test_built_in_data_sets_are_built_on_first_use(demo: Bundle, data_dir: Path) -> None:
     written = (demo.path / "manifest.json").stat().st_mtime_ns
 
     again = EvidenceRepository({}, data_dir).find("demo", "")
@@ -65,7 +65,7 @@ def test_what_needs_no_download_is_built_on_first_use_and_then_found(demo: Bundl
 
 
 @pytest.mark.parametrize("dataset", ["demo", "imagenet-real"])
-def test_what_is_built_is_sound_and_has_neither_clip_nor_list(dataset: str, repository: EvidenceRepository) -> None:
+def test_built_bundle_verifies_and_has_neither_clip_nor_list(dataset: str, repository: EvidenceRepository) -> None:
     bundle = repository.find(dataset, "")
 
     assert bundle.dataset == dataset
@@ -73,7 +73,7 @@ def test_what_is_built_is_sound_and_has_neither_clip_nor_list(dataset: str, repo
     assert [kind.name for kind in bundle.manifest.abstained] == ["FINE_GRAINED_OOV", "NON_PROTOTYPICAL"]
 
 
-def test_a_bundle_is_found_by_the_start_of_its_digest(tmp_path: Path) -> None:
+def test_bundle_is_found_by_digest_prefix(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "one")
     other = write_bundle(CHANGES["oov"](made_facts()), tmp_path / "two")
     repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
@@ -85,7 +85,7 @@ def test_a_bundle_is_found_by_the_start_of_its_digest(tmp_path: Path) -> None:
     assert "mine" in repository.datasets()
 
 
-def test_a_digest_that_no_bundle_has_is_not_found(tmp_path: Path) -> None:
+def test_digest_that_no_bundle_has_is_not_found(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "one")
     repository = EvidenceRepository({"mine": [tmp_path / "one"]}, tmp_path / "data")
 
@@ -93,7 +93,7 @@ def test_a_digest_that_no_bundle_has_is_not_found(tmp_path: Path) -> None:
         repository.find("mine", "xyz")
 
 
-def test_a_start_that_fits_two_digests_is_not_found(tmp_path: Path) -> None:
+def test_ambiguous_digest_prefix_is_not_found(tmp_path: Path) -> None:
     # of 17 digests two start with the same digit
     digests, paths = [], []
     for number in range(17):
@@ -108,7 +108,7 @@ def test_a_start_that_fits_two_digests_is_not_found(tmp_path: Path) -> None:
         EvidenceRepository({"mine": paths}, tmp_path / "data").find("mine", twice)
 
 
-def test_the_same_facts_lying_twice_are_one_bundle(tmp_path: Path) -> None:
+def test_copies_of_a_bundle_count_once(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "one")
     write_bundle(made_facts(), tmp_path / "two")
     repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
@@ -116,7 +116,7 @@ def test_the_same_facts_lying_twice_are_one_bundle(tmp_path: Path) -> None:
     assert [bundle.digest for bundle in repository.bundles("mine")] == [digest]
 
 
-def test_a_bundle_that_lies_in_the_data_folder_is_found(tmp_path: Path) -> None:
+def test_bundle_in_the_data_folder_is_found(tmp_path: Path) -> None:
     digest = write_bundle(made_facts(), tmp_path / "evidence" / "mine" / "first")
 
     repository = EvidenceRepository({}, tmp_path)
@@ -125,7 +125,7 @@ def test_a_bundle_that_lies_in_the_data_folder_is_found(tmp_path: Path) -> None:
     assert repository.find("mine", "").digest == digest
 
 
-def test_a_bundle_that_is_still_being_written_is_not_seen(tmp_path: Path) -> None:
+def test_incomplete_bundle_is_ignored(tmp_path: Path) -> None:
     write_bundle(made_facts(), tmp_path / "evidence" / "mine" / ".first.scratch")
 
     repository = EvidenceRepository({}, tmp_path)
@@ -135,14 +135,14 @@ def test_a_bundle_that_is_still_being_written_is_not_seen(tmp_path: Path) -> Non
         repository.bundles("mine")
 
 
-def test_a_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
+def test_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFound, match="demo") as raised:
         EvidenceRepository({}, tmp_path).find("imagenet-x", "")
 
     assert raised.value.violations[0].field == "dataset"
 
 
-def test_a_bundle_of_another_data_set_is_refused_by_its_path_at_start(tmp_path: Path) -> None:
+def test_bundle_of_another_data_set_is_rejected_by_its_path_at_start(tmp_path: Path) -> None:
     write_bundle(made_facts(), tmp_path / "one")
     repository = EvidenceRepository({"yours": [tmp_path / "one"]}, tmp_path / "data")
 
@@ -154,12 +154,12 @@ def test_a_bundle_of_another_data_set_is_refused_by_its_path_at_start(tmp_path: 
     assert str(tmp_path) not in later.value.message
 
 
-def test_a_configured_bundle_that_isnt_there_is_refused_at_start(tmp_path: Path) -> None:
+def test_missing_configured_bundle_is_rejected_at_start(tmp_path: Path) -> None:
     with pytest.raises(InvalidEvidence, match="nothing here"):
         EvidenceRepository({"mine": [tmp_path / "nothing here"]}, tmp_path / "data").check()
 
 
-def test_a_data_folder_that_can_not_be_made_is_refused_at_start(tmp_path: Path) -> None:
+def test_data_folder_that_cannot_be_created_is_rejected_at_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(InvalidSetting) as refused:
@@ -167,7 +167,7 @@ def test_a_data_folder_that_can_not_be_made_is_refused_at_start(tmp_path: Path) 
     assert refused.value.violations[0].field == "ERRATA_DATA_DIR"
 
 
-def test_a_damaged_bundle_is_left_out_unless_it_is_the_default(tmp_path: Path) -> None:
+def test_damaged_bundle_is_skipped_unless_it_is_the_default(tmp_path: Path) -> None:
     for name in ("one", "two"):
         facts = replace(made_facts(), imagenet_m=None) if name == "two" else made_facts()
         write_bundle(facts, tmp_path / name)

@@ -97,12 +97,12 @@ def decided(made: World) -> np.ndarray:
     return made.decided()
 
 
-def test_every_class_of_some_images_is_decided_as_the_oracle_decides(made: World, decided: np.ndarray) -> None:
+def test_decisions_for_all_classes_agree_with_the_oracle(made: World, decided: np.ndarray) -> None:
     for row in (0, 101):
         assert [made.oov(row, predicted) for predicted in range(1000)] == decided[row].tolist()
 
 
-def test_random_pairs_whose_gate_holds_are_decided_as_the_oracle_decides(made: World, decided: np.ndarray) -> None:
+def test_decisions_for_random_pairs_agree_with_the_oracle(made: World, decided: np.ndarray) -> None:
     rng = np.random.default_rng(1)
     holds = gate(made.neighbors, made.proposals.same_superclass)
     some = rng.permutation(np.argwhere(holds))[:800].tolist()
@@ -113,13 +113,13 @@ def test_random_pairs_whose_gate_holds_are_decided_as_the_oracle_decides(made: W
     assert 20 < sum(expected) < 780  # both answers are frequent
 
 
-def test_a_prediction_whose_gate_does_not_hold_is_never_out_of_vocabulary(made: World, decided: np.ndarray) -> None:
+def test_prediction_without_gate_is_never_out_of_vocabulary(made: World, decided: np.ndarray) -> None:
     for row in range(0, IMAGES, 12):
         holds = [gate_holds(made.neighbors[row].tolist(), p, made.superclasses) for p in range(1000)]
         assert not decided[row][~np.array(holds)].any()
 
 
-def test_the_gate_is_the_oracle_s(made: World) -> None:
+def test_gate_agrees_with_the_oracle(made: World) -> None:
     result = gate(made.neighbors[:20], made.proposals.same_superclass)
 
     assert result.tolist() == [
@@ -129,7 +129,7 @@ def test_the_gate_is_the_oracle_s(made: World) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, IMAGES, 10_000])
-def test_no_block_size_changes_a_bit(
+def test_decisions_do_not_depend_on_the_block_size(
     made: World, decided: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vocabulary, "BLOCK", block)
@@ -137,13 +137,13 @@ def test_no_block_size_changes_a_bit(
     assert np.array_equal(made.decided(), decided)
 
 
-def test_no_other_images_change_a_bit(made: World, decided: np.ndarray) -> None:
+def test_decisions_do_not_depend_on_other_images(made: World, decided: np.ndarray) -> None:
     alone = decide_oov(made.images[9:10], made.texts, made.targets[9:10], made.neighbors[9:10], made.proposals, silent)
 
     assert np.array_equal(np.unpackbits(alone[0]).astype(bool), decided[9])
 
 
-def test_an_explanation_shows_the_five_best_texts_of_the_oracle(made: World, decided: np.ndarray) -> None:
+def test_evidence_has_the_five_best_texts_of_the_oracle(made: World, decided: np.ndarray) -> None:
     rng = np.random.default_rng(2)
     for row, predicted in zip(rng.integers(0, IMAGES, 60).tolist(), rng.integers(0, 1000, 60).tolist(), strict=True):
         texts: dict[str, int] = {}  # a text belongs to the first synset that has it
@@ -175,7 +175,7 @@ def test_an_explanation_shows_the_five_best_texts_of_the_oracle(made: World, dec
         assert (result.gate and result.best[0].outside) == decided[row, predicted]
 
 
-def test_progress_is_told_to_the_end(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_until_the_end(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary, "BLOCK", 100)
     told: list[tuple[str, int, int]] = []
 

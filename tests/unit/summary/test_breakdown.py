@@ -70,7 +70,7 @@ def agree(row: BreakdownRow, rows: Rows, own: set[int]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
-def test_each_class_with_samples_has_the_row_that_a_loop_gives(rows: Rows) -> None:
+def test_rows_by_class_agree_with_a_loop(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)
 
     present = sorted({target for target, _ in counted(rows)})
@@ -82,7 +82,7 @@ def test_each_class_with_samples_has_the_row_that_a_loop_gives(rows: Rows) -> No
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
-def test_each_superclass_has_the_row_that_a_loop_over_its_targets_gives(rows: Rows) -> None:
+def test_rows_by_superclass_agree_with_a_loop(rows: Rows) -> None:
     result = superclass_rows(rows)
 
     assert [(item.name, item.class_index) for item in result] == [(name, None) for name in SUPERCLASSES]
@@ -99,7 +99,7 @@ def judged(rows: Rows) -> tuple[list[Sample], list[Verdict]]:
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
-def test_the_gains_of_all_classes_add_up_to_the_gain_of_the_whole(rows: Rows) -> None:
+def test_gains_of_classes_add_up_to_the_total_gain(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)
 
     samples, verdicts = judged(rows)
@@ -112,7 +112,7 @@ def test_the_gains_of_all_classes_add_up_to_the_gain_of_the_whole(rows: Rows) ->
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
-def test_the_gain_of_a_superclass_is_its_own_mean_times_its_share_of_the_classes(rows: Rows) -> None:
+def test_gain_of_a_superclass_is_its_mean_times_its_share_of_classes(rows: Rows) -> None:
     samples, verdicts = judged(rows)
     classes = {target for target, _ in counted(rows)}
     for superclass_row in superclass_rows(rows):
@@ -124,7 +124,7 @@ def test_the_gain_of_a_superclass_is_its_own_mean_times_its_share_of_the_classes
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
-def test_accuracies_of_superclasses_are_the_oracles(rows: Rows) -> None:
+def test_accuracies_of_superclasses_agree_with_the_oracle(rows: Rows) -> None:
     samples, verdicts = judged(rows)
     for superclass_row in superclass_rows(rows):
         own = [
@@ -138,14 +138,14 @@ def test_accuracies_of_superclasses_are_the_oracles(rows: Rows) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_the_books_of_the_classes_balance(rows: Rows) -> None:
+def test_counts_of_classes_add_up(rows: Rows) -> None:
     result = by_class(table(rows), NAMES)
 
     assert sum(item.num_samples for item in result) == len(counted(rows))
     assert all(item.num_samples == sum(item.counts.values()) > 0 for item in result)
 
 
-def test_fixing_what_counts_correct_wins_no_multi_label_accuracy() -> None:
+def test_correct_types_have_no_multi_label_gain() -> None:
     (row,) = by_class(table([(0, 2, False), (0, 3, False), (0, 3, False), (0, 8, False)]), NAMES)
 
     assert row.gain_if_fixed_top1[ErrorType.MULTI_LABEL] == 0.5
@@ -154,6 +154,6 @@ def test_fixing_what_counts_correct_wins_no_multi_label_accuracy() -> None:
     assert row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE] == 0.25
 
 
-def test_a_class_that_only_set_aside_samples_have_has_no_row() -> None:
+def test_class_with_only_problematic_samples_has_no_row() -> None:
     assert by_class(table([(0, 8, True)]), NAMES) == []
     assert [superclass_row.num_samples for superclass_row in superclass_rows([(0, 8, True)])] == [0] * len(SUPERCLASSES)

@@ -87,7 +87,7 @@ def p_value(only_a: int, only_b: int) -> float:
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_transitions_of_every_group_are_counted_like_in_a_loop(rows: list[Row]) -> None:
+def test_transitions_of_every_group_agree_with_a_loop(rows: list[Row]) -> None:
     groups = groups_of(rows)
 
     assert set(groups) == set(Group)
@@ -100,7 +100,7 @@ def test_transitions_of_every_group_are_counted_like_in_a_loop(rows: list[Row]) 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_what_is_fixed_and_broken_is_counted_by_its_definition(rows: list[Row]) -> None:
+def test_fixed_and_broken_follow_their_definition(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
         pairs = [(a, b) for a, b, *_ in counted(rows, group)]
         assert compared.fixed() == sum(a not in CORRECT and b in CORRECT for a, b in pairs)
@@ -114,7 +114,7 @@ def test_what_is_fixed_and_broken_is_counted_by_its_definition(rows: list[Row]) 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_an_image_is_fixed_or_broken_where_a_loop_says_so(rows: list[Row]) -> None:
+def test_fixed_and_broken_masks_agree_with_a_loop(rows: list[Row]) -> None:
     result = pair(rows)
 
     both = [bool(counted([row])) for row in rows]
@@ -126,7 +126,7 @@ def test_an_image_is_fixed_or_broken_where_a_loop_says_so(rows: list[Row]) -> No
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_question_has_the_test_that_scipy_gives(rows: list[Row]) -> None:
+def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
         pairs = [(a, b) for a, b, *_ in counted(rows, group)]
         for question, kinds in HOLDS.items():
@@ -140,7 +140,7 @@ def test_each_question_has_the_test_that_scipy_gives(rows: list[Row]) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS, st.sets(st.sampled_from(list(ErrorType)[1:])))
-def test_a_set_of_types_has_the_p_value_that_scipy_gives(rows: list[Row], kinds: set[ErrorType]) -> None:
+def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorType]) -> None:
     pairs = [(a, b) for a, b, *_ in counted(rows)]
     only_a = sum(a in kinds and b not in kinds for a, b in pairs)
     only_b = sum(b in kinds and a not in kinds for a, b in pairs)
@@ -152,7 +152,7 @@ def test_a_set_of_types_has_the_p_value_that_scipy_gives(rows: list[Row], kinds:
 
 @settings(max_examples=80, deadline=None)
 @given(ROWS)
-def test_rates_in_a_and_in_b_are_shares_of_the_samples(rows: list[Row]) -> None:
+def test_rates_are_shares_of_the_samples(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
         here = counted(rows, group)
         if not here:
@@ -220,7 +220,7 @@ def agree(got: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int, f
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_class_that_changed_has_the_row_that_a_loop_gives(rows: list[Row]) -> None:
+def test_changed_classes_agree_with_a_loop(rows: list[Row]) -> None:
     result = changed_classes(pair(rows), NAMES)
 
     agree(result, expected_rows(rows, {NAMES[index]: {index} for index in CLASSES}))
@@ -229,14 +229,14 @@ def test_each_class_that_changed_has_the_row_that_a_loop_gives(rows: list[Row]) 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_superclass_that_changed_has_the_row_that_a_loop_over_its_targets_gives(rows: list[Row]) -> None:
+def test_changed_superclasses_agree_with_a_loop(rows: list[Row]) -> None:
     result = superclass_rows(rows)
 
     agree(result, expected_rows(rows, SUPERCLASSES))
     assert all(item.class_index is None for item in result)
 
 
-def test_an_image_counts_in_every_superclass_of_its_target() -> None:
+def test_image_counts_in_every_superclass_of_its_target() -> None:
     result = superclass_rows(plain((8, 1, 3), target=1) + plain((1, 4, 1), target=0) + plain((1, 1, 2), target=999))
 
     assert [(item.name, item.num_samples, item.fixed, item.broken) for item in result] == [
@@ -245,7 +245,7 @@ def test_an_image_counts_in_every_superclass_of_its_target() -> None:
     ]
 
 
-def test_what_changed_most_comes_first_whichever_way_it_changed() -> None:
+def test_rows_are_sorted_by_net_change() -> None:
     changed = (
         plain((4, 1, 1), (1, 4, 1), target=0)  # changed, but not on the whole
         + plain((1, 8, 3), target=998)
@@ -264,7 +264,7 @@ def test_what_changed_most_comes_first_whichever_way_it_changed() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_a_model_against_itself_changes_nothing(rows: list[Row]) -> None:
+def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> None:
     same = [(a, a, *rest) for a, _, *rest in rows]
 
     for compared in groups_of(same).values():
@@ -331,7 +331,7 @@ def interval_of(draws: np.ndarray, got: Interval) -> None:
     assert (got.low, got.high) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
-def test_the_intervals_of_rates_are_those_of_pairs_of_images_drawn_anew() -> None:
+def test_intervals_of_rates_agree_with_resampled_images() -> None:
     types = np.array([row[:2] for row in MANY])
     generator = np.random.default_rng(42)
     drawn = [types[generator.integers(0, len(types), len(types))] for _ in range(DRAWS)]
@@ -345,7 +345,7 @@ def test_the_intervals_of_rates_are_those_of_pairs_of_images_drawn_anew() -> Non
         interval_of(inside[:, 0] - inside[:, 1], got)
 
 
-def test_the_interval_of_multi_label_accuracy_is_that_of_images_drawn_anew_within_their_class() -> None:
+def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_classes() -> None:
     generator = np.random.default_rng(43)
     means = []
     for target in (0, 500, 999):
@@ -358,7 +358,7 @@ def test_the_interval_of_multi_label_accuracy_is_that_of_images_drawn_anew_withi
     interval_of(np.mean(means, axis=0), got)
 
 
-def test_the_interval_of_a_class_is_that_of_its_images_drawn_anew() -> None:
+def test_interval_of_a_class_agrees_with_its_resampled_images() -> None:
     generator = np.random.default_rng(44)
     rows = {changed_class_.class_index: changed_class_ for changed_class_ in changed_classes(pair(MANY), NAMES)}
 
@@ -370,7 +370,7 @@ def test_the_interval_of_a_class_is_that_of_its_images_drawn_anew() -> None:
         )
 
 
-def test_a_difference_that_the_data_show_is_outside_of_zero() -> None:
+def test_interval_of_a_clear_difference_excludes_zero() -> None:
     compared = whole(MANY)
 
     severe = compared.rates[PairedMetric.SEVERE]  # 160 of 1,000 in A, 150 in B: 40 gone, 30 new
@@ -382,7 +382,7 @@ def test_a_difference_that_the_data_show_is_outside_of_zero() -> None:
 
 
 @pytest.mark.parametrize(("broken", "significant"), [(5, False), (6, True)])
-def test_significant_is_below_a_twentieth(broken: int, significant: bool) -> None:
+def test_significance_level_is_five_percent(broken: int, significant: bool) -> None:
     # 2 / 2**5 = 0.0625, 2 / 2**6 = 0.03125
     transitions = np.zeros((8, 8), dtype=np.int64)
     transitions[0, 0], transitions[0, 7] = 100, broken
@@ -393,7 +393,7 @@ def test_significant_is_below_a_twentieth(broken: int, significant: bool) -> Non
         assert test.significant is significant
 
 
-def test_flips_of_the_label_are_apart_from_errors_that_came_and_went() -> None:
+def test_top1_flips_are_counted_separately() -> None:
     compared = whole(plain((1, 2, 3), (3, 1, 2), (4, 1, 1), (2, 8, 5), (8, 7, 4), (6, 8, 7)))
 
     assert (compared.fixed(), compared.broken()) == (1, 5)
@@ -402,7 +402,7 @@ def test_flips_of_the_label_are_apart_from_errors_that_came_and_went() -> None:
     assert compared.broken(ErrorType.MODEL_FAILURE) == 5
 
 
-def test_a_sample_counts_in_each_of_its_groups() -> None:
+def test_sample_counts_in_each_of_its_groups() -> None:
     groups = groups_of([(8, 1, 0, False, frozenset({Group.ORGANISM, Group.ARTIFACT})), (1, 1, 0, False, frozenset())])
 
     assert {group: compared.num_samples for group, compared in groups.items()} == {
@@ -414,7 +414,7 @@ def test_a_sample_counts_in_each_of_its_groups() -> None:
     assert [groups[group].fixed() for group in (Group.ORGANISM, Group.ARTIFACT)] == [1, 1]
 
 
-def test_samples_that_are_set_aside_or_that_one_model_did_not_see_count_nowhere() -> None:
+def test_problematic_and_unpaired_samples_are_not_counted() -> None:
     rows: list[Row] = [
         (8, 1, 0, True, frozenset(GROUPS)),
         (0, 1, 0, False, frozenset(GROUPS)),
@@ -428,14 +428,14 @@ def test_samples_that_are_set_aside_or_that_one_model_did_not_see_count_nowhere(
     assert superclass_rows(rows) == ()
 
 
-def test_without_samples_there_are_no_rates_and_nothing_is_significant() -> None:
+def test_comparison_without_samples_has_no_rates() -> None:
     compared = whole([])
 
     assert (compared.rates, compared.types, compared.multi_label_accuracy) == ({}, {}, None)
     assert all((test.p_value, test.significant) == (1, False) for test in compared.tests.values())
 
 
-def test_the_same_comparison_comes_out_every_time() -> None:
+def test_comparison_is_deterministic() -> None:
     one, other = whole(MANY), whole(MANY)
 
     assert (one.rates, one.types) == (other.rates, other.types)
@@ -443,7 +443,7 @@ def test_the_same_comparison_comes_out_every_time() -> None:
     assert changed_classes(pair(MANY), NAMES) == changed_classes(pair(MANY), NAMES)
 
 
-def test_only_what_one_of_both_judged_is_left_out() -> None:
+def test_left_out_samples_are_those_of_one_model_only() -> None:
     """Given images that A alone, B alone, neither, and both judged, and one of A alone that is set aside."""
     types_a = np.array([1, 0, 0, 8, 1], dtype=np.uint8)
     types_b = np.array([0, 1, 0, 8, 0], dtype=np.uint8)

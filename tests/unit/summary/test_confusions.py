@@ -23,7 +23,7 @@ def confuse(rows: list[tuple[int, int, int]], most: int) -> list[Confusion]:
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(0, 20))
-def test_the_most_frequent_come_first_and_equal_ones_by_class(rows: list[tuple[int, int, int]], most: int) -> None:
+def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int, int]], most: int) -> None:
     result = confuse(rows, most)
 
     errors = Counter((target, predicted) for target, predicted, kind in rows if kind >= 4)
@@ -33,11 +33,11 @@ def test_the_most_frequent_come_first_and_equal_ones_by_class(rows: list[tuple[i
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_confusion_says_which_errors_it_is_made_of(rows: list[tuple[int, int, int]]) -> None:
+def test_confusion_lists_its_error_types(rows: list[tuple[int, int, int]]) -> None:
     for item in confuse(rows, 100):
         kinds = [k for target, predicted, k in rows if (target, predicted) == (item.target, item.predicted) and k >= 4]
         assert {int(kind): count for kind, count in item.types.items()} == Counter(kinds)
 
 
-def test_what_is_right_is_no_confusion() -> None:
+def test_correct_predictions_are_no_confusions() -> None:
     assert confuse([(504, 504, 1), (504, 968, 2), (504, 7, 3)], 10) == []

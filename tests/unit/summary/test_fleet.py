@@ -9,7 +9,7 @@ from service.summary.fleet import tally_fleet
 from service.summary.summarize import GROUPS
 
 
-def test_each_model_is_counted_as_a_loop_counts_it(imagenet_real: Bundle) -> None:
+def test_tallies_of_many_models_agree_with_a_loop(imagenet_real: Bundle) -> None:
     """Given three models on all that ReaL labels, each count and each mean over target classes is that of a loop."""
     random = np.random.default_rng(0)
     targets = imagenet_real.evidence.targets

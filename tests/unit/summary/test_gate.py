@@ -143,7 +143,7 @@ RATES = [
 
 
 @pytest.mark.parametrize("measure", RATES)
-def test_a_rate_without_samples_has_no_value_and_is_undecided(measure: Measure) -> None:
+def test_rate_without_samples_is_undecided(measure: Measure) -> None:
     types = (FAILURE,) if measure in (Measure.RATE, *RATES[-2:]) else ()
     asked = bound(measure, *types, group=Group.OTHER, max=1.0)
 
@@ -153,11 +153,11 @@ def test_a_rate_without_samples_has_no_value_and_is_undecided(measure: Measure) 
     assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
-def test_a_count_without_samples_is_zero() -> None:
+def test_count_without_samples_is_zero() -> None:
     assert value_of(bound(Measure.COUNT, FAILURE, group=Group.OTHER), summary()) == 0
 
 
-def test_a_portion_of_no_errors_has_no_value() -> None:
+def test_portion_of_no_errors_has_no_value() -> None:
     flawless = summary(group((200, 0, 0, 0, 0, 0, 0, 0)))
     only_by_label = summary(group((190, 4, 6, 0, 0, 0, 0, 0)))
 
@@ -169,7 +169,7 @@ def test_a_portion_of_no_errors_has_no_value() -> None:
     )
 
 
-def test_errors_of_imagenet_m_that_are_not_known_leave_their_bound_undecided() -> None:
+def test_unknown_imagenet_m_errors_are_undecided() -> None:
     reason = judge(bound(Measure.IMAGENET_M_ERRORS, max=20.0), summary(imagenet_m_errors=None))
 
     assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
@@ -196,7 +196,7 @@ def test_errors_of_imagenet_m_that_are_not_known_leave_their_bound_undecided() -
         (bound(Measure.RATE, FINE, OOV, min=0.1, max=0.14), FAIL, 0.14),
     ],
 )
-def test_a_value_passes_up_to_its_limit(asked: Bound, decision: GateDecision, limit: float | None) -> None:
+def test_value_passes_up_to_its_limit(asked: Bound, decision: GateDecision, limit: float | None) -> None:
     reason = judge(asked)
 
     assert (reason.decision, reason.bound, reason.causes) == (decision, asked, ())
@@ -207,9 +207,7 @@ def test_a_value_passes_up_to_its_limit(asked: Bound, decision: GateDecision, li
 
 
 @pytest.mark.parametrize(("samples", "decision"), [(99, UNDECIDED), (100, PASS)])
-def test_fewer_than_a_hundred_samples_are_undecided_unless_the_policy_says_otherwise(
-    samples: int, decision: GateDecision
-) -> None:
+def test_fewer_samples_than_the_minimum_are_undecided(samples: int, decision: GateDecision) -> None:
     few = summary(group((samples - 10, 0, 0, 0, 0, 0, 0, 10)))
     asked = bound(Measure.COUNT, FAILURE, max=10.0)
 
@@ -228,7 +226,7 @@ def test_few_samples_are_undecided_even_over_the_limit() -> None:
     assert reason.causes == (UndecidedReason.FEW_SAMPLES,)
 
 
-def test_the_samples_that_count_are_those_of_the_bounds_group() -> None:
+def test_minimum_of_samples_applies_to_the_group_of_the_bound() -> None:
     asked = bound(Measure.SEVERE_ERROR_RATE, max=0.5)
 
     assert judge(asked, min_samples=150).decision is PASS
@@ -245,13 +243,13 @@ def test_the_samples_that_count_are_those_of_the_bounds_group() -> None:
         bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, OOV, FAILURE, max=1.0),
     ],
 )
-def test_a_bound_on_a_type_whose_rule_abstained_is_undecided(asked: Bound) -> None:
+def test_bound_on_a_type_whose_rule_abstained_is_undecided(asked: Bound) -> None:
     reason = judge(asked, summary(abstained=(OOV, SPURIOUS)))
 
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
 
 
-def test_rules_that_abstained_leave_bounds_on_other_types_alone() -> None:
+def test_abstained_rules_do_not_affect_bounds_on_other_types() -> None:
     silent = summary(abstained=(OOV,))
 
     assert judge(bound(Measure.RATE, FINE, max=0.1), silent).decision is PASS
@@ -313,7 +311,7 @@ def test_coverage_that_is_not_known_is_undecided(judged: int | None) -> None:
     assert (covered.decision, covered.value, covered.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
-def test_coverage_that_nobody_asks_for_is_no_reason() -> None:
+def test_policy_without_coverage_has_no_coverage_reason() -> None:
     assert len(evaluate(policy(bound(Measure.TOP1_ACCURACY, min=0.1)), summary(num_judged=None), None)) == 1
 
 
@@ -393,7 +391,7 @@ def against(
         (bound(Measure.TOP1_ACCURACY, max_increase=0.0, max_decrease=0.04), 0.65, FAIL),
     ],
 )
-def test_a_change_passes_up_to_its_limit(asked: Bound, baseline: float, decision: GateDecision) -> None:
+def test_change_passes_up_to_its_limit(asked: Bound, baseline: float, decision: GateDecision) -> None:
     reason = judge(asked, baseline=against())
 
     assert (reason.decision, reason.causes, reason.num_samples) == (decision, (), 200)
@@ -402,13 +400,13 @@ def test_a_change_passes_up_to_its_limit(asked: Bound, baseline: float, decision
     assert reason.limit in limits
 
 
-def test_the_limit_that_a_change_broke_is_the_one_that_is_named() -> None:
+def test_reason_names_the_limit_that_failed() -> None:
     reason = judge(bound(Measure.TOP1_ACCURACY, max_increase=0.2, max_decrease=0.01), baseline=against())
 
     assert (reason.decision, reason.limit) == (FAIL, 0.01)
 
 
-def test_a_change_is_held_against_the_baselines_own_group() -> None:
+def test_change_is_compared_within_the_group() -> None:
     asked = bound(Measure.SEVERE_ERROR_RATE, group=Group.ARTIFACT, max_increase=0.0)
 
     reason = judge(asked, baseline=against())  # 20 of 100 both before and after
@@ -428,7 +426,7 @@ def test_a_change_is_held_against_the_baselines_own_group() -> None:
     ],
     ids=lambda value: getattr(value, "measure", value),
 )
-def test_a_change_that_is_not_significant_passes_where_the_policy_asks_for_significance(
+def test_insignificant_change_passes_if_alpha_is_set(
     asked: Bound, question: PairedMetric, p_value: float, decision: GateDecision
 ) -> None:
     reason = judge(asked, baseline=against({question: p_value}))
@@ -436,13 +434,13 @@ def test_a_change_that_is_not_significant_passes_where_the_policy_asks_for_signi
     assert (reason.decision, reason.p_value, reason.causes) == (decision, p_value, ())
 
 
-def test_a_significant_change_within_its_limit_passes() -> None:
+def test_significant_change_within_its_limit_passes() -> None:
     asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.06, alpha=0.05)
 
     assert judge(asked, baseline=against({PairedMetric.TOP1: 1e-9})).decision is PASS
 
 
-def test_without_alpha_a_change_counts_however_likely_it_is_by_chance() -> None:
+def test_insignificant_change_fails_without_alpha() -> None:
     reason = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against({PairedMetric.TOP1: 1.0}))
 
     assert (reason.decision, reason.p_value) == (FAIL, 1)
@@ -453,7 +451,7 @@ def test_without_alpha_a_change_counts_however_likely_it_is_by_chance() -> None:
     ("types", "only_a", "only_b"),
     [((FAILURE,), 14, 4), ((FINE,), 3, 3), ((FINE, OOV), 0, 0), ((FINE, FAILURE), 17, 7)],  # in TRANSITIONS
 )
-def test_types_have_a_paired_test_of_their_own(
+def test_bounds_on_types_have_a_paired_test(
     measure: Measure, types: tuple[ErrorType, ...], only_a: int, only_b: int
 ) -> None:
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
@@ -463,7 +461,7 @@ def test_types_have_a_paired_test_of_their_own(
     assert reason.p_value == pytest.approx(expected)
 
 
-def test_a_change_of_types_fails_where_it_is_significant() -> None:
+def test_significant_change_of_types_fails() -> None:
     # 14 against 4: p = 0.031
     asked = bound(Measure.COUNT, FAILURE, max_increase=0.0)
 
@@ -472,11 +470,11 @@ def test_a_change_of_types_fails_where_it_is_significant() -> None:
 
 
 @pytest.mark.parametrize("measure", [Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS])
-def test_a_portion_has_no_paired_test(measure: Measure) -> None:
+def test_portion_has_no_paired_test(measure: Measure) -> None:
     assert judge(bound(measure, FAILURE, max_increase=1.0), baseline=against()).p_value is None
 
 
-def test_a_baseline_of_other_evidence_leaves_changes_undecided_and_values_alone() -> None:
+def test_baseline_with_other_evidence_affects_only_changes() -> None:
     other = Baseline(BEFORE, None)
 
     change = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=other)
@@ -489,7 +487,7 @@ def test_a_baseline_of_other_evidence_leaves_changes_undecided_and_values_alone(
 
 
 @pytest.mark.parametrize("missing", ["analysis", "baseline", "both"])
-def test_a_change_without_one_of_its_values_is_undecided(missing: str) -> None:
+def test_change_without_one_of_its_values_is_undecided(missing: str) -> None:
     unknown = {"imagenet_m_errors": None}
     now = summary(**unknown) if missing != "baseline" else summary()
     before = replace(BEFORE, **unknown) if missing != "analysis" else BEFORE
@@ -500,7 +498,7 @@ def test_a_change_without_one_of_its_values_is_undecided(missing: str) -> None:
     assert (reason.value is None, reason.baseline is None) == (missing != "baseline", missing != "analysis")
 
 
-def test_few_samples_and_silent_rules_leave_changes_undecided_too() -> None:
+def test_few_samples_and_abstained_rules_leave_changes_undecided() -> None:
     silent = summary(abstained=(OOV,))
 
     few = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against(), min_samples=201)
@@ -525,7 +523,7 @@ INTERVALS = [
 
 
 @pytest.mark.parametrize(("asked", "baseline"), INTERVALS, ids=[asked.measure for asked, _ in INTERVALS])
-def test_an_interval_that_holds_the_limit_is_undecided_only_if_the_policy_asks(
+def test_interval_that_contains_the_limit_is_undecided_if_the_policy_requires_it(
     asked: Bound, baseline: Baseline
 ) -> None:
     careful = judge(replace(asked, undecided_within_interval=True), baseline=baseline)
@@ -536,7 +534,7 @@ def test_an_interval_that_holds_the_limit_is_undecided_only_if_the_policy_asks(
 
 @pytest.mark.parametrize(("asked", "baseline"), INTERVALS, ids=[asked.measure for asked, _ in INTERVALS])
 @pytest.mark.parametrize(("limit", "decision"), [(0.2, PASS), (0.005, FAIL)])  # the change is 0.03 or 0.05
-def test_an_interval_beside_the_limit_decides(
+def test_interval_that_excludes_the_limit_decides(
     asked: Bound, baseline: Baseline, limit: float, decision: GateDecision
 ) -> None:
     side = "max_increase" if asked.max_increase is not None else "max_decrease"
@@ -548,7 +546,7 @@ def test_an_interval_beside_the_limit_decides(
 
 
 @pytest.mark.parametrize(("asked", "baseline"), INTERVALS, ids=[asked.measure for asked, _ in INTERVALS])
-def test_an_interval_on_the_harmless_side_of_zero_decides(asked: Bound, baseline: Baseline) -> None:
+def test_interval_on_the_other_side_of_zero_decides(asked: Bound, baseline: Baseline) -> None:
     # what may rise by 0.06 and fell, or the reverse: the limit of the other sign isn't in the interval
     turned = replace(
         asked, max_increase=asked.max_decrease, max_decrease=asked.max_increase, undecided_within_interval=True
@@ -557,7 +555,7 @@ def test_an_interval_on_the_harmless_side_of_zero_decides(asked: Bound, baseline
     assert judge(turned, baseline=baseline).decision is PASS
 
 
-def test_an_interval_that_holds_the_limit_is_undecided_over_the_limit_too() -> None:
+def test_interval_that_contains_the_limit_is_undecided_above_the_limit() -> None:
     asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.03, undecided_within_interval=True)
 
     reason = judge(asked, baseline=against(rates={PairedMetric.TOP1: HELD}))
@@ -565,7 +563,7 @@ def test_an_interval_that_holds_the_limit_is_undecided_over_the_limit_too() -> N
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.WIDE_INTERVAL,))
 
 
-def test_a_wide_interval_is_one_cause_even_if_it_holds_both_limits() -> None:
+def test_wide_interval_is_listed_once() -> None:
     asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.1, max_increase=0.1, undecided_within_interval=True)
 
     assert judge(asked, baseline=against(rates={PairedMetric.TOP1: WIDE})).causes == (UndecidedReason.WIDE_INTERVAL,)
@@ -574,7 +572,7 @@ def test_a_wide_interval_is_one_cause_even_if_it_holds_both_limits() -> None:
 # ---- the whole
 
 
-def test_each_bound_has_its_reason_in_the_policys_order_with_the_coverage_first() -> None:
+def test_reasons_follow_the_order_of_the_policy_after_the_coverage() -> None:
     bounds = (
         bound(Measure.TOP1_ACCURACY, min=0.7),
         bound(Measure.COUNT, FAILURE, max=20.0),
@@ -588,7 +586,7 @@ def test_each_bound_has_its_reason_in_the_policys_order_with_the_coverage_first(
 
 
 @given(st.lists(st.sampled_from([PASS, FAIL, UNDECIDED]), max_size=6))
-def test_one_failure_is_enough_and_what_is_undecided_does_not_pass(decisions: list[GateDecision]) -> None:
+def test_decision_is_that_of_the_worst_reason(decisions: list[GateDecision]) -> None:
     got = decision_of([GateReason(decision, None) for decision in decisions])
 
     if FAIL in decisions:
@@ -600,7 +598,7 @@ def test_one_failure_is_enough_and_what_is_undecided_does_not_pass(decisions: li
 
 
 @given(st.lists(st.integers(0, 400), min_size=8, max_size=8), st.integers(0, 1000), st.integers(0, 400))
-def test_a_rate_is_decided_as_exact_fractions_are(counts: list[int], thousandths: int, least: int) -> None:
+def test_rates_are_decided_like_exact_fractions(counts: list[int], thousandths: int, least: int) -> None:
     samples = sum(counts)
 
     reason = judge(
@@ -613,7 +611,7 @@ def test_a_rate_is_decided_as_exact_fractions_are(counts: list[int], thousandths
         assert reason.decision is (FAIL if counts[7] * 1000 > thousandths * samples else PASS)
 
 
-def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
+def test_accuracy_at_its_limit_passes_in_spite_of_rounding() -> None:
     # 5, 7 and 3 of 10 right: exactly 0.5, computed 0.49999999999999994
     targets = np.repeat([0, 1, 2], 10).astype(np.int16)
     types = np.concatenate([[1] * k + [8] * (10 - k) for k in (5, 7, 3)]).astype(np.uint8)
@@ -636,13 +634,13 @@ def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
         (Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, ErrorType.NON_PROTOTYPICAL),
     ],
 )
-def test_what_is_forgiven_by_a_silent_rule_is_not_known(measure: Measure, silent: ErrorType) -> None:
+def test_forgiving_accuracy_of_an_abstained_type_is_undecided(measure: Measure, silent: ErrorType) -> None:
     reason = judge(bound(measure, min=0.1), summary(abstained=(silent,)))
 
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
 
 
-def test_minor_errors_are_forgiven_whatever_explains_the_others() -> None:
+def test_accuracy_forgiving_minor_ignores_other_abstained_rules() -> None:
     silent = summary(abstained=(ErrorType.NON_PROTOTYPICAL,))
 
     assert judge(bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, min=0.1), silent).decision is PASS
@@ -657,13 +655,13 @@ def test_minor_errors_are_forgiven_whatever_explains_the_others() -> None:
         (bound(Measure.TOP1_ACCURACY, min=0.1), False),
     ],
 )
-def test_types_after_a_silent_rule_are_upper_bounds_and_said_to_be(asked: Bound, upper: bool) -> None:
+def test_types_after_an_abstained_rule_are_marked_as_upper_bounds(asked: Bound, upper: bool) -> None:
     reason = judge(asked, summary(abstained=(OOV,)))
 
     assert (reason.decision, reason.abstained) == (PASS, (OOV,) if upper else ())
 
 
-def test_a_change_is_that_among_the_images_that_both_judged() -> None:
+def test_change_is_measured_over_common_images() -> None:
     """Given a model that missed images, what it has on the others alone is held against the baseline's on the same."""
     fewer = replace(against().comparison[Group.ALL], num_samples=150, transitions=np.diag([110, 10, 5, 10, 5, 5, 1, 4]))
     baseline = Baseline(BEFORE, dict.fromkeys(Group, fewer))
