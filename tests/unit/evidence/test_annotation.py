@@ -122,7 +122,7 @@ def test_invalid_class_index_is_rejected_with_its_line(tmp_path: Path, column: s
     assert "line 3" in refused(tmp_path / "x.csv")
 
 
-def test_several_original_labels_are_rejected(tmp_path: Path) -> None:
+def test_missing_original_label_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(f"{','.join(COLUMNS)}\na.JPEG,A,,3,True,,,False\n")
 
     assert "line 2" in refused(tmp_path / "x.csv")

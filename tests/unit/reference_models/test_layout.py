@@ -1,4 +1,4 @@
-"""The authors' CSV layout: a good file is read as it says, and every mistake is refused with its line."""
+"""The authors' CSV layout: valid files are parsed, and invalid rows are rejected with their lines."""
 
 import pytest
 from errata.errors import InvalidUpload, TooLarge
@@ -32,21 +32,21 @@ NEEDED = ["model_dir_id", "mla_group", *COUNTS]
 
 
 def csv_of(*rows: dict[str, str], columns: list[str] | None = None) -> bytes:
-    """Write rows as they are, unquoted."""
+    """Write rows without quoting."""
     columns = columns or list(GOOD)
     lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in rows)]
     return ("\n".join(lines) + "\n").encode()
 
 
 def refused(content: bytes) -> InvalidUpload:
-    with pytest.raises(InvalidUpload) as caught:
+    with pytest.raises(InvalidUpload) as error:
         read_models(content)
-    assert caught.value.violations
-    assert {violation.field for violation in caught.value.violations} == {"reference"}
-    return caught.value
+    assert error.value.violations
+    assert {violation.field for violation in error.value.violations} == {"reference"}
+    return error.value
 
 
-# what is read
+# valid files
 
 
 def test_row_is_parsed() -> None:
@@ -155,7 +155,7 @@ def test_accuracies_of_0_and_1_are_accepted() -> None:
     assert useless.top1_accuracy == 0
 
 
-# what is refused
+# invalid files
 
 
 @pytest.mark.parametrize("column", NEEDED)
@@ -235,7 +235,7 @@ def test_first_ten_violations_are_listed() -> None:
         csv_of(GOOD).decode().encode("utf-16"),
         csv_of(GOOD).replace(b"timm", "é".encode("latin-1")),
         csv_of(GOOD).replace(b"timm", "\ud800".encode("utf-8", "surrogatepass")),
-        csv_of(GOOD).replace(b"timm", b'"timm'),  # a quote that never ends
+        csv_of(GOOD).replace(b"timm", b'"timm'),  # an unterminated quote
         csv_of(GOOD).replace(b"timm", b'"timm"x'),
         csv_of({**GOOD, "model_dir_id": "m" * 70_000}),
         b"\x00" * 100,
@@ -243,7 +243,7 @@ def test_first_ten_violations_are_listed() -> None:
         b"PK\x03\x04",
         b'{"model": 1}',
     ],
-    ids=lambda item: repr(item[:12]),
+    ids=lambda content: repr(content[:12]),
 )
 def test_malformed_file_is_rejected(content: bytes) -> None:
     refused(content)
@@ -270,11 +270,11 @@ def test_too_many_models_are_rejected() -> None:
         read_models(header + row * (MAX_MODELS + 1))
 
 
-# anything at all
+# arbitrary files
 
 
 def survives(content: bytes) -> None:
-    """Read, or say what is wrong; whatever is read makes sense."""
+    """Parse a file or reject it; parsed values must be plausible."""
     try:
         models = read_models(content)
     except (InvalidUpload, TooLarge):

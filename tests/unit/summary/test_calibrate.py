@@ -1,4 +1,4 @@
-"""Calibration against a loop over bins and samples, and at the bins' ends."""
+"""Calibration, compared with a loop over bins and samples, and at the bounds of bins."""
 
 import math
 
@@ -30,7 +30,7 @@ def calibrated(samples: list[tuple[int, float]], dtype: type = np.float64) -> Ca
 
 
 def bin_of(probability: float) -> int:
-    """Return the bin whose upper end is the first that is not below."""
+    """Return the first bin whose upper bound is not below the probability."""
     return next(number for number in range(BINS) if probability <= ENDS[number + 1])
 
 
@@ -69,12 +69,12 @@ def test_calibration_errors_agree_with_a_loop_over_bins(samples: list[tuple[int,
 def test_bins_agree_with_a_loop(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
 
-    for number, each in enumerate(result.bins):
+    for number, bin_ in enumerate(result.bins):
         here = [(kind, p) for kind, p in samples if math.isfinite(p) and bin_of(p) == number]
-        assert each.num_samples == len(here)
-        same(each.confidence, math.fsum(p for _, p in here) / len(here) if here else None)
-        same(each.top1_accuracy, sum(kind == 1 for kind, _ in here) / len(here) if here else None)
-        same(each.multi_label_accuracy, sum(kind <= 3 for kind, _ in here) / len(here) if here else None)
+        assert bin_.num_samples == len(here)
+        same(bin_.confidence, math.fsum(p for _, p in here) / len(here) if here else None)
+        same(bin_.top1_accuracy, sum(kind == 1 for kind, _ in here) / len(here) if here else None)
+        same(bin_.multi_label_accuracy, sum(kind <= 3 for kind, _ in here) / len(here) if here else None)
 
 
 @settings(max_examples=100, deadline=None)
@@ -104,7 +104,7 @@ def test_bin_includes_its_upper_bound_and_the_first_bin_includes_zero(probabilit
 
 
 def test_calibration_errors_of_a_small_example() -> None:
-    # bin 14 (over 14/15): 0.95 right, 0.97 wrong by label but in the image; bin 7: 0.5 severe
+    # bin 14 (over 14/15): 0.95 correct, 0.97 a multi-label; bin 7: 0.5 severe
     result = calibrated([(1, 0.95), (3, 0.97), (8, 0.5)])
 
     assert result.top1_error == pytest.approx(2 / 3 * (0.96 - 0.5) + 1 / 3 * 0.5)

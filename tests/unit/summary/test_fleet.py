@@ -1,4 +1,4 @@
-"""A fleet is counted as each of its models alone, one image at a time."""
+"""Tallies of many models, compared with a loop over images."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from service.summary.summarize import GROUPS
 
 
 def test_tallies_of_many_models_agree_with_a_loop(imagenet_real: Bundle) -> None:
-    """Given three models on all that ReaL labels, each count and each mean over target classes is that of a loop."""
+    """Three models on all images with ReaL labels."""
     random = np.random.default_rng(0)
     targets = imagenet_real.evidence.targets
     top1 = np.where(random.random((3, len(targets))) < 0.4, random.integers(0, 1000, (3, len(targets))), targets)

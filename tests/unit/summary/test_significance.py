@@ -64,7 +64,7 @@ def test_p_value_of_large_counts_agrees_with_scipy(only_a: int, only_b: int) -> 
 
     if expected > SMALLEST:
         assert got == pytest.approx(expected, rel=1e-8)
-    else:  # where scipy gives 0, whole numbers still say
+    else:  # scipy returns 0; integers are still exact
         total, fewer = only_a + only_b, min(only_a, only_b)
         term = tail = 1
         for number in range(1, fewer + 1):
@@ -138,7 +138,7 @@ def test_resampled_cells_agree_with_resampled_images() -> None:
     generator = np.random.default_rng(99)
     slow = np.array(
         [
-            np.bincount(images[generator.integers(0, len(images), len(images))], minlength=64)  # images, drawn anew
+            np.bincount(images[generator.integers(0, len(images), len(images))], minlength=64)  # resampled images
             for _ in range(DRAWS)
         ]
     )
@@ -184,7 +184,7 @@ def test_draws_are_2000_of_a_multinomial_with_seed_0() -> None:
     np.testing.assert_array_equal(resampled_cells(TABLE), expected)
 
 
-# samples, A alone, B alone; some classes are alike, some don't differ, one is tiny
+# samples, only in A, only in B; some classes have equal counts, some have no differences, one is small
 CLASSES = np.array([[20, 3, 1], [20, 3, 1], [20, 3, 1], [50, 0, 9], [7, 2, 2], [1, 1, 0], [33, 0, 0], [20, 1, 3]])
 
 

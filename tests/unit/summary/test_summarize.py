@@ -1,4 +1,4 @@
-"""The aggregates, against the oracle that counts one sample at a time; and that the books balance."""
+"""Aggregates, compared with the oracle."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,16 @@ from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary,
 from service.summary.summarize import summarize
 
 CLASSES = (0, 1, 2, 500, 998, 999)
-MEMBERS = {Group.ORGANISM: {0, 1}, Group.ARTIFACT: {1, 500}, Group.OTHER: {998, 999}}  # 1 in two, 2 in none
+MEMBERS = {
+    Group.ORGANISM: {0, 1},
+    Group.ARTIFACT: {1, 500},
+    Group.OTHER: {998, 999},
+}  # class 1 is in two groups, 2 in none
 
 
 @dataclass(frozen=True)
 class Row:
-    """One judged sample and what became of it: type 0 means that no prediction came."""
+    """An evaluated sample and its verdict; type 0: no prediction."""
 
     sample: Sample
     error_type: int
@@ -39,7 +43,7 @@ def rows(draw: st.DrawFn) -> Row:
 
 
 def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool = True) -> Summary:
-    """Summarize; `others` are (target, prediction) of the data set's images that aren't judged."""
+    """Summarize samples. `others` are (target, prediction) of images that are not evaluated."""
     counted = [not row.sample.problematic and row.error_type != 0 for row in judged]
     groups = [[bool(row.sample.multi_labels & members) for row in judged] for members in MEMBERS.values()]
     return summarize(
@@ -59,7 +63,7 @@ def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool
 
 
 def agree(got: GroupSummary, expected: Aggregates) -> None:
-    """Compare all numbers; a rate that is absent in one is absent in the other."""
+    """Compare all values, including absent rates."""
     assert got.num_samples == expected.num_samples
     assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
     assert got.top1_errors == expected.top1_errors
@@ -180,7 +184,7 @@ def test_group_without_samples_has_no_rates() -> None:
 
 
 def test_multi_label_accuracy_weights_classes_equally() -> None:
-    # class 0: 3 of 4 right; class 1: 0 of 1, but its error is fine-grained and forgiven at the first level
+    # class 0: 3 of 4 correct; class 1: 0 of 1, with a fine-grained error
     verdicts = [(0, 1), (0, 2), (0, 3), (0, 8), (1, 4)]
     judged = [
         Row(Sample(target, frozenset({target}), False, False), kind, target if kind == 1 else 999, False)

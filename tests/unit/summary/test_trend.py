@@ -1,4 +1,4 @@
-"""Trend: percentiles against slow definitions, lines against numpy and scipy, and what may be compared by the spec."""
+"""Trends: percentiles compared with slow definitions, lines with numpy and scipy, and the comparable metrics."""
 
 from fractions import Fraction
 from itertools import chain, combinations
@@ -28,12 +28,12 @@ STEPS = np.arange(1, 100) / 100  # quantiles of values that are spread evenly ov
 
 
 def share_lower(values: list[float], value: float) -> float:
-    """Count one at a time: a lower value is one, a tie is a half."""
+    """Return the share of lower values; a tie counts half."""
     result = 0.0
-    for item in values:
-        if item < value:
+    for other in values:
+        if other < value:
             result += 1
-        elif item == value:
+        elif other == value:
             result += 0.5
     return result / len(values)
 
@@ -46,7 +46,7 @@ def share_lower(values: list[float], value: float) -> float:
 @example(quantiles=[3] * 99, half=6)
 @example(quantiles=[*range(99)], half=-1)
 def test_percentile_is_the_share_of_lower_quantiles(quantiles: list[int], half: int) -> None:
-    """Given 99 quantiles, the model itself makes them 100; halves lie between, below and above all of them."""
+    """Halves are between, below, and above all 99 quantiles."""
     value = half / 2
 
     percentile = percentile_of(np.sort(np.array(quantiles, dtype=np.float64)), value)
@@ -82,7 +82,7 @@ def test_percentile_of_a_value_of_all_models_is_one_half() -> None:
 @settings(max_examples=200)
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=50), st.data())
 def test_percentile_from_quantiles_agrees_with_that_among_models(models: list[int], data: st.DataObject) -> None:
-    """Given a model among 20 to 50, the quantiles tell its place within a model's share and half a hundredth."""
+    """The error is at most the share of one model and half a percent."""
     value = data.draw(st.sampled_from(models))
 
     percentile = percentile_of(np.quantile(models, QUANTILES), value)
@@ -99,14 +99,14 @@ def test_percentile_is_monotonic(quantiles: list[float], values: list[float]) ->
     result = [percentile_of(np.sort(quantiles), value) for value in sorted(values)]
 
     assert result == sorted(result)
-    assert all(0 < item < 1 for item in result)
+    assert all(0 < percentile < 1 for percentile in result)
 
 
 # quantiles at an accuracy
 
 
 def rows_of(*firsts: float) -> np.ndarray:
-    """Make a row of quantiles a knot; NaN: too few models are near."""
+    """Create one row of quantiles per knot; NaN: too few models."""
     return np.array([first + STEPS for first in firsts])
 
 
@@ -133,7 +133,7 @@ def test_quantiles_between_knots_are_interpolated(accuracy: float, first: float)
     [(0.25, False), (0.375, False), (0.5, True), (0.625, True), (0.75, True), (0.875, False), (1.0, False)],
 )
 def test_interval_next_to_a_knot_with_too_few_models_has_no_quantiles(accuracy: float, known: bool) -> None:
-    """Given a knot with few models at either end, those at the knots between them are there."""
+    """Both outer knots have too few models."""
     nan = float("nan")
 
     result = quantiles_at(np.array([0.25, 0.5, 0.75, 1.0]), rows_of(nan, 3, 5, nan), accuracy)
@@ -141,11 +141,11 @@ def test_interval_next_to_a_knot_with_too_few_models_has_no_quantiles(accuracy: 
     assert (result is not None) == known
 
 
-# standings
+# ranks
 
 
 def curves(lowest: float = 0.3, highest: float = 0.9) -> Curves:
-    """Make published models whose values are spread evenly over 0 to 1, save that few are near 25 %."""
+    """Create curves with values uniform from 0 to 1, and too few models near 25 %."""
     quantiles = rows_of(float("nan"), 0, 0, 0)
     return Curves(
         dataset="imagenet",
@@ -163,15 +163,15 @@ VALUES = {metric: (number + 1) / 100 for number, metric in enumerate(Metric)}
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.2999, 0.9001, 1.0])
 def test_accuracy_outside_the_published_range_has_no_percentile(accuracy: float) -> None:
-    for item in percentile_ranks_of(curves(), Group.ALL, accuracy, VALUES, ()):
-        assert (item.value, item.percentile, item.missing) == (VALUES[item.metric], None, NoReferenceReason.ACCURACY)
+    for rank in percentile_ranks_of(curves(), Group.ALL, accuracy, VALUES, ()):
+        assert (rank.value, rank.percentile, rank.missing) == (VALUES[rank.metric], None, NoReferenceReason.ACCURACY)
 
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.625, 0.9])
 def test_accuracy_within_the_published_range_has_percentiles(accuracy: float) -> None:
-    for item in percentile_ranks_of(curves(), Group.ORGANISM, accuracy, VALUES, ()):
-        assert item.missing is None
-        assert item.percentile == pytest.approx(VALUES[item.metric])
+    for rank in percentile_ranks_of(curves(), Group.ORGANISM, accuracy, VALUES, ()):
+        assert rank.missing is None
+        assert rank.percentile == pytest.approx(VALUES[rank.metric])
 
 
 def test_published_range_includes_its_bounds() -> None:
@@ -184,18 +184,18 @@ def test_published_range_includes_its_bounds() -> None:
 
 
 def test_accuracy_near_too_few_models_has_no_percentile() -> None:
-    for item in percentile_ranks_of(curves(), Group.ALL, 0.3, VALUES, ()):
-        assert (item.value, item.percentile, item.missing) == (VALUES[item.metric], None, NoReferenceReason.FEW)
+    for rank in percentile_ranks_of(curves(), Group.ALL, 0.3, VALUES, ()):
+        assert (rank.value, rank.percentile, rank.missing) == (VALUES[rank.metric], None, NoReferenceReason.FEW)
 
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.3, 0.6, 0.95])
 def test_model_without_errors_has_no_portions(accuracy: float) -> None:
-    standings = percentile_ranks_of(curves(), Group.ALL, accuracy, {Metric.MULTI_LABEL_ACCURACY: 0.97}, ())
+    ranks = percentile_ranks_of(curves(), Group.ALL, accuracy, {Metric.MULTI_LABEL_ACCURACY: 0.97}, ())
 
-    for item in standings:
-        if item.metric is not Metric.MULTI_LABEL_ACCURACY:
-            assert (item.value, item.percentile, item.missing) == (None, None, NoReferenceReason.NO_VALUE)
-    assert [item.value for item in standings].count(0.97) == 1
+    for rank in ranks:
+        if rank.metric is not Metric.MULTI_LABEL_ACCURACY:
+            assert (rank.value, rank.percentile, rank.missing) == (None, None, NoReferenceReason.NO_VALUE)
+    assert [rank.value for rank in ranks].count(0.97) == 1
 
 
 def test_adding_percentile_ranks_keeps_the_other_fields() -> None:
@@ -209,42 +209,42 @@ def test_adding_percentile_ranks_keeps_the_other_fields() -> None:
     assert {standing.metric for standing in result.percentile_ranks} == set(Metric) - {Metric.POOLED}
 
 
-# what may be compared
+# comparable metrics
 
 
-@pytest.mark.parametrize("abstained", SUBSETS, ids=lambda item: "+".join(kind.name for kind in item) or "none")
+@pytest.mark.parametrize("abstained", SUBSETS, ids=lambda types: "+".join(kind.name for kind in types) or "none")
 def test_metrics_need_the_evidence_of_all_earlier_rules(abstained: tuple[ErrorType, ...]) -> None:
-    """By the spec: a type is compared if it and every rule before it had evidence; otherwise 5 to 8 are pooled."""
+    """See spec/statistics, "when a percentile is allowed"."""
     compared = set()
     for kind in tuple(ErrorType)[2:]:
-        upto = [item for item in ErrorType if item <= kind]
-        if not any(item in abstained for item in upto):
+        earlier = [error_type for error_type in ErrorType if error_type <= kind]
+        if not any(error_type in abstained for error_type in earlier):
             compared.add(kind.name)
     pooled = {"POOLED"} if len(compared) < 7 else set()
 
     result = allowed_metrics(abstained)
 
-    assert {item.value for item in result} == compared | pooled | {"MULTI_LABEL_ACCURACY"}
+    assert {metric.value for metric in result} == compared | pooled | {"MULTI_LABEL_ACCURACY"}
     assert len(result) == len(set(result))
 
 
 @pytest.mark.parametrize(
-    ("silent", "compared"),
+    ("abstained_type", "compared"),
     [
         (ErrorType.FINE_GRAINED_OOV, {2, 3, 4}),
         (ErrorType.SPURIOUS_CORRELATION, {2, 3, 4, 5}),
         (ErrorType.NON_PROTOTYPICAL, {2, 3, 4, 5, 6}),
     ],
 )
-def test_types_after_an_abstained_rule_have_no_percentile(silent: ErrorType, compared: set[int]) -> None:
-    """Given a rule that abstained, its errors went to the types after it; given in any order."""
+def test_types_after_an_abstained_rule_have_no_percentile(abstained_type: ErrorType, compared: set[int]) -> None:
+    """The errors of an abstained rule have later types. The order of the abstained types does not matter."""
     for others in SUBSETS:
-        abstained = {silent, *(other for other in others if other > silent)}
+        abstained = {abstained_type, *(other for other in others if other > abstained_type)}
         for order in (sorted(abstained), sorted(abstained, reverse=True)):
-            standings = percentile_ranks_of(curves(), Group.ALL, 0.6, VALUES, order)
-            single = {ErrorType[item.metric.value] for item in standings if item.metric.value in ErrorType.__members__}
+            ranks = percentile_ranks_of(curves(), Group.ALL, 0.6, VALUES, order)
+            single = {ErrorType[rank.metric.value] for rank in ranks if rank.metric.value in ErrorType.__members__}
             assert single == compared
-            assert Metric.POOLED in {item.metric for item in standings}
+            assert Metric.POOLED in {rank.metric for rank in ranks}
 
 
 def test_types_are_pooled_only_if_a_rule_abstained() -> None:
@@ -313,14 +313,12 @@ def point(accuracy: float, value: float | None, label: str = "") -> TrendPoint:
 
 
 def fits(points: list[TrendPoint]) -> dict:
-    return {
-        item.label: item
-        for item in fits_of(points, [Metric.MODEL_FAILURE], sorted({item.label for item in points} - {""}))
-    }
+    labels = sorted({point.label for point in points} - {""})
+    return {fit.label: fit for fit in fits_of(points, [Metric.MODEL_FAILURE], labels)}
 
 
 def test_each_label_has_a_line_and_a_shift() -> None:
-    """Given two labels a tenth above and a tenth below the diagonal, the line through all is the diagonal."""
+    """Two labels are 0.1 above and 0.1 below the diagonal, so the overall line is the diagonal."""
     accuracies = (0.25, 0.5, 0.75)
 
     result = fits([point(x, x + 0.1, "above") for x in accuracies] + [point(x, x - 0.1, "below") for x in accuracies])
@@ -337,7 +335,7 @@ def test_each_label_has_a_line_and_a_shift() -> None:
 
 
 def test_shift_is_the_mean_distance_from_the_overall_line() -> None:
-    """Given (0, 0), (1, 0), (2, 3), (3, 3), the line is 1.2 x - 0.3: the last two lie 0.9 above and 0.3 below."""
+    """The line through (0, 0), (1, 0), (2, 3), (3, 3) is 1.2 x - 0.3: the last two are 0.9 above and 0.3 below."""
     result = fits([point(0, 0), point(1, 0), point(2, 3, "last"), point(3, 3, "last")])
 
     assert (result[""].fit.slope, result[""].fit.intercept) == pytest.approx((1.2, -0.3))
@@ -362,8 +360,8 @@ def test_label_of_two_models_has_a_shift_but_no_line() -> None:
 def test_two_models_have_neither_lines_nor_shifts() -> None:
     result = fits([point(0.1, 0.1, "one"), point(0.2, 0.2, "other")])
 
-    assert [(item.fit, item.shift) for item in result.values()] == [(None, None)] * 3
-    assert [item.num_models for item in result.values()] == [2, 1, 1]
+    assert [(fit.fit, fit.shift) for fit in result.values()] == [(None, None)] * 3
+    assert [fit.num_models for fit in result.values()] == [2, 1, 1]
 
 
 def test_models_of_equal_accuracy_have_neither_lines_nor_shifts() -> None:
@@ -433,13 +431,13 @@ def test_equal_values_have_a_line_without_r_squared() -> None:
 
 
 def test_shift_is_relative_to_the_published_median() -> None:
-    """Given a curve whose median is half the accuracy, models a tenth above it and one outside of its knots."""
+    """The median is half the accuracy. Some models are 0.1 above, and one is outside of the knots."""
     knots = np.array([0.6, 0.7, 0.8])
     quantiles = np.tile(knots[:, None] / 2, (1, 99)).astype(np.float32)
     places = [(group, metric) for group in Group for metric in Metric]
     curves = Curves("imagenet", 50, 0.6, 0.8, knots, dict.fromkeys(places, quantiles), {})
     points = [point(0.6, 0.4, "a"), point(0.75, 0.475, "a"), point(0.9, 0.1, "a"), point(0.65, 0.3)]
 
-    result = {item.label: item for item in fits_of(points, [Metric.MODEL_FAILURE], ["a"], curves, Group.ORGANISM)}
+    result = {fit.label: fit for fit in fits_of(points, [Metric.MODEL_FAILURE], ["a"], curves, Group.ORGANISM)}
 
     assert result["a"].shift == pytest.approx(0.1)
