@@ -1,4 +1,4 @@
-"""The annotation: both layouts mean the same, a class counts once, and a wrong place is named."""
+"""The annotation: both formats are equivalent, labels are distinct, and messages name the position."""
 
 import json
 from pathlib import Path
@@ -60,22 +60,22 @@ CLASSES = st.lists(st.sampled_from((0, 1, 7, 134, 517, 998, 999)), max_size=4)
 
 
 @settings(max_examples=60, deadline=None)
-@given(said=st.lists(st.tuples(CLASSES, CLASSES, st.booleans()), min_size=1, max_size=8))
+@given(annotated=st.lists(st.tuples(CLASSES, CLASSES, st.booleans()), min_size=1, max_size=8))
 def test_class_counts_once_and_correct_wins_over_unclear(
-    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[list[int], list[int], bool]]
+    tmp_path_factory: pytest.TempPathFactory, annotated: list[tuple[list[int], list[int], bool]]
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
-    rows = [Row(f"{number}.JPEG", 3, *each) for number, each in enumerate(said)]
+    rows = [Row(f"{number}.JPEG", 3, *fields) for number, fields in enumerate(annotated)]
 
     for result in (
         read_annotation(write_json(folder / "x.json", rows)),
         read_annotation(write_csv(folder / "x", rows)),
     ):
-        assert list(result.images) == [item.name for item in rows]
-        for name, (correct, unclear, problematic) in zip(result.images, said, strict=True):
+        assert list(result.images) == [row.name for row in rows]
+        for name, (correct, unclear, problematic) in zip(result.images, annotated, strict=True):
             image = result.images[name]
-            expected = [(item, LabelSource.CORRECT) for item in sorted(set(correct))]
-            expected += [(item, LabelSource.UNCLEAR) for item in sorted(set(unclear) - set(correct))]
+            expected = [(label, LabelSource.CORRECT) for label in sorted(set(correct))]
+            expected += [(label, LabelSource.UNCLEAR) for label in sorted(set(unclear) - set(correct))]
             assert list(image.labels.items()) == expected
             assert image.problematic is problematic
 
@@ -84,7 +84,7 @@ def test_csv_has_original_labels_and_json_can_list_imagenet_m(tmp_path: Path) ->
     from_csv = read_annotation(write_csv(tmp_path / "a.csv", ROWS))
     from_json = read_annotation(write_json(tmp_path / "a.json", ROWS, imagenet_m={ROWS[0].name: []}))
 
-    assert from_csv.targets == {item.name: item.target for item in ROWS}
+    assert from_csv.targets == {row.name: row.target for row in ROWS}
     assert from_csv.imagenet_m is None
     assert from_json.imagenet_m == {ROWS[0].name}
 
@@ -93,10 +93,10 @@ def test_csv_has_original_labels_and_json_can_list_imagenet_m(tmp_path: Path) ->
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(InvalidEvidence) as raised:
+    with pytest.raises(InvalidEvidence) as error:
         read_annotation(path)
-    assert path.name in raised.value.message
-    return raised.value.message
+    assert path.name in error.value.message
+    return error.value.message
 
 
 @pytest.mark.parametrize("key", ["correct", "unclear"])
@@ -132,7 +132,7 @@ def test_missing_original_label_is_rejected(tmp_path: Path) -> None:
     "column", ["id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic"]
 )
 def test_missing_column_is_rejected_by_name(tmp_path: Path, column: str) -> None:
-    head = ",".join("other" if item == column else item for item in COLUMNS)
+    head = ",".join("other" if name == column else name for name in COLUMNS)
     (tmp_path / "x.csv").write_text(f"{head}\na.JPEG,A,3,3,True,,,False\n")
 
     assert f"missing column {column}." in refused(tmp_path / "x.csv")
@@ -145,9 +145,9 @@ def test_duplicate_image_is_rejected_with_its_line(tmp_path: Path) -> None:
     assert ROWS[1].name in message
 
 
-@pytest.mark.parametrize("said", ["", "true", "1", "yes", "False "])
-def test_is_problematic_must_be_true_or_false(tmp_path: Path, said: str) -> None:
-    (tmp_path / "x.csv").write_text(f"{','.join(COLUMNS)}\na.JPEG,A,3,3,True,,,{said}\n")
+@pytest.mark.parametrize("annotated", ["", "true", "1", "yes", "False "])
+def test_is_problematic_must_be_true_or_false(tmp_path: Path, annotated: str) -> None:
+    (tmp_path / "x.csv").write_text(f"{','.join(COLUMNS)}\na.JPEG,A,3,3,True,,,{annotated}\n")
 
     assert "line 2" in refused(tmp_path / "x.csv")
 

@@ -1,4 +1,4 @@
-"""The authors' artefact folder: each part may be missing, none may be another's, and nothing is unpickled."""
+"""The authors' artefact folder: optional parts, invalid parts, and pickled arrays."""
 
 import json
 from collections.abc import Callable
@@ -25,10 +25,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refused(folder: Path, file: str) -> str:
-    with pytest.raises(InvalidEvidence) as raised:
+    with pytest.raises(InvalidEvidence) as error_info:
         read_artefacts(folder, "imagenet")
-    assert file in raised.value.message
-    return raised.value.message
+    assert file in error_info.value.message
+    return error_info.value.message
 
 
 # what is there is read, what isn't is None
@@ -118,7 +118,7 @@ def swapped() -> dict[str, int]:
         ("labels_map.json", {str(index): "name" for index in range(1001)}),
         ("labels_map.json", ["name"] * 1000),
     ],
-    ids=lambda item: str(item)[:20],
+    ids=lambda content: str(content)[:20],
 )
 def test_class_list_with_other_classes_is_rejected(folder: Path, file: str, content: object) -> None:
     (folder / file).write_text(json.dumps(content))
@@ -205,7 +205,7 @@ def test_neighbors_of_another_form_are_rejected(folder: Path, neighbors: np.ndar
 
 
 class Payload:
-    """What a pickle runs when it is read."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""Writing a bundle: what its digest covers, and what is left of a build that ends early."""
+"""Writing a bundle: the content of its digest, and builds that fail or are killed."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from oracle.verdicts import OVERLAP, Sample, byte, judge
 from oracle.verdicts import Facts as Known
-from unit.evidence.made import CHANGES, made_facts
+from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.evidence.build import as_arrays, digest_of, sample_groups, write_bundle
 from service.evidence.bundle import open_bundle
@@ -28,8 +28,8 @@ def manifest(folder: Path) -> dict:
 
 
 def test_digest_does_not_depend_on_the_folder(tmp_path: Path) -> None:
-    first = write_bundle(made_facts(), tmp_path / "one")
-    second = write_bundle(made_facts(), tmp_path / "far" / "away")
+    first = write_bundle(synthetic_inputs(), tmp_path / "one")
+    second = write_bundle(synthetic_inputs(), tmp_path / "far" / "away")
 
     assert first == second == manifest(tmp_path / "one")["digest"] == manifest(tmp_path / "far" / "away")["digest"]
     assert len(first) == 64 and set(first) <= set("0123456789abcdef")
@@ -37,14 +37,14 @@ def test_digest_does_not_depend_on_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_each_input_changes_the_digest(tmp_path: Path, change: Callable[[BundleInputs], BundleInputs]) -> None:
-    before = write_bundle(made_facts(), tmp_path / "before")
+    before = write_bundle(synthetic_inputs(), tmp_path / "before")
 
-    assert write_bundle(change(made_facts()), tmp_path / "after") != before
+    assert write_bundle(change(synthetic_inputs()), tmp_path / "after") != before
 
 
-@pytest.mark.parametrize("name", sorted(as_arrays(made_facts())))
+@pytest.mark.parametrize("name", sorted(as_arrays(synthetic_inputs())))
 def test_each_bit_of_an_array_changes_the_digest(name: str) -> None:
-    arrays = as_arrays(made_facts())
+    arrays = as_arrays(synthetic_inputs())
     altered = arrays[name].copy()
     altered.view(np.uint8).reshape(-1)[-1] ^= 1
 
@@ -68,21 +68,21 @@ def test_type_and_shape_change_the_digest() -> None:
 
 
 def test_memory_layout_does_not_change_the_digest() -> None:
-    arrays = as_arrays(made_facts())
+    arrays = as_arrays(synthetic_inputs())
     columns_first = {name: np.asfortranarray(array) for name, array in reversed(arrays.items())}
 
     assert digest_of("mine", ("a", "b"), columns_first) == digest_of("mine", ("a", "b"), arrays)
 
 
 def test_sources_do_not_change_the_digest(tmp_path: Path) -> None:
-    other = replace(made_facts(), sources=(Source("another file", "elsewhere", "MIT"),))
+    other = replace(synthetic_inputs(), sources=(Source("another file", "elsewhere", "MIT"),))
 
-    assert write_bundle(other, tmp_path / "a") == write_bundle(made_facts(), tmp_path / "b")
+    assert write_bundle(other, tmp_path / "a") == write_bundle(synthetic_inputs(), tmp_path / "b")
     assert manifest(tmp_path / "a")["sources"][0]["name"] == "another file"
 
 
 def test_verdict_table_agrees_with_the_oracle(tmp_path: Path) -> None:
-    facts = made_facts()
+    facts = synthetic_inputs()
     write_bundle(facts, tmp_path / "bundle")
 
     table = open_bundle(tmp_path / "bundle").verdicts
@@ -113,32 +113,32 @@ def test_sample_is_in_the_groups_of_any_of_its_labels() -> None:
 
 
 def test_build_replaces_the_old_bundle(tmp_path: Path) -> None:
-    write_bundle(made_facts(), tmp_path / "bundle")
+    write_bundle(synthetic_inputs(), tmp_path / "bundle")
 
-    digest = write_bundle(CHANGES["dataset"](made_facts()), tmp_path / "bundle")
+    digest = write_bundle(CHANGES["dataset"](synthetic_inputs()), tmp_path / "bundle")
 
     assert open_bundle(tmp_path / "bundle").digest == digest
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def half_broken() -> BundleInputs:
-    """Return facts whose arrays can be written, but no table follows from them: one image too few in the list."""
-    return replace(made_facts(), non_prototypical=np.zeros(4, dtype=bool))
+def inconsistent_inputs() -> BundleInputs:
+    """Return inputs whose arrays can be written, but whose verdict table cannot be computed."""
+    return replace(synthetic_inputs(), non_prototypical=np.zeros(4, dtype=bool))
 
 
 def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="broadcast"):
-        write_bundle(half_broken(), tmp_path / "bundle")
+        write_bundle(inconsistent_inputs(), tmp_path / "bundle")
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_failed_build_leaves_the_old_bundle(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "bundle")
+    digest = write_bundle(synthetic_inputs(), tmp_path / "bundle")
     before = {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()}
 
     with pytest.raises(ValueError, match="broadcast"):
-        write_bundle(half_broken(), tmp_path / "bundle")
+        write_bundle(inconsistent_inputs(), tmp_path / "bundle")
 
     assert {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()} == before
     assert open_bundle(tmp_path / "bundle").digest == digest

@@ -1,4 +1,4 @@
-"""Reading a bundle: the facts come back, and whatever isn't a whole bundle is refused by name."""
+"""Reading a bundle: arrays round-trip, and damaged bundles are rejected with the name of the file."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from errata.errors import ImageNotFound, InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.evidence.made import made_facts, missing
+from unit.evidence.synthetic import missing, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
 from service.domain import ErrorType, Group, RowOrder
@@ -31,7 +31,7 @@ ARRAYS = (*REQUIRED, *OPTIONAL)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_bundle(made_facts(), tmp_path / "bundle")
+    write_bundle(synthetic_inputs(), tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
@@ -41,7 +41,7 @@ def bundle(folder: Path) -> Bundle:
 
 
 def rewrite(folder: Path, name: str, array: np.ndarray) -> None:
-    """Put another array into a bundle and its size into the manifest, as a careless tool would."""
+    """Replace an array of a bundle, and its size in the manifest."""
     np.save(folder / f"{name}.npy", array)
     change_manifest(
         folder, lambda raw: raw["files"][f"{name}.npy"].update(bytes=(folder / f"{name}.npy").stat().st_size)
@@ -58,7 +58,7 @@ def change_manifest(folder: Path, change: Callable[[dict], object]) -> None:
 
 
 def test_arrays_round_trip(bundle: Bundle) -> None:
-    facts, evidence = made_facts(), bundle.evidence
+    facts, evidence = synthetic_inputs(), bundle.evidence
 
     assert bundle.dataset == "mine"
     assert bundle.manifest.superclasses == ("a", "b")
@@ -97,7 +97,7 @@ def test_manifest_describes_the_bundle(bundle: Bundle) -> None:
         "superclasses": 2,
         "co_occurrence_pairs": 1,
     }
-    assert bundle.manifest.sources == made_facts().sources
+    assert bundle.manifest.sources == synthetic_inputs().sources
     assert sorted(bundle.manifest.files) == sorted(f"{name}.npy" for name in ARRAYS)
 
 
@@ -152,7 +152,9 @@ def test_unlabeled_or_unknown_image_is_not_found(bundle: Bundle, name: str) -> N
 def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:
     labels = [{1, 20}, {3}, {356, 357}, set(), {0, 999}]
     for group, classes in zip((Group.ORGANISM, Group.ARTIFACT, Group.OTHER), class_groups(), strict=True):
-        assert bundle.group_mask(group).tolist() == [any(classes[label] for label in item) for item in labels]
+        assert bundle.group_mask(group).tolist() == [
+            any(classes[label] for label in image_labels) for image_labels in labels
+        ]
     assert bundle.group_mask(Group.ALL).tolist() == [True] * 5
 
 
@@ -267,11 +269,11 @@ def test_invalid_manifest_is_rejected_by_name(folder: Path, content: str) -> Non
 def test_another_schema_is_rejected(folder: Path, schema: object) -> None:
     change_manifest(folder, lambda raw: raw.update(schema=schema))
 
-    with pytest.raises(InvalidEvidence, match="schema") as raised:
+    with pytest.raises(InvalidEvidence, match="schema") as error_info:
         open_bundle(folder)
 
-    assert "manifest.json" in raised.value.message
-    assert raised.value.violations[0].field == "schema"
+    assert "manifest.json" in error_info.value.message
+    assert error_info.value.violations[0].field == "schema"
 
 
 @pytest.mark.parametrize("key", ["schema", "dataset", "digest", "rules_version", "superclasses", "abstained", "counts",
@@ -338,12 +340,12 @@ def test_verify_finds_a_flipped_byte(folder: Path, name: str) -> None:
 def test_verify_finds_arrays_changed_together_with_the_manifest(folder: Path) -> None:
     change_manifest(folder, lambda raw: raw.update(dataset="yours"))
 
-    assert any("digest" in item for item in verify_evidence(folder))
+    assert any("digest" in difference for difference in verify_evidence(folder))
 
 
 @pytest.mark.parametrize("version", [0, "1", None, 2**40])
 def test_rules_of_another_version_are_rejected(folder: Path, version: object) -> None:
-    """Given verdicts by other rules, none of them is served beside explanations by these."""
+    """Verdicts of other rules would contradict the explanations of these rules."""
     change_manifest(folder, lambda raw: raw.update(rules_version=version))
 
     with pytest.raises(InvalidEvidence, match="Build the bundle again"):
@@ -352,9 +354,9 @@ def test_rules_of_another_version_are_rejected(folder: Path, version: object) ->
 
 @pytest.fixture(scope="module")
 def worn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that a test may damage if it mends it again."""
+    """A bundle that a test can damage, if it restores the bundle afterward."""
     folder = tmp_path_factory.mktemp("worn") / "bundle"
-    write_bundle(made_facts(), folder)
+    write_bundle(synthetic_inputs(), folder)
     return folder
 
 

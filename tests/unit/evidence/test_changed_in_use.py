@@ -1,4 +1,4 @@
-"""Bundles whose files change while a service uses them: damage is an error, and restored files are used again."""
+"""Bundles whose files change while they are in use: damage is an error, and restored files are accepted again."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import structlog
 from errata.errors import EvidenceDamaged
-from unit.evidence.made import CHANGES, made_facts
+from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
@@ -21,7 +21,7 @@ ARRAYS = ("names", "rows", "groups", "oov", "verdicts", "image_embeddings", "tex
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "bundle"
-    write_bundle(made_facts(), path)
+    write_bundle(synthetic_inputs(), path)
     for file in path.iterdir():
         os.utime(file, ns=(1, 1))  # a write within the same tick of the clock would not show
     return path
@@ -137,7 +137,7 @@ def test_overwriting_with_another_bundle_is_damage(
     repository: EvidenceRepository, folder: Path, tmp_path: Path
 ) -> None:
     repository.find("mine", "")
-    write_bundle(CHANGES["oov"](made_facts()), tmp_path / "other")
+    write_bundle(CHANGES["oov"](synthetic_inputs()), tmp_path / "other")
     for file in (tmp_path / "other").iterdir():
         shutil.copyfile(file, folder / file.name)  # into the same inode
 
@@ -146,9 +146,9 @@ def test_overwriting_with_another_bundle_is_damage(
 
 
 def test_replaced_bundle_stays_readable(repository: EvidenceRepository, folder: Path) -> None:
-    facts = made_facts()
+    facts = synthetic_inputs()
     bundle = repository.find("mine", "")
-    write_bundle(CHANGES["oov"](made_facts()), folder)
+    write_bundle(CHANGES["oov"](synthetic_inputs()), folder)
 
     assert repository.find("mine", "") is bundle
     assert np.array_equal(bundle.image_embedding(2), facts.clip.images[2:3])

@@ -1,4 +1,4 @@
-"""OpenClip on a tiny model that open_clip builds in place: what it gives is what the model gives."""
+"""OpenClip with a tiny model of open_clip."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ TEXTS = ["A photo of a dog", "A photo of a paper towel", "A photo of a sea snake
 
 @pytest.fixture(scope="module")
 def open_clip() -> Any:
-    """The package: where it isn't installed skip at the desk, fail on CI."""
+    """The package. If it is not installed, skip locally and fail on CI."""
     if find_spec("open_clip") is None:
         missing = "open_clip is not installed: pip install errata-service[clip]"
         if os.environ.get("CI") == "true":

@@ -1,4 +1,4 @@
-"""Co-occurrence, against the oracle; and that no image supports its own error."""
+"""Co-occurrence, compared with the oracle. No image supports its own error."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Labels of a user's own images: CSV or JSON, indices or WordNet ids, and the lines that are wrong."""
+"""Labels of custom data sets: CSV and JSON, indices and WordNet ids, and invalid rows."""
 
 import json
 from pathlib import Path
@@ -59,10 +59,10 @@ def test_unicode_file_name_is_accepted(tmp_path: Path) -> None:
 
 
 def refused(path: Path) -> InvalidEvidence:
-    with pytest.raises(InvalidEvidence) as raised:
+    with pytest.raises(InvalidEvidence) as error_info:
         read_custom_labels(path)
-    assert path.name in raised.value.message
-    return raised.value
+    assert path.name in error_info.value.message
+    return error_info.value
 
 
 @pytest.mark.parametrize("label", ["1000", "-1", "1.5", "n00000000", "", "   ", "3 1000", "NaN", "9" * 5_000])

@@ -1,4 +1,4 @@
-"""Encoders: their answers are checked, kept bit by bit, and asked for once; a killed build goes on."""
+"""Encoders: validation and caching of embeddings, and interrupted builds."""
 
 import os
 import signal
@@ -22,12 +22,12 @@ from service.evidence.recipes import gather
 NAMES = [f"{wordnet_id(number % 1000)}/{number}.JPEG" for number in range(2 * CHUNK + 100)]  # three chunks
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Do nothing."""
 
 
 def cached(encoder: Encoder, cache: Path) -> CachedEncoder:
-    return CachedEncoder(encoder, cache, silent)
+    return CachedEncoder(encoder, cache, ignore_progress)
 
 
 # answers are checked
@@ -91,10 +91,10 @@ WRONG: dict[str, Callable[[np.ndarray], object]] = {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_invalid_embeddings_are_rejected(wrong: Callable[[np.ndarray], object]) -> None:
-    with pytest.raises(InvalidEvidence, match="Embeddings of images") as raised:
+    with pytest.raises(InvalidEvidence, match="Embeddings of images") as error:
         checked(wrong(unit(4, 16)), 4, 16, "images")
 
-    assert raised.value.violations[0].field == "encoder"
+    assert error.value.violations[0].field == "encoder"
 
 
 def test_message_names_the_row_that_is_not_finite() -> None:
@@ -119,10 +119,10 @@ def test_hash_encoder_derives_unit_vectors_from_names() -> None:
 # the cache
 
 
-def asked_for(encoder: Counting) -> list[str]:
-    """Return the names that were embedded, without the probes of the cache's key."""
+def embedded_names(encoder: Counting) -> list[str]:
+    """Return the embedded names, without the probes of the cache key."""
     probes = [list(PROBE_TEXTS), NAMES[:1]]
-    return [name for names in encoder.asked if names not in probes for name in names]
+    return [name for names in encoder.calls if names not in probes for name in names]
 
 
 def test_second_run_uses_the_cache(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_second_run_uses_the_cache(tmp_path: Path) -> None:
     assert cached(second, tmp_path).images(NAMES).tobytes() == images.tobytes()
     assert cached(second, tmp_path).texts(texts).tobytes() == prompts.tobytes()
 
-    assert asked_for(first) == NAMES + texts  # each once, in order
-    assert asked_for(second) == []
+    assert embedded_names(first) == NAMES + texts  # each once, in order
+    assert embedded_names(second) == []
     assert images.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
     assert prompts.tobytes() == HashEncoder().embed_texts(texts).tobytes()
 
@@ -149,7 +149,7 @@ def test_interrupted_run_continues(tmp_path: Path, fails_at: int) -> None:
 
     result = cached(after, tmp_path).images(NAMES)
 
-    assert asked_for(after) == NAMES[(fails_at - 3) * CHUNK :]
+    assert embedded_names(after) == NAMES[(fails_at - 3) * CHUNK :]
     assert result.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
 
 
@@ -188,13 +188,13 @@ def test_changed_file_is_embedded_again(tmp_path: Path) -> None:
     image.write_bytes(b"three")
     cached(changed, tmp_path / "cache").images(paths)
 
-    assert paths not in again.asked
-    assert paths in changed.asked
+    assert paths not in again.calls
+    assert paths in changed.calls
 
 
 @pytest.fixture(scope="module")
 def worn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Path]:
-    """A cache of one chunk, whose file a test may damage."""
+    """A cache of one chunk whose file a test can damage."""
     cache = tmp_path_factory.mktemp("cache")
     cached(HashEncoder(), cache).images(NAMES[:10])
     (file,) = cache.rglob("*.npy")
@@ -252,7 +252,7 @@ def test_progress_is_reported_per_chunk(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
-    """What a build of the data set `mine` is given: three chunks of images, with neighbors."""
+    """Inputs of the data set `mine`: three chunks of images, with neighbors."""
     folder = tmp_path_factory.mktemp("mine")
     targets = [number % 1000 for number in range(len(NAMES))]
     rows = "".join(f"{name},{target}\n" for name, target in zip(NAMES, targets, strict=True))
@@ -260,11 +260,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
     neighbors = np.random.default_rng(0).integers(0, 1000, (len(NAMES), 10))
     artefacts = write_artefacts(folder / "artefacts", "mine", list(zip(NAMES, targets, strict=True)), neighbors)
 
-    def given_to(encoder: str, cache: Path) -> Inputs:
+    def inputs_for(encoder: str, cache: Path) -> Inputs:
         name = encoder if ":" in encoder else f"unit.evidence.encoders:{encoder}"
         return Inputs(labels=folder / "labels.csv", artefacts=artefacts, encoder=name, cache=cache)
 
-    return given_to
+    return inputs_for
 
 
 BUILD = """
@@ -354,11 +354,11 @@ def test_encoder_is_loaded_by_module_and_class() -> None:
     ],
 )
 def test_invalid_encoder_name_is_rejected(name: str) -> None:
-    with pytest.raises(InvalidEvidence) as raised:
+    with pytest.raises(InvalidEvidence) as error:
         load_encoder(name)
 
-    assert name in raised.value.message
-    assert raised.value.violations[0].field == "encoder"
+    assert name in error.value.message
+    assert error.value.violations[0].field == "encoder"
 
 
 def test_encoder_requires_a_cache_folder(inputs: Callable[..., Inputs], tmp_path: Path) -> None:

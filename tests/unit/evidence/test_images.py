@@ -1,4 +1,4 @@
-"""Where images lie: by their path or their bare name; nothing outside of the folder, nothing guessed."""
+"""Image files are found by path or unique file name, within the folder only."""
 
 from pathlib import Path
 

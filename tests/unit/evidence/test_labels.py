@@ -1,4 +1,4 @@
-"""The labels that ship, against the packages and the annotation that they come from."""
+"""The labels of the package, compared with their sources."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Neighbors: the exact ten, whatever the chunks; of equal ones the earlier."""
+"""Exact nearest neighbors, independent of chunks and blocks."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The table of overlapping classes, pair by pair and with its direction, and a reason for each."""
+"""The table of overlapping classes: pairs, directions, and reasons."""
 
 import pytest
 from oracle.verdicts import OVERLAP

@@ -1,4 +1,4 @@
-"""Non-prototypical images: in either file of mistakes; the reference names 36."""
+"""Non-prototypical images from the two files of mistakes."""
 
 import json
 from pathlib import Path
@@ -30,10 +30,10 @@ def test_image_listed_in_either_file_is_non_prototypical(tmp_path: Path) -> None
 def test_file_that_is_missing_is_rejected_by_name(tmp_path: Path, file: str) -> None:
     (write_mistakes(tmp_path, ["a.JPEG"]) / file).unlink()
 
-    with pytest.raises(InvalidEvidence, match=file) as raised:
+    with pytest.raises(InvalidEvidence, match=file) as error:
         read_non_prototypical(tmp_path)
 
-    assert raised.value.violations[0].field == "mistakes"
+    assert error.value.violations[0].field == "mistakes"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Recipes: what each data set's evidence is made of, what stands in for a missing part, and what then abstains."""
+"""Recipes: the evidence of each data set, missing inputs, and abstentions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ def validation_samples(numbers: tuple[int, ...]) -> list[tuple[str, int]]:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Inputs:
-    """Everything that the data set imagenet can be given, for five images."""
+    """All inputs of the data set imagenet, for five images."""
     samples = validation_samples(NUMBERS)
     neighbors = np.random.default_rng(0).integers(0, 1000, (len(samples), 50))
     return Inputs(
@@ -149,10 +149,10 @@ def test_sample_order_without_an_image_is_rejected_by_name(inputs: Inputs, tmp_p
 
 
 def test_imagenet_without_an_annotation_is_rejected() -> None:
-    with pytest.raises(InvalidEvidence, match="annotation") as raised:
+    with pytest.raises(InvalidEvidence, match="annotation") as error:
         gather("imagenet")
 
-    assert raised.value.violations[0].field == "annotations"
+    assert error.value.violations[0].field == "annotations"
 
 
 def test_imagenet_m_samples_come_from_the_annotation(inputs: Inputs, tmp_path: Path) -> None:
@@ -332,10 +332,10 @@ def test_nine_training_images_are_too_few(own: Inputs, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "Mine", "../mine", "a/b", ".hidden", "a" * 65, "mine\n", "-x"])
 def test_invalid_data_set_name_is_rejected(own: Inputs, name: str) -> None:
-    with pytest.raises(InvalidEvidence) as raised:
+    with pytest.raises(InvalidEvidence) as error:
         gather(name, own)
 
-    assert raised.value.violations[0].field == "dataset"
+    assert error.value.violations[0].field == "dataset"
 
 
 def test_custom_data_set_requires_labels_and_built_in_data_sets_reject_them(own: Inputs) -> None:

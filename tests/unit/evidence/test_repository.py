@@ -1,4 +1,4 @@
-"""The shelf: bundles are found, built on first use, each once."""
+"""The repository finds bundles and builds them once, on first use."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from errata.errors import DatasetNotFound, EvidenceDamaged, EvidenceNotFound, InvalidEvidence, InvalidSetting
-from unit.evidence.made import CHANGES, made_facts
+from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
 from service.evidence.build import write_bundle
@@ -74,8 +74,8 @@ def test_built_bundle_verifies_and_has_neither_clip_nor_list(dataset: str, repos
 
 
 def test_bundle_is_found_by_digest_prefix(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "one")
-    other = write_bundle(CHANGES["oov"](made_facts()), tmp_path / "two")
+    digest = write_bundle(synthetic_inputs(), tmp_path / "one")
+    other = write_bundle(CHANGES["oov"](synthetic_inputs()), tmp_path / "two")
     repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
 
     assert repository.find("mine", "").digest == digest  # the first is the default
@@ -86,7 +86,7 @@ def test_bundle_is_found_by_digest_prefix(tmp_path: Path) -> None:
 
 
 def test_digest_that_no_bundle_has_is_not_found(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "one")
+    digest = write_bundle(synthetic_inputs(), tmp_path / "one")
     repository = EvidenceRepository({"mine": [tmp_path / "one"]}, tmp_path / "data")
 
     with pytest.raises(EvidenceNotFound, match=digest[:12]):
@@ -97,7 +97,7 @@ def test_ambiguous_digest_prefix_is_not_found(tmp_path: Path) -> None:
     # of 17 digests two start with the same digit
     digests, paths = [], []
     for number in range(17):
-        facts = made_facts()
+        facts = synthetic_inputs()
         facts.labels.labels.classes[0] = 100 + number
         paths.append(tmp_path / str(number))
         digests.append(write_bundle(facts, paths[-1]))
@@ -109,15 +109,15 @@ def test_ambiguous_digest_prefix_is_not_found(tmp_path: Path) -> None:
 
 
 def test_copies_of_a_bundle_count_once(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "one")
-    write_bundle(made_facts(), tmp_path / "two")
+    digest = write_bundle(synthetic_inputs(), tmp_path / "one")
+    write_bundle(synthetic_inputs(), tmp_path / "two")
     repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
 
     assert [bundle.digest for bundle in repository.bundles("mine")] == [digest]
 
 
 def test_bundle_in_the_data_folder_is_found(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "evidence" / "mine" / "first")
+    digest = write_bundle(synthetic_inputs(), tmp_path / "evidence" / "mine" / "first")
 
     repository = EvidenceRepository({}, tmp_path)
 
@@ -126,7 +126,7 @@ def test_bundle_in_the_data_folder_is_found(tmp_path: Path) -> None:
 
 
 def test_incomplete_bundle_is_ignored(tmp_path: Path) -> None:
-    write_bundle(made_facts(), tmp_path / "evidence" / "mine" / ".first.scratch")
+    write_bundle(synthetic_inputs(), tmp_path / "evidence" / "mine" / ".first.scratch")
 
     repository = EvidenceRepository({}, tmp_path)
 
@@ -136,14 +136,14 @@ def test_incomplete_bundle_is_ignored(tmp_path: Path) -> None:
 
 
 def test_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(DatasetNotFound, match="demo") as raised:
+    with pytest.raises(DatasetNotFound, match="demo") as error:
         EvidenceRepository({}, tmp_path).find("imagenet-x", "")
 
-    assert raised.value.violations[0].field == "dataset"
+    assert error.value.violations[0].field == "dataset"
 
 
 def test_bundle_of_another_data_set_is_rejected_by_its_path_at_start(tmp_path: Path) -> None:
-    write_bundle(made_facts(), tmp_path / "one")
+    write_bundle(synthetic_inputs(), tmp_path / "one")
     repository = EvidenceRepository({"yours": [tmp_path / "one"]}, tmp_path / "data")
 
     with pytest.raises(InvalidEvidence, match="one: expected a bundle of yours, got one of mine"):
@@ -169,7 +169,7 @@ def test_data_folder_that_cannot_be_created_is_rejected_at_start(tmp_path: Path)
 
 def test_damaged_bundle_is_skipped_unless_it_is_the_default(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        facts = replace(made_facts(), imagenet_m=None) if name == "two" else made_facts()
+        facts = replace(synthetic_inputs(), imagenet_m=None) if name == "two" else synthetic_inputs()
         write_bundle(facts, tmp_path / name)
     file = tmp_path / "two" / "verdicts.npy"
     file.write_bytes(file.read_bytes()[:-1])

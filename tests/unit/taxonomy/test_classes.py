@@ -1,4 +1,4 @@
-"""Names of classes: an index, a WordNet id or a name that one class alone has; the lists of timm are the oracle."""
+"""Names of classes, compared with the lists of timm."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What ships is what the compiler writes."""
+"""The compiled taxonomy file is up to date."""
 
 from importlib.resources import files
 from typing import Any

@@ -1,4 +1,4 @@
-"""Proposals, against the oracle: which synsets, in which order, what a target blocks, and their texts."""
+"""Proposals, compared with the oracle: synsets, order, blocked synsets, and texts."""
 
 import random
 
@@ -32,7 +32,7 @@ def known(taxonomy: Taxonomy) -> oracle.Taxonomy:
 
 
 @pytest.fixture(scope="module")
-def wordnet_s() -> oracle.Taxonomy:
+def oracle_taxonomy() -> oracle.Taxonomy:
     """The same WordNet as plain dicts."""
     return known(load_taxonomy())
 
@@ -59,7 +59,7 @@ def superclasses_of(grouping: Grouping) -> list[set[int]]:
 
 
 def listed(proposals: Proposals, target: int, predicted: int) -> list[tuple[int, str]]:
-    """Return (synset, text) in the order in which they may win."""
+    """Return (synset, text) in the order of the proposals."""
     rows = proposals.lists[predicted]
     allowed = proposals.allowed(predicted, np.array([target]))[0]
     return [
@@ -85,22 +85,22 @@ def test_meta_labels_are_those_of_the_specification() -> None:
 
 
 def test_synsets_and_texts_have_the_order_of_the_oracle(
-    grouping: Grouping, proposals: Proposals, wordnet_s: oracle.Taxonomy
+    grouping: Grouping, proposals: Proposals, oracle_taxonomy: oracle.Taxonomy
 ) -> None:
     superclasses = superclasses_of(grouping)
     for target, predicted in pairs(300, superclasses):
-        expected = oracle.proposals(wordnet_s, superclasses, target, predicted)
+        expected = oracle.proposals(oracle_taxonomy, superclasses, target, predicted)
 
         result = listed(proposals, target, predicted)
 
         assert list(dict.fromkeys(synset for synset, _ in result)) == expected, (target, predicted)
-        assert result == oracle.texts(wordnet_s, expected), (target, predicted)
+        assert result == oracle.texts(oracle_taxonomy, expected), (target, predicted)
 
 
-def test_target_blocks_its_synset_and_all_hypernyms(proposals: Proposals, wordnet_s: oracle.Taxonomy) -> None:
+def test_target_blocks_its_synset_and_all_hypernyms(proposals: Proposals, oracle_taxonomy: oracle.Taxonomy) -> None:
     for target in range(0, 1000, 7):
         blocked = {proposals.synsets[place] for place in proposals.blocked[target].nonzero()[0].tolist()}
-        assert blocked == oracle.blocked(wordnet_s, target) & set(proposals.synsets)
+        assert blocked == oracle.blocked(oracle_taxonomy, target) & set(proposals.synsets)
 
 
 def test_some_proposals_are_blocked(grouping: Grouping, proposals: Proposals) -> None:
@@ -108,11 +108,11 @@ def test_some_proposals_are_blocked(grouping: Grouping, proposals: Proposals) ->
     assert any(len(listed(proposals, t, p)) < len(proposals.lists[p].texts) for t, p in pairs(100, []))
 
 
-def test_outside_synsets_are_not_classes(proposals: Proposals, wordnet_s: oracle.Taxonomy) -> None:
+def test_outside_synsets_are_not_classes(proposals: Proposals, oracle_taxonomy: oracle.Taxonomy) -> None:
     for predicted in range(0, 1000, 13):
         rows = proposals.lists[predicted]
         for synset, outside in zip(rows.synsets.tolist(), rows.outside.tolist(), strict=True):
-            assert outside == oracle.outside_imagenet(wordnet_s, proposals.synsets[synset])
+            assert outside == oracle.outside_imagenet(oracle_taxonomy, proposals.synsets[synset])
 
 
 def test_prediction_is_always_proposed_first(proposals: Proposals) -> None:
@@ -128,7 +128,7 @@ def test_texts_are_distinct_and_complete_prompts(proposals: Proposals) -> None:
 
 
 def test_shared_text_belongs_to_the_first_synset(
-    grouping: Grouping, proposals: Proposals, wordnet_s: oracle.Taxonomy
+    grouping: Grouping, proposals: Proposals, oracle_taxonomy: oracle.Taxonomy
 ) -> None:
     twice = [p for p in range(1000) if len(set(proposals.lists[p].texts.tolist())) < len(proposals.lists[p].texts)]
     assert twice, "no list has a text twice: this test shows nothing"
@@ -136,5 +136,5 @@ def test_shared_text_belongs_to_the_first_synset(
         result = listed(proposals, 0, predicted)
         for text in {text for _, text in result}:
             first = next(synset for synset, each in result if each == text)
-            candidates = oracle.proposals(wordnet_s, superclasses_of(grouping), 0, predicted)
-            assert oracle.best(wordnet_s, candidates, lambda each, text=text: float(each == text)) == first
+            candidates = oracle.proposals(oracle_taxonomy, superclasses_of(grouping), 0, predicted)
+            assert oracle.best(oracle_taxonomy, candidates, lambda each, text=text: float(each == text)) == first

@@ -1,4 +1,4 @@
-"""The parser of groupings, against the oracle; what is legal in a grouping, and where errors are."""
+"""Superclasses, compared with the oracle; valid and invalid files."""
 
 import json
 
@@ -33,7 +33,7 @@ PREDICATES = st.lists(st.lists(st.sampled_from(LEMMAS), min_size=1, max_size=3),
 
 @pytest.fixture(scope="module")
 def lemmas_of_class() -> list[set[str]]:
-    """The lemma names of each class, read off its hypernym paths (test_wordnet.py holds those to NLTK)."""
+    """The lemma names of each class, from its hypernym paths (test_wordnet.py compares those with NLTK)."""
     taxonomy = load_taxonomy()
     return [
         {lemma for path in taxonomy.hypernym_paths(synset) for above in path for lemma in taxonomy.lemmas[above]}
@@ -137,11 +137,11 @@ def test_sharing_is_symmetric_and_reflexive() -> None:
     ],
 )
 def test_error_names_the_file_and_its_line(bad: str, expected: str) -> None:
-    with pytest.raises(InvalidEvidence, match=expected) as raised:
+    with pytest.raises(InvalidEvidence, match=expected) as error:
         parse(f'{{"a": [["dog"]]}}\n\n{bad}\n{{"c": []}}')
 
-    assert "mine.json, line 3" in raised.value.message
-    assert raised.value.violations[0].line == 3
+    assert "mine.json, line 3" in error.value.message
+    assert error.value.violations[0].line == 3
 
 
 def test_duplicate_superclass_in_one_line_is_rejected() -> None:

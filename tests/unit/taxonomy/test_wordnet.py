@@ -1,4 +1,4 @@
-"""The compiled taxonomy says what WordNet 3.0 says, read through NLTK."""
+"""The compiled taxonomy, compared with WordNet 3.0 through NLTK."""
 
 from typing import Any
 

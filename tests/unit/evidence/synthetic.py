@@ -1,4 +1,4 @@
-"""Small facts to write bundles from: seven images of which five are judged, with every part there."""
+"""Small inputs of bundles: seven images of which five are evaluated, with all parts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +9,11 @@ from service.domain import Labels, LabelSource
 from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, LabelInputs, Source
 from service.taxonomy.superclasses import Grouping
 
-SOURCE = Source("labels", "made up", "none", "0" * 64)
+SOURCE = Source("labels", "synthetic", "none", "0" * 64)
 
 
-def made_facts() -> BundleInputs:
-    """Return facts in which no part is missing and no array is all the same."""
+def synthetic_inputs() -> BundleInputs:
+    """Create inputs without missing parts and without constant arrays."""
     rng = np.random.default_rng(7)
     members = np.zeros((2, 1000), dtype=bool)
     members[0, [1, 2, 3]] = True
@@ -55,8 +55,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def missing(part: str) -> BundleInputs:
-    """Return the facts without a part, whose rule then abstains."""
-    return replace(made_facts(), **{part: None})
+    """Return the inputs without a part, so that its rule abstains."""
+    return replace(synthetic_inputs(), **{part: None})
 
 
 def _labels(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
@@ -76,13 +76,13 @@ def _clip(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
 
 
 def _flipped(array: np.ndarray) -> np.ndarray:
-    """Return the array with one bit of its last element changed."""
+    """Flip one bit of the last element of an array."""
     changed = array.copy()
     changed.view(f"u{array.dtype.itemsize}").reshape(-1)[-1] ^= 1
     return changed
 
 
-_FACTS = made_facts()
+_FACTS = synthetic_inputs()
 CHANGES: dict[str, Callable[[BundleInputs], BundleInputs]] = {
     "dataset": lambda facts: replace(facts, dataset="yours"),
     "superclass id": lambda facts: replace(
