@@ -1,4 +1,4 @@
-"""The bundle that is built from the official files has the figures that the authors published."""
+"""The bundle from the official files has the published figures."""
 
 from collections import Counter
 from pathlib import Path
@@ -28,7 +28,7 @@ def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def counted(bundle: Bundle) -> np.ndarray:
-    """Which samples are not problematic."""
+    """Mask of the samples that are not problematic."""
     return ~bundle.arrays["problematic"]
 
 
@@ -111,7 +111,7 @@ BY_OTHER_EVIDENCE = {
 
 @pytest.mark.parametrize("kind", BY_OTHER_EVIDENCE)
 def test_published_verdicts_agree_with_the_bundle(bundle: Bundle, common_errors: list[dict], kind: str) -> None:
-    """Given the annotation, pairs, list and Errata's own superclasses, every published error but those of CLIP."""
+    """All published errors except OOV, with the annotation, the pairs, the list, and the default superclasses."""
     errors = [common_error for common_error in common_errors if common_error["error_type"] == kind]
     rows = [bundle.row_of_name[error["name"]] for error in errors]
 

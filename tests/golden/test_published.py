@@ -1,4 +1,4 @@
-"""Figures and single verdicts that the authors published, as far as they need neither their grouping nor CLIP."""
+"""Published figures and verdicts that depend on neither the authors' superclasses nor CLIP."""
 
 import json
 from collections import Counter
@@ -65,7 +65,7 @@ def test_groups_have_the_published_multi_label_shares(judged: list[list[int]]) -
 
 @pytest.fixture(scope="module")
 def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str, set[int]]) -> CooccurrenceInputs:
-    """Pairs over the images that ReaL labels and the annotation doesn't."""
+    """Pairs over the images with ReaL labels that are not in the annotation."""
     numbers = {name: number for number, name in enumerate(targets, start=1)}
     names = [name for name in label_sets if name not in annotation.multi_labels]
     labels = pack_labels([dict.fromkeys(sorted(label_sets[name]), LabelSource.REAL) for name in names])
@@ -97,7 +97,7 @@ def test_published_labels_agree_with_the_annotation(annotation: Annotation, comm
 
 
 def verdicts_by_labels(annotation: Annotation, errors: list[dict]) -> list[int]:
-    """Return the verdict of the rules where labels are all the evidence that there is."""
+    """Return the verdicts of the rules with labels as the only evidence."""
     evidence = evidence_of(
         [error["target"] for error in errors], [annotation.multi_labels[error["name"]] for error in errors]
     )
@@ -115,12 +115,12 @@ def test_published_verdicts_that_labels_decide_are_reproduced(
     by_rules = verdicts_by_labels(annotation, errors)
     by_oracle = [
         judge(
-            Sample(each["target"], frozenset(annotation.multi_labels[each["name"]]), False, False),
+            Sample(error["target"], frozenset(annotation.multi_labels[error["name"]]), False, False),
             row,
-            each["prediction"],
+            error["prediction"],
             facts,
         ).error_type
-        for row, each in enumerate(errors)
+        for row, error in enumerate(errors)
     ]
 
     assert len(errors) > 200

@@ -1,4 +1,4 @@
-"""A real ResNet-50 on ImageNet-ReaL: the table's verdicts are the oracle's, image by image, and the books balance."""
+"""A ResNet-50 on ImageNet-ReaL: verdicts and aggregates, compared with the oracle."""
 
 import csv
 from collections import Counter
@@ -33,7 +33,7 @@ def samples(targets: dict[str, int], label_sets: dict[str, set[int]]) -> dict[st
 def slow_verdicts(
     imagenet_real: Bundle, samples: dict[str, Sample], label_sets: dict[str, set[int]], predicted: dict[str, int]
 ) -> list[Verdict]:
-    """The oracle's verdict of each judged image; only the superclasses come from the bundle."""
+    """The oracle's verdict of each evaluated image, with the superclasses of the bundle."""
     superclasses = [set(row.nonzero()[0].tolist()) for row in imagenet_real.arrays["superclass_members"]]
     facts = Facts(
         overlap=OVERLAP,
@@ -114,10 +114,12 @@ def test_images_without_a_prediction_are_not_counted(
     summary = summary_of(imagenet_real, Predictions(top1))
 
     judged = zip(samples, samples.values(), slow_verdicts, strict=True)
-    left = [each for row, each in enumerate(judged) if row % 7]
-    names, kept, verdicts = map(list, zip(*left, strict=True))
+    remaining = [sample for row, sample in enumerate(judged) if row % 7]
+    names, remaining_samples, verdicts = map(list, zip(*remaining, strict=True))
     for group in Group:
-        expected = aggregates.aggregate(kept, [predicted[name] for name in names], verdicts, members_of(group))
+        expected = aggregates.aggregate(
+            remaining_samples, [predicted[name] for name in names], verdicts, members_of(group)
+        )
         agree(summary.groups[group], expected)
     assert summary.top1_accuracy_all_images is None
 
@@ -164,5 +166,5 @@ def test_confusions_agree_with_the_oracle(
         for (name, sample), verdict in zip(samples.items(), slow_verdicts, strict=True)
         if verdict.error_type >= 4
     )
-    expected = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:50]
+    expected = sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))[:50]
     assert [((element.target, element.predicted), element.count) for element in result] == expected
