@@ -91,7 +91,7 @@ class State(IntEnum):
     CANCELLED = 5
 
     @property
-    def final(self) -> bool:
+    def is_final(self) -> bool:
         """Return whether the state never changes again."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 

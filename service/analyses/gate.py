@@ -53,7 +53,7 @@ def unfinished(policy: GatePolicy, analysis: Analysis, waits_for: Analysis, base
     """Return the result for an analysis that has no result of its own, or whose baseline has none."""
     decision, cause = (
         (GateDecision.ERROR, UndecidedReason.ENDED_WITHOUT_RESULT)
-        if waits_for.state.final
+        if waits_for.state.is_final
         else (GateDecision.PENDING, UndecidedReason.NOT_FINISHED)
     )
     reasons = (GateReason(decision, None, causes=(cause,)),)

@@ -154,7 +154,7 @@ def _archive(ports: Ports, job: Job) -> list[Analysis]:
     archived = []
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
-        if snapshot is None or snapshot.record.state.final:
+        if snapshot is None or snapshot.record.state.is_final:
             continue
         if (before := ports.archive.get(analysis_id)) is not None:
             archived.append(before)
@@ -163,7 +163,7 @@ def _archive(ports: Ports, job: Job) -> list[Analysis]:
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
         after = ports.store.snapshot(analysis_id)
-        if after is not None and after.record.state.final:  # cancelled meanwhile: that is what its user was told
+        if after is not None and after.record.state.is_final:  # cancelled meanwhile: that is what its user was told
             ports.archive.delete(analysis_id)
         else:
             archived.append(analysis)

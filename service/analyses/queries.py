@@ -54,7 +54,7 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
         snapshot = ports.store.snapshot(analysis_id)
     except Unavailable as error:
         away = error
-    if snapshot is not None and not snapshot.record.state.final:
+    if snapshot is not None and not snapshot.record.state.is_final:
         return seen(snapshot)
     result = ports.archive.get(analysis_id) or (seen(snapshot) if snapshot else None)  # archived first, then forgotten
     if result is not None:
@@ -118,7 +118,7 @@ def _archived(ports: Ports, analysis_id: str) -> Analysis | None:
 def delete(ports: Ports, analysis_id: str) -> None:
     """Delete an analysis that has ended; raise NotReady while it is open."""
     analysis = get(ports, analysis_id)
-    if not analysis.state.final:
+    if not analysis.state.is_final:
         raise NotReady(
             f"expected an analysis that has ended, got one that is {analysis.state.name}: cancel it first", field="name"
         )

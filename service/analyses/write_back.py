@@ -94,7 +94,7 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: OutboxItem) -
         analysis = queries.get(ports, owed.analysis)
     except AnalysisNotFound:  # deleted; or it is about to be archived
         return _later(ports, owed, LOOK_SECONDS) if owed.tries < UNBORN_TRIES else _dropped(ports, owed)
-    if not analysis.state.final:
+    if not analysis.state.is_final:
         ports.store.postpone(owed.analysis, LOOK_SECONDS, failed=False)
         return WriteBackResult.WAITS
     writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))

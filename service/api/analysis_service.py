@@ -115,7 +115,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
             if news != sent or loop.time() - sent_at >= LIFE_SECONDS:
                 yield analysis
                 sent, sent_at = news, loop.time()
-            if analysis.state.final:
+            if analysis.state.is_final:
                 return
             if self._stopping:
                 raise Unavailable("the service stops: watch again", retry_after=LIFE_SECONDS)

@@ -101,7 +101,7 @@ def _check_numbers(value: object) -> None:
 
 def _check_whole(analysis: Analysis) -> None:
     """Raise ValueError unless an analysis is as finished as all that are archived."""
-    if not analysis.state.final:
+    if not analysis.state.is_final:
         raise ValueError(f"expected an analysis that has ended, got {analysis.state.name}")
     for time in (analysis.create_time, analysis.start_time, analysis.end_time):
         if time is not None and (time.tzinfo is None or not FIRST_YEAR <= time.year <= LAST_YEAR):

@@ -37,7 +37,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
     """Return the outside of the use cases; raise InvalidEvidence or InvalidSetting for what an operator must mend."""
     repository = EvidenceRepository(settings.evidence, settings.data_dir)
     repository.check()
-    at_zero(metrics.analyses, (state.name.lower() for state in State if state.final))
+    at_zero(metrics.analyses, (state.name.lower() for state in State if state.is_final))
     return Ports(
         evidence=repository,
         store=store,

@@ -75,12 +75,12 @@ class InMemoryJobStore:
             return self._accept(record, spec, fresh=spec.fresh, limit=limit)
 
     def _accept(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        is_open = [entry for entry in self._entries.values() if not entry.state.final]
+        is_open = [entry for entry in self._entries.values() if not entry.state.is_final]
         if len(is_open) >= limit:
             return Submission(Outcome.FULL, open=len(is_open))
         job = None if fresh else self._jobs.get(self._dedupe.get(spec.dedupe, ""))
         outcome = Outcome.JOINED
-        if job is None or job.state.final or job.judge_fence:  # whom the judge doesn't know he can't archive
+        if job is None or job.state.is_final or job.judge_fence:  # whom the judge doesn't know he can't archive
             outcome = Outcome.NEW
             shards = tuple(Shard() for _ in range(spec.num_shards))
             job = Job(uuid.uuid4().hex, spec, shards, created=self._clock())
@@ -145,7 +145,7 @@ class InMemoryJobStore:
         """Cancel an entry."""
         with self._lock:
             record = self._entries.get(analysis_id)
-            if record is None or record.state.final:
+            if record is None or record.state.is_final:
                 return False
             failure = Failure("CANCELLED", reason)
             self._entries[record.id] = replace(record, state=State.CANCELLED, failure=failure, ended=self._clock())
@@ -162,7 +162,7 @@ class InMemoryJobStore:
         """Remove a final entry."""
         with self._lock:
             record = self._entries.get(analysis_id)
-            if record is None or not record.state.final:
+            if record is None or not record.state.is_final:
                 return False
             del self._entries[analysis_id]
             return True
@@ -284,7 +284,7 @@ class InMemoryJobStore:
         """Take the judging of a job."""
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or job.state.final or job.left:
+            if job is None or job.state.is_final or job.left:
                 return None
             self._jobs[job_id] = replace(job, judge_fence=job.judge_fence + 1)
             return job.judge_fence + 1
@@ -293,7 +293,7 @@ class InMemoryJobStore:
         """End a judged job."""
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or job.state.final or job.judge_fence != fencing_token:
+            if job is None or job.state.is_final or job.judge_fence != fencing_token:
                 return False
             self._keep(transitions.failed(job, failure) if failure else replace(job, state=State.SUCCEEDED))
             return True
@@ -329,9 +329,9 @@ class InMemoryJobStore:
             now = self._clock()
             ages: dict[State, list[float]] = {State.QUEUED: [0.0], State.RUNNING: [0.0]}
             for entry in self._entries.values():
-                if not entry.state.final:
+                if not entry.state.is_final:
                     ages[entry.state].append(now - entry.created)
-            shards = [shard for job in self._jobs.values() if not job.state.final for shard in job.shards]
+            shards = [shard for job in self._jobs.values() if not job.state.is_final for shard in job.shards]
             return Depth(
                 queued_analyses=len(ages[State.QUEUED]) - 1,
                 running_analyses=len(ages[State.RUNNING]) - 1,
@@ -370,12 +370,12 @@ class InMemoryJobStore:
         job, now = self._jobs.get(record.job), self._clock()
         ahead = 0
         if job is not None:
-            ahead = sum(item.created < job.created and not item.state.final for item in self._jobs.values())
+            ahead = sum(item.created < job.created and not item.state.is_final for item in self._jobs.values())
         return Snapshot(record, job, ahead, len(self._live()), now)
 
     def _is_open(self, analysis_id: str) -> bool:
         record = self._entries.get(analysis_id)
-        return record is not None and not record.state.final
+        return record is not None and not record.state.is_final
 
     def _live(self) -> list[str]:
         now = self._clock()
@@ -406,7 +406,7 @@ class InMemoryJobStore:
     def _keep(self, job: Job) -> None:
         """Write a job back; once it is final, its entries follow."""
         self._jobs[job.id] = job
-        if not job.state.final:
+        if not job.state.is_final:
             if job.state is State.RUNNING:
                 for analysis in job.analyses:
                     self._entries[analysis] = replace(self._entries[analysis], state=State.RUNNING)
@@ -422,7 +422,7 @@ class InMemoryJobStore:
 
     def _drop_finished(self) -> None:
         """Drop what ended first, beyond MAX_FINISHED, but for what a registry still waits for."""
-        finished = [record for record in self._entries.values() if record.state.final]
+        finished = [record for record in self._entries.values() if record.state.is_final]
         excess = len(finished) - transitions.MAX_FINISHED
         if excess > 0:
             for record in sorted(finished, key=lambda record: (record.ended or 0.0, record.id))[:excess]:
@@ -436,7 +436,7 @@ class InMemoryJobStore:
         if request_id in self._requests and self._requests[request_id][1] == record.id:
             del self._requests[request_id]
         job = self._jobs.get(record.job)
-        if job is None or not job.state.final:
+        if job is None or not job.state.is_final:
             return
         left = job.analyses - {record.id}
         if left:
@@ -452,7 +452,7 @@ class InMemoryJobStore:
         for delivery in [key for key, (_, came) in self._deliveries.items() if came < self._clock() - KEEP_DELIVERY]:
             del self._deliveries[delivery]
         waited_for = {entry.job for entry in self._entries.values()}
-        for job in [item for item in self._jobs.values() if item.state.final and item.id not in waited_for]:
+        for job in [item for item in self._jobs.values() if item.state.is_final and item.id not in waited_for]:
             del self._jobs[job.id]
         for request, (_, analysis, came) in list(self._requests.items()):
             if came < since and analysis not in self._entries:

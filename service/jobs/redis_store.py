@@ -261,7 +261,7 @@ class RedisJobStore:
     def parts(self, job_id: str) -> Sequence[ShardResult]:
         """Return the predictions of all shards."""
         job = self.job(job_id)
-        if job is None or job.state.final:
+        if job is None or job.state.is_final:
             return []
         with self._available():
             packed = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])

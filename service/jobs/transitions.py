@@ -179,7 +179,7 @@ class Claim:
 def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[Job, Claim]:
     """Return the job after an attempt to take a shard, and what came of it."""
     shard = job.shards[index]
-    if job.state.final or shard.state.final:
+    if job.state.is_final or shard.state.is_final:
         return job, Claim(ClaimKind.SKIP)
     if shard.state is State.RUNNING and shard.lease > now:
         return job, Claim(ClaimKind.WAIT, delay=shard.lease - now)
@@ -206,7 +206,7 @@ def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[
 def holds(job: Job, index: int, fencing_token: int) -> bool:
     """Say whether this fence is the shard's current one, so that its worker may write."""
     shard = job.shards[index]
-    return not job.state.final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
+    return not job.state.is_final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
 
 
 def backed_off(shard: Shard, now: float) -> Shard:

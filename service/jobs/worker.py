@@ -149,7 +149,7 @@ class Worker:
         """Return the job and the claim; raise ComeBack where the shard or the store is away, or this worker unable."""
         try:
             job = self.store.job(job_id)
-            if job is not None and not job.state.final and not self.can(job.spec):
+            if job is not None and not job.state.is_final and not self.can(job.spec):
                 raise RetryLater(UNABLE_SECONDS)
             claimed = self.store.claim(job_id, shard, self.name, self.lease)
         except Unavailable as error:

@@ -736,7 +736,7 @@ def test_an_analysis_that_comes_while_an_equal_one_is_judged_is_not_lost(store: 
 
     late = store.snapshot("late")
     assert late is not None
-    assert not late.record.state.final
+    assert not late.record.state.is_final
 
 
 # what is kept, and how long
@@ -1054,7 +1054,7 @@ class Moves(RuleBasedStateMachine):
         self.forgotten: set[str] = set()
 
     def open_ones(self) -> int:
-        return sum(not snapshot.record.state.final for snapshot in self.store.entries())
+        return sum(not snapshot.record.state.is_final for snapshot in self.store.entries())
 
     @rule(key=st.sampled_from("kl"), fresh=st.booleans(), shards=st.integers(1, 3))
     def submit(self, key: str, fresh: bool, shards: int) -> None:
@@ -1090,7 +1090,7 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data(), call=st.sampled_from([*sorted(OLD), "finish_shard", "finish_shard"]))
     def report(self, data: st.DataObject, call: str) -> None:
         id, shard, fencing_token = data.draw(st.sampled_from(self.fences))
-        is_current = self.held.get((id, shard)) == fencing_token and not self.jobs[id].state.final
+        is_current = self.held.get((id, shard)) == fencing_token and not self.jobs[id].state.is_final
         before = self.store.job(id)
         start, stop = self.jobs[id].spec.bounds(shard)
         match call:
@@ -1125,13 +1125,13 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         analysis = data.draw(st.sampled_from(sorted(self.states)))
-        was_open = not self.states[analysis].final and analysis not in self.forgotten
+        was_open = not self.states[analysis].is_final and analysis not in self.forgotten
         assert self.store.cancel(analysis, "") == was_open
 
-    @precondition(lambda self: any(state.final for state in self.states.values()))
+    @precondition(lambda self: any(state.is_final for state in self.states.values()))
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
-        analysis = data.draw(st.sampled_from(sorted(id for id, state in self.states.items() if state.final)))
+        analysis = data.draw(st.sampled_from(sorted(id for id, state in self.states.items() if state.is_final)))
         if self.store.forget(analysis):
             assert analysis not in self.forgotten
             self.forgotten.add(analysis)
@@ -1142,7 +1142,7 @@ class Moves(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(list(self.jobs)))
         fencing_token = self.store.claim_judging(id)
         job = self.jobs[id]
-        assert (fencing_token is not None) == (not job.state.final and job.left == 0)
+        assert (fencing_token is not None) == (not job.state.is_final and job.left == 0)
         if fencing_token is not None:
             assert fencing_token > self.judge.get(id, 0)
             self.judge[id] = fencing_token
@@ -1152,7 +1152,7 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data(), failure=st.sampled_from([None, None, OOPS]))
     def finish(self, data: st.DataObject, failure: Failure | None) -> None:
         id, fencing_token = data.draw(st.sampled_from(self.judges))
-        is_current = self.judge[id] == fencing_token and not self.jobs[id].state.final
+        is_current = self.judge[id] == fencing_token and not self.jobs[id].state.is_final
         assert self.store.finish(id, fencing_token, failure) == is_current
         if is_current and failure is None:
             self.jobs[id] = replace(self.jobs[id], state=State.SUCCEEDED)
@@ -1169,7 +1169,7 @@ class Moves(RuleBasedStateMachine):
                 assert analysis not in seen
                 continue
             now = seen.get(analysis, State.SUCCEEDED)
-            assert now == before or not before.final
+            assert now == before or not before.is_final
             assert not (before is State.RUNNING and now is State.QUEUED)
             self.states[analysis] = now
         assert seen.keys() <= self.states.keys()
@@ -1182,9 +1182,9 @@ class Moves(RuleBasedStateMachine):
         for id, before in list(self.jobs.items()):
             now = self.store.job(id)
             if now is None:
-                assert before.state.final
+                assert before.state.is_final
                 continue
-            assert now.state == before.state or not before.state.final
+            assert now.state == before.state or not before.state.is_final
             assert 0 <= now.done <= now.spec.total
             assert now.left == sum(shard.state is not State.SUCCEEDED for shard in now.shards)
             for old, new in zip(before.shards, now.shards, strict=True):
@@ -1207,9 +1207,9 @@ class Moves(RuleBasedStateMachine):
     @invariant()
     def the_books_balance(self) -> None:
         snapshots = self.store.entries()
-        open_ones = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.final}
+        open_ones = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.is_final}
         assert len(open_ones) <= MACHINE_LIMIT
-        open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.final}
+        open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.is_final}
         waiting = [analysis for job in open_jobs.values() for analysis in job.analyses]
         assert sorted(waiting) == sorted(open_ones)
         assert all(job.analyses for job in open_jobs.values())

@@ -92,7 +92,7 @@ def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) ->
         with pytest.raises(RetryLater) as later:
             judge_job(desk.ports, job)
         delays.append(later.value.delay)
-        assert not get(desk.ports, analysis.id).state.final
+        assert not get(desk.ports, analysis.id).state.is_final
     judge_job(desk.ports, job)
 
     assert delays == sorted(delays)

@@ -67,4 +67,4 @@ def test_groups_have_stable_names() -> None:
 
 @pytest.mark.parametrize("state", list(State))
 def test_three_states_are_final(state: State) -> None:
-    assert state.final == (state.name in {"SUCCEEDED", "FAILED", "CANCELLED"})
+    assert state.is_final == (state.name in {"SUCCEEDED", "FAILED", "CANCELLED"})
