@@ -314,7 +314,7 @@ class NotReady(ErrataError):
 class TooLarge(ErrataError):
     """The input exceeds a size limit.
 
-    Send less data, or ask the operator to raise the limit that the message names.
+    Send less data, or ask the operator to raise the limit.
     """
 
     reason = "TOO_LARGE"
