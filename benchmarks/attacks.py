@@ -76,9 +76,9 @@ def measure(source: Path, only: str = "") -> Iterator[Row]:
     """Yield a row for each case and each number of copies at once."""
     with tempfile.TemporaryDirectory(prefix="errata-attacks-") as folder:
         data = Path(folder) / "data"
-        evidence_repository = EvidenceRepository({}, data)
-        evidence_repository.find("imagenet-real", "")  # built once, so that no row includes it
-        good = good_uploads(evidence_repository.find("demo", ""))
+        repository = EvidenceRepository({}, data)
+        repository.find("imagenet-real", "")  # built once, so that no row includes it
+        good = good_uploads(repository.find("demo", ""))
         number = 0
         for case in (*references(), *CASES):
             if only in case.name:

@@ -39,9 +39,9 @@ def measure() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         settings = read_settings({"ERRATA_DATA_DIR": folder})
         store = InMemoryJobStore(lambda: 0.0)
-        archive = FileArchive(open_files(settings.archive_place))
+        archive = FileArchive(open_files(settings.archive_location))
         ports = make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
-        bundle = ports.evidence_repository.find("imagenet-real", "")
+        bundle = ports.evidence.find("imagenet-real", "")
         a, b = _judged(bundle, 0, "a"), _judged(bundle, 1, "b")
 
         html = Path(folder) / "report.html"

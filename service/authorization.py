@@ -23,7 +23,7 @@ import structlog
 from errata.errors import CertificateMissing, InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
 from errata.tokens import NAME, Scope, digest_of, line_of, new_token
 
-from service.storage import ChangingFile
+from service.storage import WatchedFile
 
 __all__ = [
     "ALLOW_ALL",
@@ -120,7 +120,7 @@ class Tokens:
     """The tokens of a file, as it is now. `load` first."""
 
     def __init__(self, path: Path) -> None:
-        self._file = ChangingFile(path, MAX_FILE)
+        self._file = WatchedFile(path, MAX_FILE)
         self._path = path
         self._known: Sequence[Token] = ()
         self._is_gone = False
@@ -142,10 +142,10 @@ class Tokens:
 
     def _refresh(self) -> None:
         """Read a file that has changed."""
-        was_gone, self._is_gone = self._is_gone, not self._file.is_there()
+        was_gone, self._is_gone = self._is_gone, not self._file.exists()
         if self._is_gone and not was_gone:
             _log.error("the tokens stay as they were: their file is gone", path=str(self._path))
-        if not self._file.changed():
+        if not self._file.has_changed():
             return
         try:
             self._read()

@@ -1,4 +1,4 @@
-"""Certificates: the PEM files that secure what a server listens on. Replaced files are taken up without a restart."""
+"""PEM files of TLS servers. Replaced files are loaded without a restart."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 from errata.errors import InvalidSetting
 
-from service.storage import ChangingFile
+from service.storage import WatchedFile
 
 MAX_FILE = 1 << 20  # bytes
 _log = structlog.get_logger()
@@ -15,36 +15,41 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Pem:
-    """What the files say now."""
+    """Content of the files."""
 
-    certificate: bytes  # the server's, and those between it and the root
+    certificate: bytes  # certificate of the server and its intermediate certificates
     key: bytes = field(repr=False)
-    client_ca: bytes | None  # whose certificates callers show; None: they needn't
-    context: ssl.SSLContext  # made of the same
+    client_ca: bytes | None  # verifies client certificates; None: clients need no certificate
+    context: ssl.SSLContext  # with the same content
 
 
 class Certificates:
-    """The files of one listener. `load` first."""
+    """The PEM files of one server. Call `load` first."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
         self._paths = {"ERRATA_TLS_CERTIFICATE": certificate, "ERRATA_TLS_KEY": key}
         if client_ca is not None:
             self._paths["ERRATA_TLS_CLIENT_CA"] = client_ca
-        self._files = {name: ChangingFile(path, MAX_FILE) for name, path in self._paths.items()}
+        self._files = {name: WatchedFile(path, MAX_FILE) for name, path in self._paths.items()}
 
     def load(self) -> Pem:
-        """Read the files; raise InvalidSetting for one that isn't there, or a key of another certificate."""
-        content, wrong = {}, []
-        for name, file in self._files.items():  # all of them, so that each is known as it is now
+        """Read the files.
+
+        Raises:
+            InvalidSetting: If a file cannot be read, or if the key belongs to another certificate.
+        """
+        content, failures = {}, []
+        for name, file in self._files.items():  # read all files, so that `has_changed` compares with their latest state
             try:
                 content[name] = file.read()
             except OSError as error:
-                wrong.append((name, error))
-        if wrong:
-            name, why = wrong[0]
+                failures.append((name, error))
+        if failures:
+            name, failure = failures[0]
             raise InvalidSetting(
-                f"{name}: expected a PEM file, got {str(self._paths[name])!r:.200}: {why.strerror}", field=name
-            ) from why
+                f"{name}: cannot read {str(self._paths[name])!r:.200}: {failure.strerror}. Expected a PEM file.",
+                field=name,
+            ) from failure
         return Pem(
             content["ERRATA_TLS_CERTIFICATE"],
             content["ERRATA_TLS_KEY"],
@@ -52,17 +57,17 @@ class Certificates:
             self._context(),
         )
 
-    def fresh(self) -> Pem | None:
-        """Return what the files say if they have changed; None if not, or if they don't fit together (yet)."""
-        if not any(file.changed() for file in self._files.values()):
+    def reload(self) -> Pem | None:
+        """Return the content of changed files; None if they are unchanged or do not match each other yet."""
+        if not any(file.has_changed() for file in self._files.values()):
             return None
         try:
-            result = self.load()
+            pem = self.load()
         except InvalidSetting as error:
-            _log.error("the certificate stays as it was", error=error.message)
+            _log.error("certificate reload failed", error=error.message)
             return None
-        _log.info("certificate read")
-        return result
+        _log.info("certificate reloaded")
+        return pem
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -73,9 +78,12 @@ class Certificates:
             if "ERRATA_TLS_CLIENT_CA" in self._paths:
                 name = "ERRATA_TLS_CLIENT_CA"
                 context.load_verify_locations(self._paths[name])
-                context.minimum_version = ssl.TLSVersion.TLSv1_3  # in which, without tickets, no session is resumed
-                context.num_tickets = 0  # with the certificate of a CA that was replaced since
-                context.verify_mode = ssl.CERT_OPTIONAL  # which calls need one is the table's to say
+                # A resumed session would skip the check against a replaced CA. TLS 1.3 without tickets prevents that.
+                context.minimum_version = ssl.TLSVersion.TLSv1_3
+                context.num_tickets = 0
+                context.verify_mode = ssl.CERT_OPTIONAL  # the permission table decides which calls need a certificate
         except (OSError, ValueError) as error:  # SSLError is an OSError
-            raise InvalidSetting(f"{name}: expected a certificate and its key: {error!s:.120}", field=name) from error
+            raise InvalidSetting(
+                f"{name}: expected a certificate and its key, got an error: {error!s:.120}.", field=name
+            ) from error
         return context

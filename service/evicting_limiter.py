@@ -1,4 +1,4 @@
-"""A limit on blocks that run at the same time. One more ends the oldest: old callers cannot keep new ones out."""
+"""A limit on concurrent blocks. A new block evicts the oldest one, so old callers cannot starve new ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,28 +8,28 @@ from errata.errors import TooBusy
 
 
 class EvictingLimiter:
-    """A bounded number of blocks that run at the same time, used on one event loop."""
+    """Limits the number of concurrent blocks on one event loop."""
 
     def __init__(self, limit: int, timeout: float | None = None, min_seconds: float = 0.0) -> None:
-        """Allow `limit` blocks.
+        """Create a limiter.
 
         Args:
-            limit: Blocks that may run at the same time.
-            timeout: Seconds that a block may take; None: no bound.
-            min_seconds: Seconds that a block gets before another one may evict it.
+            limit: Maximum number of concurrent blocks.
+            timeout: Maximum duration of a block, in seconds; None: unlimited.
+            min_seconds: Time for which a block cannot be evicted, in seconds.
         """
         self._limit = limit
         self._timeout = timeout
         self._min_seconds = min_seconds
-        self._running: dict[asyncio.Timeout, float] = {}  # block -> when it started, oldest first
+        self._running: dict[asyncio.Timeout, float] = {}  # block → start time, oldest first
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Run a block; evict the oldest one if there are too many.
+        """Run a block. Evict the oldest block if the limit is reached.
 
         Raises:
-            TooBusy: There are too many blocks, and the oldest one may not be evicted yet.
-            TimeoutError: The block took too long, or was evicted.
+            TooBusy: If the limit is reached and the oldest block cannot be evicted yet.
+            TimeoutError: If the block reaches the timeout or is evicted.
         """
         now = asyncio.get_running_loop().time()
         while len(self._running) >= self._limit:
@@ -52,5 +52,5 @@ class EvictingLimiter:
 
 
 def _end(block: asyncio.Timeout) -> None:
-    if not block.expired():  # by itself, a moment ago
+    if not block.expired():  # `reschedule` raises for an expired timeout
         block.reschedule(0.0)

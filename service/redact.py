@@ -1,4 +1,4 @@
-"""Redaction: what a message to a caller must not name. The log has the whole text."""
+"""Redaction of error messages: callers see no addresses, paths, or script names. Logs have the complete text."""
 
 import re
 
@@ -11,43 +11,43 @@ _PATTERNS = tuple(
     (re.compile(pattern), placeholder)
     for pattern, placeholder in (
         (r"(?<![\w:])(?!models:)[a-z][a-z0-9+.-]*://[^\s'\",;)\]}>]+", ADDRESS),  # mlflow:models:// is a model's name
-        (r"host='[^']*', port=\d+", ADDRESS),  # as urllib3 says it
+        (r"host='[^']*', port=\d+", ADDRESS),  # urllib3
         (r"(?<=resolve ')[^']+", ADDRESS),
         (r"@?\b(?:user_script|[\w-]+\.lua)(?::\d+)?\b", SCRIPT),
-        (r"\bf_[0-9a-f]{40}\b", SCRIPT),  # what Redis calls a script
+        (r"\bf_[0-9a-f]{40}\b", SCRIPT),  # the name that Redis gives a script
         (r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\](?::\d+)?", ADDRESS),
         (r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b", ADDRESS),
         (rf"(?<![\w.:/#@-])(?=[\w.-]*[A-Za-z]){_HOST}:\d{{2,5}}(?![\w:/]|\.\w)", ADDRESS),
         (r"\blocalhost\b", ADDRESS),
-        (r"(?<=')~?/[^'\n]*(?=')", PATH),  # quoted, it may have blanks
+        (r"(?<=')~?/[^'\n]*(?=')", PATH),  # a quoted path may have spaces
         (r"(?<![\w.:/~*\])-])~?/[\w.@+~=-]+(?:/[\w.@+~=-]*)*", PATH),
     )
 )
 
 
 def redact(text: str) -> str:
-    """Return a text without addresses, absolute paths, and names of scripts."""
+    """Replace addresses, absolute paths, and script names in a text by placeholders."""
     for pattern, placeholder in _PATTERNS:
         text = pattern.sub(placeholder, text)
     return text
 
 
 def public_text(error: ErrataError, text: str) -> str:
-    """Return one of an error's texts as a caller may read it.
+    """Return a text of an error in the form that callers may see.
 
-    An error about the service's own machines is redacted. One about the caller's input quotes what the caller sent, and
-    stays as it is.
+    Texts about the service's own machines are redacted. Texts about the caller's input only quote that input, so they
+    stay unchanged.
     """
     return redact(text) if isinstance(error, _INTERNAL) else text
 
 
 def public_message(error: ErrataError) -> str:
-    """Return an error's message as a caller may read it."""
+    """Return the message of an error in the form that callers may see."""
     return public_text(error, error.message)
 
 
 def log_fields(error: ErrataError) -> dict[str, str]:
-    """Return what the log has of an error about the service's own machines, and its caller does not read."""
+    """Return the log fields with the parts of an error that callers do not see; empty for errors of callers."""
     if not isinstance(error, Unavailable | PermanentError):
         return {}
     cause = {} if error.__cause__ is None else {"cause": f"{error.__cause__!r:.300}"}

@@ -1,7 +1,7 @@
-"""Every setting, in one table: name, type, bounds, default, meaning. Read from ERRATA_ variables, here alone.
+"""All settings in one table: name, type, range, default, and description. Only this module reads ERRATA_ variables.
 
-The documentation's reference of settings is generated from it. An unknown ERRATA_ variable stops the start with the
-nearest known name; what Kubernetes injects for services is ignored.
+An unknown ERRATA_ variable stops the start, and the message suggests the nearest name. Variables that Kubernetes
+injects for services are ignored.
 """
 
 import difflib
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import structlog
 from errata.errors import InvalidSetting, Violation
 from errata.json_input import parse_json
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -18,189 +19,260 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
-STRUCTURED = {
+JSON_TYPES = {  # of the settings that are JSON texts
     "evidence": dict,
     "images": dict,
     "model_sources": list,
     "watched_models": list,
     "registries": dict,
-}  # given as JSON
-SECRET = {"registries"}  # what came isn't shown
-HIDDEN = "…"  # stands for it
+}
+SECRET_SETTINGS = {"registries"}  # messages do not show their values
+REDACTED = "…"
 INJECTED = re.compile(r"ERRATA_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
+_log = structlog.get_logger()
 
 
 def default_data_dir() -> Path:
-    """Return the user's data folder, by the XDG rules."""
+    """Return the data folder of the user according to the XDG base directory specification."""
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "errata"
 
 
 class RuleSettings(BaseModel):
-    """Which events of a registry lead to which analysis."""
+    """Rule that starts an analysis for matching events of a registry."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
-    event: str = Field(
-        pattern=r"^(created|alias:.+|tag:.+)$", max_length=300, description="`created`, `alias:NAME`, or `tag:KEY`"
-    )
-    model: str = Field("*", min_length=1, max_length=300, description="pattern for the name of the model")
-    dataset: str = Field("imagenet-real", min_length=1, max_length=256, description="data set of the analysis")
-    policy: Path | None = Field(None, description="file of the gate policy; unset: no gate")
-    baseline: str = Field(
-        "", max_length=256, description="analysis to compare with, or `alias:NAME` for the version of an alias"
-    )
+    event: str = Field(pattern=r"^(created|alias:.+|tag:.+)$", max_length=300)
+    model: str = Field("*", min_length=1, max_length=300)  # glob pattern
+    dataset: str = Field("imagenet-real", min_length=1, max_length=256)
+    policy: Path | None = None
+    baseline: str = Field("", max_length=256)
 
 
 class RegistrySettings(BaseModel):
-    """One model registry: where it is, what it signs its calls with, and what is done about them."""
+    """One model registry: address, credentials, and rules."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["mlflow", "huggingface", "wandb", "generic"] = Field(description="kind of the registry")
-    url: str = Field("", description="address of the registry; for `generic`, the address that results are sent to")
-    token: SecretStr | None = Field(None, description="token that Errata sends to the registry")
-    secrets: list[SecretStr] = Field(
-        min_length=1, description="secrets that authenticate the registry's calls; several during a rotation"
-    )
-    rules: list[RuleSettings] = Field([], description="rules that map an event to an analysis")
-    networks: list[str] = Field([], description="for `generic`: private networks (CIDR) that results can be sent to")
-    ports: list[int] = Field([], description="for `generic`: ports besides 443 that results can be sent to")
+    kind: Literal["mlflow", "huggingface", "wandb", "generic"]
+    url: str = ""  # of the registry; for `generic`: the address that receives results
+    token: SecretStr | None = None  # sent by Errata to the registry
+    secrets: list[SecretStr] = Field(min_length=1)  # sign webhook calls; several during a rotation
+    rules: list[RuleSettings] = []
+    networks: list[str] = []  # for `generic`: private networks that may receive results, in CIDR notation
+    ports: list[int] = []  # for `generic`: permitted ports besides 443
 
     @field_validator("secrets")
     @classmethod
-    def _long_enough(cls, value: list[SecretStr]) -> list[SecretStr]:
-        if any(len(item.get_secret_value()) < MIN_SECRET for item in value):
+    def _check_length(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if any(len(secret.get_secret_value()) < MIN_SECRET for secret in value):
             raise ValueError(f"expected secrets of at least {MIN_SECRET} characters, got a shorter one")
         return value
 
 
 class Settings(BaseModel):
-    """What an operator may set. Frozen; each field is the variable ERRATA_ + its name."""
+    """Settings of an operator. Frozen. The variable of a field is `ERRATA_` and the field's name in upper case.
+
+    The reference page of the documentation is generated from the descriptions.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     data_dir: Path = Field(
-        default_factory=default_data_dir, description="folder of evidence bundles, archive and caches"
+        default_factory=default_data_dir,
+        description="Folder of evidence bundles, the archive, and caches. The default is `errata` in the user's XDG "
+        "data folder.",
     )
     archive: str = Field(
-        "", description="folder or object-store URL of finished analyses; empty: `archive` in ERRATA_DATA_DIR"
+        "",
+        description="Folder or object-store URL of finished analyses. If empty, the folder `archive` in "
+        "`ERRATA_DATA_DIR`.",
     )
     evidence: dict[str, list[Path]] = Field(
         default_factory=dict,
-        description="JSON object, data set → path of a bundle or list of paths, the first is the default; "
-        "`demo` and `imagenet-real` are built on first use",
+        description="JSON object that maps a data set to the path of its bundle, or to a list of paths of which the "
+        "first is the default. The bundles of `demo` and `imagenet-real` are built on first use.",
     )
     images: dict[str, Path] = Field(
         default_factory=dict,
-        description="JSON object, data set → folder or .tar file of its images; `demo`: the installed package's",
+        description="JSON object that maps a data set to the folder or `.tar` file of its images. The images of `demo` "
+        "are part of the demo package.",
     )
     max_missing: float = Field(
-        0.01, ge=0, le=1, description="share of a data set's images that may be missing or damaged"
+        0.01,
+        ge=0,
+        le=1,
+        description="Largest share of a data set's images, from 0 to 1, that may be missing or damaged. An analysis "
+        "fails above it.",
     )
     models: Path | None = Field(
-        None, description="folder that `file:` and `onnx:` models must lie in; unset: both are refused"
+        None,
+        description="Folder of the files of `file:` and `onnx:` models. If unset, these models are refused.",
     )
     model_sources: list[str] = Field(
-        ["*"], description="JSON list of the models that may be run, as glob patterns over `SOURCE:REST`"
+        ["*"],
+        description="JSON list of the permitted models, as glob patterns over `SOURCE:REST`. The default permits all "
+        "models.",
     )
-    max_parameters: int = Field(3_000_000_000, ge=1, description="parameters of a model")
-    max_download_bytes: int = Field(10 << 30, ge=1, description="bytes of weights that a worker fetches for a model")
+    max_parameters: int = Field(3_000_000_000, ge=1, description="Maximum number of parameters of a model.")
+    max_download_bytes: int = Field(
+        10 << 30, ge=1, description="Maximum size of the weights that a worker downloads for one model, in bytes."
+    )
     load_seconds: float = Field(
-        900.0, gt=0, le=86_400, description="seconds that loading a model may take, downloads and a trial run included"
+        900.0,
+        gt=0,
+        le=86_400,
+        description="Maximum time to load a model, in seconds. It includes downloads and a trial prediction.",
     )
     model_memory_bytes: int = Field(
         0,
         ge=0,
-        description="bytes of memory that the process which runs models may hold; 0: 80 % of the machine's or "
-        "container's",
+        description="Maximum memory of the process that runs models, in bytes. If 0, 80 % of the memory of the "
+        "machine or container.",
     )
     registries: dict[str, RegistrySettings] = Field(
         default_factory=dict,
-        description="JSON object, id → {kind, url, token, secrets, rules: [{event, model, dataset, policy, "
-        "baseline}]}: model registries whose events lead to analyses",
+        description="JSON object that maps an id to a model registry whose events start analyses: {kind, url, token, "
+        "secrets, rules: [{event, model, dataset, policy, baseline}]}.",
     )
-    poll_seconds: float = Field(300, ge=1, le=86_400, description="seconds between looks for events that were lost")
-    public_url: str = Field("", description="where people reach the pages, for links in registries")
+    poll_seconds: float = Field(
+        300, ge=1, le=86_400, description="Interval at which registries are polled for missed events, in seconds."
+    )
+    public_url: str = Field("", description="Public URL of the pages. Links that are written to registries use it.")
     grpc_address: str = Field(
-        "127.0.0.1:50051", description="where the API listens, host:port; port 0 takes a free one"
+        "127.0.0.1:50051", description="Listening address of the gRPC API, host:port. Port 0 selects a free port."
     )
     http_address: str = Field(
-        "127.0.0.1:8080", description="pages, hooks, gates, `/metrics`, `/livez`, `/readyz`; host:port"
+        "127.0.0.1:8080",
+        description="Listening address of the HTTP server, host:port: pages, webhooks, gates, `/metrics`, `/livez`, "
+        "and `/readyz`.",
     )
     metrics_address: str = Field(
         "",
-        description="where `/metrics` is served instead of beside the pages, host:port; empty: there",
+        description="Listening address of a separate server for `/metrics`, host:port. If empty, the HTTP server "
+        "serves `/metrics`.",
     )
     worker_http_address: str = Field(
-        "127.0.0.1:8081", description="a worker's `/metrics`, `/livez`, `/readyz`; host:port"
+        "127.0.0.1:8081",
+        description="Listening address of a worker's HTTP server, host:port: `/metrics`, `/livez`, and `/readyz`.",
     )
     heartbeat_seconds: float = Field(
-        30.0, ge=1, le=600, description="seconds after which a worker that is silent counts as dead"
+        30.0,
+        ge=1,
+        le=600,
+        description="Time without a heartbeat after which a worker counts as dead, in seconds.",
     )
     tokens: Path | None = Field(
-        None, description="file of the bearer tokens that callers need, a line a token, as `errata token` writes it"
+        None,
+        description="File of bearer tokens, one per line, as `errata token` writes them. If unset, callers need no "
+        "token.",
     )
     tls_certificate: Path | None = Field(
-        None, description="certificate (PEM) of what the service listens on; unset: plain text"
+        None,
+        description="PEM file of the server certificate. If unset, the servers use plain text.",
     )
-    tls_key: Path | None = Field(None, description="key (PEM) of ERRATA_TLS_CERTIFICATE")
+    tls_key: Path | None = Field(None, description="PEM file of the private key of `ERRATA_TLS_CERTIFICATE`.")
     tls_client_ca: Path | None = Field(
-        None, description="certificates (PEM) that callers' own are checked with; unset: they need none"
+        None,
+        description="PEM file of the CA certificates that verify client certificates. If unset, clients need no "
+        "certificate.",
     )
     watched_models: list[str] = Field(
-        ["*"], description="JSON list of the models whose last results are metrics, as glob patterns over their names"
+        ["*"],
+        description="JSON list of the models whose latest results are exported as metrics, as glob patterns over "
+        "model names. The default exports all models.",
     )
-    max_watched: int = Field(50, ge=0, le=1000, description="how many of these results are metrics; the newest")
-    allow_insecure: bool = Field(False, description="`true`: listen beyond loopback without tokens")
-    shard_size: int = Field(5000, ge=1, le=1_000_000, description="images a shard: the unit of work and of retry")
-    max_open: int = Field(256, ge=1, le=1_000_000, description="open model analyses before new ones are refused")
-    max_upload_bytes: int = Field(256 << 20, ge=1 << 10, description="bytes of an uploaded file, as it is sent")
+    max_watched: int = Field(
+        50, ge=0, le=1000, description="Maximum number of models whose results are exported as metrics, newest first."
+    )
+    allow_insecure: bool = Field(
+        False, description="If `true`, the service may listen on addresses beyond loopback without tokens."
+    )
+    shard_size: int = Field(
+        5000, ge=1, le=1_000_000, description="Number of images per shard, the unit of work and of retry."
+    )
+    max_open: int = Field(
+        256,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of open model analyses. New analyses above it are refused.",
+    )
+    max_upload_bytes: int = Field(
+        256 << 20, ge=1 << 10, description="Maximum size of an uploaded file as transmitted, in bytes."
+    )
     max_stored_bytes: int = Field(
-        0, ge=0, description="bytes of the archive before new analyses are refused; 0: no limit"
+        0,
+        ge=0,
+        description="Size of the archive above which new analyses are refused, in bytes. If 0, there is no limit.",
     )
-    retention_days: float = Field(0, ge=0, description="days after which a finished analysis is deleted; 0: never")
+    retention_days: float = Field(
+        0, ge=0, description="Age at which a finished analysis is deleted, in days. If 0, analyses are never deleted."
+    )
     max_uploads: int = Field(
         8,
         ge=1,
         le=1024,
-        description="uploads at the same time, half of them by one token; more are refused with a delay",
+        description="Maximum number of concurrent uploads. One token may use half of them. The service refuses more "
+        "uploads and returns a retry delay.",
     )
     parsers: int = Field(
-        2, ge=1, le=64, description="sandboxed processes that parse binary uploads; further uploads wait"
+        2,
+        ge=1,
+        le=64,
+        description="Number of sandboxed processes that parse binary uploads. Further uploads wait.",
     )
-    batch_size: int = Field(64, ge=1, le=4096, description="images that a worker runs at once")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
-    device: str = Field("", description="where models run: `cpu`, `cuda:N`, `mps`; empty: a GPU if there is one")
-    clip_model: str = Field("", description="open_clip's name of the encoder's architecture; empty: ViT-L-14-336")
-    clip_weights: str = Field("", description="open_clip's tag of its weights, or a local file; empty: openai")
-    grace_seconds: float = Field(20.0, ge=0, le=3600, description="seconds that calls in hand may take after SIGTERM")
-    log_level: str = Field("info", description="`debug`, `info`, `warning` or `error`")
-    log_format: str = Field("auto", description="`json`, `text`, or `auto`: text on a terminal, JSON elsewhere")
-    server: str = Field("127.0.0.1:50051", description="for the client: the API's host:port")
-    token: SecretStr | None = Field(None, description="for the client: the bearer token")
+    batch_size: int = Field(64, ge=1, le=4096, description="Number of images per batch of a worker.")
+    threads: int = Field(0, ge=0, le=1024, description="Number of CPU threads of a worker. If 0, one per core.")
+    device: str = Field(
+        "", description="Device that runs models: `cpu`, `cuda:N`, or `mps`. If empty, a GPU if there is one."
+    )
+    clip_model: str = Field(
+        "", description="Architecture of the CLIP encoder, as open_clip names it. If empty, `ViT-L-14-336`."
+    )
+    clip_weights: str = Field(
+        "", description="Weights of the CLIP encoder: a tag of open_clip or a local file. If empty, `openai`."
+    )
+    grace_seconds: float = Field(
+        20.0, ge=0, le=3600, description="Time that open calls may take to finish after SIGTERM, in seconds."
+    )
+    log_level: str = Field("info", description="Log level: `debug`, `info`, `warning`, or `error`.")
+    log_format: str = Field(
+        "auto", description="Log format: `json`, `text`, or `auto`, which is text on a terminal and JSON elsewhere."
+    )
+    server: str = Field("127.0.0.1:50051", description="Client: address of the gRPC API, host:port.")
+    token: SecretStr | None = Field(None, description="Client: bearer token. If unset, calls have no token.")
     tls: bool = Field(
-        False, description="`true`, for the client: the API is behind TLS; a CA file or a certificate says so too"
+        False,
+        description="Client: if `true`, connect with TLS. `ERRATA_CA_FILE` and `ERRATA_CLIENT_CERTIFICATE` also enable "
+        "TLS.",
     )
     ca_file: Path | None = Field(
-        None, description="for the client: certificates (PEM) that the API's is checked with, instead of the system's"
+        None,
+        description="Client: PEM file of the CA certificates that verify the server. If unset, those of the system.",
     )
-    client_certificate: Path | None = Field(None, description="for the client: the certificate (PEM) that it shows")
-    client_key: Path | None = Field(None, description="for the client: the key (PEM) of its certificate")
+    client_certificate: Path | None = Field(
+        None, description="Client: PEM file of the client certificate. If unset, the client sends none."
+    )
+    client_key: Path | None = Field(
+        None, description="Client: PEM file of the private key of `ERRATA_CLIENT_CERTIFICATE`."
+    )
     redis_url: SecretStr | None = Field(
-        None, description="broker, open jobs and cache; without it only `--local` works"
+        None,
+        description="URL of the Redis server that holds the queue, open jobs, and caches. If unset, only `--local` "
+        "works.",
     )
 
     @field_validator("evidence", mode="before")
     @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
+    def _wrap_single_path(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: [paths] if isinstance(paths, str) else paths for name, paths in value.items()}
         return value
 
     @field_validator("registries")
     @classmethod
-    def _names(cls, value: dict[str, RegistrySettings]) -> dict[str, RegistrySettings]:
+    def _check_ids(cls, value: dict[str, RegistrySettings]) -> dict[str, RegistrySettings]:
         for name in value:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
                 raise ValueError(f"expected ids of letters, digits and _.-, got {name!r:.80}")
@@ -208,24 +280,24 @@ class Settings(BaseModel):
 
     @field_validator("log_level", "log_format")
     @classmethod
-    def _word(cls, value: str, info: Any) -> str:
-        allowed = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("auto", "json", "text")}[
+    def _check_choice(cls, value: str, info: Any) -> str:
+        choices = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("auto", "json", "text")}[
             info.field_name
         ]
-        if value.lower() not in allowed:
-            raise ValueError(f"expected one of {', '.join(allowed)}, got {value!r}")
+        if value.lower() not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
         return value.lower()
 
     @field_validator("device")
     @classmethod
-    def _device(cls, value: str) -> str:
+    def _check_device(cls, value: str) -> str:
         if value and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
             raise ValueError(f"expected cpu, cuda:N or mps, got {value!r:.40}")
         return value
 
     @field_validator("grpc_address", "http_address", "metrics_address", "worker_http_address", "server")
     @classmethod
-    def _address(cls, value: str, info: Any) -> str:
+    def _check_address(cls, value: str, info: Any) -> str:
         if not value and info.field_name == "metrics_address":
             return value
         host, _, port = value.rpartition(":")
@@ -234,63 +306,81 @@ class Settings(BaseModel):
         return value
 
     @property
-    def archive_place(self) -> str:
-        """Return where finished analyses are kept."""
+    def archive_location(self) -> str:
+        """Return the folder or URL of the archive."""
         return self.archive or str(self.data_dir / "archive")
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Return the settings; raise InvalidSetting that names the variable, what was expected and what came."""
+    """Read the settings from environment variables.
+
+    Args:
+        environment: Variables; those of the process by default. An empty variable counts as unset.
+        **overrides: Values that replace those of variables, such as values of command-line options.
+
+    Raises:
+        InvalidSetting: If a variable is unknown or its value is invalid.
+    """
     environment = os.environ if environment is None else environment
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     _refuse_unknown(environment, known)
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for variable, name in known.items():
-        if environment.get(variable) and name not in overrides:  # an empty variable is one that isn't set
-            given[name] = _decode(
-                variable, environment[variable], structure=STRUCTURED.get(name), hidden=name in SECRET
+        if environment.get(variable) and name not in overrides:
+            values[name] = _decode(
+                variable, environment[variable], json_type=JSON_TYPES.get(name), is_secret=name in SECRET_SETTINGS
             )
     try:
-        return Settings(**given, **overrides)
+        return Settings(**values, **overrides)
     except ValidationError as error:
         violations = [
             Violation(
-                PREFIX + str(item["loc"][0]).upper(),
-                _place(item["loc"]) + _sentence(item["msg"], HIDDEN if item["loc"][0] in SECRET else item["input"]),
+                PREFIX + str(problem["loc"][0]).upper(),
+                _location_prefix(problem["loc"])
+                + _description(problem["msg"], REDACTED if problem["loc"][0] in SECRET_SETTINGS else problem["input"]),
             )
-            for item in error.errors(include_url=False)
+            for problem in error.errors(include_url=False)
         ]
         first = violations[0]
-        raise InvalidSetting(f"{first.field}: {first.description}", violations=violations) from None
+        raise InvalidSetting(f"{first.field}: {first.description}.", violations=violations) from None
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    """Return where in a variable's JSON something is wrong."""
+def warn_about_missing_paths(settings: Settings) -> None:
+    """Log a warning for each path of ERRATA_IMAGES and ERRATA_MODELS that does not exist."""
+    paths = [("ERRATA_IMAGES", dataset, path) for dataset, path in settings.images.items()]
+    if settings.models is not None:
+        paths.append(("ERRATA_MODELS", "", settings.models))
+    for variable, dataset, path in paths:
+        if not path.exists():
+            _log.warning("path not found", setting=variable, dataset=dataset, path=str(path))
+
+
+def _location_prefix(location: tuple[int | str, ...]) -> str:
+    """Return the position inside the JSON value of a variable."""
     inside = ".".join(map(str, location[1:]))
     return f"at {inside}: " if inside else ""
 
 
-def _sentence(message: str, value: object) -> str:
+def _description(message: str, value: object) -> str:
     message = message.removeprefix("Value error, ")
-    if "got" in message or value is HIDDEN:
+    if "got" in message or value is REDACTED:
         return message
     return f"{message}, got {value!r:.80}"
 
 
-def _decode(variable: str, value: str, structure: type | None, hidden: bool) -> Any:
-    if structure is None:
+def _decode(variable: str, value: str, json_type: type | None, is_secret: bool) -> Any:
+    if json_type is None:
         return value
-    expected = "a JSON list" if structure is list else "a JSON object"
+    expected = "a JSON list" if json_type is list else "a JSON object"
+    shown = REDACTED if is_secret else repr(value)[:80]
     try:
         raw = parse_json(value)
     except ValueError as error:
-        came = HIDDEN if hidden else repr(value)[:80]
-        raise InvalidSetting(f"{variable}: expected {expected}, got {came} ({error})", field=variable) from (
-            None if hidden else error
+        raise InvalidSetting(f"{variable}: expected {expected}, got {shown} ({error}).", field=variable) from (
+            None if is_secret else error
         )
-    if not isinstance(raw, structure):
-        came = HIDDEN if hidden else repr(value)[:80]
-        raise InvalidSetting(f"{variable}: expected {expected}, got {came}", field=variable)
+    if not isinstance(raw, json_type):
+        raise InvalidSetting(f"{variable}: expected {expected}, got {shown}.", field=variable)
     return raw
 
 
@@ -303,6 +393,6 @@ def _refuse_unknown(environment: Mapping[str, str], known: Mapping[str, str]) ->
             or INJECTED.fullmatch(variable)
         ):
             continue
-        swapped = [name for name in known if sorted(name) == sorted(variable)]
-        near = swapped or difflib.get_close_matches(variable, known, n=1, cutoff=0)
-        raise InvalidSetting(f"unknown setting {variable}: the nearest known one is {near[0]}", field=variable)
+        transposed = [name for name in known if sorted(name) == sorted(variable)]
+        nearest = transposed or difflib.get_close_matches(variable, known, n=1, cutoff=0)
+        raise InvalidSetting(f"Unknown setting {variable}. Did you mean {nearest[0]}?", field=variable)

@@ -1,4 +1,4 @@
-"""Local files: atomic writes, checksums, locks. The only module that writes to a local disk."""
+"""Local files: atomic writes, checksums, and locks. Only this module writes to a local disk."""
 
 import errno
 import fcntl
@@ -22,26 +22,26 @@ from errata.files import temporary_file_beside, write_file
 from numpy.typing import NDArray
 
 CHUNK = 1 << 20  # bytes
-ROOM_SECONDS = 30.0  # after which a caller tries again where the disk is full
+DISK_FULL_RETRY_SECONDS = 30.0
 TEMPORARY_PREFIX = "errata-scratch-"
-ORPHAN_SECONDS = 3600.0  # after which no process writes a scratch file any more
-_SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # as tempfile names it; eight digits may be a date
-_OLD = "old"  # in a scratch folder: the folder that is being replaced
+ORPHAN_SECONDS = 3600.0  # no process writes to a scratch file after this time
+_SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # a name by tempfile; eight digits may be a date
+_REPLACED = "old"  # in a scratch folder: the folder that is being replaced
 
 
 class Readable(Protocol):
-    """Bytes that come one after another: a file, a pipe, a stream that is being unpacked."""
+    """Stream of bytes, such as a file, a pipe, or a decompressed stream."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, all that are left if it is negative; empty at the end."""
+        """Return up to `size` bytes, or all remaining bytes if `size` is negative; empty at the end."""
         ...
 
 
 def create_file(path: Path, content: bytes) -> bool:
-    """Write a file unless there is one; of several callers at once, one writes it, and readers see it whole.
+    """Create a file atomically, unless it exists. Exactly one of several concurrent callers creates it.
 
     Returns:
-        Whether this call wrote it.
+        Whether this call created the file.
     """
     with temporary_file_beside(path, content) as scratch:
         try:
@@ -52,7 +52,7 @@ def create_file(path: Path, content: bytes) -> bool:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as npy, in one step."""
+    """Write an array to an `.npy` file atomically."""
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
     write_file(path, content.getvalue())
@@ -60,28 +60,31 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 @contextmanager
 def read_arrays(content: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """Give the arrays of an npz that `np.savez` wrote, each read when it is asked for; raise ValueError for another.
+    """Yield the arrays of an uncompressed npz archive, as `np.savez` writes it. Arrays are read on access.
 
-    Such an archive is stored as it is: what unpacks to more than its own size is none.
+    Compressed archives are refused, because they may expand to more memory than there is.
+
+    Raises:
+        ValueError: If the content is no npz archive, or if it is compressed.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            as_they_are = is_stored(archive)
+            uncompressed = is_uncompressed(archive)
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError("expected an npz, got no archive") from error
-    if not as_they_are:
-        raise ValueError("expected arrays that are stored as they are, got packed ones")
+        raise ValueError("expected an npz archive, got other data") from error
+    if not uncompressed:
+        raise ValueError("expected an uncompressed npz archive, got a compressed one")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         yield arrays
 
 
-def is_stored(archive: zipfile.ZipFile) -> bool:
-    """Say whether an archive holds its files as they are, so that it can't unpack to more than its own size."""
-    return all(item.compress_type == zipfile.ZIP_STORED for item in archive.infolist())
+def is_uncompressed(archive: zipfile.ZipFile) -> bool:
+    """Return whether no file in an archive is compressed."""
+    return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(CHUNK):
@@ -91,7 +94,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock, over processes, on a file beside what it guards; wait for it."""
+    """Acquire an exclusive lock on a file, across processes. Wait until it is free."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -102,22 +105,22 @@ def lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def folder_in_one_step(path: Path) -> Iterator[Path]:
-    """Give a scratch folder that becomes `path` when the block ends well, and vanishes when it doesn't.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a scratch folder that replaces `path` at the end of the block. Delete it if the block raises.
 
-    What stood at `path` before is replaced; a reader that has it open keeps what it has.
+    Files of the replaced folder that are open stay readable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield scratch
-        for file in scratch.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        os.chmod(scratch, 0o755)  # noqa: S103 - a bundle is read by other users than its builder
+        for entry in scratch.iterdir():
+            with entry.open("rb") as file:
+                os.fsync(file.fileno())
+        os.chmod(scratch, 0o755)  # noqa: S103 - the service may run as another user than the builder of a bundle
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-            os.replace(path, old / _OLD)
+            os.replace(path, old / _REPLACED)
             os.replace(scratch, path)
             shutil.rmtree(old, ignore_errors=True)
         else:
@@ -128,7 +131,7 @@ def folder_in_one_step(path: Path) -> Iterator[Path]:
 
 
 def scratch_target(name: str) -> str | None:
-    """Return the name of what a scratch file or folder was to become; None for the name of anything else."""
+    """Return the target name of a scratch file or folder; None if the name is not that of scratch data."""
     match = _SCRATCH.fullmatch(name)
     return match[1] if match else None
 
@@ -136,23 +139,23 @@ def scratch_target(name: str) -> str | None:
 def remove_scratch(folder: Path, age: float = ORPHAN_SECONDS) -> int:
     """Remove the scratch files and folders that killed processes left below a folder.
 
-    A folder that was moved away, and whose replacement never took its place, is moved back.
+    If a process was killed while it replaced a folder, the original folder is restored.
 
     Args:
-        folder: Where to look; it need not exist.
-        age: Seconds since the last write after which a scratch file is not in use any more.
+        folder: Root of the search; it need not exist.
+        age: Seconds since the last write after which scratch data is unused.
 
     Returns:
-        How many files and folders were removed.
+        Number of removed files and folders.
 
     Raises:
-        OSError: Something cannot be read or removed.
+        OSError: If a file or folder cannot be read or removed.
     """
     removed = 0
-    for path in sorted(folder.rglob(".*"), reverse=True):  # what is inside comes first
+    for path in sorted(folder.rglob(".*"), reverse=True):  # children before parents
         target = scratch_target(path.name)
         if target is not None:
-            with suppress(FileNotFoundError):  # another process removes the same
+            with suppress(FileNotFoundError):  # another process removed it
                 if time.time() - _last_written(path) > age:
                     _remove_scratch(path, path.with_name(target))
                     removed += 1
@@ -161,20 +164,23 @@ def remove_scratch(folder: Path, age: float = ORPHAN_SECONDS) -> int:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Give a temporary folder; `remove_temporary_folders` removes it if this process is killed."""
+    """Yield a temporary folder. If this process is killed, `remove_temporary_folders` removes it later."""
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         yield Path(folder)
 
 
 def remove_temporary_folders(age: float = ORPHAN_SECONDS) -> int:
-    """Remove the temporary folders that killed processes of this user left; return how many.
+    """Remove the temporary folders that killed processes of this user left.
 
     Args:
-        age: Seconds since the last write after which a folder is not in use any more.
+        age: Seconds since the last write after which a folder is unused.
+
+    Returns:
+        Number of removed folders.
     """
     removed = 0
     for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"):
-        with suppress(FileNotFoundError):  # another process removes the same
+        with suppress(FileNotFoundError):  # another process removed it
             state = path.lstat()
             if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and time.time() - _last_written(path) > age:
                 shutil.rmtree(path)
@@ -186,31 +192,35 @@ def _remove_scratch(path: Path, target: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink()
         return
-    if (path / _OLD).is_dir() and not target.exists():
-        os.replace(path / _OLD, target)
+    if (path / _REPLACED).is_dir() and not target.exists():
+        os.replace(path / _REPLACED, target)
     shutil.rmtree(path)
 
 
 def _last_written(path: Path) -> float:
-    """Return when a file, or anything in a folder, was written last, in seconds since 1970."""
+    """Return the time of the last write to a file, or to any file in a folder, in seconds since 1970."""
     parts = [path] if path.is_symlink() else [path, *path.rglob("*")]
     return max(float(part.lstat().st_mtime) for part in parts)
 
 
 @contextmanager
 def spool(content: Readable, limit: int) -> Iterator[BinaryIO]:
-    """Give a seekable copy of a stream, in a temporary file.
+    """Copy a stream to a temporary file and yield the file, positioned at its start.
+
+    Args:
+        content: Stream to copy.
+        limit: Maximum size of the stream, in bytes.
 
     Raises:
-        TooLarge: The stream is over `limit` bytes.
-        Unavailable: The folder of temporary files is full, missing, or read-only.
+        TooLarge: If the stream is longer than `limit`.
+        Unavailable: If the folder of temporary files is full, missing, or read-only.
     """
     with _temporary_file() as file:
         size = 0
         while block := content.read(CHUNK):
             size += len(block)
             if size > limit:
-                raise TooLarge(f"expected at most {limit} bytes, got more", field="chunk")
+                raise TooLarge(f"The upload is too large. Expected at most {limit} bytes.", field="chunk")
             _write_all(file.raw, block)
         file.seek(0)
         yield file
@@ -220,65 +230,78 @@ def _temporary_file() -> io.BufferedRandom:
     try:
         return tempfile.TemporaryFile()
     except OSError as error:
-        raise _no_room() from error
+        raise _temporary_space_error() from error
 
 
 def _write_all(file: io.RawIOBase, content: bytes) -> None:
-    """Write without a buffer, which `close` would try to write again where the disk is full."""
-    left = memoryview(content)
+    """Write without a buffer: on a full disk, `close` would write the buffer again and fail."""
+    remaining = memoryview(content)
     try:
-        while left:
-            left = left[file.write(left) :]
+        while remaining:
+            remaining = remaining[file.write(remaining) :]
     except OSError as error:
-        raise _no_room() from error
+        raise _temporary_space_error() from error
 
 
-def _no_room() -> Unavailable:
-    return Unavailable("There is no room for temporary files. Try again later.", retry_after=ROOM_SECONDS)
+def _temporary_space_error() -> Unavailable:
+    return Unavailable(
+        "The service has no space for temporary files. Try again later.", retry_after=DISK_FULL_RETRY_SECONDS
+    )
 
 
-def read_plain(path: Path, most: int) -> bytes | None:
-    """Return up to `most` bytes of a plain file, None for a folder, a pipe or a device; raise OSError as `open`."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that nobody writes to isn't waited for
+def read_regular_file(path: Path, limit: int) -> bytes | None:
+    """Read up to `limit` bytes of a regular file.
+
+    Returns:
+        The bytes; None if the path is a folder, a pipe, or a device.
+
+    Raises:
+        OSError: If the path cannot be opened or read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return None
         with open(handle, "rb", closefd=False) as file:
-            return file.read(most)
+            return file.read(limit)
     finally:
         os.close(handle)
 
 
-class ChangingFile:
-    """A small file that somebody else may replace, such as a mounted secret; says when it has changed since `read`."""
+class WatchedFile:
+    """A small file that another program may replace, such as a mounted secret. Detects changes since `read`."""
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: Path, limit: int) -> None:
         self._path = path
-        self._most = most  # bytes
-        self._seen: tuple[int, ...] | None = None
+        self._limit = limit  # bytes
+        self._state_at_read: tuple[int, ...] | None = None
 
     def read(self) -> bytes:
-        """Return the content; raise OSError if it can't be read, is no plain file, or is larger than it may be."""
-        self._seen = self._state()
-        content = read_plain(self._path, self._most + 1)
+        """Return the content.
+
+        Raises:
+            OSError: If the file cannot be read, is not a regular file, or is larger than the limit.
+        """
+        self._state_at_read = self._state()
+        content = read_regular_file(self._path, self._limit + 1)
         if content is None:
-            raise OSError(errno.EINVAL, "it is no plain file", str(self._path))
-        if len(content) > self._most:
-            raise OSError(errno.EFBIG, f"expected at most {self._most} bytes, got more", str(self._path))
+            raise OSError(errno.EINVAL, "not a regular file", str(self._path))
+        if len(content) > self._limit:
+            raise OSError(errno.EFBIG, f"larger than {self._limit} bytes", str(self._path))
         return content
 
-    def is_there(self) -> bool:
-        """Say whether there is a file now."""
+    def exists(self) -> bool:
+        """Return whether the file exists."""
         return self._state() is not None
 
-    def changed(self) -> bool:
-        """Say whether the file is another than the one that was read last; one that is gone isn't."""
+    def has_changed(self) -> bool:
+        """Return whether the file exists and differs from the file that `read` returned."""
         state = self._state()
-        return state is not None and state != self._seen
+        return state is not None and state != self._state_at_read
 
     def _state(self) -> tuple[int, ...] | None:
         try:
-            result = self._path.stat()
+            status = self._path.stat()
         except OSError:
             return None
-        return (result.st_ino, result.st_dev, result.st_size, result.st_mtime_ns)
+        return (status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""What all tests share: the reference data, a data folder for the session, and the bundles built in it."""
+"""Shared fixtures: the reference data, a data folder, and bundles."""
 
 import os
 from pathlib import Path
@@ -12,42 +12,42 @@ from service.evidence.repository import EvidenceRepository
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The reference data: skip where ERRATA_REFERENCE_DIR is unset, fail where it is set and isn't there."""
-    given = os.environ.get("ERRATA_REFERENCE_DIR")
-    if given is None:
+    """The folder of reference data. Skip if ERRATA_REFERENCE_DIR is unset; fail if the folder does not exist."""
+    path = os.environ.get("ERRATA_REFERENCE_DIR")
+    if path is None:
         pytest.skip("ERRATA_REFERENCE_DIR is not set")
-    folder = Path(given)
-    assert (folder / "published").is_dir(), f"ERRATA_REFERENCE_DIR={given}: no reference data there"
+    folder = Path(path)
+    assert (folder / "published").is_dir(), f"ERRATA_REFERENCE_DIR={path}: reference data not found"
     return folder
 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder in which bundles are built once a session."""
+    """A data folder in which bundles are built once per session."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="session")
-def evidence_repository(data_dir: Path) -> EvidenceRepository:
-    """The bundles of the session's data folder."""
+def repository(data_dir: Path) -> EvidenceRepository:
+    """The repository of the session's data folder."""
     return EvidenceRepository({}, data_dir)
 
 
 @pytest.fixture(scope="session")
-def imagenet_real(evidence_repository: EvidenceRepository) -> Bundle:
+def imagenet_real(repository: EvidenceRepository) -> Bundle:
     """The bundle of ReaL labels."""
-    return evidence_repository.find("imagenet-real", "")
+    return repository.find("imagenet-real", "")
 
 
 @pytest.fixture(scope="session")
-def demo(evidence_repository: EvidenceRepository) -> Bundle:
-    """The bundle of the 20 photographs."""
-    return evidence_repository.find("demo", "")
+def demo(repository: EvidenceRepository) -> Bundle:
+    """The bundle of the 20 demo photographs."""
+    return repository.find("demo", "")
 
 
 @pytest.fixture(scope="session")
 def demo_csv(demo: Bundle) -> bytes:
-    """A predictions file for the 20 photographs: all right but the first two, which are taken for class 0."""
+    """Predictions for the 20 photographs: all correct, except for the first two, which are class 0."""
     predicted = np.array(demo.all_targets)
     predicted[:2] = 0
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]

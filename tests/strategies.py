@@ -1,4 +1,4 @@
-"""Hypothesis' strategies for records of the domain, as they are archived and sent."""
+"""Hypothesis strategies for records of the domain."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -77,7 +77,7 @@ REQUESTS = st.builds(
     fresh=st.booleans(),
     gate_policy=TEXTS,
 )
-ANALYSES = st.builds(  # such as are archived: they have ended
+ANALYSES = st.builds(  # finished analyses
     Analysis,
     id=st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=1, max_size=21),
     request=REQUESTS,
@@ -95,4 +95,4 @@ ANALYSES = st.builds(  # such as are archived: they have ended
     warnings=st.lists(TEXTS, max_size=3).map(tuple),
     request_digest=TEXTS,
     cached=st.booleans(),
-).map(lambda item: replace(item, state=State.SUCCEEDED) if item.summary else item)
+).map(lambda analysis: replace(analysis, state=State.SUCCEEDED) if analysis.summary else analysis)

@@ -1,11 +1,11 @@
-"""The enumerations: error types, severities, tags, groups, states. Values are stored and never renumbered."""
+"""Enumerations: error types, severities, tags, groups, states. Values are stored and never renumbered."""
 
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 
 
 class ErrorType(IntEnum):
-    """What kind of error a verdict says; the values are the order of the rules and never change."""
+    """Type of an error. The values are the order of the rules."""
 
     UNSPECIFIED = 0
     CORRECT = 1
@@ -24,7 +24,7 @@ MULTI_LABEL_ERROR_TYPES = ERROR_TYPES[3:]
 
 
 class Severity(IntEnum):
-    """How bad an error type is."""
+    """Severity of an error type."""
 
     UNSPECIFIED = 0
     NONE = 1
@@ -46,7 +46,7 @@ SEVERITY: Mapping[ErrorType, Severity] = {
 
 
 class ProblematicTag(IntEnum):
-    """What the rules say of a sample that the annotators set aside; 1 to 4 are the table's first tag."""
+    """Tag of a problematic sample. Values 1 to 4 are the first tag in the verdict table."""
 
     UNSPECIFIED = 0
     EMPTY_CORRECT = 1
@@ -59,7 +59,7 @@ class ProblematicTag(IntEnum):
 
 
 class LabelSource(IntEnum):
-    """Who says that a class is in the image."""
+    """Origin of a label."""
 
     UNSPECIFIED = 0
     ORIGINAL = 1
@@ -69,7 +69,7 @@ class LabelSource(IntEnum):
 
 
 class Group(StrEnum):
-    """The groups of classes that every summary is split by."""
+    """Group of classes. Every summary has one part per group."""
 
     ALL = "all"
     ORGANISM = "organism"
@@ -81,7 +81,7 @@ CLASS_GROUPS = (Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
 
 
 class State(IntEnum):
-    """The life of an analysis; set by the server alone."""
+    """State of an analysis. Only the server sets it."""
 
     UNSPECIFIED = 0
     QUEUED = 1
@@ -91,21 +91,21 @@ class State(IntEnum):
     CANCELLED = 5
 
     @property
-    def final(self) -> bool:
-        """Say whether the state is never left."""
+    def is_final(self) -> bool:
+        """Return whether the state never changes again."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
 class RowOrder(IntEnum):
-    """In which order the rows of an upload without names stand."""
+    """Order of the rows in an upload without file names."""
 
     UNSPECIFIED = 0
     PATH = 1  # sorted by `wnid/file`
-    FILE_NAME = 2
+    FILE_NAME = 2  # sorted by file name
 
 
 class Outcome(IntEnum):
-    """What one rule said of one prediction."""
+    """Outcome of one rule for one prediction."""
 
     UNSPECIFIED = 0
     HIT = 1

@@ -1,44 +1,44 @@
 """Every error that Errata raises on purpose, as one tree.
 
-ErrataError                      what Errata raises; `reason` is the machine's word, `message` the person's
-├── InvalidInput                 the caller can mend it: says what was expected, what came and where
+ErrataError                      base class; `reason` is for programs, `message` is for people
+├── InvalidInput                 the input is wrong; correct it and try again
 │   ├── InvalidRequest           a field of a request
-│   │   ├── InvalidPolicy        a gate's policy, with fields and lines
-│   │   ├── NotComparable        analyses of different data sets, or judged with different evidence
-│   │   └── InvalidPageToken     a page token that this listing did not give
-│   ├── InvalidSetting           an environment variable, or a bind address that isn't allowed
-│   ├── InvalidModelId           a model identifier that doesn't parse or points outside the permitted folder
-│   ├── InvalidUpload            a predictions file: the whole of it
-│   │   ├── InvalidRow           single rows of it, with their line numbers
-│   │   ├── UnsupportedFormat    none of the formats, or a pickle
-│   │   └── TruncatedUpload      it ends too early
-│   └── InvalidEvidence          a source of evidence, or a bundle that isn't what its manifest says
-├── NotFound                     no such thing
+│   │   ├── InvalidPolicy        a gate policy; `violations` has fields and lines
+│   │   ├── NotComparable        analyses of different data sets, or of different evidence
+│   │   └── InvalidPageToken     a page token of another listing, or of other filters
+│   ├── InvalidSetting           an environment variable, or an address that must not be listened on
+│   ├── InvalidModelId           a model identifier that is malformed or points outside the permitted folder
+│   ├── InvalidUpload            a predictions file as a whole
+│   │   ├── InvalidRow           rows of a predictions file, with line numbers
+│   │   ├── UnsupportedFormat    a file in a format that Errata does not read, such as a pickle
+│   │   └── TruncatedUpload      a file or stream that ends too early
+│   └── InvalidEvidence          an evidence source, or a bundle that does not match its manifest
+├── NotFound                     the named resource does not exist
 │   ├── AnalysisNotFound
 │   ├── DatasetNotFound
 │   ├── EvidenceNotFound
 │   ├── ImageNotFound
 │   └── ModelNotFound
-├── AlreadyExists                a request id that was used for another body
-├── NotReady                     the analysis is in a state in which this can't be done
-├── TooLarge                     over a limit on bytes or rows; smaller input would pass
-├── TooBusy                      over a limit on concurrent work; the same call passes later
-├── Unavailable                  a part that the call needs is away; the same call may pass later
-│   ├── NewerRecord              a newer version wrote the record: that version reads it
-│   ├── DamagedRecord            no version wrote the record: the log names it
+├── AlreadyExists                a request id that was used with another request body
+├── NotReady                     the state of the analysis does not allow the call
+├── TooLarge                     the input exceeds a limit on bytes or rows
+├── TooBusy                      a limit on concurrent work is reached; retry later
+├── Unavailable                  a component that the call needs is unavailable; retry later
+│   ├── NewerRecord              a stored record was written by a newer version of Errata
+│   ├── DamagedRecord            a stored record cannot be read by any version
 │   └── WorkerLost               the process that runs models ended
-├── Unauthenticated              nobody knows who calls
+├── Unauthenticated              the caller is not authenticated
 │   ├── TokenMissing
 │   ├── TokenUnknown
-│   └── CertificateMissing       a certificate of the caller's is asked for
-├── PermissionDenied             the token's scope doesn't reach as far
-├── Cancelled                    somebody cancelled it
-└── PermanentError               work that fails however often it is tried
-    ├── EvidenceDamaged          a bundle that is served can't be opened: the operator can mend it
-    ├── ModelRefused             the model can't be used: its outputs, weights or format
-    └── ImagesMissing            the images of the data set aren't there
+│   └── CertificateMissing
+├── PermissionDenied             the scope of the token does not include the call
+├── Cancelled                    the analysis was cancelled
+└── PermanentError               the work failed; a retry fails too
+    ├── EvidenceDamaged          a bundle of the service is damaged
+    ├── ModelRefused             the outputs, weights, or format of a model are not usable
+    └── ImagesMissing            the images of the data set are missing
 
-Each class names its own `reason`; service/api/status.py maps each branch to one gRPC code.
+Each class has its own `reason`. service/api/status.py maps each branch to one gRPC code.
 """
 
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing that is wrong in the input: where it stands and what is wrong with it."""
+    """One problem in the input: its location and its description."""
 
     field: str
     description: str
@@ -97,7 +97,10 @@ class Violation:
 
 
 class ErrataError(Exception):
-    """Raised when Errata refuses or can't do something; never for a bug."""
+    """Errata could not do what the caller requested. Every error of Errata is a subclass.
+
+    Branch on `reason`, which is stable. Show `message` to people. `violations` lists the problems in the input.
+    """
 
     reason: ClassVar[str] = "ERRATA_ERROR"
 
@@ -111,234 +114,342 @@ class ErrataError(Exception):
         retry_after: float | None = None,
         detail: str = "",
     ) -> None:
-        """Keep what is wrong.
+        """Create an error.
 
         Args:
-            message: What a caller reads.
+            message: Text for the caller.
             field: Field of the request, setting, or file that is wrong.
-            line: Line of it, 1-based.
-            violations: All that is wrong with the input, instead of `field` and `line`.
-            retry_after: Seconds after which the same call may pass.
-            detail: What only the log has: addresses, paths, words of other software. `str(error)` ends with it.
+            line: Line of the file, 1-based.
+            violations: All problems in the input; replaces `field` and `line`.
+            retry_after: Seconds after which the same call may succeed.
+            detail: Text for the log only: addresses, paths, messages of other software. `str(error)` ends with it.
         """
         super().__init__(f"{message} ({detail})" if detail else message)
         self.message = message
         self.violations = tuple(violations) or ((Violation(field, message, line),) if field or line else ())
-        self.retry_after = retry_after  # seconds after which the same call may pass; None: it won't
-        self.request_id = ""  # of the call that a service answered so: its logs have it
+        self.retry_after = retry_after  # seconds; None: a retry does not help
+        self.request_id = ""  # of the failed call, as in the logs of the service
 
 
 class InvalidInput(ErrataError):
-    """Raised when the caller's input can't be taken."""
+    """The input is invalid.
+
+    Correct the problems that `violations` lists, then try again. The same input always fails.
+    """
 
     reason = "INVALID_INPUT"
 
 
 class InvalidRequest(InvalidInput):
-    """Raised when a field of a request is missing, malformed or contradicts another."""
+    """A field of the request is missing, malformed, or contradicts another field.
+
+    Correct the fields that `violations` lists and send the request again.
+    """
 
     reason = "INVALID_REQUEST"
 
 
 class InvalidPolicy(InvalidRequest):
-    """Raised when a gate's policy isn't what it should be; `violations` has fields and lines."""
+    """The gate policy is invalid.
+
+    Correct the fields and lines that `violations` lists.
+    """
 
     reason = "INVALID_POLICY"
 
 
 class NotComparable(InvalidRequest):
-    """Raised when analyses are of different data sets, or were judged with different evidence."""
+    """The analyses use different data sets or different evidence.
+
+    Compare analyses of one data set. Reanalyze the older one if its evidence differs.
+    """
 
     reason = "NOT_COMPARABLE"
 
 
 class InvalidPageToken(InvalidRequest):
-    """Raised when a page token was not given by this listing with these filters."""
+    """The page token belongs to another listing or to other filters.
+
+    List again from the first page, and repeat the same filters on each page.
+    """
 
     reason = "INVALID_PAGE_TOKEN"
 
 
 class InvalidSetting(InvalidInput):
-    """Raised when an ERRATA_ variable is unknown, out of bounds or not allowed."""
+    """An `ERRATA_` variable is unknown, out of range, or not permitted.
+
+    Correct the variable that the message names and start the command again.
+    """
 
     reason = "INVALID_SETTING"
 
 
 class InvalidModelId(InvalidInput):
-    """Raised when a model identifier doesn't parse, or points where it must not."""
+    """The model identifier is malformed, or its path is outside the permitted folder.
+
+    Use the form `SOURCE:REST`. `Client.models()` lists the models of the service.
+    """
 
     reason = "INVALID_MODEL_ID"
 
 
 class InvalidUpload(InvalidInput):
-    """Raised when a predictions file as a whole can't be used."""
+    """The predictions file cannot be used.
+
+    Correct the file as the message describes and upload it again.
+    """
 
     reason = "INVALID_UPLOAD"
 
 
 class InvalidRow(InvalidUpload):
-    """Raised when rows of a predictions file are wrong; `violations` names the first ten."""
+    """Rows of the predictions file are invalid.
+
+    Correct the rows and upload the file again. `violations` lists the first ten, with line numbers.
+    """
 
     reason = "INVALID_ROW"
 
 
 class UnsupportedFormat(InvalidUpload):
-    """Raised when a file is in no format that Errata reads, pickles above all."""
+    """Errata does not read the format of the file. Pickled data is never read.
+
+    Convert the file to a format that the message lists, such as CSV, Parquet, or `.npy`.
+    """
 
     reason = "UNSUPPORTED_FORMAT"
 
 
 class TruncatedUpload(InvalidUpload):
-    """Raised when a file or its stream ends before its end."""
+    """The file or its stream ends too early.
+
+    Check that the file is complete and upload it again.
+    """
 
     reason = "TRUNCATED_UPLOAD"
 
 
 class InvalidEvidence(InvalidInput):
-    """Raised when a source of evidence, or a bundle, isn't what it should be."""
+    """An evidence source is invalid, or a bundle does not match its manifest.
+
+    Correct the source that the message names, or build the bundle again.
+    """
 
     reason = "INVALID_EVIDENCE"
 
 
 class NotFound(ErrataError):
-    """Raised when a named thing doesn't exist."""
+    """The named resource does not exist.
+
+    Check the name.
+    """
 
     reason = "NOT_FOUND"
 
 
 class AnalysisNotFound(NotFound):
-    """Raised when no analysis has this name."""
+    """No analysis has this name.
+
+    Check the name with `errata list`. The analysis may have been deleted.
+    """
 
     reason = "ANALYSIS_NOT_FOUND"
 
 
 class DatasetNotFound(NotFound):
-    """Raised when no evidence is served for this data set."""
+    """The service has no evidence for this data set.
+
+    Use a data set that the message lists, or ask the operator to add its bundle to `ERRATA_EVIDENCE`.
+    """
 
     reason = "DATASET_NOT_FOUND"
 
 
 class EvidenceNotFound(NotFound):
-    """Raised when no bundle of the data set has this digest prefix, or several have."""
+    """No bundle of the data set has a digest with this prefix, or several bundles have one.
+
+    Use a longer prefix, or one of the digests that the message lists.
+    """
 
     reason = "EVIDENCE_NOT_FOUND"
 
 
 class ImageNotFound(NotFound):
-    """Raised when the data set judges no image of this name."""
+    """The data set has no evaluated image with this name.
+
+    Check the file name. Images without labels are not evaluated.
+    """
 
     reason = "IMAGE_NOT_FOUND"
 
 
 class ModelNotFound(NotFound):
-    """Raised when no worker knows this model."""
+    """The source of the model has no model with this name.
+
+    Check the model identifier.
+    """
 
     reason = "MODEL_NOT_FOUND"
 
 
 class AlreadyExists(ErrataError):
-    """Raised when a request_id comes again with another body."""
+    """The `request_id` was used before with another request body.
+
+    Use a new `request_id` for each new request.
+    """
 
     reason = "REQUEST_ID_REUSED"
 
 
 class NotReady(ErrataError):
-    """Raised when the analysis isn't in a state that allows the call."""
+    """The state of the analysis does not allow the call.
+
+    Wait until the analysis succeeds. An analysis that failed or was cancelled has no results.
+    """
 
     reason = "ANALYSIS_NOT_READY"
 
 
 class TooLarge(ErrataError):
-    """Raised when input is over a limit on its size."""
+    """The input exceeds a size limit.
+
+    Send less data, or ask the operator to raise the limit.
+    """
 
     reason = "TOO_LARGE"
 
 
 class TooBusy(ErrataError):
-    """Raised when a limit on concurrent or open work is reached."""
+    """A limit on concurrent or open work is reached.
+
+    Retry after `retry_after` seconds.
+    """
 
     reason = "TOO_BUSY"
 
 
 class Unavailable(ErrataError):
-    """Raised when a part that the call needs can't be reached now."""
+    """A component that the call needs is unavailable.
+
+    Retry later. If the error persists, ask the operator to check the logs of the service.
+    """
 
     reason = "UNAVAILABLE"
 
 
 class NewerRecord(Unavailable):
-    """Raised when a kept record was written by a newer version, which alone can read it."""
+    """A newer version of Errata wrote a stored record, and this version cannot read it.
+
+    Retry after the upgrade of the service is complete, or ask the operator to upgrade it.
+    """
 
     reason = "NEWER_RECORD"
 
 
 class DamagedRecord(Unavailable):
-    """Raised when a kept record isn't one that any version wrote: the log has it, and somebody must remove it."""
+    """A stored record cannot be read by any version of Errata.
+
+    Ask the operator to remove the record. The log of the service names it.
+    """
 
     reason = "DAMAGED_RECORD"
 
 
 class WorkerLost(Unavailable):
-    """Raised when the process that runs models ended, or stopped answering, while it predicted."""
+    """The process that runs models ended or stopped responding during a prediction.
+
+    Retry. If the error persists, reduce the batch size or ask the operator to raise the memory limit.
+    """
 
     reason = "WORKER_LOST"
 
 
 class Unauthenticated(ErrataError):
-    """Raised when a call doesn't show who makes it."""
+    """The caller is not authenticated.
+
+    Send a valid bearer token, and a client certificate where the service requires one.
+    """
 
     reason = "UNAUTHENTICATED"
 
 
 class TokenMissing(Unauthenticated):
-    """Raised when a call that needs a token has none."""
+    """The call requires a bearer token, and it has none.
+
+    Set `ERRATA_TOKEN`, or pass the token to the client.
+    """
 
     reason = "TOKEN_MISSING"
 
 
 class TokenUnknown(Unauthenticated):
-    """Raised when a call has a token that isn't known, or isn't any more."""
+    """The service does not know the token, or the token was revoked.
+
+    Check `ERRATA_TOKEN`, or ask the operator for a new token.
+    """
 
     reason = "TOKEN_UNKNOWN"
 
 
 class CertificateMissing(Unauthenticated):
-    """Raised when a call has no client certificate where one is asked for."""
+    """The service requires a client certificate, and the call has none.
+
+    Set `ERRATA_CLIENT_CERTIFICATE` and `ERRATA_CLIENT_KEY`.
+    """
 
     reason = "CERTIFICATE_MISSING"
 
 
 class PermissionDenied(ErrataError):
-    """Raised when a token's scope doesn't cover the call."""
+    """The scope of the token does not include the call.
+
+    Use a token with the scope that the message names.
+    """
 
     reason = "SCOPE_MISSING"
 
 
 class Cancelled(ErrataError):
-    """Raised when the analysis was cancelled while somebody waited for it."""
+    """The analysis was cancelled before it finished.
+
+    Submit it again to get its results.
+    """
 
     reason = "ANALYSIS_CANCELLED"
 
 
 class PermanentError(ErrataError):
-    """Raised when work failed and would fail again."""
+    """The analysis failed, and a retry fails too.
+
+    Correct the cause that the message names, then submit the analysis again.
+    """
 
     reason = "ANALYSIS_FAILED"
 
 
 class EvidenceDamaged(PermanentError):
-    """Raised when a bundle that the service has can't be opened."""
+    """A bundle of the service is damaged.
+
+    Ask the operator to restore the files of the bundle or to build it again.
+    """
 
     reason = "EVIDENCE_DAMAGED"
 
 
 class ModelRefused(PermanentError):
-    """Raised when a model can't be used as it is: outputs, weights, format."""
+    """The outputs, weights, or format of the model are not usable.
+
+    Correct the model as the message describes, or upload its predictions instead.
+    """
 
     reason = "MODEL_REFUSED"
 
 
 class ImagesMissing(PermanentError):
-    """Raised when the images of a data set aren't where they should be."""
+    """The images of the data set are missing.
+
+    Ask the operator to correct `ERRATA_IMAGES`, or upload predictions instead.
+    """
 
     reason = "IMAGES_MISSING"

@@ -1,24 +1,27 @@
-"""JSON from outside: every text that is not usable is a ValueError, however deeply it is nested."""
+"""Parse untrusted JSON: every unusable text raises ValueError, at any nesting depth."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
-MAX_DEPTH = 100  # of arrays and objects within each other; as protobuf's JSON parser
-Pairs = Callable[[list[tuple[str, Any]]], Any]
+MAX_DEPTH = 100  # nested arrays and objects; the limit of protobuf's JSON parser
+PairsHook = Callable[[list[tuple[str, Any]]], Any]
 
 
-def parse_json(text: str | bytes, object_pairs_hook: Pairs | None = None) -> Any:
-    """Return the value of a JSON text.
+def parse_json(text: str | bytes, object_pairs_hook: PairsHook | None = None) -> Any:
+    """Parse a JSON text.
 
-    A value that Python can just parse may be too deep to be shown or copied, so the depth has a bound of its own.
+    The depth is limited because Python can parse values that are too deep to print or copy.
 
     Args:
-        text: The text; bytes are UTF-8, UTF-16 or UTF-32.
-        object_pairs_hook: Makes the value of an object, as for `json.loads`.
+        text: JSON text; bytes in UTF-8, UTF-16 or UTF-32.
+        object_pairs_hook: Creates the value of an object, as in `json.loads`.
+
+    Returns:
+        The parsed value.
 
     Raises:
-        ValueError: If the text is not JSON, or is nested more deeply than MAX_DEPTH.
+        ValueError: If the text is not JSON, or if its depth exceeds MAX_DEPTH.
     """
     try:
         value = json.loads(text, object_pairs_hook=object_pairs_hook)
@@ -30,7 +33,7 @@ def parse_json(text: str | bytes, object_pairs_hook: Pairs | None = None) -> Any
 
 
 def _depth_exceeds(value: Any, levels: int) -> bool:
-    """Return whether arrays and objects are nested deeper than some levels; without recursion."""
+    """Return whether arrays and objects are nested deeper than `levels`. Does not recurse."""
     containers = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         if not containers:

@@ -22,7 +22,7 @@ from service.domain import (
     Mask,
 )
 from service.rules.table import error_types
-from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_of
+from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_verdicts
 from service.taxonomy.classes import class_names
 
 MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
@@ -84,7 +84,7 @@ def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
     """Compare two sides by group only; raise NotComparable if they differ in data set or evidence."""
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
-    return compare_groups(pair_of(first.types, second.types, first.targets, first.problematic), first.groups)
+    return compare_groups(pair_verdicts(first.types, second.types, first.targets, first.problematic), first.groups)
 
 
 def compare_sides(
@@ -103,7 +103,7 @@ def compare_sides(
     """
     check_comparable(a.analysis, b.analysis)
     first, second = align_verdicts(a.verdicts, b.verdicts)
-    pair = pair_of(first.types, second.types, first.targets, first.problematic)
+    pair = pair_verdicts(first.types, second.types, first.targets, first.problematic)
     summary = a.analysis.summary
     assert summary is not None, "this is a bug: a compared analysis has a summary"
     return Comparison(

@@ -12,7 +12,7 @@ from service.analyses.judge import JudgedAnalysis
 from service.domain import NUM_CLASSES, Classes, ErrorType, Labels, LabelSource, Outcome
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_names
-from service.evidence.overlap import why_overlapping
+from service.evidence.overlap import explain_overlap
 from service.evidence.vocabulary_batch import compare_all
 from service.rules.outcomes import outcomes
 from service.taxonomy.classes import class_names
@@ -153,7 +153,7 @@ def _overlap(bundle: Bundle, rows: NDArray[np.intp], predicted: Classes) -> pa.A
     overlapping = bundle.evidence.overlap[targets, predicted]
     codes = targets.astype(np.int64) * NUM_CLASSES + predicted
     pairs, pair = np.unique(codes[overlapping], return_inverse=True)
-    of_pair = [why_overlapping(*divmod(code, NUM_CLASSES)) for code in pairs.tolist()]
+    of_pair = [explain_overlap(*divmod(code, NUM_CLASSES)) for code in pairs.tolist()]
     sentences = list(dict.fromkeys(of_pair))  # pairs that overlap for the same reason share one
     numbers = np.array([sentences.index(sentence) + 1 for sentence in of_pair], dtype=np.int32)
     index = np.zeros(len(rows), dtype=np.int32)

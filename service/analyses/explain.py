@@ -15,7 +15,7 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
-from service.evidence.overlap import why_overlapping
+from service.evidence.overlap import explain_overlap
 from service.evidence.vocabulary import compare
 from service.rules.decide import trace
 from service.rules.table import error_type, tags
@@ -65,7 +65,7 @@ def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidenc
         co_occurrences=tuple(
             co_occurrence for label in classes if (co_occurrence := _find_co_occurrence(bundle, label, predicted))
         ),
-        overlap=why_overlapping(target, predicted),
+        overlap=explain_overlap(target, predicted),
         vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
     )

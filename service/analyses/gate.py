@@ -79,7 +79,7 @@ def unfinished_result(policy: GatePolicy, analysis: Analysis, needed: Analysis, 
     """
     decision, cause = (
         (GateDecision.ERROR, UndecidedReason.ENDED_WITHOUT_RESULT)
-        if needed.state.final
+        if needed.state.is_final
         else (GateDecision.PENDING, UndecidedReason.NOT_FINISHED)
     )
     reasons = (GateReason(decision, None, causes=(cause,)),)

@@ -22,7 +22,7 @@ from service.domain import (
     Progress,
     State,
     Summary,
-    strata_of,
+    build_strata,
 )
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import AnalysisRecord, Job, ShardResult, concatenate_predictions, failure_of
@@ -71,7 +71,7 @@ def compute_summary(bundle: Bundle, predictions: Predictions) -> Summary:
     strata = bundle.strata
     if (types == ErrorType.UNSPECIFIED).any():  # images without a prediction do not count
         counted = ~bundle.evidence.problematic & (types != ErrorType.UNSPECIFIED)
-        strata = strata_of(bundle.evidence.targets, counted, bundle.arrays["groups"])
+        strata = build_strata(bundle.evidence.targets, counted, bundle.arrays["groups"])
     return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
 
 
@@ -155,14 +155,14 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
     results = ports.store.shard_results(job.id)
     info = _check_same_model(job, results)
     predictions = concatenate_predictions([result.predictions for result in results])
-    bundle = ports.evidence_repository.find(job.spec.dataset, job.spec.evidence)
+    bundle = ports.evidence.find(job.spec.dataset, job.spec.evidence)
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
     with ports.stage_timer(Stage.JUDGE):
         summary = compute_summary(bundle, predictions)
     analyses = []
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
-        if snapshot is None or snapshot.record.state.final:
+        if snapshot is None or snapshot.record.state.is_final:
             continue
         if (before := ports.archive.get(analysis_id)) is not None:
             analyses.append(before)
@@ -171,7 +171,7 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
         after = ports.store.snapshot(analysis_id)
-        if after is not None and after.record.state.final:  # its user cancelled it meanwhile
+        if after is not None and after.record.state.is_final:  # its user cancelled it meanwhile
             ports.archive.delete(analysis_id)
         else:
             analyses.append(analysis)

@@ -188,7 +188,7 @@ def parse_policy(text: str | bytes) -> GatePolicy:
 def check_baseline(policy: GatePolicy, baseline: str) -> None:
     """Raise InvalidRequest if a policy bounds changes but there is no baseline."""
     if policy.needs_baseline and not baseline:
-        names = ", ".join(repr(bound.name) for bound in policy.bounds if bound.on_change)
+        names = ", ".join(repr(bound.name) for bound in policy.bounds if bound.is_on_change)
         raise InvalidRequest(
             f"The policy bounds changes ({names:.200}), but there is no baseline. Name one, for example with "
             "--baseline.",

@@ -38,7 +38,7 @@ class Limits:
 class Ports:
     """The stores, callbacks, and limits of the use cases."""
 
-    evidence_repository: EvidenceRepository
+    evidence: EvidenceRepository
     store: JobStore
     archive: Archive
     send_shards: Callable[[str, int], None]  # job, number of shards

@@ -63,7 +63,7 @@ def get(ports: Ports, analysis_id: str) -> Analysis:
         snapshot = ports.store.snapshot(analysis_id)
     except Unavailable as error:
         store_error = error
-    if snapshot is not None and not snapshot.record.state.final:
+    if snapshot is not None and not snapshot.record.state.is_final:
         return to_analysis(snapshot)
     # The archive before the record, because a judge archives an analysis before it deletes the record.
     analysis = ports.archive.get(analysis_id) or (to_analysis(snapshot) if snapshot else None)
@@ -137,7 +137,7 @@ def _find_archived(ports: Ports, analysis_id: str) -> Analysis | None:
 def delete(ports: Ports, analysis_id: str) -> None:
     """Delete an ended analysis; raise NotReady if it is open."""
     analysis = get(ports, analysis_id)
-    if not analysis.state.final:
+    if not analysis.state.is_final:
         raise NotReady(
             f"Cannot delete analysis {analysis.id}: its state is {analysis.state.name}. Cancel it first.", field="name"
         )
@@ -158,7 +158,7 @@ def get_succeeded(ports: Ports, analysis_id: str) -> Analysis:
     """Return an analysis with a result; raise NotReady if it has none."""
     analysis = get(ports, analysis_id)
     if analysis.state is not State.SUCCEEDED:
-        remedy = "" if analysis.state.final else f" Wait for it with 'errata wait {analysis.id}'."
+        remedy = "" if analysis.state.is_final else f" Wait for it with 'errata wait {analysis.id}'."
         raise NotReady(
             f"Analysis {analysis.id} has no result: its state is {analysis.state.name}.{remedy}", field="name"
         )

@@ -36,7 +36,7 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     request = replace(before.request, evidence=evidence, request_id=request_id)
     requests.check(request)
     request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
-    bundle = ports.evidence_repository.find(before.request.dataset, evidence)
+    bundle = ports.evidence.find(before.request.dataset, evidence)
     predictions = ports.archive.predictions(before.id)
     if predictions is None:
         raise Unavailable(f"The archive has no predictions of analysis {before.id}.")

@@ -75,7 +75,7 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
     if not _PLAIN.fullmatch(f"{event.model}{event.version}{event.name}{event.source}{event.delivery}"):
         log.warning("event refused: control characters in a name")
         return EventResult.REFUSED
-    if event.echo:
+    if event.is_own_change:
         log.info("event ignored: caused by a write-back")
         return EventResult.IGNORED
     rules = [rule for rule in registry.rules if rule.matches(event)]
@@ -146,7 +146,7 @@ def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: Reg
         baseline = "" if is_baseline else _find_baseline(ports, registry, rule, event)
         if not baseline:
             policy = ""
-            if not (is_baseline and event.again):  # the repeated analysis of a promoted version keeps its gate
+            if not (is_baseline and event.is_analysis_request):  # the repeated analysis of a promoted version keeps its gate
                 labels["gate"] = "no-baseline"
     request = AnalysisRequest(
         dataset=rule.dataset,
@@ -154,7 +154,7 @@ def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: Reg
         display_name=f"{event.model} {event.version}"[:MAX_TEXT],
         labels=labels,
         request_id=_request_id(registry, rule, event, baseline),
-        fresh=event.again,
+        fresh=event.is_analysis_request,
         gate_policy=policy,
         gate_baseline=baseline,
     )
@@ -200,7 +200,7 @@ def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, ba
     each baseline.
     """
     parts = [registry.id, event.model, event.version, rule.dataset, rule.policy, rule.baseline]
-    if event.again:
+    if event.is_analysis_request:
         parts.append(f"again {event.delivery}")
     elif event.action is not Action.CREATED:
         parts.append(f"{event.action} {event.name} {event.value} {baseline}")

@@ -26,7 +26,7 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.evidence.labels import validation_name
-from service.evidence.overlap import why_overlapping
+from service.evidence.overlap import explain_overlap
 from service.reference_models.curves import curves_of
 from service.report.comparison_view import comparison_view
 from service.report.error_table import ErrorTable, PairSeen
@@ -37,7 +37,7 @@ from service.report.view import Found, ReportView, SourceRow, report_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
-from service.summary.trend import standings_of, values_of_group
+from service.summary.trend import group_metric_values, percentile_ranks_of
 from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 from service.telemetry import Stage
@@ -168,7 +168,7 @@ def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
     all_samples = summary.groups[Group.ALL]
     if curves is None or all_samples.top1_accuracy is None:
         return ()
-    return standings_of(curves, Group.ALL, all_samples.top1_accuracy, values_of_group(all_samples), summary.abstained)
+    return percentile_ranks_of(curves, Group.ALL, all_samples.top1_accuracy, group_metric_values(all_samples), summary.abstained)
 
 
 def _error_table(
@@ -204,7 +204,7 @@ def _error_table(
             for name, inside in zip(bundle.manifest.superclasses, members, strict=True)
         },
         pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
-        overlaps={pair: why_overlapping(*pair) for pair in overlapping_pairs},
+        overlaps={pair: explain_overlap(*pair) for pair in overlapping_pairs},
         texts=_vocabulary_evidence(bundle, rows, types, predicted),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
         picture_base=f"{base}images/" if base and ports.thumbnails.has(bundle.dataset) else "",

@@ -43,7 +43,7 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         return check_same_body(before, request_digest)
     spec = build_job_spec(ports, request)
     check_capacity(ports)
-    bundle = ports.evidence_repository.find(request.dataset, spec.evidence)
+    bundle = ports.evidence.find(request.dataset, spec.evidence)
     if analysis := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
         _log.info("archived predictions reused", analysis=analysis.id, model=spec.model)
         return analysis
@@ -74,7 +74,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return the computation of a request; raise an error if its model, data set, or bundle does not exist."""
     model = parse_model_id(request.model)
     _check_offered(ports, model)
-    bundle = ports.evidence_repository.find(request.dataset, request.evidence)
+    bundle = ports.evidence.find(request.dataset, request.evidence)
     if not ports.has_images(request.dataset):
         raise InvalidRequest(
             f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES, or upload predictions.",

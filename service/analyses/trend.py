@@ -21,7 +21,7 @@ from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Manifest
 from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
-from service.summary.trend import allowed_metrics, fits_of, values_of, values_of_group, with_standings
+from service.summary.trend import add_percentile_ranks, allowed_metrics, fits_of, group_metric_values, metric_values
 
 MAX_NAMES = 1000  # selected analyses
 MAX_LABELS = 50  # groups with a fit; models with rarer labels are in none
@@ -92,7 +92,7 @@ def read_published_models(request: TrendRequest) -> list[PublishedModel]:
         return []
     models = read_models(request.reference)
     is_whole = request.group is Group.ALL
-    if any(model.whole is (not is_whole) for model in models):
+    if any(model.covers_all_samples is (not is_whole) for model in models):
         expected, actual = ("all samples", "one group") if is_whole else (f"the group '{request.group}'", "all samples")
         raise InvalidUpload(
             f"Expected published models on {expected}, got models on {actual}. Use the authors' file for that group.",
@@ -116,12 +116,12 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         accuracy = analysis.summary.groups[Group.ALL].top1_accuracy
         if accuracy is None:
             continue
-        all_values = values_of_group(analysis.summary.groups[request.group])
+        all_values = group_metric_values(analysis.summary.groups[request.group])
         values = {metric: all_values[metric] for metric in metrics if metric in all_values}
         is_selected = index < len(analyses.selected)
         label = group_label(analysis, request.by)
         point = TrendPoint(analysis.id, analysis.title, label, is_selected, accuracy, values)
-        points.append(point if curves is None else with_standings(point, curves, request.group, abstained))
+        points.append(point if curves is None else add_percentile_ranks(point, curves, request.group, abstained))
     points += [
         TrendPoint(
             "",
@@ -129,7 +129,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
             model.labels.get(request.by, ""),
             False,
             model.top1_accuracy,
-            values_of(model.counts, model.multi_label_accuracy),
+            metric_values(model.counts, model.multi_label_accuracy),
         )
         for model in published
     ]
@@ -191,7 +191,7 @@ def _default_evidence(ports: Ports, dataset: str, archived: Sequence[Analysis]) 
     """Return the evidence of the newest archived analysis; without one, the default bundle of the data set."""
     if archived:
         return max(archived, key=lambda analysis: analysis.id).evidence
-    return ports.evidence_repository.find(dataset, "").digest
+    return ports.evidence.find(dataset, "").digest
 
 
 def _find_others(analyses: Sequence[Analysis], selected: Sequence[Analysis], by: str) -> list[Analysis]:
@@ -210,6 +210,6 @@ def _find_others(analyses: Sequence[Analysis], selected: Sequence[Analysis], by:
 def _served_superclasses_differ(ports: Ports, dataset: str, evidence: str) -> bool:
     """Return whether a bundle's superclasses differ from the authors'; True if the bundle is not served."""
     try:
-        return has_own_superclasses(ports.evidence_repository.find(dataset, evidence).manifest)
+        return has_own_superclasses(ports.evidence.find(dataset, evidence).manifest)
     except (EvidenceNotFound, EvidenceDamaged, Unavailable):
         return True

@@ -52,7 +52,7 @@ def upload(
     if request.gate_baseline:
         queries.get(ports, request.gate_baseline)  # raises if the baseline does not exist
     start_time = ports.clock()
-    bundle = ports.evidence_repository.find(request.dataset, request.evidence)
+    bundle = ports.evidence.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
     layout = Layout(
         bundle.dataset,
@@ -102,13 +102,13 @@ def upload(
 def _find_datasets(ports: Ports, dataset: str, file_name: bytes) -> list[str]:
     """Return the other served data sets that have an image of a file name, with or without its class folder."""
     names = {file_name, file_name.rpartition(b"/")[2]}
-    datasets = {manifest.dataset for manifest in ports.evidence_repository.manifests()} - {dataset}
+    datasets = {manifest.dataset for manifest in ports.evidence.manifests()} - {dataset}
     return [other for other in sorted(datasets) if any(name in names for name in _image_names(ports, other))]
 
 
 def _image_names(ports: Ports, dataset: str) -> Sequence[bytes]:
     try:
-        names: Sequence[bytes] = ports.evidence_repository.find(dataset, "").arrays["names"].tolist()
+        names: Sequence[bytes] = ports.evidence.find(dataset, "").arrays["names"].tolist()
     except (NotFound, EvidenceDamaged, Unavailable):
         return ()
     return names

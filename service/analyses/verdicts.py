@@ -53,7 +53,7 @@ def load_judged(ports: Ports, analysis_id: str) -> JudgedAnalysis:
 def find_bundle(ports: Ports, analysis: Analysis) -> Bundle:
     """Return the bundle of an analysis; raise EvidenceNotFound if it is not served."""
     try:
-        return ports.evidence_repository.find(analysis.request.dataset, analysis.evidence)
+        return ports.evidence.find(analysis.request.dataset, analysis.evidence)
     except EvidenceNotFound as error:
         raise EvidenceNotFound(
             f"The bundle {analysis.evidence[:12]} of analysis {analysis.id} is not served. Add it to ERRATA_EVIDENCE, "

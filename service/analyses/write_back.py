@@ -105,7 +105,7 @@ def _write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) -
         analysis = queries.get(ports, item.analysis)
     except AnalysisNotFound:  # deleted, or not archived yet
         return _retry_later(ports, item, POLL_SECONDS) if item.attempts < MAX_PENDING_ATTEMPTS else _drop(ports, item)
-    if not analysis.state.final:
+    if not analysis.state.is_final:
         return _wait(ports, item)
     writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))
     if analysis.state is State.CANCELLED or writer is None:

@@ -116,7 +116,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
             if news != sent or loop.time() - sent_at >= LIFE_SECONDS:
                 yield analysis
                 sent, sent_at = news, loop.time()
-            if analysis.state.final:
+            if analysis.state.is_final:
                 return
             if self._stopping:
                 raise Unavailable("the service stops: watch again", retry_after=LIFE_SECONDS)
@@ -226,7 +226,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                     "expected a predicted class, got none: without an analysis it must be given", field="predicted"
                 )
             return explain_prediction(
-                self._ports.evidence_repository.find(request.dataset, request.evidence), request.file_name, predicted
+                self._ports.evidence.find(request.dataset, request.evidence), request.file_name, predicted
             )
 
         return wire.to_verdict(await self._readers.call(explain_image))

@@ -29,7 +29,7 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
 
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
         """Return one bundle's description."""
-        bundle = await self._readers.call(self._ports.evidence_repository.find, request.dataset, request.evidence)
+        bundle = await self._readers.call(self._ports.evidence.find, request.dataset, request.evidence)
         return wire.to_evidence(bundle.manifest)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
@@ -55,9 +55,9 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
 
     def _datasets(self) -> pb.ListDatasetsResponse:
         result = []
-        for name in self._ports.evidence_repository.datasets():
+        for name in self._ports.evidence.datasets():
             try:
-                bundles = self._ports.evidence_repository.bundles(name)
+                bundles = self._ports.evidence.bundles(name)
             except (EvidenceDamaged, Unavailable):
                 continue  # the log has it; the other data sets are there all the same
             result.append(

@@ -13,7 +13,7 @@ def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
     first = certificates.load()
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
-        fresh = certificates.fresh()
+        fresh = certificates.reload()
         return None if fresh is None else _configuration(fresh)
 
     return grpc.dynamic_ssl_server_credentials(

@@ -103,7 +103,7 @@ def _check_numbers(value: object) -> None:
 
 def _check_complete(analysis: Analysis) -> None:
     """Raise ValueError unless an analysis is final and has all values of its state."""
-    if not analysis.state.final:
+    if not analysis.state.is_final:
         raise ValueError(f"expected a final state, got {analysis.state.name}")
     for time in (analysis.create_time, analysis.start_time, analysis.end_time):
         if time is not None and (time.tzinfo is None or not FIRST_YEAR <= time.year <= LAST_YEAR):

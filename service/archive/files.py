@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from errata.errors import InvalidSetting, Unavailable
 from errata.files import write_file
 
-from service.storage import create_file, read_plain
+from service.storage import create_file, read_regular_file
 
 MAX_FILE_BYTES = 256 << 20  # a hundred times the size of an analysis
 SETTLED_NS = 1_000_000_000  # age of a folder's last change after which its listing is cached
@@ -64,7 +64,7 @@ class FolderFiles:
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, at most MAX_FILE_BYTES."""
         try:
-            return read_plain(self._folder / name, MAX_FILE_BYTES)
+            return read_regular_file(self._folder / name, MAX_FILE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

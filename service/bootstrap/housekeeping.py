@@ -51,7 +51,7 @@ class Housekeeping:
 
 def remove_all_orphaned_files(settings: Settings) -> int:
     """Remove what killed processes left in archive, evidence folder, cache, and temporary folder; return how many."""
-    removed = remove_orphaned_files(open_files(settings.archive_place))
+    removed = remove_orphaned_files(open_files(settings.archive_location))
     removed += remove_temporary_folders()
     removed += sum(remove_scratch(folder) for folder in (settings.data_dir / "evidence", embedding_cache(settings)))
     if removed:

@@ -29,7 +29,7 @@ from service.bootstrap.wiring import (
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.worker import Predictor, Worker
-from service.settings import Settings
+from service.settings import Settings, warn_about_missing_paths
 from service.telemetry import Metrics, Stage
 
 WORKER = "local"
@@ -51,8 +51,9 @@ async def run_local(
     known = callers(settings)
     store = InMemoryJobStore(time.time)
     engine = Engine(local_broker, store)
+    warn_about_missing_paths(settings)
     images = image_folders(settings)
-    archive = FileArchive(open_files(settings.archive_place))
+    archive = FileArchive(open_files(settings.archive_location))
     ports = make_ports(settings, store, archive, engine, metrics)
     if start_parsers:
         ports.parsers.start()

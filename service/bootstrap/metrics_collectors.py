@@ -137,7 +137,7 @@ class ResultsCollector:
         metrics.evidence.replace(
             {
                 (manifest.dataset, manifest.digest, str(manifest.rules_version)): 1.0
-                for manifest in self._ports.evidence_repository.manifests()
+                for manifest in self._ports.evidence.manifests()
             }
         )
         listed = self._ports.archive.list()
@@ -169,7 +169,7 @@ class ResultsCollector:
 def results_watch(ports: Ports, metrics: Metrics, settings: Settings) -> Watch:
     """Return the watch of the newest results; a store of objects, listed whole each time, is looked at less."""
     look = ResultsCollector(ports, metrics, settings.watched_models, settings.max_watched)
-    return Watch("results", look, REMOTE_SECONDS if is_remote(settings.archive_place) else RESULTS_SECONDS)
+    return Watch("results", look, REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS)
 
 
 def _names(result: WatchedResult) -> tuple[str, str, str]:

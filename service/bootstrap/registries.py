@@ -49,7 +49,7 @@ def check_datasets(ports: Ports, registries: Sequence[Registry]) -> None:
     for registry in registries:
         for number, rule in enumerate(registry.rules):
             try:
-                ports.evidence_repository.bundles(rule.dataset)
+                ports.evidence.bundles(rule.dataset)
             except NotFound as error:
                 raise _wrong(registry.id, f"rules.{number}.dataset", error.message) from error
 

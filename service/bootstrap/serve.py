@@ -42,14 +42,14 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     metrics = Metrics(CollectorRegistry())
     store = RedisJobStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
-    archive = FileArchive(open_files(settings.archive_place))
+    archive = FileArchive(open_files(settings.archive_location))
     ports = make_ports(settings, store, archive, engine, metrics)
     ports.parsers.start()
     told = [item.registry for item in known.values()]
     check_datasets(ports, told)
     look = StoreCollector(store, metrics)
     store_watch = Watch("store", look, STORE_SECONDS)
-    listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_place)
+    listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_location)
     listing.start()
     watches = [
         store_watch,

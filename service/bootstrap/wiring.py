@@ -35,11 +35,11 @@ _log = structlog.get_logger()
 
 def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics) -> Ports:
     """Return the outside of the use cases; raise InvalidEvidence or InvalidSetting for what an operator must mend."""
-    evidence_repository = EvidenceRepository(settings.evidence, settings.data_dir)
-    evidence_repository.check()
-    at_zero(metrics.analyses, (state.name.lower() for state in State if state.final))
+    repository = EvidenceRepository(settings.evidence, settings.data_dir)
+    repository.check()
+    at_zero(metrics.analyses, (state.name.lower() for state in State if state.is_final))
     return Ports(
-        evidence_repository=evidence_repository,
+        evidence=repository,
         store=store,
         archive=archive,
         send_shards=engine.send_shards,

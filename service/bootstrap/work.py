@@ -20,7 +20,7 @@ from service.bootstrap.wiring import can_run, image_folders, process_predictor, 
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import Predictor, Worker
-from service.settings import Settings
+from service.settings import Settings, warn_about_missing_paths
 from service.storage import remove_temporary_folders
 from service.telemetry import Metrics, Stage, at_zero
 from service.web.listener import make_listener
@@ -36,6 +36,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     store = RedisJobStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
+    warn_about_missing_paths(settings)
     images = image_folders(settings)
     offer = worker_offer(settings, images)
     if not offer.models:

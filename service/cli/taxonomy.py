@@ -106,10 +106,10 @@ def check(file: Path, as_json: bool) -> None:
     """
     findings = check_grouping(read_grouping(file), load_taxonomy())
     if as_json:
-        click.echo(json.dumps(asdict(findings) | {"sound": findings.sound, "authors": asdict(AUTHORS)}, indent=2))
+        click.echo(json.dumps(asdict(findings) | {"sound": findings.is_valid, "authors": asdict(AUTHORS)}, indent=2))
     else:
         _show_findings(findings)
-    if not findings.sound:
+    if not findings.is_valid:
         raise InvalidEvidence(
             f"{file} has unknown lemmas or empty superclasses. They are listed above.", field="superclasses"
         )

@@ -1,4 +1,4 @@
-"""The vocabulary of Errata, frozen; numpy only: N judged samples, A images, C = 1000 classes, S superclasses."""
+"""Domain records, all frozen. Array shapes use N evaluated samples, A images, C = 1000 classes, S superclasses."""
 
 from errata.enums import (
     CLASS_GROUPS,
@@ -46,7 +46,7 @@ from service.domain.evidence import (
     Mask,
     Predictions,
     Strata,
-    strata_of,
+    build_strata,
 )
 from service.domain.gate import (
     DEFAULT_MIN_SAMPLES,
@@ -150,5 +150,5 @@ __all__ = [
     "Verdict",
     "VerdictEvidence",
     "VocabularyEvidence",
-    "strata_of",
+    "build_strata",
 ]

@@ -1,4 +1,4 @@
-"""What an analysis is, from the request to its summary."""
+"""Records of an analysis, from the request to the summary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from errata.enums import ErrorType, Group, RowOrder, State
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """The aggregates of one group of samples that aren't problematic. A rate without samples is None."""
+    """Aggregates of one group, without problematic samples. Rates are None if the group has no samples."""
 
     num_samples: int
-    counts: Mapping[ErrorType, int]  # verdicts 1 to 8
+    counts: Mapping[ErrorType, int]  # number of verdicts of each type, 1 to 8
     top1_errors: int
     top1_accuracy: float | None
     multi_label_accuracy: float | None
@@ -20,28 +20,28 @@ class GroupSummary:
     multi_label_accuracy_forgiving_explainable: float | None
     portions_of_top1_errors: Mapping[ErrorType, float]  # types 2 to 8; empty without errors
     portions_of_multi_label_errors: Mapping[ErrorType, float]  # types 4 to 8; empty without errors
-    gain_if_fixed_top1: Mapping[ErrorType, float]  # top-1 accuracy won if a type never occurred, types 2 to 8
-    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # multi-label accuracy won; 0 for types 2 and 3
+    gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy without this type, types 2 to 8
+    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # gain in multi-label accuracy; 0 for types 2 and 3
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What an analysis says in numbers."""
+    """Aggregates of an analysis."""
 
     groups: Mapping[Group, GroupSummary]
-    abstained: tuple[ErrorType, ...]  # rules that had no evidence: the types after them are upper bounds
+    abstained: tuple[ErrorType, ...]  # types whose rule had no evidence; counts of later types are upper bounds
     num_problematic: int
-    num_images: int  # of the data set
-    num_predicted: int  # rows that came, judged or not
-    top1_accuracy_all_images: float | None  # where every image of the data set has a prediction
-    top1_accuracy_among_classes: float | None  # ranking the data set's own classes alone, where scores came
-    imagenet_m_errors: int | None  # multi-label errors among the 68 samples of ImageNet-M, where they are known
-    num_judged: int | None = None  # images that the bundle judges, predicted or not; None: archived before it was kept
+    num_images: int  # images of the data set
+    num_predicted: int  # images with a prediction, evaluated or not
+    top1_accuracy_all_images: float | None  # None: some images have no prediction
+    top1_accuracy_among_classes: float | None  # top-1 among the data set's own classes; None: no scores
+    imagenet_m_errors: int | None  # multi-label errors among the 68 samples of ImageNet-M; None: samples unknown
+    num_judged: int | None = None  # images that the bundle evaluates; None: archived by a version without this field
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an analysis failed, in words that its user can act on."""
+    """Reason of a failed analysis, for its user."""
 
     reason: str
     message: str
@@ -49,21 +49,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the prediction of images has come."""
+    """Progress of the predictions."""
 
     done: int = 0
     total: int = 0
     images_per_second: float | None = None
     eta_seconds: float | None = None
-    queue_position: int | None = None  # analyses before this one; None unless queued
-    live_workers: int | None = None  # 0: nobody will take it
+    queue_position: int | None = None  # number of analyses ahead in the queue; None: not queued
+    live_workers: int | None = None  # number of workers that can run the model
     shards_done: int | None = None
-    shards: int | None = None  # None: it needs no worker
+    shards: int | None = None  # None: needs no worker
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What the worker knows of the model that it ran."""
+    """Details of a model, from the worker that ran it."""
 
     model: str
     architecture: str
@@ -73,7 +73,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class AnalysisRequest:
-    """What a caller asked for: one model's predictions, or one upload's, on one data set."""
+    """Request of a caller: evaluate one model, or one upload, on one data set."""
 
     dataset: str
     model: str = ""  # empty: an upload
@@ -83,42 +83,42 @@ class AnalysisRequest:
     request_id: str = ""
     row_order: RowOrder = RowOrder.UNSPECIFIED
     fresh: bool = False
-    gate_policy: str = ""  # YAML; what EvaluateGate holds the analysis against if it isn't told another
-    gate_baseline: str = ""  # id of the analysis that changes are held against
+    gate_policy: str = ""  # YAML; default policy of EvaluateGate for this analysis
+    gate_baseline: str = ""  # id of the analysis that changes are compared with
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """One request and what became of it."""
+    """A request, its state, and its results."""
 
     id: str
     request: AnalysisRequest
     state: State
-    evidence: str  # digest of the bundle that judges
+    evidence: str  # digest of the evidence bundle
     create_time: datetime
     owner: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
     progress: Progress = Progress()
     predictions_digest: str = ""
-    computation: str = ""  # digest of what was computed: the model, at what its reference meant, and the images
-    images: str = ""  # digest of the names of the data set's images, in the order of the predictions
+    computation: str = ""  # digest of the inputs of the predictions: the pinned model and the images
+    images: str = ""  # digest of the image names, in the order of the predictions
     model_info: ModelInfo | None = None
     summary: Summary | None = None
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
-    request_digest: str = ""  # of the request's body: a request id that comes again must bring the same
-    cached: bool = False  # answered from what was computed before
+    request_digest: str = ""  # digest of the request body; a repeated request id must have the same one
+    cached: bool = False  # whether the result was reused from an earlier analysis
 
     @property
     def title(self) -> str:
-        """Return what people call it."""
+        """Return the display name, or the model if there is none."""
         return self.request.display_name or self.request.model or "upload"
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """One target and what is predicted instead of it."""
+    """A target class and a class that is predicted instead."""
 
     target: int
     predicted: int
@@ -128,14 +128,14 @@ class Confusion:
 
 @dataclass(frozen=True)
 class BreakdownRow:
-    """The verdicts of the samples whose target is one class, or is in one superclass; none of them problematic.
+    """Verdicts by target: the samples of one class or of one superclass, without problematic samples.
 
-    A gain is what the accuracy of the whole data set wins if a type never occurred among these samples. Superclasses
-    overlap, so their gains don't add up.
+    A gain is the increase in the accuracy of the whole data set if these samples had no error of the type. The gains
+    of superclasses do not add up, because superclasses overlap.
     """
 
     name: str
-    class_index: int | None  # None: a superclass
+    class_index: int | None  # None: the row of a superclass
     num_samples: int
     counts: Mapping[ErrorType, int]
     multi_label_accuracy: float | None

@@ -1,4 +1,4 @@
-"""What changed between two models' verdicts on the same images, A and B; differences are A - B (spec/statistics)."""
+"""Records of a comparison of two models, A and B, on the same images. Differences are A - B (spec/statistics)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 
 
 class PairedMetric(StrEnum):
-    """What is asked of each image; one test and one interval each."""
+    """Binary property of an image that is compared between A and B."""
 
-    TOP1 = "top1"  # the original label is predicted
-    MULTI_LABEL = "multi_label"  # types 1 to 3
-    SEVERE = "severe"  # type 8
+    TOP1 = "top1"  # the prediction is the original label
+    MULTI_LABEL = "multi_label"  # the verdict has a type from 1 to 3
+    SEVERE = "severe"  # the verdict has type 8
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """McNemar's exact test of one question."""
+    """McNemar's exact test of one metric."""
 
     metric: PairedMetric
-    only_a: int  # images of which it is true in A alone
-    only_b: int
+    only_a: int  # images with the property in A only
+    only_b: int  # images with the property in B only
     p_value: float
-    significant: bool  # at 0.05
+    significant: bool  # p_value < 0.05
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A rate in A and in B, and a 95 % interval of the difference A - B, from a paired bootstrap over images."""
+    """A rate in A and in B, and the 95 % interval of A - B from a paired bootstrap over images."""
 
     a: float
     b: float
@@ -45,51 +45,51 @@ class Interval:
 
 @dataclass(frozen=True)
 class GroupComparison:
-    """What changed among the samples of one group that both judged; none of them problematic."""
+    """Changes in one group, among the samples that both analyses evaluated, without problematic samples."""
 
     num_samples: int
     transitions: NDArray[np.int64]  # (8, 8) row: type in A, 1 to 8; column: type in B
     tests: Mapping[PairedMetric, PairedTest]
-    rates: Mapping[PairedMetric, Interval]  # share of the samples; empty without samples
-    multi_label_accuracy: Interval | None  # mean over target classes; None without samples
-    types: Mapping[ErrorType, Interval]  # share of the samples with the type, unadjusted; empty without samples
+    rates: Mapping[PairedMetric, Interval]  # share of samples; empty without samples
+    multi_label_accuracy: Interval | None  # mean over target classes; None: no samples
+    types: Mapping[ErrorType, Interval]  # share of samples with the type, unadjusted; empty without samples
 
     def fixed(self, error_type: ErrorType | None = None) -> int:
-        """Return how many errors of A, of one type or all (4 to 8), are correct in B (1 to 3)."""
+        """Count the images that are errors in A (of one type, or of types 4 to 8) and correct in B (types 1 to 3)."""
         rows = slice(3, 8) if error_type is None else error_type - 1
         return int(self.transitions[rows, :3].sum())
 
     def broken(self, error_type: ErrorType | None = None) -> int:
-        """Return how many images that are correct in A (1 to 3) are errors in B, of one type or all (4 to 8)."""
+        """Count the images that are correct in A (types 1 to 3) and errors in B (of one type, or of types 4 to 8)."""
         columns = slice(3, 8) if error_type is None else error_type - 1
         return int(self.transitions[:3, columns].sum())
 
     @property
     def top1_fixed(self) -> int:
-        """Return how many top-1 errors of A have B's prediction right."""
+        """Count the images that are top-1 errors in A and top-1 correct in B."""
         return int(self.transitions[1:, 0].sum())
 
     @property
     def top1_broken(self) -> int:
-        """Return how many images whose label A predicts B doesn't."""
+        """Count the images that are top-1 correct in A and top-1 errors in B."""
         return int(self.transitions[0, 1:].sum())
 
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """What changed among the samples whose target is one class, or is in one superclass; none of them problematic."""
+    """Changes by target: the samples of one class or of one superclass, without problematic samples."""
 
     name: str
-    class_index: int | None  # None: a superclass
+    class_index: int | None  # None: the row of a superclass
     num_samples: int
     fixed: int
     broken: int
-    errors: Interval  # share of the samples with an error, types 4 to 8; unadjusted
+    errors: Interval  # share of samples with types 4 to 8, unadjusted
 
 
 @dataclass(frozen=True)
 class ChangedImage:
-    """One image on whose being an error A and B differ."""
+    """An image that is an error in only one of A and B."""
 
     file_name: str
     target: int
@@ -101,7 +101,7 @@ class ChangedImage:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two analyses of the same images, judged with the same evidence."""
+    """Comparison of two analyses of the same images with the same evidence."""
 
     id_a: str
     id_b: str
@@ -110,9 +110,9 @@ class Comparison:
     dataset: str
     evidence: str
     abstained: tuple[ErrorType, ...]
-    num_left_out: int  # samples that only one of them judged
+    num_left_out: int  # samples that only one of the analyses evaluated
     groups: Mapping[Group, GroupComparison]
-    classes: tuple[ChangeRow, ...]  # those on which they differ
+    classes: tuple[ChangeRow, ...]  # classes with changes
     superclasses: tuple[ChangeRow, ...]
-    fixed: tuple[ChangedImage, ...]  # what is severe in A first
-    broken: tuple[ChangedImage, ...]  # what is severe in B first
+    fixed: tuple[ChangedImage, ...]  # severe errors of A first
+    broken: tuple[ChangedImage, ...]  # severe errors of B first

@@ -1,4 +1,4 @@
-"""What the rules read and what models say: arrays of N judged samples, A images, C = 1000 classes."""
+"""Inputs of the rules and predictions of models: arrays of N evaluated samples, A images, C = 1000 classes."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,9 +16,9 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Labels:
-    """The multi-labels of N samples, as one run of classes a sample."""
+    """Multi-labels of N samples: one concatenated list of classes, and the offset of each sample."""
 
-    offsets: NDArray[np.int32]  # (N + 1,) where each sample's run starts
+    offsets: NDArray[np.int32]  # (N + 1,) labels of sample i: offsets[i] to offsets[i + 1]
     classes: Classes  # (L,) distinct within a sample
     sources: Bytes  # (L,) LabelSource
 
@@ -27,21 +27,21 @@ class Labels:
         return self.classes[self.offsets[row] : self.offsets[row + 1]]
 
     def sources_of(self, row: int) -> list[LabelSource]:
-        """Return who named each of one sample's classes."""
+        """Return the origin of each label of one sample."""
         return [LabelSource(source) for source in self.sources[self.offsets[row] : self.offsets[row + 1]]]
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """Return how many labels each sample has, shape (N,)."""
+        """Return the number of labels of each sample, shape (N,)."""
         return np.diff(self.offsets)
 
     def rows(self, start: int, stop: int) -> "Labels":
-        """Return the labels of the samples start to stop."""
+        """Return the labels of the samples from start to stop."""
         first, last = self.offsets[start], self.offsets[stop]
         return Labels(self.offsets[start : stop + 1] - first, self.classes[first:last], self.sources[first:last])
 
     def take(self, rows: NDArray[np.intp]) -> "Labels":
-        """Return the labels of the named samples, in that order."""
+        """Return the labels of the given samples, in the given order."""
         counts = self.counts[rows]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
@@ -50,22 +50,22 @@ class Labels:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The facts that the rules read, for N samples. A field that is None makes its rule abstain."""
+    """Inputs of the rules for N samples. A rule abstains if its field is None."""
 
-    targets: Classes  # (N,) the original label
+    targets: Classes  # (N,) original label
     labels: Labels
-    problematic: Mask  # (N,) set aside by the annotators
-    overlap: Mask  # (C, C) [target, prediction]: counts as right
-    same_superclass: Mask  # (C, C) symmetric, with its diagonal
-    cooccurrence: Mask | None  # (C, C) symmetric: pairs seen together that share no superclass
+    problematic: Mask  # (N,) marked as problematic by the annotators
+    overlap: Mask  # (C, C) [target, prediction]: the prediction counts as correct
+    same_superclass: Mask  # (C, C) symmetric; the diagonal is True
+    cooccurrence: Mask | None  # (C, C) symmetric: co-occurrence pairs that share no superclass
     non_prototypical: Mask | None  # (N,)
-    oov: Bytes | None  # (N, C / 8) bits, big-endian: gate holds and the best proposal is outside ImageNet
+    oov: Bytes | None  # (N, C / 8) bits, big-endian: the gate holds and the best proposal is outside ImageNet
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def rows(self, start: int, stop: int) -> "Evidence":
-        """Return the evidence of the samples start to stop."""
+        """Return the evidence of the samples from start to stop."""
         return replace(
             self,
             targets=self.targets[start:stop],
@@ -76,7 +76,7 @@ class Evidence:
         )
 
     def take(self, rows: NDArray[np.intp]) -> "Evidence":
-        """Return the evidence of the named samples, in that order."""
+        """Return the evidence of the given samples, in the given order."""
         return replace(
             self,
             targets=self.targets[rows],
@@ -88,13 +88,17 @@ class Evidence:
 
     @cached_property
     def label_mask(self) -> Mask:
-        """Return which classes are multi-labels of which sample, shape (N, C)."""
+        """Return the multi-labels as a mask, shape (N, C)."""
         mask = np.zeros((len(self), NUM_CLASSES), dtype=bool)
         mask[np.repeat(np.arange(len(self)), self.labels.counts), self.labels.classes] = True
         return mask
 
     def related_to_a_label(self, relation: Mask) -> Mask:
-        """Return which classes some multi-label of each sample is related to, shape (N, C), by a (C, C) relation."""
+        """Return the classes that are related to any multi-label of each sample, shape (N, C).
+
+        Args:
+            relation: (C, C) [label, class].
+        """
         related = np.zeros((len(self), NUM_CLASSES), dtype=bool)
         filled = np.flatnonzero(self.labels.counts)
         if len(filled):
@@ -105,40 +109,45 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Strata:
-    """How N samples are counted: S strata of samples that every aggregate treats alike (same target, same groups).
+    """Partition of N samples into S strata. Samples of one stratum have the same target and the same groups.
 
-    Rows of `members` and `class_weights` are all samples, then CLASS_GROUPS. In a group, a target class' samples share
-    one weight and all weights add up to 1: the sum of the weights of the samples with a property is the mean, over
-    target classes, of the share of samples with it.
+    Every aggregate is a weighted sum over strata, so it needs one histogram per model. The rows of `members` and
+    `class_weights` are all samples, then CLASS_GROUPS. In each group, the weights add up to 1 over all samples. The
+    sum of the weights of the samples with a property is the mean, over target classes, of their share of samples with
+    that property.
     """
 
-    of_sample: NDArray[np.intp]  # (N,) the sample's stratum
-    members: NDArray[np.float64]  # (4, S) 1 where the stratum's samples count in the group, else 0
+    sample_strata: NDArray[np.intp]  # (N,) stratum of each sample
+    members: NDArray[np.float64]  # (4, S) 1 if the stratum counts in the group, else 0
     class_weights: NDArray[np.float64]  # (4, S) 1 / (target classes * samples of the class in the group), or 0
-    set_aside: Mask  # (S,) samples that count nowhere
+    problematic: Mask  # (S,) strata that count in no group
 
 
-def strata_of(targets: Classes, counted: Mask, groups: Mask) -> Strata:
-    """Return how samples are counted; targets and counted (not problematic): (N,), groups: (3, N) as CLASS_GROUPS."""
+def build_strata(targets: Classes, counted: Mask, groups: Mask) -> Strata:
+    """Partition samples into strata.
+
+    Args:
+        targets: (N,) original labels.
+        counted: (N,) samples that are not problematic.
+        groups: (3, N) members of each of CLASS_GROUPS.
+    """
     memberships = np.stack([counted, *(counted & row for row in groups)])  # (4, N)
     codes = targets.astype(np.int64)
     for row in memberships:
         codes = codes * 2 + row
-    _, first, of_sample = np.unique(codes, return_index=True, return_inverse=True)
+    _, first, sample_strata = np.unique(codes, return_index=True, return_inverse=True)
     members, classes = memberships[:, first], targets[first]
     weights = np.zeros(members.shape)
     for weight, row, member in zip(weights, memberships, members, strict=True):
         samples = np.bincount(targets[row], minlength=NUM_CLASSES)
         weight[member] = 1.0 / (samples[classes[member]] * max(1, np.count_nonzero(samples)))
-    return Strata(of_sample.astype(np.intp), members.astype(np.float64), weights, ~members[0])
+    return Strata(sample_strata.astype(np.intp), members.astype(np.float64), weights, ~members[0])
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one model says of every image of a data set, in the data set's own order (A images)."""
+    """Predictions of one model for the A images of a data set, in the order of the data set."""
 
-    top1: Classes  # (A,) the class ranked first; -1 where there is none
-    probability: NDArray[np.float16] | None = None  # (A,) of that class
-    top1_restricted: Classes | None = (
-        None  # (A,) ranked first among the data set's own classes, where those are fewer than C
-    )
+    top1: Classes  # (A,) top-1 class; -1: no prediction
+    probability: NDArray[np.float16] | None = None  # (A,) probability of the top-1 class
+    top1_restricted: Classes | None = None  # (A,) top-1 among the data set's own classes, if these are fewer than C

@@ -1,4 +1,4 @@
-"""What a model registry says happened, and what is done about it."""
+"""Events of model registries, and the rules that start analyses for them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,57 +6,57 @@ from fnmatch import fnmatchcase
 
 
 class Action(StrEnum):
-    """What happened to a model version."""
+    """Change of a model version."""
 
     CREATED = "created"
-    ALIAS = "alias"  # an alias was set to it
-    TAG = "tag"  # a tag was set on it
+    ALIAS = "alias"  # an alias was set to the version
+    TAG = "tag"  # a tag was set on the version
 
 
 @dataclass(frozen=True)
 class RegistryEvent:
-    """Something that happened to one model version; nothing but names, as a payload may lie about the rest."""
+    """Event of one model version. It holds only names, because other parts of a payload are not trusted."""
 
     action: Action
     model: str
     version: str
-    name: str = ""  # of the alias, or the tag's key
-    value: str = ""  # of the tag
-    delivery: str = ""  # what the registry calls this delivery; empty: it doesn't
-    source: str = ""  # the model's identifier, where the registry's kind doesn't say how its versions are loaded
+    name: str = ""  # alias, or key of the tag
+    value: str = ""  # value of the tag
+    delivery: str = ""  # id of the delivery; empty: the registry has none
+    source: str = ""  # model identifier, for registries whose versions have no identifier of their own
 
     @property
-    def echo(self) -> bool:
-        """Say whether it is Errata's own writing that comes back."""
+    def is_own_change(self) -> bool:
+        """Return whether Errata itself made the change that the event reports."""
         if self.action is Action.ALIAS:
             return self.name.startswith(OWN_ALIAS)
-        return self.action is Action.TAG and self.name.startswith(OWN_TAG) and not self.again
+        return self.action is Action.TAG and self.name.startswith(OWN_TAG) and not self.is_analysis_request
 
     @property
-    def again(self) -> bool:
-        """Say whether somebody asks for the version to be analyzed again."""
+    def is_analysis_request(self) -> bool:
+        """Return whether a user requests another analysis of the version by a tag."""
         return self.action is Action.TAG and self.name == REQUEST_TAG and self.value == REQUEST_VALUE
 
 
-REGISTRY_OWNER = "registry:"  # the owner of what a registry's event asked for begins so
-OWN_TAG, OWN_ALIAS = "errata.", "errata-"  # what Errata writes begins so
+REGISTRY_OWNER = "registry:"  # prefix of the owner of analyses that an event started
+OWN_TAG, OWN_ALIAS = "errata.", "errata-"  # prefixes of the tags and aliases that Errata sets
 REQUEST_TAG, REQUEST_VALUE = "errata.request", "analyze"
 
 
 @dataclass(frozen=True)
 class RegistryRule:
-    """Which events lead to which analysis."""
+    """Analysis to start for matching events."""
 
     event: str  # created, alias:NAME or tag:KEY
-    model: str = "*"  # glob
+    model: str = "*"  # glob pattern
     dataset: str = "imagenet-real"
-    policy: str = ""  # the text of a gate's policy
+    policy: str = ""  # text of a gate policy
     baseline: str = ""  # alias:NAME, or an analysis
 
     def matches(self, event: RegistryEvent) -> bool:
-        """Say whether an event is one of the rule's."""
+        """Return whether the rule applies to an event."""
         if not fnmatchcase(event.model, self.model):
             return False
-        return event.again or self.event == (
+        return event.is_analysis_request or self.event == (
             event.action.value if event.action is Action.CREATED else f"{event.action.value}:{event.name}"
         )

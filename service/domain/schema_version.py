@@ -1,7 +1,8 @@
-"""Kept: what is read from a record that another version may have written.
+"""Schema versions of stored records, which another version of Errata may have written.
 
-A record has a schema's number. A field that is added, with a default, leaves the number as it is: older versions read
-over it, newer ones do without. What older versions would misunderstand gets the next number, and they refuse it.
+A new field with a default value does not change the schema number: older versions ignore the field, and newer versions
+use the default. A change that older versions would misinterpret increments the number, and older versions refuse the
+record.
 """
 
 from collections.abc import Mapping
@@ -15,22 +16,33 @@ from service.domain.evidence import NUM_CLASSES, Predictions
 
 
 def known_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a record of this kind has a field for."""
+    """Return the values that are fields of a dataclass."""
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
-def check_schema(what: str, found: object, newest: int) -> None:
-    """Raise NewerRecord for a schema that comes after the newest known one, ValueError for what is none."""
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise ValueError(f"{what}: expected schema {newest}, got {found!r:.40}")
-    if found > newest:
+def check_schema(record: str, schema: object, newest: int) -> None:
+    """Check that this version can read the schema of a record.
+
+    Args:
+        record: Description of the record, for messages.
+        schema: Schema number of the record.
+        newest: Newest schema number that this version knows.
+
+    Raises:
+        NewerRecord: If the schema is newer.
+        ValueError: If the schema is not a positive integer.
+    """
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise ValueError(f"{record}: expected schema {newest}, got {schema!r:.40}")
+    if schema > newest:
         raise NewerRecord(
-            f"{what}: expected schema {newest} at most, got {found}: a newer version of Errata wrote it, and reads it"
+            f"{record}: a newer version of Errata wrote this record (schema {schema}; this version reads up to "
+            f"{newest}). Upgrade Errata to read it."
         )
 
 
 def checked_predictions(predictions: Predictions) -> Predictions:
-    """Return predictions as they were kept; raise ValueError for arrays of another form."""
+    """Return stored predictions; raise ValueError if the shape or type of an array is wrong."""
     top1 = predictions.top1
     if top1.ndim != 1 or top1.dtype != np.int16 or (top1.size and not -1 <= top1.min() <= top1.max() < NUM_CLASSES):
         raise ValueError(f"expected top1 (A,) int16 from -1 to {NUM_CLASSES - 1}, got {top1.dtype} {top1.shape}")

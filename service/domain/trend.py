@@ -1,4 +1,4 @@
-"""Where models stand among others of their accuracy (spec/statistics: "trend axis", "percentile at equal accuracy")."""
+"""Records of trends: metrics over accuracy, and percentiles among reference models (spec/statistics)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Metric(StrEnum):
-    """What is followed over accuracy: portions of the top-1 errors, and multi-label accuracy."""
+    """Metric of a trend: a portion of the top-1 errors, or multi-label accuracy."""
 
     CLASS_OVERLAP = "CLASS_OVERLAP"
     MULTI_LABEL = "MULTI_LABEL"
@@ -19,98 +19,98 @@ class Metric(StrEnum):
     SPURIOUS_CORRELATION = "SPURIOUS_CORRELATION"
     NON_PROTOTYPICAL = "NON_PROTOTYPICAL"
     MODEL_FAILURE = "MODEL_FAILURE"
-    POOLED = "POOLED"  # types 5 to 8 together, where a rule among them abstained
+    POOLED = "POOLED"  # types 5 to 8 together, if one of their rules abstained
     MULTI_LABEL_ACCURACY = "MULTI_LABEL_ACCURACY"
 
 
 PORTIONS: Mapping[Metric, tuple[ErrorType, ...]] = {
-    **{Metric(item.name): (item,) for item in tuple(ErrorType)[2:]},
+    **{Metric(error_type.name): (error_type,) for error_type in tuple(ErrorType)[2:]},
     Metric.POOLED: tuple(ErrorType)[5:],
 }
 QUANTILES = np.arange(1, 100) / 100
 
 
 class NoReferenceReason(StrEnum):
-    """Why a model has no percentile."""
+    """Reason why a model has no percentile."""
 
-    DATASET = "dataset"  # nothing is published of this data set
-    ACCURACY = "accuracy"  # it lies outside of the published models' accuracies
-    FEW = "few"  # fewer than 20 published models are near
-    NO_VALUE = "no_value"  # it has no errors
+    DATASET = "dataset"  # no published models for this data set
+    ACCURACY = "accuracy"  # the accuracy is outside the range of the published models
+    FEW = "few"  # fewer than 20 published models have a similar accuracy
+    NO_VALUE = "no_value"  # the model has no errors
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A straight line through models: value = intercept + slope * top-1 accuracy, by least squares."""
+    """Least-squares line through models: value = intercept + slope * top-1 accuracy."""
 
     num_models: int
     slope: float
     intercept: float
-    r_squared: float | None  # None where all values are equal
+    r_squared: float | None  # None: all values are equal
 
-    def at(self, accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the line's values at accuracies."""
+    def predict(self, accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the values of the line at the given accuracies."""
         return self.intercept + self.slope * accuracy
 
 
 @dataclass(frozen=True)
 class Curves:
-    """How the published models of one data set spread, at accuracies half a point apart."""
+    """Quantiles and fits of the published models of one data set, at accuracies 0.5 points apart."""
 
     dataset: str
     num_models: int
-    lowest: float  # top-1 accuracy of the published models, fractions of 1
+    lowest: float  # lowest top-1 accuracy of the published models, a fraction of 1
     highest: float
     knots: NDArray[np.float64]  # (K,) top-1 accuracies
-    quantiles: Mapping[tuple[Group, Metric], NDArray[np.float32]]  # (K, 99) the 1 to 99 % quantiles; NaN: too few
+    quantiles: Mapping[tuple[Group, Metric], NDArray[np.float32]]  # (K, 99) 1 to 99 % quantiles; NaN: too few models
     fits: Mapping[tuple[Group, Metric], Fit]
 
 
 @dataclass(frozen=True)
 class PercentileRank:
-    """Where one model stands: the share of published models of its accuracy that have a lower value."""
+    """Percentile of a model: the share of published models with similar accuracy that have a lower value."""
 
     metric: Metric
     value: float | None
     percentile: float | None  # fraction of 1
-    missing: NoReferenceReason | None  # why there is no percentile
+    missing: NoReferenceReason | None  # reason why there is no percentile
 
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """One model of a trend; rates are those of the trend's group, the accuracy is that over all samples."""
+    """One model of a trend. Values are those of the trend's group; the accuracy is over all samples."""
 
     id: str  # of the analysis; empty: a published model
     title: str
-    label: str  # what it is told apart by; empty: it has none
-    asked: bool  # whether it was asked for by name
+    label: str  # value of the grouping label; empty: none
+    is_selected: bool  # whether the request names the analysis
     top1_accuracy: float
-    values: Mapping[Metric, float]  # those that exist
-    standings: tuple[PercentileRank, ...] = ()
+    values: Mapping[Metric, float]
+    percentile_ranks: tuple[PercentileRank, ...] = ()
 
 
 @dataclass(frozen=True)
 class LabelFit:
-    """The models with one label: their own line, and how far they lie above what is usual at their accuracy."""
+    """Models with one label: their line, and their mean distance from the reference at equal accuracy."""
 
     metric: Metric
     label: str  # empty: all models
     fit: Fit | None  # None: fewer than three models, or one accuracy
     num_models: int
-    shift: float | None  # mean difference from the published median, or from the line through all, at equal accuracy
+    shift: float | None  # mean difference from the published median, or from the line through all models
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Models over their accuracy, and the published ones that they are held against."""
+    """Metrics of models over their accuracy, and the published models as reference."""
 
     dataset: str
     evidence: str
     group: Group
-    by: str  # the label that tells models apart; empty: none
+    by: str  # label key that models are grouped by; empty: none
     points: tuple[TrendPoint, ...]
     fits: tuple[LabelFit, ...]
-    curves: Curves | None  # None: nothing is published of the data set
+    curves: Curves | None  # None: no published models for the data set
     abstained: tuple[ErrorType, ...]
-    own_superclasses: bool  # the bundle's superclasses aren't the authors': fine-grained counts differ from theirs
-    num_left_out: int  # stored analyses of the data set that were judged with other evidence
+    own_superclasses: bool  # the superclasses differ from the authors', so fine-grained counts are not comparable
+    num_left_out: int  # stored analyses of the data set with other evidence

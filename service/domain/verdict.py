@@ -1,4 +1,4 @@
-"""What Errata says of one prediction for one image, and why."""
+"""Records of a verdict: the error type of one prediction for one image, and its evidence."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ class SharedSuperclass:
 
 @dataclass(frozen=True)
 class CoOccurrence:
-    """A label of the image that is often seen together with the prediction."""
+    """A label of the image that forms a co-occurrence pair with the prediction."""
 
     label: int
-    count: int  # images that show both
-    examples: tuple[str, ...]  # their file names, a few
+    count: int  # images with both classes
+    examples: tuple[str, ...]  # file names of some of these images
 
 
 @dataclass(frozen=True)
@@ -28,42 +28,42 @@ class Step:
 
     error_type: ErrorType
     outcome: Outcome
-    note: str = ""  # for a step that only problematic samples take
+    note: str = ""  # for steps that apply to problematic samples only
 
 
 @dataclass(frozen=True)
 class ProposedText:
-    """One of the texts that CLIP compared an image with."""
+    """A text that CLIP compared with an image."""
 
     text: str
-    probability: float  # softmax over the texts of the same prediction, temperature 100
-    outside: bool  # whether its synset is none of the 1000 classes
+    probability: float  # softmax with temperature 100 over the texts of the prediction
+    outside: bool  # whether the synset of the text is outside the 1000 classes
 
 
 @dataclass(frozen=True)
 class VocabularyEvidence:
-    """What CLIP said of one image and one prediction."""
+    """CLIP's decision for one image and one prediction."""
 
-    gate: bool  # whether a near training image's class shares a superclass with the prediction
-    best: tuple[ProposedText, ...]  # the five with the highest scores, the winner first
+    gate: bool  # whether the class of a nearest training image shares a superclass with the prediction
+    best: tuple[ProposedText, ...]  # five best texts, best first
     num_texts: int
 
 
 @dataclass(frozen=True)
 class VerdictEvidence:
-    """Why a verdict is what it is."""
+    """Evidence that explains a verdict."""
 
     labels: tuple[tuple[int, LabelSource], ...]
     shared_superclasses: tuple[SharedSuperclass, ...]
     co_occurrences: tuple[CoOccurrence, ...]
-    vocabulary: VocabularyEvidence | None  # where the rule was asked and had evidence
-    overlap: str  # the sentence of the overlapping pair; empty: they don't overlap
+    vocabulary: VocabularyEvidence | None  # None: rule 5 was not reached or has no evidence
+    overlap: str  # explanation of the overlapping classes; empty: the classes do not overlap
     trace: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Errata says of one prediction for one image."""
+    """Error type of one prediction for one image, with its evidence."""
 
     file_name: str
     target: int

@@ -1,1 +1,1 @@
-"""Facts about images and classes, gathered once into a content-addressed bundle that the service reads."""
+"""Evidence about images and classes, built once into a content-addressed bundle that the service reads."""

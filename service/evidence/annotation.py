@@ -1,10 +1,10 @@
-"""The multi-label annotation of 20,000 validation images, from either of its layouts; both give the same facts.
+"""Read the multi-label annotation of 20,000 validation images from either of its two file formats.
 
 JSON (human_accuracy_v3.0.0.json)
   initial_annots[file]{correct, wrong, unclear: [wnid]}, problematic_images{file}, optional imagenet_m[file]
 CSV ("Flaws of ImageNet")
-  id, original_label, proposed_labels (correct), unclear_multi_labels, is_problematic and others; a list is one field of
-  comma-separated class indices
+  id, original_label, proposed_labels (correct), unclear_multi_labels, is_problematic, and others; a list is one field
+  of comma-separated class indices
 """
 
 import csv
@@ -20,42 +20,46 @@ from errata.json_input import parse_json
 from service.domain import NUM_CLASSES, LabelSource
 from service.taxonomy.wordnet import load_taxonomy
 
-MAX_DIGITS = 9  # of an index, leading zeros and all
+MAX_DIGITS = 9  # of an index, including leading zeros
 _COLUMNS = ("id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic")
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """What the annotators say of one image."""
+    """Annotation of one image."""
 
-    labels: Mapping[int, LabelSource]  # correct ones, then unclear ones, each ascending
+    labels: Mapping[int, LabelSource]  # correct labels, then unclear labels, each in ascending order
     problematic: bool
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What the annotators say of all images, by bare file name."""
+    """Annotation of all images, by file name without folder."""
 
     images: Mapping[str, AnnotatedImage]
-    targets: Mapping[str, int]  # where the layout tells the original labels
-    imagenet_m: frozenset[str] | None  # the 68 images of ImageNet-M, where the layout names them
+    targets: Mapping[str, int]  # original labels; empty if the format has none
+    imagenet_m: frozenset[str] | None  # the 68 images of ImageNet-M; None: the file does not list them
 
 
 def read_annotation(path: Path) -> Annotation:
-    """Read a file of either layout; raise InvalidEvidence with the place that isn't in the layout."""
+    """Read an annotation file of either format.
+
+    Raises:
+        InvalidEvidence: If the file cannot be read or is invalid; the message has the position.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidEvidence(f"{path.name}: expected an annotation file, got {error}", field="annotations") from error
+        raise InvalidEvidence(f"{path.name}: cannot read the annotation file: {error}.", field="annotations") from error
     return _from_json(text, path.name) if text.lstrip().startswith("{") else _from_csv(text, path.name)
 
 
 def class_of_wordnet_id(text: object, where: str) -> int:
-    """Return the class of a WordNet id; raise InvalidEvidence if it is none of the 1000."""
-    result = _classes().get(text) if isinstance(text, str) else None
-    if result is None:
-        raise InvalidEvidence(f"{where}: expected a WordNet id of the 1000 classes, got {text!r:.60}")
-    return result
+    """Return the class of a WordNet id; raise InvalidEvidence if it is not one of the 1000 classes."""
+    index = _classes().get(text) if isinstance(text, str) else None
+    if index is None:
+        raise InvalidEvidence(f"{where}: expected a WordNet id of the 1000 classes, got {text!r:.60}.")
+    return index
 
 
 def _classes() -> Mapping[str, int]:
@@ -66,39 +70,47 @@ def _classes() -> Mapping[str, int]:
 def _from_json(text: str, source: str) -> Annotation:
     try:
         raw = parse_json(text)
-        annotations, problematic, m = raw["initial_annots"], raw["problematic_images"], raw.get("imagenet_m")
+        annotations, problematic, imagenet_m = (
+            raw["initial_annots"],
+            raw["problematic_images"],
+            raw.get("imagenet_m"),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidEvidence(
-            f"{source}: expected JSON with initial_annots and problematic_images, got {error!r:.100}",
+            f"{source}: expected JSON with initial_annots and problematic_images, got {error!r:.100}.",
             field="annotations",
         ) from error
     if not isinstance(annotations, dict):
         raise InvalidEvidence(
-            f"{source}: expected initial_annots to be an object, got {annotations!r:.60}", field="annotations"
+            f"{source}: expected initial_annots to be an object, got {annotations!r:.60}.", field="annotations"
         )
-    problematic = _names(problematic, f"{source}, problematic_images")
+    problematic_names = _names(problematic, f"{source}, problematic_images")
     classes = _classes()
     images = {}
-    for name, each in annotations.items():
+    for name, annotation in annotations.items():
         where = f"{source}, {name}"
-        if not isinstance(each, dict):
-            raise InvalidEvidence(f"{where}: expected lists of WordNet ids, got {each!r:.60}", field="annotations")
+        if not isinstance(annotation, dict):
+            raise InvalidEvidence(
+                f"{where}: expected lists of WordNet ids, got {annotation!r:.60}.", field="annotations"
+            )
         correct, unclear = (
-            _wordnet_ids(each.get(key, []), classes, f"{where}, {key}") for key in ("correct", "unclear")
+            _wordnet_ids(annotation.get(key, []), classes, f"{where}, {key}") for key in ("correct", "unclear")
         )
-        images[name] = AnnotatedImage(_labels(correct, unclear), name in problematic)
-    stray = problematic - images.keys()
-    if stray:
+        images[name] = AnnotatedImage(_labels(correct, unclear), name in problematic_names)
+    unannotated = problematic_names - images.keys()
+    if unannotated:
         raise InvalidEvidence(
-            f"{source}: problematic_images names {min(stray)!r:.60}, which has no annotation", field="annotations"
+            f"{source}: problematic_images lists {min(unannotated)!r:.60}, which has no annotation. Remove it or "
+            "annotate it.",
+            field="annotations",
         )
-    return Annotation(images, {}, None if m is None else _names(m, f"{source}, imagenet_m"))
+    return Annotation(images, {}, None if imagenet_m is None else _names(imagenet_m, f"{source}, imagenet_m"))
 
 
 def _names(raw: Any, where: str) -> frozenset[str]:
-    """Return the file names of an object's keys or of a list."""
+    """Return the file names in a list, or in the keys of an object."""
     if not isinstance(raw, dict | list) or not all(isinstance(name, str) for name in raw):
-        raise InvalidEvidence(f"{where}: expected file names, got {raw!r:.60}", field="annotations")
+        raise InvalidEvidence(f"{where}: expected file names, got {raw!r:.60}.", field="annotations")
     return frozenset(raw)
 
 
@@ -108,7 +120,7 @@ def _from_csv(text: str, source: str) -> Annotation:
         return _from_rows(reader, source)
     except csv.Error as error:
         raise InvalidEvidence(
-            f"{source}, line {reader.line_num + 1}: expected CSV, got {error}", line=reader.line_num + 1
+            f"{source}, line {reader.line_num + 1}: expected CSV: {error}.", line=reader.line_num + 1
         ) from error
 
 
@@ -116,20 +128,22 @@ def _from_rows(reader: "csv.DictReader[str]", source: str) -> Annotation:
     missing = [column for column in _COLUMNS if column not in (reader.fieldnames or [])]
     if missing:
         raise InvalidEvidence(
-            f"{source}, line 1: expected the columns {', '.join(_COLUMNS)}, got no {missing[0]}", line=1
+            f"{source}, line 1: missing column {missing[0]}. Expected the columns {', '.join(_COLUMNS)}.", line=1
         )
     images, targets = {}, {}
     for row in reader:
         where, name = f"{source}, line {reader.line_num}", row["id"]
         if None in row or None in row.values():
             count = len(reader.fieldnames or ())
-            raise InvalidEvidence(f"{where}: expected {count} columns, got more or fewer", line=reader.line_num)
+            raise InvalidEvidence(f"{where}: expected {count} columns, got more or fewer.", line=reader.line_num)
         if name in images:
             raise InvalidEvidence(
-                f"{where}: expected one line an image, got another for {name!r:.60}", line=reader.line_num
+                f"{where}: duplicate image {name!r:.60}. Expected one line per image.", line=reader.line_num
             )
         if row["is_problematic"] not in ("True", "False"):
-            raise InvalidEvidence(f"{where}: expected is_problematic True or False, got {row['is_problematic']!r:.20}")
+            raise InvalidEvidence(
+                f"{where}: expected True or False in is_problematic, got {row['is_problematic']!r:.20}."
+            )
         correct, unclear = (_indices(row[key], where) for key in ("proposed_labels", "unclear_multi_labels"))
         images[name] = AnnotatedImage(_labels(correct, unclear), row["is_problematic"] == "True")
         targets[name] = _index(row["original_label"], where)
@@ -137,22 +151,22 @@ def _from_rows(reader: "csv.DictReader[str]", source: str) -> Annotation:
 
 
 def _labels(correct: Iterable[int], unclear: Iterable[int]) -> dict[int, LabelSource]:
-    """Return correct labels, then unclear ones; a class that is named twice counts once, as correct if it is both."""
-    result = dict.fromkeys(sorted(set(correct)), LabelSource.CORRECT)
+    """Return correct labels, then unclear labels, without duplicates. A label in both lists is correct."""
+    labels = dict.fromkeys(sorted(set(correct)), LabelSource.CORRECT)
     for label in sorted(set(unclear)):
-        result.setdefault(label, LabelSource.UNCLEAR)
-    return result
+        labels.setdefault(label, LabelSource.UNCLEAR)
+    return labels
 
 
 def _wordnet_ids(raw: Any, classes: Mapping[str, int], where: str) -> list[int]:
     if not isinstance(raw, list):
-        raise InvalidEvidence(f"{where}: expected a list of WordNet ids, got {raw!r:.60}", field="annotations")
-    unknown = [item for item in raw if not isinstance(item, str) or item not in classes]
+        raise InvalidEvidence(f"{where}: expected a list of WordNet ids, got {raw!r:.60}.", field="annotations")
+    unknown = [wordnet_id for wordnet_id in raw if not isinstance(wordnet_id, str) or wordnet_id not in classes]
     if unknown:
         raise InvalidEvidence(
-            f"{where}: expected WordNet ids of the 1000 classes, got {unknown[0]!r:.60}", field="annotations"
+            f"{where}: expected WordNet ids of the 1000 classes, got {unknown[0]!r:.60}.", field="annotations"
         )
-    return [classes[item] for item in raw]
+    return [classes[wordnet_id] for wordnet_id in raw]
 
 
 def _indices(field: str, where: str) -> list[int]:
@@ -163,6 +177,6 @@ def _index(text: str, where: str) -> int:
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) < NUM_CLASSES):
         raise InvalidEvidence(
-            f"{where}: expected a class index 0..{NUM_CLASSES - 1}, got {text!r:.40}", field="annotations"
+            f"{where}: expected a class index from 0 to {NUM_CLASSES - 1}, got {text!r:.40}.", field="annotations"
         )
     return int(text)

@@ -1,7 +1,7 @@
-"""An array in a `.npy` file that is read with `pread`.
+"""Arrays in `.npy` files that are read with `pread` instead of a memory map.
 
-A file that is truncated under a memory map ends the process with SIGBUS. A short read is an error that a caller can
-handle.
+If a memory-mapped file is truncated, an access ends the process with SIGBUS. A short read raises an error that the
+caller can handle.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ MAX_READ = 1 << 30  # bytes in one call of `preadv`; Linux reads at most 2 GiB
 
 
 class DamagedFile(ValueError):
-    """Raised when a file is not the array that it was when it was opened, or that it should be."""
+    """The file changed after it was opened, or it does not contain the expected array."""
 
 
 @dataclass(frozen=True)
 class FileState:
-    """The identity and the version of a file: both change when it is replaced, the second when it is written to."""
+    """Identity and version of a file. A replacement changes both. A write changes the version."""
 
     device: int
     inode: int
@@ -33,20 +33,20 @@ class FileState:
 
     @classmethod
     def of(cls, stat: os.stat_result) -> "FileState":
-        """Return the state that a `stat` call reports."""
+        """Create the state from the result of a `stat` call."""
         return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 class ArrayFile:
-    """An open `.npy` file. A file that replaces it by a rename leaves this array as it was."""
+    """An open `.npy` file. If another file replaces it by a rename, the array stays readable and unchanged."""
 
     def __init__(self, path: Path) -> None:
         """Open a file and read its header.
 
         Raises:
-            DamagedFile: If the file is not as long as its header says, or holds Python objects.
+            DamagedFile: If the size of the file does not match its header, or if the array has Python objects.
             OSError: If the file cannot be opened.
-            Exception: Whatever numpy's parser raises for a header that is none.
+            Exception: If numpy cannot parse the header.
         """
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._close = weakref.finalize(self, os.close, self._handle)
@@ -67,32 +67,32 @@ class ArrayFile:
         return int(self.shape[0]) if self.shape else 0
 
     def close(self) -> None:
-        """Close the file; it cannot be read any more."""
+        """Close the file. It cannot be read afterward."""
         self._close()
 
-    def changed(self) -> bool:
-        """Return whether the file was written to since it was opened."""
+    def has_changed(self) -> bool:
+        """Return whether the file was written to after it was opened."""
         return FileState.of(os.fstat(self._handle)) != self.state
 
     def read(self, sha256: str = "") -> NDArray[Any]:
         """Return the whole array, read-only.
 
         Args:
-            sha256: Digest that the file must have, hexadecimal; empty for any.
+            sha256: Expected SHA-256 of the file, hexadecimal; empty: no check.
 
         Raises:
-            DamagedFile: If the file changed since it was opened, or has another digest.
+            DamagedFile: If the file changed after it was opened, or if its digest differs.
         """
         content = np.empty(self.state.size, dtype=np.uint8)
         self._fill(content, 0)
         if sha256 and hashlib.sha256(content.data).hexdigest() != sha256:
-            raise DamagedFile(f"expected SHA-256 {sha256}, got another")
+            raise DamagedFile(f"the SHA-256 differs from {sha256}")
         content.flags.writeable = False
         array = content[self._offset :].view(self.dtype)
         return array.reshape(self.shape, order="F" if self._fortran else "C")
 
     def row(self, number: int) -> NDArray[Any]:
-        """Return one row as an array of one row, without reading the others; raise DamagedFile as `read` does."""
+        """Read one row. The result has the shape (1, …). Raises DamagedFile like `read`."""
         if self._fortran:
             return self.read()[number : number + 1]
         row = np.empty((1, *self.shape[1:]), dtype=self.dtype)
@@ -100,12 +100,12 @@ class ArrayFile:
         return row
 
     def _fill(self, target: NDArray[np.uint8], offset: int) -> None:
-        """Read bytes of the file into an array until it is full."""
-        done = 0
-        while done < len(target):
-            count = os.preadv(self._handle, [target[done : done + MAX_READ].data], offset + done)
+        """Fill an array with the bytes of the file from an offset."""
+        filled = 0
+        while filled < len(target):
+            count = os.preadv(self._handle, [target[filled : filled + MAX_READ].data], offset + filled)
             if not count:
                 raise DamagedFile("the file was truncated while it was in use")
-            done += count
-        if self.changed():
+            filled += count
+        if self.has_changed():
             raise DamagedFile("the file was written to while it was in use")

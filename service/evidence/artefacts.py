@@ -1,7 +1,7 @@
-"""The authors' artefact folder: class lists to check against, superclasses, sample order and CLIP neighbors.
+"""Read the authors' artefact folder: class lists, superclasses, sample order, and CLIP neighbors.
 
-labels_map.json, imagenet_wnet_id_to_target.json, superclasses.json, DATASET/samples_info.npz and
-DATASET/valid_clip_knn.npz; each may be missing.
+The files are labels_map.json, imagenet_wnet_id_to_target.json, superclasses.json, DATASET/samples_info.npz, and
+DATASET/valid_clip_knn.npz. All of them are optional.
 """
 
 import io
@@ -20,13 +20,13 @@ from service.storage import sha256_of
 from service.taxonomy.superclasses import Grouping, parse_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
-NEIGHBORS = 10  # that count
-ARTEFACT_SUPERCLASSES = "superclasses.json"  # what a bundle calls the authors' superclasses among its sources
+NEIGHBORS = 10  # number of neighbors that the gate uses
+ARTEFACT_SUPERCLASSES = "superclasses.json"  # name of the authors' superclasses among the sources of a bundle
 
 
 @dataclass(frozen=True)
 class SampleOrder:
-    """The samples of a data set in the order of everything positional (A images)."""
+    """Samples of a data set, in the row order of the authors' arrays (A images)."""
 
     names: tuple[str, ...]  # `wnid/file`
     targets: Classes  # (A,)
@@ -34,69 +34,73 @@ class SampleOrder:
 
 @dataclass(frozen=True)
 class Artefacts:
-    """What a folder holds; a part that is None isn't there."""
+    """Content of the folder. Parts that are missing are None."""
 
     superclasses: Grouping | None
     samples: SampleOrder | None
-    neighbors: NDArray[np.int16] | None  # (A, 10) classes of the nearest training images, rows as `samples`
+    neighbors: NDArray[np.int16] | None  # (A, 10) classes of the nearest training images, rows as in `samples`
     sources: tuple[Source, ...]
 
 
 def read_artefacts(folder: Path, dataset: str) -> Artefacts:
-    """Read what is there; raise InvalidEvidence for what isn't what its name says, or is another data set's."""
+    """Read the artefacts of a data set.
+
+    Raises:
+        InvalidEvidence: If the folder does not exist, or if a file is invalid or belongs to another data set.
+    """
     if not folder.is_dir():
-        raise InvalidEvidence(f"{folder}: expected a folder of artefacts, got none", field="artefacts")
+        raise InvalidEvidence(f"Folder of artefacts not found: {folder}.", field="artefacts")
     _check_classes(folder)
     superclasses, samples, neighbors = (
         folder / "superclasses.json",
         *(folder / dataset / name for name in ("samples_info.npz", "valid_clip_knn.npz")),
     )
     order = _read_samples(samples) if samples.is_file() else None
-    result = [file for file in (superclasses, samples, neighbors) if file.is_file()]
+    present = [file for file in (superclasses, samples, neighbors) if file.is_file()]
     return Artefacts(
         superclasses=read_grouping(superclasses) if superclasses.is_file() else None,
         samples=order,
         neighbors=_read_neighbors(neighbors, order) if neighbors.is_file() else None,
         sources=tuple(
-            Source(file.name, "the authors' artefacts, a local file", "Apache-2.0", sha256_of(file)) for file in result
+            Source(file.name, "the authors' artefacts, a local file", "Apache-2.0", sha256_of(file)) for file in present
         ),
     )
 
 
 def read_grouping(file: Path) -> Grouping:
-    """Read a grouping in the authors' form."""
+    """Read a file of superclasses."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidEvidence(f"{file.name}: expected superclasses, got {error}", field="superclasses") from error
+        raise InvalidEvidence(f"{file.name}: cannot read the superclasses: {error}.", field="superclasses") from error
     return parse_grouping(text, file.name, load_taxonomy())
 
 
 def load_arrays(file: Path, *names: str) -> list[NDArray[Any]]:
-    """Return arrays of an npz file by name; raise InvalidEvidence if one is missing or needs a pickle."""
+    """Return arrays of an npz file by name; raise InvalidEvidence if an array is missing or pickled."""
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
             return [arrays[name] for name in names]
-    except Exception as error:  # of damaged archives zipfile, zlib, ast and tokenize raise what they like
+    except Exception as error:  # zipfile, zlib, ast, and tokenize raise many types for damaged archives
         raise InvalidEvidence(
-            f"{file.name}: expected the arrays {', '.join(names)}, got {error!s:.120}", field="artefacts"
+            f"{file.name}: cannot read the arrays {', '.join(names)}: {error!s:.120}.", field="artefacts"
         ) from error
 
 
 def _check_classes(folder: Path) -> None:
-    """Raise InvalidEvidence if the folder's lists of classes are not the 1000 that Errata knows."""
+    """Raise InvalidEvidence if the class lists of the folder differ from the 1000 classes of Errata."""
     taxonomy = load_taxonomy()
     ids = folder / "imagenet_wnet_id_to_target.json"
     if ids.is_file() and _read_json(ids) != {taxonomy.wordnet_id(index): index for index in range(NUM_CLASSES)}:
         raise InvalidEvidence(
-            f"{ids.name}: expected the 1000 ImageNet classes by WordNet id, got others", field="artefacts"
+            f"{ids.name}: expected the 1000 ImageNet classes by WordNet id, got other classes.", field="artefacts"
         )
     names = folder / "labels_map.json"
     if names.is_file():
         raw = _read_json(names)
         if not isinstance(raw, dict) or raw.keys() != {str(index) for index in range(NUM_CLASSES)}:
             raise InvalidEvidence(
-                f"{names.name}: expected an object with the keys 0 to 999, got others", field="artefacts"
+                f"{names.name}: expected an object with the keys 0 to 999, got other keys.", field="artefacts"
             )
 
 
@@ -104,7 +108,7 @@ def _read_json(file: Path) -> Any:
     try:
         return parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidEvidence(f"{file.name}: expected JSON, got {error!s:.100}", field="artefacts") from error
+        raise InvalidEvidence(f"{file.name}: expected JSON: {error!s:.100}.", field="artefacts") from error
 
 
 def _read_samples(file: Path) -> SampleOrder:
@@ -117,22 +121,23 @@ def _read_samples(file: Path) -> SampleOrder:
     ):
         raise InvalidEvidence(
             f"{file.name}: expected sample_files (N,) of text and targets (N,) of integers, "
-            f"got {files.dtype} {files.shape} and {targets.dtype} {targets.shape}",
+            f"got {files.dtype} {files.shape} and {targets.dtype} {targets.shape}.",
             field="artefacts",
         )
     try:
         names = tuple(name.decode() if isinstance(name, bytes) else name for name in files.tolist())
     except UnicodeDecodeError as error:
-        raise InvalidEvidence(f"{file.name}: expected sample_files in UTF-8, got {error}", field="artefacts") from error
+        raise InvalidEvidence(f"{file.name}: expected sample_files in UTF-8: {error}.", field="artefacts") from error
     taxonomy = load_taxonomy()
     for name, target in zip(names, targets.tolist(), strict=True):
         if not 0 <= target < NUM_CLASSES or name.split("/")[0] != taxonomy.wordnet_id(target):
             raise InvalidEvidence(
-                f"{file.name}: expected wnid/file with the class of its folder, got {name!r:.80} with target {target}",
+                f"{file.name}: expected wnid/file with the target of its folder, got {name!r:.80} with target "
+                f"{target}.",
                 field="artefacts",
             )
     if len(set(names)) != len(names):
-        raise InvalidEvidence(f"{file.name}: expected distinct samples, got some twice", field="artefacts")
+        raise InvalidEvidence(f"{file.name}: expected distinct samples, got duplicates.", field="artefacts")
     return SampleOrder(names, targets.astype(np.int16))
 
 
@@ -141,13 +146,16 @@ def _read_neighbors(file: Path, order: SampleOrder | None) -> NDArray[np.int16]:
     if classes.ndim != 2 or classes.shape[1] < NEIGHBORS or classes.dtype.kind not in "iu":
         raise InvalidEvidence(
             f"{file.name}: expected topk_train_targets (N, {NEIGHBORS} or more) of integers, "
-            f"got {classes.dtype} {classes.shape}",
+            f"got {classes.dtype} {classes.shape}.",
             field="artefacts",
         )
     if order is not None and len(classes) != len(order.names):
         raise InvalidEvidence(
-            f"{file.name}: expected {len(order.names)} rows as samples_info.npz, got {len(classes)}", field="artefacts"
+            f"{file.name}: expected {len(order.names)} rows as in samples_info.npz, got {len(classes)}.",
+            field="artefacts",
         )
     if classes.min(initial=0) < 0 or classes.max(initial=0) >= NUM_CLASSES:
-        raise InvalidEvidence(f"{file.name}: expected classes 0..{NUM_CLASSES - 1}, got others", field="artefacts")
+        raise InvalidEvidence(
+            f"{file.name}: expected classes from 0 to {NUM_CLASSES - 1}, got others.", field="artefacts"
+        )
     return classes[:, :NEIGHBORS].astype(np.int16)

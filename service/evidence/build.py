@@ -1,7 +1,4 @@
-"""Write a bundle: the facts as arrays, the verdict table that follows from them, and a manifest.
-
-The layout stands at the head of bundle.py.
-"""
+"""Write a bundle: the evidence as arrays, the verdict table, and a manifest. bundle.py documents the layout."""
 
 import hashlib
 import json
@@ -15,22 +12,22 @@ from numpy.typing import NDArray
 
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Evidence, Labels
 from service.evidence.bundle import SCHEMA, evidence_of
-from service.evidence.inputs import Facts
+from service.evidence.inputs import BundleInputs
 from service.evidence.layout import VERDICTS
 from service.rules import RULES_VERSION, abstained
 from service.rules.decide import decide
-from service.storage import folder_in_one_step, sha256_of
+from service.storage import atomic_folder, sha256_of
 from service.taxonomy.groups import class_groups
 
-BLOCK = 2048  # samples decided at once: some 20 MB
+BLOCK = 2048  # samples per block of the verdict table: about 20 MB
 
 
-def write_bundle(facts: Facts, path: Path) -> str:
-    """Write the facts and their verdict table to a folder in one step; return the bundle's digest."""
+def write_bundle(facts: BundleInputs, path: Path) -> str:
+    """Write a bundle to a folder atomically. Return its digest."""
     arrays = as_arrays(facts)
     digest = digest_of(facts.dataset, facts.superclasses.ids, arrays)
     evidence = evidence_of(arrays)
-    with folder_in_one_step(path) as folder:
+    with atomic_folder(path) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
         _write_table(evidence, folder / f"{VERDICTS}.npy")
@@ -52,8 +49,8 @@ def write_bundle(facts: Facts, path: Path) -> str:
     return digest
 
 
-def as_arrays(facts: Facts) -> dict[str, NDArray[Any]]:
-    """Return the facts as the arrays that a bundle holds, by name."""
+def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a bundle by name."""
     images = facts.labels
     arrays: dict[str, NDArray[Any]] = {
         "names": images.names,
@@ -87,16 +84,16 @@ def as_arrays(facts: Facts) -> dict[str, NDArray[Any]]:
 
 
 def sample_groups(labels: Labels) -> NDArray[np.bool_]:
-    """Return which samples are in which group by any of their labels, shape (3, N), rows as in CLASS_GROUPS."""
+    """Return the samples that have a label in each group, shape (3, N), rows in the order of CLASS_GROUPS."""
     groups = np.zeros((len(CLASS_GROUPS), len(labels.counts)), dtype=bool)
-    owner = np.repeat(np.arange(len(labels.counts)), labels.counts)
+    sample_of_label = np.repeat(np.arange(len(labels.counts)), labels.counts)
     for group, members in zip(groups, class_groups(), strict=True):
-        group[owner[members[labels.classes]]] = True
+        group[sample_of_label[members[labels.classes]]] = True
     return groups
 
 
 def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 over what was read from every input, in canonical form, and the version of the rules."""
+    """Return the SHA-256 of all inputs in canonical form, including the version of the rules."""
     digest = hashlib.sha256()
     head = {"schema": SCHEMA, "rules_version": RULES_VERSION, "dataset": dataset, "superclasses": list(superclass_ids)}
     digest.update(json.dumps(head, sort_keys=True).encode())
@@ -108,7 +105,7 @@ def digest_of(dataset: str, superclass_ids: tuple[str, ...], arrays: Mapping[str
 
 
 def _write_table(evidence: Evidence, path: Path) -> None:
-    """Write the verdict table block by block; plainly, since a full disk under a memory map ends the process."""
+    """Write the verdict table in blocks, without a memory map: on a full disk, a map ends the process."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), NUM_CLASSES)})
@@ -116,7 +113,7 @@ def _write_table(evidence: Evidence, path: Path) -> None:
             file.write(decide(evidence.rows(start, min(start + BLOCK, len(evidence)))).tobytes())
 
 
-def _counts(facts: Facts, evidence: Evidence) -> dict[str, int]:
+def _counts(facts: BundleInputs, evidence: Evidence) -> dict[str, int]:
     return {
         "images": len(facts.labels.names),
         "judged": len(evidence),

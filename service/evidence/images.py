@@ -1,4 +1,4 @@
-"""Where images lie: files below a folder, by the name that a data set gives them or by `wnid/file`."""
+"""Find image files in a folder by the names of a data set or by `wnid/file`."""
 
 import os
 from collections.abc import Sequence
@@ -14,37 +14,48 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # lower case
 
 
 def find_images(folder: Path, names: Sequence[str]) -> list[str]:
-    """Return the path of each named image; raise InvalidEvidence for the first that isn't there.
+    """Return the path of each image.
 
-    A name may be a path below the folder, or the bare name of one file; links that lead out aren't followed.
+    Symbolic links to files outside of the folder are ignored.
+
+    Args:
+        folder: Root folder.
+        names: Paths relative to the folder, or unique file names.
+
+    Raises:
+        InvalidEvidence: If the folder or an image does not exist, or if a file name is ambiguous.
     """
     root = folder.resolve()
     if not root.is_dir():
-        raise InvalidEvidence(f"expected a folder of images, got {folder}", field="images")
+        raise InvalidEvidence(f"Folder of images not found: {folder}.", field="images")
     paths: dict[str, str] = {}
-    bare: dict[str, str | None] = {}  # None: several have it
+    by_file_name: dict[str, str | None] = {}  # None: ambiguous
     for parent, _, files in os.walk(root):
         for file in files:
             path = os.path.join(parent, file)
             if os.path.islink(path) and not Path(path).resolve().is_relative_to(root):
                 continue
             paths[os.path.relpath(path, root)] = path
-            bare[file] = None if file in bare else path
-    result = [paths.get(name) or bare.get(name.rsplit("/", 1)[-1]) for name in names]
-    missing = [name for name, path in zip(names, result, strict=True) if path is None]
+            by_file_name[file] = None if file in by_file_name else path
+    candidates = [paths.get(name) or by_file_name.get(name.rsplit("/", 1)[-1]) for name in names]
+    missing = [name for name, path in zip(names, candidates, strict=True) if path is None]
     if missing:
         raise InvalidEvidence(
-            f"{folder}: expected {len(names)} images, got none, or several of a bare name, for {len(missing)} of them, "
-            f"such as {missing[0]!r:.80}",
+            f"{folder}: {len(missing)} of {len(names)} images are missing or have an ambiguous file name, such as "
+            f"{missing[0]!r:.80}.",
             field="images",
         )
-    return [path for path in result if path is not None]
+    return [path for path in candidates if path is not None]
 
 
 def class_folders(folder: Path) -> SampleOrder:
-    """Return all images of a folder of classes, `wnid/file`, sorted; raise InvalidEvidence for any other folder."""
+    """Return all images of a folder of class folders, `wnid/file`, sorted.
+
+    Raises:
+        InvalidEvidence: If the folder does not exist, has no images, or has other subfolders.
+    """
     if not folder.is_dir():
-        raise InvalidEvidence(f"expected a folder of class folders, got {folder}", field="images")
+        raise InvalidEvidence(f"Folder of class folders not found: {folder}.", field="images")
     names: list[str] = []
     targets: list[int] = []
     for parent in sorted(path for path in folder.iterdir() if path.is_dir()):
@@ -53,5 +64,5 @@ def class_folders(folder: Path) -> SampleOrder:
         names += [f"{parent.name}/{name}" for name in files]
         targets += [target] * len(files)
     if not names:
-        raise InvalidEvidence(f"{folder}: expected images in wnid/file, got none", field="images")
+        raise InvalidEvidence(f"{folder}: expected images as wnid/file, got none.", field="images")
     return SampleOrder(tuple(names), np.array(targets, dtype=np.int16))

@@ -1,4 +1,4 @@
-"""What a build gathers before it writes a bundle: one record, and where each part came from."""
+"""Inputs of a bundle: one record with all evidence, and the sources of its parts."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from service.taxonomy.superclasses import Grouping
 
 @dataclass(frozen=True)
 class Source:
-    """Where a part of the evidence came from; kept in the manifest, outside of the digest."""
+    """Source of a part of the evidence. The manifest lists it; the digest does not include it."""
 
     name: str
     origin: str
@@ -21,43 +21,43 @@ class Source:
 
 @dataclass(frozen=True)
 class LabelInputs:
-    """The images of a data set and what is in those that are judged (A images, N judged)."""
+    """Images of a data set and the labels of the evaluated images (A images, N evaluated)."""
 
     names: NDArray[np.bytes_]  # (A,) UTF-8, distinct
     all_targets: Classes  # (A,)
-    rows: NDArray[np.int32]  # (N,) ascending: which images are judged
-    labels: Labels  # of the N
+    rows: NDArray[np.int32]  # (N,) indices of the evaluated images, ascending
+    labels: Labels  # of the N evaluated images
     problematic: Mask  # (N,)
     sources: tuple[Source, ...]
 
     @property
     def targets(self) -> Classes:
-        """Return the original label of each judged image, shape (N,)."""
+        """Return the original label of each evaluated image, shape (N,)."""
         return self.all_targets[self.rows]
 
 
 @dataclass(frozen=True)
 class CooccurrenceInputs:
-    """Which pairs of classes are seen in one image, and how often (P pairs, seen at least once)."""
+    """Pairs of classes that occur in the same image, and their counts (P pairs)."""
 
     classes: NDArray[np.int16]  # (P, 2) ascending
-    counts: NDArray[np.int32]  # (P,) images
-    examples: NDArray[np.int32]  # (P, 3) numbers of validation images, 1-based; 0 where there are fewer
+    counts: NDArray[np.int32]  # (P,) number of images
+    examples: NDArray[np.int32]  # (P, 3) 1-based numbers of validation images; 0: fewer than three
 
 
 @dataclass(frozen=True)
 class ClipInputs:
-    """What an encoder says of the N judged images, and the decisions that follow (T prompts, d dimensions)."""
+    """Embeddings of the N evaluated images and T texts, and the resulting decisions (d dimensions)."""
 
     neighbors: NDArray[np.int16]  # (N, 10) classes of the nearest training images
     images: NDArray[np.float32]  # (N, d) L2-normalized
     texts: NDArray[np.float32]  # (T, d) L2-normalized, in the order of Proposals.texts
-    oov: Bytes  # (N, C / 8)
+    oov: Bytes  # (N, C / 8) bits, see domain.Evidence
 
 
 @dataclass(frozen=True)
-class Facts:
-    """All that a bundle is written from. A part that is None makes its rule abstain."""
+class BundleInputs:
+    """All evidence of a bundle. If a part is None, its rule abstains."""
 
     dataset: str
     labels: LabelInputs
@@ -66,4 +66,4 @@ class Facts:
     non_prototypical: Mask | None  # (N,)
     clip: ClipInputs | None
     sources: tuple[Source, ...]
-    imagenet_m: Mask | None = None  # (N,) the samples of ImageNet-M, where the annotation names them
+    imagenet_m: Mask | None = None  # (N,) samples of ImageNet-M; None: unknown

@@ -1,4 +1,4 @@
-"""Labels: which images a data set has, which are judged, and what is in them."""
+"""Labels of the built-in and custom data sets: all images, the evaluated images, and their labels."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from service.evidence.artefacts import SampleOrder
 from service.evidence.inputs import LabelInputs, Source
 
 DEMO_PACKAGE = "foolbox"
-DEMO_FILE = "data/demo.json"  # its photographs: file name → SHA-256
+DEMO_FILE = "data/demo.json"  # photographs of the package: file name → SHA-256
 
 
 def validation_name(number: int) -> str:
-    """Return the file name of the validation image with this number, from 1."""
+    """Return the file name of the validation image with a number from 1 to 50,000."""
     return f"ILSVRC2012_val_{number:08d}.JPEG"
 
 
@@ -46,23 +46,23 @@ def original_labels() -> Classes:
 
 @cache
 def real_and_original_labels() -> tuple[Labels, NDArray[np.bool_]]:
-    """Return each validation image's ReaL labels plus its original one, and which images have any ReaL label."""
+    """Return the ReaL labels and the original label of each validation image, and a mask of images with ReaL labels."""
     arrays, targets = _validation(), original_labels().tolist()
     offsets, real = arrays["real_offsets"].tolist(), arrays["real_classes"].tolist()
-    named: list[dict[int, LabelSource]] = []
+    image_labels: list[dict[int, LabelSource]] = []
     for row, target in enumerate(targets):
-        result = dict.fromkeys(real[offsets[row] : offsets[row + 1]], LabelSource.REAL)
-        result.setdefault(target, LabelSource.ORIGINAL)
-        named.append(result)
-    return pack(named), np.diff(arrays["real_offsets"]) > 0
+        labels = dict.fromkeys(real[offsets[row] : offsets[row + 1]], LabelSource.REAL)
+        labels.setdefault(target, LabelSource.ORIGINAL)
+        image_labels.append(labels)
+    return pack_labels(image_labels), np.diff(arrays["real_offsets"]) > 0
 
 
-def pack(named: Sequence[Mapping[int, LabelSource]]) -> Labels:
-    """Return the labels of N samples, each a mapping of class to who named it, in that order."""
+def pack_labels(image_labels: Sequence[Mapping[int, LabelSource]]) -> Labels:
+    """Pack the labels of N samples into arrays. Each sample is a mapping from class to origin."""
     return Labels(
-        offsets=np.cumsum([0, *map(len, named)]).astype(np.int32),
-        classes=np.array([label for item in named for label in item], dtype=np.int16),
-        sources=np.array([source for item in named for source in item.values()], dtype=np.uint8),
+        offsets=np.cumsum([0, *map(len, image_labels)]).astype(np.int32),
+        classes=np.array([label for labels in image_labels for label in labels], dtype=np.int16),
+        sources=np.array([source for labels in image_labels for source in labels.values()], dtype=np.uint8),
     )
 
 
@@ -71,9 +71,9 @@ def _shipped_labels() -> bytes:
 
 
 def imagenet_real() -> LabelInputs:
-    """Return the validation images that ReaL labels, with those labels plus the original one."""
-    labels, judged = real_and_original_labels()
-    rows = np.flatnonzero(judged)
+    """Return the validation images with ReaL labels. Their labels are the ReaL labels and the original label."""
+    labels, has_real_labels = real_and_original_labels()
+    rows = np.flatnonzero(has_real_labels)
     digest = hashlib.sha256(_shipped_labels()).hexdigest()
     return LabelInputs(
         names=validation_names(),
@@ -99,68 +99,72 @@ def imagenet_real() -> LabelInputs:
 
 
 def imagenet(annotation: Annotation) -> LabelInputs:
-    """Return the 50,000 validation images, of which the annotated ones are judged; raise InvalidEvidence for others."""
+    """Return the 50,000 validation images, of which the annotated images are evaluated.
+
+    Raises:
+        InvalidEvidence: If the annotation has other images or other original labels.
+    """
     names = validation_names()
-    numbers = {name.decode(): row for row, name in enumerate(names.tolist())}
+    row_of_name = {name.decode(): row for row, name in enumerate(names.tolist())}
     targets = original_labels()
-    stray = [name for name in annotation.images if name not in numbers]
-    if stray:
+    unknown = [name for name in annotation.images if name not in row_of_name]
+    if unknown:
         raise InvalidEvidence(
-            f"annotations: expected ImageNet validation images, got {stray[0]!r:.60}", field="annotations"
+            f"annotations: expected ImageNet validation images, got {unknown[0]!r:.60}.", field="annotations"
         )
     for name, target in annotation.targets.items():
-        if targets[numbers[name]] != target:
+        if targets[row_of_name[name]] != target:
             raise InvalidEvidence(
-                f"annotations: expected {name} to have the original label {targets[numbers[name]]}, got {target}",
+                f"annotations: expected {name} to have the original label {targets[row_of_name[name]]}, got {target}.",
                 field="annotations",
             )
-    rows = np.array(sorted(numbers[name] for name in annotation.images), dtype=np.int32)
+    rows = np.array(sorted(row_of_name[name] for name in annotation.images), dtype=np.int32)
     images = [annotation.images[names[row].decode()] for row in rows]
     return LabelInputs(
         names=names,
         all_targets=targets,
         rows=rows,
-        labels=pack([image.labels for image in images]),
+        labels=pack_labels([image.labels for image in images]),
         problematic=np.array([image.problematic for image in images], dtype=bool),
         sources=(),
     )
 
 
 def folders(samples: SampleOrder) -> LabelInputs:
-    """Return samples named `wnid/file` whose only label is their folder's class: ImageNet-A's form."""
+    """Return samples in class folders, `wnid/file`, whose only label is the class of the folder, as in ImageNet-A."""
     order = sorted(range(len(samples.names)), key=lambda row: samples.names[row].encode())
     targets = samples.targets[order]
     return LabelInputs(
         names=np.array([samples.names[row].encode() for row in order], dtype=np.bytes_),
         all_targets=targets,
         rows=np.arange(len(order), dtype=np.int32),
-        labels=pack([{target: LabelSource.ORIGINAL} for target in targets.tolist()]),
+        labels=pack_labels([{target: LabelSource.ORIGINAL} for target in targets.tolist()]),
         problematic=np.zeros(len(order), dtype=bool),
         sources=(),
     )
 
 
-def own(labels: Mapping[str, Sequence[int]]) -> LabelInputs:
-    """Return a user's images, each with one or several labels of which the first is the target."""
+def custom(labels: Mapping[str, Sequence[int]]) -> LabelInputs:
+    """Return the images of a custom data set. The first label of each image is the target."""
     names = sorted(labels, key=str.encode)
-    named = []
+    image_labels = []
     for name in names:
         target, *others = labels[name]
-        named.append(
+        image_labels.append(
             {target: LabelSource.ORIGINAL} | {other: LabelSource.CORRECT for other in others if other != target}
         )
     return LabelInputs(
         names=np.array([name.encode() for name in names], dtype=np.bytes_),
         all_targets=np.array([labels[name][0] for name in names], dtype=np.int16),
         rows=np.arange(len(names), dtype=np.int32),
-        labels=pack(named),
+        labels=pack_labels(image_labels),
         problematic=np.zeros(len(names), dtype=bool),
         sources=(),
     )
 
 
 def demo() -> LabelInputs:
-    """Return the 20 photographs of the foolbox package, which only running a model needs; names say the class."""
+    """Return the 20 photographs of the foolbox package. Only models need the package; file names contain the class."""
     checksums: dict[str, str] = json.loads((files("service.evidence") / DEMO_FILE).read_text())
     names = sorted(checksums)
     targets = np.array([int(name.removesuffix(".jpg").rsplit("_", 1)[1]) for name in names], dtype=np.int16)
@@ -168,15 +172,15 @@ def demo() -> LabelInputs:
         names=np.array(names, dtype=np.bytes_),
         all_targets=targets,
         rows=np.arange(len(names), dtype=np.int32),
-        labels=pack([{int(target): LabelSource.ORIGINAL} for target in targets]),
+        labels=pack_labels([{int(target): LabelSource.ORIGINAL} for target in targets]),
         problematic=np.zeros(len(names), dtype=bool),
         sources=tuple(Source(name, f"{DEMO_PACKAGE} on PyPI", "MIT", checksums[name]) for name in names),
     )
 
 
 def demo_folder() -> Path:
-    """Return the folder of the installed package that holds the photographs; raise InvalidEvidence without it."""
+    """Return the folder of the photographs; raise InvalidEvidence if the package is not installed."""
     spec = find_spec(DEMO_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise InvalidEvidence(f"the demo data set needs the package {DEMO_PACKAGE}: install errata-service[demo]")
+        raise InvalidEvidence(f"The demo data set needs the package {DEMO_PACKAGE}. Install errata-service[demo].")
     return Path(spec.submodule_search_locations[0]) / "data"

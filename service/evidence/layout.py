@@ -1,4 +1,4 @@
-"""The layout of a bundle's arrays, which bundle.py lists: their kinds, shapes and bounds."""
+"""Check the types, shapes, and ranges of a bundle's arrays. bundle.py lists the arrays."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,14 +30,23 @@ _TOGETHER = (
 
 
 def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> None:
-    """Raise InvalidEvidence unless the arrays, or what has their shapes and kinds, are what the layout says."""
+    """Check arrays, or objects with their shapes and types.
+
+    Args:
+        path: Folder of the bundle, for messages.
+        arrays: Arrays by name.
+        superclasses: Number of superclasses in the manifest.
+
+    Raises:
+        InvalidEvidence: If an array is missing or does not have the documented layout.
+    """
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
-        raise InvalidEvidence(f"{path}: expected the arrays {missing}, got none of that name", field="files")
+        raise InvalidEvidence(f"{path}: missing arrays {', '.join(missing)}.", field="files")
     for part in _TOGETHER:
         present = [name for name in part if name in arrays]
         if present and len(present) < len(part):
-            raise InvalidEvidence(f"{path}: expected all of {', '.join(part)} or none, got {present}", field="files")
+            raise InvalidEvidence(f"{path}: expected all of {', '.join(part)} or none, got {present}.", field="files")
     images, judged = len(arrays["names"]), len(arrays["rows"])
     dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
     offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))
@@ -65,16 +74,16 @@ def check_layout(path: Path, arrays: Mapping[str, Any], superclasses: int) -> No
     for name, (kind, shape) in layout.items():
         if name not in arrays:
             continue
-        got = arrays[name]
-        if got.dtype.kind != "S" if kind == "S" else got.dtype != np.dtype(kind):
-            raise InvalidEvidence(f"{path}/{name}.npy: expected kind {kind}, got {got.dtype.str}", field=name)
-        if got.shape != shape:
-            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {got.shape}", field=name)
+        array = arrays[name]
+        if array.dtype.kind != "S" if kind == "S" else array.dtype != np.dtype(kind):
+            raise InvalidEvidence(f"{path}/{name}.npy: expected type {kind}, got {array.dtype.str}.", field=name)
+        if array.shape != shape:
+            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {array.shape}.", field=name)
     _check_ranges(path, arrays, images)
 
 
 def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
-    """Raise InvalidEvidence for an index that points outside of what it indexes."""
+    """Raise InvalidEvidence if an index is out of range."""
     bounds = {
         "all_targets": NUM_CLASSES,
         "rows": images,
@@ -84,17 +93,19 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], images: int) -> None:
         "neighbors": NUM_CLASSES,
     }
     for name, bound in bounds.items():
-        got = arrays.get(name)
-        if got is not None and got.size and not 0 <= int(got.min()) <= int(got.max()) < bound:
+        array = arrays.get(name)
+        if array is not None and array.size and not 0 <= int(array.min()) <= int(array.max()) < bound:
             raise InvalidEvidence(
-                f"{path}/{name}.npy: expected 0..{bound - 1}, got {int(got.min())}..{int(got.max())}", field=name
+                f"{path}/{name}.npy: expected values from 0 to {bound - 1}, got {int(array.min())} to "
+                f"{int(array.max())}.",
+                field=name,
             )
     try:
         arrays["names"].tobytes().decode()
     except UnicodeDecodeError as error:
-        raise InvalidEvidence(f"{path}/names.npy: expected UTF-8, got {error}", field="names") from error
+        raise InvalidEvidence(f"{path}/names.npy: expected UTF-8: {error}.", field="names") from error
     offsets = arrays["label_offsets"]
     if offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise InvalidEvidence(
-            f"{path}/label_offsets.npy: expected offsets that start at 0 and rise", field="label_offsets"
+            f"{path}/label_offsets.npy: expected ascending offsets that start at 0.", field="label_offsets"
         )

@@ -1,10 +1,10 @@
-"""Overlapping classes: ImageNet's pairs of classes for the same thing (Peychev et al. 2023), each with a reason."""
+"""Overlapping classes: pairs of ImageNet classes for the same kind of object (Peychev et al. 2023), with reasons."""
 
 import numpy as np
 
 from service.domain import NUM_CLASSES, Mask
 
-# (targets, predictions that count as right, both ways?, why)
+# (targets, predictions that count as correct, symmetric, reason)
 _PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...], bool, str], ...] = (
     (
         (249, 250),
@@ -31,20 +31,21 @@ _PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...], bool, str], ...] = (
 
 
 def overlap_matrix() -> Mask:
-    """Return which prediction counts as right for which target, shape (C, C) [target, prediction]."""
+    """Return the predictions that count as correct for each target, shape (C, C) [target, prediction]."""
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=bool)
-    for targets, predictions, both_ways, _ in _PAIRS:
+    for targets, predictions, symmetric, _ in _PAIRS:
         matrix[np.ix_(targets, predictions)] = True
-        if both_ways:
+        if symmetric:
             matrix[np.ix_(predictions, targets)] = True
     np.fill_diagonal(matrix, False)
     return matrix
 
 
-def why_overlapping(target: int, predicted: int) -> str:
-    """Return the sentence that says why the prediction counts as right; empty where it doesn't."""
-    for targets, predictions, both_ways, sentence in _PAIRS:
-        one_way = target in targets and predicted in predictions
-        if target != predicted and (one_way or (both_ways and target in predictions and predicted in targets)):
-            return sentence
+def explain_overlap(target: int, predicted: int) -> str:
+    """Return the reason why the prediction counts as correct; empty if the classes do not overlap."""
+    for targets, predictions, symmetric, reason in _PAIRS:
+        forward = target in targets and predicted in predictions
+        backward = symmetric and target in predictions and predicted in targets
+        if target != predicted and (forward or backward):
+            return reason
     return ""

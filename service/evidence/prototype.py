@@ -1,4 +1,4 @@
-"""Non-prototypical images: those that the annotators of two strong models' mistakes called so (imagenet-mistakes)."""
+"""Non-prototypical images: the annotated mistakes of two models with this failure category (imagenet-mistakes)."""
 
 from pathlib import Path
 
@@ -10,7 +10,11 @@ CATEGORY = "Non-prototypical"
 
 
 def read_non_prototypical(folder: Path) -> frozenset[str]:
-    """Return the bare file names that either file calls so; raise InvalidEvidence unless both are there."""
+    """Return the file names that are non-prototypical in either file.
+
+    Raises:
+        InvalidEvidence: If a file is missing or invalid.
+    """
     names: set[str] = set()
     for file in FILES:
         try:
@@ -18,7 +22,8 @@ def read_non_prototypical(folder: Path) -> frozenset[str]:
             names |= {name for name, mistake in raw.items() if mistake["failure category"] == CATEGORY}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvidence(
-                f"{folder.name}/{file}: expected mistakes by file name, with a 'failure category', got {error!r:.100}",
+                f"{folder.name}/{file}: expected an object of mistakes by file name, each with a 'failure category': "
+                f"{error!r:.100}.",
                 field="mistakes",
             ) from error
     return frozenset(names)

@@ -1,4 +1,4 @@
-"""The bundles that a service has at hand: configured ones, those in the data folder, and those built on first use."""
+"""The bundles of a service: configured bundles, bundles in the data folder, and bundles that are built on first use."""
 
 import hashlib
 import threading
@@ -18,7 +18,16 @@ from errata.errors import (
 )
 
 from service.evidence.build import write_bundle
-from service.evidence.bundle import REMEDY, SCHEMA, Bundle, Manifest, damaged, open_bundle, read_manifest, wrong_files
+from service.evidence.bundle import (
+    REMEDY,
+    SCHEMA,
+    Bundle,
+    Manifest,
+    damage_error,
+    file_differences,
+    open_bundle,
+    read_manifest,
+)
 from service.evidence.labels import DEMO_FILE
 from service.evidence.recipes import NEEDS_NO_INPUT, gather
 from service.rules import RULES_VERSION
@@ -34,71 +43,83 @@ _log = structlog.get_logger()
 
 
 class EvidenceRepository:
-    """Finds, builds and opens bundles, each once; safe to use from several threads."""
+    """Finds, builds, and opens bundles, each of them once. Thread-safe."""
 
     def __init__(self, configured: Mapping[str, Sequence[Path]], data_dir: Path) -> None:
+        """Create a repository.
+
+        Args:
+            configured: Paths of bundles by data set; the first path of a data set is its default.
+            data_dir: Data folder of the service.
+        """
         self._configured = configured
         self._folder = data_dir / "evidence"
         self._lock = threading.Lock()
         self._opened: dict[Path, Bundle] = {}
         self._manifests: dict[Path, Manifest] = {}
-        self._refused: dict[Path, object] = {}  # states of files that were damaged when they were last compared
-        self._found: dict[tuple[str, str], Bundle] = {}  # what a prefix meant stays what it means in this process
+        self._damaged_states: dict[Path, object] = {}  # states of files that differed from their digests
+        self._resolved: dict[
+            tuple[str, str], Bundle
+        ] = {}  # a prefix means the same bundle as long as this process runs
 
     def check(self) -> None:
-        """Raise InvalidEvidence for a configured bundle that can't be opened, InvalidSetting for the data folder."""
+        """Check the configured bundles and the data folder.
+
+        Raises:
+            InvalidEvidence: If a configured bundle cannot be opened.
+            InvalidSetting: If the data folder cannot be created.
+        """
         for dataset, paths in self._configured.items():
             for path in paths:
-                result = read_manifest(path).dataset
-                if result != dataset:
+                actual = read_manifest(path).dataset
+                if actual != dataset:
                     raise InvalidEvidence(
-                        f"{path}: expected a bundle of {dataset}, got one of {result}", field="dataset"
+                        f"{path}: expected a bundle of {dataset}, got one of {actual}.", field="dataset"
                     )
                 open_bundle(path)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidSetting(
-                f"expected a folder that can be written, got {self._folder}: {error.strerror}", field="ERRATA_DATA_DIR"
+                f"ERRATA_DATA_DIR: cannot create the folder {self._folder}: {error.strerror}. Expected a writable "
+                "folder.",
+                field="ERRATA_DATA_DIR",
             ) from error
 
     def datasets(self) -> list[str]:
-        """Return the data sets that can be judged."""
-        lying = {
-            path.parent.parent.name
-            for path in self._folder.glob("*/*/manifest.json")
-            if not path.parent.name.startswith(".")
-        }
-        return sorted({*self._configured, *lying, *NEEDS_NO_INPUT})
+        """Return the data sets with evidence."""
+        stored = {path.parent.name for path in self._stored_paths("*")}
+        return sorted({*self._configured, *stored, *NEEDS_NO_INPUT})
 
     def manifests(self) -> list[Manifest]:
-        """Return what the bundles say that are configured or lie in the data folder; those to be built come later."""
-        lying = (path.parent for path in self._folder.glob("*/*/manifest.json") if not path.parent.name.startswith("."))
-        result = {}
-        for path in dict.fromkeys((*(item for paths in self._configured.values() for item in paths), *lying)):
+        """Return the manifests of the existing bundles, without those that are built on first use."""
+        manifests = {}
+        configured = (path for paths in self._configured.values() for path in paths)
+        for path in dict.fromkeys((*configured, *self._stored_paths("*"))):
             if path not in self._manifests:
                 try:
                     self._manifests[path] = read_manifest(path)
                 except InvalidEvidence:
-                    continue  # `bundles` says what is wrong with it
-            result[self._manifests[path].digest] = self._manifests[path]
-        return list(result.values())
+                    continue  # `bundles` reports the problem
+            manifests[self._manifests[path].digest] = self._manifests[path]
+        return list(manifests.values())
 
     def bundles(self, dataset: str) -> list[Bundle]:
-        """Return the bundles of a data set, the default first.
+        """Return the bundles of a data set, the default first. Skip other bundles that cannot be opened.
 
-        Raise DatasetNotFound if there are none, EvidenceDamaged if the default can't be opened; others are left out.
+        Raises:
+            DatasetNotFound: If there are none.
+            EvidenceDamaged: If the default bundle cannot be opened.
         """
         if dataset not in self.datasets():
             raise DatasetNotFound(
-                f"expected one of the data sets {', '.join(self.datasets())}, got {dataset!r:.80}", field="dataset"
+                f"Data set {dataset!r:.80} not found. Expected one of {', '.join(self.datasets())}.", field="dataset"
             )
         with self._lock:
             paths = list(self._configured.get(dataset, ()))
             if not paths and dataset in NEEDS_NO_INPUT:
-                paths.append(self._built(dataset))
-            lying = sorted(path.parent for path in (self._folder / dataset).glob("*/manifest.json"))
-            paths += [path for path in lying if path not in paths and not path.name.startswith(".")]
+                paths.append(self._build(dataset))
+            paths += [path for path in sorted(self._stored_paths(dataset)) if path not in paths]
             bundles: dict[str, Bundle] = {}
             for path in paths:
                 try:
@@ -111,37 +132,49 @@ class EvidenceRepository:
         return list(bundles.values())
 
     def find(self, dataset: str, prefix: str) -> Bundle:
-        """Return the bundle whose digest starts so; for an empty prefix, or the data set's name, the default one.
+        """Return the bundle with a digest prefix.
 
-        Raise DatasetNotFound, EvidenceNotFound where no bundle or several fit, or EvidenceDamaged.
+        Args:
+            dataset: Name of the data set.
+            prefix: Prefix of the digest; empty, or the name of the data set: the default bundle.
+
+        Raises:
+            DatasetNotFound: If the data set has no evidence.
+            EvidenceNotFound: If no bundle or several bundles have the prefix.
+            EvidenceDamaged: If the bundle cannot be opened.
         """
-        known = self._found.get((dataset, prefix))
-        if known is not None and known.arrays.damage() is None:
-            return known
-        if known is None:
+        resolved = self._resolved.get((dataset, prefix))
+        if resolved is not None and resolved.arrays.damage() is None:
+            return resolved
+        if resolved is None:
             bundle = self._search(dataset, prefix)
         else:
             with self._lock:
-                bundle = self._open(known.path, dataset)
-        self._found[dataset, prefix] = bundle
+                bundle = self._open(resolved.path, dataset)
+        self._resolved[dataset, prefix] = bundle
         return bundle
+
+    def _stored_paths(self, dataset: str) -> list[Path]:
+        """Return the folders of the bundles of a data set (a glob pattern) in the data folder."""
+        paths = (path.parent for path in self._folder.glob(f"{dataset}/*/manifest.json"))
+        return [path for path in paths if not path.name.startswith(".")]
 
     def _search(self, dataset: str, prefix: str) -> Bundle:
         bundles = self.bundles(dataset)
         if prefix in ("", dataset):
             return bundles[0]
-        result = [bundle for bundle in bundles if bundle.digest.startswith(prefix)]
-        if len(result) != 1:
-            have = ", ".join(bundle.digest[:12] for bundle in bundles)
-            what = "none" if not result else f"{len(result)} of them"
+        matches = [bundle for bundle in bundles if bundle.digest.startswith(prefix)]
+        if len(matches) != 1:
+            digests = ", ".join(bundle.digest[:12] for bundle in bundles)
+            problem = "No bundle has" if not matches else f"{len(matches)} bundles have"
             raise EvidenceNotFound(
-                f"expected the start of one digest among {have}, got {prefix!r:.80}, which fits {what}",
+                f"{problem} a digest that starts with {prefix!r:.80}. Expected a unique prefix of one of {digests}.",
                 field="evidence",
             )
-        return result[0]
+        return matches[0]
 
-    def _built(self, dataset: str) -> Path:
-        """Return the bundle of a data set that needs no download, built now if it isn't there."""
+    def _build(self, dataset: str) -> Path:
+        """Return the bundle of a data set that needs no input. Build it if it does not exist."""
         path = self._folder / dataset / fingerprint(dataset)
         if not (path / "manifest.json").is_file():
             try:
@@ -150,12 +183,12 @@ class EvidenceRepository:
                         digest = write_bundle(gather(dataset), path)
                         _log.info("evidence built", dataset=dataset, digest=digest)
             except OSError as error:
-                _log.error("evidence can't be built", dataset=dataset, path=str(path), error=repr(error))
-                raise Unavailable(f"the evidence of {dataset} can't be built here: {error.strerror}") from error
+                _log.error("evidence build failed", dataset=dataset, path=str(path), error=repr(error))
+                raise Unavailable(f"The evidence of {dataset} cannot be built: {error.strerror}.") from error
         return path
 
     def _open(self, path: Path, dataset: str) -> Bundle:
-        """Return the bundle at a path; raise EvidenceDamaged, which says what is wrong but not where it lies."""
+        """Return the bundle at a path; raise EvidenceDamaged, without the path, if it cannot be opened."""
         opened = self._opened.get(path)
         if opened is not None and (problem := opened.arrays.damage()):
             return self._reopen(opened, problem)
@@ -163,27 +196,27 @@ class EvidenceRepository:
             try:
                 bundle = open_bundle(path)
                 if bundle.dataset != dataset:
-                    raise InvalidEvidence(f"{path}: expected a bundle of {dataset}, got one of {bundle.dataset}")
+                    raise InvalidEvidence(f"{path}: expected a bundle of {dataset}, got one of {bundle.dataset}.")
             except InvalidEvidence as error:
-                _log.error("a bundle can't be opened", dataset=dataset, path=str(path), error=error.message)
-                what = error.message.replace(str(path), "bundle")
-                raise EvidenceDamaged(f"The evidence of {dataset} cannot be used: {what}. {REMEDY}") from error
+                _log.error("bundle not opened", dataset=dataset, path=str(path), error=error.message)
+                problem = error.message.replace(str(path), "bundle")
+                raise EvidenceDamaged(f"The evidence of {dataset} cannot be used: {problem} {REMEDY}") from error
             self._opened[path] = bundle
         return self._opened[path]
 
     def _reopen(self, opened: Bundle, problem: str) -> Bundle:
-        """Return a bundle whose files changed in place, if they are again what its manifest says.
+        """Open a bundle whose files changed in place again, if the files match their digests again.
 
-        All files are compared with their digests, once for each state of the files.
+        The digests are compared once per state of the files.
 
         Raises:
-            EvidenceDamaged: If they are not, or are those of another bundle.
+            EvidenceDamaged: If the files do not match, or belong to another bundle.
         """
-        states = opened.arrays.states_now()
-        if self._refused.get(opened.path) != states:
+        states = opened.arrays.current_states()
+        if self._damaged_states.get(opened.path) != states:
             try:
                 bundle = open_bundle(opened.path)
-                if bundle.digest == opened.digest and not wrong_files(bundle):
+                if bundle.digest == opened.digest and not file_differences(bundle):
                     _log.info("evidence restored", dataset=opened.dataset, path=str(opened.path))
                     self._opened[opened.path] = bundle
                     return bundle
@@ -191,13 +224,13 @@ class EvidenceRepository:
                 _log.error("evidence damaged", dataset=opened.dataset, path=str(opened.path), error=repr(error))
             else:
                 _log.error("evidence damaged", dataset=opened.dataset, path=str(opened.path), error=problem)
-            self._refused[opened.path] = states
-        raise damaged(opened.manifest, problem)
+            self._damaged_states[opened.path] = states
+        raise damage_error(opened.manifest, problem)
 
 
 @cache
 def fingerprint(dataset: str) -> str:
-    """Return what names a built bundle's folder: everything shipped that it is made of."""
+    """Return the folder name of a bundle that is built on first use: a digest of its inputs in the package."""
     digest = hashlib.sha256(f"{SCHEMA} {RULES_VERSION} {dataset}".encode())
     for package, name in _SHIPPED:
         digest.update((files(package) / name).read_bytes())

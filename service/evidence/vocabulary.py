@@ -1,7 +1,7 @@
-"""Vocabulary: whether what an image shows is outside ImageNet's, for every image and every possible prediction.
+"""Out-of-vocabulary (OOV) decisions for all images and all possible predictions (spec: rule 5).
 
-The gate holds where, among the superclasses of the 10 nearest training images' classes, one is a superclass of the
-prediction. Where it holds, CLIP's best proposal decides (taxonomy/proposals.py): the first with the highest score.
+The gate holds if a class of the 10 nearest training images shares a superclass with the prediction. If it holds, CLIP's
+best proposal decides: the first proposal with the highest score (taxonomy/proposals.py).
 """
 
 import numpy as np
@@ -12,13 +12,13 @@ from service.evidence.encoder import Embeddings, Progress
 from service.evidence.neighbors import similarities
 from service.taxonomy.proposals import Proposals
 
-BLOCK = 1024  # images decided at once: some 40 MB of scores
+BLOCK = 1024  # images per block: about 40 MB of scores
 TEMPERATURE = 100.0
-BEST = 5
+NUM_BEST = 5  # texts in the evidence
 
 
 def gate(neighbors: NDArray[np.int16], same_superclass: Mask) -> Mask:
-    """Return for which predictions the gate holds, (N, C); neighbors: (N, 10) classes."""
+    """Return the predictions for which the gate holds, (N, C); neighbors: (N, 10) classes."""
     return np.asarray(np.logical_or.reduce([same_superclass[column] for column in neighbors.T]))
 
 
@@ -30,17 +30,27 @@ def decide_oov(
     proposals: Proposals,
     progress: Progress,
 ) -> Bytes:
-    """Return the decision for every (image, class) as bits, (N, C / 8).
+    """Decide for every (image, class) whether the best proposal is outside ImageNet.
 
-    images (N, d), texts (T, d) in the order of proposals.texts, targets (N,), neighbors (N, 10). Memory is bounded by
-    BLOCK; no block size changes a decision, since scores are rounded and the first maximum wins.
+    Scores are rounded, and the first maximum wins, so the size of a block does not affect decisions.
+
+    Args:
+        images: (N, d) embeddings of the images.
+        texts: (T, d) embeddings of `proposals.texts`.
+        targets: (N,) target classes.
+        neighbors: (N, 10) classes of the nearest training images.
+        proposals: Proposals for all classes.
+        progress: Called after each block.
+
+    Returns:
+        (N, C / 8) decisions as bits.
     """
     packed = np.zeros((len(images), NUM_CLASSES // 8), dtype=np.uint8)
     for start in range(0, len(images), BLOCK):
         rows = slice(start, start + BLOCK)
         scores = similarities(images[rows], texts)
-        open_gate = gate(neighbors[rows], proposals.same_superclass)
-        packed[rows] = np.packbits(_decide_block(scores, targets[rows], open_gate, proposals), axis=1)
+        gate_holds = gate(neighbors[rows], proposals.same_superclass)
+        packed[rows] = np.packbits(_decide_block(scores, targets[rows], gate_holds, proposals), axis=1)
         progress("decisions", min(start + BLOCK, len(images)), len(images))
     return packed
 
@@ -53,35 +63,44 @@ def compare(
     neighbors: NDArray[np.int16],
     proposals: Proposals,
 ) -> VocabularyEvidence:
-    """Return the evidence for one image and prediction; image (1, d), neighbors (1, 10)."""
-    listed = proposals.lists[predicted]
+    """Return the evidence for one image and one prediction.
+
+    Args:
+        image: (1, d) embedding of the image.
+        texts: (T, d) embeddings of `proposals.texts`.
+        target: Target class.
+        predicted: Predicted class.
+        neighbors: (1, 10) classes of the nearest training images.
+        proposals: Proposals for all classes.
+    """
+    candidates = proposals.lists[predicted]
     allowed = np.flatnonzero(proposals.allowed(predicted, np.array([target]))[0])
-    _, first = np.unique(listed.texts[allowed], return_index=True)  # a text belongs to its first synset
+    _, first = np.unique(candidates.texts[allowed], return_index=True)  # a text belongs to its first synset
     distinct = allowed[np.sort(first)]
-    scores = similarities(image, texts[listed.texts[distinct]])[0].astype(np.float64)
+    scores = similarities(image, texts[candidates.texts[distinct]])[0].astype(np.float64)
     weights = np.exp(TEMPERATURE * (scores - scores.max()))
-    best = np.argsort(-scores, kind="stable")[:BEST]
+    best = np.argsort(-scores, kind="stable")[:NUM_BEST]
     return VocabularyEvidence(
         gate=bool(gate(neighbors, proposals.same_superclass)[0, predicted]),
         best=tuple(
             ProposedText(
-                proposals.texts[listed.texts[distinct[place]]],
-                float(weights[place] / weights.sum()),
-                bool(listed.outside[distinct[place]]),
+                proposals.texts[candidates.texts[distinct[index]]],
+                float(weights[index] / weights.sum()),
+                bool(candidates.outside[distinct[index]]),
             )
-            for place in best
+            for index in best
         ),
         num_texts=len(distinct),
     )
 
 
-def _decide_block(scores: NDArray[np.float32], targets: Classes, open_gate: Mask, proposals: Proposals) -> Mask:
-    outside = np.zeros(open_gate.shape, dtype=bool)
-    for predicted in np.flatnonzero(open_gate.any(axis=0)).tolist():
-        listed = proposals.lists[predicted]
-        rows = np.flatnonzero(open_gate[:, predicted])
-        result = scores[np.ix_(rows, listed.texts)]
-        if listed.blockable.any():
-            result = np.where(proposals.allowed(predicted, targets[rows]), result, -np.inf)
-        outside[rows, predicted] = listed.outside[result.argmax(axis=1)]
+def _decide_block(scores: NDArray[np.float32], targets: Classes, gate_holds: Mask, proposals: Proposals) -> Mask:
+    outside = np.zeros(gate_holds.shape, dtype=bool)
+    for predicted in np.flatnonzero(gate_holds.any(axis=0)).tolist():
+        candidates = proposals.lists[predicted]
+        rows = np.flatnonzero(gate_holds[:, predicted])
+        candidate_scores = scores[np.ix_(rows, candidates.texts)]
+        if candidates.blockable.any():
+            candidate_scores = np.where(proposals.allowed(predicted, targets[rows]), candidate_scores, -np.inf)
+        outside[rows, predicted] = candidates.outside[candidate_scores.argmax(axis=1)]
     return outside

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from service.domain import Classes, Mask, ProposedText, VocabularyEvidence
 from service.evidence.encoder import Embeddings
 from service.evidence.neighbors import similarities
-from service.evidence.vocabulary import BEST, TEMPERATURE, gate
+from service.evidence.vocabulary import NUM_BEST, TEMPERATURE, gate
 from service.taxonomy.proposals import Proposals
 
 BLOCK = 1024  # images of one predicted class compared at once, to bound memory
@@ -42,7 +42,7 @@ def compare_all(
             scores = np.where(owned, similarities(images[block], text_embeddings).astype(np.float64), -np.inf)
             weights = np.exp(TEMPERATURE * (scores - scores.max(axis=1, keepdims=True)))
             probabilities = weights / weights.sum(axis=1, keepdims=True)
-            best = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :NUM_BEST]
             num_texts = np.count_nonzero(owned, axis=1).tolist()
             for row, sample in enumerate(block.tolist()):
                 results[sample] = VocabularyEvidence(

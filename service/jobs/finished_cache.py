@@ -44,4 +44,4 @@ def _pairs(finished: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def _is_final(snapshot: Snapshot) -> bool:
-    return snapshot.record.state.final and (snapshot.job is None or snapshot.job.state.final)
+    return snapshot.record.state.is_final and (snapshot.job is None or snapshot.job.state.is_final)

@@ -79,13 +79,13 @@ class InMemoryJobStore:
             return self._accept(record, spec, fresh=spec.fresh, limit=limit)
 
     def _accept(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        num_open = sum(not known.state.final for known in self._records.values())
+        num_open = sum(not known.state.is_final for known in self._records.values())
         if num_open >= limit:
             return Submission(Outcome.FULL, open=num_open)
         job = None if fresh else self._jobs.get(self._dedupe.get(spec.dedupe_key, ""))
         outcome = Outcome.JOINED
         # An analysis that joins after judging began would not be archived.
-        if job is None or job.state.final or job.judging_token:
+        if job is None or job.state.is_final or job.judging_token:
             outcome = Outcome.NEW
             shards = tuple(Shard() for _ in range(spec.num_shards))
             job = Job(uuid.uuid4().hex, spec, shards, created=self._clock())
@@ -156,7 +156,7 @@ class InMemoryJobStore:
         """Cancel an analysis."""
         with self._lock:
             record = self._records.get(analysis_id)
-            if record is None or record.state.final:
+            if record is None or record.state.is_final:
                 return False
             failure = Failure("CANCELLED", reason)
             self._records[record.id] = replace(record, state=State.CANCELLED, failure=failure, ended=self._clock())
@@ -173,7 +173,7 @@ class InMemoryJobStore:
         """Delete a final record."""
         with self._lock:
             record = self._records.get(analysis_id)
-            if record is None or not record.state.final:
+            if record is None or not record.state.is_final:
                 return False
             del self._records[analysis_id]
             return True
@@ -300,7 +300,7 @@ class InMemoryJobStore:
         """Claim the judging of a job."""
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or job.state.final or job.num_shards_left:
+            if job is None or job.state.is_final or job.num_shards_left:
                 return None
             self._jobs[job_id] = replace(job, judging_token=job.judging_token + 1)
             return job.judging_token + 1
@@ -309,7 +309,7 @@ class InMemoryJobStore:
         """End a judged job."""
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or job.state.final or job.judging_token != fencing_token:
+            if job is None or job.state.is_final or job.judging_token != fencing_token:
                 return False
             self._write_job(transitions.fail_job(job, failure) if failure else replace(job, state=State.SUCCEEDED))
             return True
@@ -345,9 +345,9 @@ class InMemoryJobStore:
             now = self._clock()
             ages: dict[State, list[float]] = {State.QUEUED: [0.0], State.RUNNING: [0.0]}
             for record in self._records.values():
-                if not record.state.final:
+                if not record.state.is_final:
                     ages[record.state].append(now - record.created)
-            shards = [shard for job in self._jobs.values() if not job.state.final for shard in job.shards]
+            shards = [shard for job in self._jobs.values() if not job.state.is_final for shard in job.shards]
             return Depth(
                 queued_analyses=len(ages[State.QUEUED]) - 1,
                 running_analyses=len(ages[State.RUNNING]) - 1,
@@ -386,12 +386,12 @@ class InMemoryJobStore:
         job, now = self._jobs.get(record.job), self._clock()
         position = 0
         if job is not None:
-            position = sum(other.created < job.created and not other.state.final for other in self._jobs.values())
+            position = sum(other.created < job.created and not other.state.is_final for other in self._jobs.values())
         return Snapshot(record, job, position, len(self._live_workers()), now)
 
     def _is_open(self, analysis_id: str) -> bool:
         record = self._records.get(analysis_id)
-        return record is not None and not record.state.final
+        return record is not None and not record.state.is_final
 
     def _live_workers(self) -> list[str]:
         now = self._clock()
@@ -422,7 +422,7 @@ class InMemoryJobStore:
     def _write_job(self, job: Job) -> None:
         """Store a job, and update the records of its analyses."""
         self._jobs[job.id] = job
-        if not job.state.final:
+        if not job.state.is_final:
             if job.state is State.RUNNING:
                 for analysis in job.analyses:
                     self._records[analysis] = replace(self._records[analysis], state=State.RUNNING)
@@ -438,7 +438,7 @@ class InMemoryJobStore:
 
     def _delete_excess(self) -> None:
         """Delete the oldest ended records beyond MAX_FINISHED, except those with a pending write-back."""
-        finished = [record for record in self._records.values() if record.state.final]
+        finished = [record for record in self._records.values() if record.state.is_final]
         excess = len(finished) - transitions.MAX_FINISHED
         if excess > 0:
             for record in sorted(finished, key=lambda record: (record.ended or 0.0, record.id))[:excess]:
@@ -452,7 +452,7 @@ class InMemoryJobStore:
         if request_id in self._requests and self._requests[request_id][1] == record.id:
             del self._requests[request_id]
         job = self._jobs.get(record.job)
-        if job is None or not job.state.final:
+        if job is None or not job.state.is_final:
             return
         others = job.analyses - {record.id}
         if others:
@@ -471,7 +471,7 @@ class InMemoryJobStore:
                 del self._deliveries[delivery]
         jobs_of_records = {record.job for record in self._records.values()}
         for job in list(self._jobs.values()):
-            if job.state.final and job.id not in jobs_of_records:
+            if job.state.is_final and job.id not in jobs_of_records:
                 del self._jobs[job.id]
         for request, (_, analysis, time) in list(self._requests.items()):
             if time < oldest and analysis not in self._records:

@@ -292,7 +292,7 @@ class RedisJobStore:
     def shard_results(self, job_id: str) -> Sequence[ShardResult]:
         """Return the predictions of all finished shards, in order."""
         job = self.job(job_id)
-        if job is None or job.state.final:
+        if job is None or job.state.is_final:
             return []
         with self._translate_errors():
             contents = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])

@@ -190,7 +190,7 @@ def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[
         The job after the claim, and the reply.
     """
     shard = job.shards[index]
-    if job.state.final or shard.state.final:
+    if job.state.is_final or shard.state.is_final:
         return job, Claim(ClaimOutcome.SKIP)
     if shard.state is State.RUNNING and shard.lease > now:
         return job, Claim(ClaimOutcome.WAIT, delay=shard.lease - now)
@@ -217,7 +217,7 @@ def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[
 def holds_lease(job: Job, index: int, fencing_token: int) -> bool:
     """Return whether a fencing token is the shard's current one, so that its worker may write."""
     shard = job.shards[index]
-    return not job.state.final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
+    return not job.state.is_final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
 
 
 def requeue_with_backoff(shard: Shard, now: float) -> Shard:

@@ -166,7 +166,7 @@ class Worker:
         """Return the job and the claim; raise RetryLater if the shard or the store is not available to this worker."""
         try:
             job = self.store.job(job_id)
-            if job is not None and not job.state.final and not self.can_run(job.spec):
+            if job is not None and not job.state.is_final and not self.can_run(job.spec):
                 raise RetryLater(INCAPABLE_SECONDS)
             claim = self.store.claim_shard(job_id, shard, self.name, self.lease)
         except Unavailable as error:

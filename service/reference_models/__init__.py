@@ -1,1 +1,1 @@
-"""The 962 models that the authors published: how they spread over accuracy, and their CSV layout."""
+"""The 962 models that the authors published: quantiles over accuracy, and the CSV layout of their statistics."""

@@ -1,9 +1,9 @@
-"""The published models' curves, as they are shipped: data/curves-DATASET.npz, made by derive.py.
+"""Curves of the published models: data/curves-DATASET.npz, created by derive.py.
 
-knots      (K,) float64                top-1 accuracies, half a point apart
+knots      (K,) float64                top-1 accuracies, 0.5 points apart
 quantiles  (groups, metrics, K, 99)    float32; NaN: fewer than 20 models near the knot
-range      (2,) float64                accuracy of the least and of the most accurate model
-fits       (groups, metrics, 4)        models, slope, intercept and R² of the line through all models
+range      (2,) float64                lowest and highest accuracy
+fits       (groups, metrics, 4)        number of models, slope, intercept, and R² of the line through all models
 facts      JSON                        data set, number of models, SHA-256 of the authors' files
 """
 
@@ -20,13 +20,13 @@ from service.reference_models.layout import DATASETS
 
 @cache
 def curves_of(dataset: str) -> Curves | None:
-    """Return how the published models of a data set spread; None where none are published."""
+    """Return the curves of the published models of a data set; None if there are no published models."""
     if dataset not in DATASETS:
         return None
     content = (files("service.reference_models") / f"data/curves-{dataset}.npz").read_bytes()
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         quantiles = arrays["quantiles"]
-        places = [(group, metric) for group in Group for metric in Metric]
+        keys = [(group, metric) for group in Group for metric in Metric]
         fits = arrays["fits"].reshape(-1, 4).tolist()
         return Curves(
             dataset=dataset,
@@ -34,10 +34,10 @@ def curves_of(dataset: str) -> Curves | None:
             lowest=float(arrays["range"][0]),
             highest=float(arrays["range"][1]),
             knots=arrays["knots"],
-            quantiles=dict(zip(places, quantiles.reshape(-1, *quantiles.shape[2:]), strict=True)),
+            quantiles=dict(zip(keys, quantiles.reshape(-1, *quantiles.shape[2:]), strict=True)),
             fits={
-                place: Fit(int(models), slope, intercept, None if np.isnan(r_squared) else r_squared)
-                for place, (models, slope, intercept, r_squared) in zip(places, fits, strict=True)
+                key: Fit(int(models), slope, intercept, None if np.isnan(r_squared) else r_squared)
+                for key, (models, slope, intercept, r_squared) in zip(keys, fits, strict=True)
                 if not np.isnan(slope)
             },
         )

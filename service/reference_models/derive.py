@@ -1,9 +1,9 @@
 """Derive data/curves-DATASET.npz from the authors' published statistics: python -m service.reference_models.derive DIR.
 
-DIR holds `stats-imagenet` and `stats-imagenet-a`, each with `non_problematic_stats_GROUP.csv` of 962 models. At each
-knot, half a point of top-1 accuracy apart, the 50 models nearest in accuracy and within 2.5 points are taken, and of
-each portion and of multi-label accuracy their 1 to 99 % quantiles are kept; fewer than 20 models: none. The authors'
-files aren't part of this project.
+DIR contains the folders `stats-imagenet` and `stats-imagenet-a` with the files `non_problematic_stats_GROUP.csv` of 962
+models. These files are not part of this project. The knots are 0.5 points of top-1 accuracy apart. At each knot, the
+result has the 1 to 99 % quantiles of each metric over the 50 models that are nearest in accuracy and within 2.5 points,
+or NaN for fewer than 20 models.
 """
 
 import hashlib
@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 
 from service.domain import QUANTILES, Group, Metric
 from service.reference_models.layout import DATASETS, PublishedModel, read_models
-from service.summary.trend import fit_line, values_of
+from service.summary.trend import fit_line, metric_values
 
-NEAREST, WITHIN, FEWEST = 50, 0.025, 20  # models; of accuracy; models
+NEAREST = 50  # models
+MAX_DISTANCE = 0.025  # in accuracy
+MIN_NEIGHBORS = 20  # models
 STEP = 0.005  # of accuracy between knots
-_DIGITS = 9  # accuracies closer than this are the same
+_DIGITS = 9  # accuracies with the same rounded value are equal
 
 
 def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
-    """Return what is shipped of one data set (curves.py has the layout)."""
+    """Return the arrays for one data set; curves.py documents the layout."""
     models: dict[Group, list[PublishedModel]] = {}
     sources = {}
     for group in Group:
@@ -43,47 +45,47 @@ def derive(folder: Path, dataset: str) -> dict[str, NDArray[Any]]:
     for row, group in enumerate(Group):
         values[row] = values_by_metric(models[group])
         for column in range(len(Metric)):
-            for place, knot in enumerate(knots):
-                near = nearest(accuracy, values[row, column], float(knot))
-                if near is not None:
-                    quantiles[row, column, place] = np.quantile(near, QUANTILES)
+            for index, knot in enumerate(knots):
+                neighbors = nearest(accuracy, values[row, column], float(knot))
+                if neighbors is not None:
+                    quantiles[row, column, index] = np.quantile(neighbors, QUANTILES)
     facts = {"dataset": dataset, "sources": sources, "models": len(accuracy)}
     return {
         "knots": knots,
         "quantiles": quantiles,
         "range": np.array([accuracy.min(), accuracy.max()]),
-        "fits": np.array([[_fit(accuracy, item) for item in group] for group in values]),
+        "fits": np.array([[_fit(accuracy, metric) for metric in group] for group in values]),
         "facts": np.array(json.dumps(facts, sort_keys=True)),
     }
 
 
 def values_by_metric(models: Sequence[PublishedModel]) -> NDArray[np.float64]:
-    """Return what is followed of each model, (metrics, models); NaN for a model without errors."""
-    result = np.full((len(Metric), len(models)), np.nan)
+    """Return the metrics of each model, (metrics, models); NaN for portions of a model without errors."""
+    table = np.full((len(Metric), len(models)), np.nan)
     for column, model in enumerate(models):
-        values = values_of(model.counts, model.multi_label_accuracy)
+        values = metric_values(model.counts, model.multi_label_accuracy)
         for row, metric in enumerate(Metric):
-            result[row, column] = values.get(metric, np.nan)
-    return result
+            table[row, column] = values.get(metric, np.nan)
+    return table
 
 
 def nearest(accuracy: NDArray[np.float64], values: NDArray[np.float64], at: float) -> NDArray[np.float64] | None:
-    """Return the values of the models nearest to an accuracy, or None if they are too few."""
+    """Return the values of the models nearest to an accuracy; None if there are too few."""
     known = np.flatnonzero(~np.isnan(values))
     distance = np.round(np.abs(accuracy[known] - at), _DIGITS)
     order = known[np.argsort(distance, kind="stable")][:NEAREST]
-    chosen = order[np.round(np.abs(accuracy[order] - at), _DIGITS) <= WITHIN]
-    return values[chosen] if len(chosen) >= FEWEST else None
+    neighbors = order[np.round(np.abs(accuracy[order] - at), _DIGITS) <= MAX_DISTANCE]
+    return values[neighbors] if len(neighbors) >= MIN_NEIGHBORS else None
 
 
 def _knots(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the multiples of STEP from just below the least accurate model to just above the most accurate one."""
+    """Return the multiples of STEP that cover the range of accuracies."""
     first, last = int(np.floor(accuracy.min() / STEP)), int(np.ceil(accuracy.max() / STEP))
     return np.round(np.arange(first, last + 1) * STEP, _DIGITS)
 
 
 def _fit(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Return models, slope, intercept and R² of the line through all models."""
+    """Return the number of models, slope, intercept, and R² of the line through all models."""
     known = ~np.isnan(values)
     fit = fit_line(accuracy[known], values[known])
     if fit is None or fit.r_squared is None:
@@ -92,7 +94,7 @@ def _fit(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[fl
 
 
 def main(folder: Path) -> None:
-    """Write the files of both data sets beside this module."""
+    """Write the files of both data sets to the data folder of this package."""
     for dataset in DATASETS:
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **derive(folder, dataset))

@@ -91,7 +91,7 @@ def list_view(
         total=total,
         first=first + 1 if analyses else 0,
         last=first + len(analyses),
-        live=any(not analysis.state.final for analysis in analyses),
+        live=any(not analysis.state.is_final for analysis in analyses),
         states=tuple((state.name.lower(), STATE_NAMES[state]) for state in tuple(State)[1:]),
         orders=tuple(ORDER_WORDS.items()),
         datasets=tuple(datasets),
@@ -116,7 +116,7 @@ def open_view(analysis: Analysis) -> OpenView:
         done=analysis.progress.done,
         total=analysis.progress.total,
         failure=f"{failure.reason}: {failure.message}" if failure else "",
-        live=not analysis.state.final,
+        live=not analysis.state.is_final,
     )
 
 

@@ -269,7 +269,7 @@ def _held(reason: GateReason, bound: Bound | None) -> str:
         )
     whole = bound.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
     value = _amount(reason.value, whole)
-    if not bound.on_change:
+    if not bound.is_on_change:
         limits = [f"at least {_amount(bound.min, whole)} is required"] if bound.min is not None else []
         limits += [f"at most {_amount(bound.max, whole)} is allowed"] if bound.max is not None else []
         return f"{measured(bound)} is {value}, {' and '.join(limits)}"

@@ -98,7 +98,7 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
     colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
     overall = {fit.metric: fit for fit in found.fits if not fit.label}
     own = [point for point in found.points if point.id]
-    stand_out = [point.id for point in own if point.id == marked or point.asked][:MARKED]
+    stand_out = [point.id for point in own if point.id == marked or point.is_selected][:MARKED]
     lines = {metric: (each.fit.slope, each.fit.intercept) for metric, each in overall.items() if each.fit is not None}
     pictured = bool(found.points) or found.curves is not None
     return TrendView(
@@ -133,11 +133,11 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
                 point.title,
                 tuple(
                     (METRIC_NAMES[standing.metric], format_percentage(standing.value), place(standing))
-                    for standing in point.standings
+                    for standing in point.percentile_ranks
                 ),
             )
             for point in own
-            if point.id in stand_out and point.standings
+            if point.id in stand_out and point.percentile_ranks
         ),
         metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
         models=tuple(

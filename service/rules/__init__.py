@@ -1,4 +1,4 @@
-"""The rules, in order; the first that holds decides (Peychev et al. 2023, section 3)."""
+"""The eight rules in their order. The first rule that holds decides (Peychev et al. 2023, section 3)."""
 
 from service.domain import ErrorType, Evidence
 from service.rules import (
@@ -15,7 +15,7 @@ from service.rules.rule import Rule
 
 __all__ = ["ORDER", "RULES_VERSION", "Rule", "abstained"]
 
-RULES_VERSION = 1  # part of every bundle's digest: raise it when a verdict could change
+RULES_VERSION = 1  # part of the digest of each bundle; increment it if any verdict can change
 
 ORDER = (
     Rule(ErrorType.CORRECT, correct.hits),
@@ -30,5 +30,5 @@ ORDER = (
 
 
 def abstained(evidence: Evidence) -> tuple[ErrorType, ...]:
-    """Return the error types whose rule has no evidence, in order."""
+    """Return the error types whose rules abstain, in order."""
     return tuple(rule.error_type for rule in ORDER if rule.abstains(evidence))

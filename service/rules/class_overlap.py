@@ -1,8 +1,8 @@
-"""Class overlap: ImageNet has two classes for the same thing, and the prediction is the other one."""
+"""Class overlap: the prediction is another ImageNet class for the same kind of object as the target."""
 
 from service.domain import Evidence, Mask
 
 
 def hits(evidence: Evidence) -> Mask:
-    """Return which predictions this rule claims, shape (N, C)."""
+    """Return the predictions for which the rule holds, shape (N, C)."""
     return evidence.overlap[evidence.targets]

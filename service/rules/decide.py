@@ -1,7 +1,7 @@
-"""The decision: every rule over every possible prediction, the first that holds wins; and its trace for one.
+"""Apply the rules to every possible prediction, and trace them for a single prediction.
 
-A sample that annotators set aside (problematic) takes a first tag, two rules of its own, and meets rules 1 and 2
-under conditions (spec: "For a problematic sample …"). The byte's layout is table.py's.
+Problematic samples get a first tag, two additional rules, and restricted rules 1 and 2 (spec: "For a problematic
+sample …"). table.py documents the byte of a verdict.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ import numpy as np
 
 from service.domain import NUM_CLASSES, Bytes, ErrorType, Evidence, Mask, Outcome, ProblematicTag, Step
 from service.rules import ORDER, Rule
-from service.rules.table import STOPPED_AT_TARGET, with_first_tag
+from service.rules.table import STOPPED_AT_TARGET, add_first_tags
 
 
 @dataclass(frozen=True)
-class _Try:
-    """One question put to every prediction: where it holds, and the byte that it then writes."""
+class _RuleStep:
+    """A rule applied to all predictions: the mask of its hits and the verdict that they get."""
 
     rule: Rule
     holds: Mask  # (N, C)
@@ -25,84 +25,92 @@ class _Try:
 
 
 def decide(evidence: Evidence) -> Bytes:
-    """Return the verdict of every possible prediction, shape (N, C); memory is some 10 times that."""
-    table = _first_that_holds(_tries(evidence))
-    set_aside = np.flatnonzero(evidence.problematic)
-    if len(set_aside):
-        problematic = evidence.take(set_aside)
-        table[set_aside] = with_first_tag(_first_that_holds(_tries_set_aside(problematic)), first_tags(problematic))
+    """Return the verdict of every possible prediction, shape (N, C). Needs about 10 times the memory of the result."""
+    table = _first_hits(_steps(evidence))
+    problematic = np.flatnonzero(evidence.problematic)
+    if len(problematic):
+        subset = evidence.take(problematic)
+        table[problematic] = add_first_tags(_first_hits(_problematic_steps(subset)), first_tags(subset))
     return table
 
 
 def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
-    """Return what each rule said of one prediction for the one sample of `evidence`, in the order of the rules."""
-    tries = _tries_set_aside(evidence) if evidence.problematic[0] else _tries(evidence)
+    """Return the outcome of each rule for one prediction.
+
+    Args:
+        evidence: Evidence of one sample.
+        predicted: Predicted class.
+
+    Returns:
+        One step per rule, in the order of the rules.
+    """
+    rule_steps = _problematic_steps(evidence) if evidence.problematic[0] else _steps(evidence)
     steps: list[Step] = []
     decided = False
-    for attempt in tries:
+    for rule_step in rule_steps:
         if decided:
             outcome = Outcome.NOT_REACHED
-        elif attempt.rule.abstains(evidence):
+        elif rule_step.rule.abstains(evidence):
             outcome = Outcome.ABSTAINED
         else:
-            decided = bool(attempt.holds[0, predicted])
+            decided = bool(rule_step.holds[0, predicted])
             outcome = Outcome.HIT if decided else Outcome.MISS
-        steps.append(Step(attempt.rule.error_type, outcome, attempt.note))
+        steps.append(Step(rule_step.rule.error_type, outcome, rule_step.note))
     return tuple(steps)
 
 
 def first_tags(evidence: Evidence) -> Bytes:
-    """Return the first tag of every prediction for samples that are all problematic, shape (N, C), 0 for none."""
-    right = _hits(ErrorType.CORRECT, evidence)
+    """Return the first tag of every prediction, shape (N, C), 0 for none. All samples must be problematic."""
+    correct = _hits(ErrorType.CORRECT, evidence)
     empty = (evidence.labels.counts == 0)[:, None]
     tags = np.where(empty, np.uint8(ProblematicTag.EMPTY_WRONG), np.uint8(ProblematicTag.UNSPECIFIED))
-    tags = np.broadcast_to(tags, right.shape).copy()
+    tags = np.broadcast_to(tags, correct.shape).copy()
     tags[empty & _hits(ErrorType.CLASS_OVERLAP, evidence)] = ProblematicTag.EMPTY_CORRECT_BY_OVERLAP
-    tags[empty & right] = ProblematicTag.EMPTY_CORRECT
-    tags[~empty & right & ~evidence.label_mask] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
+    tags[empty & correct] = ProblematicTag.EMPTY_CORRECT
+    tags[~empty & correct & ~evidence.label_mask] = ProblematicTag.CORRECT_BUT_WRONG_LABEL
     return tags
 
 
-def _first_that_holds(tries: Sequence[_Try]) -> Bytes:
-    """Return the byte of the first question that holds; the last one always does."""
-    table = np.full(tries[-1].holds.shape, tries[-1].byte, dtype=np.uint8)
-    for attempt in reversed(tries[:-1]):
-        table[attempt.holds] = attempt.byte
+def _first_hits(steps: Sequence[_RuleStep]) -> Bytes:
+    """Return the byte of the first step that holds. The last step always holds."""
+    table = np.full(steps[-1].holds.shape, steps[-1].byte, dtype=np.uint8)
+    for step in reversed(steps[:-1]):
+        table[step.holds] = step.byte
     return table
 
 
-def _tries(evidence: Evidence) -> list[_Try]:
-    return [_Try(rule, rule.hits(evidence), rule.error_type) for rule in ORDER]
+def _steps(evidence: Evidence) -> list[_RuleStep]:
+    return [_RuleStep(rule, rule.hits(evidence), rule.error_type) for rule in ORDER]
 
 
-def _tries_set_aside(evidence: Evidence) -> list[_Try]:
-    """Return the questions for problematic samples: the rules, two of them narrowed, and two more."""
-    labelled = (evidence.labels.counts > 0)[:, None]
+def _problematic_steps(evidence: Evidence) -> list[_RuleStep]:
+    """Return the steps for problematic samples: the rules, with rules 1 and 2 restricted, and two additional steps."""
+    has_labels = (evidence.labels.counts > 0)[:, None]
     target_is_label = evidence.label_mask[np.arange(len(evidence)), evidence.targets][:, None]
-    tries: list[_Try] = []
-    for attempt in _tries(evidence):
-        match attempt.rule.error_type:
+    steps: list[_RuleStep] = []
+    for step in _steps(evidence):
+        match step.rule.error_type:
             case ErrorType.CORRECT:
-                tries.append(_Try(attempt.rule, attempt.holds & target_is_label, attempt.byte))
+                steps.append(_RuleStep(step.rule, step.holds & target_is_label, step.byte))
             case ErrorType.CLASS_OVERLAP:
-                tries.append(_Try(attempt.rule, attempt.holds & labelled, attempt.byte))
+                steps.append(_RuleStep(step.rule, step.holds & has_labels, step.byte))
             case ErrorType.FINE_GRAINED:
-                tries += [attempt, *_tries_at_the_target(evidence, ~target_is_label)]
+                steps += [step, *_target_steps(evidence, ~target_is_label)]
             case _:
-                tries.append(attempt)
-    return tries
+                steps.append(step)
+    return steps
 
 
-def _tries_at_the_target(evidence: Evidence, target_is_no_label: Mask) -> list[_Try]:
-    """Return the two questions that compare with the target, where it is none of the multi-labels."""
+def _target_steps(evidence: Evidence, target_is_no_label: Mask) -> list[_RuleStep]:
+    """Return the two steps that compare the prediction with a target that is no multi-label."""
     similar = target_is_no_label & evidence.same_superclass[evidence.targets]
-    together = np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
+    cooccurring = np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
     if evidence.cooccurrence is not None:
-        together = target_is_no_label & evidence.cooccurrence[evidence.targets]
+        cooccurring = target_is_no_label & evidence.cooccurrence[evidence.targets]
     oov, spurious = _rule(ErrorType.FINE_GRAINED_OOV), _rule(ErrorType.SPURIOUS_CORRELATION)
     return [
-        _Try(Rule(oov.error_type, oov.hits), similar, oov.error_type | STOPPED_AT_TARGET, "similar to the target"),
-        _Try(spurious, together, spurious.error_type | STOPPED_AT_TARGET, "seen together with the target"),
+        _RuleStep(Rule(oov.error_type, oov.hits), similar, oov.error_type | STOPPED_AT_TARGET, "similar to the target"),
+        _RuleStep(spurious, cooccurring, spurious.error_type | STOPPED_AT_TARGET, "co-occurs with the target"),
     ]
 
 

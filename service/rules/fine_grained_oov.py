@@ -1,6 +1,6 @@
-"""Fine-grained, out of vocabulary: what the image shows is close to the prediction, but no ImageNet class.
+"""Fine-grained, out of vocabulary (OOV): the image shows an object that is similar to the prediction but no class.
 
-The CLIP decision for every (image, class) is made when evidence is built (service/evidence/vocabulary.py).
+The CLIP decisions for all (image, class) pairs are part of the evidence (service/evidence/vocabulary.py).
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from service.domain import NUM_CLASSES, Evidence, Mask
 
 
 def hits(evidence: Evidence) -> Mask:
-    """Return which predictions this rule claims, shape (N, C); none without CLIP's decisions."""
+    """Return the predictions for which the rule holds, shape (N, C); none without CLIP decisions."""
     if evidence.oov is None:
         return np.zeros((len(evidence), NUM_CLASSES), dtype=bool)
     return np.unpackbits(evidence.oov, axis=1, count=NUM_CLASSES).view(bool)

@@ -1,4 +1,4 @@
-"""Model failure: no rule explains the prediction. The severe errors."""
+"""Model failure: no other rule explains the error. These are the severe errors."""
 
 import numpy as np
 
@@ -6,5 +6,5 @@ from service.domain import NUM_CLASSES, Evidence, Mask
 
 
 def hits(evidence: Evidence) -> Mask:
-    """Return which predictions this rule claims, shape (N, C): all that are left."""
+    """Return the predictions for which the rule holds, shape (N, C): all of them."""
     return np.ones((len(evidence), NUM_CLASSES), dtype=bool)

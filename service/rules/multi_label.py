@@ -1,8 +1,8 @@
-"""Missing multi-label: the prediction is in the image, or may be, though it isn't the original label."""
+"""Multi-label: the prediction is one of the multi-labels of the image, but not the original label."""
 
 from service.domain import Evidence, Mask
 
 
 def hits(evidence: Evidence) -> Mask:
-    """Return which predictions this rule claims, shape (N, C)."""
+    """Return the predictions for which the rule holds, shape (N, C)."""
     return evidence.label_mask

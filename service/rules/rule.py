@@ -1,4 +1,4 @@
-"""What a rule is: a function from evidence to the predictions that it claims."""
+"""The interface of a rule: a function from evidence to the predictions for which the rule holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from service.domain import ErrorType, Evidence, Mask
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of ORDER."""
+    """One rule: its error type, its predicate, and the evidence that it needs."""
 
     error_type: ErrorType
-    hits: Callable[[Evidence], Mask]  # (N, C): which predictions the rule claims, whatever other rules say
-    needs: str = ""  # the field of Evidence without which the rule abstains
+    hits: Callable[[Evidence], Mask]  # (N, C) predictions for which the rule holds, regardless of other rules
+    needs: str = ""  # field of Evidence without which the rule abstains
 
     def abstains(self, evidence: Evidence) -> bool:
-        """Say whether the evidence that the rule needs is missing; it then never fires."""
+        """Return whether the rule abstains because its evidence is missing. It then never holds."""
         return bool(self.needs) and getattr(evidence, self.needs) is None

@@ -1,11 +1,11 @@
-"""The verdict table: one byte for every (sample, class), so that a model is judged by one gather.
+"""The verdict table: one byte per (sample, class), so that one array lookup gives the verdicts of a model.
 
 bits 0-3  error type, 1 to 8
 bits 4-6  first tag of a problematic sample: 0 none, 1 EMPTY_CORRECT, 2 EMPTY_CORRECT_BY_OVERLAP, 3 EMPTY_WRONG,
           4 CORRECT_BUT_WRONG_LABEL
-bit 7     stopped at the target: OOV_SIMILAR_TO_TARGET where the type is 5, CO_OCCURRENCE_WITH_TARGET where it is 6
+bit 7     stopped at the target: OOV_SIMILAR_TO_TARGET for type 5, CO_OCCURRENCE_WITH_TARGET for type 6
 
-Whether a row is problematic stands once for the row. A sample without a prediction has byte 0 when judged.
+A separate mask marks problematic samples. The verdict of a sample without a prediction is 0.
 """
 
 import numpy as np
@@ -19,30 +19,38 @@ TAG_SHIFT = 4
 STOPPED_AT_TARGET = 0x80
 
 
-def with_first_tag(verdicts: Bytes, tags: Bytes) -> Bytes:
-    """Return the bytes with their first tag written in, any shape."""
+def add_first_tags(verdicts: Bytes, tags: Bytes) -> Bytes:
+    """Return verdicts with their first tags, any shape."""
     return verdicts | (tags << np.uint8(TAG_SHIFT))
 
 
 def judge(table: Bytes, top1: Classes) -> Bytes:
-    """Return the verdict of each sample's prediction, shape (N,): `table` is (N, C), -1 in `top1` gives 0."""
+    """Return the verdict of each prediction.
+
+    Args:
+        table: (N, C) verdict table.
+        top1: (N,) predicted classes; -1: no prediction.
+
+    Returns:
+        (N,) verdicts; 0 without a prediction.
+    """
     rows = np.arange(len(top1), dtype=np.int64) * NUM_CLASSES
     verdicts = np.take(table.reshape(-1), rows + np.maximum(top1, 0))
     return np.where(top1 < 0, np.uint8(0), verdicts)
 
 
 def error_types(verdicts: Bytes) -> Bytes:
-    """Return the error type of each byte."""
+    """Return the error type of each verdict."""
     return verdicts & np.uint8(TYPE_BITS)
 
 
 def error_type(verdict: int) -> ErrorType:
-    """Return the error type of one byte."""
+    """Return the error type of one verdict."""
     return ErrorType(verdict & TYPE_BITS)
 
 
 def tags(verdict: int, problematic: bool) -> tuple[ProblematicTag, ...]:
-    """Return the tags of one byte in the order in which they were given; empty for a sample that isn't problematic."""
+    """Return the tags of one verdict in the order of the rules; empty if the sample is not problematic."""
     if not problematic:
         return ()
     first = ProblematicTag((verdict & TAG_BITS) >> TAG_SHIFT)
@@ -57,5 +65,5 @@ def tags(verdict: int, problematic: bool) -> tuple[ProblematicTag, ...]:
 
 
 def counts(verdicts: Bytes) -> NDArray[np.int64]:
-    """Return how many verdicts of each type there are, shape (9,); [0] counts samples without a prediction."""
+    """Count the verdicts of each type, shape (9,). Element 0 counts samples without a prediction."""
     return np.bincount(error_types(verdicts), minlength=len(ErrorType))

@@ -1,1 +1,1 @@
-"""Pure: from verdicts to numbers. Arrays in, records out."""
+"""Statistics of verdicts. Pure functions: arrays in, records out."""

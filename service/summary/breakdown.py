@@ -1,4 +1,4 @@
-"""Breakdown: the verdicts by target class, and by superclass of the target."""
+"""Breakdown of verdicts by target class and by superclass of the target."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import ERROR_TYPES, NUM_CLASSES, TOP1_ERROR_TYPES, BreakdownRow, Bytes, Classes, ErrorType, Mask
-from service.summary.summarize import CORRECT_TYPES, NUM_TYPES, gains
+from service.summary.summarize import CORRECT_TYPES, NUM_TYPES, multi_label_gains
 
 
 def types_by_class(types: Bytes, targets: Classes, counted: Mask) -> NDArray[np.int64]:
-    """Return how many counted samples of each target class got each type, (C, 9); type 0 is 0; all arguments (N,)."""
+    """Count the verdicts of each type for each target class.
+
+    Args:
+        types: (N,) ErrorType of each sample.
+        targets: (N,) target classes.
+        counted: (N,) samples to count.
+
+    Returns:
+        (C, 9) counts; column 0 is 0.
+    """
     keys = targets[counted].astype(np.int64) * NUM_TYPES + types[counted]
     table = np.bincount(keys, minlength=NUM_CLASSES * NUM_TYPES).reshape(NUM_CLASSES, NUM_TYPES)
     table[:, ErrorType.UNSPECIFIED] = 0
@@ -18,41 +27,52 @@ def types_by_class(types: Bytes, targets: Classes, counted: Mask) -> NDArray[np.
 
 
 def by_class(table: NDArray[np.int64], names: Sequence[str]) -> list[BreakdownRow]:
-    """Return a row for each class that has samples, in ascending order, from the table of types_by_class."""
+    """Return one row per class with samples, in ascending order.
+
+    Args:
+        table: (C, 9) result of `types_by_class`.
+        names: (C,) class names.
+    """
     present = np.flatnonzero(table.sum(axis=1)).tolist()
     return _rows([names[index] for index in present], present, table, np.eye(NUM_CLASSES, dtype=bool)[present])
 
 
 def by_superclass(table: NDArray[np.int64], ids: Sequence[str], members: Mask) -> list[BreakdownRow]:
-    """Return a row for each superclass, in their order; members (S, C)."""
+    """Return one row per superclass, in the given order.
+
+    Args:
+        table: (C, 9) result of `types_by_class`.
+        ids: (S,) superclass ids.
+        members: (S, C) classes of each superclass.
+    """
     return _rows(ids, [None] * len(ids), table, members)
 
 
 def _rows(
     names: Sequence[str], indices: Sequence[int | None], table: NDArray[np.int64], members: Mask
 ) -> list[BreakdownRow]:
-    """Return a row for each set of classes; members (R, C)."""
+    """Return one row per set of classes; members (R, C)."""
     samples = table.sum(axis=1)
     total, num_classes = int(samples.sum()), int(np.count_nonzero(samples))
-    shares = table / np.maximum(samples, 1)[:, None]  # (C, 9) of each class' samples
+    class_shares = table / np.maximum(samples, 1)[:, None]  # (C, 9) shares among the samples of a class
     sets = members.astype(np.float64)
-    counts_of = (sets @ table).astype(np.int64).tolist()  # (R, 9), below 2^53
-    shares_of = sets @ shares  # (R, 9)
-    present_of = (sets @ (samples > 0)).tolist()  # (R,) classes that have samples
-    correct_of = shares_of[:, list(CORRECT_TYPES)].sum(axis=1).tolist()
+    row_counts = (sets @ table).astype(np.int64).tolist()  # (R, 9), exact below 2^53
+    row_shares = sets @ class_shares  # (R, 9)
+    row_classes = (sets @ (samples > 0)).tolist()  # (R,) number of classes with samples
+    row_correct = row_shares[:, list(CORRECT_TYPES)].sum(axis=1).tolist()
     return [
         BreakdownRow(
             name=name,
             class_index=index,
             num_samples=sum(counts),
-            counts={error_type_: counts[error_type_] for error_type_ in ERROR_TYPES},
-            multi_label_accuracy=correct / present if present else None,
+            counts={error_type: counts[error_type] for error_type in ERROR_TYPES},
+            multi_label_accuracy=correct / classes if classes else None,
             gain_if_fixed_top1={
                 error_type: counts[error_type] / total if total else 0.0 for error_type in TOP1_ERROR_TYPES
             },
-            gain_if_fixed_multi_label=gains(gained),
+            gain_if_fixed_multi_label=multi_label_gains(shares),
         )
-        for name, index, counts, correct, present, gained in zip(
-            names, indices, counts_of, correct_of, present_of, shares_of / max(1, num_classes), strict=True
+        for name, index, counts, correct, classes, shares in zip(
+            names, indices, row_counts, row_correct, row_classes, row_shares / max(1, num_classes), strict=True
         )
     ]

@@ -1,4 +1,4 @@
-"""Calibrate: how sure a model was, held against how often it was right (spec/statistics: "calibration")."""
+"""Calibration: confidence compared with accuracy (spec/statistics: "calibration")."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +9,20 @@ BINS = 15
 
 
 def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
-    """Return the calibration of n judged samples: types and probability of the predicted class, (n,) both.
+    """Return the calibration of n samples.
 
-    Bins are equally wide; each holds its upper end. Probabilities that aren't numbers are left out.
+    Bins have equal width and include their upper bound. Probabilities that are NaN or infinite are skipped.
+
+    Args:
+        types: (n,) ErrorType of each sample.
+        probability: (n,) probability of the predicted class.
     """
-    known = np.isfinite(probability)
-    confidence = probability[known].astype(np.float64)
-    right = np.stack([types[known] == ErrorType.CORRECT, types[known] <= ErrorType.MULTI_LABEL])
-    place = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
-    samples = np.bincount(place, minlength=BINS)
-    sums = np.stack([np.bincount(place, weights=item, minlength=BINS) for item in (confidence, *right)])
+    finite = np.isfinite(probability)
+    confidence = probability[finite].astype(np.float64)
+    correct = np.stack([types[finite] == ErrorType.CORRECT, types[finite] <= ErrorType.MULTI_LABEL])
+    bin_index = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
+    samples = np.bincount(bin_index, minlength=BINS)
+    sums = np.stack([np.bincount(bin_index, weights=quantity, minlength=BINS) for quantity in (confidence, *correct)])
     bins = tuple(
         Bin(
             low=row / BINS,
@@ -31,5 +35,5 @@ def calibrate(types: Bytes, probability: NDArray[np.floating]) -> Calibration:
         for row, count in enumerate(samples.tolist())
     )
     total = len(confidence)
-    errors = [float(np.abs(sums[0] - item).sum() / total) if total else None for item in sums[1:]]
+    errors = [float(np.abs(sums[0] - num_correct).sum() / total) if total else None for num_correct in sums[1:]]
     return Calibration(bins, errors[0], errors[1])

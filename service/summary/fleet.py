@@ -1,4 +1,4 @@
-"""Fleet: many models judged against one bundle, as arrays: a gather and a histogram a model."""
+"""Evaluate many models on one bundle with arrays: one table lookup and one histogram per model."""
 
 from dataclasses import dataclass
 
@@ -12,24 +12,30 @@ from service.summary.summarize import GROUPS, NUM_TYPES
 
 @dataclass(frozen=True)
 class FleetTally:
-    """The verdicts of K models, counted: axis 1 is GROUPS, axis 2 types 0 to 8."""
+    """Verdict counts of K models. Axis 1 is GROUPS, axis 2 is types 0 to 8."""
 
-    counts: NDArray[np.int64]  # (K, 4, 9) samples
+    counts: NDArray[np.int64]  # (K, 4, 9) number of samples
     class_shares: NDArray[np.float64]  # (K, 4, 9) mean over target classes of the share of samples with the type
 
 
 def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
-    """Judge and count K models' predictions; table: (N, C) verdicts, top1: (K, N) classes of the judged samples."""
+    """Count the verdicts of K models.
+
+    Args:
+        table: (N, C) verdict table.
+        top1: (K, N) predicted classes of the evaluated samples.
+        strata: Strata of the N samples.
+    """
     flat = table.reshape(-1)
     rows = np.arange(len(table), dtype=np.intp) * NUM_CLASSES
-    base = strata.of_sample * NUM_TYPES
-    num_strata = len(strata.set_aside)
+    base = strata.sample_strata * NUM_TYPES
+    num_strata = len(strata.problematic)
     weights = np.concatenate([strata.members, strata.class_weights])  # (8, S)
     result = np.empty((len(top1), 2, len(GROUPS), NUM_TYPES))
     keys, types = np.empty_like(rows), np.empty(len(rows), dtype=np.uint8)
     for model, predicted in enumerate(top1):
         np.add(rows, predicted, out=keys)
-        np.take(flat, keys, out=types, mode="clip")  # the mode that needs no buffer; every key is in range
+        np.take(flat, keys, out=types, mode="clip")  # "clip" avoids a buffer; every key is in range
         types &= TYPE_BITS
         np.add(base, types, out=keys)
         counts = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)

@@ -1,4 +1,4 @@
-"""Gate: an analysis' numbers, held against a policy's bounds (spec/statistics: "gate UNDECIDED")."""
+"""Gate: evaluate the bounds of a policy for an analysis (spec/statistics: "gate UNDECIDED")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from service.domain import (
 from service.summary.compare import type_p_value
 from service.summary.summarize import EXPLAINABLE_TYPES, MINOR_TYPES
 
-PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # what McNemar's test of a measure asks of an image
+PAIRED_METRICS: Mapping[Measure, PairedMetric] = {  # property of an image that McNemar's test of a measure compares
     Measure.TOP1_ACCURACY: PairedMetric.TOP1,
     Measure.TOP1_ERROR_RATE: PairedMetric.TOP1,
     Measure.MULTI_LABEL_ACCURACY: PairedMetric.MULTI_LABEL,
     Measure.MULTI_LABEL_ERROR_RATE: PairedMetric.MULTI_LABEL,
     Measure.SEVERE_ERROR_RATE: PairedMetric.SEVERE,
 }
-_ROUNDING = 1e-12  # of fractions: what is equal by hand passes
+_ROUNDING = 1e-12  # a value that equals its limit passes in spite of rounding
 OF_TYPES = (Measure.COUNT, Measure.RATE, Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS)
 _FROM_SUMMARY = (
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR,
@@ -38,7 +38,7 @@ _FROM_SUMMARY = (
     Measure.IMAGENET_M_ERRORS,
 )
 TESTED = (*PAIRED_METRICS, Measure.COUNT, Measure.RATE)
-_IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure bounds without naming them
+_IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure depends on by its definition
     Measure.SEVERE_ERROR_RATE: (ErrorType.MODEL_FAILURE,),
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: MINOR_TYPES,
     Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: (*MINOR_TYPES, *EXPLAINABLE_TYPES),
@@ -47,14 +47,14 @@ _IMPLIED: Mapping[Measure, tuple[ErrorType, ...]] = {  # types that a measure bo
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the changes are held against; without a comparison where it was judged with other evidence."""
+    """Baseline that changes are compared with."""
 
     summary: Summary
-    comparison: Mapping[Group, GroupComparison] | None  # A: the analysis, B: the baseline
+    comparison: Mapping[Group, GroupComparison] | None  # A: analysis, B: baseline; None: different evidence
 
 
 def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) -> list[GateReason]:
-    """Return what becomes of each bound, that on the coverage first."""
+    """Return the decision on each bound, with that on the coverage first."""
     reasons = []
     if policy.min_coverage is not None:
         reasons.append(_coverage(policy.min_coverage, coverage_of(summary)))
@@ -62,13 +62,16 @@ def evaluate(policy: GatePolicy, summary: Summary, baseline: Baseline | None) ->
 
 
 def decision_of(reasons: list[GateReason]) -> GateDecision:
-    """Return the whole decision: one bound that fails is enough, and one that is undecided leaves it so."""
-    said = {reason.decision for reason in reasons}
-    return next((item for item in (GateDecision.FAIL, GateDecision.UNDECIDED) if item in said), GateDecision.PASS)
+    """Return the decision of the gate: FAIL if any bound fails, else UNDECIDED if any is undecided, else PASS."""
+    decisions = {reason.decision for reason in reasons}
+    for decision in (GateDecision.FAIL, GateDecision.UNDECIDED):
+        if decision in decisions:
+            return decision
+    return GateDecision.PASS
 
 
 def value_of(bound: Bound, summary: Summary) -> float | None:
-    """Return what a bound is on; None where there is no such value."""
+    """Return the value that a bound limits; None if it does not exist."""
     group = summary.groups[bound.group]
     match bound.measure:
         case Measure.MULTI_LABEL_ACCURACY:
@@ -84,7 +87,7 @@ def value_of(bound: Bound, summary: Summary) -> float | None:
 
 
 def _counted(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
-    """Return the value of a measure that follows from how many samples have which type."""
+    """Return the value of a measure that depends on the type counts only."""
     match bound.measure:
         case Measure.TOP1_ACCURACY:
             return _share(counts, (ErrorType.CORRECT,), ERROR_TYPES)
@@ -95,7 +98,7 @@ def _counted(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
         case Measure.SEVERE_ERROR_RATE:
             return _share(counts, (ErrorType.MODEL_FAILURE,), ERROR_TYPES)
         case Measure.COUNT:
-            return float(sum(counts[type_] for type_ in bound.types))
+            return float(sum(counts[error_type] for error_type in bound.types))
         case Measure.RATE:
             return _share(counts, bound.types, ERROR_TYPES)
         case Measure.PORTION_OF_TOP1_ERRORS:
@@ -103,11 +106,11 @@ def _counted(bound: Bound, counts: Mapping[ErrorType, int]) -> float | None:
         case Measure.PORTION_OF_MULTI_LABEL_ERRORS:
             return _share(counts, bound.types, MULTI_LABEL_ERROR_TYPES)
         case _:
-            raise AssertionError(f"this is a bug: {bound.measure} doesn't follow from counts")
+            raise AssertionError(f"This is a bug: {bound.measure} does not depend on counts only.")
 
 
 def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[float | None, float | None]:
-    """Return the value and the baseline's: over the samples that both judged, where the comparison tells."""
+    """Return the values of the analysis and the baseline, over common samples if there is a comparison."""
     compared = None if baseline.comparison is None else baseline.comparison[bound.group]
     if compared is not None and bound.measure is Measure.MULTI_LABEL_ACCURACY:
         interval = compared.multi_label_accuracy
@@ -120,17 +123,17 @@ def _paired_values(bound: Bound, summary: Summary, baseline: Baseline) -> tuple[
 
 
 def coverage_of(summary: Summary) -> float | None:
-    """Return the share of the judged images that have a prediction; None where it isn't known."""
+    """Return the share of the evaluated images that have a prediction; None if it is unknown."""
     if not summary.num_judged:
         return None
     return (summary.groups[Group.ALL].num_samples + summary.num_problematic) / summary.num_judged
 
 
 def _share(
-    counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...], top1_restricted: tuple[ErrorType, ...]
+    counts: Mapping[ErrorType, int], types: tuple[ErrorType, ...], all_types: tuple[ErrorType, ...]
 ) -> float | None:
-    total = sum(counts[item] for item in top1_restricted)
-    return sum(counts[type_] for type_ in types if type_ in top1_restricted) / total if total else None
+    total = sum(counts[error_type] for error_type in all_types)
+    return sum(counts[error_type] for error_type in types if error_type in all_types) / total if total else None
 
 
 def _coverage(limit: float, coverage: float | None) -> GateReason:
@@ -142,15 +145,17 @@ def _coverage(limit: float, coverage: float | None) -> GateReason:
 
 def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baseline | None) -> GateReason:
     types = bound.types or _IMPLIED.get(bound.measure, ())
-    silent = any(type_ in summary.abstained for type_ in types)
-    first = min(summary.abstained, default=None)  # what comes after it holds what it would have explained
-    upper = summary.abstained if first is not None and any(type_ > first for type_ in types) and not silent else ()
-    if bound.on_change:
-        assert baseline is not None, "this is a bug: a policy with changes is refused without a baseline"
-        return _change(policy, bound, summary, baseline, silent, upper)
+    abstained = any(error_type in summary.abstained for error_type in types)
+    first = min(summary.abstained, default=None)
+    # Later types include the errors that the first abstained rule would have explained.
+    upper_bound = first is not None and any(error_type > first for error_type in types) and not abstained
+    affected_by = summary.abstained if upper_bound else ()
+    if bound.is_on_change:
+        assert baseline is not None, "This is a bug: a policy with changes is refused without a baseline."
+        return _change(policy, bound, summary, baseline, abstained, affected_by)
     samples = summary.groups[bound.group].num_samples
     value = value_of(bound, summary)
-    causes = _causes(policy, samples, silent, value)
+    causes = _causes(policy, samples, abstained, value)
     decision, limit = GateDecision.PASS, bound.max if bound.max is not None else bound.min
     if bound.max is not None and value is not None and value > bound.max + _ROUNDING:
         decision, limit = GateDecision.FAIL, bound.max
@@ -158,13 +163,13 @@ def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baselin
         decision, limit = GateDecision.FAIL, bound.min
     if causes:
         decision = GateDecision.UNDECIDED
-    return GateReason(decision, bound, value, limit, num_samples=samples, causes=tuple(causes), abstained=upper)
+    return GateReason(decision, bound, value, limit, num_samples=samples, causes=tuple(causes), abstained=affected_by)
 
 
-def _causes(policy: GatePolicy, samples: int, silent: bool, *values: float | None) -> list[UndecidedReason]:
-    """Return why a bound can't be decided, whatever its value."""
+def _causes(policy: GatePolicy, samples: int, abstained: bool, *values: float | None) -> list[UndecidedReason]:
+    """Return the reasons why a bound is undecided regardless of its value."""
     causes = [UndecidedReason.FEW_SAMPLES] if samples < policy.min_samples else []
-    causes += [UndecidedReason.ABSTAINED] if silent else []
+    causes += [UndecidedReason.ABSTAINED] if abstained else []
     return [*causes, UndecidedReason.NO_VALUE] if None in values else causes
 
 
@@ -173,9 +178,10 @@ def _change(
     bound: Bound,
     summary: Summary,
     baseline: Baseline,
-    silent: bool,
-    upper: tuple[ErrorType, ...],
+    abstained: bool,
+    affected_by: tuple[ErrorType, ...],
 ) -> GateReason:
+    """Return the decision on a bound on a change."""
     value, before = _paired_values(bound, summary, baseline)
     samples = summary.groups[bound.group].num_samples
     p_value = interval = None
@@ -183,27 +189,31 @@ def _change(
         compared = baseline.comparison[bound.group]
         samples = compared.num_samples
         p_value, interval = _p_value(bound, compared), _interval(bound, compared)
-    causes = _causes(policy, samples, silent, value, before)
+    causes = _causes(policy, samples, abstained, value, before)
     if baseline.comparison is None:
         causes.append(UndecidedReason.OTHER_EVIDENCE)
     decision = GateDecision.PASS
     limit = bound.max_increase if bound.max_increase is not None else bound.max_decrease
     if value is not None and before is not None:
-        for most, change, sign in ((bound.max_increase, value - before, 1), (bound.max_decrease, before - value, -1)):
-            if most is None:
+        for maximum, change, sign in (
+            (bound.max_increase, value - before, 1),
+            (bound.max_decrease, before - value, -1),
+        ):
+            if maximum is None:
                 continue
-            counts = bound.alpha is None or (p_value is not None and p_value < bound.alpha)
-            if change > most + _ROUNDING and counts:
-                decision, limit = GateDecision.FAIL, most
-            if bound.undecided_within_interval and interval is not None and _holds(interval, sign * most):
+            is_significant = bound.alpha is None or (p_value is not None and p_value < bound.alpha)
+            if change > maximum + _ROUNDING and is_significant:
+                decision, limit = GateDecision.FAIL, maximum
+            if bound.undecided_within_interval and interval is not None and _contains(interval, sign * maximum):
                 causes.append(UndecidedReason.WIDE_INTERVAL)
     if causes:
         decision = GateDecision.UNDECIDED
-    return GateReason(decision, bound, value, limit, before, p_value, samples, tuple(dict.fromkeys(causes)), upper)
+    unique_causes = tuple(dict.fromkeys(causes))
+    return GateReason(decision, bound, value, limit, before, p_value, samples, unique_causes, affected_by)
 
 
-def _holds(interval: Interval, at: float) -> bool:
-    return interval.low < at < interval.high
+def _contains(interval: Interval, value: float) -> bool:
+    return interval.low < value < interval.high
 
 
 def _p_value(bound: Bound, compared: GroupComparison) -> float | None:
@@ -215,13 +225,13 @@ def _p_value(bound: Bound, compared: GroupComparison) -> float | None:
 
 
 def _interval(bound: Bound, compared: GroupComparison) -> Interval | None:
-    """Return the interval of the change, analysis - baseline, where the comparison has one."""
+    """Return the interval of the change, analysis - baseline; None if the comparison has none."""
     if bound.measure is Measure.MULTI_LABEL_ACCURACY:
         return compared.multi_label_accuracy
     if bound.measure is Measure.RATE and len(bound.types) == 1:
         return compared.types.get(bound.types[0])
-    question = PAIRED_METRICS.get(bound.measure)
-    result = compared.rates.get(question) if question else None
-    if result is None or bound.measure not in (Measure.TOP1_ERROR_RATE, Measure.MULTI_LABEL_ERROR_RATE):
-        return result
-    return Interval(1 - result.a, 1 - result.b, -result.high, -result.low)
+    metric = PAIRED_METRICS.get(bound.measure)
+    interval = compared.rates.get(metric) if metric else None
+    if interval is None or bound.measure not in (Measure.TOP1_ERROR_RATE, Measure.MULTI_LABEL_ERROR_RATE):
+        return interval
+    return Interval(1 - interval.a, 1 - interval.b, -interval.high, -interval.low)

@@ -1,4 +1,4 @@
-"""Significance of paired differences: McNemar's exact test, and percentile intervals from a paired bootstrap."""
+"""Significance of paired differences: McNemar's exact test and percentile intervals of a paired bootstrap."""
 
 import math
 
@@ -12,14 +12,14 @@ _TAILS = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)  # percent
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test of two discordant counts, 1 where there are none.
+    """Return the two-sided p-value of McNemar's exact test; 1 if both counts are 0.
 
-    min(1, 2 P(Binomial(only_a + only_b, 1/2) <= the smaller)): spec/statistics.
+    The p-value is min(1, 2 P(Binomial(only_a + only_b, 1/2) <= min(only_a, only_b))); see spec/statistics.
     """
-    trials, fewer = only_a + only_b, min(only_a, only_b)
+    trials, smaller = only_a + only_b, min(only_a, only_b)
     if not trials:
         return 1.0
-    steps = np.arange(fewer)
+    steps = np.arange(smaller)
     logs = np.concatenate([[0.0], np.cumsum(np.log(trials - steps) - np.log(steps + 1))])  # of binomial coefficients
     largest = logs.max()
     tail = np.log(np.exp(logs - largest).sum()) + largest - trials * np.log(2)
@@ -27,16 +27,16 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def resampled_cells(counts: NDArray[np.int64], draws: int = DRAWS) -> NDArray[np.int64]:
-    """Return bootstrap draws of a table's cells, shape (draws, cells).
+    """Return bootstrap draws of the cells of a table, shape (draws, cells).
 
-    Drawing n images anew and counting them is one draw of a multinomial with the observed shares.
+    Resampling n images and counting them is one draw from a multinomial with the observed shares.
     """
     total = int(counts.sum())
     return np.random.default_rng(SEED).multinomial(total, counts.ravel() / max(1, total), size=draws)
 
 
 def percentiles(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ends of the 95 % interval along the first axis, (draws, …)."""
+    """Return the bounds of the 95 % interval along the first axis of an array (draws, …)."""
     low, high = np.percentile(differences, _TAILS, axis=0)
     return low, high
 
@@ -44,10 +44,16 @@ def percentiles(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
 def resampled_class_means(
     samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64], draws: int = DRAWS
 ) -> NDArray[np.float64]:
-    """Return bootstrap draws of the mean over classes of (share A alone - share B alone), (draws,); arguments (C,).
+    """Return bootstrap draws of the mean over classes of (share only in A - share only in B), shape (draws,).
 
-    Images are drawn within their class. Classes of one size weigh their images alike, so that one number is drawn for
-    all of them: from the exact distribution of the sum of their differences.
+    Images are resampled within their class. All classes of one size have the same weights, so one number is drawn for
+    all of them from the exact distribution of the sum of their differences.
+
+    Args:
+        samples: (C,) samples of each class.
+        only_a: (C,) samples with the property in A only.
+        only_b: (C,) samples with the property in B only.
+        draws: Number of draws.
     """
     differences = np.zeros(draws)
     if not len(samples):
@@ -55,8 +61,8 @@ def resampled_class_means(
     generator = np.random.default_rng(SEED)
     changed = samples[(only_a > 0) | (only_b > 0)]
     for size in np.unique(changed).tolist():
-        same = samples == size
-        pairs, times = np.unique(np.stack([only_a[same], only_b[same]], axis=1), axis=0, return_counts=True)
+        of_size = samples == size
+        pairs, times = np.unique(np.stack([only_a[of_size], only_b[of_size]], axis=1), axis=0, return_counts=True)
         offset, cumulative = difference_distribution(size, pairs, times)
         differences += (offset + np.searchsorted(cumulative, generator.random(draws), "right")) / size
     return differences / len(samples)
@@ -65,39 +71,51 @@ def resampled_class_means(
 def share_intervals(
     samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64], draws: int = DRAWS
 ) -> NDArray[np.float64]:
-    """Return 95 % intervals of the share A alone - share B alone, row by row, (R, 2); arguments (R,).
+    """Return 95 % intervals of (share only in A - share only in B) for each row, shape (R, 2).
 
-    Each row is drawn by itself, all of them with the same random numbers; rows with the same counts share an interval.
+    All rows use the same random numbers, so rows with equal counts have equal intervals.
+
+    Args:
+        samples: (R,) samples of each row.
+        only_a: (R,) samples with the property in A only.
+        only_b: (R,) samples with the property in B only.
+        draws: Number of draws.
     """
     keys = np.stack([samples, only_a, only_b], axis=1)
-    distinct, place = np.unique(keys, axis=0, return_inverse=True)
+    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
     random = np.sort(np.random.default_rng(SEED).random(draws))
     drawn, once = np.zeros((len(distinct), draws)), np.ones(1, dtype=np.int64)
     for row, (size, *pair) in enumerate(distinct.tolist()):
         if size and any(pair):
             offset, cumulative = difference_distribution(size, np.array([pair]), once)
             drawn[row] = (offset + np.searchsorted(cumulative, random, "right")) / size
-    return np.stack(percentiles(drawn.T), axis=1)[place.reshape(-1)]
+    return np.stack(percentiles(drawn.T), axis=1)[inverse.reshape(-1)]
 
 
 def difference_distribution(
     size: int, pairs: NDArray[np.int64], times: NDArray[np.int64]
 ) -> tuple[int, NDArray[np.float64]]:
-    """Return the distribution of (A alone - B alone) among `size` images drawn anew in each class, summed over them.
+    """Return the distribution of the sum over classes of (only in A - only in B) if each class is resampled.
 
-    pairs: (K, 2) how many images of a class are in A alone and in B alone; times: (K,) how many classes are so. Returns
-    the least difference and the cumulative probabilities from there on. A sum's characteristic function is the product
-    of its parts'; it is evaluated on a grid that is 12 standard deviations wide on either side, beyond which nothing is
-    left at double precision.
+    The characteristic function of a sum is the product of those of its terms. It is evaluated on a grid of 12 standard
+    deviations on either side of the mean. At double precision, the probability outside of the grid is 0.
+
+    Args:
+        size: Number of images of each class.
+        pairs: (K, 2) images of a class that are only in A, and only in B.
+        times: (K,) number of classes with these counts.
+
+    Returns:
+        The smallest difference, and the cumulative probabilities from that difference upward.
     """
     first, second = pairs.T / size
     mean = size * float(times @ (first - second))
     variance = size * float(times @ (first + second - (first - second) ** 2))
     points = 1 << math.ceil(math.log2(2 * (12 * math.sqrt(variance) + 20)))
-    turns = np.exp(2j * np.pi * np.arange(points // 2 + 1) / points)
-    product = np.ones(len(turns), dtype=np.complex128)
-    for one, other, count in zip(first.tolist(), second.tolist(), times.tolist(), strict=True):
-        product *= (1 - one - other + one * turns + other * turns.conj()) ** (size * count)
+    roots = np.exp(2j * np.pi * np.arange(points // 2 + 1) / points)  # of unity
+    product = np.ones(len(roots), dtype=np.complex128)
+    for share_a, share_b, count in zip(first.tolist(), second.tolist(), times.tolist(), strict=True):
+        product *= (1 - share_a - share_b + share_a * roots + share_b * roots.conj()) ** (size * count)
     offset = round(mean) - points // 2
     probabilities = np.roll(np.fft.irfft(product.conj(), points), -offset % points).clip(min=0)
     cumulative = np.cumsum(probabilities)

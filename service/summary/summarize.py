@@ -1,7 +1,7 @@
-"""The aggregates of an analysis, per group, over samples that aren't problematic (spec: "Aggregates").
+"""Aggregates of an analysis per group, over samples that are not problematic (spec: "Aggregates").
 
-All of them are linear in "this sample has this type": counts weigh a sample 1, multi-label accuracies weigh it
-1 / (target classes * samples of its class). So a model costs a handful of histograms.
+Each aggregate is a weighted sum over samples. The weight is 1 in counts, and 1 / (target classes * samples of the
+class) in multi-label accuracies. One histogram per model is therefore enough.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from service.domain import (
     Summary,
 )
 
-NUM_TYPES = len(ErrorType)  # with UNSPECIFIED: a sample without a prediction
+NUM_TYPES = len(ErrorType)  # includes UNSPECIFIED, for samples without a prediction
 GROUPS = (Group.ALL, *CLASS_GROUPS)
 CORRECT_TYPES = (ErrorType.CORRECT, ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL)
 MINOR_TYPES = (ErrorType.FINE_GRAINED, ErrorType.FINE_GRAINED_OOV)
@@ -34,23 +34,23 @@ EXPLAINABLE_TYPES = (ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
 
 @dataclass(frozen=True)
 class Tally:
-    """One model's verdicts, counted: rows are GROUPS, columns types 0 to 8."""
+    """Verdict counts of one model. Rows are GROUPS, columns are types 0 to 8."""
 
-    counts: NDArray[np.int64]  # (4, 9) samples
+    counts: NDArray[np.int64]  # (4, 9) number of samples
     class_shares: NDArray[np.float64]  # (4, 9) mean over target classes of the share of samples with the type
-    problematic: int  # samples that count nowhere
+    problematic: int  # number of problematic samples, which count in no group
 
 
 def tally_types(types: Bytes, strata: Strata) -> Tally:
-    """Count the verdicts of N samples in one pass; types: (N,) ErrorType."""
-    num_strata = len(strata.set_aside)
-    keys = strata.of_sample * NUM_TYPES
+    """Count the verdicts of N samples in one pass; types: (N,) ErrorType of each sample."""
+    num_strata = len(strata.problematic)
+    keys = strata.sample_strata * NUM_TYPES
     keys += types
     table = np.bincount(keys, minlength=num_strata * NUM_TYPES).reshape(num_strata, NUM_TYPES)
     return Tally(
         counts=(strata.members @ table).astype(np.int64),
         class_shares=strata.class_weights @ table,
-        problematic=int(table[strata.set_aside, 1:].sum()),
+        problematic=int(table[strata.problematic, 1:].sum()),
     )
 
 
@@ -62,10 +62,15 @@ def summarize(
     all_targets: Classes,
     imagenet_m: Mask | None = None,
 ) -> Summary:
-    """Return the summary of N verdicts.
+    """Return the summary of an analysis.
 
-    types, imagenet_m: (N,); strata: of the samples that have a prediction; predictions and all_targets: the A images
-    of the data set.
+    Args:
+        types: (N,) ErrorType of each evaluated sample; 0: no prediction.
+        strata: Strata of the N samples.
+        abstained: Error types whose rules abstained.
+        predictions: Predictions for the A images of the data set.
+        all_targets: (A,) original labels.
+        imagenet_m: (N,) samples of ImageNet-M; None: unknown.
     """
     tally = tally_types(types, strata)
     predicted = predictions.top1 >= 0
@@ -84,17 +89,17 @@ def summarize(
     )
 
 
-def balance(summary: GroupSummary) -> None:
-    """Check that the books balance: samples = correct + top-1 errors = the sum of all types."""
+def check_totals(summary: GroupSummary) -> None:
+    """Assert that samples = correct + top-1 errors = the sum over all types."""
     correct, total = summary.counts[ErrorType.CORRECT], sum(summary.counts.values())
     assert summary.num_samples == correct + summary.top1_errors == total, (
-        f"this is a bug: {summary.num_samples} samples, {correct} correct, "
+        f"This is a bug: {summary.num_samples} samples, {correct} correct, "
         f"{summary.top1_errors} errors, {total} verdicts"
     )
 
 
 def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> GroupSummary:
-    """Return a group's aggregates from its rows of the tally, (9,) each."""
+    """Return the aggregates of a group from its rows of the tally, (9,) each."""
     by_type = {error_type: int(counts[error_type]) for error_type in ERROR_TYPES}
     num_samples = int(counts.sum())
     correct = float(class_shares[list(CORRECT_TYPES)].sum())
@@ -113,14 +118,14 @@ def _group(counts: NDArray[np.int64], class_shares: NDArray[np.float64]) -> Grou
         gain_if_fixed_top1={error_type: by_type[error_type] / num_samples for error_type in TOP1_ERROR_TYPES}
         if num_samples
         else {},
-        gain_if_fixed_multi_label=gains(class_shares) if num_samples else {},
+        gain_if_fixed_multi_label=multi_label_gains(class_shares) if num_samples else {},
     )
-    balance(summary)
+    check_totals(summary)
     return summary
 
 
-def gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
-    """Return the multi-label accuracy won if a type never occurred, from its shares (9,): 0 for what counts correct."""
+def multi_label_gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
+    """Return the gain in multi-label accuracy without each type, from its shares (9,); 0 for correct types."""
     return {
         error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type])
         for error_type in TOP1_ERROR_TYPES
@@ -128,10 +133,10 @@ def gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
 
 
 def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
-    counted = samples & ~strata.set_aside[strata.of_sample]
+    counted = samples & ~strata.problematic[strata.sample_strata]
     return int((types[counted] >= ErrorType.FINE_GRAINED).sum())
 
 
 def _portions(counts: dict[ErrorType, int], types: tuple[ErrorType, ...]) -> dict[ErrorType, float]:
-    total = sum(counts[type_] for type_ in types)
-    return {type_: counts[type_] / total for type_ in types} if total else {}
+    total = sum(counts[error_type] for error_type in types)
+    return {error_type: counts[error_type] / total for error_type in types} if total else {}

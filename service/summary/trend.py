@@ -1,4 +1,4 @@
-"""Trend: where models stand among others of their accuracy (spec/statistics: "trend axis", "percentile …")."""
+"""Trend: percentiles and fits of models over accuracy (spec/statistics: "trend axis", "percentile …")."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,75 +22,98 @@ from service.domain import (
     TrendPoint,
 )
 
-FEWEST = 3  # models of a fit
+MIN_MODELS = 3  # for a fit
 
 
-def values_of(counts: Mapping[ErrorType, int], multi_label_accuracy: float | None) -> dict[Metric, float]:
-    """Return what is followed of one model in one group: portions of its top-1 errors, and its accuracy."""
-    errors = sum(count for each, count in counts.items() if each > ErrorType.CORRECT)
-    result = {metric: sum(counts[type_] for type_ in types) / errors for metric, types in PORTIONS.items() if errors}
+def metric_values(counts: Mapping[ErrorType, int], multi_label_accuracy: float | None) -> dict[Metric, float]:
+    """Return the metrics of one model in one group: portions of its top-1 errors, and multi-label accuracy."""
+    errors = sum(count for error_type, count in counts.items() if error_type > ErrorType.CORRECT)
+    values: dict[Metric, float] = {}
+    if errors:
+        values = {metric: sum(counts[kind] for kind in types) / errors for metric, types in PORTIONS.items()}
     if multi_label_accuracy is not None:
-        result[Metric.MULTI_LABEL_ACCURACY] = multi_label_accuracy
-    return result
+        values[Metric.MULTI_LABEL_ACCURACY] = multi_label_accuracy
+    return values
 
 
-def values_of_group(summary: GroupSummary) -> dict[Metric, float]:
-    """Return what is followed of an analysis' group."""
-    return values_of(summary.counts, summary.multi_label_accuracy)
+def group_metric_values(summary: GroupSummary) -> dict[Metric, float]:
+    """Return the metrics of one group of an analysis."""
+    return metric_values(summary.counts, summary.multi_label_accuracy)
 
 
 def allowed_metrics(abstained: Sequence[ErrorType]) -> tuple[Metric, ...]:
-    """Return the metrics that may be held against the published models.
+    """Return the metrics that are comparable with the published models.
 
-    A type may if it and every rule before it had its evidence; where one among types 5 to 8 hadn't, they are pooled.
+    A type is comparable if its rule and all earlier rules had evidence. If a rule abstained, types 5 to 8 are pooled.
     """
     first = min(abstained, default=None)
-    kept = [Metric(error_type.name) for error_type in TOP1_ERROR_TYPES if first is None or error_type < first]
+    comparable = [Metric(error_type.name) for error_type in TOP1_ERROR_TYPES if first is None or error_type < first]
     pooled = [] if first is None else [Metric.POOLED]
-    return (*kept, *pooled, Metric.MULTI_LABEL_ACCURACY)
+    return (*comparable, *pooled, Metric.MULTI_LABEL_ACCURACY)
 
 
-def standings_of(
+def percentile_ranks_of(
     curves: Curves, group: Group, accuracy: float, values: Mapping[Metric, float], abstained: Sequence[ErrorType]
 ) -> tuple[PercentileRank, ...]:
-    """Return where a model stands among the published ones of its accuracy (over all samples)."""
-    result = []
+    """Return the percentiles of a model among the published models with similar accuracy.
+
+    Args:
+        curves: Quantiles of the published models.
+        group: Group of the values.
+        accuracy: Top-1 accuracy of the model over all samples.
+        values: Metrics of the model in the group.
+        abstained: Error types whose rules abstained.
+    """
+    ranks = []
     for metric in allowed_metrics(abstained):
         value = values.get(metric)
         if value is None:
-            result.append(PercentileRank(metric, None, None, NoReferenceReason.NO_VALUE))
+            ranks.append(PercentileRank(metric, None, None, NoReferenceReason.NO_VALUE))
         elif not curves.lowest <= accuracy <= curves.highest:
-            result.append(PercentileRank(metric, value, None, NoReferenceReason.ACCURACY))
+            ranks.append(PercentileRank(metric, value, None, NoReferenceReason.ACCURACY))
         else:
             quantiles = quantiles_at(curves.knots, curves.quantiles[group, metric], accuracy)
             if quantiles is None:
-                result.append(PercentileRank(metric, value, None, NoReferenceReason.FEW))
+                ranks.append(PercentileRank(metric, value, None, NoReferenceReason.FEW))
             else:
-                result.append(PercentileRank(metric, value, percentile_of(quantiles, value), None))
-    return tuple(result)
+                ranks.append(PercentileRank(metric, value, percentile_of(quantiles, value), None))
+    return tuple(ranks)
 
 
 def quantiles_at(
     knots: NDArray[np.float64], quantiles: NDArray[np.float32], accuracy: float
 ) -> NDArray[np.float32] | None:
-    """Return the 1 to 99 % quantiles at an accuracy, (99,), between its two knots; None where there are too few."""
-    place = float(np.interp(accuracy, knots, np.arange(len(knots))))
-    low = int(place)
+    """Return the 1 to 99 % quantiles at an accuracy by linear interpolation.
+
+    Args:
+        knots: (K,) top-1 accuracies.
+        quantiles: (K, 99) quantiles at the knots; NaN: too few models.
+        accuracy: Top-1 accuracy.
+
+    Returns:
+        (99,) quantiles; None if there are too few models.
+    """
+    position = float(np.interp(accuracy, knots, np.arange(len(knots))))
+    low = int(position)
     high = min(low + 1, len(knots) - 1)
-    part = place - low
-    if np.isnan(quantiles[low, 0]) or (part > 0 and np.isnan(quantiles[high, 0])):
+    fraction = position - low
+    if np.isnan(quantiles[low, 0]) or (fraction > 0 and np.isnan(quantiles[high, 0])):
         return None
-    result = quantiles[low].astype(np.float64)
-    if part > 0:
-        result = (1 - part) * result + part * quantiles[high]
-    rounded: NDArray[np.float32] = result.astype(np.float32)
+    interpolated = quantiles[low].astype(np.float64)
+    if fraction > 0:
+        interpolated = (1 - fraction) * interpolated + fraction * quantiles[high]
+    rounded: NDArray[np.float32] = interpolated.astype(np.float32)
     return rounded
 
 
 def percentile_of(quantiles: NDArray[np.float32], value: float) -> float:
-    """Return the share of models with a lower value, ties count half, from their 1 to 99 % quantiles, (99,).
+    """Return the share of models with a lower value; ties count half.
 
-    What is equal as a 32-bit number is a tie.
+    Values that are equal as 32-bit numbers are ties.
+
+    Args:
+        quantiles: (99,) 1 to 99 % quantiles of the models.
+        value: Value of the model.
     """
     rounded = quantiles.astype(np.float32)
     lower = int(np.searchsorted(rounded, np.float32(value), "left"))
@@ -99,16 +122,24 @@ def percentile_of(quantiles: NDArray[np.float32], value: float) -> float:
 
 
 def fit_line(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> Fit | None:
-    """Return the line through n models by least squares, (n,) both; None for fewer than three, or one accuracy."""
-    if len(accuracy) < FEWEST or np.ptp(accuracy) == 0:
+    """Fit a least-squares line through n models.
+
+    Args:
+        accuracy: (n,) top-1 accuracies.
+        values: (n,) values of a metric.
+
+    Returns:
+        The fit; None for fewer than three models, or if all accuracies are equal.
+    """
+    if len(accuracy) < MIN_MODELS or np.ptp(accuracy) == 0:
         return None
     centered = accuracy - accuracy.mean()
     slope = float((centered * (values - values.mean())).sum() / (centered**2).sum())
     intercept = float(values.mean() - slope * accuracy.mean())
-    spread = float(((values - values.mean()) ** 2).sum())
-    rest = float(((values - intercept - slope * accuracy) ** 2).sum())
-    same = np.ptp(values) == 0
-    return Fit(len(accuracy), 0.0 if same else slope, intercept, None if same else 1 - rest / spread)
+    total = float(((values - values.mean()) ** 2).sum())
+    residual = float(((values - intercept - slope * accuracy) ** 2).sum())
+    is_constant = np.ptp(values) == 0
+    return Fit(len(accuracy), 0.0 if is_constant else slope, intercept, None if is_constant else 1 - residual / total)
 
 
 def fits_of(
@@ -118,42 +149,44 @@ def fits_of(
     curves: Curves | None = None,
     group: Group = Group.ALL,
 ) -> tuple[LabelFit, ...]:
-    """Return the line through all models and through those with each of the labels, for each metric.
+    """Fit a line through all models, and one through the models with each label, for each metric.
 
-    A label's shift is held against the published models' median at each accuracy, or against the line through all
-    models where none are published.
+    The shift of a label is the mean difference from the median of the published models at equal accuracy. Without
+    published models, it is the mean difference from the line through all models.
     """
     accuracy = np.array([point.top1_accuracy for point in points])
-    of_label = {label: np.array([point.label == label for point in points], dtype=bool) for label in labels}
-    result: list[LabelFit] = []
+    label_masks = {label: np.array([point.label == label for point in points], dtype=bool) for label in labels}
+    fits: list[LabelFit] = []
     for metric in metrics:
         values = np.array([point.values.get(metric, np.nan) for point in points])
         known = ~np.isnan(values)
         overall = fit_line(accuracy[known], values[known])
-        result.append(LabelFit(metric, "", overall, int(known.sum()), None))
-        usual = _usual(accuracy, metric, overall, curves, group)
-        for label, own in of_label.items():
-            chosen = known & own
-            if not chosen.any():
+        fits.append(LabelFit(metric, "", overall, int(known.sum()), None))
+        expected = _expected_values(accuracy, metric, overall, curves, group)
+        for label, mask in label_masks.items():
+            selected = known & mask
+            if not selected.any():
                 continue
-            apart = (values - usual)[chosen]
-            shift = float(np.nanmean(apart)) if not np.isnan(apart).all() else None
-            line = fit_line(accuracy[chosen], values[chosen])
-            result.append(LabelFit(metric, label, line, int(chosen.sum()), shift))
-    return tuple(result)
+            differences = (values - expected)[selected]
+            shift = float(np.nanmean(differences)) if not np.isnan(differences).all() else None
+            line = fit_line(accuracy[selected], values[selected])
+            fits.append(LabelFit(metric, label, line, int(selected.sum()), shift))
+    return tuple(fits)
 
 
-def _usual(
+def _expected_values(
     accuracy: NDArray[np.float64], metric: Metric, overall: Fit | None, curves: Curves | None, group: Group
 ) -> NDArray[np.float64]:
-    """Return what is usual at accuracies, (n,); NaN where nothing says it."""
+    """Return the reference values of a metric at accuracies (n,); NaN without reference."""
     if curves is not None:
         median = curves.quantiles[group, metric][:, len(QUANTILES) // 2].astype(np.float64)
         known = ~np.isnan(median)
         return np.interp(accuracy, curves.knots[known], median[known], left=np.nan, right=np.nan)
-    return np.full(len(accuracy), np.nan) if overall is None else overall.at(accuracy)
+    return np.full(len(accuracy), np.nan) if overall is None else overall.predict(accuracy)
 
 
-def with_standings(point: TrendPoint, curves: Curves, group: Group, abstained: Sequence[ErrorType]) -> TrendPoint:
-    """Return a point with where it stands."""
-    return replace(point, standings=standings_of(curves, group, point.top1_accuracy, point.values, abstained))
+def add_percentile_ranks(point: TrendPoint, curves: Curves, group: Group, abstained: Sequence[ErrorType]) -> TrendPoint:
+    """Return a point with its percentiles."""
+    return replace(
+        point, percentile_ranks=percentile_ranks_of(curves, group, point.top1_accuracy, point.values, abstained)
+    )

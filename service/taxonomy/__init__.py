@@ -1,1 +1,1 @@
-"""What kind of thing each class is: WordNet's part that Errata needs, superclasses, groups, names."""
+"""The classes: the required part of WordNet, superclasses, groups, and names."""

@@ -1,4 +1,4 @@
-"""Check: what there is to say of a grouping of superclasses, beside the figures that the authors publish of theirs."""
+"""Check a grouping of superclasses, and compare its sizes with those of the authors' grouping."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from service.taxonomy.wordnet import Taxonomy
 
 @dataclass(frozen=True)
 class Sizes:
-    """How a grouping cuts the classes."""
+    """Sizes of the superclasses with two or more classes."""
 
-    superclasses: int  # with two or more classes
+    superclasses: int
     smallest: int
     median: float
     mean: float
     largest: int
-    alone: int  # classes that share a superclass with no other
-    pairs: int  # unordered pairs of classes that share one
+    alone: int  # classes that share a superclass with no other class
+    pairs: int  # unordered pairs of classes that share a superclass
 
 
 AUTHORS = Sizes(superclasses=161, smallest=2, median=4, mean=6.65, largest=31, alone=74, pairs=5476)
@@ -29,40 +29,40 @@ AUTHORS = Sizes(superclasses=161, smallest=2, median=4, mean=6.65, largest=31, a
 
 @dataclass(frozen=True)
 class Findings:
-    """What a check of a grouping found; none of it keeps a bundle from being built."""
+    """Findings about a grouping. None of them prevents a build."""
 
     sizes: Sizes
     unknown_lemmas: Mapping[str, tuple[str, ...]]  # superclass → lemmas that no class has
     empty: tuple[str, ...]  # superclasses without classes
     single: tuple[str, ...]  # superclasses with one class
-    alone: tuple[int, ...]  # classes that share a superclass with no other
+    alone: tuple[int, ...]  # classes that share a superclass with no other class
 
     @property
-    def sound(self) -> bool:
-        """Say whether nothing looks like a mistake."""
+    def is_valid(self) -> bool:
+        """Return whether the grouping has no probable mistakes: no unknown lemmas and no empty superclasses."""
         return not self.unknown_lemmas and not self.empty
 
 
 def check_grouping(grouping: Grouping, taxonomy: Taxonomy) -> Findings:
-    """Return what there is to say of a grouping."""
+    """Check a grouping."""
     known = frozenset().union(*taxonomy.class_lemmas)
     unknown = {
         name: tuple(dict.fromkeys(lemma for lemmas in predicate for lemma in lemmas if lemma not in known))
         for name, predicate in grouping.predicates.items()
     }
     counts = dict(zip(grouping.ids, grouping.members.sum(axis=1).tolist(), strict=True))
-    shared = grouping.same_superclass().sum(axis=1)
+    shared_counts = grouping.same_superclass().sum(axis=1)
     return Findings(
         sizes=sizes_of(grouping),
         unknown_lemmas={name: lemmas for name, lemmas in unknown.items() if lemmas},
         empty=tuple(name for name, count in counts.items() if count == 0),
         single=tuple(name for name, count in counts.items() if count == 1),
-        alone=tuple(np.flatnonzero(shared == 1).tolist()),
+        alone=tuple(np.flatnonzero(shared_counts == 1).tolist()),
     )
 
 
 def sizes_of(grouping: Grouping) -> Sizes:
-    """Return how a grouping cuts the classes; zeros where no superclass has two."""
+    """Return the sizes of a grouping; zeros if no superclass has two classes."""
     counts = [count for count in grouping.members.sum(axis=1).tolist() if count >= 2]
     same = grouping.same_superclass()
     return Sizes(
@@ -77,6 +77,6 @@ def sizes_of(grouping: Grouping) -> Sizes:
 
 
 def names_of(classes: tuple[int, ...]) -> list[str]:
-    """Return the names of some classes."""
+    """Return the names of classes."""
     names = class_names()
     return [names[index] for index in classes]

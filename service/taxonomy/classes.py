@@ -1,4 +1,4 @@
-"""Names of the 1000 classes: by index, WordNet id, or any lemma that no other class has."""
+"""Names of the 1000 classes, and lookup by index, WordNet id, or unique lemma."""
 
 import difflib
 from functools import cache
@@ -9,33 +9,33 @@ from service.taxonomy.wordnet import load_taxonomy
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """Return what people call each class: the first lemma of its synset, with spaces."""
+    """Return the display name of each class: the first lemma of its synset, with spaces."""
     taxonomy = load_taxonomy()
     return tuple(taxonomy.lemmas[synset][0].replace("_", " ") for synset in taxonomy.classes)
 
 
 @cache
 def class_by_name() -> dict[str, int]:
-    """Return every name that means one class alone: WordNet ids, lemmas, and all lemmas joined by commas."""
+    """Return the class of each unambiguous name: WordNet ids, lemmas, and all lemmas joined by commas."""
     taxonomy = load_taxonomy()
-    result: dict[str, int] = {}
-    shared: set[str] = set()
+    classes: dict[str, int] = {}
+    ambiguous: set[str] = set()
     for index, synset in enumerate(taxonomy.classes):
         lemmas = [normalize(lemma) for lemma in taxonomy.lemmas[synset]]
         for name in {taxonomy.wordnet_id(index), *lemmas, ", ".join(lemmas)}:
-            if name in result:
-                shared.add(name)
-            result[name] = index
-    return {name: index for name, index in result.items() if name not in shared}
+            if name in classes:
+                ambiguous.add(name)
+            classes[name] = index
+    return {name: index for name, index in classes.items() if name not in ambiguous}
 
 
 def normalize(name: str) -> str:
-    """Return a name as the table of names holds it."""
+    """Return a name in the form that `class_by_name` uses: lower case, with spaces."""
     return name.strip().replace("_", " ").lower()
 
 
 def parse_class(text: str) -> int | None:
-    """Return the class that the text means: an index, a WordNet id or a unique name; None if it means none."""
+    """Return the class that a text names by index, WordNet id, or unique name; None if there is no such class."""
     text = text.strip()
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text) if int(text) < NUM_CLASSES else None

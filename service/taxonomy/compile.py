@@ -1,7 +1,8 @@
 """Compile data/wordnet.json from WordNet 3.0 (needs the `taxonomy` extra): python -m service.taxonomy.compile --help.
 
-Debian's wordnet-base and wordnet-sense-index hold WordNet 3.0 in a folder that lacks the `lexnames` file which NLTK
-wants, and NLTK reads nothing outside of its data path: so the folder is linked into a scratch data path.
+Debian's packages wordnet-base and wordnet-sense-index contain WordNet 3.0 without the `lexnames` file that NLTK needs.
+NLTK reads files in its data path only. The script therefore copies the folder to a temporary data path and adds the
+file.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import Any
 import nltk
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-LEXICOGRAPHER_FILES = (  # in the order of lexnames(5WN), numbered from 0
+LEXICOGRAPHER_FILES = (  # numbered from 0, in the order of lexnames(5WN)
     "adj.all",
     "adj.pert",
     "adv.all",
@@ -68,7 +69,7 @@ SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 
 @contextmanager
 def open_wordnet(folder: Path) -> Iterator[Any]:
-    """Give NLTK's reader over a folder with WordNet's files (data.noun and the rest)."""
+    """Yield NLTK's reader for a folder of WordNet files such as data.noun."""
     with tempfile.TemporaryDirectory() as scratch:
         corpus = Path(scratch) / "corpora" / "wordnet"
         corpus.mkdir(parents=True)
@@ -98,19 +99,19 @@ def compile_taxonomy(wordnet: Any, wordnet_ids: Sequence[str]) -> dict[str, Any]
             [
                 synset.offset(),
                 synset.lemma_names(),
-                sorted(h.offset() for h in synset.hypernyms()) if synset in above else [],
+                sorted(hypernym.offset() for hypernym in synset.hypernyms()) if synset in above else [],
             ]
-            for synset in sorted(above | siblings, key=lambda s: int(s.offset()))
+            for synset in sorted(above | siblings, key=lambda synset: int(synset.offset()))
         ],
         "hyponyms": [
-            [parent.offset(), sorted(h.offset() for h in parent.hyponyms())]
-            for parent in sorted(parents, key=lambda s: int(s.offset()))
+            [parent.offset(), sorted(hyponym.offset() for hyponym in parent.hyponyms())]
+            for parent in sorted(parents, key=lambda synset: int(synset.offset()))
         ],
     }
 
 
 def dump(taxonomy: dict[str, Any]) -> str:
-    """Return the file's text: one synset a line, so that a change can be read."""
+    """Return the text of the file, with one synset per line for readable diffs."""
     lines = [
         f'"version": {json.dumps(taxonomy["version"])}',
         f'"classes": {json.dumps(taxonomy["classes"])}',
@@ -126,11 +127,11 @@ def main(arguments: Sequence[str]) -> None:
     """Write the compiled taxonomy."""
     parser = argparse.ArgumentParser(prog="python -m service.taxonomy.compile", description=__doc__)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun")
-    parser.add_argument("--classes", type=Path, required=True, help="file with the 1000 WordNet ids, one a line")
+    parser.add_argument("--classes", type=Path, required=True, help="file with the 1000 WordNet ids, one per line")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "wordnet.json")
-    given = parser.parse_args(arguments)
-    with open_wordnet(given.wordnet) as wordnet:
-        given.output.write_text(dump(compile_taxonomy(wordnet, given.classes.read_text().split())))
+    options = parser.parse_args(arguments)
+    with open_wordnet(options.wordnet) as wordnet:
+        options.output.write_text(dump(compile_taxonomy(wordnet, options.classes.read_text().split())))
 
 
 if __name__ == "__main__":

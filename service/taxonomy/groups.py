@@ -10,10 +10,10 @@ from service.taxonomy.wordnet import load_taxonomy
 
 @cache
 def class_groups() -> Mask:
-    """Return which class is in which group, shape (3, C), rows in the order of CLASS_GROUPS."""
+    """Return the members of each group, shape (3, C), rows in the order of CLASS_GROUPS."""
     lemmas = load_taxonomy().class_lemmas
     organism = np.array([Group.ORGANISM.value in names for names in lemmas])
     artifact = np.array([Group.ARTIFACT.value in names for names in lemmas])
     groups = np.stack([organism, artifact, ~organism & ~artifact])
-    assert len(groups) == len(CLASS_GROUPS), "this is a bug: a row a group"
+    assert len(groups) == len(CLASS_GROUPS), "This is a bug: the rows do not match the groups."
     return groups

@@ -1,8 +1,9 @@
-"""Proposals: what an image might show instead of the prediction, as synsets and texts (spec: rule 5, "Proposals").
+"""Proposals of rule 5: synsets, and their texts, that an image may show instead of the prediction (spec: "Proposals").
 
-For a prediction p: p; every class that shares a superclass with p; p's direct siblings; and, on each hypernym path of p
-from the root down, each synset once the path has met a meta label. The last two leave out what is blocked: the target's
-synset and all of its hypernyms. First occurrence wins. A text is proposed by the first synset that has it.
+The proposals for a prediction p are, in this order: p; the classes that share a superclass with p; the direct siblings
+of p; and the synsets on each hypernym path of p, from the first meta label downward. Siblings and hypernyms exclude the
+blocked synsets, which are the target's synset and all of its hypernyms. The first occurrence of a synset counts, and a
+text belongs to the first synset that has it.
 """
 
 from collections.abc import Sequence
@@ -44,17 +45,17 @@ META_LABELS = frozenset(
 
 @dataclass(frozen=True)
 class ProposalList:
-    """The proposals for one prediction, before a target blocks some (n texts, synsets in the spec's order)."""
+    """Proposals for one prediction and any target: n texts, in the order of their synsets."""
 
-    texts: NDArray[np.intp]  # (n,) index into Proposals.texts; one may stand under several synsets
-    synsets: NDArray[np.intp]  # (n,) index into Proposals.synsets of what proposes the text
+    texts: NDArray[np.intp]  # (n,) index into Proposals.texts; a text can belong to several synsets
+    synsets: NDArray[np.intp]  # (n,) index of the text's synset into Proposals.synsets
     blockable: Mask  # (n,) whether a target can block the synset
-    outside: Mask  # (n,) whether the synset is none of the 1000 classes
+    outside: Mask  # (n,) whether the synset is outside the 1000 classes
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """The proposals for every prediction, over one list of distinct prompts."""
+    """Proposals for all predictions, with one list of distinct texts."""
 
     taxonomy: Taxonomy
     same_superclass: Mask  # (C, C)
@@ -62,42 +63,46 @@ class Proposals:
     @cached_property
     def lists(self) -> tuple[ProposalList, ...]:
         """Return the proposals for each class."""
-        texts = {text: place for place, text in enumerate(self.texts)}
-        synsets = {synset: place for place, synset in enumerate(self.synsets)}
+        text_index = {text: index for index, text in enumerate(self.texts)}
+        synset_index = {synset: index for index, synset in enumerate(self.synsets)}
         classes = frozenset(self.taxonomy.classes)
-        return tuple(self._numbered(rows, texts, synsets, classes) for rows in self._rows)
+        return tuple(self._to_list(synsets, text_index, synset_index, classes) for synsets in self._proposed_synsets)
 
     @cached_property
     def synsets(self) -> tuple[int, ...]:
-        """Return the distinct synsets of all proposals, ascending WordNet offsets."""
-        return tuple(sorted({synset for rows in self._rows for synset, _ in rows}))
+        """Return the distinct synsets of all proposals, in ascending order of WordNet offset."""
+        return tuple(sorted({synset for synsets in self._proposed_synsets for synset, _ in synsets}))
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """Return the distinct prompts of all proposals, sorted."""
+        """Return the distinct texts of all proposals, sorted."""
         return tuple(sorted({text for synset in self.synsets for text in prompts(self.taxonomy, synset)}))
 
     @cached_property
     def blocked(self) -> Mask:
-        """Return which synsets each target blocks, (C, S): its own and all of its hypernyms."""
+        """Return the synsets that each target blocks, (C, S): its own synset and all of its hypernyms."""
         above = [self.taxonomy.ancestry(synset) for synset in self.taxonomy.classes]
         return np.array([[synset in blocked for synset in self.synsets] for blocked in above])
 
     def allowed(self, predicted: int, targets: Classes) -> Mask:
-        """Return which texts of a prediction's list may win for each of k targets, (k, n)."""
+        """Return the texts of a prediction's list that no target blocks, for each of k targets, (k, n)."""
         proposals = self.lists[predicted]
         return np.asarray(~(proposals.blockable & self.blocked[np.ix_(targets, proposals.synsets)]))
 
     @cached_property
-    def _rows(self) -> tuple[list[tuple[int, bool]], ...]:
-        return tuple(self._synsets(predicted) for predicted in range(NUM_CLASSES))
+    def _proposed_synsets(self) -> tuple[list[tuple[int, bool]], ...]:
+        return tuple(self._propose(predicted) for predicted in range(NUM_CLASSES))
 
-    def _numbered(
-        self, rows: list[tuple[int, bool]], texts: dict[str, int], synsets: dict[int, int], classes: frozenset[int]
+    def _to_list(
+        self,
+        synsets: list[tuple[int, bool]],
+        text_index: dict[str, int],
+        synset_index: dict[int, int],
+        classes: frozenset[int],
     ) -> ProposalList:
         entries = [
-            (texts[text], synsets[synset], blockable, synset not in classes)
-            for synset, blockable in rows
+            (text_index[text], synset_index[synset], blockable, synset not in classes)
+            for synset, blockable in synsets
             for text in prompts(self.taxonomy, synset)
         ]
         columns = list(zip(*entries, strict=True))
@@ -108,26 +113,26 @@ class Proposals:
             outside=np.array(columns[3], dtype=bool),
         )
 
-    def _synsets(self, predicted: int) -> list[tuple[int, bool]]:
-        """Return the synsets proposed for a prediction, in order, and whether a target can block each."""
+    def _propose(self, predicted: int) -> list[tuple[int, bool]]:
+        """Return the proposed synsets for a prediction, in order, and whether a target can block them."""
         taxonomy, synset = self.taxonomy, self.taxonomy.classes[predicted]
         similar = [taxonomy.classes[index] for index in np.flatnonzero(self.same_superclass[predicted]).tolist()]
-        siblings = sorted({hyponym for above in taxonomy.hypernyms[synset] for hyponym in taxonomy.hyponyms[above]})
-        never = dict.fromkeys([synset, *similar], False)
-        return [
-            *(never | {sibling: True for sibling in [*siblings, *self._above(synset)] if sibling not in never}).items()
-        ]
+        siblings = sorted({hyponym for parent in taxonomy.hypernyms[synset] for hyponym in taxonomy.hyponyms[parent]})
+        proposed = dict.fromkeys([synset, *similar], False)
+        for candidate in (*siblings, *self._hypernyms_below_meta_labels(synset)):
+            proposed.setdefault(candidate, True)
+        return [*proposed.items()]
 
-    def _above(self, synset: int) -> list[int]:
-        """Return the synsets on each hypernym path from its first meta label down."""
-        result: list[int] = []
+    def _hypernyms_below_meta_labels(self, synset: int) -> list[int]:
+        """Return the synsets on each hypernym path, from its first meta label downward."""
+        hypernyms: list[int] = []
         for path in self.taxonomy.hypernym_paths(synset):
-            meta = [place for place, each in enumerate(path) if META_LABELS & set(self.taxonomy.lemmas[each])]
+            meta = [depth for depth, above in enumerate(path) if META_LABELS & set(self.taxonomy.lemmas[above])]
             if meta:
-                result += path[meta[0] :]
-        return result
+                hypernyms += path[meta[0] :]
+        return hypernyms
 
 
 def prompts(taxonomy: Taxonomy, synset: int) -> Sequence[str]:
-    """Return the prompts of a synset's lemma names."""
+    """Return the texts of a synset: one per lemma name."""
     return [PROMPT.format(lemma.lower().replace("_", " ")) for lemma in taxonomy.lemmas[synset]]

@@ -74,7 +74,7 @@ class Gates:
                 return _decided(gate.decision, [*(reason.message for reason in gate_view(gate).reasons), *why], link)
             if analysis.state is State.SUCCEEDED:
                 return _decided(GateDecision.UNDECIDED, [NO_BASELINE if without_baseline else NO_POLICY], link)
-            if not analysis.state.final:
+            if not analysis.state.is_final:
                 return _decided(GateDecision.PENDING, ["the analysis isn't finished"], link)
             return _decided(GateDecision.ERROR, ["the analysis ended without a result", *why], link)
         except ErrataError as error:

@@ -228,7 +228,7 @@ def _tls(certificates: Certificates) -> ssl.SSLContext:
     newest = [first]
 
     def at_hello(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
-        fresh = certificates.fresh()
+        fresh = certificates.reload()
         if fresh is not None:
             newest[0] = fresh.context
         connection.context = newest[0]

@@ -140,7 +140,7 @@ class Pages:
             kept[first : first + PAGE],
             len(kept),
             first,
-            self._ports.evidence_repository.datasets(),
+            self._ports.evidence.datasets(),
             chosen,
             earlier=urlencode({**chosen, "page": number - 1}) if first else "",
             later=urlencode({**chosen, "page": number + 1}) if first + PAGE < len(kept) else "",
@@ -201,7 +201,7 @@ class Pages:
         if not dataset and _is_id(marked):
             dataset = queries.get(self._ports, marked).request.dataset
         dataset = dataset or self._usual_dataset()
-        self._ports.evidence_repository.bundles(dataset)  # one that isn't served has no page
+        self._ports.evidence.bundles(dataset)  # one that isn't served has no page
         question = TrendRequest(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
         return _page(report.trend_report(self._ports, question, marked, site=True))
 

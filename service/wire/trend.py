@@ -31,10 +31,10 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         name=analysis_name(point.id) if point.id else "",
         display_name=point.title,
         label=point.label,
-        asked=point.asked,
+        asked=point.is_selected,
         top1_accuracy=point.top1_accuracy,
         values={metric.name: value for metric, value in point.values.items()},
-        percentile_ranks=[_standing(standing) for standing in point.standings],
+        percentile_ranks=[_standing(standing) for standing in point.percentile_ranks],
     )
 
 

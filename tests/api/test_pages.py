@@ -87,7 +87,7 @@ def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: p
         ("/compare?a=x", 400, "choose one as A"),
         ("/compare/x/y", 404, "not found"),
         ("/trend?group=odd", 400, "expected a group"),
-        ("/trend?dataset=odd", 404, "expected one of the data sets"),
+        ("/trend?dataset=odd", 404, "not found. Expected one of"),
     ],
 )
 def test_what_can_not_be_shown_is_told_with_its_status(running: Running, path: str, status: int, told: str) -> None:

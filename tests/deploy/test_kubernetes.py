@@ -399,7 +399,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
         lambda all_: _redis(all_)["env"].append({"name": "REDIS_PASSWORD", "value": "hunter2"}),
         "a secret in the open",
     ),
-    "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "unknown setting ERRATA_GRACE"),
+    "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "Unknown setting ERRATA_GRACE"),
     "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
     "an open door": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
     "no tokens": (lambda all_: _data(all_, "errata-api").pop("ERRATA_TOKENS"), "without tokens"),

@@ -1,4 +1,4 @@
-"""What the golden tests share: the authors' annotation, and the labels that installed packages carry."""
+"""Shared fixtures: the authors' annotation and the labels of installed packages."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import pytest
 class Annotation:
     """The multi-label annotation of 20,000 validation images, by file name."""
 
-    multi_labels: dict[str, list[int]]  # correct ones, then unclear ones, each once
+    multi_labels: dict[str, list[int]]  # distinct: correct labels, then unclear labels
     problematic: set[str]
 
 
@@ -25,7 +25,7 @@ def package_file(package: str, name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def class_of() -> dict[str, int]:
-    """The class of each WordNet id, as timm lists them."""
+    """The class of each WordNet id, from the lists of timm."""
     ids = package_file("timm", "data/_info/imagenet_synsets.txt").read_text().split()
     return {wordnet_id: index for index, wordnet_id in enumerate(ids)}
 
@@ -39,7 +39,7 @@ def targets() -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def label_sets(targets: dict[str, int]) -> dict[str, set[int]]:
-    """The ReaL labels plus the original one of each image that ReaL labels, by file name."""
+    """The ReaL labels and the original label of each image with ReaL labels, by file name."""
     real = json.loads(package_file("timm", "data/_info/imagenet_real_labels.json").read_text())
     return {
         name: {*labels, target} for (name, target), labels in zip(targets.items(), real, strict=True) if len(labels) > 0
@@ -52,7 +52,7 @@ def annotation(reference: Path, class_of: dict[str, int]) -> Annotation:
     return Annotation(
         multi_labels={
             name: list(
-                dict.fromkeys(class_of[item] for kind in ("correct", "unclear") for item in result.get(kind, []))
+                dict.fromkeys(class_of[label] for kind in ("correct", "unclear") for label in result.get(kind, []))
             )
             for name, result in raw["initial_annots"].items()
         },
@@ -62,9 +62,9 @@ def annotation(reference: Path, class_of: dict[str, int]) -> Annotation:
 
 @pytest.fixture(scope="session")
 def common_errors(reference: Path) -> list[dict]:
-    """Single errors that most of the authors' 962 models make, with the verdict that each got."""
+    """Single errors that most of the authors' 962 models make, with their verdicts."""
     lines = (reference / "published" / "common_errors.jsonl").read_text().splitlines()
-    return [{**item, "name": item["file_name"].rsplit("/", 1)[-1]} for item in map(json.loads, lines)]
+    return [{**error, "name": error["file_name"].rsplit("/", 1)[-1]} for error in map(json.loads, lines)]
 
 
 @pytest.fixture(scope="session")
@@ -79,4 +79,9 @@ def listed(reference: Path) -> set[str]:
     """The non-prototypical images."""
     folder = reference / "imagenet-mistakes" / "metadata"
     raw = [json.loads((folder / f"{model}_mistakes.json").read_text()) for model in ("greedy_soups", "vit3b")]
-    return {name for item in raw for name, result in item.items() if result["failure category"] == "Non-prototypical"}
+    return {
+        name
+        for mistakes in raw
+        for name, result in mistakes.items()
+        if result["failure category"] == "Non-prototypical"
+    }

@@ -1,4 +1,4 @@
-"""The default superclasses against the facts that the authors publish: bounds that may only rise.
+"""The default superclasses, compared with the published facts. The bounds must not be lowered.
 
 What follows from the published sample: an `fg` error of an image with one label says that the two classes share a
 superclass; every other kind of error says that the prediction shares none with any label of the image; a published
@@ -49,37 +49,37 @@ def must_not(errors: list[dict], reference: Path) -> Iterator[tuple[int, int]]:
         yield pair(first, second)
 
 
-def test_pairs_that_must_share_a_superclass_do(errors: list[dict], same: np.ndarray) -> None:
+def test_required_pairs_share_a_superclass(errors: list[dict], same: np.ndarray) -> None:
     pairs = set(must_share(errors))
 
-    kept = sum(bool(same[first, second]) for first, second in pairs)
+    satisfied = sum(bool(same[first, second]) for first, second in pairs)
 
     assert len(pairs) == 332
-    assert kept / len(pairs) >= MUST_SHARE
+    assert satisfied / len(pairs) >= MUST_SHARE
 
 
-def test_pairs_that_must_not_share_one_dont(errors: list[dict], same: np.ndarray, reference: Path) -> None:
+def test_forbidden_pairs_share_no_superclass(errors: list[dict], same: np.ndarray, reference: Path) -> None:
     pairs = set(must_not(errors, reference))
 
-    kept = sum(not same[first, second] for first, second in pairs)
+    satisfied = sum(not same[first, second] for first, second in pairs)
 
     assert len(pairs) == 2308
-    assert kept / len(pairs) >= MUST_NOT
+    assert satisfied / len(pairs) >= MUST_NOT
 
 
 @pytest.mark.parametrize("kind", ["fg", "spurious_correlation", "non-proto", "model_failure"])
-def test_published_errors_get_their_verdict_as_far_as_superclasses_decide(
+def test_published_errors_have_their_verdict_where_superclasses_decide(
     errors: list[dict], same: np.ndarray, kind: str
 ) -> None:
-    some = [error for error in errors if error["error_type"] == kind]
+    selected = [error for error in errors if error["error_type"] == kind]
 
-    right = [same[error["multi_labels"], error["prediction"]].any() == (kind == "fg") for error in some]
+    reproduced = [same[error["multi_labels"], error["prediction"]].any() == (kind == "fg") for error in selected]
 
-    assert some
-    assert sum(right) / len(right) >= RIGHT
+    assert selected
+    assert sum(reproduced) / len(reproduced) >= RIGHT
 
 
-def test_sizes_are_like_the_authors() -> None:
+def test_sizes_are_similar_to_those_of_the_authors() -> None:
     sizes = sizes_of(default_grouping())
 
     assert 150 <= sizes.superclasses <= 175
@@ -89,7 +89,7 @@ def test_sizes_are_like_the_authors() -> None:
     assert sizes.largest <= 40
 
 
-def test_superclasses_stand_by_group_and_every_predicate_has_classes() -> None:
+def test_superclasses_are_ordered_by_group_and_have_classes() -> None:
     from service.taxonomy.check import check_grouping
     from service.taxonomy.groups import class_groups
     from service.taxonomy.wordnet import load_taxonomy
@@ -98,5 +98,5 @@ def test_superclasses_stand_by_group_and_every_predicate_has_classes() -> None:
     findings = check_grouping(grouping, load_taxonomy())
     places = [int((class_groups() & row).sum(axis=1).argmax()) for row in grouping.members]
 
-    assert findings.sound
+    assert findings.is_valid
     assert places == sorted(places)  # organisms, artifacts, other

@@ -1,4 +1,4 @@
-"""The bundle that is built from the official files has the figures that the authors published."""
+"""The bundle from the official files has the published figures."""
 
 from collections import Counter
 from pathlib import Path
@@ -28,11 +28,11 @@ def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def counted(bundle: Bundle) -> np.ndarray:
-    """Which samples are not problematic."""
+    """Mask of the samples that are not problematic."""
     return ~bundle.arrays["problematic"]
 
 
-def test_the_numbers_of_samples_are_the_published_ones(bundle: Bundle, counted: np.ndarray) -> None:
+def test_numbers_of_samples_agree_with_the_paper(bundle: Bundle, counted: np.ndarray) -> None:
     assert len(counted) == 20_000
     assert counted.sum() == 18_692
     assert (~counted).sum() == bundle.manifest.counts["problematic"] == 1_308
@@ -40,7 +40,7 @@ def test_the_numbers_of_samples_are_the_published_ones(bundle: Bundle, counted: 
     assert len(bundle.arrays["names"]) == 50_000
 
 
-def test_the_numbers_of_labels_are_the_published_ones(bundle: Bundle, counted: np.ndarray) -> None:
+def test_numbers_of_labels_agree_with_the_paper(bundle: Bundle, counted: np.ndarray) -> None:
     labels = np.diff(bundle.arrays["label_offsets"])[counted]
 
     assert (labels == 1).sum() == 15_104
@@ -48,9 +48,7 @@ def test_the_numbers_of_labels_are_the_published_ones(bundle: Bundle, counted: n
     assert labels.min() == 1
 
 
-def test_the_sizes_of_groups_and_their_shares_of_several_labels_are_the_published_ones(
-    bundle: Bundle, counted: np.ndarray
-) -> None:
+def test_group_sizes_and_multi_label_shares_agree_with_the_paper(bundle: Bundle, counted: np.ndarray) -> None:
     several = np.diff(bundle.arrays["label_offsets"]) > 1
     masks = [counted, *(row & counted for row in bundle.arrays["groups"])]
 
@@ -60,20 +58,20 @@ def test_the_sizes_of_groups_and_their_shares_of_several_labels_are_the_publishe
     assert [(mask & counted).sum() for mask in named] == [18_692, 7_624, 10_184, 1_596]
 
 
-def test_targets_of_organism_samples_are_of_more_classes_than_the_group(bundle: Bundle, counted: np.ndarray) -> None:
+def test_organism_samples_have_targets_outside_the_group(bundle: Bundle, counted: np.ndarray) -> None:
     organism = bundle.group_mask(Group.ORGANISM) & counted
 
     assert len(np.unique(bundle.evidence.targets[organism])) == 481  # spec: "481 classes for organism, not 410"
 
 
-def test_labels_are_the_annotation_s_and_say_who_named_them(bundle: Bundle, annotation: Annotation) -> None:
+def test_labels_and_their_sources_agree_with_the_annotation(bundle: Bundle, annotation: Annotation) -> None:
     for row, name in enumerate(bundle.judged_names):
         assert set(bundle.evidence.labels.of(row).tolist()) == set(annotation.multi_labels[name])
         assert bool(bundle.evidence.problematic[row]) == (name in annotation.problematic)
     assert set(np.unique(bundle.arrays["label_sources"]).tolist()) == {LabelSource.CORRECT, LabelSource.UNCLEAR}
 
 
-def test_the_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, listed: set[str]) -> None:
+def test_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, listed: set[str]) -> None:
     assert len(listed) == 36
     assert {bundle.judged_names[row] for row in bundle.arrays["non_prototypical"].nonzero()[0]} == {
         name for name in listed if name in bundle.row_of_name
@@ -82,12 +80,12 @@ def test_the_list_and_the_pairs_have_the_published_sizes(bundle: Bundle, listed:
     assert (bundle.arrays["pair_counts"] >= 2).sum() == 1_659
 
 
-def test_only_clip_abstains_and_the_bundle_is_sound(bundle: Bundle) -> None:
+def test_only_oov_abstains_and_the_bundle_verifies(bundle: Bundle) -> None:
     assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV,)
     assert verify_evidence(bundle.path) == []
 
 
-def test_the_csv_gives_the_identical_bundle(bundle: Bundle, inputs: Inputs, reference: Path, tmp_path: Path) -> None:
+def test_csv_annotation_gives_the_same_bundle(bundle: Bundle, inputs: Inputs, reference: Path, tmp_path: Path) -> None:
     csv = Inputs(annotations=reference / "imagenet-multilabel" / "multilabel.csv", mistakes=inputs.mistakes)
 
     other = build_evidence("imagenet", csv, tmp_path / "other")
@@ -112,10 +110,8 @@ BY_OTHER_EVIDENCE = {
 
 
 @pytest.mark.parametrize("kind", BY_OTHER_EVIDENCE)
-def test_published_verdicts_are_the_bundle_s_with_the_default_superclasses(
-    bundle: Bundle, common_errors: list[dict], kind: str
-) -> None:
-    """Given the annotation, pairs, list and Errata's own superclasses, every published error but those of CLIP."""
+def test_published_verdicts_agree_with_the_bundle(bundle: Bundle, common_errors: list[dict], kind: str) -> None:
+    """All published errors except OOV, with the annotation, the pairs, the list, and the default superclasses."""
     errors = [common_error for common_error in common_errors if common_error["error_type"] == kind]
     rows = [bundle.row_of_name[error["name"]] for error in errors]
 

@@ -1,4 +1,4 @@
-"""Figures and single verdicts that the authors published, as far as they need neither their grouping nor CLIP."""
+"""Published figures and verdicts that depend on neither the authors' superclasses nor CLIP."""
 
 import json
 from collections import Counter
@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracle.verdicts import OVERLAP, Facts, Sample, judge
-from unit.rules.worlds import evidence_of
+from unit.rules.scenarios import evidence_of
 
 from service.domain import LabelSource
 from service.evidence.build import sample_groups
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.inputs import CooccurrenceInputs
-from service.evidence.labels import pack
+from service.evidence.labels import pack_labels
 from service.rules.decide import decide
 
 from .conftest import Annotation
@@ -31,18 +31,14 @@ def judged(annotation: Annotation) -> list[list[int]]:
 # the annotation
 
 
-def test_the_annotation_has_as_many_samples_and_labels_as_published(
-    annotation: Annotation, judged: list[list[int]]
-) -> None:
+def test_annotation_has_the_published_numbers(annotation: Annotation, judged: list[list[int]]) -> None:
     assert len(annotation.multi_labels) == 20_000
     assert len(judged) == 18_692
     assert sum(len(labels) == 1 for labels in judged) == 15_104
     assert round(sum(map(len, judged)) / len(judged), 2) == 1.26
 
 
-def test_a_sample_that_is_not_problematic_has_its_target_among_its_labels(
-    annotation: Annotation, targets: dict[str, int]
-) -> None:
+def test_labels_of_ordinary_samples_contain_the_target(annotation: Annotation, targets: dict[str, int]) -> None:
     assert all(
         targets[name] in labels
         for name, labels in annotation.multi_labels.items()
@@ -50,15 +46,15 @@ def test_a_sample_that_is_not_problematic_has_its_target_among_its_labels(
     )
 
 
-def test_groups_have_as_many_samples_as_published(judged: list[list[int]]) -> None:
-    groups = sample_groups(pack([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+def test_groups_have_the_published_sizes(judged: list[list[int]]) -> None:
+    groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
 
     assert groups.sum(axis=1).tolist() == [7_624, 10_184, 1_596]
 
 
-def test_groups_have_the_share_of_several_labels_that_is_published(judged: list[list[int]]) -> None:
+def test_groups_have_the_published_multi_label_shares(judged: list[list[int]]) -> None:
     several = np.array([len(labels) > 1 for labels in judged])
-    groups = sample_groups(pack([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
+    groups = sample_groups(pack_labels([dict.fromkeys(labels, LabelSource.CORRECT) for labels in judged]))
 
     assert round(100 * several.mean(), 2) == 19.20
     assert [round(100 * several[group].mean(), 2) for group in groups] == [10.38, 27.88, 41.98]
@@ -69,20 +65,20 @@ def test_groups_have_the_share_of_several_labels_that_is_published(judged: list[
 
 @pytest.fixture(scope="module")
 def pairs(annotation: Annotation, targets: dict[str, int], label_sets: dict[str, set[int]]) -> CooccurrenceInputs:
-    """Pairs over the images that ReaL labels and the annotation doesn't."""
+    """Pairs over the images with ReaL labels that are not in the annotation."""
     numbers = {name: number for number, name in enumerate(targets, start=1)}
     names = [name for name in label_sets if name not in annotation.multi_labels]
-    labels = pack([dict.fromkeys(sorted(label_sets[name]), LabelSource.REAL) for name in names])
+    labels = pack_labels([dict.fromkeys(sorted(label_sets[name]), LabelSource.REAL) for name in names])
     return count_pairs(labels, np.array([numbers[name] for name in names], dtype=np.int32))
 
 
-def test_as_many_pairs_are_seen_once_and_twice_as_the_spec_says(pairs: CooccurrenceInputs) -> None:
+def test_numbers_of_pairs_agree_with_the_specification(pairs: CooccurrenceInputs) -> None:
     assert len(pairs.counts) == 5_456
     assert (pairs.counts >= 2).sum() == 1_659
     assert pairs.counts.min() == 1
 
 
-def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: CooccurrenceInputs) -> None:
+def test_published_pairs_occur_at_least_twice(reference: Path, pairs: CooccurrenceInputs) -> None:
     published = json.loads((reference / "published" / "co_occurrence_pairs_sample.json").read_text())
     count = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
 
@@ -93,7 +89,7 @@ def test_every_published_pair_is_seen_at_least_twice(reference: Path, pairs: Coo
 # single errors
 
 
-def test_the_published_labels_are_the_annotation_s(annotation: Annotation, common_errors: list[dict]) -> None:
+def test_published_labels_agree_with_the_annotation(annotation: Annotation, common_errors: list[dict]) -> None:
     assert len(common_errors) == 2_892
     for common_error in common_errors:
         assert common_error["name"] not in annotation.problematic
@@ -101,7 +97,7 @@ def test_the_published_labels_are_the_annotation_s(annotation: Annotation, commo
 
 
 def verdicts_by_labels(annotation: Annotation, errors: list[dict]) -> list[int]:
-    """Return the verdict of the rules where labels are all the evidence that there is."""
+    """Return the verdicts of the rules with labels as the only evidence."""
     evidence = evidence_of(
         [error["target"] for error in errors], [annotation.multi_labels[error["name"]] for error in errors]
     )
@@ -110,7 +106,7 @@ def verdicts_by_labels(annotation: Annotation, errors: list[dict]) -> list[int]:
 
 
 @pytest.mark.parametrize("error_type", BY_LABELS)
-def test_a_published_verdict_that_labels_alone_decide_is_ours(
+def test_published_verdicts_that_labels_decide_are_reproduced(
     error_type: str, annotation: Annotation, common_errors: list[dict]
 ) -> None:
     errors = [common_error for common_error in common_errors if common_error["error_type"] == error_type]
@@ -119,12 +115,12 @@ def test_a_published_verdict_that_labels_alone_decide_is_ours(
     by_rules = verdicts_by_labels(annotation, errors)
     by_oracle = [
         judge(
-            Sample(each["target"], frozenset(annotation.multi_labels[each["name"]]), False, False),
+            Sample(error["target"], frozenset(annotation.multi_labels[error["name"]]), False, False),
             row,
-            each["prediction"],
+            error["prediction"],
             facts,
         ).error_type
-        for row, each in enumerate(errors)
+        for row, error in enumerate(errors)
     ]
 
     assert len(errors) > 200
@@ -132,9 +128,7 @@ def test_a_published_verdict_that_labels_alone_decide_is_ours(
     assert Counter(by_oracle) == {BY_LABELS[error_type]: len(errors)}
 
 
-def test_no_rule_of_labels_claims_an_error_that_was_published_as_another(
-    annotation: Annotation, common_errors: list[dict]
-) -> None:
+def test_label_rules_do_not_hold_for_other_published_errors(annotation: Annotation, common_errors: list[dict]) -> None:
     errors = [common_error for common_error in common_errors if common_error["error_type"] not in BY_LABELS]
 
     assert {error["error_type"] for error in errors} == BY_OTHER_EVIDENCE
@@ -142,7 +136,7 @@ def test_no_rule_of_labels_claims_an_error_that_was_published_as_another(
     assert set(verdicts_by_labels(annotation, errors)) == {8}
 
 
-def test_published_spurious_correlations_are_pairs_that_are_seen_twice(
+def test_published_spurious_correlations_are_co_occurrence_pairs(
     annotation: Annotation, common_errors: list[dict], pairs: CooccurrenceInputs
 ) -> None:
     twice = {tuple(pair) for pair, count in zip(pairs.classes.tolist(), pairs.counts, strict=True) if count >= 2}

@@ -1,4 +1,4 @@
-"""A real ResNet-50 on ImageNet-ReaL: the table's verdicts are the oracle's, image by image, and the books balance."""
+"""A ResNet-50 on ImageNet-ReaL: verdicts and aggregates, compared with the oracle."""
 
 import csv
 from collections import Counter
@@ -33,7 +33,7 @@ def samples(targets: dict[str, int], label_sets: dict[str, set[int]]) -> dict[st
 def slow_verdicts(
     imagenet_real: Bundle, samples: dict[str, Sample], label_sets: dict[str, set[int]], predicted: dict[str, int]
 ) -> list[Verdict]:
-    """The oracle's verdict of each judged image; only the superclasses come from the bundle."""
+    """The oracle's verdict of each evaluated image, with the superclasses of the bundle."""
     superclasses = [set(row.nonzero()[0].tolist()) for row in imagenet_real.arrays["superclass_members"]]
     facts = Facts(
         overlap=OVERLAP,
@@ -61,7 +61,7 @@ def summary(imagenet_real: Bundle, predictions: Predictions) -> Summary:
     return compute_summary(imagenet_real, predictions)
 
 
-def test_every_judged_image_gets_the_verdict_of_the_oracle(
+def test_verdicts_agree_with_the_oracle(
     imagenet_real: Bundle, samples: dict[str, Sample], slow_verdicts: list[Verdict], verdicts: np.ndarray
 ) -> None:
     assert imagenet_real.judged_names == list(samples)
@@ -93,7 +93,7 @@ def agree(got: GroupSummary, expected: aggregates.Aggregates) -> None:
 
 
 @pytest.mark.parametrize("group", Group)
-def test_the_summary_is_the_oracle_s(
+def test_summary_agrees_with_the_oracle(
     group: Group, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], predicted: dict[str, int]
 ) -> None:
     top1 = [predicted[name] for name in samples]
@@ -101,7 +101,7 @@ def test_the_summary_is_the_oracle_s(
     agree(summary.groups[group], aggregates.aggregate(list(samples.values()), top1, slow_verdicts, members_of(group)))
 
 
-def test_judged_images_without_a_prediction_count_nowhere(
+def test_images_without_a_prediction_are_not_counted(
     imagenet_real: Bundle,
     predictions: Predictions,
     samples: dict[str, Sample],
@@ -114,16 +114,18 @@ def test_judged_images_without_a_prediction_count_nowhere(
     summary = compute_summary(imagenet_real, Predictions(top1))
 
     judged = zip(samples, samples.values(), slow_verdicts, strict=True)
-    left = [each for row, each in enumerate(judged) if row % 7]
-    names, kept, verdicts = map(list, zip(*left, strict=True))
+    remaining = [sample for row, sample in enumerate(judged) if row % 7]
+    names, remaining_samples, verdicts = map(list, zip(*remaining, strict=True))
     for group in Group:
-        expected = aggregates.aggregate(kept, [predicted[name] for name in names], verdicts, members_of(group))
+        expected = aggregates.aggregate(
+            remaining_samples, [predicted[name] for name in names], verdicts, members_of(group)
+        )
         agree(summary.groups[group], expected)
     assert summary.top1_accuracy_all_images is None
 
 
 @pytest.mark.parametrize("group", Group)
-def test_the_books_balance(group: Group, summary: Summary) -> None:
+def test_counts_add_up(group: Group, summary: Summary) -> None:
     got = summary.groups[group]
 
     assert got.num_samples == got.counts[ErrorType.CORRECT] + got.top1_errors
@@ -132,7 +134,7 @@ def test_the_books_balance(group: Group, summary: Summary) -> None:
     assert sum(got.portions_of_multi_label_errors.values()) == pytest.approx(1)
 
 
-def test_accuracy_over_all_images_is_the_csv_s(
+def test_accuracy_over_all_images_agrees_with_the_csv(
     summary: Summary, targets: dict[str, int], predicted: dict[str, int]
 ) -> None:
     right = sum(predicted[name] == target for name, target in targets.items())
@@ -142,12 +144,12 @@ def test_accuracy_over_all_images_is_the_csv_s(
     assert (summary.num_images, summary.num_predicted, summary.num_problematic) == (50_000, 50_000, 0)
 
 
-def test_rules_without_evidence_abstain_and_never_fire(summary: Summary) -> None:
+def test_rules_without_evidence_abstain(summary: Summary) -> None:
     assert summary.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
     assert all(summary.groups[Group.ALL].counts[kind] == 0 for kind in summary.abstained)
 
 
-def test_the_most_frequent_confusions_are_the_oracle_s(
+def test_confusions_agree_with_the_oracle(
     imagenet_real: Bundle,
     predictions: Predictions,
     verdicts: np.ndarray,
@@ -164,5 +166,5 @@ def test_the_most_frequent_confusions_are_the_oracle_s(
         for (name, sample), verdict in zip(samples.items(), slow_verdicts, strict=True)
         if verdict.error_type >= 4
     )
-    expected = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:50]
+    expected = sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))[:50]
     assert [((element.target, element.predicted), element.count) for element in result] == expected

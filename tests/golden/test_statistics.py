@@ -1,4 +1,4 @@
-"""The books of the authors' 962 models balance as ours do, and their rates follow from their counts as ours do."""
+"""The published statistics of 962 models: their counts add up, and their rates agree with Errata's."""
 
 import csv
 from pathlib import Path
@@ -44,7 +44,7 @@ def published(reference: Path, dataset: str, group: Group) -> list[dict[str, str
 
 
 @pytest.mark.parametrize("group", FILES)
-def test_every_published_model_s_counts_add_up(reference: Path, group: Group) -> None:
+def test_published_counts_add_up(reference: Path, group: Group) -> None:
     rows = published(reference, "imagenet", group)
 
     assert len(rows) == 962
@@ -57,12 +57,12 @@ def test_every_published_model_s_counts_add_up(reference: Path, group: Group) ->
 
 @pytest.mark.parametrize("group", FILES)
 @pytest.mark.parametrize("number", [0, 500, 961])
-def test_a_model_with_a_published_model_s_counts_gets_its_summary(
+def test_summary_agrees_with_published_models_of_equal_counts(
     reference: Path, bundle: Bundle, group: Group, number: int
 ) -> None:
-    """Given as many verdicts of each type in a group as a published model has, what is counted is what is published."""
+    """A synthetic model with the published counts of each type has the published rates."""
     row = published(reference, "imagenet", group)[number]
-    counts = {each: int(row[column]) for each, column in COLUMNS.items()}
+    counts = {error_type: int(row[column]) for error_type, column in COLUMNS.items()}
     members = np.flatnonzero(bundle.group_mask(group) & ~bundle.arrays["problematic"])
     types = np.full(len(bundle.rows), ErrorType.CORRECT, dtype=np.uint8)
     types[members[: sum(counts.values())]] = np.repeat([*counts], [*counts.values()])
@@ -80,15 +80,15 @@ def test_a_model_with_a_published_model_s_counts_gets_its_summary(
     assert result.counts[ErrorType.CORRECT] == int(row["num_group_correct"])
     assert result.top1_errors == int(row["num_group_top1_errors"])
     assert result.top1_accuracy == pytest.approx(int(row["num_group_correct"]) / int(row["num_group_samples"]))
-    for each, portion in result.portions_of_top1_errors.items():
-        assert portion == pytest.approx(counts[each] / int(row["num_group_top1_errors"]))
+    for error_type, portion in result.portions_of_top1_errors.items():
+        assert portion == pytest.approx(counts[error_type] / int(row["num_group_top1_errors"]))
 
 
 @pytest.mark.parametrize("group", FILES)
-def test_a_real_model_lies_where_the_published_ones_of_its_accuracy_lie(
+def test_resnet50_is_within_the_range_of_published_models(
     reference: Path, bundle: Bundle, resnet50: dict[str, int], group: Group
 ) -> None:
-    """Given a real ResNet-50, what labels alone decide is within the range of published models near its accuracy."""
+    """Portions that depend on labels only are within the range of published models with similar accuracy."""
     from service.analyses.judge import compute_summary
 
     names = [name.decode() for name in bundle.arrays["names"].tolist()]
@@ -109,7 +109,7 @@ def test_a_real_model_lies_where_the_published_ones_of_its_accuracy_lie(
 
 
 @pytest.mark.parametrize("group", [Group.ALL, Group.ORGANISM, Group.ARTIFACT])
-def test_the_books_of_imagenet_a_balance_too(reference: Path, group: Group) -> None:
+def test_published_counts_of_imagenet_a_add_up(reference: Path, group: Group) -> None:
     for row in published(reference, "imagenet-a", group):
         errors = int(row["num_group_top1_errors"])
         assert int(row["num_group_correct"]) + errors == int(row["num_group_samples"])

@@ -1,4 +1,4 @@
-"""The shipped curves against the authors' 962 models: read, counted and ranked here one model at a time."""
+"""The curves of the package, compared with slow computations over the authors' 962 models."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ from service.domain import Curves, Group, Metric, NoReferenceReason
 from service.reference_models.curves import curves_of
 from service.reference_models.derive import derive
 from service.reference_models.layout import read_models
-from service.summary.trend import percentile_of, quantiles_at, standings_of
+from service.summary.trend import percentile_of, percentile_ranks_of, quantiles_at
 
 DATASETS = ("imagenet", "imagenet-a")
 OOV_TO_FAILURE = ("num_OOV_clip", "num_common_co_occ", "num_non_prototypical", "num_not_classified")
@@ -39,7 +39,7 @@ ROUNDING = 0.5 / 65_534 + 1e-9
 
 @dataclass(frozen=True)
 class Models:
-    """The authors' models of one data set, as whole numbers where they can be."""
+    """The authors' models of one data set, as integers where possible."""
 
     samples: int  # the same for every model
     errors: list[int]  # over all samples
@@ -47,7 +47,7 @@ class Models:
     values: dict[tuple[str, str], list[Fraction]]  # by group and metric
 
     def nearest(self, accuracy: Fraction) -> list[int]:
-        """Return the 50 models nearest to an accuracy, within 2.5 points; in whole numbers, so that ties are ties."""
+        """Return the 50 models nearest to an accuracy, within 2.5 points. Integers make ties exact."""
         at, one = accuracy.numerator * self.samples, accuracy.denominator
         distance = [abs((self.samples - error) * one - at) for error in self.errors]
         order = sorted(range(len(distance)), key=lambda number: (distance[number], number))[:50]
@@ -79,7 +79,7 @@ def published(reference: Path) -> dict[str, Models]:
 
 @pytest.fixture(scope="module")
 def near(published: dict[str, Models]) -> dict[str, list[list[int]]]:
-    """The models near each model, itself among them."""
+    """The models near each model, including itself."""
     return {
         dataset: [models.nearest(1 - Fraction(error, models.samples)) for error in models.errors]
         for dataset, models in published.items()
@@ -96,7 +96,7 @@ def curves(dataset: str) -> Curves:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_what_is_shipped_is_what_the_authors_files_give_today(reference: Path, dataset: str) -> None:
+def test_curves_are_up_to_date(reference: Path, dataset: str) -> None:
     content = (files("service.reference_models") / f"data/curves-{dataset}.npz").read_bytes()
     today = derive(reference / "published", dataset)
 
@@ -117,14 +117,12 @@ def test_what_is_shipped_is_what_the_authors_files_give_today(reference: Path, d
 
 
 @pytest.mark.parametrize("dataset", ["imagenet-real", "demo", "", "../curves-imagenet"])
-def test_of_other_data_sets_nothing_is_published(dataset: str) -> None:
+def test_other_data_sets_have_no_curves(dataset: str) -> None:
     assert curves_of(dataset) is None
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_the_accuracies_lie_between_those_of_the_least_and_the_most_accurate_model(
-    published: dict[str, Models], dataset: str
-) -> None:
+def test_range_is_that_of_the_published_accuracies(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
 
     assert result.dataset == dataset
@@ -134,7 +132,7 @@ def test_the_accuracies_lie_between_those_of_the_least_and_the_most_accurate_mod
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_knots_are_half_a_point_apart_and_hold_every_model(dataset: str) -> None:
+def test_knots_are_half_a_point_apart_and_cover_the_range(dataset: str) -> None:
     result = curves(dataset)
 
     assert [Fraction(float(knot)).limit_denominator(1000) for knot in result.knots] == [
@@ -145,10 +143,8 @@ def test_knots_are_half_a_point_apart_and_hold_every_model(dataset: str) -> None
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_the_quantiles_at_every_knot_are_those_of_the_50_nearest_models(
-    published: dict[str, Models], dataset: str
-) -> None:
-    """All groups and metrics, by the standard library's quantiles; fewer than 20 models within 2.5 points: none."""
+def test_quantiles_are_those_of_the_50_nearest_models(published: dict[str, Models], dataset: str) -> None:
+    """All groups and metrics, with the quantiles of the standard library."""
     models, result = published[dataset], curves(dataset)
     empty = 0
     for place, knot in enumerate(result.knots):
@@ -167,7 +163,7 @@ def test_the_quantiles_at_every_knot_are_those_of_the_50_nearest_models(
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_the_lines_through_all_models_are_those_of_scipy(published: dict[str, Models], dataset: str) -> None:
+def test_lines_agree_with_scipy(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
     accuracy = [1 - error / models.samples for error in models.errors]
     for (group, metric), values in models.values.items():
@@ -191,16 +187,16 @@ def test_multi_label_accuracy_follows_top1_accuracy_closely(dataset: str) -> Non
     assert fit.slope == pytest.approx(1, abs=0.05)
 
 
-def test_on_imagenet_better_models_have_fewer_failures_and_more_label_noise_among_their_errors() -> None:
+def test_model_failures_fall_and_multi_label_errors_rise_with_accuracy() -> None:
     fits = curves("imagenet").fits
 
     assert fits[Group.ALL, Metric.MODEL_FAILURE].slope < 0 < fits[Group.ALL, Metric.MULTI_LABEL].slope
-    assert all(fits[Group.ALL, Metric(item)].r_squared > 0.85 for item in ("MODEL_FAILURE", "MULTI_LABEL"))
+    assert all(fits[Group.ALL, Metric(name)].r_squared > 0.85 for name in ("MODEL_FAILURE", "MULTI_LABEL"))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("group", Group)
-def test_our_reader_of_the_authors_files_reads_the_same(
+def test_reader_agrees_with_an_independent_reader(
     reference: Path, published: dict[str, Models], dataset: str, group: Group
 ) -> None:
     models = published[dataset]
@@ -208,11 +204,11 @@ def test_our_reader_of_the_authors_files_reads_the_same(
 
     result = read_models(file.read_bytes())
 
-    assert [item.name for item in result] == models.names
-    assert [item.top1_accuracy for item in result] == pytest.approx(
+    assert [model.name for model in result] == models.names
+    assert [model.top1_accuracy for model in result] == pytest.approx(
         [1 - error / models.samples for error in models.errors]
     )
-    assert [item.multi_label_accuracy for item in result] == pytest.approx(
+    assert [model.multi_label_accuracy for model in result] == pytest.approx(
         [float(value) for value in models.values[group.value, "MULTI_LABEL_ACCURACY"]]
     )
 
@@ -221,7 +217,7 @@ def test_our_reader_of_the_authors_files_reads_the_same(
 
 
 def exact(values: list[int], near: list[int], value: int) -> float:
-    """Count one at a time which models have a lower value; a tie is a half."""
+    """Return the share of models with a lower value; a tie counts half."""
     fraction = Fraction(0)
     for number in near:
         if values[number] < value:
@@ -232,20 +228,20 @@ def exact(values: list[int], near: list[int], value: int) -> float:
 
 
 def by_rank(values: list[Fraction]) -> list[int]:
-    """Return whole numbers in the order of the values, which are far quicker to compare."""
+    """Return ranks of the values, which are faster to compare."""
     rank = {value: number for number, value in enumerate(sorted(set(values)))}
     return [rank[value] for value in values]
 
 
 def differences(
-    models: Models, found: Curves, near: list[list[int]], group: str, metric: str
+    models: Models, shipped: Curves, near: list[list[int]], group: str, metric: str
 ) -> tuple[list[float], list[bool]]:
-    """Compare the percentile from the curves with the exact one for each model; and whether both, or neither, exist."""
+    """Return the differences between percentiles from curves and exact percentiles. Both must exist, or neither."""
     values, ranks = models.values[group, metric], by_rank(models.values[group, metric])
     by_how_much, agree = [], []
     for number, errors in enumerate(models.errors):
         quantiles = quantiles_at(
-            found.knots, found.quantiles[Group(group), Metric(metric)], 1 - errors / models.samples
+            shipped.knots, shipped.quantiles[Group(group), Metric(metric)], 1 - errors / models.samples
         )
         agree.append((quantiles is not None) == (len(near[number]) >= 20))
         if quantiles is not None and agree[-1]:
@@ -257,10 +253,10 @@ def differences(
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("group", Group)
 @pytest.mark.parametrize("metric", EVERY_METRIC)
-def test_a_percentile_from_the_curves_is_within_a_few_points_of_that_among_the_models(
+def test_percentiles_from_curves_are_close_to_exact_percentiles(
     published: dict[str, Models], near: dict[str, list[list[int]]], dataset: str, group: Group, metric: str
 ) -> None:
-    """The honest tolerance: 2 to 4 points on average, 13 for 95 % of the models, 30 at worst.
+    """The tolerance: 2 to 4 points on average, 13 for 95 % of the models, 30 at worst.
 
     Where models are dense (86 to 88 %) the 50 nearest lie within a tenth of a point, and knots are half a point apart:
     between two knots the curves tell of other models than the nearest. Multi-label accuracy, which follows accuracy so
@@ -276,7 +272,7 @@ def test_a_percentile_from_the_curves_is_within_a_few_points_of_that_among_the_m
 
 
 @pytest.mark.parametrize("metric", COLUMNS)
-def test_on_imagenet_portions_among_all_images_are_closer_than_that(
+def test_percentiles_of_all_images_are_closer(
     published: dict[str, Models], near: dict[str, list[list[int]]], metric: str
 ) -> None:
     result, _ = differences(published["imagenet"], curves("imagenet"), near["imagenet"], "all", metric)
@@ -286,8 +282,8 @@ def test_on_imagenet_portions_among_all_images_are_closer_than_that(
 
 
 @pytest.mark.parametrize("metric", EVERY_METRIC)
-def test_at_a_knot_a_percentile_is_that_among_its_nearest_models(published: dict[str, Models], metric: str) -> None:
-    """Given an accuracy at a knot, and a value that one of the models near has, steps of 1 % alone blur its place."""
+def test_percentile_at_a_knot_is_exact(published: dict[str, Models], metric: str) -> None:
+    """At a knot, only the 1 % steps of the quantiles limit the precision."""
     models, result = published["imagenet"], curves("imagenet")
     values, ranks = models.values["all", metric], by_rank(models.values["all", metric])
     checked = 0
@@ -305,34 +301,34 @@ def test_at_a_knot_a_percentile_is_that_among_its_nearest_models(published: dict
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_every_published_model_lies_among_the_published_accuracies(published: dict[str, Models], dataset: str) -> None:
+def test_range_includes_every_published_model(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
     for number, errors in enumerate(models.errors):
         values = {Metric(metric): float(models.values["all", metric][number]) for metric in EVERY_METRIC}
-        for item in standings_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
-            assert item.missing in (None, NoReferenceReason.FEW)
-            assert (item.percentile is None) == (item.missing is NoReferenceReason.FEW)
-            assert item.percentile is None or 0 < item.percentile < 1
+        for rank in percentile_ranks_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
+            assert rank.missing in (None, NoReferenceReason.FEW)
+            assert (rank.percentile is None) == (rank.missing is NoReferenceReason.FEW)
+            assert rank.percentile is None or 0 < rank.percentile < 1
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_beyond_the_published_accuracies_nothing_has_a_place(published: dict[str, Models], dataset: str) -> None:
+def test_accuracy_outside_the_range_has_no_percentile(published: dict[str, Models], dataset: str) -> None:
     models, result = published[dataset], curves(dataset)
     values = dict.fromkeys(Metric, 0.1)
     for errors in (min(models.errors) - 1, max(models.errors) + 1):
-        for item in standings_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
-            assert item.missing is NoReferenceReason.ACCURACY
+        for rank in percentile_ranks_of(result, Group.ALL, 1 - errors / models.samples, values, ()):
+            assert rank.missing is NoReferenceReason.ACCURACY
 
 
 @pytest.mark.parametrize("metric", [column for column in COLUMNS if column != "POOLED"])
-def test_the_published_resnet50s_spread_around_the_middle(published: dict[str, Models], metric: str) -> None:
-    """Given 41 ResNet-50s, trained in many ways, they are neither all ahead of their equals nor all behind."""
+def test_published_resnet50s_are_around_the_median(published: dict[str, Models], metric: str) -> None:
+    """41 ResNet-50s with different training have percentiles on both sides of the median."""
     models, result = published["imagenet"], curves("imagenet")
     chosen = [number for number, name in enumerate(models.names) if "resnet50" in name]
     percentiles = []
     for number in chosen:
-        values = {Metric(item): float(models.values["all", item][number]) for item in EVERY_METRIC}
-        standings = standings_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
+        values = {Metric(name): float(models.values["all", name][number]) for name in EVERY_METRIC}
+        standings = percentile_ranks_of(result, Group.ALL, 1 - models.errors[number] / models.samples, values, ())
         (percentile,) = [standing.percentile for standing in standings if standing.metric is Metric(metric)]
         assert percentile is not None
         percentiles.append(percentile)
@@ -341,12 +337,12 @@ def test_the_published_resnet50s_spread_around_the_middle(published: dict[str, M
     assert 0.35 < statistics.median(percentiles) < 0.65
     assert min(percentiles) < 0.2
     assert max(percentiles) > 0.8
-    assert sum(0.1 <= item <= 0.9 for item in percentiles) > 0.7 * 41
+    assert sum(0.1 <= percentile <= 0.9 for percentile in percentiles) > 0.7 * 41
 
 
 @pytest.mark.parametrize("metric", COLUMNS)
-def test_all_published_models_together_spread_evenly(published: dict[str, Models], metric: str) -> None:
-    """Given every model, about a tenth of them is in each tenth: that is what a percentile of a portion means.
+def test_percentiles_of_all_published_models_are_uniform(published: dict[str, Models], metric: str) -> None:
+    """About a tenth of all models is in each tenth of the percentiles.
 
     Not so multi-label accuracy: it hangs on accuracy alone, which varies among the 50, so most stand in the middle.
     """

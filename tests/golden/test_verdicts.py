@@ -1,4 +1,4 @@
-"""Four prediction sets on made artefacts in the authors' layout: every verdict and aggregate is the oracle's.
+"""Four sets of predictions on synthetic artefacts in the authors' format, compared with the oracle.
 
 All samples, problematic ones and their tags included. The oracle asks CLIP for the pairs that reach rule 5 only.
 """
@@ -28,11 +28,11 @@ from service.taxonomy.wordnet import load_taxonomy
 
 from .conftest import Annotation
 
-# made artefacts
+# synthetic artefacts
 
 
-def made_superclasses() -> dict[str, list[list[str]]]:
-    """Return predicates of conjunctions and disjunctions, several of which hold for one class."""
+def synthetic_superclasses() -> dict[str, list[list[str]]]:
+    """Create predicates with conjunctions and disjunctions, several of which hold for one class."""
     lemmas = oracle_lemmas()
     owners: dict[str, int] = {}
     for names in lemmas:
@@ -54,22 +54,22 @@ def made_superclasses() -> dict[str, list[list[str]]]:
 
 @dataclass(frozen=True)
 class Material:
-    """What the service was given and what the oracle makes of the same."""
+    """The same material for the service and for the oracle."""
 
     bundle: Bundle
     names: list[str]  # judged, in the table's order
-    paths: list[str]  # wnid/file of each
+    paths: list[str]  # wnid/file of each sample
     samples: list[Sample]
     superclasses: list[set[int]]
     neighbors: list[list[int]]
     facts: Facts
-    asked: list[int]  # how often the oracle had to look at proposals
+    evaluated: list[int]  # rows for which the oracle evaluated proposals
 
 
 def clip_of(
-    paths: list[str], targets: list[int], neighbors: list[list[int]], superclasses: list[set[int]], asked: list[int]
+    paths: list[str], targets: list[int], neighbors: list[list[int]], superclasses: list[set[int]], evaluated: list[int]
 ) -> Callable[[int, int], bool]:
-    """Return the oracle's rule 5, worked out for a pair when it is asked."""
+    """Return rule 5 of the oracle, computed on demand."""
     wordnet, encoder = known(load_taxonomy()), HashEncoder()
     texts: dict[str, list[float]] = {}
 
@@ -84,7 +84,7 @@ def clip_of(
         ]  # others can't be shared with the prediction
         if not gate_holds(neighbors[row], predicted, own):
             return False
-        asked.append(row)
+        evaluated.append(row)
         image = encoder.embed_images([paths[row]])[0].tolist()
         candidates = vocabulary.proposals(wordnet, own, targets[row], predicted)
         distinct = dict.fromkeys(text for _, text in vocabulary.texts(wordnet, candidates))
@@ -95,7 +95,7 @@ def clip_of(
 
 
 def near(targets: list[int], superclasses: list[set[int]], draw: random.Random) -> np.ndarray:
-    """Return training classes near each target: itself, classes that share a superclass, and strangers."""
+    """Return training classes near each target: the target, classes that share a superclass, and other classes."""
     siblings = {
         t: sorted({c for superclass in superclasses if t in superclass for c in superclass} | {t}) for t in set(targets)
     }
@@ -109,8 +109,8 @@ def near(targets: list[int], superclasses: list[set[int]], draw: random.Random) 
 
 @pytest.fixture(scope="module")
 def superclasses() -> list[set[int]]:
-    result = [matching_classes(predicate, oracle_lemmas()) for predicate in made_superclasses().values()]
-    per_class = [sum(index in item for item in result) for index in range(1000)]
+    result = [matching_classes(predicate, oracle_lemmas()) for predicate in synthetic_superclasses().values()]
+    per_class = [sum(index in members for members in result) for index in range(1000)]
     assert max(per_class) >= 3  # several a class
     assert min(per_class) == 0  # and classes alone
     return result
@@ -136,24 +136,24 @@ def material(
     folder: Path,
     order: list[tuple[str, int]],
 ) -> Material:
-    """Build the bundle from made artefacts (`order`: the rows of samples_info) and the oracle's facts beside it."""
+    """Build the bundle from synthetic artefacts (`order`: the rows of samples_info) and the facts of the oracle."""
     draw = random.Random(11)
     neighbors = near([target for _, target in order], superclasses, draw)
-    artefacts = write_artefacts(folder / "artefacts", dataset, order, neighbors, made_superclasses())
-    given = Inputs(
+    artefacts = write_artefacts(folder / "artefacts", dataset, order, neighbors, synthetic_superclasses())
+    build_inputs = Inputs(
         annotations=inputs.annotations,
         mistakes=inputs.mistakes,
         artefacts=artefacts,
         encoder="service.evidence.encoder:HashEncoder",
         cache=folder / "cache",
     )
-    bundle = build_evidence(dataset, given, folder / "bundle")
+    bundle = build_evidence(dataset, build_inputs, folder / "bundle")
     row_of = {name: row for row, (name, _) in enumerate(order)}
     own = [neighbors[row_of[path], :10].tolist() for path in paths]
-    asked: list[int] = []
-    oov = clip_of(paths, [sample.target for sample in samples], own, superclasses, asked)
+    evaluated: list[int] = []
+    oov = clip_of(paths, [sample.target for sample in samples], own, superclasses, evaluated)
     facts = Facts(OVERLAP, superclasses, pairs, True, oov)
-    return Material(bundle, bundle.judged_names, paths, samples, superclasses, own, facts, asked)
+    return Material(bundle, bundle.judged_names, paths, samples, superclasses, own, facts, evaluated)
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +182,9 @@ def imagenet(
     paths = [f"{wordnet_id(targets[name])}/{name}" for name in names]
     order = sorted((f"{wordnet_id(target)}/{name}", target) for name, target in targets.items())  # all 50,000
     folder = tmp_path_factory.mktemp("verdicts")
-    made = material("imagenet", paths, samples, superclasses, pairs, inputs, folder, order)
-    assert made.names == names
-    return made
+    case = material("imagenet", paths, samples, superclasses, pairs, inputs, folder, order)
+    assert case.names == names
+    return case
 
 
 A_SIZE = 7_500
@@ -206,22 +206,22 @@ def imagenet_a(
     samples = [Sample(target, frozenset({target}), False, False) for _, target in ranked]
     paths = [path for path, _ in ranked]
     folder = tmp_path_factory.mktemp("a")
-    made = material("imagenet-a", paths, samples, superclasses, pairs, inputs, folder, order)
-    assert made.names == paths
-    return made
+    case = material("imagenet-a", paths, samples, superclasses, pairs, inputs, folder, order)
+    assert case.names == paths
+    return case
 
 
 # predictions
 
 
-def confusion(sample: Sample, made: Material, pair_of: dict[int, list[int]], draw: random.Random) -> int:
-    """Return a class near the target: a superclass' other class, a companion, a multi-label, or the target."""
+def confusion(sample: Sample, case: Material, pair_verdicts: dict[int, list[int]], draw: random.Random) -> int:
+    """Return a class near the target: of the same superclass, of a pair, a multi-label, or the target."""
     t = sample.target
     overlapping = sorted(OVERLAP.get(t, ()))
     pools = [
-        sorted({c for superclass in made.superclasses if t in superclass for c in superclass}),
-        sorted({c for label in sample.multi_labels for c in pair_of.get(label, [])}),
-        pair_of.get(t, []),
+        sorted({c for superclass in case.superclasses if t in superclass for c in superclass}),
+        sorted({c for label in sample.multi_labels for c in pair_verdicts.get(label, [])}),
+        pair_verdicts.get(t, []),
         sorted(sample.multi_labels),
         overlapping,
         [t],
@@ -230,38 +230,38 @@ def confusion(sample: Sample, made: Material, pair_of: dict[int, list[int]], dra
     return draw.choice(draw.choice([pool for pool in pools if pool]))
 
 
-def confusions_of(made: Material, pairs: set[tuple[int, int]], seed: int) -> list[int]:
-    pair_of: dict[int, list[int]] = {}
+def confusions_of(case: Material, pairs: set[tuple[int, int]], seed: int) -> list[int]:
+    pair_verdicts: dict[int, list[int]] = {}
     for a, b in sorted(pairs):
-        pair_of.setdefault(a, []).append(b)
-        pair_of.setdefault(b, []).append(a)
+        pair_verdicts.setdefault(a, []).append(b)
+        pair_verdicts.setdefault(b, []).append(a)
     draw = random.Random(seed)
-    return [confusion(sample, made, pair_of, draw) for sample in made.samples]
+    return [confusion(sample, case, pair_verdicts, draw) for sample in case.samples]
 
 
 def members_of(group: Group) -> set[int] | None:
     return None if group is Group.ALL else set(class_groups()[CLASS_GROUPS.index(group)].nonzero()[0].tolist())
 
 
-def agree(made: Material, top1: list[int], everything: np.ndarray, types: set[int]) -> list[Verdict]:
-    """Compare the verdicts and the aggregates; `everything`: predictions for all images; `types` must occur."""
+def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[int]) -> list[Verdict]:
+    """Compare the verdicts and the aggregates. `everything` has predictions for all images; `types` must occur."""
     predictions = Predictions(everything)
-    expected = [judge(sample, row, top1[row], made.facts) for row, sample in enumerate(made.samples)]
+    expected = [judge(sample, row, top1[row], case.facts) for row, sample in enumerate(case.samples)]
 
-    verdicts = compute_verdicts(made.bundle, predictions)
+    verdicts = compute_verdicts(case.bundle, predictions)
     wrong = [
-        (made.names[row], top1[row], int(verdicts[row]), byte(verdict))
+        (case.names[row], top1[row], int(verdicts[row]), byte(verdict))
         for row, verdict in enumerate(expected)
         if int(verdicts[row]) != byte(verdict)
     ]
     assert wrong == []
     assert {verdict.error_type for verdict in expected} == types
-    assert made.asked, "no pair reached rule 5: the comparison says nothing of it"
+    assert case.evaluated, "no pair reached rule 5"
 
-    summary = compute_summary(made.bundle, predictions)
+    summary = compute_summary(case.bundle, predictions)
     for group in Group:
-        same(summary.groups[group], aggregates.aggregate(made.samples, top1, expected, members_of(group)))
-    assert summary.num_problematic == sum(sample.problematic for sample in made.samples)
+        same(summary.groups[group], aggregates.aggregate(case.samples, top1, expected, members_of(group)))
+    assert summary.num_problematic == sum(sample.problematic for sample in case.samples)
     return expected
 
 
@@ -283,10 +283,10 @@ def same(got: GroupSummary, expected: aggregates.Aggregates) -> None:
         assert {int(k): share for k, share in shares.items()} == pytest.approx(right_shares, abs=1e-12, rel=0)
 
 
-def everywhere(made: Material, top1: list[int]) -> np.ndarray:
-    """Return predictions for all images of the data set: class 0 for those that aren't judged."""
-    all_images = np.zeros(len(made.bundle.all_targets), dtype=np.int16)
-    all_images[made.bundle.rows] = top1
+def everywhere(case: Material, top1: list[int]) -> np.ndarray:
+    """Return predictions for all images of the data set; class 0 for images that are not evaluated."""
+    all_images = np.zeros(len(case.bundle.all_targets), dtype=np.int16)
+    all_images[case.bundle.rows] = top1
     return all_images
 
 
@@ -295,7 +295,7 @@ def everywhere(made: Material, top1: list[int]) -> np.ndarray:
 ALL_TYPES = set(range(1, 9))
 
 
-def test_a_real_resnet50_on_imagenet(imagenet: Material, resnet50: dict[str, int]) -> None:
+def test_real_resnet50_on_imagenet(imagenet: Material, resnet50: dict[str, int]) -> None:
     top1 = [resnet50[name] for name in imagenet.names]
     everything = np.array([resnet50[name.decode()] for name in imagenet.bundle.arrays["names"].tolist()], np.int16)
 
@@ -332,18 +332,16 @@ def test_confusions_near_the_target_on_imagenet_a(imagenet_a: Material, pairs: s
     assert imagenet_a.bundle.classes.sum() == 200
 
 
-def test_the_superclasses_of_the_bundle_are_the_oracle_s(imagenet: Material) -> None:
+def test_superclasses_agree_with_the_oracle(imagenet: Material) -> None:
     members = imagenet.bundle.arrays["superclass_members"]
 
-    assert imagenet.bundle.manifest.superclasses == tuple(made_superclasses())
+    assert imagenet.bundle.manifest.superclasses == tuple(synthetic_superclasses())
     assert [set(row.nonzero()[0].tolist()) for row in members] == imagenet.superclasses
     for a, b in np.random.default_rng(1).integers(0, 1000, (2_000, 2)).tolist():
         assert imagenet.bundle.evidence.same_superclass[a, b] == share_superclass(a, b, imagenet.superclasses)
 
 
-def test_the_co_occurrence_pairs_of_the_bundle_are_the_oracle_s(
-    imagenet: Material, pairs: set[tuple[int, int]]
-) -> None:
+def test_co_occurrence_pairs_agree_with_the_oracle(imagenet: Material, pairs: set[tuple[int, int]]) -> None:
     matrix = imagenet.bundle.evidence.cooccurrence
 
     assert matrix is not None

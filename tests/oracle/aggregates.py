@@ -1,6 +1,6 @@
-"""What is counted over judged samples, and McNemar's test; slow on purpose, from the spec alone.
+"""Aggregates over evaluated samples and McNemar's test. Slow by intention, and written from the specification only.
 
-A rate without samples (or a share without errors) is absent: None, never 0 or NaN.
+A rate without samples, or a share without errors, is None.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Aggregates:
 
 
 def counted_rows(samples: list[Sample], group: set[int] | None) -> list[int]:
-    """Rows that are not problematic and, if a group is given, have any multi-label in it."""
+    """Return the rows that are not problematic and that have a multi-label in the group, if there is one."""
     rows: list[int] = []
     for row, sample in enumerate(samples):
         if sample.problematic:
@@ -49,16 +49,16 @@ def share(part: int, whole: int) -> float | None:
 def mean_over_target_classes(
     samples: list[Sample], verdicts: list[Verdict], rows: list[int], types: set[int]
 ) -> float | None:
-    """Mean, over the target classes that have a row, of the share of their rows with these verdicts."""
+    """Return the mean, over the target classes with rows, of the share of their rows with these types."""
     rows_of_class: dict[int, list[int]] = {}
     for row in rows:
         rows_of_class.setdefault(samples[row].target, []).append(row)
     if not rows_of_class:
         return None
-    total = Fraction(0)  # exact, so that the order of the classes can't matter
-    for own_rows in rows_of_class.values():
-        hits = sum(1 for row in own_rows if verdicts[row].error_type in types)
-        total += Fraction(hits, len(own_rows))
+    total = Fraction(0)  # exact, so the order of the classes has no effect
+    for class_rows in rows_of_class.values():
+        hits = sum(1 for row in class_rows if verdicts[row].error_type in types)
+        total += Fraction(hits, len(class_rows))
     return float(total / len(rows_of_class))
 
 
@@ -66,10 +66,10 @@ def aggregate(
     samples: list[Sample], predictions: list[int], verdicts: list[Verdict], group: set[int] | None
 ) -> Aggregates:
     if not len(samples) == len(predictions) == len(verdicts):
-        raise ValueError("samples, predictions and verdicts must be row by row")
+        raise ValueError("samples, predictions, and verdicts must have the same length")
     rows = counted_rows(samples, group)
     counts = {k: sum(1 for row in rows if verdicts[row].error_type == k) for k in ALL_TYPES}
-    # top-1 errors from the predictions, not from the verdicts, so that adding up says something
+    # count top-1 errors from the predictions, so that the check of the sums is independent of the verdicts
     top1_errors = sum(1 for row in rows if predictions[row] != samples[row].target)
     if len(rows) != counts[1] + top1_errors or top1_errors != sum(counts[k] for k in TOP1_ERRORS):
         raise ValueError("the verdicts do not add up")
@@ -90,15 +90,15 @@ def aggregate(
 def imagenet_m_errors(
     rows: set[int], samples: list[Sample], verdicts: list[Verdict], group: set[int] | None = None
 ) -> int:
-    """Verdicts 4 to 8 among the rows that ImageNet-M names (`rows`) and the statistics count."""
-    named = [row for row in counted_rows(samples, group) if row in rows]
-    return sum(1 for row in named if verdicts[row].error_type in MULTI_LABEL_ERRORS)
+    """Count verdicts 4 to 8 among the rows of ImageNet-M that are not problematic."""
+    counted = [row for row in counted_rows(samples, group) if row in rows]
+    return sum(1 for row in counted if verdicts[row].error_type in MULTI_LABEL_ERRORS)
 
 
 def gain_if_fixed_top1(
     samples: list[Sample], verdicts: list[Verdict], group: set[int] | None = None
 ) -> dict[int, float | None]:
-    """counts[k] / n, k = 2 to 8."""
+    """Return counts[k] / n, k = 2 to 8."""
     rows = counted_rows(samples, group)
     gains: dict[int, float | None] = {}
     for k in TOP1_ERRORS:
@@ -112,9 +112,9 @@ def gain_if_fixed_mla(
     group: set[int] | None = None,
     superclass: set[int] | None = None,
 ) -> dict[int, float | None]:
-    """Mean over target classes of (verdicts k) / (samples), k = 4 to 8; 0 for 2 and 3.
+    """Return the mean over target classes of (verdicts k) / (samples), k = 4 to 8; 0 for 2 and 3.
 
-    Of a superclass: over the samples whose target is in it, so the mean is over its target classes.
+    For a superclass, over the samples with a target in it, so the mean is over its target classes.
     """
     rows = counted_rows(samples, group)
     if superclass is not None:
@@ -129,7 +129,7 @@ def gain_if_fixed_mla(
 
 
 def mcnemar(b: int, c: int) -> float:
-    """min(1, 2 · P(Binomial(b + c, 1/2) ≤ min(b, c))), 1 if b + c = 0."""
+    """Return min(1, 2 · P(Binomial(b + c, 1/2) ≤ min(b, c))), 1 if b + c = 0."""
     n = b + c
     if n == 0:
         return 1.0

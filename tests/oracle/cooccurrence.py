@@ -1,4 +1,4 @@
-"""Pairs of classes that occur together in images; slow on purpose, written from the spec alone."""
+"""Co-occurrence pairs. Slow by intention, and written from the specification only."""
 
 from collections.abc import Iterable
 
@@ -6,10 +6,10 @@ from oracle.superclasses import share_superclass
 
 
 def count_pairs(label_sets: Iterable[set[int]]) -> dict[tuple[int, int], int]:
-    """How many images show both classes: unordered pairs, written (i, j) with i < j.
+    """Count the images with both classes of each unordered pair (i, j) with i < j.
 
-    A label set is an image's ReaL labels plus its original label. Which images take part (those that
-    have ReaL labels and are not in the multi-label annotation) is the caller's choice.
+    A label set has the ReaL labels and the original label of an image. The caller selects the images: those that
+    have ReaL labels and are not in the multi-label annotation.
     """
     counts: dict[tuple[int, int], int] = {}
     for labels in label_sets:
@@ -21,9 +21,9 @@ def count_pairs(label_sets: Iterable[set[int]]) -> dict[tuple[int, int], int]:
 
 
 def pairs(label_sets: Iterable[set[int]], superclasses: list[set[int]]) -> set[tuple[int, int]]:
-    """A pair counts if it was seen at least twice and its two classes share no superclass."""
-    kept: set[tuple[int, int]] = set()
+    """Return the pairs that occur at least twice and whose classes share no superclass."""
+    selected: set[tuple[int, int]] = set()
     for (i, j), count in count_pairs(label_sets).items():
         if count >= 2 and not share_superclass(i, j, superclasses):
-            kept.add((i, j))
-    return kept
+            selected.add((i, j))
+    return selected

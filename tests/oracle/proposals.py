@@ -1,4 +1,4 @@
-"""Rule 5's proposals, texts and winner for one (target, predicted); slow on purpose, from the spec alone."""
+"""Proposals, texts, and best proposal of rule 5. Slow by intention, and written from the specification only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ PROMPT = "A photo of a {}"
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """WordNet as plain dicts; a synset is its offset (all are nouns, so an offset names one synset).
+    """WordNet as plain dicts. A synset is an offset, which is unique among nouns.
 
-    A synset without hypernyms or hyponyms may be left out of those two dicts.
+    The dicts of hypernyms and hyponyms may omit synsets without any.
     """
 
     lemmas: dict[int, list[str]]  # synset -> lemma names, in WordNet's order
@@ -45,7 +45,7 @@ class Taxonomy:
 
 
 def blocked(taxonomy: Taxonomy, target: int) -> set[int]:
-    """The target's synset and all of its hypernyms, direct or not."""
+    """Return the target's synset and all of its direct and indirect hypernyms."""
     result: set[int] = set()
     waiting = [taxonomy.synset_of_class[target]]
     while waiting:
@@ -57,9 +57,9 @@ def blocked(taxonomy: Taxonomy, target: int) -> set[int]:
 
 
 def hypernym_paths(taxonomy: Taxonomy, synset: int) -> list[tuple[int, ...]]:
-    """Every path from a root down to the synset, the synset itself last.
+    """Return every path from a root to the synset, inclusive.
 
-    "Ascending order of offset" for paths: they are compared as tuples of offsets, root first.
+    Paths are sorted as tuples of offsets, root first.
     """
     parents = set(taxonomy.hypernyms.get(synset, []))
     if not parents:
@@ -72,51 +72,51 @@ def hypernym_paths(taxonomy: Taxonomy, synset: int) -> list[tuple[int, ...]]:
 
 
 def is_meta(taxonomy: Taxonomy, synset: int) -> bool:
-    """A lemma name of the synset equals a meta label, exactly."""
+    """Return whether a lemma name of the synset equals a meta label."""
     return any(lemma in META_LABELS for lemma in taxonomy.lemmas[synset])
 
 
 def proposals(taxonomy: Taxonomy, superclasses: list[set[int]], target: int, predicted: int) -> list[int]:
-    """The synsets proposed, in the spec's order; the first occurrence wins."""
-    not_these = blocked(taxonomy, target)
+    """Return the proposed synsets in the order of the specification, without repetitions."""
+    excluded = blocked(taxonomy, target)
     own = taxonomy.synset_of_class[predicted]
-    everything: list[int] = []
+    candidates: list[int] = []
 
     # p
-    everything.append(own)
+    candidates.append(own)
 
     # every class sharing a superclass with p, in ascending class index (blocked or not)
     for other in sorted(taxonomy.synset_of_class):
         if share_superclass(other, predicted, superclasses):
-            everything.append(taxonomy.synset_of_class[other])
+            candidates.append(taxonomy.synset_of_class[other])
 
     # the direct siblings of p that are not blocked: all of them together, in ascending order of offset
     siblings: set[int] = set()
     for parent in taxonomy.hypernyms.get(own, []):
         siblings.update(taxonomy.hyponyms.get(parent, []))
     for sibling in sorted(siblings):
-        if sibling not in not_these:
-            everything.append(sibling)
+        if sibling not in excluded:
+            candidates.append(sibling)
 
     # on each hypernym path from the root down, what is not blocked once the path has met a meta label
     # (that synset included; a blocked synset is not proposed, but its meta label has been met)
     for path in hypernym_paths(taxonomy, own):
-        met = False
+        seen_meta = False
         for synset in path:
             if is_meta(taxonomy, synset):
-                met = True
-            if met and synset not in not_these:
-                everything.append(synset)
+                seen_meta = True
+            if seen_meta and synset not in excluded:
+                candidates.append(synset)
 
     first_occurrences: list[int] = []
-    for synset in everything:
+    for synset in candidates:
         if synset not in first_occurrences:
             first_occurrences.append(synset)
     return first_occurrences
 
 
 def texts(taxonomy: Taxonomy, proposals: list[int]) -> list[tuple[int, str]]:
-    """(synset, text) for every lemma name of every proposal; two synsets may have the same text."""
+    """Return (synset, text) for every lemma name of every proposal. Two synsets can have the same text."""
     result: list[tuple[int, str]] = []
     for synset in proposals:
         for lemma in taxonomy.lemmas[synset]:
@@ -125,7 +125,7 @@ def texts(taxonomy: Taxonomy, proposals: list[int]) -> list[tuple[int, str]]:
 
 
 def best(taxonomy: Taxonomy, proposals: list[int], score: Callable[[str], float]) -> int:
-    """The winning synset: the first in order among those whose text scores highest."""
+    """Return the first synset whose text has the highest score."""
     candidates = texts(taxonomy, proposals)
     winner, winning_text = candidates[0]
     highest = score(winning_text)
@@ -136,5 +136,5 @@ def best(taxonomy: Taxonomy, proposals: list[int], score: Callable[[str], float]
 
 
 def outside_imagenet(taxonomy: Taxonomy, synset: int) -> bool:
-    """The synset is none of the classes' synsets."""
+    """Return whether the synset is not the synset of a class."""
     return synset not in taxonomy.synset_of_class.values()

@@ -1,11 +1,11 @@
-"""Which classes a superclass holds and which classes share one; slow on purpose, from the spec alone."""
+"""Members of superclasses and shared superclasses. Slow by intention, and written from the specification only."""
 
 
 def matching_classes(predicate: list[list[str]], lemmas_of_class: list[set[str]]) -> set[int]:
-    """A class belongs if, for any inner list, all its lemmas occur among the class's lemma names.
+    """Return the classes for which all lemmas of any inner list occur among their lemma names.
 
     `lemmas_of_class[i]`: the lemma names of class i's synset and of all of its hypernyms, as they are
-    (exact, case-sensitive, underscores kept). An empty inner list asks for nothing: it holds everywhere.
+    (exact, case-sensitive, underscores kept). An empty inner list holds for every class.
     """
     result: set[int] = set()
     for index, lemmas in enumerate(lemmas_of_class):
@@ -16,7 +16,7 @@ def matching_classes(predicate: list[list[str]], lemmas_of_class: list[set[str]]
 
 
 def share_superclass(a: int, b: int, superclasses: list[set[int]]) -> bool:
-    """A class can be in several superclasses; a class in none is a superclass of its own."""
+    """Return whether two classes share a superclass. A class without superclass is its own superclass."""
     if a == b:
         return True
     return any(a in members and b in members for members in superclasses)

@@ -1,4 +1,4 @@
-"""The rules 1 to 8 for one (sample, prediction), and the byte; slow on purpose, from the spec alone."""
+"""Rules 1 to 8 for one prediction, and the byte. Slow by intention, and written from the specification only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ SPURIOUS_CORRELATION = 6
 NON_PROTOTYPICAL = 7
 MODEL_FAILURE = 8
 
-# target -> predictions that count as right
+# target → predictions that count as correct
 OVERLAP: dict[int, set[int]] = {
     249: {248},
     250: {248},
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Facts:
-    """The evidence; where it is missing, the rule abstains: it never fires."""
+    """The evidence. A rule without evidence abstains and never holds."""
 
     overlap: dict[int, set[int]]
     superclasses: list[set[int]]
@@ -65,23 +65,23 @@ class Verdict:
     tags: list[str] = field(default_factory=list)
 
 
-def gate_holds(neighbour_classes: list[int], predicted: int, superclasses: list[set[int]]) -> bool:
-    """Some superclass of the 10 nearest training images' classes is a superclass of the prediction."""
-    return any(share_superclass(near, predicted, superclasses) for near in neighbour_classes[:10])
+def gate_holds(neighbor_classes: list[int], predicted: int, superclasses: list[set[int]]) -> bool:
+    """Return whether a class of the 10 nearest training images shares a superclass with the prediction."""
+    return any(share_superclass(near, predicted, superclasses) for near in neighbor_classes[:10])
 
 
 def rule_2(t: int, p: int, facts: Facts) -> bool:
-    """Overlapping class."""
+    """Return whether the classes overlap."""
     return p in facts.overlap.get(t, set())
 
 
 def rule_4(multi_labels: frozenset[int], p: int, facts: Facts) -> bool:
-    """Fine-grained."""
+    """Return whether the error is fine-grained."""
     return any(share_superclass(c, p, facts.superclasses) for c in multi_labels)
 
 
 def is_pair(a: int, b: int, facts: Facts) -> bool:
-    """A co-occurrence pair, in either order."""
+    """Return whether the classes are a co-occurrence pair, in either order."""
     if facts.cooccurrence is None:
         return False
     return (min(a, b), max(a, b)) in facts.cooccurrence
@@ -139,7 +139,7 @@ def judge_problematic(sample: Sample, row: int, p: int, facts: Facts) -> tuple[i
             tags.append("EMPTY_CORRECT_BY_OVERLAP")
         else:
             tags.append("EMPTY_WRONG")
-    elif p == t:  # and t ∉ M, or it had been correct above
+    elif p == t:  # and t ∉ M; otherwise it is correct above
         tags.append("CORRECT_BUT_WRONG_LABEL")
 
     # then rules 2 and 3, only where M is not empty and p ≠ t
@@ -149,7 +149,7 @@ def judge_problematic(sample: Sample, row: int, p: int, facts: Facts) -> tuple[i
         if p in m:
             return MULTI_LABEL, tags
 
-    # and 4 (no condition; it can't hold where M is empty)
+    # and 4 (no condition; it cannot hold if M is empty)
     if rule_4(m, p, facts):
         return FINE_GRAINED, tags
 
@@ -176,7 +176,7 @@ STOPPED_AT_TARGET = {"OOV_SIMILAR_TO_TARGET", "CO_OCCURRENCE_WITH_TARGET"}
 
 
 def byte(verdict: Verdict) -> int:
-    """Bits 0-3 the type, bits 4-6 the first tag (0 none), bit 7 stopped at the target."""
+    """Return the byte: bits 0-3 the type, bits 4-6 the first tag (0 none), bit 7 stopped at the target."""
     value = verdict.error_type
     for tag in verdict.tags:
         if tag in FIRST_TAGS:

@@ -742,7 +742,7 @@ def test_an_analysis_submitted_while_an_equal_one_is_judged_is_not_lost(store: J
 
     late = store.snapshot("late")
     assert late is not None
-    assert not late.record.state.final
+    assert not late.record.state.is_final
 
 
 # retention
@@ -1062,7 +1062,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.deleted: set[str] = set()
 
     def count_open(self) -> int:
-        return sum(not snapshot.record.state.final for snapshot in self.store.records())
+        return sum(not snapshot.record.state.is_final for snapshot in self.store.records())
 
     @rule(key=st.sampled_from("kl"), fresh=st.booleans(), shards=st.integers(1, 3))
     def submit(self, key: str, fresh: bool, shards: int) -> None:
@@ -1098,7 +1098,7 @@ class JobStoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), call=st.sampled_from([*sorted(LATE_WRITES), "finish_shard", "finish_shard"]))
     def report(self, data: st.DataObject, call: str) -> None:
         id, shard, fencing_token = data.draw(st.sampled_from(self.fences))
-        is_current = self.current_tokens.get((id, shard)) == fencing_token and not self.jobs[id].state.final
+        is_current = self.current_tokens.get((id, shard)) == fencing_token and not self.jobs[id].state.is_final
         before = self.store.job(id)
         start, stop = self.jobs[id].spec.bounds(shard)
         match call:
@@ -1133,13 +1133,13 @@ class JobStoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         analysis = data.draw(st.sampled_from(sorted(self.states)))
-        was_open = not self.states[analysis].final and analysis not in self.deleted
+        was_open = not self.states[analysis].is_final and analysis not in self.deleted
         assert self.store.cancel(analysis, "") == was_open
 
-    @precondition(lambda self: any(state.final for state in self.states.values()))
+    @precondition(lambda self: any(state.is_final for state in self.states.values()))
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        analysis = data.draw(st.sampled_from(sorted(id for id, state in self.states.items() if state.final)))
+        analysis = data.draw(st.sampled_from(sorted(id for id, state in self.states.items() if state.is_final)))
         if self.store.delete(analysis):
             assert analysis not in self.deleted
             self.deleted.add(analysis)
@@ -1150,7 +1150,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(list(self.jobs)))
         fencing_token = self.store.claim_judging(id)
         job = self.jobs[id]
-        assert (fencing_token is not None) == (not job.state.final and job.num_shards_left == 0)
+        assert (fencing_token is not None) == (not job.state.is_final and job.num_shards_left == 0)
         if fencing_token is not None:
             assert fencing_token > self.judge.get(id, 0)
             self.judge[id] = fencing_token
@@ -1160,7 +1160,7 @@ class JobStoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), failure=st.sampled_from([None, None, OOPS]))
     def finish(self, data: st.DataObject, failure: Failure | None) -> None:
         id, fencing_token = data.draw(st.sampled_from(self.judges))
-        is_current = self.judge[id] == fencing_token and not self.jobs[id].state.final
+        is_current = self.judge[id] == fencing_token and not self.jobs[id].state.is_final
         assert self.store.finish_job(id, fencing_token, failure) == is_current
         if is_current and failure is None:
             self.jobs[id] = replace(self.jobs[id], state=State.SUCCEEDED)
@@ -1177,7 +1177,7 @@ class JobStoreMachine(RuleBasedStateMachine):
                 assert analysis not in states
                 continue
             now = states.get(analysis, State.SUCCEEDED)
-            assert now == before or not before.final
+            assert now == before or not before.is_final
             assert not (before is State.RUNNING and now is State.QUEUED)
             self.states[analysis] = now
         assert states.keys() <= self.states.keys()
@@ -1190,9 +1190,9 @@ class JobStoreMachine(RuleBasedStateMachine):
         for id, before in list(self.jobs.items()):
             now = self.store.job(id)
             if now is None:
-                assert before.state.final
+                assert before.state.is_final
                 continue
-            assert now.state == before.state or not before.state.final
+            assert now.state == before.state or not before.state.is_final
             assert 0 <= now.done <= now.spec.total
             assert now.num_shards_left == sum(shard.state is not State.SUCCEEDED for shard in now.shards)
             for old, new in zip(before.shards, now.shards, strict=True):
@@ -1217,9 +1217,9 @@ class JobStoreMachine(RuleBasedStateMachine):
         self,
     ) -> None:  # invariants run in alphabetical order: this one needs self.jobs
         snapshots = self.store.records()
-        open_analyses = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.final}
+        open_analyses = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.is_final}
         assert len(open_analyses) <= MACHINE_LIMIT
-        open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.final}
+        open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.is_final}
         waiting = [analysis for job in open_jobs.values() for analysis in job.analyses]
         assert sorted(waiting) == sorted(open_analyses)
         assert all(job.analyses for job in open_jobs.values())
@@ -1357,7 +1357,7 @@ def test_records_of_a_newer_version_are_not_read(server: RedisServer) -> None:
 
     assert [entry.record.id for entry in store.records()] == ["b"]
     for call in (lambda: store.snapshot("a"), lambda: store.job(job)):
-        with pytest.raises(NewerRecord, match="a newer version of Errata wrote it"):
+        with pytest.raises(NewerRecord, match="a newer version of Errata wrote this record"):
             call()
     assert store.job(other) is not None
 

@@ -36,8 +36,8 @@ FileArchive(open_files(sys.argv[1])).put(analysis, Predictions(np.zeros(5, dtype
 BUILDER = """
 import os, sys
 from pathlib import Path
-from service.storage import folder_in_one_step
-with folder_in_one_step(Path(sys.argv[1])) as folder:
+from service.storage import atomic_folder
+with atomic_folder(Path(sys.argv[1])) as folder:
     (folder / "verdicts.npy").write_bytes(b"half")
     os.kill(os.getpid(), 9)
 """

@@ -1,4 +1,4 @@
-"""The evicting limiter: one block more than its limit evicts the oldest, or is refused if that one is too young."""
+"""The evicting limiter: a block over the limit evicts the oldest block, or is refused if no block may be evicted."""
 
 import asyncio
 import time
@@ -8,15 +8,15 @@ from errata.errors import TooBusy
 
 from service.evicting_limiter import EvictingLimiter
 
-SOON = 10.0  # seconds; a deadline, not a measure
+DEADLINE = 10.0  # seconds
 
 
-async def hold(limiter: EvictingLimiter, entered: "list[int]", number: int) -> str:
-    """Hold a slot until the limiter ends this block."""
+async def occupy(limiter: EvictingLimiter, entered: "list[int]", number: int) -> str:
+    """Occupy a slot until the limiter ends this block."""
     try:
         async with limiter.slot():
             entered.append(number)
-            await asyncio.sleep(SOON)
+            await asyncio.sleep(DEADLINE)
     except TimeoutError:
         return "ended"
     except TooBusy:
@@ -24,9 +24,9 @@ async def hold(limiter: EvictingLimiter, entered: "list[int]", number: int) -> s
     return "stayed"
 
 
-async def test_one_block_too_many_evicts_the_oldest() -> None:
+async def test_block_over_the_limit_evicts_the_oldest() -> None:
     limiter, entered = EvictingLimiter(2), list[int]()
-    blocks = [asyncio.create_task(hold(limiter, entered, number)) for number in range(5)]
+    blocks = [asyncio.create_task(occupy(limiter, entered, number)) for number in range(5)]
 
     done, open_ = await asyncio.wait(blocks, timeout=0.2)
 
@@ -38,15 +38,15 @@ async def test_one_block_too_many_evicts_the_oldest() -> None:
     assert await asyncio.gather(*blocks[3:]) == ["ended"] * 2
 
 
-async def test_a_block_that_ends_frees_its_slot() -> None:
+async def test_ended_block_frees_its_slot() -> None:
     limiter, entered = EvictingLimiter(1), list[int]()
     for _ in range(3):
         async with limiter.slot():
             pass
-    with pytest.raises(ValueError, match="own"):
+    with pytest.raises(ValueError, match="error of the block"):
         async with limiter.slot():
-            raise ValueError("own")
-    block = asyncio.create_task(hold(limiter, entered, 1))
+            raise ValueError("error of the block")
+    block = asyncio.create_task(occupy(limiter, entered, 1))
     await asyncio.sleep(0.05)
 
     assert not block.done()
@@ -54,31 +54,31 @@ async def test_a_block_that_ends_frees_its_slot() -> None:
     assert await block == "ended"
 
 
-async def test_a_block_ends_after_the_timeout() -> None:
-    assert await hold(EvictingLimiter(1, timeout=0.02), [], 1) == "ended"
+async def test_block_ends_after_the_timeout() -> None:
+    assert await occupy(EvictingLimiter(1, timeout=0.02), [], 1) == "ended"
 
 
-async def test_a_block_that_times_out_may_be_evicted_at_the_same_time() -> None:
+async def test_block_can_time_out_and_be_evicted_at_the_same_time() -> None:
     limiter, entered, failures = EvictingLimiter(2, timeout=0.05), list[int](), list[object]()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: failures.append(context))
-    block = asyncio.create_task(hold(limiter, entered, 1))
+    block = asyncio.create_task(occupy(limiter, entered, 1))
     await asyncio.sleep(0)
     loop.call_later(0.06, limiter.evict_all)
-    time.sleep(0.1)  # both are due now, one after the other
+    time.sleep(0.1)  # now both are due
 
     assert await block == "ended"
     assert failures == []
 
 
-async def test_a_young_block_stays_and_one_block_too_many_is_refused() -> None:
+async def test_recent_block_is_not_evicted_and_the_next_block_is_refused() -> None:
     limiter, entered = EvictingLimiter(1, min_seconds=0.2), list[int]()
-    first = asyncio.create_task(hold(limiter, entered, 1))
+    first = asyncio.create_task(occupy(limiter, entered, 1))
     await asyncio.sleep(0)
 
-    assert await hold(limiter, entered, 2) == "refused"
+    assert await occupy(limiter, entered, 2) == "refused"
     await asyncio.sleep(0.3)
-    third = asyncio.create_task(hold(limiter, entered, 3))
+    third = asyncio.create_task(occupy(limiter, entered, 3))
 
     assert await first == "ended"
     assert entered == [1, 3]

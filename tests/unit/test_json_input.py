@@ -1,4 +1,4 @@
-"""JSON from outside: how deeply it may be nested, and that each reader refuses what is deeper as invalid input."""
+"""Untrusted JSON: the limit on nesting depth, and each reader's error for deeper texts."""
 
 import base64
 import json
@@ -16,13 +16,13 @@ from service.archive.files import FolderFiles
 from service.evidence.annotation import read_annotation
 from service.evidence.artefacts import read_artefacts, read_grouping
 from service.evidence.bundle import read_manifest
-from service.evidence.custom_labels import read_own_labels
+from service.evidence.custom_labels import read_custom_labels
 from service.evidence.prototype import read_non_prototypical
 from service.predictions.models.model_folder import read_json_beside
 from service.settings import read_settings
 from service.wire.paging import page_offset
 
-DEPTHS = [MAX_DEPTH + 1, 900, 950, 990, 100_000]  # Python parses some of them, and cannot show what it parsed
+DEPTHS = [MAX_DEPTH + 1, 900, 950, 990, 100_000]  # Python can parse some of them, but cannot print the values
 
 
 def nested(depth: int, start: str = "[", end: str = "]") -> str:
@@ -30,13 +30,13 @@ def nested(depth: int, start: str = "[", end: str = "]") -> str:
 
 
 @pytest.mark.parametrize("text", ["1", "null", '"[[["', "[]", '{"a": [1, {"b": 2}]}', nested(MAX_DEPTH), b"[1]"])
-def test_what_is_not_nested_too_deeply_is_parsed(text: str) -> None:
+def test_text_within_the_depth_limit_is_parsed(text: str) -> None:
     assert parse_json(text) == json.loads(text)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
-def test_what_is_nested_more_deeply_is_a_value_error(depth: int, start: str, end: str) -> None:
+def test_deeper_text_is_a_value_error(depth: int, start: str, end: str) -> None:
     text = start * depth + "1" + end * depth
 
     with pytest.raises(ValueError, match="levels deep"):
@@ -44,13 +44,13 @@ def test_what_is_nested_more_deeply_is_a_value_error(depth: int, start: str, end
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", b"\xff", "nan", "9" * 5000])
-def test_what_is_no_json_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - each has words of its own
+def test_malformed_text_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the message depends on the text
         parse_json(text)
 
 
 READERS: dict[str, tuple[str, Callable[[Path], object], type[ErrataError]]] = {
-    "own labels": ("labels.json", lambda folder: read_own_labels(folder / "labels.json"), InvalidEvidence),
+    "own labels": ("labels.json", lambda folder: read_custom_labels(folder / "labels.json"), InvalidEvidence),
     "annotation": ("labels.json", lambda folder: read_annotation(folder / "labels.json"), InvalidEvidence),
     "superclasses": ("superclasses.json", lambda folder: read_grouping(folder / "superclasses.json"), InvalidEvidence),
     "labels_map": ("labels_map.json", lambda folder: read_artefacts(folder, "imagenet"), InvalidEvidence),
@@ -73,7 +73,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], type[ErrataError]]] = {
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("reader", READERS)
-def test_each_reader_of_a_file_refuses_it_as_invalid(tmp_path: Path, reader: str, depth: int) -> None:
+def test_each_reader_rejects_a_deeply_nested_file(tmp_path: Path, reader: str, depth: int) -> None:
     name, read, error = READERS[reader]
     for text in (nested(depth), '{"a": ' + nested(depth) + "}"):
         (tmp_path / name).write_text(text)
@@ -83,13 +83,13 @@ def test_each_reader_of_a_file_refuses_it_as_invalid(tmp_path: Path, reader: str
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_a_page_token_is_refused(depth: int) -> None:
+def test_deeply_nested_page_token_is_rejected(depth: int) -> None:
     with pytest.raises(InvalidPageToken):
         page_offset(base64.urlsafe_b64encode(nested(depth).encode()).decode(), pb.ListAnalysesRequest())
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_an_archived_document_is_left_out(tmp_path: Path, depth: int) -> None:
+def test_deeply_nested_archive_document_is_skipped(tmp_path: Path, depth: int) -> None:
     (tmp_path / "abc.json").write_text(nested(depth))
 
     assert FileArchive(FolderFiles(tmp_path)).get("abc") is None

@@ -1,4 +1,4 @@
-"""Redaction: addresses, paths, and names of scripts go; everything else of a message stays."""
+"""Redaction: addresses, paths, and script names are replaced; the rest of a message is unchanged."""
 
 import pytest
 from errata.errors import ImageNotFound, InvalidModelId, ModelNotFound, ModelRefused, Unavailable
@@ -33,7 +33,7 @@ SHA1 = "f_" + "0123456789abcdef0123456789abcdef01234567"
         ("path=/var/lib/errata/x.npy", "path=[path]"),
     ],
 )  # fmt: skip
-def test_what_a_caller_must_not_read_is_replaced(text: str, redacted: str) -> None:
+def test_addresses_paths_and_script_names_are_replaced(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
@@ -54,22 +54,22 @@ def test_what_a_caller_must_not_read_is_replaced(text: str, redacted: str) -> No
         "install errata-service[object-store], torch 2.9.1",
     ],
 )
-def test_everything_else_stays(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
-def test_errors_about_the_services_own_machines_are_redacted_and_quotes_of_the_callers_input_are_not() -> None:
+def test_only_errors_of_the_service_are_redacted() -> None:
     for kind in (Unavailable, ModelRefused, ModelNotFound):
         assert public_message(kind("it is at /srv/models")) == "it is at [path]"
     for kind in (InvalidModelId, ImageNotFound):
         assert public_message(kind("got '/val/a.jpg'")) == "got '/val/a.jpg'"
 
 
-def test_a_failure_that_is_stored_is_redacted() -> None:
+def test_stored_failure_is_redacted() -> None:
     assert failure_of(ModelRefused("cannot read /srv/models/a.onnx")).message == "cannot read [path]"
 
 
-def test_the_log_has_what_the_message_leaves_out() -> None:
+def test_log_fields_contain_the_hidden_details() -> None:
     error = Unavailable("The store is unavailable.", detail="redis.internal:6379 refused")
     error.__cause__ = OSError(111, "refused")
 
@@ -78,4 +78,4 @@ def test_the_log_has_what_the_message_leaves_out() -> None:
         "error": "The store is unavailable. (redis.internal:6379 refused)",
         "cause": "ConnectionRefusedError(111, 'refused')",
     }
-    assert log_fields(ImageNotFound("got 'secret.jpg'")) == {}, "no word of what was sent"
+    assert log_fields(ImageNotFound("got 'secret.jpg'")) == {}, "the log has no input of callers"

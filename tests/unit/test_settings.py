@@ -1,4 +1,4 @@
-"""Settings: names, defaults, bounds, and refusals that name the variable, what was expected and what came."""
+"""Settings: names, defaults, bounds, and error messages that name the variable and its value."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from errata.errors import InvalidSetting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
-from service.settings import Settings, read_settings
+from service.settings import Settings, read_settings, warn_about_missing_paths
 
-# design/contract.md, "Settings that others write"
-CONTRACT = {
+DEFAULTS = {  # manifests and scripts rely on these
     "grpc_address": "127.0.0.1:50051",
     "http_address": "127.0.0.1:8080",
     "shard_size": 5000,
@@ -37,12 +37,12 @@ BOUNDS = [
 ]
 
 
-@pytest.mark.parametrize("name", sorted(CONTRACT))
-def test_a_default_is_what_the_contract_says(name: str) -> None:
-    assert getattr(read_settings({}), name) == CONTRACT[name]
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_defaults_are_stable(name: str) -> None:
+    assert getattr(read_settings({}), name) == DEFAULTS[name]
 
 
-def test_the_data_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_data_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert read_settings({}).data_dir == tmp_path / "errata"
 
@@ -51,13 +51,13 @@ def test_the_data_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert read_settings({}).data_dir == tmp_path / ".local" / "share" / "errata"
 
 
-def test_the_archive_lies_in_the_data_folder_unless_it_is_set() -> None:
-    assert read_settings({"ERRATA_DATA_DIR": "/d"}).archive_place == "/d/archive"
-    assert read_settings({"ERRATA_DATA_DIR": "/d", "ERRATA_ARCHIVE": "/a"}).archive_place == "/a"
+def test_archive_is_in_the_data_folder_by_default() -> None:
+    assert read_settings({"ERRATA_DATA_DIR": "/d"}).archive_location == "/d/archive"
+    assert read_settings({"ERRATA_DATA_DIR": "/d", "ERRATA_ARCHIVE": "/a"}).archive_location == "/a"
 
 
 def test_each_variable_sets_its_field() -> None:
-    result = read_settings(
+    settings = read_settings(
         {
             "ERRATA_SHARD_SIZE": "17",
             "ERRATA_ALLOW_INSECURE": "true",
@@ -69,26 +69,26 @@ def test_each_variable_sets_its_field() -> None:
         }
     )
 
-    assert (result.shard_size, result.allow_insecure, result.log_level) == (17, True, "warning")
-    assert (result.grpc_address, result.http_address) == ("0.0.0.0:0", "[::1]:8080")
-    assert result.evidence == {"demo": [Path("/one")], "imagenet": [Path("/two"), Path("/three")]}
-    assert result.images == {"demo": Path("/images")}
+    assert (settings.shard_size, settings.allow_insecure, settings.log_level) == (17, True, "warning")
+    assert (settings.grpc_address, settings.http_address) == ("0.0.0.0:0", "[::1]:8080")
+    assert settings.evidence == {"demo": [Path("/one")], "imagenet": [Path("/two"), Path("/three")]}
+    assert settings.images == {"demo": Path("/images")}
 
 
-def test_an_override_counts_more_than_the_environment_even_a_bad_one() -> None:
+def test_override_replaces_an_invalid_variable() -> None:
     assert read_settings({"ERRATA_SHARD_SIZE": "nonsense"}, shard_size=3).shard_size == 3
 
 
 @pytest.mark.parametrize(("name", "least", "most", "under", "over"), BOUNDS)
-def test_bounds_are_kept(name: str, least: str, most: str, under: str, over: str) -> None:
+def test_value_outside_its_bounds_is_rejected(name: str, least: str, most: str, under: str, over: str) -> None:
     variable = f"ERRATA_{name}"
-    for good in (least, most):
-        assert getattr(read_settings({variable: good}), name.lower()) == float(good)
-    for bad in (under, over, "many", "1.5.0", "nan"):
+    for value in (least, most):
+        assert getattr(read_settings({variable: value}), name.lower()) == float(value)
+    for value in (under, over, "many", "1.5.0", "nan"):
         with pytest.raises(InvalidSetting, match=variable) as error:
-            read_settings({variable: bad})
+            read_settings({variable: value})
         assert error.value.violations[0].field == variable
-        assert f"got {bad!r}" in error.value.message
+        assert f"got {value!r}" in error.value.message
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_bounds_are_kept(name: str, least: str, most: str, under: str, over: str
         ("ERRATA_GRPC_ADDRESS", "50051"),
         ("ERRATA_GRPC_ADDRESS", ":50051"),
         ("ERRATA_HTTP_ADDRESS", "localhost:"),
-        ("ERRATA_METRICS_ADDRESS", "9464"),  # which would listen on every address
+        ("ERRATA_METRICS_ADDRESS", "9464"),  # an empty host means all addresses
         ("ERRATA_METRICS_ADDRESS", ":9464"),
         ("ERRATA_HTTP_ADDRESS", "localhost:http"),
         ("ERRATA_SERVER", "localhost:65536"),
@@ -113,7 +113,7 @@ def test_bounds_are_kept(name: str, least: str, most: str, under: str, over: str
         ("ERRATA_IMAGES", '{"demo": null}'),
     ],
 )
-def test_a_bad_value_is_refused_with_its_name_and_what_came(variable: str, value: str) -> None:
+def test_message_names_the_variable_and_its_value(variable: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=variable) as error:
         read_settings({variable: value})
 
@@ -121,7 +121,7 @@ def test_a_bad_value_is_refused_with_its_name_and_what_came(variable: str, value
     assert "got" in error.value.message
 
 
-def test_all_bad_values_are_told_at_once() -> None:
+def test_all_invalid_variables_are_reported_at_once() -> None:
     with pytest.raises(InvalidSetting) as error:
         read_settings({"ERRATA_SHARD_SIZE": "0", "ERRATA_LOG_LEVEL": "loud", "ERRATA_MAX_OPEN": "5"})
 
@@ -129,20 +129,19 @@ def test_all_bad_values_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_a_name_that_is_misspelt_stops_the_start_and_the_right_one_is_named(name: str) -> None:
-    right = f"ERRATA_{name.upper()}"
-    wrong = f"{right[:-2]}{right[-1]}{right[-2]}" if right[-1] != right[-2] else right[:-1]
+def test_message_for_a_misspelled_name_suggests_the_correct_one(name: str) -> None:
+    correct = f"ERRATA_{name.upper()}"
+    misspelled = f"{correct[:-2]}{correct[-1]}{correct[-2]}" if correct[-1] != correct[-2] else correct[:-1]
 
     with pytest.raises(InvalidSetting) as error:
-        read_settings({wrong: "1"})
+        read_settings({misspelled: "1"})
 
-    assert error.value.message.startswith(f"unknown setting {wrong}: ")
-    assert error.value.message.endswith(f" {right}")
+    assert error.value.message == f"Unknown setting {misspelled}. Did you mean {correct}?"
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=12))
 @settings(max_examples=100, deadline=None)
-def test_an_unknown_name_is_never_taken_in_silence(name: str) -> None:
+def test_unknown_name_is_rejected(name: str) -> None:
     variable = f"ERRATA_X{name}"
 
     with pytest.raises(InvalidSetting, match=variable):
@@ -167,32 +166,32 @@ def test_an_unknown_name_is_never_taken_in_silence(name: str) -> None:
         "XERRATA_TOKEN",
     ],
 )
-def test_what_others_inject_is_ignored(variable: str) -> None:
+def test_injected_variables_are_ignored(variable: str) -> None:
     assert read_settings({variable: "tcp://10.0.0.1:50051"}) == read_settings({})
 
 
-def test_secrets_are_not_shown() -> None:
-    result = read_settings({"ERRATA_TOKEN": "hunter2", "ERRATA_REDIS_URL": "redis://:hunter2@host"})
+def test_representations_hide_secrets() -> None:
+    settings = read_settings({"ERRATA_TOKEN": "hunter2", "ERRATA_REDIS_URL": "redis://:hunter2@host"})
 
-    assert "hunter2" not in f"{result} {result!r} {result.model_dump_json()}"
-    assert result.token is not None
-    assert result.token.get_secret_value() == "hunter2"
+    assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump_json()}"
+    assert settings.token is not None
+    assert settings.token.get_secret_value() == "hunter2"
 
 
 @pytest.mark.parametrize("variable", ["ERRATA_MODELS", "ERRATA_TOKEN", "ERRATA_REDIS_URL"])
-def test_an_empty_variable_sets_nothing(variable: str) -> None:
-    """`NAME=` in a manifest means unset: an empty path is the working folder, whose files would then be permitted."""
+def test_empty_variable_counts_as_unset(variable: str) -> None:
+    """An empty path would mean the working folder, and would permit its files as models."""
     name = variable.removeprefix("ERRATA_").lower()
 
     assert getattr(read_settings({variable: ""}), name) is None
 
 
-def test_an_empty_data_folder_is_not_the_working_folder() -> None:
+def test_empty_data_folder_is_not_the_working_folder() -> None:
     assert read_settings({"ERRATA_DATA_DIR": ""}).data_dir == read_settings({}).data_dir
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_every_setting_says_what_it_means(name: str) -> None:
+def test_every_setting_has_a_description(name: str) -> None:
     assert Settings.model_fields[name].description
 
 
@@ -202,24 +201,38 @@ def test_settings_are_frozen() -> None:
 
 
 def test_model_sources_are_a_json_list_of_patterns() -> None:
-    result = read_settings({"ERRATA_MODEL_SOURCES": '["timm:*", "hf-hub:timm/*"]'})
+    settings = read_settings({"ERRATA_MODEL_SOURCES": '["timm:*", "hf-hub:timm/*"]'})
 
-    assert result.model_sources == ["timm:*", "hf-hub:timm/*"]
+    assert settings.model_sources == ["timm:*", "hf-hub:timm/*"]
     assert read_settings({}).model_sources == ["*"]
 
 
 @pytest.mark.parametrize("value", ["timm:*", '{"timm": "*"}', "[1]", '"timm:*"'])
-def test_model_sources_that_are_no_list_of_patterns_are_refused(value: str) -> None:
+def test_model_sources_of_another_type_are_rejected(value: str) -> None:
     with pytest.raises(InvalidSetting, match="ERRATA_MODEL_SOURCES"):
         read_settings({"ERRATA_MODEL_SOURCES": value})
 
 
 @pytest.mark.parametrize("value", ["cpu", "cuda", "cuda:1", "mps"])
-def test_a_device_is_named_as_torch_names_it(value: str) -> None:
+def test_device_has_a_name_of_torch(value: str) -> None:
     assert read_settings({"ERRATA_DEVICE": value}).device == value
 
 
 @pytest.mark.parametrize("value", ["gpu", "cuda:x", "CPU", "cuda:0,1"])
-def test_another_device_is_refused_before_torch_is_asked(value: str) -> None:
+def test_unknown_device_is_rejected(value: str) -> None:
     with pytest.raises(InvalidSetting, match="ERRATA_DEVICE: expected cpu, cuda:N or mps"):
         read_settings({"ERRATA_DEVICE": value})
+
+
+def test_missing_paths_of_images_and_models_are_logged(tmp_path: Path) -> None:
+    images = f'{{"here": "{tmp_path}", "absent": "{tmp_path}/images"}}'
+
+    with capture_logs() as logs:
+        warn_about_missing_paths(read_settings({"ERRATA_IMAGES": images, "ERRATA_MODELS": f"{tmp_path}/models"}))
+        warn_about_missing_paths(read_settings({"ERRATA_MODELS": str(tmp_path)}))
+
+    assert [(entry["setting"], entry["dataset"], entry["path"]) for entry in logs] == [
+        ("ERRATA_IMAGES", "absent", f"{tmp_path}/images"),
+        ("ERRATA_MODELS", "", f"{tmp_path}/models"),
+    ]
+    assert {entry["log_level"] for entry in logs} == {"warning"}

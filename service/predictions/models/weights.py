@@ -10,7 +10,7 @@ from errata.errors import ModelRefused
 from safetensors.torch import load_file
 
 from service.predictions.models.preprocessing import pretrained_config
-from service.storage import is_stored
+from service.storage import is_uncompressed
 
 SAFE_FORMATS = (
     "Save the weights as safetensors, or with torch.save(model.state_dict()), and append #ARCHITECTURE, an "
@@ -57,7 +57,7 @@ def _check_archive(path: Path, model: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [f"/{name}" for name in archive.namelist()]
-            is_uncompressed = is_stored(archive)
+            stored = is_uncompressed(archive)
     except (zipfile.BadZipFile, OSError, ValueError):
         return  # not an archive, or a damaged one: the reader of the weights reports the error
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
@@ -70,5 +70,5 @@ def _check_archive(path: Path, model: str) -> None:
             f"{model}: The file is a torch.export program (pt2), which Errata does not run. Load it with "
             f"torch.export.load if you trust it. {SAFE_FORMATS}"
         )
-    if not is_uncompressed:
+    if not stored:
         raise ModelRefused(f"{model}: The archive is compressed. Save the weights with torch.save, uncompressed.")

@@ -48,7 +48,7 @@ class Desk:
     @property
     def ports(self) -> Ports:
         return Ports(
-            evidence_repository=self.evidence_repository,
+            evidence=self.repository,
             store=self.store,
             archive=self.archive,
             send_shards=lambda job, count: self.sent.append((job, count)),
@@ -69,5 +69,5 @@ class Desk:
 
 
 @pytest.fixture
-def desk(evidence_repository: EvidenceRepository) -> Desk:
-    return Desk(evidence_repository)
+def desk(repository: EvidenceRepository) -> Desk:
+    return Desk(repository)

@@ -92,7 +92,7 @@ def test_an_unavailable_archive_is_retried_with_growing_delays(desk: Desk) -> No
         with pytest.raises(RetryLater) as later:
             judge_job(desk.ports, job)
         delays.append(later.value.delay)
-        assert not get(desk.ports, analysis.id).state.final
+        assert not get(desk.ports, analysis.id).state.is_final
     judge_job(desk.ports, job)
 
     assert delays == sorted(delays)

@@ -442,7 +442,7 @@ def test_every_bound_that_parses_can_be_evaluated(bound: dict[str, Any]) -> None
     limits = [item for item in (*value, *change) if item is not None]
     assert limits
     assert (value == (None, None)) != (change == (None, None))
-    assert got.on_change is (change != (None, None))
+    assert got.is_on_change is (change != (None, None))
     assert all(limit >= 0 for limit in limits)
     if got.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS):
         assert all(limit == int(limit) for limit in limits)
@@ -452,8 +452,8 @@ def test_every_bound_that_parses_can_be_evaluated(bound: dict[str, Any]) -> None
     assert bool(got.types) is of_types
     assert len(set(got.types)) == len(got.types)
     assert not {ErrorType.UNSPECIFIED, ErrorType.CORRECT} & set(got.types)
-    assert got.alpha is None or (got.on_change and 0 < got.alpha < 1 and "portion" not in got.measure)
-    assert not got.undecided_within_interval or got.on_change
+    assert got.alpha is None or (got.is_on_change and 0 < got.alpha < 1 and "portion" not in got.measure)
+    assert not got.undecided_within_interval or got.is_on_change
 
 
 # ---- the schema

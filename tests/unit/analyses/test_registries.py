@@ -87,7 +87,7 @@ def finish(desk: Desk) -> None:
     """Predict and judge all open jobs."""
     for job_id, shards in desk.sent:
         job = desk.store.job(job_id)
-        if job is None or job.state.final:
+        if job is None or job.state.is_final:
             continue
         for shard in range(shards):
             start, stop = job.spec.bounds(shard)

@@ -178,8 +178,8 @@ def test_a_look_that_fails_is_logged_and_the_next_one_comes(error: Exception) ->
 def test_bundles_that_lie_there_are_told_before_anybody_asks_for_them(
     metrics: Metrics, data_dir: Path, demo: Any
 ) -> None:
-    evidence_repository = EvidenceRepository({}, data_dir)
-    ports = cast(Ports, SimpleNamespace(evidence_repository=evidence_repository, archive=InMemoryArchive()))
+    repository = EvidenceRepository({}, data_dir)
+    ports = cast(Ports, SimpleNamespace(evidence=repository, archive=InMemoryArchive()))
     ResultsCollector(ports, metrics, ["*"], 10)()
 
     rules = str(demo.manifest.rules_version)
@@ -198,7 +198,7 @@ def test_results_are_looked_through_again_only_when_the_list_has_changed(
 
     monkeypatch.setattr("service.bootstrap.metrics_collectors.find_watched_models", counted)
     look = ResultsCollector(
-        cast(Ports, SimpleNamespace(evidence_repository=EvidenceRepository({}, data_dir), archive=archive)),
+        cast(Ports, SimpleNamespace(evidence=EvidenceRepository({}, data_dir), archive=archive)),
         metrics,
         ["*"],
         10,

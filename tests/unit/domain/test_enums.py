@@ -1,4 +1,4 @@
-"""The enumerations: their values are stored, so they are the contract's and never change."""
+"""Enumerations: their values are stored and never change."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from service.domain import (
 )
 
 
-def test_error_types_have_the_numbers_of_the_contract() -> None:
+def test_error_types_have_stable_values() -> None:
     assert {kind.name: kind.value for kind in ErrorType} == {
         "UNSPECIFIED": 0,
         "CORRECT": 1,
@@ -29,7 +29,7 @@ def test_error_types_have_the_numbers_of_the_contract() -> None:
     assert [int(kind) for kind in ERROR_TYPES] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_severities_are_those_of_the_statistics() -> None:
+def test_severities_follow_the_specification() -> None:
     expected = {
         1: "NONE",
         2: "NONE",
@@ -45,7 +45,7 @@ def test_severities_are_those_of_the_statistics() -> None:
     assert sorted(Severity) == [0, 1, 2, 3, 4]
 
 
-def test_the_first_four_tags_are_the_table_s() -> None:
+def test_first_tags_have_the_values_of_the_verdict_table() -> None:
     assert {tag.name: tag.value for tag in ProblematicTag if tag.value <= 4} == {
         "UNSPECIFIED": 0,
         "EMPTY_CORRECT": 1,
@@ -60,11 +60,11 @@ def test_the_first_four_tags_are_the_table_s() -> None:
     }
 
 
-def test_groups_have_the_names_that_a_summary_prints() -> None:
+def test_groups_have_stable_names() -> None:
     assert [group.value for group in Group] == ["all", "organism", "artifact", "other"]
     assert [group.value for group in CLASS_GROUPS] == ["organism", "artifact", "other"]
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_three_states_are_never_left(state: State) -> None:
-    assert state.final == (state.name in {"SUCCEEDED", "FAILED", "CANCELLED"})
+def test_three_states_are_final(state: State) -> None:
+    assert state.is_final == (state.name in {"SUCCEEDED", "FAILED", "CANCELLED"})

@@ -1,4 +1,4 @@
-"""What the evidence's tests share: the label files that installed packages carry, found without importing them."""
+"""Shared fixtures: the label files of installed packages, found without an import."""
 
 import json
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ def package_file(package: str, name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def real_labels() -> list[list[int]]:
-    """ReaL's labels of each validation image, in file-name order."""
+    """The ReaL labels of each validation image, in file-name order."""
     return json.loads(package_file("timm", "data/_info/imagenet_real_labels.json").read_text())
 
 
@@ -27,7 +27,7 @@ def original_labels() -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def label_sets(real_labels: list[list[int]], original_labels: dict[str, int]) -> dict[str, set[int]]:
-    """The ReaL labels plus the original one of each image that ReaL labels, by file name."""
+    """The ReaL labels and the original label of each image with ReaL labels, by file name."""
     names = sorted(original_labels)
     return {
         name: {*real, original_labels[name]} for name, real in zip(names, real_labels, strict=True) if len(real) > 0

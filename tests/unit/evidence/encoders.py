@@ -1,4 +1,4 @@
-"""Encoders that the tests name as MODULE:CLASS: they hash names, and count, stop or lie."""
+"""Encoders for tests, loaded as MODULE:CLASS: they hash names, and count calls, stop, or return invalid embeddings."""
 
 import os
 import sys
@@ -11,22 +11,22 @@ from service.evidence.encoder import HashEncoder
 
 
 class Other(HashEncoder):
-    """Another encoder: its vectors point the other way round."""
+    """An encoder with negated vectors."""
 
     def embed_images(self, paths: Sequence[str]) -> np.ndarray:
         return super().embed_images(paths)[:, ::-1]
 
 
 class SameAnswers(HashEncoder):
-    """An encoder of another name that gives what HashEncoder gives."""
+    """An encoder with another name and the embeddings of HashEncoder."""
 
 
 class Counting(HashEncoder):
-    """Keeps what it was asked for; may fail at a call."""
+    """Records the embedded names. Can fail at a call."""
 
     def __init__(self, dimensions: int = 32, fails_at: int = 0) -> None:
         super().__init__(dimensions)
-        self.asked: list[list[str]] = []
+        self.calls: list[list[str]] = []
         self._fails_at = fails_at
 
     def embed_images(self, paths: Sequence[str]) -> np.ndarray:
@@ -38,23 +38,23 @@ class Counting(HashEncoder):
         return super().embed_texts(texts)
 
     def _note(self, names: Sequence[str]) -> None:
-        self.asked.append(list(names))
-        if len(self.asked) == self._fails_at:
+        self.calls.append(list(names))
+        if len(self.calls) == self._fails_at:
             raise RuntimeError("the power went out")
 
 
 class Stoppable(HashEncoder):
-    """Writes a line of every whole chunk of images to the file ASKED, and stops for good before the chunk STOP_AT."""
+    """Writes one line per chunk of images to the file ASKED, and kills its process before the chunk STOP_AT."""
 
     def embed_images(self, paths: Sequence[str]) -> np.ndarray:
         if len(paths) > 1:  # one is the probe
-            asked = Path(os.environ["ASKED"])
-            before = asked.read_text().splitlines() if asked.is_file() else []
+            log = Path(os.environ["ASKED"])
+            before = log.read_text().splitlines() if log.is_file() else []
             if str(len(before)) == os.environ.get("STOP_AT"):
                 sys.stdout.write("half way\n")
                 sys.stdout.flush()
                 sys.stdin.read()
-            asked.write_text("\n".join([*before, f"{len(paths)} from {paths[0]}"]) + "\n")
+            log.write_text("\n".join([*before, f"{len(paths)} from {paths[0]}"]) + "\n")
         return super().embed_images(paths)
 
 
@@ -81,7 +81,7 @@ class OneRowLess(HashEncoder):
 
 
 class OtherDimensions(HashEncoder):
-    """Texts of another size than images."""
+    """Text embeddings with other dimensions than image embeddings."""
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         return super().embed_texts(texts)[:, 1:]

@@ -1,4 +1,4 @@
-"""Official material, made small: an annotation in either layout, the mistakes, and the authors' artefact folder."""
+"""Small files in the official formats: annotations, mistakes, and the authors' artefact folder."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ def wordnet_id(index: int) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """What the annotators say of one image, as they say it: a class may stand twice."""
+    """Annotation of one image; lists can have duplicates."""
 
     name: str
     target: int
@@ -53,7 +53,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def write_mistakes(folder: Path, names: Sequence[str]) -> Path:
-    """The first file calls the even ones so, the second the odd ones; both have others besides."""
+    """List even names in the first file and odd names in the second file, with other mistakes in both."""
     folder.mkdir(parents=True, exist_ok=True)
     for start, file in enumerate(("greedy_soups_mistakes.json", "vit3b_mistakes.json")):
         listed = {name: {"failure category": "Non-prototypical"} for name in names[start::2]}
@@ -69,7 +69,7 @@ def write_artefacts(
     neighbors: np.ndarray | None = None,
     superclasses: Mapping[str, Sequence[Sequence[str]]] | None = None,
 ) -> Path:
-    """The authors' layout; samples: (`wnid/file`, target), in the order in which they are to stand."""
+    """Write the authors' files; samples: (`wnid/file`, target), in order."""
     (folder / dataset).mkdir(parents=True, exist_ok=True)
     (folder / "labels_map.json").write_text(json.dumps({str(index): f"class {index}" for index in range(1000)}))
     ids = {wordnet_id(index): index for index in range(1000)}
@@ -93,7 +93,7 @@ def write_artefacts(
 
 
 def oracle_lemmas() -> list[set[str]]:
-    """The lemma names of each class, read off its hypernym paths."""
+    """Return the lemma names of each class, from its hypernym paths."""
     taxonomy = load_taxonomy()
     return [
         {lemma for path in taxonomy.hypernym_paths(synset) for above in path for lemma in taxonomy.lemmas[above]}

@@ -1,4 +1,4 @@
-"""The annotation: both layouts mean the same, a class counts once, and a wrong place is named."""
+"""The annotation: both formats are equivalent, labels are distinct, and messages name the position."""
 
 import json
 from pathlib import Path
@@ -36,20 +36,20 @@ ROWS = [
 # both layouts
 
 
-def test_both_layouts_of_the_reference_give_the_identical_digest(reference: Path) -> None:
+def test_both_formats_of_the_reference_have_the_same_digest(reference: Path) -> None:
     folder, mistakes = reference / "imagenet-multilabel", reference / "imagenet-mistakes" / "metadata"
 
     assert digest(folder / "human_accuracy_v3.0.0.json", mistakes) == digest(folder / "multilabel.csv", mistakes)
 
 
-def test_both_layouts_give_the_identical_digest_in_any_order(tmp_path: Path) -> None:
+def test_both_formats_have_the_same_digest_in_any_order(tmp_path: Path) -> None:
     first = digest(write_json(tmp_path / "a.json", ROWS))
 
     assert first == digest(write_csv(tmp_path / "a.csv", ROWS)) == digest(write_csv(tmp_path / "b.csv", ROWS[::-1]))
     assert first != digest(write_json(tmp_path / "c.json", ROWS[:-1]))
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -> None:
+def test_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -> None:
     plain = write_csv(tmp_path / "a.csv", ROWS)
     (tmp_path / "b.csv").write_bytes(b"\xef\xbb\xbf" + plain.read_text().replace("\n", "\r\n").encode())
 
@@ -60,31 +60,31 @@ CLASSES = st.lists(st.sampled_from((0, 1, 7, 134, 517, 998, 999)), max_size=4)
 
 
 @settings(max_examples=60, deadline=None)
-@given(said=st.lists(st.tuples(CLASSES, CLASSES, st.booleans()), min_size=1, max_size=8))
-def test_a_class_counts_once_and_correct_wins_over_unclear(
-    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[list[int], list[int], bool]]
+@given(annotated=st.lists(st.tuples(CLASSES, CLASSES, st.booleans()), min_size=1, max_size=8))
+def test_class_counts_once_and_correct_wins_over_unclear(
+    tmp_path_factory: pytest.TempPathFactory, annotated: list[tuple[list[int], list[int], bool]]
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
-    rows = [Row(f"{number}.JPEG", 3, *each) for number, each in enumerate(said)]
+    rows = [Row(f"{number}.JPEG", 3, *fields) for number, fields in enumerate(annotated)]
 
     for result in (
         read_annotation(write_json(folder / "x.json", rows)),
         read_annotation(write_csv(folder / "x", rows)),
     ):
-        assert list(result.images) == [item.name for item in rows]
-        for name, (correct, unclear, problematic) in zip(result.images, said, strict=True):
+        assert list(result.images) == [row.name for row in rows]
+        for name, (correct, unclear, problematic) in zip(result.images, annotated, strict=True):
             image = result.images[name]
-            expected = [(item, LabelSource.CORRECT) for item in sorted(set(correct))]
-            expected += [(item, LabelSource.UNCLEAR) for item in sorted(set(unclear) - set(correct))]
+            expected = [(label, LabelSource.CORRECT) for label in sorted(set(correct))]
+            expected += [(label, LabelSource.UNCLEAR) for label in sorted(set(unclear) - set(correct))]
             assert list(image.labels.items()) == expected
             assert image.problematic is problematic
 
 
-def test_the_csv_tells_the_original_labels_and_the_json_may_name_imagenet_m(tmp_path: Path) -> None:
+def test_csv_has_original_labels_and_json_can_list_imagenet_m(tmp_path: Path) -> None:
     from_csv = read_annotation(write_csv(tmp_path / "a.csv", ROWS))
     from_json = read_annotation(write_json(tmp_path / "a.json", ROWS, imagenet_m={ROWS[0].name: []}))
 
-    assert from_csv.targets == {item.name: item.target for item in ROWS}
+    assert from_csv.targets == {row.name: row.target for row in ROWS}
     assert from_csv.imagenet_m is None
     assert from_json.imagenet_m == {ROWS[0].name}
 
@@ -93,17 +93,15 @@ def test_the_csv_tells_the_original_labels_and_the_json_may_name_imagenet_m(tmp_
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(InvalidEvidence) as raised:
+    with pytest.raises(InvalidEvidence) as error:
         read_annotation(path)
-    assert path.name in raised.value.message
-    return raised.value.message
+    assert path.name in error.value.message
+    return error.value.message
 
 
 @pytest.mark.parametrize("key", ["correct", "unclear"])
 @pytest.mark.parametrize("bad", ["n00000000", "n1440764", "", 65, None, ["n01440764"], "n01440764 "])
-def test_a_wordnet_id_that_is_no_class_is_refused_with_its_image_and_list(
-    tmp_path: Path, key: str, bad: object
-) -> None:
+def test_unknown_wordnet_id_is_rejected_with_its_image_and_list(tmp_path: Path, key: str, bad: object) -> None:
     raw = {"initial_annots": {"a.JPEG": {}, "b.JPEG": {key: [wordnet_id(1), bad]}}, "problematic_images": {}}
     (tmp_path / "x.json").write_text(json.dumps(raw))
 
@@ -116,7 +114,7 @@ def test_a_wordnet_id_that_is_no_class_is_refused_with_its_image_and_list(
 
 @pytest.mark.parametrize("column", ["original_label", "proposed_labels", "unclear_multi_labels"])
 @pytest.mark.parametrize("bad", ["1000", "-1", "cat", "1.0", "²", "7,,8", "7 8", "9" * 5_000])
-def test_an_index_that_is_no_class_is_refused_with_its_line(tmp_path: Path, column: str, bad: str) -> None:
+def test_invalid_class_index_is_rejected_with_its_line(tmp_path: Path, column: str, bad: str) -> None:
     cells = dict(zip(COLUMNS, ["b.JPEG", "A", "3", "3", "True", "", "", "False"], strict=True)) | {column: f'"{bad}"'}
     head = ",".join(COLUMNS)
     (tmp_path / "x.csv").write_text(f"{head}\na.JPEG,A,3,3,True,,,False\n{','.join(cells.values())}\n")
@@ -124,7 +122,7 @@ def test_an_index_that_is_no_class_is_refused_with_its_line(tmp_path: Path, colu
     assert "line 3" in refused(tmp_path / "x.csv")
 
 
-def test_the_original_label_is_one_class(tmp_path: Path) -> None:
+def test_missing_original_label_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(f"{','.join(COLUMNS)}\na.JPEG,A,,3,True,,,False\n")
 
     assert "line 2" in refused(tmp_path / "x.csv")
@@ -133,28 +131,28 @@ def test_the_original_label_is_one_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "column", ["id", "original_label", "proposed_labels", "unclear_multi_labels", "is_problematic"]
 )
-def test_a_missing_column_is_refused_by_name(tmp_path: Path, column: str) -> None:
-    head = ",".join("other" if item == column else item for item in COLUMNS)
+def test_missing_column_is_rejected_by_name(tmp_path: Path, column: str) -> None:
+    head = ",".join("other" if name == column else name for name in COLUMNS)
     (tmp_path / "x.csv").write_text(f"{head}\na.JPEG,A,3,3,True,,,False\n")
 
-    assert f"no {column}" in refused(tmp_path / "x.csv")
+    assert f"missing column {column}." in refused(tmp_path / "x.csv")
 
 
-def test_a_second_line_of_an_image_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_duplicate_image_is_rejected_with_its_line(tmp_path: Path) -> None:
     message = refused(write_csv(tmp_path / "x.csv", [*ROWS, ROWS[1]]))
 
     assert f"line {len(ROWS) + 2}" in message
     assert ROWS[1].name in message
 
 
-@pytest.mark.parametrize("said", ["", "true", "1", "yes", "False "])
-def test_problematic_is_true_or_false(tmp_path: Path, said: str) -> None:
-    (tmp_path / "x.csv").write_text(f"{','.join(COLUMNS)}\na.JPEG,A,3,3,True,,,{said}\n")
+@pytest.mark.parametrize("annotated", ["", "true", "1", "yes", "False "])
+def test_is_problematic_must_be_true_or_false(tmp_path: Path, annotated: str) -> None:
+    (tmp_path / "x.csv").write_text(f"{','.join(COLUMNS)}\na.JPEG,A,3,3,True,,,{annotated}\n")
 
     assert "line 2" in refused(tmp_path / "x.csv")
 
 
-def test_a_line_that_ends_early_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_short_line_is_rejected_with_its_line(tmp_path: Path) -> None:
     # the same columns in another order, so that lists are what is missing
     (tmp_path / "x.csv").write_text(
         "is_problematic,id,original_label,proposed_labels,unclear_multi_labels\nFalse,a,3\n"
@@ -163,13 +161,13 @@ def test_a_line_that_ends_early_is_refused_with_its_line(tmp_path: Path) -> None
     assert "line 2" in refused(tmp_path / "x.csv")
 
 
-def test_a_field_of_endless_size_is_refused(tmp_path: Path) -> None:
+def test_overlong_field_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(f'{",".join(COLUMNS)}\n"{"a" * 200_000},A,3,3,True,,,False\n')
 
     refused(tmp_path / "x.csv")
 
 
-def test_a_problematic_image_without_an_annotation_is_refused_by_name(tmp_path: Path) -> None:
+def test_problematic_image_without_an_annotation_is_rejected_by_name(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", ROWS, problematic_images={"stray.JPEG": []})
 
     assert "stray.JPEG" in refused(tmp_path / "x.json")
@@ -197,20 +195,20 @@ def test_a_problematic_image_without_an_annotation_is_refused_by_name(tmp_path: 
     ],
     ids=json.dumps,
 )
-def test_json_of_another_form_is_refused(tmp_path: Path, raw: object) -> None:
+def test_json_of_another_form_is_rejected(tmp_path: Path, raw: object) -> None:
     (tmp_path / "x.json").write_text(json.dumps(raw))
 
     refused(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[1, 2]", "no such thing", '{"initial_annots": {"a": ', "\x00"])
-def test_text_that_is_neither_layout_is_refused(tmp_path: Path, text: str) -> None:
+def test_text_in_neither_format_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)
 
     refused(tmp_path / "x")
 
 
-def test_bytes_that_are_no_text_and_a_file_that_is_not_there_are_refused(tmp_path: Path) -> None:
+def test_binary_and_missing_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
 
     refused(tmp_path / "x")
@@ -220,14 +218,14 @@ def test_bytes_that_are_no_text_and_a_file_that_is_not_there_are_refused(tmp_pat
 # and against what is known of the validation images
 
 
-def test_an_image_that_is_no_validation_image_is_refused_by_name(tmp_path: Path) -> None:
+def test_unknown_image_is_rejected_by_name(tmp_path: Path) -> None:
     stray = Row("ILSVRC2012_val_00050001.JPEG", 3, [3])
 
     with pytest.raises(InvalidEvidence, match="ILSVRC2012_val_00050001"):
         gather("imagenet", Inputs(annotations=write_json(tmp_path / "x.json", [*ROWS, stray])))
 
 
-def test_another_original_label_than_the_known_one_is_refused_by_name(tmp_path: Path) -> None:
+def test_wrong_original_label_is_rejected_by_name(tmp_path: Path) -> None:
     wrong = Row(validation_name(9), int(original_labels()[8]) ^ 1, [3])
 
     with pytest.raises(InvalidEvidence, match="ILSVRC2012_val_00000009"):

@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     ],
     ids=["C order", "Fortran order", "bytes", "empty", "bool", "scalar"],
 )
-def test_the_array_that_was_written_is_read(tmp_path: Path, array: np.ndarray) -> None:
+def test_array_round_trips(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "array.npy", array)
 
     file = ArrayFile(tmp_path / "array.npy")
@@ -43,7 +43,7 @@ def test_the_array_that_was_written_is_read(tmp_path: Path, array: np.ndarray) -
         assert np.array_equal(file.row(row), array[row : row + 1])
 
 
-def test_a_header_of_version_2_is_read(tmp_path: Path) -> None:
+def test_header_of_version_2_is_read(tmp_path: Path) -> None:
     with (tmp_path / "array.npy").open("wb") as file:
         np.lib.format.write_array(file, ARRAY, version=(2, 0))
 
@@ -51,17 +51,17 @@ def test_a_header_of_version_2_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 128, 200])
-def test_a_file_that_is_truncated_in_use_is_damaged(path: Path, size: int) -> None:
+def test_file_that_is_truncated_in_use_is_damaged(path: Path, size: int) -> None:
     file = ArrayFile(path)
     os.truncate(path, size)
 
     for read in (file.read, lambda: file.row(19)):
         with pytest.raises(DamagedFile, match="while it was in use"):
             read()
-    assert file.changed()
+    assert file.has_changed()
 
 
-def test_a_file_that_is_overwritten_in_use_is_damaged(path: Path) -> None:
+def test_file_that_is_overwritten_in_use_is_damaged(path: Path) -> None:
     file = ArrayFile(path)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
 
@@ -71,23 +71,23 @@ def test_a_file_that_is_overwritten_in_use_is_damaged(path: Path) -> None:
 
 
 @pytest.mark.parametrize("replace", [lambda path: write_array(path, ARRAY + 1), Path.unlink], ids=["renamed", "gone"])
-def test_a_file_that_is_replaced_in_use_leaves_the_array_as_it_was(path: Path, replace: object) -> None:
+def test_replacing_the_file_does_not_change_the_array(path: Path, replace: object) -> None:
     file = ArrayFile(path)
     replace(path)
 
     assert np.array_equal(file.read(), ARRAY)
     assert np.array_equal(file.row(4), ARRAY[4:5])
-    assert not file.changed()
+    assert not file.has_changed()
 
 
-def test_a_file_of_another_digest_is_damaged(path: Path) -> None:
+def test_file_of_another_digest_is_damaged(path: Path) -> None:
     assert np.array_equal(ArrayFile(path).read(sha256_of(path)), ARRAY)
     with pytest.raises(DamagedFile, match="SHA-256"):
         ArrayFile(path).read("0" * 64)
 
 
 @pytest.mark.parametrize("size", [3, 10**6, 2**62])
-def test_a_header_that_promises_another_size_is_refused_before_memory_is_taken(path: Path, size: int) -> None:
+def test_header_with_another_size_is_rejected_before_allocation(path: Path, size: int) -> None:
     header = np.lib.format.header_data_from_array_1_0(ARRAY) | {"shape": (size, 3)}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -97,14 +97,14 @@ def test_a_header_that_promises_another_size_is_refused_before_memory_is_taken(p
         ArrayFile(path)
 
 
-def test_python_objects_are_refused(tmp_path: Path) -> None:
+def test_python_objects_are_rejected(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.array([{}], dtype=object), allow_pickle=True)
 
     with pytest.raises(DamagedFile, match="Python objects"):
         ArrayFile(tmp_path / "array.npy")
 
 
-def test_no_file_stays_open_after_the_array_is_gone(path: Path) -> None:
+def test_file_is_closed_with_the_array(path: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     file = ArrayFile(path)
     assert len(os.listdir("/proc/self/fd")) == len(before) + 1

@@ -1,4 +1,4 @@
-"""The authors' artefact folder: each part may be missing, none may be another's, and nothing is unpickled."""
+"""The authors' artefact folder: optional parts, invalid parts, and pickled arrays."""
 
 import json
 from collections.abc import Callable
@@ -25,10 +25,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refused(folder: Path, file: str) -> str:
-    with pytest.raises(InvalidEvidence) as raised:
+    with pytest.raises(InvalidEvidence) as error_info:
         read_artefacts(folder, "imagenet")
-    assert file in raised.value.message
-    return raised.value.message
+    assert file in error_info.value.message
+    return error_info.value.message
 
 
 # what is there is read, what isn't is None
@@ -61,7 +61,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("file", PARTS)
-def test_a_part_that_is_missing_is_none_and_the_others_are_there(folder: Path, file: str) -> None:
+def test_missing_part_is_none(folder: Path, file: str) -> None:
     (folder / file).unlink()
 
     artefacts = read_artefacts(folder, "imagenet")
@@ -71,7 +71,7 @@ def test_a_part_that_is_missing_is_none_and_the_others_are_there(folder: Path, f
     assert len(artefacts.sources) == (2 if PARTS[file] else 3)
 
 
-def test_an_empty_folder_holds_nothing_and_no_folder_is_refused(tmp_path: Path) -> None:
+def test_empty_folder_is_valid_and_a_missing_folder_is_rejected(tmp_path: Path) -> None:
     artefacts = read_artefacts(tmp_path, "imagenet")
 
     assert (artefacts.superclasses, artefacts.samples, artefacts.neighbors, artefacts.sources) == (None, None, None, ())
@@ -79,14 +79,14 @@ def test_an_empty_folder_holds_nothing_and_no_folder_is_refused(tmp_path: Path) 
         read_artefacts(tmp_path / "not there", "imagenet")
 
 
-def test_parts_of_another_data_set_are_not_looked_at(folder: Path) -> None:
+def test_parts_of_other_data_sets_are_ignored(folder: Path) -> None:
     artefacts = read_artefacts(folder, "imagenet-a")
 
     assert (artefacts.samples, artefacts.neighbors) == (None, None)
     assert artefacts.superclasses is not None
 
 
-def test_names_may_be_bytes(folder: Path) -> None:
+def test_names_can_be_bytes(folder: Path) -> None:
     np.savez(
         folder / "imagenet" / "samples_info.npz",
         sample_files=np.array([name.encode() for name, _ in SAMPLES]),
@@ -118,9 +118,9 @@ def swapped() -> dict[str, int]:
         ("labels_map.json", {str(index): "name" for index in range(1001)}),
         ("labels_map.json", ["name"] * 1000),
     ],
-    ids=lambda item: str(item)[:20],
+    ids=lambda content: str(content)[:20],
 )
-def test_a_list_of_other_classes_is_refused(folder: Path, file: str, content: object) -> None:
+def test_class_list_with_other_classes_is_rejected(folder: Path, file: str, content: object) -> None:
     (folder / file).write_text(json.dumps(content))
 
     refused(folder, file)
@@ -128,7 +128,7 @@ def test_a_list_of_other_classes_is_refused(folder: Path, file: str, content: ob
 
 @pytest.mark.parametrize("file", ["labels_map.json", "imagenet_wnet_id_to_target.json", "superclasses.json"])
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[1, 2", b'{"a": '])
-def test_a_list_that_is_no_json_is_refused_by_name(folder: Path, file: str, content: bytes) -> None:
+def test_class_list_that_is_not_json_is_rejected_by_name(folder: Path, file: str, content: bytes) -> None:
     (folder / file).write_bytes(content)
 
     refused(folder, file)
@@ -156,27 +156,27 @@ TARGETS = np.array([target for _, target in SAMPLES])
     ],
     ids=range(8),
 )
-def test_samples_of_another_form_are_refused(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_samples_of_another_form_are_rejected(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     resave(folder, "samples_info.npz", **arrays)
 
     refused(folder, "samples_info.npz")
 
 
 @pytest.mark.parametrize("target", [1, -1, 1000, 2**40 + 3])
-def test_a_sample_whose_target_is_not_its_folder_s_is_refused_by_name(folder: Path, target: int) -> None:
+def test_sample_with_a_wrong_target_is_rejected_by_name(folder: Path, target: int) -> None:
     resave(folder, "samples_info.npz", sample_files=FILES, targets=np.array([target, *TARGETS[1:]]))
 
     assert FILES[0] in refused(folder, "samples_info.npz")
 
 
 @pytest.mark.parametrize("name", ["0.JPEG", "n00000000/0.JPEG", "/0.JPEG", ""])
-def test_a_sample_outside_of_the_folders_of_the_classes_is_refused(folder: Path, name: str) -> None:
+def test_sample_outside_of_the_folders_of_the_classes_is_rejected(folder: Path, name: str) -> None:
     resave(folder, "samples_info.npz", sample_files=np.array([name, *FILES[1:]]), targets=TARGETS)
 
     refused(folder, "samples_info.npz")
 
 
-def test_a_sample_that_stands_twice_is_refused(folder: Path) -> None:
+def test_duplicate_sample_is_rejected(folder: Path) -> None:
     resave(
         folder, "samples_info.npz", sample_files=np.array([*FILES[:3], FILES[0]]), targets=np.array([*TARGETS[:3], 3])
     )
@@ -185,7 +185,7 @@ def test_a_sample_that_stands_twice_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("label", [-1, 1000, 65_536, 2**40])
-def test_a_neighbor_that_is_no_class_is_refused(folder: Path, label: int) -> None:
+def test_neighbor_with_an_invalid_class_is_rejected(folder: Path, label: int) -> None:
     neighbors = NEIGHBORS.copy()
     neighbors[2, 9] = label
     resave(folder, "valid_clip_knn.npz", topk_train_targets=neighbors)
@@ -198,14 +198,14 @@ def test_a_neighbor_that_is_no_class_is_refused(folder: Path, label: int) -> Non
     [NEIGHBORS[:, :9], NEIGHBORS.astype(np.float32), NEIGHBORS[0], NEIGHBORS[:3], np.vstack([NEIGHBORS, NEIGHBORS])],
     ids=["too few", "no integers", "one row", "a row too few", "rows twice"],
 )
-def test_neighbors_of_another_form_are_refused(folder: Path, neighbors: np.ndarray) -> None:
+def test_neighbors_of_another_form_are_rejected(folder: Path, neighbors: np.ndarray) -> None:
     resave(folder, "valid_clip_knn.npz", topk_train_targets=neighbors)
 
     refused(folder, "valid_clip_knn.npz")
 
 
 class Payload:
-    """What a pickle runs when it is read."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -218,7 +218,9 @@ class Payload:
     ("file", "names"),
     [("samples_info.npz", ("sample_files", "targets")), ("valid_clip_knn.npz", ("topk_train_targets",))],
 )
-def test_pickled_arrays_are_refused_and_never_run(folder: Path, tmp_path: Path, file: str, names: list[str]) -> None:
+def test_pickled_arrays_are_rejected_without_unpickling(
+    folder: Path, tmp_path: Path, file: str, names: list[str]
+) -> None:
     touched = tmp_path / "touched"
     pickled = np.array([Payload(touched)] * 4, dtype=object)
     np.savez(folder / "imagenet" / file, **dict.fromkeys(names, pickled))
@@ -233,13 +235,13 @@ def test_pickled_arrays_are_refused_and_never_run(folder: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize("file", ["samples_info.npz", "valid_clip_knn.npz"])
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive", b"\x80\x04N."])
-def test_a_file_that_is_no_archive_is_refused_by_name(folder: Path, file: str, content: bytes) -> None:
+def test_file_that_is_no_archive_is_rejected_by_name(folder: Path, file: str, content: bytes) -> None:
     (folder / "imagenet" / file).write_bytes(content)
 
     refused(folder, file)
 
 
-def test_an_array_that_is_no_archive_is_refused_by_name(folder: Path) -> None:
+def test_array_that_is_no_archive_is_rejected_by_name(folder: Path) -> None:
     with (folder / "imagenet" / "valid_clip_knn.npz").open("wb") as file:
         np.save(file, NEIGHBORS)
 
@@ -247,7 +249,7 @@ def test_an_array_that_is_no_archive_is_refused_by_name(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [np.savez, np.savez_compressed], ids=["plain", "compressed"])
-def test_an_archive_with_altered_bytes_is_read_or_refused(tmp_path: Path, compress: Callable[..., None]) -> None:
+def test_archive_with_altered_bytes_is_read_or_rejected(tmp_path: Path, compress: Callable[..., None]) -> None:
     folder = write_artefacts(tmp_path / "artefacts", "imagenet", SAMPLES)
     file = folder / "imagenet" / "valid_clip_knn.npz"
     compress(file, topk_train_targets=NEIGHBORS)

@@ -1,4 +1,4 @@
-"""Writing a bundle: what its digest covers, and what is left of a build that ends early."""
+"""Writing a bundle: the content of its digest, and builds that fail or are killed."""
 
 import json
 import os
@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from oracle.verdicts import OVERLAP, Sample, byte, judge
 from oracle.verdicts import Facts as Known
-from unit.evidence.made import CHANGES, made_facts
+from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.evidence.build import as_arrays, digest_of, sample_groups, write_bundle
 from service.evidence.bundle import open_bundle
-from service.evidence.inputs import Facts, Source
-from service.evidence.labels import pack
+from service.evidence.inputs import BundleInputs, Source
+from service.evidence.labels import pack_labels
 from service.evidence.repository import EvidenceRepository, fingerprint
 from service.taxonomy.groups import class_groups
 
@@ -27,31 +27,31 @@ def manifest(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text())
 
 
-def test_the_same_facts_have_the_same_digest_in_another_folder(tmp_path: Path) -> None:
-    first = write_bundle(made_facts(), tmp_path / "one")
-    second = write_bundle(made_facts(), tmp_path / "far" / "away")
+def test_digest_does_not_depend_on_the_folder(tmp_path: Path) -> None:
+    first = write_bundle(synthetic_inputs(), tmp_path / "one")
+    second = write_bundle(synthetic_inputs(), tmp_path / "far" / "away")
 
     assert first == second == manifest(tmp_path / "one")["digest"] == manifest(tmp_path / "far" / "away")["digest"]
     assert len(first) == 64 and set(first) <= set("0123456789abcdef")
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_any_other_fact_makes_another_digest(tmp_path: Path, change: Callable[[Facts], Facts]) -> None:
-    before = write_bundle(made_facts(), tmp_path / "before")
+def test_each_input_changes_the_digest(tmp_path: Path, change: Callable[[BundleInputs], BundleInputs]) -> None:
+    before = write_bundle(synthetic_inputs(), tmp_path / "before")
 
-    assert write_bundle(change(made_facts()), tmp_path / "after") != before
+    assert write_bundle(change(synthetic_inputs()), tmp_path / "after") != before
 
 
-@pytest.mark.parametrize("name", sorted(as_arrays(made_facts())))
-def test_one_bit_of_any_array_makes_another_digest(name: str) -> None:
-    arrays = as_arrays(made_facts())
+@pytest.mark.parametrize("name", sorted(as_arrays(synthetic_inputs())))
+def test_each_bit_of_an_array_changes_the_digest(name: str) -> None:
+    arrays = as_arrays(synthetic_inputs())
     altered = arrays[name].copy()
     altered.view(np.uint8).reshape(-1)[-1] ^= 1
 
     assert digest_of("mine", ("a", "b"), arrays | {name: altered}) != digest_of("mine", ("a", "b"), arrays)
 
 
-def test_kind_and_shape_are_part_of_the_digest() -> None:
+def test_type_and_shape_change_the_digest() -> None:
     arrays = {"x": np.arange(4, dtype=np.int32)}
     seen = {
         digest_of("mine", (), changed)
@@ -67,22 +67,22 @@ def test_kind_and_shape_are_part_of_the_digest() -> None:
     assert len(seen) == 5
 
 
-def test_how_an_array_lies_in_memory_does_not_change_the_digest() -> None:
-    arrays = as_arrays(made_facts())
+def test_memory_layout_does_not_change_the_digest() -> None:
+    arrays = as_arrays(synthetic_inputs())
     columns_first = {name: np.asfortranarray(array) for name, array in reversed(arrays.items())}
 
     assert digest_of("mine", ("a", "b"), columns_first) == digest_of("mine", ("a", "b"), arrays)
 
 
-def test_names_of_sources_stand_outside_the_digest(tmp_path: Path) -> None:
-    other = replace(made_facts(), sources=(Source("another file", "elsewhere", "MIT"),))
+def test_sources_do_not_change_the_digest(tmp_path: Path) -> None:
+    other = replace(synthetic_inputs(), sources=(Source("another file", "elsewhere", "MIT"),))
 
-    assert write_bundle(other, tmp_path / "a") == write_bundle(made_facts(), tmp_path / "b")
+    assert write_bundle(other, tmp_path / "a") == write_bundle(synthetic_inputs(), tmp_path / "b")
     assert manifest(tmp_path / "a")["sources"][0]["name"] == "another file"
 
 
-def test_the_table_that_is_written_is_the_oracle_s(tmp_path: Path) -> None:
-    facts = made_facts()
+def test_verdict_table_agrees_with_the_oracle(tmp_path: Path) -> None:
+    facts = synthetic_inputs()
     write_bundle(facts, tmp_path / "bundle")
 
     table = open_bundle(tmp_path / "bundle").verdicts
@@ -100,9 +100,9 @@ def test_the_table_that_is_written_is_the_oracle_s(tmp_path: Path) -> None:
         assert table[row].tolist() == [byte(judge(sample, row, predicted, known)) for predicted in range(1000)]
 
 
-def test_a_sample_is_in_the_groups_of_any_of_its_labels() -> None:
+def test_sample_is_in_the_groups_of_any_of_its_labels() -> None:
     organism, artifact, other = (int(row.argmax()) for row in class_groups())
-    labels = pack([{organism: 1, artifact: 1}, {}, {other: 1}, {organism: 1, other: 1, artifact: 1}])
+    labels = pack_labels([{organism: 1, artifact: 1}, {}, {other: 1}, {organism: 1, other: 1, artifact: 1}])
 
     assert sample_groups(labels).T.tolist() == [
         [True, True, False],
@@ -112,33 +112,33 @@ def test_a_sample_is_in_the_groups_of_any_of_its_labels() -> None:
     ]
 
 
-def test_a_build_replaces_what_stood_there(tmp_path: Path) -> None:
-    write_bundle(made_facts(), tmp_path / "bundle")
+def test_build_replaces_the_old_bundle(tmp_path: Path) -> None:
+    write_bundle(synthetic_inputs(), tmp_path / "bundle")
 
-    digest = write_bundle(CHANGES["dataset"](made_facts()), tmp_path / "bundle")
+    digest = write_bundle(CHANGES["dataset"](synthetic_inputs()), tmp_path / "bundle")
 
     assert open_bundle(tmp_path / "bundle").digest == digest
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def half_broken() -> Facts:
-    """Return facts whose arrays can be written, but no table follows from them: one image too few in the list."""
-    return replace(made_facts(), non_prototypical=np.zeros(4, dtype=bool))
+def inconsistent_inputs() -> BundleInputs:
+    """Return inputs whose arrays can be written, but whose verdict table cannot be computed."""
+    return replace(synthetic_inputs(), non_prototypical=np.zeros(4, dtype=bool))
 
 
-def test_a_build_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="broadcast"):
-        write_bundle(half_broken(), tmp_path / "bundle")
+        write_bundle(inconsistent_inputs(), tmp_path / "bundle")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_build_that_fails_half_way_leaves_the_old_bundle_as_it_was(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "bundle")
+def test_failed_build_leaves_the_old_bundle(tmp_path: Path) -> None:
+    digest = write_bundle(synthetic_inputs(), tmp_path / "bundle")
     before = {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()}
 
     with pytest.raises(ValueError, match="broadcast"):
-        write_bundle(half_broken(), tmp_path / "bundle")
+        write_bundle(inconsistent_inputs(), tmp_path / "bundle")
 
     assert {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()} == before
     assert open_bundle(tmp_path / "bundle").digest == digest
@@ -166,7 +166,7 @@ with lock(folder / "demo.lock"):
 """
 
 
-def test_a_build_killed_half_way_leaves_no_half_bundle(tmp_path: Path) -> None:
+def test_killed_build_leaves_no_incomplete_bundle(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
     place = folder / "demo" / fingerprint("demo")
     with subprocess.Popen(

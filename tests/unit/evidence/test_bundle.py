@@ -1,4 +1,4 @@
-"""Reading a bundle: the facts come back, and whatever isn't a whole bundle is refused by name."""
+"""Reading a bundle: arrays round-trip, and damaged bundles are rejected with the name of the file."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from errata.errors import ImageNotFound, InvalidEvidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.evidence.made import made_facts, missing
+from unit.evidence.synthetic import missing, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
 from service.domain import ErrorType, Group, RowOrder
@@ -31,7 +31,7 @@ ARRAYS = (*REQUIRED, *OPTIONAL)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_bundle(made_facts(), tmp_path / "bundle")
+    write_bundle(synthetic_inputs(), tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
@@ -41,7 +41,7 @@ def bundle(folder: Path) -> Bundle:
 
 
 def rewrite(folder: Path, name: str, array: np.ndarray) -> None:
-    """Put another array into a bundle and its size into the manifest, as a careless tool would."""
+    """Replace an array of a bundle, and its size in the manifest."""
     np.save(folder / f"{name}.npy", array)
     change_manifest(
         folder, lambda raw: raw["files"][f"{name}.npy"].update(bytes=(folder / f"{name}.npy").stat().st_size)
@@ -57,8 +57,8 @@ def change_manifest(folder: Path, change: Callable[[dict], object]) -> None:
 # what was written comes back
 
 
-def test_the_facts_come_back(bundle: Bundle) -> None:
-    facts, evidence = made_facts(), bundle.evidence
+def test_arrays_round_trip(bundle: Bundle) -> None:
+    facts, evidence = synthetic_inputs(), bundle.evidence
 
     assert bundle.dataset == "mine"
     assert bundle.manifest.superclasses == ("a", "b")
@@ -81,7 +81,7 @@ def test_the_facts_come_back(bundle: Bundle) -> None:
         assert np.array_equal(getattr(bundle.pairs, name), getattr(facts.pairs, name))
 
 
-def test_relations_follow_from_the_facts(bundle: Bundle) -> None:
+def test_relations_are_derived_from_the_arrays(bundle: Bundle) -> None:
     same = {(a, b) for a, b in np.argwhere(np.triu(bundle.evidence.same_superclass, 1)).tolist()}
     pairs = {(a, b) for a, b in np.argwhere(np.triu(bundle.evidence.cooccurrence)).tolist()}
 
@@ -89,7 +89,7 @@ def test_relations_follow_from_the_facts(bundle: Bundle) -> None:
     assert pairs == {(1, 20)}  # (2, 3) share a superclass; (5, 999) is seen once
 
 
-def test_the_manifest_says_what_is_in_the_bundle(bundle: Bundle) -> None:
+def test_manifest_describes_the_bundle(bundle: Bundle) -> None:
     assert bundle.manifest.counts == {
         "images": 7,
         "judged": 5,
@@ -97,7 +97,7 @@ def test_the_manifest_says_what_is_in_the_bundle(bundle: Bundle) -> None:
         "superclasses": 2,
         "co_occurrence_pairs": 1,
     }
-    assert bundle.manifest.sources == made_facts().sources
+    assert bundle.manifest.sources == synthetic_inputs().sources
     assert sorted(bundle.manifest.files) == sorted(f"{name}.npy" for name in ARRAYS)
 
 
@@ -109,7 +109,7 @@ def test_the_manifest_says_what_is_in_the_bundle(bundle: Bundle) -> None:
         ("non_prototypical", {"non_prototypical"}, ErrorType.NON_PROTOTYPICAL),
     ],
 )
-def test_a_part_that_is_missing_makes_its_rule_abstain(
+def test_missing_part_makes_its_rule_abstain(
     tmp_path: Path, part: str, arrays: set[str], error_type: ErrorType
 ) -> None:
     write_bundle(missing(part), tmp_path / "bundle")
@@ -121,7 +121,7 @@ def test_a_part_that_is_missing_makes_its_rule_abstain(
     assert error_type not in np.unique(bundle.verdicts[~bundle.evidence.problematic] & 0x0F)
 
 
-def test_a_bundle_need_not_name_imagenet_m_and_no_rule_abstains_for_it(tmp_path: Path) -> None:
+def test_imagenet_m_is_optional(tmp_path: Path) -> None:
     write_bundle(missing("imagenet_m"), tmp_path / "bundle")
 
     bundle = open_bundle(tmp_path / "bundle")
@@ -131,37 +131,39 @@ def test_a_bundle_need_not_name_imagenet_m_and_no_rule_abstains_for_it(tmp_path:
     assert set(ARRAYS) - set(bundle.arrays) == {"imagenet_m"}
 
 
-def test_an_array_is_read_only(bundle: Bundle) -> None:
+def test_array_is_read_only(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match="read-only"):
         bundle.verdicts[0, 0] = 1
 
 
-def test_an_image_is_found_by_its_name(bundle: Bundle) -> None:
+def test_image_is_found_by_its_name(bundle: Bundle) -> None:
     assert bundle.judged_names == [f"image_{number}.jpg" for number in (0, 2, 3, 4, 6)]
     assert bundle.row("image_4.jpg") == 3
 
 
 @pytest.mark.parametrize("name", ["image_1.jpg", "image_7.jpg", "", "IMAGE_0.jpg"])
-def test_an_image_that_is_not_judged_is_not_found(bundle: Bundle, name: str) -> None:
+def test_unlabeled_or_unknown_image_is_not_found(bundle: Bundle, name: str) -> None:
     with pytest.raises(ImageNotFound) as error:
         bundle.row(name)
 
-    assert ("no label there" in error.value.message) == (name == "image_1.jpg"), "which lies in the data set"
+    assert ("has no labels" in error.value.message) == (name == "image_1.jpg"), "which lies in the data set"
 
 
 def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:
     labels = [{1, 20}, {3}, {356, 357}, set(), {0, 999}]
     for group, classes in zip((Group.ORGANISM, Group.ARTIFACT, Group.OTHER), class_groups(), strict=True):
-        assert bundle.group_mask(group).tolist() == [any(classes[label] for label in item) for item in labels]
+        assert bundle.group_mask(group).tolist() == [
+            any(classes[label] for label in image_labels) for image_labels in labels
+        ]
     assert bundle.group_mask(Group.ALL).tolist() == [True] * 5
 
 
-def test_a_superclass_is_found_by_its_id(bundle: Bundle) -> None:
+def test_superclass_is_found_by_its_id(bundle: Bundle) -> None:
     assert bundle.superclass_mask("b").nonzero()[0].tolist() == [3, 900]
     assert bundle.superclass_mask("c") is None
 
 
-def test_rows_without_names_stand_by_path_or_by_file_name(imagenet_real: Bundle) -> None:
+def test_positions_follow_the_row_order(imagenet_real: Bundle) -> None:
     # spec: class indices are in the order of the sorted WordNet ids, so `wnid/file` sorts by class and then by file
     names, targets = imagenet_real.arrays["names"].tolist(), imagenet_real.all_targets.tolist()
     by_path = sorted(range(len(names)), key=lambda image: (targets[image], names[image]))
@@ -174,7 +176,7 @@ def test_rows_without_names_stand_by_path_or_by_file_name(imagenet_real: Bundle)
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_an_array_cut_short_is_refused_by_name(folder: Path, name: str) -> None:
+def test_truncated_array_is_rejected_by_name(folder: Path, name: str) -> None:
     file = folder / f"{name}.npy"
     file.write_bytes(file.read_bytes()[:-1])
 
@@ -183,7 +185,7 @@ def test_an_array_cut_short_is_refused_by_name(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_an_array_that_is_gone_is_refused_by_name(folder: Path, name: str) -> None:
+def test_missing_array_file_is_rejected_by_name(folder: Path, name: str) -> None:
     (folder / f"{name}.npy").unlink()
 
     with pytest.raises(InvalidEvidence, match=f"{name}.npy"):
@@ -191,7 +193,7 @@ def test_an_array_that_is_gone_is_refused_by_name(folder: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_an_array_that_the_manifest_does_not_list_is_refused_by_name(folder: Path, name: str) -> None:
+def test_array_missing_in_the_manifest_is_rejected_by_name(folder: Path, name: str) -> None:
     change_manifest(folder, lambda raw: raw["files"].pop(f"{name}.npy"))
 
     with pytest.raises(InvalidEvidence, match=name):
@@ -199,7 +201,7 @@ def test_an_array_that_the_manifest_does_not_list_is_refused_by_name(folder: Pat
 
 
 @pytest.mark.parametrize("name", [*PAIRS, *CLIP])
-def test_a_part_that_lacks_one_of_its_arrays_is_refused(folder: Path, name: str) -> None:
+def test_incomplete_part_is_rejected(folder: Path, name: str) -> None:
     change_manifest(folder, lambda raw: raw["files"].pop(f"{name}.npy"))
 
     with pytest.raises(InvalidEvidence):
@@ -219,7 +221,7 @@ def test_a_part_that_lacks_one_of_its_arrays_is_refused(folder: Path, name: str)
         ("label_offsets", 9),
     ],
 )
-def test_an_index_that_points_outside_is_refused_by_name(folder: Path, name: str, value: int) -> None:
+def test_index_out_of_range_is_rejected_by_name(folder: Path, name: str, value: int) -> None:
     array = np.load(folder / f"{name}.npy")
     array.reshape(-1)[1] = value
     np.save(folder / f"{name}.npy", array)
@@ -229,7 +231,7 @@ def test_an_index_that_points_outside_is_refused_by_name(folder: Path, name: str
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_an_array_of_another_shape_is_refused(folder: Path, name: str) -> None:
+def test_array_of_another_shape_is_rejected(folder: Path, name: str) -> None:
     whole = np.load(folder / f"{name}.npy")
     rewrite(folder, name, whole[:, :-1] if name == "text_embeddings" else whole[:-1])  # there are as many as there are
 
@@ -238,7 +240,7 @@ def test_an_array_of_another_shape_is_refused(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_an_array_of_another_kind_is_refused_by_name(folder: Path, name: str) -> None:
+def test_array_of_another_type_is_rejected_by_name(folder: Path, name: str) -> None:
     array = np.load(folder / f"{name}.npy")
     rewrite(folder, name, np.zeros(array.shape, dtype=np.float64))
 
@@ -247,7 +249,7 @@ def test_an_array_of_another_kind_is_refused_by_name(folder: Path, name: str) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", b"\x80\x04N.", b"\x93NUMPY\x01\x00"])
-def test_a_file_that_is_no_array_is_refused_by_name(folder: Path, content: bytes) -> None:
+def test_file_without_an_array_is_rejected_by_name(folder: Path, content: bytes) -> None:
     (folder / "rows.npy").write_bytes(content)
     change_manifest(folder, lambda raw: raw["files"]["rows.npy"].update(bytes=len(content)))
 
@@ -256,7 +258,7 @@ def test_a_file_that_is_no_array_is_refused_by_name(folder: Path, content: bytes
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"schema": 1}', '{"schema": 1, "files": {}}'])
-def test_a_manifest_that_is_none_is_refused_by_name(folder: Path, content: str) -> None:
+def test_invalid_manifest_is_rejected_by_name(folder: Path, content: str) -> None:
     (folder / "manifest.json").write_text(content)
 
     with pytest.raises(InvalidEvidence, match="manifest"):
@@ -264,19 +266,19 @@ def test_a_manifest_that_is_none_is_refused_by_name(folder: Path, content: str) 
 
 
 @pytest.mark.parametrize("schema", [0, 2, 999, "1", None])
-def test_another_schema_is_refused(folder: Path, schema: object) -> None:
+def test_another_schema_is_rejected(folder: Path, schema: object) -> None:
     change_manifest(folder, lambda raw: raw.update(schema=schema))
 
-    with pytest.raises(InvalidEvidence, match="schema") as raised:
+    with pytest.raises(InvalidEvidence, match="schema") as error_info:
         open_bundle(folder)
 
-    assert "manifest.json" in raised.value.message
-    assert raised.value.violations[0].field == "schema"
+    assert "manifest.json" in error_info.value.message
+    assert error_info.value.violations[0].field == "schema"
 
 
 @pytest.mark.parametrize("key", ["schema", "dataset", "digest", "rules_version", "superclasses", "abstained", "counts",
                                  "sources", "files"])  # fmt: skip
-def test_a_manifest_without_one_of_its_parts_is_refused_by_name(folder: Path, key: str) -> None:
+def test_manifest_without_one_of_its_parts_is_rejected_by_name(folder: Path, key: str) -> None:
     change_manifest(folder, lambda raw: raw.pop(key))
 
     with pytest.raises(InvalidEvidence, match=r"manifest\.json"):
@@ -300,14 +302,14 @@ def test_a_manifest_without_one_of_its_parts_is_refused_by_name(folder: Path, ke
     ],
     ids=json.dumps,
 )
-def test_a_manifest_of_another_form_is_refused(folder: Path, change: dict) -> None:
+def test_manifest_of_another_form_is_rejected(folder: Path, change: dict) -> None:
     change_manifest(folder, lambda raw: raw.update(change))
 
     with pytest.raises(InvalidEvidence):
         open_bundle(folder)
 
 
-def test_a_folder_that_is_no_bundle_is_refused_by_name(tmp_path: Path) -> None:
+def test_folder_without_a_bundle_is_rejected_by_name(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "not there"):
         with pytest.raises(InvalidEvidence, match=r"manifest\.json"):
             read_manifest(path)
@@ -316,7 +318,7 @@ def test_a_folder_that_is_no_bundle_is_refused_by_name(tmp_path: Path) -> None:
 # content
 
 
-def test_a_sound_bundle_verifies(folder: Path) -> None:
+def test_intact_bundle_verifies(folder: Path) -> None:
     assert verify_evidence(folder) == []
 
 
@@ -335,32 +337,32 @@ def test_verify_finds_a_flipped_byte(folder: Path, name: str) -> None:
     assert len(wrong) == (1 if name == "verdicts" else 2)
 
 
-def test_verify_finds_facts_that_were_changed_together_with_the_manifest(folder: Path) -> None:
+def test_verify_finds_arrays_changed_together_with_the_manifest(folder: Path) -> None:
     change_manifest(folder, lambda raw: raw.update(dataset="yours"))
 
-    assert any("digest" in item for item in verify_evidence(folder))
+    assert any("digest" in difference for difference in verify_evidence(folder))
 
 
 @pytest.mark.parametrize("version", [0, "1", None, 2**40])
-def test_rules_of_another_version_are_refused(folder: Path, version: object) -> None:
-    """Given verdicts by other rules, none of them is served beside explanations by these."""
+def test_rules_of_another_version_are_rejected(folder: Path, version: object) -> None:
+    """Verdicts of other rules would contradict the explanations of these rules."""
     change_manifest(folder, lambda raw: raw.update(rules_version=version))
 
-    with pytest.raises(InvalidEvidence, match="build the bundle anew"):
+    with pytest.raises(InvalidEvidence, match="Build the bundle again"):
         open_bundle(folder)
 
 
 @pytest.fixture(scope="module")
 def worn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that a test may damage if it mends it again."""
+    """A bundle that a test can damage, if it restores the bundle afterward."""
     folder = tmp_path_factory.mktemp("worn") / "bundle"
-    write_bundle(made_facts(), folder)
+    write_bundle(synthetic_inputs(), folder)
     return folder
 
 
 @settings(max_examples=250, deadline=None)
 @given(st.sampled_from(ARRAYS), st.integers(0, 2**31), st.integers(1, 255))
-def test_a_byte_altered_anywhere_is_refused_or_found(worn: Path, name: str, place: int, bits: int) -> None:
+def test_altered_byte_is_rejected_or_found(worn: Path, name: str, place: int, bits: int) -> None:
     file = worn / f"{name}.npy"
     sound = file.read_bytes()
     damaged = bytearray(sound)
@@ -379,7 +381,7 @@ def test_a_byte_altered_anywhere_is_refused_or_found(worn: Path, name: str, plac
 
 @settings(max_examples=250, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 255))
-def test_a_manifest_with_an_altered_byte_is_read_or_refused(worn: Path, place: int, bits: int) -> None:
+def test_manifest_with_an_altered_byte_is_accepted_or_rejected(worn: Path, place: int, bits: int) -> None:
     file = worn / "manifest.json"
     sound = file.read_bytes()
     damaged = bytearray(sound)

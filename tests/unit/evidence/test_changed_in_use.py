@@ -1,4 +1,4 @@
-"""Bundles whose files change while a service uses them: damage is an error, and restored files are used again."""
+"""Bundles whose files change while they are in use: damage is an error, and restored files are accepted again."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import structlog
 from errata.errors import EvidenceDamaged
-from unit.evidence.made import CHANGES, made_facts
+from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
@@ -21,14 +21,14 @@ ARRAYS = ("names", "rows", "groups", "oov", "verdicts", "image_embeddings", "tex
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "bundle"
-    write_bundle(made_facts(), path)
+    write_bundle(synthetic_inputs(), path)
     for file in path.iterdir():
         os.utime(file, ns=(1, 1))  # a write within the same tick of the clock would not show
     return path
 
 
 @pytest.fixture
-def evidence_repository(folder: Path, tmp_path: Path) -> EvidenceRepository:
+def repository(folder: Path, tmp_path: Path) -> EvidenceRepository:
     return EvidenceRepository({"mine": [folder]}, tmp_path / "data")
 
 
@@ -42,10 +42,10 @@ def overwrite(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("change", [truncate, overwrite])
-def test_a_file_that_changes_in_use_is_damage_until_it_is_restored(
-    evidence_repository: EvidenceRepository, folder: Path, name: str, change: Callable[[Path], None]
+def test_file_that_changes_in_use_is_damaged_until_restored(
+    repository: EvidenceRepository, folder: Path, name: str, change: Callable[[Path], None]
 ) -> None:
-    digest = evidence_repository.find("mine", "").digest
+    digest = repository.find("mine", "").digest
     file = folder / f"{name}.npy"
     sound = file.read_bytes()
 
@@ -53,33 +53,31 @@ def test_a_file_that_changes_in_use_is_damage_until_it_is_restored(
 
     for _ in range(2):
         for find in (
-            lambda: evidence_repository.find("mine", ""),
-            lambda: evidence_repository.find("mine", digest),
-            lambda: evidence_repository.bundles("mine"),
+            lambda: repository.find("mine", ""),
+            lambda: repository.find("mine", digest),
+            lambda: repository.bundles("mine"),
         ):
             with pytest.raises(EvidenceDamaged) as error:
                 find()
             assert f"mine ({digest[:12]})" in error.value.message
             assert f"{name}.npy" in error.value.message
             assert str(folder.parent) not in error.value.message
-    assert evidence_repository.find("demo", "").dataset == "demo", "other data sets are served"
+    assert repository.find("demo", "").dataset == "demo", "other data sets are served"
 
     file.write_bytes(sound)
 
-    assert evidence_repository.find("mine", "").digest == digest
-    assert np.array_equal(evidence_repository.find("mine", "").arrays[name], open_bundle(folder).arrays[name])
+    assert repository.find("mine", "").digest == digest
+    assert np.array_equal(repository.find("mine", "").arrays[name], open_bundle(folder).arrays[name])
 
 
-def test_damage_is_logged_once_for_each_change_with_its_path(
-    evidence_repository: EvidenceRepository, folder: Path
-) -> None:
-    evidence_repository.find("mine", "")
+def test_damage_is_logged_once_for_each_change_with_its_path(repository: EvidenceRepository, folder: Path) -> None:
+    repository.find("mine", "")
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
             truncate(folder / "rows.npy")
             for _ in range(3):
                 with pytest.raises(EvidenceDamaged):
-                    evidence_repository.find("mine", "")
+                    repository.find("mine", "")
 
     assert [(log["event"], log["path"]) for log in logs] == [("evidence damaged", str(folder))] * 2
 
@@ -90,13 +88,13 @@ def test_damage_is_logged_once_for_each_change_with_its_path(
      lambda bundle: bundle.arrays["text_embeddings"]],
     ids=["verdicts", "image_embeddings", "text_embeddings"],
 )  # fmt: skip
-def test_an_array_that_changes_before_it_is_read_is_damage(
-    evidence_repository: EvidenceRepository,
+def test_array_that_changes_before_it_is_read_is_damaged(
+    repository: EvidenceRepository,
     folder: Path,
     read: Callable[[Bundle], object],
     request: pytest.FixtureRequest,
 ) -> None:
-    bundle = evidence_repository.find("mine", "")
+    bundle = repository.find("mine", "")
     truncate(folder / f"{request.node.callspec.id}.npy")
 
     with pytest.raises(EvidenceDamaged, match=bundle.digest[:12]) as error:
@@ -104,24 +102,22 @@ def test_an_array_that_changes_before_it_is_read_is_damage(
     assert str(folder) not in error.value.message
 
 
-def test_a_verdict_table_of_another_digest_is_damage_from_its_first_use_on(folder: Path, tmp_path: Path) -> None:
+def test_verdict_table_with_another_digest_is_damaged_on_first_use(folder: Path, tmp_path: Path) -> None:
     sound = (folder / "verdicts.npy").read_bytes()
     (folder / "verdicts.npy").write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))  # before it is opened, of the same size
-    evidence_repository = EvidenceRepository({"mine": [folder]}, tmp_path / "data")
+    repository = EvidenceRepository({"mine": [folder]}, tmp_path / "data")
     with pytest.raises(EvidenceDamaged, match="SHA-256"):
-        _ = evidence_repository.find("mine", "").verdicts
+        _ = repository.find("mine", "").verdicts
 
     with pytest.raises(EvidenceDamaged, match="SHA-256"):
-        evidence_repository.find("mine", "")
+        repository.find("mine", "")
 
     (folder / "verdicts.npy").write_bytes(sound)
-    assert evidence_repository.find("mine", "").verdicts.max() > 0
+    assert repository.find("mine", "").verdicts.max() > 0
 
 
-def test_a_table_that_was_read_stays_readable_by_calls_that_run(
-    evidence_repository: EvidenceRepository, folder: Path
-) -> None:
-    bundle = evidence_repository.find("mine", "")
+def test_loaded_table_stays_readable(repository: EvidenceRepository, folder: Path) -> None:
+    bundle = repository.find("mine", "")
     before = np.array(bundle.verdicts)
 
     truncate(folder / "verdicts.npy")
@@ -129,36 +125,32 @@ def test_a_table_that_was_read_stays_readable_by_calls_that_run(
     assert np.array_equal(bundle.verdicts, before)
 
 
-def test_files_that_are_written_anew_with_the_same_content_are_no_damage(
-    evidence_repository: EvidenceRepository, folder: Path
-) -> None:
-    before = evidence_repository.find("mine", "")
+def test_rewritten_files_with_equal_content_are_not_damaged(repository: EvidenceRepository, folder: Path) -> None:
+    before = repository.find("mine", "")
     for file in folder.iterdir():
         file.write_bytes(file.read_bytes())
 
-    assert evidence_repository.find("mine", "").digest == before.digest
+    assert repository.find("mine", "").digest == before.digest
 
 
-def test_another_bundle_that_is_copied_over_one_in_use_is_damage(
-    evidence_repository: EvidenceRepository, folder: Path, tmp_path: Path
+def test_overwriting_with_another_bundle_is_damage(
+    repository: EvidenceRepository, folder: Path, tmp_path: Path
 ) -> None:
-    evidence_repository.find("mine", "")
-    write_bundle(CHANGES["oov"](made_facts()), tmp_path / "other")
+    repository.find("mine", "")
+    write_bundle(CHANGES["oov"](synthetic_inputs()), tmp_path / "other")
     for file in (tmp_path / "other").iterdir():
         shutil.copyfile(file, folder / file.name)  # into the same inode
 
     with pytest.raises(EvidenceDamaged):
-        evidence_repository.find("mine", "")
+        repository.find("mine", "")
 
 
-def test_a_bundle_that_is_replaced_in_use_is_read_as_it_was(
-    evidence_repository: EvidenceRepository, folder: Path
-) -> None:
-    facts = made_facts()
-    bundle = evidence_repository.find("mine", "")
-    write_bundle(CHANGES["oov"](made_facts()), folder)
+def test_replaced_bundle_stays_readable(repository: EvidenceRepository, folder: Path) -> None:
+    facts = synthetic_inputs()
+    bundle = repository.find("mine", "")
+    write_bundle(CHANGES["oov"](synthetic_inputs()), folder)
 
-    assert evidence_repository.find("mine", "") is bundle
+    assert repository.find("mine", "") is bundle
     assert np.array_equal(bundle.image_embedding(2), facts.clip.images[2:3])
     assert np.array_equal(bundle.evidence.oov, facts.clip.oov)
     assert bundle.verdicts.shape == (5, 1000)

@@ -1,4 +1,4 @@
-"""OpenClip on a tiny model that open_clip builds in place: what it gives is what the model gives."""
+"""OpenClip with a tiny model of open_clip."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ TEXTS = ["A photo of a dog", "A photo of a paper towel", "A photo of a sea snake
 
 @pytest.fixture(scope="module")
 def open_clip() -> Any:
-    """The package: where it isn't installed skip at the desk, fail on CI."""
+    """The package. If it is not installed, skip locally and fail on CI."""
     if find_spec("open_clip") is None:
         missing = "open_clip is not installed: pip install errata-service[clip]"
         if os.environ.get("CI") == "true":
@@ -87,7 +87,7 @@ def by_hand(open_clip: Any, weights: Path, paths: list[str]) -> tuple[np.ndarray
     )
 
 
-def test_it_gives_what_the_model_gives(open_clip: Any, weights: Path, images: list[str]) -> None:
+def test_embeddings_agree_with_the_model(open_clip: Any, weights: Path, images: list[str]) -> None:
     expected_images, expected_texts = by_hand(open_clip, weights, images)
 
     result = encoder(weights)
@@ -109,14 +109,14 @@ def on_gpu() -> bool:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_batch_does_not_matter(weights: Path, images: list[str], batch: int) -> None:
+def test_embeddings_do_not_depend_on_the_batch_size(weights: Path, images: list[str], batch: int) -> None:
     whole, parts = encoder(weights), encoder(weights, batch)
 
     assert np.allclose(parts.embed_images(images), whole.embed_images(images), atol=1e-5)
     assert np.allclose(parts.embed_texts(TEXTS), whole.embed_texts(TEXTS), atol=1e-5)
 
 
-def test_its_answers_pass_the_checks_as_they_are(weights: Path, images: list[str], tmp_path: Path) -> None:
+def test_embeddings_are_normalized(weights: Path, images: list[str], tmp_path: Path) -> None:
     result = encoder(weights)
     answer = result.embed_texts(TEXTS)
 
@@ -126,7 +126,7 @@ def test_its_answers_pass_the_checks_as_they_are(weights: Path, images: list[str
     assert cached.images(images).shape == (len(images), 24)
 
 
-def test_other_weights_have_a_cache_of_their_own(open_clip: Any, weights: Path, tmp_path: Path) -> None:
+def test_other_weights_have_another_cache(open_clip: Any, weights: Path, tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(1)
@@ -138,27 +138,21 @@ def test_other_weights_have_a_cache_of_their_own(open_clip: Any, weights: Path, 
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_it_is_loaded_by_name_and_touches_no_weights_until_asked(open_clip: Any) -> None:
+def test_weights_are_loaded_on_first_use(open_clip: Any) -> None:
     result = load_encoder("service.evidence.clip:OpenClip")
 
     assert type(result).__name__ == "OpenClip"
 
 
-def test_the_environment_chooses_another_model_and_local_weights(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # the head of service/evidence/clip.py
+def test_environment_selects_the_model_and_its_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERRATA_CLIP_MODEL", NAME)
     monkeypatch.setenv("ERRATA_CLIP_WEIGHTS", str(weights))
 
     by_name = load_encoder("service.evidence.clip:OpenClip")
-    # without this, an encoder that ignores the environment would look for 900 MB of weights
-    assert getattr(by_name, "_architecture", NAME) == NAME
-
     assert np.array_equal(by_name.embed_texts(TEXTS), encoder(weights).embed_texts(TEXTS))
 
 
-def test_an_image_that_can_not_be_read_is_refused_by_name(weights: Path, images: list[str], tmp_path: Path) -> None:
+def test_unreadable_image_is_rejected_by_name(weights: Path, images: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(Path(images[0]).read_bytes()[:200])
 

@@ -1,4 +1,4 @@
-"""Co-occurrence, against the oracle; and that no image supports its own error."""
+"""Co-occurrence, compared with the oracle. No image supports its own error."""
 
 from dataclasses import replace
 
@@ -11,10 +11,10 @@ from service.domain import LabelSource
 from service.evidence.bundle import Bundle
 from service.evidence.cooccurrence import cooccurrence_matrix, count_pairs
 from service.evidence.inputs import CooccurrenceInputs
-from service.evidence.labels import pack
+from service.evidence.labels import pack_labels
 from service.rules.decide import decide
 from service.rules.table import error_types
-from service.taxonomy.superclasses import shared
+from service.taxonomy.superclasses import shares_superclass
 
 CLASSES = st.sampled_from((0, 1, 2, 500, 998, 999))
 IMAGES = st.lists(st.lists(CLASSES, max_size=4, unique=True), max_size=30)
@@ -22,13 +22,13 @@ IMAGES = st.lists(st.lists(CLASSES, max_size=4, unique=True), max_size=30)
 
 def counted(images: list[list[int]]) -> CooccurrenceInputs:
     """Count pairs; the images are numbered 11, 21, 31 …"""
-    labels = pack([dict.fromkeys(image, LabelSource.REAL) for image in images])
+    labels = pack_labels([dict.fromkeys(image, LabelSource.REAL) for image in images])
     return count_pairs(labels, np.array([10 * number + 1 for number in range(1, len(images) + 1)], dtype=np.int32))
 
 
 @settings(max_examples=150, deadline=None)
 @given(IMAGES)
-def test_pairs_are_counted_as_the_oracle_counts_them(images: list[list[int]]) -> None:
+def test_pair_counts_agree_with_the_oracle(images: list[list[int]]) -> None:
     result = counted(images)
 
     pairs = [tuple(pair) for pair in result.classes.tolist()]
@@ -50,19 +50,17 @@ def test_examples_are_images_that_show_both(images: list[list[int]]) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(IMAGES, st.lists(st.sets(CLASSES, max_size=3), max_size=3))
-def test_what_counts_is_seen_twice_and_shares_no_superclass(
-    images: list[list[int]], superclasses: list[set[int]]
-) -> None:
+def test_pairs_occur_twice_and_share_no_superclass(images: list[list[int]], superclasses: list[set[int]]) -> None:
     members = np.array([[index in superclass for index in range(1000)] for superclass in superclasses], dtype=bool)
 
-    matrix = cooccurrence_matrix(counted(images), shared(members.reshape(-1, 1000)))
+    matrix = cooccurrence_matrix(counted(images), shares_superclass(members.reshape(-1, 1000)))
 
     assert np.array_equal(matrix, matrix.T)
     result = {(int(a), int(b)) for a, b in zip(*np.triu(matrix).nonzero(), strict=True)}
     assert result == oracle.pairs(map(set, images), superclasses)
 
 
-def test_the_bundle_counts_over_all_images_that_real_labels(
+def test_bundle_counts_pairs_over_all_images_with_real_labels(
     imagenet_real: Bundle, label_sets: dict[str, set[int]]
 ) -> None:
     pairs = imagenet_real.pairs
@@ -73,9 +71,7 @@ def test_the_bundle_counts_over_all_images_that_real_labels(
     assert result == oracle.count_pairs(label_sets.values())
 
 
-def test_no_class_that_an_image_adds_a_pair_of_is_an_error_of_that_image(
-    imagenet_real: Bundle, label_sets: dict[str, set[int]]
-) -> None:
+def test_image_does_not_support_its_own_error(imagenet_real: Bundle, label_sets: dict[str, set[int]]) -> None:
     # a pair that image i adds lies within its labels, and those are decided by the rules 1 to 3
     for name, labels in label_sets.items():
         if len(labels) > 1:
@@ -83,7 +79,7 @@ def test_no_class_that_an_image_adds_a_pair_of_is_an_error_of_that_image(
             assert types.max() <= 3, name
 
 
-def test_no_verdict_changes_when_the_image_itself_is_not_counted(
+def test_excluding_an_image_from_the_counts_does_not_change_its_verdicts(
     imagenet_real: Bundle, label_sets: dict[str, set[int]]
 ) -> None:
     evidence, pairs = imagenet_real.evidence, imagenet_real.pairs

@@ -1,4 +1,4 @@
-"""Labels of a user's own images: CSV or JSON, indices or WordNet ids, and the lines that are wrong."""
+"""Labels of custom data sets: CSV and JSON, indices and WordNet ids, and invalid rows."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from errata.errors import InvalidEvidence
 from unit.evidence.official import wordnet_id
 
 from service.domain import LabelSource
-from service.evidence.custom_labels import read_own_labels
+from service.evidence.custom_labels import read_custom_labels
 from service.evidence.recipes import Inputs, gather
 
 LABELS = {"b.jpg": [207], "a.jpg": [5, 3], "n01440764/c.png": [0, 999, 134]}
@@ -27,7 +27,7 @@ def as_csv(wordnet_ids: bool) -> str:
     return "\n".join(["file_name,labels", *rows]) + "\n"
 
 
-def test_csv_and_json_and_indices_and_wordnet_ids_mean_the_same(tmp_path: Path) -> None:
+def test_formats_and_class_names_are_equivalent(tmp_path: Path) -> None:
     files = [
         write(tmp_path / "1.csv", as_csv(False)),
         write(tmp_path / "2.csv", as_csv(True)),
@@ -38,10 +38,10 @@ def test_csv_and_json_and_indices_and_wordnet_ids_mean_the_same(tmp_path: Path) 
         write(tmp_path / "7.csv", "labels,note,file_name\n207,x,b.jpg\n5 3,,a.jpg\n0 999 134,,n01440764/c.png\n"),
     ]
 
-    assert [read_own_labels(file) for file in files] == [LABELS] * len(files)
+    assert [read_custom_labels(file) for file in files] == [LABELS] * len(files)
 
 
-def test_a_label_counts_once_and_the_first_is_the_target(tmp_path: Path) -> None:
+def test_label_counts_once_and_the_first_is_the_target(tmp_path: Path) -> None:
     facts = gather("mine", Inputs(labels=write(tmp_path / "x.csv", "file_name,labels\nb.jpg,9 3 9 3\na.jpg,7\n")))
 
     images = facts.labels
@@ -52,41 +52,41 @@ def test_a_label_counts_once_and_the_first_is_the_target(tmp_path: Path) -> None
     assert not images.problematic.any()
 
 
-def test_a_name_that_is_not_ascii_is_kept(tmp_path: Path) -> None:
+def test_unicode_file_name_is_accepted(tmp_path: Path) -> None:
     facts = gather("mine", Inputs(labels=write(tmp_path / "x.json", json.dumps({"Schloß ü.jpg": [1]}))))
 
     assert facts.labels.names.tolist() == ["Schloß ü.jpg".encode()]
 
 
 def refused(path: Path) -> InvalidEvidence:
-    with pytest.raises(InvalidEvidence) as raised:
-        read_own_labels(path)
-    assert path.name in raised.value.message
-    return raised.value
+    with pytest.raises(InvalidEvidence) as error_info:
+        read_custom_labels(path)
+    assert path.name in error_info.value.message
+    return error_info.value
 
 
 @pytest.mark.parametrize("label", ["1000", "-1", "1.5", "n00000000", "", "   ", "3 1000", "NaN", "9" * 5_000])
-def test_a_label_that_is_no_class_is_refused_with_its_line(tmp_path: Path, label: str) -> None:
+def test_unknown_label_is_rejected_with_its_line(tmp_path: Path, label: str) -> None:
     error = refused(write(tmp_path / "x.csv", f"file_name,labels\na.jpg,3\nb.jpg,{label}\n"))
 
     assert "line 3" in error.message
     assert [(violation.field, violation.line) for violation in error.violations] == [("labels", 3)]
 
 
-def test_a_second_row_of_an_image_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_duplicate_image_is_rejected_with_its_line(tmp_path: Path) -> None:
     error = refused(write(tmp_path / "x.csv", "file_name,labels\na.jpg,3\nb.jpg,4\na.jpg,3\n"))
 
     assert [(violation.field, violation.line) for violation in error.violations] == [("file_name", 4)]
     assert "a.jpg" in error.message
 
 
-def test_a_row_without_a_name_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_row_without_a_name_is_rejected_with_its_line(tmp_path: Path) -> None:
     assert [
         violation.line for violation in refused(write(tmp_path / "x.csv", "file_name,labels\n,3\n")).violations
     ] == [2]
 
 
-def test_the_first_ten_lines_are_named_and_how_many_more(tmp_path: Path) -> None:
+def test_first_ten_violations_are_listed(tmp_path: Path) -> None:
     rows = "".join(f"{number}.jpg,1000\n" for number in range(13))
 
     error = refused(write(tmp_path / "x.csv", f"file_name,labels\n{rows}"))
@@ -95,7 +95,7 @@ def test_the_first_ten_lines_are_named_and_how_many_more(tmp_path: Path) -> None
     assert "12 more" in error.message  # besides the one that the message names
 
 
-def test_a_row_that_ends_early_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_short_row_is_rejected_with_its_line(tmp_path: Path) -> None:
     assert [
         violation.line for violation in refused(write(tmp_path / "x.csv", "file_name,labels\na.jpg\n")).violations
     ] == [2]
@@ -103,7 +103,7 @@ def test_a_row_that_ends_early_is_refused_with_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("control", ["\x00", "\x01", "\t", "\n", "\x1b", "\x7f", "\x85"])
 @pytest.mark.parametrize("name", ["{}a.jpg", "a{}.jpg", "a.jpg{}"])
-def test_a_control_character_in_a_name_is_refused_with_its_line(tmp_path: Path, control: str, name: str) -> None:
+def test_control_character_in_a_name_is_rejected_with_its_line(tmp_path: Path, control: str, name: str) -> None:
     name = name.format(control)
     from_csv = refused(write(tmp_path / "x.csv", f'file_name,labels\nb.jpg,1\n"{name}",2\n'))
     from_json = refused(write(tmp_path / "x.json", json.dumps({"b.jpg": [1], name: [2]})))
@@ -142,11 +142,11 @@ def test_a_control_character_in_a_name_is_refused_with_its_line(tmp_path: Path, 
     ],
     ids=lambda text: text[:30],
 )
-def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_of_another_form_is_rejected(tmp_path: Path, text: str) -> None:
     refused(write(tmp_path / "x", text))
 
 
-def test_bytes_that_are_no_text_and_a_file_that_is_not_there_are_refused(tmp_path: Path) -> None:
+def test_binary_and_missing_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff\xfe")
 
     refused(tmp_path / "x")

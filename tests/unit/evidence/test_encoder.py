@@ -1,4 +1,4 @@
-"""Encoders: their answers are checked, kept bit by bit, and asked for once; a killed build goes on."""
+"""Encoders: validation and caching of embeddings, and interrupted builds."""
 
 import os
 import signal
@@ -22,12 +22,12 @@ from service.evidence.recipes import gather
 NAMES = [f"{wordnet_id(number % 1000)}/{number}.JPEG" for number in range(2 * CHUNK + 100)]  # three chunks
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Do nothing."""
 
 
 def cached(encoder: Encoder, cache: Path) -> CachedEncoder:
-    return CachedEncoder(encoder, cache, silent)
+    return CachedEncoder(encoder, cache, ignore_progress)
 
 
 # answers are checked
@@ -40,7 +40,7 @@ def unit(rows: int, dimensions: int, seed: int = 0) -> np.ndarray:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**32))
-def test_unit_vectors_stay_as_they_are_to_the_last_bit(rows: int, dimensions: int, seed: int) -> None:
+def test_unit_vectors_are_unchanged(rows: int, dimensions: int, seed: int) -> None:
     vectors = unit(rows, dimensions, seed)
 
     result = checked(vectors, rows, dimensions, "images")
@@ -60,7 +60,7 @@ def test_other_vectors_are_normalized(scale: float, kind: type) -> None:
     assert np.allclose(result, vectors, atol=1e-6)
 
 
-def test_half_precision_is_taken() -> None:
+def test_half_precision_is_accepted() -> None:
     result = checked((7 * unit(4, 16)).astype(np.float16), 4, 16, "texts")
 
     assert result.dtype == np.float32
@@ -90,14 +90,14 @@ WRONG: dict[str, Callable[[np.ndarray], object]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_an_answer_of_another_form_is_refused(wrong: Callable[[np.ndarray], object]) -> None:
-    with pytest.raises(InvalidEvidence, match="the encoder's images") as raised:
+def test_invalid_embeddings_are_rejected(wrong: Callable[[np.ndarray], object]) -> None:
+    with pytest.raises(InvalidEvidence, match="Embeddings of images") as error:
         checked(wrong(unit(4, 16)), 4, 16, "images")
 
-    assert raised.value.violations[0].field == "encoder"
+    assert error.value.violations[0].field == "encoder"
 
 
-def test_the_row_that_is_not_finite_is_named() -> None:
+def test_message_names_the_row_that_is_not_finite() -> None:
     vectors = unit(4, 16)
     vectors[2, 5] = np.nan
 
@@ -105,7 +105,7 @@ def test_the_row_that_is_not_finite_is_named() -> None:
         checked(vectors, 4, 16, "texts")
 
 
-def test_the_twin_gives_unit_vectors_by_name_alone() -> None:
+def test_hash_encoder_derives_unit_vectors_from_names() -> None:
     twin = HashEncoder()
 
     apart = np.concatenate([twin.embed_images([name]) for name in NAMES[:5]])
@@ -119,13 +119,13 @@ def test_the_twin_gives_unit_vectors_by_name_alone() -> None:
 # the cache
 
 
-def asked_for(encoder: Counting) -> list[str]:
-    """Return the names that were embedded, without the probes of the cache's key."""
+def embedded_names(encoder: Counting) -> list[str]:
+    """Return the embedded names, without the probes of the cache key."""
     probes = [list(PROBE_TEXTS), NAMES[:1]]
-    return [name for names in encoder.asked if names not in probes for name in names]
+    return [name for names in encoder.calls if names not in probes for name in names]
 
 
-def test_a_second_run_does_not_call_the_encoder_again(tmp_path: Path) -> None:
+def test_second_run_uses_the_cache(tmp_path: Path) -> None:
     texts = [f"A photo of a {name}" for name in NAMES]
     first, second = Counting(), Counting()
     images = cached(first, tmp_path).images(NAMES)
@@ -134,14 +134,14 @@ def test_a_second_run_does_not_call_the_encoder_again(tmp_path: Path) -> None:
     assert cached(second, tmp_path).images(NAMES).tobytes() == images.tobytes()
     assert cached(second, tmp_path).texts(texts).tobytes() == prompts.tobytes()
 
-    assert asked_for(first) == NAMES + texts  # each once, in order
-    assert asked_for(second) == []
+    assert embedded_names(first) == NAMES + texts  # each once, in order
+    assert embedded_names(second) == []
     assert images.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
     assert prompts.tobytes() == HashEncoder().embed_texts(texts).tobytes()
 
 
 @pytest.mark.parametrize("fails_at", [3, 4, 5])
-def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, fails_at: int) -> None:
+def test_interrupted_run_continues(tmp_path: Path, fails_at: int) -> None:
     # calls 1 and 2 are the probes of the key
     before, after = Counting(fails_at=fails_at), Counting()
     with pytest.raises(RuntimeError, match="power"):
@@ -149,7 +149,7 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, fails_at:
 
     result = cached(after, tmp_path).images(NAMES)
 
-    assert asked_for(after) == NAMES[(fails_at - 3) * CHUNK :]
+    assert embedded_names(after) == NAMES[(fails_at - 3) * CHUNK :]
     assert result.tobytes() == HashEncoder().embed_images(NAMES).tobytes()
 
 
@@ -158,7 +158,7 @@ def folders(cache: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("other", [Other(), SameAnswers(), HashEncoder(16)], ids=["answers", "name", "dimensions"])
-def test_another_encoder_never_reads_this_one_s_cache(tmp_path: Path, other: HashEncoder) -> None:
+def test_another_encoder_has_another_cache(tmp_path: Path, other: HashEncoder) -> None:
     cached(HashEncoder(), tmp_path).images(NAMES[:10])
     own = folders(tmp_path)
 
@@ -168,7 +168,7 @@ def test_another_encoder_never_reads_this_one_s_cache(tmp_path: Path, other: Has
     assert result.tobytes() == other.embed_images(NAMES[:10]).tobytes()
 
 
-def test_other_names_have_a_cache_of_their_own(tmp_path: Path) -> None:
+def test_other_names_have_another_cache(tmp_path: Path) -> None:
     encoder = Counting()
     for names in (NAMES[:10], NAMES[:9], NAMES[:10][::-1]):
         assert np.array_equal(cached(encoder, tmp_path).images(names), HashEncoder().embed_images(names))
@@ -176,7 +176,7 @@ def test_other_names_have_a_cache_of_their_own(tmp_path: Path) -> None:
     assert len(folders(tmp_path)) >= 3
 
 
-def test_a_file_that_changed_is_embedded_anew(tmp_path: Path) -> None:
+def test_changed_file_is_embedded_again(tmp_path: Path) -> None:
     image = tmp_path / wordnet_id(0) / "a.jpg"
     image.parent.mkdir()
     image.write_bytes(b"one")
@@ -188,13 +188,13 @@ def test_a_file_that_changed_is_embedded_anew(tmp_path: Path) -> None:
     image.write_bytes(b"three")
     cached(changed, tmp_path / "cache").images(paths)
 
-    assert paths not in again.asked
-    assert paths in changed.asked
+    assert paths not in again.calls
+    assert paths in changed.calls
 
 
 @pytest.fixture(scope="module")
 def worn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Path]:
-    """A cache of one chunk, whose file a test may damage."""
+    """A cache of one chunk whose file a test can damage."""
     cache = tmp_path_factory.mktemp("cache")
     cached(HashEncoder(), cache).images(NAMES[:10])
     (file,) = cache.rglob("*.npy")
@@ -203,7 +203,7 @@ def worn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Path]:
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 127) | st.integers(0, 10**6))
-def test_a_half_written_cache_file_is_ignored_and_mended(worn: tuple[Path, bytes, Path], length: int) -> None:
+def test_truncated_cache_file_is_replaced(worn: tuple[Path, bytes, Path], length: int) -> None:
     cache, sound, file = worn
     file.write_bytes(sound[: length % len(sound)])
 
@@ -218,7 +218,7 @@ def test_a_half_written_cache_file_is_ignored_and_mended(worn: tuple[Path, bytes
     [np.zeros((9, 32), np.float32), np.zeros((10, 32), np.float64), np.zeros(10, np.float32), np.zeros((10, 1, 32))],
     ids=["rows", "kind", "one axis", "three axes"],
 )
-def test_a_cache_file_of_another_form_is_ignored(worn: tuple[Path, bytes, Path], array: np.ndarray) -> None:
+def test_invalid_cache_file_is_ignored(worn: tuple[Path, bytes, Path], array: np.ndarray) -> None:
     cache, _, file = worn
     np.save(file, array)
 
@@ -227,9 +227,7 @@ def test_a_cache_file_of_another_form_is_ignored(worn: tuple[Path, bytes, Path],
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 127), st.integers(1, 255))
-def test_a_cache_file_whose_head_is_damaged_never_stops_a_build(
-    worn: tuple[Path, bytes, Path], place: int, bits: int
-) -> None:
+def test_cache_file_with_a_damaged_header_is_ignored(worn: tuple[Path, bytes, Path], place: int, bits: int) -> None:
     cache, sound, file = worn
     damaged = bytearray(sound)
     damaged[place] ^= bits
@@ -241,7 +239,7 @@ def test_a_cache_file_whose_head_is_damaged_never_stops_a_build(
     file.write_bytes(sound)
 
 
-def test_progress_is_told_chunk_by_chunk(tmp_path: Path) -> None:
+def test_progress_is_reported_per_chunk(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
 
     CachedEncoder(HashEncoder(), tmp_path, lambda *each: told.append(each)).images(NAMES)
@@ -254,7 +252,7 @@ def test_progress_is_told_chunk_by_chunk(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
-    """What a build of the data set `mine` is given: three chunks of images, with neighbors."""
+    """Inputs of the data set `mine`: three chunks of images, with neighbors."""
     folder = tmp_path_factory.mktemp("mine")
     targets = [number % 1000 for number in range(len(NAMES))]
     rows = "".join(f"{name},{target}\n" for name, target in zip(NAMES, targets, strict=True))
@@ -262,11 +260,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
     neighbors = np.random.default_rng(0).integers(0, 1000, (len(NAMES), 10))
     artefacts = write_artefacts(folder / "artefacts", "mine", list(zip(NAMES, targets, strict=True)), neighbors)
 
-    def given_to(encoder: str, cache: Path) -> Inputs:
+    def inputs_for(encoder: str, cache: Path) -> Inputs:
         name = encoder if ":" in encoder else f"unit.evidence.encoders:{encoder}"
         return Inputs(labels=folder / "labels.csv", artefacts=artefacts, encoder=name, cache=cache)
 
-    return given_to
+    return inputs_for
 
 
 BUILD = """
@@ -279,7 +277,7 @@ print(build_evidence("mine", inputs, output).digest)
 """
 
 
-def test_a_build_killed_in_the_middle_goes_on_and_gives_the_same_bundle(
+def test_killed_build_continues_with_the_same_result(
     inputs: Callable[..., Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_to = inputs("Stoppable", tmp_path / "cache")
@@ -310,9 +308,7 @@ def test_a_build_killed_in_the_middle_goes_on_and_gives_the_same_bundle(
     assert (resumed.path / "verdicts.npy").read_bytes() == (whole.path / "verdicts.npy").read_bytes()
 
 
-def test_another_encoder_gives_another_bundle_and_the_same_answers_the_same(
-    inputs: Callable[..., Inputs], tmp_path: Path
-) -> None:
+def test_digest_depends_on_the_embeddings_only(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
     names = {"service.evidence.encoder:HashEncoder": "one", "Other": "two", "SameAnswers": "three"}
     cache = tmp_path / "cache"
 
@@ -327,7 +323,7 @@ def test_another_encoder_gives_another_bundle_and_the_same_answers_the_same(
 
 
 @pytest.mark.parametrize("encoder", ["NotANumber", "OneRowLess", "OtherDimensions"])
-def test_an_encoder_that_lies_leaves_no_bundle(inputs: Callable[..., Inputs], tmp_path: Path, encoder: str) -> None:
+def test_invalid_encoder_leaves_no_bundle(inputs: Callable[..., Inputs], tmp_path: Path, encoder: str) -> None:
     with pytest.raises(InvalidEvidence, match="expected"):
         build_evidence("mine", inputs(encoder, tmp_path / "cache"), tmp_path / "bundle")
 
@@ -337,7 +333,7 @@ def test_an_encoder_that_lies_leaves_no_bundle(inputs: Callable[..., Inputs], tm
 # loading
 
 
-def test_an_encoder_is_loaded_by_module_and_class() -> None:
+def test_encoder_is_loaded_by_module_and_class() -> None:
     assert isinstance(load_encoder("unit.evidence.encoders:SameAnswers"), SameAnswers)
 
 
@@ -357,15 +353,15 @@ def test_an_encoder_is_loaded_by_module_and_class() -> None:
         "a b:c d",
     ],
 )
-def test_what_is_no_encoder_is_refused_by_name(name: str) -> None:
-    with pytest.raises(InvalidEvidence) as raised:
+def test_invalid_encoder_name_is_rejected(name: str) -> None:
+    with pytest.raises(InvalidEvidence) as error:
         load_encoder(name)
 
-    assert name in raised.value.message
-    assert raised.value.violations[0].field == "encoder"
+    assert name in error.value.message
+    assert error.value.violations[0].field == "encoder"
 
 
-def test_an_encoder_needs_a_folder_for_its_cache(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
+def test_encoder_requires_a_cache_folder(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
     given_to = inputs("Other", tmp_path)
 
     with pytest.raises(InvalidEvidence, match="embeddings"):

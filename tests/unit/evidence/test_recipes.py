@@ -1,4 +1,4 @@
-"""Recipes: what each data set's evidence is made of, what stands in for a missing part, and what then abstains."""
+"""Recipes: the evidence of each data set, missing inputs, and abstentions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ def validation_samples(numbers: tuple[int, ...]) -> list[tuple[str, int]]:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Inputs:
-    """Everything that the data set imagenet can be given, for five images."""
+    """All inputs of the data set imagenet, for five images."""
     samples = validation_samples(NUMBERS)
     neighbors = np.random.default_rng(0).integers(0, 1000, (len(samples), 50))
     return Inputs(
@@ -54,7 +54,7 @@ def build(dataset: str, inputs: Inputs, tmp_path: Path) -> Bundle:
 # imagenet
 
 
-def test_imagenet_with_everything_abstains_from_nothing(inputs: Inputs, tmp_path: Path) -> None:
+def test_imagenet_with_all_inputs_has_no_abstentions(inputs: Inputs, tmp_path: Path) -> None:
     bundle = build("imagenet", inputs, tmp_path)
 
     assert bundle.manifest.abstained == ()
@@ -70,7 +70,7 @@ def test_imagenet_with_everything_abstains_from_nothing(inputs: Inputs, tmp_path
     assert {"CLIP encoder", "non-prototypical images"} <= named
 
 
-def test_each_image_has_its_own_neighbors_and_embedding(inputs: Inputs, tmp_path: Path) -> None:
+def test_neighbors_and_embeddings_match_their_images(inputs: Inputs, tmp_path: Path) -> None:
     bundle = build("imagenet", inputs, tmp_path)
 
     samples = [name for name, _ in validation_samples(NUMBERS)]
@@ -91,9 +91,7 @@ ABSTAINS = {
 
 
 @pytest.mark.parametrize("part", ABSTAINS)
-def test_a_missing_part_makes_its_rule_abstain_and_the_manifest_says_so(
-    inputs: Inputs, tmp_path: Path, part: str
-) -> None:
+def test_missing_input_makes_its_rule_abstain(inputs: Inputs, tmp_path: Path, part: str) -> None:
     if part.endswith(".npz"):
         (tmp_path / "artefacts" / "imagenet" / part).unlink()
     else:
@@ -106,14 +104,14 @@ def test_a_missing_part_makes_its_rule_abstain_and_the_manifest_says_so(
     assert ABSTAINS[part] not in np.unique(types)
 
 
-def test_the_annotation_alone_is_enough(inputs: Inputs, tmp_path: Path) -> None:
+def test_annotation_is_the_only_required_input(inputs: Inputs, tmp_path: Path) -> None:
     bundle = build("imagenet", Inputs(annotations=inputs.annotations), tmp_path)
 
     assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
     assert bundle.manifest.superclasses == default_grouping().ids
 
 
-def test_without_an_order_of_samples_rows_stand_for_all_images_by_path(inputs: Inputs, tmp_path: Path) -> None:
+def test_neighbors_without_sample_order_are_sorted_by_path(inputs: Inputs, tmp_path: Path) -> None:
     folder = tmp_path / "all"
     neighbors = np.tile(np.arange(50_000)[:, None] % 1000, (1, 10))
     write_artefacts(folder, "imagenet", neighbors=neighbors, superclasses=DOGS)
@@ -127,14 +125,14 @@ def test_without_an_order_of_samples_rows_stand_for_all_images_by_path(inputs: I
         assert facts.clip.neighbors[place].tolist() == [at % 1000] * 10
 
 
-def test_without_an_order_of_samples_another_number_of_rows_is_refused(inputs: Inputs, tmp_path: Path) -> None:
+def test_neighbors_without_sample_order_need_one_row_per_image(inputs: Inputs, tmp_path: Path) -> None:
     (tmp_path / "artefacts" / "imagenet" / "samples_info.npz").unlink()
 
     with pytest.raises(InvalidEvidence, match=r"valid_clip_knn\.npz: expected 50000 rows.* got 5"):
         gather("imagenet", inputs)
 
 
-def test_the_artefacts_of_another_data_set_are_refused(inputs: Inputs, tmp_path: Path) -> None:
+def test_artefacts_of_another_data_set_are_rejected(inputs: Inputs, tmp_path: Path) -> None:
     other = [(f"{wordnet_id(index)}/0.0001_{index}.jpg", index) for index in range(5)]
     write_artefacts(tmp_path / "artefacts", "imagenet", other)
 
@@ -142,7 +140,7 @@ def test_the_artefacts_of_another_data_set_are_refused(inputs: Inputs, tmp_path:
         gather("imagenet", inputs)
 
 
-def test_an_order_of_samples_without_one_of_the_images_is_refused_by_name(inputs: Inputs, tmp_path: Path) -> None:
+def test_sample_order_without_an_image_is_rejected_by_name(inputs: Inputs, tmp_path: Path) -> None:
     rest = validation_samples(NUMBERS[1:])
     write_artefacts(tmp_path / "artefacts", "imagenet", rest, np.zeros((len(rest), 10), dtype=int))
 
@@ -150,14 +148,14 @@ def test_an_order_of_samples_without_one_of_the_images_is_refused_by_name(inputs
         gather("imagenet", inputs)
 
 
-def test_imagenet_without_an_annotation_is_refused() -> None:
-    with pytest.raises(InvalidEvidence, match="annotation") as raised:
+def test_imagenet_without_an_annotation_is_rejected() -> None:
+    with pytest.raises(InvalidEvidence, match="annotation") as error:
         gather("imagenet")
 
-    assert raised.value.violations[0].field == "annotations"
+    assert error.value.violations[0].field == "annotations"
 
 
-def test_imagenet_m_is_kept_where_the_annotation_names_it(inputs: Inputs, tmp_path: Path) -> None:
+def test_imagenet_m_samples_come_from_the_annotation(inputs: Inputs, tmp_path: Path) -> None:
     rows = [row(number) for number in NUMBERS]
     named = write_json(tmp_path / "m.json", rows, imagenet_m={validation_name(2): {}, validation_name(5): {}})
 
@@ -172,9 +170,7 @@ def test_imagenet_m_is_kept_where_the_annotation_names_it(inputs: Inputs, tmp_pa
 # superclasses
 
 
-def test_a_file_of_superclasses_comes_before_the_artefacts_and_those_before_the_default(
-    inputs: Inputs, tmp_path: Path
-) -> None:
+def test_superclasses_file_precedes_artefacts_and_default(inputs: Inputs, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text('{"birds": [["bird"]]}\n')
     plain = replace(inputs, encoder="")
 
@@ -184,7 +180,7 @@ def test_a_file_of_superclasses_comes_before_the_artefacts_and_those_before_the_
     assert gather("imagenet", plain).superclasses.ids == default_grouping().ids
 
 
-def test_the_manifest_says_which_superclasses_were_used(inputs: Inputs, tmp_path: Path) -> None:
+def test_manifest_names_the_source_of_the_superclasses(inputs: Inputs, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text('{"birds": [["bird"]]}\n')
 
     chosen = gather("imagenet", replace(inputs, encoder="", superclasses=tmp_path / "mine.json"))
@@ -202,9 +198,7 @@ def test_the_manifest_says_which_superclasses_were_used(inputs: Inputs, tmp_path
 # co-occurrence
 
 
-def test_the_images_of_the_annotation_do_not_count_for_co_occurrence(
-    inputs: Inputs, label_sets: dict[str, set[int]]
-) -> None:
+def test_annotated_images_do_not_count_for_co_occurrence(inputs: Inputs, label_sets: dict[str, set[int]]) -> None:
     several = [name for name, labels in label_sets.items() if len(labels) > 1][:40]
     rows = [Row(name, target(int(name[15:23])), [target(int(name[15:23]))]) for name in several]
     assert inputs.annotations is not None
@@ -230,7 +224,7 @@ def made_folder(folder: Path) -> Path:
     return folder
 
 
-def test_imagenet_a_is_the_same_from_its_samples_or_its_folder(tmp_path: Path) -> None:
+def test_imagenet_a_from_samples_equals_imagenet_a_from_folders(tmp_path: Path) -> None:
     artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-a", A_SAMPLES)
 
     from_samples = build_evidence("imagenet-a", Inputs(artefacts=artefacts), tmp_path / "one")
@@ -246,7 +240,7 @@ def test_imagenet_a_is_the_same_from_its_samples_or_its_folder(tmp_path: Path) -
     assert from_samples.classes.nonzero()[0].tolist() == [6, 150, 999]
 
 
-def test_imagenet_a_s_neighbors_belong_to_their_samples_in_any_order(tmp_path: Path) -> None:
+def test_neighbors_of_imagenet_a_match_their_samples(tmp_path: Path) -> None:
     neighbors = np.arange(60).reshape(6, 10)
     artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-a", A_SAMPLES, neighbors)
 
@@ -258,7 +252,7 @@ def test_imagenet_a_s_neighbors_belong_to_their_samples_in_any_order(tmp_path: P
         assert result == of_name[name.decode()]
 
 
-def test_imagenet_a_s_annotation_only_tells_what_co_occurrence_leaves_out(inputs: Inputs, tmp_path: Path) -> None:
+def test_annotation_affects_only_the_co_occurrence_of_imagenet_a(inputs: Inputs, tmp_path: Path) -> None:
     artefacts = write_artefacts(tmp_path / "a", "imagenet-a", A_SAMPLES)
     assert inputs.annotations is not None
 
@@ -273,7 +267,7 @@ def test_imagenet_a_s_annotation_only_tells_what_co_occurrence_leaves_out(inputs
     assert facts.imagenet_m is None
 
 
-def test_imagenet_a_takes_the_list_of_mistakes_and_abstains_without(tmp_path: Path) -> None:
+def test_imagenet_a_uses_the_list_of_mistakes(tmp_path: Path) -> None:
     artefacts = write_artefacts(tmp_path / "a", "imagenet-a", A_SAMPLES)
     mistakes = write_mistakes(tmp_path / "mistakes", ["ILSVRC2012_val_00000001.JPEG"])
 
@@ -284,7 +278,7 @@ def test_imagenet_a_takes_the_list_of_mistakes_and_abstains_without(tmp_path: Pa
     assert without.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
 
 
-def test_imagenet_a_without_samples_is_refused() -> None:
+def test_imagenet_a_without_samples_is_rejected() -> None:
     with pytest.raises(InvalidEvidence, match="samples_info"):
         gather("imagenet-a")
 
@@ -298,7 +292,7 @@ def own(tmp_path: Path) -> Inputs:
     return Inputs(labels=tmp_path / "labels.csv", cache=tmp_path / "cache")
 
 
-def test_a_data_set_of_one_s_own_is_judged_by_the_same_rules(own: Inputs, tmp_path: Path) -> None:
+def test_custom_data_set_uses_the_same_rules(own: Inputs, tmp_path: Path) -> None:
     bundle = build("mine", own, tmp_path)
 
     assert bundle.dataset == "mine"
@@ -308,7 +302,7 @@ def test_a_data_set_of_one_s_own_is_judged_by_the_same_rules(own: Inputs, tmp_pa
     assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
 
 
-def test_neighbors_may_come_from_training_images(own: Inputs, tmp_path: Path) -> None:
+def test_neighbors_can_come_from_training_images(own: Inputs, tmp_path: Path) -> None:
     from service.evidence.encoder import HashEncoder
 
     names = [f"{wordnet_id(item)}/t{number}.jpg" for item in (2, 700) for number in range(9)]
@@ -337,15 +331,15 @@ def test_nine_training_images_are_too_few(own: Inputs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Mine", "../mine", "a/b", ".hidden", "a" * 65, "mine\n", "-x"])
-def test_a_name_that_is_no_name_is_refused(own: Inputs, name: str) -> None:
-    with pytest.raises(InvalidEvidence) as raised:
+def test_invalid_data_set_name_is_rejected(own: Inputs, name: str) -> None:
+    with pytest.raises(InvalidEvidence) as error:
         gather(name, own)
 
-    assert raised.value.violations[0].field == "dataset"
+    assert error.value.violations[0].field == "dataset"
 
 
-def test_a_data_set_without_labels_is_refused_and_a_known_one_has_its_own(own: Inputs) -> None:
+def test_custom_data_set_requires_labels_and_built_in_data_sets_reject_them(own: Inputs) -> None:
     with pytest.raises(InvalidEvidence, match="--labels"):
         gather("mine")
-    with pytest.raises(InvalidEvidence, match="labels of its own"):
+    with pytest.raises(InvalidEvidence, match="built-in labels"):
         gather("imagenet-real", own)

@@ -1,4 +1,4 @@
-"""The shelf: bundles are found, built on first use, each once."""
+"""The repository finds bundles and builds them once, on first use."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from errata.errors import DatasetNotFound, EvidenceDamaged, EvidenceNotFound, InvalidEvidence, InvalidSetting
-from unit.evidence.made import CHANGES, made_facts
+from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
 from service.evidence.build import write_bundle
@@ -25,7 +25,7 @@ print("digest", EvidenceRepository({}, Path(sys.argv[1])).find("demo", "").diges
 """
 
 
-def test_two_builds_at_once_give_one_bundle(tmp_path: Path) -> None:
+def test_concurrent_builds_produce_one_bundle(tmp_path: Path) -> None:
     both = [
         subprocess.Popen(
             [sys.executable, "-c", BUILD, str(tmp_path)],
@@ -54,7 +54,7 @@ def test_two_builds_at_once_give_one_bundle(tmp_path: Path) -> None:
     assert sum("evidence built" in output for output in said) == 1  # the other one waited and found it
 
 
-def test_what_needs_no_download_is_built_on_first_use_and_then_found(demo: Bundle, data_dir: Path) -> None:
+def test_built_in_data_sets_are_built_on_first_use(demo: Bundle, data_dir: Path) -> None:
     written = (demo.path / "manifest.json").stat().st_mtime_ns
 
     again = EvidenceRepository({}, data_dir).find("demo", "")
@@ -65,43 +65,39 @@ def test_what_needs_no_download_is_built_on_first_use_and_then_found(demo: Bundl
 
 
 @pytest.mark.parametrize("dataset", ["demo", "imagenet-real"])
-def test_what_is_built_is_sound_and_has_neither_clip_nor_list(
-    dataset: str, evidence_repository: EvidenceRepository
-) -> None:
-    bundle = evidence_repository.find(dataset, "")
+def test_built_bundle_verifies_and_has_neither_clip_nor_list(dataset: str, repository: EvidenceRepository) -> None:
+    bundle = repository.find(dataset, "")
 
     assert bundle.dataset == dataset
     assert verify_evidence(bundle.path) == []
     assert [kind.name for kind in bundle.manifest.abstained] == ["FINE_GRAINED_OOV", "NON_PROTOTYPICAL"]
 
 
-def test_a_bundle_is_found_by_the_start_of_its_digest(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "one")
-    other = write_bundle(CHANGES["oov"](made_facts()), tmp_path / "two")
-    evidence_repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
+def test_bundle_is_found_by_digest_prefix(tmp_path: Path) -> None:
+    digest = write_bundle(synthetic_inputs(), tmp_path / "one")
+    other = write_bundle(CHANGES["oov"](synthetic_inputs()), tmp_path / "two")
+    repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
 
-    assert evidence_repository.find("mine", "").digest == digest  # the first is the default
-    assert (
-        evidence_repository.find("mine", digest).digest == evidence_repository.find("mine", digest[:8]).digest == digest
-    )
-    assert evidence_repository.find("mine", other[:8]).digest == other
-    assert [bundle.digest for bundle in evidence_repository.bundles("mine")] == [digest, other]
-    assert "mine" in evidence_repository.datasets()
+    assert repository.find("mine", "").digest == digest  # the first is the default
+    assert repository.find("mine", digest).digest == repository.find("mine", digest[:8]).digest == digest
+    assert repository.find("mine", other[:8]).digest == other
+    assert [bundle.digest for bundle in repository.bundles("mine")] == [digest, other]
+    assert "mine" in repository.datasets()
 
 
-def test_a_digest_that_no_bundle_has_is_not_found(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "one")
-    evidence_repository = EvidenceRepository({"mine": [tmp_path / "one"]}, tmp_path / "data")
+def test_digest_that_no_bundle_has_is_not_found(tmp_path: Path) -> None:
+    digest = write_bundle(synthetic_inputs(), tmp_path / "one")
+    repository = EvidenceRepository({"mine": [tmp_path / "one"]}, tmp_path / "data")
 
     with pytest.raises(EvidenceNotFound, match=digest[:12]):
-        evidence_repository.find("mine", "xyz")
+        repository.find("mine", "xyz")
 
 
-def test_a_start_that_fits_two_digests_is_not_found(tmp_path: Path) -> None:
+def test_ambiguous_digest_prefix_is_not_found(tmp_path: Path) -> None:
     # of 17 digests two start with the same digit
     digests, paths = [], []
     for number in range(17):
-        facts = made_facts()
+        facts = synthetic_inputs()
         facts.labels.labels.classes[0] = 100 + number
         paths.append(tmp_path / str(number))
         digests.append(write_bundle(facts, paths[-1]))
@@ -112,58 +108,58 @@ def test_a_start_that_fits_two_digests_is_not_found(tmp_path: Path) -> None:
         EvidenceRepository({"mine": paths}, tmp_path / "data").find("mine", twice)
 
 
-def test_the_same_facts_lying_twice_are_one_bundle(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "one")
-    write_bundle(made_facts(), tmp_path / "two")
-    evidence_repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
+def test_copies_of_a_bundle_count_once(tmp_path: Path) -> None:
+    digest = write_bundle(synthetic_inputs(), tmp_path / "one")
+    write_bundle(synthetic_inputs(), tmp_path / "two")
+    repository = EvidenceRepository({"mine": [tmp_path / "one", tmp_path / "two"]}, tmp_path / "data")
 
-    assert [bundle.digest for bundle in evidence_repository.bundles("mine")] == [digest]
-
-
-def test_a_bundle_that_lies_in_the_data_folder_is_found(tmp_path: Path) -> None:
-    digest = write_bundle(made_facts(), tmp_path / "evidence" / "mine" / "first")
-
-    evidence_repository = EvidenceRepository({}, tmp_path)
-
-    assert "mine" in evidence_repository.datasets()
-    assert evidence_repository.find("mine", "").digest == digest
+    assert [bundle.digest for bundle in repository.bundles("mine")] == [digest]
 
 
-def test_a_bundle_that_is_still_being_written_is_not_seen(tmp_path: Path) -> None:
-    write_bundle(made_facts(), tmp_path / "evidence" / "mine" / ".first.scratch")
+def test_bundle_in_the_data_folder_is_found(tmp_path: Path) -> None:
+    digest = write_bundle(synthetic_inputs(), tmp_path / "evidence" / "mine" / "first")
 
-    evidence_repository = EvidenceRepository({}, tmp_path)
+    repository = EvidenceRepository({}, tmp_path)
 
-    assert "mine" not in evidence_repository.datasets()
+    assert "mine" in repository.datasets()
+    assert repository.find("mine", "").digest == digest
+
+
+def test_incomplete_bundle_is_ignored(tmp_path: Path) -> None:
+    write_bundle(synthetic_inputs(), tmp_path / "evidence" / "mine" / ".first.scratch")
+
+    repository = EvidenceRepository({}, tmp_path)
+
+    assert "mine" not in repository.datasets()
     with pytest.raises(DatasetNotFound):
-        evidence_repository.bundles("mine")
+        repository.bundles("mine")
 
 
-def test_a_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(DatasetNotFound, match="demo") as raised:
+def test_data_set_without_evidence_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFound, match="demo") as error:
         EvidenceRepository({}, tmp_path).find("imagenet-x", "")
 
-    assert raised.value.violations[0].field == "dataset"
+    assert error.value.violations[0].field == "dataset"
 
 
-def test_a_bundle_of_another_data_set_is_refused_by_its_path_at_start(tmp_path: Path) -> None:
-    write_bundle(made_facts(), tmp_path / "one")
-    evidence_repository = EvidenceRepository({"yours": [tmp_path / "one"]}, tmp_path / "data")
+def test_bundle_of_another_data_set_is_rejected_by_its_path_at_start(tmp_path: Path) -> None:
+    write_bundle(synthetic_inputs(), tmp_path / "one")
+    repository = EvidenceRepository({"yours": [tmp_path / "one"]}, tmp_path / "data")
 
     with pytest.raises(InvalidEvidence, match="one: expected a bundle of yours, got one of mine"):
-        evidence_repository.check()
+        repository.check()
     with pytest.raises(EvidenceDamaged) as later:  # to a caller, without the path
-        evidence_repository.bundles("yours")
+        repository.bundles("yours")
     assert "expected a bundle of yours, got one of mine" in later.value.message
     assert str(tmp_path) not in later.value.message
 
 
-def test_a_configured_bundle_that_isnt_there_is_refused_at_start(tmp_path: Path) -> None:
+def test_missing_configured_bundle_is_rejected_at_start(tmp_path: Path) -> None:
     with pytest.raises(InvalidEvidence, match="nothing here"):
         EvidenceRepository({"mine": [tmp_path / "nothing here"]}, tmp_path / "data").check()
 
 
-def test_a_data_folder_that_can_not_be_made_is_refused_at_start(tmp_path: Path) -> None:
+def test_data_folder_that_cannot_be_created_is_rejected_at_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(InvalidSetting) as refused:
@@ -171,9 +167,9 @@ def test_a_data_folder_that_can_not_be_made_is_refused_at_start(tmp_path: Path) 
     assert refused.value.violations[0].field == "ERRATA_DATA_DIR"
 
 
-def test_a_damaged_bundle_is_left_out_unless_it_is_the_default(tmp_path: Path) -> None:
+def test_damaged_bundle_is_skipped_unless_it_is_the_default(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        facts = replace(made_facts(), imagenet_m=None) if name == "two" else made_facts()
+        facts = replace(synthetic_inputs(), imagenet_m=None) if name == "two" else synthetic_inputs()
         write_bundle(facts, tmp_path / name)
     file = tmp_path / "two" / "verdicts.npy"
     file.write_bytes(file.read_bytes()[:-1])

@@ -1,4 +1,4 @@
-"""Out of vocabulary, against the oracle: the gate, the best proposal, ties; and what an explanation shows."""
+"""Out-of-vocabulary decisions and their evidence, compared with the oracle."""
 
 import math
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from service.taxonomy.wordnet import load_taxonomy
 IMAGES = 240
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
-class World:
-    """Images with neighbors and texts, as the service has them and as the oracle does."""
+class Scenario:
+    """Images with neighbors and texts, for the service and for the oracle."""
 
     images: np.ndarray
     texts: np.ndarray
@@ -66,14 +66,14 @@ class World:
         return oracle.outside_imagenet(self.wordnet, winner)
 
     def decided(self) -> np.ndarray:
-        packed = decide_oov(self.images, self.texts, self.targets, self.neighbors, self.proposals, silent)
+        packed = decide_oov(self.images, self.texts, self.targets, self.neighbors, self.proposals, ignore_progress)
         assert packed.shape == (len(self.images), 125)
         assert packed.dtype == np.uint8
         return np.unpackbits(packed, axis=1).astype(bool)
 
 
-def world(coarse: bool) -> World:
-    """Return a world; a coarse one has few distinct vectors, so that most comparisons are ties."""
+def make_scenario(coarse: bool) -> Scenario:
+    """Create a scenario. A coarse one has few distinct vectors, so most comparisons are ties."""
     rng = np.random.default_rng(5)
     grouping = parse_grouping(SEVERAL, "several", load_taxonomy())
     proposals = Proposals(load_taxonomy(), grouping.same_superclass())
@@ -84,107 +84,114 @@ def world(coarse: bool) -> World:
     targets = rng.integers(0, 1000, IMAGES).astype(np.int16)
     neighbors = rng.integers(0, 1000, (IMAGES, 10)).astype(np.int16)
     neighbors[::2, 0] = targets[::2]
-    return World(images, texts, targets, neighbors, proposals, superclasses_of(grouping), known(load_taxonomy()))
+    return Scenario(images, texts, targets, neighbors, proposals, superclasses_of(grouping), known(load_taxonomy()))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["fine", "ties"])
-def made(request: pytest.FixtureRequest) -> World:
-    return world(request.param)
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    return make_scenario(request.param)
 
 
 @pytest.fixture(scope="module")
-def decided(made: World) -> np.ndarray:
-    return made.decided()
+def decided(scenario: Scenario) -> np.ndarray:
+    return scenario.decided()
 
 
-def test_every_class_of_some_images_is_decided_as_the_oracle_decides(made: World, decided: np.ndarray) -> None:
+def test_decisions_for_all_classes_agree_with_the_oracle(scenario: Scenario, decided: np.ndarray) -> None:
     for row in (0, 101):
-        assert [made.oov(row, predicted) for predicted in range(1000)] == decided[row].tolist()
+        assert [scenario.oov(row, predicted) for predicted in range(1000)] == decided[row].tolist()
 
 
-def test_random_pairs_whose_gate_holds_are_decided_as_the_oracle_decides(made: World, decided: np.ndarray) -> None:
+def test_decisions_for_random_pairs_agree_with_the_oracle(scenario: Scenario, decided: np.ndarray) -> None:
     rng = np.random.default_rng(1)
-    holds = gate(made.neighbors, made.proposals.same_superclass)
+    holds = gate(scenario.neighbors, scenario.proposals.same_superclass)
     some = rng.permutation(np.argwhere(holds))[:800].tolist()
 
-    expected = [made.oov(row, predicted) for row, predicted in some]
+    expected = [scenario.oov(row, predicted) for row, predicted in some]
 
     assert [bool(decided[row, predicted]) for row, predicted in some] == expected
     assert 20 < sum(expected) < 780  # both answers are frequent
 
 
-def test_a_prediction_whose_gate_does_not_hold_is_never_out_of_vocabulary(made: World, decided: np.ndarray) -> None:
+def test_prediction_without_gate_is_never_out_of_vocabulary(scenario: Scenario, decided: np.ndarray) -> None:
     for row in range(0, IMAGES, 12):
-        holds = [gate_holds(made.neighbors[row].tolist(), p, made.superclasses) for p in range(1000)]
+        holds = [gate_holds(scenario.neighbors[row].tolist(), p, scenario.superclasses) for p in range(1000)]
         assert not decided[row][~np.array(holds)].any()
 
 
-def test_the_gate_is_the_oracle_s(made: World) -> None:
-    result = gate(made.neighbors[:20], made.proposals.same_superclass)
+def test_gate_agrees_with_the_oracle(scenario: Scenario) -> None:
+    result = gate(scenario.neighbors[:20], scenario.proposals.same_superclass)
 
     assert result.tolist() == [
-        [gate_holds(near, predicted, made.superclasses) for predicted in range(1000)]
-        for near in made.neighbors[:20].tolist()
+        [gate_holds(near, predicted, scenario.superclasses) for predicted in range(1000)]
+        for near in scenario.neighbors[:20].tolist()
     ]
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, IMAGES, 10_000])
-def test_no_block_size_changes_a_bit(
-    made: World, decided: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch
+def test_decisions_do_not_depend_on_the_block_size(
+    scenario: Scenario, decided: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vocabulary, "BLOCK", block)
 
-    assert np.array_equal(made.decided(), decided)
+    assert np.array_equal(scenario.decided(), decided)
 
 
-def test_no_other_images_change_a_bit(made: World, decided: np.ndarray) -> None:
-    alone = decide_oov(made.images[9:10], made.texts, made.targets[9:10], made.neighbors[9:10], made.proposals, silent)
+def test_decisions_do_not_depend_on_other_images(scenario: Scenario, decided: np.ndarray) -> None:
+    alone = decide_oov(
+        scenario.images[9:10],
+        scenario.texts,
+        scenario.targets[9:10],
+        scenario.neighbors[9:10],
+        scenario.proposals,
+        ignore_progress,
+    )
 
     assert np.array_equal(np.unpackbits(alone[0]).astype(bool), decided[9])
 
 
-def test_an_explanation_shows_the_five_best_texts_of_the_oracle(made: World, decided: np.ndarray) -> None:
+def test_evidence_has_the_five_best_texts_of_the_oracle(scenario: Scenario, decided: np.ndarray) -> None:
     rng = np.random.default_rng(2)
     for row, predicted in zip(rng.integers(0, IMAGES, 60).tolist(), rng.integers(0, 1000, 60).tolist(), strict=True):
         texts: dict[str, int] = {}  # a text belongs to the first synset that has it
-        for synset, text in oracle.texts(made.wordnet, made.candidates(row, predicted)):
+        for synset, text in oracle.texts(scenario.wordnet, scenario.candidates(row, predicted)):
             texts.setdefault(text, synset)
-        scores = {text: made.score(row, text) for text in texts}
+        scores = {text: scenario.score(row, text) for text in texts}
         best = sorted(texts, key=lambda text: -scores[text])[:5]
         total = math.fsum(math.exp(100 * (score - scores[best[0]])) for score in scores.values())
 
         result = compare(
-            made.images[row : row + 1],
-            made.texts,
-            int(made.targets[row]),
+            scenario.images[row : row + 1],
+            scenario.texts,
+            int(scenario.targets[row]),
             predicted,
-            made.neighbors[row : row + 1],
-            made.proposals,
+            scenario.neighbors[row : row + 1],
+            scenario.proposals,
         )
 
         assert result.num_texts == len(texts)
         assert [item.text for item in result.best] == best
         assert [item.outside for item in result.best] == [
-            oracle.outside_imagenet(made.wordnet, texts[text]) for text in best
+            oracle.outside_imagenet(scenario.wordnet, texts[text]) for text in best
         ]
         assert [item.probability for item in result.best] == pytest.approx(
             [math.exp(100 * (scores[text] - scores[best[0]])) / total for text in best], rel=1e-9
         )
         assert sum(item.probability for item in result.best) <= 1 + 1e-9
-        assert result.gate == gate_holds(made.neighbors[row].tolist(), predicted, made.superclasses)
+        assert result.gate == gate_holds(scenario.neighbors[row].tolist(), predicted, scenario.superclasses)
         assert (result.gate and result.best[0].outside) == decided[row, predicted]
 
 
-def test_progress_is_told_to_the_end(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_until_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary, "BLOCK", 100)
     told: list[tuple[str, int, int]] = []
 
     decide_oov(
-        made.images,
-        made.texts,
-        made.targets,
-        made.neighbors,
-        made.proposals,
+        scenario.images,
+        scenario.texts,
+        scenario.targets,
+        scenario.neighbors,
+        scenario.proposals,
         lambda *each: told.append(each),
     )
 

@@ -53,10 +53,10 @@ def test_a_decompression_bomb_has_no_thumbnail(folder: Path, monkeypatch: pytest
 
 def test_only_existing_plain_folders_have_thumbnails(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_bytes(b"")
-    evidence_repository = Thumbnails({"own": folder, "tar": tmp_path / "images.tar", "gone": tmp_path / "gone"})
+    thumbnails = Thumbnails({"own": folder, "tar": tmp_path / "images.tar", "gone": tmp_path / "gone"})
 
-    assert [evidence_repository.has(name) for name in ("own", "tar", "gone", "other")] == [True, False, False, False]
-    assert evidence_repository.thumbnail("other", "a.JPEG", 100) is None
+    assert [thumbnails.has(name) for name in ("own", "tar", "gone", "other")] == [True, False, False, False]
+    assert thumbnails.thumbnail("other", "a.JPEG", 100) is None
 
 
 def test_reading_a_pipe_does_not_block(folder: Path) -> None:
@@ -66,9 +66,9 @@ def test_reading_a_pipe_does_not_block(folder: Path) -> None:
 
 
 def test_a_thumbnail_is_cached(folder: Path) -> None:
-    evidence_repository = Thumbnails({"own": folder})
+    thumbnails = Thumbnails({"own": folder})
     first = evidence_repository.thumbnail("own", "a.JPEG", 100)
     (folder / "n01440764" / "a.JPEG").unlink()
 
-    assert evidence_repository.thumbnail("own", "a.JPEG", 100) == first
-    assert evidence_repository.thumbnail("own", "a.JPEG", 50) is None
+    assert thumbnails.thumbnail("own", "a.JPEG", 100) == first
+    assert thumbnails.thumbnail("own", "a.JPEG", 50) is None

@@ -1,4 +1,4 @@
-"""The authors' CSV layout: a good file is read as it says, and every mistake is refused with its line."""
+"""The authors' CSV layout: valid files are parsed, and invalid rows are rejected with their lines."""
 
 import pytest
 from errata.errors import InvalidUpload, TooLarge
@@ -32,24 +32,24 @@ NEEDED = ["model_dir_id", "mla_group", *COUNTS]
 
 
 def csv_of(*rows: dict[str, str], columns: list[str] | None = None) -> bytes:
-    """Write rows as they are, unquoted."""
+    """Write rows without quoting."""
     columns = columns or list(GOOD)
     lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in rows)]
     return ("\n".join(lines) + "\n").encode()
 
 
 def refused(content: bytes) -> InvalidUpload:
-    with pytest.raises(InvalidUpload) as caught:
+    with pytest.raises(InvalidUpload) as error:
         read_models(content)
-    assert caught.value.violations
-    assert {violation.field for violation in caught.value.violations} == {"reference"}
-    return caught.value
+    assert error.value.violations
+    assert {violation.field for violation in error.value.violations} == {"reference"}
+    return error.value
 
 
-# what is read
+# valid files
 
 
-def test_a_row_is_read_as_it_says() -> None:
+def test_row_is_parsed() -> None:
     (model,) = read_models(csv_of(GOOD))
 
     assert model == PublishedModel(
@@ -63,18 +63,18 @@ def test_a_row_is_read_as_it_says() -> None:
             "pre-training": "ImageNet-1k (1.2M)",
             "size": "10 to 30 M",
         },
-        whole=None,
+        covers_all_samples=None,
     )
 
 
-@pytest.mark.parametrize(("samples", "whole"), [("200", True), ("80", False)])
-def test_a_file_may_say_whether_its_group_is_all_samples(samples: str, whole: bool) -> None:
+@pytest.mark.parametrize(("samples", "covers_all_samples"), [("200", True), ("80", False)])
+def test_file_can_state_whether_its_group_covers_all_samples(samples: str, covers_all_samples: bool) -> None:
     (model,) = read_models(csv_of({**GOOD, "num_group_samples": samples}, columns=[*GOOD, "num_group_samples"]))
 
-    assert model.whole is whole
+    assert model.covers_all_samples is covers_all_samples
 
 
-def test_models_come_in_the_order_of_the_file() -> None:
+def test_models_have_the_order_of_the_file() -> None:
     names = ["b", "a", "c", "a"]
 
     assert [
@@ -82,7 +82,7 @@ def test_models_come_in_the_order_of_the_file() -> None:
     ] == names
 
 
-def test_columns_may_stand_in_any_order_and_others_are_passed_over() -> None:
+def test_columns_can_have_any_order_and_unknown_columns_are_ignored() -> None:
     row = {**GOOD, "extra_annotations": "[]"}
 
     assert read_models(csv_of(row, columns=sorted(row))) == read_models(csv_of(GOOD))
@@ -94,7 +94,7 @@ def test_labels_may_be_missing() -> None:
     assert set(model.labels.values()) == {""}
 
 
-def test_quoted_cells_and_windows_lines_and_a_mark_in_front_are_read() -> None:
+def test_quotes_windows_line_ends_and_a_byte_order_mark_are_accepted() -> None:
     name = 'a, "b"\nc'
     quoted = csv_of({**GOOD, "model_dir_id": '"a, ""b""\nc"'})
 
@@ -104,12 +104,12 @@ def test_quoted_cells_and_windows_lines_and_a_mark_in_front_are_read() -> None:
         assert model.name in (name, "timm--resnet50")
 
 
-def test_a_file_of_a_header_alone_has_no_models() -> None:
+def test_file_with_only_a_header_has_no_models() -> None:
     assert read_models(csv_of()) == []
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
-def test_the_end_of_the_last_line_does_not_matter(end: str) -> None:
+def test_end_of_the_last_line_does_not_matter(end: str) -> None:
     assert len(read_models(csv_of(GOOD).rstrip() + end.encode())) == 1
 
 
@@ -133,20 +133,20 @@ def test_long_names_and_labels_are_cut() -> None:
         (10**15, "100 M and more"),
     ],
 )
-def test_sizes_are_told_in_four_classes(parameters: int, label: str) -> None:
+def test_sizes_have_four_labels(parameters: int, label: str) -> None:
     (model,) = read_models(csv_of({**GOOD, "num_params": str(parameters)}))
 
     assert size_label(parameters) == label
     assert model.labels["size"] == label
 
 
-def test_a_model_of_unknown_size_has_none() -> None:
+def test_model_of_unknown_size_has_no_size_label() -> None:
     (model,) = read_models(csv_of({**GOOD, "num_params": ""}))
 
     assert model.labels["size"] == ""
 
 
-def test_a_model_without_errors_and_one_without_hits_are_read() -> None:
+def test_accuracies_of_0_and_1_are_accepted() -> None:
     perfect, useless = read_models(
         csv_of({**GOOD, "num_all_top1_errors": "0", "mla_group": "100"}, {**GOOD, "num_all_top1_errors": "200"})
     )
@@ -155,18 +155,18 @@ def test_a_model_without_errors_and_one_without_hits_are_read() -> None:
     assert useless.top1_accuracy == 0
 
 
-# what is refused
+# invalid files
 
 
 @pytest.mark.parametrize("column", NEEDED)
-def test_a_missing_column_is_named(column: str) -> None:
+def test_missing_column_is_named(column: str) -> None:
     error = refused(csv_of(GOOD, columns=[name for name in GOOD if name != column]))
 
     assert [violation.line for violation in error.violations] == [1]
     assert column in error.message
 
 
-def test_an_empty_file_has_no_columns() -> None:
+def test_empty_file_has_no_columns() -> None:
     assert [violation.line for violation in refused(b"").violations] == [1]
 
 
@@ -174,7 +174,7 @@ def test_an_empty_file_has_no_columns() -> None:
 @pytest.mark.parametrize(
     "cell", ["many", "", " ", "-1", "nan", "NaN", "inf", "-inf", "1e999", "0.5", "0x10", "9" * 30, "9" * 400, "1;2"]
 )
-def test_what_is_no_count_is_refused_with_its_line(column: str, cell: str) -> None:
+def test_invalid_count_is_rejected_with_its_line(column: str, cell: str) -> None:
     error = refused(csv_of(GOOD, {**GOOD, column: cell}, GOOD))
 
     assert [violation.line for violation in error.violations] == [3]
@@ -183,7 +183,7 @@ def test_what_is_no_count_is_refused_with_its_line(column: str, cell: str) -> No
 
 
 @pytest.mark.parametrize("cell", ["many", "", "-0.01", "100.01", "nan", "inf", "-inf", "9" * 400])
-def test_what_is_no_percentage_is_refused_with_its_line(cell: str) -> None:
+def test_invalid_percentage_is_rejected_with_its_line(cell: str) -> None:
     error = refused(csv_of(GOOD, GOOD, {**GOOD, "mla_group": cell}))
 
     assert [violation.line for violation in error.violations] == [4]
@@ -191,7 +191,7 @@ def test_what_is_no_percentage_is_refused_with_its_line(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["many", "-1", "nan", "inf", "1.5", "9" * 30, "9" * 400])
-def test_a_size_that_is_no_count_is_refused_with_its_line(cell: str) -> None:
+def test_invalid_size_is_rejected_with_its_line(cell: str) -> None:
     error = refused(csv_of({**GOOD, "num_params": cell}))
 
     assert [violation.line for violation in error.violations] == [2]
@@ -199,14 +199,14 @@ def test_a_size_that_is_no_count_is_refused_with_its_line(cell: str) -> None:
 
 
 @pytest.mark.parametrize(("samples", "errors"), [("200", "201"), ("0", "0"), ("0", "1")])
-def test_more_errors_than_samples_or_no_samples_are_refused(samples: str, errors: str) -> None:
+def test_more_errors_than_samples_or_no_samples_are_rejected(samples: str, errors: str) -> None:
     error = refused(csv_of(GOOD, {**GOOD, "num_all_samples": samples, "num_all_top1_errors": errors}))
 
     assert [violation.line for violation in error.violations] == [3]
 
 
 @pytest.mark.parametrize("cells", [1, 2, len(GOOD) - 1])
-def test_a_row_with_too_few_cells_is_refused_with_its_line(cells: int) -> None:
+def test_row_with_too_few_cells_is_rejected_with_its_line(cells: int) -> None:
     short = ",".join(list(GOOD.values())[:cells]).encode()
 
     error = refused(csv_of(GOOD) + short + b"\n" + csv_of(GOOD).splitlines()[1])
@@ -214,13 +214,13 @@ def test_a_row_with_too_few_cells_is_refused_with_its_line(cells: int) -> None:
     assert [violation.line for violation in error.violations] == [3]
 
 
-def test_a_line_is_counted_as_an_editor_does() -> None:
+def test_line_number_is_that_of_an_editor() -> None:
     error = refused(csv_of({**GOOD, "model_dir_id": '"two\nlines"'}, {**GOOD, "mla_group": "x"}))
 
     assert [violation.line for violation in error.violations] == [4]
 
 
-def test_many_mistakes_are_counted_and_the_first_are_shown() -> None:
+def test_first_ten_violations_are_listed() -> None:
     error = refused(csv_of(*[{**GOOD, "mla_group": "x"}] * 30, GOOD))
 
     assert "30" in error.message
@@ -235,7 +235,7 @@ def test_many_mistakes_are_counted_and_the_first_are_shown() -> None:
         csv_of(GOOD).decode().encode("utf-16"),
         csv_of(GOOD).replace(b"timm", "é".encode("latin-1")),
         csv_of(GOOD).replace(b"timm", "\ud800".encode("utf-8", "surrogatepass")),
-        csv_of(GOOD).replace(b"timm", b'"timm'),  # a quote that never ends
+        csv_of(GOOD).replace(b"timm", b'"timm'),  # an unterminated quote
         csv_of(GOOD).replace(b"timm", b'"timm"x'),
         csv_of({**GOOD, "model_dir_id": "m" * 70_000}),
         b"\x00" * 100,
@@ -243,25 +243,25 @@ def test_many_mistakes_are_counted_and_the_first_are_shown() -> None:
         b"PK\x03\x04",
         b'{"model": 1}',
     ],
-    ids=lambda item: repr(item[:12]),
+    ids=lambda content: repr(content[:12]),
 )
-def test_what_is_no_such_csv_is_refused(content: bytes) -> None:
+def test_malformed_file_is_rejected(content: bytes) -> None:
     refused(content)
 
 
 @pytest.mark.parametrize("column", NEEDED[1:])
-def test_a_zero_byte_in_a_number_is_refused_with_its_line(column: str) -> None:
+def test_zero_byte_in_a_number_is_rejected_with_its_line(column: str) -> None:
     error = refused(csv_of(GOOD, {**GOOD, column: "1\x000"}))
 
     assert [violation.line for violation in error.violations] == [3]
 
 
-def test_too_large_a_file_is_refused_before_it_is_read() -> None:
+def test_large_file_is_rejected_early() -> None:
     with pytest.raises(TooLarge, match=str(MAX_BYTES)):
         read_models(b"\xff" * (MAX_BYTES + 1))
 
 
-def test_too_many_models_are_refused() -> None:
+def test_too_many_models_are_rejected() -> None:
     least = {**dict.fromkeys(NEEDED, "0"), "num_all_samples": "1"}
     header, row = csv_of(least, columns=NEEDED).splitlines(keepends=True)
 
@@ -270,11 +270,11 @@ def test_too_many_models_are_refused() -> None:
         read_models(header + row * (MAX_MODELS + 1))
 
 
-# anything at all
+# arbitrary files
 
 
 def survives(content: bytes) -> None:
-    """Read, or say what is wrong; whatever is read makes sense."""
+    """Parse a file or reject it; parsed values must be plausible."""
     try:
         models = read_models(content)
     except (InvalidUpload, TooLarge):
@@ -291,7 +291,7 @@ def survives(content: bytes) -> None:
 @example(b"\n")
 @example(b'"')
 @example(b"\r\r\n\r")
-def test_any_bytes_are_read_or_refused(content: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(content: bytes) -> None:
     survives(content)
 
 
@@ -308,7 +308,7 @@ CELLS = st.one_of(
 
 @settings(max_examples=300)
 @given(st.lists(st.lists(CELLS, max_size=len(GOOD) + 2), max_size=4), st.sampled_from(["\n", "\r\n", "\r"]))
-def test_any_cells_below_a_good_header_are_read_or_refused(rows: list[list[str]], end: str) -> None:
+def test_any_cells_below_a_good_header_are_read_or_rejected(rows: list[list[str]], end: str) -> None:
     text = end.join([",".join(GOOD), *map(",".join, rows)])
 
     survives(text.encode("utf-8", "surrogatepass"))
@@ -316,13 +316,13 @@ def test_any_cells_below_a_good_header_are_read_or_refused(rows: list[list[str]]
 
 @settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(list(GOOD)), CELLS, max_size=4))
-def test_a_good_row_with_any_cells_changed_is_read_or_refused(changed: dict[str, str]) -> None:
+def test_good_row_with_any_cells_changed_is_read_or_rejected(changed: dict[str, str]) -> None:
     survives(csv_of({**GOOD, **changed}))
 
 
 @settings(max_examples=200)
 @given(st.integers(0, len(csv_of(GOOD, GOOD))), st.integers(0, 30), st.binary(max_size=5))
-def test_a_damaged_file_is_read_or_refused(at: int, length: int, instead: bytes) -> None:
+def test_damaged_file_is_read_or_rejected(at: int, length: int, instead: bytes) -> None:
     content = csv_of(GOOD, GOOD)
 
     survives(content[:at] + instead + content[at + length :])

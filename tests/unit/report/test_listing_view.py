@@ -186,4 +186,4 @@ def test_progress_never_has_a_hole(state: State, progress: Progress) -> None:
 
     assert said == said.strip()
     assert not [item for item in ("None", "nan", "  ", ", ,", "-") if item in said]
-    assert not said or not state.final
+    assert not said or not state.is_final

@@ -45,7 +45,7 @@ def point(accuracy: float, **changes: Any) -> TrendPoint:
 
 
 def own(name: str = "a1", **changes: Any) -> TrendPoint:
-    return point(0.75, **{"id": name, "title": f"my {name}", "asked": True, "label": "vit", **changes})
+    return point(0.75, **{"id": name, "title": f"my {name}", "is_selected": True, "label": "vit", **changes})
 
 
 def line(metric: Metric, label: str = "", fit: Fit | None = None, shift: float | None = None) -> LabelFit:
@@ -200,13 +200,13 @@ def test_only_so_many_models_are_shown_and_all_are_counted() -> None:
 
 
 def test_what_was_asked_for_stands_out_however_many_are_stored() -> None:
-    stored = [own(f"b{index}", asked=False) for index in range(300)]
+    stored = [own(f"b{index}", is_selected=False) for index in range(300)]
 
     shown = view(points=(own("a1"), own("a2"), *stored))
     assert [model.id for model in shown.models if model.marked] == ["a1", "a2"]
     crowd = view(points=tuple(own(f"a{index}") for index in range(50)))
     assert sum(model.marked for model in crowd.models) == 20
-    unasked = view("a1", points=(own(asked=False), own("a2", asked=False)))
+    unasked = view("a1", points=(own(is_selected=False), own("a2", is_selected=False)))
     assert [model.marked for model in unasked.models] == [True, False]
 
 
@@ -215,7 +215,9 @@ def test_standings_are_told_of_what_stands_out() -> None:
         PercentileRank(Metric.MODEL_FAILURE, 0.25, 0.1, None),
         PercentileRank(Metric.FINE_GRAINED, None, None, NoReferenceReason.NO_VALUE),
     )
-    shown = view(points=(own(standings=standings), own("a2", standings=standings, asked=False), own("a3")))
+    shown = view(
+        points=(own(percentile_ranks=standings), own("a2", percentile_ranks=standings, is_selected=False), own("a3"))
+    )
 
     (mine,) = shown.standings
     assert mine.title == "my a1"

@@ -1,8 +1,8 @@
-"""Rule 2, class overlap: the prediction is another ImageNet class for the same thing."""
+"""Rule 2, class overlap: the prediction is another ImageNet class for the same kind of object."""
 
 import pytest
 from oracle.verdicts import OVERLAP
-from unit.rules.worlds import evidence_of
+from unit.rules.scenarios import evidence_of
 
 from service.evidence.overlap import overlap_matrix
 from service.rules.class_overlap import hits
@@ -10,32 +10,32 @@ from service.rules.decide import decide
 
 
 @pytest.mark.parametrize("target", [249, 482, 356, 504, 664, 0])
-def test_what_the_table_names_for_the_target_is_claimed(target: int) -> None:
+def test_rule_holds_for_the_overlaps_of_the_target(target: int) -> None:
     mask = hits(evidence_of([target], [{target}]))
 
     assert set(mask[0].nonzero()[0].tolist()) == OVERLAP.get(target, set())
 
 
-def test_a_coffee_mug_taken_for_a_cup_is_right_and_a_cup_taken_for_a_coffee_mug_is_not() -> None:
+def test_overlap_can_be_one_way() -> None:
     table = decide(evidence_of([504, 968], [{504}, {968}]))
 
-    assert table[0, 968] == 2
-    assert table[1, 504] == 8
+    assert table[0, 968] == 2, "a coffee mug is a cup"
+    assert table[1, 504] == 8, "a cup need not be a coffee mug"
 
 
-def test_overlap_is_asked_of_the_target_and_not_of_other_labels() -> None:
+def test_overlap_with_another_label_does_not_count() -> None:
     assert decide(evidence_of([7], [{7, 504}]))[0, 968] == 8
 
 
-def test_overlap_comes_before_the_multi_labels() -> None:
+def test_overlap_precedes_multi_label() -> None:
     assert decide(evidence_of([664], [{664, 782}]))[0, 782] == 2
 
 
-def test_overlap_comes_before_the_superclass() -> None:
+def test_overlap_precedes_fine_grained() -> None:
     assert decide(evidence_of([356], [{356}], superclasses=[{356, 357, 358, 359}]))[0].tolist()[356:360] == [1, 2, 2, 2]
 
 
-def test_the_rule_reads_the_table_that_evidence_ships() -> None:
+def test_shipped_table_equals_that_of_the_specification() -> None:
     evidence = evidence_of(sorted(OVERLAP), [{target} for target in sorted(OVERLAP)])
 
     assert (hits(evidence) == overlap_matrix()[sorted(OVERLAP)]).all()

@@ -1,64 +1,64 @@
-"""The table of every possible prediction, against the oracle that judges one at a time."""
+"""The verdict table and the trace, compared with the oracle."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from oracle.verdicts import Facts, byte, judge
-from unit.rules.worlds import ALSO_ASKED, INTERESTING, World, evidence_of, worlds
+from unit.rules.scenarios import UNUSED_CLASSES, USED_CLASSES, Scenario, evidence_of, scenarios
 
 from service.domain import ErrorType, Outcome
 from service.rules.decide import decide, trace
 from service.rules.table import STOPPED_AT_TARGET, error_types, tags
 
-ASKED = (*INTERESTING, *ALSO_ASKED)
+PREDICTIONS = (*USED_CLASSES, *UNUSED_CLASSES)
 
 
 @settings(max_examples=200, deadline=None)
-@given(worlds(max_samples=40))
-def test_every_prediction_gets_the_verdict_of_the_oracle(world: World) -> None:
-    table = decide(world.evidence)
+@given(scenarios(max_samples=40))
+def test_verdicts_equal_those_of_the_oracle(scenario: Scenario) -> None:
+    table = decide(scenario.evidence)
 
-    assert table.shape == (len(world.samples), 1000)
+    assert table.shape == (len(scenario.samples), 1000)
     assert table.dtype == np.uint8
-    for row, sample in enumerate(world.samples):
-        for predicted in ASKED:
-            expected = judge(sample, row, predicted, world.facts)
-            got = int(table[row, predicted])
-            assert got == byte(expected), (sample, predicted, expected)
-            assert [tag.name for tag in tags(got, sample.problematic)] == expected.tags
+    for row, sample in enumerate(scenario.samples):
+        for predicted in PREDICTIONS:
+            expected = judge(sample, row, predicted, scenario.facts)
+            verdict = int(table[row, predicted])
+            assert verdict == byte(expected), (sample, predicted, expected)
+            assert [tag.name for tag in tags(verdict, sample.problematic)] == expected.tags
 
 
 @settings(max_examples=15, deadline=None)
-@given(worlds(max_samples=4))
-def test_no_class_at_all_differs_from_the_oracle(world: World) -> None:
-    table = decide(world.evidence)
+@given(scenarios(max_samples=4))
+def test_verdicts_of_all_classes_equal_those_of_the_oracle(scenario: Scenario) -> None:
+    table = decide(scenario.evidence)
 
-    for row, sample in enumerate(world.samples):
-        expected = [byte(judge(sample, row, predicted, world.facts)) for predicted in range(1000)]
+    for row, sample in enumerate(scenario.samples):
+        expected = [byte(judge(sample, row, predicted, scenario.facts)) for predicted in range(1000)]
         assert table[row].tolist() == expected
 
 
 @settings(max_examples=60, deadline=None)
-@given(worlds())
-def test_a_sample_is_judged_alike_alone_and_among_others(world: World) -> None:
-    whole = decide(world.evidence)
+@given(scenarios())
+def test_verdict_of_a_sample_does_not_depend_on_other_samples(scenario: Scenario) -> None:
+    whole = decide(scenario.evidence)
 
-    middle = len(world.samples) // 2
-    halves = [decide(world.evidence.rows(0, middle)), decide(world.evidence.rows(middle, len(world.samples)))]
-    backwards = decide(world.evidence.take(np.arange(len(world.samples))[::-1]))
+    middle = len(scenario.samples) // 2
+    halves = [decide(scenario.evidence.rows(0, middle)), decide(scenario.evidence.rows(middle, len(scenario.samples)))]
+    backwards = decide(scenario.evidence.take(np.arange(len(scenario.samples))[::-1]))
 
     assert np.array_equal(np.concatenate(halves), whole)
     assert np.array_equal(backwards[::-1], whole)
 
 
 @settings(max_examples=60, deadline=None)
-@given(worlds(max_samples=6))
-def test_the_trace_ends_at_the_verdict_of_the_oracle(world: World) -> None:
-    for row, sample in enumerate(world.samples):
-        alone = world.evidence.rows(row, row + 1)
-        for predicted in ASKED:
-            expected = judge(sample, row, predicted, world.facts)
-            steps = trace(alone, predicted)
+@given(scenarios(max_samples=6))
+def test_trace_ends_at_the_verdict_of_the_oracle(scenario: Scenario) -> None:
+    for row, sample in enumerate(scenario.samples):
+        evidence = scenario.evidence.rows(row, row + 1)
+        for predicted in PREDICTIONS:
+            expected = judge(sample, row, predicted, scenario.facts)
+            steps = trace(evidence, predicted)
             outcomes = [step.outcome for step in steps]
             hit = outcomes.index(Outcome.HIT)
 
@@ -66,11 +66,11 @@ def test_the_trace_ends_at_the_verdict_of_the_oracle(world: World) -> None:
             assert set(outcomes[:hit]) <= {Outcome.MISS, Outcome.ABSTAINED}
             assert set(outcomes[hit + 1 :]) <= {Outcome.NOT_REACHED}
             assert bool(steps[hit].note) == bool(byte(expected) & STOPPED_AT_TARGET)
-            _check_who_abstained(steps[:hit], world.facts)
+            _check_abstentions(steps[:hit], scenario.facts)
 
 
-def _check_who_abstained(steps: tuple, facts: Facts) -> None:
-    """A rule abstains where its evidence is missing, and only there; "similar to the target" needs none."""
+def _check_abstentions(steps: tuple, facts: Facts) -> None:
+    """Check that exactly the rules without evidence abstain. "similar to the target" needs no evidence."""
     missing = set()
     if facts.oov is None:
         missing.add(ErrorType.FINE_GRAINED_OOV)
@@ -79,12 +79,12 @@ def _check_who_abstained(steps: tuple, facts: Facts) -> None:
     if not facts.has_prototype_list:
         missing.add(ErrorType.NON_PROTOTYPICAL)
     for step in steps:
-        needs_nothing = step.error_type is ErrorType.FINE_GRAINED_OOV and step.note
-        abstains = step.error_type in missing and not needs_nothing
+        needs_no_evidence = step.error_type is ErrorType.FINE_GRAINED_OOV and step.note
+        abstains = step.error_type in missing and not needs_no_evidence
         assert step.outcome is (Outcome.ABSTAINED if abstains else Outcome.MISS)
 
 
-def test_the_trace_of_an_ordinary_sample_takes_the_rules_in_their_order() -> None:
+def test_trace_of_an_ordinary_sample_has_the_rules_in_order() -> None:
     evidence = evidence_of([7], [{7}], pairs=set(), non_prototypical=[False], oov=[set()])
 
     steps = trace(evidence, 8)
@@ -93,7 +93,7 @@ def test_the_trace_of_an_ordinary_sample_takes_the_rules_in_their_order() -> Non
     assert [step.outcome for step in steps] == [Outcome.MISS] * 7 + [Outcome.HIT]
 
 
-def test_the_trace_of_a_problematic_sample_asks_about_the_target_after_fine_grained() -> None:
+def test_trace_of_a_problematic_sample_has_two_target_steps_after_fine_grained() -> None:
     evidence = evidence_of([7], [{1}], problematic=[True], pairs={(7, 8)}, oov=[{8}])
 
     steps = trace(evidence, 8)
@@ -103,30 +103,30 @@ def test_the_trace_of_a_problematic_sample_asks_about_the_target_after_fine_grai
     assert [bool(step.note) for step in steps] == [False] * 4 + [True] * 2 + [False] * 4
 
 
-# The spec's paragraph on problematic samples, one clause a line. Superclass {1, 2}, pair (1, 20), overlap 504 -> 968.
+# The specification's paragraph on problematic samples. Superclass {1, 2}, pair (1, 20), overlap 504 → 968.
 @pytest.mark.parametrize(
     ("target", "labels", "predicted", "clip", "expected_type", "expected_tags"),
     [
         (1, {1}, 1, set(), 1, ["UNTAGGED"]),  # p = t ∈ M: correct, no tag
-        (1, set(), 1, set(), 5, ["EMPTY_CORRECT", "OOV_SIMILAR_TO_TARGET"]),  # and then t ∉ M, p = t: stop
-        (504, set(), 968, set(), 8, ["EMPTY_CORRECT_BY_OVERLAP"]),  # rule 2 itself only where M is not empty
+        (1, set(), 1, set(), 5, ["EMPTY_CORRECT", "OOV_SIMILAR_TO_TARGET"]),  # t ∉ M, p = t: stop
+        (504, set(), 968, set(), 8, ["EMPTY_CORRECT_BY_OVERLAP"]),  # rule 2 needs a nonempty M
         (504, set(), 968, {968}, 5, ["EMPTY_CORRECT_BY_OVERLAP"]),
         (1, set(), 2, set(), 5, ["EMPTY_WRONG", "OOV_SIMILAR_TO_TARGET"]),
-        (1, set(), 20, {20}, 6, ["EMPTY_WRONG", "CO_OCCURRENCE_WITH_TARGET"]),  # before rule 5
+        (1, set(), 20, {20}, 6, ["EMPTY_WRONG", "CO_OCCURRENCE_WITH_TARGET"]),  # precedes rule 5
         (1, set(), 50, set(), 8, ["EMPTY_WRONG"]),
         (1, {50}, 1, set(), 5, ["CORRECT_BUT_WRONG_LABEL", "OOV_SIMILAR_TO_TARGET"]),
-        (1, {2}, 1, set(), 4, ["CORRECT_BUT_WRONG_LABEL"]),  # rule 4 comes before the target
+        (1, {2}, 1, set(), 4, ["CORRECT_BUT_WRONG_LABEL"]),  # rule 4 precedes the target steps
         (504, {50}, 968, set(), 2, ["UNTAGGED"]),
         (7, {50}, 50, set(), 3, ["UNTAGGED"]),
         (1, {50}, 2, set(), 5, ["OOV_SIMILAR_TO_TARGET"]),
         (1, {50}, 20, {20}, 6, ["CO_OCCURRENCE_WITH_TARGET"]),
-        (50, {1}, 20, set(), 6, ["UNTAGGED"]),  # seen with a label, not with the target
-        (1, {1}, 20, {20}, 5, ["UNTAGGED"]),  # t ∈ M: nothing about the target
+        (50, {1}, 20, set(), 6, ["UNTAGGED"]),  # co-occurs with a label, not with the target
+        (1, {1}, 20, {20}, 5, ["UNTAGGED"]),  # t ∈ M: no target steps
         (7, {50}, 60, {60}, 5, ["UNTAGGED"]),
         (7, {50}, 60, set(), 8, ["UNTAGGED"]),
     ],
 )
-def test_a_problematic_sample_is_judged_as_the_spec_says(
+def test_verdict_of_a_problematic_sample_follows_the_specification(
     target: int, labels: set[int], predicted: int, clip: set[int], expected_type: int, expected_tags: list[str]
 ) -> None:
     evidence = evidence_of([target], [labels], problematic=[True], superclasses=[{1, 2}], pairs={(1, 20)}, oov=[clip])

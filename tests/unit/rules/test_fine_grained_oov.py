@@ -1,39 +1,37 @@
 """Rule 5, fine-grained out of vocabulary: the gate holds and CLIP's best proposal is outside ImageNet."""
 
-from unit.rules.worlds import evidence_of
+from unit.rules.scenarios import evidence_of
 
 from service.rules.decide import decide
 from service.rules.fine_grained_oov import hits
 
 
-def test_each_bit_claims_its_own_class() -> None:
-    decided = [{0, 7, 8, 999}, set(), {992}]
+def test_rule_holds_for_the_classes_whose_bits_are_set() -> None:
+    oov = [{0, 7, 8, 999}, set(), {992}]
 
-    mask = hits(evidence_of([1, 1, 1], [{1}] * 3, oov=decided))
+    mask = hits(evidence_of([1, 1, 1], [{1}] * 3, oov=oov))
 
-    assert [set(row.nonzero()[0].tolist()) for row in mask] == decided
+    assert [set(row.nonzero()[0].tolist()) for row in mask] == oov
 
 
-def test_clip_decides_for_one_image_and_one_class() -> None:
+def test_decision_applies_to_one_image_and_one_class() -> None:
     table = decide(evidence_of([1, 1], [{1}, {1}], oov=[{50}, {51}]))
 
     assert [table[0, 50], table[0, 51], table[1, 50], table[1, 51]] == [5, 8, 8, 5]
 
 
-def test_without_clip_nothing_is_out_of_vocabulary() -> None:
+def test_rule_abstains_without_clip() -> None:
     evidence = evidence_of([1], [{1}])
 
     assert not hits(evidence).any()
     assert 5 not in decide(evidence)
 
 
-def test_out_of_vocabulary_comes_before_co_occurrence_and_the_list() -> None:
+def test_oov_precedes_co_occurrence_and_non_prototypical() -> None:
     assert decide(evidence_of([1], [{1}], pairs={(1, 20)}, non_prototypical=[True], oov=[{20}]))[0, 20] == 5
 
 
-def test_an_answer_that_is_right_stays_right() -> None:
-    everything = [range(1000)]
-
-    table = decide(evidence_of([504], [{504, 7}], superclasses=[{7, 8}], oov=everything))
+def test_earlier_rules_precede_oov() -> None:
+    table = decide(evidence_of([504], [{504, 7}], superclasses=[{7, 8}], oov=[range(1000)]))
 
     assert table[0, [504, 968, 7, 8, 9]].tolist() == [1, 2, 3, 4, 5]

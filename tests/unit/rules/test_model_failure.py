@@ -1,16 +1,16 @@
-"""Rule 8, model failure: nothing above explains it."""
+"""Rule 8, model failure: no other rule holds."""
 
-from unit.rules.worlds import evidence_of
+from unit.rules.scenarios import evidence_of
 
 from service.rules.decide import decide
 from service.rules.model_failure import hits
 
 
-def test_the_rule_claims_all_that_is_left() -> None:
+def test_rule_holds_for_every_prediction() -> None:
     assert hits(evidence_of([1, 2], [{1}, {2}])).all()
 
 
-def test_what_nothing_explains_is_a_model_failure() -> None:
+def test_unexplained_prediction_is_a_model_failure() -> None:
     evidence = evidence_of([1], [{1}], pairs=set(), non_prototypical=[False], oov=[set()])
 
     table = decide(evidence)[0]

@@ -1,26 +1,26 @@
-"""Rule 3, missing multi-label: p ∈ M."""
+"""Rule 3, multi-label: p ∈ M."""
 
-from unit.rules.worlds import evidence_of
+from unit.rules.scenarios import evidence_of
 
 from service.rules.decide import decide
 from service.rules.multi_label import hits
 
 
-def test_every_label_of_the_image_is_claimed_and_no_other_class() -> None:
+def test_rule_holds_for_exactly_the_labels_of_the_image() -> None:
     mask = hits(evidence_of([7, 3, 5], [{7, 999, 0}, {3}, set()], problematic=[False, False, True]))
 
     assert [row.nonzero()[0].tolist() for row in mask] == [[0, 7, 999], [3], []]
 
 
-def test_another_label_of_the_image_is_right() -> None:
+def test_another_label_of_the_image_is_multi_label() -> None:
     assert decide(evidence_of([7], [{7, 8}]))[0, 8] == 3
 
 
-def test_a_label_is_right_though_it_shares_a_superclass_with_the_target() -> None:
+def test_multi_label_precedes_fine_grained() -> None:
     assert decide(evidence_of([7], [{7, 8}], superclasses=[{7, 8}]))[0, 8] == 3
 
 
-def test_a_label_of_another_image_does_not_count() -> None:
+def test_label_of_another_image_does_not_count() -> None:
     table = decide(evidence_of([7, 1], [{7, 8}, {1}]))
 
     assert table[0, 8] == 3

@@ -1,14 +1,14 @@
-"""The table of rules: their order, and which of them abstain."""
+"""The list of rules: their order and their abstentions."""
 
 import pytest
 from hypothesis import given, settings
-from unit.rules.worlds import World, evidence_of, worlds
+from unit.rules.scenarios import Scenario, evidence_of, scenarios
 
 from service.domain import ErrorType
 from service.rules import ORDER, abstained
 
 
-def test_the_rules_stand_in_the_order_of_the_spec() -> None:
+def test_rules_have_the_order_of_the_specification() -> None:
     assert [rule.error_type.name for rule in ORDER] == [
         "CORRECT",
         "CLASS_OVERLAP",
@@ -29,14 +29,14 @@ def test_the_rules_stand_in_the_order_of_the_spec() -> None:
         ("non_prototypical", ErrorType.NON_PROTOTYPICAL),
     ],
 )
-def test_a_rule_without_its_evidence_abstains(missing: str, error_type: ErrorType) -> None:
-    given = {"oov": [{8}], "pairs": {(7, 8)}, "non_prototypical": [True]}
+def test_rule_without_its_evidence_abstains(missing: str, error_type: ErrorType) -> None:
+    evidence = {"oov": [{8}], "pairs": {(7, 8)}, "non_prototypical": [True]}
 
-    assert abstained(evidence_of([7], [{7}], **given)) == ()
-    assert abstained(evidence_of([7], [{7}], **given | {missing: None})) == (error_type,)
+    assert abstained(evidence_of([7], [{7}], **evidence)) == ()
+    assert abstained(evidence_of([7], [{7}], **evidence | {missing: None})) == (error_type,)
 
 
-def test_all_that_can_abstain_do_in_the_order_of_the_rules() -> None:
+def test_abstained_rules_are_in_the_order_of_the_rules() -> None:
     assert abstained(evidence_of([7], [{7}])) == (
         ErrorType.FINE_GRAINED_OOV,
         ErrorType.SPURIOUS_CORRELATION,
@@ -45,16 +45,16 @@ def test_all_that_can_abstain_do_in_the_order_of_the_rules() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(worlds(max_samples=5))
-def test_a_rule_that_abstains_never_fires(world: World) -> None:
+@given(scenarios(max_samples=5))
+def test_abstaining_rule_never_holds(scenario: Scenario) -> None:
     for rule in ORDER:
-        hits = rule.hits(world.evidence)
-        assert hits.shape == (len(world.samples), 1000)
+        hits = rule.hits(scenario.evidence)
+        assert hits.shape == (len(scenario.samples), 1000)
         assert hits.dtype == bool
-        assert not (rule.abstains(world.evidence) and hits.any())
+        assert not (rule.abstains(scenario.evidence) and hits.any())
 
 
 @settings(max_examples=40, deadline=None)
-@given(worlds(max_samples=5))
-def test_the_last_rule_leaves_nothing_over(world: World) -> None:
-    assert ORDER[-1].hits(world.evidence).all()
+@given(scenarios(max_samples=5))
+def test_last_rule_always_holds(scenario: Scenario) -> None:
+    assert ORDER[-1].hits(scenario.evidence).all()

@@ -1,33 +1,33 @@
 """Rule 6, spurious correlation: some c ∈ M and p are a co-occurrence pair."""
 
 import pytest
-from unit.rules.worlds import evidence_of
+from unit.rules.scenarios import evidence_of
 
 from service.rules.decide import decide
 from service.rules.spurious_correlation import hits
 
 
 @pytest.mark.parametrize(("label", "predicted"), [(1, 20), (20, 1)])
-def test_a_pair_counts_both_ways(label: int, predicted: int) -> None:
+def test_pair_holds_in_both_directions(label: int, predicted: int) -> None:
     assert decide(evidence_of([label], [{label}], pairs={(1, 20)}))[0, predicted] == 6
 
 
-def test_any_label_may_be_the_one_that_the_prediction_is_seen_with() -> None:
+def test_pair_with_any_label_holds() -> None:
     mask = hits(evidence_of([7], [{7, 20, 30}], pairs={(1, 20), (2, 30), (3, 40)}))
 
     assert mask[0].nonzero()[0].tolist() == [1, 2]
 
 
-def test_pairs_do_not_chain() -> None:
+def test_co_occurrence_is_not_transitive() -> None:
     assert decide(evidence_of([1], [{1}], pairs={(1, 20), (20, 30)}))[0, 30] == 8
 
 
-def test_without_pairs_the_rule_abstains() -> None:
+def test_rule_abstains_without_pairs() -> None:
     evidence = evidence_of([1], [{1}])
 
     assert not hits(evidence).any()
     assert 6 not in decide(evidence)
 
 
-def test_co_occurrence_comes_before_the_list() -> None:
+def test_spurious_correlation_precedes_non_prototypical() -> None:
     assert decide(evidence_of([1], [{1}], pairs={(1, 20)}, non_prototypical=[True]))[0, 20] == 6

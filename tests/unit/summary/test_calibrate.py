@@ -1,4 +1,4 @@
-"""Calibration against a loop over bins and samples, and at the bins' ends."""
+"""Calibration, compared with a loop over bins and samples, and at the bounds of bins."""
 
 import math
 
@@ -30,7 +30,7 @@ def calibrated(samples: list[tuple[int, float]], dtype: type = np.float64) -> Ca
 
 
 def bin_of(probability: float) -> int:
-    """Return the bin whose upper end is the first that is not below."""
+    """Return the first bin whose upper bound is not below the probability."""
     return next(number for number in range(BINS) if probability <= ENDS[number + 1])
 
 
@@ -57,7 +57,7 @@ def same(got: float | None, expected: float | None) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(SAMPLES)
-def test_the_errors_are_those_of_a_loop_over_bins(samples: list[tuple[int, float]]) -> None:
+def test_calibration_errors_agree_with_a_loop_over_bins(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
 
     same(result.top1_error, expected_error(samples, {1}))
@@ -66,20 +66,20 @@ def test_the_errors_are_those_of_a_loop_over_bins(samples: list[tuple[int, float
 
 @settings(max_examples=300, deadline=None)
 @given(SAMPLES)
-def test_each_bin_holds_what_a_loop_puts_there(samples: list[tuple[int, float]]) -> None:
+def test_bins_agree_with_a_loop(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
 
-    for number, each in enumerate(result.bins):
+    for number, bin_ in enumerate(result.bins):
         here = [(kind, p) for kind, p in samples if math.isfinite(p) and bin_of(p) == number]
-        assert each.num_samples == len(here)
-        same(each.confidence, math.fsum(p for _, p in here) / len(here) if here else None)
-        same(each.top1_accuracy, sum(kind == 1 for kind, _ in here) / len(here) if here else None)
-        same(each.multi_label_accuracy, sum(kind <= 3 for kind, _ in here) / len(here) if here else None)
+        assert bin_.num_samples == len(here)
+        same(bin_.confidence, math.fsum(p for _, p in here) / len(here) if here else None)
+        same(bin_.top1_accuracy, sum(kind == 1 for kind, _ in here) / len(here) if here else None)
+        same(bin_.multi_label_accuracy, sum(kind <= 3 for kind, _ in here) / len(here) if here else None)
 
 
 @settings(max_examples=100, deadline=None)
 @given(SAMPLES)
-def test_the_books_balance_and_errors_are_fractions(samples: list[tuple[int, float]]) -> None:
+def test_bins_add_up_and_errors_are_fractions(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
 
     assert sum(bin_.num_samples for bin_ in result.bins) == sum(math.isfinite(p) for _, p in samples)
@@ -97,14 +97,14 @@ def test_there_are_15_bins_of_equal_width_from_0_to_1() -> None:
     ("probability", "number"),
     [(0.0, 0), *[(k / BINS, k - 1) for k in range(1, BINS + 1)], *[((k + 0.5) / BINS, k) for k in range(BINS)]],
 )
-def test_a_bin_holds_its_upper_end_and_the_first_one_zero(probability: float, number: int) -> None:
+def test_bin_includes_its_upper_bound_and_the_first_bin_includes_zero(probability: float, number: int) -> None:
     bins = calibrated([(1, probability)]).bins
 
     assert [bin_.num_samples for bin_ in bins] == [int(index == number) for index in range(BINS)]
 
 
-def test_errors_by_hand() -> None:
-    # bin 14 (over 14/15): 0.95 right, 0.97 wrong by label but in the image; bin 7: 0.5 severe
+def test_calibration_errors_of_a_small_example() -> None:
+    # bin 14 (over 14/15): 0.95 correct, 0.97 a multi-label; bin 7: 0.5 severe
     result = calibrated([(1, 0.95), (3, 0.97), (8, 0.5)])
 
     assert result.top1_error == pytest.approx(2 / 3 * (0.96 - 0.5) + 1 / 3 * 0.5)
@@ -114,20 +114,20 @@ def test_errors_by_hand() -> None:
     assert result.bins[7].multi_label_accuracy == 0
 
 
-def test_what_is_always_sure_and_right_has_no_error() -> None:
+def test_confident_and_correct_predictions_have_no_error() -> None:
     result = calibrated([(1, 1.0)] * 5)
 
     assert (result.top1_error, result.multi_label_error) == (0, 0)
 
 
-def test_probabilities_that_are_not_numbers_are_left_out() -> None:
+def test_probabilities_that_are_not_finite_are_skipped() -> None:
     whole = calibrated([(1, 0.9), (8, math.nan), (4, 0.2), (1, math.nan), (1, math.inf), (1, -math.inf)])
 
     assert whole == calibrated([(1, 0.9), (4, 0.2)])
 
 
 @pytest.mark.parametrize("samples", [[], [(1, math.nan), (8, math.nan)]])
-def test_without_probabilities_there_are_no_numbers(samples: list[tuple[int, float]]) -> None:
+def test_calibration_without_probabilities_has_no_values(samples: list[tuple[int, float]]) -> None:
     result = calibrated(samples)
 
     assert (result.top1_error, result.multi_label_error) == (None, None)
@@ -139,11 +139,11 @@ def test_without_probabilities_there_are_no_numbers(samples: list[tuple[int, flo
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 8), st.floats(0, 1, width=16)), min_size=1, max_size=60))
-def test_half_precision_is_counted_in_full(samples: list[tuple[int, float]]) -> None:
+def test_half_precision_probabilities_are_accumulated_in_double_precision(samples: list[tuple[int, float]]) -> None:
     assert calibrated(samples, np.float16) == calibrated(samples)
 
 
-def test_a_sum_of_half_precision_numbers_does_not_stop_growing() -> None:
+def test_large_sum_of_half_precision_numbers_is_exact() -> None:
     # 0.9 as float16 is 0.89990234375; a sum in float16 would be inf from 65,520 on, and stuck long before
     result = calibrated([(1, 0.9)] * 80_000, np.float16)
 
@@ -151,7 +151,7 @@ def test_a_sum_of_half_precision_numbers_does_not_stop_growing() -> None:
     assert result.top1_error == pytest.approx(1 - 0.89990234375)
 
 
-def test_a_probability_just_over_a_bins_end_is_in_the_next_one() -> None:
+def test_probability_just_above_a_bound_is_in_the_next_bin() -> None:
     probability = np.nextafter(11 / 15, 1)
     bins = calibrate(np.array([1], np.uint8), np.array([probability])).bins
     (held,) = [bin_ for bin_ in bins if bin_.num_samples]

@@ -1,4 +1,4 @@
-"""Comparisons of two models, against loops over images and tables worked out by hand."""
+"""Comparisons of two models, compared with loops over images and with small examples."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from service.summary.compare import (
     changed_classes,
     changed_superclasses,
     compare_groups,
-    pair_of,
+    pair_verdicts,
     paired_test,
     type_p_value,
 )
@@ -23,12 +23,17 @@ from service.summary.compare import (
 DRAWS = 2000  # spec/statistics
 CLASSES = (0, 1, 500, 998, 999)
 NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
-SUPERCLASSES = {"low": {0, 1}, "odd": {1, 999}, "lonely": {7}, "nobody": set()}  # 1 is in two, 500 and 998 in none
+SUPERCLASSES = {
+    "low": {0, 1},
+    "odd": {1, 999},
+    "lonely": {7},
+    "nobody": set(),
+}  # class 1 is in two, 500 and 998 are in none
 GROUPS = (Group.ORGANISM, Group.ARTIFACT, Group.OTHER)
 CORRECT = {1, 2, 3}
 HOLDS = {PairedMetric.TOP1: {1}, PairedMetric.MULTI_LABEL: CORRECT, PairedMetric.SEVERE: {8}}
 
-# type in A and in B (0: no prediction came), target, problematic, groups
+# type in A and in B (0: no prediction), target, problematic, groups
 Row = tuple[int, int, int, bool, frozenset[Group]]
 ROWS = st.lists(
     st.tuples(
@@ -44,7 +49,7 @@ ROWS = st.lists(
 
 def pair(rows: Iterable[Row]) -> Pair:
     rows = list(rows)
-    return pair_of(
+    return pair_verdicts(
         np.array([row[0] for row in rows], dtype=np.uint8),
         np.array([row[1] for row in rows], dtype=np.uint8),
         np.array([row[2] for row in rows], dtype=np.int16),
@@ -68,12 +73,12 @@ def swapped(rows: Iterable[Row]) -> list[Row]:
 
 
 def counted(rows: Iterable[Row], group: Group = Group.ALL) -> list[Row]:
-    """The rows that count in a group: both have a verdict, and nobody set the sample aside."""
+    """Return the rows of a group that have two verdicts and are not problematic."""
     return [row for row in rows if row[0] and row[1] and not row[3] and (group is Group.ALL or group in row[4])]
 
 
 def plain(*cells: tuple[int, int, int], target: int = 0) -> list[Row]:
-    """So many images of each pair of types: (type in A, type in B, images)."""
+    """Create images from cells: (type in A, type in B, number of images)."""
     return [(a, b, target, False, frozenset()) for a, b, images in cells for _ in range(images)]
 
 
@@ -87,7 +92,7 @@ def p_value(only_a: int, only_b: int) -> float:
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_transitions_of_every_group_are_counted_like_in_a_loop(rows: list[Row]) -> None:
+def test_transitions_of_every_group_agree_with_a_loop(rows: list[Row]) -> None:
     groups = groups_of(rows)
 
     assert set(groups) == set(Group)
@@ -100,7 +105,7 @@ def test_transitions_of_every_group_are_counted_like_in_a_loop(rows: list[Row]) 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_what_is_fixed_and_broken_is_counted_by_its_definition(rows: list[Row]) -> None:
+def test_fixed_and_broken_follow_their_definition(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
         pairs = [(a, b) for a, b, *_ in counted(rows, group)]
         assert compared.fixed() == sum(a not in CORRECT and b in CORRECT for a, b in pairs)
@@ -114,7 +119,7 @@ def test_what_is_fixed_and_broken_is_counted_by_its_definition(rows: list[Row]) 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_an_image_is_fixed_or_broken_where_a_loop_says_so(rows: list[Row]) -> None:
+def test_fixed_and_broken_masks_agree_with_a_loop(rows: list[Row]) -> None:
     result = pair(rows)
 
     both = [bool(counted([row])) for row in rows]
@@ -126,21 +131,21 @@ def test_an_image_is_fixed_or_broken_where_a_loop_says_so(rows: list[Row]) -> No
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_question_has_the_test_that_scipy_gives(rows: list[Row]) -> None:
+def test_paired_tests_agree_with_scipy(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
         pairs = [(a, b) for a, b, *_ in counted(rows, group)]
-        for question, kinds in HOLDS.items():
+        for metric, kinds in HOLDS.items():
             only_a = sum(a in kinds and b not in kinds for a, b in pairs)
             only_b = sum(b in kinds and a not in kinds for a, b in pairs)
-            test = compared.tests[question]
-            assert (test.metric, test.only_a, test.only_b) == (question, only_a, only_b)
+            test = compared.tests[metric]
+            assert (test.metric, test.only_a, test.only_b) == (metric, only_a, only_b)
             assert test.p_value == pytest.approx(p_value(only_a, only_b))
             assert test.significant == (p_value(only_a, only_b) < 0.05)
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS, st.sets(st.sampled_from(list(ErrorType)[1:])))
-def test_a_set_of_types_has_the_p_value_that_scipy_gives(rows: list[Row], kinds: set[ErrorType]) -> None:
+def test_p_value_of_types_agrees_with_scipy(rows: list[Row], kinds: set[ErrorType]) -> None:
     pairs = [(a, b) for a, b, *_ in counted(rows)]
     only_a = sum(a in kinds and b not in kinds for a, b in pairs)
     only_b = sum(b in kinds and a not in kinds for a, b in pairs)
@@ -152,14 +157,14 @@ def test_a_set_of_types_has_the_p_value_that_scipy_gives(rows: list[Row], kinds:
 
 @settings(max_examples=80, deadline=None)
 @given(ROWS)
-def test_rates_in_a_and_in_b_are_shares_of_the_samples(rows: list[Row]) -> None:
+def test_rates_are_shares_of_the_samples(rows: list[Row]) -> None:
     for group, compared in groups_of(rows).items():
         here = counted(rows, group)
         if not here:
             assert (compared.rates, compared.types, compared.multi_label_accuracy) == ({}, {}, None)
             continue
         for kinds, interval in [
-            *((HOLDS[question], interval) for question, interval in compared.rates.items()),
+            *((HOLDS[metric], interval) for metric, interval in compared.rates.items()),
             *(({kind}, interval) for kind, interval in compared.types.items()),
         ]:
             in_a, in_b = (sum(row[model] in kinds for row in here) / len(here) for model in (0, 1))
@@ -189,14 +194,14 @@ def test_multi_label_accuracy_is_a_mean_over_target_classes(rows: list[Row]) -> 
 
 
 def balanced(interval: Interval, in_a: float, in_b: float) -> None:
-    """Compare the rates; an interval has its ends in order, and is of differences of fractions."""
+    """Compare the rates, and check the bounds of the interval."""
     assert (interval.a, interval.b) == pytest.approx((in_a, in_b), abs=1e-12)
     assert interval.difference == pytest.approx(in_a - in_b, abs=1e-12)
     assert -1 - 1e-12 <= interval.low <= interval.high <= 1 + 1e-12
 
 
 def expected_rows(rows: list[Row], parts: dict[str, set[int]]) -> dict[str, tuple[int, int, int, float, float]]:
-    """Samples, fixed, broken and both shares of errors, of the parts in which anything changed."""
+    """Return samples, fixed, broken, and both error rates of the parts with changes."""
     result = {}
     for name, own in parts.items():
         here = [row for row in counted(rows) if row[2] in own]
@@ -209,49 +214,49 @@ def expected_rows(rows: list[Row], parts: dict[str, set[int]]) -> dict[str, tupl
 
 
 def agree(got: tuple[ChangeRow, ...], expected: dict[str, tuple[int, int, int, float, float]]) -> None:
-    assert sorted(item.name for item in got) == sorted(expected)
-    for item in got:
-        samples, fixed, broken, in_a, in_b = expected[item.name]
-        assert (item.num_samples, item.fixed, item.broken) == (samples, fixed, broken)
-        balanced(item.errors, in_a, in_b)
-    net = [abs(item.fixed - item.broken) for item in got]
+    assert sorted(row.name for row in got) == sorted(expected)
+    for row in got:
+        samples, fixed, broken, in_a, in_b = expected[row.name]
+        assert (row.num_samples, row.fixed, row.broken) == (samples, fixed, broken)
+        balanced(row.errors, in_a, in_b)
+    net = [abs(row.fixed - row.broken) for row in got]
     assert net == sorted(net, reverse=True)
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_class_that_changed_has_the_row_that_a_loop_gives(rows: list[Row]) -> None:
+def test_changed_classes_agree_with_a_loop(rows: list[Row]) -> None:
     result = changed_classes(pair(rows), NAMES)
 
     agree(result, expected_rows(rows, {NAMES[index]: {index} for index in CLASSES}))
-    assert [item.name for item in result] == [NAMES[item.class_index] for item in result]
+    assert [row.name for row in result] == [NAMES[row.class_index] for row in result]
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_superclass_that_changed_has_the_row_that_a_loop_over_its_targets_gives(rows: list[Row]) -> None:
+def test_changed_superclasses_agree_with_a_loop(rows: list[Row]) -> None:
     result = superclass_rows(rows)
 
     agree(result, expected_rows(rows, SUPERCLASSES))
-    assert all(item.class_index is None for item in result)
+    assert all(row.class_index is None for row in result)
 
 
-def test_an_image_counts_in_every_superclass_of_its_target() -> None:
+def test_image_counts_in_every_superclass_of_its_target() -> None:
     result = superclass_rows(plain((8, 1, 3), target=1) + plain((1, 4, 1), target=0) + plain((1, 1, 2), target=999))
 
-    assert [(item.name, item.num_samples, item.fixed, item.broken) for item in result] == [
+    assert [(row.name, row.num_samples, row.fixed, row.broken) for row in result] == [
         ("odd", 5, 3, 0),
         ("low", 4, 3, 1),
     ]
 
 
-def test_what_changed_most_comes_first_whichever_way_it_changed() -> None:
+def test_rows_are_sorted_by_net_change() -> None:
     changed = (
-        plain((4, 1, 1), (1, 4, 1), target=0)  # changed, but not on the whole
+        plain((4, 1, 1), (1, 4, 1), target=0)  # net change 0
         + plain((1, 8, 3), target=998)
         + plain((8, 1, 2), target=500)
-        + plain((4, 1, 3), (1, 4, 1), target=999)  # as far as 500, with more images
-        + plain((4, 5, 9), (1, 2, 9), target=1)  # no error came or went
+        + plain((4, 1, 3), (1, 4, 1), target=999)  # net change as 500, with more images
+        + plain((4, 5, 9), (1, 2, 9), target=1)  # no error is fixed or broken
     )
 
     assert [changed_class_.class_index for changed_class_ in changed_classes(pair(changed), NAMES)] == [
@@ -264,7 +269,7 @@ def test_what_changed_most_comes_first_whichever_way_it_changed() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_a_model_against_itself_changes_nothing(rows: list[Row]) -> None:
+def test_comparison_of_a_model_with_itself_has_no_changes(rows: list[Row]) -> None:
     same = [(a, a, *rest) for a, _, *rest in rows]
 
     for compared in groups_of(same).values():
@@ -293,14 +298,14 @@ def test_swapping_the_models_mirrors_the_counts(rows: list[Row]) -> None:
         assert np.array_equal(one.transitions, other.transitions.T)
         assert (one.fixed(), one.top1_fixed) == (other.broken(), other.top1_broken)
         assert (one.broken(), one.top1_broken) == (other.fixed(), other.top1_fixed)
-        for question, test in one.tests.items():
-            mirrored = other.tests[question]
+        for metric, test in one.tests.items():
+            mirrored = other.tests[metric]
             assert (test.only_a, test.only_b) == (mirrored.only_b, mirrored.only_a)
             assert (test.p_value, test.significant) == (mirrored.p_value, mirrored.significant)
             if one.num_samples:
-                rate, back = one.rates[question], other.rates[question]
+                rate, back = one.rates[metric], other.rates[metric]
                 assert (rate.a, rate.b) == (back.b, back.a)
-    for of in (lambda item: changed_classes(pair(item), NAMES), superclass_rows):
+    for of in (lambda rows: changed_classes(pair(rows), NAMES), superclass_rows):
         assert [(row.name, row.num_samples, row.fixed, row.broken, row.errors.a, row.errors.b) for row in of(rows)] == [
             (row.name, row.num_samples, row.broken, row.fixed, row.errors.b, row.errors.a) for row in of(swapped(rows))
         ]
@@ -318,7 +323,7 @@ def test_swapping_the_models_mirrors_the_intervals() -> None:
     one, other = whole(MANY), whole(swapped(MANY))
 
     for interval, back in [
-        *((one.rates[item], other.rates[item]) for item in PairedMetric),
+        *((one.rates[metric], other.rates[metric]) for metric in PairedMetric),
         *((one.types[type_], other.types[type_]) for type_ in one.types),
         (one.multi_label_accuracy, other.multi_label_accuracy),
     ]:
@@ -331,21 +336,21 @@ def interval_of(draws: np.ndarray, got: Interval) -> None:
     assert (got.low, got.high) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
-def test_the_intervals_of_rates_are_those_of_pairs_of_images_drawn_anew() -> None:
+def test_intervals_of_rates_agree_with_resampled_images() -> None:
     types = np.array([row[:2] for row in MANY])
     generator = np.random.default_rng(42)
     drawn = [types[generator.integers(0, len(types), len(types))] for _ in range(DRAWS)]
     compared = whole(MANY)
 
     for kinds, got in [
-        *((HOLDS[question], got) for question, got in compared.rates.items()),
+        *((HOLDS[metric], got) for metric, got in compared.rates.items()),
         *(({kind}, got) for kind, got in compared.types.items()),
     ]:
         inside = np.isin(drawn, list(kinds)).mean(axis=1)
         interval_of(inside[:, 0] - inside[:, 1], got)
 
 
-def test_the_interval_of_multi_label_accuracy_is_that_of_images_drawn_anew_within_their_class() -> None:
+def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_classes() -> None:
     generator = np.random.default_rng(43)
     means = []
     for target in (0, 500, 999):
@@ -358,11 +363,11 @@ def test_the_interval_of_multi_label_accuracy_is_that_of_images_drawn_anew_withi
     interval_of(np.mean(means, axis=0), got)
 
 
-def test_the_interval_of_a_class_is_that_of_its_images_drawn_anew() -> None:
+def test_interval_of_a_class_agrees_with_its_resampled_images() -> None:
     generator = np.random.default_rng(44)
     rows = {changed_class_.class_index: changed_class_ for changed_class_ in changed_classes(pair(MANY), NAMES)}
 
-    assert set(rows) == {0, 500}  # 999 has no error that came or went
+    assert set(rows) == {0, 500}  # 999 has no fixed or broken error
     for target, row in rows.items():
         change = np.array([float(a > 3) - float(b > 3) for a, b, where, *_ in MANY if where == target])
         interval_of(
@@ -370,7 +375,7 @@ def test_the_interval_of_a_class_is_that_of_its_images_drawn_anew() -> None:
         )
 
 
-def test_a_difference_that_the_data_show_is_outside_of_zero() -> None:
+def test_interval_of_a_clear_difference_excludes_zero() -> None:
     compared = whole(MANY)
 
     severe = compared.rates[PairedMetric.SEVERE]  # 160 of 1,000 in A, 150 in B: 40 gone, 30 new
@@ -382,18 +387,18 @@ def test_a_difference_that_the_data_show_is_outside_of_zero() -> None:
 
 
 @pytest.mark.parametrize(("broken", "significant"), [(5, False), (6, True)])
-def test_significant_is_below_a_twentieth(broken: int, significant: bool) -> None:
+def test_significance_level_is_five_percent(broken: int, significant: bool) -> None:
     # 2 / 2**5 = 0.0625, 2 / 2**6 = 0.03125
     transitions = np.zeros((8, 8), dtype=np.int64)
     transitions[0, 0], transitions[0, 7] = 100, broken
 
-    for question in PairedMetric:
-        test = paired_test(question, transitions)
+    for metric in PairedMetric:
+        test = paired_test(metric, transitions)
         assert test.p_value == pytest.approx(2 / 2**broken)
         assert test.significant is significant
 
 
-def test_flips_of_the_label_are_apart_from_errors_that_came_and_went() -> None:
+def test_top1_flips_are_counted_separately() -> None:
     compared = whole(plain((1, 2, 3), (3, 1, 2), (4, 1, 1), (2, 8, 5), (8, 7, 4), (6, 8, 7)))
 
     assert (compared.fixed(), compared.broken()) == (1, 5)
@@ -402,7 +407,7 @@ def test_flips_of_the_label_are_apart_from_errors_that_came_and_went() -> None:
     assert compared.broken(ErrorType.MODEL_FAILURE) == 5
 
 
-def test_a_sample_counts_in_each_of_its_groups() -> None:
+def test_sample_counts_in_each_of_its_groups() -> None:
     groups = groups_of([(8, 1, 0, False, frozenset({Group.ORGANISM, Group.ARTIFACT})), (1, 1, 0, False, frozenset())])
 
     assert {group: compared.num_samples for group, compared in groups.items()} == {
@@ -414,7 +419,7 @@ def test_a_sample_counts_in_each_of_its_groups() -> None:
     assert [groups[group].fixed() for group in (Group.ORGANISM, Group.ARTIFACT)] == [1, 1]
 
 
-def test_samples_that_are_set_aside_or_that_one_model_did_not_see_count_nowhere() -> None:
+def test_problematic_and_unpaired_samples_are_not_counted() -> None:
     rows: list[Row] = [
         (8, 1, 0, True, frozenset(GROUPS)),
         (0, 1, 0, False, frozenset(GROUPS)),
@@ -428,14 +433,14 @@ def test_samples_that_are_set_aside_or_that_one_model_did_not_see_count_nowhere(
     assert superclass_rows(rows) == ()
 
 
-def test_without_samples_there_are_no_rates_and_nothing_is_significant() -> None:
+def test_comparison_without_samples_has_no_rates() -> None:
     compared = whole([])
 
     assert (compared.rates, compared.types, compared.multi_label_accuracy) == ({}, {}, None)
     assert all((test.p_value, test.significant) == (1, False) for test in compared.tests.values())
 
 
-def test_the_same_comparison_comes_out_every_time() -> None:
+def test_comparison_is_deterministic() -> None:
     one, other = whole(MANY), whole(MANY)
 
     assert (one.rates, one.types) == (other.rates, other.types)
@@ -443,13 +448,13 @@ def test_the_same_comparison_comes_out_every_time() -> None:
     assert changed_classes(pair(MANY), NAMES) == changed_classes(pair(MANY), NAMES)
 
 
-def test_only_what_one_of_both_judged_is_left_out() -> None:
-    """Given images that A alone, B alone, neither, and both judged, and one of A alone that is set aside."""
+def test_left_out_samples_are_those_of_one_model_only() -> None:
+    """Images with verdicts in A only, B only, neither, and both, and a problematic image in A only."""
     types_a = np.array([1, 0, 0, 8, 1], dtype=np.uint8)
     types_b = np.array([0, 1, 0, 8, 0], dtype=np.uint8)
     problematic = np.array([False, False, False, False, True])
 
-    result = pair_of(types_a, types_b, np.zeros(5, dtype=np.int16), problematic)
+    result = pair_verdicts(types_a, types_b, np.zeros(5, dtype=np.int16), problematic)
 
     assert result.num_left_out == 2
     assert result.counted.tolist() == [False, False, False, True, False]

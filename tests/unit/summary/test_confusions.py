@@ -1,4 +1,4 @@
-"""The most frequent confusions, against a Counter."""
+"""The most frequent confusions, compared with a Counter."""
 
 from collections import Counter
 
@@ -23,21 +23,25 @@ def confuse(rows: list[tuple[int, int, int]], most: int) -> list[Confusion]:
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(0, 20))
-def test_the_most_frequent_come_first_and_equal_ones_by_class(rows: list[tuple[int, int, int]], most: int) -> None:
+def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int, int]], most: int) -> None:
     result = confuse(rows, most)
 
     errors = Counter((target, predicted) for target, predicted, kind in rows if kind >= 4)
-    expected = sorted(errors.items(), key=lambda item: (-item[1], item[0]))[:most]
+    expected = sorted(errors.items(), key=lambda entry: (-entry[1], entry[0]))[:most]
     assert [((element.target, element.predicted), element.count) for element in result] == expected
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
-def test_each_confusion_says_which_errors_it_is_made_of(rows: list[tuple[int, int, int]]) -> None:
-    for item in confuse(rows, 100):
-        kinds = [k for target, predicted, k in rows if (target, predicted) == (item.target, item.predicted) and k >= 4]
-        assert {int(kind): count for kind, count in item.types.items()} == Counter(kinds)
+def test_confusion_lists_its_error_types(rows: list[tuple[int, int, int]]) -> None:
+    for confusion in confuse(rows, 100):
+        kinds = [
+            k
+            for target, predicted, k in rows
+            if (target, predicted) == (confusion.target, confusion.predicted) and k >= 4
+        ]
+        assert {int(kind): count for kind, count in confusion.types.items()} == Counter(kinds)
 
 
-def test_what_is_right_is_no_confusion() -> None:
+def test_correct_predictions_are_no_confusions() -> None:
     assert confuse([(504, 504, 1), (504, 968, 2), (504, 7, 3)], 10) == []

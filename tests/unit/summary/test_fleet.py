@@ -1,4 +1,4 @@
-"""A fleet is counted as each of its models alone, one image at a time."""
+"""Tallies of many models, compared with a loop over images."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from service.summary.fleet import tally_fleet
 from service.summary.summarize import GROUPS
 
 
-def test_each_model_is_counted_as_a_loop_counts_it(imagenet_real: Bundle) -> None:
-    """Given three models on all that ReaL labels, each count and each mean over target classes is that of a loop."""
+def test_tallies_of_many_models_agree_with_a_loop(imagenet_real: Bundle) -> None:
+    """Three models on all images with ReaL labels."""
     random = np.random.default_rng(0)
     targets = imagenet_real.evidence.targets
     top1 = np.where(random.random((3, len(targets))) < 0.4, random.integers(0, 1000, (3, len(targets))), targets)

@@ -1,4 +1,4 @@
-"""Gates: values by hand, limits at and around their ends, and what is undecided and why (spec/statistics)."""
+"""Gates: values of measures, decisions at the limits, and reasons for undecided bounds (spec/statistics)."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ from service.domain import (
     Predictions,
     Summary,
     UndecidedReason,
-    strata_of,
+    build_strata,
 )
 from service.summary.gate import Baseline, coverage_of, decision_of, evaluate, value_of
 from service.summary.summarize import summarize
@@ -36,7 +36,7 @@ FINE, OOV, SPURIOUS, FAILURE = (
     ErrorType.SPURIOUS_CORRELATION,
     ErrorType.MODEL_FAILURE,
 )
-# of types 1 to 8: 200 samples, of which 80 are errors by label and 60 are errors; of artifacts 100, 60 and 40
+# types 1 to 8: 200 samples, 80 top-1 errors, 60 multi-label errors; artifacts: 100, 60, and 40
 COUNTS = {Group.ALL: (120, 12, 8, 20, 10, 6, 4, 20), Group.ARTIFACT: (40, 15, 5, 8, 0, 2, 10, 20)}
 
 
@@ -44,7 +44,7 @@ def group(
     counts: tuple[int, ...],
     accuracies: tuple[float | None, float | None, float | None, float | None] = (0.6, 0.71, 0.83, 0.92),
 ) -> GroupSummary:
-    """A group with so many samples of types 1 to 8; what no bound is on is left empty."""
+    """Create a group with these counts of types 1 to 8. Fields without bounds stay empty."""
     top1, multi_label, minor, explainable = accuracies
     return GroupSummary(
         num_samples=sum(counts),
@@ -64,7 +64,7 @@ def group(
 NOBODY = group((0,) * 8, (None, None, None, None))
 
 
-def summary(all_samples: GroupSummary | None = None, **given: object) -> Summary:
+def summary(all_samples: GroupSummary | None = None, **fields: object) -> Summary:
     groups = {
         Group.ALL: all_samples or group(COUNTS[Group.ALL]),
         Group.ORGANISM: NOBODY,
@@ -82,50 +82,52 @@ def summary(all_samples: GroupSummary | None = None, **given: object) -> Summary
         "imagenet_m_errors": 17,
         "num_judged": 250,
     }
-    return Summary(**{**known, **given})
+    return Summary(**{**known, **fields})
 
 
-def bound(measure: Measure, *types: ErrorType, **given: object) -> Bound:
-    return Bound(name="it", measure=measure, types=types, **given)
+def make_bound(measure: Measure, *types: ErrorType, **fields: object) -> Bound:
+    return Bound(name="it", measure=measure, types=types, **fields)
 
 
-def policy(*bounds: Bound, **given: object) -> GatePolicy:
-    return GatePolicy(name="gate", bounds=bounds, **given)
+def policy(*bounds: Bound, **fields: object) -> GatePolicy:
+    return GatePolicy(name="gate", bounds=bounds, **fields)
 
 
-def judge(asked: Bound, found: Summary | None = None, baseline: Baseline | None = None, **given: object) -> GateReason:
-    (reason,) = evaluate(policy(asked, **given), found or summary(), baseline)
+def judge(
+    bound: Bound, analysis: Summary | None = None, baseline: Baseline | None = None, **fields: object
+) -> GateReason:
+    (reason,) = evaluate(policy(bound, **fields), analysis or summary(), baseline)
     return reason
 
 
 @pytest.mark.parametrize(
-    ("asked", "in_all", "in_artifacts"),
+    ("bound", "in_all", "in_artifacts"),
     [
-        (bound(Measure.TOP1_ACCURACY), 0.6, 0.4),
-        (bound(Measure.MULTI_LABEL_ACCURACY), 0.71, 0.55),
-        (bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR), 0.83, 0.65),
-        (bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE), 0.92, 0.75),
-        (bound(Measure.TOP1_ERROR_RATE), 80 / 200, 60 / 100),
-        (bound(Measure.MULTI_LABEL_ERROR_RATE), 60 / 200, 40 / 100),
-        (bound(Measure.SEVERE_ERROR_RATE), 20 / 200, 20 / 100),
-        (bound(Measure.IMAGENET_M_ERRORS), 17, 17),  # of the data set
-        (bound(Measure.COUNT, FAILURE), 20, 20),
-        (bound(Measure.COUNT, FINE, OOV), 30, 8),
-        (bound(Measure.COUNT, ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL), 20, 20),
-        (bound(Measure.RATE, FAILURE), 20 / 200, 20 / 100),
-        (bound(Measure.RATE, ErrorType.CLASS_OVERLAP, SPURIOUS), 18 / 200, 17 / 100),
-        (bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), 20 / 80, 20 / 60),
-        (bound(Measure.PORTION_OF_TOP1_ERRORS, ErrorType.CLASS_OVERLAP, FINE), 32 / 80, 23 / 60),
-        (bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE), 20 / 60, 20 / 40),
-        (bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, SPURIOUS, ErrorType.NON_PROTOTYPICAL), 10 / 60, 12 / 40),
+        (make_bound(Measure.TOP1_ACCURACY), 0.6, 0.4),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY), 0.71, 0.55),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR), 0.83, 0.65),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE), 0.92, 0.75),
+        (make_bound(Measure.TOP1_ERROR_RATE), 80 / 200, 60 / 100),
+        (make_bound(Measure.MULTI_LABEL_ERROR_RATE), 60 / 200, 40 / 100),
+        (make_bound(Measure.SEVERE_ERROR_RATE), 20 / 200, 20 / 100),
+        (make_bound(Measure.IMAGENET_M_ERRORS), 17, 17),  # of the data set
+        (make_bound(Measure.COUNT, FAILURE), 20, 20),
+        (make_bound(Measure.COUNT, FINE, OOV), 30, 8),
+        (make_bound(Measure.COUNT, ErrorType.CLASS_OVERLAP, ErrorType.MULTI_LABEL), 20, 20),
+        (make_bound(Measure.RATE, FAILURE), 20 / 200, 20 / 100),
+        (make_bound(Measure.RATE, ErrorType.CLASS_OVERLAP, SPURIOUS), 18 / 200, 17 / 100),
+        (make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), 20 / 80, 20 / 60),
+        (make_bound(Measure.PORTION_OF_TOP1_ERRORS, ErrorType.CLASS_OVERLAP, FINE), 32 / 80, 23 / 60),
+        (make_bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE), 20 / 60, 20 / 40),
+        (make_bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, SPURIOUS, ErrorType.NON_PROTOTYPICAL), 10 / 60, 12 / 40),
     ],
     ids=lambda value: (
         "+".join([value.measure, *(type_.name for type_ in value.types)]) if hasattr(value, "name") else ""
     ),
 )
-def test_every_measure_has_its_value_in_every_group(asked: Bound, in_all: float, in_artifacts: float) -> None:
-    assert value_of(asked, summary()) == pytest.approx(in_all)
-    assert value_of(replace(asked, group=Group.ARTIFACT), summary()) == pytest.approx(in_artifacts)
+def test_every_measure_has_its_value_in_every_group(bound: Bound, in_all: float, in_artifacts: float) -> None:
+    assert value_of(bound, summary()) == pytest.approx(in_all)
+    assert value_of(replace(bound, group=Group.ARTIFACT), summary()) == pytest.approx(in_artifacts)
 
 
 RATES = [
@@ -143,63 +145,63 @@ RATES = [
 
 
 @pytest.mark.parametrize("measure", RATES)
-def test_a_rate_without_samples_has_no_value_and_is_undecided(measure: Measure) -> None:
+def test_rate_without_samples_is_undecided(measure: Measure) -> None:
     types = (FAILURE,) if measure in (Measure.RATE, *RATES[-2:]) else ()
-    asked = bound(measure, *types, group=Group.OTHER, max=1.0)
+    bound = make_bound(measure, *types, group=Group.OTHER, max=1.0)
 
-    reason = judge(asked, min_samples=0)
+    reason = judge(bound, min_samples=0)
 
-    assert value_of(asked, summary()) is None
+    assert value_of(bound, summary()) is None
     assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
-def test_a_count_without_samples_is_zero() -> None:
-    assert value_of(bound(Measure.COUNT, FAILURE, group=Group.OTHER), summary()) == 0
+def test_count_without_samples_is_zero() -> None:
+    assert value_of(make_bound(Measure.COUNT, FAILURE, group=Group.OTHER), summary()) == 0
 
 
-def test_a_portion_of_no_errors_has_no_value() -> None:
+def test_portion_of_no_errors_has_no_value() -> None:
     flawless = summary(group((200, 0, 0, 0, 0, 0, 0, 0)))
     only_by_label = summary(group((190, 4, 6, 0, 0, 0, 0, 0)))
 
-    assert value_of(bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), flawless) is None
-    assert value_of(bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), only_by_label) == 0
-    assert value_of(bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE), only_by_label) is None
-    assert judge(bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max=0.5), flawless).causes == (
+    assert value_of(make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), flawless) is None
+    assert value_of(make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE), only_by_label) == 0
+    assert value_of(make_bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE), only_by_label) is None
+    assert judge(make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max=0.5), flawless).causes == (
         UndecidedReason.NO_VALUE,
     )
 
 
-def test_errors_of_imagenet_m_that_are_not_known_leave_their_bound_undecided() -> None:
-    reason = judge(bound(Measure.IMAGENET_M_ERRORS, max=20.0), summary(imagenet_m_errors=None))
+def test_unknown_imagenet_m_errors_are_undecided() -> None:
+    reason = judge(make_bound(Measure.IMAGENET_M_ERRORS, max=20.0), summary(imagenet_m_errors=None))
 
     assert (reason.decision, reason.value, reason.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
 @pytest.mark.parametrize(
-    ("asked", "decision", "limit"),
+    ("bound", "decision", "limit"),
     [
-        (bound(Measure.SEVERE_ERROR_RATE, max=0.1), PASS, 0.1),  # at the limit
-        (bound(Measure.SEVERE_ERROR_RATE, max=0.1001), PASS, 0.1001),
-        (bound(Measure.SEVERE_ERROR_RATE, max=0.0999), FAIL, 0.0999),
-        (bound(Measure.SEVERE_ERROR_RATE, max=0.0), FAIL, 0),
-        (bound(Measure.TOP1_ACCURACY, min=0.6), PASS, 0.6),
-        (bound(Measure.TOP1_ACCURACY, min=0.5999), PASS, 0.5999),
-        (bound(Measure.TOP1_ACCURACY, min=0.6001), FAIL, 0.6001),
-        (bound(Measure.COUNT, FAILURE, max=20.0), PASS, 20),
-        (bound(Measure.COUNT, FAILURE, max=19.0), FAIL, 19),
-        (bound(Measure.COUNT, FAILURE, min=21.0), FAIL, 21),
-        (bound(Measure.IMAGENET_M_ERRORS, max=17.0), PASS, 17),
-        (bound(Measure.IMAGENET_M_ERRORS, max=16.0), FAIL, 16),
-        (bound(Measure.RATE, FINE, OOV, min=0.1, max=0.2), PASS, None),  # 0.15
-        (bound(Measure.RATE, FINE, OOV, min=0.15, max=0.15), PASS, None),
-        (bound(Measure.RATE, FINE, OOV, min=0.16, max=0.2), FAIL, 0.16),
-        (bound(Measure.RATE, FINE, OOV, min=0.1, max=0.14), FAIL, 0.14),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max=0.1), PASS, 0.1),  # at the limit
+        (make_bound(Measure.SEVERE_ERROR_RATE, max=0.1001), PASS, 0.1001),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max=0.0999), FAIL, 0.0999),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max=0.0), FAIL, 0),
+        (make_bound(Measure.TOP1_ACCURACY, min=0.6), PASS, 0.6),
+        (make_bound(Measure.TOP1_ACCURACY, min=0.5999), PASS, 0.5999),
+        (make_bound(Measure.TOP1_ACCURACY, min=0.6001), FAIL, 0.6001),
+        (make_bound(Measure.COUNT, FAILURE, max=20.0), PASS, 20),
+        (make_bound(Measure.COUNT, FAILURE, max=19.0), FAIL, 19),
+        (make_bound(Measure.COUNT, FAILURE, min=21.0), FAIL, 21),
+        (make_bound(Measure.IMAGENET_M_ERRORS, max=17.0), PASS, 17),
+        (make_bound(Measure.IMAGENET_M_ERRORS, max=16.0), FAIL, 16),
+        (make_bound(Measure.RATE, FINE, OOV, min=0.1, max=0.2), PASS, None),  # 0.15
+        (make_bound(Measure.RATE, FINE, OOV, min=0.15, max=0.15), PASS, None),
+        (make_bound(Measure.RATE, FINE, OOV, min=0.16, max=0.2), FAIL, 0.16),
+        (make_bound(Measure.RATE, FINE, OOV, min=0.1, max=0.14), FAIL, 0.14),
     ],
 )
-def test_a_value_passes_up_to_its_limit(asked: Bound, decision: GateDecision, limit: float | None) -> None:
-    reason = judge(asked)
+def test_value_passes_up_to_its_limit(bound: Bound, decision: GateDecision, limit: float | None) -> None:
+    reason = judge(bound)
 
-    assert (reason.decision, reason.bound, reason.causes) == (decision, asked, ())
+    assert (reason.decision, reason.bound, reason.causes) == (decision, bound, ())
     assert reason.num_samples == 200
     if limit is not None:
         assert reason.limit == limit
@@ -207,81 +209,79 @@ def test_a_value_passes_up_to_its_limit(asked: Bound, decision: GateDecision, li
 
 
 @pytest.mark.parametrize(("samples", "decision"), [(99, UNDECIDED), (100, PASS)])
-def test_fewer_than_a_hundred_samples_are_undecided_unless_the_policy_says_otherwise(
-    samples: int, decision: GateDecision
-) -> None:
+def test_fewer_samples_than_the_minimum_are_undecided(samples: int, decision: GateDecision) -> None:
     few = summary(group((samples - 10, 0, 0, 0, 0, 0, 0, 10)))
-    asked = bound(Measure.COUNT, FAILURE, max=10.0)
+    bound = make_bound(Measure.COUNT, FAILURE, max=10.0)
 
-    reason = judge(asked, few)
+    reason = judge(bound, few)
 
     assert (reason.decision, reason.num_samples, reason.value) == (decision, samples, 10)
     assert reason.causes == ((UndecidedReason.FEW_SAMPLES,) if decision is UNDECIDED else ())
-    assert judge(asked, few, min_samples=samples).decision is PASS
-    assert judge(asked, few, min_samples=samples + 1).decision is UNDECIDED
+    assert judge(bound, few, min_samples=samples).decision is PASS
+    assert judge(bound, few, min_samples=samples + 1).decision is UNDECIDED
 
 
 def test_few_samples_are_undecided_even_over_the_limit() -> None:
-    reason = judge(bound(Measure.SEVERE_ERROR_RATE, max=0.0), min_samples=201)
+    reason = judge(make_bound(Measure.SEVERE_ERROR_RATE, max=0.0), min_samples=201)
 
     assert (reason.decision, reason.value, reason.limit) == (UNDECIDED, 0.1, 0)
     assert reason.causes == (UndecidedReason.FEW_SAMPLES,)
 
 
-def test_the_samples_that_count_are_those_of_the_bounds_group() -> None:
-    asked = bound(Measure.SEVERE_ERROR_RATE, max=0.5)
+def test_minimum_of_samples_applies_to_the_group_of_the_bound() -> None:
+    bound = make_bound(Measure.SEVERE_ERROR_RATE, max=0.5)
 
-    assert judge(asked, min_samples=150).decision is PASS
-    artifacts = judge(replace(asked, group=Group.ARTIFACT), min_samples=150)
+    assert judge(bound, min_samples=150).decision is PASS
+    artifacts = judge(replace(bound, group=Group.ARTIFACT), min_samples=150)
     assert (artifacts.decision, artifacts.num_samples) == (UNDECIDED, 100)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "bound",
     [
-        bound(Measure.COUNT, OOV, max=50.0),
-        bound(Measure.RATE, FINE, OOV, max=0.0),  # whatever the value
-        bound(Measure.PORTION_OF_TOP1_ERRORS, OOV, max=1.0),
-        bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, OOV, FAILURE, max=1.0),
+        make_bound(Measure.COUNT, OOV, max=50.0),
+        make_bound(Measure.RATE, FINE, OOV, max=0.0),  # whatever the value
+        make_bound(Measure.PORTION_OF_TOP1_ERRORS, OOV, max=1.0),
+        make_bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, OOV, FAILURE, max=1.0),
     ],
 )
-def test_a_bound_on_a_type_whose_rule_abstained_is_undecided(asked: Bound) -> None:
-    reason = judge(asked, summary(abstained=(OOV, SPURIOUS)))
+def test_bound_on_a_type_whose_rule_abstained_is_undecided(bound: Bound) -> None:
+    reason = judge(bound, summary(abstained=(OOV, SPURIOUS)))
 
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
 
 
-def test_rules_that_abstained_leave_bounds_on_other_types_alone() -> None:
-    silent = summary(abstained=(OOV,))
+def test_abstained_rules_do_not_affect_bounds_on_other_types() -> None:
+    abstained_type = summary(abstained=(OOV,))
 
-    assert judge(bound(Measure.RATE, FINE, max=0.1), silent).decision is PASS
-    assert judge(bound(Measure.TOP1_ACCURACY, min=0.6), silent).decision is PASS
-    assert judge(bound(Measure.MULTI_LABEL_ERROR_RATE, max=0.2), silent).decision is FAIL
+    assert judge(make_bound(Measure.RATE, FINE, max=0.1), abstained_type).decision is PASS
+    assert judge(make_bound(Measure.TOP1_ACCURACY, min=0.6), abstained_type).decision is PASS
+    assert judge(make_bound(Measure.MULTI_LABEL_ERROR_RATE, max=0.2), abstained_type).decision is FAIL
 
 
 @pytest.mark.parametrize(
-    ("asked", "noted"),
+    ("bound", "noted"),
     [
-        (bound(Measure.SEVERE_ERROR_RATE, max=1.0), True),
-        (bound(Measure.COUNT, FAILURE, max=200.0), True),
-        (bound(Measure.RATE, FAILURE, FINE, max=1.0), True),
-        (bound(Measure.RATE, FINE, max=1.0), False),
-        (bound(Measure.TOP1_ERROR_RATE, max=1.0), False),
-        (bound(Measure.MULTI_LABEL_ERROR_RATE, max=1.0), False),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max=1.0), True),
+        (make_bound(Measure.COUNT, FAILURE, max=200.0), True),
+        (make_bound(Measure.RATE, FAILURE, FINE, max=1.0), True),
+        (make_bound(Measure.RATE, FINE, max=1.0), False),
+        (make_bound(Measure.TOP1_ERROR_RATE, max=1.0), False),
+        (make_bound(Measure.MULTI_LABEL_ERROR_RATE, max=1.0), False),
     ],
 )
-def test_model_failures_are_an_upper_bound_where_rules_abstained(asked: Bound, noted: bool) -> None:
-    silent = judge(asked, summary(abstained=(OOV, SPURIOUS)))
+def test_model_failures_are_an_upper_bound_where_rules_abstained(bound: Bound, noted: bool) -> None:
+    abstained_type = judge(bound, summary(abstained=(OOV, SPURIOUS)))
 
-    assert silent.decision is PASS
-    assert silent.abstained == ((OOV, SPURIOUS) if noted else ())
-    assert judge(asked).abstained == ()
+    assert abstained_type.decision is PASS
+    assert abstained_type.abstained == ((OOV, SPURIOUS) if noted else ())
+    assert judge(bound).abstained == ()
 
 
 def test_all_causes_are_named() -> None:
-    asked = bound(Measure.RATE, OOV, group=Group.OTHER, max=1.0)
+    bound = make_bound(Measure.RATE, OOV, group=Group.OTHER, max=1.0)
 
-    assert set(judge(asked, summary(abstained=(OOV,))).causes) == {
+    assert set(judge(bound, summary(abstained=(OOV,))).causes) == {
         UndecidedReason.FEW_SAMPLES,
         UndecidedReason.ABSTAINED,
         UndecidedReason.NO_VALUE,
@@ -295,9 +295,9 @@ def test_all_causes_are_named() -> None:
     ("least", "decision"), [(0.92, PASS), (0.9199, PASS), (0.9201, FAIL), (1.0, FAIL), (0.0, PASS)]
 )
 def test_coverage_is_the_share_of_judged_images_with_a_prediction(least: float, decision: GateDecision) -> None:
-    covered, other = evaluate(policy(bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=least), summary(), None)
+    covered, other = evaluate(policy(make_bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=least), summary(), None)
 
-    assert coverage_of(summary()) == pytest.approx((200 + 30) / 250)  # problematic samples have predictions, too
+    assert coverage_of(summary()) == pytest.approx((200 + 30) / 250)  # problematic samples count as well
     assert (covered.decision, covered.bound, covered.limit) == (decision, None, least)
     assert covered.value == pytest.approx(0.92)
     assert (other.decision, other.bound.measure) == (PASS, Measure.TOP1_ACCURACY)
@@ -307,17 +307,17 @@ def test_coverage_is_the_share_of_judged_images_with_a_prediction(least: float, 
 def test_coverage_that_is_not_known_is_undecided(judged: int | None) -> None:
     unknown = summary(num_judged=judged)
 
-    covered, _ = evaluate(policy(bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=0.5), unknown, None)
+    covered, _ = evaluate(policy(make_bound(Measure.TOP1_ACCURACY, min=0.1), min_coverage=0.5), unknown, None)
 
     assert coverage_of(unknown) is None
     assert (covered.decision, covered.value, covered.causes) == (UNDECIDED, None, (UndecidedReason.NO_VALUE,))
 
 
-def test_coverage_that_nobody_asks_for_is_no_reason() -> None:
-    assert len(evaluate(policy(bound(Measure.TOP1_ACCURACY, min=0.1)), summary(num_judged=None), None)) == 1
+def test_policy_without_coverage_has_no_coverage_reason() -> None:
+    assert len(evaluate(policy(make_bound(Measure.TOP1_ACCURACY, min=0.1)), summary(num_judged=None), None)) == 1
 
 
-# ---- changes. The baseline has top-1 accuracy 0.65, 70 errors by label, 50 errors, and 10 model failures in 200.
+# ---- changes. Baseline of 200 samples: top-1 accuracy 0.65, 70 top-1 errors, 50 multi-label errors, 10 model failures
 
 BEFORE = summary(group((130, 12, 8, 20, 10, 6, 4, 10), (0.65, 0.74, 0.85, 0.95)), imagenet_m_errors=15, num_judged=None)
 TRANSITIONS = np.diag([116, 12, 8, 17, 7, 6, 4, 6])  # rows add up to COUNTS, columns to the baseline's
@@ -343,107 +343,107 @@ def against(
     compared = GroupComparison(
         num_samples=200,
         transitions=TRANSITIONS,
-        tests={item: PairedTest(item, 0, 0, (p_values or {}).get(item, 1.0), False) for item in PairedMetric},
-        rates={item: (rates or {}).get(item, NARROW) for item in PairedMetric},
+        tests={metric: PairedTest(metric, 0, 0, (p_values or {}).get(metric, 1.0), False) for metric in PairedMetric},
+        rates={metric: (rates or {}).get(metric, NARROW) for metric in PairedMetric},
         multi_label_accuracy=multi_label_accuracy,
-        types={item: (types or {}).get(item, NARROW) for item in list(ErrorType)[1:]},
+        types={error_type: (types or {}).get(error_type, NARROW) for error_type in list(ErrorType)[1:]},
     )
     artifacts = replace(compared, num_samples=100, transitions=np.diag(COUNTS[Group.ARTIFACT]))
     return Baseline(before, dict.fromkeys(Group, compared) | {Group.ARTIFACT: artifacts})
 
 
 @pytest.mark.parametrize(
-    ("asked", "baseline", "decision"),
+    ("bound", "baseline", "decision"),
     [
         # 0.60 - 0.65
-        (bound(Measure.TOP1_ACCURACY, max_decrease=0.05), 0.65, PASS),  # at the limit, whatever floats say
-        (bound(Measure.TOP1_ACCURACY, max_decrease=0.0501), 0.65, PASS),
-        (bound(Measure.TOP1_ACCURACY, max_decrease=0.0499), 0.65, FAIL),
-        (bound(Measure.TOP1_ACCURACY, max_increase=0.0), 0.65, PASS),
+        (make_bound(Measure.TOP1_ACCURACY, max_decrease=0.05), 0.65, PASS),  # at the limit, in spite of rounding
+        (make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0501), 0.65, PASS),
+        (make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0499), 0.65, FAIL),
+        (make_bound(Measure.TOP1_ACCURACY, max_increase=0.0), 0.65, PASS),
         # 0.40 - 0.35
-        (bound(Measure.TOP1_ERROR_RATE, max_increase=0.05), 0.35, PASS),
-        (bound(Measure.TOP1_ERROR_RATE, max_increase=0.0499), 0.35, FAIL),
-        (bound(Measure.TOP1_ERROR_RATE, max_decrease=0.0), 0.35, PASS),
+        (make_bound(Measure.TOP1_ERROR_RATE, max_increase=0.05), 0.35, PASS),
+        (make_bound(Measure.TOP1_ERROR_RATE, max_increase=0.0499), 0.35, FAIL),
+        (make_bound(Measure.TOP1_ERROR_RATE, max_decrease=0.0), 0.35, PASS),
         # 0.71 - 0.74, 0.83 - 0.85, 0.92 - 0.95
-        (bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.03), 0.74, PASS),
-        (bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0), 0.74, FAIL),
-        (bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, max_decrease=0.02), 0.85, PASS),
-        (bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, max_decrease=0.019), 0.85, FAIL),
-        (bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, max_decrease=0.03), 0.95, PASS),
-        (bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, max_decrease=0.029), 0.95, FAIL),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.03), 0.74, PASS),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0), 0.74, FAIL),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, max_decrease=0.02), 0.85, PASS),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, max_decrease=0.019), 0.85, FAIL),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, max_decrease=0.03), 0.95, PASS),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, max_decrease=0.029), 0.95, FAIL),
         # 0.30 - 0.25, 0.10 - 0.05
-        (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.05), 0.25, PASS),
-        (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.04), 0.25, FAIL),
-        (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.05), 0.05, PASS),
-        (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.04), 0.05, FAIL),
+        (make_bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.05), 0.25, PASS),
+        (make_bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.04), 0.25, FAIL),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max_increase=0.05), 0.05, PASS),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max_increase=0.04), 0.05, FAIL),
         # 17 - 15, 20 - 10
-        (bound(Measure.IMAGENET_M_ERRORS, max_increase=2.0), 15, PASS),
-        (bound(Measure.IMAGENET_M_ERRORS, max_increase=1.0), 15, FAIL),
-        (bound(Measure.COUNT, FAILURE, max_increase=10.0), 10, PASS),
-        (bound(Measure.COUNT, FAILURE, max_increase=9.0), 10, FAIL),
-        (bound(Measure.RATE, FAILURE, SPURIOUS, max_increase=0.05), 0.08, PASS),  # 0.13 - 0.08
-        (bound(Measure.RATE, FAILURE, SPURIOUS, max_increase=0.04), 0.08, FAIL),
+        (make_bound(Measure.IMAGENET_M_ERRORS, max_increase=2.0), 15, PASS),
+        (make_bound(Measure.IMAGENET_M_ERRORS, max_increase=1.0), 15, FAIL),
+        (make_bound(Measure.COUNT, FAILURE, max_increase=10.0), 10, PASS),
+        (make_bound(Measure.COUNT, FAILURE, max_increase=9.0), 10, FAIL),
+        (make_bound(Measure.RATE, FAILURE, SPURIOUS, max_increase=0.05), 0.08, PASS),  # 0.13 - 0.08
+        (make_bound(Measure.RATE, FAILURE, SPURIOUS, max_increase=0.04), 0.08, FAIL),
         # 20 of 80 - 10 of 70; 20 of 60 - 10 of 50
-        (bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max_increase=0.108), 1 / 7, PASS),
-        (bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max_increase=0.107), 1 / 7, FAIL),
-        (bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE, max_increase=0.134), 0.2, PASS),
-        (bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE, max_increase=0.133), 0.2, FAIL),
+        (make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max_increase=0.108), 1 / 7, PASS),
+        (make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, max_increase=0.107), 1 / 7, FAIL),
+        (make_bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE, max_increase=0.134), 0.2, PASS),
+        (make_bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, FAILURE, max_increase=0.133), 0.2, FAIL),
         # a drift either way
-        (bound(Measure.RATE, FINE, max_increase=0.0, max_decrease=0.0), 0.1, PASS),
-        (bound(Measure.TOP1_ACCURACY, max_increase=0.0, max_decrease=0.04), 0.65, FAIL),
+        (make_bound(Measure.RATE, FINE, max_increase=0.0, max_decrease=0.0), 0.1, PASS),
+        (make_bound(Measure.TOP1_ACCURACY, max_increase=0.0, max_decrease=0.04), 0.65, FAIL),
     ],
 )
-def test_a_change_passes_up_to_its_limit(asked: Bound, baseline: float, decision: GateDecision) -> None:
-    reason = judge(asked, baseline=against())
+def test_change_passes_up_to_its_limit(bound: Bound, baseline: float, decision: GateDecision) -> None:
+    reason = judge(bound, baseline=against())
 
     assert (reason.decision, reason.causes, reason.num_samples) == (decision, (), 200)
     assert reason.baseline == pytest.approx(baseline)
-    limits = {asked.max_increase, asked.max_decrease} - {None}
+    limits = {bound.max_increase, bound.max_decrease} - {None}
     assert reason.limit in limits
 
 
-def test_the_limit_that_a_change_broke_is_the_one_that_is_named() -> None:
-    reason = judge(bound(Measure.TOP1_ACCURACY, max_increase=0.2, max_decrease=0.01), baseline=against())
+def test_reason_names_the_limit_that_failed() -> None:
+    reason = judge(make_bound(Measure.TOP1_ACCURACY, max_increase=0.2, max_decrease=0.01), baseline=against())
 
     assert (reason.decision, reason.limit) == (FAIL, 0.01)
 
 
-def test_a_change_is_held_against_the_baselines_own_group() -> None:
-    asked = bound(Measure.SEVERE_ERROR_RATE, group=Group.ARTIFACT, max_increase=0.0)
+def test_change_is_compared_within_the_group() -> None:
+    bound = make_bound(Measure.SEVERE_ERROR_RATE, group=Group.ARTIFACT, max_increase=0.0)
 
-    reason = judge(asked, baseline=against())  # 20 of 100 both before and after
+    reason = judge(bound, baseline=against())  # 20 of 100 both before and after
 
     assert (reason.decision, reason.value, reason.baseline) == (PASS, 0.2, 0.2)
 
 
 @pytest.mark.parametrize(("p_value", "decision"), [(0.2, PASS), (0.05, PASS), (0.0499, FAIL), (0.0, FAIL)])
 @pytest.mark.parametrize(
-    ("asked", "question"),
+    ("bound", "metric"),
     [
-        (bound(Measure.TOP1_ACCURACY, max_decrease=0.0, alpha=0.05), PairedMetric.TOP1),
-        (bound(Measure.TOP1_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.TOP1),
-        (bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0, alpha=0.05), PairedMetric.MULTI_LABEL),
-        (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.MULTI_LABEL),
-        (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.SEVERE),
+        (make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0, alpha=0.05), PairedMetric.TOP1),
+        (make_bound(Measure.TOP1_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.TOP1),
+        (make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0, alpha=0.05), PairedMetric.MULTI_LABEL),
+        (make_bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.MULTI_LABEL),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max_increase=0.0, alpha=0.05), PairedMetric.SEVERE),
     ],
     ids=lambda value: getattr(value, "measure", value),
 )
-def test_a_change_that_is_not_significant_passes_where_the_policy_asks_for_significance(
-    asked: Bound, question: PairedMetric, p_value: float, decision: GateDecision
+def test_insignificant_change_passes_if_alpha_is_set(
+    bound: Bound, metric: PairedMetric, p_value: float, decision: GateDecision
 ) -> None:
-    reason = judge(asked, baseline=against({question: p_value}))
+    reason = judge(bound, baseline=against({metric: p_value}))
 
     assert (reason.decision, reason.p_value, reason.causes) == (decision, p_value, ())
 
 
-def test_a_significant_change_within_its_limit_passes() -> None:
-    asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.06, alpha=0.05)
+def test_significant_change_within_its_limit_passes() -> None:
+    bound = make_bound(Measure.TOP1_ACCURACY, max_decrease=0.06, alpha=0.05)
 
-    assert judge(asked, baseline=against({PairedMetric.TOP1: 1e-9})).decision is PASS
+    assert judge(bound, baseline=against({PairedMetric.TOP1: 1e-9})).decision is PASS
 
 
-def test_without_alpha_a_change_counts_however_likely_it_is_by_chance() -> None:
-    reason = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against({PairedMetric.TOP1: 1.0}))
+def test_insignificant_change_fails_without_alpha() -> None:
+    reason = judge(make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against({PairedMetric.TOP1: 1.0}))
 
     assert (reason.decision, reason.p_value) == (FAIL, 1)
 
@@ -453,132 +453,138 @@ def test_without_alpha_a_change_counts_however_likely_it_is_by_chance() -> None:
     ("types", "only_a", "only_b"),
     [((FAILURE,), 14, 4), ((FINE,), 3, 3), ((FINE, OOV), 0, 0), ((FINE, FAILURE), 17, 7)],  # in TRANSITIONS
 )
-def test_types_have_a_paired_test_of_their_own(
+def test_bounds_on_types_have_a_paired_test(
     measure: Measure, types: tuple[ErrorType, ...], only_a: int, only_b: int
 ) -> None:
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
-    reason = judge(bound(measure, *types, max_increase=0.0, alpha=0.05), baseline=against())
+    reason = judge(make_bound(measure, *types, max_increase=0.0, alpha=0.05), baseline=against())
 
     assert reason.p_value == pytest.approx(expected)
 
 
-def test_a_change_of_types_fails_where_it_is_significant() -> None:
+def test_significant_change_of_types_fails() -> None:
     # 14 against 4: p = 0.031
-    asked = bound(Measure.COUNT, FAILURE, max_increase=0.0)
+    bound = make_bound(Measure.COUNT, FAILURE, max_increase=0.0)
 
-    assert judge(replace(asked, alpha=0.05), baseline=against()).decision is FAIL
-    assert judge(replace(asked, alpha=0.03), baseline=against()).decision is PASS
+    assert judge(replace(bound, alpha=0.05), baseline=against()).decision is FAIL
+    assert judge(replace(bound, alpha=0.03), baseline=against()).decision is PASS
 
 
 @pytest.mark.parametrize("measure", [Measure.PORTION_OF_TOP1_ERRORS, Measure.PORTION_OF_MULTI_LABEL_ERRORS])
-def test_a_portion_has_no_paired_test(measure: Measure) -> None:
-    assert judge(bound(measure, FAILURE, max_increase=1.0), baseline=against()).p_value is None
+def test_portion_has_no_paired_test(measure: Measure) -> None:
+    assert judge(make_bound(measure, FAILURE, max_increase=1.0), baseline=against()).p_value is None
 
 
-def test_a_baseline_of_other_evidence_leaves_changes_undecided_and_values_alone() -> None:
+def test_baseline_with_other_evidence_affects_only_changes() -> None:
     other = Baseline(BEFORE, None)
 
-    change = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=other)
+    change = judge(make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=other)
     assert (change.decision, change.causes) == (UNDECIDED, (UndecidedReason.OTHER_EVIDENCE,))
     assert (change.value, change.p_value) == (0.6, None)
-    for asked in (bound(Measure.COUNT, FAILURE, max_increase=99.0), bound(Measure.IMAGENET_M_ERRORS, max_increase=9.0)):
-        assert judge(asked, baseline=other).decision is UNDECIDED
-    assert judge(bound(Measure.TOP1_ACCURACY, min=0.6), baseline=other).decision is PASS
-    assert judge(bound(Measure.TOP1_ACCURACY, min=0.7), baseline=other).decision is FAIL
+    for bound in (
+        make_bound(Measure.COUNT, FAILURE, max_increase=99.0),
+        make_bound(Measure.IMAGENET_M_ERRORS, max_increase=9.0),
+    ):
+        assert judge(bound, baseline=other).decision is UNDECIDED
+    assert judge(make_bound(Measure.TOP1_ACCURACY, min=0.6), baseline=other).decision is PASS
+    assert judge(make_bound(Measure.TOP1_ACCURACY, min=0.7), baseline=other).decision is FAIL
 
 
 @pytest.mark.parametrize("missing", ["analysis", "baseline", "both"])
-def test_a_change_without_one_of_its_values_is_undecided(missing: str) -> None:
+def test_change_without_one_of_its_values_is_undecided(missing: str) -> None:
     unknown = {"imagenet_m_errors": None}
     now = summary(**unknown) if missing != "baseline" else summary()
     before = replace(BEFORE, **unknown) if missing != "analysis" else BEFORE
 
-    reason = judge(bound(Measure.IMAGENET_M_ERRORS, max_increase=5.0), now, against(before=before))
+    reason = judge(make_bound(Measure.IMAGENET_M_ERRORS, max_increase=5.0), now, against(before=before))
 
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.NO_VALUE,))
     assert (reason.value is None, reason.baseline is None) == (missing != "baseline", missing != "analysis")
 
 
-def test_few_samples_and_silent_rules_leave_changes_undecided_too() -> None:
-    silent = summary(abstained=(OOV,))
+def test_few_samples_and_abstained_rules_leave_changes_undecided() -> None:
+    abstained_type = summary(abstained=(OOV,))
 
-    few = judge(bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against(), min_samples=201)
+    few = judge(make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against(), min_samples=201)
     assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))
-    abstained = judge(bound(Measure.RATE, OOV, max_increase=1.0), silent, against())
+    abstained = judge(make_bound(Measure.RATE, OOV, max_increase=1.0), abstained_type, against())
     assert (abstained.decision, abstained.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
-    upper = judge(bound(Measure.RATE, FAILURE, max_increase=1.0), silent, against())
+    upper = judge(make_bound(Measure.RATE, FAILURE, max_increase=1.0), abstained_type, against())
     assert (upper.decision, upper.abstained) == (PASS, (OOV,))
 
 
-# An interval of A - B, and where the limit lies in the change of what is bounded
-HELD = Interval(0.6, 0.65, -0.1, -0.01)  # fewer are right
-WORSE = Interval(0.1, 0.05, 0.01, 0.1)  # more are severe, or of a type
+# Intervals of A - B around the limit of the change
+CONTAINS_LIMIT = Interval(0.6, 0.65, -0.1, -0.01)  # fewer correct
+WORSE = Interval(0.1, 0.05, 0.01, 0.1)  # more severe errors, or more errors of a type
 INTERVALS = [
-    (bound(Measure.TOP1_ACCURACY, max_decrease=0.06), against(rates={PairedMetric.TOP1: HELD})),
-    (bound(Measure.TOP1_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.TOP1: HELD})),
-    (bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.MULTI_LABEL: HELD})),
-    (bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.06), against(multi_label_accuracy=HELD)),
-    (bound(Measure.SEVERE_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.SEVERE: WORSE})),
-    (bound(Measure.RATE, FAILURE, max_increase=0.06), against(types={FAILURE: WORSE})),
+    (make_bound(Measure.TOP1_ACCURACY, max_decrease=0.06), against(rates={PairedMetric.TOP1: CONTAINS_LIMIT})),
+    (make_bound(Measure.TOP1_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.TOP1: CONTAINS_LIMIT})),
+    (
+        make_bound(Measure.MULTI_LABEL_ERROR_RATE, max_increase=0.06),
+        against(rates={PairedMetric.MULTI_LABEL: CONTAINS_LIMIT}),
+    ),
+    (make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.06), against(multi_label_accuracy=CONTAINS_LIMIT)),
+    (make_bound(Measure.SEVERE_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.SEVERE: WORSE})),
+    (make_bound(Measure.RATE, FAILURE, max_increase=0.06), against(types={FAILURE: WORSE})),
 ]
 
 
-@pytest.mark.parametrize(("asked", "baseline"), INTERVALS, ids=[asked.measure for asked, _ in INTERVALS])
-def test_an_interval_that_holds_the_limit_is_undecided_only_if_the_policy_asks(
-    asked: Bound, baseline: Baseline
+@pytest.mark.parametrize(("bound", "baseline"), INTERVALS, ids=[bound.measure for bound, _ in INTERVALS])
+def test_interval_that_contains_the_limit_is_undecided_if_the_policy_requires_it(
+    bound: Bound, baseline: Baseline
 ) -> None:
-    careful = judge(replace(asked, undecided_within_interval=True), baseline=baseline)
+    careful = judge(replace(bound, undecided_within_interval=True), baseline=baseline)
 
     assert (careful.decision, careful.causes) == (UNDECIDED, (UndecidedReason.WIDE_INTERVAL,))
-    assert (judge(asked, baseline=baseline).decision, judge(asked, baseline=baseline).causes) == (PASS, ())
+    assert (judge(bound, baseline=baseline).decision, judge(bound, baseline=baseline).causes) == (PASS, ())
 
 
-@pytest.mark.parametrize(("asked", "baseline"), INTERVALS, ids=[asked.measure for asked, _ in INTERVALS])
+@pytest.mark.parametrize(("bound", "baseline"), INTERVALS, ids=[bound.measure for bound, _ in INTERVALS])
 @pytest.mark.parametrize(("limit", "decision"), [(0.2, PASS), (0.005, FAIL)])  # the change is 0.03 or 0.05
-def test_an_interval_beside_the_limit_decides(
-    asked: Bound, baseline: Baseline, limit: float, decision: GateDecision
+def test_interval_that_excludes_the_limit_decides(
+    bound: Bound, baseline: Baseline, limit: float, decision: GateDecision
 ) -> None:
-    side = "max_increase" if asked.max_increase is not None else "max_decrease"
-    careful = replace(asked, **{side: limit}, undecided_within_interval=True)
+    side = "max_increase" if bound.max_increase is not None else "max_decrease"
+    careful = replace(bound, **{side: limit}, undecided_within_interval=True)
 
     reason = judge(careful, baseline=baseline)
 
     assert (reason.decision, reason.causes) == (decision, ())
 
 
-@pytest.mark.parametrize(("asked", "baseline"), INTERVALS, ids=[asked.measure for asked, _ in INTERVALS])
-def test_an_interval_on_the_harmless_side_of_zero_decides(asked: Bound, baseline: Baseline) -> None:
-    # what may rise by 0.06 and fell, or the reverse: the limit of the other sign isn't in the interval
+@pytest.mark.parametrize(("bound", "baseline"), INTERVALS, ids=[bound.measure for bound, _ in INTERVALS])
+def test_interval_on_the_other_side_of_zero_decides(bound: Bound, baseline: Baseline) -> None:
+    # the change is in the harmless direction, so the interval does not contain the limit
     turned = replace(
-        asked, max_increase=asked.max_decrease, max_decrease=asked.max_increase, undecided_within_interval=True
+        bound, max_increase=bound.max_decrease, max_decrease=bound.max_increase, undecided_within_interval=True
     )
 
     assert judge(turned, baseline=baseline).decision is PASS
 
 
-def test_an_interval_that_holds_the_limit_is_undecided_over_the_limit_too() -> None:
-    asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.03, undecided_within_interval=True)
+def test_interval_that_contains_the_limit_is_undecided_above_the_limit() -> None:
+    bound = make_bound(Measure.TOP1_ACCURACY, max_decrease=0.03, undecided_within_interval=True)
 
-    reason = judge(asked, baseline=against(rates={PairedMetric.TOP1: HELD}))
+    reason = judge(bound, baseline=against(rates={PairedMetric.TOP1: CONTAINS_LIMIT}))
 
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.WIDE_INTERVAL,))
 
 
-def test_a_wide_interval_is_one_cause_even_if_it_holds_both_limits() -> None:
-    asked = bound(Measure.TOP1_ACCURACY, max_decrease=0.1, max_increase=0.1, undecided_within_interval=True)
+def test_wide_interval_is_listed_once() -> None:
+    bound = make_bound(Measure.TOP1_ACCURACY, max_decrease=0.1, max_increase=0.1, undecided_within_interval=True)
 
-    assert judge(asked, baseline=against(rates={PairedMetric.TOP1: WIDE})).causes == (UndecidedReason.WIDE_INTERVAL,)
-
-
-# ---- the whole
+    assert judge(bound, baseline=against(rates={PairedMetric.TOP1: WIDE})).causes == (UndecidedReason.WIDE_INTERVAL,)
 
 
-def test_each_bound_has_its_reason_in_the_policys_order_with_the_coverage_first() -> None:
+# ---- decision of the gate
+
+
+def test_reasons_follow_the_order_of_the_policy_after_the_coverage() -> None:
     bounds = (
-        bound(Measure.TOP1_ACCURACY, min=0.7),
-        bound(Measure.COUNT, FAILURE, max=20.0),
-        bound(Measure.RATE, OOV, max_increase=0.0),
+        make_bound(Measure.TOP1_ACCURACY, min=0.7),
+        make_bound(Measure.COUNT, FAILURE, max=20.0),
+        make_bound(Measure.RATE, OOV, max_increase=0.0),
     )
 
     reasons = evaluate(policy(*bounds, min_coverage=0.9), summary(abstained=(OOV,)), against())
@@ -588,7 +594,7 @@ def test_each_bound_has_its_reason_in_the_policys_order_with_the_coverage_first(
 
 
 @given(st.lists(st.sampled_from([PASS, FAIL, UNDECIDED]), max_size=6))
-def test_one_failure_is_enough_and_what_is_undecided_does_not_pass(decisions: list[GateDecision]) -> None:
+def test_decision_is_that_of_the_worst_reason(decisions: list[GateDecision]) -> None:
     got = decision_of([GateReason(decision, None) for decision in decisions])
 
     if FAIL in decisions:
@@ -600,11 +606,11 @@ def test_one_failure_is_enough_and_what_is_undecided_does_not_pass(decisions: li
 
 
 @given(st.lists(st.integers(0, 400), min_size=8, max_size=8), st.integers(0, 1000), st.integers(0, 400))
-def test_a_rate_is_decided_as_exact_fractions_are(counts: list[int], thousandths: int, least: int) -> None:
+def test_rates_are_decided_like_exact_fractions(counts: list[int], thousandths: int, least: int) -> None:
     samples = sum(counts)
 
     reason = judge(
-        bound(Measure.SEVERE_ERROR_RATE, max=thousandths / 1000), summary(group(tuple(counts))), min_samples=least
+        make_bound(Measure.SEVERE_ERROR_RATE, max=thousandths / 1000), summary(group(tuple(counts))), min_samples=least
     )
 
     if samples < least or not samples:
@@ -613,12 +619,14 @@ def test_a_rate_is_decided_as_exact_fractions_are(counts: list[int], thousandths
         assert reason.decision is (FAIL if counts[7] * 1000 > thousandths * samples else PASS)
 
 
-def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
-    # 5, 7 and 3 of 10 right: exactly 0.5, computed 0.49999999999999994
+def test_accuracy_at_its_limit_passes_in_spite_of_rounding() -> None:
+    # 5, 7 and 3 of 10 correct: exactly 0.5, computed as 0.49999999999999994
     targets = np.repeat([0, 1, 2], 10).astype(np.int16)
     types = np.concatenate([[1] * k + [8] * (10 - k) for k in (5, 7, 3)]).astype(np.uint8)
     counted = np.ones(30, dtype=bool)
-    result = summarize(types, strata_of(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets)
+    result = summarize(
+        types, build_strata(targets, counted, np.zeros((3, 30), bool)), (), Predictions(targets), targets
+    )
     for limits in ({"min": 0.5}, {"max": 0.5}):
         bound = Bound("it", Measure.MULTI_LABEL_ACCURACY, **limits)
         (reason,) = evaluate(GatePolicy("gate", (bound,), min_samples=0), result, None)
@@ -626,7 +634,7 @@ def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measure", "silent"),
+    ("measure", "abstained_type"),
     [
         (Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, OOV),
         (Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, OOV),
@@ -634,40 +642,43 @@ def test_an_accuracy_at_its_limit_passes_however_its_mean_rounds() -> None:
         (Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE, ErrorType.NON_PROTOTYPICAL),
     ],
 )
-def test_what_is_forgiven_by_a_silent_rule_is_not_known(measure: Measure, silent: ErrorType) -> None:
-    reason = judge(bound(measure, min=0.1), summary(abstained=(silent,)))
+def test_forgiving_accuracy_of_an_abstained_type_is_undecided(measure: Measure, abstained_type: ErrorType) -> None:
+    reason = judge(make_bound(measure, min=0.1), summary(abstained=(abstained_type,)))
 
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
 
 
-def test_minor_errors_are_forgiven_whatever_explains_the_others() -> None:
-    silent = summary(abstained=(ErrorType.NON_PROTOTYPICAL,))
+def test_accuracy_forgiving_minor_ignores_other_abstained_rules() -> None:
+    abstained_type = summary(abstained=(ErrorType.NON_PROTOTYPICAL,))
 
-    assert judge(bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, min=0.1), silent).decision is PASS
+    assert judge(make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, min=0.1), abstained_type).decision is PASS
 
 
 @pytest.mark.parametrize(
-    ("asked", "upper"),
+    ("bound", "upper"),
     [
-        (bound(Measure.COUNT, SPURIOUS, max=50.0), True),  # holds what the silent rule would have explained
-        (bound(Measure.COUNT, FINE, max=50.0), False),
-        (bound(Measure.SEVERE_ERROR_RATE, max=0.5), True),
-        (bound(Measure.TOP1_ACCURACY, min=0.1), False),
+        (
+            make_bound(Measure.COUNT, SPURIOUS, max=50.0),
+            True,
+        ),  # includes errors that the abstained rule would have explained
+        (make_bound(Measure.COUNT, FINE, max=50.0), False),
+        (make_bound(Measure.SEVERE_ERROR_RATE, max=0.5), True),
+        (make_bound(Measure.TOP1_ACCURACY, min=0.1), False),
     ],
 )
-def test_types_after_a_silent_rule_are_upper_bounds_and_said_to_be(asked: Bound, upper: bool) -> None:
-    reason = judge(asked, summary(abstained=(OOV,)))
+def test_types_after_an_abstained_rule_are_marked_as_upper_bounds(bound: Bound, upper: bool) -> None:
+    reason = judge(bound, summary(abstained=(OOV,)))
 
     assert (reason.decision, reason.abstained) == (PASS, (OOV,) if upper else ())
 
 
-def test_a_change_is_that_among_the_images_that_both_judged() -> None:
+def test_change_is_measured_over_common_images() -> None:
     """Given a model that missed images, what it has on the others alone is held against the baseline's on the same."""
     fewer = replace(against().comparison[Group.ALL], num_samples=150, transitions=np.diag([110, 10, 5, 10, 5, 5, 1, 4]))
     baseline = Baseline(BEFORE, dict.fromkeys(Group, fewer))
 
-    reason = judge(bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline)
+    reason = judge(make_bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline)
 
     assert (reason.decision, reason.value, reason.baseline, reason.num_samples) == (PASS, 4, 4, 150)
-    few = judge(bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline, min_samples=151)
+    few = judge(make_bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline, min_samples=151)
     assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))

@@ -1,4 +1,4 @@
-"""Mixed-up classes and rows: the warnings, against a slow check from spec/statistics.md."""
+"""Input checks for permuted classes and reordered rows, compared with a slow check."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from service.domain import Predictions
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
 
 
-def says_permuted(pairs: list[tuple[int, int]]) -> bool:
+def expected_result(pairs: list[tuple[int, int]]) -> bool:
     """Top-1 under 5 %, and the most frequent prediction of each target, one to one, covers half of the samples.
 
     One to one: a class that is the favorite of several targets counts for the one that has it most often.
@@ -46,24 +46,24 @@ few = st.sampled_from((0, 1, 2, 998, 999))
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.tuples(few, few), max_size=60))
 @example([(0, 1), (1, 2), (2, 0)])
-@example([(0, 1), (1, 1)])  # one favorite for both: it covers one of them, half
+@example([(0, 1), (1, 1)])  # both targets have one favorite, which covers one of them
 @example([(0, 1), (1, 1), (2, 1)])
 @example([(0, 0)] + [(0, 1)] * 19)  # 5 %, not under
 @example([(0, 0)] + [(0, 1)] * 20)
-def test_it_is_what_the_spec_says(pairs: list[tuple[int, int]]) -> None:
-    assert permuted(pairs) == says_permuted(pairs)
+def test_permutation_check_follows_the_specification(pairs: list[tuple[int, int]]) -> None:
+    assert permuted(pairs) == expected_result(pairs)
 
 
 @pytest.mark.parametrize("accuracy", [1.0, 0.8, 0.5, 0.06])
-def test_a_model_that_is_right_now_and_then_raises_no_suspicion(accuracy: float) -> None:
+def test_inaccurate_model_passes_the_check(accuracy: float) -> None:
     assert not rows_look_permuted(*model(accuracy))
 
 
-def test_a_model_that_guesses_raises_no_suspicion() -> None:
+def test_random_predictions_pass_the_check() -> None:
     assert not rows_look_permuted(*model(0))
 
 
-def test_a_model_that_always_says_the_same_raises_no_suspicion() -> None:
+def test_constant_predictions_pass_the_check() -> None:
     targets, _ = model(1)
 
     assert not rows_look_permuted(targets, np.full(len(targets), 7, dtype=np.int16))
@@ -71,7 +71,7 @@ def test_a_model_that_always_says_the_same_raises_no_suspicion() -> None:
 
 @pytest.mark.parametrize("accuracy", [1.0, 0.8, 0.6])
 @pytest.mark.parametrize("order", ["rotated", "reversed", "shuffled"])
-def test_a_good_model_with_its_classes_in_another_order_is_found(accuracy: float, order: str) -> None:
+def test_permuted_classes_are_detected(accuracy: float, order: str) -> None:
     targets, predicted = model(accuracy)
     numbers = {
         "rotated": np.roll(np.arange(1000), 1),
@@ -82,31 +82,31 @@ def test_a_good_model_with_its_classes_in_another_order_is_found(accuracy: float
     assert rows_look_permuted(targets, numbers[predicted].astype(np.int16))
 
 
-def test_images_without_a_prediction_say_nothing() -> None:
+def test_images_without_a_prediction_are_ignored() -> None:
     targets, predicted = model(0.8)
     shifted = np.roll(np.arange(1000), 1)[predicted].astype(np.int16)
-    some = np.arange(len(targets)) % 3 == 0
+    is_predicted = np.arange(len(targets)) % 3 == 0
 
-    assert rows_look_permuted(targets, np.where(some, shifted, -1).astype(np.int16))
+    assert rows_look_permuted(targets, np.where(is_predicted, shifted, -1).astype(np.int16))
     assert not rows_look_permuted(targets, np.full(len(targets), -1, dtype=np.int16))
     assert not rows_look_permuted(targets[:0], predicted[:0])
 
 
-def reordered(given: float, other: float) -> bool:
-    """Whether a warning is given where so many of 100 rows are right in the order asked for, and in the other."""
+def reordered(original: float, other: float) -> bool:
+    """Check predictions with these top-1 accuracies in the original order and in the other order."""
     targets = np.zeros(100, dtype=np.int16)
 
     def right(share: float) -> Predictions:
         return Predictions(np.where(np.arange(100) < share * 100, 0, 1).astype(np.int16))
 
-    return rows_look_reordered(targets, right(given), right(other))
+    return rows_look_reordered(targets, right(original), right(other))
 
 
-@pytest.mark.parametrize(("given", "other"), [(0.0, 0.8), (0.01, 0.5), (0.2, 0.9)])
-def test_rows_that_are_far_more_accurate_in_the_other_order_are_found(given: float, other: float) -> None:
-    assert reordered(given, other)
+@pytest.mark.parametrize(("original", "other"), [(0.0, 0.8), (0.01, 0.5), (0.2, 0.9)])
+def test_reordered_rows_are_detected(original: float, other: float) -> None:
+    assert reordered(original, other)
 
 
-@pytest.mark.parametrize(("given", "other"), [(0.8, 0.0), (0.8, 0.8), (0.0, 0.0), (0.001, 0.01), (0.75, 0.8)])
-def test_rows_that_make_sense_or_none_in_any_order_raise_no_suspicion(given: float, other: float) -> None:
-    assert not reordered(given, other)
+@pytest.mark.parametrize(("original", "other"), [(0.8, 0.0), (0.8, 0.8), (0.0, 0.0), (0.001, 0.01), (0.75, 0.8)])
+def test_similar_accuracy_in_both_orders_passes_the_check(original: float, other: float) -> None:
+    assert not reordered(original, other)

@@ -47,7 +47,7 @@ def agree(got: np.ndarray, expected: np.ndarray, step: float = 0) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_small_counts_have_the_p_value_of_scipy_and_of_statsmodels(only_a: int, only_b: int) -> None:
+def test_p_value_of_small_counts_agrees_with_scipy_and_statsmodels(only_a: int, only_b: int) -> None:
     got = mcnemar(only_a, only_b)
 
     assert got == pytest.approx(mcnemar_of_statsmodels([[7, only_a], [only_b, 9]], exact=True).pvalue, rel=1e-9)
@@ -57,14 +57,14 @@ def test_small_counts_have_the_p_value_of_scipy_and_of_statsmodels(only_a: int, 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 12_500), st.integers(0, 12_500))
-def test_large_counts_have_the_p_value_of_scipy(only_a: int, only_b: int) -> None:
+def test_p_value_of_large_counts_agrees_with_scipy(only_a: int, only_b: int) -> None:
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
 
     got = mcnemar(only_a, only_b)
 
     if expected > SMALLEST:
         assert got == pytest.approx(expected, rel=1e-8)
-    else:  # where scipy gives 0, whole numbers still say
+    else:  # scipy returns 0; integers are still exact
         total, fewer = only_a + only_b, min(only_a, only_b)
         term = tail = 1
         for number in range(1, fewer + 1):
@@ -73,7 +73,7 @@ def test_large_counts_have_the_p_value_of_scipy(only_a: int, only_b: int) -> Non
         assert got == pytest.approx(float(Fraction(2 * tail, 2**total)), rel=1e-6, abs=SMALLEST)
 
 
-def test_a_p_value_that_scipy_takes_for_zero_is_right() -> None:
+def test_tiny_p_value_is_accurate() -> None:
     tail = sum(comb(1075, number) for number in range(17))
 
     assert mcnemar(16, 1059) == pytest.approx(float(Fraction(2 * tail, 2**1075)), rel=1e-8)
@@ -81,7 +81,7 @@ def test_a_p_value_that_scipy_takes_for_zero_is_right() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1_000, 25_000), st.floats(-6, 6))
-def test_large_counts_that_differ_little_have_the_p_value_of_scipy(total: int, deviations: float) -> None:
+def test_p_value_of_similar_large_counts_agrees_with_scipy(total: int, deviations: float) -> None:
     only_a = round(total / 2 + deviations * total**0.5 / 2)
 
     assert mcnemar(only_a, total - only_a) == pytest.approx(binomtest(only_a, total).pvalue, rel=1e-8)
@@ -89,7 +89,7 @@ def test_large_counts_that_differ_little_have_the_p_value_of_scipy(total: int, d
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 25_000), st.integers(0, 25_000))
-def test_a_p_value_is_one_of_a_probability_and_the_same_from_both_sides(only_a: int, only_b: int) -> None:
+def test_p_value_is_a_probability_and_symmetric(only_a: int, only_b: int) -> None:
     assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
     assert 0 <= mcnemar(only_a, only_b) <= 1
 
@@ -109,19 +109,19 @@ def test_a_p_value_is_one_of_a_probability_and_the_same_from_both_sides(only_a: 
         (0, 1_000, 2.0**-999),
     ],
 )
-def test_a_p_value_is_twice_the_binomial_tail(only_a: int, only_b: int, expected: float) -> None:
+def test_p_value_is_twice_the_binomial_tail(only_a: int, only_b: int, expected: float) -> None:
     assert mcnemar(only_a, only_b) == pytest.approx(expected, rel=1e-10)
 
 
-def test_a_p_value_too_small_for_a_float_is_zero_without_a_warning() -> None:
+def test_p_value_too_small_for_a_float_is_zero_without_a_warning() -> None:
     assert mcnemar(0, 25_000) == 0
 
 
-def test_counts_may_be_numpys() -> None:
+def test_counts_can_be_numpy_integers() -> None:
     assert mcnemar(np.int64(3), np.int64(9)) == pytest.approx(binomtest(3, 12).pvalue)
 
 
-def test_an_interval_leaves_a_fortieth_out_at_both_ends() -> None:
+def test_interval_excludes_2_5_percent_at_both_ends() -> None:
     shuffled = np.random.default_rng(5).permutation(2001).astype(float)
 
     low, high = percentiles(np.stack([shuffled, -2 * shuffled], axis=1))
@@ -133,12 +133,12 @@ def test_an_interval_leaves_a_fortieth_out_at_both_ends() -> None:
 TABLE = np.random.default_rng(11).integers(0, 12, (8, 8)) + np.diag([150, 3, 9, 40, 20, 5, 0, 60])
 
 
-def test_cells_are_drawn_like_images() -> None:
+def test_resampled_cells_agree_with_resampled_images() -> None:
     images = np.repeat(np.arange(64), TABLE.ravel())
     generator = np.random.default_rng(99)
     slow = np.array(
         [
-            np.bincount(images[generator.integers(0, len(images), len(images))], minlength=64)  # images, drawn anew
+            np.bincount(images[generator.integers(0, len(images), len(images))], minlength=64)  # resampled images
             for _ in range(DRAWS)
         ]
     )
@@ -168,7 +168,7 @@ def test_drawn_cells_have_the_moments_of_a_multinomial() -> None:
     assert together == pytest.approx(-total * shares[0] * shares[63], abs=5 * spread[0] * spread[63] / DRAWS**0.5)
 
 
-def test_cells_that_nobody_is_in_are_never_drawn() -> None:
+def test_empty_cells_are_never_drawn() -> None:
     table = np.zeros((8, 8), dtype=np.int64)
     table[0, 0], table[7, 0] = 30, 10
 
@@ -184,11 +184,11 @@ def test_draws_are_2000_of_a_multinomial_with_seed_0() -> None:
     np.testing.assert_array_equal(resampled_cells(TABLE), expected)
 
 
-# samples, A alone, B alone; some classes are alike, some don't differ, one is tiny
+# samples, only in A, only in B; some classes have equal counts, some have no differences, one is small
 CLASSES = np.array([[20, 3, 1], [20, 3, 1], [20, 3, 1], [50, 0, 9], [7, 2, 2], [1, 1, 0], [33, 0, 0], [20, 1, 3]])
 
 
-def test_class_means_are_drawn_like_images_within_their_class() -> None:
+def test_resampled_class_means_agree_with_images_resampled_within_classes() -> None:
     per_class = [drawn_image_by_image(signs(*row), seed) for seed, row in enumerate(CLASSES.tolist(), 70)]
 
     agree(resampled_class_means(*CLASSES.T), np.mean(per_class, axis=0))
@@ -205,7 +205,7 @@ def test_class_means_have_the_spread_of_independent_classes() -> None:
     assert drawn.mean() == pytest.approx(np.mean([signs(*row).mean() for row in CLASSES.tolist()]), abs=0.1 * spread)
 
 
-def test_many_classes_that_are_alike_are_as_independent_as_others() -> None:
+def test_classes_with_equal_counts_are_independent() -> None:
     alike = np.tile([50, 8, 2], (400, 1))
 
     drawn = resampled_class_means(*alike.T)
@@ -225,7 +225,7 @@ def convolved(size: int, pairs: list[tuple[int, int]], times: list[int]) -> tupl
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_the_distribution_of_a_difference_is_that_of_images_added_one_by_one(data: st.DataObject) -> None:
+def test_difference_distribution_agrees_with_a_convolution(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 50))
     row = st.integers(0, size).flatmap(lambda only_a: st.tuples(st.just(only_a), st.integers(0, size - only_a)))
     pairs = data.draw(st.lists(row, min_size=1, max_size=4))
@@ -247,7 +247,7 @@ ROWS = [(500, 50, 20), (500, 20, 50), (120, 0, 30), (40, 40, 0), (1000, 7, 7), (
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_share_has_the_interval_of_images_drawn_anew(row: tuple[int, int, int]) -> None:
+def test_share_interval_agrees_with_resampled_images(row: tuple[int, int, int]) -> None:
     size, only_a, only_b = row
     images = signs(size, only_a, only_b)
     low, high = np.percentile(drawn_image_by_image(images, seed=31), (2.5, 97.5))
@@ -267,14 +267,14 @@ def test_many_images_have_the_interval_of_a_normal_distribution() -> None:
     assert (low, high) == pytest.approx((0.025 - half, 0.025 + half), abs=0.1 * half)
 
 
-def test_where_nothing_differs_the_interval_is_zero() -> None:
+def test_interval_without_differences_is_zero() -> None:
     nothing = np.zeros(3, dtype=np.int64)
 
     np.testing.assert_array_equal(share_intervals(np.array([0, 1, 900]), nothing, nothing), np.zeros((3, 2)))
     np.testing.assert_array_equal(resampled_class_means(np.array([1, 50, 900]), nothing, nothing), np.zeros(DRAWS))
 
 
-def test_without_rows_and_without_classes_there_is_nothing_to_draw() -> None:
+def test_empty_input_has_empty_intervals() -> None:
     none = np.zeros(0, dtype=np.int64)
 
     assert share_intervals(none, none, none).shape == (0, 2)
@@ -289,7 +289,7 @@ def test_rows_with_the_same_counts_share_their_interval() -> None:
     np.testing.assert_array_equal(got[: len(ROWS)], got[: len(ROWS) - 1 : -1])
 
 
-def test_the_same_counts_give_the_same_draws_whatever_was_drawn_before() -> None:
+def test_draws_do_not_depend_on_earlier_draws() -> None:
     first = resampled_cells(TABLE), resampled_class_means(*CLASSES.T), share_intervals(*np.array(ROWS).T)
     np.random.default_rng().random(10)
     again = resampled_cells(TABLE), resampled_class_means(*CLASSES.T), share_intervals(*np.array(ROWS).T)

@@ -1,4 +1,4 @@
-"""The aggregates, against the oracle that counts one sample at a time; and that the books balance."""
+"""Aggregates, compared with the oracle."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,20 @@ from hypothesis import strategies as st
 from oracle.aggregates import Aggregates, aggregate, gain_if_fixed_mla, gain_if_fixed_top1, imagenet_m_errors
 from oracle.verdicts import Sample, Verdict
 
-from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, strata_of
+from service.domain import ErrorType, Group, GroupSummary, Predictions, Summary, build_strata
 from service.summary.summarize import summarize
 
 CLASSES = (0, 1, 2, 500, 998, 999)
-MEMBERS = {Group.ORGANISM: {0, 1}, Group.ARTIFACT: {1, 500}, Group.OTHER: {998, 999}}  # 1 in two, 2 in none
+MEMBERS = {
+    Group.ORGANISM: {0, 1},
+    Group.ARTIFACT: {1, 500},
+    Group.OTHER: {998, 999},
+}  # class 1 is in two groups, 2 in none
 
 
 @dataclass(frozen=True)
 class Row:
-    """One judged sample and what became of it: type 0 means that no prediction came."""
+    """An evaluated sample and its verdict; type 0: no prediction."""
 
     sample: Sample
     error_type: int
@@ -39,12 +43,12 @@ def rows(draw: st.DrawFn) -> Row:
 
 
 def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool = True) -> Summary:
-    """Summarize; `others` are (target, prediction) of the data set's images that aren't judged."""
+    """Summarize samples. `others` are (target, prediction) of images that are not evaluated."""
     counted = [not row.sample.problematic and row.error_type != 0 for row in judged]
     groups = [[bool(row.sample.multi_labels & members) for row in judged] for members in MEMBERS.values()]
     return summarize(
         types=np.array([row.error_type for row in judged], dtype=np.uint8),
-        strata=strata_of(
+        strata=build_strata(
             np.array([row.sample.target for row in judged], dtype=np.int16),
             np.array(counted, dtype=bool),
             np.array(groups, dtype=bool).reshape(3, len(judged)),
@@ -59,7 +63,7 @@ def summarize_rows(judged: list[Row], others: list[tuple[int, int]], named: bool
 
 
 def agree(got: GroupSummary, expected: Aggregates) -> None:
-    """Compare all numbers; a rate that is absent in one is absent in the other."""
+    """Compare all values, including absent rates."""
     assert got.num_samples == expected.num_samples
     assert {int(kind): count for kind, count in got.counts.items()} == expected.counts
     assert got.top1_errors == expected.top1_errors
@@ -81,7 +85,7 @@ def _same(got: float | None, expected: float | None) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(rows(), max_size=40))
-def test_every_number_of_every_group_is_the_one_of_the_oracle(judged: list[Row]) -> None:
+def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
 
     came = [row for row in judged if row.predicted >= 0]
@@ -98,7 +102,7 @@ def test_every_number_of_every_group_is_the_one_of_the_oracle(judged: list[Row])
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(rows(), max_size=40))
-def test_the_gains_of_every_group_are_the_ones_of_the_oracle(judged: list[Row]) -> None:
+def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
 
     came = [row for row in judged if row.predicted >= 0]
@@ -116,7 +120,7 @@ def test_the_gains_of_every_group_are_the_ones_of_the_oracle(judged: list[Row]) 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(rows(), min_size=1, max_size=40))
-def test_all_that_is_not_yet_won_is_a_gain(judged: list[Row]) -> None:
+def test_gains_add_up_to_the_error_rate(judged: list[Row]) -> None:
     for group in summarize_rows(judged, []).groups.values():
         if group.num_samples:
             top1, multi_label = group.gain_if_fixed_top1, group.gain_if_fixed_multi_label
@@ -134,9 +138,7 @@ def test_all_that_is_not_yet_won_is_a_gain(judged: list[Row]) -> None:
     st.lists(rows(), max_size=6),
     st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from((-1, *CLASSES))), max_size=6),
 )
-def test_accuracy_over_all_images_is_there_where_every_image_has_a_prediction(
-    judged: list[Row], others: list[tuple[int, int]]
-) -> None:
+def test_accuracy_over_all_images_needs_all_predictions(judged: list[Row], others: list[tuple[int, int]]) -> None:
     summary = summarize_rows(judged, others, named=False)
 
     images = [(row.sample.target, row.predicted) for row in judged] + others
@@ -150,11 +152,11 @@ def test_accuracy_over_all_images_is_there_where_every_image_has_a_prediction(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(*[st.sampled_from(CLASSES)] * 3), min_size=1, max_size=12))
-def test_accuracy_among_the_data_sets_classes_is_of_the_ranking_among_them(
+def test_accuracy_among_classes_uses_the_restricted_top1(
     images: list[tuple[int, int, int]],
 ) -> None:
     targets, top1, top1_restricted = (np.array(column, dtype=np.int16) for column in zip(*images, strict=True))
-    nothing = strata_of(targets[:0], np.zeros(0, dtype=bool), np.zeros((3, 0), dtype=bool))
+    nothing = build_strata(targets[:0], np.zeros(0, dtype=bool), np.zeros((3, 0), dtype=bool))
 
     def accuracy(predictions: Predictions) -> float | None:
         return summarize(np.zeros(0, np.uint8), nothing, (), predictions, targets).top1_accuracy_among_classes
@@ -165,7 +167,7 @@ def test_accuracy_among_the_data_sets_classes_is_of_the_ranking_among_them(
     assert accuracy(Predictions(top1)) is None
 
 
-def test_a_group_without_samples_has_no_rates() -> None:
+def test_group_without_samples_has_no_rates() -> None:
     summary = summarize_rows([Row(Sample(2, frozenset({2}), False, False), 1, 2, False)], [])
 
     empty = summary.groups[Group.OTHER]
@@ -181,8 +183,8 @@ def test_a_group_without_samples_has_no_rates() -> None:
     assert not empty.gain_if_fixed_multi_label
 
 
-def test_multi_label_accuracy_weighs_classes_and_not_samples() -> None:
-    # class 0: 3 of 4 right; class 1: 0 of 1, but its error is fine-grained and forgiven at the first level
+def test_multi_label_accuracy_weights_classes_equally() -> None:
+    # class 0: 3 of 4 correct; class 1: 0 of 1, with a fine-grained error
     verdicts = [(0, 1), (0, 2), (0, 3), (0, 8), (1, 4)]
     judged = [
         Row(Sample(target, frozenset({target}), False, False), kind, target if kind == 1 else 999, False)
@@ -198,7 +200,7 @@ def test_multi_label_accuracy_weighs_classes_and_not_samples() -> None:
     assert group.portions_of_multi_label_errors == {4: 0.5, 5: 0, 6: 0, 7: 0, 8: 0.5}
 
 
-def test_a_group_may_hold_target_classes_that_are_not_in_it() -> None:
+def test_group_can_contain_samples_of_other_target_classes() -> None:
     # target 2 is in no group; its samples are organisms by another label (spec: 481 classes, not 410)
     judged = [
         Row(Sample(2, frozenset({2, 0}), False, False), 8, 999, False),
@@ -213,7 +215,7 @@ def test_a_group_may_hold_target_classes_that_are_not_in_it() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(rows(), max_size=40))
-def test_the_books_balance(judged: list[Row]) -> None:
+def test_counts_add_up(judged: list[Row]) -> None:
     for group in summarize_rows(judged, []).groups.values():
         assert group.num_samples == group.counts[ErrorType.CORRECT] + group.top1_errors
         assert group.top1_errors == sum(count for kind, count in group.counts.items() if kind != ErrorType.CORRECT)

@@ -1,4 +1,4 @@
-"""Trend: percentiles against slow definitions, lines against numpy and scipy, and what may be compared by the spec."""
+"""Trends: percentiles compared with slow definitions, lines with numpy and scipy, and the comparable metrics."""
 
 from fractions import Fraction
 from itertools import chain, combinations
@@ -11,14 +11,14 @@ from scipy import stats
 
 from service.domain import QUANTILES, Curves, ErrorType, Group, Metric, NoReferenceReason, TrendPoint
 from service.summary.trend import (
+    add_percentile_ranks,
     allowed_metrics,
     fit_line,
     fits_of,
+    metric_values,
     percentile_of,
+    percentile_ranks_of,
     quantiles_at,
-    standings_of,
-    values_of,
-    with_standings,
 )
 
 MAY_ABSTAIN = (ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)
@@ -28,12 +28,12 @@ STEPS = np.arange(1, 100) / 100  # quantiles of values that are spread evenly ov
 
 
 def share_lower(values: list[float], value: float) -> float:
-    """Count one at a time: a lower value is one, a tie is a half."""
+    """Return the share of lower values; a tie counts half."""
     result = 0.0
-    for item in values:
-        if item < value:
+    for other in values:
+        if other < value:
             result += 1
-        elif item == value:
+        elif other == value:
             result += 0.5
     return result / len(values)
 
@@ -45,8 +45,8 @@ def share_lower(values: list[float], value: float) -> float:
 @given(st.lists(st.integers(0, 12), min_size=99, max_size=99), st.integers(-1, 25))
 @example(quantiles=[3] * 99, half=6)
 @example(quantiles=[*range(99)], half=-1)
-def test_a_percentile_is_the_share_of_the_quantiles_and_itself_that_are_lower(quantiles: list[int], half: int) -> None:
-    """Given 99 quantiles, the model itself makes them 100; halves lie between, below and above all of them."""
+def test_percentile_is_the_share_of_lower_quantiles(quantiles: list[int], half: int) -> None:
+    """Halves are between, below, and above all 99 quantiles."""
     value = half / 2
 
     percentile = percentile_of(np.sort(np.array(quantiles, dtype=np.float64)), value)
@@ -65,24 +65,24 @@ def test_a_percentile_is_the_share_of_the_quantiles_and_itself_that_are_lower(qu
         (0.99, 0.99),
     ],
 )
-def test_a_value_stands_where_its_quantile_is(value: float, expected: float) -> None:
+def test_percentile_of_a_value_is_that_of_its_quantile(value: float, expected: float) -> None:
     assert percentile_of(STEPS, value) == pytest.approx(expected)
 
 
-def test_a_value_equal_to_several_quantiles_stands_in_their_middle() -> None:
+def test_percentile_of_ties_is_their_middle() -> None:
     quantiles = np.array([0.0] * 20 + [0.5] * 41 + [1.0] * 38)  # 21 to 61 % are a half
 
     assert percentile_of(quantiles, 0.5) == pytest.approx(0.41)
 
 
-def test_a_value_that_all_models_have_stands_in_the_middle() -> None:
+def test_percentile_of_a_value_of_all_models_is_one_half() -> None:
     assert percentile_of(np.zeros(99), 0.0) == pytest.approx(0.5)
 
 
 @settings(max_examples=200)
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=50), st.data())
-def test_a_percentile_from_quantiles_is_that_of_the_models_themselves(models: list[int], data: st.DataObject) -> None:
-    """Given a model among 20 to 50, the quantiles tell its place within a model's share and half a hundredth."""
+def test_percentile_from_quantiles_agrees_with_that_among_models(models: list[int], data: st.DataObject) -> None:
+    """The error is at most the share of one model and half a percent."""
     value = data.draw(st.sampled_from(models))
 
     percentile = percentile_of(np.quantile(models, QUANTILES), value)
@@ -95,18 +95,18 @@ def test_a_percentile_from_quantiles_is_that_of_the_models_themselves(models: li
     st.lists(st.floats(0, 1), min_size=99, max_size=99),
     st.lists(st.floats(-0.5, 1.5), min_size=2, max_size=8),
 )
-def test_a_higher_value_never_stands_lower(quantiles: list[float], values: list[float]) -> None:
+def test_percentile_is_monotonic(quantiles: list[float], values: list[float]) -> None:
     result = [percentile_of(np.sort(quantiles), value) for value in sorted(values)]
 
     assert result == sorted(result)
-    assert all(0 < item < 1 for item in result)
+    assert all(0 < percentile < 1 for percentile in result)
 
 
 # quantiles at an accuracy
 
 
 def rows_of(*firsts: float) -> np.ndarray:
-    """Make a row of quantiles a knot; NaN: too few models are near."""
+    """Create one row of quantiles per knot; NaN: too few models."""
     return np.array([first + STEPS for first in firsts])
 
 
@@ -121,7 +121,7 @@ def rows_of(*firsts: float) -> np.ndarray:
         (0.9375, 9.5),  # three quarters of the way
     ],
 )
-def test_quantiles_between_two_knots_are_in_proportion(accuracy: float, first: float) -> None:
+def test_quantiles_between_knots_are_interpolated(accuracy: float, first: float) -> None:
     result = quantiles_at(np.array([0.25, 0.5, 0.75, 1.0]), rows_of(1, 3, 5, 11), accuracy)
 
     assert result is not None
@@ -132,8 +132,8 @@ def test_quantiles_between_two_knots_are_in_proportion(accuracy: float, first: f
     ("accuracy", "known"),
     [(0.25, False), (0.375, False), (0.5, True), (0.625, True), (0.75, True), (0.875, False), (1.0, False)],
 )
-def test_next_to_a_knot_with_too_few_models_there_are_no_quantiles(accuracy: float, known: bool) -> None:
-    """Given a knot with few models at either end, those at the knots between them are there."""
+def test_interval_next_to_a_knot_with_too_few_models_has_no_quantiles(accuracy: float, known: bool) -> None:
+    """Both outer knots have too few models."""
     nan = float("nan")
 
     result = quantiles_at(np.array([0.25, 0.5, 0.75, 1.0]), rows_of(nan, 3, 5, nan), accuracy)
@@ -141,11 +141,11 @@ def test_next_to_a_knot_with_too_few_models_there_are_no_quantiles(accuracy: flo
     assert (result is not None) == known
 
 
-# standings
+# ranks
 
 
 def curves(lowest: float = 0.3, highest: float = 0.9) -> Curves:
-    """Make published models whose values are spread evenly over 0 to 1, save that few are near 25 %."""
+    """Create curves with values uniform from 0 to 1, and too few models near 25 %."""
     quantiles = rows_of(float("nan"), 0, 0, 0)
     return Curves(
         dataset="imagenet",
@@ -162,92 +162,92 @@ VALUES = {metric: (number + 1) / 100 for number, metric in enumerate(Metric)}
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.2999, 0.9001, 1.0])
-def test_outside_the_published_accuracies_there_is_no_percentile(accuracy: float) -> None:
-    for item in standings_of(curves(), Group.ALL, accuracy, VALUES, ()):
-        assert (item.value, item.percentile, item.missing) == (VALUES[item.metric], None, NoReferenceReason.ACCURACY)
+def test_accuracy_outside_the_published_range_has_no_percentile(accuracy: float) -> None:
+    for rank in percentile_ranks_of(curves(), Group.ALL, accuracy, VALUES, ()):
+        assert (rank.value, rank.percentile, rank.missing) == (VALUES[rank.metric], None, NoReferenceReason.ACCURACY)
 
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.625, 0.9])
-def test_among_the_published_accuracies_each_value_has_its_place(accuracy: float) -> None:
-    for item in standings_of(curves(), Group.ORGANISM, accuracy, VALUES, ()):
-        assert item.missing is None
-        assert item.percentile == pytest.approx(VALUES[item.metric])
+def test_accuracy_within_the_published_range_has_percentiles(accuracy: float) -> None:
+    for rank in percentile_ranks_of(curves(), Group.ORGANISM, accuracy, VALUES, ()):
+        assert rank.missing is None
+        assert rank.percentile == pytest.approx(VALUES[rank.metric])
 
 
-def test_the_most_and_the_least_accurate_published_model_are_among_them() -> None:
+def test_published_range_includes_its_bounds() -> None:
     (least, *_), (most, *_) = (
-        standings_of(curves(0.5, 0.9), Group.ALL, accuracy, VALUES, ()) for accuracy in (0.5, 0.9)
+        percentile_ranks_of(curves(0.5, 0.9), Group.ALL, accuracy, VALUES, ()) for accuracy in (0.5, 0.9)
     )
 
     assert least.missing is None
     assert most.missing is None
 
 
-def test_near_too_few_published_models_there_is_no_percentile() -> None:
-    for item in standings_of(curves(), Group.ALL, 0.3, VALUES, ()):
-        assert (item.value, item.percentile, item.missing) == (VALUES[item.metric], None, NoReferenceReason.FEW)
+def test_accuracy_near_too_few_models_has_no_percentile() -> None:
+    for rank in percentile_ranks_of(curves(), Group.ALL, 0.3, VALUES, ()):
+        assert (rank.value, rank.percentile, rank.missing) == (VALUES[rank.metric], None, NoReferenceReason.FEW)
 
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.3, 0.6, 0.95])
-def test_a_model_without_errors_has_no_portions_to_compare(accuracy: float) -> None:
-    standings = standings_of(curves(), Group.ALL, accuracy, {Metric.MULTI_LABEL_ACCURACY: 0.97}, ())
+def test_model_without_errors_has_no_portions(accuracy: float) -> None:
+    ranks = percentile_ranks_of(curves(), Group.ALL, accuracy, {Metric.MULTI_LABEL_ACCURACY: 0.97}, ())
 
-    for item in standings:
-        if item.metric is not Metric.MULTI_LABEL_ACCURACY:
-            assert (item.value, item.percentile, item.missing) == (None, None, NoReferenceReason.NO_VALUE)
-    assert [item.value for item in standings].count(0.97) == 1
+    for rank in ranks:
+        if rank.metric is not Metric.MULTI_LABEL_ACCURACY:
+            assert (rank.value, rank.percentile, rank.missing) == (None, None, NoReferenceReason.NO_VALUE)
+    assert [rank.value for rank in ranks].count(0.97) == 1
 
 
-def test_a_point_with_its_standings_is_otherwise_the_same() -> None:
+def test_adding_percentile_ranks_keeps_the_other_fields() -> None:
     point = TrendPoint("id", "title", "label", True, 0.6, VALUES)
 
-    result = with_standings(point, curves(), Group.ALL, ())
+    result = add_percentile_ranks(point, curves(), Group.ALL, ())
 
-    assert (result.id, result.title, result.label, result.asked, result.top1_accuracy, result.values) == (
+    assert (result.id, result.title, result.label, result.is_selected, result.top1_accuracy, result.values) == (
         ("id", "title", "label", True, 0.6, VALUES)
     )
-    assert {standing.metric for standing in result.standings} == set(Metric) - {Metric.POOLED}
+    assert {standing.metric for standing in result.percentile_ranks} == set(Metric) - {Metric.POOLED}
 
 
-# what may be compared
+# comparable metrics
 
 
-@pytest.mark.parametrize("abstained", SUBSETS, ids=lambda item: "+".join(kind.name for kind in item) or "none")
-def test_a_type_is_compared_only_if_it_and_every_rule_before_had_evidence(abstained: tuple[ErrorType, ...]) -> None:
-    """By the spec: a type is compared if it and every rule before it had evidence; otherwise 5 to 8 are pooled."""
+@pytest.mark.parametrize("abstained", SUBSETS, ids=lambda types: "+".join(kind.name for kind in types) or "none")
+def test_metrics_need_the_evidence_of_all_earlier_rules(abstained: tuple[ErrorType, ...]) -> None:
+    """See spec/statistics, "when a percentile is allowed"."""
     compared = set()
     for kind in tuple(ErrorType)[2:]:
-        upto = [item for item in ErrorType if item <= kind]
-        if not any(item in abstained for item in upto):
+        earlier = [error_type for error_type in ErrorType if error_type <= kind]
+        if not any(error_type in abstained for error_type in earlier):
             compared.add(kind.name)
     pooled = {"POOLED"} if len(compared) < 7 else set()
 
     result = allowed_metrics(abstained)
 
-    assert {item.value for item in result} == compared | pooled | {"MULTI_LABEL_ACCURACY"}
+    assert {metric.value for metric in result} == compared | pooled | {"MULTI_LABEL_ACCURACY"}
     assert len(result) == len(set(result))
 
 
 @pytest.mark.parametrize(
-    ("silent", "compared"),
+    ("abstained_type", "compared"),
     [
         (ErrorType.FINE_GRAINED_OOV, {2, 3, 4}),
         (ErrorType.SPURIOUS_CORRELATION, {2, 3, 4, 5}),
         (ErrorType.NON_PROTOTYPICAL, {2, 3, 4, 5, 6}),
     ],
 )
-def test_what_hangs_on_a_silent_rule_never_gets_a_percentile(silent: ErrorType, compared: set[int]) -> None:
-    """Given a rule that abstained, its errors went to the types after it; given in any order."""
+def test_types_after_an_abstained_rule_have_no_percentile(abstained_type: ErrorType, compared: set[int]) -> None:
+    """The errors of an abstained rule have later types. The order of the abstained types does not matter."""
     for others in SUBSETS:
-        abstained = {silent, *(other for other in others if other > silent)}
+        abstained = {abstained_type, *(other for other in others if other > abstained_type)}
         for order in (sorted(abstained), sorted(abstained, reverse=True)):
-            standings = standings_of(curves(), Group.ALL, 0.6, VALUES, order)
-            single = {ErrorType[item.metric.value] for item in standings if item.metric.value in ErrorType.__members__}
+            ranks = percentile_ranks_of(curves(), Group.ALL, 0.6, VALUES, order)
+            single = {ErrorType[rank.metric.value] for rank in ranks if rank.metric.value in ErrorType.__members__}
             assert single == compared
-            assert Metric.POOLED in {item.metric for item in standings}
+            assert Metric.POOLED in {rank.metric for rank in ranks}
 
 
-def test_types_are_pooled_only_where_a_rule_abstained() -> None:
+def test_types_are_pooled_only_if_a_rule_abstained() -> None:
     assert Metric.POOLED not in allowed_metrics(())
 
 
@@ -265,7 +265,7 @@ def models(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 @settings(max_examples=200, deadline=None)
 @given(models())
-def test_a_line_is_that_of_numpy_and_of_scipy(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_line_agrees_with_numpy_and_scipy(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     accuracy, values = drawn
 
     result = fit_line(accuracy, values)
@@ -277,10 +277,10 @@ def test_a_line_is_that_of_numpy_and_of_scipy(drawn: tuple[np.ndarray, np.ndarra
     assert [result.slope, result.intercept] == pytest.approx([slope, intercept], rel=1e-6, abs=1e-6)
     assert [result.slope, result.intercept] == pytest.approx([expected.slope, expected.intercept], rel=1e-9, abs=1e-9)
     assert result.r_squared == pytest.approx(expected.rvalue**2, abs=1e-9)
-    assert result.at(accuracy) == pytest.approx(expected.intercept + expected.slope * accuracy, abs=1e-9)
+    assert result.predict(accuracy) == pytest.approx(expected.intercept + expected.slope * accuracy, abs=1e-9)
 
 
-def test_a_line_by_hand() -> None:
+def test_line_of_a_small_example() -> None:
     result = fit_line(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 4.0]))
 
     assert result is not None
@@ -293,11 +293,11 @@ def test_fewer_than_three_models_have_no_line(number: int) -> None:
     assert fit_line(np.arange(number, dtype=np.float64), np.arange(number, dtype=np.float64)) is None
 
 
-def test_models_of_one_accuracy_have_no_line() -> None:
+def test_models_of_equal_accuracy_have_no_line() -> None:
     assert fit_line(np.full(5, 0.7), np.array([0.1, 0.2, 0.3, 0.4, 0.5])) is None
 
 
-def test_a_level_line_explains_nothing_and_says_so() -> None:
+def test_constant_values_have_no_r_squared() -> None:
     result = fit_line(np.array([0.25, 0.5, 0.75]), np.full(3, 0.25))
 
     assert result is not None
@@ -313,14 +313,12 @@ def point(accuracy: float, value: float | None, label: str = "") -> TrendPoint:
 
 
 def fits(points: list[TrendPoint]) -> dict:
-    return {
-        item.label: item
-        for item in fits_of(points, [Metric.MODEL_FAILURE], sorted({item.label for item in points} - {""}))
-    }
+    labels = sorted({point.label for point in points} - {""})
+    return {fit.label: fit for fit in fits_of(points, [Metric.MODEL_FAILURE], labels)}
 
 
-def test_each_label_has_its_own_line_and_its_distance_from_that_through_all() -> None:
-    """Given two labels a tenth above and a tenth below the diagonal, the line through all is the diagonal."""
+def test_each_label_has_a_line_and_a_shift() -> None:
+    """Two labels are 0.1 above and 0.1 below the diagonal, so the overall line is the diagonal."""
     accuracies = (0.25, 0.5, 0.75)
 
     result = fits([point(x, x + 0.1, "above") for x in accuracies] + [point(x, x - 0.1, "below") for x in accuracies])
@@ -336,22 +334,22 @@ def test_each_label_has_its_own_line_and_its_distance_from_that_through_all() ->
         assert result[label].shift == pytest.approx(shift)
 
 
-def test_a_shift_is_the_mean_distance_from_the_line_through_all() -> None:
-    """Given (0, 0), (1, 0), (2, 3), (3, 3), the line is 1.2 x - 0.3: the last two lie 0.9 above and 0.3 below."""
+def test_shift_is_the_mean_distance_from_the_overall_line() -> None:
+    """The line through (0, 0), (1, 0), (2, 3), (3, 3) is 1.2 x - 0.3: the last two are 0.9 above and 0.3 below."""
     result = fits([point(0, 0), point(1, 0), point(2, 3, "last"), point(3, 3, "last")])
 
     assert (result[""].fit.slope, result[""].fit.intercept) == pytest.approx((1.2, -0.3))
     assert result["last"].shift == pytest.approx((0.9 - 0.3) / 2)
 
 
-def test_models_without_a_label_are_in_the_line_through_all_alone() -> None:
+def test_models_without_a_label_count_only_in_the_overall_line() -> None:
     result = fits([point(x, x) for x in (0.1, 0.2, 0.3)] + [point(0.4, 0.4, "one")])
 
     assert set(result) == {"", "one"}
     assert result[""].num_models == 4
 
 
-def test_a_label_of_two_models_has_a_shift_but_no_line() -> None:
+def test_label_of_two_models_has_a_shift_but_no_line() -> None:
     result = fits([point(x, x) for x in (0.0, 0.25, 0.75, 1.0)] + [point(0.25, 0.5, "two"), point(0.75, 1.0, "two")])
 
     assert result["two"].fit is None
@@ -362,18 +360,18 @@ def test_a_label_of_two_models_has_a_shift_but_no_line() -> None:
 def test_two_models_have_neither_lines_nor_shifts() -> None:
     result = fits([point(0.1, 0.1, "one"), point(0.2, 0.2, "other")])
 
-    assert [(item.fit, item.shift) for item in result.values()] == [(None, None)] * 3
-    assert [item.num_models for item in result.values()] == [2, 1, 1]
+    assert [(fit.fit, fit.shift) for fit in result.values()] == [(None, None)] * 3
+    assert [fit.num_models for fit in result.values()] == [2, 1, 1]
 
 
-def test_models_of_one_accuracy_have_neither_lines_nor_shifts() -> None:
+def test_models_of_equal_accuracy_have_neither_lines_nor_shifts() -> None:
     result = fits([point(0.7, value, "same") for value in (0.1, 0.2, 0.3, 0.4)])
 
     assert (result[""].fit, result["same"].fit, result["same"].shift) == (None, None, None)
     assert result[""].num_models == 4
 
 
-def test_models_without_the_value_are_left_out() -> None:
+def test_models_without_the_metric_are_skipped() -> None:
     result = fits([point(x, x, "known") for x in (0.1, 0.2, 0.3)] + [point(0.9, None, "known"), point(0.8, None, "no")])
 
     assert set(result) == {"", "known"}
@@ -381,7 +379,7 @@ def test_models_without_the_value_are_left_out() -> None:
     assert result[""].fit.slope == pytest.approx(1)
 
 
-def test_without_models_there_is_nothing_to_tell() -> None:
+def test_no_models_have_no_lines() -> None:
     (result,) = fits_of([], [Metric.POOLED], [])
 
     assert (result.metric, result.label, result.fit, result.num_models) == (Metric.POOLED, "", None, 0)
@@ -397,7 +395,7 @@ def test_portions_are_shares_of_the_top1_errors_and_add_up(drawn: list[int], acc
     errors = sum(drawn[1:])
     assume(errors)
 
-    values = values_of(counts, accuracy)
+    values = metric_values(counts, accuracy)
 
     assert set(values) == set(Metric)
     assert sum(values[Metric(kind.name)] for kind in tuple(ErrorType)[2:]) == pytest.approx(1)
@@ -410,7 +408,7 @@ def test_portions_are_shares_of_the_top1_errors_and_add_up(drawn: list[int], acc
 def test_types_5_to_8_are_pooled() -> None:
     counts = dict(zip(tuple(ErrorType)[1:], (1000, 10, 20, 30, 1, 2, 3, 34), strict=True))
 
-    values = values_of(counts, None)
+    values = metric_values(counts, None)
 
     assert values[Metric.POOLED] == pytest.approx(0.4)
     assert values[Metric.CLASS_OVERLAP] == pytest.approx(0.1)
@@ -418,11 +416,11 @@ def test_types_5_to_8_are_pooled() -> None:
     assert Metric.MULTI_LABEL_ACCURACY not in values
 
 
-def test_without_errors_there_are_no_portions() -> None:
+def test_models_without_errors_have_no_portions() -> None:
     counts = {**NO_ERRORS, ErrorType.CORRECT: 5}
 
-    assert values_of(counts, 1.0) == {Metric.MULTI_LABEL_ACCURACY: 1.0}
-    assert values_of(NO_ERRORS, None) == {}
+    assert metric_values(counts, 1.0) == {Metric.MULTI_LABEL_ACCURACY: 1.0}
+    assert metric_values(NO_ERRORS, None) == {}
 
 
 def test_equal_values_have_a_line_without_r_squared() -> None:
@@ -432,14 +430,14 @@ def test_equal_values_have_a_line_without_r_squared() -> None:
     assert (fit.slope, fit.r_squared) == (0.0, None)
 
 
-def test_where_models_are_published_a_shift_is_the_distance_from_their_median() -> None:
-    """Given a curve whose median is half the accuracy, models a tenth above it and one outside of its knots."""
+def test_shift_is_relative_to_the_published_median() -> None:
+    """The median is half the accuracy. Some models are 0.1 above, and one is outside of the knots."""
     knots = np.array([0.6, 0.7, 0.8])
     quantiles = np.tile(knots[:, None] / 2, (1, 99)).astype(np.float32)
     places = [(group, metric) for group in Group for metric in Metric]
     curves = Curves("imagenet", 50, 0.6, 0.8, knots, dict.fromkeys(places, quantiles), {})
     points = [point(0.6, 0.4, "a"), point(0.75, 0.475, "a"), point(0.9, 0.1, "a"), point(0.65, 0.3)]
 
-    result = {item.label: item for item in fits_of(points, [Metric.MODEL_FAILURE], ["a"], curves, Group.ORGANISM)}
+    result = {fit.label: fit for fit in fits_of(points, [Metric.MODEL_FAILURE], ["a"], curves, Group.ORGANISM)}
 
     assert result["a"].shift == pytest.approx(0.1)

@@ -1,4 +1,4 @@
-"""What the taxonomy's tests share: WordNet 3.0 through NLTK, and the lists that installed packages carry."""
+"""Shared fixtures: WordNet 3.0 through NLTK, and the class lists of installed packages."""
 
 import os
 import warnings
@@ -16,7 +16,7 @@ WORDNET = Path(__file__).parents[3] / "build" / "wordnet"  # `make wordnet`
 
 @pytest.fixture(scope="session")
 def wordnet() -> Iterator[Any]:
-    """NLTK's reader of WordNet 3.0: without the files skip at the desk, fail on CI."""
+    """NLTK's reader of WordNet 3.0. Without the files, skip locally and fail on CI."""
     if not (WORDNET / "data.noun").is_file():
         missing = f"no WordNet in {WORDNET}: run `make wordnet`"
         if os.environ.get("CI") == "true":

@@ -1,4 +1,4 @@
-"""Names of classes: an index, a WordNet id or a name that one class alone has; the lists of timm are the oracle."""
+"""Names of classes, compared with the lists of timm."""
 
 from collections import Counter
 from pathlib import Path
@@ -18,17 +18,17 @@ def lemmas(timm_info: Path, wordnet_ids: list[str]) -> list[list[str]]:
     return [of_synset[wordnet_id].split(", ") for wordnet_id in wordnet_ids]
 
 
-def test_a_class_is_called_by_its_first_lemma(lemmas: list[list[str]]) -> None:
+def test_class_name_is_the_first_lemma(lemmas: list[list[str]]) -> None:
     assert list(class_names()) == [names[0] for names in lemmas]
 
 
-def test_an_index_and_a_wordnet_id_mean_their_class(wordnet_ids: list[str]) -> None:
+def test_index_and_wordnet_id_name_their_class(wordnet_ids: list[str]) -> None:
     for index, wordnet_id in enumerate(wordnet_ids):
         assert parse_class(str(index)) == index
         assert parse_class(wordnet_id) == index
 
 
-def test_a_lemma_means_the_one_class_that_has_it_and_nothing_if_two_have(lemmas: list[list[str]]) -> None:
+def test_lemma_names_a_class_if_it_is_unique(lemmas: list[list[str]]) -> None:
     # a name is what people write: a lemma or all lemmas of a class, whatever the case
     owners = Counter(name for names in lemmas for name in {*map(str.lower, names), ", ".join(names).lower()})
     for index, names in enumerate(lemmas):
@@ -39,11 +39,11 @@ def test_a_lemma_means_the_one_class_that_has_it_and_nothing_if_two_have(lemmas:
 
 
 @pytest.mark.parametrize("name", ["crane", "maillot", "cardigan"])
-def test_a_name_of_two_classes_means_none(name: str) -> None:
+def test_ambiguous_name_is_no_class(name: str) -> None:
     assert parse_class(name) is None
 
 
-def test_the_two_cranes_have_a_wordnet_id_each() -> None:
+def test_classes_with_equal_names_differ_in_their_wordnet_ids() -> None:
     assert (parse_class("n02012849"), parse_class("n03126707")) == (134, 517)
 
 
@@ -51,7 +51,7 @@ def test_the_two_cranes_have_a_wordnet_id_each() -> None:
     "text",
     ["", " ", "-1", "1000", "99999999999999999999", "1.0", "1e2", "+1", "0x1", "²", "n00000000", "no such thing"],
 )
-def test_what_means_no_class_is_none(text: str) -> None:
+def test_unknown_text_is_no_class(text: str) -> None:
     assert parse_class(text) is None
 
 
@@ -62,5 +62,5 @@ def test_white_space_around_a_name_does_not_matter(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=20) | st.integers().map(str) | st.from_regex(r"n\d{1,9}", fullmatch=True))
-def test_any_text_means_a_class_or_none(text: str) -> None:
+def test_any_text_is_a_class_or_none(text: str) -> None:
     assert parse_class(text) is None or 0 <= parse_class(text) < 1000

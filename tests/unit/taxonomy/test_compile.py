@@ -1,4 +1,4 @@
-"""What ships is what the compiler writes."""
+"""The compiled taxonomy file is up to date."""
 
 from importlib.resources import files
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from service.taxonomy.compile import LEXICOGRAPHER_FILES, compile_taxonomy, dump
 
 
-def test_the_shipped_file_is_what_the_compiler_writes_from_wordnet(wordnet: Any, wordnet_ids: list[str]) -> None:
+def test_compiled_file_is_up_to_date(wordnet: Any, wordnet_ids: list[str]) -> None:
     shipped = (files("service.taxonomy") / "data" / "wordnet.json").read_text(encoding="utf-8")
 
     assert dump(compile_taxonomy(wordnet, wordnet_ids)) == shipped
     assert dump(compile_taxonomy(wordnet, wordnet_ids[::-1])) == shipped  # the order given does not matter
 
 
-def test_lexicographer_files_are_numbered_as_wordnet_numbers_them(wordnet: Any) -> None:
+def test_lexicographer_files_have_the_numbers_of_wordnet(wordnet: Any) -> None:
     # lexnames(5WN): 45 files, and where the kinds of noun that classes are stand among them
     assert len(LEXICOGRAPHER_FILES) == 45
     assert [LEXICOGRAPHER_FILES.index(f"noun.{kind}") for kind in ("Tops", "animal", "artifact", "food")] == [

@@ -1,4 +1,4 @@
-"""Organism, artifact, other: by lemma name, 410, 522 and 68 classes."""
+"""Groups of classes: sizes and members."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from service.taxonomy.groups import class_groups
 
 
 @pytest.mark.parametrize(("row", "size"), [(0, 410), (1, 522), (2, 68)], ids=["organism", "artifact", "other"])
-def test_a_group_has_as_many_classes_as_the_spec_says(row: int, size: int) -> None:
+def test_groups_have_the_sizes_of_the_specification(row: int, size: int) -> None:
     assert class_groups().shape == (3, 1000)
     assert class_groups()[row].sum() == size
 
@@ -17,7 +17,7 @@ def test_every_class_is_in_one_group() -> None:
     assert (class_groups().sum(axis=0) == 1).all()
 
 
-def test_a_class_is_what_wordnet_says_it_is(wordnet: Any, wordnet_ids: list[str]) -> None:
+def test_groups_agree_with_wordnet(wordnet: Any, wordnet_ids: list[str]) -> None:
     for index, wordnet_id in enumerate(wordnet_ids):
         synset = wordnet.synset_from_pos_and_offset("n", int(wordnet_id[1:]))
         names = {lemma for path in synset.hypernym_paths() for item in path for lemma in item.lemma_names()}

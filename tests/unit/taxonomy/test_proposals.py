@@ -1,4 +1,4 @@
-"""Proposals, against the oracle: which synsets, in which order, what a target blocks, and their texts."""
+"""Proposals, compared with the oracle: synsets, order, blocked synsets, and texts."""
 
 import random
 
@@ -32,7 +32,7 @@ def known(taxonomy: Taxonomy) -> oracle.Taxonomy:
 
 
 @pytest.fixture(scope="module")
-def wordnet_s() -> oracle.Taxonomy:
+def oracle_taxonomy() -> oracle.Taxonomy:
     """The same WordNet as plain dicts."""
     return known(load_taxonomy())
 
@@ -59,7 +59,7 @@ def superclasses_of(grouping: Grouping) -> list[set[int]]:
 
 
 def listed(proposals: Proposals, target: int, predicted: int) -> list[tuple[int, str]]:
-    """Return (synset, text) in the order in which they may win."""
+    """Return (synset, text) in the order of the proposals."""
     rows = proposals.lists[predicted]
     allowed = proposals.allowed(predicted, np.array([target]))[0]
     return [
@@ -79,56 +79,56 @@ def pairs(number: int, near: list[set[int]], seed: int = 0) -> list[tuple[int, i
     return result + [(index, index) for index in range(0, 1000, 199)]
 
 
-def test_the_meta_labels_are_those_of_the_spec() -> None:
+def test_meta_labels_are_those_of_the_specification() -> None:
     assert META_LABELS == oracle.META_LABELS
     assert len(META_LABELS) == 20
 
 
-def test_synsets_and_texts_stand_in_the_oracle_s_order(
-    grouping: Grouping, proposals: Proposals, wordnet_s: oracle.Taxonomy
+def test_synsets_and_texts_have_the_order_of_the_oracle(
+    grouping: Grouping, proposals: Proposals, oracle_taxonomy: oracle.Taxonomy
 ) -> None:
     superclasses = superclasses_of(grouping)
     for target, predicted in pairs(300, superclasses):
-        expected = oracle.proposals(wordnet_s, superclasses, target, predicted)
+        expected = oracle.proposals(oracle_taxonomy, superclasses, target, predicted)
 
         result = listed(proposals, target, predicted)
 
         assert list(dict.fromkeys(synset for synset, _ in result)) == expected, (target, predicted)
-        assert result == oracle.texts(wordnet_s, expected), (target, predicted)
+        assert result == oracle.texts(oracle_taxonomy, expected), (target, predicted)
 
 
-def test_a_target_blocks_its_synset_and_all_above(proposals: Proposals, wordnet_s: oracle.Taxonomy) -> None:
+def test_target_blocks_its_synset_and_all_hypernyms(proposals: Proposals, oracle_taxonomy: oracle.Taxonomy) -> None:
     for target in range(0, 1000, 7):
         blocked = {proposals.synsets[place] for place in proposals.blocked[target].nonzero()[0].tolist()}
-        assert blocked == oracle.blocked(wordnet_s, target) & set(proposals.synsets)
+        assert blocked == oracle.blocked(oracle_taxonomy, target) & set(proposals.synsets)
 
 
-def test_blocking_matters_somewhere(grouping: Grouping, proposals: Proposals) -> None:
+def test_some_proposals_are_blocked(grouping: Grouping, proposals: Proposals) -> None:
     # else the comparison above says little
     assert any(len(listed(proposals, t, p)) < len(proposals.lists[p].texts) for t, p in pairs(100, []))
 
 
-def test_what_is_outside_is_none_of_the_classes(proposals: Proposals, wordnet_s: oracle.Taxonomy) -> None:
+def test_outside_synsets_are_not_classes(proposals: Proposals, oracle_taxonomy: oracle.Taxonomy) -> None:
     for predicted in range(0, 1000, 13):
         rows = proposals.lists[predicted]
         for synset, outside in zip(rows.synsets.tolist(), rows.outside.tolist(), strict=True):
-            assert outside == oracle.outside_imagenet(wordnet_s, proposals.synsets[synset])
+            assert outside == oracle.outside_imagenet(oracle_taxonomy, proposals.synsets[synset])
 
 
-def test_the_prediction_is_always_proposed_first(proposals: Proposals) -> None:
+def test_prediction_is_always_proposed_first(proposals: Proposals) -> None:
     classes = load_taxonomy().classes
     for target, predicted in pairs(100, []):
         assert listed(proposals, target, predicted)[0][0] == classes[predicted]
 
 
-def test_every_text_is_there_once_and_is_a_whole_prompt(proposals: Proposals) -> None:
+def test_texts_are_distinct_and_complete_prompts(proposals: Proposals) -> None:
     assert len(set(proposals.texts)) == len(proposals.texts)
     assert all(text.startswith("A photo of a ") and "_" not in text for text in proposals.texts)
     assert {text for rows in proposals.lists for text in rows.texts.tolist()} == set(range(len(proposals.texts)))
 
 
-def test_one_text_of_two_synsets_is_embedded_once_and_the_first_has_it(
-    grouping: Grouping, proposals: Proposals, wordnet_s: oracle.Taxonomy
+def test_shared_text_belongs_to_the_first_synset(
+    grouping: Grouping, proposals: Proposals, oracle_taxonomy: oracle.Taxonomy
 ) -> None:
     twice = [p for p in range(1000) if len(set(proposals.lists[p].texts.tolist())) < len(proposals.lists[p].texts)]
     assert twice, "no list has a text twice: this test shows nothing"
@@ -136,5 +136,5 @@ def test_one_text_of_two_synsets_is_embedded_once_and_the_first_has_it(
         result = listed(proposals, 0, predicted)
         for text in {text for _, text in result}:
             first = next(synset for synset, each in result if each == text)
-            candidates = oracle.proposals(wordnet_s, superclasses_of(grouping), 0, predicted)
-            assert oracle.best(wordnet_s, candidates, lambda each, text=text: float(each == text)) == first
+            candidates = oracle.proposals(oracle_taxonomy, superclasses_of(grouping), 0, predicted)
+            assert oracle.best(oracle_taxonomy, candidates, lambda each, text=text: float(each == text)) == first

@@ -1,4 +1,4 @@
-"""The parser of groupings, against the oracle; what is legal in a grouping, and where errors are."""
+"""Superclasses, compared with the oracle; valid and invalid files."""
 
 import json
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.superclasses import matching_classes, share_superclass
 
-from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping, shared
+from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping, shares_superclass
 from service.taxonomy.wordnet import load_taxonomy
 
 LEMMAS = (
@@ -33,7 +33,7 @@ PREDICATES = st.lists(st.lists(st.sampled_from(LEMMAS), min_size=1, max_size=3),
 
 @pytest.fixture(scope="module")
 def lemmas_of_class() -> list[set[str]]:
-    """The lemma names of each class, read off its hypernym paths (test_wordnet.py holds those to NLTK)."""
+    """The lemma names of each class, from its hypernym paths (test_wordnet.py compares those with NLTK)."""
     taxonomy = load_taxonomy()
     return [
         {lemma for path in taxonomy.hypernym_paths(synset) for above in path for lemma in taxonomy.lemmas[above]}
@@ -52,7 +52,7 @@ def members(text: str, name: str) -> set[int]:
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.text(max_size=5), PREDICATES, max_size=5))
-def test_a_superclass_holds_the_classes_that_the_oracle_finds(
+def test_members_of_superclasses_agree_with_the_oracle(
     lemmas_of_class: list[set[str]], predicates: dict[str, list[list[str]]]
 ) -> None:
     grouping = parse("\n".join(json.dumps({name: predicate}) for name, predicate in predicates.items()))
@@ -65,7 +65,7 @@ def test_a_superclass_holds_the_classes_that_the_oracle_finds(
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(PREDICATES, max_size=4), st.lists(st.integers(0, 999), min_size=2, max_size=40))
-def test_classes_share_a_superclass_where_the_oracle_says_so(
+def test_shared_superclasses_agree_with_the_oracle(
     lemmas_of_class: list[set[str]], predicates: list[list[list[str]]], classes: list[int]
 ) -> None:
     grouping = parse("\n".join(json.dumps({f"s{i}": predicate}) for i, predicate in enumerate(predicates)))
@@ -79,7 +79,7 @@ def test_classes_share_a_superclass_where_the_oracle_says_so(
             assert same[a, b] == share_superclass(a, b, sets)
 
 
-def test_any_inner_list_will_do_and_all_of_its_lemmas_must_occur() -> None:
+def test_all_lemmas_of_any_inner_list_must_occur() -> None:
     dogs, birds = members('{"x": [["dog"]]}', "x"), members('{"x": [["bird"]]}', "x")
 
     assert len(dogs) > 100 and len(birds) > 50
@@ -89,30 +89,32 @@ def test_any_inner_list_will_do_and_all_of_its_lemmas_must_occur() -> None:
 
 
 @pytest.mark.parametrize("lemma", ["Dog", "dogs", "do", "DOG", "wheeled vehicle"])
-def test_a_lemma_is_matched_exactly(lemma: str) -> None:
+def test_lemma_is_matched_exactly(lemma: str) -> None:
     assert members(json.dumps({"x": [[lemma]]}), "x") == set()
 
 
-def test_a_lemma_that_no_class_has_and_a_superclass_without_classes_are_legal() -> None:
+def test_unknown_lemmas_and_empty_superclasses_are_valid() -> None:
     grouping = parse('{"unicorns": [["unicorn"]]}\n{"nothing": []}\n{"tench": [["unicorn"], ["tench"]]}')
 
     assert grouping.ids == ("unicorns", "nothing", "tench")
     assert [row.nonzero()[0].tolist() for row in grouping.members] == [[], [], [0]]
 
 
-def test_a_file_without_superclasses_leaves_every_class_alone() -> None:
+def test_empty_file_has_no_superclasses() -> None:
     grouping = parse("\n \n")
 
     assert grouping.members.shape == (0, 1000)
     assert np.array_equal(grouping.same_superclass(), np.eye(1000, dtype=bool))
 
 
-def test_a_line_may_hold_several_superclasses_and_lines_may_be_blank() -> None:
+def test_lines_can_be_blank_or_have_several_superclasses() -> None:
     assert parse('{"a": [["dog"]], "b": [["bird"]]}\r\n\r\n{"c": [["food"]]}\n').ids == ("a", "b", "c")
 
 
-def test_sharing_is_mutual_and_every_class_shares_with_itself() -> None:
-    same = shared(np.array([[index in (3, 5) for index in range(1000)], [index in (5, 9) for index in range(1000)]]))
+def test_sharing_is_symmetric_and_reflexive() -> None:
+    same = shares_superclass(
+        np.array([[index in (3, 5) for index in range(1000)], [index in (5, 9) for index in range(1000)]])
+    )
 
     assert same.diagonal().all()
     assert set(zip(*(axis.tolist() for axis in np.triu(same, 1).nonzero()), strict=True)) == {(3, 5), (5, 9)}
@@ -131,23 +133,23 @@ def test_sharing_is_mutual_and_every_class_shares_with_itself() -> None:
         ('{"b": [["dog", 7]]}', "lists of lemma names"),
         ('{"b": {"dog": []}}', "lists of lemma names"),
         ('{"b": null}', "lists of lemma names"),
-        ('{"a": [["bird"]]}', "stands twice"),
+        ('{"a": [["bird"]]}', "duplicate superclass"),
     ],
 )
-def test_an_error_names_the_file_and_its_line(bad: str, expected: str) -> None:
-    with pytest.raises(InvalidEvidence, match=expected) as raised:
+def test_error_names_the_file_and_its_line(bad: str, expected: str) -> None:
+    with pytest.raises(InvalidEvidence, match=expected) as error:
         parse(f'{{"a": [["dog"]]}}\n\n{bad}\n{{"c": []}}')
 
-    assert "mine.json, line 3" in raised.value.message
-    assert raised.value.violations[0].line == 3
+    assert "mine.json, line 3" in error.value.message
+    assert error.value.violations[0].line == 3
 
 
-def test_a_superclass_that_stands_twice_in_one_line_is_an_error_too() -> None:
-    with pytest.raises(InvalidEvidence, match="twice"):
+def test_duplicate_superclass_in_one_line_is_rejected() -> None:
+    with pytest.raises(InvalidEvidence, match="duplicate superclass"):
         parse('{"a": [["dog"]], "a": [["bird"]]}')
 
 
-def test_the_grouping_that_ships_has_no_empty_superclass_and_no_name_twice() -> None:
+def test_default_grouping_has_no_empty_superclasses() -> None:
     grouping = default_grouping()
 
     assert len(set(grouping.ids)) == len(grouping.ids) == len(grouping.members)

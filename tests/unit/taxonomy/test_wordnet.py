@@ -1,4 +1,4 @@
-"""The compiled taxonomy says what WordNet 3.0 says, read through NLTK."""
+"""The compiled taxonomy, compared with WordNet 3.0 through NLTK."""
 
 from typing import Any
 
@@ -24,16 +24,16 @@ def test_classes_are_the_thousand_wordnet_ids_in_their_order(taxonomy: Taxonomy,
     assert (wordnet_ids[0], len(set(wordnet_ids))) == ("n01440764", 1000)
 
 
-def test_it_is_wordnet_3_0(taxonomy: Taxonomy, wordnet: Any) -> None:
+def test_version_is_3_0(taxonomy: Taxonomy, wordnet: Any) -> None:
     assert taxonomy.version == wordnet.get_version() == "3.0"
 
 
-def test_every_synset_has_its_lemma_names_in_wordnet_s_order(taxonomy: Taxonomy, wordnet: Any) -> None:
+def test_every_synset_has_its_lemma_names_in_wordnets_order(taxonomy: Taxonomy, wordnet: Any) -> None:
     for offset, lemmas in taxonomy.lemmas.items():
         assert list(lemmas) == wordnet.synset_from_pos_and_offset("n", offset).lemma_names()
 
 
-def test_a_class_and_all_above_it_have_their_direct_hypernyms(taxonomy: Taxonomy, synsets: list[Any]) -> None:
+def test_classes_and_their_hypernyms_have_direct_hypernyms(taxonomy: Taxonomy, synsets: list[Any]) -> None:
     above = {item for synset in synsets for path in synset.hypernym_paths() for item in path}
 
     assert len(above) > 1000
@@ -62,6 +62,6 @@ def test_siblings_are_the_hyponyms_of_each_direct_hypernym(taxonomy: Taxonomy, s
             assert set(children) <= set(taxonomy.lemmas)
 
 
-def test_a_class_has_the_lemma_names_of_all_that_it_is(taxonomy: Taxonomy, synsets: list[Any]) -> None:
+def test_class_lemmas_include_those_of_all_hypernyms(taxonomy: Taxonomy, synsets: list[Any]) -> None:
     for synset, lemmas in zip(synsets, taxonomy.class_lemmas, strict=True):
         assert lemmas == {lemma for path in synset.hypernym_paths() for item in path for lemma in item.lemma_names()}

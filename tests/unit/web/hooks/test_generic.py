@@ -131,9 +131,9 @@ def test_who_asks_for_another_analysis_is_heard_and_errata_own_writing_is_not() 
     tag = parsed("model_version_tag.set", key="errata.gate", value="pass")
     alias = parsed("model_version_alias.created", alias="errata-passed")
 
-    assert asks is not None and asks.again and not asks.echo
-    assert tag is not None and tag.echo
-    assert alias is not None and alias.echo
+    assert asks is not None and asks.is_analysis_request and not asks.is_own_change
+    assert tag is not None and tag.is_own_change
+    assert alias is not None and alias.is_own_change
 
 
 @pytest.mark.parametrize("kind", ["model_version.deleted", "errata.analysis.completed", "ping", ""])

@@ -60,7 +60,7 @@ def test_a_commit_on_main_is_a_version_named_by_its_commit() -> None:
 
     assert result is not None
     assert (result.action, result.model, result.version) == (Action.CREATED, "some-user/some-repo", NEW)
-    assert not result.echo
+    assert not result.is_own_change
 
 
 def test_the_delivery_key_is_hook_repository_ref_and_commit() -> None:

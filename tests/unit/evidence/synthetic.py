@@ -1,4 +1,4 @@
-"""Small facts to write bundles from: seven images of which five are judged, with every part there."""
+"""Small inputs of bundles: seven images of which five are evaluated, with all parts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,19 +6,19 @@ from dataclasses import replace
 import numpy as np
 
 from service.domain import Labels, LabelSource
-from service.evidence.inputs import ClipInputs, CooccurrenceInputs, Facts, LabelInputs, Source
+from service.evidence.inputs import BundleInputs, ClipInputs, CooccurrenceInputs, LabelInputs, Source
 from service.taxonomy.superclasses import Grouping
 
-SOURCE = Source("labels", "made up", "none", "0" * 64)
+SOURCE = Source("labels", "synthetic", "none", "0" * 64)
 
 
-def made_facts() -> Facts:
-    """Return facts in which no part is missing and no array is all the same."""
+def synthetic_inputs() -> BundleInputs:
+    """Create inputs without missing parts and without constant arrays."""
     rng = np.random.default_rng(7)
     members = np.zeros((2, 1000), dtype=bool)
     members[0, [1, 2, 3]] = True
     members[1, [3, 900]] = True
-    return Facts(
+    return BundleInputs(
         dataset="mine",
         labels=LabelInputs(
             names=np.array([f"image_{number}.jpg".encode() for number in range(7)], dtype=np.bytes_),
@@ -54,36 +54,36 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def missing(part: str) -> Facts:
-    """Return the facts without a part, whose rule then abstains."""
-    return replace(made_facts(), **{part: None})
+def missing(part: str) -> BundleInputs:
+    """Return the inputs without a part, so that its rule abstains."""
+    return replace(synthetic_inputs(), **{part: None})
 
 
-def _labels(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _labels(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, labels=replace(facts.labels, labels=replace(facts.labels.labels, **changes)))
 
 
-def _images(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _images(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, labels=replace(facts.labels, **changes))
 
 
-def _pairs(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _pairs(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, pairs=replace(facts.pairs, **changes))
 
 
-def _clip(**changes: np.ndarray) -> Callable[[Facts], Facts]:
+def _clip(**changes: np.ndarray) -> Callable[[BundleInputs], BundleInputs]:
     return lambda facts: replace(facts, clip=replace(facts.clip, **changes))
 
 
 def _flipped(array: np.ndarray) -> np.ndarray:
-    """Return the array with one bit of its last element changed."""
+    """Flip one bit of the last element of an array."""
     changed = array.copy()
     changed.view(f"u{array.dtype.itemsize}").reshape(-1)[-1] ^= 1
     return changed
 
 
-_FACTS = made_facts()
-CHANGES: dict[str, Callable[[Facts], Facts]] = {
+_FACTS = synthetic_inputs()
+CHANGES: dict[str, Callable[[BundleInputs], BundleInputs]] = {
     "dataset": lambda facts: replace(facts, dataset="yours"),
     "superclass id": lambda facts: replace(
         facts, superclasses=Grouping({"a": (("x",),), "c": (("y", "z"),)}, facts.superclasses.members)

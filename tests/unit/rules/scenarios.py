@@ -1,4 +1,4 @@
-"""Small worlds: evidence over a few of the 1000 classes, as the service reads it and as the oracle does."""
+"""Small scenarios: the same evidence over a few of the 1000 classes, for the service and for the oracle."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from oracle.verdicts import OVERLAP, Facts, Sample
 
 from service.domain import NUM_CLASSES, Evidence, Labels, LabelSource, Mask
 
-INTERESTING = (0, 1, 7, 8, 101, 248, 249, 356, 357, 504, 836, 837, 968, 998, 999)
-ALSO_ASKED = (2, 100, 247, 500, 835, 997)  # classes that no superclass, pair or label of a world names
+USED_CLASSES = (0, 1, 7, 8, 101, 248, 249, 356, 357, 504, 836, 837, 968, 998, 999)
+UNUSED_CLASSES = (2, 100, 247, 500, 835, 997)  # in no superclass, pair, or label of a scenario
 
 
 @dataclass(frozen=True)
-class World:
-    """The same facts twice."""
+class Scenario:
+    """Samples with their evidence in both forms."""
 
     samples: list[Sample]
     facts: Facts
@@ -33,12 +33,12 @@ def evidence_of(
     non_prototypical: Sequence[bool] | None = None,
     oov: Sequence[Collection[int]] | None = None,
 ) -> Evidence:
-    """Return evidence from plain collections; pairs are taken as they are."""
+    """Create evidence from plain collections. `pairs` is not filtered by superclasses."""
     return Evidence(
         targets=np.array(targets, dtype=np.int16),
         labels=Labels(
             offsets=np.cumsum([0, *map(len, labels)]).astype(np.int32),
-            classes=np.array([label for item in labels for label in item], dtype=np.int16),
+            classes=np.array([label for sample_labels in labels for label in sample_labels], dtype=np.int16),
             sources=np.full(sum(map(len, labels)), LabelSource.CORRECT, dtype=np.uint8),
         ),
         problematic=np.array(problematic or [False] * len(targets), dtype=bool),
@@ -53,13 +53,13 @@ def evidence_of(
     )
 
 
-def worlds(max_samples: int = 24) -> st.SearchStrategy[World]:
-    """Give worlds of up to so many samples, with every kind of missing evidence."""
-    classes = st.sampled_from(INTERESTING)
+def scenarios(max_samples: int = 24) -> st.SearchStrategy[Scenario]:
+    """Generate scenarios with up to `max_samples` samples and any evidence missing."""
+    classes = st.sampled_from(USED_CLASSES)
     some = st.frozensets(classes, max_size=4)
     pair = st.tuples(classes, classes).filter(lambda item: item[0] < item[1])
     return st.builds(
-        _world,
+        _scenario,
         rows=st.lists(st.tuples(classes, some, st.booleans(), st.booleans(), some), min_size=1, max_size=max_samples),
         overlap=st.just(OVERLAP) | st.dictionaries(classes, some, max_size=4),
         superclasses=st.lists(st.sets(classes, max_size=5), max_size=4),
@@ -69,15 +69,15 @@ def worlds(max_samples: int = 24) -> st.SearchStrategy[World]:
     )
 
 
-def _world(
+def _scenario(
     rows: list[tuple[int, frozenset[int], bool, bool, frozenset[int]]],
     overlap: dict[int, Collection[int]],
     superclasses: list[set[int]],
     cooccurrence: set[tuple[int, int]] | None,
     has_prototype_list: bool,
     has_clip: bool,
-) -> World:
-    # a class is never its own overlap; a sample that isn't problematic always has its target among its labels
+) -> Scenario:
+    # a class does not overlap itself; the labels of a sample that is not problematic contain its target
     overlap = {target: set(predictions) - {target} for target, predictions in overlap.items()}
     samples = [
         Sample(target, labels if problematic else labels | {target}, problematic, unusual)
@@ -93,7 +93,7 @@ def _world(
     )
     evidence = evidence_of(
         [sample.target for sample in samples],
-        [sorted(sample.multi_labels, key=str) for sample in samples],  # not in ascending order: none is promised
+        [sorted(sample.multi_labels, key=str) for sample in samples],  # not ascending: labels have no defined order
         problematic=[sample.problematic for sample in samples],
         overlap=overlap,
         superclasses=superclasses,
@@ -101,7 +101,7 @@ def _world(
         non_prototypical=[sample.non_prototypical for sample in samples] if has_prototype_list else None,
         oov=oov if has_clip else None,
     )
-    return World(samples, facts, evidence)
+    return Scenario(samples, facts, evidence)
 
 
 def _relation(pairs: Collection[tuple[int, int]]) -> Mask:
@@ -112,7 +112,7 @@ def _relation(pairs: Collection[tuple[int, int]]) -> Mask:
 
 
 def _bits(rows: Sequence[Collection[int]]) -> np.ndarray:
-    """Return the classes of each sample as bits, the first class in the highest bit of the first byte."""
+    """Pack the classes of each sample as bits, class 0 in the highest bit of the first byte."""
     packed = np.zeros((len(rows), NUM_CLASSES // 8), dtype=np.uint8)
     for row, classes in enumerate(rows):
         for class_ in classes:
