@@ -67,7 +67,7 @@ def test_reading_a_pipe_does_not_block(folder: Path) -> None:
 
 def test_a_thumbnail_is_cached(folder: Path) -> None:
     thumbnails = Thumbnails({"own": folder})
-    first = evidence_repository.thumbnail("own", "a.JPEG", 100)
+    first = thumbnails.thumbnail("own", "a.JPEG", 100)
     (folder / "n01440764" / "a.JPEG").unlink()
 
     assert thumbnails.thumbnail("own", "a.JPEG", 100) == first
