@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 from errata.errors import EvidenceDamaged, Unavailable
+from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
@@ -11,7 +12,6 @@ from service import wire
 from service.analyses.ports import Ports
 from service.api.executors import Executors
 from service.domain import ERROR_TYPES, SEVERITY
-from service.report.messages import ERROR_TYPE_WORDS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -45,8 +45,8 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
             error_types=[
                 pb.ErrorTypeInfo(
                     error_type=pb.ErrorType.Name(error_type_),
-                    title=ERROR_TYPE_WORDS[error_type_].title,
-                    description=ERROR_TYPE_WORDS[error_type_].sentence,
+                    title=ERROR_TYPE_TITLES[error_type_],
+                    description=ERROR_TYPE_DESCRIPTIONS[error_type_],
                     severity=pb.Severity.Name(SEVERITY[error_type_]),
                 )
                 for error_type_ in ERROR_TYPES

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 from errata import pb
 from errata.errors import InvalidInput, InvalidRequest
+from errata.messages import format_count, format_percentage
 from rich.table import Table
 
 from service import wire
@@ -28,7 +29,6 @@ from service.cli.output import (
     shown,
 )
 from service.domain import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
-from service.report.messages import number, share
 from service.taxonomy.classes import parse_class
 
 STATES = [state.removeprefix("STATE_").lower() for state in pb.State.keys()[1:]]
@@ -64,9 +64,9 @@ def list_(states: tuple[str, ...], dataset: str, model: str, as_json: bool, serv
         if analysis.HasField("summary"):
             everything = analysis.summary.groups["all"]
             row = [
-                share(everything.top1_accuracy),
-                share(everything.multi_label_accuracy),
-                number(everything.counts["MODEL_FAILURE"]),
+                format_percentage(everything.top1_accuracy),
+                format_percentage(everything.multi_label_accuracy),
+                format_count(everything.counts["MODEL_FAILURE"]),
             ]
         created = f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M}"
         name = analysis.name.removeprefix("analyses/")
@@ -143,7 +143,9 @@ def show(
         else:
             show_verdicts(page.verdicts, results())
             if page.total_size > len(page.verdicts):
-                people().print(f"{number(len(page.verdicts))} of {number(page.total_size)}; --most shows more")
+                people().print(
+                    f"{format_count(len(page.verdicts))} of {format_count(page.total_size)}; --most shows more"
+                )
     elif is_folder(analysis):
         _show(read_folder(Path(analysis)), as_json)
     else:

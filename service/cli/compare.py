@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 from errata import Client, pb
+from errata.messages import ERROR_TYPE_TITLES, format_count, format_percentage, format_points
 from rich.table import Table
 
 from service import wire
@@ -13,7 +14,6 @@ from service.cli.connect import connected, json_option, server_options
 from service.cli.output import analysis_name, people, print_json, results, shown, tell_written, write
 from service.domain import ErrorType
 from service.report.comparison_view import comparison_view
-from service.report.messages import ERROR_TYPE_WORDS, number, points, share
 from service.report.render import render_comparison
 
 
@@ -74,20 +74,24 @@ def _show_comparison(found: pb.Comparison, most: int) -> None:
     rows = [("top-1 accuracy", everything.rates["top1"]), ("multi-label accuracy", everything.multi_label_accuracy)]
     rows += [("severe error rate", everything.rates["severe"])] if everything.num_samples else []
     for name, rate in rows if everything.num_samples else []:
-        interval = f"{points(-rate.high)} to {points(-rate.low)}"
-        table.add_row(name, share(rate.a), share(rate.b), points(-rate.difference), interval)
+        interval = f"{format_points(-rate.high)} to {format_points(-rate.low)}"
+        table.add_row(
+            name, format_percentage(rate.a), format_percentage(rate.b), format_points(-rate.difference), interval
+        )
     console.print(table)
     for what, flips, total in (
         ("broken", found.broken, everything.broken),
         ("fixed", found.fixed, everything.fixed),
     ):
         for flip in flips[: max(0, most)]:
-            kinds = [ERROR_TYPE_WORDS[ErrorType(kind)].title for kind in (flip.error_type_a, flip.error_type_b)]
+            kinds = [ERROR_TYPE_TITLES[ErrorType(kind)] for kind in (flip.error_type_a, flip.error_type_b)]
             console.print(
                 f"  {what}  {shown(flip.file_name)} shows {shown(flip.target_name)}: {shown(flip.predicted_a_name)} "
                 f"({kinds[0]}) → {shown(flip.predicted_b_name)} ({kinds[1]})"
             )
         if total > most > 0:
-            people().print(f"{number(most)} of {number(total)} {what}; --most shows more")
+            people().print(f"{format_count(most)} of {format_count(total)} {what}; --most shows more")
     if found.num_left_out:
-        people().print(f"{number(found.num_left_out)} images that only one of both has a prediction for are left out")
+        people().print(
+            f"{format_count(found.num_left_out)} images that only one of both has a prediction for are left out"
+        )

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 from errata.errors import InvalidEvidence
+from errata.messages import format_count
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
@@ -14,7 +15,6 @@ from service.bootstrap.build import Inputs, build_evidence, embedding_cache, ver
 from service.cli.connect import json_option
 from service.cli.output import people, print_json, results
 from service.evidence.bundle import Manifest, read_manifest
-from service.report.messages import number
 from service.settings import read_settings
 
 
@@ -101,7 +101,7 @@ def _tell(manifest: Manifest, as_json: bool) -> None:
     console = results()
     console.print(f"[bold]{escape(manifest.dataset)}[/]  {manifest.digest}")
     for name, count in manifest.counts.items():
-        console.print(f"  {name.replace('_', ' ')}: {number(count)}")
+        console.print(f"  {name.replace('_', ' ')}: {format_count(count)}")
     abstained = ", ".join(error_type.name for error_type in manifest.abstained) or "none"
     console.print(f"  rules that abstain: {abstained}")
     for source in manifest.sources:

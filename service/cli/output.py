@@ -11,6 +11,17 @@ import click
 from errata import Client, pb
 from errata.errors import InvalidInput
 from errata.json_input import parse_json
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    PROBLEMATIC_TAG_NAMES,
+    abstention_note,
+    cooccurrence_note,
+    format_count,
+    format_percentage,
+    rule_outcome,
+    superclass_note,
+    vocabulary_note,
+)
 from google.protobuf.json_format import ParseDict, ParseError
 from rich.console import Console
 from rich.markup import escape
@@ -19,17 +30,6 @@ from rich.table import Table
 
 from service import wire
 from service.domain import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
-from service.report.messages import (
-    ERROR_TYPE_WORDS,
-    TAG_WORDS,
-    abstention,
-    compared_texts,
-    number,
-    rule_said,
-    seen_together,
-    share,
-    shared_superclasses,
-)
 from service.storage import write_file
 
 WIDE = 200  # columns
@@ -98,25 +98,27 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     for name in ("all", "organism", "artifact", "other"):
         table.add_column(name, justify="right")
     columns = [groups[name] for name in ("all", "organism", "artifact", "other")]
-    table.add_row("images judged", *(number(column.num_samples) for column in columns))
-    table.add_row("top-1 accuracy", *(share(_rate(column, "top1_accuracy")) for column in columns))
-    table.add_row("multi-label accuracy", *(share(_rate(column, "multi_label_accuracy")) for column in columns))
-    table.add_row("top-1 errors", *(number(column.top1_errors) for column in columns))
+    table.add_row("images judged", *(format_count(column.num_samples) for column in columns))
+    table.add_row("top-1 accuracy", *(format_percentage(_rate(column, "top1_accuracy")) for column in columns))
+    table.add_row(
+        "multi-label accuracy", *(format_percentage(_rate(column, "multi_label_accuracy")) for column in columns)
+    )
+    table.add_row("top-1 errors", *(format_count(column.top1_errors) for column in columns))
     for error_type in ERROR_TYPES[1:]:
         silent = int(error_type) in [int(item) for item in analysis.summary.abstained]
         counts = ["–" if silent else _count(column, error_type) for column in columns]
-        table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_WORDS[error_type].title}[/]", *counts)
+        table.add_row(f"[{STYLES[SEVERITY[error_type]]}]  {ERROR_TYPE_TITLES[error_type]}[/]", *counts)
     console.print(table)
     console.print("[dim]An image may be in several groups. Multi-label accuracy is a mean over classes.[/]")
     if analysis.summary.num_problematic:
-        aside = number(analysis.summary.num_problematic)
+        aside = format_count(analysis.summary.num_problematic)
         console.print(f"[dim]{aside} images that the annotators found problematic are set aside, counted nowhere.[/]")
     abstained = [ErrorType(value) for value in analysis.summary.abstained]
     for error_type in abstained:
         after = [
             error_type_ for error_type_ in ERROR_TYPES if error_type_ > error_type and error_type_ not in abstained
         ]
-        console.print(f"[dim]Abstained: {abstention(error_type, after)}[/]")
+        console.print(f"[dim]Abstained: {abstention_note(error_type, after)}[/]")
 
 
 def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
@@ -130,9 +132,9 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
         for error_type in ERROR_TYPES[1:]:
             by_severity[SEVERITY[error_type]] += row.counts[error_type.name]
         accuracy = row.multi_label_accuracy if row.HasField("multi_label_accuracy") else None
-        counts = [number(by_severity[severity]) for severity in list(Severity)[1:]]
+        counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
         gain = f"{100 * row.gain_if_fixed_multi_label['MODEL_FAILURE']:.2f} points"
-        table.add_row(shown(row.name), number(row.num_samples), share(accuracy), *counts, gain)
+        table.add_row(shown(row.name), format_count(row.num_samples), format_percentage(accuracy), *counts, gain)
     console.print(table)
     if overlapping:
         console.print("[dim]Superclasses overlap, so their gains don't add up.[/]")
@@ -142,16 +144,16 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
     """Show verdicts, each with its reasons where they came."""
     for verdict in verdicts:
         error_type = ErrorType(verdict.error_type)
-        probability = f" ({share(verdict.probability)})" if verdict.HasField("probability") else ""
+        probability = f" ({format_percentage(verdict.probability)})" if verdict.HasField("probability") else ""
         console.print(
-            f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_WORDS[error_type].title}[/]  {shown(verdict.file_name)}: "
+            f"[{STYLES[SEVERITY[error_type]]}]{ERROR_TYPE_TITLES[error_type]}[/]  {shown(verdict.file_name)}: "
             f"[bold]{shown(verdict.target_name)}[/] taken for [bold]{shown(verdict.predicted_name)}[/]{probability}"
             if verdict.predicted != verdict.target
-            else f"{ERROR_TYPE_WORDS[error_type].title}  {shown(verdict.file_name)}: "
+            else f"{ERROR_TYPE_TITLES[error_type]}  {shown(verdict.file_name)}: "
             f"[bold]{shown(verdict.target_name)}[/]{probability}"
         )
         if verdict.problematic:
-            tags = ", ".join(TAG_WORDS[ProblematicTag(item)] for item in verdict.problematic)
+            tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(item)] for item in verdict.problematic)
             console.print(f"    set aside, counted nowhere: {shown(tags)}", style="yellow")
         if verdict.HasField("evidence"):
             for reason in reasons(verdict):
@@ -168,14 +170,14 @@ def reasons(verdict: pb.Verdict) -> Iterator[str]:
     predicted = verdict.predicted_name
     for shared in evidence.shared_superclasses:
         if shared.label != verdict.predicted:
-            yield shared_superclasses(predicted, shared.label_name, shared.superclasses)
+            yield superclass_note(predicted, shared.label_name, shared.superclasses)
     if evidence.HasField("vocabulary"):
         best = [(item.text, item.probability) for item in evidence.vocabulary.best]
-        yield compared_texts(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)
+        yield vocabulary_note(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)
     for together in evidence.co_occurrences:
-        yield seen_together(predicted, together.label_name, together.count, together.examples)
+        yield cooccurrence_note(predicted, together.label_name, together.count, together.examples)
     asked = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
-    said = [rule_said(ErrorType(step.error_type), step.note, Outcome(step.outcome)) for step in asked]
+    said = [rule_outcome(ErrorType(step.error_type), step.note, Outcome(step.outcome)) for step in asked]
     yield "rules asked: " + " · ".join(said)
 
 
@@ -269,7 +271,7 @@ def _stage(analysis: pb.Analysis) -> str:
 
 def _count(group: pb.GroupSummary, error_type: ErrorType) -> str:
     count = group.counts[error_type.name]
-    return f"{number(count)}  {share(count / group.top1_errors if group.top1_errors else None):>7}"
+    return f"{format_count(count)}  {format_percentage(count / group.top1_errors if group.top1_errors else None):>7}"
 
 
 def _rate(group: pb.GroupSummary, name: str) -> float | None:

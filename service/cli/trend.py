@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from errata import pb
 from errata.errors import InvalidInput
+from errata.messages import METRIC_NAMES, format_percentage, format_points
 from rich.table import Table
 
 from service import wire
@@ -14,7 +15,6 @@ from service.cli.connect import connected, json_option, server_options
 from service.cli.output import analysis_name, people, print_json, read, results, shown, tell_written, write
 from service.domain import Group, Metric
 from service.reference_models.layout import MAX_BYTES
-from service.report.messages import METRIC_WORDS, points, share
 from service.report.render import render_trend
 from service.report.trend_view import trend_view
 
@@ -82,14 +82,14 @@ def _show_trend(found: pb.Trend) -> None:
     table.add_column("top-1", justify="right")
     metrics = [metric for metric in Metric if any(metric.name in model.values for model in own)]
     for metric in metrics:
-        table.add_column(METRIC_WORDS[metric], justify="right")
+        table.add_column(METRIC_NAMES[metric], justify="right")
     for model in own:
-        values = [share(model.values[item.name]) if item.name in model.values else "–" for item in metrics]
-        table.add_row(shown(model.display_name), share(model.top1_accuracy), *values)
+        values = [format_percentage(model.values[item.name]) if item.name in model.values else "–" for item in metrics]
+        table.add_row(shown(model.display_name), format_percentage(model.top1_accuracy), *values)
     console.print(table if own else "no analyses of this data set")
     for model in own[:10]:
         for standing in model.percentile_ranks:
-            name = METRIC_WORDS[list(Metric)[standing.metric - 1]]
+            name = METRIC_NAMES[list(Metric)[standing.metric - 1]]
             console.print(f"  {shown(model.display_name)}, {name}: {shown(standing.message)}")
     shifts = [fit for fit in found.fits if fit.label and fit.HasField("shift")]
     if shifts:
@@ -101,12 +101,12 @@ def _show_shifts(found: pb.Trend, shifts: list[pb.TrendFit]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", title="points above what is usual at their accuracy")
     table.add_column(shown(found.by))
     for metric in metrics:
-        table.add_column(METRIC_WORDS[list(Metric)[metric - 1]], justify="right")
+        table.add_column(METRIC_NAMES[list(Metric)[metric - 1]], justify="right")
     by_label: dict[str, dict[int, float]] = {}
     for fit in shifts:
         by_label.setdefault(fit.label, {})[fit.metric] = fit.shift
     for label, values in by_label.items():
-        told = [points(values[metric]) if metric in values else "–" for metric in metrics]
+        told = [format_points(values[metric]) if metric in values else "–" for metric in metrics]
         table.add_row(shown(label), *told)
     results().print(table)
 

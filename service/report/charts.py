@@ -12,10 +12,10 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
+from errata.messages import format_count, format_percentage
 
 from service.domain import QUANTILES, Calibration, Curves, ErrorType, Group, Metric, TrendPoint
 from service.report import chart_process
-from service.report.messages import number, share
 
 _NUMBER = itertools.count(1)  # of pictures: keeps the ids in one page apart
 _BAND = ((4, 94), (24, 74))  # quantiles of the two bands
@@ -87,7 +87,7 @@ def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None
         start = 0.0
         for error_type, title, count in types:
             width = (count or 0) / total if total else 0.0
-            text = "–" if count is None else f"{number(count)} ({share(width)})" if total else "0"
+            text = "–" if count is None else f"{format_count(count)} ({format_percentage(width)})" if total else "0"
             rows.append(
                 {
                     "group": group,

@@ -3,6 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    abstention_note,
+    format_count,
+    format_percentage,
+    format_points,
+)
 from markupsafe import Markup
 
 from service.domain import (
@@ -20,17 +28,11 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.messages import (
-    ERROR_TYPE_WORDS,
-    GROUP_WORDS,
     INTERVALS_TITLE,
     PAIRED_METRIC_NAMES,
-    abstention,
     interval_words,
     intervals_told,
-    number,
     p_text,
-    points,
-    share,
     test_words,
     verdict_of_comparison,
 )
@@ -165,22 +167,22 @@ def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -
             Side("A", found.id_a, found.title_a, headline_of(found.title_a, summary_a)),
             Side("B", found.id_b, found.title_b, headline_of(found.title_b, summary_b)),
         ),
-        samples=number(everything.num_samples),
-        left_out=number(found.num_left_out) if found.num_left_out else "",
+        samples=format_count(everything.num_samples),
+        left_out=format_count(found.num_left_out) if found.num_left_out else "",
         abstained=tuple(
-            abstention(item, [kind for kind in ERROR_TYPES if kind > item and kind not in found.abstained])
+            abstention_note(item, [kind for kind in ERROR_TYPES if kind > item and kind not in found.abstained])
             for item in found.abstained
         ),
-        type_titles=tuple(ERROR_TYPE_WORDS[error_type_].title for error_type_ in ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES),
         matrix=_matrix(everything),
-        matrix_totals=tuple(map(number, everything.transitions.sum(axis=0).tolist())),
-        top1_flips=(number(everything.top1_fixed), number(everything.top1_broken)),
+        matrix_totals=tuple(map(format_count, everything.transitions.sum(axis=0).tolist())),
+        top1_flips=(format_count(everything.top1_fixed), format_count(everything.top1_broken)),
         tests=tuple(
             TestRow(
                 PAIRED_METRIC_NAMES[test.metric],
                 test_words(test),
-                number(test.only_a),
-                number(test.only_b),
+                format_count(test.only_a),
+                format_count(test.only_b),
                 p_text(test.p_value),
             )
             for test in everything.tests.values()
@@ -193,9 +195,12 @@ def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -
             ),
             (intervals_told(named),),
         ),
-        intervals=tuple(IntervalRow(name, share(each.a), share(each.b), interval_words(each)) for name, each in named),
+        intervals=tuple(
+            IntervalRow(name, format_percentage(each.a), format_percentage(each.b), interval_words(each))
+            for name, each in named
+        ),
         groups=tuple(
-            GroupLine(GROUP_WORDS[group], number(each.num_samples), verdict_of_comparison(each))
+            GroupLine(GROUP_NAMES[group], format_count(each.num_samples), verdict_of_comparison(each))
             for group, each in found.groups.items()
         ),
         superclasses=_changes(found.superclasses),
@@ -221,7 +226,7 @@ def _intervals(found: GroupComparison, abstained: Sequence[ErrorType]) -> list[t
     rows = [(names.get(question, PAIRED_METRIC_NAMES[question]), each) for question, each in found.rates.items()]
     rows.insert(1, ("multi-label accuracy, mean over classes", found.multi_label_accuracy))
     return rows + [
-        (f"{ERROR_TYPE_WORDS[each].title}, share of images", interval)
+        (f"{ERROR_TYPE_TITLES[each]}, share of images", interval)
         for each, interval in found.types.items()
         if each not in (ErrorType.CORRECT, ErrorType.MODEL_FAILURE, *abstained)
     ]
@@ -237,9 +242,9 @@ def _matrix(found: GroupComparison) -> tuple[MatrixRow, ...]:
         cells = []
         for type_b in ERROR_TYPES:
             count = int(found.transitions[type_a - 1, type_b - 1])
-            cells.append(MatrixCell(number(count), _cell_css(type_a, type_b, count, largest)))
+            cells.append(MatrixCell(format_count(count), _cell_css(type_a, type_b, count, largest)))
         total = int(found.transitions[type_a - 1].sum())
-        rows.append(MatrixRow(ERROR_TYPE_WORDS[type_a].title, css_of(type_a), tuple(cells), number(total)))
+        rows.append(MatrixRow(ERROR_TYPE_TITLES[type_a], css_of(type_a), tuple(cells), format_count(total)))
     return tuple(rows)
 
 
@@ -258,12 +263,12 @@ def _changes(rows: Sequence[ChangeRow]) -> tuple[ChangeLine, ...]:
     return tuple(
         ChangeLine(
             name=row.name,
-            samples=number(row.num_samples),
-            fixed=number(row.fixed),
-            broken=number(row.broken),
-            errors_a=share(row.errors.a),
-            errors_b=share(row.errors.b),
-            interval=f"{points(-row.errors.high)} to {points(-row.errors.low)}",
+            samples=format_count(row.num_samples),
+            fixed=format_count(row.fixed),
+            broken=format_count(row.broken),
+            errors_a=format_percentage(row.errors.a),
+            errors_b=format_percentage(row.errors.b),
+            interval=f"{format_points(-row.errors.high)} to {format_points(-row.errors.low)}",
         )
         for row in rows[:SHOWN_ROWS]
     )
@@ -277,9 +282,9 @@ def _changed_images(flips: Sequence[ChangedImage]) -> tuple[FlipRow, ...]:
             names[flip.target],
             names[flip.predicted_a],
             names[flip.predicted_b],
-            ERROR_TYPE_WORDS[flip.type_a].title,
+            ERROR_TYPE_TITLES[flip.type_a],
             css_of(flip.type_a),
-            ERROR_TYPE_WORDS[flip.type_b].title,
+            ERROR_TYPE_TITLES[flip.type_b],
             css_of(flip.type_b),
         )
         for flip in flips[:SHOWN_FLIPS]

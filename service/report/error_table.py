@@ -10,6 +10,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    LABEL_SOURCE_NAMES,
+    OUTCOME_NAMES,
+    PROBLEMATIC_TAG_NAMES,
+    SEVERITY_NAMES,
+)
 from numpy.typing import NDArray
 
 from service.domain import (
@@ -26,15 +34,7 @@ from service.domain import (
     ProblematicTag,
     VocabularyEvidence,
 )
-from service.report.messages import (
-    ERROR_TYPE_WORDS,
-    GROUP_WORDS,
-    OUTCOME_WORDS,
-    SEVERITY_WORDS,
-    SOURCE_WORDS,
-    TABLE_WORDS,
-    TAG_WORDS,
-)
+from service.report.messages import TABLE_WORDS
 
 _SOURCES = 16  # a label is told as class * 16 + source
 
@@ -84,15 +84,15 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "types": [
             {
                 "value": int(item),
-                "title": ERROR_TYPE_WORDS[item].title,
-                "severity": SEVERITY_WORDS[SEVERITY[item]],
+                "title": ERROR_TYPE_TITLES[item],
+                "severity": SEVERITY_NAMES[SEVERITY[item]],
                 "abstained": item in table.abstained,
             }
             for item in (ErrorType.CORRECT, *TOP1_ERROR_TYPES)
         ],
-        "outcomes": {item.name: OUTCOME_WORDS[item] for item in Outcome},
-        "sources": [SOURCE_WORDS[item] for item in LabelSource],
-        "group_names": [GROUP_WORDS[group] for group in CLASS_GROUPS],
+        "outcomes": {item.name: OUTCOME_NAMES[item] for item in Outcome},
+        "sources": [LABEL_SOURCE_NAMES[item] for item in LabelSource],
+        "group_names": [GROUP_NAMES[group] for group in CLASS_GROUPS],
         "classes": {str(index): table.class_names[index] for index in present.tolist()},
         "superclasses": {
             name: kept for name, members in table.superclasses.items() if (kept := [m for m in members if m in shown])
@@ -109,7 +109,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "label": _labels(table.labels),
         "probability": None if table.probability is None else _per_mille(table.probability),
         "tags": {
-            str(row): [TAG_WORDS[tag] for tag in table.tags.get(row, ())]
+            str(row): [PROBLEMATIC_TAG_NAMES[tag] for tag in table.tags.get(row, ())]
             for row in np.flatnonzero(table.problematic).tolist()
         },
         "texts": {

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from errata.messages import STATE_NAMES, format_count, format_percentage
+
 from service.domain import Analysis, ErrorType, Group, State, Verdict
-from service.report.messages import ORDER_WORDS, STATE_WORDS, TRACE_TITLE, number, progress_words, share
+from service.report.messages import ORDER_WORDS, TRACE_TITLE, progress_words
 from service.report.view import ErrorRow, Piece, error_row, headline_of, pieces_of
 
 
@@ -90,7 +92,7 @@ def list_view(
         first=first + 1 if analyses else 0,
         last=first + len(analyses),
         live=any(not analysis.state.final for analysis in analyses),
-        states=tuple((state.name.lower(), STATE_WORDS[state]) for state in tuple(State)[1:]),
+        states=tuple((state.name.lower(), STATE_NAMES[state]) for state in tuple(State)[1:]),
         orders=tuple(ORDER_WORDS.items()),
         datasets=tuple(datasets),
         state=chosen["state"],
@@ -109,7 +111,7 @@ def open_view(analysis: Analysis) -> OpenView:
         id=analysis.id,
         title=analysis.title,
         dataset=analysis.request.dataset,
-        state=STATE_WORDS[analysis.state],
+        state=STATE_NAMES[analysis.state],
         progress=progress_words(analysis.state, analysis.progress),
         done=analysis.progress.done,
         total=analysis.progress.total,
@@ -138,13 +140,13 @@ def _row(analysis: Analysis) -> AnalysisRow:
         title=analysis.title,
         dataset=analysis.request.dataset,
         created=f"{analysis.create_time:%Y-%m-%d %H:%M}",
-        state=STATE_WORDS[analysis.state],
+        state=STATE_NAMES[analysis.state],
         css=f"state-{analysis.state.name.lower()}",
         done=everything is not None,
         progress=progress_words(analysis.state, analysis.progress),
-        top1=share(everything.top1_accuracy) if everything else "–",
-        multi_label=share(everything.multi_label_accuracy) if everything else "–",
-        failures=number(everything.counts[ErrorType.MODEL_FAILURE]) if everything else "–",
+        top1=format_percentage(everything.top1_accuracy) if everything else "–",
+        multi_label=format_percentage(everything.multi_label_accuracy) if everything else "–",
+        failures=format_count(everything.counts[ErrorType.MODEL_FAILURE]) if everything else "–",
         bar=pieces_of(everything.counts) if everything else (),
         labels=tuple(f"{key}={value}" for key, value in sorted(analysis.request.labels.items())),
     )

@@ -1,8 +1,23 @@
 """All prose about numbers: names and sentences for error types, groups, severities, sources; nowhere else."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from errata.messages import (
+    BEST_TEXTS,
+    COOCCURRENCE_NOTE,
+    ERROR_TYPE_PLURALS,
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    NO_SIMILAR_NEIGHBORS,
+    RANKED_TEXT,
+    SIMILAR_NEIGHBORS,
+    SUPERCLASS_NOTE,
+    format_count,
+    format_percentage,
+    format_points,
+    format_signed,
+    pluralize,
+)
 
 from service.domain import (
     Bound,
@@ -13,112 +28,18 @@ from service.domain import (
     Group,
     GroupComparison,
     Interval,
-    LabelSource,
     Measure,
     Metric,
     NoReferenceReason,
-    Outcome,
     PairedMetric,
     PairedTest,
     PercentileRank,
-    ProblematicTag,
     Progress,
     Severity,
     State,
     Trend,
     UndecidedReason,
 )
-
-
-@dataclass(frozen=True)
-class TypeWords:
-    """How people speak of an error type."""
-
-    title: str  # the paper's words
-    plural: str  # in a sentence: "37 % are …"
-    sentence: str
-
-
-ERROR_TYPE_WORDS: Mapping[ErrorType, TypeWords] = {
-    ErrorType.CORRECT: TypeWords("top-1 correct", "correct", "The prediction is the original label."),
-    ErrorType.CLASS_OVERLAP: TypeWords(
-        "class overlap",
-        "overlapping classes",
-        "ImageNet has two classes for the same thing, and the prediction is the other one. Counted correct.",
-    ),
-    ErrorType.MULTI_LABEL: TypeWords(
-        "missing multi-label",
-        "missing multi-labels",
-        "The prediction is in the image, though it isn't the original label. Counted correct.",
-    ),
-    ErrorType.FINE_GRAINED: TypeWords(
-        "fine-grained",
-        "fine-grained errors",
-        "The prediction differs from a class in the image only in fine detail: they share a superclass.",
-    ),
-    ErrorType.FINE_GRAINED_OOV: TypeWords(
-        "fine-grained, out of vocabulary",
-        "fine-grained errors out of vocabulary",
-        "What the image shows is close to the prediction, but ImageNet has no class for it.",
-    ),
-    ErrorType.SPURIOUS_CORRELATION: TypeWords(
-        "spurious correlation",
-        "spurious correlations",
-        "The prediction isn't in the image, but is often seen together with something that is.",
-    ),
-    ErrorType.NON_PROTOTYPICAL: TypeWords(
-        "non-prototypical", "non-prototypical images", "The image shows its class in an unusual way."
-    ),
-    ErrorType.MODEL_FAILURE: TypeWords("model failure", "model failures", "Nothing explains the error."),
-}
-
-GROUP_WORDS: Mapping[Group, str] = {
-    Group.ALL: "all images",
-    Group.ORGANISM: "organisms",
-    Group.ARTIFACT: "artifacts",
-    Group.OTHER: "other",
-}
-
-SEVERITY_WORDS: Mapping[Severity, str] = {
-    Severity.NONE: "counted correct",
-    Severity.MINOR: "minor",
-    Severity.EXPLAINABLE: "explainable",
-    Severity.SEVERE: "severe",
-}
-
-SOURCE_WORDS: Mapping[LabelSource, str] = {
-    LabelSource.UNSPECIFIED: "unknown",
-    LabelSource.ORIGINAL: "original label",
-    LabelSource.REAL: "ReaL label",
-    LabelSource.CORRECT: "annotated correct",
-    LabelSource.UNCLEAR: "annotated unclear",
-}
-
-OUTCOME_WORDS: Mapping[Outcome, str] = {
-    Outcome.UNSPECIFIED: "unknown",
-    Outcome.HIT: "decides",
-    Outcome.MISS: "no",
-    Outcome.ABSTAINED: "abstains",
-    Outcome.NOT_REACHED: "not asked",
-}
-
-TAG_WORDS: Mapping[ProblematicTag, str] = {
-    ProblematicTag.UNSPECIFIED: "",
-    ProblematicTag.EMPTY_CORRECT: "no labels; predicts the original label",
-    ProblematicTag.EMPTY_CORRECT_BY_OVERLAP: "no labels; overlaps with the original label",
-    ProblematicTag.EMPTY_WRONG: "no labels; wrong",
-    ProblematicTag.CORRECT_BUT_WRONG_LABEL: "predicts an original label that is wrong",
-    ProblematicTag.OOV_SIMILAR_TO_TARGET: "similar to the original label",
-    ProblematicTag.CO_OCCURRENCE_WITH_TARGET: "seen together with the original label",
-    ProblematicTag.UNTAGGED: "set aside by the annotators",
-}
-
-_MISSING: Mapping[ErrorType, str] = {
-    ErrorType.FINE_GRAINED_OOV: "CLIP's decisions were not available",
-    ErrorType.SPURIOUS_CORRELATION: "No co-occurrence counts were available",
-    ErrorType.NON_PROTOTYPICAL: "No list of non-prototypical images was available",
-}
-
 
 PERMUTED = (
     "hardly any prediction is right, yet most targets have a prediction of their own: the classes seem to be numbered "
@@ -130,72 +51,11 @@ REORDERED = (
 )
 
 
-def number(value: int) -> str:
-    """Return a count with its thousands separated."""
-    return f"{value:,}"
-
-
-def counted(value: int, noun: str) -> str:
-    """Return a count with its noun, which takes an s for several."""
-    return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
-
-
-def share(value: float | None) -> str:
-    """Return a fraction of 1 in percent with one decimal; a dash where it is absent or no number."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def signed(value: float) -> str:
-    """Return a number with two decimals and its sign; nothing is +0.00."""
-    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
-
-
-SHARED_SUPERCLASSES = "“{predicted}” and “{label}” are both in {superclasses}."
-SEEN_TOGETHER = "“{predicted}” and “{label}” are seen together in {count} images, such as {examples}."
-NEAR = "Classes like “{predicted}” are among the nearest training images; "
-NOT_NEAR = "Classes like “{predicted}” are not among the nearest training images; "
-COMPARED_TEXTS = "of {num_texts} texts CLIP finds these the most fitting: {texts}."
-FITTING_TEXT = "“{text}” ({probability})"
-
-
-def shared_superclasses(predicted: str, label: str, superclasses: Sequence[str]) -> str:
-    """Return what two classes have in common."""
-    return SHARED_SUPERCLASSES.format(predicted=predicted, label=label, superclasses=" and ".join(superclasses))
-
-
-def seen_together(predicted: str, label: str, count: int, examples: Sequence[str]) -> str:
-    """Return how often two classes are in one image."""
-    return SEEN_TOGETHER.format(predicted=predicted, label=label, count=number(count), examples=", ".join(examples))
-
-
-def compared_texts(predicted: str, gate: bool, num_texts: int, best: Sequence[tuple[str, float]]) -> str:
-    """Return what CLIP said of an image; `best` are texts with their probabilities."""
-    texts = ", ".join(FITTING_TEXT.format(text=text, probability=share(probability)) for text, probability in best)
-    near = (NEAR if gate else NOT_NEAR).format(predicted=predicted)
-    return near + COMPARED_TEXTS.format(num_texts=number(num_texts), texts=texts)
-
-
-def rule_said(error_type: ErrorType, note: str, outcome: Outcome) -> str:
-    """Return what one rule said."""
-    note = f" ({note})" if note else ""
-    return f"{ERROR_TYPE_WORDS[error_type].title}{note}: {OUTCOME_WORDS[outcome]}"
-
-
-def abstention(error_type: ErrorType, after: Sequence[ErrorType]) -> str:
-    """Return what it means that a rule had no evidence; `after` are the types that its errors fall to."""
-    names = [ERROR_TYPE_WORDS[item].title for item in after]
-    counted = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-    return (
-        f"{_MISSING[error_type]}: {ERROR_TYPE_WORDS[error_type].plural} are counted as {counted}, "
-        f"so model failure is an upper bound."
-    )
-
-
 def headline(
     title: str, errors: int, samples: int, noise: float, minor: float, excused: float, severe: int, bounded: bool
 ) -> str:
     """Return the one sentence that says what kind of mistakes a model makes; shares are of its top-1 errors."""
-    images = f"{number(samples)} image{'s' if samples != 1 else ''}"
+    images = f"{format_count(samples)} image{'s' if samples != 1 else ''}"
     if samples == 0:
         return f"{title} was judged on no images."
     if errors == 0:
@@ -206,20 +66,24 @@ def headline(
         (excused, "have an excuse", "have an excuse"),
     ]
     present = [(value, whole, short) for value, whole, short in kinds if value]
-    first = [f"{share(value)} of these errors {whole}" for value, whole, _ in present[:1]]
-    parts = first + [f"{share(value)} {short}" for value, _, short in present[1:]]
+    first = [f"{format_percentage(value)} of these errors {whole}" for value, whole, _ in present[:1]]
+    parts = first + [f"{format_percentage(value)} {short}" for value, _, short in present[1:]]
     told = ", ".join(parts)
     if severe == 0:
         rest = "none is a plain failure"
     else:
         failures = "is a plain failure" if severe == 1 else "are plain failures"
         remaining = "the remaining " if told else ""
-        measured = f"{share(severe / errors)} of errors, {share(severe / samples)} of images"
-        rest = f"{remaining}{number(severe)} ({measured}) {failures}{', at most' if bounded else ''}"
+        measured = f"{format_percentage(severe / errors)} of errors, {format_percentage(severe / samples)} of images"
+        rest = f"{remaining}{format_count(severe)} ({measured}) {failures}{', at most' if bounded else ''}"
     sentence = f"{told}; {rest}" if told else rest
-    return f"{title} is wrong on {number(errors)} of {images}. {sentence[0].upper()}{sentence[1:]}."
+    return f"{title} is wrong on {format_count(errors)} of {images}. {sentence[0].upper()}{sentence[1:]}."
 
 
+PAIRED__METRIC_PLURALS: Mapping[Metric, str] = {
+    **{Metric(each.name): plural for each, plural in ERROR_TYPE_PLURALS.items() if each > ErrorType.CORRECT},
+    Metric.POOLED: "errors from out of vocabulary to model failure",
+}
 PAIRED_METRIC_NAMES: Mapping[PairedMetric, str] = {
     PairedMetric.TOP1: "top-1 accuracy",
     PairedMetric.MULTI_LABEL: "multi-label correctness",
@@ -230,20 +94,6 @@ _SUBJECTS: Mapping[PairedMetric, tuple[str, str]] = {  # more of it, less of it
     PairedMetric.MULTI_LABEL: ("more multi-label correct", "fewer multi-label correct"),
     PairedMetric.SEVERE: ("more severe errors", "fewer severe errors"),
 }
-
-STATE_WORDS: Mapping[State, str] = {
-    State.UNSPECIFIED: "unknown",
-    State.QUEUED: "queued",
-    State.RUNNING: "running",
-    State.SUCCEEDED: "succeeded",
-    State.FAILED: "failed",
-    State.CANCELLED: "cancelled",
-}
-
-
-def points(value: float) -> str:
-    """Return a difference of two fractions of 1 in percentage points, with its sign."""
-    return signed(100 * value)
 
 
 def p_text(value: float) -> str:
@@ -258,8 +108,8 @@ def verdict_of_comparison(compared: GroupComparison) -> str:
     fixed, broken, failures = compared.fixed(), compared.broken(), compared.broken(ErrorType.MODEL_FAILURE)
     of_which = ""
     if failures:
-        of_which = f", of which {counted(failures, 'new model failure')}"
-    changed = f"fixes {number(fixed)}, breaks {number(broken)}{of_which}"
+        of_which = f", of which {pluralize(failures, 'new model failure')}"
+    changed = f"fixes {format_count(fixed)}, breaks {format_count(broken)}{of_which}"
     return f"{changed}; severe errors: {_said_of(compared.tests[PairedMetric.SEVERE])}"
 
 
@@ -268,7 +118,7 @@ def test_words(test: PairedTest) -> str:
     more, fewer = _SUBJECTS[test.metric]
     if test.only_a == test.only_b == 0:
         return f"No image differs in {PAIRED_METRIC_NAMES[test.metric]}."
-    counts = f"{counted(test.only_a, 'image')} in A alone, {number(test.only_b)} in B alone"
+    counts = f"{pluralize(test.only_a, 'image')} in A alone, {format_count(test.only_b)} in B alone"
     if not test.significant:
         return f"No significant change in {PAIRED_METRIC_NAMES[test.metric]} ({counts}; {p_text(test.p_value)})."
     return f"B has significantly {more if test.only_b > test.only_a else fewer} ({counts}; {p_text(test.p_value)})."
@@ -276,7 +126,8 @@ def test_words(test: PairedTest) -> str:
 
 def interval_words(interval: Interval) -> str:
     """Return the change from A to B with its interval."""
-    return f"{points(-interval.difference)} points ({points(-interval.high)} to {points(-interval.low)})"
+    low, high = format_points(-interval.high), format_points(-interval.low)
+    return f"{format_points(-interval.difference)} points ({low} to {high})"
 
 
 def _said_of(test: PairedTest) -> str:
@@ -285,16 +136,11 @@ def _said_of(test: PairedTest) -> str:
     net = test.only_b - test.only_a
     if not test.significant:
         return f"no significant change, {p_text(test.p_value)}"
-    return f"{number(abs(net))} {'more' if net > 0 else 'fewer'}, {p_text(test.p_value)}"
+    return f"{format_count(abs(net))} {'more' if net > 0 else 'fewer'}, {p_text(test.p_value)}"
 
 
-METRIC_WORDS: Mapping[Metric, str] = {
-    **{Metric(each.name): words.title for each, words in ERROR_TYPE_WORDS.items() if each > ErrorType.CORRECT},
-    Metric.POOLED: "out of vocabulary to model failure, together",
-    Metric.MULTI_LABEL_ACCURACY: "multi-label accuracy",
-}
 _METRIC_PLURALS: Mapping[Metric, str] = {
-    **{Metric(each.name): words.plural for each, words in ERROR_TYPE_WORDS.items() if each > ErrorType.CORRECT},
+    **{Metric(each.name): plural for each, plural in ERROR_TYPE_PLURALS.items() if each > ErrorType.CORRECT},
     Metric.POOLED: "errors from out of vocabulary to model failure",
 }
 _NO_REFERENCE: Mapping[NoReferenceReason, str] = {
@@ -333,7 +179,7 @@ def trend_notes(trend: Trend) -> list[str]:
 
 def left_out(count: int) -> str:
     """Return how many stored analyses a trend doesn't show."""
-    them = "1 stored analysis" if count == 1 else f"{number(count)} stored analyses"
+    them = "1 stored analysis" if count == 1 else f"{format_count(count)} stored analyses"
     return f"{them} of this data set {'was' if count == 1 else 'were'} judged with other evidence and left out."
 
 
@@ -393,8 +239,8 @@ COVERAGE = "coverage of the judged images"
 
 def measured(bound: Bound) -> str:
     """Return what a bound is on."""
-    of_types = f" of {' and '.join(ERROR_TYPE_WORDS[type_].title for type_ in bound.types)}" if bound.types else ""
-    within = "" if bound.group is Group.ALL else f", {GROUP_WORDS[bound.group]}"
+    of_types = f" of {' and '.join(ERROR_TYPE_TITLES[type_] for type_ in bound.types)}" if bound.types else ""
+    within = "" if bound.group is Group.ALL else f", {GROUP_NAMES[bound.group]}"
     return f"{MEASURE_WORDS[bound.measure]}{of_types}{within}"
 
 
@@ -410,7 +256,7 @@ def gate_reason(reason: GateReason) -> str:
         return f"{why[0].upper()}{why[1:]}."
     told = _held(reason, bound)
     if reason.abstained:
-        rules = " and ".join(f"“{ERROR_TYPE_WORDS[item].title}”" for item in reason.abstained)
+        rules = " and ".join(f"“{ERROR_TYPE_TITLES[item]}”" for item in reason.abstained)
         one = len(reason.abstained) == 1
         told += f" (an upper bound: the rule{'' if one else 's'} {rules} had no evidence)"
     return f"{told}: undecided, {why}." if why else f"{told}."
@@ -418,7 +264,9 @@ def gate_reason(reason: GateReason) -> str:
 
 def _held(reason: GateReason, bound: Bound | None) -> str:
     if bound is None:
-        return f"{COVERAGE} is {share(reason.value)}, at least {share(reason.limit)} is required"
+        return (
+            f"{COVERAGE} is {format_percentage(reason.value)}, at least {format_percentage(reason.limit)} is required"
+        )
     whole = bound.measure in (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
     value = _amount(reason.value, whole)
     if not bound.on_change:
@@ -436,12 +284,12 @@ def _held(reason: GateReason, bound: Bound | None) -> str:
 def _amount(value: float | None, whole: bool) -> str:
     if value is None:
         return "–"
-    return number(round(value)) if whole else f"{100 * value:.2f} %"
+    return format_count(round(value)) if whole else f"{100 * value:.2f} %"
 
 
 def _change(value: float, whole: bool) -> str:
     if whole:
-        return number(round(value))
+        return format_count(round(value))
     told = f"{100 * value:.6f}".rstrip("0").rstrip(".")
     return f"{told} point" if told == "1" else f"{told} points"
 
@@ -466,12 +314,12 @@ SEVERITY_SENTENCES: Mapping[Severity, str] = {
     Severity.SEVERE: "Plain failures: nothing explains them.",
 }
 TABLE_WORDS: Mapping[str, str] = {  # what the table of errors says; {} are filled in by the page
-    "shared": SHARED_SUPERCLASSES,
-    "together": SEEN_TOGETHER,
-    "near": NEAR,
-    "not_near": NOT_NEAR,
-    "compared": COMPARED_TEXTS,
-    "fitting": FITTING_TEXT,
+    "shared": SUPERCLASS_NOTE,
+    "together": COOCCURRENCE_NOTE,
+    "near": SIMILAR_NEIGHBORS,
+    "not_near": NO_SIMILAR_NEIGHBORS,
+    "compared": BEST_TEXTS,
+    "fitting": RANKED_TEXT,
     "and": " and ",
     "nothing": "nothing that has a class",
     "in_image": "in the image",
@@ -491,13 +339,13 @@ TABLE_WORDS: Mapping[str, str] = {  # what the table of errors says; {} are fill
 
 def funnel_told(group: str, errors: int, parts: Sequence[tuple[str, float]]) -> str:
     """Return a group's way down in words, for who doesn't see the picture."""
-    told = ", ".join(f"{title} {share(portion)}" for title, portion in parts if portion)
-    return f"{group}: {counted(errors, 'top-1 error')}; {told or 'none'}."
+    told = ", ".join(f"{title} {format_percentage(portion)}" for title, portion in parts if portion)
+    return f"{group}: {pluralize(errors, 'top-1 error')}; {told or 'none'}."
 
 
 def gain(value: float | None) -> str:
     """Return a gain, a fraction of 1, in percentage points; a dash where a rule said nothing."""
-    return "–" if value is None else points(value)
+    return "–" if value is None else format_points(value)
 
 
 def gains_told(rows: Sequence[tuple[str, float | None, float | None]]) -> str:
@@ -511,8 +359,8 @@ def calibration_told(top1: float | None, multi_label: float | None) -> str:
     if top1 is None or multi_label is None:
         return "No image has a probability, so there is nothing to measure."
     return (
-        f"On average confidence is {share(top1)} away from top-1 correctness, and {share(multi_label)} away from "
-        f"multi-label correctness (expected calibration error, 15 bins)."
+        f"On average confidence is {format_percentage(top1)} away from top-1 correctness, and "
+        f"{format_percentage(multi_label)} away from multi-label correctness (expected calibration error, 15 bins)."
     )
 
 
@@ -536,12 +384,12 @@ BY_WORDS: Mapping[str, str] = {
 
 def trend_headline(own: int, others: int, published: int) -> str:
     """Return what a trend is about, in a sentence."""
-    models = [] if not own else ["1 stored analysis" if own == 1 else f"{number(own)} stored analyses"]
-    models += [counted(others, "published model")] if others else []
+    models = [] if not own else ["1 stored analysis" if own == 1 else f"{format_count(own)} stored analyses"]
+    models += [pluralize(others, "published model")] if others else []
     if not models:
         return "No models are stored of this data set."
     makes, its = ("makes", "its") if own + others == 1 else ("make", "their")
-    held = f", held against the spread of {number(published)} published models" if published else ""
+    held = f", held against the spread of {format_count(published)} published models" if published else ""
     return f"What kinds of errors {' and '.join(models)} {makes} at {its} accuracy{held}."
 
 
@@ -550,7 +398,7 @@ def fit_words(fit: Fit | None) -> str:
     if fit is None:
         return "no line: fewer than three models, or one accuracy"
     r_squared = "" if fit.r_squared is None else f", R² = {fit.r_squared:.2f}"
-    return f"{signed(fit.slope)} points per point{r_squared}"
+    return f"{format_signed(fit.slope)} points per point{r_squared}"
 
 
 def trend_told(metric: str, line: str) -> str:
@@ -577,10 +425,10 @@ def progress_words(state: State, progress: Progress) -> str:
         if progress.live_workers == 0:
             return "no worker is alive"
         before = progress.queue_position
-        return "" if before is None else f"{number(before)} before it"
+        return "" if before is None else f"{format_count(before)} before it"
     if state is not State.RUNNING:
         return ""
-    told = f"{number(progress.done)} of {number(progress.total)} images"
+    told = f"{format_count(progress.done)} of {format_count(progress.total)} images"
     if progress.images_per_second is not None:
         told += f", {progress.images_per_second:,.0f} images/s"
     if progress.eta_seconds is not None:

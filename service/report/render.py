@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES, GROUP_NAMES, SEVERITY_NAMES, format_count
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -18,7 +19,6 @@ from service.domain import CLASS_GROUPS, ERROR_TYPES, SEVERITY
 from service.report import messages
 from service.report.comparison_view import ComparisonView
 from service.report.error_table import to_plain
-from service.report.messages import ERROR_TYPE_WORDS, SEVERITY_WORDS, number
 from service.report.trend_view import TrendView
 from service.report.view import ReportView
 
@@ -34,7 +34,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
+    environment.filters["number"] = format_count
     environment.globals.update(_=messages.said, style=Markup(_style()), script=Markup(_script()))  # noqa: S704 - ours
     return environment
 
@@ -60,13 +60,13 @@ def render_report(view: ReportView, analysis: str = "", site: bool = False) -> s
     legend = [
         {
             "css": f"type-{int(error_type_)}",
-            "title": ERROR_TYPE_WORDS[error_type_].title,
-            "sentence": ERROR_TYPE_WORDS[error_type_].sentence,
-            "severity": SEVERITY_WORDS[SEVERITY[error_type_]],
+            "title": ERROR_TYPE_TITLES[error_type_],
+            "sentence": ERROR_TYPE_DESCRIPTIONS[error_type_],
+            "severity": SEVERITY_NAMES[SEVERITY[error_type_]],
         }
         for error_type_ in ERROR_TYPES[1:]
     ]
-    groups = [(group.value, messages.GROUP_WORDS[group]) for group in CLASS_GROUPS]
+    groups = [(group.value, GROUP_NAMES[group]) for group in CLASS_GROUPS]
     data = _embedded(to_plain(view.table))
     return render("report.html", site, view=view, legend=legend, groups=groups, analysis=analysis, data=data)
 

@@ -2,24 +2,12 @@
 
 from dataclasses import dataclass
 
+from errata.messages import GROUP_NAMES, METRIC_NAMES, format_count, format_percentage, format_points, format_signed
 from markupsafe import Markup
 
 from service.domain import Group, LabelFit, Metric, Trend
 from service.report import charts
-from service.report.messages import (
-    BY_WORDS,
-    GROUP_WORDS,
-    METRIC_WORDS,
-    fit_words,
-    number,
-    place,
-    points,
-    share,
-    signed,
-    trend_headline,
-    trend_notes,
-    trend_told,
-)
+from service.report.messages import BY_WORDS, fit_words, place, trend_headline, trend_notes, trend_told
 from service.report.view import Picture
 
 SHOWN_MODELS = 200
@@ -119,13 +107,13 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
         dataset=found.dataset,
         group=found.group.value,
         by=found.by,
-        group_names=tuple((group.value, GROUP_WORDS[group]) for group in Group),
+        group_names=tuple((group.value, GROUP_NAMES[group]) for group in Group),
         by_names=tuple(BY_WORDS.items()),
         notes=tuple(trend_notes(found)),
         picture=Picture(
             Markup(  # noqa: S704 - drawn by us
                 charts.trend_multiples(
-                    [(metric, METRIC_WORDS[metric], _fitted(overall.get(metric))) for metric in metrics],
+                    [(metric, METRIC_NAMES[metric], _fitted(overall.get(metric))) for metric in metrics],
                     found.points,
                     colors,
                     stand_out,
@@ -134,31 +122,31 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
                     lines,
                 )
             ),
-            tuple(trend_told(METRIC_WORDS[metric], _fitted(overall.get(metric))) for metric in metrics),
+            tuple(trend_told(METRIC_NAMES[metric], _fitted(overall.get(metric))) for metric in metrics),
         )
         if pictured
         else None,
         keys=tuple(Key(label, index + 1 if label in colors else 0) for index, label in enumerate(labels)),
-        published=number(found.curves.num_models) if found.curves else "",
+        published=format_count(found.curves.num_models) if found.curves else "",
         standings=tuple(
             StandingsOf(
                 point.title,
                 tuple(
-                    (METRIC_WORDS[standing.metric], share(standing.value), place(standing))
+                    (METRIC_NAMES[standing.metric], format_percentage(standing.value), place(standing))
                     for standing in point.standings
                 ),
             )
             for point in own
             if point.id in stand_out and point.standings
         ),
-        metric_titles=tuple(METRIC_WORDS[metric] for metric in metrics),
+        metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
         models=tuple(
             ModelRow(
                 point.id,
                 point.title,
                 point.label,
-                share(point.top1_accuracy),
-                tuple(share(point.values.get(metric)) for metric in metrics),
+                format_percentage(point.top1_accuracy),
+                tuple(format_percentage(point.values.get(metric)) for metric in metrics),
                 point.id in stand_out,
             )
             for point in found.points[:SHOWN_MODELS]
@@ -182,8 +170,8 @@ def _shifts(found: Trend, labels: list[str], metrics: list[Metric]) -> tuple[Shi
     for label in labels:
         own = [by_place.get((label, metric)) for metric in metrics]
         most = max((item.num_models for item in own if item is not None), default=0)
-        told = ["–" if item is None or item.shift is None else points(item.shift) for item in own]
-        rows.append(ShiftRow(label, number(most), tuple(told)))
+        told = ["–" if item is None or item.shift is None else format_points(item.shift) for item in own]
+        rows.append(ShiftRow(label, format_count(most), tuple(told)))
     return tuple(rows)
 
 
@@ -194,10 +182,10 @@ def _fitted(each: LabelFit | None) -> str:
 def _fit_row(each: LabelFit) -> FitRow:
     fit = each.fit
     return FitRow(
-        metric=METRIC_WORDS[each.metric],
+        metric=METRIC_NAMES[each.metric],
         label=each.label or "all models",
-        models=number(each.num_models),
-        slope="–" if fit is None else signed(fit.slope),
+        models=format_count(each.num_models),
+        slope="–" if fit is None else format_signed(fit.slope),
         r_squared="–" if fit is None or fit.r_squared is None else f"{fit.r_squared:.2f}",
-        shift="–" if each.shift is None else points(each.shift),
+        shift="–" if each.shift is None else format_points(each.shift),
     )

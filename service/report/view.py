@@ -3,6 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    LABEL_SOURCE_NAMES,
+    METRIC_NAMES,
+    PROBLEMATIC_TAG_NAMES,
+    SEVERITY_NAMES,
+    abstention_note,
+    cooccurrence_note,
+    format_count,
+    format_percentage,
+    format_points,
+    rule_outcome,
+    superclass_note,
+    vocabulary_note,
+)
 from markupsafe import Markup
 
 from service.domain import (
@@ -26,31 +42,17 @@ from service.domain import (
 from service.report import charts
 from service.report.error_table import ErrorTable
 from service.report.messages import (
-    ERROR_TYPE_WORDS,
     GAIN_TITLES,
-    GROUP_WORDS,
-    METRIC_WORDS,
     MULTI_LABEL_READING,
     RELIABILITY_TITLES,
     SEVERITY_SENTENCES,
-    SEVERITY_WORDS,
-    SOURCE_WORDS,
-    TAG_WORDS,
-    abstention,
     calibration_told,
-    compared_texts,
     funnel_told,
     gain,
     gains_told,
     headline,
-    number,
     of_its_errors,
     place,
-    points,
-    rule_said,
-    seen_together,
-    share,
-    shared_superclasses,
 )
 from service.taxonomy.classes import class_names
 
@@ -295,9 +297,9 @@ def report_view(found: Found) -> ReportView:
         headline=headline_of(analysis.title, summary),
         figures=_figures(everything, places),
         warnings=analysis.warnings,
-        abstained=tuple(abstention(item, _after(item, summary)) for item in summary.abstained),
+        abstained=tuple(abstention_note(item, _after(item, summary)) for item in summary.abstained),
         funnel=_funnel(summary),
-        type_titles=tuple(ERROR_TYPE_WORDS[error_type].title for error_type in TOP1_ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in TOP1_ERROR_TYPES),
         groups=tuple(_group(group, each, summary.abstained) for group, each in summary.groups.items()),
         severities=_severities(everything),
         gains_picture=Picture(
@@ -305,7 +307,7 @@ def report_view(found: Found) -> ReportView:
             (gains_told([(title, top1, multi) for _, title, top1, multi in gains]),),
         ),
         gains=tuple(
-            GainRow(title, css_of(kind), SEVERITY_WORDS[SEVERITY[kind]], gain(top1), gain(multi))
+            GainRow(title, css_of(kind), SEVERITY_NAMES[SEVERITY[kind]], gain(top1), gain(multi))
             for kind, title, top1, multi in gains
         ),
         superclasses=_parts(found.superclasses, summary.abstained),
@@ -314,7 +316,7 @@ def report_view(found: Found) -> ReportView:
         confusions=tuple(_confusion(each, examples) for each, examples in found.confusions),
         calibration=_calibration(found) if found.calibration is not None else None,
         standings=tuple(
-            StandingRow(METRIC_WORDS[standing.metric], share(standing.value), place(standing))
+            StandingRow(METRIC_NAMES[standing.metric], format_percentage(standing.value), place(standing))
             for standing in found.standings
         ),
         notes=tuple(found.notes),
@@ -356,18 +358,18 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
         return ()
     predicted = names[verdict.predicted]
     shared = [
-        shared_superclasses(predicted, names[shared_superclass.label], shared_superclass.superclasses)
+        superclass_note(predicted, names[shared_superclass.label], shared_superclass.superclasses)
         for shared_superclass in evidence.shared_superclasses
         if shared_superclass.label != verdict.predicted
     ]
     together = [
-        seen_together(predicted, names[co_occurrence.label], co_occurrence.count, co_occurrence.examples)
+        cooccurrence_note(predicted, names[co_occurrence.label], co_occurrence.count, co_occurrence.examples)
         for co_occurrence in evidence.co_occurrences
     ]
     clip = []
     if evidence.vocabulary is not None:
         best = [(item.text, item.probability) for item in evidence.vocabulary.best]
-        clip = [compared_texts(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)]
+        clip = [vocabulary_note(predicted, evidence.vocabulary.gate, evidence.vocabulary.num_texts, best)]
     overlap = [evidence.overlap] if evidence.overlap else []
     return (*overlap, *shared, *clip, *together)
 
@@ -380,15 +382,17 @@ def error_row(verdict: Verdict) -> ErrorRow:
         file_name=verdict.file_name,
         target=names[verdict.target],
         predicted=names[verdict.predicted],
-        error_type=ERROR_TYPE_WORDS[verdict.error_type].title,
+        error_type=ERROR_TYPE_TITLES[verdict.error_type],
         css=css_of(verdict.error_type),
-        probability=share(verdict.probability),
-        tags=tuple(TAG_WORDS[tag] for tag in verdict.problematic),
-        labels=tuple(f"{names[label]} ({SOURCE_WORDS[source]})" for label, source in evidence.labels)
+        probability=format_percentage(verdict.probability),
+        tags=tuple(PROBLEMATIC_TAG_NAMES[tag] for tag in verdict.problematic),
+        labels=tuple(f"{names[label]} ({LABEL_SOURCE_NAMES[source]})" for label, source in evidence.labels)
         if evidence
         else (),
         reasons=reasons_of(verdict),
-        trace=tuple(rule_said(step.error_type, step.note, step.outcome) for step in evidence.trace) if evidence else (),
+        trace=tuple(rule_outcome(step.error_type, step.note, step.outcome) for step in evidence.trace)
+        if evidence
+        else (),
     )
 
 
@@ -408,16 +412,16 @@ def _figures(everything: GroupSummary, places: Mapping[Metric, str]) -> tuple[Fi
     severe = everything.counts[ErrorType.MODEL_FAILURE]
     rate = severe / everything.num_samples if everything.num_samples else None
     return (
-        Figure("top-1 accuracy", share(everything.top1_accuracy), "the original label is predicted", ""),
+        Figure("top-1 accuracy", format_percentage(everything.top1_accuracy), "the original label is predicted", ""),
         Figure(
             "multi-label accuracy",
-            share(everything.multi_label_accuracy),
+            format_percentage(everything.multi_label_accuracy),
             MULTI_LABEL_READING,
             places.get(Metric.MULTI_LABEL_ACCURACY, ""),
         ),
         Figure(
             "severe error rate",
-            share(rate),
+            format_percentage(rate),
             "images with a model failure",
             of_its_errors(places.get(Metric.MODEL_FAILURE, "")),
         ),
@@ -427,11 +431,11 @@ def _figures(everything: GroupSummary, places: Mapping[Metric, str]) -> tuple[Fi
 def _funnel(summary: Summary) -> Picture:
     groups = [
         (
-            GROUP_WORDS[group],
+            GROUP_NAMES[group],
             [
                 (
                     error_type,
-                    ERROR_TYPE_WORDS[error_type].title,
+                    ERROR_TYPE_TITLES[error_type],
                     None if error_type in summary.abstained else result.counts[error_type],
                 )
                 for error_type in TOP1_ERROR_TYPES
@@ -441,10 +445,10 @@ def _funnel(summary: Summary) -> Picture:
     ]
     told = tuple(
         funnel_told(
-            GROUP_WORDS[group],
+            GROUP_NAMES[group],
             result.top1_errors,
             [
-                (ERROR_TYPE_WORDS[error_type].title, result.portions_of_top1_errors.get(error_type, 0.0))
+                (ERROR_TYPE_TITLES[error_type], result.portions_of_top1_errors.get(error_type, 0.0))
                 for error_type in TOP1_ERROR_TYPES
             ],
         )
@@ -455,17 +459,19 @@ def _funnel(summary: Summary) -> Picture:
 
 def _group(group: Group, found: GroupSummary, abstained: Sequence[ErrorType]) -> GroupRow:
     return GroupRow(
-        group=GROUP_WORDS[group],
-        samples=number(found.num_samples),
-        top1=share(found.top1_accuracy),
-        multi_label=share(found.multi_label_accuracy),
-        forgiving_minor=share(found.multi_label_accuracy_forgiving_minor),
-        forgiving_explainable=share(found.multi_label_accuracy_forgiving_explainable),
-        errors=number(found.top1_errors),
+        group=GROUP_NAMES[group],
+        samples=format_count(found.num_samples),
+        top1=format_percentage(found.top1_accuracy),
+        multi_label=format_percentage(found.multi_label_accuracy),
+        forgiving_minor=format_percentage(found.multi_label_accuracy_forgiving_minor),
+        forgiving_explainable=format_percentage(found.multi_label_accuracy_forgiving_explainable),
+        errors=format_count(found.top1_errors),
         types=tuple(
             Cell("–", "")
             if error_type in abstained
-            else Cell(number(found.counts[error_type]), share(found.portions_of_top1_errors.get(error_type)))
+            else Cell(
+                format_count(found.counts[error_type]), format_percentage(found.portions_of_top1_errors.get(error_type))
+            )
             for error_type in TOP1_ERROR_TYPES
         ),
     )
@@ -480,12 +486,12 @@ def _severities(everything: GroupSummary) -> tuple[SeverityRow, ...]:
         rows.append(
             SeverityRow(
                 css=css_of(_SWATCHES[severity]),
-                title=SEVERITY_WORDS[severity],
+                title=SEVERITY_NAMES[severity],
                 sentence=SEVERITY_SENTENCES[severity],
-                types=", ".join(ERROR_TYPE_WORDS[type_].title for type_ in types),
-                count=number(count),
-                of_errors=share(count / errors if errors else None),
-                of_images=share(count / samples if samples else None),
+                types=", ".join(ERROR_TYPE_TITLES[type_] for type_ in types),
+                count=format_count(count),
+                of_errors=format_percentage(count / errors if errors else None),
+                of_images=format_percentage(count / samples if samples else None),
             )
         )
     return tuple(rows)
@@ -496,11 +502,11 @@ def _gains(
 ) -> list[tuple[ErrorType, str, float | None, float | None]]:
     top1, multi = everything.gain_if_fixed_top1, everything.gain_if_fixed_multi_label
     return [
-        (error_type, ERROR_TYPE_WORDS[error_type].title, None, None)
+        (error_type, ERROR_TYPE_TITLES[error_type], None, None)
         if error_type in abstained
         else (
             error_type,
-            ERROR_TYPE_WORDS[error_type].title,
+            ERROR_TYPE_TITLES[error_type],
             top1.get(error_type, 0.0),
             multi.get(error_type, 0.0),
         )
@@ -529,24 +535,24 @@ def _parts(rows: Sequence[tuple[BreakdownRow, Sequence[Group]]], abstained: Sequ
 
 def _part(row: BreakdownRow, groups: Sequence[Group], abstained: Sequence[ErrorType]) -> PartRow:
     told = ", ".join(
-        f"{number(row.counts[error_type])} {ERROR_TYPE_WORDS[error_type].title}"
+        f"{format_count(row.counts[error_type])} {ERROR_TYPE_TITLES[error_type]}"
         for error_type in TOP1_ERROR_TYPES
         if row.counts[error_type]
     )
     return PartRow(
         name=row.name,
         groups=" ".join(group.value for group in CLASS_GROUPS if group in groups),
-        samples=number(row.num_samples),
-        errors=number(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
-        multi_label=share(row.multi_label_accuracy),
-        severe=number(row.counts[ErrorType.MODEL_FAILURE]),
+        samples=format_count(row.num_samples),
+        errors=format_count(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
+        multi_label=format_percentage(row.multi_label_accuracy),
+        severe=format_count(row.counts[ErrorType.MODEL_FAILURE]),
         bar=pieces_of(row.counts),
         told=told,
         counts=tuple(
-            "–" if error_type in abstained else number(row.counts[error_type]) for error_type in TOP1_ERROR_TYPES
+            "–" if error_type in abstained else format_count(row.counts[error_type]) for error_type in TOP1_ERROR_TYPES
         ),
-        gain_severe=points(row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE]),
-        gain_all=points(sum(row.gain_if_fixed_multi_label.values())),
+        gain_severe=format_points(row.gain_if_fixed_multi_label[ErrorType.MODEL_FAILURE]),
+        gain_all=format_points(sum(row.gain_if_fixed_multi_label.values())),
     )
 
 
@@ -555,8 +561,8 @@ def _confusion(each: Confusion, examples: Sequence[str]) -> ConfusionRow:
     return ConfusionRow(
         names[each.target],
         names[each.predicted],
-        number(each.count),
-        ", ".join(f"{number(count)} {ERROR_TYPE_WORDS[kind].title}" for kind, count in each.types.items()),
+        format_count(each.count),
+        ", ".join(f"{format_count(count)} {ERROR_TYPE_TITLES[kind]}" for kind, count in each.types.items()),
         ", ".join(examples),
     )
 
@@ -570,17 +576,20 @@ def _calibration(found: Found) -> CalibrationView:
         picture=Picture(Markup(charts.reliability(calibration, RELIABILITY_TITLES)), (told,)),  # noqa: S704 - ours
         bins=tuple(
             BinRow(
-                f"{share(bin_.low)} to {share(bin_.high)}",
-                number(bin_.num_samples),
-                share(bin_.confidence),
-                share(bin_.top1_accuracy),
-                share(bin_.multi_label_accuracy),
+                f"{format_percentage(bin_.low)} to {format_percentage(bin_.high)}",
+                format_count(bin_.num_samples),
+                format_percentage(bin_.confidence),
+                format_percentage(bin_.top1_accuracy),
+                format_percentage(bin_.multi_label_accuracy),
             )
             for bin_ in calibration.bins
         ),
         by_type=tuple(
             ConfidenceRow(
-                ERROR_TYPE_WORDS[each].title, css_of(each), number(count), (share(first), share(middle), share(third))
+                ERROR_TYPE_TITLES[each],
+                css_of(each),
+                format_count(count),
+                (format_percentage(first), format_percentage(middle), format_percentage(third)),
             )
             for each, (count, first, middle, third) in found.confidence.items()
         ),
@@ -605,11 +614,14 @@ def _provenance(analysis: Analysis, version: str) -> tuple[Fact, ...]:
         ("transform", info.transform if info else ""),
         ("evidence, digest", analysis.evidence),
         ("predictions, digest", analysis.predictions_digest),
-        ("images with a prediction", number(summary.num_predicted) if summary else ""),
-        ("images of the data set", number(summary.num_images) if summary else ""),
-        ("set aside by the annotators", number(summary.num_problematic) if summary else ""),
-        ("top-1 accuracy over all images", share(summary.top1_accuracy_all_images) if summary else ""),
-        ("top-1 accuracy among its own classes", share(summary.top1_accuracy_among_classes) if summary else ""),
+        ("images with a prediction", format_count(summary.num_predicted) if summary else ""),
+        ("images of the data set", format_count(summary.num_images) if summary else ""),
+        ("set aside by the annotators", format_count(summary.num_problematic) if summary else ""),
+        ("top-1 accuracy over all images", format_percentage(summary.top1_accuracy_all_images) if summary else ""),
+        (
+            "top-1 accuracy among its own classes",
+            format_percentage(summary.top1_accuracy_among_classes) if summary else "",
+        ),
         ("ImageNet-M errors", _or_none(summary.imagenet_m_errors) if summary else ""),
     ]
     own = [Fact(f"label {key}", value) for key, value in sorted(analysis.request.labels.items())]
@@ -618,4 +630,4 @@ def _provenance(analysis: Analysis, version: str) -> tuple[Fact, ...]:
 
 
 def _or_none(count: int | None) -> str:
-    return "" if count is None else number(count)
+    return "" if count is None else format_count(count)

@@ -118,14 +118,14 @@ def test_a_row_opens_to_its_evidence_by_the_keyboard_and_its_address_can_be_shar
         page.keyboard.press("Enter")
         opened = page.inner_text(".opened")
         assert "in the image" in opened
-        assert "are both in" in opened
+        assert "share a superclass" in opened
         assert "fine-grained: decides" in opened
         assert button.get_attribute("aria-expanded") == "true"
         name, shared = page.locator("#errors-table tbody .file").nth(3).inner_text(), page.url
     with looking(chromium, shared) as sight:
         page = sight.page
         assert page.input_value("#errors-filters [name=type]") == "4"
-        assert "are both in" in page.inner_text(".opened")
+        assert "share a superclass" in page.inner_text(".opened")
         assert name in page.inner_text("#errors-table tbody")
 
 

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from errata.messages import ERROR_TYPE_TITLES
 from numpy.typing import NDArray
 
 from service.domain import (
@@ -23,7 +24,6 @@ from service.domain import (
     TrendPoint,
 )
 from service.report import charts
-from service.report.messages import ERROR_TYPE_WORDS
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<a href='x'>"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -31,7 +31,7 @@ COUNTS = (4, 6, 10, 0, 5, 0, 15)
 
 
 def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, str, int]]:
-    return [(each, ERROR_TYPE_WORDS[each].title, count) for each, count in zip(TOP1_ERROR_TYPES, counts, strict=True)]
+    return [(each, ERROR_TYPE_TITLES[each], count) for each, count in zip(TOP1_ERROR_TYPES, counts, strict=True)]
 
 
 def gain_rows() -> list[tuple[ErrorType, str, float, float]]:
@@ -250,10 +250,10 @@ def test_a_gain_of_a_silent_rule_is_a_dash_and_not_0() -> None:
 
 
 def test_long_titles_of_small_multiples_stand_in_lines_that_dont_run_into_the_next_one() -> None:
-    svg = multiples([point(0.6), point(0.7)], None, title="out of vocabulary to model failure, together")
+    svg = multiples([point(0.6), point(0.7)], None, title="out of vocabulary to model failure, combined")
     lines = {"".join(item.itertext()) for item in ElementTree.fromstring(svg).iter(f"{SVG}tspan")}
 
-    assert {"out of vocabulary to model", "failure, together"} <= lines
+    assert {"out of vocabulary to model failure,", "combined"} <= lines
 
 
 def test_an_analysis_that_stands_out_has_a_mark_of_its_own() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from errata.messages import ERROR_TYPE_TITLES, format_points
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from service.domain import (
 )
 from service.report import messages
 from service.report.comparison_view import SHOWN_FLIPS, SHOWN_ROWS, ComparisonView, comparison_view
-from service.report.messages import ERROR_TYPE_WORDS, interval_words, p_text, points, verdict_of_comparison
+from service.report.messages import interval_words, p_text, verdict_of_comparison
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
@@ -229,7 +230,7 @@ def test_a_p_value_has_the_digits_that_matter(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "+0.00"), (0.01234, "+1.23"), (-0.5, "−50.00"), (1.0, "+100.00")])
 def test_points_always_have_a_sign(value: float, text: str) -> None:
-    assert points(value) == text
+    assert format_points(value) == text
 
 
 def test_an_interval_is_told_as_the_change_from_a_to_b_with_its_ends() -> None:
@@ -239,7 +240,7 @@ def test_an_interval_is_told_as_the_change_from_a_to_b_with_its_ends() -> None:
 def test_the_matrix_has_a_row_a_type_in_a_and_a_column_a_type_in_b() -> None:
     shown = view()
 
-    assert [row.title for row in shown.matrix] == [ERROR_TYPE_WORDS[error_type_].title for error_type_ in ERROR_TYPES]
+    assert [row.title for row in shown.matrix] == [ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES]
     assert [row.title for row in shown.matrix] == list(shown.type_titles)
     assert [row.css for row in shown.matrix] == [f"type-{number}" for number in range(1, 9)]
     counts = [[int(cell.count) for cell in row.cells] for row in shown.matrix]
@@ -369,7 +370,7 @@ def test_what_abstained_and_what_was_left_out_is_told() -> None:
 
     assert shown.left_out == "1,200"
     assert len(shown.abstained) == 2
-    assert "counted as spurious correlation or model failure," in shown.abstained[0]
+    assert "counted as spurious correlation or model failure. " in shown.abstained[0]
     assert view().left_out == ""
 
 

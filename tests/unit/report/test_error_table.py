@@ -166,7 +166,7 @@ def test_a_labels_source_is_the_place_of_its_words() -> None:
     )
 
     said = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
-    assert said == [(7, "original label"), (8, "ReaL label"), (9, "annotated unclear")]
+    assert said == [(7, "original label"), (8, "ReaL label"), (9, "annotated as unclear")]
 
 
 def test_a_single_label_is_one_number_and_none_is_an_empty_list() -> None:
@@ -200,7 +200,7 @@ def test_types_stand_in_the_rules_order_with_what_abstained() -> None:
     assert [item["value"] for item in plain["types"]] == [int(error_type_) for error_type_ in ERROR_TYPES]
     assert [item["value"] for item in plain["types"] if item["abstained"]] == [5]
     assert [item["severity"] for item in plain["types"]] == [
-        *["counted correct"] * 3,
+        *["label noise"] * 3,
         *["minor"] * 2,
         *["explainable"] * 2,
         "severe",
@@ -211,7 +211,7 @@ def test_what_was_set_aside_says_why_even_without_a_tag() -> None:
     tags = {1: [ProblematicTag.EMPTY_WRONG]}
     plain = told(table(problematic=np.array([False, True, True]), tags=tags))
 
-    assert plain["tags"] == {"1": ["no labels; wrong"], "2": []}
+    assert plain["tags"] == {"1": ["no labels; the prediction is wrong"], "2": []}
 
 
 def test_only_the_classes_in_the_table_are_told() -> None:

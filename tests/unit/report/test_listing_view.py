@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from errata.messages import STATE_NAMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ from service.domain import (
     VerdictEvidence,
 )
 from service.report.listing_view import ListView, image_view, list_view, open_view
-from service.report.messages import STATE_WORDS, progress_words
+from service.report.messages import progress_words
 
 CHOSEN = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
 STATES = tuple(State)[1:]
@@ -90,7 +91,7 @@ def test_an_analysis_without_errors_has_no_bar() -> None:
 def test_every_state_has_its_word_and_its_class(state: State) -> None:
     (row,) = listed(analysis(state=state, summary=None)).rows
 
-    assert (row.state, row.css) == (STATE_WORDS[state], f"state-{state.name.lower()}")
+    assert (row.state, row.css) == (STATE_NAMES[state], f"state-{state.name.lower()}")
 
 
 def test_the_list_says_which_part_of_all_it_shows() -> None:
@@ -140,7 +141,7 @@ def test_a_page_about_an_image_has_the_images_verdict_and_the_analysis_headline(
     assert (shown.analysis, shown.title, shown.picture) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
     assert shown.headline.startswith("timm:net is wrong on 2,400 of 8,400 images.")
     assert (shown.row.file_name, shown.row.error_type, shown.row.probability) == ("x.jpg", "model failure", "50.0 %")
-    assert shown.row.trace == ("top-1 correct: no",)
+    assert shown.row.trace == ("top-1 correct: no match",)
     assert shown.trace_title
 
 

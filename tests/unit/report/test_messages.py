@@ -17,14 +17,11 @@ from service.domain import (
     GateDecision,
     GateReason,
     Group,
-    LabelSource,
     Measure,
     Metric,
     NoReferenceReason,
-    Outcome,
     PairedMetric,
     PercentileRank,
-    ProblematicTag,
     Progress,
     Severity,
     State,
@@ -32,47 +29,21 @@ from service.domain import (
 )
 from service.report import messages
 from service.report.messages import (
-    ERROR_TYPE_WORDS,
-    abstention,
     calibration_told,
     funnel_told,
     gains_told,
     gate_reason,
     headline,
-    number,
     place,
-    points,
-    share,
 )
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
-    (messages.GROUP_WORDS, Group),
-    (messages.SEVERITY_WORDS, Severity),
-    (messages.SOURCE_WORDS, LabelSource),
-    (messages.OUTCOME_WORDS, Outcome),
-    (messages.TAG_WORDS, ProblematicTag),
-    (messages.METRIC_WORDS, Metric),
     (messages.MEASURE_WORDS, Measure),
     (messages.DECISION_WORDS, GateDecision),
     (messages.PAIRED_METRIC_NAMES, PairedMetric),
-    (messages.STATE_WORDS, State),
     (messages.SEVERITY_SENTENCES, Severity),
 ]
 HOLES = (" .", " ,", ",,", "  ", "None", "nan", "()", ", ;", ". ;", "; .", "..", " ;")
-
-
-@pytest.mark.parametrize("error_type", ERROR_TYPES)
-def test_every_error_type_has_words(error_type: ErrorType) -> None:
-    result = ERROR_TYPE_WORDS[error_type]
-
-    assert result.title
-    assert result.plural
-    assert result.sentence.endswith(".")
-
-
-def test_no_two_error_types_are_called_the_same() -> None:
-    assert len({error_type_word.title for error_type_word in ERROR_TYPE_WORDS.values()}) == len(ERROR_TYPES)
-    assert set(ERROR_TYPE_WORDS) == set(ERROR_TYPES)
 
 
 @pytest.mark.parametrize(("table", "kind"), TABLES, ids=[kind.__name__ for _, kind in TABLES])
@@ -81,18 +52,6 @@ def test_every_member_of_an_enumeration_has_words_of_its_own(table: Mapping[obje
 
     assert all(table[item] for item in named)
     assert len({table[item] for item in named}) == len(named)
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")])
-def test_thousands_are_separated(count: int, text: str) -> None:
-    assert number(count) == text
-
-
-@pytest.mark.parametrize(
-    ("fraction", "text"), [(None, "–"), (0.0, "0.0 %"), (1.0, "100.0 %"), (0.3719, "37.2 %"), (0.00049, "0.0 %")]
-)
-def test_shares_have_one_decimal_and_absent_ones_a_dash(fraction: float | None, text: str) -> None:
-    assert share(fraction) == text
 
 
 # the example of design/report.md
@@ -182,17 +141,6 @@ def test_the_headline_never_has_a_hole(title: str, kinds: tuple[int, int, int, i
         assert ("hair-splitting" in told) == (minor > 0)
         assert ("have an excuse" in told) == (excused > 0)
         assert ("none is a plain failure" in told) == (severe == 0)
-
-
-@pytest.mark.parametrize(
-    "error_type", [ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL]
-)
-def test_an_abstention_says_what_is_counted_as_what(error_type: ErrorType) -> None:
-    said = abstention(error_type, [ErrorType.NON_PROTOTYPICAL, ErrorType.MODEL_FAILURE])
-
-    assert f"{ERROR_TYPE_WORDS[error_type].plural} are counted as non-prototypical or model failure" in said
-    assert said.endswith("model failure is an upper bound.")
-    assert " or " not in abstention(error_type, [ErrorType.MODEL_FAILURE])
 
 
 # Places among published models.
@@ -431,15 +379,6 @@ def test_calibration_is_told_in_percent() -> None:
     assert said.endswith(".")
 
 
-@given(st.floats(-1, 1))
-@settings(max_examples=200, deadline=None)
-def test_points_have_a_sign_and_two_decimals(value: float) -> None:
-    said = points(value)
-
-    assert said[0] in "+−"
-    assert float(said.replace("−", "-")) == pytest.approx(100 * value, abs=0.00501)
-
-
 def test_the_words_of_the_page_name_only_what_its_script_fills_in() -> None:
     filled = {"predicted", "label", "superclasses", "count", "examples", "num_texts", "texts", "text", "probability"}
     filled |= {"first", "last", "found", "file"}
@@ -462,11 +401,6 @@ def test_a_trend_says_whose_errors_it_shows(own: int, others: int, said: str) ->
     assert messages.trend_headline(own, others, 0) == said
 
 
-@pytest.mark.parametrize("nothing", [0.0, -0.0, -1e-6, 1e-6])
-def test_nothing_has_no_minus(nothing: float) -> None:
-    assert messages.points(nothing) == "+0.00"
-
-
 @pytest.mark.parametrize(
     ("seconds", "told"), [(0.4, "0 s"), (89.4, "89 s"), (89.6, "1 min"), (3600, "60 min"), (25_200, "7 h 0 min")]
 )
@@ -474,10 +408,6 @@ def test_a_long_time_is_told_in_hours(seconds: float, told: str) -> None:
     progress = Progress(done=1, total=2, eta_seconds=seconds)
 
     assert messages.progress_words(State.RUNNING, progress) == f"1 of 2 images, about {told} left"
-
-
-def test_a_share_that_is_no_number_is_absent() -> None:
-    assert share(float("nan")) == "–"
 
 
 def test_without_a_probability_there_is_nothing_to_calibrate() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES, LABEL_SOURCE_NAMES, OUTCOME_NAMES
 from markupsafe import Markup
 
 from service.domain import (
@@ -36,7 +37,6 @@ from service.report.comparison_view import (
 )
 from service.report.error_table import ErrorTable, PairSeen
 from service.report.listing_view import AnalysisRow, ImageView, ListView, OpenView
-from service.report.messages import ERROR_TYPE_WORDS, OUTCOME_WORDS, SOURCE_WORDS
 from service.report.render import content_security_policy, render, render_comparison, render_report, render_trend
 from service.report.trend_view import FitRow, Key, ModelRow, ShiftRow, StandingsOf, TrendView
 from service.report.view import (
@@ -165,7 +165,7 @@ def view(**changes: Any) -> ReportView:
         warnings=("careful",),
         abstained=("CLIP was away.",),
         funnel=DRAWN,
-        type_titles=tuple(ERROR_TYPE_WORDS[error_type].title for error_type in TOP1_ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in TOP1_ERROR_TYPES),
         groups=(GroupRow("all images", "9", "22.2 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
         severities=(SeverityRow("type-8", "severe", "Plain failures.", "model failure", "5", "71.4 %", "55.6 %"),),
         gains_picture=DRAWN,
@@ -201,7 +201,7 @@ def comparison() -> ComparisonView:
         samples="1,234",
         left_out="3",
         abstained=("CLIP was away.",),
-        type_titles=tuple(ERROR_TYPE_WORDS[error_type_].title for error_type_ in ERROR_TYPES),
+        type_titles=tuple(ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES),
         matrix=(MatrixRow("fine-grained", "type-4", cells, "36"),),
         matrix_totals=tuple("7" for _ in ERROR_TYPES),
         top1_flips=("11", "13"),
@@ -521,8 +521,8 @@ def test_the_script_finds_the_words_that_it_needs_in_the_data() -> None:
     assert {*re.findall(r"\bwords\.(\w+)", script)} <= {*data["words"]}
     assert {*re.findall(r"\bdata\.outcomes\.(\w+)", script)} <= {*data["outcomes"]}
     assert {*re.findall(r"\bdata\.(\w+)", script)} <= {*data}
-    assert data["outcomes"] == {item.name: OUTCOME_WORDS[item] for item in Outcome}
-    assert data["sources"] == [SOURCE_WORDS[item] for item in LabelSource]
+    assert data["outcomes"] == {item.name: OUTCOME_NAMES[item] for item in Outcome}
+    assert data["sources"] == [LABEL_SOURCE_NAMES[item] for item in LabelSource]
 
 
 def test_the_elements_that_the_script_looks_for_are_in_the_report() -> None:
@@ -643,8 +643,8 @@ def test_every_error_type_stands_in_the_legend_with_its_sentence() -> None:
     text = Page(render_report(view())).text
 
     for error_type in TOP1_ERROR_TYPES:
-        assert ERROR_TYPE_WORDS[error_type].title in text
-        assert ERROR_TYPE_WORDS[error_type].sentence in text
+        assert ERROR_TYPE_TITLES[error_type] in text
+        assert ERROR_TYPE_DESCRIPTIONS[error_type] in text
 
 
 def test_without_errors_the_page_says_so() -> None:
@@ -716,8 +716,7 @@ def test_a_report_on_a_site_links_to_the_page_of_each_image_whatever_its_name() 
 
 def test_an_error_type_has_one_color_that_the_style_knows() -> None:
     rows = tuple(
-        GainRow(ERROR_TYPE_WORDS[error_type].title, f"type-{error_type:d}", "x", "1", "2")
-        for error_type in TOP1_ERROR_TYPES
+        GainRow(ERROR_TYPE_TITLES[error_type], f"type-{error_type:d}", "x", "1", "2") for error_type in TOP1_ERROR_TYPES
     )
     page = Page(render_report(view(gains=rows)))
     ((_, style),) = page.styles

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from errata.messages import METRIC_NAMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from service.domain import (
     TrendPoint,
 )
 from service.report.charts import LABEL_COLORS
-from service.report.messages import METRIC_WORDS, fit_words, left_out, trend_headline, trend_told
+from service.report.messages import fit_words, left_out, trend_headline, trend_told
 from service.report.trend_view import SHOWN_MODELS, TrendView, trend_view
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", "{", "}")
@@ -112,11 +113,11 @@ def test_the_headline_never_has_a_hole(own: int, others: int, published: int) ->
 
 
 def test_eight_metrics_are_followed_and_the_pooled_one_where_a_rule_abstained() -> None:
-    assert view().metric_titles == tuple(METRIC_WORDS[metric] for metric in SHOWN)
+    assert view().metric_titles == tuple(METRIC_NAMES[metric] for metric in SHOWN)
     assert len(view().metric_titles) == 8
     pooled = view(abstained=(ErrorType.FINE_GRAINED_OOV,)).metric_titles
     assert len(pooled) == 9
-    assert "out of vocabulary to model failure, together" in pooled
+    assert "out of vocabulary to model failure, combined" in pooled
 
 
 def test_without_published_models_a_silent_rule_has_no_picture_and_no_column() -> None:
@@ -124,7 +125,7 @@ def test_without_published_models_a_silent_rule_has_no_picture_and_no_column() -
     values = {metric: 0.125 for metric in Metric if metric.name not in {item.name for item in silent}}
     titles = view(curves=None, abstained=silent, points=(own(values=values),)).metric_titles
 
-    assert titles == tuple(METRIC_WORDS[metric] for metric in Metric if metric in values)
+    assert titles == tuple(METRIC_NAMES[metric] for metric in Metric if metric in values)
 
 
 def test_a_line_is_told_with_its_slope_and_how_well_it_fits() -> None:
@@ -255,6 +256,6 @@ def test_every_line_is_in_the_table_behind_the_picture() -> None:
     )
 
     assert [(row.metric, row.label, row.models, row.slope, row.r_squared, row.shift) for row in shown.fits] == [
-        ("out of vocabulary to model failure, together", "all models", "1,200", "−0.50", "–", "–"),
+        ("out of vocabulary to model failure, combined", "all models", "1,200", "−0.50", "–", "–"),
         ("model failure", "vit", "1,200", "–", "–", "+1.00"),
     ]

@@ -217,8 +217,8 @@ def test_what_abstained_is_told_with_the_types_that_take_its_errors() -> None:
     said = view(analysis(summary=summary(abstained=both))).abstained
 
     assert len(said) == 2
-    assert "counted as spurious correlation or model failure," in said[0]
-    assert "counted as model failure," in said[1]
+    assert "counted as spurious correlation or model failure. " in said[0]
+    assert "counted as model failure. " in said[1]
 
 
 def test_three_figures_are_shown() -> None:
@@ -280,7 +280,7 @@ def test_severities_say_how_bad_the_errors_are_from_none_to_severe() -> None:
     rows = view().severities
 
     assert [(row.title, row.count, row.of_errors, row.of_images) for row in rows] == [
-        ("counted correct", "10", "25.0 %", "10.0 %"),
+        ("label noise", "10", "25.0 %", "10.0 %"),
         ("minor", "10", "25.0 %", "10.0 %"),
         ("explainable", "5", "12.5 %", "5.0 %"),
         ("severe", "15", "37.5 %", "15.0 %"),
@@ -314,8 +314,8 @@ def test_gains_are_points_with_the_severity_of_their_type() -> None:
     shown = view(analysis(summary=replace(given, groups={**given.groups, Group.ALL: everything})))
 
     assert [(row.title, row.severity, row.top1, row.multi_label) for row in shown.gains] == [
-        ("class overlap", "counted correct", "+4.00", "+0.00"),
-        ("missing multi-label", "counted correct", "+6.00", "+0.00"),
+        ("class overlap", "label noise", "+4.00", "+0.00"),
+        ("missing multi-label", "label noise", "+6.00", "+0.00"),
         ("fine-grained", "minor", "+10.00", "+3.49"),
         ("fine-grained, out of vocabulary", "minor", "+0.00", "+0.00"),
         ("spurious correlation", "explainable", "+5.00", "+0.00"),
@@ -485,8 +485,8 @@ def test_an_error_is_shown_with_names_not_numbers() -> None:
     )
     assert [label.split(" (")[-1] for label in row.labels] == ["ReaL label)"]
     assert row.trace == (
-        "top-1 correct: no",
-        "fine-grained, out of vocabulary (similar to the target): abstains",
+        "top-1 correct: no match",
+        "fine-grained, out of vocabulary (similar to the target): not evaluated (no evidence)",
     )
 
 
@@ -500,7 +500,7 @@ def test_an_error_without_a_probability_has_a_dash_and_without_evidence_no_reaso
 def test_a_sample_that_was_set_aside_says_why() -> None:
     (row,) = view(errors=(verdict(problematic=(ProblematicTag.EMPTY_WRONG, ProblematicTag.UNTAGGED)),)).errors
 
-    assert row.tags == ("no labels; wrong", "set aside by the annotators")
+    assert row.tags == ("no labels; the prediction is wrong", "no specific reason")
 
 
 def test_reasons_name_what_is_shared_and_what_is_seen_together() -> None:
@@ -508,11 +508,11 @@ def test_reasons_name_what_is_shared_and_what_is_seen_together() -> None:
 
     assert "tench" in shared
     assert "goldfish" in shared
-    assert shared.endswith("are both in fish and animal.")
-    assert together.endswith("are seen together in 1,200 images, such as a.jpg, b.jpg.")
+    assert shared.endswith("share a superclass: fish, animal.")
+    assert together.endswith("occur together in 1,200 images, for example a.jpg, b.jpg.")
 
 
-@pytest.mark.parametrize(("gate", "word"), [(True, " are among the nearest"), (False, " are not among the nearest")])
+@pytest.mark.parametrize(("gate", "word"), [(True, " include classes similar"), (False, " include no classes similar")])
 def test_what_clip_said_is_told_with_its_texts_in_their_order(gate: bool, word: str) -> None:
     why = verdict().evidence
     assert why is not None

@@ -1,0 +1,115 @@
+"""Texts that the command line and the reports share."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+import pytest
+from errata import messages
+from errata.enums import ERROR_TYPES, ErrorType, Group, LabelSource, Outcome, ProblematicTag, Severity, State
+from errata.messages import (
+    ERROR_TYPE_DESCRIPTIONS,
+    ERROR_TYPE_PLURALS,
+    ERROR_TYPE_TITLES,
+    abstention_note,
+    cooccurrence_note,
+    format_count,
+    format_percentage,
+    format_points,
+    list_names,
+    pluralize,
+    rule_outcome,
+    superclass_note,
+    vocabulary_note,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
+    (messages.GROUP_NAMES, Group),
+    (messages.SEVERITY_NAMES, Severity),
+    (messages.STATE_NAMES, State),
+    (messages.LABEL_SOURCE_NAMES, LabelSource),
+    (messages.OUTCOME_NAMES, Outcome),
+    (messages.PROBLEMATIC_TAG_NAMES, ProblematicTag),
+    (ERROR_TYPE_TITLES, ErrorType),
+    (ERROR_TYPE_PLURALS, ErrorType),
+    (ERROR_TYPE_DESCRIPTIONS, ErrorType),
+]
+
+
+@pytest.mark.parametrize(("table", "members"), TABLES)
+def test_every_member_has_a_unique_name(table: Mapping[object, str], members: type[Enum]) -> None:
+    names = [table[member] for member in members if member.name != "UNSPECIFIED"]
+
+    assert all(names)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")])
+def test_counts_have_thousands_separators(count: int, text: str) -> None:
+    assert format_count(count) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(None, "–"), (float("nan"), "–"), (0.0, "0.0 %"), (1.0, "100.0 %"), (0.3719, "37.2 %"), (0.00049, "0.0 %")],
+)
+def test_percentages_have_one_decimal_and_missing_values_a_dash(fraction: float | None, text: str) -> None:
+    assert format_percentage(fraction) == text
+
+
+@given(st.floats(-1, 1))
+@settings(max_examples=200, deadline=None)
+def test_points_have_a_sign_and_two_decimals(value: float) -> None:
+    text = format_points(value)
+
+    assert text[0] in "+−"
+    assert float(text.replace("−", "-")) == pytest.approx(100 * value, abs=0.00501)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0, -1e-6, 1e-6])
+def test_zero_points_have_no_minus_sign(zero: float) -> None:
+    assert format_points(zero) == "+0.00"
+
+
+def test_nouns_are_pluralized() -> None:
+    assert pluralize(1, "image") == "1 image"
+    assert pluralize(0, "image") == "0 images"
+    assert pluralize(1200, "image") == "1,200 images"
+    assert pluralize(2, "stored analysis", "stored analyses") == "2 stored analyses"
+
+
+def test_lists_have_a_serial_comma() -> None:
+    assert list_names(["a"]) == "a"
+    assert list_names(["a", "b"]) == "a and b"
+    assert list_names(["a", "b", "c"], "or") == "a, b, or c"
+
+
+@pytest.mark.parametrize(
+    "error_type", [ErrorType.FINE_GRAINED_OOV, ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL]
+)
+def test_an_abstention_names_the_types_that_its_errors_receive(error_type: ErrorType) -> None:
+    note = abstention_note(error_type, [ErrorType.NON_PROTOTYPICAL, ErrorType.MODEL_FAILURE])
+
+    assert "are counted as non-prototypical or model failure. " in note
+    assert ERROR_TYPE_PLURALS[error_type] in note.lower()
+    assert note.endswith("The number of model failures is an upper bound.")
+    assert " or " not in abstention_note(error_type, [ErrorType.MODEL_FAILURE])
+
+
+def test_evidence_notes_are_sentences() -> None:
+    assert superclass_note("tabby", "lynx", ["cat", "feline"]) == "“tabby” and “lynx” share a superclass: cat, feline."
+    assert cooccurrence_note("desk", "mouse", 1200, ["a.JPEG", "b.JPEG"]) == (
+        "“desk” and “mouse” occur together in 1,200 images, for example a.JPEG, b.JPEG."
+    )
+    assert vocabulary_note("tabby", True, 1100, [("a photo of a lynx", 0.341)]) == (
+        "The nearest training images include classes similar to “tabby”. "
+        "Of 1,100 texts, CLIP ranks these highest: “a photo of a lynx” (34.1 %)."
+    )
+    assert "include no classes similar to “tabby”" in vocabulary_note("tabby", False, 2, [])
+
+
+@pytest.mark.parametrize("error_type", ERROR_TYPES)
+def test_a_rule_outcome_names_the_rule_and_the_note(error_type: ErrorType) -> None:
+    assert rule_outcome(error_type, "", Outcome.MISS) == f"{ERROR_TYPE_TITLES[error_type]}: no match"
+    assert rule_outcome(error_type, "table", Outcome.HIT) == f"{ERROR_TYPE_TITLES[error_type]} (table): match"
