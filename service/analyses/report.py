@@ -29,11 +29,11 @@ from service.evidence.labels import validation_name
 from service.evidence.overlap import why_overlapping
 from service.reference_models.curves import curves_of
 from service.report.comparison_view import comparison_view
-from service.report.error_table import ErrorTable, PairSeen
-from service.report.messages import OWN_SUPERCLASSES
+from service.report.error_table import ClassPair, ErrorTable
+from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE
 from service.report.render import render_comparison, render_report, render_trend
+from service.report.report_view import ReportData, ReportView, SourceRow, report_view
 from service.report.trend_view import trend_view
-from service.report.view import Found, ReportView, SourceRow, report_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
@@ -96,7 +96,7 @@ def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
     groups = class_groups()
     standings = _standings(found)
     return report_view(
-        Found(
+        ReportData(
             analysis=found.analysis,
             confusions=[
                 (pair, _examples(bundle, counted & (evidence.targets == pair.target) & (predicted == pair.predicted)))
@@ -109,8 +109,8 @@ def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
             classes=[(row, _groups(groups, _class(row))) for row in breakdown(found, superclasses=False)],
             calibration=None if probability is None else calibrate(types[counted], probability[counted]),
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
-            standings=standings,
-            notes=[OWN_SUPERCLASSES] if standings and has_own_superclasses(bundle.manifest) else [],
+            percentiles=standings,
+            notes=[CUSTOM_SUPERCLASSES_NOTE] if standings and has_own_superclasses(bundle.manifest) else [],
             errors=list(records(found, rows[~evidence.problematic[rows]][:STILL_ERRORS], with_evidence=True)),
             table=_table(ports, found, rows, members, base),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
@@ -202,7 +202,7 @@ def _table(ports: Ports, found: Judged, rows: NDArray[np.intp], members: NDArray
     )
 
 
-def _pairs(bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]) -> dict[tuple[int, int], PairSeen]:
+def _pairs(bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]) -> dict[tuple[int, int], ClassPair]:
     """Return how often labels and predictions, (L,) both, are seen together."""
     pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
     if pairs is None or matrix is None:
@@ -214,7 +214,7 @@ def _pairs(bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int1
     for label, prediction in both:
         row = place[min(label, prediction), max(label, prediction)]
         examples = tuple(validation_name(number) for number in pairs.examples[row].tolist() if number)
-        result[label, prediction] = PairSeen(int(pairs.counts[row]), examples)
+        result[label, prediction] = ClassPair(int(pairs.counts[row]), examples)
     return result
 
 

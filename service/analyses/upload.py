@@ -11,11 +11,11 @@ from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import digest_of, summary_of
 from service.analyses.ports import Ports
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
-from service.report.messages import PERMUTED, REORDERED
+from service.report.messages.input_checks import PERMUTED_CLASSES, reordered_rows
 from service.storage import Readable
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
 from service.telemetry import Stage
@@ -69,7 +69,7 @@ def upload(
         predictions_digest=digest_of(result.predictions),
         images=bundle.images_digest,
         summary=summary,
-        warnings=(*result.warnings, *_suspicions(bundle, result)),
+        warnings=(*result.warnings, *_input_warnings(bundle, result, request.row_order)),
         request_digest=request_digest,
     )
     archived(ports, analysis, result.predictions)
@@ -99,14 +99,14 @@ def archived(ports: Ports, analysis: Analysis, predictions: Predictions) -> None
     ports.on_finished(analysis)
 
 
-def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
-    """Return what is odd about predictions that are otherwise fine."""
-    odd = []
-    if rows_look_permuted(bundle.evidence.targets, found.predictions.top1[bundle.rows]):
-        odd.append(PERMUTED)
-    if found.reordered is not None and rows_look_reordered(bundle.all_targets, found.predictions, found.reordered):
-        odd.append(REORDERED)
-    return tuple(odd)
+def _input_warnings(bundle: Bundle, upload: Upload, row_order: RowOrder) -> tuple[str, ...]:
+    """Return warnings about valid predictions with implausible classes or row order."""
+    warnings = []
+    if rows_look_permuted(bundle.evidence.targets, upload.predictions.top1[bundle.rows]):
+        warnings.append(PERMUTED_CLASSES)
+    if upload.reordered is not None and rows_look_reordered(bundle.all_targets, upload.predictions, upload.reordered):
+        warnings.append(reordered_rows(row_order))
+    return tuple(warnings)
 
 
 def repeated(

@@ -21,7 +21,7 @@ from service.cli.output import analysis_name, is_folder, print_json, read, read_
 from service.domain import GatePolicy, GateResult
 from service.report.junit import to_junit
 from service.report.markdown import to_markdown
-from service.report.view import headline_of
+from service.report.report_view import analysis_summary
 
 LOOK_SECONDS = 1.0  # between two looks at an analysis that isn't finished
 EXIT_CODES = {
@@ -106,7 +106,7 @@ def told(analysis: pb.Analysis) -> tuple[str, str]:
         return analysis.display_name, ""
     result = wire.from_analysis(analysis)
     assert result.summary is not None, "this is a bug: the message has a summary"
-    return result.title, headline_of(result.title, result.summary)
+    return result.title, analysis_summary(result.title, result.summary)
 
 
 def read_policy(file: Path) -> str:
@@ -132,9 +132,9 @@ def duration(text: str) -> float:
 def write_gate(message: pb.GateResult, title: str, headline: str, junit: Path | None, markdown: Path | None) -> None:
     """Write a gate's result in the forms that pipelines read."""
     if junit is not None:
-        write(junit, to_junit(wire.told_gate(message), title))
+        write(junit, to_junit(wire.from_gate_result(message), title))
     if markdown is not None:
-        write(markdown, to_markdown(wire.told_gate(message), title, headline).encode())
+        write(markdown, to_markdown(wire.from_gate_result(message), title, headline).encode())
 
 
 def show_gate(message: pb.GateResult, console: Console) -> None:

@@ -1,48 +1,56 @@
-"""A gate's result as JUnit XML, which pipelines show as tests: a test case a bound; undecided is an error."""
+"""The result of a gate as JUnit XML: one test case for each bound; an undecided bound is an error."""
 
 import re
 from xml.etree import ElementTree
 
 from service.domain import GateDecision
 from service.report.gate_view import GateReasonView, GateView
-from service.report.messages import DECISION_WORDS
+from service.report.messages.gate import DECISION_NAMES
 
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
 
 
-def to_junit(result: GateView, title: str) -> bytes:
-    """Return the XML; title: what people call the analysis."""
-    failures = sum(reason.decision is GateDecision.FAIL for reason in result.reasons)
-    errors = sum(_is_error(reason) for reason in result.reasons)
-    counts = {"tests": str(len(result.reasons)), "failures": str(failures), "errors": str(errors)}
+def to_junit(gate: GateView, title: str) -> bytes:
+    """Format the result of a gate as JUnit XML.
+
+    Args:
+        gate: The result.
+        title: Display name of the analysis.
+
+    Returns:
+        The XML document.
+    """
+    failures = sum(reason.decision is GateDecision.FAIL for reason in gate.reasons)
+    errors = sum(_is_error(reason) for reason in gate.reasons)
+    counts = {"tests": str(len(gate.reasons)), "failures": str(failures), "errors": str(errors)}
     suites = ElementTree.Element("testsuites", {"name": "errata", **counts})
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": _clean(result.policy), **counts, "skipped": "0"})
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": _clean(gate.policy), **counts, "skipped": "0"})
     properties = ElementTree.SubElement(suite, "properties")
-    facts = {
-        "decision": DECISION_WORDS[result.decision],
-        "analysis": result.analysis or title,
+    values = {
+        "decision": DECISION_NAMES[gate.decision],
+        "analysis": gate.analysis or title,
         "model": title,
-        "baseline": result.baseline,
+        "baseline": gate.baseline,
     }
-    for name, value in facts.items():
+    for name, value in values.items():
         if value:
             ElementTree.SubElement(properties, "property", {"name": name, "value": _clean(value)})
-    for reason in result.reasons:
-        _case(suite, result, reason)
+    for reason in gate.reasons:
+        _add_test_case(suite, gate, reason)
     ElementTree.indent(suites)
-    found: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
-    return found + b"\n"
+    document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
-def _case(suite: ElementTree.Element, result: GateView, reason: GateReasonView) -> None:
+def _add_test_case(suite: ElementTree.Element, gate: GateView, reason: GateReasonView) -> None:
     message = _clean(reason.message)
-    names = {"classname": f"errata.{_clean(result.policy)}", "name": _clean(reason.name), "time": "0"}
+    names = {"classname": f"errata.{_clean(gate.policy)}", "name": _clean(reason.name), "time": "0"}
     case = ElementTree.SubElement(suite, "testcase", names)
-    kind = DECISION_WORDS[reason.decision]
+    attributes = {"message": message, "type": DECISION_NAMES[reason.decision]}
     if reason.decision is GateDecision.FAIL:
-        ElementTree.SubElement(case, "failure", {"message": message, "type": kind}).text = message
+        ElementTree.SubElement(case, "failure", attributes).text = message
     elif _is_error(reason):
-        ElementTree.SubElement(case, "error", {"message": message, "type": kind}).text = message
+        ElementTree.SubElement(case, "error", attributes).text = message
     else:
         ElementTree.SubElement(case, "system-out").text = message
 

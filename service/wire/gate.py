@@ -3,8 +3,8 @@
 from errata.v1 import errata_pb2 as pb
 
 from service.domain import GateDecision, GateReason, GateResult
-from service.report.gate_view import GateReasonView, GateView, name_of
-from service.report.messages import gate_reason
+from service.report.gate_view import GateReasonView, GateView
+from service.report.messages.gate import bound_name, gate_reason
 from service.wire.names import analysis_name, enum_of, group_value
 
 
@@ -19,8 +19,8 @@ def to_gate_result(result: GateResult) -> pb.GateResult:
     )
 
 
-def told_gate(message: pb.GateResult) -> GateView:
-    """Return a message's result in words."""
+def from_gate_result(message: pb.GateResult) -> GateView:
+    """Return the result of a gate in a message, for display."""
     return GateView(
         enum_of(GateDecision, message.decision, "decision"),
         message.policy,
@@ -37,7 +37,7 @@ def _reason(reason: GateReason) -> pb.GateReason:
     bound = reason.bound
     return pb.GateReason(
         decision=f"GATE_DECISION_{reason.decision.name}",
-        bound=name_of(reason),
+        bound=bound_name(reason),
         message=gate_reason(reason),
         measure=bound.measure.value if bound else "",
         group=group_value(bound.group) if bound else "GROUP_ALL",

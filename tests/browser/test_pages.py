@@ -27,7 +27,7 @@ def paths(site: Site) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["list", "report", "demo", "image", "comparison", "trend", "missing"])
-def test_a_page_asks_for_nothing_from_elsewhere_and_keeps_nobody_out(chromium: Browser, site: Site, name: str) -> None:
+def test_page_loads_nothing_external_and_is_accessible(chromium: Browser, site: Site, name: str) -> None:
     with looking(chromium, site.url + paths(site)[name]) as sight:
         assert all(request.startswith((site.url, "data:")) for request in sight.requests)
         assert [complaint for complaint in sight.complaints if name != "missing" or "404" not in complaint] == []
@@ -37,7 +37,7 @@ def test_a_page_asks_for_nothing_from_elsewhere_and_keeps_nobody_out(chromium: B
         assert sight.page.evaluate("document.documentElement.scrollWidth") <= 1200
 
 
-def test_without_a_script_two_analyses_are_found_and_compared(chromium: Browser, site: Site) -> None:
+def test_comparison_works_without_javascript(chromium: Browser, site: Site) -> None:
     with looking(chromium, f"{site.url}/?dataset=imagenet-real&order=title", java_script_enabled=False) as sight:
         page = sight.page
         names = page.locator("tbody th").all_inner_texts()
@@ -51,7 +51,7 @@ def test_without_a_script_two_analyses_are_found_and_compared(chromium: Browser,
         assert page.inner_text("h1") == "first"
 
 
-def test_the_list_fits_a_desk_with_all_its_columns(chromium: Browser, site: Site) -> None:
+def test_list_fits_the_window_with_all_columns(chromium: Browser, site: Site) -> None:
     with looking(chromium, site.url) as sight:
         wide = sight.page.locator("#list .wide")
 
@@ -59,9 +59,7 @@ def test_the_list_fits_a_desk_with_all_its_columns(chromium: Browser, site: Site
         assert sight.page.get_by_label("compare to second").first.is_visible()
 
 
-def test_a_row_of_the_report_shows_its_picture_and_leads_to_a_page_about_the_image(
-    chromium: Browser, site: Site
-) -> None:
+def test_error_row_shows_its_image_and_links_to_the_image_page(chromium: Browser, site: Site) -> None:
     with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
         page = sight.page
         asked = len([request for request in sight.requests if "/images/" in request])
@@ -76,7 +74,7 @@ def test_a_row_of_the_report_shows_its_picture_and_leads_to_a_page_about_the_ima
         assert sight.complaints == []
 
 
-def test_the_list_follows_an_analysis_that_runs(chromium: Browser, start: Start) -> None:
+def test_list_updates_while_an_analysis_runs(chromium: Browser, start: Start) -> None:
     with start(open_gate=False) as service:
         analysis = service.client.analyze("demo:efficientnet_lite0", "demo")
         with looking(chromium, f"http://{service.addresses.http}/") as sight:
@@ -89,7 +87,7 @@ def test_the_list_follows_an_analysis_that_runs(chromium: Browser, start: Start)
             assert "is wrong on" in sight.page.inner_text(".headline")
 
 
-def test_a_page_of_an_open_analysis_becomes_its_report(chromium: Browser, start: Start) -> None:
+def test_page_of_an_unfinished_analysis_becomes_its_report(chromium: Browser, start: Start) -> None:
     with start(open_gate=False) as service:
         analysis = service.client.analyze("demo:efficientnet_lite0", "demo")
         with looking(chromium, f"http://{service.addresses.http}/{analysis.name}") as sight:
@@ -99,7 +97,7 @@ def test_a_page_of_an_open_analysis_becomes_its_report(chromium: Browser, start:
             assert sight.complaints == []
 
 
-def test_a_download_is_the_report_that_stands_alone(chromium: Browser, site: Site) -> None:
+def test_download_is_the_stand_alone_report(chromium: Browser, site: Site) -> None:
     with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
         with sight.page.expect_download() as waited:
             sight.page.get_by_role("link", name="Download this report").click()
@@ -109,7 +107,7 @@ def test_a_download_is_the_report_that_stands_alone(chromium: Browser, site: Sit
         assert b"data:image/jpeg;base64," in content  # some pictures come along
 
 
-def test_a_trend_marks_what_it_is_asked_to(chromium: Browser, site: Site) -> None:
+def test_trend_marks_the_selected_analysis(chromium: Browser, site: Site) -> None:
     name = site.analysis.name.removeprefix("analyses/")
     with looking(chromium, f"{site.url}/trend?mark={name}") as sight:
         page = sight.page
@@ -123,7 +121,7 @@ def test_a_trend_marks_what_it_is_asked_to(chromium: Browser, site: Site) -> Non
     assert np.isclose(result.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)
 
 
-def test_a_choice_is_kept_while_the_list_is_renewed(chromium: Browser, start: Start, demo_csv: bytes) -> None:
+def test_selection_survives_a_live_update_of_the_list(chromium: Browser, start: Start, demo_csv: bytes) -> None:
     with start(open_gate=False) as service:
         for name in ("one", "two"):
             service.client.upload(io.BytesIO(demo_csv), "demo", display_name=name)

@@ -23,9 +23,7 @@ def count(text: str) -> int:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_document_opens_from_a_file_without_a_network_and_keeps_nobody_out(
-    chromium: Browser, site: Site, document: str, scheme: str
-) -> None:
+def test_document_opens_offline_and_is_accessible(chromium: Browser, site: Site, document: str, scheme: str) -> None:
     file: Path = getattr(site, document)
     with looking(chromium, file.as_uri(), offline=True, color_scheme=scheme) as sight:
         assert sight.requests == [file.as_uri()]
@@ -37,13 +35,13 @@ def test_a_document_opens_from_a_file_without_a_network_and_keeps_nobody_out(
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 @pytest.mark.parametrize("width", [400, 1200])
-def test_a_document_fits_its_window(chromium: Browser, site: Site, document: str, width: int) -> None:
+def test_document_does_not_overflow_its_window(chromium: Browser, site: Site, document: str, width: int) -> None:
     file: Path = getattr(site, document)
     with looking(chromium, file.as_uri(), viewport={"width": width, "height": 900}) as sight:
         assert sight.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_ten_thousand_errors_are_a_small_file_that_shows_fifty_at_a_time(chromium: Browser, site: Site) -> None:
+def test_report_of_ten_thousand_errors_is_small_and_paged(chromium: Browser, site: Site) -> None:
     assert site.report.stat().st_size < 2_000_000
     with looking(chromium, site.report.as_uri()) as sight:
         page = sight.page
@@ -57,7 +55,7 @@ def test_ten_thousand_errors_are_a_small_file_that_shows_fifty_at_a_time(chromiu
         assert page.inner_text("#errors-table tbody tr:first-child .file") == first
 
 
-def test_filters_leave_what_they_say(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
+def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
     rows = imagenet_real.rows
     predicted, targets = site.top1[rows], imagenet_real.evidence.targets
     types = error_types(imagenet_real.verdicts[np.arange(len(rows)), predicted])
@@ -89,7 +87,7 @@ def test_filters_leave_what_they_say(chromium: Browser, site: Site, imagenet_rea
         assert sight.complaints == []
 
 
-def test_sorting_by_confidence_orders_it_both_ways_and_is_told_to_screen_readers(chromium: Browser, site: Site) -> None:
+def test_sorting_works_both_ways_and_sets_aria_sort(chromium: Browser, site: Site) -> None:
     with looking(chromium, site.report.as_uri()) as sight:
         page = sight.page
         button = page.locator("#errors-table thead button[data-sort=confidence]")
@@ -106,9 +104,7 @@ def test_sorting_by_confidence_orders_it_both_ways_and_is_told_to_screen_readers
         assert files == sorted(files)
 
 
-def test_a_row_opens_to_its_evidence_by_the_keyboard_and_its_address_can_be_shared(
-    chromium: Browser, site: Site
-) -> None:
+def test_evidence_opens_by_keyboard_and_its_url_can_be_shared(chromium: Browser, site: Site) -> None:
     with looking(chromium, site.report.as_uri()) as sight:
         page = sight.page
         page.select_option("#errors-filters [name=type]", "4")
@@ -129,7 +125,7 @@ def test_a_row_opens_to_its_evidence_by_the_keyboard_and_its_address_can_be_shar
         assert name in page.inner_text("#errors-table tbody")
 
 
-def test_the_superclasses_are_filtered_by_group_and_sorted_by_a_column(chromium: Browser, site: Site) -> None:
+def test_superclasses_can_be_filtered_and_sorted(chromium: Browser, site: Site) -> None:
     with looking(chromium, site.report.as_uri()) as sight:
         page = sight.page
         visible = page.locator("#superclass-table > .wide tbody tr:visible")
@@ -146,7 +142,7 @@ def test_the_superclasses_are_filtered_by_group_and_sorted_by_a_column(chromium:
         assert images == sorted(images, reverse=True)
 
 
-def test_without_a_script_the_worst_errors_are_there_with_their_evidence(chromium: Browser, site: Site) -> None:
+def test_worst_errors_are_readable_without_javascript(chromium: Browser, site: Site) -> None:
     with looking(chromium, site.report.as_uri(), java_script_enabled=False) as sight:
         page = sight.page
         assert page.locator("#errors-still > .errors > details").count() == 50
@@ -171,7 +167,7 @@ def test_hostile_names_of_models_and_files_do_nothing(chromium: Browser, site: S
                 assert [complaint for complaint in sight.complaints if "404" not in complaint] == []
 
 
-def test_it_prints_all_of_its_tables_on_white(chromium: Browser, site: Site) -> None:
+def test_print_layout_shows_whole_tables(chromium: Browser, site: Site) -> None:
     with looking(chromium, site.report.as_uri()) as sight:
         page = sight.page
         page.emulate_media(media="print", color_scheme="light")

@@ -74,7 +74,7 @@ FORM = xmlschema.XMLSchema(
       </xs:element>
     </xs:schema>"""
 )
-SHOWN_AS = {
+ELEMENTS = {
     GateDecision.PASS: "system-out",
     GateDecision.FAIL: "failure",
     GateDecision.UNDECIDED: "error",
@@ -105,7 +105,7 @@ HOSTILE = [
 ]
 
 
-def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> GateView:
+def gate(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> GateView:
     worst = max(decisions, default=GateDecision.PASS)
     reasons = tuple(
         GateReasonView(f"{name} {number}", each, f"said of {name}") for number, each in enumerate(decisions)
@@ -137,9 +137,9 @@ def properties(root: ElementTree.Element) -> dict[str, str]:
     return {item.attrib["name"]: item.attrib["value"] for item in root.iter("property")}
 
 
-@pytest.mark.parametrize(("decision", "tag"), SHOWN_AS.items())
-def test_a_bound_is_shown_by_its_decision(decision: GateDecision, tag: str) -> None:
-    root = parsed(to_junit(told(decision), "a model"))
+@pytest.mark.parametrize(("decision", "tag"), ELEMENTS.items())
+def test_bound_becomes_the_element_of_its_decision(decision: GateDecision, tag: str) -> None:
+    root = parsed(to_junit(gate(decision), "a model"))
 
     (case,) = root.iter("testcase")
     (shown,) = case
@@ -152,29 +152,29 @@ def test_a_bound_is_shown_by_its_decision(decision: GateDecision, tag: str) -> N
     check_counts(root)
 
 
-@pytest.mark.parametrize("decision", set(SHOWN_AS) - {GateDecision.PASS})
+@pytest.mark.parametrize("decision", set(ELEMENTS) - {GateDecision.PASS})
 def test_everything_but_a_pass_counts_as_a_failure_or_an_error(decision: GateDecision) -> None:
-    root = parsed(to_junit(told(GateDecision.PASS, decision), "a model"))
+    root = parsed(to_junit(gate(GateDecision.PASS, decision), "a model"))
 
     assert of(root, "failures") + of(root, "errors") == 1
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([*SHOWN_AS]), max_size=12))
+@given(st.lists(st.sampled_from([*ELEMENTS]), max_size=12))
 def test_counts_add_up_and_cases_come_in_the_order_of_the_bounds(decisions: list[GateDecision]) -> None:
-    root = parsed(to_junit(told(*decisions), "a model"))
+    root = parsed(to_junit(gate(*decisions), "a model"))
 
     check_counts(root)
     assert of(root, "tests") == len(decisions)
     assert of(root, "failures") == decisions.count(GateDecision.FAIL)
     passed = sum(len(case.findall("system-out")) for case in root.iter("testcase"))
     assert of(root, "failures") + of(root, "errors") + passed == len(decisions)
-    assert [case[0].tag for case in root.iter("testcase")] == [SHOWN_AS[decision] for decision in decisions]
+    assert [case[0].tag for case in root.iter("testcase")] == [ELEMENTS[decision] for decision in decisions]
 
 
-@pytest.mark.parametrize(("decision", "word"), [(item, item.name.lower()) for item in SHOWN_AS])
-def test_properties_say_what_was_decided_of_what(decision: GateDecision, word: str) -> None:
-    root = parsed(to_junit(told(decision, baseline="analyses/0"), "a model"))
+@pytest.mark.parametrize(("decision", "word"), [(item, item.name.lower()) for item in ELEMENTS])
+def test_properties_describe_the_gate(decision: GateDecision, word: str) -> None:
+    root = parsed(to_junit(gate(decision, baseline="analyses/0"), "a model"))
 
     assert properties(root) == {
         "decision": word,
@@ -184,11 +184,11 @@ def test_properties_say_what_was_decided_of_what(decision: GateDecision, word: s
     }
 
 
-def test_without_a_baseline_none_is_named() -> None:
-    assert "baseline" not in properties(parsed(to_junit(told(GateDecision.PASS), "a model")))
+def test_missing_baseline_is_not_named() -> None:
+    assert "baseline" not in properties(parsed(to_junit(gate(GateDecision.PASS), "a model")))
 
 
-def test_a_gate_in_words_is_what_pipelines_are_shown() -> None:
+def test_gate_result_becomes_test_cases() -> None:
     """Given a result as the summary makes it: a bound that holds, one that doesn't, one that can't be told."""
     reasons = (
         GateReason(GateDecision.PASS, None, 0.99, 0.95),
@@ -218,7 +218,7 @@ def test_hostile_names_stay_names(name: str) -> None:
         name,
         name,
         name,
-        tuple(GateReasonView(name, item, name) for item in SHOWN_AS),
+        tuple(GateReasonView(name, item, name) for item in ELEMENTS),
     )
 
     root = parsed(to_junit(result, name))
@@ -230,14 +230,14 @@ def test_hostile_names_stay_names(name: str) -> None:
         "properties",
         "property",
         "testcase",
-        *SHOWN_AS.values(),
+        *ELEMENTS.values(),
     }
-    assert of(root, "tests") == len(SHOWN_AS)
+    assert of(root, "tests") == len(ELEMENTS)
 
 
 @pytest.mark.parametrize("name", ["]]>", "a & b", '<b class="x">', "it's", "\U0001f600", "tab\tand\nline", "é ü 漢"])
-def test_names_that_xml_can_hold_come_back_unchanged(name: str) -> None:
-    root = parsed(to_junit(told(GateDecision.FAIL, name=name, policy=name), name))
+def test_names_that_xml_allows_are_unchanged(name: str) -> None:
+    root = parsed(to_junit(gate(GateDecision.FAIL, name=name, policy=name), name))
 
     (case,) = root.iter("testcase")
     assert case.attrib["name"] == f"{name} 0"
@@ -258,8 +258,8 @@ def test_any_text_gives_well_formed_xml(policy: str, name: str, message: str) ->
     check_counts(parsed(to_junit(result, name)))
 
 
-def test_it_says_that_it_is_utf8_and_ends_with_a_line() -> None:
-    content = to_junit(told(GateDecision.PASS, name="漢"), "é")
+def test_document_declares_utf8_and_ends_with_a_line_break() -> None:
+    content = to_junit(gate(GateDecision.PASS, name="漢"), "é")
 
     assert content.startswith(b"<?xml version='1.0' encoding='utf-8'?>")
     assert content.endswith(b"</testsuites>\n")

@@ -11,7 +11,7 @@ from markdown_it.token import Token
 
 from service.domain import Bound, ErrorType, GateDecision, GateReason, GateResult, Measure, UndecidedReason
 from service.report.gate_view import GateReasonView, GateView, gate_view
-from service.report.markdown import escaped, to_markdown
+from service.report.markdown import escape, to_markdown
 
 PARSER = MarkdownIt("commonmark").enable("table")
 PLAIN = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td"}  # what may be opened and closed
@@ -63,7 +63,7 @@ HOSTILE = [
 ]
 
 
-def told(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> GateView:
+def gate(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> GateView:
     worst = max(decisions, default=GateDecision.PASS)
     return GateView(
         worst, policy, "analyses/1", baseline, tuple(GateReasonView(name, decision, "why") for decision in decisions)
@@ -116,39 +116,39 @@ def visible(text: str) -> str:
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
-def test_a_decision_stands_in_the_heading_and_in_its_row(decision: GateDecision) -> None:
+def test_decision_is_in_the_heading_and_in_its_row(decision: GateDecision) -> None:
     word = decision.name.lower()
 
-    markdown = to_markdown(told(decision), "a model", "It is wrong on 2 of 10 images.")
+    markdown = to_markdown(gate(decision), "a model", "It makes 2 top-1 errors on 10 images.")
 
     assert texts(markdown, "heading") == [f"Errata: release – {word}"]
-    assert texts(markdown, "paragraph") == ["It is wrong on 2 of 10 images."]
-    assert cells(markdown) == [["bound", "decision", "what was found"], ["bound", word, "why"]]
+    assert texts(markdown, "paragraph") == ["It makes 2 top-1 errors on 10 images."]
+    assert cells(markdown) == [["bound", "decision", "reason"], ["bound", word, "why"]]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 30])
-def test_there_is_one_table_with_a_row_a_reason(number: int) -> None:
+def test_table_has_one_row_per_reason(number: int) -> None:
     decisions = (DECISIONS * 6)[:number]
 
-    head, *rows = cells(to_markdown(told(*decisions), "a model", ""))
+    head, *rows = cells(to_markdown(gate(*decisions), "a model", ""))
 
     assert len(head) == 3
     assert [row[1] for row in rows] == [decision.name.lower() for decision in decisions]
     assert {len(row) for row in rows} <= {3}
 
 
-def test_without_a_headline_the_model_is_named() -> None:
-    assert texts(to_markdown(told(GateDecision.PASS), "a model", ""), "paragraph") == ["a model"]
+def test_title_replaces_a_missing_summary() -> None:
+    assert texts(to_markdown(gate(GateDecision.PASS), "a model", ""), "paragraph") == ["a model"]
 
 
-def test_a_baseline_is_named_where_there_is_one() -> None:
-    markdown = to_markdown(told(GateDecision.PASS, baseline="analyses/0"), "a model", "")
+def test_baseline_is_named() -> None:
+    markdown = to_markdown(gate(GateDecision.PASS, baseline="analyses/0"), "a model", "")
 
     assert any("analyses/0" in text for text in texts(markdown, "paragraph"))
-    assert "held against" not in to_markdown(told(GateDecision.PASS), "a model", "")
+    assert "Baseline" not in to_markdown(gate(GateDecision.PASS), "a model", "")
 
 
-def test_a_gate_in_words_is_what_people_are_shown() -> None:
+def test_gate_result_becomes_a_table() -> None:
     reasons = (
         GateReason(GateDecision.FAIL, Bound("few_failures", Measure.SEVERE_ERROR_RATE, max=0.02), 0.03, 0.02),
         GateReason(
@@ -173,7 +173,7 @@ def test_a_gate_in_words_is_what_people_are_shown() -> None:
 
 
 @pytest.mark.parametrize("decision", [GateDecision.PENDING, GateDecision.ERROR])
-def test_an_analysis_without_a_result_says_why(decision: GateDecision) -> None:
+def test_analysis_without_a_result_states_the_reason(decision: GateDecision) -> None:
     cause = UndecidedReason.NOT_FINISHED if decision is GateDecision.PENDING else UndecidedReason.ENDED_WITHOUT_RESULT
     result = GateResult(decision, "p", "id", "", (GateReason(decision, None, causes=(cause,)),))
 
@@ -184,36 +184,36 @@ def test_an_analysis_without_a_result_says_why(decision: GateDecision) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda item: ascii(item)[:30])
-def test_hostile_names_are_text_wherever_they_stand(name: str) -> None:
+def test_hostile_names_are_text(name: str) -> None:
     reasons = tuple(GateReasonView(name, decision, name) for decision in DECISIONS)
     markdown = to_markdown(GateView(GateDecision.FAIL, name, name, name, reasons), name, "")
 
     head, *rows = cells(markdown)
-    assert head == ["bound", "decision", "what was found"]
+    assert head == ["bound", "decision", "reason"]
     assert [[visible(cell) for cell in row] for row in rows] == [
         [visible(name), decision.name.lower(), visible(name)] for decision in DECISIONS
     ]
     assert [visible(text) for text in texts(markdown, "heading")] == [visible(f"Errata: {name} – fail")]
     paragraphs = [visible(text) for text in texts(markdown, "paragraph")]
     assert paragraphs in (
-        [visible(name), visible(f"Changes are held against {name}.")],
-        [visible(f"Changes are held against {name}.")],  # of a name without anything to see
+        [visible(name), visible(f"Baseline: {name}")],
+        [visible(f"Baseline: {name}")],  # of a name without anything to see
     )
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda item: ascii(item)[:30])
-def test_a_hostile_headline_is_text(name: str) -> None:
-    headline = f"{name} is wrong on 2 of 10 images."
+def test_hostile_summary_is_text(name: str) -> None:
+    headline = f"{name} makes 2 top-1 errors on 10 images."
 
-    markdown = to_markdown(told(GateDecision.PASS), name, headline)
+    markdown = to_markdown(gate(GateDecision.PASS), name, headline)
 
     assert [visible(text) for text in texts(markdown, "paragraph")] == [visible(headline)]
 
 
-def test_the_page_that_comes_of_it_holds_no_tag_of_a_name() -> None:
+def test_rendered_markdown_contains_no_tag_of_a_name() -> None:
     name = "<script>alert(1)</script><img src=x> [a](javascript:alert(1)) ![b](x) `c` **d**"
 
-    html = PARSER.render(to_markdown(told(GateDecision.FAIL, name=name, policy=name, baseline=name), name, name))
+    html = PARSER.render(to_markdown(gate(GateDecision.FAIL, name=name, policy=name, baseline=name), name, name))
 
     assert not [item for item in ("<script", "<img", "<a ", "<code", "<strong", "<em") if item in html]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
@@ -242,7 +242,7 @@ def test_any_text_stays_in_its_cell(policy: str, name: str, message: str) -> Non
 @settings(max_examples=200)
 @given(ANY_TEXT)
 def test_escaped_text_is_one_line_and_can_be_encoded(text: str) -> None:
-    result = escaped(text)
+    result = escape(text)
 
     assert len(result.splitlines()) <= 1
     result.encode()
@@ -251,16 +251,16 @@ def test_escaped_text_is_one_line_and_can_be_encoded(text: str) -> None:
 @pytest.mark.parametrize(
     "title", ["1. evil", "123456789. z", "\u200b \u200b \u200b \u200b \u200b x", "\x00 \x01 \x01 \x01 \x01 y"]
 )
-def test_a_title_that_looks_like_a_list_or_like_code_is_a_paragraph(title: str) -> None:
-    kinds = {token.type for token in tokens(to_markdown(told(GateDecision.PASS), title, ""))}
+def test_title_that_looks_like_markup_is_a_paragraph(title: str) -> None:
+    kinds = {token.type for token in tokens(to_markdown(gate(GateDecision.PASS), title, ""))}
 
     assert not kinds & {"ordered_list_open", "bullet_list_open", "code_block"}
 
 
 @pytest.mark.parametrize("name", ["@org/team", "#123", "see @user, #4"])
-def test_nobody_is_called_and_no_issue_is_named(name: str) -> None:
+def test_users_and_issues_are_not_linked(name: str) -> None:
     """GitHub finds people and issues in the text that is left after Markdown, escaped or not."""
-    text = "".join(texts(to_markdown(told(GateDecision.PASS), name, ""), "p"))
+    text = "".join(texts(to_markdown(gate(GateDecision.PASS), name, ""), "p"))
 
     assert "@" in name or "#" in name
     assert not [pair for pair in pairwise(text) if pair[0] in "@#" and pair[1].isalnum()]

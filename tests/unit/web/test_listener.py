@@ -65,13 +65,13 @@ async def site() -> AsyncIterator[Site]:
     await site.listener.stop()
 
 
-async def test_a_process_that_answers_is_alive_even_if_it_isnt_ready(site: Site) -> None:
+async def test_unready_process_is_alive(site: Site) -> None:
     site.ready = False
 
     assert (await site.ask("/livez")).status == 200
 
 
-async def test_readiness_is_asked_anew_each_time(site: Site) -> None:
+async def test_readiness_is_evaluated_for_each_request(site: Site) -> None:
     for ready, status, body in ((True, 200, '{"ready":true}'), (False, 503, '{"ready":false}'), (True, 200, None)):
         site.ready = ready
         answer = await site.ask("/readyz")
@@ -80,7 +80,7 @@ async def test_readiness_is_asked_anew_each_time(site: Site) -> None:
         assert answer.headers["content-type"] == "application/json"
 
 
-async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
+async def test_metrics_can_be_parsed_by_prometheus(site: Site) -> None:
     site.metrics.analyses.labels("succeeded").inc(3)
 
     answer = await site.ask("/metrics")
@@ -92,7 +92,7 @@ async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
     assert samples["succeeded"] == 3
 
 
-async def test_answers_are_counted_by_route_and_status(site: Site) -> None:
+async def test_responses_are_counted_by_route_and_status(site: Site) -> None:
     await site.ask("/livez")
     await site.ask("/livez?from=somewhere")
     site.ready = False
@@ -101,7 +101,7 @@ async def test_answers_are_counted_by_route_and_status(site: Site) -> None:
     assert (site.answered("/livez", 200), site.answered("/readyz", 503)) == (2, 1)
 
 
-async def test_what_a_caller_writes_in_the_path_is_no_label(site: Site) -> None:
+async def test_unknown_paths_are_no_metric_labels(site: Site) -> None:
     for path in ("/etc/passwd", "/livez/", "/metrics%22%7D", "/" + "x" * 500, "/%00", "//livez", "/../livez"):
         assert (await site.ask(path)).status in (307, 404)
 
@@ -109,15 +109,15 @@ async def test_what_a_caller_writes_in_the_path_is_no_label(site: Site) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_the_routes_are_only_read(site: Site, method: str) -> None:
+async def test_routes_accept_only_get(site: Site, method: str) -> None:
     assert (await site.ask("/metrics", method)).status == 405
 
 
-async def test_the_server_does_not_say_what_it_is(site: Site) -> None:
+async def test_server_header_is_not_sent(site: Site) -> None:
     assert "server" not in (await site.ask("/livez")).headers
 
 
-async def test_an_address_that_is_taken_is_an_error_that_names_it(site: Site) -> None:
+async def test_address_in_use_is_an_error_that_names_it(site: Site) -> None:
     port = site.listener.port
     second = make_listener(site.metrics, lambda: True, "127.0.0.1", port)
 
@@ -126,7 +126,7 @@ async def test_an_address_that_is_taken_is_an_error_that_names_it(site: Site) ->
     assert (await site.ask("/livez")).status == 200
 
 
-async def test_a_listener_that_stopped_has_given_its_port_back() -> None:
+async def test_stopped_listener_releases_its_port() -> None:
     site = Site(Metrics(CollectorRegistry()))
     await site.listener.start()
     port = site.listener.port
@@ -139,7 +139,7 @@ async def test_a_listener_that_stopped_has_given_its_port_back() -> None:
         again.bind(("127.0.0.1", port))
 
 
-async def test_a_listener_takes_no_signals_for_itself() -> None:
+async def test_listener_installs_no_signal_handlers() -> None:
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
     site = Site(Metrics(CollectorRegistry()))
@@ -149,7 +149,7 @@ async def test_a_listener_takes_no_signals_for_itself() -> None:
     await site.listener.stop()
 
 
-async def test_a_listener_that_never_started_can_be_stopped() -> None:
+async def test_unstarted_listener_can_be_stopped() -> None:
     listener = make_listener(Metrics(CollectorRegistry()), lambda: True, "127.0.0.1", 0)
 
     await listener.stop()

@@ -72,7 +72,7 @@ def unread(listener: Listener) -> socket.socket:
     return connection
 
 
-async def test_the_text_is_sent_whole(listener: Listener) -> None:
+async def test_metrics_text_is_sent_completely(listener: Listener) -> None:
     status, headers, body = await scrape(listener)
 
     assert (status, int(headers["Content-Length"])) == (200, len(body))
@@ -89,16 +89,14 @@ async def test_concurrent_requests_share_one_text(listener: Listener, counted: C
     assert counted.times == 1
 
 
-async def test_a_text_is_cached_for_a_time(
-    listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_metrics_text_is_cached(listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 60.0)
     for _ in range(3):
         await scrape(listener)
     assert counted.times == 1
 
 
-async def test_more_requests_than_a_text_serves_wait_for_the_next_one(
+async def test_requests_beyond_the_cache_limit_wait_for_the_next_text(
     listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics_endpoint, "MAX_CACHE_HITS", 2)
@@ -131,7 +129,7 @@ async def test_too_many_requests_are_refused_with_a_delay(listener: Listener) ->
         assert (status, headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_slow_reader_is_evicted(listener: Listener) -> None:
+async def test_slow_reader_is_evicted(listener: Listener) -> None:
     with ExitStack() as opened:
         connections = [opened.enter_context(unread(listener)) for _ in range(metrics_endpoint.MAX_RESPONSES)]
         for connection in connections:

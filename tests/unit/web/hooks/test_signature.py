@@ -38,7 +38,7 @@ JUNK = st.one_of(
 
 
 @pytest.mark.parametrize("kind", VERIFIED)
-def test_junk_in_headers_is_refused_and_nothing_else(kind: str) -> None:
+def test_random_headers_raise_only_unverified(kind: str) -> None:
     verify, names, secrets = VERIFIED[kind]
 
     @given(st.fixed_dictionaries({}, optional=dict.fromkeys(names, JUNK)), st.binary(max_size=60))
@@ -50,7 +50,7 @@ def test_junk_in_headers_is_refused_and_nothing_else(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "generic"])
-def test_junk_with_the_right_time_is_refused_and_nothing_else(kind: str) -> None:
+def test_random_signature_with_a_valid_timestamp_raises_only_unverified(kind: str) -> None:
     verify, (name, stamp, signature), secrets = VERIFIED[kind]
 
     @given(JUNK, JUNK, st.binary(max_size=60))
@@ -62,7 +62,7 @@ def test_junk_with_the_right_time_is_refused_and_nothing_else(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", VERIFIED)
-def test_a_call_without_any_header_is_refused(kind: str) -> None:
+def test_request_without_headers_is_refused(kind: str) -> None:
     verify, _, secrets = VERIFIED[kind]
 
     with pytest.raises(Unverified):
@@ -77,14 +77,14 @@ def test_empty_headers_are_refused(kind: str) -> None:
         verify(dict.fromkeys(names, ""), b"", secrets, NOW)
 
 
-def test_the_tolerance_is_five_minutes() -> None:
+def test_tolerance_is_five_minutes() -> None:
     assert TOLERANCE == 300  # spec: registries, "Rules for every incoming call", 3
     for off in (-300, 0, 300):
         check_time(str(NOW), NOW + off)
 
 
 @pytest.mark.parametrize("off", [-301, -300.001, 300.001, 301, 10**9])
-def test_a_time_that_is_off_by_more_is_refused(off: float) -> None:
+def test_timestamp_out_of_tolerance_is_refused(off: float) -> None:
     with pytest.raises(Unverified):
         check_time(str(NOW), NOW + off)
 
@@ -109,6 +109,6 @@ def test_a_time_that_is_off_by_more_is_refused(off: float) -> None:
         "1e9",
     ],
 )
-def test_a_time_is_nothing_but_ascii_digits(stamp: str) -> None:
+def test_timestamp_must_be_ascii_digits(stamp: str) -> None:
     with pytest.raises(Unverified):
         check_time(stamp, NOW)
