@@ -113,7 +113,7 @@ def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | N
         "field": "start",
         "type": "quantitative",
         "scale": {"domain": [0, 1]},
-        "axis": {"title": "percentage of the top-1 errors of the group", "format": ".0%", "values": [0, 0.5, 1]},
+        "axis": {"title": "percentage of top-1 errors", "format": ".0%", "values": [0, 0.5, 1]},
     }
     return draw(
         {

@@ -36,6 +36,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = format_count
+    environment.filters["nobreak"] = _keep_units
     style, script = Markup(_style()), Markup(_script())  # noqa: S704 - files of this package
     environment.globals.update(translate=translate, style=style, script=script)
     return environment
@@ -89,6 +90,11 @@ def render_comparison(view: ComparisonView, site: bool = False) -> str:
 def render_trend(view: TrendView, site: bool = False) -> str:
     """Render a trend."""
     return render("trend.html", site, view=view)
+
+
+def _keep_units(text: str) -> str:
+    """Return a sentence that does not break between a number and its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _embed_json(plain: Any) -> Markup:

@@ -380,7 +380,7 @@ def _severity_rows(overall: GroupSummary) -> tuple[SeverityRow, ...]:
                 css_class=css_class(_SEVERITY_COLORS[severity]),
                 title=SEVERITY_NAMES[severity],
                 description=SEVERITY_DESCRIPTIONS[severity],
-                types=", ".join(ERROR_TYPE_TITLES[error_type] for error_type in types),
+                types="; ".join(ERROR_TYPE_TITLES[error_type] for error_type in types),
                 count=format_count(count),
                 of_errors=format_percentage(count / errors if errors else None),
                 of_images=format_percentage(count / samples if samples else None),

@@ -42,8 +42,8 @@ def test_comparison_works_without_javascript(chromium: Browser, site: Site) -> N
         page = sight.page
         names = page.locator("tbody th").all_inner_texts()
         assert names == ["first", "second"]
-        page.get_by_label("compare from first").check()
-        page.get_by_label("compare to second").check()
+        page.get_by_label("compare first as A").check()
+        page.get_by_label("compare second as B").check()
         page.get_by_role("button", name="Compare A with B").click()
         assert page.inner_text("h1") == "first → second"
         assert "fixes " in page.inner_text(".headline")
@@ -56,7 +56,7 @@ def test_list_fits_the_window_with_all_columns(chromium: Browser, site: Site) ->
         wide = sight.page.locator("#list .wide")
 
         assert wide.evaluate("box => box.scrollWidth - box.clientWidth") == 0, "a column is out of sight"
-        assert sight.page.get_by_label("compare to second").first.is_visible()
+        assert sight.page.get_by_label("compare second as B").first.is_visible()
 
 
 def test_error_row_shows_its_image_and_links_to_the_image_page(chromium: Browser, site: Site) -> None:
@@ -69,7 +69,7 @@ def test_error_row_shows_its_image_and_links_to_the_image_page(chromium: Browser
         picture.wait_for()
         page.wait_for_function("document.querySelector('.opened img').naturalWidth > 0")
         page.locator(".opened a").click()
-        assert "decides" in page.inner_text("main")
+        assert "match" in page.inner_text("main")
         page.wait_for_function("document.querySelector('img').naturalWidth > 0")
         assert sight.complaints == []
 
@@ -84,23 +84,23 @@ def test_list_updates_while_an_analysis_runs(chromium: Browser, start: Start) ->
             page.locator(".state-succeeded").wait_for(timeout=15_000)
             assert not page.get_attribute("#list", "data-live")
         with looking(chromium, f"http://{service.addresses.http}/{analysis.name}") as sight:
-            assert "is wrong on" in sight.page.inner_text(".headline")
+            assert "top-1 errors on" in sight.page.inner_text(".headline")
 
 
 def test_page_of_an_unfinished_analysis_becomes_its_report(chromium: Browser, start: Start) -> None:
     with start(open_gate=False) as service:
         analysis = service.client.analyze("demo:efficientnet_lite0", "demo")
         with looking(chromium, f"http://{service.addresses.http}/{analysis.name}") as sight:
-            assert "on demo" in sight.page.inner_text(".headline")
+            assert "demo: " in sight.page.inner_text(".headline")
             service.gate.set()
-            sight.page.locator("#funnel").wait_for(timeout=15_000)
+            sight.page.locator("#breakdown").wait_for(timeout=15_000)
             assert sight.complaints == []
 
 
 def test_download_is_the_stand_alone_report(chromium: Browser, site: Site) -> None:
     with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
         with sight.page.expect_download() as waited:
-            sight.page.get_by_role("link", name="Download this report").click()
+            sight.page.get_by_role("link", name="Download report").click()
         content = waited.value.path().read_bytes()
         assert content == site.running.client.report(site.demo.name)
         assert b'src="/' not in content and b'href="/' not in content
@@ -112,7 +112,7 @@ def test_trend_marks_the_selected_analysis(chromium: Browser, site: Site) -> Non
     with looking(chromium, f"{site.url}/trend?mark={name}") as sight:
         page = sight.page
         assert page.input_value("[name=dataset]") == "imagenet-real"
-        assert "no reference" in page.inner_text("header")
+        assert "No reference models" in page.inner_text("header")
         assert "◆ first" in page.inner_text("#models ~ .wide, section[aria-labelledby=models]")
         page.select_option("[name=group]", "organism")
         page.get_by_role("button", name="Show").click()
@@ -128,13 +128,13 @@ def test_selection_survives_a_live_update_of_the_list(chromium: Browser, start: 
         service.client.analyze("demo:efficientnet_lite0", "demo")
         with looking(chromium, f"http://{service.addresses.http}/") as sight:
             page = sight.page
-            page.get_by_label("compare from one").check()
-            page.get_by_label("compare to two").check()
+            page.get_by_label("compare one as A").check()
+            page.get_by_label("compare two as B").check()
             page.locator("thead button").first.click()
             service.client.upload(io.BytesIO(demo_csv), "demo", display_name="three")
             page.get_by_role("link", name="three").wait_for(timeout=15_000)
-            assert page.get_by_label("compare from one").is_checked()
-            assert page.get_by_label("compare to two").is_checked()
+            assert page.get_by_label("compare one as A").is_checked()
+            assert page.get_by_label("compare two as B").is_checked()
             assert page.locator("thead button").count() > 5
             service.gate.set()
             page.locator("#list:not([data-live])").wait_for(timeout=15_000)

@@ -48,10 +48,10 @@ def test_report_of_ten_thousand_errors_is_small_and_paged(chromium: Browser, sit
         assert count(page.inner_text("#errors-count")) == 10_000
         assert page.locator("#errors-table tbody tr").count() == 50
         first = page.inner_text("#errors-table tbody tr:first-child .file")
-        page.click("#errors-forth")
+        page.click("#errors-next")
         assert page.inner_text("#errors-count").startswith("51 to 100 of")
         assert page.inner_text("#errors-table tbody tr:first-child .file") != first
-        page.click("#errors-back")
+        page.click("#errors-previous")
         assert page.inner_text("#errors-table tbody tr:first-child .file") == first
 
 
@@ -83,7 +83,7 @@ def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_
         page.fill("#errors-filters [name=search]", "golden retriever")
         assert count(page.inner_text("#errors-count")) == (wrong & ((targets == 207) | (predicted == 207))).sum()
         page.fill("#errors-filters [name=search]", "no such file")
-        assert page.inner_text("#errors-count") == "No error matches."
+        assert page.inner_text("#errors-count") == "No errors match the filters."
         assert sight.complaints == []
 
 
@@ -108,14 +108,14 @@ def test_evidence_opens_by_keyboard_and_its_url_can_be_shared(chromium: Browser,
     with looking(chromium, site.report.as_uri()) as sight:
         page = sight.page
         page.select_option("#errors-filters [name=type]", "4")
-        page.click("#errors-forth")
+        page.click("#errors-next")
         button = page.locator("#errors-table tbody button").nth(3)
         button.focus()
         page.keyboard.press("Enter")
         opened = page.inner_text(".opened")
-        assert "in the image" in opened
+        assert "labels" in opened
         assert "share a superclass" in opened
-        assert "fine-grained: decides" in opened
+        assert "fine-grained: match" in opened
         assert button.get_attribute("aria-expanded") == "true"
         name, shared = page.locator("#errors-table tbody .file").nth(3).inner_text(), page.url
     with looking(chromium, shared) as sight:
@@ -145,9 +145,9 @@ def test_superclasses_can_be_filtered_and_sorted(chromium: Browser, site: Site) 
 def test_worst_errors_are_readable_without_javascript(chromium: Browser, site: Site) -> None:
     with looking(chromium, site.report.as_uri(), java_script_enabled=False) as sight:
         page = sight.page
-        assert page.locator("#errors-still > .errors > details").count() == 50
-        page.locator("#errors-still > .errors > details > summary").first.click()
-        assert "model failure: decides" in page.inner_text("#errors-still")
+        assert page.locator("#errors-static > .errors > details").count() == 50
+        page.locator("#errors-static > .errors > details > summary").first.click()
+        assert "model failure: match" in page.inner_text("#errors-static")
         assert not page.locator("#errors-live").is_visible()
 
 

@@ -268,9 +268,9 @@ def test_severities_are_ordered_from_label_noise_to_severe() -> None:
         ("severe", "15", "37.5 %", "15.0 %"),
     ]
     assert [row.types for row in rows] == [
-        "class overlap, missing multi-label",
-        "fine-grained, fine-grained, out of vocabulary",
-        "spurious correlation, non-prototypical",
+        "class overlap; missing multi-label",
+        "fine-grained; fine-grained, out of vocabulary",
+        "spurious correlation; non-prototypical",
         "model failure",
     ]
     assert all(row.description.endswith(".") for row in rows)
