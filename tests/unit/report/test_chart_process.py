@@ -1,4 +1,4 @@
-"""Pictures drawn in a process of their own are those drawn here, whatever happrocesss to that process."""
+"""The chart process draws the same charts as this process, and it is replaced if it dies."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Pictures: well-formed SVG of nothing but shapes, with the right numbers, in colors that all can tell apart."""
+"""Charts: well-formed SVG that contains only shapes, with correct numbers and distinguishable colors."""
 
 import colorsys
 import itertools
@@ -31,11 +31,14 @@ COUNTS = (4, 6, 10, 0, 5, 0, 15)
 
 
 def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, str, int]]:
-    return [(each, ERROR_TYPE_TITLES[each], count) for each, count in zip(TOP1_ERROR_TYPES, counts, strict=True)]
+    return [
+        (error_type, ERROR_TYPE_TITLES[error_type], count)
+        for error_type, count in zip(TOP1_ERROR_TYPES, counts, strict=True)
+    ]
 
 
 def gain_rows() -> list[tuple[ErrorType, str, float, float]]:
-    return [(each, title, count / 100, count / 120) for each, title, count in kinds()]
+    return [(error_type, title, count / 100, count / 120) for error_type, title, count in kinds()]
 
 
 def calibration() -> Calibration:
@@ -56,14 +59,14 @@ def point(accuracy: float, name: str = "") -> TrendPoint:
     return TrendPoint(name, name or "published", "cnn", bool(name), accuracy, values)
 
 
-def multiples(points: list[TrendPoint], given: Curves | None, title: str = "title", line: bool = True) -> str:
+def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:
     metrics = list(Metric)
     return charts.trend_multiples(
         [(metric, title, title) for metric in metrics],
         points,
         {"cnn": "var(--c1)"},
         ["a1"],
-        given,
+        reference,
         Group.ALL,
         {metrics[0]: (-0.5, 0.6)} if line else {},
     )
@@ -75,7 +78,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "funnel without errors": lambda: charts.breakdown([("all images", kinds((0,) * 7))]),
     "gains": lambda: charts.gains(gain_rows(), ("top-1", "multi-label")),
     "gains of nothing": lambda: charts.gains(
-        [(each, title, 0.0, 0.0) for each, title, _ in kinds()], ("top-1", "multi-label")
+        [(error_type, title, 0.0, 0.0) for error_type, title, _ in kinds()], ("top-1", "multi-label")
     ),
     "reliability": lambda: charts.reliability(calibration(), ("top-1", "multi-label")),
     "reliability of nothing": lambda: charts.reliability(Calibration((), None, None), ("top-1", "multi-label")),
@@ -99,7 +102,7 @@ def paths(svg: str, fill: str) -> list[str]:
 
 
 def bar(path: str) -> tuple[float, float]:
-    """Return where a bar that is drawn as a path starts, and how wide it is."""
+    """Return the start and the width of a bar."""
     match = re.fullmatch(r"M([-\d.e]+),[-\d.e]+h([-\d.e]+)v.*", path)
     assert match is not None, path
     return float(match[1]), float(match[2])
@@ -191,7 +194,7 @@ def test_hostile_titles_are_text(drawn: Callable[[], str]) -> None:
     root = ElementTree.fromstring(drawn())
 
     assert not [item for item in root.iter() if item.tag in (f"{SVG}script", f"{SVG}a")]
-    assert HOSTILE in " ".join(root.itertext())  # a long title stands in several lines
+    assert HOSTILE in " ".join(root.itertext())  # a long title is split into lines
 
 
 @pytest.mark.parametrize("counts", [COUNTS, (1, 2, 3, 4, 5, 6, 7), (0, 0, 0, 0, 0, 0, 3), (1000, 1, 0, 0, 0, 0, 0)])
@@ -228,7 +231,7 @@ def test_bars_of_gains_are_proportional_and_labeled_in_points() -> None:
     svg = charts.gains(gain_rows(), ("top-1", "multi-label"))
     texts = {item.text for item in ElementTree.fromstring(svg).iter(f"{SVG}text")}
 
-    # One pixel is worth the same everywhere in both halves.
+    # The scale is the same in both columns.
     widths = {
         error_type: [bar(path)[1] for path in paths(svg, charts.type_color(error_type))]
         for error_type in TOP1_ERROR_TYPES
@@ -285,7 +288,7 @@ def style() -> str:
 
 
 def variables() -> dict[str, dict[str, str]]:
-    """Return the colors of the light and of the dark page; the dark page keeps what it doesn't name anew."""
+    """Return the colors of light and dark mode; dark mode inherits the colors that it does not define."""
     light, dark = re.findall(r":root \{([^}]*)\}", style())
     named = [dict(re.findall(r"--(\w+):\s*(#[0-9a-f]{3,6})", part)) for part in (light, dark)]
     return {"light": named[0], "dark": named[0] | named[1]}
@@ -304,13 +307,13 @@ def linear(color: str) -> NDArray[np.float64]:
 
 
 def contrast(first: str, second: str) -> float:
-    """Return WCAG's contrast ratio."""
+    """Return the contrast ratio of WCAG 2."""
     low, high = sorted(float(linear(item) @ [0.2126, 0.7152, 0.0722]) for item in (first, second))
     return (high + 0.05) / (low + 0.05)
 
 
 def lab(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return CIE Lab of linear RGB, under the white of the display."""
+    """Return CIE Lab of linear RGB with the white point of the display."""
     relative = (TO_XYZ @ np.clip(light, 0, 1)) / TO_XYZ.sum(axis=1)
     x, y, z = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])

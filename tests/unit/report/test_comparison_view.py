@@ -1,4 +1,4 @@
-"""The page of a comparison: a sentence for every case, a matrix of where the images went, and what changed where."""
+"""The view of a comparison: summaries, the matrix of transitions, and the changes by class."""
 
 from dataclasses import replace
 from typing import Any
@@ -37,7 +37,7 @@ test_result.__test__ = False  # type: ignore[attr-defined]  # its name looks lik
 
 
 def transitions(**counts: int) -> NDArray[np.int64]:
-    """Return a matrix; a key is two digits, the type in A and that in B."""
+    """Return a matrix; each key is the type in A and the type in B, such as _48."""
     matrix = np.zeros((8, 8), np.int64)
     for key, count in counts.items():
         matrix[int(key[1]) - 1, int(key[2]) - 1] = count
@@ -74,7 +74,7 @@ def summary() -> Summary:
 
 def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison:
     everything = group(matrix, paired(PairedMetric.SEVERE, 40, 13, 0.0002))
-    made = Comparison(
+    default = Comparison(
         id_a="a1",
         id_b="b2",
         title_a="old",
@@ -89,11 +89,11 @@ def comparison(matrix: NDArray[np.int64] = MATRIX, **changes: Any) -> Comparison
         fixed=(),
         broken=(),
     )
-    return replace(made, **changes)
+    return replace(default, **changes)
 
 
-def view(given: Comparison | None = None) -> ComparisonView:
-    return comparison_view(given or comparison(), summary(), summary())
+def view(value: Comparison | None = None) -> ComparisonView:
+    return comparison_view(value or comparison(), summary(), summary())
 
 
 def texts_of(value: Any) -> list[str]:
@@ -105,10 +105,10 @@ def texts_of(value: Any) -> list[str]:
 
 
 def test_title_and_summary_go_from_a_to_b() -> None:
-    shown = view()
+    result = view()
 
-    assert shown.title == "old → new"
-    assert shown.summary == (
+    assert result.title == "old → new"
+    assert result.summary == (
         "new, compared with old: fixes 40 images, breaks 4 images (3 new model failures); "
         "severe errors: 27 fewer, p < 0.001."
     )
@@ -124,7 +124,7 @@ def test_both_sides_have_a_summary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("matrix", "severe", "said"),
+    ("matrix", "severe", "sentence"),
     [
         (transitions(_11=9), paired(PairedMetric.SEVERE), "fixes 0 images, breaks 0 images; severe errors: no change"),
         (
@@ -150,9 +150,9 @@ def test_both_sides_have_a_summary() -> None:
     ],
 )
 def test_comparison_summary_counts_fixed_broken_and_severe(
-    matrix: NDArray[np.int64], severe: PairedTest, said: str
+    matrix: NDArray[np.int64], severe: PairedTest, sentence: str
 ) -> None:
-    assert comparison_summary(group(matrix, severe)) == said
+    assert comparison_summary(group(matrix, severe)) == sentence
 
 
 def test_comparison_without_common_images_has_a_summary() -> None:
@@ -167,17 +167,17 @@ def test_comparison_without_common_images_has_a_summary() -> None:
 @settings(max_examples=200, deadline=None)
 def test_comparison_summary_is_complete(cells: list[int], only: tuple[int, int], p_value: float) -> None:
     matrix = np.array(cells, np.int64).reshape(8, 8)
-    said = comparison_summary(group(matrix, paired(PairedMetric.SEVERE, *only, p_value)))
+    sentence = comparison_summary(group(matrix, paired(PairedMetric.SEVERE, *only, p_value)))
 
-    assert not [hole for hole in HOLES if hole in said]
+    assert not [hole for hole in HOLES if hole in sentence]
     if matrix.sum():
         fixed = sum(int(matrix[a, b]) for a in range(3, 8) for b in range(3))
         broken = sum(int(matrix[a, b]) for a in range(3) for b in range(3, 8))
-        assert said.startswith(f"fixes {pluralize(fixed, 'image')}, breaks {pluralize(broken, 'image')}")
+        assert sentence.startswith(f"fixes {pluralize(fixed, 'image')}, breaks {pluralize(broken, 'image')}")
 
 
 @pytest.mark.parametrize(
-    ("test", "said"),
+    ("test", "sentence"),
     [
         (paired(PairedMetric.TOP1), "No change in top-1 accuracy."),
         (paired(PairedMetric.MULTI_LABEL), "No change in multi-label correctness."),
@@ -200,18 +200,18 @@ def test_comparison_summary_is_complete(cells: list[int], only: tuple[int, int],
         ),
     ],
 )
-def test_test_result_is_a_sentence(test: PairedTest, said: str) -> None:
-    assert test_result(test) == said
+def test_test_result_is_a_sentence(test: PairedTest, sentence: str) -> None:
+    assert test_result(test) == sentence
 
 
 @given(st.sampled_from(list(PairedMetric)), st.integers(0, 5000), st.integers(0, 5000), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
 def test_test_result_is_complete(question: PairedMetric, only_a: int, only_b: int, p_value: float) -> None:
-    said = test_result(paired(question, only_a, only_b, p_value))
+    sentence = test_result(paired(question, only_a, only_b, p_value))
 
-    assert said.endswith(".")
-    assert said.count(".") <= 2
-    assert not [hole for hole in HOLES if hole in said]
+    assert sentence.endswith(".")
+    assert sentence.count(".") <= 2
+    assert not [hole for hole in HOLES if hole in sentence]
 
 
 @pytest.mark.parametrize(
@@ -239,35 +239,35 @@ def test_change_has_its_confidence_interval() -> None:
 
 
 def test_matrix_has_a_row_per_type_in_a_and_a_column_per_type_in_b() -> None:
-    shown = view()
+    result = view()
 
-    assert [row.title for row in shown.matrix] == [ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES]
-    assert [row.title for row in shown.matrix] == list(shown.type_titles)
-    assert [row.css_class for row in shown.matrix] == [f"type-{number}" for number in range(1, 9)]
-    counts = [[int(cell.count) for cell in row.cells] for row in shown.matrix]
+    assert [row.title for row in result.matrix] == [ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES]
+    assert [row.title for row in result.matrix] == list(result.type_titles)
+    assert [row.css_class for row in result.matrix] == [f"type-{number}" for number in range(1, 9)]
+    counts = [[int(cell.count) for cell in row.cells] for row in result.matrix]
     assert counts == MATRIX.tolist()
-    assert [row.total for row in shown.matrix] == ["505", "7", "0", "10", "0", "0", "0", "42"]
-    assert shown.matrix_totals == ("540", "8", "0", "2", "0", "1", "0", "13")
-    assert shown.samples == "564"
+    assert [row.total for row in result.matrix] == ["505", "7", "0", "10", "0", "0", "0", "42"]
+    assert result.matrix_totals == ("540", "8", "0", "2", "0", "1", "0", "13")
+    assert result.samples == "564"
 
 
 @given(st.lists(st.integers(0, 3000) | st.just(0), min_size=64, max_size=64))
 @settings(max_examples=10, deadline=None)
 def test_rows_and_columns_of_a_matrix_add_up(cells: list[int]) -> None:
-    shown = view(comparison(np.array(cells, np.int64).reshape(8, 8)))
-    counted = [[int(cell.count.replace(",", "")) for cell in row.cells] for row in shown.matrix]
+    result = view(comparison(np.array(cells, np.int64).reshape(8, 8)))
+    counted = [[int(cell.count.replace(",", "")) for cell in row.cells] for row in result.matrix]
 
-    assert [sum(row) for row in counted] == [int(row.total.replace(",", "")) for row in shown.matrix]
+    assert [sum(row) for row in counted] == [int(row.total.replace(",", "")) for row in result.matrix]
     columns = [sum(column) for column in zip(*counted, strict=True)]
-    assert columns == [int(matrix_total.replace(",", "")) for matrix_total in shown.matrix_totals]
-    assert sum(columns) == int(shown.samples.replace(",", ""))
+    assert columns == [int(matrix_total.replace(",", "")) for matrix_total in result.matrix_totals]
+    assert sum(columns) == int(result.samples.replace(",", ""))
 
 
 def test_every_cell_has_the_class_of_its_change() -> None:
     full = np.ones((8, 8), np.int64)
     for empty in (False, True):
-        shown = view(comparison(np.diag(np.ones(8, np.int64)) if empty else full))
-        for type_a, row in zip(ERROR_TYPES, shown.matrix, strict=True):
+        result = view(comparison(np.diag(np.ones(8, np.int64)) if empty else full))
+        for type_a, row in zip(ERROR_TYPES, result.matrix, strict=True):
             for type_b, cell in zip(ERROR_TYPES, row.cells, strict=True):
                 parts = cell.css_class.split()
                 if type_a is type_b:
@@ -300,9 +300,9 @@ def test_frame_marks_a_change_of_severity(type_a: ErrorType, type_b: ErrorType, 
 
 
 def test_heat_of_a_cell_grows_with_its_count_relative_to_the_largest_off_the_diagonal() -> None:
-    shown = view(comparison(transitions(_11=100_000, _18=800, _17=400, _16=200, _15=100, _14=1)))
+    result = view(comparison(transitions(_11=100_000, _18=800, _17=400, _16=200, _15=100, _14=1)))
 
-    heat = [cell.css_class.split()[0] for cell in shown.matrix[0].cells]
+    heat = [cell.css_class.split()[0] for cell in result.matrix[0].cells]
     assert heat == ["same", "none", "none", "heat-1", "heat-1", "heat-2", "heat-3", "heat-4"]
 
 
@@ -321,9 +321,9 @@ def test_tests_have_a_sentence_and_numbers() -> None:
 
 
 def test_intervals_are_ordered_and_unique() -> None:
-    shown = view()
+    result = view()
 
-    names = [row.name for row in shown.intervals]
+    names = [row.name for row in result.intervals]
     assert names[:4] == [
         "top-1 accuracy",
         "multi-label accuracy (mean over classes)",
@@ -331,10 +331,10 @@ def test_intervals_are_ordered_and_unique() -> None:
         "severe error rate",
     ]
     assert len(names) == len(set(names)) == 10
-    assert (shown.intervals[0].a, shown.intervals[0].b) == ("25.0 %", "20.0 %")
-    assert shown.intervals[0].change == "−5.00 points (−9.00 to −1.00)"
-    (told,) = shown.chart.description
-    assert all(name in told for name in names)
+    assert (result.intervals[0].a, result.intervals[0].b) == ("25.0 %", "20.0 %")
+    assert result.intervals[0].change == "−5.00 points (−9.00 to −1.00)"
+    (description,) = result.chart.description
+    assert all(name in description for name in names)
 
 
 def test_error_type_without_evidence_has_no_interval() -> None:
@@ -346,10 +346,10 @@ def test_error_type_without_evidence_has_no_interval() -> None:
 
 
 def test_comparison_without_samples_has_no_intervals() -> None:
-    shown = view(comparison(np.zeros((8, 8), np.int64)))
+    result = view(comparison(np.zeros((8, 8), np.int64)))
 
-    assert shown.intervals == ()
-    assert shown.samples == "0"
+    assert result.intervals == ()
+    assert result.samples == "0"
 
 
 def test_every_group_has_a_summary() -> None:
@@ -367,11 +367,11 @@ def test_every_group_has_a_summary() -> None:
 
 def test_abstentions_and_excluded_images_are_listed() -> None:
     both = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
-    shown = view(comparison(abstained=both, num_left_out=1200))
+    result = view(comparison(abstained=both, num_left_out=1200))
 
-    assert shown.num_excluded == "1,200"
-    assert len(shown.abstained) == 2
-    assert "counted as spurious correlation or model failure. " in shown.abstained[0]
+    assert result.num_excluded == "1,200"
+    assert len(result.abstained) == 2
+    assert "counted as spurious correlation or model failure. " in result.abstained[0]
     assert view().num_excluded == ""
 
 
@@ -389,12 +389,12 @@ def test_class_change_has_counts_rates_and_interval() -> None:
 def test_number_of_shown_classes_and_images_is_limited() -> None:
     flip = ChangedImage("x.jpg", GOLDFISH, GOLDFISH, TENCH, ErrorType.CORRECT, ErrorType.FINE_GRAINED)
     many = tuple(change(f"class {index}") for index in range(MAX_CLASSES + 3))
-    shown = view(comparison(classes=many, broken=(flip,) * (MAX_IMAGES + 1)))
+    result = view(comparison(classes=many, broken=(flip,) * (MAX_IMAGES + 1)))
 
-    assert (len(shown.classes), shown.num_classes) == (MAX_CLASSES, MAX_CLASSES + 3)
-    assert shown.classes[0].name == "class 0"
-    assert len(shown.broken) == MAX_IMAGES
-    assert (shown.num_fixed, shown.num_broken) == (40, 4)
+    assert (len(result.classes), result.num_classes) == (MAX_CLASSES, MAX_CLASSES + 3)
+    assert result.classes[0].name == "class 0"
+    assert len(result.broken) == MAX_IMAGES
+    assert (result.num_fixed, result.num_broken) == (40, 4)
 
 
 def test_changed_image_has_both_predictions_and_error_types() -> None:
@@ -419,8 +419,8 @@ def test_provenance_identifies_both_analyses() -> None:
 
 
 def test_texts_of_the_page_are_complete() -> None:
-    shown = view(comparison(superclasses=(change(),), abstained=(ErrorType.SPURIOUS_CORRELATION,), num_left_out=2))
+    result = view(comparison(superclasses=(change(),), abstained=(ErrorType.SPURIOUS_CORRELATION,), num_left_out=2))
 
-    texts = texts_of(shown)
+    texts = texts_of(result)
     assert len(texts) > 150
     assert not [(hole, text) for text in texts for hole in HOLES if hole in text]

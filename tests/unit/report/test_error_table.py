@@ -1,4 +1,4 @@
-"""The table of errors as JSON: what was put in can be read back from it, and it stays small."""
+"""The error table as JSON: it is lossless and small."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def labels_of(*rows: Sequence[tuple[int, LabelSource]]) -> Labels:
 
 def table(names: Sequence[str] = ("a.jpg", "b.jpg", "c.jpg"), **changes: Any) -> ErrorTable:
     count = len(names)
-    made = ErrorTable(
+    default = ErrorTable(
         names=names,
         targets=np.arange(count, dtype=np.int16),
         predicted=np.arange(count, dtype=np.int16) + 900,
@@ -57,12 +57,12 @@ def table(names: Sequence[str] = ("a.jpg", "b.jpg", "c.jpg"), **changes: Any) ->
         texts={},
         pictures={},
     )
-    return replace(made, **changes)
+    return replace(default, **changes)
 
 
-def told(given: ErrorTable) -> dict[str, Any]:
-    """Return what a page reads: the JSON there and back."""
-    result: dict[str, Any] = json.loads(json.dumps(to_plain(given), allow_nan=False, ensure_ascii=False))
+def round_trip(value: ErrorTable) -> dict[str, Any]:
+    """Return the table after conversion to JSON and back."""
+    result: dict[str, Any] = json.loads(json.dumps(to_plain(value), allow_nan=False, ensure_ascii=False))
     return result
 
 
@@ -87,7 +87,7 @@ def names_in(plain: dict[str, Any]) -> list[str]:
     ],
 )
 def test_name_is_prefix_middle_and_suffix(names: list[str]) -> None:
-    assert names_in(told(table(names))) == names
+    assert names_in(round_trip(table(names))) == names
 
 
 @given(
@@ -95,18 +95,18 @@ def test_name_is_prefix_middle_and_suffix(names: list[str]) -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_every_name_can_be_reconstructed(names: list[str]) -> None:
-    assert names_in(told(table(names))) == names
+    assert names_in(round_trip(table(names))) == names
 
 
 def test_common_prefix_and_suffix_are_stored_once() -> None:
-    plain = told(table([f"ILSVRC2012_val_000{number:05}.JPEG" for number in (17, 20_000, 49_999)]))
+    plain = round_trip(table([f"ILSVRC2012_val_000{number:05}.JPEG" for number in (17, 20_000, 49_999)]))
 
     assert (plain["prefix"], plain["suffix"]) == ("ILSVRC2012_val_000", ".JPEG")
     assert plain["file"] == ["00017", "20000", "49999"]
 
 
 def test_table_without_errors_is_empty() -> None:
-    plain = told(table([]))
+    plain = round_trip(table([]))
 
     assert (plain["file"], plain["target"], plain["predicted"], plain["label"]) == ([], [], [], [])
     assert (plain["type"], plain["group"], plain["classes"], plain["tags"], plain["total"]) == ("", "", {}, {}, 0)
@@ -134,7 +134,7 @@ def test_every_column_can_be_read_back(
     rows: list[tuple[int, int, ErrorType, tuple[bool, bool, bool], float, list[tuple[int, LabelSource]]]],
 ) -> None:
     count = len(rows)
-    plain = told(
+    plain = round_trip(
         table(
             [f"{row}.jpg" for row in range(count)],
             targets=np.array([row[0] for row in rows], np.int16),
@@ -161,23 +161,23 @@ def test_every_column_can_be_read_back(
 
 
 def test_source_of_a_label_is_an_index_of_source_names() -> None:
-    plain = told(
+    plain = round_trip(
         table(["a"], labels=labels_of([(7, LabelSource.ORIGINAL), (8, LabelSource.REAL), (9, LabelSource.UNCLEAR)]))
     )
 
-    said = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
-    assert said == [(7, "original label"), (8, "ReaL label"), (9, "annotated as unclear")]
+    sentence = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
+    assert sentence == [(7, "original label"), (8, "ReaL label"), (9, "annotated as unclear")]
 
 
 def test_single_label_is_a_number_and_no_label_is_an_empty_list() -> None:
-    plain = told(table(["a", "b"], labels=labels_of([(999, LabelSource.UNCLEAR)], [])))
+    plain = round_trip(table(["a", "b"], labels=labels_of([(999, LabelSource.UNCLEAR)], [])))
 
     assert plain["label"] == [999 * 16 + 4, []]
 
 
 def test_bits_of_groups_follow_the_order_of_group_names() -> None:
     groups = np.array([[True, False, True, False], [False, True, True, False], [False, False, True, False]])
-    plain = told(table(["a", "b", "c", "d"], groups=groups))
+    plain = round_trip(table(["a", "b", "c", "d"], groups=groups))
 
     assert plain["group"] == "1270"
     assert plain["group_names"] == ["organisms", "artifacts", "other"]
@@ -185,17 +185,17 @@ def test_bits_of_groups_follow_the_order_of_group_names() -> None:
 
 
 def test_probability_is_stored_in_thousandths() -> None:
-    plain = told(table(["a", "b", "c", "d"], probability=np.array([0, 0.5, 0.87549, 1])))
+    plain = round_trip(table(["a", "b", "c", "d"], probability=np.array([0, 0.5, 0.87549, 1])))
 
     assert plain["probability"] == [0, 500, 875, 1000]
 
 
 def test_table_without_probabilities_has_no_column() -> None:
-    assert told(table())["probability"] is None
+    assert round_trip(table())["probability"] is None
 
 
 def test_types_are_in_the_order_of_the_rules_with_abstentions() -> None:
-    plain = told(table(abstained=(ErrorType.FINE_GRAINED_OOV,)))
+    plain = round_trip(table(abstained=(ErrorType.FINE_GRAINED_OOV,)))
 
     assert [item["value"] for item in plain["types"]] == [int(error_type_) for error_type_ in ERROR_TYPES]
     assert [item["value"] for item in plain["types"] if item["abstained"]] == [5]
@@ -209,26 +209,28 @@ def test_types_are_in_the_order_of_the_rules_with_abstentions() -> None:
 
 def test_problematic_rows_have_tags() -> None:
     tags = {1: [ProblematicTag.EMPTY_WRONG]}
-    plain = told(table(problematic=np.array([False, True, True]), tags=tags))
+    plain = round_trip(table(problematic=np.array([False, True, True]), tags=tags))
 
     assert plain["tags"] == {"1": ["no labels; the prediction is wrong"], "2": []}
 
 
 def test_only_used_classes_are_included() -> None:
     members = {"fish": [0, 1, 2, 3], "birds": [7, 8], "late": [900, 950]}
-    plain = told(table(["a", "b"], superclasses=members, labels=labels_of([(3, LabelSource.REAL)], [])))
+    plain = round_trip(table(["a", "b"], superclasses=members, labels=labels_of([(3, LabelSource.REAL)], [])))
 
     assert set(plain["classes"]) == {"0", "1", "3", "900", "901"}
     assert plain["superclasses"] == {"fish": [0, 1, 3], "late": [900]}
 
 
 def test_pairs_overlaps_and_texts_are_stored_once() -> None:
-    said = VocabularyEvidence(True, (ProposedText("a carp", 0.87654, True), ProposedText("a tench", 0.1, False)), 1234)
-    plain = told(
+    vocabulary = VocabularyEvidence(
+        True, (ProposedText("a carp", 0.87654, True), ProposedText("a tench", 0.1, False)), 1234
+    )
+    plain = round_trip(
         table(
             pairs={(3, 900): ClassPair(12, ("x.jpg", "y.jpg"))},
             overlaps={(1, 901): "They are the same."},
-            texts={2: said},
+            texts={2: vocabulary},
             pictures={"a.jpg": "data:,"},
         )
     )
@@ -240,7 +242,7 @@ def test_pairs_overlaps_and_texts_are_stored_once() -> None:
 
 
 def test_url_prefixes_and_total_are_included() -> None:
-    plain = told(table(picture_base="/analyses/a1/images/", page_base="/analyses/a1/errors/", total=25_000))
+    plain = round_trip(table(picture_base="/analyses/a1/images/", page_base="/analyses/a1/errors/", total=25_000))
 
     assert (plain["picture_base"], plain["page_base"]) == ("/analyses/a1/images/", "/analyses/a1/errors/")
     assert plain["total"] == 25_000
@@ -289,4 +291,4 @@ def test_ten_thousand_errors_stay_under_two_megabytes() -> None:
 
 
 def test_nan_probability_is_none() -> None:
-    assert told(table(probability=np.array([np.nan, 0.5, np.inf])))["probability"] == [None, 500, None]
+    assert round_trip(table(probability=np.array([np.nan, 0.5, np.inf])))["probability"] == [None, 500, None]

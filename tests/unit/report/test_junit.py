@@ -1,4 +1,4 @@
-"""JUnit XML: it is the form that pipelines read, its counts add up, and no name breaks it."""
+"""JUnit XML: it conforms to the schema, its counts add up, and hostile names do not break it."""
 
 from xml.etree import ElementTree
 
@@ -11,7 +11,7 @@ from service.domain import Bound, ErrorType, GateDecision, GateReason, GateResul
 from service.report.gate_view import GateReasonView, GateView, gate_view
 from service.report.junit import to_junit
 
-FORM = xmlschema.XMLSchema(
+SCHEMA = xmlschema.XMLSchema(
     """<?xml version="1.0" encoding="UTF-8"?>
     <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" elementFormDefault="qualified">
       <xs:attributeGroup name="counts">
@@ -108,15 +108,15 @@ HOSTILE = [
 def gate(*decisions: GateDecision, name: str = "bound", policy: str = "release", baseline: str = "") -> GateView:
     worst = max(decisions, default=GateDecision.PASS)
     reasons = tuple(
-        GateReasonView(f"{name} {number}", each, f"said of {name}") for number, each in enumerate(decisions)
+        GateReasonView(f"{name} {number}", decision, f"message of {name}") for number, decision in enumerate(decisions)
     )
     return GateView(worst, policy, "analyses/1", baseline, reasons)
 
 
 def parsed(content: bytes) -> ElementTree.Element:
-    """Parse, and hold it against the form."""
+    """Parse and validate a document."""
     root = ElementTree.fromstring(content)
-    FORM.validate(root)
+    SCHEMA.validate(root)
     return root
 
 
@@ -125,7 +125,7 @@ def of(suite: ElementTree.Element, name: str) -> int:
 
 
 def check_counts(root: ElementTree.Element) -> None:
-    """Compare each count with what is there."""
+    """Compare each count with the elements."""
     for item in (root, *root.iter("testsuite")):
         assert of(item, "tests") == len(list(item.iter("testcase")))
         assert of(item, "failures") == len(list(item.iter("failure")))
@@ -142,13 +142,13 @@ def test_bound_becomes_the_element_of_its_decision(decision: GateDecision, tag: 
     root = parsed(to_junit(gate(decision), "a model"))
 
     (case,) = root.iter("testcase")
-    (shown,) = case
-    assert shown.tag == tag
-    assert shown.text == "said of bound"
+    (result,) = case
+    assert result.tag == tag
+    assert result.text == "message of bound"
     assert case.attrib["name"] == "bound 0"
     assert case.attrib["classname"] == "errata.release"
     if tag != "system-out":
-        assert shown.attrib["message"] == "said of bound"
+        assert result.attrib["message"] == "message of bound"
     check_counts(root)
 
 
@@ -189,7 +189,7 @@ def test_missing_baseline_is_not_named() -> None:
 
 
 def test_gate_result_becomes_test_cases() -> None:
-    """Given a result as the summary makes it: a bound that holds, one that doesn't, one that can't be told."""
+    """Given a result with a bound that passes, one that fails, and one that is undecided."""
     reasons = (
         GateReason(GateDecision.PASS, None, 0.99, 0.95),
         GateReason(GateDecision.FAIL, Bound("few failures", Measure.SEVERE_ERROR_RATE, max=0.02), 0.03, 0.02),
@@ -242,7 +242,7 @@ def test_names_that_xml_allows_are_unchanged(name: str) -> None:
     (case,) = root.iter("testcase")
     assert case.attrib["name"] == f"{name} 0"
     assert case.attrib["classname"] == f"errata.{name}"
-    assert case[0].attrib["message"] == case[0].text == f"said of {name}"
+    assert case[0].attrib["message"] == case[0].text == f"message of {name}"
     assert properties(root)["model"] == name
 
 

@@ -1,4 +1,4 @@
-"""The list of analyses, the page of an open one and that of one image: what they say in every state."""
+"""Views of the list, of unfinished analyses, and of images in every state."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from service.domain import (
 from service.report.listing_view import ListView, image_view, list_view, pending_view
 from service.report.messages.pages import progress_text
 
-CHOSEN = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
+SELECTION = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
 STATES = tuple(State)[1:]
 
 
@@ -45,7 +45,7 @@ def summary(wrong: int = 1200) -> Summary:
 
 
 def analysis(**changes: Any) -> Analysis:
-    made = Analysis(
+    default = Analysis(
         id="a1",
         request=AnalysisRequest("demo", "timm:net", labels={"size": "big", "family": "cnn"}),
         state=State.SUCCEEDED,
@@ -53,7 +53,7 @@ def analysis(**changes: Any) -> Analysis:
         create_time=datetime(2024, 2, 29, 23, 59, tzinfo=UTC),
         summary=summary(),
     )
-    return replace(made, **changes)
+    return replace(default, **changes)
 
 
 def running(**changes: Any) -> Analysis:
@@ -61,7 +61,7 @@ def running(**changes: Any) -> Analysis:
 
 
 def listed(*analyses: Analysis, total: int = 120, first: int = 50, **changes: Any) -> ListView:
-    return list_view(analyses, total, first, ["demo", "imagenet"], {**CHOSEN, **changes}, "page=1", "page=3")
+    return list_view(analyses, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, "page=1", "page=3")
 
 
 def test_row_of_a_finished_analysis_shows_its_result() -> None:
@@ -98,10 +98,10 @@ def test_every_state_has_a_name_and_a_css_class(state: State) -> None:
 
 
 def test_list_shows_its_range_and_total() -> None:
-    shown = listed(analysis(), analysis(id="a2"))
+    result = listed(analysis(), analysis(id="a2"))
 
-    assert (shown.first, shown.last, shown.total) == (51, 52, 120)
-    assert (shown.previous, shown.next) == ("page=1", "page=3")
+    assert (result.first, result.last, result.total) == (51, 52, 120)
+    assert (result.previous, result.next) == ("page=1", "page=3")
     nothing = listed(total=0, first=0)
     assert (nothing.first, nothing.last, nothing.total, nothing.rows) == (0, 0, 0, ())
 
@@ -114,18 +114,18 @@ def test_list_is_live_while_an_analysis_is_unfinished() -> None:
 
 
 def test_list_shows_the_selected_filters() -> None:
-    shown = listed(state="failed", dataset="demo", search="net", order="title")
+    result = listed(state="failed", dataset="demo", search="net", order="title")
 
-    assert (shown.state, shown.dataset, shown.search, shown.order) == ("failed", "demo", "net", "title")
-    assert shown.datasets == ("demo", "imagenet")
-    assert [value for value, _ in shown.states] == ["queued", "running", "succeeded", "failed", "cancelled"]
+    assert (result.state, result.dataset, result.search, result.order) == ("failed", "demo", "net", "title")
+    assert result.datasets == ("demo", "imagenet")
+    assert [value for value, _ in result.states] == ["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 def test_unfinished_analysis_shows_state_and_progress() -> None:
-    shown = pending_view(running())
+    result = pending_view(running())
 
-    assert (shown.id, shown.title, shown.dataset, shown.state) == ("a1", "timm:net", "demo", "running")
-    assert (shown.progress, shown.done, shown.total, shown.is_live, shown.failure) == (
+    assert (result.id, result.title, result.dataset, result.state) == ("a1", "timm:net", "demo", "running")
+    assert (result.progress, result.done, result.total, result.is_live, result.failure) == (
         "5 of 20 images",
         5,
         20,
@@ -135,27 +135,27 @@ def test_unfinished_analysis_shows_state_and_progress() -> None:
 
 
 def test_failed_analysis_shows_the_reason_and_is_not_live() -> None:
-    shown = pending_view(
+    result = pending_view(
         analysis(state=State.FAILED, summary=None, failure=Failure("MODEL_NOT_FOUND", "There is none."))
     )
 
-    assert (shown.state, shown.failure, shown.is_live) == ("failed", "MODEL_NOT_FOUND: There is none.", False)
-    assert shown.progress == ""
+    assert (result.state, result.failure, result.is_live) == ("failed", "MODEL_NOT_FOUND: There is none.", False)
+    assert result.progress == ""
 
 
 def test_image_page_has_the_verdict_and_the_analysis() -> None:
     evidence = VerdictEvidence(((1, LabelSource.REAL),), (), (), None, "", (Step(ErrorType.CORRECT, Outcome.MISS),))
     verdict = Verdict("x.jpg", 1, 0, ErrorType.MODEL_FAILURE, (), 0.5, evidence)
 
-    shown = image_view(analysis(), verdict, "/analyses/a1/images/x.jpg")
+    result = image_view(analysis(), verdict, "/analyses/a1/images/x.jpg")
 
-    assert (shown.analysis, shown.title, shown.image_url) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
-    assert (shown.row.file_name, shown.row.error_type, shown.row.probability) == ("x.jpg", "model failure", "50.0 %")
-    assert shown.row.trace == ("top-1 correct: no match",)
+    assert (result.analysis, result.title, result.image_url) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
+    assert (result.row.file_name, result.row.error_type, result.row.probability) == ("x.jpg", "model failure", "50.0 %")
+    assert result.row.trace == ("top-1 correct: no match",)
 
 
 @pytest.mark.parametrize(
-    ("state", "progress", "said"),
+    ("state", "progress", "sentence"),
     [
         (State.QUEUED, Progress(), ""),
         (State.QUEUED, Progress(live_workers=0, queue_position=3), "no worker is available"),
@@ -173,8 +173,8 @@ def test_image_page_has_the_verdict_and_the_analysis() -> None:
         (State.CANCELLED, Progress(5, 20), ""),
     ],
 )
-def test_progress_text_describes_unfinished_analyses(state: State, progress: Progress, said: str) -> None:
-    assert progress_text(state, progress) == said
+def test_progress_text_describes_unfinished_analyses(state: State, progress: Progress, sentence: str) -> None:
+    assert progress_text(state, progress) == sentence
 
 
 @given(
@@ -191,8 +191,8 @@ def test_progress_text_describes_unfinished_analyses(state: State, progress: Pro
 )
 @settings(max_examples=200, deadline=None)
 def test_progress_text_is_complete(state: State, progress: Progress) -> None:
-    said = progress_text(state, progress)
+    sentence = progress_text(state, progress)
 
-    assert said == said.strip()
-    assert not [item for item in ("None", "nan", "  ", ", ,", "-") if item in said]
-    assert not said or not state.final
+    assert sentence == sentence.strip()
+    assert not [item for item in ("None", "nan", "  ", ", ,", "-") if item in sentence]
+    assert not sentence or not state.final

@@ -1,4 +1,4 @@
-"""Markdown of a gate: one table, a row a bound, and whatever a name holds is only ever text."""
+"""Markdown of a gate: one table with a row for each bound, and hostile names are text."""
 
 import unicodedata
 from itertools import pairwise
@@ -14,7 +14,7 @@ from service.report.gate_view import GateReasonView, GateView, gate_view
 from service.report.markdown import escape, to_markdown
 
 PARSER = MarkdownIt("commonmark").enable("table")
-PLAIN = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td"}  # what may be opened and closed
+PLAIN = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td"}  # allowed block elements
 DECISIONS = tuple(GateDecision)[1:]
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 HOSTILE = [
@@ -71,7 +71,7 @@ def gate(*decisions: GateDecision, name: str = "bound", policy: str = "release",
 
 
 def tokens(markdown: str) -> list[Token]:
-    """Parse, and make sure that nothing but headings, paragraphs and tables of plain text came of it."""
+    """Parse Markdown and check that it contains only headings, paragraphs, and tables of plain text."""
     result = PARSER.parse(markdown)
     for item in result:
         if item.type == "inline":
@@ -87,7 +87,7 @@ def rendered(token: Token) -> str:
 
 
 def cells(markdown: str) -> list[list[str]]:
-    """Return the rows of the one table, the head first."""
+    """Return the rows of the only table, beginning with the header."""
     rows: list[list[str]] = []
     result = tokens(markdown)
     assert [item.type for item in result].count("table_open") == 1
@@ -102,7 +102,7 @@ def cells(markdown: str) -> list[list[str]]:
 
 
 def texts(markdown: str, kind: str) -> list[str]:
-    """Return what stands in the headings, or the paragraphs."""
+    """Return the texts of the headings or paragraphs."""
     result = tokens(markdown)
     return [
         rendered(after)
@@ -197,7 +197,7 @@ def test_hostile_names_are_text(name: str) -> None:
     paragraphs = [visible(text) for text in texts(markdown, "paragraph")]
     assert paragraphs in (
         [visible(name), visible(f"Baseline: {name}")],
-        [visible(f"Baseline: {name}")],  # of a name without anything to see
+        [visible(f"Baseline: {name}")],  # a name without visible characters
     )
 
 
@@ -259,7 +259,7 @@ def test_title_that_looks_like_markup_is_a_paragraph(title: str) -> None:
 
 @pytest.mark.parametrize("name", ["@org/team", "#123", "see @user, #4"])
 def test_users_and_issues_are_not_linked(name: str) -> None:
-    """GitHub finds people and issues in the text that is left after Markdown, escaped or not."""
+    """GitHub links users and issues in the rendered text, even if they are escaped."""
     text = "".join(texts(to_markdown(gate(GateDecision.PASS), name, ""), "p"))
 
     assert "@" in name or "#" in name

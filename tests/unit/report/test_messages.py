@@ -120,7 +120,7 @@ def test_summary_is_complete(counts: tuple[int, int, int, int], correct: int, is
 
 
 @pytest.mark.parametrize(
-    ("metric", "percentile", "said"),
+    ("metric", "percentile", "sentence"),
     [
         (Metric.SPURIOUS_CORRELATION, 0.17, "fewer spurious correlations than 83 % of similarly accurate models"),
         (Metric.MODEL_FAILURE, 0.83, "more model failures than 83 % of similarly accurate models"),
@@ -137,25 +137,25 @@ def test_summary_is_complete(counts: tuple[int, int, int, int], correct: int, is
         (Metric.MULTI_LABEL_ACCURACY, 1.0, "higher than 99 % of similarly accurate models"),
     ],
 )
-def test_percentile_text_states_the_larger_side(metric: Metric, percentile: float, said: str) -> None:
-    assert percentile_text(PercentileRank(metric, 0.1, percentile, None)) == said
+def test_percentile_text_states_the_larger_side(metric: Metric, percentile: float, sentence: str) -> None:
+    assert percentile_text(PercentileRank(metric, 0.1, percentile, None)) == sentence
 
 
 @given(st.sampled_from(list(Metric)), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
 def test_percentile_text_is_complete(metric: Metric, percentile: float) -> None:
-    said = percentile_text(PercentileRank(metric, 0.1, percentile, None))
+    sentence = percentile_text(PercentileRank(metric, 0.1, percentile, None))
 
-    assert not [hole for hole in HOLES if hole in said]
-    assert 50 <= int(said.split(" %")[0].split()[-1]) <= 99
-    assert said.split()[0] in (("higher", "lower") if metric is Metric.MULTI_LABEL_ACCURACY else ("more", "fewer"))
+    assert not [hole for hole in HOLES if hole in sentence]
+    assert 50 <= int(sentence.split(" %")[0].split()[-1]) <= 99
+    assert sentence.split()[0] in (("higher", "lower") if metric is Metric.MULTI_LABEL_ACCURACY else ("more", "fewer"))
 
 
 @pytest.mark.parametrize("why", list(NoReferenceReason))
 def test_missing_percentile_states_the_reason(why: NoReferenceReason) -> None:
-    said = percentile_text(PercentileRank(Metric.MODEL_FAILURE, None, None, why))
+    sentence = percentile_text(PercentileRank(Metric.MODEL_FAILURE, None, None, why))
 
-    assert said.startswith("not available: ")
+    assert sentence.startswith("not available: ")
     others = {percentile_text(PercentileRank(Metric.MODEL_FAILURE, None, None, item)) for item in NoReferenceReason}
     assert len(others) == len(NoReferenceReason)
 
@@ -167,7 +167,7 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"),
+    ("reason", "sentence"),
     [
         (
             GateReason(GateDecision.PASS, RATE, 0.0412, 0.05),
@@ -227,8 +227,8 @@ GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_in
         ),
     ],
 )
-def test_gate_reason_states_value_and_limit(reason: GateReason, said: str) -> None:
-    assert gate_reason(reason) == said
+def test_gate_reason_states_value_and_limit(reason: GateReason, sentence: str) -> None:
+    assert gate_reason(reason) == sentence
 
 
 CAUSES = {
@@ -246,39 +246,39 @@ CAUSES = {
 def test_every_undecided_reason_has_a_text(cause: UndecidedReason) -> None:
     value = None if cause is UndecidedReason.NO_VALUE else 0.04
 
-    said = gate_reason(GateReason(GateDecision.UNDECIDED, RATE, value, 0.05, causes=(cause,)))
+    sentence = gate_reason(GateReason(GateDecision.UNDECIDED, RATE, value, 0.05, causes=(cause,)))
 
-    assert said.startswith("Severe error rate is " + ("–" if value is None else "4.00 %"))
-    assert "Undecided: " in said
-    assert CAUSES[cause] in said.split("Undecided: ")[1]
-    assert said.endswith(".")
+    assert sentence.startswith("Severe error rate is " + ("–" if value is None else "4.00 %"))
+    assert "Undecided: " in sentence
+    assert CAUSES[cause] in sentence.split("Undecided: ")[1]
+    assert sentence.endswith(".")
 
 
 def test_two_undecided_reasons_are_both_listed() -> None:
-    said = gate_reason(
+    sentence = gate_reason(
         GateReason(
             GateDecision.UNDECIDED, RATE, 0.04, 0.05, causes=(UndecidedReason.FEW_SAMPLES, UndecidedReason.ABSTAINED)
         )
     )
 
-    assert said.endswith(" Undecided: too few samples; the rule of a bounded error type has no evidence.")
+    assert sentence.endswith(" Undecided: too few samples; the rule of a bounded error type has no evidence.")
 
 
 @pytest.mark.parametrize(
     "cause", [UndecidedReason.NOT_FINISHED, UndecidedReason.ENDED_WITHOUT_RESULT, UndecidedReason.OTHER_EVIDENCE]
 )
 def test_reason_about_the_whole_analysis_is_a_sentence(cause: UndecidedReason) -> None:
-    said = gate_reason(GateReason(GateDecision.PENDING, None, causes=(cause,)))
+    sentence = gate_reason(GateReason(GateDecision.PENDING, None, causes=(cause,)))
 
-    assert said[0].isupper()
-    assert said.endswith(".")
-    assert CAUSES[cause] in said
+    assert sentence[0].isupper()
+    assert sentence.endswith(".")
+    assert CAUSES[cause] in sentence
 
 
 def test_unknown_coverage_is_undecided() -> None:
-    said = gate_reason(GateReason(GateDecision.UNDECIDED, None, None, 0.95, causes=(UndecidedReason.NO_VALUE,)))
+    sentence = gate_reason(GateReason(GateDecision.UNDECIDED, None, None, 0.95, causes=(UndecidedReason.NO_VALUE,)))
 
-    assert said == (
+    assert sentence == (
         "Coverage of the judged images is –; at least 95.0 % is required. Undecided: the value is not available."
     )
 
@@ -289,7 +289,7 @@ COUNTED = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 
 @st.composite
 def gate_reasons(draw: st.DrawFn) -> GateReason:
-    """Reasons as a policy allows them: a bound on a value, or on a change."""
+    """Generate reasons that a policy can produce."""
     measure = draw(st.sampled_from(list(Measure)))
     whole = st.integers(0, 10_000).map(float)
     amounts = whole if measure in COUNTED else whole.map(lambda value: value / 10_000)
@@ -319,41 +319,41 @@ def gate_reasons(draw: st.DrawFn) -> GateReason:
 @given(gate_reasons())
 @settings(max_examples=300, deadline=None)
 def test_gate_reason_is_complete(reason: GateReason) -> None:
-    said = gate_reason(reason)
+    sentence = gate_reason(reason)
 
-    assert said.endswith(".")
-    assert not [hole for hole in HOLES if hole in said]
-    assert ("Undecided: " in said) == bool(reason.causes)
-    assert "e-" not in said.replace("one-", "").replace("fine-", ""), "no scientific notation"
+    assert sentence.endswith(".")
+    assert not [hole for hole in HOLES if hole in sentence]
+    assert ("Undecided: " in sentence) == bool(reason.causes)
+    assert "e-" not in sentence.replace("one-", "").replace("fine-", ""), "no scientific notation"
 
 
-# Pictures and tables, in words.
+# Descriptions of charts and tables.
 
 
 def test_breakdown_description_lists_existing_error_types() -> None:
-    said = breakdown_description(
+    sentence = breakdown_description(
         "organisms", 1200, [("class overlap", 0.25), ("missing multi-label", 0.0), ("fine-grained", 0.75)]
     )
 
-    assert said == "organisms: 1,200 top-1 errors: class overlap 25.0 %, fine-grained 75.0 %."
+    assert sentence == "organisms: 1,200 top-1 errors: class overlap 25.0 %, fine-grained 75.0 %."
     assert breakdown_description("other", 0, [("class overlap", 0.0)]) == "other: 0 top-1 errors."
 
 
 def test_gains_description_has_both_accuracies_in_points() -> None:
-    said = gains_description([("fine-grained", 0.0123, 0.2), ("model failure", 0.0, 0.0)])
+    sentence = gains_description([("fine-grained", 0.0123, 0.2), ("model failure", 0.0, 0.0)])
 
-    assert said == (
+    assert sentence == (
         "Gain in top-1 and multi-label accuracy, in percentage points, without an error type: "
         "fine-grained +1.23 and +20.00; model failure +0.00 and +0.00."
     )
 
 
 def test_calibration_summary_is_in_percent() -> None:
-    said = calibration_summary(0.125, 0.0349)
+    sentence = calibration_summary(0.125, 0.0349)
 
-    assert "12.5 % for top-1 correctness" in said
-    assert "3.5 % for multi-label correctness" in said
-    assert said.endswith(".")
+    assert "12.5 % for top-1 correctness" in sentence
+    assert "3.5 % for multi-label correctness" in sentence
+    assert sentence.endswith(".")
 
 
 def test_fields_of_error_table_texts_are_those_of_the_script() -> None:
@@ -366,12 +366,12 @@ def test_fields_of_error_table_texts_are_those_of_the_script() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.4, "0 s"), (89.4, "89 s"), (89.6, "1 min"), (3600, "60 min"), (25_200, "7 h 0 min")]
+    ("seconds", "text"), [(0.4, "0 s"), (89.4, "89 s"), (89.6, "1 min"), (3600, "60 min"), (25_200, "7 h 0 min")]
 )
-def test_long_duration_is_in_hours(seconds: float, told: str) -> None:
+def test_long_duration_is_in_hours(seconds: float, text: str) -> None:
     progress = Progress(done=1, total=2, eta_seconds=seconds)
 
-    assert pages.progress_text(State.RUNNING, progress) == f"1 of 2 images, about {told} left"
+    assert pages.progress_text(State.RUNNING, progress) == f"1 of 2 images, about {text} left"
 
 
 def test_calibration_without_probabilities_is_not_available() -> None:
@@ -379,17 +379,17 @@ def test_calibration_without_probabilities_is_not_available() -> None:
 
 
 def test_all_texts_of_templates_are_in_messages() -> None:
-    """Given the templates, all that they say stands in messages.py, and all that stands there is said."""
+    """Templates contain no texts, and pages.py contains no unused texts."""
     folder = files("service.report") / "templates"
     parts = re.compile(r"({{.*?}}|{%.*?%}|{#.*?#}|<!--.*?-->|<[^>]*>)", re.DOTALL)
-    asked: set[str] = set()
+    used: set[str] = set()
     for template in [path for path in folder.iterdir() if path.name.endswith(".html")]:
         text = template.read_text()
         loose = [part for part in parts.split(text) if not parts.fullmatch(part) and re.search("[A-Za-z]{2}", part)]
         assert loose == [], template.name
         assert not re.findall(r'(?:aria-label|placeholder|alt|title)="[^"{]*[A-Za-z]', text), template.name
-        asked |= set(re.findall(r'\btranslate\(\s*"([^"]*)"', text))
-    assert asked == set(pages.PAGE_TEXTS)
+        used |= set(re.findall(r'\btranslate\(\s*"([^"]*)"', text))
+    assert used == set(pages.PAGE_TEXTS)
 
 
 def test_translation_replaces_a_page_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The pages as HTML: hostile names are text, nothing is loaded from anywhere, and only our own script runs."""
+"""Pages as HTML: hostile names are text, nothing external is loaded, and only the scripts of the package run."""
 
 import base64
 import hashlib
@@ -65,7 +65,7 @@ LOADERS = {"iframe", "object", "embed", "audio", "video", "source", "base", "ima
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags, attributes, text, what scripts and styles hold, and which tags stay open."""
+    """A parsed page: tags, attributes, texts, scripts, styles, and open tags."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -99,15 +99,15 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         inside = self.open[-1] if self.open else ""
         if inside in ("script", "style"):
-            kept = self.scripts if inside == "script" else self.styles
-            attributes, before = kept[-1]
-            kept[-1] = (attributes, before + data)
+            blocks = self.scripts if inside == "script" else self.styles
+            attributes, before = blocks[-1]
+            blocks[-1] = (attributes, before + data)
         else:
             self.texts.append(data)
 
     @property
     def text(self) -> str:
-        """All that is shown, white space apart."""
+        """The visible text with normalized white space."""
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
     def values(self, name: str) -> list[str]:
@@ -115,7 +115,7 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> Any:
-        """What the block of data holds."""
+        """The embedded data."""
         ((_, text),) = [script for script in self.scripts if script[0].get("id") == "errors-data"]
         return json.loads(text)
 
@@ -129,7 +129,7 @@ ERROR = ErrorRow(
 
 
 def table(**changes: Any) -> ErrorTable:
-    made = ErrorTable(
+    transform = ErrorTable(
         names=["dir/x.jpg", "dir/y.jpg"],
         targets=np.array([0, 1], np.int16),
         predicted=np.array([1, 2], np.int16),
@@ -148,7 +148,7 @@ def table(**changes: Any) -> ErrorTable:
         texts={0: VocabularyEvidence(True, (ProposedText("a carp", 0.5, True),), 1234)},
         pictures={"x.jpg": "data:image/jpeg;base64,AAAA"},
     )
-    return replace(made, **changes)
+    return replace(transform, **changes)
 
 
 def part(name: str) -> ClassRow:
@@ -293,7 +293,7 @@ def same(value: Any) -> Any:
 
 
 def poisoned(value: Any) -> Any:
-    """Return the same with every text of it hostile, but for what is drawn by us."""
+    """Return a view with every text replaced by a hostile one, except for charts."""
     if isinstance(value, Markup):
         return value
     if isinstance(value, str):
@@ -320,27 +320,31 @@ def poisoned_table() -> ErrorTable:
 
 
 PAGES: dict[str, Callable[[Callable[[Any], Any]], str]] = {
-    "report": lambda made: render_report(made(view())),
-    "report on a site": lambda made: render_report(
-        made(view(table=table(page_base="/analyses/a1/errors/"))), made("a1"), site=True
+    "report": lambda transform: render_report(transform(view())),
+    "report on a site": lambda transform: render_report(
+        transform(view(table=table(page_base="/analyses/a1/errors/"))), transform("a1"), site=True
     ),
-    "comparison": lambda made: render_comparison(made(comparison())),
-    "comparison on a site": lambda made: render_comparison(made(comparison()), site=True),
-    "trend": lambda made: render_trend(made(trend())),
-    "trend on a site": lambda made: render_trend(made(trend()), site=True),
-    "analyses": lambda made: render("analyses.html", site=True, view=made(analyses())),
-    "no analyses": lambda made: render(
-        "analyses.html", site=True, view=made(replace(analyses(), rows=(), previous="", next="", is_live=False))
+    "comparison": lambda transform: render_comparison(transform(comparison())),
+    "comparison on a site": lambda transform: render_comparison(transform(comparison()), site=True),
+    "trend": lambda transform: render_trend(transform(trend())),
+    "trend on a site": lambda transform: render_trend(transform(trend()), site=True),
+    "analyses": lambda transform: render("analyses.html", site=True, view=transform(analyses())),
+    "no analyses": lambda transform: render(
+        "analyses.html", site=True, view=transform(replace(analyses(), rows=(), previous="", next="", is_live=False))
     ),
-    "analysis": lambda made: render("analysis.html", site=True, view=made(opened())),
-    "image": lambda made: render("image.html", site=True, view=made(image())),
-    "message": lambda made: render(
-        "message.html", site=True, title=made("Not found"), message=made("There is none."), details=[made("Try again.")]
+    "analysis": lambda transform: render("analysis.html", site=True, view=transform(opened())),
+    "image": lambda transform: render("image.html", site=True, view=transform(image())),
+    "message": lambda transform: render(
+        "message.html",
+        site=True,
+        title=transform("Not found"),
+        message=transform("There is none."),
+        details=[transform("Try again.")],
     ),
 }
 ALONE = ["report", "comparison", "trend"]
 every_page = pytest.mark.parametrize("name", list(PAGES))
-poison_or_not = pytest.mark.parametrize("made", [same, poisoned], ids=["clean", "hostile"])
+poison_or_not = pytest.mark.parametrize("transform", [same, poisoned], ids=["clean", "hostile"])
 
 
 def digest(text: str) -> str:
@@ -348,15 +352,15 @@ def digest(text: str) -> str:
 
 
 def policy_of(page: Page) -> dict[str, list[str]]:
-    """Return the page's Content-Security-Policy, directive by directive."""
+    """Return the directives of the Content-Security-Policy of a page."""
     (text,) = [value for tag, name, value in page.attributes if tag == "meta" and name == "content" and "src" in value]
     return {name: values for name, *values in (part.split() for part in text.split(";"))}
 
 
 @every_page
 @poison_or_not
-def test_pages_are_well_formed_html(name: str, made: Callable[[Any], Any]) -> None:
-    html = PAGES[name](made)
+def test_pages_are_well_formed_html(name: str, transform: Callable[[Any], Any]) -> None:
+    html = PAGES[name](transform)
     page = Page(html)
 
     assert html.startswith("<!doctype html>")
@@ -383,8 +387,8 @@ def test_hostile_names_are_text(name: str) -> None:
 
 @every_page
 @poison_or_not
-def test_no_attribute_contains_script_or_style(name: str, made: Callable[[Any], Any]) -> None:
-    page = Page(PAGES[name](made))
+def test_no_attribute_contains_script_or_style(name: str, transform: Callable[[Any], Any]) -> None:
+    page = Page(PAGES[name](transform))
 
     assert not [attribute for attribute in page.attributes if attribute[1].startswith("on")]
     assert not page.values("style")
@@ -394,8 +398,8 @@ def test_no_attribute_contains_script_or_style(name: str, made: Callable[[Any], 
 
 @every_page
 @poison_or_not
-def test_only_script_and_style_are_those_of_the_policy(name: str, made: Callable[[Any], Any]) -> None:
-    page = Page(PAGES[name](made))
+def test_only_script_and_style_are_those_of_the_policy(name: str, transform: Callable[[Any], Any]) -> None:
+    page = Page(PAGES[name](transform))
     policy = policy_of(page)
 
     run = [(attributes, text) for attributes, text in page.scripts if attributes.get("type") != "application/json"]
@@ -426,8 +430,8 @@ def test_policy_allows_nothing_external(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALONE)
 @poison_or_not
-def test_stand_alone_page_loads_nothing(name: str, made: Callable[[Any], Any]) -> None:
-    page = Page(PAGES[name](made))
+def test_stand_alone_page_loads_nothing(name: str, transform: Callable[[Any], Any]) -> None:
+    page = Page(PAGES[name](transform))
 
     loaded = [value for _, attribute, value in page.attributes if attribute in LOADS]
     assert all(value.startswith(("data:", "#")) for value in loaded)
@@ -534,13 +538,13 @@ def test_elements_that_the_script_needs_are_in_the_report() -> None:
     assert {*re.findall(r'getElementById\("([\w-]+)"\)', script)} <= {*page.values("id")}
 
 
-# What the report shows.
+# Content of the pages.
 
 
 def test_report_shows_all_values_of_its_view() -> None:
     text = Page(render_report(view())).text
 
-    for shown in (
+    for expected in (
         "net makes 7 top-1 errors on 9 images.",
         "60.0 %",
         "how it is read",
@@ -570,13 +574,13 @@ def test_report_shows_all_values_of_its_view() -> None:
         "Apache-2.0",
         "what it shows",
     ):
-        assert shown in text
+        assert expected in text
 
 
 def test_comparison_shows_all_values_of_its_view() -> None:
     text = Page(render_comparison(comparison())).text
 
-    for shown in (
+    for expected in (
         "new fixes 1.",
         "old is wrong.",
         "new is wrong.",
@@ -594,30 +598,30 @@ def test_comparison_shows_all_values_of_its_view() -> None:
         "f.jpg",
         "demo",
     ):
-        assert shown in text
+        assert expected in text
 
 
 def test_trend_shows_all_values_of_its_view() -> None:
     text = Page(render_trend(trend())).text
 
-    for shown in (
+    for expected in (
         "Error types.",
         "No models are published.",
         "900 reference models",
         "my net",
         "1 of 1,234 models",
     ):
-        assert shown in text
-    for shown in ("fewer than most", "75.0 %", "+0.50", "0.88", "+1.00", "cnn", "vit", "e" * 64):
-        assert shown in text
+        assert expected in text
+    for expected in ("fewer than most", "75.0 %", "+0.50", "0.88", "+1.00", "cnn", "vit", "e" * 64):
+        assert expected in text
 
 
 def test_list_shows_all_values_of_its_view() -> None:
     page = Page(PAGES["analyses"](same))
 
     assert "1 to 2 of 1,234 analyses" in page.text
-    for shown in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
-        assert shown in page.text
+    for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
+        assert expected in page.text
     assert {"/analyses/a1", "/analyses/a2", "/?page=1", "/?page=3"} <= {*page.values("href")}
     assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]
 
@@ -630,10 +634,10 @@ def test_empty_list_states_the_reason() -> None:
     assert "To create one, run errata analyze." in Page(render("analyses.html", site=True, view=unfiltered)).text
 
 
-@pytest.mark.parametrize(("name", "made"), [("analyses.html", analyses), ("analysis.html", opened)])
-def test_page_refreshes_only_while_an_analysis_is_unfinished(name: str, made: Callable[[], Any]) -> None:
-    live = Page(render(name, site=True, view=made()))
-    final = Page(render(name, site=True, view=replace(made(), is_live=False)))
+@pytest.mark.parametrize(("name", "transform"), [("analyses.html", analyses), ("analysis.html", opened)])
+def test_page_refreshes_only_while_an_analysis_is_unfinished(name: str, transform: Callable[[], Any]) -> None:
+    live = Page(render(name, site=True, view=transform()))
+    final = Page(render(name, site=True, view=replace(transform(), is_live=False)))
 
     assert "refresh" in live.values("http-equiv")
     assert "data-live" in {attribute for _, attribute, _ in live.attributes}
@@ -710,9 +714,9 @@ def test_stand_alone_report_embeds_thumbnails_and_has_no_links() -> None:
 
 
 def test_served_report_links_to_image_pages_with_encoded_names() -> None:
-    shown = replace(ERROR, file_name='dir/a b?#&".jpg')
-    given = view(errors=(shown,), table=table(page_base="/analyses/a1/errors/", pictures={}))
-    page = Page(render_report(given, "a1", site=True))
+    result = replace(ERROR, file_name='dir/a b?#&".jpg')
+    hostile = view(errors=(result,), table=table(page_base="/analyses/a1/errors/", pictures={}))
+    page = Page(render_report(hostile, "a1", site=True))
 
     assert "/analyses/a1/errors/dir/a%20b%3F%23%26%22.jpg" in page.values("href")
     assert "/analyses/a1/report.html" in page.values("href")

@@ -1,4 +1,4 @@
-"""The view: the numbers of an analysis as words, its groups, severities, parts and errors, and where it stands."""
+"""The view of a report: summary, groups, severities, classes, errors, and percentiles."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -58,9 +58,9 @@ COUNTS = dict(zip(ERROR_TYPES, (60, 4, 6, 10, 0, 5, 0, 15), strict=True))
 
 
 def group(counts: dict[ErrorType, int]) -> GroupSummary:
-    """Return a group's aggregates, its accuracies apart."""
+    """Return the summary of a group with constant accuracies."""
     samples = sum(counts.values())
-    top1 = {each: count for each, count in counts.items() if each > 1}
+    top1 = {error_type: count for error_type, count in counts.items() if error_type > 1}
     errors = sum(top1.values())
     return GroupSummary(
         num_samples=samples,
@@ -70,9 +70,9 @@ def group(counts: dict[ErrorType, int]) -> GroupSummary:
         multi_label_accuracy=0.7654 if samples else None,
         multi_label_accuracy_forgiving_minor=0.8 if samples else None,
         multi_label_accuracy_forgiving_explainable=0.85 if samples else None,
-        portions_of_top1_errors={each: count / errors for each, count in top1.items()} if errors else {},
+        portions_of_top1_errors={error_type: count / errors for error_type, count in top1.items()} if errors else {},
         portions_of_multi_label_errors={},
-        gain_if_fixed_top1={each: count / samples for each, count in top1.items()} if samples else {},
+        gain_if_fixed_top1={error_type: count / samples for error_type, count in top1.items()} if samples else {},
         gain_if_fixed_multi_label={},
     )
 
@@ -133,9 +133,9 @@ TABLE = ErrorTable(
 )
 
 
-def view(given: Analysis | None = None, **changes: Any) -> ReportView:
+def view(value: Analysis | None = None, **changes: Any) -> ReportView:
     data = ReportData(
-        analysis=given or analysis(),
+        analysis=value or analysis(),
         confusions=(),
         superclasses=(),
         classes=(),
@@ -152,7 +152,7 @@ def view(given: Analysis | None = None, **changes: Any) -> ReportView:
 
 
 def part(name: str, failures: int = 0, fine_grained: int = 0, right: int = 4, index: int | None = None) -> BreakdownRow:
-    """Return the verdicts of one part of the images."""
+    """Return the results of one class or superclass."""
     counts = dict.fromkeys(ERROR_TYPES, 0) | {
         ErrorType.CORRECT: right,
         ErrorType.FINE_GRAINED: fine_grained,
@@ -196,11 +196,11 @@ def test_model_failures_are_an_upper_bound_if_a_rule_has_no_evidence() -> None:
 def test_abstention_lists_its_fallback_types() -> None:
     both = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
 
-    said = view(analysis(summary=summary(abstained=both))).abstained
+    sentence = view(analysis(summary=summary(abstained=both))).abstained
 
-    assert len(said) == 2
-    assert "counted as spurious correlation or model failure. " in said[0]
-    assert "counted as model failure. " in said[1]
+    assert len(sentence) == 2
+    assert "counted as spurious correlation or model failure. " in sentence[0]
+    assert "counted as model failure. " in sentence[1]
 
 
 def test_report_has_three_key_figures() -> None:
@@ -223,10 +223,10 @@ def test_rates_without_samples_are_dashes() -> None:
 
 
 def test_group_rows_list_error_types_in_the_order_of_the_rules() -> None:
-    shown = view()
+    result = view()
 
-    assert [row.group for row in shown.groups] == ["all images", "organisms", "artifacts", "other"]
-    everything = shown.groups[0]
+    assert [row.group for row in result.groups] == ["all images", "organisms", "artifacts", "other"]
+    everything = result.groups[0]
     assert [cell.count for cell in everything.types] == ["4", "6", "10", "0", "5", "0", "15"]
     assert [cell.percentage for cell in everything.types] == [
         "10.0 %",
@@ -240,7 +240,7 @@ def test_group_rows_list_error_types_in_the_order_of_the_rules() -> None:
     assert everything.errors == "40"
     assert (everything.samples, everything.top1, everything.multi_label) == ("100", "60.0 %", "76.5 %")
     assert (everything.forgiving_minor, everything.forgiving_explainable) == ("80.0 %", "85.0 %")
-    assert shown.type_titles == (
+    assert result.type_titles == (
         "class overlap",
         "missing multi-label",
         "fine-grained",
@@ -280,22 +280,22 @@ def test_severities_are_ordered_from_label_noise_to_severe() -> None:
 @given(st.lists(st.integers(0, 3000), min_size=8, max_size=8))
 @settings(max_examples=25, deadline=None)
 def test_severities_add_up_to_the_errors(counts: list[int]) -> None:
-    shown = view(analysis(summary=summary(dict(zip(ERROR_TYPES, counts, strict=True)))))
+    result = view(analysis(summary=summary(dict(zip(ERROR_TYPES, counts, strict=True)))))
 
-    severities = [int(row.count.replace(",", "")) for row in shown.severities]
+    severities = [int(row.count.replace(",", "")) for row in result.severities]
     assert severities == [sum(counts[1:3]), sum(counts[3:5]), sum(counts[5:7]), counts[7]]
-    assert sum(severities) == int(shown.groups[0].errors.replace(",", ""))
+    assert sum(severities) == int(result.groups[0].errors.replace(",", ""))
 
 
 def test_gains_are_points_with_the_severity_of_their_type() -> None:
-    given = summary()
+    default = summary()
     everything = replace(
-        given.groups[Group.ALL],
+        default.groups[Group.ALL],
         gain_if_fixed_multi_label={ErrorType.FINE_GRAINED: 0.0349, ErrorType.MODEL_FAILURE: 0.2},
     )
-    shown = view(analysis(summary=replace(given, groups={**given.groups, Group.ALL: everything})))
+    result = view(analysis(summary=replace(default, groups={**default.groups, Group.ALL: everything})))
 
-    assert [(row.title, row.severity, row.top1, row.multi_label) for row in shown.gains] == [
+    assert [(row.title, row.severity, row.top1, row.multi_label) for row in result.gains] == [
         ("class overlap", "label noise", "+4.00", "+0.00"),
         ("missing multi-label", "label noise", "+6.00", "+0.00"),
         ("fine-grained", "minor", "+10.00", "+3.49"),
@@ -304,20 +304,20 @@ def test_gains_are_points_with_the_severity_of_their_type() -> None:
         ("non-prototypical", "explainable", "+0.00", "+0.00"),
         ("model failure", "severe", "+15.00", "+20.00"),
     ]
-    assert [row.css_class for row in shown.gains] == [f"type-{number}" for number in range(2, 9)]
-    (told,) = shown.gains_chart.description
-    assert "fine-grained +10.00 and +3.49" in told
+    assert [row.css_class for row in result.gains] == [f"type-{number}" for number in range(2, 9)]
+    (description,) = result.gains_chart.description
+    assert "fine-grained +10.00 and +3.49" in description
 
 
 def test_breakdown_chart_is_described_group_by_group() -> None:
-    told = view().breakdown_chart.description
+    descriptions = view().breakdown_chart.description
 
-    assert told[0] == (
+    assert descriptions[0] == (
         "all images: 40 top-1 errors: class overlap 10.0 %, missing multi-label 15.0 %, fine-grained 25.0 %, "
         "spurious correlation 12.5 %, model failure 37.5 %."
     )
-    assert told[2] == "artifacts: 0 top-1 errors."
-    assert len(told) == 4
+    assert descriptions[2] == "artifacts: 0 top-1 errors."
+    assert len(descriptions) == 4
 
 
 @given(st.lists(st.integers(0, 50_000), min_size=8, max_size=8))
@@ -343,7 +343,7 @@ def test_bar_segments_are_contiguous_and_fill_the_width(counts: list[int]) -> No
 
 @pytest.mark.parametrize("kind", ["superclasses", "classes"])
 def test_classes_are_sorted_by_model_failures_and_those_without_errors_are_excluded(kind: str) -> None:
-    given = parts(
+    rows_by_class = parts(
         part("two failures", failures=2),
         part("no error"),
         part("five errors, no failure", fine_grained=5),
@@ -353,7 +353,7 @@ def test_classes_are_sorted_by_model_failures_and_those_without_errors_are_exclu
         part("b, one failure", failures=1),
     )
 
-    rows: tuple[ClassRow, ...] = getattr(view(**{kind: given}), kind)
+    rows: tuple[ClassRow, ...] = getattr(view(**{kind: rows_by_class}), kind)
 
     assert [row.name for row in rows] == [
         "nine failures",
@@ -369,27 +369,27 @@ def test_classes_are_sorted_by_model_failures_and_those_without_errors_are_exclu
 def test_class_row_has_counts_gains_and_groups() -> None:
     row = part("dog", failures=6, fine_grained=2, right=1200)
 
-    (shown,) = view(superclasses=[(row, [Group.OTHER, Group.ORGANISM])]).superclasses
+    (result,) = view(superclasses=[(row, [Group.OTHER, Group.ORGANISM])]).superclasses
 
-    assert (shown.name, shown.samples, shown.errors, shown.failures) == ("dog", "1,208", "8", "6")
-    assert (shown.multi_label, shown.gain_failures, shown.gain_all) == ("50.0 %", "+0.60", "+0.80")
-    assert shown.counts == ("0", "0", "2", "0", "0", "0", "6")
-    assert shown.description == "2 fine-grained, 6 model failure"
-    assert [(segment.css_class, segment.x, segment.width) for segment in shown.segments] == [
+    assert (result.name, result.samples, result.errors, result.failures) == ("dog", "1,208", "8", "6")
+    assert (result.multi_label, result.gain_failures, result.gain_all) == ("50.0 %", "+0.60", "+0.80")
+    assert result.counts == ("0", "0", "2", "0", "0", "0", "6")
+    assert result.description == "2 fine-grained, 6 model failure"
+    assert [(segment.css_class, segment.x, segment.width) for segment in result.segments] == [
         ("type-4", 0, 25),
         ("type-8", 25, 75),
     ]
-    assert shown.groups == "organism other"
+    assert result.groups == "organism other"
 
 
 def test_number_of_shown_classes_is_limited() -> None:
     wrong = [part(f"class {index}", failures=index + 1) for index in range(MAX_CLASSES + 5)]
 
-    shown = view(classes=parts(*wrong, part("right")))
+    result = view(classes=parts(*wrong, part("right")))
 
-    assert len(shown.classes) == MAX_CLASSES
-    assert shown.num_classes == MAX_CLASSES + 5
-    assert shown.classes[0].name == f"class {MAX_CLASSES + 4}"
+    assert len(result.classes) == MAX_CLASSES
+    assert result.num_classes == MAX_CLASSES + 5
+    assert result.classes[0].name == f"class {MAX_CLASSES + 4}"
 
 
 def test_percentile_row_has_value_and_percentile() -> None:
@@ -399,15 +399,15 @@ def test_percentile_row_has_value_and_percentile() -> None:
         PercentileRank(Metric.MULTI_LABEL_ACCURACY, 0.7654, 0.6, None),
     )
 
-    shown = view(percentiles=standings, notes=["The superclasses differ."])
+    result = view(percentiles=standings, notes=["The superclasses differ."])
 
-    assert [(row.metric, row.value, row.percentile) for row in shown.percentiles] == [
+    assert [(row.metric, row.value, row.percentile) for row in result.percentiles] == [
         ("spurious correlation", "12.5 %", "fewer spurious correlations than 83 % of similarly accurate models"),
         ("model failure", "37.5 %", "more model failures than 83 % of similarly accurate models"),
         ("multi-label accuracy", "76.5 %", "higher than 60 % of similarly accurate models"),
     ]
-    assert shown.notes == ("The superclasses differ.",)
-    assert [figure.percentile for figure in shown.key_figures] == [
+    assert result.notes == ("The superclasses differ.",)
+    assert [figure.percentile for figure in result.key_figures] == [
         "",
         "Higher than 60 % of similarly accurate models.",
         "As a portion of the top-1 errors: more model failures than 83 % of similarly accurate models.",
@@ -421,18 +421,18 @@ def test_missing_percentile_states_the_reason_and_is_not_a_key_figure(why: NoRef
         PercentileRank(Metric.MULTI_LABEL_ACCURACY, 0.7654, None, why),
     )
 
-    shown = view(percentiles=standings)
+    result = view(percentiles=standings)
 
-    assert all(row.percentile.startswith("not available: ") for row in shown.percentiles)
-    assert shown.percentiles[0].value == ("–" if why is NoReferenceReason.NO_VALUE else "37.5 %")
-    assert {figure.percentile for figure in shown.key_figures} == {""}
+    assert all(row.percentile.startswith("not available: ") for row in result.percentiles)
+    assert result.percentiles[0].value == ("–" if why is NoReferenceReason.NO_VALUE else "37.5 %")
+    assert {figure.percentile for figure in result.key_figures} == {""}
 
 
 def test_report_without_reference_models_has_no_percentiles() -> None:
-    shown = view()
+    result = view()
 
-    assert shown.percentiles == ()
-    assert {figure.percentile for figure in shown.key_figures} == {""}
+    assert result.percentiles == ()
+    assert {figure.percentile for figure in result.key_figures} == {""}
 
 
 def test_calibration_needs_probabilities() -> None:
@@ -443,17 +443,17 @@ def test_calibration_has_a_summary_bins_and_quartiles() -> None:
     bins = (Bin(0.0, 0.5, 0, None, None, None), Bin(0.5, 1.0, 1200, 0.875, 0.75, 0.8))
     confidence = {ErrorType.CORRECT: (1000, 0.7, 0.9, 0.99), ErrorType.MODEL_FAILURE: (3, 0.25, 0.5, 0.625)}
 
-    shown = view(calibration=Calibration(bins, 0.125, 0.075), confidence=confidence).calibration
+    result = view(calibration=Calibration(bins, 0.125, 0.075), confidence=confidence).calibration
 
-    assert shown is not None
-    assert "12.5 % for top-1 correctness" in shown.summary
-    assert "7.5 % for multi-label correctness" in shown.summary
-    assert shown.chart.description == (shown.summary,)
-    assert [(row.confidence, row.samples, row.mean, row.top1, row.multi_label) for row in shown.bins] == [
+    assert result is not None
+    assert "12.5 % for top-1 correctness" in result.summary
+    assert "7.5 % for multi-label correctness" in result.summary
+    assert result.chart.description == (result.summary,)
+    assert [(row.confidence, row.samples, row.mean, row.top1, row.multi_label) for row in result.bins] == [
         ("0.0 % to 50.0 %", "0", "–", "–", "–"),
         ("50.0 % to 100.0 %", "1,200", "87.5 %", "75.0 %", "80.0 %"),
     ]
-    assert [(row.title, row.css_class, row.samples, row.quartiles) for row in shown.by_type] == [
+    assert [(row.title, row.css_class, row.samples, row.quartiles) for row in result.by_type] == [
         ("top-1 correct", "type-1", "1,000", ("70.0 %", "90.0 %", "99.0 %")),
         ("model failure", "type-8", "3", ("25.0 %", "50.0 %", "62.5 %")),
     ]
@@ -504,13 +504,13 @@ def test_vocabulary_evidence_lists_texts_in_order(gate: bool, word: str) -> None
     why = verdict().evidence
     assert why is not None
     best = (ProposedText("A photo of a carp", 0.75, True), ProposedText("A photo of a tench", 0.125, False))
-    asked = replace(why, co_occurrences=(), vocabulary=VocabularyEvidence(gate, best, 1234))
+    evidence = replace(why, co_occurrences=(), vocabulary=VocabularyEvidence(gate, best, 1234))
 
-    told = evidence_notes(verdict(evidence=asked))[-1]
+    note = evidence_notes(verdict(evidence=evidence))[-1]
 
-    assert word in told
-    assert "1,234 texts" in told
-    assert "“A photo of a carp” (75.0 %), “A photo of a tench” (12.5 %)" in told
+    assert word in note
+    assert "1,234 texts" in note
+    assert "“A photo of a carp” (75.0 %), “A photo of a tench” (12.5 %)" in note
 
 
 def test_predicted_class_that_is_a_label_is_no_evidence() -> None:
@@ -558,8 +558,8 @@ def test_provenance_identifies_model_data_and_evidence() -> None:
 
 
 def test_provenance_includes_optional_values() -> None:
-    given = summary(top1_accuracy_all_images=0.613, top1_accuracy_among_classes=0.7, imagenet_m_errors=0)
-    facts = {fact.name: fact.value for fact in view(analysis(summary=given, predictions_digest="d" * 64)).provenance}
+    changed = summary(top1_accuracy_all_images=0.613, top1_accuracy_among_classes=0.7, imagenet_m_errors=0)
+    facts = {fact.name: fact.value for fact in view(analysis(summary=changed, predictions_digest="d" * 64)).provenance}
 
     assert facts["top-1 accuracy on all images"] == "61.3 %"
     assert facts["top-1 accuracy restricted to the classes of the data set"] == "70.0 %"
@@ -568,11 +568,11 @@ def test_provenance_includes_optional_values() -> None:
 
 
 def test_sources_warnings_and_error_table_are_passed_on() -> None:
-    shown = view(analysis(warnings=("careful",)))
+    result = view(analysis(warnings=("careful",)))
 
-    assert shown.sources == (SourceRow("ReaL", "timm", "Apache-2.0"),)
-    assert shown.warnings == ("careful",)
-    assert shown.table is TABLE
+    assert result.sources == (SourceRow("ReaL", "timm", "Apache-2.0"),)
+    assert result.warnings == ("careful",)
+    assert result.table is TABLE
 
 
 def test_unknown_provenance_is_not_listed() -> None:

@@ -1,4 +1,4 @@
-"""The page of a trend: models, lines, shifts and places in words, with and without a reference."""
+"""The view of a trend: models, fits, differences, and percentiles, with and without reference models."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -55,7 +55,7 @@ def line(metric: Metric, label: str = "", fit: Fit | None = None, shift: float |
 
 def trend(**changes: Any) -> Trend:
     fits = [line(metric, fit=Fit(1200, -0.4567, 0.5, 0.875)) for metric in Metric]
-    made = Trend(
+    default = Trend(
         dataset="imagenet",
         evidence="e" * 64,
         group=Group.ORGANISM,
@@ -67,7 +67,7 @@ def trend(**changes: Any) -> Trend:
         own_superclasses=False,
         num_left_out=0,
     )
-    return replace(made, **changes)
+    return replace(default, **changes)
 
 
 def view(marked: str = "", **changes: Any) -> TrendView:
@@ -75,22 +75,22 @@ def view(marked: str = "", **changes: Any) -> TrendView:
 
 
 def test_trend_has_title_filters_and_evidence() -> None:
-    shown = view()
+    result = view()
 
-    assert shown.title == "Error types and accuracy: imagenet"
-    assert (shown.dataset, shown.group, shown.by, shown.evidence) == (
+    assert result.title == "Error types and accuracy: imagenet"
+    assert (result.dataset, result.group, result.by, result.evidence) == (
         "imagenet",
         "organism",
         "architecture-family",
         "e" * 64,
     )
-    assert shown.num_reference == "1,234"
-    assert [value for value, _ in shown.group_names] == [group.value for group in Group]
-    assert dict(shown.by_names)["architecture-family"] == "architecture family"
+    assert result.num_reference == "1,234"
+    assert [value for value, _ in result.group_names] == [group.value for group in Group]
+    assert dict(result.by_names)["architecture-family"] == "architecture family"
 
 
 @pytest.mark.parametrize(
-    ("own", "others", "published", "said"),
+    ("own", "others", "published", "sentence"),
     [
         (0, 0, 0, "No models are stored for this data set."),
         (1, 0, 0, "Error types and accuracy of 1 stored analysis."),
@@ -100,17 +100,17 @@ def test_trend_has_title_filters_and_evidence() -> None:
                         "1,200 reference models."),
     ],
 )  # fmt: skip
-def test_trend_summary_counts_the_models(own: int, others: int, published: int, said: str) -> None:
-    assert trend_summary(own, others, published) == said
+def test_trend_summary_counts_the_models(own: int, others: int, published: int, sentence: str) -> None:
+    assert trend_summary(own, others, published) == sentence
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))
 @settings(max_examples=100, deadline=None)
 def test_trend_summary_is_complete(own: int, others: int, published: int) -> None:
-    said = trend_summary(own, others, published)
+    sentence = trend_summary(own, others, published)
 
-    assert said.endswith(".")
-    assert not [hole for hole in HOLES if hole in said]
+    assert sentence.endswith(".")
+    assert not [hole for hole in HOLES if hole in sentence]
 
 
 def test_pooled_metric_is_shown_only_if_a_rule_abstained() -> None:
@@ -148,12 +148,12 @@ def test_fit_text_has_slope_and_r_squared() -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_trend_description_is_complete(fit: Fit | None) -> None:
-    said = trend_description("model failure", fit_text(fit))
+    sentence = trend_description("model failure", fit_text(fit))
 
-    assert said.startswith("model failure by top-1 accuracy: ")
-    assert said.endswith(".")
-    assert "-" not in said.removeprefix("model failure by top-1"), "a minus is a minus sign"
-    assert not [hole for hole in HOLES if hole in said]
+    assert sentence.startswith("model failure by top-1 accuracy: ")
+    assert sentence.endswith(".")
+    assert "-" not in sentence.removeprefix("model failure by top-1"), "a minus is a minus sign"
+    assert not [hole for hole in HOLES if hole in sentence]
 
 
 def test_chart_description_covers_every_metric() -> None:
@@ -188,25 +188,25 @@ def test_notes_match_the_content() -> None:
 
 
 def test_missing_value_of_a_model_is_a_dash() -> None:
-    shown = view(points=(own(values={Metric.MODEL_FAILURE: 0.25}), point(0.6)))
+    result = view(points=(own(values={Metric.MODEL_FAILURE: 0.25}), point(0.6)))
 
-    mine, published = shown.models
+    mine, published = result.models
     assert (mine.id, mine.title, mine.label, mine.top1, mine.is_selected) == ("a1", "my a1", "vit", "75.0 %", True)
     assert mine.values == ("–", "–", "–", "–", "–", "–", "25.0 %", "–")
     assert (published.id, published.is_selected, published.values) == ("", False, ("12.5 %",) * 8)
 
 
 def test_number_of_shown_models_is_limited() -> None:
-    shown = view(points=tuple(point(0.6) for _ in range(MAX_MODELS + 1)))
+    result = view(points=tuple(point(0.6) for _ in range(MAX_MODELS + 1)))
 
-    assert (len(shown.models), shown.num_models) == (MAX_MODELS, MAX_MODELS + 1)
+    assert (len(result.models), result.num_models) == (MAX_MODELS, MAX_MODELS + 1)
 
 
 def test_requested_analyses_are_selected() -> None:
     stored = [own(f"b{index}", asked=False) for index in range(300)]
 
-    shown = view(points=(own("a1"), own("a2"), *stored))
-    assert [model.id for model in shown.models if model.is_selected] == ["a1", "a2"]
+    result = view(points=(own("a1"), own("a2"), *stored))
+    assert [model.id for model in result.models if model.is_selected] == ["a1", "a2"]
     crowd = view(points=tuple(own(f"a{index}") for index in range(50)))
     assert sum(model.is_selected for model in crowd.models) == 20
     unasked = view("a1", points=(own(asked=False), own("a2", asked=False)))
@@ -218,9 +218,9 @@ def test_only_selected_analyses_have_percentiles() -> None:
         PercentileRank(Metric.MODEL_FAILURE, 0.25, 0.1, None),
         PercentileRank(Metric.FINE_GRAINED, None, None, NoReferenceReason.NO_VALUE),
     )
-    shown = view(points=(own(standings=standings), own("a2", standings=standings, asked=False), own("a3")))
+    result = view(points=(own(standings=standings), own("a2", standings=standings, asked=False), own("a3")))
 
-    (mine,) = shown.percentiles
+    (mine,) = result.percentiles
     assert mine.title == "my a1"
     assert mine.rows == (
         PercentileRow("model failure", "25.0 %", "fewer model failures than 90 % of similarly accurate models"),
@@ -246,19 +246,19 @@ def test_shifts_have_a_row_per_label_and_a_column_per_metric() -> None:
         line(Metric.CLASS_OVERLAP, "cnn", shift=-0.02),
         line(Metric.MODEL_FAILURE, "vit"),
     )
-    shown = view(fits=fits)
+    result = view(fits=fits)
 
-    assert [(row.label, row.models) for row in shown.shifts] == [("cnn", "1,200"), ("vit", "1,200")]
-    assert shown.shifts[0].shifts == ("−2.00", "–", "–", "–", "–", "–", "+1.25", "–")
-    assert set(shown.shifts[1].shifts) == {"–"}
+    assert [(row.label, row.models) for row in result.shifts] == [("cnn", "1,200"), ("vit", "1,200")]
+    assert result.shifts[0].shifts == ("−2.00", "–", "–", "–", "–", "–", "+1.25", "–")
+    assert set(result.shifts[1].shifts) == {"–"}
 
 
 def test_every_fit_is_in_the_table() -> None:
-    shown = view(
+    result = view(
         fits=(line(Metric.POOLED, "", Fit(1200, -0.5, 0.1, None)), line(Metric.MODEL_FAILURE, "vit", None, 0.01))
     )
 
-    assert [(row.metric, row.label, row.models, row.slope, row.r_squared, row.shift) for row in shown.fits] == [
+    assert [(row.metric, row.label, row.models, row.slope, row.r_squared, row.shift) for row in result.fits] == [
         ("out of vocabulary to model failure, combined", "all models", "1,200", "−0.50", "–", "–"),
         ("model failure", "vit", "1,200", "–", "–", "+1.00"),
     ]

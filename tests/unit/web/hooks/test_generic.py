@@ -1,4 +1,4 @@
-"""Any other registry: Standard Webhooks, held against its library; bodies plain and as structured CloudEvents."""
+"""Generic webhooks: compatibility with the Standard Webhooks library, plain bodies, and structured CloudEvents."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ DATA = {"name": "photos", "version": "7", "model": "demo:efficientnet_lite0"}
 
 
 def signed(body: str, secret: str = SECRET, name: str = "msg_1", at: int = AT) -> dict[str, str]:
-    """What the library sends."""
+    """A request that the library signs."""
     signature = Webhook(secret).sign(name, datetime.fromtimestamp(at, UTC), body)
     return {"webhook-id": name, "webhook-timestamp": str(at), "webhook-signature": signature}
 
@@ -70,7 +70,7 @@ def test_changed_or_missing_signed_header_is_refused(name: str) -> None:
         with pytest.raises(Unverified):
             generic.verify({**HEADERS, name: changed}, BODY, [SECRET], AT)
     with pytest.raises(Unverified):
-        generic.verify({key: given for key, given in HEADERS.items() if key != name}, BODY, [SECRET], AT)
+        generic.verify({key: value for key, value in HEADERS.items() if key != name}, BODY, [SECRET], AT)
 
 
 def test_signed_delivery_without_an_id_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face's calls, as its documentation has them: a secret in a header, commits as versions."""
+"""Hugging Face webhooks: a secret in a header, and commits as versions."""
 
 import copy
 from typing import Any
@@ -43,11 +43,11 @@ def test_request_with_one_of_the_secrets_is_verified() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "first secre", "first secret ", "First secret", "first secret\n", "é", "x" * 9999]
+    "value", ["", "first secre", "first secret ", "First secret", "first secret\n", "é", "x" * 9999]
 )
-def test_request_with_another_secret_is_refused(given: str) -> None:
+def test_request_with_another_secret_is_refused(value: str) -> None:
     with pytest.raises(Unverified):
-        huggingface.verify({"X-Webhook-Secret": given}, b"{}", ["first secret"], 0)
+        huggingface.verify({"X-Webhook-Secret": value}, b"{}", ["first secret"], 0)
 
 
 def test_secret_in_the_query_is_ignored() -> None:
@@ -131,7 +131,7 @@ def test_event_without_refs_is_ignored() -> None:
 def test_other_payload_version_is_parsed() -> None:
     result = parsed(webhook={"id": "6390e855e30d9209411de93b", "version": 4})
 
-    assert result is None or result.version == NEW  # 200 either way
+    assert result is None or result.version == NEW  # the response is 200 in both cases
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""MLflow's calls: the captured ones and the specification's example verify and are read; anything else is refused."""
+"""MLflow webhooks: captured requests and the documented example are accepted; other requests are refused."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ from service.web.hooks.signature import Unverified
 
 SECRET = "errata-test-secret"
 OTHER = "another-secret"
-EXPECTED = {  # read off the captures' bodies, by hand
+EXPECTED = {  # from the captured bodies
     "model_version.created": RegistryEvent(
         Action.CREATED, "st-model", "1", delivery="5deedaa7-7a5b-4e57-ba5f-5f0ac9818254"
     ),
@@ -34,7 +34,7 @@ EVENTS = sorted(EXPECTED)
 
 @dataclass(frozen=True)
 class Call:
-    """What came in, and when."""
+    """A captured request and its time."""
 
     headers: dict[str, str]
     body: bytes
@@ -65,9 +65,9 @@ SIGNED = sorted(EXAMPLE.headers)
 
 
 def captured(reference: Path, event: str) -> Call:
-    given = json.loads((reference / "registries" / f"mlflow-{event}.json").read_text(encoding="utf-8"))
-    assert given["secret"] == SECRET
-    return Call(given["headers"], given["body"].encode(), given["received_at_unix"])
+    capture = json.loads((reference / "registries" / f"mlflow-{event}.json").read_text(encoding="utf-8"))
+    assert capture["secret"] == SECRET
+    return Call(capture["headers"], capture["body"].encode(), capture["received_at_unix"])
 
 
 def parsed(data: dict[str, Any], entity: str = "model_version", action: str = "created") -> RegistryEvent | None:

@@ -1,4 +1,4 @@
-"""Results that are posted: to what an operator named and to nothing else, signed so that the library verifies it."""
+"""Sent results: only to the configured URL, with a signature that the Standard Webhooks library verifies."""
 
 import base64
 import ipaddress
@@ -131,9 +131,9 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "10.0.0.1",
         "172.16.0.1",
         "192.168.1.1",
-        "169.254.169.254",  # clouds keep credentials there
-        "100.64.0.1",  # not "private"
-        "224.0.0.1",  # `is_global` says True, as of the next two
+        "169.254.169.254",  # metadata service of cloud providers
+        "100.64.0.1",  # shared address space, not private
+        "224.0.0.1",  # `is_global` is True for this and the next two
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
         "239.255.255.250",
@@ -158,8 +158,8 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "fc00::1",
         "fd00:ec2::254",
         "2001:db8::1",
-        "fec0::1",  # site-local, as `is_site_local` says
-        # IPv6 addresses that carry an IPv4 address, internal or public
+        "fec0::1",  # site-local
+        # IPv6 addresses that embed an IPv4 address
         "::7f00:1",
         "::10.0.0.1",
         "::8.8.8.8",
@@ -234,7 +234,7 @@ def test_operator_can_allow_metadata_services_by_exact_network(address: str, net
 
 @dataclass
 class Receiver:
-    """A TLS server of the test's own; says what came."""
+    """A TLS server that records requests."""
 
     status: int = 200
     location: str = ""
@@ -247,7 +247,7 @@ class Receiver:
 
 
 def make_certificate(folder: Path, name: str) -> Path:
-    """A file with a key and a certificate that signs itself."""
+    """A file with a key and a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -292,7 +292,7 @@ def receiving(certificate: Path) -> Iterator[Receiver]:
                 self.send_header("Location", receiver.location)
             self.send_header("Content-Length", str(len(receiver.answer)))
             self.end_headers()
-            with suppress(OSError):  # who asked has heard enough
+            with suppress(OSError):  # the client has closed the connection
                 for start in range(0, len(receiver.answer), 1 << 16):
                     receiver.sent += self.wfile.write(receiver.answer[start : start + (1 << 16)])
 
@@ -300,7 +300,7 @@ def receiving(certificate: Path) -> Iterator[Receiver]:
             self.do_POST()
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
@@ -334,15 +334,15 @@ def receiver(certificate: Path) -> Iterator[Receiver]:
         yield result
 
 
-def aimed(receiver: Receiver, certificate: Path, *addresses: str, **changes: Any) -> Target:
-    """A target at the receiver, whose name leads to the addresses; 127.0.0.1 if there are none."""
+def target_at(receiver: Receiver, certificate: Path, *addresses: str, **changes: Any) -> Target:
+    """A target whose name resolves to the addresses, by default to the receiver."""
     result = make_target("prod", f"https://{NAME}:{receiver.port}/results?a=b", KEY, [receiver.port], ["127.0.0.0/8"])
     context = ssl.create_default_context(cafile=certificate)
     return replace(result, **{"context": context, "resolve": lambda host, port: addresses or ["127.0.0.1"], **changes})
 
 
 def test_standard_webhooks_library_verifies_sent_results(receiver: Receiver, certificate: Path) -> None:
-    aimed(receiver, certificate).post("msg_1", BODY)
+    target_at(receiver, certificate).post("msg_1", BODY)
 
     ((path, headers, body),) = receiver.came
     assert (path, body) == ("/results?a=b", BODY)
@@ -354,7 +354,7 @@ def test_standard_webhooks_library_verifies_sent_results(receiver: Receiver, cer
 
 def test_retry_has_the_same_id_and_a_new_timestamp(receiver: Receiver, certificate: Path) -> None:
     clock = itertools.count(int(time.time()))
-    result = aimed(receiver, certificate, clock=lambda: float(next(clock)))
+    result = target_at(receiver, certificate, clock=lambda: float(next(clock)))
 
     for _ in range(2):
         result.post("msg_1", BODY)
@@ -371,7 +371,7 @@ def test_retry_has_the_same_id_and_a_new_timestamp(receiver: Receiver, certifica
 def test_result_is_delivered_if_the_response_is_2xx(receiver: Receiver, certificate: Path, status: int) -> None:
     receiver.status, receiver.answer = status, b""
 
-    aimed(receiver, certificate).post("msg_1", BODY)
+    target_at(receiver, certificate).post("msg_1", BODY)
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 410, 429, 500, 503])
@@ -379,7 +379,7 @@ def test_other_status_is_unavailable(receiver: Receiver, certificate: Path, stat
     receiver.status, receiver.answer = status, b""
 
     with pytest.raises(Unavailable, match=str(status)):
-        aimed(receiver, certificate).post("msg_1", BODY)
+        target_at(receiver, certificate).post("msg_1", BODY)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -387,7 +387,7 @@ def test_redirect_is_not_followed(receiver: Receiver, certificate: Path, status:
     receiver.status, receiver.location = status, f"https://{NAME}:{receiver.port}/elsewhere"
 
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate).post("msg_1", BODY)
+        target_at(receiver, certificate).post("msg_1", BODY)
     assert [path for path, _, _ in receiver.came] == ["/results?a=b"]
     assert receiver.connections == 1
 
@@ -396,13 +396,13 @@ def test_server_that_closes_the_connection_is_unavailable(receiver: Receiver, ce
     receiver.hangs_up = True
 
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate).post("msg_1", BODY)
+        target_at(receiver, certificate).post("msg_1", BODY)
 
 
 def test_response_is_read_up_to_a_limit(receiver: Receiver, certificate: Path) -> None:
     receiver.answer = b"x" * (64 << 20)
 
-    aimed(receiver, certificate).post("msg_1", BODY)
+    target_at(receiver, certificate).post("msg_1", BODY)
 
     assert receiver.sent < 16 << 20, "64 KiB are read; the rest is what sockets hold"
 
@@ -411,12 +411,12 @@ def test_unreachable_server_is_unavailable(receiver: Receiver, certificate: Path
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(Unavailable):
-            replace(aimed(receiver, certificate), port=unused.getsockname()[1]).post("msg_1", BODY)
+            replace(target_at(receiver, certificate), port=unused.getsockname()[1]).post("msg_1", BODY)
 
 
 def test_untrusted_certificate_is_unavailable(receiver: Receiver, certificate: Path) -> None:
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate, context=ssl.create_default_context()).post("msg_1", BODY)
+        target_at(receiver, certificate, context=ssl.create_default_context()).post("msg_1", BODY)
     assert receiver.came == []
 
 
@@ -424,7 +424,7 @@ def test_certificate_of_another_host_is_unavailable(certificate: Path, tmp_path:
     other = make_certificate(tmp_path, "other.example")
     with receiving(other) as receiver:
         with pytest.raises(Unavailable):
-            aimed(receiver, other).post("msg_1", BODY)
+            target_at(receiver, other).post("msg_1", BODY)
         assert receiver.came == []
 
 
@@ -439,7 +439,7 @@ def test_server_without_tls_is_unavailable(receiver: Receiver, certificate: Path
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(Unavailable):
-            replace(aimed(receiver, certificate), port=plain.getsockname()[1]).post("msg_1", BODY)
+            replace(target_at(receiver, certificate), port=plain.getsockname()[1]).post("msg_1", BODY)
         thread.join()
 
 
@@ -458,20 +458,20 @@ def test_host_with_a_private_address_is_refused_before_connecting(
     receiver: Receiver, certificate: Path, addresses: Sequence[str]
 ) -> None:
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate, *addresses, networks=()).post("msg_1", BODY)
+        target_at(receiver, certificate, *addresses, networks=()).post("msg_1", BODY)
     assert receiver.connections == 0
 
 
 def test_host_is_resolved_once_per_request(receiver: Receiver, certificate: Path) -> None:
-    asked: list[tuple[str, int]] = []
+    resolved: list[tuple[str, int]] = []
 
     def rebinding(host: str, port: int) -> Sequence[str]:
-        asked.append((host, port))
-        return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
+        resolved.append((host, port))
+        return ["127.0.0.1"] if len(resolved) == 1 else ["10.0.0.1"]
 
-    aimed(receiver, certificate, resolve=rebinding).post("msg_1", BODY)
+    target_at(receiver, certificate, resolve=rebinding).post("msg_1", BODY)
 
-    assert asked == [(NAME, receiver.port)]
+    assert resolved == [(NAME, receiver.port)]
 
 
 def test_unresolvable_host_is_unavailable(receiver: Receiver, certificate: Path) -> None:
@@ -483,7 +483,7 @@ def test_unresolvable_host_is_unavailable(receiver: Receiver, certificate: Path)
 
     for resolve in (fails, finds_none):
         with pytest.raises(Unavailable):
-            aimed(receiver, certificate, resolve=resolve).post("msg_1", BODY)
+            target_at(receiver, certificate, resolve=resolve).post("msg_1", BODY)
 
 
 def test_proxy_of_the_environment_is_ignored(
@@ -492,7 +492,7 @@ def test_proxy_of_the_environment_is_ignored(
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    aimed(receiver, certificate).post("msg_1", BODY)
+    target_at(receiver, certificate).post("msg_1", BODY)
 
     assert len(receiver.came) == 1
 

@@ -1,4 +1,4 @@
-"""Verifying what anybody may send: junk is refused as junk, never as an error of Errata's."""
+"""Verification of untrusted requests: invalid input raises only Unverified."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from service.web.hooks.signature import TOLERANCE, Unverified, check_time
 Verify = Callable[[Mapping[str, str], bytes, Sequence[str], float], None]
 
 NOW = 1795544309
-VERIFIED: dict[str, tuple[Verify, list[str], list[str]]] = {  # kind → what verifies, its headers, secrets
+VERIFIED: dict[str, tuple[Verify, list[str], list[str]]] = {  # by kind: function, headers, secrets
     "mlflow": (
         mlflow.verify,
         ["X-MLflow-Delivery-Id", "X-MLflow-Timestamp", "X-MLflow-Signature"],
@@ -27,8 +27,8 @@ VERIFIED: dict[str, tuple[Verify, list[str], list[str]]] = {  # kind → what ve
     "huggingface": (huggingface.verify, ["X-Webhook-Secret"], ["hugging-face-secret"]),
 }
 JUNK = st.one_of(
-    st.text(max_size=80),  # as a server may decode a header
-    st.binary(max_size=80).map(lambda raw: raw.decode("latin-1")),  # as starlette does
+    st.text(max_size=80),  # arbitrary text in a header
+    st.binary(max_size=80).map(lambda raw: raw.decode("latin-1")),  # the decoding of Starlette
     st.binary(max_size=80).map(lambda raw: raw.decode("utf-8", "surrogateescape")),
     st.text("0123456789+-_ .", max_size=14),
     st.text("0123456789abcdefABCDEF", min_size=64, max_size=64),

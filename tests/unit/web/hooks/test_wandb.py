@@ -1,4 +1,4 @@
-"""Weights & Biases' calls, by the template that we hand out: a bearer token and a signature, both of the secrets."""
+"""Weights & Biases webhooks with the documented template: a bearer token and a signature."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ def test_documented_example_is_verified(signature: str) -> None:
 
 
 def test_signature_made_in_python_is_verified() -> None:
-    body = '{"é": 1}'.encode("latin-1")  # no UTF-8
+    body = '{"é": 1}'.encode("latin-1")  # not UTF-8
     digest = hmac.new(SECRET.encode(), body, hashlib.sha256).digest()
 
     verify(base64.b64encode(digest).decode(), body=body)
@@ -113,7 +113,7 @@ def test_other_events_are_ignored(kind: str) -> None:
 
 
 def test_other_events_that_name_no_artifact_are_ignored() -> None:
-    """A run's event renders the template without an artifact: a 4xx would look like a broken hook."""
+    """An event of a run has no artifact; a 4xx response would mark the webhook as broken."""
     assert parsed(event_type="RUN_METRIC", artifact_version_string="") is None
     assert wandb.parse({}, {"event_type": "RUN_METRIC"}) is None
 
