@@ -29,11 +29,11 @@ from service.evidence.labels import validation_name
 from service.evidence.overlap import explain_overlap
 from service.reference_models.curves import curves_of
 from service.report.comparison_view import comparison_view
-from service.report.error_table import ErrorTable, PairSeen
-from service.report.messages import OWN_SUPERCLASSES
+from service.report.error_table import ClassPair, ErrorTable
+from service.report.messages.trend import CUSTOM_SUPERCLASSES_NOTE
 from service.report.render import render_comparison, render_report, render_trend
+from service.report.report_view import ReportData, ReportView, SourceRow, report_view
 from service.report.trend_view import trend_view
-from service.report.view import Found, ReportView, SourceRow, report_view
 from service.rules.table import error_types, tags
 from service.summary.calibrate import calibrate
 from service.summary.confusions import confusions
@@ -102,7 +102,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
     groups = class_groups()
     percentiles = _percentiles(judged)
     return report_view(
-        Found(
+        ReportData(
             analysis=judged.analysis,
             confusions=[
                 (pair, _examples(bundle, counted & (evidence.targets == pair.target) & (predicted == pair.predicted)))
@@ -115,8 +115,8 @@ def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportVi
             classes=[(row, _groups(groups, _classes_of(row))) for row in compute_breakdown(judged, superclasses=False)],
             calibration=None if probability is None else calibrate(types[counted], probability[counted]),
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
-            standings=percentiles,
-            notes=[OWN_SUPERCLASSES] if percentiles and has_own_superclasses(bundle.manifest) else [],
+            percentiles=percentiles,
+            notes=[CUSTOM_SUPERCLASSES_NOTE] if percentiles and has_own_superclasses(bundle.manifest) else [],
             errors=list(
                 iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
             ),
@@ -214,7 +214,7 @@ def _error_table(
 
 def _co_occurring_pairs(
     bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]
-) -> dict[tuple[int, int], PairSeen]:
+) -> dict[tuple[int, int], ClassPair]:
     """Return the number of images with both label and prediction, (L,) each, and examples."""
     pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
     if pairs is None or matrix is None:
@@ -226,7 +226,7 @@ def _co_occurring_pairs(
     for label, prediction in distinct:
         row = row_of[min(label, prediction), max(label, prediction)]
         examples = tuple(validation_name(number) for number in pairs.examples[row].tolist() if number)
-        result[label, prediction] = PairSeen(int(pairs.counts[row]), examples)
+        result[label, prediction] = ClassPair(int(pairs.counts[row]), examples)
     return result
 
 

@@ -11,11 +11,11 @@ from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports
-from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, State
+from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, RowOrder, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.uploads import Layout, Upload, parse_upload
-from service.report.messages import PERMUTED, REORDERED
+from service.report.messages.input_checks import PERMUTED_CLASSES, reordered_rows
 from service.storage import Readable
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
 from service.telemetry import Stage
@@ -91,7 +91,7 @@ def upload(
         predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
         summary=summary,
-        warnings=(*parsed.warnings, *_input_warnings(bundle, parsed)),
+        warnings=(*parsed.warnings, *_input_warnings(bundle, parsed, request.row_order)),
         request_digest=request_digest,
     )
     archive_analysis(ports, analysis, parsed.predictions)
@@ -136,13 +136,13 @@ def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions)
     ports.on_finished(analysis)
 
 
-def _input_warnings(bundle: Bundle, parsed: Upload) -> tuple[str, ...]:
+def _input_warnings(bundle: Bundle, parsed: Upload, row_order: RowOrder) -> tuple[str, ...]:
     """Return warnings about valid predictions with implausible classes or row order."""
     warnings = []
     if rows_look_permuted(bundle.evidence.targets, parsed.predictions.top1[bundle.rows]):
-        warnings.append(PERMUTED)
+        warnings.append(PERMUTED_CLASSES)
     if parsed.reordered is not None and rows_look_reordered(bundle.all_targets, parsed.predictions, parsed.reordered):
-        warnings.append(REORDERED)
+        warnings.append(reordered_rows(row_order))
     return tuple(warnings)
 
 

@@ -22,7 +22,7 @@ from service.telemetry import Metrics, at_zero
 from service.web.hooks import generic, huggingface, wandb
 from service.web.hooks.endpoint import Caller
 from service.web.hooks.mlflow import MlflowRegistry
-from service.web.hooks.outgoing import target
+from service.web.hooks.outgoing import make_target
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
 
@@ -140,8 +140,8 @@ def _registry(name: str, given: RegistrySettings, public_url: str) -> Registry:
                 raise _wrong(name, "secrets", "expected whsec_ and base64") from error
             if min(map(len, keys)) < MIN_KEY:
                 raise _wrong(name, "secrets", f"expected keys of at least {MIN_KEY} bytes, got a shorter one")
-            tell = target(name, given.url, keys[0], given.ports, given.networks).tell if given.url else None
-            return ReceiveOnlyRegistry(name, rules, generic.model_id, tell)
+            send = make_target(name, given.url, keys[0], given.ports, given.networks).send if given.url else None
+            return ReceiveOnlyRegistry(name, rules, generic.model_id, send)
 
 
 def _rule(name: str, number: int, given: RuleSettings) -> RegistryRule:

@@ -19,7 +19,7 @@ from service.web import gates, pages
 from service.web.gates import Gates
 from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import Listener, make_listener
-from service.web.pages import Pages, not_found
+from service.web.pages import Pages, http_error
 
 _log = structlog.get_logger()
 
@@ -78,12 +78,12 @@ class Servers:
             http_host.strip("[]"),
             http_port,
             [route for family in families for route in family.routes()],
-            not_found,
-            names=None if security.access.tokens is not None else [public] if public else [],
+            http_error,
+            allowed_hosts=None if security.access.tokens is not None else [public] if public else [],
             access=security.access,
-            refused=_refused,
+            refusal=_refusal,
             certificates=security.certificates(),
-            exposes=not settings.metrics_address,
+            serve_metrics=not settings.metrics_address,
         )
         listeners = [await started(listener, "ERRATA_HTTP_ADDRESS", settings.http_address)]
         if settings.metrics_address:
@@ -119,9 +119,9 @@ class Servers:
             _log.info("stopped")
 
 
-def _refused(path: str, error: ErrataError) -> Response:
+def _refusal(path: str, error: ErrataError) -> Response:
     """Return the answer to a call that isn't let in, in the form of its route."""
-    return gates.refused(error) if path == gates.PATH else pages.refused(error)
+    return gates.refusal(error) if path == gates.PATH else pages.refusal(error)
 
 
 async def started(listener: Listener, variable: str, address: str) -> Listener:

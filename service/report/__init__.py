@@ -1,1 +1,1 @@
-"""The report: records of what it shows (view), their words, their pictures, and the templates."""
+"""Reports, comparisons, trends, and gates as HTML, Markdown, and JUnit XML: views, texts, charts, and templates."""

@@ -1,8 +1,8 @@
-"""The pen: turns Vega-Lite specifications into SVG, here or, in a service, in a process of its own.
+"""Conversion of Vega-Lite specifications to SVG, in this process or in a child process.
 
-The library that draws holds Python's lock until a picture is done (30 ms, the first one 400 ms), so that every call of
-the service would wait for it. `python -m service.report.pen` is the other process: a specification a line in, its SVG
-as a JSON string a line out, until there is no more.
+vl_convert holds the global interpreter lock while it draws (30 ms, 400 ms for the first chart), which would delay all
+requests of the service. The child process, `python -m service.report.chart_process`, reads one specification per line
+and writes its SVG as a JSON string per line.
 """
 
 import json
@@ -18,69 +18,69 @@ import structlog
 
 from service.child_process import child_environment
 
-VERSION = "5.20"  # of Vega-Lite
-NICE = 5  # of the drawing process: a picture may wait for a read, and not the other way round
-PATIENCE = 30.0  # seconds that a picture may take
-FIRST = {"data": {"values": [{"x": 1}]}, "mark": "bar", "encoding": {"x": {"field": "x", "type": "quantitative"}}}
+VEGA_LITE_VERSION = "5.20"
+NICE = 5  # of the child process: requests have priority over charts
+TIMEOUT_SECONDS = 30.0  # for one chart
+_WARM_UP = {"data": {"values": [{"x": 1}]}, "mark": "bar", "encoding": {"x": {"field": "x", "type": "quantitative"}}}
 _log = structlog.get_logger()
 
 
-def draw_here(spec: Mapping[str, Any]) -> str:
-    """Return a specification as SVG, drawn in this process."""
+def draw_in_process(spec: Mapping[str, Any]) -> str:
+    """Convert a specification to SVG in this process."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(dict(spec), vl_version=VERSION)
+    svg: str = vl_convert.vegalite_to_svg(dict(spec), vl_version=VEGA_LITE_VERSION)
     return svg
 
 
-class OwnProcess:
-    """Draws in a process of its own; what it can't draw is drawn here. `start` first; safe to use from threads."""
+class ChartProcess:
+    """Draws in a child process, and in this process if the child fails or is not started. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        """Start the process; it warms up while others do their work."""
+        """Start the child process, which warms up in the background."""
         with self._lock:
-            self._process = self._started()
+            self._process = self._spawn()
 
     def stop(self) -> None:
-        """End the process."""
+        """Stop the child process."""
         with self._lock:
-            self._end()
+            self._kill()
 
     def draw(self, spec: Mapping[str, Any]) -> str:
-        """Return a specification as SVG."""
+        """Convert a specification to SVG."""
         with self._lock:
             if self._process is None:
-                return draw_here(spec)
+                return draw_in_process(spec)
             try:
-                return self._ask(spec)
+                return self._request(spec)
             except (OSError, ValueError) as error:
-                _log.warning("the drawing process is started again", error=repr(error)[:200])
-                self._end()
-                self._process = self._started()
-        return draw_here(spec)
+                _log.warning("chart process restarted", error=repr(error)[:200])
+                self._kill()
+                self._process = self._spawn()
+        return draw_in_process(spec)
 
-    def _ask(self, spec: Mapping[str, Any]) -> str:
-        """Return what the process draws; raise OSError or ValueError where it has died, or takes too long."""
+    def _request(self, spec: Mapping[str, Any]) -> str:
+        """Return the SVG from the child process; raise OSError or ValueError if it exits, fails, or times out."""
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None, "this is a bug"
-        late = threading.Timer(PATIENCE, process.kill)
-        late.start()
+        assert process is not None and process.stdin is not None and process.stdout is not None, "This is a bug"
+        timeout = threading.Timer(TIMEOUT_SECONDS, process.kill)
+        timeout.start()
         try:
             process.stdin.write(json.dumps(spec) + "\n")
             process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
+            svg = json.loads(process.stdout.readline())
         finally:
-            late.cancel()
-        if not isinstance(answer, str):
-            raise ValueError("expected a picture, got none")
-        return answer
+            timeout.cancel()
+        if not isinstance(svg, str):
+            raise ValueError("The chart process returned no SVG.")
+        return svg
 
-    def _started(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(  # of its own session: Ctrl-C is for the service, which ends it
+    def _spawn(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(  # in a new session, so that Ctrl-C reaches the service only, which stops the child
             [sys.executable, "-m", "service.report.chart_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -89,7 +89,7 @@ class OwnProcess:
             env=child_environment(),
         )
 
-    def _end(self) -> None:
+    def _kill(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -101,34 +101,34 @@ class OwnProcess:
                     stream.close()
 
 
-_OWN = OwnProcess()  # of this process; not started outside of a service
+_chart_process = ChartProcess()  # only the service starts it
 
 
 def start() -> None:
-    """From now on, draw in a process of its own."""
-    _OWN.start()
+    """Draw charts in a child process from now on."""
+    _chart_process.start()
 
 
 def stop() -> None:
-    """Draw here again."""
-    _OWN.stop()
+    """Draw charts in this process again."""
+    _chart_process.stop()
 
 
 def draw(spec: Mapping[str, Any]) -> str:
-    """Return a specification as SVG."""
-    return _OWN.draw(spec)
+    """Convert a specification to SVG."""
+    return _chart_process.draw(spec)
 
 
 def main() -> None:
-    """Draw what comes on standard input, after those who have calls to answer."""
+    """Convert the specifications from standard input at a low priority."""
     os.nice(NICE)
-    draw_here(FIRST)
+    draw_in_process(_WARM_UP)
     for line in sys.stdin:
         try:
-            answer: str | None = draw_here(json.loads(line))
-        except ValueError:  # the library's word for a specification that isn't one
-            answer = None
-        sys.stdout.write(json.dumps(answer) + "\n")
+            svg: str | None = draw_in_process(json.loads(line))
+        except ValueError:  # vl_convert raises it for an invalid specification
+            svg = None
+        sys.stdout.write(json.dumps(svg) + "\n")
         sys.stdout.flush()
 
 

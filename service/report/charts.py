@@ -1,7 +1,7 @@
-"""Pictures: Vega-Lite specifications, drawn as inline SVG by vl-convert; nothing is fetched and no browser is needed.
+"""Charts: Vega-Lite specifications, drawn as inline SVG by vl-convert, without a network or a browser.
 
-Colors are the page's own CSS variables, so that light, dark and print need one picture. Each picture is hidden from
-screen readers: templates put a text alternative and a table beside it.
+Colors are CSS variables of the page, so that one chart suits light mode, dark mode, and print. Charts are hidden from
+screen readers: the templates add a description and a table.
 """
 
 import itertools
@@ -17,18 +17,18 @@ from errata.messages import format_count, format_percentage
 from service.domain import QUANTILES, Calibration, Curves, ErrorType, Group, Metric, TrendPoint
 from service.report import chart_process
 
-_NUMBER = itertools.count(1)  # of pictures: keeps the ids in one page apart
-_BAND = ((4, 94), (24, 74))  # quantiles of the two bands
-_PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels: a page's letters may be wider than ours
-_LABEL_ROOM = 0.42  # of a bar's width: what starts further right is labelled on its left
+_chart_numbers = itertools.count(1)  # make the IDs in one page unique
+_BANDS = ((4, 94), (24, 74))  # indices in QUANTILES: 5 to 95 %, 25 to 75 %
+_PADDING = {"left": 40, "right": 24, "top": 4, "bottom": 4}  # pixels, for fonts that are wider than those of vl-convert
+_MAX_LABEL_START = 0.42  # of the axis: the label of a bar that starts further right is on its left
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 
-TITLE_WIDTH, SUBTITLE_WIDTH = 34, 40  # characters of a small multiple's titles, which would run into the next one
+TITLE_WIDTH, SUBTITLE_WIDTH = 34, 40  # characters in a line, so that titles of neighboring charts do not overlap
 LABEL_COLORS = tuple(f"var(--c{index})" for index in range(1, 9))
 
 
-def fill(error_type: ErrorType) -> str:
+def type_color(error_type: ErrorType) -> str:
     """Return the color of an error type."""
     return f"var(--t{int(error_type)})"
 
@@ -59,27 +59,34 @@ def _config() -> Spec:
 
 
 def draw(spec: Mapping[str, Any]) -> str:
-    """Return a specification as SVG without ids that another picture has, scripts or references."""
+    """Draw a specification as SVG with unique IDs, without scripts and external references."""
     svg = chart_process.draw({**spec, "config": _config(), "padding": _PADDING})
-    prefix = f"p{next(_NUMBER)}-"
-    svg = re.sub(r"<[^>]*>", lambda tag: _renamed(tag[0], prefix), svg)
-    return re.sub(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", _head, svg, count=1)
+    prefix = f"p{next(_chart_numbers)}-"
+    svg = re.sub(r"<[^>]*>", lambda tag: _prefix_ids(tag[0], prefix), svg)
+    return re.sub(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>", _svg_tag, svg, count=1)
 
 
-def _renamed(tag: str, prefix: str) -> str:
-    """Return a tag with its id, and what it refers to, under another name; text between tags stays."""
+def _prefix_ids(tag: str, prefix: str) -> str:
+    """Return a tag with a prefix on its ID and on the IDs that it refers to."""
     return re.sub(r'\bid="', f'id="{prefix}', tag).replace("url(#", f"url(#{prefix}")
 
 
-def _head(found: re.Match[str]) -> str:
-    box = f'width="{found[1]}" viewBox="0 0 {found[1]} {found[2]}"'
+def _svg_tag(match: re.Match[str]) -> str:
+    box = f'width="{match[1]}" viewBox="0 0 {match[1]} {match[2]}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box} aria-hidden="true" focusable="false">'
 
 
-def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]]) -> str:
-    """Return the way from all errors down to model failures: groups of (type, title, count), in the rules' order.
+def breakdown(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]]) -> str:
+    """Draw the error breakdown: a waterfall of the error types in each group.
 
-    A bar starts where the type before it ended; a group's bars span its errors. A count of None: its rule abstained.
+    A bar starts where the bar of the previous type ends, so that the bars of a group span all of its errors.
+
+    Args:
+        groups: Name of each group with its (type, title, count) in the order of the rules. A count of None means that
+            the rule was not evaluated.
+
+    Returns:
+        The SVG.
     """
     rows: Rows = []
     for group, types in groups:
@@ -94,9 +101,9 @@ def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None
                     "type": title,
                     "start": start,
                     "end": start + width,
-                    "fill": fill(error_type),
+                    "fill": type_color(error_type),
                     "text": text,
-                    "left": start > _LABEL_ROOM,
+                    "left": start > _MAX_LABEL_START,
                 }
             )
             start += width
@@ -106,7 +113,7 @@ def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None
         "field": "start",
         "type": "quantitative",
         "scale": {"domain": [0, 1]},
-        "axis": {"title": "share of the group's top-1 errors", "format": ".0%", "values": [0, 0.5, 1]},
+        "axis": {"title": "percentage of top-1 errors", "format": ".0%", "values": [0, 0.5, 1]},
     }
     return draw(
         {
@@ -118,48 +125,54 @@ def funnel(groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None
                 "layer": [
                     {
                         "mark": {"type": "bar", "height": 16},
-                        "encoding": {"x": x, "x2": {"field": "end"}, "y": y, "color": _given("fill")},
+                        "encoding": {"x": x, "x2": {"field": "end"}, "y": y, "color": _literal_color("fill")},
                     },
-                    _beside(y, "left", "start", "right", -4),
-                    _beside(y, "!left", "end", "left", 4),
+                    _bar_label(y, "left", "start", "right", -4),
+                    _bar_label(y, "!left", "end", "left", 4),
                 ],
             },
         }
     )
 
 
-def _beside(y: Spec, condition: str, at: str, align: str, offset: int) -> Spec:
+def _bar_label(y: Spec, condition: str, field: str, align: str, offset: int) -> Spec:
     test = f"!datum.{condition[1:]}" if condition.startswith("!") else f"datum.{condition}"
     return {
         "transform": [{"filter": test}],
         "mark": {"type": "text", "align": align, "dx": offset, "baseline": "middle", "fontSize": 11},
-        "encoding": {"x": {"field": at, "type": "quantitative"}, "y": y, "text": {"field": "text"}},
+        "encoding": {"x": {"field": field, "type": "quantitative"}, "y": y, "text": {"field": "text"}},
     }
 
 
-def _given(field: str) -> Spec:
+def _literal_color(field: str) -> Spec:
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
 def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], titles: tuple[str, str]) -> str:
-    """Return what accuracy would gain if a type never occurred: (type, title, top-1, multi-label), fractions of 1.
+    """Draw the accuracy gain without errors of each type.
 
-    None: the type's rule said nothing.
+    Args:
+        rows: (type, title, top-1 gain, multi-label gain), gains as fractions of 1. None means that the rule was not
+            evaluated.
+        titles: Titles of the two columns.
+
+    Returns:
+        The SVG.
     """
     values = [
         {
             "type": title,
             "accuracy": name,
             "gain": 100 * (gain or 0.0),
-            "fill": fill(kind),
+            "fill": type_color(error_type),
             "text": "–" if gain is None else f"{100 * gain:.2f}",
         }
-        for kind, title, *both in rows
-        for name, gain in zip(titles, both, strict=True)
+        for error_type, title, *type_gains in rows
+        for name, gain in zip(titles, type_gains, strict=True)
     ]
     order = [title for _, title, *_ in rows]
     y = {"field": "type", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False, "ticks": False}}
-    x = {"field": "gain", "type": "quantitative", "axis": {"title": "points gained", "tickCount": 4}}
+    x = {"field": "gain", "type": "quantitative", "axis": {"title": "percentage points", "tickCount": 4}}
     return draw(
         {
             "data": {"values": values},
@@ -168,7 +181,10 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
                 "width": 330,
                 "height": {"step": 24},
                 "layer": [
-                    {"mark": {"type": "bar", "height": 14}, "encoding": {"x": x, "y": y, "color": _given("fill")}},
+                    {
+                        "mark": {"type": "bar", "height": 14},
+                        "encoding": {"x": x, "y": y, "color": _literal_color("fill")},
+                    },
                     {
                         "mark": {"type": "text", "align": "left", "dx": 4, "baseline": "middle"},
                         "encoding": {"x": x, "y": y, "text": {"field": "text"}},
@@ -180,7 +196,7 @@ def gains(rows: Sequence[tuple[ErrorType, str, float | None, float | None]], tit
 
 
 def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
-    """Return how often the model was right, over how sure it was: top-1 and multi-label correctness."""
+    """Draw a reliability diagram for top-1 and multi-label correctness."""
     values = [
         {"confidence": bin_.confidence, "accuracy": accuracy, "what": title, "samples": bin_.num_samples}
         for bin_ in calibration.bins
@@ -188,7 +204,7 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
         if accuracy is not None
     ]
     x = {"field": "confidence", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": _percent("confidence")}
-    y = {"field": "accuracy", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": _percent("right")}
+    y = {"field": "accuracy", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": _percent("correct")}
     ends = [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]
     return draw(
         {
@@ -223,8 +239,19 @@ def _percent(title: str) -> Spec:
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> str:
-    """Return differences with their intervals, a row each: (name, difference, low, high), fractions of 1."""
-    values = [{"name": name, "at": 100 * at, "low": 100 * low, "high": 100 * high} for name, at, low, high in rows]
+    """Draw differences with their confidence intervals.
+
+    Args:
+        rows: (name, difference, low, high), fractions of 1.
+        title: Title of the axis.
+
+    Returns:
+        The SVG.
+    """
+    values = [
+        {"name": name, "difference": 100 * difference, "low": 100 * low, "high": 100 * high}
+        for name, difference, low, high in rows
+    ]
     y = {
         "field": "name",
         "type": "nominal",
@@ -250,7 +277,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
                 },
                 {
                     "mark": {"type": "point", "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1},
-                    "encoding": {"x": {"field": "at", "type": "quantitative"}, "y": y},
+                    "encoding": {"x": {"field": "difference", "type": "quantitative"}, "y": y},
                 },
             ],
         }
@@ -261,35 +288,45 @@ def trend_multiples(
     metrics: Sequence[tuple[Metric, str, str]],
     points: Sequence[TrendPoint],
     colors: Mapping[str, str],
-    marked: Sequence[str],
+    selected: Sequence[str],
     curves: Curves | None,
     group: Group,
     lines: Mapping[Metric, tuple[float, float]],
 ) -> str:
-    """Return small multiples over top-1 accuracy: (metric, title, subtitle), the published models' bands, the models.
+    """Draw one chart for each metric by top-1 accuracy: the bands of the reference models, the models, and a fit.
 
-    colors: of labels; marked: ids of analyses that stand out; lines: slope and intercept of the fit through all.
+    Args:
+        metrics: (metric, title, subtitle).
+        points: The models.
+        colors: Colors by label.
+        selected: IDs of the analyses to highlight.
+        curves: Quantiles of the reference models; None if there are none.
+        group: The group of the curves.
+        lines: Slope and intercept of the fit over all models, by metric.
+
+    Returns:
+        The SVG.
     """
     accuracies = [point.top1_accuracy for point in points]
     if curves is not None:
         accuracies += [curves.lowest, curves.highest] if not points else []
     low, high = (min(accuracies), max(accuracies)) if accuracies else (0.0, 1.0)
-    room = max(0.02, 0.08 * (high - low))
-    domain = [100 * max(0.0, low - room), 100 * min(1.0, high + room)]
-    charts = [
-        _multiple(metric, title, subtitle, points, colors, marked, curves, group, domain, lines.get(metric))
+    margin = max(0.02, 0.08 * (high - low))
+    domain = [100 * max(0.0, low - margin), 100 * min(1.0, high + margin)]
+    metric_charts = [
+        _metric_chart(metric, title, subtitle, points, colors, selected, curves, group, domain, lines.get(metric))
         for metric, title, subtitle in metrics
     ]
-    return draw({"concat": charts, "columns": 3, "spacing": 24})
+    return draw({"concat": metric_charts, "columns": 3, "spacing": 24})
 
 
-def _multiple(
+def _metric_chart(
     metric: Metric,
     title: str,
     subtitle: str,
     points: Sequence[TrendPoint],
     colors: Mapping[str, str],
-    marked: Sequence[str],
+    selected: Sequence[str],
     curves: Curves | None,
     group: Group,
     domain: list[float],
@@ -323,7 +360,7 @@ def _multiple(
         {
             "data": {"values": values},
             "mark": {"type": "point", "filled": True, "size": 26 if len(values) < 200 else 9, "opacity": 0.8},
-            "encoding": {"x": x, "y": y, "color": _given("fill")},
+            "encoding": {"x": x, "y": y, "color": _literal_color("fill")},
         }
     )
     if line is not None:
@@ -335,14 +372,14 @@ def _multiple(
                 "encoding": {"x": x, "y": y},
             }
         )
-    stands_out = [
+    highlighted = [
         {"x": 100 * point.top1_accuracy, "y": 100 * point.values[metric]}
         for point in points
-        if point.id and point.id in marked and metric in point.values
+        if point.id and point.id in selected and metric in point.values
     ]
     layers.append(
         {
-            "data": {"values": stands_out},
+            "data": {"values": highlighted},
             "mark": {"type": "point", "shape": "diamond", "size": 130, "stroke": "var(--ink)", "strokeWidth": 2.5},
             "encoding": {"x": x, "y": y},
         }
@@ -361,25 +398,25 @@ def _multiple(
 
 
 def _ends(line: tuple[float, float], accuracies: Sequence[float]) -> Rows:
-    """Return the ends of a line over the models that it goes through, where it isn't below nothing."""
+    """Return the ends of a line over the range of the models, clipped at zero."""
     slope, intercept = line
     low, high = min(accuracies), max(accuracies)
     if slope and low < -intercept / slope < high:
         low, high = (max(low, -intercept / slope), high) if slope > 0 else (low, min(high, -intercept / slope))
-    return [{"x": 100 * at, "y": 100 * (intercept + slope * at)} for at in (low, high)]
+    return [{"x": 100 * accuracy, "y": 100 * (intercept + slope * accuracy)} for accuracy in (low, high)]
 
 
 def _bands(curves: Curves, group: Group, metric: Metric, domain: list[float], x: Spec, y: Spec) -> list[Spec]:
     quantiles = 100 * curves.quantiles[group, metric]
     inside = ~np.isnan(quantiles[:, 0])
     inside &= (100 * curves.knots >= domain[0]) & (100 * curves.knots <= domain[1])
-    assert len(QUANTILES) == quantiles.shape[1], "this is a bug: quantiles are the 1 to 99 %"
+    assert len(QUANTILES) == quantiles.shape[1], "This is a bug: expected the quantiles from 1 to 99 %"
     knots = 100 * curves.knots[inside]
     layers: list[Spec] = []
-    for low, high in _BAND:
+    for low, high in _BANDS:
         values = [
-            {"x": round(at, 2), "y": round(bottom, 2), "top": round(top, 2)}
-            for at, bottom, top in zip(
+            {"x": round(knot, 2), "y": round(bottom, 2), "top": round(top, 2)}
+            for knot, bottom, top in zip(
                 knots.tolist(), quantiles[inside, low].tolist(), quantiles[inside, high].tolist(), strict=True
             )
         ]
@@ -390,13 +427,13 @@ def _bands(curves: Curves, group: Group, metric: Metric, domain: list[float], x:
                 "encoding": {"x": x, "y": y, "y2": {"field": "top"}},
             }
         )
-    middle = [
-        {"x": round(at, 2), "y": round(value, 2)}
-        for at, value in zip(knots.tolist(), quantiles[inside, 49].tolist(), strict=True)
+    median = [
+        {"x": round(knot, 2), "y": round(value, 2)}
+        for knot, value in zip(knots.tolist(), quantiles[inside, 49].tolist(), strict=True)
     ]
     layers.append(
         {
-            "data": {"values": middle},
+            "data": {"values": median},
             "mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1},
             "encoding": {"x": x, "y": y},
         }

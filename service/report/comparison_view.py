@@ -1,17 +1,9 @@
-"""What the page of a comparison shows, as records that a template can walk."""
+"""The content of a comparison as records for the template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errata.messages import (
-    ERROR_TYPE_TITLES,
-    GROUP_NAMES,
-    abstention_note,
-    format_count,
-    format_percentage,
-    format_points,
-)
-from markupsafe import Markup
+from errata.messages import ERROR_TYPE_TITLES, GROUP_NAMES, abstention_note, format_count, format_percentage
 
 from service.domain import (
     ERROR_TYPES,
@@ -23,24 +15,26 @@ from service.domain import (
     Group,
     GroupComparison,
     Interval,
-    PairedMetric,
     Summary,
 )
 from service.report import charts
-from service.report.messages import (
+from service.report.elements import Chart, Property, css_class, make_chart
+from service.report.messages.comparison import (
     INTERVALS_TITLE,
+    MULTI_LABEL_ACCURACY_NAME,
     PAIRED_METRIC_NAMES,
-    interval_words,
-    intervals_told,
-    p_text,
-    test_words,
-    verdict_of_comparison,
+    RATE_NAMES,
+    comparison_summary,
+    error_type_rate_name,
+    intervals_description,
+    test_result,
 )
-from service.report.view import Picture, css_of, headline_of
+from service.report.messages.formatting import format_change, format_p_value, format_range
+from service.report.report_view import analysis_summary
 from service.taxonomy.classes import class_names
 
-SHOWN_ROWS = 50  # classes, superclasses
-SHOWN_FLIPS = 200  # of each kind
+MAX_CLASSES = 50  # classes or superclasses
+MAX_IMAGES = 200  # fixed or broken
 
 
 @dataclass(frozen=True)
@@ -50,33 +44,33 @@ class Side:
     letter: str
     id: str
     title: str
-    headline: str
+    summary: str
 
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """How many images went from one type to another."""
+    """The number of images with one error type in A and one in B."""
 
     count: str
-    css: str
+    css_class: str
 
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """Where the images of one type in A went."""
+    """The transitions of the images with one error type in A."""
 
     title: str
-    css: str
+    css_class: str
     cells: tuple[MatrixCell, ...]
     total: str
 
 
 @dataclass(frozen=True)
 class TestRow:
-    """One paired test: in words, and in numbers."""
+    """The result of one paired test."""
 
-    question: str
-    told: str
+    metric: str
+    result: str
     only_a: str
     only_b: str
     p_value: str
@@ -84,17 +78,17 @@ class TestRow:
 
 @dataclass(frozen=True)
 class IntervalRow:
-    """One rate in A and B, and the interval of their difference."""
+    """One rate of A and B, and its change with the confidence interval."""
 
     name: str
     a: str
     b: str
-    told: str
+    change: str
 
 
 @dataclass(frozen=True)
-class ChangeLine:
-    """One class or superclass."""
+class ClassChangeRow:
+    """The changes of one class or superclass."""
 
     name: str
     samples: str
@@ -106,149 +100,150 @@ class ChangeLine:
 
 
 @dataclass(frozen=True)
-class FlipRow:
-    """One image that was fixed or broken."""
+class ChangedImageRow:
+    """One fixed or broken image."""
 
     file_name: str
     target: str
     predicted_a: str
     predicted_b: str
     type_a: str
-    css_a: str
+    css_class_a: str
     type_b: str
-    css_b: str
+    css_class_b: str
 
 
 @dataclass(frozen=True)
-class GroupLine:
-    """What changed in one group, in a sentence."""
+class GroupChangeRow:
+    """The changes of one group."""
 
     group: str
     samples: str
-    verdict: str
+    summary: str
 
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """All that the page of a comparison shows."""
+    """The content of a comparison."""
 
     title: str
-    verdict: str
+    summary: str
     sides: tuple[Side, Side]
     samples: str
-    left_out: str  # empty: none
+    num_excluded: str  # images with a prediction of one analysis only; empty: none
     abstained: tuple[str, ...]
     type_titles: tuple[str, ...]
     matrix: tuple[MatrixRow, ...]
     matrix_totals: tuple[str, ...]
-    top1_flips: tuple[str, str]
+    top1_changes: tuple[str, str]  # fixed, broken
     tests: tuple[TestRow, ...]
-    picture: Picture
+    chart: Chart
     intervals: tuple[IntervalRow, ...]
-    groups: tuple[GroupLine, ...]
-    superclasses: tuple[ChangeLine, ...]
-    classes: tuple[ChangeLine, ...]
+    groups: tuple[GroupChangeRow, ...]
+    superclasses: tuple[ClassChangeRow, ...]
+    classes: tuple[ClassChangeRow, ...]
     num_classes: int
-    fixed: tuple[FlipRow, ...]
-    broken: tuple[FlipRow, ...]
+    fixed: tuple[ChangedImageRow, ...]
+    broken: tuple[ChangedImageRow, ...]
     num_fixed: int
     num_broken: int
-    provenance: tuple[tuple[str, str], ...]
+    provenance: tuple[Property, ...]
 
 
-def comparison_view(found: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
-    """Return what the page shows."""
-    everything = found.groups[Group.ALL]
-    named = _intervals(everything, found.abstained)
+def comparison_view(comparison: Comparison, summary_a: Summary, summary_b: Summary) -> ComparisonView:
+    """Convert a comparison for display."""
+    overall = comparison.groups[Group.ALL]
+    intervals = _intervals(overall, comparison.abstained)
     return ComparisonView(
-        title=f"{found.title_a} → {found.title_b}",
-        verdict=f"{found.title_b}, compared with {found.title_a}: {verdict_of_comparison(everything)}.",
+        title=f"{comparison.title_a} → {comparison.title_b}",
+        summary=f"{comparison.title_b}, compared with {comparison.title_a}: {comparison_summary(overall)}.",
         sides=(
-            Side("A", found.id_a, found.title_a, headline_of(found.title_a, summary_a)),
-            Side("B", found.id_b, found.title_b, headline_of(found.title_b, summary_b)),
+            Side("A", comparison.id_a, comparison.title_a, analysis_summary(comparison.title_a, summary_a)),
+            Side("B", comparison.id_b, comparison.title_b, analysis_summary(comparison.title_b, summary_b)),
         ),
-        samples=format_count(everything.num_samples),
-        left_out=format_count(found.num_left_out) if found.num_left_out else "",
+        samples=format_count(overall.num_samples),
+        num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
         abstained=tuple(
-            abstention_note(item, [kind for kind in ERROR_TYPES if kind > item and kind not in found.abstained])
-            for item in found.abstained
+            abstention_note(
+                item, [later for later in ERROR_TYPES if later > item and later not in comparison.abstained]
+            )
+            for item in comparison.abstained
         ),
-        type_titles=tuple(ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES),
-        matrix=_matrix(everything),
-        matrix_totals=tuple(map(format_count, everything.transitions.sum(axis=0).tolist())),
-        top1_flips=(format_count(everything.top1_fixed), format_count(everything.top1_broken)),
+        type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in ERROR_TYPES),
+        matrix=_matrix(overall),
+        matrix_totals=tuple(map(format_count, overall.transitions.sum(axis=0).tolist())),
+        top1_changes=(format_count(overall.top1_fixed), format_count(overall.top1_broken)),
         tests=tuple(
             TestRow(
                 PAIRED_METRIC_NAMES[test.metric],
-                test_words(test),
+                test_result(test),
                 format_count(test.only_a),
                 format_count(test.only_b),
-                p_text(test.p_value),
+                format_p_value(test.p_value),
             )
-            for test in everything.tests.values()
+            for test in overall.tests.values()
         ),
-        picture=Picture(
-            Markup(  # noqa: S704 - drawn by us
-                charts.intervals(
-                    [(name, -each.difference, -each.high, -each.low) for name, each in named], INTERVALS_TITLE
-                )
+        chart=make_chart(
+            charts.intervals(
+                [(name, -interval.difference, -interval.high, -interval.low) for name, interval in intervals],
+                INTERVALS_TITLE,
             ),
-            (intervals_told(named),),
+            intervals_description(intervals),
         ),
         intervals=tuple(
-            IntervalRow(name, format_percentage(each.a), format_percentage(each.b), interval_words(each))
-            for name, each in named
+            IntervalRow(name, format_percentage(interval.a), format_percentage(interval.b), format_change(interval))
+            for name, interval in intervals
         ),
         groups=tuple(
-            GroupLine(GROUP_NAMES[group], format_count(each.num_samples), verdict_of_comparison(each))
-            for group, each in found.groups.items()
+            GroupChangeRow(GROUP_NAMES[group], format_count(changes.num_samples), comparison_summary(changes))
+            for group, changes in comparison.groups.items()
         ),
-        superclasses=_changes(found.superclasses),
-        classes=_changes(found.classes),
-        num_classes=len(found.classes),
-        fixed=_changed_images(found.fixed),
-        broken=_changed_images(found.broken),
-        num_fixed=everything.fixed(),
-        num_broken=everything.broken(),
+        superclasses=_class_changes(comparison.superclasses),
+        classes=_class_changes(comparison.classes),
+        num_classes=len(comparison.classes),
+        fixed=_changed_images(comparison.fixed),
+        broken=_changed_images(comparison.broken),
+        num_fixed=overall.fixed(),
+        num_broken=overall.broken(),
         provenance=(
-            ("data set", found.dataset),
-            ("evidence, digest", found.evidence),
-            ("A", found.id_a),
-            ("B", found.id_b),
+            Property("data set", comparison.dataset),
+            Property("evidence digest", comparison.evidence),
+            Property("A", comparison.id_a),
+            Property("B", comparison.id_b),
         ),
     )
 
 
-def _intervals(found: GroupComparison, abstained: Sequence[ErrorType]) -> list[tuple[str, Interval]]:
-    if not found.num_samples or found.multi_label_accuracy is None:
+def _intervals(overall: GroupComparison, abstained: Sequence[ErrorType]) -> list[tuple[str, Interval]]:
+    if not overall.num_samples or overall.multi_label_accuracy is None:
         return []
-    names = {PairedMetric.SEVERE: "severe error rate", PairedMetric.MULTI_LABEL: "multi-label correct, share of images"}
-    rows = [(names.get(question, PAIRED_METRIC_NAMES[question]), each) for question, each in found.rates.items()]
-    rows.insert(1, ("multi-label accuracy, mean over classes", found.multi_label_accuracy))
+    rows = [(RATE_NAMES[metric], interval) for metric, interval in overall.rates.items()]
+    rows.insert(1, (MULTI_LABEL_ACCURACY_NAME, overall.multi_label_accuracy))
     return rows + [
-        (f"{ERROR_TYPE_TITLES[each]}, share of images", interval)
-        for each, interval in found.types.items()
-        if each not in (ErrorType.CORRECT, ErrorType.MODEL_FAILURE, *abstained)
+        (error_type_rate_name(ERROR_TYPE_TITLES[error_type]), interval)
+        for error_type, interval in overall.types.items()
+        if error_type not in (ErrorType.CORRECT, ErrorType.MODEL_FAILURE, *abstained)
     ]
 
 
-def _matrix(found: GroupComparison) -> tuple[MatrixRow, ...]:
-    off = found.transitions.copy()
-    for place in range(len(ERROR_TYPES)):
-        off[place, place] = 0
-    largest = max(1, int(off.max()))
+def _matrix(overall: GroupComparison) -> tuple[MatrixRow, ...]:
+    changed = overall.transitions.copy()
+    for row in range(len(ERROR_TYPES)):
+        changed[row, row] = 0
+    largest = max(1, int(changed.max()))
     rows = []
     for type_a in ERROR_TYPES:
         cells = []
         for type_b in ERROR_TYPES:
-            count = int(found.transitions[type_a - 1, type_b - 1])
-            cells.append(MatrixCell(format_count(count), _cell_css(type_a, type_b, count, largest)))
-        total = int(found.transitions[type_a - 1].sum())
-        rows.append(MatrixRow(ERROR_TYPE_TITLES[type_a], css_of(type_a), tuple(cells), format_count(total)))
+            count = int(overall.transitions[type_a - 1, type_b - 1])
+            cells.append(MatrixCell(format_count(count), _cell_class(type_a, type_b, count, largest)))
+        total = int(overall.transitions[type_a - 1].sum())
+        rows.append(MatrixRow(ERROR_TYPE_TITLES[type_a], css_class(type_a), tuple(cells), format_count(total)))
     return tuple(rows)
 
 
-def _cell_css(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) -> str:
+def _cell_class(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) -> str:
+    """Return the CSS classes of a cell: its heat and, if the severity changes, its frame."""
     if type_a is type_b:
         return "same"
     if not count:
@@ -259,33 +254,33 @@ def _cell_css(type_a: ErrorType, type_b: ErrorType, count: int, largest: int) ->
     return f"heat-{heat}{frame}"
 
 
-def _changes(rows: Sequence[ChangeRow]) -> tuple[ChangeLine, ...]:
+def _class_changes(rows: Sequence[ChangeRow]) -> tuple[ClassChangeRow, ...]:
     return tuple(
-        ChangeLine(
+        ClassChangeRow(
             name=row.name,
             samples=format_count(row.num_samples),
             fixed=format_count(row.fixed),
             broken=format_count(row.broken),
             errors_a=format_percentage(row.errors.a),
             errors_b=format_percentage(row.errors.b),
-            interval=f"{format_points(-row.errors.high)} to {format_points(-row.errors.low)}",
+            interval=format_range(row.errors),
         )
-        for row in rows[:SHOWN_ROWS]
+        for row in rows[:MAX_CLASSES]
     )
 
 
-def _changed_images(flips: Sequence[ChangedImage]) -> tuple[FlipRow, ...]:
+def _changed_images(images: Sequence[ChangedImage]) -> tuple[ChangedImageRow, ...]:
     names = class_names()
     return tuple(
-        FlipRow(
-            flip.file_name,
-            names[flip.target],
-            names[flip.predicted_a],
-            names[flip.predicted_b],
-            ERROR_TYPE_TITLES[flip.type_a],
-            css_of(flip.type_a),
-            ERROR_TYPE_TITLES[flip.type_b],
-            css_of(flip.type_b),
+        ChangedImageRow(
+            image.file_name,
+            names[image.target],
+            names[image.predicted_a],
+            names[image.predicted_b],
+            ERROR_TYPE_TITLES[image.type_a],
+            css_class(image.type_a),
+            ERROR_TYPE_TITLES[image.type_b],
+            css_class(image.type_b),
         )
-        for flip in flips[:SHOWN_FLIPS]
+        for image in images[:MAX_IMAGES]
     )

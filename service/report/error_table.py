@@ -1,7 +1,7 @@
-"""The errors of an analysis as columns, for the page's own table: a few dozen bytes an error.
+"""The errors of an analysis as columns, a few dozen bytes for each error.
 
-What follows from a class (its name, superclasses and groups) or from a pair of classes (how often they are seen
-together, why they overlap) is told once, beside the columns; templates/errors.js puts it together.
+Facts about a class (name, superclasses, groups) or a pair of classes (co-occurrence, overlap) are stored once beside
+the columns. templates/error_table.js combines them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,14 +34,14 @@ from service.domain import (
     ProblematicTag,
     VocabularyEvidence,
 )
-from service.report.messages import TABLE_WORDS
+from service.report.messages.pages import ERROR_TABLE_TEXTS
 
-_SOURCES = 16  # a label is told as class * 16 + source
+_NUM_SOURCES = 16  # a label is encoded as class * 16 + source
 
 
 @dataclass(frozen=True)
-class PairSeen:
-    """How often two classes are seen together."""
+class ClassPair:
+    """The co-occurrence of two classes."""
 
     count: int
     examples: tuple[str, ...]
@@ -49,56 +49,58 @@ class PairSeen:
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """n errors, in the order in which they are shown first."""
+    """n errors, in their initial order."""
 
     names: Sequence[str]
     targets: Classes  # (n,)
     predicted: Classes  # (n,)
     types: Bytes  # (n,)
     problematic: Mask  # (n,)
-    tags: Mapping[int, Sequence[ProblematicTag]]  # of the rows that were set aside
+    tags: Mapping[int, Sequence[ProblematicTag]]  # by row, of problematic images
     probability: NDArray[np.floating] | None  # (n,)
     labels: Labels  # of n samples
-    groups: Mask  # (3, n) as CLASS_GROUPS
-    total: int  # errors there are, shown or not
+    groups: Mask  # (3, n), rows as CLASS_GROUPS
+    total: int  # number of errors, including those that are not in the table
     abstained: Sequence[ErrorType]
     class_names: Sequence[str]  # of all classes
-    superclasses: Mapping[str, Sequence[int]]  # their classes
-    pairs: Mapping[tuple[int, int], PairSeen]  # label and prediction
-    overlaps: Mapping[tuple[int, int], str]  # target and prediction, and why they overlap
-    texts: Mapping[int, VocabularyEvidence]  # of some rows: what CLIP said
-    pictures: Mapping[str, str]  # of some images: data URLs
-    picture_base: str = ""  # URL before an image's name; empty: there are none
-    page_base: str = ""  # URL before an image's name, of the page about it
+    superclasses: Mapping[str, Sequence[int]]  # classes by name of the superclass
+    pairs: Mapping[tuple[int, int], ClassPair]  # by label and prediction
+    overlaps: Mapping[tuple[int, int], str]  # description of the overlap, by target and prediction
+    texts: Mapping[int, VocabularyEvidence]  # by row, of some errors
+    pictures: Mapping[str, str]  # data URLs by file name, of some errors
+    picture_base: str = ""  # URL prefix of the images; empty: not available
+    page_base: str = ""  # URL prefix of the pages of images; empty: not available
 
 
 def to_plain(table: ErrorTable) -> dict[str, Any]:
     """Return the table as JSON values."""
-    prefix = _common_start(table.names)
-    suffix = _common_start([name[len(prefix) :][::-1] for name in table.names])[::-1]
+    prefix = _common_prefix(table.names)
+    suffix = _common_prefix([name[len(prefix) :][::-1] for name in table.names])[::-1]
     stop = -len(suffix) or None
-    present = np.unique(np.concatenate([table.targets, table.predicted, table.labels.classes]))
-    shown = {*present.tolist()}
+    used_classes = np.unique(np.concatenate([table.targets, table.predicted, table.labels.classes])).tolist()
+    used = set(used_classes)
     return {
-        "words": dict(TABLE_WORDS),
+        "messages": dict(ERROR_TABLE_TEXTS),
         "types": [
             {
-                "value": int(item),
-                "title": ERROR_TYPE_TITLES[item],
-                "severity": SEVERITY_NAMES[SEVERITY[item]],
-                "abstained": item in table.abstained,
+                "value": int(error_type),
+                "title": ERROR_TYPE_TITLES[error_type],
+                "severity": SEVERITY_NAMES[SEVERITY[error_type]],
+                "abstained": error_type in table.abstained,
             }
-            for item in (ErrorType.CORRECT, *TOP1_ERROR_TYPES)
+            for error_type in (ErrorType.CORRECT, *TOP1_ERROR_TYPES)
         ],
-        "outcomes": {item.name: OUTCOME_NAMES[item] for item in Outcome},
-        "sources": [LABEL_SOURCE_NAMES[item] for item in LabelSource],
+        "outcomes": {outcome.name: OUTCOME_NAMES[outcome] for outcome in Outcome},
+        "sources": [LABEL_SOURCE_NAMES[source] for source in LabelSource],
         "group_names": [GROUP_NAMES[group] for group in CLASS_GROUPS],
-        "classes": {str(index): table.class_names[index] for index in present.tolist()},
+        "classes": {str(index): table.class_names[index] for index in used_classes},
         "superclasses": {
-            name: kept for name, members in table.superclasses.items() if (kept := [m for m in members if m in shown])
+            name: members
+            for name, classes in table.superclasses.items()
+            if (members := [index for index in classes if index in used])
         },
-        "pairs": {f"{i} {j}": [seen.count, [*seen.examples]] for (i, j), seen in table.pairs.items()},
-        "overlaps": {f"{i} {j}": why for (i, j), why in table.overlaps.items()},
+        "pairs": {f"{i} {j}": [pair.count, [*pair.examples]] for (i, j), pair in table.pairs.items()},
+        "overlaps": {f"{i} {j}": description for (i, j), description in table.overlaps.items()},
         "prefix": prefix,
         "suffix": suffix,
         "file": [name[len(prefix) : stop] for name in table.names],
@@ -106,15 +108,19 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "predicted": table.predicted.tolist(),
         "type": "".join(map(str, table.types.tolist())),
         "group": "".join(map(str, (table.groups * np.array([[1], [2], [4]])).sum(axis=0).tolist())),
-        "label": _labels(table.labels),
-        "probability": None if table.probability is None else _per_mille(table.probability),
+        "label": _encode_labels(table.labels),
+        "probability": None if table.probability is None else _thousandths(table.probability),
         "tags": {
             str(row): [PROBLEMATIC_TAG_NAMES[tag] for tag in table.tags.get(row, ())]
             for row in np.flatnonzero(table.problematic).tolist()
         },
         "texts": {
-            str(row): [said.gate, said.num_texts, [[item.text, round(item.probability, 3)] for item in said.best]]
-            for row, said in table.texts.items()
+            str(row): [
+                vocabulary.gate,
+                vocabulary.num_texts,
+                [[text.text, round(text.probability, 3)] for text in vocabulary.best],
+            ]
+            for row, vocabulary in table.texts.items()
         },
         "pictures": dict(table.pictures),
         "picture_base": table.picture_base,
@@ -123,26 +129,26 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
     }
 
 
-def _per_mille(probability: NDArray[np.floating]) -> list[int | None]:
-    """Return probabilities in thousandths; None for what is no number."""
-    known = np.isfinite(probability)
-    rounded = np.round(1000 * np.where(known, probability.astype(float), 0)).astype(int).tolist()
-    return [value if finite else None for value, finite in zip(rounded, known.tolist(), strict=True)]
+def _thousandths(probability: NDArray[np.floating]) -> list[int | None]:
+    """Return probabilities in thousandths; None for NaN."""
+    is_known = np.isfinite(probability)
+    rounded = np.round(1000 * np.where(is_known, probability.astype(float), 0)).astype(int).tolist()
+    return [value if known else None for value, known in zip(rounded, is_known.tolist(), strict=True)]
 
 
-def _labels(labels: Labels) -> list[int | list[int]]:
-    """Return each sample's labels with their sources; one number where there is one label."""
-    codes = (labels.classes.astype(np.int64) * _SOURCES + labels.sources).tolist()
+def _encode_labels(labels: Labels) -> list[int | list[int]]:
+    """Return the labels of each sample with their sources; a number instead of a list for a single label."""
+    codes = (labels.classes.astype(np.int64) * _NUM_SOURCES + labels.sources).tolist()
     offsets = labels.offsets.tolist()
     return [codes[start] if stop - start == 1 else codes[start:stop] for start, stop in pairwise(offsets)]
 
 
-def _common_start(names: Sequence[str]) -> str:
-    """Return what all names start with; the first and the last of them in order tell."""
+def _common_prefix(names: Sequence[str]) -> str:
+    """Return the common prefix of all names: that of the first and the last in sorted order."""
     if not names:
         return ""
     first, last = min(names), max(names)
     length = next(
-        (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
+        (index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
     )
     return first[:length]

@@ -1,14 +1,14 @@
-"""A gate's result in words, as pipelines and people are shown it."""
+"""The result of a gate as text, for CI systems and people."""
 
 from dataclasses import dataclass
 
-from service.domain import GateDecision, GateReason, GateResult
-from service.report.messages import COVERAGE, NO_BASELINE, WHOLE_ANALYSIS, gate_reason
+from service.domain import GateDecision, GateResult
+from service.report.messages.gate import MISSING_BASELINE, bound_name, gate_reason
 
 
 @dataclass(frozen=True)
 class GateReasonView:
-    """What became of one bound."""
+    """The decision on one bound."""
 
     name: str
     decision: GateDecision
@@ -22,30 +22,31 @@ class GateView:
     decision: GateDecision
     policy: str
     analysis: str  # empty: it has no name
-    baseline: str  # empty: no changes are bounded
+    baseline: str  # empty: the policy bounds no changes
     reasons: tuple[GateReasonView, ...]
 
 
 def gate_view(result: GateResult) -> GateView:
-    """Return a gate's result in words."""
+    """Convert the result of a gate for display."""
     return GateView(
         result.decision,
         result.policy,
         result.analysis,
         result.baseline,
-        tuple(GateReasonView(name_of(reason), reason.decision, gate_reason(reason)) for reason in result.reasons),
+        tuple(GateReasonView(bound_name(reason), reason.decision, gate_reason(reason)) for reason in result.reasons),
     )
 
 
-def reasons_of(result: GateResult | None, without_baseline: bool) -> list[str]:
-    """Return why a gate decided as it did, a line a bound, each after what became of it."""
+def reason_lines(result: GateResult | None, is_baseline_missing: bool) -> list[str]:
+    """Return one line for each bound: its decision and the reason.
+
+    Args:
+        result: The result of the gate; None if the gate was not evaluated.
+        is_baseline_missing: Whether the gate was not evaluated because no baseline exists.
+
+    Returns:
+        For example ["pass: Severe error rate is 4.12 %; at most 5.00 % is allowed."].
+    """
     if result is None:
-        return [f"undecided: {NO_BASELINE}"] if without_baseline else []
+        return [f"undecided: {MISSING_BASELINE}"] if is_baseline_missing else []
     return [f"{reason.decision.name.lower()}: {reason.message}" for reason in gate_view(result).reasons]
-
-
-def name_of(reason: GateReason) -> str:
-    """Return what a reason is about."""
-    if reason.bound is not None:
-        return reason.bound.name
-    return WHOLE_ANALYSIS if reason.limit is None else COVERAGE

@@ -1,57 +1,58 @@
-"""What the pages of the list, of one open analysis and of one image show, as records that a template can walk."""
+"""The content of the pages of the list, of an unfinished analysis, and of an image, as records for the templates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errata.messages import STATE_NAMES, format_count, format_percentage
+from errata.messages import MISSING, STATE_NAMES, format_count, format_percentage
 
 from service.domain import Analysis, ErrorType, Group, State, Verdict
-from service.report.messages import ORDER_WORDS, TRACE_TITLE, progress_words
-from service.report.view import ErrorRow, Piece, error_row, headline_of, pieces_of
+from service.report.elements import BarSegment, bar_segments
+from service.report.error_view import ErrorRow, error_row
+from service.report.messages.pages import ORDER_NAMES, progress_text
 
 
 @dataclass(frozen=True)
 class AnalysisRow:
-    """One line of the list."""
+    """One row of the list."""
 
     id: str
     title: str
     dataset: str
     created: str
     state: str
-    css: str
-    done: bool  # whether it has a result
-    progress: str  # empty: it is final
+    css_class: str
+    has_result: bool
+    progress: str  # empty: the analysis is finished
     top1: str
     multi_label: str
     failures: str
-    bar: tuple[Piece, ...]
+    segments: tuple[BarSegment, ...]
     labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ListView:
-    """All that the list shows."""
+    """The content of the list."""
 
     rows: tuple[AnalysisRow, ...]
     total: int
     first: int
     last: int
-    live: bool  # whether any row is open
+    is_live: bool  # whether a row can still change
     states: tuple[tuple[str, str], ...]
     orders: tuple[tuple[str, str], ...]
     datasets: tuple[str, ...]
-    state: str  # the filters that are chosen
+    state: str  # the selected filters
     dataset: str
     search: str
     order: str
-    earlier: str  # query of the page before; empty: this is the first
-    later: str
+    previous: str  # query of the previous page; empty: this is the first
+    next: str
 
 
 @dataclass(frozen=True)
-class OpenView:
-    """An analysis that has no result, or none yet."""
+class PendingView:
+    """An analysis without a result."""
 
     id: str
     title: str
@@ -61,7 +62,7 @@ class OpenView:
     done: int
     total: int
     failure: str
-    live: bool
+    is_live: bool
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,8 @@ class ImageView:
 
     analysis: str
     title: str
-    headline: str
     row: ErrorRow
-    picture: str  # URL; empty: there is none
-    trace_title: str
+    image_url: str  # empty: the image is not available
 
 
 def list_view(
@@ -81,72 +80,77 @@ def list_view(
     total: int,
     first: int,
     datasets: Sequence[str],
-    chosen: dict[str, str],
-    earlier: str,
-    later: str,
+    selection: dict[str, str],
+    previous: str,
+    next: str,
 ) -> ListView:
-    """Return what the list shows: analyses number first + 1 on, of so many."""
+    """Convert one page of analyses for display.
+
+    Args:
+        analyses: The analyses of the page.
+        total: Number of analyses on all pages.
+        first: Offset of the first one.
+        datasets: Data sets to filter by.
+        selection: Filters and order.
+        previous: Query of the previous page, or empty.
+        next: Query of the next page, or empty.
+
+    Returns:
+        The content of the page.
+    """
     return ListView(
         rows=tuple(_row(analysis) for analysis in analyses),
         total=total,
         first=first + 1 if analyses else 0,
         last=first + len(analyses),
-        live=any(not analysis.state.is_final for analysis in analyses),
+        is_live=any(not analysis.state.is_final for analysis in analyses),
         states=tuple((state.name.lower(), STATE_NAMES[state]) for state in tuple(State)[1:]),
-        orders=tuple(ORDER_WORDS.items()),
+        orders=tuple(ORDER_NAMES.items()),
         datasets=tuple(datasets),
-        state=chosen["state"],
-        dataset=chosen["dataset"],
-        search=chosen["search"],
-        order=chosen["order"],
-        earlier=earlier,
-        later=later,
+        state=selection["state"],
+        dataset=selection["dataset"],
+        search=selection["search"],
+        order=selection["order"],
+        previous=previous,
+        next=next,
     )
 
 
-def open_view(analysis: Analysis) -> OpenView:
-    """Return what the page of an analysis without a result shows."""
+def pending_view(analysis: Analysis) -> PendingView:
+    """Convert an analysis without a result for display."""
     failure = analysis.failure
-    return OpenView(
+    return PendingView(
         id=analysis.id,
         title=analysis.title,
         dataset=analysis.request.dataset,
         state=STATE_NAMES[analysis.state],
-        progress=progress_words(analysis.state, analysis.progress),
+        progress=progress_text(analysis.state, analysis.progress),
         done=analysis.progress.done,
         total=analysis.progress.total,
         failure=f"{failure.reason}: {failure.message}" if failure else "",
-        live=not analysis.state.is_final,
+        is_live=not analysis.state.is_final,
     )
 
 
-def image_view(analysis: Analysis, verdict: Verdict, picture: str) -> ImageView:
-    """Return what the page of one image shows."""
-    assert analysis.summary is not None, "this is a bug: what is judged has a summary"
-    return ImageView(
-        analysis=analysis.id,
-        title=analysis.title,
-        headline=headline_of(analysis.title, analysis.summary),
-        row=error_row(verdict),
-        picture=picture,
-        trace_title=TRACE_TITLE,
-    )
+def image_view(analysis: Analysis, verdict: Verdict, image_url: str) -> ImageView:
+    """Convert one image of an analysis for display."""
+    return ImageView(analysis=analysis.id, title=analysis.title, row=error_row(verdict), image_url=image_url)
 
 
 def _row(analysis: Analysis) -> AnalysisRow:
-    everything = analysis.summary.groups[Group.ALL] if analysis.summary else None
+    overall = analysis.summary.groups[Group.ALL] if analysis.summary else None
     return AnalysisRow(
         id=analysis.id,
         title=analysis.title,
         dataset=analysis.request.dataset,
         created=f"{analysis.create_time:%Y-%m-%d %H:%M}",
         state=STATE_NAMES[analysis.state],
-        css=f"state-{analysis.state.name.lower()}",
-        done=everything is not None,
-        progress=progress_words(analysis.state, analysis.progress),
-        top1=format_percentage(everything.top1_accuracy) if everything else "–",
-        multi_label=format_percentage(everything.multi_label_accuracy) if everything else "–",
-        failures=format_count(everything.counts[ErrorType.MODEL_FAILURE]) if everything else "–",
-        bar=pieces_of(everything.counts) if everything else (),
+        css_class=f"state-{analysis.state.name.lower()}",
+        has_result=overall is not None,
+        progress=progress_text(analysis.state, analysis.progress),
+        top1=format_percentage(overall.top1_accuracy) if overall else MISSING,
+        multi_label=format_percentage(overall.multi_label_accuracy) if overall else MISSING,
+        failures=format_count(overall.counts[ErrorType.MODEL_FAILURE]) if overall else MISSING,
+        segments=bar_segments(overall.counts) if overall else (),
         labels=tuple(f"{key}={value}" for key, value in sorted(analysis.request.labels.items())),
     )

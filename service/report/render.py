@@ -1,7 +1,7 @@
-"""Render: a view becomes one HTML file. Everything is escaped: names of models and files are hostile.
+"""Rendering of views as HTML. All values are escaped: names of models and files are untrusted input.
 
-A page on its own (`site` False) needs nothing from anywhere. Style and script stand inline and are named by their
-hashes in the page's Content-Security-Policy, so that nothing else of either runs.
+A stand-alone page (`site` False) loads nothing. The style and the scripts are inline, and the page's
+Content-Security-Policy lists their hashes, so that no other style or script runs.
 """
 
 import base64
@@ -15,14 +15,15 @@ from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES, GROUP_NA
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from service.domain import CLASS_GROUPS, ERROR_TYPES, SEVERITY
-from service.report import messages
+from service.domain import CLASS_GROUPS, SEVERITY, TOP1_ERROR_TYPES
 from service.report.comparison_view import ComparisonView
+from service.report.elements import css_class
 from service.report.error_table import to_plain
+from service.report.messages.pages import translate
+from service.report.report_view import ReportView
 from service.report.trend_view import TrendView
-from service.report.view import ReportView
 
-_SCRIPTS = ("errors.js", "tables.js")
+_SCRIPTS = ("error_table.js", "tables.js")
 
 
 @cache
@@ -35,71 +36,86 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = format_count
-    environment.globals.update(_=messages.said, style=Markup(_style()), script=Markup(_script()))  # noqa: S704 - ours
+    environment.filters["nobreak"] = _keep_units
+    style, script = Markup(_style()), Markup(_script())  # noqa: S704 - files of this package
+    environment.globals.update(translate=translate, style=style, script=script)
     return environment
 
 
 def content_security_policy(site: bool) -> str:
-    """Return what a page may load and run: its own style and script and, on a site, pictures and itself anew."""
-    more = (
+    """Return the Content-Security-Policy of a page.
+
+    Args:
+        site: Whether the page is served, so that it may load images and refresh itself.
+
+    Returns:
+        The value of the header.
+    """
+    sources = (
         "img-src 'self' data:; connect-src 'self'; form-action 'self'" if site else "img-src data:; form-action 'none'"
     )
     return (
-        f"default-src 'none'; style-src '{_hash(_style())}'; script-src '{_hash(_script())}'; {more}; base-uri 'none'"
+        f"default-src 'none'; style-src '{_hash(_style())}'; script-src '{_hash(_script())}'; {sources}; "
+        "base-uri 'none'"
     )
 
 
 def render(template: str, site: bool, **values: Any) -> str:
-    """Return a page from a template; `site`: it is served, with links to others."""
+    """Render a template; `site`: whether the page is served and links to other pages."""
     page = _environment().get_template(template)
-    return page.render(site=site, policy=Markup(content_security_policy(site)), **values)  # noqa: S704 - ours
+    return page.render(site=site, policy=Markup(content_security_policy(site)), **values)  # noqa: S704 - own text
 
 
 def render_report(view: ReportView, analysis: str = "", site: bool = False) -> str:
-    """Return the report as HTML; on a site it links to the pages about the analysis."""
+    """Render a report; with `site`, it links to the pages of the analysis with this ID."""
     legend = [
         {
-            "css": f"type-{int(error_type_)}",
-            "title": ERROR_TYPE_TITLES[error_type_],
-            "sentence": ERROR_TYPE_DESCRIPTIONS[error_type_],
-            "severity": SEVERITY_NAMES[SEVERITY[error_type_]],
+            "css_class": css_class(error_type),
+            "title": ERROR_TYPE_TITLES[error_type],
+            "description": ERROR_TYPE_DESCRIPTIONS[error_type],
+            "severity": SEVERITY_NAMES[SEVERITY[error_type]],
         }
-        for error_type_ in ERROR_TYPES[1:]
+        for error_type in TOP1_ERROR_TYPES
     ]
     groups = [(group.value, GROUP_NAMES[group]) for group in CLASS_GROUPS]
-    data = _embedded(to_plain(view.table))
+    data = _embed_json(to_plain(view.table))
     return render("report.html", site, view=view, legend=legend, groups=groups, analysis=analysis, data=data)
 
 
 def render_comparison(view: ComparisonView, site: bool = False) -> str:
-    """Return a comparison as HTML."""
+    """Render a comparison."""
     return render("comparison.html", site, view=view)
 
 
 def render_trend(view: TrendView, site: bool = False) -> str:
-    """Return a trend as HTML."""
+    """Render a trend."""
     return render("trend.html", site, view=view)
 
 
-def _embedded(plain: Any) -> Markup:
-    """Return JSON that can stand in a script element: no markup can begin or end in it."""
+def _keep_units(text: str) -> str:
+    """Return a sentence that does not break between a number and its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _embed_json(plain: Any) -> Markup:
+    """Return JSON for a script element, without characters that can begin or end markup."""
     text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - nothing in it is markup
+    return Markup(text)  # noqa: S704 - contains no markup
 
 
 @cache
 def _style() -> str:
-    return _file("style.css")
+    return _read("style.css")
 
 
 @cache
 def _script() -> str:
-    return "\n".join(_file(name) for name in _SCRIPTS)
+    return "\n".join(_read(name) for name in _SCRIPTS)
 
 
-def _file(name: str) -> str:
+def _read(name: str) -> str:
     return (files("service.report") / "templates" / name).read_text(encoding="utf-8").strip()
 
 

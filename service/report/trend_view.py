@@ -1,44 +1,58 @@
-"""What the page of a trend shows, as records that a template can walk."""
+"""The content of a trend as records for the template."""
 
 from dataclasses import dataclass
 
-from errata.messages import GROUP_NAMES, METRIC_NAMES, format_count, format_percentage, format_points, format_signed
-from markupsafe import Markup
+from errata.messages import (
+    GROUP_NAMES,
+    METRIC_NAMES,
+    MISSING,
+    format_count,
+    format_percentage,
+    format_points,
+    format_signed,
+)
 
 from service.domain import Group, LabelFit, Metric, Trend
 from service.report import charts
-from service.report.messages import BY_WORDS, fit_words, place, trend_headline, trend_notes, trend_told
-from service.report.view import Picture
+from service.report.elements import Chart, make_chart
+from service.report.messages.trend import (
+    GROUPING_NAMES,
+    fit_text,
+    percentile_text,
+    trend_description,
+    trend_notes,
+    trend_summary,
+)
+from service.report.report_view import PercentileRow
 
-SHOWN_MODELS = 200
-SHOWN_FITS = 500
-MARKED = 20  # models that stand out
-OTHERS = "var(--dot)"
+MAX_MODELS = 200  # in the table
+MAX_FITS = 500
+MAX_SELECTED = 20  # models with a diamond
 
 
 @dataclass(frozen=True)
 class ModelRow:
     """One model."""
 
-    id: str  # empty: a published one
+    id: str  # empty: a reference model
     title: str
     label: str
     top1: str
     values: tuple[str, ...]  # of each metric
-    marked: bool
+    is_selected: bool
 
 
 @dataclass(frozen=True)
-class StandingsOf:
-    """Where one analysis stands."""
+class PercentileTable:
+    """The percentiles of one analysis."""
 
     title: str
-    rows: tuple[tuple[str, str, str], ...]  # what, value, place
+    rows: tuple[PercentileRow, ...]
 
 
 @dataclass(frozen=True)
 class FitRow:
-    """The models with one label, in one respect."""
+    """The linear fit of one metric over the models with one label."""
 
     metric: str
     label: str
@@ -50,94 +64,85 @@ class FitRow:
 
 @dataclass(frozen=True)
 class ShiftRow:
-    """How far the models with one label lie above the line through all."""
+    """The differences of the models with one label at equal accuracy."""
 
     label: str
     models: str
-    shifts: tuple[str, ...]  # of each metric, in points
+    shifts: tuple[str, ...]  # of each metric, in percentage points
 
 
 @dataclass(frozen=True)
-class Key:
+class LegendEntry:
     """The color of a label."""
 
     label: str
-    color: int  # number of the color; 0: that of all others
+    color: int  # from 1; 0: the color of all other labels
 
 
 @dataclass(frozen=True)
 class TrendView:
-    """All that the page of a trend shows."""
+    """The content of a trend."""
 
     title: str
-    headline: str
+    summary: str
     dataset: str
-    group: str  # as the form has it
+    group: str
     by: str
     group_names: tuple[tuple[str, str], ...]
     by_names: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    picture: Picture | None  # None: there are no models
-    keys: tuple[Key, ...]
-    published: str  # empty: none
-    standings: tuple[StandingsOf, ...]
+    chart: Chart | None  # None: there are no models
+    legend: tuple[LegendEntry, ...]
+    num_reference: str  # reference models; empty: none
+    percentiles: tuple[PercentileTable, ...]
     metric_titles: tuple[str, ...]
     models: tuple[ModelRow, ...]
     num_models: int
-    shifts: tuple[ShiftRow, ...]  # a row a label
+    shifts: tuple[ShiftRow, ...]  # one for each label
     fits: tuple[FitRow, ...]
     evidence: str
 
 
-def trend_view(found: Trend, marked: str = "") -> TrendView:
-    """Return what the page shows; marked: the id of an analysis that stands out besides those asked for."""
-    metrics = [metric for metric in Metric if metric is not Metric.POOLED or found.abstained]
-    if found.curves is None:  # of a silent rule there is nothing to show
-        metrics = [metric for metric in metrics if any(metric in point.values for point in found.points)]
-    labels = _labels(found)
+def trend_view(trend: Trend, selected: str = "") -> TrendView:
+    """Convert a trend for display.
+
+    Args:
+        trend: The trend.
+        selected: ID of an analysis to highlight in addition to the requested ones.
+
+    Returns:
+        The content of the page.
+    """
+    metrics = [metric for metric in Metric if metric is not Metric.POOLED or trend.abstained]
+    if trend.curves is None:  # metrics whose rule was never evaluated have no values
+        metrics = [metric for metric in metrics if any(metric in point.values for point in trend.points)]
+    labels = _labels(trend)
     colors = {label: charts.LABEL_COLORS[index] for index, label in enumerate(labels[: len(charts.LABEL_COLORS)])}
-    overall = {fit.metric: fit for fit in found.fits if not fit.label}
-    own = [point for point in found.points if point.id]
-    stand_out = [point.id for point in own if point.id == marked or point.is_selected][:MARKED]
-    lines = {metric: (each.fit.slope, each.fit.intercept) for metric, each in overall.items() if each.fit is not None}
-    pictured = bool(found.points) or found.curves is not None
+    analyses = [point for point in trend.points if point.id]
+    selected_ids = [point.id for point in analyses if point.id == selected or point.is_selected][:MAX_SELECTED]
+    num_reference = trend.curves.num_models if trend.curves else 0
     return TrendView(
-        title=f"Errors over accuracy: {found.dataset}",
-        headline=trend_headline(len(own), len(found.points) - len(own), found.curves.num_models if found.curves else 0),
-        dataset=found.dataset,
-        group=found.group.value,
-        by=found.by,
+        title=f"Error types and accuracy: {trend.dataset}",
+        summary=trend_summary(len(analyses), len(trend.points) - len(analyses), num_reference),
+        dataset=trend.dataset,
+        group=trend.group.value,
+        by=trend.by,
         group_names=tuple((group.value, GROUP_NAMES[group]) for group in Group),
-        by_names=tuple(BY_WORDS.items()),
-        notes=tuple(trend_notes(found)),
-        picture=Picture(
-            Markup(  # noqa: S704 - drawn by us
-                charts.trend_multiples(
-                    [(metric, METRIC_NAMES[metric], _fitted(overall.get(metric))) for metric in metrics],
-                    found.points,
-                    colors,
-                    stand_out,
-                    found.curves,
-                    found.group,
-                    lines,
-                )
-            ),
-            tuple(trend_told(METRIC_NAMES[metric], _fitted(overall.get(metric))) for metric in metrics),
-        )
-        if pictured
-        else None,
-        keys=tuple(Key(label, index + 1 if label in colors else 0) for index, label in enumerate(labels)),
-        published=format_count(found.curves.num_models) if found.curves else "",
-        standings=tuple(
-            StandingsOf(
+        by_names=tuple(GROUPING_NAMES.items()),
+        notes=tuple(trend_notes(trend)),
+        chart=_chart(trend, metrics, colors, selected_ids) if trend.points or trend.curves is not None else None,
+        legend=tuple(LegendEntry(label, index + 1 if label in colors else 0) for index, label in enumerate(labels)),
+        num_reference=format_count(num_reference) if num_reference else "",
+        percentiles=tuple(
+            PercentileTable(
                 point.title,
                 tuple(
-                    (METRIC_NAMES[standing.metric], format_percentage(standing.value), place(standing))
-                    for standing in point.percentile_ranks
+                    PercentileRow(METRIC_NAMES[rank.metric], format_percentage(rank.value), percentile_text(rank))
+                    for rank in point.percentile_ranks
                 ),
             )
-            for point in own
-            if point.id in stand_out and point.percentile_ranks
+            for point in analyses
+            if point.id in selected_ids and point.percentile_ranks
         ),
         metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
         models=tuple(
@@ -147,45 +152,49 @@ def trend_view(found: Trend, marked: str = "") -> TrendView:
                 point.label,
                 format_percentage(point.top1_accuracy),
                 tuple(format_percentage(point.values.get(metric)) for metric in metrics),
-                point.id in stand_out,
+                point.id in selected_ids,
             )
-            for point in found.points[:SHOWN_MODELS]
+            for point in trend.points[:MAX_MODELS]
         ),
-        num_models=len(found.points),
-        shifts=_shifts(found, labels, metrics),
-        fits=tuple(_fit_row(fit) for fit in found.fits[:SHOWN_FITS]),
-        evidence=found.evidence,
+        num_models=len(trend.points),
+        shifts=_shift_rows(trend, labels, metrics),
+        fits=tuple(_fit_row(fit) for fit in trend.fits[:MAX_FITS]),
+        evidence=trend.evidence,
     )
 
 
-def _labels(found: Trend) -> list[str]:
-    """Return the labels, that with the most models first."""
-    counts = {fit.label: fit.num_models for fit in found.fits if fit.label}
+def _chart(trend: Trend, metrics: list[Metric], colors: dict[str, str], selected_ids: list[str]) -> Chart:
+    fits = {fit.metric: fit.fit for fit in trend.fits if not fit.label}
+    lines = {metric: (fit.slope, fit.intercept) for metric, fit in fits.items() if fit is not None}
+    titles = [(metric, METRIC_NAMES[metric], fit_text(fits.get(metric))) for metric in metrics]
+    svg = charts.trend_multiples(titles, trend.points, colors, selected_ids, trend.curves, trend.group, lines)
+    return make_chart(svg, *(trend_description(title, fit) for _, title, fit in titles))
+
+
+def _labels(trend: Trend) -> list[str]:
+    """Return the labels, sorted by their number of models."""
+    counts = {fit.label: fit.num_models for fit in trend.fits if fit.label}
     return sorted(counts, key=lambda label: (-counts[label], label))
 
 
-def _shifts(found: Trend, labels: list[str], metrics: list[Metric]) -> tuple[ShiftRow, ...]:
-    by_place = {(fit.label, fit.metric): fit for fit in found.fits}
+def _shift_rows(trend: Trend, labels: list[str], metrics: list[Metric]) -> tuple[ShiftRow, ...]:
+    fits_by_key = {(fit.label, fit.metric): fit for fit in trend.fits}
     rows = []
     for label in labels:
-        own = [by_place.get((label, metric)) for metric in metrics]
-        most = max((item.num_models for item in own if item is not None), default=0)
-        told = ["–" if item is None or item.shift is None else format_points(item.shift) for item in own]
-        rows.append(ShiftRow(label, format_count(most), tuple(told)))
+        fits = [fits_by_key.get((label, metric)) for metric in metrics]
+        num_models = max((fit.num_models for fit in fits if fit is not None), default=0)
+        shifts = [MISSING if fit is None or fit.shift is None else format_points(fit.shift) for fit in fits]
+        rows.append(ShiftRow(label, format_count(num_models), tuple(shifts)))
     return tuple(rows)
 
 
-def _fitted(each: LabelFit | None) -> str:
-    return fit_words(each.fit if each is not None else None)
-
-
-def _fit_row(each: LabelFit) -> FitRow:
-    fit = each.fit
+def _fit_row(label_fit: LabelFit) -> FitRow:
+    fit = label_fit.fit
     return FitRow(
-        metric=METRIC_NAMES[each.metric],
-        label=each.label or "all models",
-        models=format_count(each.num_models),
-        slope="–" if fit is None else format_signed(fit.slope),
-        r_squared="–" if fit is None or fit.r_squared is None else f"{fit.r_squared:.2f}",
-        shift="–" if each.shift is None else format_points(each.shift),
+        metric=METRIC_NAMES[label_fit.metric],
+        label=label_fit.label or "all models",
+        models=format_count(label_fit.num_models),
+        slope=MISSING if fit is None else format_signed(fit.slope),
+        r_squared=MISSING if fit is None or fit.r_squared is None else f"{fit.r_squared:.2f}",
+        shift=MISSING if label_fit.shift is None else format_points(label_fit.shift),
     )

@@ -1,1 +1,1 @@
-"""The HTTP edge, in the API's event loop."""
+"""The HTTP server: pages, gates, webhooks of registries, health checks, and metrics."""

@@ -1,8 +1,8 @@
-"""A connection to the HTTP listener: uvicorn's, but that a head must come in time, an answer must be read, and certificates are seen.
+"""A uvicorn connection with timeouts for slow clients and with information about the client certificate.
 
-There may be MOST_CONNECTIONS at once. One more takes the place of the one that has waited longest for a request, so that
-who opens many and says nothing doesn't keep others, or a probe, out.
-"""  # noqa: E501
+At most MAX_CONNECTIONS are open at the same time. A further connection replaces the one that has waited longest for a
+request, so that a client that opens many idle connections does not lock out other clients or health checks.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,122 +12,123 @@ import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 15.0  # that a TLS handshake, or the first line and the headers of a request, may take
-UNREAD_SECONDS = 30.0  # in which a caller reads READ_BYTES of an answer, or what is left of it
+HEAD_SECONDS = 15.0  # for a TLS handshake, or for the request line and headers
+READ_SECONDS = 30.0  # in which a client must read READ_BYTES of a response, or the rest of it
 READ_BYTES = 64 << 10
-MOST_CONNECTIONS = 512  # half of the files that a process may usually open
+MAX_CONNECTIONS = 512  # half of the usual limit on open files of a process
 CERTIFIED = "errata.certified"  # in the scope: whether the connection has a client certificate
-ABORT_CONNECTION = "errata.abort"  # in the scope: closes the connection at once, whatever is unsent
+ABORT_CONNECTION = "errata.abort"  # in the scope: a function that closes the connection immediately
 
 
 class Connection(H11Protocol):
-    """One connection; who trickles, says nothing, or doesn't read, is cut off."""
+    """One connection; it is closed if the client is too slow."""
 
-    _late: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
+    _head_timeout: asyncio.TimerHandle | None = None
+    _read_timeout: asyncio.TimerHandle | None = None
     _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin; the first request is waited for."""
+        """Start the timeout for the first request."""
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
-        certified = bool(tls is not None and tls.getpeercert())
-        self.app = _ConnectionScope(self.app, {CERTIFIED: certified, ABORT_CONNECTION: transport.abort})  # type: ignore[assignment]
+        has_certificate = bool(tls is not None and tls.getpeercert())
+        values = {CERTIFIED: has_certificate, ABORT_CONNECTION: transport.abort}
+        self.app = _ScopeMiddleware(self.app, values)  # type: ignore[assignment]
         self._idle_since = self.loop.time()
-        if len(self.connections) > MOST_CONNECTIONS:
-            self._make_room()
-        self._expect_head()
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._evict_oldest()
+        self._start_head_timeout()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, and wait for the rest of a head."""
-        self._expect_head()
+        """Parse data; the timeout runs until the request line and headers are complete."""
+        self._start_head_timeout()
         super().data_received(data)
-        if self._is_answering():
-            self._head_came()
+        if self._is_responding():
+            self._cancel_head_timeout()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, and for what is left of the answer to be read."""
+        """Start the timeouts for the next request and for the rest of the response."""
         self._idle_since = self.loop.time()
         super().on_response_complete()
-        self._expect_reading()
+        self._start_read_timeout()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, and end."""
+        """Respond to invalid HTTP."""
         super().send_400_response(msg)
-        self._expect_reading()
+        self._start_read_timeout()
 
     def pause_writing(self) -> None:
-        """Write no more until some of it is read."""
+        """Stop writing until the client has read a part of the response."""
         super().pause_writing()
-        self._expect_reading()
+        self._start_read_timeout()
 
     def resume_writing(self) -> None:
-        """Write on."""
+        """Continue to write."""
         super().resume_writing()
-        self._was_read()
+        self._cancel_read_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        self._head_came()
+        """Cancel the timeouts."""
+        self._cancel_head_timeout()
         super().connection_lost(exc)
-        self._was_read()
+        self._cancel_read_timeout()
 
-    def _is_answering(self) -> bool:
+    def _is_responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _is_waiting(self) -> bool:
-        """Say whether something is to come before there is an answer: a head, or the rest of a body."""
-        return not self._is_answering() or self.conn.their_state is h11.SEND_BODY
+    def _is_receiving(self) -> bool:
+        """Return whether a request, or the rest of its body, is still incomplete."""
+        return not self._is_responding() or self.conn.their_state is h11.SEND_BODY
 
-    def _make_room(self) -> None:
-        """Cut off who has waited longest; who comes, if all the others are being answered."""
-        waiting = [
+    def _evict_oldest(self) -> None:
+        """Close the connection that has waited longest; the new one if all others have complete requests."""
+        candidates = [
             connection
             for connection in self.connections
-            if isinstance(connection, Connection) and connection._is_waiting()
+            if isinstance(connection, Connection) and connection._is_receiving()
         ]
-        oldest = min(waiting, key=lambda item: item._idle_since)
-        self.connections.discard(oldest)  # it is lost a little later
+        oldest = min(candidates, key=lambda connection: connection._idle_since)
+        self.connections.discard(oldest)  # uvicorn removes it only later
         oldest.transport.abort()
 
-    def _expect_head(self) -> None:
-        if self._late is None and not self._is_answering():
-            self._late = self.loop.call_later(HEAD_SECONDS, self._cut_off)
+    def _start_head_timeout(self) -> None:
+        if self._head_timeout is None and not self._is_responding():
+            self._head_timeout = self.loop.call_later(HEAD_SECONDS, self._on_head_timeout)
 
-    def _head_came(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_head_timeout(self) -> None:
+        if self._head_timeout is not None:
+            self._head_timeout.cancel()
+            self._head_timeout = None
 
-    def _cut_off(self) -> None:
-        self._late = None
+    def _on_head_timeout(self) -> None:
+        self._head_timeout = None
         self.transport.abort()
 
-    def _expect_reading(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        if self._unread is None and left:
-            self._unread = self.loop.call_later(UNREAD_SECONDS, self._look_what_was_read, left)
+    def _start_read_timeout(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if self._read_timeout is None and unread:
+            self._read_timeout = self.loop.call_later(READ_SECONDS, self._on_read_timeout, unread)
 
-    def _was_read(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+    def _cancel_read_timeout(self) -> None:
+        if self._read_timeout is not None:
+            self._read_timeout.cancel()
+            self._read_timeout = None
 
-    def _look_what_was_read(self, before: int) -> None:
-        self._unread = None
-        if self.transport.get_write_buffer_size() > max(0, before - READ_BYTES):
+    def _on_read_timeout(self, unread_before: int) -> None:
+        self._read_timeout = None
+        if self.transport.get_write_buffer_size() > max(0, unread_before - READ_BYTES):
             self.transport.abort()
         else:
-            self._expect_reading()
+            self._start_read_timeout()
 
 
-class _ConnectionScope:
-    """Adds facts about a connection to the scope of its requests."""
+class _ScopeMiddleware:
+    """Adds values to the scope of each request."""
 
-    def __init__(self, app: Any, facts: Mapping[str, object]) -> None:
+    def __init__(self, app: Any, values: Mapping[str, object]) -> None:
         self._app: ASGIApp = app
-        self._facts = facts
+        self._values = values
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.update(self._facts)
+        scope.update(self._values)
         await self._app(scope, receive, send)

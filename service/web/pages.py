@@ -1,12 +1,12 @@
-"""Pages, read-only: the list of analyses, each report, comparisons, trends, single images; the templates are report's.
+"""Read-only HTML pages. The templates are in service.report.
 
 /                                     the list: state, dataset, search, order, page
-/analyses/{id}                        a report, or how far an open analysis has come
-/analyses/{id}/report.html            the report as a file on its own
-/analyses/{id}/errors/{image}         one image: its evidence, and what each rule said
-/analyses/{id}/images/{image}         a picture of it, where the images lie in a plain folder
-/compare?a=…&b=…                      leads to /compare/{a}/{b}
-/compare/{a}/{b}, …/report.html       what changed
+/analyses/{id}                        the report, or the progress of an unfinished analysis
+/analyses/{id}/report.html            the report as a stand-alone file
+/analyses/{id}/errors/{image}         one image: its evidence and rule trace
+/analyses/{id}/images/{image}         a thumbnail, if the images are in a folder
+/compare?a=…&b=…                      redirects to /compare/{a}/{b}
+/compare/{a}/{b}, …/report.html       a comparison
 /trend                                dataset, group, by, mark
 """
 
@@ -14,10 +14,9 @@ import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import structlog
@@ -32,18 +31,18 @@ from service.analyses.trend import TrendRequest
 from service.analyses.verdicts import explain_image, find_bundle, load_judged
 from service.domain import Group, State
 from service.redact import log_fields, public_message, public_text
-from service.report.listing_view import image_view, list_view, open_view
+from service.report.listing_view import image_view, list_view, pending_view
 from service.report.render import content_security_policy, render
 from service.telemetry import Metrics
 from service.web.listener import ROUTE, challenge
-from service.web.status import STATUS_WORDS, status_of
+from service.web.status import STATUS_TITLES, status_of
 
-THREADS = 4  # that make pages
-MOST_WAITING = 64  # pages; more are refused
-PAGE = 50  # analyses
-MADE = 16  # pages that are kept
-PICTURE_SIZE = 320  # pixels
-MAX_TEXT = 256  # characters of a parameter
+NUM_THREADS = 4
+MAX_WAITING = 64  # requests
+PAGE_SIZE = 50  # analyses
+MAX_CACHED_PAGES = 16
+THUMBNAIL_SIZE = 320  # pixels
+MAX_PARAMETER_LENGTH = 256  # characters
 HEADERS = {
     "Content-Security-Policy": content_security_policy(site=True) + "; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
@@ -56,208 +55,220 @@ _log = structlog.get_logger()
 Handler = Callable[[Request], Response]
 
 
-class _Made:
-    """The pages that were made last: what a finished analysis says never changes."""
+class _PageCache:
+    """The most recently used pages. Pages of finished analyses never change."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._pages: OrderedDict[tuple[str, ...], str] = OrderedDict()
 
-    def get(self, key: tuple[str, ...], make: Callable[[], str]) -> str:
-        """Return a page, made now if it isn't at hand."""
+    def get(self, key: tuple[str, ...], render_page: Callable[[], str]) -> str:
+        """Return the cached page, or render and cache it."""
         with self._lock:
-            result = self._pages.pop(key, None)
-        self._metrics.on_cache_lookup("pages", result is not None)
-        page = make() if result is None else result
+            cached = self._pages.pop(key, None)
+        self._metrics.on_cache_lookup("pages", cached is not None)
+        page = render_page() if cached is None else cached
         with self._lock:
             self._pages[key] = page
-            while len(self._pages) > MADE:
+            while len(self._pages) > MAX_CACHED_PAGES:
                 self._pages.popitem(last=False)
-            held = sum(map(len, self._pages.values()))
-        self._metrics.cache_bytes.labels("pages").set(held)
+            size = sum(map(len, self._pages.values()))
+        self._metrics.cache_bytes.labels("pages").set(size)
         return page
 
 
 class Pages:
-    """Makes pages in threads of their own, a bounded number at a time."""
+    """Renders pages in a thread pool, with a bound on waiting requests."""
 
     def __init__(self, ports: Ports, metrics: Metrics) -> None:
         self._ports = ports
-        self._made = _Made(metrics)
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="page")
-        self._waiting = 0
+        self._cache = _PageCache(metrics)
+        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="page")
+        self._num_waiting = 0
 
     def routes(self) -> list[Route]:
-        """Return the pages' routes."""
+        """Return the routes of the pages."""
         handlers: dict[str, Handler] = {
             "/": self._list,
             "/analyses/{id}": self._analysis,
             "/analyses/{id}/report.html": self._report,
             "/analyses/{id}/errors/{image:path}": self._image,
-            "/analyses/{id}/images/{image:path}": self._picture,
-            "/compare": self._choose,
+            "/analyses/{id}/images/{image:path}": self._thumbnail,
+            "/compare": self._redirect_to_comparison,
             "/compare/{a}/{b}": self._comparison,
             "/compare/{a}/{b}/report.html": self._comparison_report,
             "/trend": self._trend,
         }
-        return [Route(path, self._served(handler)) for path, handler in handlers.items()]
+        return [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
 
     def stop(self) -> None:
-        """Take no more work."""
+        """Stop the thread pool."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _served(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            if self._waiting >= MOST_WAITING:
-                return _told(TooBusy("too many pages are being made: ask again", retry_after=1))
-            self._waiting += 1
+            if self._num_waiting >= MAX_WAITING:
+                return _error_page(TooBusy("Too many requests for pages. Try again later.", retry_after=1))
+            self._num_waiting += 1
             try:
                 return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, copy_context().run, _guarded, handler, request
+                    self._pool, copy_context().run, _handle, handler, request
                 )
             finally:
-                self._waiting -= 1
+                self._num_waiting -= 1
 
         return endpoint
 
     def _list(self, request: Request) -> Response:
-        chosen = {name: _parameter(request, name) for name in ("state", "dataset", "search", "order")}
-        page = _number(request, "page")
+        selection = {name: _parameter(request, name) for name in ("state", "dataset", "search", "order")}
+        page = _page_number(request)
         states = {state.name.lower(): state for state in tuple(State)[1:]}
-        if chosen["state"] and chosen["state"] not in states:
-            raise InvalidRequest(f"expected a state, got {chosen['state']!r:.40}", field="state")
-        wanted = queries.AnalysisFilter(
-            frozenset({states[chosen["state"]]} if chosen["state"] else ()), dataset=chosen["dataset"]
+        if selection["state"] and selection["state"] not in states:
+            raise InvalidRequest(
+                f"Unknown state {selection['state']!r:.40}. Expected one of: {', '.join(states)}.", field="state"
+            )
+        conditions = queries.AnalysisFilter(
+            frozenset({states[selection["state"]]} if selection["state"] else ()), dataset=selection["dataset"]
         )
-        chosen["order"] = chosen["order"] or queries.ORDERS[0]
-        result = queries.list_analyses(self._ports, wanted, chosen["order"])
-        words = chosen["search"].lower().split()
-        kept = [item for item in result if all(word in item.title.lower() for word in words)]
-        first = min((page - 1) * PAGE, max(0, len(kept) - 1) // PAGE * PAGE)
-        number = first // PAGE + 1
+        selection["order"] = selection["order"] or queries.ORDERS[0]
+        analyses = queries.list_analyses(self._ports, conditions, selection["order"])
+        words = selection["search"].lower().split()
+        matching = [analysis for analysis in analyses if all(word in analysis.title.lower() for word in words)]
+        first = min((page - 1) * PAGE_SIZE, max(0, len(matching) - 1) // PAGE_SIZE * PAGE_SIZE)
+        page = first // PAGE_SIZE + 1
         view = list_view(
-            kept[first : first + PAGE],
-            len(kept),
+            matching[first : first + PAGE_SIZE],
+            len(matching),
             first,
             self._ports.evidence.datasets(),
-            chosen,
-            earlier=urlencode({**chosen, "page": number - 1}) if first else "",
-            later=urlencode({**chosen, "page": number + 1}) if first + PAGE < len(kept) else "",
+            selection,
+            previous=urlencode({**selection, "page": page - 1}) if first else "",
+            next=urlencode({**selection, "page": page + 1}) if first + PAGE_SIZE < len(matching) else "",
         )
         return _page(render("analyses.html", site=True, view=view))
 
     def _analysis(self, request: Request) -> Response:
-        name = _id(request, "id")
-        analysis = queries.get(self._ports, name)
+        analysis_id = _id(request, "id")
+        analysis = queries.get(self._ports, analysis_id)
         if analysis.state is State.SUCCEEDED:
-            return self._kept(request, ("report", name), lambda: report.report_page(self._ports, name))
-        return _page(render("analysis.html", site=True, view=open_view(analysis)))
+            return self._cached(request, ("report", analysis_id), lambda: report.report_page(self._ports, analysis_id))
+        return _page(render("analysis.html", site=True, view=pending_view(analysis)))
 
     def _report(self, request: Request) -> Response:
-        name = _id(request, "id")
-        return _download(report.report(self._ports, name), f"errata-{name}.html")
+        analysis_id = _id(request, "id")
+        return _download(report.report(self._ports, analysis_id), f"errata-{analysis_id}.html")
 
     def _image(self, request: Request) -> Response:
         result = load_judged(self._ports, _id(request, "id"))
         verdict = explain_image(result, request.path_params["image"], None)
         dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
-        picture = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
-        return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, picture)))
+        image_url = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.thumbnails.has(dataset) else ""
+        return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, image_url)))
 
-    def _picture(self, request: Request) -> Response:
+    def _thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
-        find_bundle(self._ports, analysis).row(name)  # what isn't judged isn't shown
-        picture = self._ports.thumbnails.thumbnail(dataset, name, PICTURE_SIZE)
-        if picture is None:
-            raise ImageNotFound(f"expected an image that lies here, got {name!r:.120}", field="image")
+        find_bundle(self._ports, analysis).row(name)  # raises ImageNotFound for images that are not part of the data set
+        thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
+        if thumbnail is None:
+            raise ImageNotFound(f"Image {name!r:.120} is not available.", field="image")
         headers = HEADERS | {"Cache-Control": "private, max-age=86400"}
-        return Response(picture, media_type="image/jpeg", headers=headers)
+        return Response(thumbnail, media_type="image/jpeg", headers=headers)
 
-    def _choose(self, request: Request) -> Response:
+    def _redirect_to_comparison(self, request: Request) -> Response:
         a, b = _parameter(request, "a"), _parameter(request, "b")
         if not (_is_id(a) and _is_id(b)):
-            raise InvalidRequest(
-                "expected two analyses to compare: choose one as A and one as B in the list", field="a"
-            )
+            raise InvalidRequest("Select two analyses in the list: one as A and one as B.", field="a")
         return RedirectResponse(f"/compare/{a}/{b}", status_code=303, headers=HEADERS)
 
     def _comparison(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
-        for name in (a, b):  # one that was deleted has no page any more
-            queries.get_succeeded(self._ports, name)
-        return self._kept(request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True))
+        for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
+            queries.get_succeeded(self._ports, analysis_id)
+        return self._cached(
+            request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True)
+        )
 
     def _comparison_report(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
         return _download(report.comparison_report(self._ports, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        group, marked = _parameter(request, "group") or Group.ALL.value, _parameter(request, "mark")
+        group, selected = _parameter(request, "group") or Group.ALL.value, _parameter(request, "mark")
         if group not in {*Group}:
-            raise InvalidRequest(f"expected a group, got {group!r:.40}", field="group")
+            raise InvalidRequest(f"Unknown group {group!r:.40}. Expected one of: {', '.join(Group)}.", field="group")
         dataset = _parameter(request, "dataset")
-        if not dataset and _is_id(marked):
-            dataset = queries.get(self._ports, marked).request.dataset
-        dataset = dataset or self._usual_dataset()
-        self._ports.evidence.bundles(dataset)  # one that isn't served has no page
-        question = TrendRequest(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
-        return _page(report.trend_report(self._ports, question, marked, site=True))
+        if not dataset and _is_id(selected):
+            dataset = queries.get(self._ports, selected).request.dataset
+        dataset = dataset or self._default_dataset()
+        self._ports.evidence.bundles(dataset)  # raises an error for an unknown data set
+        trend_request = TrendRequest(dataset=dataset, group=Group(group), by=_parameter(request, "by"))
+        return _page(report.trend_report(self._ports, trend_request, selected, site=True))
 
-    def _kept(self, request: Request, key: tuple[str, ...], make: Callable[[], str]) -> Response:
-        """Return a page that never changes; a browser that has it needn't be sent it again."""
-        html = self._made.get(key, make)
+    def _cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
+        """Return a page that never changes, or 304 if the browser has it."""
+        html = self._cache.get(key, render_page)
         tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
         if request.headers.get("If-None-Match") == tag:
             return Response(status_code=304, headers=HEADERS | {"ETag": tag})
         return HTMLResponse(html, headers=HEADERS | {"ETag": tag})
 
-    def _usual_dataset(self) -> str:
+    def _default_dataset(self) -> str:
         """Return the data set with the most stored analyses."""
         counts: dict[str, int] = {}
-        for item in self._ports.archive.list():
-            counts[item.request.dataset] = counts.get(item.request.dataset, 0) + 1
+        for analysis in self._ports.archive.list():
+            counts[analysis.request.dataset] = counts.get(analysis.request.dataset, 0) + 1
         return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
 
 
-def _guarded(handler: Handler, request: Request) -> Response:
-    """Return a handler's page, or one that says what is wrong; an error that nobody foresaw is in the log alone."""
+def refusal(error: ErrataError) -> Response:
+    """Return the page for a request that is not authorized; a browser asks the user for the token as a password."""
+    response = _error_page(error)
+    response.headers.update(challenge(error, "Basic"))
+    return response
+
+
+def http_error(status: int, method: str, path: str) -> Response:
+    """Return the page for a request without a route.
+
+    Args:
+        status: 404 or 405.
+        method: The HTTP method.
+        path: The path of the URL.
+
+    Returns:
+        The error page.
+    """
+    message = f"Method {method} is not permitted for this page." if status == 405 else f"No page at {path!r:.120}."
+    return _message_page(status, message)
+
+
+def _handle(handler: Handler, request: Request) -> Response:
+    """Return the page of a handler, or an error page. Only the log has the details of unexpected errors."""
     try:
         return handler(request)
     except ErrataError as error:
         if details := log_fields(error):
             _log.warning("page refused", path=request.scope.get(ROUTE), reason=error.reason, **details)
-        return _told(error)
+        return _error_page(error)
     except Exception:
-        _log.exception("a page can't be made", path=request.scope.get(ROUTE))
-        return _message(500, "This is a bug of Errata's; the log has it.", ())
+        _log.exception("page failed", path=request.scope.get(ROUTE))
+        return _message_page(500, "The server log contains the details.")
 
 
-def _told(error: ErrataError) -> Response:
-    problems = [public_text(error, violation.description) for violation in error.violations]
-    response = _message(status_of(error), public_message(error), problems)
+def _error_page(error: ErrataError) -> Response:
+    details = [public_text(error, violation.description) for violation in error.violations]
+    response = _message_page(status_of(error), public_message(error), details)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return response
 
 
-def refused(error: ErrataError) -> Response:
-    """Return the page for a call that isn't let in: a browser asks its user for the token, as a password."""
-    response = _told(error)
-    response.headers.update(challenge(error, "Basic"))
-    return response
-
-
-def not_found(path: str) -> Response:
-    """Return the page for an address that there isn't."""
-    return _told(AnalysisNotFound(f"expected the address of a page, got {path!r:.120}"))
-
-
-def _message(status: int, message: str, more: Any) -> Response:
-    lines = [line for line in more if line != message]
-    title = STATUS_WORDS.get(status, "Something is wrong")
-    return _page(render("message.html", site=True, title=title, message=message, more=lines), status)
+def _message_page(status: int, message: str, details: Sequence[str] = ()) -> Response:
+    lines = [line for line in details if line != message]
+    html = render("message.html", site=True, title=STATUS_TITLES[status], message=message, details=lines)
+    return _page(html, status)
 
 
 def _page(html: str, status: int = 200) -> Response:
@@ -270,10 +281,10 @@ def _download(html: str, name: str) -> Response:
 
 
 def _id(request: Request, name: str) -> str:
-    result = str(request.path_params[name])
-    if not _is_id(result):
-        raise AnalysisNotFound(f"expected the id of an analysis, got {result!r:.80}", field=name)
-    return result
+    value = str(request.path_params[name])
+    if not _is_id(value):
+        raise AnalysisNotFound(f"Analysis {value!r:.80} not found.", field=name)
+    return value
 
 
 def _is_id(text: str) -> bool:
@@ -281,14 +292,16 @@ def _is_id(text: str) -> bool:
 
 
 def _parameter(request: Request, name: str) -> str:
-    result = request.query_params.get(name, "").strip()
-    if len(result) > MAX_TEXT:
-        raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(result)}", field=name)
-    return result
+    value = request.query_params.get(name, "").strip()
+    if len(value) > MAX_PARAMETER_LENGTH:
+        raise InvalidRequest(
+            f"Parameter '{name}' has {len(value)} characters. At most {MAX_PARAMETER_LENGTH} are allowed.", field=name
+        )
+    return value
 
 
-def _number(request: Request, name: str) -> int:
-    text = _parameter(request, name) or "1"
+def _page_number(request: Request) -> int:
+    text = _parameter(request, "page") or "1"
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 9):
-        raise InvalidRequest(f"expected a number from 1 on, got {text!r:.40}", field=name)
+        raise InvalidRequest(f"Invalid page {text!r:.40}. Expected a number from 1.", field="page")
     return int(text)

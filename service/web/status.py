@@ -1,4 +1,4 @@
-"""From an error to an HTTP status: one table."""
+"""HTTP statuses of errors, and the titles of error pages."""
 
 from collections.abc import Mapping
 
@@ -18,18 +18,19 @@ STATUSES: Mapping[type[ErrataError], int] = {
     errors.Cancelled: 409,
     errors.PermanentError: 409,
 }
-STATUS_WORDS: Mapping[int, str] = {
-    400: "This can't be asked",
-    401: "Who are you?",
-    403: "This token may not",
-    404: "There is no such thing",
-    409: "Not in this state",
-    413: "Too large",
-    500: "Something is wrong",
-    503: "Not now",
+STATUS_TITLES: Mapping[int, str] = {
+    400: "Invalid request",
+    401: "Authentication required",
+    403: "Permission denied",
+    404: "Page not found",
+    405: "Method not permitted",
+    409: "Conflict with the current state",
+    413: "Request too large",
+    500: "Internal error",
+    503: "Service unavailable",
 }
 
 
 def status_of(error: ErrataError) -> int:
-    """Return the HTTP status of an error: that of its branch of the tree."""
-    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+    """Return the HTTP status of an error: that of its nearest base class in STATUSES."""
+    return next((STATUSES[base] for base in type(error).__mro__ if base in STATUSES), 500)

@@ -26,6 +26,7 @@ __all__ = [
     "class_in",
     "class_index",
     "from_analysis",
+    "from_gate_result",
     "group_of",
     "page_offset",
     "page_size",

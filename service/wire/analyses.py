@@ -23,7 +23,7 @@ from service.domain import (
     Summary,
 )
 from service.evidence.bundle import Manifest
-from service.report.view import headline_of
+from service.report.report_view import analysis_summary
 from service.wire.names import MAX_ID, analysis_id, analysis_name, by_name, enum_of, from_names, optional
 
 
@@ -83,7 +83,7 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         message.end_time.CopyFrom(_time(analysis.end_time))
     if analysis.summary:
         message.summary.CopyFrom(to_summary(analysis.summary))
-        message.summary.headline = headline_of(analysis.title, analysis.summary)
+        message.summary.headline = analysis_summary(analysis.title, analysis.summary)
     if analysis.failure:
         message.failure.CopyFrom(pb.Failure(reason=analysis.failure.reason, message=analysis.failure.message))
     if analysis.model_info:

@@ -14,7 +14,7 @@ from service.domain import (
     GroupComparison,
     Interval,
 )
-from service.report.messages import verdict_of_comparison
+from service.report.messages.comparison import comparison_summary
 from service.taxonomy.classes import class_names
 from service.wire.names import analysis_name, by_name
 
@@ -29,7 +29,7 @@ def to_comparison(found: Comparison) -> pb.Comparison:
         dataset=found.dataset,
         evidence=found.evidence,
         abstained=[pb.ErrorType.Name(item) for item in found.abstained],
-        verdict=verdict_of_comparison(found.groups[Group.ALL]),
+        verdict=comparison_summary(found.groups[Group.ALL]),
         num_left_out=found.num_left_out,
         groups={group.value: _group(each) for group, each in found.groups.items()},
         classes=_rows(found.classes),

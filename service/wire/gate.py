@@ -3,8 +3,7 @@
 from errata.v1 import errata_pb2 as pb
 
 from service.domain import GateReason, GateResult
-from service.report.gate_view import name_of
-from service.report.messages import gate_reason
+from service.report.messages.gate import bound_name, gate_reason
 from service.wire.names import analysis_name, group_value
 
 
@@ -23,7 +22,7 @@ def _reason(reason: GateReason) -> pb.GateReason:
     bound = reason.bound
     return pb.GateReason(
         decision=f"GATE_DECISION_{reason.decision.name}",
-        bound=name_of(reason),
+        bound=bound_name(reason),
         message=gate_reason(reason),
         measure=bound.measure.value if bound else "",
         group=group_value(bound.group) if bound else "GROUP_ALL",

@@ -4,7 +4,7 @@ import numpy as np
 from errata.v1 import errata_pb2 as pb
 
 from service.domain import LabelFit, Metric, PercentileRank, Trend, TrendPoint
-from service.report.messages import place, trend_notes
+from service.report.messages.trend import percentile_text, trend_notes
 from service.wire.names import analysis_name, group_value
 
 _QUANTILES = (4, 24, 49, 74, 94)  # of the 1 to 99 %: 5, 25, 50, 75, 95 %
@@ -43,7 +43,7 @@ def _standing(standing: PercentileRank) -> pb.PercentileRank:
         metric=_metric(standing.metric),
         value=standing.value,
         percentile=standing.percentile,
-        message=place(standing),
+        message=percentile_text(standing),
     )
 
 

@@ -18,7 +18,7 @@ from service.api import analysis_service, interceptors
 from service.api.executors import MOST, THREADS, Executors
 from service.api.server import most_connections
 from service.authorization import CALLER, Scope, line_of, new_token
-from service.web.connection import MOST_CONNECTIONS as MOST_HTTP
+from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a deadline, not a measure
 CHECK = "/grpc.health.v1.Health/Check"

@@ -52,7 +52,7 @@ def test_what_changed_is_told_with_its_images(client: Client, pair: tuple[pb.Ana
     assert everything.rates["top1"].difference == pytest.approx(-0.15)
     assert len(result.fixed) == 3 and not result.broken
     assert {item.error_type_b for item in result.fixed} == {pb.ERROR_TYPE_CORRECT}
-    assert result.verdict == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
+    assert result.verdict == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
 
 
 def test_an_analysis_differs_in_nothing_from_itself(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
@@ -64,7 +64,7 @@ def test_an_analysis_differs_in_nothing_from_itself(client: Client, pair: tuple[
         assert all(test.p_value == 1 and not test.significant for test in group.tests)
         intervals = [*group.rates.values(), *group.types.values()]
         assert all(interval.low == interval.high == interval.difference == 0 for interval in intervals)
-    assert result.verdict == "fixes 0, breaks 0; severe errors: no change"
+    assert result.verdict == "fixes 0 images, breaks 0 images; severe errors: no change"
 
 
 def test_no_more_images_come_than_are_asked_for(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
@@ -96,7 +96,7 @@ def test_the_comparison_is_a_page_too(client: Client, pair: tuple[pb.Analysis, p
     html = client.comparison_report(pair[0].name, pair[1].name).decode()
 
     assert html.startswith("<!doctype html>")
-    assert "B, compared with A: fixes 3, breaks 0" in html
+    assert "B, compared with A: fixes 3 images, breaks 0 images" in html
 
 
 @pytest.mark.parametrize(("policy", "decision"), [(MET, "PASS"), (NOT_MET, "FAIL")])
@@ -114,7 +114,7 @@ def test_a_gate_says_whether_its_bounds_are_met(
         2,
         2 if policy == MET else 1,
     )
-    assert "number of model failure is 2" in reason.message
+    assert "Number of model failures is 2" in reason.message
 
 
 def test_changes_are_held_against_a_baseline_with_the_test_s_p_value(
@@ -179,7 +179,7 @@ def test_a_trend_says_where_models_stand_among_those_stored(
     assert result.models[0].values["MODEL_FAILURE"] == 1
     assert "FINE_GRAINED_OOV" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
     assert not result.models[0].percentile_ranks and not result.bands and result.num_published == 0
-    assert any("no reference" in note for note in result.notes)
+    assert any("No reference models" in note for note in result.notes)
 
 
 def test_a_trend_tells_models_apart_by_a_label(client: Client, demo: Bundle) -> None:
@@ -209,7 +209,7 @@ def test_analyses_of_several_data_sets_have_no_trend(client: Client, pair: tuple
 def test_a_trend_is_a_page_too(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     html = client.trend_report(pb.GetTrendRequest(names=[pair[0].name])).decode()
 
-    assert "Errors over accuracy: demo" in html
+    assert "Error types and accuracy: demo" in html
     assert len(re.findall("<svg", html)) >= 1
 
 

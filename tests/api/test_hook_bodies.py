@@ -12,7 +12,7 @@ import pytest
 from running_service import MODEL, Running, Start
 from standardwebhooks import Webhook
 
-from service.web.hooks.endpoint import BODY_SECONDS, MOST_READING
+from service.web.hooks.endpoint import BODY_SECONDS, MAX_READING
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
 RULES = [{"event": "created", "dataset": "demo"}]
@@ -74,7 +74,7 @@ def read_all(connection: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-@pytest.mark.parametrize("count", [MOST_READING, 200])
+@pytest.mark.parametrize("count", [MAX_READING, 200])
 @pytest.mark.parametrize(
     "rest",
     [b"Content-Length: 99\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"],
@@ -87,7 +87,7 @@ def test_a_good_call_is_taken_and_the_oldest_half_sent_ones_are_closed(
         connections = []
         for connection in half_sent(running.addresses.http, count, rest):
             connections.append(opened.enter_context(connection))
-        over = count - MOST_READING
+        over = count - MAX_READING
         for connection in connections[:over]:
             assert read_all(connection).startswith(b"HTTP/1.1 408 ")
 

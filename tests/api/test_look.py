@@ -195,7 +195,7 @@ def test_a_report_is_one_html_file_with_the_headline(client: Client, analysis: p
     html = client.report(analysis.name).decode()
 
     assert html.startswith("<!doctype html>")
-    assert "two wrong is wrong on 2 of 20 images." in html
+    assert "two wrong makes 2 top-1 errors on 20 images: " in html
     assert analysis.evidence in html
 
 

@@ -73,21 +73,21 @@ def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: p
 @pytest.mark.parametrize(
     ("path", "status", "told"),
     [
-        ("/analyses/nothing", 404, "not found"),
-        ("/analyses/..%2f..%2fetc", 404, "There is no such thing"),
-        ("/analyses/a-b", 404, "expected the id of an analysis"),
+        ("/analyses/nothing", 404, "expected the name of an analysis"),
+        ("/analyses/..%2f..%2fetc", 404, "Page not found"),
+        ("/analyses/a-b", 404, "Analysis &#39;a-b&#39; not found."),
         ("/analyses/nothing/report.html", 404, "nothing"),
-        ("/nowhere", 404, "expected the address of a page"),
-        ("/?state=odd", 400, "expected a state"),
-        ("/?order=odd", 400, "Unknown order"),
-        ("/?page=0", 400, "expected a number"),
-        ("/?page=%CB%9B", 400, "expected a number"),
-        ("/?page=99999999999999999999", 400, "expected a number"),
-        ("/?search=" + "x" * 300, 400, "at most 256 characters"),
-        ("/compare?a=x", 400, "choose one as A"),
-        ("/compare/x/y", 404, "not found"),
-        ("/trend?group=odd", 400, "expected a group"),
-        ("/trend?dataset=odd", 404, "not found. Expected one of"),
+        ("/nowhere", 404, "No page at &#39;/nowhere&#39;."),
+        ("/?state=odd", 400, "Unknown state &#39;odd&#39;"),
+        ("/?order=odd", 400, "expected one of"),
+        ("/?page=0", 400, "Expected a number from 1."),
+        ("/?page=%CB%9B", 400, "Expected a number from 1."),
+        ("/?page=99999999999999999999", 400, "Expected a number from 1."),
+        ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
+        ("/compare?a=x", 400, "one as A and one as B"),
+        ("/compare/x/y", 404, "expected the name of an analysis"),
+        ("/trend?group=odd", 400, "Unknown group &#39;odd&#39;"),
+        ("/trend?dataset=odd", 404, "expected one of the data sets"),
     ],
 )
 def test_what_can_not_be_shown_is_told_with_its_status(running: Running, path: str, status: int, told: str) -> None:
@@ -108,7 +108,10 @@ def test_hostile_paths_are_text(running: Running) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_pages_are_read_only(running: Running, analysis: pb.Analysis, method: str) -> None:
     assert ask(running, f"/{analysis.name}", method).status == 405
-    assert ask(running, "/", method).status == 405
+    answer = ask(running, "/", method)
+    assert answer.status == 405
+    assert "GET" in answer.headers["Allow"]
+    assert "Method not permitted" in answer.text
 
 
 def test_a_head_request_has_the_headers_alone(running: Running, analysis: pb.Analysis) -> None:

@@ -5,9 +5,10 @@ import io
 import numpy as np
 import pytest
 from errata import Client, pb
+from errata.enums import RowOrder
 
 from service.evidence.labels import original_labels, validation_name
-from service.report.messages import PERMUTED, REORDERED
+from service.report.messages.input_checks import PERMUTED_CLASSES, reordered_rows
 
 
 def right() -> np.ndarray:
@@ -53,8 +54,8 @@ def test_rows_in_the_other_order_are_judged_as_they_were_sent_with_a_warning(cli
 
     analysis = client.upload(npy(ORDERS[other](right())), "imagenet-real", row_order=said)
 
-    assert REORDERED in analysis.warnings
-    assert PERMUTED not in analysis.warnings
+    assert reordered_rows(RowOrder(said)) in analysis.warnings
+    assert PERMUTED_CLASSES not in analysis.warnings
     assert analysis.summary.top1_accuracy_all_images < 0.05
     assert list(client.get(analysis.name).warnings) == list(analysis.warnings)
 
@@ -64,7 +65,7 @@ def test_classes_numbered_otherwise_raise_a_warning_and_are_judged_as_they_were_
 
     analysis = client.upload(csv(numbers[right()]), "imagenet-real")
 
-    assert list(analysis.warnings) == [PERMUTED]
+    assert list(analysis.warnings) == [PERMUTED_CLASSES]
     assert analysis.summary.top1_accuracy_all_images < 0.05
 
 

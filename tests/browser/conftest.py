@@ -1,4 +1,4 @@
-"""A real chromium (Debian's) without a network, and the documents that the tests look at in it."""
+"""Chromium without a network, and the documents that the tests open in it."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ from service.evidence.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-PICTURES = ROOT / "build" / "screenshots"
+SCREENSHOTS = ROOT / "build" / "screenshots"
 HOSTILE = '<img src=x onerror="window.hacked = 1"></script><script>window.hacked = 2</script>\'"{{7*7}}'
 HOSTILE_FILE = '"><img src=x onerror=window.hacked=3>.jpg'
 
 
 @dataclass
-class Sight:
-    """A page, and what it did while it was looked at."""
+class OpenPage:
+    """An open page with its requests and console messages."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)  # of the console, scripts and the security policy
+    messages: list[str] = field(default_factory=list)  # console messages, script errors, and policy violations
 
     def violations(self) -> list[str]:
-        """Return what axe-core finds serious or critical."""
+        """Return the serious and critical violations that axe-core reports."""
         self.page.evaluate(AXE.read_text())
         result = self.page.evaluate("axe.run()")["violations"]
         return [
@@ -43,9 +43,9 @@ class Sight:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser for one module: playwright holds an event loop while it lives, which asynchronous tests can't bear."""
+    """A browser for one module, because playwright's event loop conflicts with asynchronous tests."""
     program = shutil.which("chromium")
-    assert program is not None and AXE.is_file(), "no chromium or no axe-core: run `make test`, which sets them up"
+    assert program is not None and AXE.is_file(), "Chromium or axe-core is missing: `make test` installs them"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
@@ -53,37 +53,37 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def looking(chromium: Browser, url: str, **options: object) -> Iterator[Sight]:
-    """Look at an address; the browser's other requests and complaints are kept."""
+def open_page(chromium: Browser, url: str, **options: object) -> Iterator[OpenPage]:
+    """Open a URL and record requests and console messages."""
     context: BrowserContext = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
     try:
         page = context.new_page()
-        sight = Sight(page)
-        page.on("request", lambda request: sight.requests.append(request.url))
-        page.on("console", lambda message: sight.complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: sight.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: sight.complaints.append(f"dialog: {dialog.message}"))
+        view = OpenPage(page)
+        page.on("request", lambda request: view.requests.append(request.url))
+        page.on("console", lambda message: view.messages.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: view.messages.append(str(error)))
+        page.on("dialog", lambda dialog: view.messages.append(f"dialog: {dialog.message}"))
         page.goto(url)
-        yield sight
+        yield view
     finally:
         context.close()
 
 
 @dataclass(frozen=True)
 class Site:
-    """A service with analyses, and some of its documents as files."""
+    """A service with analyses, and its documents as files."""
 
     running: Running
     url: str
-    analysis: pb.Analysis  # of imagenet-real, 10,000 errors, with probabilities
-    other: pb.Analysis  # the same with some predictions changed
-    hostile: pb.Analysis  # of a data set whose names are hostile
-    demo: pb.Analysis  # of the photographs, which lie in a folder
+    analysis: pb.Analysis  # imagenet-real, 10,000 errors, with probabilities
+    other: pb.Analysis  # the same with some changed predictions
+    hostile: pb.Analysis  # a data set with hostile names
+    demo: pb.Analysis  # the demo images
     report: Path
     comparison: Path
     trend: Path
     hostile_report: Path
-    top1: np.ndarray  # (A,) what the first predicts
+    top1: np.ndarray  # (A,) predictions of the first analysis
     confidence: np.ndarray  # (A,)
 
 
@@ -122,7 +122,7 @@ def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, imagenet_real
 
 
 def ten_thousand_errors(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions that are wrong on 10,000 judged images, and probabilities, (A,) both."""
+    """Return predictions, (A,), with 10,000 errors, and their probabilities, (A,)."""
     random = np.random.default_rng(5)
     top1 = np.array(bundle.all_targets)
     wrong = random.choice(bundle.rows, 10_000, replace=False)
@@ -139,12 +139,12 @@ def _csv(bundle: Bundle, top1: np.ndarray, confidence: np.ndarray, file: Path) -
 
 @pytest.fixture
 def start(data_dir: Path, tmp_path: Path) -> Start:
-    """Start a service of one's own."""
+    """Return a function that starts a separate service."""
     return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
 
 
 @pytest.fixture
 def demo_csv(demo: Bundle) -> bytes:
-    """A predictions file for the 20 photographs, all right."""
+    """A predictions file for the 20 demo images without errors."""
     rows = zip(demo.judged_names, demo.all_targets.tolist(), strict=True)
     return ("file_name,top1\n" + "".join(f"{name},{value}\n" for name, value in rows)).encode()

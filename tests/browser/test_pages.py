@@ -1,4 +1,4 @@
-"""The pages in a real browser: read without a script, followed by their links, live while something is open."""
+"""Pages in a browser: accessibility, links, live updates, and use without JavaScript."""
 
 import io
 
@@ -8,7 +8,7 @@ from errata import pb
 from playwright.sync_api import Browser
 from running_service import Start
 
-from .conftest import PICTURES, Site, looking
+from .conftest import SCREENSHOTS, Site, open_page
 
 
 def paths(site: Site) -> dict[str, str]:
@@ -27,23 +27,23 @@ def paths(site: Site) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["list", "report", "demo", "image", "comparison", "trend", "missing"])
-def test_a_page_asks_for_nothing_from_elsewhere_and_keeps_nobody_out(chromium: Browser, site: Site, name: str) -> None:
-    with looking(chromium, site.url + paths(site)[name]) as sight:
-        assert all(request.startswith((site.url, "data:")) for request in sight.requests)
-        assert [complaint for complaint in sight.complaints if name != "missing" or "404" not in complaint] == []
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        sight.page.screenshot(path=PICTURES / f"page-{name}.png", full_page=True)
-        assert sight.violations() == []
-        assert sight.page.evaluate("document.documentElement.scrollWidth") <= 1200
+def test_page_loads_nothing_external_and_is_accessible(chromium: Browser, site: Site, name: str) -> None:
+    with open_page(chromium, site.url + paths(site)[name]) as view:
+        assert all(request.startswith((site.url, "data:")) for request in view.requests)
+        assert [message for message in view.messages if name != "missing" or "404" not in message] == []
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        view.page.screenshot(path=SCREENSHOTS / f"page-{name}.png", full_page=True)
+        assert view.violations() == []
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= 1200
 
 
-def test_without_a_script_two_analyses_are_found_and_compared(chromium: Browser, site: Site) -> None:
-    with looking(chromium, f"{site.url}/?dataset=imagenet-real&order=title", java_script_enabled=False) as sight:
-        page = sight.page
+def test_comparison_works_without_javascript(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, f"{site.url}/?dataset=imagenet-real&order=title", java_script_enabled=False) as view:
+        page = view.page
         names = page.locator("tbody th").all_inner_texts()
         assert names == ["first", "second"]
-        page.get_by_label("compare from first").check()
-        page.get_by_label("compare to second").check()
+        page.get_by_label("compare first as A").check()
+        page.get_by_label("compare second as B").check()
         page.get_by_role("button", name="Compare A with B").click()
         assert page.inner_text("h1") == "first → second"
         assert "fixes " in page.inner_text(".headline")
@@ -51,70 +51,68 @@ def test_without_a_script_two_analyses_are_found_and_compared(chromium: Browser,
         assert page.inner_text("h1") == "first"
 
 
-def test_the_list_fits_a_desk_with_all_its_columns(chromium: Browser, site: Site) -> None:
-    with looking(chromium, site.url) as sight:
-        wide = sight.page.locator("#list .wide")
+def test_list_fits_the_window_with_all_columns(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.url) as view:
+        wide = view.page.locator("#list .wide")
 
-        assert wide.evaluate("box => box.scrollWidth - box.clientWidth") == 0, "a column is out of sight"
-        assert sight.page.get_by_label("compare to second").first.is_visible()
+        assert wide.evaluate("box => box.scrollWidth - box.clientWidth") == 0, "a column is clipped"
+        assert view.page.get_by_label("compare second as B").first.is_visible()
 
 
-def test_a_row_of_the_report_shows_its_picture_and_leads_to_a_page_about_the_image(
-    chromium: Browser, site: Site
-) -> None:
-    with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
-        page = sight.page
-        asked = len([request for request in sight.requests if "/images/" in request])
-        assert asked == 0  # pictures come when they are looked at
+def test_error_row_shows_its_image_and_links_to_the_image_page(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, f"{site.url}/{site.demo.name}") as view:
+        page = view.page
+        requested = len([request for request in view.requests if "/images/" in request])
+        assert requested == 0  # images are loaded only on demand
         page.locator("#errors-table tbody button").first.click()
         picture = page.locator(".opened img")
         picture.wait_for()
         page.wait_for_function("document.querySelector('.opened img').naturalWidth > 0")
         page.locator(".opened a").click()
-        assert "decides" in page.inner_text("main")
+        assert "match" in page.inner_text("main")
         page.wait_for_function("document.querySelector('img').naturalWidth > 0")
-        assert sight.complaints == []
+        assert view.messages == []
 
 
-def test_the_list_follows_an_analysis_that_runs(chromium: Browser, start: Start) -> None:
+def test_list_updates_while_an_analysis_runs(chromium: Browser, start: Start) -> None:
     with start(open_gate=False) as service:
         analysis = service.client.analyze("demo:efficientnet_lite0", "demo")
-        with looking(chromium, f"http://{service.addresses.http}/") as sight:
-            page = sight.page
+        with open_page(chromium, f"http://{service.addresses.http}/") as view:
+            page = view.page
             assert page.locator(".state-running, .state-queued").count() == 1
             service.gate.set()
             page.locator(".state-succeeded").wait_for(timeout=15_000)
             assert not page.get_attribute("#list", "data-live")
-        with looking(chromium, f"http://{service.addresses.http}/{analysis.name}") as sight:
-            assert "is wrong on" in sight.page.inner_text(".headline")
+        with open_page(chromium, f"http://{service.addresses.http}/{analysis.name}") as view:
+            assert "top-1 errors on" in view.page.inner_text(".headline")
 
 
-def test_a_page_of_an_open_analysis_becomes_its_report(chromium: Browser, start: Start) -> None:
+def test_page_of_an_unfinished_analysis_becomes_its_report(chromium: Browser, start: Start) -> None:
     with start(open_gate=False) as service:
         analysis = service.client.analyze("demo:efficientnet_lite0", "demo")
-        with looking(chromium, f"http://{service.addresses.http}/{analysis.name}") as sight:
-            assert "on demo" in sight.page.inner_text(".headline")
+        with open_page(chromium, f"http://{service.addresses.http}/{analysis.name}") as view:
+            assert "demo: " in view.page.inner_text(".headline")
             service.gate.set()
-            sight.page.locator("#funnel").wait_for(timeout=15_000)
-            assert sight.complaints == []
+            view.page.locator("#breakdown").wait_for(timeout=15_000)
+            assert view.messages == []
 
 
-def test_a_download_is_the_report_that_stands_alone(chromium: Browser, site: Site) -> None:
-    with looking(chromium, f"{site.url}/{site.demo.name}") as sight:
-        with sight.page.expect_download() as waited:
-            sight.page.get_by_role("link", name="Download this report").click()
+def test_download_is_the_stand_alone_report(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, f"{site.url}/{site.demo.name}") as view:
+        with view.page.expect_download() as waited:
+            view.page.get_by_role("link", name="Download report").click()
         content = waited.value.path().read_bytes()
         assert content == site.running.client.report(site.demo.name)
         assert b'src="/' not in content and b'href="/' not in content
-        assert b"data:image/jpeg;base64," in content  # some pictures come along
+        assert b"data:image/jpeg;base64," in content  # embedded thumbnails
 
 
-def test_a_trend_marks_what_it_is_asked_to(chromium: Browser, site: Site) -> None:
+def test_trend_marks_the_selected_analysis(chromium: Browser, site: Site) -> None:
     name = site.analysis.name.removeprefix("analyses/")
-    with looking(chromium, f"{site.url}/trend?mark={name}") as sight:
-        page = sight.page
+    with open_page(chromium, f"{site.url}/trend?mark={name}") as view:
+        page = view.page
         assert page.input_value("[name=dataset]") == "imagenet-real"
-        assert "no reference" in page.inner_text("header")
+        assert "No reference models" in page.inner_text("header")
         assert "◆ first" in page.inner_text("#models ~ .wide, section[aria-labelledby=models]")
         page.select_option("[name=group]", "organism")
         page.get_by_role("button", name="Show").click()
@@ -123,20 +121,20 @@ def test_a_trend_marks_what_it_is_asked_to(chromium: Browser, site: Site) -> Non
     assert np.isclose(result.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)
 
 
-def test_a_choice_is_kept_while_the_list_is_renewed(chromium: Browser, start: Start, demo_csv: bytes) -> None:
+def test_selection_survives_a_live_update_of_the_list(chromium: Browser, start: Start, demo_csv: bytes) -> None:
     with start(open_gate=False) as service:
         for name in ("one", "two"):
             service.client.upload(io.BytesIO(demo_csv), "demo", display_name=name)
         service.client.analyze("demo:efficientnet_lite0", "demo")
-        with looking(chromium, f"http://{service.addresses.http}/") as sight:
-            page = sight.page
-            page.get_by_label("compare from one").check()
-            page.get_by_label("compare to two").check()
+        with open_page(chromium, f"http://{service.addresses.http}/") as view:
+            page = view.page
+            page.get_by_label("compare one as A").check()
+            page.get_by_label("compare two as B").check()
             page.locator("thead button").first.click()
             service.client.upload(io.BytesIO(demo_csv), "demo", display_name="three")
             page.get_by_role("link", name="three").wait_for(timeout=15_000)
-            assert page.get_by_label("compare from one").is_checked()
-            assert page.get_by_label("compare to two").is_checked()
+            assert page.get_by_label("compare one as A").is_checked()
+            assert page.get_by_label("compare two as B").is_checked()
             assert page.locator("thead button").count() > 5
             service.gate.set()
             page.locator("#list:not([data-live])").wait_for(timeout=15_000)

@@ -1,4 +1,4 @@
-"""The report in a real browser: whole without a network, filtered and sorted, and hostile names do nothing."""
+"""Reports in a browser: offline use, filters, sorting, and hostile names."""
 
 import re
 from pathlib import Path
@@ -11,53 +11,51 @@ from service.domain import ErrorType
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 
-from .conftest import HOSTILE, HOSTILE_FILE, PICTURES, Site, looking
+from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, Site, open_page
 
 DOCUMENTS = ("report", "comparison", "trend", "hostile_report")
 
 
 def count(text: str) -> int:
-    """The number of errors that the line above the table tells."""
+    """Return the number of errors in the line above the table."""
     return int(re.findall(r"of ([\d,]+) errors", text)[0].replace(",", ""))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_document_opens_from_a_file_without_a_network_and_keeps_nobody_out(
-    chromium: Browser, site: Site, document: str, scheme: str
-) -> None:
+def test_document_opens_offline_and_is_accessible(chromium: Browser, site: Site, document: str, scheme: str) -> None:
     file: Path = getattr(site, document)
-    with looking(chromium, file.as_uri(), offline=True, color_scheme=scheme) as sight:
-        assert sight.requests == [file.as_uri()]
-        assert sight.complaints == []
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        sight.page.screenshot(path=PICTURES / f"{document}-{scheme}.png", full_page=True)
-        assert sight.violations() == []
+    with open_page(chromium, file.as_uri(), offline=True, color_scheme=scheme) as view:
+        assert view.requests == [file.as_uri()]
+        assert view.messages == []
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        view.page.screenshot(path=SCREENSHOTS / f"{document}-{scheme}.png", full_page=True)
+        assert view.violations() == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 @pytest.mark.parametrize("width", [400, 1200])
-def test_a_document_fits_its_window(chromium: Browser, site: Site, document: str, width: int) -> None:
+def test_document_does_not_overflow_its_window(chromium: Browser, site: Site, document: str, width: int) -> None:
     file: Path = getattr(site, document)
-    with looking(chromium, file.as_uri(), viewport={"width": width, "height": 900}) as sight:
-        assert sight.page.evaluate("document.documentElement.scrollWidth") <= width
+    with open_page(chromium, file.as_uri(), viewport={"width": width, "height": 900}) as view:
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_ten_thousand_errors_are_a_small_file_that_shows_fifty_at_a_time(chromium: Browser, site: Site) -> None:
+def test_report_of_ten_thousand_errors_is_small_and_paged(chromium: Browser, site: Site) -> None:
     assert site.report.stat().st_size < 2_000_000
-    with looking(chromium, site.report.as_uri()) as sight:
-        page = sight.page
+    with open_page(chromium, site.report.as_uri()) as view:
+        page = view.page
         assert count(page.inner_text("#errors-count")) == 10_000
         assert page.locator("#errors-table tbody tr").count() == 50
         first = page.inner_text("#errors-table tbody tr:first-child .file")
-        page.click("#errors-forth")
+        page.click("#errors-next")
         assert page.inner_text("#errors-count").startswith("51 to 100 of")
         assert page.inner_text("#errors-table tbody tr:first-child .file") != first
-        page.click("#errors-back")
+        page.click("#errors-previous")
         assert page.inner_text("#errors-table tbody tr:first-child .file") == first
 
 
-def test_filters_leave_what_they_say(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
+def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
     rows = imagenet_real.rows
     predicted, targets = site.top1[rows], imagenet_real.evidence.targets
     types = error_types(imagenet_real.verdicts[np.arange(len(rows)), predicted])
@@ -72,8 +70,8 @@ def test_filters_leave_what_they_say(chromium: Browser, site: Site, imagenet_rea
         ("group", "0"): wrong & organisms,
         ("confidence", "0.9"): wrong & sure,
     }
-    with looking(chromium, site.report.as_uri()) as sight:
-        page = sight.page
+    with open_page(chromium, site.report.as_uri()) as view:
+        page = view.page
         for (name, value), mask in expected.items():
             control = page.locator(f"#errors-filters [name={name}]")
             if name == "confidence":
@@ -85,53 +83,51 @@ def test_filters_leave_what_they_say(chromium: Browser, site: Site, imagenet_rea
         page.fill("#errors-filters [name=search]", "golden retriever")
         assert count(page.inner_text("#errors-count")) == (wrong & ((targets == 207) | (predicted == 207))).sum()
         page.fill("#errors-filters [name=search]", "no such file")
-        assert page.inner_text("#errors-count") == "No error matches."
-        assert sight.complaints == []
+        assert page.inner_text("#errors-count") == "No errors match the filters."
+        assert view.messages == []
 
 
-def test_sorting_by_confidence_orders_it_both_ways_and_is_told_to_screen_readers(chromium: Browser, site: Site) -> None:
-    with looking(chromium, site.report.as_uri()) as sight:
-        page = sight.page
+def test_sorting_works_both_ways_and_sets_aria_sort(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.report.as_uri()) as view:
+        page = view.page
         button = page.locator("#errors-table thead button[data-sort=confidence]")
         for order, descending in (("ascending", True), ("descending", False)):
             button.click()
-            shown = [
+            values = [
                 float(all_inner_text.rstrip(" %"))
                 for all_inner_text in page.locator("#errors-table tbody td:nth-child(4)").all_inner_texts()
             ]
-            assert shown == sorted(shown, reverse=descending)
+            assert values == sorted(values, reverse=descending)
             assert page.locator("#errors-table th[aria-sort]:not([aria-sort=none])").get_attribute("aria-sort") == order
         page.click("#errors-table thead button[data-sort=file]")
         files = page.locator("#errors-table tbody td:nth-child(5)").all_inner_texts()
         assert files == sorted(files)
 
 
-def test_a_row_opens_to_its_evidence_by_the_keyboard_and_its_address_can_be_shared(
-    chromium: Browser, site: Site
-) -> None:
-    with looking(chromium, site.report.as_uri()) as sight:
-        page = sight.page
+def test_evidence_opens_by_keyboard_and_its_url_can_be_shared(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.report.as_uri()) as view:
+        page = view.page
         page.select_option("#errors-filters [name=type]", "4")
-        page.click("#errors-forth")
+        page.click("#errors-next")
         button = page.locator("#errors-table tbody button").nth(3)
         button.focus()
         page.keyboard.press("Enter")
         opened = page.inner_text(".opened")
-        assert "in the image" in opened
+        assert "labels" in opened
         assert "share a superclass" in opened
-        assert "fine-grained: decides" in opened
+        assert "fine-grained: match" in opened
         assert button.get_attribute("aria-expanded") == "true"
         name, shared = page.locator("#errors-table tbody .file").nth(3).inner_text(), page.url
-    with looking(chromium, shared) as sight:
-        page = sight.page
+    with open_page(chromium, shared) as view:
+        page = view.page
         assert page.input_value("#errors-filters [name=type]") == "4"
         assert "share a superclass" in page.inner_text(".opened")
         assert name in page.inner_text("#errors-table tbody")
 
 
-def test_the_superclasses_are_filtered_by_group_and_sorted_by_a_column(chromium: Browser, site: Site) -> None:
-    with looking(chromium, site.report.as_uri()) as sight:
-        page = sight.page
+def test_superclasses_can_be_filtered_and_sorted(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.report.as_uri()) as view:
+        page = view.page
         visible = page.locator("#superclass-table > .wide tbody tr:visible")
         everything = visible.count()
         page.select_option("form[data-groups-of=superclasses] select", "organism")
@@ -146,21 +142,21 @@ def test_the_superclasses_are_filtered_by_group_and_sorted_by_a_column(chromium:
         assert images == sorted(images, reverse=True)
 
 
-def test_without_a_script_the_worst_errors_are_there_with_their_evidence(chromium: Browser, site: Site) -> None:
-    with looking(chromium, site.report.as_uri(), java_script_enabled=False) as sight:
-        page = sight.page
-        assert page.locator("#errors-still > .errors > details").count() == 50
-        page.locator("#errors-still > .errors > details > summary").first.click()
-        assert "model failure: decides" in page.inner_text("#errors-still")
+def test_worst_errors_are_readable_without_javascript(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.report.as_uri(), java_script_enabled=False) as view:
+        page = view.page
+        assert page.locator("#errors-static > .errors > details").count() == 50
+        page.locator("#errors-static > .errors > details > summary").first.click()
+        assert "model failure: match" in page.inner_text("#errors-static")
         assert not page.locator("#errors-live").is_visible()
 
 
 def test_hostile_names_of_models_and_files_do_nothing(chromium: Browser, site: Site) -> None:
     for url in (site.hostile_report.as_uri(), f"{site.url}/{site.hostile.name}", f"{site.url}/"):
-        with looking(chromium, url) as sight:
-            page = sight.page
+        with open_page(chromium, url) as view:
+            page = view.page
             assert page.evaluate("window.hacked") is None
-            assert sight.complaints == []
+            assert view.messages == []
             text = page.inner_text("body")
             assert HOSTILE in text
             if url != f"{site.url}/":
@@ -168,12 +164,12 @@ def test_hostile_names_of_models_and_files_do_nothing(chromium: Browser, site: S
                     button.click()
                 assert HOSTILE_FILE in page.inner_text("#errors-table")
                 assert page.evaluate("window.hacked") is None
-                assert [complaint for complaint in sight.complaints if "404" not in complaint] == []
+                assert [message for message in view.messages if "404" not in message] == []
 
 
-def test_it_prints_all_of_its_tables_on_white(chromium: Browser, site: Site) -> None:
-    with looking(chromium, site.report.as_uri()) as sight:
-        page = sight.page
+def test_print_layout_shows_whole_tables(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.report.as_uri()) as view:
+        page = view.page
         page.emulate_media(media="print", color_scheme="light")
         assert not page.locator("#errors-filters").is_visible()
         assert page.evaluate("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"

@@ -13,7 +13,7 @@ import grpc
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
-from service.web.connection import MOST_CONNECTIONS
+from service.web.connection import MAX_CONNECTIONS
 
 MIB = 1 << 20
 MANY = 200
@@ -129,13 +129,13 @@ ATTACKS: dict[str, Attack] = {
     "first lines that trickle": lambda _, http: trickling(http, b"", b"GET /livez" + b"/" * 90, 100),
     "bodies that trickle": lambda _, http: trickling(http, HOOK + b"Content-Length: 9999\r\n\r\n", b"{", 100),
     "bodies that never come, more than there may be": lambda _, http: connected(
-        http, HOOK + b"Content-Length: 10\r\n\r\n{", MOST_CONNECTIONS + 50
+        http, HOOK + b"Content-Length: 10\r\n\r\n{", MAX_CONNECTIONS + 50
     ),
     "chunks that trickle": lambda _, http: trickling(
         http, HOOK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", 50
     ),
     "silence on HTTP": lambda _, http: connected(http, count=MANY),
-    "silence on more than there may be": lambda _, http: connected(http, count=MOST_CONNECTIONS + 50),
+    "silence on more than there may be": lambda _, http: connected(http, count=MAX_CONNECTIONS + 50),
     "silence on gRPC": lambda grpc, _: connected(grpc, count=MANY),
     "half a preface": lambda grpc, _: connected(grpc, PREFACE[:12], MANY),
     "a preface that trickles": lambda grpc, _: trickling(grpc, b"", PREFACE, 20, 0.2),

@@ -275,7 +275,7 @@ def test_any_signed_body_has_an_answer(endpoint: Endpoint, kind: str) -> None:
         status = endpoint.post(kind, headers, [body[:cut], body[cut:]], ended)
 
         assert status in (200, 400, 413)
-        if len(body) > KINDS[kind].LIMIT:
+        if len(body) > KINDS[kind].MAX_BODY:
             assert status == 413
         elif not ended:
             assert status in (400, 413)

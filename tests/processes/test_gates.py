@@ -65,7 +65,7 @@ def test_folders_are_compared_without_a_server_as_a_server_compares_them(
 
     assert (alone.returncode, served.returncode) == (0, 0)
     result, expected = json.loads(alone.stdout), json.loads(served.stdout)
-    assert result["verdict"] == "fixes 3, breaks 0; severe errors: no significant change, p = 0.25"
+    assert result["verdict"] == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
     assert result | {"superclasses": []} == expected | {"superclasses": []}
     assert expected["superclasses"]
 
@@ -74,7 +74,7 @@ def test_a_comparison_is_told_and_written(errata: Errata, folders: tuple[str, st
     done = errata("compare", *folders, "--output", str(tmp_path / "c.html"))
 
     assert done.returncode == 0
-    assert "fixes 3, breaks 0" in done.stdout
+    assert "fixes 3 images, breaks 0 images" in done.stdout
     assert done.stdout.count("  fixed  ") == 3
     assert "Written: " in done.stderr
     assert "b.csv, compared with a.csv: fixes 3, breaks 0" in (tmp_path / "c.html").read_text()
@@ -126,7 +126,7 @@ def test_an_analysis_that_does_not_meet_its_policy_ends_with_1_and_its_files(
     assert case is not None and case.get("name") == "few failures" and case.find("failure") is not None
     told = errata(*arguments)
     assert told.returncode == 1
-    assert "FAIL" in told.stderr and "number of model failure is 5, at most 2 is allowed" in told.stderr
+    assert "FAIL" in told.stderr and "Number of model failures is 5; at most 2 is allowed" in told.stderr
 
 
 def test_too_few_samples_are_undecided(errata: Errata, folders: tuple[str, str], policy: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_trend_is_told_of_folders_and_of_what_is_stored(
     assert (alone.returncode, stored.returncode) == (0, 0)
     assert [model["top1_accuracy"] for model in json.loads(alone.stdout)["models"]] == [0.75, 0.9]
     assert "a.csv" in stored.stdout and "b.csv" in stored.stdout
-    assert "no reference" in stored.stderr
+    assert "No reference models" in stored.stderr
     assert "2 stored analyses" in (tmp_path / "t.html").read_text()
 
 

@@ -1,26 +1,26 @@
 "use strict";
-// Tables that are whole without a script: sorting by a column, and rows of one group alone.
+// Tables that are complete without a script: sorting by a column, filtering by group, and live updates.
 (() => {
-  const value = (row, column) => row.children[column].textContent.trim();
-  const amount = (text) => {
-    const found = text.replace(/,/g, "").replace("−", "-").match(/^[+-]?[\d.]+/);
-    return found ? Number(found[0]) : null;
+  const cellText = (row, column) => row.children[column].textContent.trim();
+  const parseNumber = (text) => {
+    const match = text.replace(/,/g, "").replace("−", "-").match(/^[+-]?[\d.]+/);
+    return match ? Number(match[0]) : null;
   };
   for (const table of document.querySelectorAll("table[data-sortable]")) {
-    table.querySelectorAll("thead th").forEach((head, column) => {
+    table.querySelectorAll("thead th").forEach((header, column) => {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = head.textContent;
-      head.replaceChildren(button);
+      button.textContent = header.textContent;
+      header.replaceChildren(button);
       button.addEventListener("click", () => {
-        const down = head.getAttribute("aria-sort") !== "descending";
+        const isDescending = header.getAttribute("aria-sort") !== "descending";
         for (const other of table.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
-        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        header.setAttribute("aria-sort", isDescending ? "descending" : "ascending");
         const rows = [...table.tBodies[0].rows];
-        const sign = down ? -1 : 1;
+        const sign = isDescending ? -1 : 1;
         rows.sort((a, b) => {
-          const [first, second] = [value(a, column), value(b, column)];
-          const [x, y] = [amount(first), amount(second)];
+          const [first, second] = [cellText(a, column), cellText(b, column)];
+          const [x, y] = [parseNumber(first), parseNumber(second)];
           return sign * (x !== null && y !== null ? x - y : first.localeCompare(second));
         });
         table.tBodies[0].append(...rows);
@@ -38,46 +38,45 @@
       }
     });
   }
-  // A page that says so asks for itself again and again while something in it is open. Of a table, only rows that have
-  // changed are put in anew, and of those only what isn't in the reader's hands.
-  const renewed = (old, fresh) => {
-    for (const [index, cell] of [...fresh.cells].entries()) {
-      const before = old.cells[index];
-      if (before.innerHTML !== cell.innerHTML && !(before.querySelector("input") && cell.querySelector("input"))) {
-        before.replaceChildren(...cell.childNodes);
-      }
+  // An element with data-live is fetched again until nothing in it changes anymore. In a table, only changed cells are
+  // replaced, except cells with a control, whose value is the reader's.
+  const updateRow = (oldRow, newRow) => {
+    for (const [index, newCell] of [...newRow.cells].entries()) {
+      const oldCell = oldRow.cells[index];
+      const haveControl = oldCell.querySelector("input") && newCell.querySelector("input");
+      if (oldCell.innerHTML !== newCell.innerHTML && !haveControl) oldCell.replaceChildren(...newCell.childNodes);
     }
   };
-  const merge = (old, fresh) => {
-    const [body, news] = [old.querySelector("tbody"), fresh.querySelector("tbody")];
-    if (!body || !news) return old.replaceChildren(...fresh.childNodes);
-    const known = new Map([...body.rows].map((row) => [row.dataset.id, row]));
-    const added = [];
-    for (const row of [...news.rows]) {
-      if (known.has(row.dataset.id)) renewed(known.get(row.dataset.id), row);
-      else added.push(row);
+  const update = (oldElement, newElement) => {
+    const [oldBody, newBody] = [oldElement.querySelector("tbody"), newElement.querySelector("tbody")];
+    if (!oldBody || !newBody) return oldElement.replaceChildren(...newElement.childNodes);
+    const oldRows = new Map([...oldBody.rows].map((row) => [row.dataset.id, row]));
+    const addedRows = [];
+    for (const row of [...newBody.rows]) {
+      if (oldRows.has(row.dataset.id)) updateRow(oldRows.get(row.dataset.id), row);
+      else addedRows.push(row);
     }
-    body.prepend(...added);
-    const [caption, told] = [old.querySelector("caption"), fresh.querySelector("caption")];
-    if (caption && told) caption.textContent = told.textContent;
+    oldBody.prepend(...addedRows);
+    const [oldCaption, newCaption] = [oldElement.querySelector("caption"), newElement.querySelector("caption")];
+    if (oldCaption && newCaption) oldCaption.textContent = newCaption.textContent;
   };
   const live = document.querySelector("[data-live]");
   if (live) {
-    const again = async () => {
+    const refresh = async () => {
       try {
-        const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-        if (answer.ok) {
-          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-          const fresh = page.getElementById(live.id);
-          if (!fresh) return location.reload(); // an open analysis has become a report
-          merge(live, fresh);
-          if (!fresh.hasAttribute("data-live")) return live.removeAttribute("data-live");
+        const response = await fetch(location.href, { headers: { accept: "text/html" } });
+        if (response.ok) {
+          const page = new DOMParser().parseFromString(await response.text(), "text/html");
+          const element = page.getElementById(live.id);
+          if (!element) return location.reload(); // the analysis is finished: the page is its report
+          update(live, element);
+          if (!element.hasAttribute("data-live")) return live.removeAttribute("data-live");
         }
       } catch (error) {
-        // the service is away: ask again later
+        // the server is not reachable: retry
       }
-      setTimeout(again, 2000);
+      setTimeout(refresh, 2000);
     };
-    setTimeout(again, 2000);
+    setTimeout(refresh, 2000);
   }
 })();

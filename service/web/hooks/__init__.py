@@ -1,1 +1,1 @@
-"""Hooks: what registries send comes in here, and results go back. One file a registry."""
+"""Webhooks of model registries: received events and sent results, with one file for each registry."""

@@ -1,7 +1,7 @@
-"""POST /v1/hooks/{kind}/{registry_id}: a registry's call is verified, read, and what it asks for is queued.
+"""POST /v1/hooks/{kind}/{registry_id}: verifies and parses the webhook of a registry, and queues its analyses.
 
-408 too slow; 413 too large; 401 not verified; 400 no JSON, or another form; 200 nothing to do, or done before;
-202 queued; 503 with Retry-After where it should come again.
+200: ignored or processed before. 202: queued. 400: invalid JSON or event. 401: not verified. 408: body too slow.
+413: body too large. 503 with Retry-After: retry later.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.signature import Unverified
 from service.web.listener import peer_of
 
-THREADS = 4  # that queue what comes
-BODY_SECONDS = 20.0  # that a call's body may take
-MOST_READING = 64  # calls whose body is being read; one more ends the oldest
-MOST_WAITING = 256  # calls; more are asked to come again
+NUM_THREADS = 4  # that queue analyses
+BODY_SECONDS = 20.0  # for the body of a request
+MAX_READING = 64  # requests whose body is being read; a further one evicts the oldest
+MAX_WAITING = 256  # requests for a thread; further ones must retry
 RETRY_AFTER, MAX_RETRY_AFTER = 5.0, 30.0  # seconds
 KINDS: Mapping[str, ModuleType] = {
     "mlflow": mlflow,
@@ -46,7 +46,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Caller:
-    """A registry whose calls are taken: its kind, its secrets, and what is done about its events."""
+    """A configured registry that sends webhooks."""
 
     kind: str
     secrets: Sequence[str] = field(repr=False)  # never empty
@@ -54,7 +54,7 @@ class Caller:
 
 
 class Hooks:
-    """Takes the calls of the configured registries, in threads of their own."""
+    """Receives the webhooks of the configured registries, and queues analyses in a thread pool."""
 
     def __init__(
         self, ports: Ports, callers: Mapping[str, Caller], metrics: Metrics, clock: Callable[[], float] = time.time
@@ -63,107 +63,109 @@ class Hooks:
         self._callers = callers
         self._metrics = metrics
         self._clock = clock
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hook")
-        self._waiting = 0
-        self._reading = EvictingLimiter(MOST_READING, BODY_SECONDS)
+        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="hook")
+        self._num_waiting = 0
+        self._reading = EvictingLimiter(MAX_READING, BODY_SECONDS)
 
     def routes(self) -> list[Route]:
-        """Return the hooks' route."""
-        return [Route(PATH, self._take, methods=["POST"])]
+        """Return the route of the webhooks."""
+        return [Route(PATH, self._receive, methods=["POST"])]
 
     def stop(self) -> None:
-        """Take no more calls."""
+        """Stop the thread pool."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _take(self, request: Request) -> Response:
+    async def _receive(self, request: Request) -> Response:
         name = request.path_params["registry_id"]
         caller = self._callers.get(name)
         if caller is None or caller.kind != request.path_params["kind"]:
-            return self._told("unknown", "not_found", 404, "expected a registry that is configured here")
+            return self._respond("unknown", "not_found", 404, "Registry not found. Check its ID and kind.")
         kind = KINDS[caller.kind]
         try:
             async with self._reading.slot():
-                body = await _body(request, kind.LIMIT)
+                body = await _read_body(request, kind.MAX_BODY)
         except TimeoutError:
             message = f"Request body too slow. Send it within {BODY_SECONDS:g} seconds, or sooner under load."
-            return _closing(self._told(name, "slow", 408, message))
+            return _closing(self._respond(name, "slow", 408, message))
         except ClientDisconnect:
-            return self._told(name, "disconnected", 400, "the call ended early")
+            return self._respond(name, "disconnected", 400, "Connection closed before the end of the body.")
         if body is None:
-            return _closing(self._told(name, "too_large", 413, f"expected at most {kind.LIMIT} bytes"))
+            message = f"Request body too large. Send at most {kind.MAX_BODY} bytes."
+            return _closing(self._respond(name, "too_large", 413, message))
         headers = dict(request.headers)
         try:
             kind.verify(headers, body, caller.secrets, self._clock())
         except Unverified as error:
             self._metrics.refused_calls.labels("hook", "UNVERIFIED").inc()
-            _log.warning("a call isn't verified", registry=name, why=str(error), peer=peer_of(request))
-            return self._told(name, "unverified", 401, "expected a call that one of the registry's secrets signs")
+            _log.warning("webhook not verified", registry=name, why=str(error), peer=peer_of(request))
+            message = "Request not verified. Sign it with a secret of the registry."
+            return self._respond(name, "unverified", 401, message)
         try:
-            event = _event(kind, headers, body)
+            event = _parse_event(kind, headers, body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            _log.warning("a call can't be read", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
-            return self._told(name, "malformed", 400, f"expected an event as JSON: {_why(error)}")
+            _log.warning("invalid webhook", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
+            return self._respond(name, "malformed", 400, f"Invalid event. {_describe(error)}")
         if event is None:
-            return self._told(name, EventResult.IGNORED, 200, "nothing to do for such an event")
-        if self._waiting >= MOST_WAITING:
-            return self._later(name, TooBusy("too many calls are waiting"))
-        self._waiting += 1
+            return self._respond(name, EventResult.IGNORED, 200, "Event ignored: its type is not relevant.")
+        if self._num_waiting >= MAX_WAITING:
+            return self._retry_later(name, TooBusy("too many waiting webhooks"))
+        self._num_waiting += 1
         try:
-            taken = await asyncio.get_running_loop().run_in_executor(
+            result = await asyncio.get_running_loop().run_in_executor(
                 self._pool, copy_context().run, handle_event, self._ports, caller.registry, event
             )
         except (TooBusy, Unavailable) as error:
-            return self._later(name, error)
+            return self._retry_later(name, error)
         except Exception:
-            _log.exception("a call can't be taken", registry=name)
-            return self._told(name, "failed", 500, "this is a bug of Errata's; the log has it")
+            _log.exception("webhook failed", registry=name)
+            return self._respond(name, "failed", 500, "Internal error. See the server log.")
         finally:
-            self._waiting -= 1
-        return self._told(name, taken, 202 if taken is EventResult.QUEUED else 200, _WORDS[taken])
+            self._num_waiting -= 1
+        return self._respond(name, result, 202 if result is EventResult.QUEUED else 200, _RESULT_MESSAGES[result])
 
-    def _later(self, registry: str, error: ErrataError) -> Response:
-        _log.warning("a call is asked to come again", registry=registry, error=str(error))
-        response = self._told(registry, "later", 503, "not now: try again")
+    def _retry_later(self, registry: str, error: ErrataError) -> Response:
+        _log.warning("webhook deferred", registry=registry, error=str(error))
+        response = self._respond(registry, "later", 503, "Service unavailable. Try again later.")
         wait = min(error.retry_after or RETRY_AFTER, MAX_RETRY_AFTER)
         response.headers["Retry-After"] = str(max(1, round(wait)))
         return response
 
-    def _told(self, registry: str, outcome: str, status: int, message: str) -> Response:
+    def _respond(self, registry: str, outcome: str, status: int, message: str) -> Response:
         self._metrics.hooks.labels(registry, str(outcome)).inc()
         return JSONResponse({"outcome": str(outcome), "message": message}, status_code=status)
 
 
-_WORDS: Mapping[EventResult, str] = {
-    EventResult.QUEUED: "an analysis is queued",
-    EventResult.REPEATED: "this was asked before",
-    EventResult.IGNORED: "nothing to do: no rule is for it",
-    EventResult.REFUSED: "it can't be analyzed; the log says why",
+_RESULT_MESSAGES: Mapping[EventResult, str] = {
+    EventResult.QUEUED: "Analysis queued.",
+    EventResult.REPEATED: "Event processed before.",
+    EventResult.IGNORED: "Event ignored: no rule matches.",
+    EventResult.REFUSED: "The model cannot be analyzed. See the server log.",
 }
 
 
-def _why(error: Exception) -> str:
-    """Return what is wrong with an event, in words about the event."""
+def _describe(error: Exception) -> str:
+    """Describe the problem with an event in a sentence."""
     match error:
         case KeyError():
-            return f"the field {error!s:.80} is missing"
+            return f"Field {error!s:.80} is missing."
         case TypeError() | AttributeError():
-            return "a field has another type than it should"
+            return "A field has the wrong type."
         case ValueError() if "integer string conversion" in str(error):
-            return "a number is too long"
+            return "A number is too long."
         case _:
-            return f"{error!s:.120}"
+            return f"Expected JSON: {error!s:.120}."
 
 
 def _closing(response: Response) -> Response:
-    """Return the response to a call whose body isn't read to its end: the connection is of no more use."""
+    """Add the header that closes the connection, because the rest of the body is not read."""
     response.headers["Connection"] = "close"
     return response
 
 
-async def _body(request: Request, limit: int) -> bytes | None:
-    """Return the raw bytes of a call; None for more than the limit, of which no more is read."""
-    given = request.headers.get("content-length", "")
-    if given.isascii() and given.isdigit() and int(given[:20]) > limit:
+async def _read_body(request: Request, limit: int) -> bytes | None:
+    """Return the body of a request; None if it is larger than the limit."""
+    content_length = request.headers.get("content-length", "")
+    if content_length.isascii() and content_length.isdigit() and int(content_length[:20]) > limit:
         return None
     content = bytearray()
     async for chunk in request.stream():
@@ -173,10 +175,10 @@ async def _body(request: Request, limit: int) -> bytes | None:
     return bytes(content)
 
 
-def _event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> RegistryEvent | None:
-    """Return what a verified call says; raise ValueError, KeyError or TypeError for another form."""
+def _parse_event(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> RegistryEvent | None:
+    """Return the event of a verified request; raise ValueError, KeyError, or TypeError if it is invalid."""
     payload: Any = parse_json(body.decode())
     if not isinstance(payload, dict):
-        raise TypeError("expected an object")
-    result: RegistryEvent | None = kind.parse(headers, payload)
-    return result
+        raise TypeError("The payload must be an object.")
+    event: RegistryEvent | None = kind.parse(headers, payload)
+    return event

@@ -1,4 +1,4 @@
-"""Any other registry: Standard Webhooks; the body is a type and data, or a structured CloudEvent 1.0 with the same."""
+"""Webhooks of any other registry: Standard Webhooks with a type and data, optionally as a structured CloudEvent 1.0."""
 
 import base64
 import binascii
@@ -7,9 +7,9 @@ from typing import Any
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks.payload import text
-from service.web.hooks.signature import Unverified, check_delivery, check_signed, check_time, header
+from service.web.hooks.signature import Unverified, check_delivery, check_signatures, check_time, header
 
-LIMIT = 256 << 10  # bytes of a body
+MAX_BODY = 256 << 10  # bytes
 _ACTIONS = {
     "model_version.created": Action.CREATED,
     "model_version_alias.created": Action.ALIAS,
@@ -18,16 +18,16 @@ _ACTIONS = {
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> None:
-    """Raise Unverified unless the call is signed by one of the secrets (`whsec_BASE64`)."""
-    delivery, stamp = header(headers, "webhook-id"), header(headers, "webhook-timestamp")
+    """Raise Unverified unless the request is signed with one of the secrets (`whsec_BASE64`)."""
+    delivery, timestamp = header(headers, "webhook-id"), header(headers, "webhook-timestamp")
     check_delivery(delivery)
-    check_time(stamp, now)
-    message = b".".join([delivery.encode("utf-8", "surrogateescape"), stamp.encode(), body])
-    check_signed(header(headers, "webhook-signature"), message, [key_of(secret) for secret in secrets])
+    check_time(timestamp, now)
+    message = b".".join([delivery.encode("utf-8", "surrogateescape"), timestamp.encode(), body])
+    check_signatures(header(headers, "webhook-signature"), message, [key_of(secret) for secret in secrets])
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return what happened, None for events that don't matter; raise KeyError or TypeError for another form."""
+    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
     delivery = header(headers, "webhook-id")
     if "specversion" in payload:
         if payload["specversion"] != "1.0":
@@ -50,13 +50,13 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEve
 
 
 def key_of(secret: str) -> bytes:
-    """Return the key that a secret stands for; raise Unverified for one that isn't base64."""
+    """Decode a secret; raise Unverified if it is not Base64."""
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (ValueError, binascii.Error) as error:
-        raise Unverified("the configured secret is no base64") from error
+        raise Unverified("configured secret is not Base64") from error
 
 
 def model_id(event: RegistryEvent) -> str:
-    """Return the identifier by which a worker loads a version: what the sender says."""
+    """Return the model ID of a version for workers, which the event contains."""
     return event.source

@@ -1,6 +1,6 @@
-"""MLflow (spec: registries, "MLflow"): its webhooks, what it holds, and what is written to its versions.
+"""MLflow: webhooks, the registry API, and the results that are written to model versions.
 
-A call is signed over id, time and body; the time isn't renewed by retries.
+A request is signed over delivery ID, timestamp, and body. Retries have the original timestamp.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,44 +13,44 @@ from errata.errors import ModelNotFound, UnsupportedFormat
 from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
 from service.predictions.registries import ALIAS_NOT_FOUND, RegistryAddress, mlflow_client, resolve_artifact_uri
-from service.report.gate_view import reasons_of
+from service.report.gate_view import reason_lines
 from service.storage import temporary_folder
 from service.web.hooks.payload import text
-from service.web.hooks.signature import check_delivery, check_signed, check_time, header
+from service.web.hooks.signature import check_delivery, check_signatures, check_time, header
 from service.wire import to_analysis, to_json
 
-LIMIT = 1 << 20  # bytes of a body
-PAGE = 100  # versions asked for at once
-MOST_VERSIONS = 10_000  # looked at in one poll
-MAX_TAG = 5000  # characters of a tag's value
-FOLDER = "errata"  # of a run's artifacts
+MAX_BODY = 1 << 20  # bytes
+PAGE_SIZE = 100  # versions in one request
+MAX_VERSIONS = 10_000  # in one poll
+MAX_TAG = 5000  # characters of the value of a tag
+ARTIFACT_FOLDER = "errata"
 PASSED_ALIAS = "errata-passed"
 _log = structlog.get_logger()
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> None:
-    """Raise Unverified unless the call is MLflow's."""
-    delivery, stamp = header(headers, "x-mlflow-delivery-id"), header(headers, "x-mlflow-timestamp")
+    """Raise Unverified unless the request is signed with one of the secrets."""
+    delivery, timestamp = header(headers, "x-mlflow-delivery-id"), header(headers, "x-mlflow-timestamp")
     check_delivery(delivery)
-    check_time(stamp, now)
-    message = b".".join([delivery.encode("utf-8", "surrogateescape"), stamp.encode(), body])
-    check_signed(header(headers, "x-mlflow-signature"), message, [secret.encode() for secret in secrets])
+    check_time(timestamp, now)
+    message = b".".join([delivery.encode("utf-8", "surrogateescape"), timestamp.encode(), body])
+    check_signatures(header(headers, "x-mlflow-signature"), message, [secret.encode() for secret in secrets])
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> RegistryEvent | None:
-    """Return what happened, None for events that don't matter; raise KeyError or TypeError for another form."""
-    kind, data = (payload["entity"], payload["action"]), payload["data"]
+    """Return the event of a payload, or None for an irrelevant one; raise KeyError or TypeError if it is invalid."""
+    event, data = (payload["entity"], payload["action"]), payload["data"]
     delivery = header(headers, "x-mlflow-delivery-id")
-    if kind == ("model_version", "created"):
+    if event == ("model_version", "created"):
         return RegistryEvent(Action.CREATED, text(data, "name"), text(data, "version"), delivery=delivery)
-    if kind == ("model_version_alias", "created"):
+    if event == ("model_version_alias", "created"):
         return RegistryEvent(
             Action.ALIAS, text(data, "name"), text(data, "version"), text(data, "alias"), delivery=delivery
         )
-    if kind == ("model_version_tag", "set"):
+    if event == ("model_version_tag", "set"):
         value = data["value"]
         if not isinstance(value, str):
-            raise TypeError("expected text as value")
+            raise TypeError("Field 'value' must be text.")
         name, version, key = (text(data, field) for field in ("name", "version", "key"))
         return RegistryEvent(Action.TAG, name, version, key, value[:MAX_TAG], delivery)
     return None
@@ -62,19 +62,19 @@ class MlflowRegistry:
 
     address: RegistryAddress
     rules: Sequence[RegistryRule]
-    public_url: str = ""  # of Errata's pages; empty: tags hold no link
+    public_url: str = ""  # of the pages of Errata; empty: no tag with a link
 
     @property
     def id(self) -> str:
-        """Return the id that the operator gave it."""
+        """Return the configured ID of the registry."""
         return self.address.id
 
     def model_id(self, event: RegistryEvent) -> str:
-        """Return the identifier by which a worker loads a version."""
+        """Return the model ID of a version for workers."""
         return f"mlflow:models://{self.id}/{event.model}/{event.version}"
 
     def version_of(self, model: str, alias: str) -> str | None:
-        """Return the version an alias points to, None if there is none; raise Unavailable."""
+        """Return the version that an alias refers to, or None if it does not exist; raise Unavailable."""
         try:
             with mlflow_client(self.address, ALIAS_NOT_FOUND) as client:
                 return str(client.get_model_version_by_alias(model, alias).version)
@@ -82,7 +82,7 @@ class MlflowRegistry:
             return None
 
     def events(self) -> Iterator[RegistryEvent]:
-        """Yield the versions that have no result of Errata's yet, newest first, then every alias; raise Unavailable."""
+        """Yield the versions without a result of Errata, newest first, then all aliases; raise Unavailable."""
         for version in self._pages("search_model_versions", order_by=["creation_timestamp DESC"]):
             if "errata.analysis" not in version.tags:
                 yield RegistryEvent(Action.CREATED, version.name, str(version.version))
@@ -91,49 +91,52 @@ class MlflowRegistry:
                 yield RegistryEvent(Action.ALIAS, model.name, str(number), alias)
 
     def write(self, result: WriteBack) -> None:
-        """Tell a result: report, metrics, tags, the alias last, so that who sees it finds the rest.
+        """Write a result: report, metrics, tags, and at last the alias, so that the alias implies the rest.
 
-        A result older than the one that is there changes nothing. Raise ModelNotFound if the version is gone.
+        A result that is older than the existing one changes nothing.
+
+        Raises:
+            ModelNotFound: The version does not exist anymore.
         """
         with mlflow_client(self.address) as client:
             version = client.get_model_version(result.model, result.version)
-            known, own = version.tags, result.analysis.id  # ids sort by time
+            existing, analysis_id = version.tags, result.analysis.id  # IDs sort by time
             tags: dict[str, str] = {}
-            if known.get("errata.analysis", "") <= own:
+            if existing.get("errata.analysis", "") <= analysis_id:
                 if version.run_id and result.report:
                     self._write_run(version, result)
                 tags = self._tags(result)
-            decides = result.decision is not None and known.get("errata.gate_analysis", "") <= own
-            for key, value in (tags | (_gate_tags(result) if decides else {})).items():
-                if known.get(key, "") != value:  # nothing to say where nothing was said
+            is_newest_gate = result.decision is not None and existing.get("errata.gate_analysis", "") <= analysis_id
+            for key, value in (tags | (_gate_tags(result) if is_newest_gate else {})).items():
+                if existing.get(key, "") != value:  # includes an empty value for a missing tag
                     client.set_model_version_tag(result.model, result.version, key, value)
-            if decides:
+            if is_newest_gate:
                 self._write_alias(client, result)
 
     def _write_run(self, version: Any, result: WriteBack) -> None:
-        """Give a version's run report, metrics and a link; a run that was deleted gets none."""
+        """Write report, metrics, and a link to the run of a version, unless the run was deleted."""
         try:
             with mlflow_client(self.address, ALIAS_NOT_FOUND) as client:
                 self._write_files(client, version.run_id, result)
-                logged = (version.source or "").removeprefix("models:/")
-                model_id = logged if logged.startswith("m-") and logged != version.source else None
+                source = (version.source or "").removeprefix("models:/")
+                model_id = source if source.startswith("m-") and source != version.source else None
                 ended = result.analysis.end_time or result.analysis.create_time
-                at = int(ended.timestamp() * 1000)  # the same each time, so that MLflow keeps one of equal values
+                timestamp = int(ended.timestamp() * 1000)  # constant, so that MLflow deduplicates retries
                 for name, value in metrics_of(result).items():
-                    client.log_metric(version.run_id, name, value, timestamp=at, step=0, model_id=model_id)
+                    client.log_metric(version.run_id, name, value, timestamp=timestamp, step=0, model_id=model_id)
                 if link := self._link(result):
                     client.set_tag(version.run_id, "errata.report", link)
         except ModelNotFound as error:
-            _log.warning("a version's run can't be written to", run=version.run_id, error=error.message)
+            _log.warning("mlflow run not found", run=version.run_id, error=error.message)
 
     def _write_files(self, client: Any, run_id: str, result: WriteBack) -> None:
-        """Write the report beside a run's artifacts, if these lie behind the registry itself."""
+        """Write the report to the artifacts of a run, if the MLflow server proxies them."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         try:
             place = resolve_artifact_uri(client, client.get_run(run_id).info.artifact_uri, self.address)
         except UnsupportedFormat as error:
-            _log.warning("a run's artifacts can't be written", run=run_id, error=error.message)
+            _log.warning("mlflow artifacts not writable", run=run_id, error=error.message)
             return
         repository: Any = get_artifact_repository(place)
         files = {"report.html": result.report, "report.json": to_json(to_analysis(result.analysis))}
@@ -141,7 +144,7 @@ class MlflowRegistry:
             for name, content in files.items():
                 path = folder / name
                 path.write_text(content, encoding="utf-8")
-                repository.log_artifact(str(path), artifact_path=FOLDER)
+                repository.log_artifact(str(path), artifact_path=ARTIFACT_FOLDER)
 
     def _link(self, result: WriteBack) -> str:
         return f"{self.public_url.rstrip('/')}/analyses/{result.analysis.id}" if self.public_url else ""
@@ -166,11 +169,11 @@ class MlflowRegistry:
             client.delete_registered_model_alias(result.model, PASSED_ALIAS)
 
     def _pages(self, method: str, **arguments: Any) -> Iterator[Any]:
-        """Yield what a search of MLflow's finds, page by page; nothing is held between two pages."""
+        """Yield the results of a search page by page, without a connection between two pages."""
         token = None
-        for _ in range(MOST_VERSIONS // PAGE):
+        for _ in range(MAX_VERSIONS // PAGE_SIZE):
             with mlflow_client(self.address) as client:
-                page = getattr(client, method)(max_results=PAGE, page_token=token, **arguments)
+                page = getattr(client, method)(max_results=PAGE_SIZE, page_token=token, **arguments)
             yield from page
             token = page.token
             if not token:
@@ -178,29 +181,29 @@ class MlflowRegistry:
 
 
 def metrics_of(result: WriteBack) -> dict[str, float]:
-    """Return what a run is given as metrics: accuracies and rates as fractions of 1, counts of error types."""
+    """Return the metrics of a run: accuracies as fractions of 1, and counts of error types."""
     if result.analysis.state is not State.SUCCEEDED or result.analysis.summary is None:
         return {}
-    everything = result.analysis.summary.groups[Group.ALL]
+    overall = result.analysis.summary.groups[Group.ALL]
     accuracies = {
-        "errata.top1": everything.top1_accuracy,
-        "errata.multi_label": everything.multi_label_accuracy,
-        "errata.multi_label_forgiving_minor": everything.multi_label_accuracy_forgiving_minor,
-        "errata.multi_label_forgiving_explainable": everything.multi_label_accuracy_forgiving_explainable,
+        "errata.top1": overall.top1_accuracy,
+        "errata.multi_label": overall.multi_label_accuracy,
+        "errata.multi_label_forgiving_minor": overall.multi_label_accuracy_forgiving_minor,
+        "errata.multi_label_forgiving_explainable": overall.multi_label_accuracy_forgiving_explainable,
     }
-    silent = result.analysis.summary.abstained  # nobody looked for them: 0 would be a lie
+    abstained = result.analysis.summary.abstained  # their count is unknown, not 0
     counts = {
-        f"errata.count.{kind.name.lower()}": float(count)
-        for kind, count in everything.counts.items()
-        if kind not in silent
+        f"errata.count.{error_type.name.lower()}": float(count)
+        for error_type, count in overall.counts.items()
+        if error_type not in abstained
     }
     return {name: value for name, value in accuracies.items() if value is not None} | counts
 
 
 def _gate_tags(result: WriteBack) -> dict[str, str]:
-    assert result.decision is not None, "this is a bug: only asked where there is a gate"
+    assert result.decision is not None, "This is a bug: the result has no gate"
     return {
         "errata.gate": result.decision.name.lower(),
-        "errata.gate_reasons": "\n".join(reasons_of(result.gate, result.without_baseline))[:MAX_TAG],
+        "errata.gate_reasons": "\n".join(reason_lines(result.gate, result.without_baseline))[:MAX_TAG],
         "errata.gate_analysis": result.analysis.id,
     }

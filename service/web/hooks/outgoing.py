@@ -1,7 +1,8 @@
-"""Calls to an address that an operator configured, which must not become calls to anything else (spec: registries).
+"""Requests to a URL that an operator configured, protected against server-side request forgery.
 
-https alone, exact names, no credentials, no addresses in place of names, every resolved address public or in one of
-the operator's networks, connected to that very address, no redirects, no proxy, a bounded answer.
+Only https, exact host names, no credentials, and no addresses instead of names. Every resolved address must be public
+or in a network that the operator allows, and the connection uses that address. No redirects, no proxy, and a bounded
+response.
 """
 
 import base64
@@ -24,11 +25,11 @@ from urllib.parse import urlsplit
 from errata.errors import InvalidSetting, Unavailable
 
 from service.analyses.write_back import WriteBack
-from service.report.gate_view import reasons_of
+from service.report.gate_view import reason_lines
 from service.wire import to_analysis, to_dict
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0
-MAX_ANSWER = 64 << 10  # bytes
+MAX_RESPONSE = 64 << 10  # bytes
 DEFAULT_PORT = 443
 _NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _REFUSED = tuple(
@@ -37,7 +38,7 @@ _REFUSED = tuple(
         "::/96",  # IPv4-compatible, RFC 4291
         "::ffff:0:0:0/96",  # IPv4-translated, RFC 2765
         "64:ff9b::/96",  # NAT64, RFC 6052
-        "64:ff9b:1::/48",  # NAT64 of one's own, RFC 8215
+        "64:ff9b:1::/48",  # local-use NAT64, RFC 8215
         "2001::/32",  # Teredo, RFC 4380
         "2002::/16",  # 6to4, RFC 3056
         "fec0::/10",  # site-local, RFC 3879
@@ -63,26 +64,26 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
 
 
-def resolved(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of a name; raise OSError."""
+def resolve_host(host: str, port: int) -> Sequence[str]:
+    """Return the addresses of a host name; raise OSError if it has none."""
     return [str(result[4][0]) for result in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where results are posted, signed by Standard Webhooks' rules."""
+    """A URL that receives results, signed as in Standard Webhooks."""
 
     host: str
     port: int
     path: str
     key: bytes = dataclasses.field(repr=False)
-    networks: Sequence[Network] = ()  # private ones that the operator allows
+    networks: Sequence[Network] = ()  # private networks that the operator allows
     context: ssl.SSLContext = dataclasses.field(default_factory=ssl.create_default_context)
-    resolve: Resolve = resolved
+    resolve: Resolve = resolve_host
     clock: Callable[[], float] = time.time
 
-    def tell(self, result: WriteBack) -> None:
-        """Post a result; raise Unavailable unless it is taken."""
+    def send(self, result: WriteBack) -> None:
+        """Send a result; raise Unavailable unless the response is a success."""
         ended = result.analysis.end_time or result.analysis.create_time
         document = {
             "type": "errata.analysis.completed",
@@ -91,72 +92,77 @@ class Target:
                 "model": result.model,
                 "version": result.version,
                 "gate": result.decision.name.lower() if result.decision is not None else None,
-                "reasons": reasons_of(result.gate, result.without_baseline),
+                "reasons": reason_lines(result.gate, result.without_baseline),
                 "analysis": to_dict(to_analysis(result.analysis)),
             },
         }
         self.post(f"msg_{result.analysis.id}", json.dumps(document, separators=(",", ":")).encode())
 
     def post(self, message_id: str, body: bytes) -> None:
-        """Post a body; the id is the same when it comes again, time and signature are new. Raise Unavailable."""
-        stamp = str(int(self.clock()))
-        message = b".".join([message_id.encode(), stamp.encode(), body])
+        """Post a body. A retry has the same message ID, and a new timestamp and signature. Raise Unavailable."""
+        timestamp = str(int(self.clock()))
+        message = b".".join([message_id.encode(), timestamp.encode(), body])
         signature = base64.b64encode(hmac.new(self.key, message, hashlib.sha256).digest()).decode()
         headers = {
             "Host": self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}",
             "Content-Type": "application/json",
             "User-Agent": "errata",
             "webhook-id": message_id,
-            "webhook-timestamp": stamp,
+            "webhook-timestamp": timestamp,
             "webhook-signature": f"v1,{signature}",
         }
         try:
-            status = self._posted(body, headers)
+            status = self._request(body, headers)
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            raise Unavailable(f"{self.host} can't be told: {type(error).__name__}: {error!s:.200}") from error
+            raise Unavailable(
+                f"Cannot send the result to {self.host}: {type(error).__name__}: {error!s:.200}"
+            ) from error
         if not 200 <= status < 300:
-            raise Unavailable(f"{self.host} did not take a result: expected a status 2xx, got {status}")
+            raise Unavailable(f"{self.host} rejected the result with status {status}.")
 
-    def _posted(self, body: bytes, headers: dict[str, str]) -> int:
+    def _request(self, body: bytes, headers: dict[str, str]) -> int:
         address = self._address()
         plain = socket.create_connection((address, self.port), timeout=CONNECT_SECONDS)
-        watched = plain.dup()  # TLS takes the other over
-        late = Timer(TOTAL_SECONDS, _shut, [watched])  # a byte now and then would never time out
-        late.start()
+        duplicate = plain.dup()  # for the timer: wrap_socket detaches the original
+        timer = Timer(TOTAL_SECONDS, _shut_down, [duplicate])  # READ_SECONDS does not limit a server that sends slowly
+        timer.start()
         try:
-            with watched, plain, self.context.wrap_socket(plain, server_hostname=self.host) as secured:
+            with duplicate, plain, self.context.wrap_socket(plain, server_hostname=self.host) as secured:
                 secured.settimeout(READ_SECONDS)
                 connection = http.client.HTTPConnection(self.host, self.port)
                 connection.sock = secured
                 connection.request("POST", self.path, body, headers)
-                answer = connection.getresponse()
-                answer.read(MAX_ANSWER)
-                return answer.status
+                response = connection.getresponse()
+                response.read(MAX_RESPONSE)
+                return response.status
         finally:
-            late.cancel()
+            timer.cancel()
 
     def _address(self) -> str:
-        """Return an address to connect to; raise Unavailable if any that the name has isn't allowed."""
+        """Return the address to connect to; raise Unavailable if any address of the host is not allowed."""
         addresses = list(dict.fromkeys(self.resolve(self.host, self.port)))
         for address in addresses:
             if not is_allowed(address, self.networks):
-                raise Unavailable(f"{self.host} leads to {address}, which isn't public: set its networks to allow it")
+                raise Unavailable(
+                    f"{self.host} resolves to {address}, which is not public. To allow it, add its network to the "
+                    "networks of the registry."
+                )
         if not addresses:
-            raise Unavailable(f"{self.host} has no address")
+            raise Unavailable(f"{self.host} has no address.")
         return addresses[0]
 
 
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):  # it has ended by itself
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is already closed
         connection.shutdown(socket.SHUT_RDWR)
 
 
 def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:
-    """Return whether an address may be connected to: it is public, or in a network that the operator allows.
+    """Return whether an address is public or in a network that the operator allows.
 
-    An IPv4-mapped address is its IPv4 address. Other IPv6 addresses that carry an IPv4 address are refused, since a
-    gateway may translate them to an internal host. A cloud's metadata service is allowed by a network of that one
-    address alone, so that a wide network does not open it.
+    An IPv4-mapped IPv6 address counts as its IPv4 address. Other IPv6 addresses that embed an IPv4 address are refused,
+    because a gateway can translate them to an internal host. The metadata service of a cloud provider needs a network
+    of exactly its address, so that a wide network does not allow it.
     """
     try:
         ip = ipaddress.ip_address(address)
@@ -174,27 +180,45 @@ def is_allowed(address: str, networks: Sequence[Network] = ()) -> bool:
     return ip.is_global
 
 
-def target(name: str, url: str, key: bytes, ports: Sequence[int] = (), networks: Sequence[str] = ()) -> Target:
-    """Return where a registry's results go; raise InvalidSetting for an address that must not be called."""
+def make_target(name: str, url: str, key: bytes, ports: Sequence[int] = (), networks: Sequence[str] = ()) -> Target:
+    """Return the target of a registry.
+
+    Args:
+        name: ID of the registry, for error messages.
+        url: The URL.
+        key: The key for signatures.
+        ports: Allowed ports besides 443.
+        networks: Allowed private networks in CIDR notation.
+
+    Returns:
+        The target.
+
+    Raises:
+        InvalidSetting: The URL or a network is invalid or not allowed.
+    """
     field = "ERRATA_REGISTRIES"
-    where = f"{field}: at {name}.url"
+    url_field = f"{field}: {name}.url"
     try:
         parts = urlsplit(url)
         port = parts.port or DEFAULT_PORT
     except ValueError as error:
-        raise InvalidSetting(f"{where}: expected an address, got one with another form", field=field) from error
+        raise InvalidSetting(f"{url_field}: Invalid URL.", field=field) from error
     try:
         allowed = [ipaddress.ip_network(network) for network in networks]
     except ValueError as error:
-        raise InvalidSetting(f"{field}: at {name}.networks: {error}", field=field) from error
+        raise InvalidSetting(f"{field}: {name}.networks: {error}.", field=field) from error
     host = (parts.hostname or "").lower()
     if parts.scheme != "https" or parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise InvalidSetting(f"{where}: expected https:// without a user's name, got another form", field=field)
+        raise InvalidSetting(f"{url_field}: Expected an https:// URL without a user name.", field=field)
     if not _NAME.fullmatch(host):
-        raise InvalidSetting(f"{where}: expected a host's name, got {host!r:.120}", field=field)
+        raise InvalidSetting(f"{url_field}: Expected a host name, got {host!r:.120}.", field=field)
     if port != DEFAULT_PORT and port not in ports:
-        raise InvalidSetting(f"{where}: expected port 443 or one of its ports, got {port}", field=field)
+        raise InvalidSetting(
+            f"{url_field}: Port {port} is not allowed. Use 443 or add it to {name}.ports.", field=field
+        )
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or re.search(r"[\x00-\x20\x7f]", path):
-        raise InvalidSetting(f"{where}: expected a path of printable ASCII, got {path!r:.120}", field=field)
+        raise InvalidSetting(
+            f"{url_field}: Expected a path of printable ASCII characters, got {path!r:.120}.", field=field
+        )
     return Target(host, port, path, key, allowed)

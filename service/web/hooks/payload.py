@@ -1,4 +1,4 @@
-"""What registries' payloads have in common."""
+"""Access to fields of registry payloads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,20 @@ MAX_TEXT = 5000  # characters
 
 
 def text(data: Mapping[str, Any], name: str) -> str:
-    """Return a field that must be there, and be text; raise KeyError or TypeError that names it."""
-    result = data[name]
-    if not isinstance(result, str) or not result or len(result) > MAX_TEXT:
-        raise TypeError(f"expected 1 to {MAX_TEXT} characters of text as {name}, got {type(result).__name__}")
-    return result
+    """Return a required text field.
+
+    Args:
+        data: The payload, or a part of it.
+        name: Name of the field.
+
+    Returns:
+        The text, 1 to MAX_TEXT characters.
+
+    Raises:
+        KeyError: The field is missing.
+        TypeError: The field has another type or length.
+    """
+    value = data[name]
+    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
+        raise TypeError(f"Field '{name}' must be text of 1 to {MAX_TEXT} characters, got {type(value).__name__}.")
+    return value

@@ -1,4 +1,4 @@
-"""Registries that call, but aren't polled; of these, generic ones are told results where the operator gave a URL."""
+"""Registries that send webhooks but have no API to query. Generic ones can receive results at a URL."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from service.domain import RegistryEvent, RegistryRule
 
 @dataclass(frozen=True)
 class ReceiveOnlyRegistry:
-    """A registry that can't be asked what it holds; `tell` sends it a result, if it takes any."""
+    """A registry without an API to query; `send` sends a result to it, if it has a URL."""
 
     id: str
     rules: Sequence[RegistryRule]
     identifier: Callable[[RegistryEvent], str]
-    tell: Callable[[WriteBack], None] | None = None
+    send: Callable[[WriteBack], None] | None = None
 
     def model_id(self, event: RegistryEvent) -> str:
-        """Return the identifier by which a worker loads a version."""
+        """Return the model ID of a version for workers."""
         return self.identifier(event)
 
     def version_of(self, model: str, alias: str) -> str | None:
-        """Return None: what an alias points to isn't known here."""
+        """Return None: the registry has no API to resolve an alias."""
         return None
 
     def events(self) -> Iterator[RegistryEvent]:
-        """Yield nothing: it can't be asked."""
+        """Yield nothing: the registry has no API to list versions."""
         return iter(())
 
     def write(self, result: WriteBack) -> None:
-        """Tell a result; nothing where the registry takes none."""
-        if self.tell is not None:
-            self.tell(result)
+        """Send a result if the registry has a URL."""
+        if self.send is not None:
+            self.send(result)

@@ -1,4 +1,4 @@
-"""Pictures drawn in a process of their own are those drawn here, whatever happens to that process."""
+"""The chart process draws the same charts as this process, and it is replaced if it dies."""
 
 import os
 import signal
@@ -7,65 +7,69 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.report.chart_process import FIRST, OwnProcess, draw_here
+from service.report.chart_process import _WARM_UP, ChartProcess, draw_in_process
 
 
 def spec(number: int) -> dict[str, object]:
-    return FIRST | {"data": {"values": [{"x": number}, {"x": -number}]}, "title": f"line\nbreak ü {number}"}
+    return _WARM_UP | {"data": {"values": [{"x": number}, {"x": -number}]}, "title": f"line\nbreak ü {number}"}
 
 
 @pytest.fixture
-def own() -> Iterator[OwnProcess]:
-    pen = OwnProcess()
-    pen.start()
-    yield pen
-    pen.stop()
+def chart_process() -> Iterator[ChartProcess]:
+    process = ChartProcess()
+    process.start()
+    yield process
+    process.stop()
 
 
-def test_both_draw_the_same(own: OwnProcess) -> None:
+def test_child_process_draws_the_same_chart(chart_process: ChartProcess) -> None:
     for number in range(3):
-        assert own.draw(spec(number)) == draw_here(spec(number))
+        assert chart_process.draw(spec(number)) == draw_in_process(spec(number))
 
 
-def test_threads_get_their_own_pictures(own: OwnProcess) -> None:
+def test_concurrent_threads_get_their_own_charts(chart_process: ChartProcess) -> None:
     with ThreadPoolExecutor(8) as pool:
-        result = list(pool.map(lambda number: own.draw(spec(number)), range(24)))
+        result = list(pool.map(lambda number: chart_process.draw(spec(number)), range(24)))
 
-    assert result == [draw_here(spec(number)) for number in range(24)]
+    assert result == [draw_in_process(spec(number)) for number in range(24)]
 
 
-def test_a_process_that_is_killed_is_replaced_and_nobody_waits_for_a_picture_in_vain(own: OwnProcess) -> None:
-    own.draw(spec(1))
-    first = own._process
+def test_killed_chart_process_is_replaced(
+    chart_process: ChartProcess,
+) -> None:
+    chart_process.draw(spec(1))
+    first = chart_process._process
     assert first is not None
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
 
-    assert own.draw(spec(2)) == draw_here(spec(2))
-    assert own._process is not None
-    assert own._process.pid != first.pid
-    assert own.draw(spec(3)) == draw_here(spec(3))
+    assert chart_process.draw(spec(2)) == draw_in_process(spec(2))
+    assert chart_process._process is not None
+    assert chart_process._process.pid != first.pid
+    assert chart_process.draw(spec(3)) == draw_in_process(spec(3))
 
 
-def test_what_cant_be_drawn_is_an_error_and_the_next_picture_is_drawn(own: OwnProcess) -> None:
+def test_invalid_specification_is_an_error_and_the_next_chart_is_drawn(chart_process: ChartProcess) -> None:
     with pytest.raises(ValueError, match=r"."):
-        own.draw({"mark": "nonsense", "encoding": 5})
+        chart_process.draw({"mark": "nonsense", "encoding": 5})
 
-    assert own.draw(spec(1)) == draw_here(spec(1))
+    assert chart_process.draw(spec(1)) == draw_in_process(spec(1))
 
 
-def test_the_process_knows_no_setting(own: OwnProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chart_process_has_no_settings_in_its_environment(
+    chart_process: ChartProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ERRATA_REDIS_URL", "redis://:secret@127.0.0.1:6379")
-    own.stop()
-    own.start()
-    assert own._process is not None
+    chart_process.stop()
+    chart_process.start()
+    assert chart_process._process is not None
 
-    with open(f"/proc/{own._process.pid}/environ", "rb") as file:
+    with open(f"/proc/{chart_process._process.pid}/environ", "rb") as file:
         assert b"ERRATA_" not in file.read()
 
 
-def test_without_a_process_pictures_are_drawn_here() -> None:
-    pen = OwnProcess()
+def test_unstarted_chart_process_draws_in_process() -> None:
+    process = ChartProcess()
 
-    assert pen.draw(spec(1)) == draw_here(spec(1))
-    pen.stop()
+    assert process.draw(spec(1)) == draw_in_process(spec(1))
+    process.stop()

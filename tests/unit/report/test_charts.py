@@ -1,4 +1,4 @@
-"""Pictures: well-formed SVG of nothing but shapes, with the right numbers, in colors that all can tell apart."""
+"""Charts: well-formed SVG that contains only shapes, with correct numbers and distinguishable colors."""
 
 import colorsys
 import itertools
@@ -31,11 +31,14 @@ COUNTS = (4, 6, 10, 0, 5, 0, 15)
 
 
 def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, str, int]]:
-    return [(each, ERROR_TYPE_TITLES[each], count) for each, count in zip(TOP1_ERROR_TYPES, counts, strict=True)]
+    return [
+        (error_type, ERROR_TYPE_TITLES[error_type], count)
+        for error_type, count in zip(TOP1_ERROR_TYPES, counts, strict=True)
+    ]
 
 
 def gain_rows() -> list[tuple[ErrorType, str, float, float]]:
-    return [(each, title, count / 100, count / 120) for each, title, count in kinds()]
+    return [(error_type, title, count / 100, count / 120) for error_type, title, count in kinds()]
 
 
 def calibration() -> Calibration:
@@ -56,26 +59,26 @@ def point(accuracy: float, name: str = "") -> TrendPoint:
     return TrendPoint(name, name or "published", "cnn", bool(name), accuracy, values)
 
 
-def multiples(points: list[TrendPoint], given: Curves | None, title: str = "title", line: bool = True) -> str:
+def multiples(points: list[TrendPoint], reference: Curves | None, title: str = "title", line: bool = True) -> str:
     metrics = list(Metric)
     return charts.trend_multiples(
         [(metric, title, title) for metric in metrics],
         points,
         {"cnn": "var(--c1)"},
         ["a1"],
-        given,
+        reference,
         Group.ALL,
         {metrics[0]: (-0.5, 0.6)} if line else {},
     )
 
 
 PICTURES: dict[str, Callable[[], str]] = {
-    "funnel": lambda: charts.funnel([("all images", kinds()), ("organisms", kinds((1, 2, 3, 4, 5, 6, 7)))]),
-    "funnel of a group without errors": lambda: charts.funnel([("all images", kinds()), ("other", kinds((0,) * 7))]),
-    "funnel without errors": lambda: charts.funnel([("all images", kinds((0,) * 7))]),
+    "funnel": lambda: charts.breakdown([("all images", kinds()), ("organisms", kinds((1, 2, 3, 4, 5, 6, 7)))]),
+    "funnel of a group without errors": lambda: charts.breakdown([("all images", kinds()), ("other", kinds((0,) * 7))]),
+    "funnel without errors": lambda: charts.breakdown([("all images", kinds((0,) * 7))]),
     "gains": lambda: charts.gains(gain_rows(), ("top-1", "multi-label")),
     "gains of nothing": lambda: charts.gains(
-        [(each, title, 0.0, 0.0) for each, title, _ in kinds()], ("top-1", "multi-label")
+        [(error_type, title, 0.0, 0.0) for error_type, title, _ in kinds()], ("top-1", "multi-label")
     ),
     "reliability": lambda: charts.reliability(calibration(), ("top-1", "multi-label")),
     "reliability of nothing": lambda: charts.reliability(Calibration((), None, None), ("top-1", "multi-label")),
@@ -99,13 +102,13 @@ def paths(svg: str, fill: str) -> list[str]:
 
 
 def bar(path: str) -> tuple[float, float]:
-    """Return where a bar that is drawn as a path starts, and how wide it is."""
+    """Return the start and the width of a bar."""
     match = re.fullmatch(r"M([-\d.e]+),[-\d.e]+h([-\d.e]+)v.*", path)
     assert match is not None, path
     return float(match[1]), float(match[2])
 
 
-def test_a_picture_is_svg_that_is_hidden_from_screen_readers_and_scales(picture: str) -> None:
+def test_chart_is_scalable_svg_hidden_from_screen_readers(picture: str) -> None:
     root = ElementTree.fromstring(picture)
 
     assert root.tag == f"{SVG}svg"
@@ -117,7 +120,7 @@ def test_a_picture_is_svg_that_is_hidden_from_screen_readers_and_scales(picture:
     assert root.get("height") is None
 
 
-def test_a_picture_runs_nothing_loads_nothing_and_has_no_style_of_its_own(picture: str) -> None:
+def test_chart_has_no_script_resource_or_style(picture: str) -> None:
     for item in ElementTree.fromstring(picture).iter():
         assert item.tag.removeprefix(SVG) not in {"script", "style", "image", "use", "a", "foreignObject", "animate"}
         for name, value in item.attrib.items():
@@ -129,7 +132,7 @@ def test_a_picture_runs_nothing_loads_nothing_and_has_no_style_of_its_own(pictur
                 assert re.fullmatch(r"url\(#[\w-]+\)", value)
 
 
-def test_a_picture_is_drawn_in_the_colors_of_the_page_alone(picture: str) -> None:
+def test_chart_uses_only_the_colors_of_the_page(picture: str) -> None:
     known = set(re.findall(r"(--[a-z]\w*):", style()))
     painted = [
         item.get(name, "none")
@@ -143,12 +146,12 @@ def test_a_picture_is_drawn_in_the_colors_of_the_page_alone(picture: str) -> Non
     assert {item for item in used if not (item.startswith("var(") and item[4:-1] in known)} == set()
 
 
-def test_no_number_of_a_picture_is_missing(picture: str) -> None:
+def test_charts_contain_no_nan(picture: str) -> None:
     for word in ("NaN", "null", "undefined", "Infinity", "None"):
         assert word not in picture
 
 
-def test_what_a_reference_names_is_in_the_picture_and_in_no_other() -> None:
+def test_ids_in_a_chart_are_unique_and_references_resolve() -> None:
     drawn = [multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves()) for _ in range(2)]
 
     ids = [[item.get("id") for item in ElementTree.fromstring(svg).iter() if item.get("id")] for svg in drawn]
@@ -160,7 +163,7 @@ def test_what_a_reference_names_is_in_the_picture_and_in_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", list(PICTURES))
-def test_the_same_numbers_give_the_same_picture_but_for_the_ids_in_it(name: str) -> None:
+def test_same_data_gives_the_same_chart_except_for_ids(name: str) -> None:
     first, second = (re.sub(r"\bp\d+-clip\d+", "", PICTURES[name]()) for _ in range(2))
 
     assert first == second
@@ -169,7 +172,7 @@ def test_the_same_numbers_give_the_same_picture_but_for_the_ids_in_it(name: str)
 @pytest.mark.parametrize(
     "drawn",
     [
-        lambda: charts.funnel(
+        lambda: charts.breakdown(
             [
                 (
                     HOSTILE,
@@ -191,17 +194,17 @@ def test_hostile_titles_are_text(drawn: Callable[[], str]) -> None:
     root = ElementTree.fromstring(drawn())
 
     assert not [item for item in root.iter() if item.tag in (f"{SVG}script", f"{SVG}a")]
-    assert HOSTILE in " ".join(root.itertext())  # a long title stands in several lines
+    assert HOSTILE in " ".join(root.itertext())  # a long title is split into lines
 
 
 @pytest.mark.parametrize("counts", [COUNTS, (1, 2, 3, 4, 5, 6, 7), (0, 0, 0, 0, 0, 0, 3), (1000, 1, 0, 0, 0, 0, 0)])
-def test_a_funnels_bar_starts_where_the_one_before_ended_and_all_span_the_errors(counts: tuple[int, ...]) -> None:
-    svg = charts.funnel([("all images", kinds(counts))])
+def test_bars_of_the_breakdown_are_contiguous_and_span_all_errors(counts: tuple[int, ...]) -> None:
+    svg = charts.breakdown([("all images", kinds(counts))])
 
     end = 0.0
     widths = []
     for error_type in TOP1_ERROR_TYPES:
-        (path,) = paths(svg, charts.fill(error_type))
+        (path,) = paths(svg, charts.type_color(error_type))
         start, width = bar(path)
         assert start == pytest.approx(end, abs=0.01)
         end = start + width
@@ -210,27 +213,28 @@ def test_a_funnels_bar_starts_where_the_one_before_ended_and_all_span_the_errors
     assert end == pytest.approx(185, abs=0.01)
 
 
-def test_the_groups_of_a_funnel_stand_side_by_side_in_their_order() -> None:
-    root = ElementTree.fromstring(charts.funnel([("b group", kinds()), ("a group", kinds((1, 0, 0, 0, 0, 0, 1)))]))
+def test_groups_of_the_breakdown_are_side_by_side() -> None:
+    root = ElementTree.fromstring(charts.breakdown([("b group", kinds()), ("a group", kinds((1, 0, 0, 0, 0, 0, 1)))]))
     texts = [item.text for item in root.iter(f"{SVG}text")]
 
     assert texts.index("b group") < texts.index("a group")
     assert texts.index("class overlap") < texts.index("model failure")
 
 
-def test_a_funnels_bars_are_labelled_with_count_and_share() -> None:
+def test_bars_of_the_breakdown_are_labeled_with_count_and_percentage() -> None:
     texts = [item.text for item in ElementTree.fromstring(PICTURES["funnel"]()).iter(f"{SVG}text")]
 
     assert {"4 (10.0 %)", "6 (15.0 %)", "10 (25.0 %)", "5 (12.5 %)", "15 (37.5 %)", "0 (0.0 %)"} <= {*texts}
 
 
-def test_gains_are_as_wide_as_what_they_gain_and_say_it_in_points() -> None:
+def test_bars_of_gains_are_proportional_and_labeled_in_points() -> None:
     svg = charts.gains(gain_rows(), ("top-1", "multi-label"))
     texts = {item.text for item in ElementTree.fromstring(svg).iter(f"{SVG}text")}
 
-    # One pixel is worth the same everywhere in both halves.
+    # The scale is the same in both columns.
     widths = {
-        error_type: [bar(path)[1] for path in paths(svg, charts.fill(error_type))] for error_type in TOP1_ERROR_TYPES
+        error_type: [bar(path)[1] for path in paths(svg, charts.type_color(error_type))]
+        for error_type in TOP1_ERROR_TYPES
     }
     unit = widths[ErrorType.MODEL_FAILURE][0] / 15
     for kind, count in zip(TOP1_ERROR_TYPES, COUNTS, strict=True):
@@ -238,7 +242,7 @@ def test_gains_are_as_wide_as_what_they_gain_and_say_it_in_points() -> None:
     assert {"15.00", "12.50", "8.33"} <= texts
 
 
-def test_a_gain_of_a_silent_rule_is_a_dash_and_not_0() -> None:
+def test_gain_of_a_rule_without_evidence_is_a_dash() -> None:
     rows = [
         (kind, title, None, None) if top1 == 0 else (kind, title, top1, multi)
         for kind, title, top1, multi in gain_rows()
@@ -249,14 +253,14 @@ def test_a_gain_of_a_silent_rule_is_a_dash_and_not_0() -> None:
     assert "0.00" not in texts
 
 
-def test_long_titles_of_small_multiples_stand_in_lines_that_dont_run_into_the_next_one() -> None:
+def test_long_chart_titles_are_wrapped() -> None:
     svg = multiples([point(0.6), point(0.7)], None, title="out of vocabulary to model failure, combined")
     lines = {"".join(item.itertext()) for item in ElementTree.fromstring(svg).iter(f"{SVG}tspan")}
 
     assert {"out of vocabulary to model failure,", "combined"} <= lines
 
 
-def test_an_analysis_that_stands_out_has_a_mark_of_its_own() -> None:
+def test_selected_analysis_has_a_diamond() -> None:
     def marks(name: str) -> int:
         root = ElementTree.fromstring(multiples([point(0.6, name), point(0.7)], None, line=False))
         return len([item for item in root.iter(f"{SVG}path") if item.get("stroke-width") == "2.5" and item.get("d")])
@@ -284,7 +288,7 @@ def style() -> str:
 
 
 def variables() -> dict[str, dict[str, str]]:
-    """Return the colors of the light and of the dark page; the dark page keeps what it doesn't name anew."""
+    """Return the colors of light and dark mode; dark mode inherits the colors that it does not define."""
     light, dark = re.findall(r":root \{([^}]*)\}", style())
     named = [dict(re.findall(r"--(\w+):\s*(#[0-9a-f]{3,6})", part)) for part in (light, dark)]
     return {"light": named[0], "dark": named[0] | named[1]}
@@ -303,19 +307,19 @@ def linear(color: str) -> NDArray[np.float64]:
 
 
 def contrast(first: str, second: str) -> float:
-    """Return WCAG's contrast ratio."""
+    """Return the contrast ratio of WCAG 2."""
     low, high = sorted(float(linear(item) @ [0.2126, 0.7152, 0.0722]) for item in (first, second))
     return (high + 0.05) / (low + 0.05)
 
 
 def lab(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return CIE Lab of linear RGB, under the white of the display."""
+    """Return CIE Lab of linear RGB with the white point of the display."""
     relative = (TO_XYZ @ np.clip(light, 0, 1)) / TO_XYZ.sum(axis=1)
     x, y, z = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_the_measures_of_color_are_right() -> None:
+def test_color_measures_match_known_values() -> None:
     assert contrast("#000", "#fff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
     assert lab(linear("#ffffff")) == pytest.approx([100, 0, 0], abs=0.01)
@@ -325,7 +329,7 @@ def test_the_measures_of_color_are_right() -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_color_of_a_picture_stands_out_from_the_paper(theme: str) -> None:
+def test_every_chart_color_contrasts_with_the_background(theme: str) -> None:
     colors = variables()[theme]
 
     weak = {
@@ -338,7 +342,7 @@ def test_every_color_of_a_picture_stands_out_from_the_paper(theme: str) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_can_be_read_on_the_paper(theme: str) -> None:
+def test_text_contrasts_with_the_background(theme: str) -> None:
     colors = variables()[theme]
 
     for name in ("ink", "soft", "link"):
@@ -360,7 +364,7 @@ def test_model_failures_are_the_only_red(theme: str) -> None:
 
 @pytest.mark.parametrize("sight", [np.eye(3), PROTANOPIA, DEUTERANOPIA], ids=["full", "protanopia", "deuteranopia"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_two_types_can_be_told_apart_by_their_colors(theme: str, sight: NDArray[np.float64]) -> None:
+def test_colors_of_error_types_are_distinguishable(theme: str, sight: NDArray[np.float64]) -> None:
     seen = {name: lab(sight @ linear(variables()[theme][name])) for name in TYPES}
 
     near = {

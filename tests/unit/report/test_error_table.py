@@ -1,4 +1,4 @@
-"""The table of errors as JSON: what was put in can be read back from it, and it stays small."""
+"""The error table as JSON: it is lossless and small."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from service.domain import (
     ProposedText,
     VocabularyEvidence,
 )
-from service.report.error_table import ErrorTable, PairSeen, to_plain
+from service.report.error_table import ClassPair, ErrorTable, to_plain
 from service.taxonomy.classes import class_names
 
 CLASS_NAMES = [f"class {index}" for index in range(1000)]
@@ -38,7 +38,7 @@ def labels_of(*rows: Sequence[tuple[int, LabelSource]]) -> Labels:
 
 def table(names: Sequence[str] = ("a.jpg", "b.jpg", "c.jpg"), **changes: Any) -> ErrorTable:
     count = len(names)
-    made = ErrorTable(
+    default = ErrorTable(
         names=names,
         targets=np.arange(count, dtype=np.int16),
         predicted=np.arange(count, dtype=np.int16) + 900,
@@ -57,12 +57,12 @@ def table(names: Sequence[str] = ("a.jpg", "b.jpg", "c.jpg"), **changes: Any) ->
         texts={},
         pictures={},
     )
-    return replace(made, **changes)
+    return replace(default, **changes)
 
 
-def told(given: ErrorTable) -> dict[str, Any]:
-    """Return what a page reads: the JSON there and back."""
-    result: dict[str, Any] = json.loads(json.dumps(to_plain(given), allow_nan=False, ensure_ascii=False))
+def round_trip(value: ErrorTable) -> dict[str, Any]:
+    """Return the table after conversion to JSON and back."""
+    result: dict[str, Any] = json.loads(json.dumps(to_plain(value), allow_nan=False, ensure_ascii=False))
     return result
 
 
@@ -86,27 +86,27 @@ def names_in(plain: dict[str, Any]) -> list[str]:
         ["</script>", "<!--", "\u2028"],
     ],
 )
-def test_a_name_is_what_all_begin_with_its_own_part_and_what_all_end_with(names: list[str]) -> None:
-    assert names_in(told(table(names))) == names
+def test_name_is_prefix_middle_and_suffix(names: list[str]) -> None:
+    assert names_in(round_trip(table(names))) == names
 
 
 @given(
     st.lists(st.text("ab./", max_size=6) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=6)
 )
 @settings(max_examples=300, deadline=None)
-def test_every_name_can_be_put_together_again(names: list[str]) -> None:
-    assert names_in(told(table(names))) == names
+def test_every_name_can_be_reconstructed(names: list[str]) -> None:
+    assert names_in(round_trip(table(names))) == names
 
 
-def test_what_the_names_have_in_common_is_told_once() -> None:
-    plain = told(table([f"ILSVRC2012_val_000{number:05}.JPEG" for number in (17, 20_000, 49_999)]))
+def test_common_prefix_and_suffix_are_stored_once() -> None:
+    plain = round_trip(table([f"ILSVRC2012_val_000{number:05}.JPEG" for number in (17, 20_000, 49_999)]))
 
     assert (plain["prefix"], plain["suffix"]) == ("ILSVRC2012_val_000", ".JPEG")
     assert plain["file"] == ["00017", "20000", "49999"]
 
 
-def test_without_errors_the_table_is_empty() -> None:
-    plain = told(table([]))
+def test_table_without_errors_is_empty() -> None:
+    plain = round_trip(table([]))
 
     assert (plain["file"], plain["target"], plain["predicted"], plain["label"]) == ([], [], [], [])
     assert (plain["type"], plain["group"], plain["classes"], plain["tags"], plain["total"]) == ("", "", {}, {}, 0)
@@ -134,7 +134,7 @@ def test_every_column_can_be_read_back(
     rows: list[tuple[int, int, ErrorType, tuple[bool, bool, bool], float, list[tuple[int, LabelSource]]]],
 ) -> None:
     count = len(rows)
-    plain = told(
+    plain = round_trip(
         table(
             [f"{row}.jpg" for row in range(count)],
             targets=np.array([row[0] for row in rows], np.int16),
@@ -160,42 +160,42 @@ def test_every_column_can_be_read_back(
     assert plain["classes"] == {str(index): f"class {index}" for index in present}
 
 
-def test_a_labels_source_is_the_place_of_its_words() -> None:
-    plain = told(
+def test_source_of_a_label_is_an_index_of_source_names() -> None:
+    plain = round_trip(
         table(["a"], labels=labels_of([(7, LabelSource.ORIGINAL), (8, LabelSource.REAL), (9, LabelSource.UNCLEAR)]))
     )
 
-    said = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
-    assert said == [(7, "original label"), (8, "ReaL label"), (9, "annotated as unclear")]
+    sentence = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
+    assert sentence == [(7, "original label"), (8, "ReaL label"), (9, "annotated as unclear")]
 
 
-def test_a_single_label_is_one_number_and_none_is_an_empty_list() -> None:
-    plain = told(table(["a", "b"], labels=labels_of([(999, LabelSource.UNCLEAR)], [])))
+def test_single_label_is_a_number_and_no_label_is_an_empty_list() -> None:
+    plain = round_trip(table(["a", "b"], labels=labels_of([(999, LabelSource.UNCLEAR)], [])))
 
     assert plain["label"] == [999 * 16 + 4, []]
 
 
-def test_a_groups_bit_is_the_place_of_its_name() -> None:
+def test_bits_of_groups_follow_the_order_of_group_names() -> None:
     groups = np.array([[True, False, True, False], [False, True, True, False], [False, False, True, False]])
-    plain = told(table(["a", "b", "c", "d"], groups=groups))
+    plain = round_trip(table(["a", "b", "c", "d"], groups=groups))
 
     assert plain["group"] == "1270"
     assert plain["group_names"] == ["organisms", "artifacts", "other"]
     assert len(CLASS_GROUPS) == len(plain["group_names"])
 
 
-def test_a_probability_is_told_per_mille() -> None:
-    plain = told(table(["a", "b", "c", "d"], probability=np.array([0, 0.5, 0.87549, 1])))
+def test_probability_is_stored_in_thousandths() -> None:
+    plain = round_trip(table(["a", "b", "c", "d"], probability=np.array([0, 0.5, 0.87549, 1])))
 
     assert plain["probability"] == [0, 500, 875, 1000]
 
 
-def test_without_probabilities_there_is_no_column_of_them() -> None:
-    assert told(table())["probability"] is None
+def test_table_without_probabilities_has_no_column() -> None:
+    assert round_trip(table())["probability"] is None
 
 
-def test_types_stand_in_the_rules_order_with_what_abstained() -> None:
-    plain = told(table(abstained=(ErrorType.FINE_GRAINED_OOV,)))
+def test_types_are_in_the_order_of_the_rules_with_abstentions() -> None:
+    plain = round_trip(table(abstained=(ErrorType.FINE_GRAINED_OOV,)))
 
     assert [item["value"] for item in plain["types"]] == [int(error_type_) for error_type_ in ERROR_TYPES]
     assert [item["value"] for item in plain["types"] if item["abstained"]] == [5]
@@ -207,28 +207,30 @@ def test_types_stand_in_the_rules_order_with_what_abstained() -> None:
     ]
 
 
-def test_what_was_set_aside_says_why_even_without_a_tag() -> None:
+def test_problematic_rows_have_tags() -> None:
     tags = {1: [ProblematicTag.EMPTY_WRONG]}
-    plain = told(table(problematic=np.array([False, True, True]), tags=tags))
+    plain = round_trip(table(problematic=np.array([False, True, True]), tags=tags))
 
     assert plain["tags"] == {"1": ["no labels; the prediction is wrong"], "2": []}
 
 
-def test_only_the_classes_in_the_table_are_told() -> None:
+def test_only_used_classes_are_included() -> None:
     members = {"fish": [0, 1, 2, 3], "birds": [7, 8], "late": [900, 950]}
-    plain = told(table(["a", "b"], superclasses=members, labels=labels_of([(3, LabelSource.REAL)], [])))
+    plain = round_trip(table(["a", "b"], superclasses=members, labels=labels_of([(3, LabelSource.REAL)], [])))
 
     assert set(plain["classes"]) == {"0", "1", "3", "900", "901"}
     assert plain["superclasses"] == {"fish": [0, 1, 3], "late": [900]}
 
 
-def test_pairs_overlaps_and_texts_are_told_once_beside_the_columns() -> None:
-    said = VocabularyEvidence(True, (ProposedText("a carp", 0.87654, True), ProposedText("a tench", 0.1, False)), 1234)
-    plain = told(
+def test_pairs_overlaps_and_texts_are_stored_once() -> None:
+    vocabulary = VocabularyEvidence(
+        True, (ProposedText("a carp", 0.87654, True), ProposedText("a tench", 0.1, False)), 1234
+    )
+    plain = round_trip(
         table(
-            pairs={(3, 900): PairSeen(12, ("x.jpg", "y.jpg"))},
+            pairs={(3, 900): ClassPair(12, ("x.jpg", "y.jpg"))},
             overlaps={(1, 901): "They are the same."},
-            texts={2: said},
+            texts={2: vocabulary},
             pictures={"a.jpg": "data:,"},
         )
     )
@@ -239,8 +241,8 @@ def test_pairs_overlaps_and_texts_are_told_once_beside_the_columns() -> None:
     assert plain["pictures"] == {"a.jpg": "data:,"}
 
 
-def test_where_pictures_and_pages_are_and_how_many_errors_there_are_is_told() -> None:
-    plain = told(table(picture_base="/analyses/a1/images/", page_base="/analyses/a1/errors/", total=25_000))
+def test_url_prefixes_and_total_are_included() -> None:
+    plain = round_trip(table(picture_base="/analyses/a1/images/", page_base="/analyses/a1/errors/", total=25_000))
 
     assert (plain["picture_base"], plain["page_base"]) == ("/analyses/a1/images/", "/analyses/a1/errors/")
     assert plain["total"] == 25_000
@@ -270,7 +272,7 @@ def test_ten_thousand_errors_stay_under_two_megabytes() -> None:
                 f"superclass {index}": random.choice(1000, 20, replace=False).tolist() for index in range(160)
             },
             pairs={
-                (int(label), int(other)): PairSeen(
+                (int(label), int(other)): ClassPair(
                     5, tuple(f"ILSVRC2012_val_{number:08}.JPEG" for number in numbers[:3])
                 )
                 for label, other in random.integers(0, 1000, (2000, 2))
@@ -288,5 +290,5 @@ def test_ten_thousand_errors_stay_under_two_megabytes() -> None:
     assert len(columns) / count < 60, "a few dozen bytes an error"
 
 
-def test_a_probability_that_is_no_number_is_none() -> None:
-    assert told(table(probability=np.array([np.nan, 0.5, np.inf])))["probability"] == [None, 500, None]
+def test_nan_probability_is_none() -> None:
+    assert round_trip(table(probability=np.array([np.nan, 0.5, np.inf])))["probability"] == [None, 500, None]

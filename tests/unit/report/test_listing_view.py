@@ -1,4 +1,4 @@
-"""The list of analyses, the page of an open one and that of one image: what they say in every state."""
+"""Views of the list, of unfinished analyses, and of images in every state."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,10 +26,10 @@ from service.domain import (
     Verdict,
     VerdictEvidence,
 )
-from service.report.listing_view import ListView, image_view, list_view, open_view
-from service.report.messages import progress_words
+from service.report.listing_view import ListView, image_view, list_view, pending_view
+from service.report.messages.pages import progress_text
 
-CHOSEN = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
+SELECTION = {"state": "", "dataset": "", "search": "", "order": "create_time desc"}
 STATES = tuple(State)[1:]
 
 
@@ -45,7 +45,7 @@ def summary(wrong: int = 1200) -> Summary:
 
 
 def analysis(**changes: Any) -> Analysis:
-    made = Analysis(
+    default = Analysis(
         id="a1",
         request=AnalysisRequest("demo", "timm:net", labels={"size": "big", "family": "cnn"}),
         state=State.SUCCEEDED,
@@ -53,7 +53,7 @@ def analysis(**changes: Any) -> Analysis:
         create_time=datetime(2024, 2, 29, 23, 59, tzinfo=UTC),
         summary=summary(),
     )
-    return replace(made, **changes)
+    return replace(default, **changes)
 
 
 def running(**changes: Any) -> Analysis:
@@ -61,97 +61,106 @@ def running(**changes: Any) -> Analysis:
 
 
 def listed(*analyses: Analysis, total: int = 120, first: int = 50, **changes: Any) -> ListView:
-    return list_view(analyses, total, first, ["demo", "imagenet"], {**CHOSEN, **changes}, "page=1", "page=3")
+    return list_view(analyses, total, first, ["demo", "imagenet"], {**SELECTION, **changes}, "page=1", "page=3")
 
 
-def test_a_line_says_how_an_analysis_ended() -> None:
+def test_row_of_a_finished_analysis_shows_its_result() -> None:
     (row,) = listed(analysis()).rows
 
     assert (row.id, row.title, row.dataset, row.created) == ("a1", "timm:net", "demo", "2024-02-29 23:59")
-    assert (row.state, row.css, row.done, row.progress) == ("succeeded", "state-succeeded", True, "")
+    assert (row.state, row.css_class, row.has_result, row.progress) == ("succeeded", "state-succeeded", True, "")
     assert (row.top1, row.multi_label, row.failures) == ("75.0 %", "81.2 %", "1,200")
-    assert [(piece.css, piece.x, piece.width) for piece in row.bar] == [("type-4", 0, 50), ("type-8", 50, 50)]
+    assert [(segment.css_class, segment.x, segment.width) for segment in row.segments] == [
+        ("type-4", 0, 50),
+        ("type-8", 50, 50),
+    ]
     assert row.labels == ("family=cnn", "size=big")
 
 
-def test_a_line_of_an_open_analysis_says_how_far_it_is() -> None:
+def test_row_of_an_unfinished_analysis_shows_its_progress() -> None:
     (row,) = listed(running()).rows
 
-    assert (row.state, row.done, row.progress) == ("running", False, "5 of 20 images")
-    assert (row.top1, row.multi_label, row.failures, row.bar) == ("–", "–", "–", ())
+    assert (row.state, row.has_result, row.progress) == ("running", False, "5 of 20 images")
+    assert (row.top1, row.multi_label, row.failures, row.segments) == ("–", "–", "–", ())
 
 
-def test_an_analysis_without_errors_has_no_bar() -> None:
+def test_analysis_without_errors_has_no_bar() -> None:
     (row,) = listed(analysis(summary=summary(0))).rows
 
-    assert (row.bar, row.failures) == ((), "0")
+    assert (row.segments, row.failures) == ((), "0")
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_every_state_has_its_word_and_its_class(state: State) -> None:
+def test_every_state_has_a_name_and_a_css_class(state: State) -> None:
     (row,) = listed(analysis(state=state, summary=None)).rows
 
-    assert (row.state, row.css) == (STATE_NAMES[state], f"state-{state.name.lower()}")
+    assert (row.state, row.css_class) == (STATE_NAMES[state], f"state-{state.name.lower()}")
 
 
-def test_the_list_says_which_part_of_all_it_shows() -> None:
-    shown = listed(analysis(), analysis(id="a2"))
+def test_list_shows_its_range_and_total() -> None:
+    result = listed(analysis(), analysis(id="a2"))
 
-    assert (shown.first, shown.last, shown.total) == (51, 52, 120)
-    assert (shown.earlier, shown.later) == ("page=1", "page=3")
+    assert (result.first, result.last, result.total) == (51, 52, 120)
+    assert (result.previous, result.next) == ("page=1", "page=3")
     nothing = listed(total=0, first=0)
     assert (nothing.first, nothing.last, nothing.total, nothing.rows) == (0, 0, 0, ())
 
 
-def test_the_list_is_live_while_anything_in_it_is_open() -> None:
-    assert not listed(analysis(), analysis(state=State.FAILED, summary=None)).live
-    assert listed(analysis(), running()).live
-    assert listed(analysis(state=State.QUEUED, summary=None)).live
-    assert not listed().live
+def test_list_is_live_while_an_analysis_is_unfinished() -> None:
+    assert not listed(analysis(), analysis(state=State.FAILED, summary=None)).is_live
+    assert listed(analysis(), running()).is_live
+    assert listed(analysis(state=State.QUEUED, summary=None)).is_live
+    assert not listed().is_live
 
 
-def test_the_filters_are_what_was_chosen_among_what_there_is() -> None:
-    shown = listed(state="failed", dataset="demo", search="net", order="title")
+def test_list_shows_the_selected_filters() -> None:
+    result = listed(state="failed", dataset="demo", search="net", order="title")
 
-    assert (shown.state, shown.dataset, shown.search, shown.order) == ("failed", "demo", "net", "title")
-    assert shown.datasets == ("demo", "imagenet")
-    assert [value for value, _ in shown.states] == ["queued", "running", "succeeded", "failed", "cancelled"]
-
-
-def test_an_open_analysis_says_its_state_and_progress() -> None:
-    shown = open_view(running())
-
-    assert (shown.id, shown.title, shown.dataset, shown.state) == ("a1", "timm:net", "demo", "running")
-    assert (shown.progress, shown.done, shown.total, shown.live, shown.failure) == ("5 of 20 images", 5, 20, True, "")
+    assert (result.state, result.dataset, result.search, result.order) == ("failed", "demo", "net", "title")
+    assert result.datasets == ("demo", "imagenet")
+    assert [value for value, _ in result.states] == ["queued", "running", "succeeded", "failed", "cancelled"]
 
 
-def test_a_failed_analysis_says_why_and_isnt_live() -> None:
-    shown = open_view(analysis(state=State.FAILED, summary=None, failure=Failure("MODEL_NOT_FOUND", "There is none.")))
+def test_unfinished_analysis_shows_state_and_progress() -> None:
+    result = pending_view(running())
 
-    assert (shown.state, shown.failure, shown.live) == ("failed", "MODEL_NOT_FOUND: There is none.", False)
-    assert shown.progress == ""
+    assert (result.id, result.title, result.dataset, result.state) == ("a1", "timm:net", "demo", "running")
+    assert (result.progress, result.done, result.total, result.is_live, result.failure) == (
+        "5 of 20 images",
+        5,
+        20,
+        True,
+        "",
+    )
 
 
-def test_a_page_about_an_image_has_the_images_verdict_and_the_analysis_headline() -> None:
+def test_failed_analysis_shows_the_reason_and_is_not_live() -> None:
+    result = pending_view(
+        analysis(state=State.FAILED, summary=None, failure=Failure("MODEL_NOT_FOUND", "There is none."))
+    )
+
+    assert (result.state, result.failure, result.is_live) == ("failed", "MODEL_NOT_FOUND: There is none.", False)
+    assert result.progress == ""
+
+
+def test_image_page_has_the_verdict_and_the_analysis() -> None:
     evidence = VerdictEvidence(((1, LabelSource.REAL),), (), (), None, "", (Step(ErrorType.CORRECT, Outcome.MISS),))
     verdict = Verdict("x.jpg", 1, 0, ErrorType.MODEL_FAILURE, (), 0.5, evidence)
 
-    shown = image_view(analysis(), verdict, "/analyses/a1/images/x.jpg")
+    result = image_view(analysis(), verdict, "/analyses/a1/images/x.jpg")
 
-    assert (shown.analysis, shown.title, shown.picture) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
-    assert shown.headline.startswith("timm:net is wrong on 2,400 of 8,400 images.")
-    assert (shown.row.file_name, shown.row.error_type, shown.row.probability) == ("x.jpg", "model failure", "50.0 %")
-    assert shown.row.trace == ("top-1 correct: no match",)
-    assert shown.trace_title
+    assert (result.analysis, result.title, result.image_url) == ("a1", "timm:net", "/analyses/a1/images/x.jpg")
+    assert (result.row.file_name, result.row.error_type, result.row.probability) == ("x.jpg", "model failure", "50.0 %")
+    assert result.row.trace == ("top-1 correct: no match",)
 
 
 @pytest.mark.parametrize(
-    ("state", "progress", "said"),
+    ("state", "progress", "sentence"),
     [
         (State.QUEUED, Progress(), ""),
-        (State.QUEUED, Progress(live_workers=0, queue_position=3), "no worker is alive"),
-        (State.QUEUED, Progress(live_workers=2, queue_position=0), "0 before it"),
-        (State.QUEUED, Progress(live_workers=2, queue_position=1200), "1,200 before it"),
+        (State.QUEUED, Progress(live_workers=0, queue_position=3), "no worker is available"),
+        (State.QUEUED, Progress(live_workers=2, queue_position=0), "0 analyses ahead in the queue"),
+        (State.QUEUED, Progress(live_workers=2, queue_position=1200), "1,200 analyses ahead in the queue"),
         (State.RUNNING, Progress(1200, 50_000), "1,200 of 50,000 images"),
         (
             State.RUNNING,
@@ -164,8 +173,8 @@ def test_a_page_about_an_image_has_the_images_verdict_and_the_analysis_headline(
         (State.CANCELLED, Progress(5, 20), ""),
     ],
 )
-def test_progress_is_told_while_there_is_any(state: State, progress: Progress, said: str) -> None:
-    assert progress_words(state, progress) == said
+def test_progress_text_describes_unfinished_analyses(state: State, progress: Progress, sentence: str) -> None:
+    assert progress_text(state, progress) == sentence
 
 
 @given(
@@ -181,9 +190,9 @@ def test_progress_is_told_while_there_is_any(state: State, progress: Progress, s
     ),
 )
 @settings(max_examples=200, deadline=None)
-def test_progress_never_has_a_hole(state: State, progress: Progress) -> None:
-    said = progress_words(state, progress)
+def test_progress_text_is_complete(state: State, progress: Progress) -> None:
+    sentence = progress_text(state, progress)
 
-    assert said == said.strip()
-    assert not [item for item in ("None", "nan", "  ", ", ,", "-") if item in said]
-    assert not said or not state.is_final
+    assert sentence == sentence.strip()
+    assert not [item for item in ("None", "nan", "  ", ", ,", "-") if item in sentence]
+    assert not sentence or not state.is_final

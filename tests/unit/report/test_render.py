@@ -1,4 +1,4 @@
-"""The pages as HTML: hostile names are text, nothing is loaded from anywhere, and only our own script runs."""
+"""Pages as HTML: hostile names are text, nothing external is loaded, and only the scripts of the package run."""
 
 import base64
 import hashlib
@@ -25,39 +25,37 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.report.comparison_view import (
-    ChangeLine,
+    ChangedImageRow,
+    ClassChangeRow,
     ComparisonView,
-    FlipRow,
-    GroupLine,
+    GroupChangeRow,
     IntervalRow,
     MatrixCell,
     MatrixRow,
     Side,
     TestRow,
 )
-from service.report.error_table import ErrorTable, PairSeen
-from service.report.listing_view import AnalysisRow, ImageView, ListView, OpenView
+from service.report.elements import BarSegment, Chart, Property
+from service.report.error_table import ClassPair, ErrorTable
+from service.report.error_view import ErrorRow
+from service.report.listing_view import AnalysisRow, ImageView, ListView, PendingView
 from service.report.render import content_security_policy, render, render_comparison, render_report, render_trend
-from service.report.trend_view import FitRow, Key, ModelRow, ShiftRow, StandingsOf, TrendView
-from service.report.view import (
+from service.report.report_view import (
     BinRow,
     CalibrationView,
-    Cell,
+    ClassRow,
     ConfidenceRow,
     ConfusionRow,
-    ErrorRow,
-    Fact,
-    Figure,
+    CountCell,
     GainRow,
     GroupRow,
-    PartRow,
-    Picture,
-    Piece,
+    KeyFigure,
+    PercentileRow,
     ReportView,
     SeverityRow,
     SourceRow,
-    StandingRow,
 )
+from service.report.trend_view import FitRow, LegendEntry, ModelRow, PercentileTable, ShiftRow, TrendView
 
 TestRow.__test__ = False  # type: ignore[attr-defined] # a record of the page, whatever its name begins with
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}</title></style>&amp;<!--\u2028]]>"
@@ -67,7 +65,7 @@ LOADERS = {"iframe", "object", "embed", "audio", "video", "source", "base", "ima
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags, attributes, text, what scripts and styles hold, and which tags stay open."""
+    """A parsed page: tags, attributes, texts, scripts, styles, and open tags."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -101,15 +99,15 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         inside = self.open[-1] if self.open else ""
         if inside in ("script", "style"):
-            kept = self.scripts if inside == "script" else self.styles
-            attributes, before = kept[-1]
-            kept[-1] = (attributes, before + data)
+            blocks = self.scripts if inside == "script" else self.styles
+            attributes, before = blocks[-1]
+            blocks[-1] = (attributes, before + data)
         else:
             self.texts.append(data)
 
     @property
     def text(self) -> str:
-        """All that is shown, white space apart."""
+        """The visible text with normalized white space."""
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
     def values(self, name: str) -> list[str]:
@@ -117,19 +115,21 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> Any:
-        """What the block of data holds."""
+        """The embedded data."""
         ((_, text),) = [script for script in self.scripts if script[0].get("id") == "errors-data"]
         return json.loads(text)
 
 
 SVG = Markup('<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true"><rect width="1"/></svg>')
-DRAWN = Picture(SVG, ("what it shows",))
-BAR = (Piece("type-4", 0.0, 25.0), Piece("type-8", 25.0, 75.0))
-ERROR = ErrorRow("x.jpg", "goldfish", "tench", "fine-grained", "type-4", "87.5 %", ("odd",), ("l",), ("r",), ("t",))
+CHART = Chart(SVG, ("what it shows",))
+BAR = (BarSegment("type-4", 0.0, 25.0), BarSegment("type-8", 25.0, 75.0))
+ERROR = ErrorRow(
+    "x.jpg", "goldfish", "tench", "fine-grained", "type-4", "87.5 %", True, ("odd",), ("l",), ("r",), ("t",)
+)
 
 
 def table(**changes: Any) -> ErrorTable:
-    made = ErrorTable(
+    transform = ErrorTable(
         names=["dir/x.jpg", "dir/y.jpg"],
         targets=np.array([0, 1], np.int16),
         predicted=np.array([1, 2], np.int16),
@@ -143,32 +143,32 @@ def table(**changes: Any) -> ErrorTable:
         abstained=(),
         class_names=["tench", "goldfish", "shark", "ray"],
         superclasses={"fish": [0, 1, 2, 3]},
-        pairs={(3, 1): PairSeen(12, ("z.jpg",))},
+        pairs={(3, 1): ClassPair(12, ("z.jpg",))},
         overlaps={(0, 1): "They are the same."},
         texts={0: VocabularyEvidence(True, (ProposedText("a carp", 0.5, True),), 1234)},
         pictures={"x.jpg": "data:image/jpeg;base64,AAAA"},
     )
-    return replace(made, **changes)
+    return replace(transform, **changes)
 
 
-def part(name: str) -> PartRow:
+def part(name: str) -> ClassRow:
     counts = tuple("1" for _ in TOP1_ERROR_TYPES)
-    return PartRow(name, "organism", "9", "8", "50.0 %", "7", BAR, "1 fine-grained", counts, "+0.10", "+0.20")
+    return ClassRow(name, "organism", "9", "8", "50.0 %", "7", BAR, "1 fine-grained", counts, "+0.10", "+0.20")
 
 
 def view(**changes: Any) -> ReportView:
-    cells = tuple(Cell(str(int(error_type)), "14.3 %") for error_type in TOP1_ERROR_TYPES)
+    cells = tuple(CountCell(str(int(error_type)), "14.3 %") for error_type in TOP1_ERROR_TYPES)
     whole = ReportView(
         title="net",
-        headline="net is wrong on 7 of 9 images.",
-        figures=(Figure("top-1 accuracy", "60.0 %", "how it is read", "higher than most"),),
+        summary="net makes 7 top-1 errors on 9 images.",
+        key_figures=(KeyFigure("top-1 accuracy", "60.0 %", "how it is read", "higher than most"),),
         warnings=("careful",),
         abstained=("CLIP was away.",),
-        funnel=DRAWN,
+        breakdown_chart=CHART,
         type_titles=tuple(ERROR_TYPE_TITLES[error_type] for error_type in TOP1_ERROR_TYPES),
         groups=(GroupRow("all images", "9", "22.2 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
         severities=(SeverityRow("type-8", "severe", "Plain failures.", "model failure", "5", "71.4 %", "55.6 %"),),
-        gains_picture=DRAWN,
+        gains_chart=CHART,
         gains=(GainRow("fine-grained", "type-4", "minor", "+1.00", "+2.00"),),
         superclasses=(part("dog"),),
         classes=(part("pug"),),
@@ -176,39 +176,41 @@ def view(**changes: Any) -> ReportView:
         confusions=(ConfusionRow("goldfish", "tench", "3", "3 fine-grained", "c.jpg"),),
         calibration=CalibrationView(
             "On average.",
-            DRAWN,
+            CHART,
             (BinRow("0.0 % to 50.0 %", "4", "25.1 %", "26.2 %", "27.3 %"),),
             (ConfidenceRow("model failure", "type-8", "3", ("11.1 %", "22.3 %", "33.4 %")),),
         ),
-        standings=(StandingRow("model failure", "12.5 %", "fewer than most"),),
+        percentiles=(PercentileRow("model failure", "12.5 %", "fewer than most"),),
         notes=("The superclasses differ.",),
         errors=(ERROR,),
         table=table(),
-        provenance=(Fact("data set", "demo"),),
+        provenance=(Property("data set", "demo"),),
         sources=(SourceRow("ReaL", "https://example.org/real", "Apache-2.0"),),
     )
     return replace(whole, **changes)
 
 
 def comparison() -> ComparisonView:
-    flip = FlipRow("f.jpg", "goldfish", "tench", "goldfish", "fine-grained", "type-4", "top-1 correct", "type-1")
-    line = ChangeLine("dog", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00")
+    flip = ChangedImageRow(
+        "f.jpg", "goldfish", "tench", "goldfish", "fine-grained", "type-4", "top-1 correct", "type-1"
+    )
+    line = ClassChangeRow("dog", "9", "1", "2", "12.5 %", "25.0 %", "−2.00 to +1.00")
     cells = tuple(MatrixCell(str(int(error_type_)), "heat-1 worse") for error_type_ in ERROR_TYPES)
     return ComparisonView(
         title="old → new",
-        verdict="new fixes 1.",
+        summary="new fixes 1.",
         sides=(Side("A", "a1", "old", "old is wrong."), Side("B", "b2", "new", "new is wrong.")),
         samples="1,234",
-        left_out="3",
+        num_excluded="3",
         abstained=("CLIP was away.",),
         type_titles=tuple(ERROR_TYPE_TITLES[error_type_] for error_type_ in ERROR_TYPES),
         matrix=(MatrixRow("fine-grained", "type-4", cells, "36"),),
         matrix_totals=tuple("7" for _ in ERROR_TYPES),
-        top1_flips=("11", "13"),
+        top1_changes=("11", "13"),
         tests=(TestRow("top-1 accuracy", "B has more.", "17", "19", "p < 0.001"),),
-        picture=DRAWN,
+        chart=CHART,
         intervals=(IntervalRow("top-1", "25.0 %", "20.0 %", "+5.00 points"),),
-        groups=(GroupLine("organisms", "21", "fixes 2"),),
+        groups=(GroupChangeRow("organisms", "21", "fixes 2"),),
         superclasses=(line,),
         classes=(line,),
         num_classes=1234,
@@ -216,24 +218,24 @@ def comparison() -> ComparisonView:
         broken=(flip,),
         num_fixed=2345,
         num_broken=3456,
-        provenance=(("data set", "demo"),),
+        provenance=(Property("data set", "demo"),),
     )
 
 
 def trend() -> TrendView:
     return TrendView(
-        title="Errors over accuracy: demo",
-        headline="What kinds of errors.",
+        title="Error types and accuracy: demo",
+        summary="Error types.",
         dataset="demo",
         group="all",
         by="size",
         group_names=(("all", "all images"), ("other", "other")),
         by_names=(("", "nothing"), ("size", "size")),
         notes=("No models are published.",),
-        picture=DRAWN,
-        keys=(Key("cnn", 1), Key("vit", 0)),
-        published="900",
-        standings=(StandingsOf("my net", (("model failure", "12.5 %", "fewer than most"),)),),
+        chart=CHART,
+        legend=(LegendEntry("cnn", 1), LegendEntry("vit", 0)),
+        num_reference="900",
+        percentiles=(PercentileTable("my net", (PercentileRow("model failure", "12.5 %", "fewer than most"),)),),
         metric_titles=("model failure", "multi-label accuracy"),
         models=(ModelRow("a1", "my net", "cnn", "75.0 %", ("1.0 %", "2.0 %"), True),),
         num_models=1234,
@@ -259,13 +261,13 @@ def analyses() -> ListView:
         BAR,
         ("size=big",),
     )
-    open_one = replace(done, id="a2", state="running", done=False, progress="5 of 20 images", bar=())
+    open_one = replace(done, id="a2", state="running", has_result=False, progress="5 of 20 images", segments=())
     return ListView(
         rows=(done, open_one),
         total=1234,
         first=1,
         last=2,
-        live=True,
+        is_live=True,
         states=(("failed", "failed"),),
         orders=(("title", "by name"), ("title desc", "backwards")),
         datasets=("demo",),
@@ -273,17 +275,17 @@ def analyses() -> ListView:
         dataset="demo",
         search="net",
         order="title",
-        earlier="page=1",
-        later="page=3",
+        previous="page=1",
+        next="page=3",
     )
 
 
-def opened() -> OpenView:
-    return OpenView("a1", "net", "demo", "running", "5 of 20 images", 5, 20, "MODEL_NOT_FOUND: none", True)
+def opened() -> PendingView:
+    return PendingView("a1", "net", "demo", "running", "5 of 20 images", 5, 20, "MODEL_NOT_FOUND: none", True)
 
 
 def image() -> ImageView:
-    return ImageView("a1", "net", "net is wrong.", ERROR, "/analyses/a1/images/x.jpg", "What each rule said")
+    return ImageView("a1", "net", ERROR, "/analyses/a1/images/x.jpg")
 
 
 def same(value: Any) -> Any:
@@ -291,7 +293,7 @@ def same(value: Any) -> Any:
 
 
 def poisoned(value: Any) -> Any:
-    """Return the same with every text of it hostile, but for what is drawn by us."""
+    """Return a view with every text replaced by a hostile one, except for charts."""
     if isinstance(value, Markup):
         return value
     if isinstance(value, str):
@@ -310,7 +312,7 @@ def poisoned_table() -> ErrorTable:
         names=[f"{HOSTILE}x{HOSTILE}", f"{HOSTILE}y{HOSTILE}"],
         class_names=[f"{HOSTILE}{index}" for index in range(4)],
         superclasses={HOSTILE: [0, 1]},
-        pairs={(3, 1): PairSeen(12, (HOSTILE,))},
+        pairs={(3, 1): ClassPair(12, (HOSTILE,))},
         overlaps={(0, 1): HOSTILE},
         texts={0: VocabularyEvidence(True, (ProposedText(HOSTILE, 0.5, True),), 1234)},
         pictures={HOSTILE: "data:image/jpeg;base64,AAAA"},
@@ -318,27 +320,31 @@ def poisoned_table() -> ErrorTable:
 
 
 PAGES: dict[str, Callable[[Callable[[Any], Any]], str]] = {
-    "report": lambda made: render_report(made(view())),
-    "report on a site": lambda made: render_report(
-        made(view(table=table(page_base="/analyses/a1/errors/"))), made("a1"), site=True
+    "report": lambda transform: render_report(transform(view())),
+    "report on a site": lambda transform: render_report(
+        transform(view(table=table(page_base="/analyses/a1/errors/"))), transform("a1"), site=True
     ),
-    "comparison": lambda made: render_comparison(made(comparison())),
-    "comparison on a site": lambda made: render_comparison(made(comparison()), site=True),
-    "trend": lambda made: render_trend(made(trend())),
-    "trend on a site": lambda made: render_trend(made(trend()), site=True),
-    "analyses": lambda made: render("analyses.html", site=True, view=made(analyses())),
-    "no analyses": lambda made: render(
-        "analyses.html", site=True, view=made(replace(analyses(), rows=(), earlier="", later="", live=False))
+    "comparison": lambda transform: render_comparison(transform(comparison())),
+    "comparison on a site": lambda transform: render_comparison(transform(comparison()), site=True),
+    "trend": lambda transform: render_trend(transform(trend())),
+    "trend on a site": lambda transform: render_trend(transform(trend()), site=True),
+    "analyses": lambda transform: render("analyses.html", site=True, view=transform(analyses())),
+    "no analyses": lambda transform: render(
+        "analyses.html", site=True, view=transform(replace(analyses(), rows=(), previous="", next="", is_live=False))
     ),
-    "analysis": lambda made: render("analysis.html", site=True, view=made(opened())),
-    "image": lambda made: render("image.html", site=True, view=made(image())),
-    "message": lambda made: render(
-        "message.html", site=True, title=made("Not found"), message=made("There is none."), more=[made("Try again.")]
+    "analysis": lambda transform: render("analysis.html", site=True, view=transform(opened())),
+    "image": lambda transform: render("image.html", site=True, view=transform(image())),
+    "message": lambda transform: render(
+        "message.html",
+        site=True,
+        title=transform("Not found"),
+        message=transform("There is none."),
+        details=[transform("Try again.")],
     ),
 }
 ALONE = ["report", "comparison", "trend"]
 every_page = pytest.mark.parametrize("name", list(PAGES))
-poison_or_not = pytest.mark.parametrize("made", [same, poisoned], ids=["clean", "hostile"])
+poison_or_not = pytest.mark.parametrize("transform", [same, poisoned], ids=["clean", "hostile"])
 
 
 def digest(text: str) -> str:
@@ -346,15 +352,15 @@ def digest(text: str) -> str:
 
 
 def policy_of(page: Page) -> dict[str, list[str]]:
-    """Return the page's Content-Security-Policy, directive by directive."""
+    """Return the directives of the Content-Security-Policy of a page."""
     (text,) = [value for tag, name, value in page.attributes if tag == "meta" and name == "content" and "src" in value]
     return {name: values for name, *values in (part.split() for part in text.split(";"))}
 
 
 @every_page
 @poison_or_not
-def test_every_tag_is_closed_and_the_page_says_what_it_is(name: str, made: Callable[[Any], Any]) -> None:
-    html = PAGES[name](made)
+def test_pages_are_well_formed_html(name: str, transform: Callable[[Any], Any]) -> None:
+    html = PAGES[name](transform)
     page = Page(html)
 
     assert html.startswith("<!doctype html>")
@@ -366,7 +372,7 @@ def test_every_tag_is_closed_and_the_page_says_what_it_is(name: str, made: Calla
 
 
 @every_page
-def test_hostile_names_are_text_wherever_they_stand(name: str) -> None:
+def test_hostile_names_are_text(name: str) -> None:
     page = Page(PAGES[name](poisoned))
     clean = Page(PAGES[name](same))
 
@@ -381,8 +387,8 @@ def test_hostile_names_are_text_wherever_they_stand(name: str) -> None:
 
 @every_page
 @poison_or_not
-def test_no_attribute_runs_or_styles_anything(name: str, made: Callable[[Any], Any]) -> None:
-    page = Page(PAGES[name](made))
+def test_no_attribute_contains_script_or_style(name: str, transform: Callable[[Any], Any]) -> None:
+    page = Page(PAGES[name](transform))
 
     assert not [attribute for attribute in page.attributes if attribute[1].startswith("on")]
     assert not page.values("style")
@@ -392,8 +398,8 @@ def test_no_attribute_runs_or_styles_anything(name: str, made: Callable[[Any], A
 
 @every_page
 @poison_or_not
-def test_the_only_script_and_style_are_those_that_the_policy_names(name: str, made: Callable[[Any], Any]) -> None:
-    page = Page(PAGES[name](made))
+def test_only_script_and_style_are_those_of_the_policy(name: str, transform: Callable[[Any], Any]) -> None:
+    page = Page(PAGES[name](transform))
     policy = policy_of(page)
 
     run = [(attributes, text) for attributes, text in page.scripts if attributes.get("type") != "application/json"]
@@ -407,7 +413,7 @@ def test_the_only_script_and_style_are_those_that_the_policy_names(name: str, ma
 
 
 @every_page
-def test_the_policy_allows_nothing_from_elsewhere(name: str) -> None:
+def test_policy_allows_nothing_external(name: str) -> None:
     page = Page(PAGES[name](same))
     policy = policy_of(page)
 
@@ -424,8 +430,8 @@ def test_the_policy_allows_nothing_from_elsewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALONE)
 @poison_or_not
-def test_a_page_on_its_own_loads_nothing_from_anywhere(name: str, made: Callable[[Any], Any]) -> None:
-    page = Page(PAGES[name](made))
+def test_stand_alone_page_loads_nothing(name: str, transform: Callable[[Any], Any]) -> None:
+    page = Page(PAGES[name](transform))
 
     loaded = [value for _, attribute, value in page.attributes if attribute in LOADS]
     assert all(value.startswith(("data:", "#")) for value in loaded)
@@ -435,7 +441,7 @@ def test_a_page_on_its_own_loads_nothing_from_anywhere(name: str, made: Callable
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name not in ALONE])
-def test_a_page_of_a_site_links_only_to_the_site(name: str) -> None:
+def test_served_page_links_only_to_the_site(name: str) -> None:
     page = Page(PAGES[name](same))
 
     loaded = [value for _, attribute, value in page.attributes if attribute in LOADS]
@@ -444,7 +450,7 @@ def test_a_page_of_a_site_links_only_to_the_site(name: str) -> None:
 
 
 @every_page
-def test_an_id_stands_once_and_what_is_referred_to_is_there(name: str) -> None:
+def test_ids_are_unique_and_references_resolve(name: str) -> None:
     page = Page(PAGES[name](same))
 
     ids = page.values("id")
@@ -456,7 +462,7 @@ def test_an_id_stands_once_and_what_is_referred_to_is_there(name: str) -> None:
 
 
 @every_page
-def test_the_same_view_gives_the_same_bytes(name: str) -> None:
+def test_same_view_gives_the_same_bytes(name: str) -> None:
     assert PAGES[name](same) == PAGES[name](same)
 
 
@@ -489,14 +495,14 @@ def data_text(html: str) -> str:
         "&lt;&amp;",
     ],
 )
-def test_nothing_in_the_data_can_end_its_element_and_all_of_it_comes_back(evil: str) -> None:
+def test_embedded_data_cannot_end_its_element_and_is_lossless(evil: str) -> None:
     names = [f"{evil}x", f"{evil}y{evil}"]
     hostile = table(
         names=names,
         class_names=[evil, f"{evil}1", f"{evil}2", f"{evil}3"],
         superclasses={evil: [0, 1]},
         overlaps={(0, 1): evil},
-        pairs={(3, 1): PairSeen(12, (evil,))},
+        pairs={(3, 1): ClassPair(12, (evil,))},
         texts={0: VocabularyEvidence(True, (ProposedText(evil, 0.5, True),), 1234)},
     )
     html = render_report(view(table=hostile))
@@ -513,33 +519,33 @@ def test_nothing_in_the_data_can_end_its_element_and_all_of_it_comes_back(evil: 
     assert data["texts"]["0"][2] == [[evil, 0.5]]
 
 
-def test_the_script_finds_the_words_that_it_needs_in_the_data() -> None:
+def test_data_contains_all_messages_of_the_script() -> None:
     page = Page(PAGES["report"](same))
     ((script,),) = [[text for attributes, text in page.scripts if not attributes]]
     data = page.data
 
-    assert {*re.findall(r"\bwords\.(\w+)", script)} <= {*data["words"]}
+    assert {*re.findall(r"\bmessages\.(\w+)", script)} <= {*data["messages"]}
     assert {*re.findall(r"\bdata\.outcomes\.(\w+)", script)} <= {*data["outcomes"]}
     assert {*re.findall(r"\bdata\.(\w+)", script)} <= {*data}
     assert data["outcomes"] == {item.name: OUTCOME_NAMES[item] for item in Outcome}
     assert data["sources"] == [LABEL_SOURCE_NAMES[item] for item in LabelSource]
 
 
-def test_the_elements_that_the_script_looks_for_are_in_the_report() -> None:
+def test_elements_that_the_script_needs_are_in_the_report() -> None:
     page = Page(PAGES["report"](same))
     ((script,),) = [[text for attributes, text in page.scripts if not attributes]]
 
     assert {*re.findall(r'getElementById\("([\w-]+)"\)', script)} <= {*page.values("id")}
 
 
-# What the report shows.
+# Content of the pages.
 
 
-def test_everything_of_the_view_is_shown() -> None:
+def test_report_shows_all_values_of_its_view() -> None:
     text = Page(render_report(view())).text
 
-    for shown in (
-        "net is wrong on 7 of 9 images.",
+    for expected in (
+        "net makes 7 top-1 errors on 9 images.",
         "60.0 %",
         "how it is read",
         "higher than most",
@@ -552,7 +558,7 @@ def test_everything_of_the_view_is_shown() -> None:
         "+2.00",
         "dog",
         "pug",
-        "1,234 that have errors",
+        "1 of 1,234 classes with errors",
         "3 fine-grained",
         "c.jpg",
         "On average.",
@@ -563,25 +569,25 @@ def test_everything_of_the_view_is_shown() -> None:
         "The superclasses differ.",
         "x.jpg",
         "87.5 %",
-        "1 of 2",
+        "The 1 worst of 2 errors.",
         "https://example.org/real",
         "Apache-2.0",
         "what it shows",
     ):
-        assert shown in text
+        assert expected in text
 
 
-def test_everything_of_a_comparison_is_shown() -> None:
+def test_comparison_shows_all_values_of_its_view() -> None:
     text = Page(render_comparison(comparison())).text
 
-    for shown in (
+    for expected in (
         "new fixes 1.",
         "old is wrong.",
         "new is wrong.",
         "1,234",
-        "a prediction for them: 3 of the images",
+        "only one analysis has a prediction: 3.",
         "CLIP was away.",
-        "11 fixed, 13 broken",
+        "11 images fixed, 13 images broken",
         "B has more.",
         "p < 0.001",
         "+5.00 points",
@@ -592,46 +598,46 @@ def test_everything_of_a_comparison_is_shown() -> None:
         "f.jpg",
         "demo",
     ):
-        assert shown in text
+        assert expected in text
 
 
-def test_everything_of_a_trend_is_shown() -> None:
+def test_trend_shows_all_values_of_its_view() -> None:
     text = Page(render_trend(trend())).text
 
-    for shown in (
-        "What kinds of errors.",
+    for expected in (
+        "Error types.",
         "No models are published.",
-        "900 published models",
+        "900 reference models",
         "my net",
-        "1,234 models",
+        "1 of 1,234 models",
     ):
-        assert shown in text
-    for shown in ("fewer than most", "75.0 %", "+0.50", "0.88", "+1.00", "cnn", "vit", "e" * 64):
-        assert shown in text
+        assert expected in text
+    for expected in ("fewer than most", "75.0 %", "+0.50", "0.88", "+1.00", "cnn", "vit", "e" * 64):
+        assert expected in text
 
 
-def test_everything_of_the_list_is_shown() -> None:
+def test_list_shows_all_values_of_its_view() -> None:
     page = Page(PAGES["analyses"](same))
 
     assert "1 to 2 of 1,234 analyses" in page.text
-    for shown in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
-        assert shown in page.text
+    for expected in ("net", "demo", "2024-02-29", "succeeded", "running", "5 of 20 images", "size=big"):
+        assert expected in page.text
     assert {"/analyses/a1", "/analyses/a2", "/?page=1", "/?page=3"} <= {*page.values("href")}
     assert [value for tag, name, value in page.attributes if (tag, name) == ("input", "value")] == ["net", "a1", "a1"]
 
 
-def test_an_empty_list_says_why_it_is_empty() -> None:
+def test_empty_list_states_the_reason() -> None:
     nothing = replace(analyses(), rows=(), total=0)
 
-    assert "No analysis matches." in Page(render("analyses.html", site=True, view=nothing)).text
+    assert "No analyses match the filters." in Page(render("analyses.html", site=True, view=nothing)).text
     unfiltered = replace(nothing, state="", dataset="", search="")
-    assert "There are no analyses yet" in Page(render("analyses.html", site=True, view=unfiltered)).text
+    assert "To create one, run errata analyze." in Page(render("analyses.html", site=True, view=unfiltered)).text
 
 
-@pytest.mark.parametrize(("name", "made"), [("analyses.html", analyses), ("analysis.html", opened)])
-def test_a_page_asks_again_only_while_something_is_open(name: str, made: Callable[[], Any]) -> None:
-    live = Page(render(name, site=True, view=made()))
-    final = Page(render(name, site=True, view=replace(made(), live=False)))
+@pytest.mark.parametrize(("name", "transform"), [("analyses.html", analyses), ("analysis.html", opened)])
+def test_page_refreshes_only_while_an_analysis_is_unfinished(name: str, transform: Callable[[], Any]) -> None:
+    live = Page(render(name, site=True, view=transform()))
+    final = Page(render(name, site=True, view=replace(transform(), is_live=False)))
 
     assert "refresh" in live.values("http-equiv")
     assert "data-live" in {attribute for _, attribute, _ in live.attributes}
@@ -639,7 +645,7 @@ def test_a_page_asks_again_only_while_something_is_open(name: str, made: Callabl
     assert "data-live" not in {attribute for _, attribute, _ in final.attributes}
 
 
-def test_every_error_type_stands_in_the_legend_with_its_sentence() -> None:
+def test_legend_describes_every_error_type() -> None:
     text = Page(render_report(view())).text
 
     for error_type in TOP1_ERROR_TYPES:
@@ -647,7 +653,7 @@ def test_every_error_type_stands_in_the_legend_with_its_sentence() -> None:
         assert ERROR_TYPE_DESCRIPTIONS[error_type] in text
 
 
-def test_without_errors_the_page_says_so() -> None:
+def test_report_without_errors_is_valid() -> None:
     nothing = table(
         names=[],
         targets=np.zeros(0, np.int16),
@@ -663,7 +669,7 @@ def test_without_errors_the_page_says_so() -> None:
         pictures={},
     )
     empty = view(
-        figures=(),
+        key_figures=(),
         warnings=(),
         abstained=(),
         groups=(),
@@ -674,7 +680,7 @@ def test_without_errors_the_page_says_so() -> None:
         num_classes=0,
         confusions=(),
         calibration=None,
-        standings=(),
+        percentiles=(),
         notes=(),
         errors=(),
         table=nothing,
@@ -684,37 +690,39 @@ def test_without_errors_the_page_says_so() -> None:
     page = Page(render_report(empty))
 
     assert page.open == []
-    assert "There is none." in page.text
-    assert not {"confusions", "superclasses", "calibration", "standings", "errors-table"} & {*page.values("id")}
+    assert "No errors." in page.text
+    assert not {"confusions", "superclasses", "calibration", "percentiles", "errors-table"} & {*page.values("id")}
     assert page.data["file"] == []
 
 
-def test_where_the_table_holds_but_a_part_of_the_errors_the_page_says_so() -> None:
+def test_report_states_that_the_table_is_incomplete() -> None:
     part_of_all = Page(render_report(view(table=table(total=25_000)))).text
     everything = Page(render_report(view())).text
 
-    assert "The table holds the 2 worst of 25,000 errors; errata show --export gives all." in part_of_all
-    assert "1 of 25,000" in part_of_all
-    assert "The table holds" not in everything
+    assert (
+        "The table contains the 2 worst of 25,000 errors. To get all errors, run errata show --export." in part_of_all
+    )
+    assert "The 1 worst of 25,000 errors." in part_of_all
+    assert "The table contains" not in everything
 
 
-def test_a_report_on_its_own_shows_small_pictures_and_links_to_no_page() -> None:
+def test_stand_alone_report_embeds_thumbnails_and_has_no_links() -> None:
     page = Page(render_report(view()))
 
     assert ("img", "src", "data:image/jpeg;base64,AAAA") in page.attributes
-    assert "everything about this image" not in page.text
+    assert "Image details" not in page.text
 
 
-def test_a_report_on_a_site_links_to_the_page_of_each_image_whatever_its_name() -> None:
-    shown = replace(ERROR, file_name='dir/a b?#&".jpg')
-    given = view(errors=(shown,), table=table(page_base="/analyses/a1/errors/", pictures={}))
-    page = Page(render_report(given, "a1", site=True))
+def test_served_report_links_to_image_pages_with_encoded_names() -> None:
+    result = replace(ERROR, file_name='dir/a b?#&".jpg')
+    hostile = view(errors=(result,), table=table(page_base="/analyses/a1/errors/", pictures={}))
+    page = Page(render_report(hostile, "a1", site=True))
 
     assert "/analyses/a1/errors/dir/a%20b%3F%23%26%22.jpg" in page.values("href")
     assert "/analyses/a1/report.html" in page.values("href")
 
 
-def test_an_error_type_has_one_color_that_the_style_knows() -> None:
+def test_every_error_type_has_a_color_in_the_style() -> None:
     rows = tuple(
         GainRow(ERROR_TYPE_TITLES[error_type], f"type-{error_type:d}", "x", "1", "2") for error_type in TOP1_ERROR_TYPES
     )
@@ -729,7 +737,7 @@ def test_an_error_type_has_one_color_that_the_style_knows() -> None:
     assert "type-1" not in used
 
 
-def test_every_picture_is_hidden_from_screen_readers_and_told_in_words_beside_it() -> None:
+def test_every_chart_is_hidden_from_screen_readers_and_has_a_description() -> None:
     for name in ALONE:
         page = Page(PAGES[name](same))
         hidden = [value for tag, attribute, value in page.attributes if (tag, attribute) == ("svg", "aria-hidden")]
@@ -739,6 +747,6 @@ def test_every_picture_is_hidden_from_screen_readers_and_told_in_words_beside_it
         assert "what it shows" in page.text
 
 
-def test_a_name_that_is_missing_is_a_bug_and_not_an_empty_text() -> None:
+def test_missing_template_value_raises_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
         render("message.html", site=True, title="a")

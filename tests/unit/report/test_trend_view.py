@@ -1,4 +1,4 @@
-"""The page of a trend: models, lines, shifts and places in words, with and without a reference."""
+"""The view of a trend: models, fits, differences, and percentiles, with and without reference models."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,8 +24,9 @@ from service.domain import (
     TrendPoint,
 )
 from service.report.charts import LABEL_COLORS
-from service.report.messages import fit_words, left_out, trend_headline, trend_told
-from service.report.trend_view import SHOWN_MODELS, TrendView, trend_view
+from service.report.messages.trend import excluded_note, fit_text, trend_description, trend_summary
+from service.report.report_view import PercentileRow
+from service.report.trend_view import MAX_MODELS, TrendView, trend_view
 
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", "{", "}")
 SHOWN = [metric for metric in Metric if metric is not Metric.POOLED]
@@ -54,7 +55,7 @@ def line(metric: Metric, label: str = "", fit: Fit | None = None, shift: float |
 
 def trend(**changes: Any) -> Trend:
     fits = [line(metric, fit=Fit(1200, -0.4567, 0.5, 0.875)) for metric in Metric]
-    made = Trend(
+    default = Trend(
         dataset="imagenet",
         evidence="e" * 64,
         group=Group.ORGANISM,
@@ -66,53 +67,53 @@ def trend(**changes: Any) -> Trend:
         own_superclasses=False,
         num_left_out=0,
     )
-    return replace(made, **changes)
+    return replace(default, **changes)
 
 
 def view(marked: str = "", **changes: Any) -> TrendView:
     return trend_view(trend(**changes), marked)
 
 
-def test_the_page_says_what_it_shows() -> None:
-    shown = view()
+def test_trend_has_title_filters_and_evidence() -> None:
+    result = view()
 
-    assert shown.title == "Errors over accuracy: imagenet"
-    assert (shown.dataset, shown.group, shown.by, shown.evidence) == (
+    assert result.title == "Error types and accuracy: imagenet"
+    assert (result.dataset, result.group, result.by, result.evidence) == (
         "imagenet",
         "organism",
         "architecture-family",
         "e" * 64,
     )
-    assert shown.published == "1,234"
-    assert [value for value, _ in shown.group_names] == [group.value for group in Group]
-    assert dict(shown.by_names)["architecture-family"] == "family of architectures"
+    assert result.num_reference == "1,234"
+    assert [value for value, _ in result.group_names] == [group.value for group in Group]
+    assert dict(result.by_names)["architecture-family"] == "architecture family"
 
 
 @pytest.mark.parametrize(
-    ("own", "others", "published", "said"),
+    ("own", "others", "published", "sentence"),
     [
-        (2, 0, 0, "What kinds of errors 2 stored analyses make at their accuracy."),
-        (1200, 0, 900, "What kinds of errors 1,200 stored analyses make at their accuracy, held against the spread of "
-                       "900 published models."),
-        (1, 900, 0, "What kinds of errors 1 stored analysis and 900 published models make at their accuracy."),
-        (3, 1200, 1200, "What kinds of errors 3 stored analyses and 1,200 published models make at their accuracy, "
-                        "held against the spread of 1,200 published models."),
+        (0, 0, 0, "No models are stored for this data set."),
+        (1, 0, 0, "Error types and accuracy of 1 stored analysis."),
+        (2, 1, 0, "Error types and accuracy of 2 stored analyses and 1 reference model."),
+        (1200, 0, 900, "Error types and accuracy of 1,200 stored analyses, compared with 900 reference models."),
+        (3, 1200, 1200, "Error types and accuracy of 3 stored analyses and 1,200 reference models, compared with "
+                        "1,200 reference models."),
     ],
 )  # fmt: skip
-def test_the_headline_counts_the_models(own: int, others: int, published: int, said: str) -> None:
-    assert trend_headline(own, others, published) == said
+def test_trend_summary_counts_the_models(own: int, others: int, published: int, sentence: str) -> None:
+    assert trend_summary(own, others, published) == sentence
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))
 @settings(max_examples=100, deadline=None)
-def test_the_headline_never_has_a_hole(own: int, others: int, published: int) -> None:
-    said = trend_headline(own, others, published)
+def test_trend_summary_is_complete(own: int, others: int, published: int) -> None:
+    sentence = trend_summary(own, others, published)
 
-    assert said.endswith(".")
-    assert not [hole for hole in HOLES if hole in said]
+    assert sentence.endswith(".")
+    assert not [hole for hole in HOLES if hole in sentence]
 
 
-def test_eight_metrics_are_followed_and_the_pooled_one_where_a_rule_abstained() -> None:
+def test_pooled_metric_is_shown_only_if_a_rule_abstained() -> None:
     assert view().metric_titles == tuple(METRIC_NAMES[metric] for metric in SHOWN)
     assert len(view().metric_titles) == 8
     pooled = view(abstained=(ErrorType.FINE_GRAINED_OOV,)).metric_titles
@@ -120,7 +121,7 @@ def test_eight_metrics_are_followed_and_the_pooled_one_where_a_rule_abstained() 
     assert "out of vocabulary to model failure, combined" in pooled
 
 
-def test_without_published_models_a_silent_rule_has_no_picture_and_no_column() -> None:
+def test_metric_without_evidence_and_reference_is_not_shown() -> None:
     silent = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
     values = {metric: 0.125 for metric in Metric if metric.name not in {item.name for item in silent}}
     titles = view(curves=None, abstained=silent, points=(own(values=values),)).metric_titles
@@ -128,11 +129,11 @@ def test_without_published_models_a_silent_rule_has_no_picture_and_no_column() -
     assert titles == tuple(METRIC_NAMES[metric] for metric in Metric if metric in values)
 
 
-def test_a_line_is_told_with_its_slope_and_how_well_it_fits() -> None:
-    assert fit_words(Fit(9, 0.5, 0.1, 0.875)) == "+0.50 points per point, R² = 0.88"
-    assert fit_words(Fit(9, -0.4567, 0.1, 0.5)) == "−0.46 points per point, R² = 0.50"
-    assert fit_words(Fit(9, 0.0, 0.1, None)) == "+0.00 points per point"
-    assert fit_words(None) == "no line: fewer than three models, or one accuracy"
+def test_fit_text_has_slope_and_r_squared() -> None:
+    assert fit_text(Fit(9, 0.5, 0.1, 0.875)) == "slope +0.50 points per point, R² = 0.88"
+    assert fit_text(Fit(9, -0.4567, 0.1, 0.5)) == "slope −0.46 points per point, R² = 0.50"
+    assert fit_text(Fit(9, 0.0, 0.1, None)) == "slope +0.00 points per point"
+    assert fit_text(None) == "no fit: needs three models with different accuracies"
 
 
 @given(
@@ -146,118 +147,118 @@ def test_a_line_is_told_with_its_slope_and_how_well_it_fits() -> None:
     )
 )
 @settings(max_examples=200, deadline=None)
-def test_the_words_of_a_line_never_have_a_hole(fit: Fit | None) -> None:
-    said = trend_told("model failure", fit_words(fit))
+def test_trend_description_is_complete(fit: Fit | None) -> None:
+    sentence = trend_description("model failure", fit_text(fit))
 
-    assert said.startswith("model failure over top-1 accuracy: ")
-    assert said.endswith(".")
-    assert "-" not in said.removeprefix("model failure over top-1"), "a minus is a minus sign"
-    assert not [hole for hole in HOLES if hole in said]
-
-
-def test_the_picture_is_told_metric_by_metric() -> None:
-    picture = view().picture
-
-    assert picture is not None
-    assert len(picture.told) == 8
-    assert picture.told[-1] == "multi-label accuracy over top-1 accuracy: −0.46 points per point, R² = 0.88."
+    assert sentence.startswith("model failure by top-1 accuracy: ")
+    assert sentence.endswith(".")
+    assert "-" not in sentence.removeprefix("model failure by top-1"), "a minus is a minus sign"
+    assert not [hole for hole in HOLES if hole in sentence]
 
 
-def test_without_models_there_is_a_picture_only_of_what_is_published() -> None:
-    assert view(points=(), fits=(), curves=None).picture is None
-    bands = view(points=(), fits=()).picture
+def test_chart_description_covers_every_metric() -> None:
+    chart = view().chart
+
+    assert chart is not None
+    assert len(chart.description) == 8
+    assert chart.description[-1] == "multi-label accuracy by top-1 accuracy: slope −0.46 points per point, R² = 0.88."
+
+
+def test_chart_without_models_needs_reference_models() -> None:
+    assert view(points=(), fits=(), curves=None).chart is None
+    bands = view(points=(), fits=()).chart
     assert bands is not None
-    assert all("no line: fewer than three models, or one accuracy" in told for told in bands.told)
+    assert all("no fit: needs three models with different accuracies" in sentence for sentence in bands.description)
 
 
-def test_notes_say_what_has_to_be_known() -> None:
+def test_notes_match_the_content() -> None:
     assert view().notes == ()
     assert "superclasses" in view(own_superclasses=True).notes[0]
     (alone,) = view(curves=None, own_superclasses=True, points=(own(),)).notes
-    assert alone.startswith("No models are published of this data set")
-    assert "of another data set" in view(curves=None).notes[1]
+    assert alone.startswith("No reference models exist for this data set")
+    assert "on another data set" in view(curves=None).notes[1]
     (unlabelled,) = view(by="team", points=(own(label=""),)).notes
-    assert unlabelled.startswith("No model has a label team")
+    assert unlabelled.startswith("No model has the label team")
     assert view(num_left_out=1).notes == (
-        "1 stored analysis of this data set was judged with other evidence and left out.",
+        "1 stored analysis of this data set is excluded because it uses other evidence.",
     )
-    assert left_out(1200) == ("1,200 stored analyses of this data set were judged with other evidence and left out.")
+    assert excluded_note(1200) == (
+        "1,200 stored analyses of this data set are excluded because they use other evidence."
+    )
 
 
-def test_a_model_is_told_with_its_values_or_a_dash() -> None:
-    shown = view(points=(own(values={Metric.MODEL_FAILURE: 0.25}), point(0.6)))
+def test_missing_value_of_a_model_is_a_dash() -> None:
+    result = view(points=(own(values={Metric.MODEL_FAILURE: 0.25}), point(0.6)))
 
-    mine, published = shown.models
-    assert (mine.id, mine.title, mine.label, mine.top1, mine.marked) == ("a1", "my a1", "vit", "75.0 %", True)
+    mine, published = result.models
+    assert (mine.id, mine.title, mine.label, mine.top1, mine.is_selected) == ("a1", "my a1", "vit", "75.0 %", True)
     assert mine.values == ("–", "–", "–", "–", "–", "–", "25.0 %", "–")
-    assert (published.id, published.marked, published.values) == ("", False, ("12.5 %",) * 8)
+    assert (published.id, published.is_selected, published.values) == ("", False, ("12.5 %",) * 8)
 
 
-def test_only_so_many_models_are_shown_and_all_are_counted() -> None:
-    shown = view(points=tuple(point(0.6) for _ in range(SHOWN_MODELS + 1)))
+def test_number_of_shown_models_is_limited() -> None:
+    result = view(points=tuple(point(0.6) for _ in range(MAX_MODELS + 1)))
 
-    assert (len(shown.models), shown.num_models) == (SHOWN_MODELS, SHOWN_MODELS + 1)
+    assert (len(result.models), result.num_models) == (MAX_MODELS, MAX_MODELS + 1)
 
 
-def test_what_was_asked_for_stands_out_however_many_are_stored() -> None:
-    stored = [own(f"b{index}", is_selected=False) for index in range(300)]
+def test_requested_analyses_are_selected() -> None:
+    stored = [own(f"b{index}", asked=False) for index in range(300)]
 
-    shown = view(points=(own("a1"), own("a2"), *stored))
-    assert [model.id for model in shown.models if model.marked] == ["a1", "a2"]
+    result = view(points=(own("a1"), own("a2"), *stored))
+    assert [model.id for model in result.models if model.is_selected] == ["a1", "a2"]
     crowd = view(points=tuple(own(f"a{index}") for index in range(50)))
-    assert sum(model.marked for model in crowd.models) == 20
-    unasked = view("a1", points=(own(is_selected=False), own("a2", is_selected=False)))
-    assert [model.marked for model in unasked.models] == [True, False]
+    assert sum(model.is_selected for model in crowd.models) == 20
+    unasked = view("a1", points=(own(asked=False), own("a2", asked=False)))
+    assert [model.is_selected for model in unasked.models] == [True, False]
 
 
-def test_standings_are_told_of_what_stands_out() -> None:
+def test_only_selected_analyses_have_percentiles() -> None:
     standings = (
         PercentileRank(Metric.MODEL_FAILURE, 0.25, 0.1, None),
         PercentileRank(Metric.FINE_GRAINED, None, None, NoReferenceReason.NO_VALUE),
     )
-    shown = view(
-        points=(own(percentile_ranks=standings), own("a2", percentile_ranks=standings, is_selected=False), own("a3"))
-    )
+    result = view(points=(own(standings=standings), own("a2", standings=standings, asked=False), own("a3")))
 
-    (mine,) = shown.standings
+    (mine,) = result.percentiles
     assert mine.title == "my a1"
     assert mine.rows == (
-        ("model failure", "25.0 %", "fewer model failures than 90 % of models this accurate"),
-        ("fine-grained", "–", "no reference: it has no errors"),
+        PercentileRow("model failure", "25.0 %", "fewer model failures than 90 % of similarly accurate models"),
+        PercentileRow("fine-grained", "–", "not available: the model makes no top-1 errors"),
     )
 
 
-def test_labels_have_colors_the_most_frequent_first_and_those_that_are_left_share_one() -> None:
+def test_most_frequent_labels_have_colors_and_the_others_share_one() -> None:
     fits = [LabelFit(Metric.MODEL_FAILURE, f"label {index}", None, 1, None) for index in range(len(LABEL_COLORS) + 2)]
     fits += [LabelFit(Metric.MODEL_FAILURE, "often", None, 2, None), line(Metric.MODEL_FAILURE)]
 
-    keys = view(fits=tuple(fits)).keys
+    legend = view(fits=tuple(fits)).legend
 
-    assert keys[0].label == "often"
-    assert [key.color for key in keys] == [*range(1, len(LABEL_COLORS) + 1), 0, 0, 0]
-    assert "" not in {key.label for key in keys}
+    assert legend[0].label == "often"
+    assert [key.color for key in legend] == [*range(1, len(LABEL_COLORS) + 1), 0, 0, 0]
+    assert "" not in {key.label for key in legend}
 
 
-def test_shifts_have_a_row_a_label_and_a_column_a_metric() -> None:
+def test_shifts_have_a_row_per_label_and_a_column_per_metric() -> None:
     fits = (
         line(Metric.MODEL_FAILURE),
         line(Metric.MODEL_FAILURE, "cnn", shift=0.0125),
         line(Metric.CLASS_OVERLAP, "cnn", shift=-0.02),
         line(Metric.MODEL_FAILURE, "vit"),
     )
-    shown = view(fits=fits)
+    result = view(fits=fits)
 
-    assert [(row.label, row.models) for row in shown.shifts] == [("cnn", "1,200"), ("vit", "1,200")]
-    assert shown.shifts[0].shifts == ("−2.00", "–", "–", "–", "–", "–", "+1.25", "–")
-    assert set(shown.shifts[1].shifts) == {"–"}
+    assert [(row.label, row.models) for row in result.shifts] == [("cnn", "1,200"), ("vit", "1,200")]
+    assert result.shifts[0].shifts == ("−2.00", "–", "–", "–", "–", "–", "+1.25", "–")
+    assert set(result.shifts[1].shifts) == {"–"}
 
 
-def test_every_line_is_in_the_table_behind_the_picture() -> None:
-    shown = view(
+def test_every_fit_is_in_the_table() -> None:
+    result = view(
         fits=(line(Metric.POOLED, "", Fit(1200, -0.5, 0.1, None)), line(Metric.MODEL_FAILURE, "vit", None, 0.01))
     )
 
-    assert [(row.metric, row.label, row.models, row.slope, row.r_squared, row.shift) for row in shown.fits] == [
+    assert [(row.metric, row.label, row.models, row.slope, row.r_squared, row.shift) for row in result.fits] == [
         ("out of vocabulary to model failure, combined", "all models", "1,200", "−0.50", "–", "–"),
         ("model failure", "vit", "1,200", "–", "–", "+1.00"),
     ]

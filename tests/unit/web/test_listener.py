@@ -1,4 +1,4 @@
-"""The HTTP listener on a real socket: alive, ready, metrics, and nothing of a caller's in a label."""
+"""The HTTP server on a real socket: health checks, metrics, and metric labels."""
 
 import asyncio
 import http.client
@@ -16,8 +16,8 @@ from service.web.listener import Listener, make_listener
 
 
 @dataclass
-class Answer:
-    """What came back."""
+class Reply:
+    """A response."""
 
     status: int
     body: str
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass
 class Site:
-    """A listener that runs, and whether it should say that it is ready."""
+    """A running server with a switch for readiness."""
 
     metrics: Metrics
     ready: bool = True
@@ -35,20 +35,20 @@ class Site:
     def __post_init__(self) -> None:
         self.listener = make_listener(self.metrics, lambda: self.ready, "127.0.0.1", 0)
 
-    async def ask(self, path: str, method: str = "GET") -> Answer:
-        def send() -> Answer:
+    async def request(self, path: str, method: str = "GET") -> Reply:
+        def send() -> Reply:
             connection = http.client.HTTPConnection("127.0.0.1", self.listener.port, timeout=10)
             try:
                 connection.request(method, path)
                 response = connection.getresponse()
                 headers = {name.lower(): value for name, value in response.getheaders()}
-                return Answer(response.status, response.read().decode(), headers)
+                return Reply(response.status, response.read().decode(), headers)
             finally:
                 connection.close()
 
         return await asyncio.to_thread(send)
 
-    def answered(self, path: str, status: int) -> float:
+    def count(self, path: str, status: int) -> float:
         labels = {"path": path, "status": str(status)}
         return self.metrics.registry.get_sample_value("errata_http_requests_total", labels) or 0
 
@@ -65,72 +65,72 @@ async def site() -> AsyncIterator[Site]:
     await site.listener.stop()
 
 
-async def test_a_process_that_answers_is_alive_even_if_it_isnt_ready(site: Site) -> None:
+async def test_unready_process_is_alive(site: Site) -> None:
     site.ready = False
 
-    assert (await site.ask("/livez")).status == 200
+    assert (await site.request("/livez")).status == 200
 
 
-async def test_readiness_is_asked_anew_each_time(site: Site) -> None:
+async def test_readiness_is_evaluated_for_each_request(site: Site) -> None:
     for ready, status, body in ((True, 200, '{"ready":true}'), (False, 503, '{"ready":false}'), (True, 200, None)):
         site.ready = ready
-        answer = await site.ask("/readyz")
-        assert answer.status == status
-        assert body in (None, answer.body)
-        assert answer.headers["content-type"] == "application/json"
+        response = await site.request("/readyz")
+        assert response.status == status
+        assert body in (None, response.body)
+        assert response.headers["content-type"] == "application/json"
 
 
-async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
+async def test_metrics_can_be_parsed_by_prometheus(site: Site) -> None:
     site.metrics.analyses.labels("succeeded").inc(3)
 
-    answer = await site.ask("/metrics")
+    response = await site.request("/metrics")
 
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/plain")
-    families = {family.name: family for family in text_string_to_metric_families(answer.body)}
+    assert response.status == 200
+    assert response.headers["content-type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(response.body)}
     samples = {sample.labels["state"]: sample.value for sample in families["errata_analyses"].samples}
     assert samples["succeeded"] == 3
 
 
-async def test_answers_are_counted_by_route_and_status(site: Site) -> None:
-    await site.ask("/livez")
-    await site.ask("/livez?from=somewhere")
+async def test_responses_are_counted_by_route_and_status(site: Site) -> None:
+    await site.request("/livez")
+    await site.request("/livez?from=somewhere")
     site.ready = False
-    await site.ask("/readyz")
+    await site.request("/readyz")
 
-    assert (site.answered("/livez", 200), site.answered("/readyz", 503)) == (2, 1)
+    assert (site.count("/livez", 200), site.count("/readyz", 503)) == (2, 1)
 
 
-async def test_what_a_caller_writes_in_the_path_is_no_label(site: Site) -> None:
+async def test_unknown_paths_are_no_metric_labels(site: Site) -> None:
     for path in ("/etc/passwd", "/livez/", "/metrics%22%7D", "/" + "x" * 500, "/%00", "//livez", "/../livez"):
-        assert (await site.ask(path)).status in (307, 404)
+        assert (await site.request(path)).status in (307, 404)
 
     assert site.paths() == {"other", "/livez", "/readyz", "/metrics"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_the_routes_are_only_read(site: Site, method: str) -> None:
-    assert (await site.ask("/metrics", method)).status == 405
+async def test_routes_accept_only_get(site: Site, method: str) -> None:
+    assert (await site.request("/metrics", method)).status == 405
 
 
-async def test_the_server_does_not_say_what_it_is(site: Site) -> None:
-    assert "server" not in (await site.ask("/livez")).headers
+async def test_server_header_is_not_sent(site: Site) -> None:
+    assert "server" not in (await site.request("/livez")).headers
 
 
-async def test_an_address_that_is_taken_is_an_error_that_names_it(site: Site) -> None:
+async def test_address_in_use_is_an_error_that_names_it(site: Site) -> None:
     port = site.listener.port
     second = make_listener(site.metrics, lambda: True, "127.0.0.1", port)
 
     with pytest.raises(RuntimeError, match=f"127.0.0.1:{port}"):
         await second.start()
-    assert (await site.ask("/livez")).status == 200
+    assert (await site.request("/livez")).status == 200
 
 
-async def test_a_listener_that_stopped_has_given_its_port_back() -> None:
+async def test_stopped_listener_releases_its_port() -> None:
     site = Site(Metrics(CollectorRegistry()))
     await site.listener.start()
     port = site.listener.port
-    await site.ask("/livez")
+    await site.request("/livez")
 
     await site.listener.stop()
 
@@ -139,7 +139,7 @@ async def test_a_listener_that_stopped_has_given_its_port_back() -> None:
         again.bind(("127.0.0.1", port))
 
 
-async def test_a_listener_takes_no_signals_for_itself() -> None:
+async def test_listener_installs_no_signal_handlers() -> None:
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
     site = Site(Metrics(CollectorRegistry()))
@@ -149,7 +149,7 @@ async def test_a_listener_takes_no_signals_for_itself() -> None:
     await site.listener.stop()
 
 
-async def test_a_listener_that_never_started_can_be_stopped() -> None:
+async def test_unstarted_listener_can_be_stopped() -> None:
     listener = make_listener(Metrics(CollectorRegistry()), lambda: True, "127.0.0.1", 0)
 
     await listener.stop()

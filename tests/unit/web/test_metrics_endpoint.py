@@ -1,4 +1,4 @@
-"""The metrics on a real socket: generated once for many readers, and sent to a bounded number of them."""
+"""Metrics on a real socket: generated once for several clients, and sent to a bounded number of clients."""
 
 import asyncio
 import http.client
@@ -16,11 +16,11 @@ from service.web.listener import Listener, make_listener
 
 SOON = 20.0  # seconds; a deadline, not a measure
 GET = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-BIG = 8 << 20  # bytes of the text: more than sockets take
+BIG = 8 << 20  # bytes of the text, more than socket buffers hold
 
 
 class Counted(Collector):
-    """Counts how often it is collected, and tells a text that is large."""
+    """A collector with a large text that counts its calls."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -40,7 +40,7 @@ async def listener(counted: Counted) -> AsyncIterator[Listener]:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     registry.register(counted)
-    counted.times = 0  # the registry asks for its names
+    counted.times = 0  # registration collects the names
     result = make_listener(metrics, lambda: True, "127.0.0.1", 0)
     await result.start()
     yield result
@@ -48,7 +48,7 @@ async def listener(counted: Counted) -> AsyncIterator[Listener]:
 
 
 async def scrape(listener: Listener) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """Return status, headers and body of a response that is read whole."""
+    """Return status, headers, and body of a response."""
 
     def get() -> tuple[int, http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=SOON)
@@ -63,7 +63,7 @@ async def scrape(listener: Listener) -> tuple[int, http.client.HTTPMessage, byte
 
 
 def unread(listener: Listener) -> socket.socket:
-    """Ask for the metrics and read nothing."""
+    """Request the metrics and do not read the response."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(SOON)
@@ -72,7 +72,7 @@ def unread(listener: Listener) -> socket.socket:
     return connection
 
 
-async def test_the_text_is_sent_whole(listener: Listener) -> None:
+async def test_metrics_text_is_sent_completely(listener: Listener) -> None:
     status, headers, body = await scrape(listener)
 
     assert (status, int(headers["Content-Length"])) == (200, len(body))
@@ -89,21 +89,19 @@ async def test_concurrent_requests_share_one_text(listener: Listener, counted: C
     assert counted.times == 1
 
 
-async def test_a_text_is_cached_for_a_time(
-    listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_metrics_text_is_cached(listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 60.0)
     for _ in range(3):
         await scrape(listener)
     assert counted.times == 1
 
 
-async def test_more_requests_than_a_text_serves_wait_for_the_next_one(
+async def test_requests_beyond_the_cache_limit_wait_for_the_next_text(
     listener: Listener, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics_endpoint, "MAX_CACHE_HITS", 2)
     monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 3.0)
-    for _ in range(3):  # a new one and two repeats
+    for _ in range(3):  # a new connection and two retries
         await scrape(listener)
     early = asyncio.create_task(scrape(listener))
     done, _ = await asyncio.wait([early], timeout=0.3)
@@ -115,7 +113,7 @@ async def test_more_requests_than_a_text_serves_wait_for_the_next_one(
 
 @pytest.fixture
 def unevictable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No response is evicted for another."""
+    """No response is evicted in this test."""
     monkeypatch.setattr(metrics_endpoint, "MIN_RESPONSE_SECONDS", 60.0)
 
 
@@ -124,14 +122,14 @@ async def test_too_many_requests_are_refused_with_a_delay(listener: Listener) ->
     with ExitStack() as opened:
         for _ in range(metrics_endpoint.MAX_RESPONSES):
             connection = opened.enter_context(unread(listener))
-            await asyncio.to_thread(connection.recv, 1)  # it is being answered
+            await asyncio.to_thread(connection.recv, 1)  # the response has started
 
         status, headers, _ = await scrape(listener)
 
         assert (status, headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_slow_reader_is_evicted(listener: Listener) -> None:
+async def test_slow_reader_is_evicted(listener: Listener) -> None:
     with ExitStack() as opened:
         connections = [opened.enter_context(unread(listener)) for _ in range(metrics_endpoint.MAX_RESPONSES)]
         for connection in connections:
@@ -145,7 +143,7 @@ async def test_a_slow_reader_is_evicted(listener: Listener) -> None:
 
 
 def read_all(connection: socket.socket) -> int:
-    """Return how many bytes come until the connection ends."""
+    """Return the number of bytes until the connection is closed."""
     total = 0
     try:
         while piece := connection.recv(1 << 16):

@@ -66,7 +66,7 @@ def test_a_comparison_is_sent_whole() -> None:
     assert (everything.rates["severe"].low, everything.types["CORRECT"].high) == (0.125, 0.375)
     assert (sent.classes[0].class_index, sent.superclasses[0].HasField("class_index")) == (0, False)
     assert (sent.fixed[0].file_name, sent.fixed[0].target_name) == ("x.jpg", "goldfish")
-    assert sent.verdict.startswith(f"fixes {everything.fixed:,}, breaks {everything.broken:,}")
+    assert sent.verdict.startswith(f"fixes {everything.fixed:,} images, breaks {everything.broken:,} images")
 
 
 def test_a_gate_result_is_converted_completely() -> None:
@@ -84,6 +84,10 @@ def test_a_gate_result_is_converted_completely() -> None:
     assert (first.value, first.limit, first.baseline_value, first.p_value) == (0.5, 0.0, 0.25, 0.125)
     assert "too few samples" in first.message
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
+    told = wire.from_gate_result(sent)
+    assert [(reason.name, reason.decision, reason.message) for reason in told.reasons] == [
+        (reason.bound, GateDecision(reason.decision), reason.message) for reason in sent.reasons
+    ]
 
 
 def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
@@ -111,7 +115,7 @@ def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
         {"CLASS_OVERLAP": 0.25},
     )
     assert model.percentile_ranks[0].percentile == 0.75 and not model.percentile_ranks[1].HasField("percentile")
-    assert "it has no errors" in model.percentile_ranks[1].message
+    assert "the model makes no top-1 errors" in model.percentile_ranks[1].message
     assert (sent.group, sent.num_published, sent.num_left_out) == (pb.GROUP_OTHER, 962, 2)
     assert sent.fits[0].slope == 2 and not sent.fits[0].HasField("r_squared") and not sent.fits[0].HasField("shift")
     assert sent.fits[1].shift == 0.5 and not sent.fits[1].HasField("slope")

@@ -1,4 +1,4 @@
-"""Hugging Face's calls, as its documentation has them: a secret in a header, commits as versions."""
+"""Hugging Face webhooks: a secret in a header, and commits as versions."""
 
 import copy
 from typing import Any
@@ -36,26 +36,26 @@ def pushed(ref: str, new: str | None = NEW) -> RegistryEvent | None:
     return parsed(updatedRefs=[{"ref": ref, "oldSha": OLD, "newSha": new}])
 
 
-def test_a_call_with_one_of_the_secrets_verifies() -> None:
+def test_request_with_one_of_the_secrets_is_verified() -> None:
     for name in ("X-Webhook-Secret", "x-webhook-secret"):
         huggingface.verify({name: "first secret"}, b"{}", ["first secret", "second secret"], 0)
         huggingface.verify({name: "second secret"}, b"{}", ["first secret", "second secret"], 0)
 
 
 @pytest.mark.parametrize(
-    "given", ["", "first secre", "first secret ", "First secret", "first secret\n", "é", "x" * 9999]
+    "value", ["", "first secre", "first secret ", "First secret", "first secret\n", "é", "x" * 9999]
 )
-def test_a_call_with_another_secret_is_refused(given: str) -> None:
+def test_request_with_another_secret_is_refused(value: str) -> None:
     with pytest.raises(Unverified):
-        huggingface.verify({"X-Webhook-Secret": given}, b"{}", ["first secret"], 0)
+        huggingface.verify({"X-Webhook-Secret": value}, b"{}", ["first secret"], 0)
 
 
-def test_a_secret_in_the_query_is_none() -> None:
+def test_secret_in_the_query_is_ignored() -> None:
     with pytest.raises(Unverified):
         huggingface.verify({"Referer": "https://h/?secret=first"}, b'{"secret": "first secret"}', ["first secret"], 0)
 
 
-def test_a_commit_on_main_is_a_version_named_by_its_commit() -> None:
+def test_commit_on_main_is_a_version_named_by_its_hash() -> None:
     result = parsed()
 
     assert result is not None
@@ -63,7 +63,7 @@ def test_a_commit_on_main_is_a_version_named_by_its_commit() -> None:
     assert not result.is_own_change
 
 
-def test_the_delivery_key_is_hook_repository_ref_and_commit() -> None:
+def test_delivery_key_is_hook_repository_ref_and_commit() -> None:
     keys = [item.delivery for item in (parsed(), parsed(webhook={"id": "other", "version": 3})) if item is not None]
     keys += [item.delivery for item in (pushed("refs/tags/v1"), pushed("refs/heads/main", OLD)) if item is not None]
     again = parsed(event={"action": "create", "scope": "repo.content"})
@@ -84,25 +84,25 @@ def test_pull_requests_and_branches_are_ignored(ref: str) -> None:
     assert pushed(ref) is None
 
 
-def test_a_ref_that_was_deleted_is_ignored() -> None:
+def test_deleted_ref_is_ignored() -> None:
     assert pushed("refs/tags/v1", None) is None
     assert pushed("refs/heads/main", None) is None
 
 
-def test_a_new_ref_is_taken() -> None:
+def test_new_ref_is_accepted() -> None:
     result = parsed(updatedRefs=[{"ref": "refs/tags/v1", "oldSha": None, "newSha": NEW}])
 
     assert result is not None and result.version == NEW
 
 
-def test_an_ignored_ref_does_not_hide_the_next() -> None:
+def test_ignored_ref_does_not_hide_the_next() -> None:
     refs = [{"ref": "refs/pr/4", "oldSha": None, "newSha": OLD}, {"ref": "refs/tags/v0", "oldSha": OLD, "newSha": None}]
     result = parsed(updatedRefs=[*refs, *DOCUMENTED["updatedRefs"]])
 
     assert result is not None and result.version == NEW
 
 
-def test_a_narrower_scope_is_an_update_of_the_wider_one() -> None:
+def test_narrower_scope_is_a_content_update() -> None:
     result = parsed(event={"action": "update", "scope": "repo.content.x"})
 
     assert result is not None and result.version == NEW
@@ -120,7 +120,7 @@ def test_other_repositories_are_ignored(kind: str) -> None:
     assert parsed(repo={**DOCUMENTED["repo"], "type": kind}) is None
 
 
-def test_a_call_without_refs_is_ignored() -> None:
+def test_event_without_refs_is_ignored() -> None:
     without = {key: value for key, value in DOCUMENTED.items() if key != "updatedRefs"}
 
     assert huggingface.parse({}, without) is None
@@ -128,33 +128,33 @@ def test_a_call_without_refs_is_ignored() -> None:
     assert parsed(updatedRefs=None) is None
 
 
-def test_another_version_of_the_payload_is_read_as_far_as_it_goes() -> None:
+def test_other_payload_version_is_parsed() -> None:
     result = parsed(webhook={"id": "6390e855e30d9209411de93b", "version": 4})
 
-    assert result is None or result.version == NEW  # 200 either way
+    assert result is None or result.version == NEW  # the response is 200 in both cases
 
 
 @pytest.mark.parametrize(
     "commit", ["main", "", "575DB8B7A51B6F85EB06EEE540738584589F131C", NEW[:-1], NEW + "0", NEW + "\n", 7, ["x"]]
 )
-def test_what_is_no_commit_is_an_error_that_the_endpoint_knows(commit: Any) -> None:
+def test_invalid_commit_hash_is_refused(commit: Any) -> None:
     with pytest.raises((KeyError, TypeError)):
         pushed("refs/heads/main", commit)
 
 
 @pytest.mark.parametrize("missing", ["event", "repo", "webhook"])
-def test_a_part_that_is_missing_is_an_error_that_the_endpoint_knows(missing: str) -> None:
+def test_missing_field_is_invalid(missing: str) -> None:
     with pytest.raises((KeyError, TypeError)):
         huggingface.parse({}, {key: value for key, value in DOCUMENTED.items() if key != missing})
 
 
 @pytest.mark.parametrize("name", [None, 7, ["a/b"], {}])
-def test_a_name_of_another_type_is_an_error_that_the_endpoint_knows(name: Any) -> None:
+def test_name_of_a_wrong_type_is_invalid(name: Any) -> None:
     with pytest.raises((KeyError, TypeError)):
         parsed(repo={**DOCUMENTED["repo"], "name": name})
 
 
-def test_a_model_is_loaded_at_its_commit_never_at_main() -> None:
+def test_model_id_contains_the_commit() -> None:
     result = parsed()
 
     assert result is not None

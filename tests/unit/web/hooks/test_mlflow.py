@@ -1,4 +1,4 @@
-"""MLflow's calls: the captured ones and the specification's example verify and are read; anything else is refused."""
+"""MLflow webhooks: captured requests and the documented example are accepted; other requests are refused."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ from service.web.hooks.signature import Unverified
 
 SECRET = "errata-test-secret"
 OTHER = "another-secret"
-EXPECTED = {  # read off the captures' bodies, by hand
+EXPECTED = {  # from the captured bodies
     "model_version.created": RegistryEvent(
         Action.CREATED, "st-model", "1", delivery="5deedaa7-7a5b-4e57-ba5f-5f0ac9818254"
     ),
@@ -34,7 +34,7 @@ EVENTS = sorted(EXPECTED)
 
 @dataclass(frozen=True)
 class Call:
-    """What came in, and when."""
+    """A captured request and its time."""
 
     headers: dict[str, str]
     body: bytes
@@ -65,9 +65,9 @@ SIGNED = sorted(EXAMPLE.headers)
 
 
 def captured(reference: Path, event: str) -> Call:
-    given = json.loads((reference / "registries" / f"mlflow-{event}.json").read_text(encoding="utf-8"))
-    assert given["secret"] == SECRET
-    return Call(given["headers"], given["body"].encode(), given["received_at_unix"])
+    capture = json.loads((reference / "registries" / f"mlflow-{event}.json").read_text(encoding="utf-8"))
+    assert capture["secret"] == SECRET
+    return Call(capture["headers"], capture["body"].encode(), capture["received_at_unix"])
 
 
 def parsed(data: dict[str, Any], entity: str = "model_version", action: str = "created") -> RegistryEvent | None:
@@ -75,7 +75,7 @@ def parsed(data: dict[str, Any], entity: str = "model_version", action: str = "c
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_captured_call_verifies_at_its_time_and_is_read(reference: Path, event: str) -> None:
+def test_captured_request_is_verified_and_parsed(reference: Path, event: str) -> None:
     call = captured(reference, event)
 
     call.verify(SECRET)
@@ -84,7 +84,7 @@ def test_a_captured_call_verifies_at_its_time_and_is_read(reference: Path, event
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_captured_call_with_one_byte_changed_is_refused(reference: Path, event: str) -> None:
+def test_captured_request_with_one_changed_byte_is_refused(reference: Path, event: str) -> None:
     call = captured(reference, event)
     for position in range(len(call.body)):
         for bit in (1, 0x80):
@@ -96,29 +96,29 @@ def test_a_captured_call_with_one_byte_changed_is_refused(reference: Path, event
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("secrets", [(SECRET, OTHER), (OTHER, SECRET)])
-def test_a_captured_call_verifies_by_any_of_several_secrets(
+def test_captured_request_is_verified_with_any_of_several_secrets(
     reference: Path, event: str, secrets: tuple[str, str]
 ) -> None:
     captured(reference, event).verify(*secrets)
 
 
-def test_the_example_verifies() -> None:
+def test_documented_example_is_verified() -> None:
     EXAMPLE.verify(SECRET)
 
 
-def test_headers_may_come_in_any_case() -> None:
+def test_header_names_are_case_insensitive() -> None:
     for change in (str.lower, str.upper):
         replace(EXAMPLE, headers={change(name): value for name, value in EXAMPLE.headers.items()}).verify(SECRET)
 
 
-def test_a_body_with_more_or_less_of_it_is_refused() -> None:
+def test_extended_or_truncated_body_is_refused() -> None:
     for body in (EXAMPLE.body + b"\n", b" " + EXAMPLE.body, EXAMPLE.body[:-1], b""):
         with pytest.raises(Unverified):
             replace(EXAMPLE, body=body).verify(SECRET)
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_a_signed_header_that_is_changed_is_refused(name: str) -> None:
+def test_changed_signed_header_is_refused(name: str) -> None:
     value = EXAMPLE.headers[name]
     for position in range(len(value)):
         changed = value[:position] + ("0" if value[position] != "0" else "1") + value[position + 1 :]
@@ -127,29 +127,29 @@ def test_a_signed_header_that_is_changed_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_a_call_without_a_signed_header_is_refused(name: str) -> None:
+def test_request_without_a_signed_header_is_refused(name: str) -> None:
     with pytest.raises(Unverified):
         EXAMPLE.without(name).verify(SECRET)
 
 
 @pytest.mark.parametrize("off", [-300, -299, 299, 300])
-def test_a_delivery_is_taken_for_five_minutes(off: int) -> None:
+def test_delivery_is_accepted_for_five_minutes(off: int) -> None:
     replace(EXAMPLE, at=EXAMPLE.at + off).verify(SECRET)
 
 
 @pytest.mark.parametrize("off", [-86_400, -301, -300.5, 300.5, 301, 86_400])
-def test_a_late_or_early_delivery_is_refused(off: float) -> None:
+def test_delivery_outside_of_the_tolerance_is_refused(off: float) -> None:
     with pytest.raises(Unverified):
         replace(EXAMPLE, at=EXAMPLE.at + off).verify(SECRET)
 
 
-def test_another_secret_is_refused() -> None:
+def test_wrong_secret_is_refused() -> None:
     for secrets in ((OTHER,), (OTHER, SECRET + " "), (SECRET.upper(),), ()):
         with pytest.raises(Unverified):
             EXAMPLE.verify(*secrets)
 
 
-def test_a_delivery_without_an_id_is_refused_even_if_it_is_signed() -> None:
+def test_signed_delivery_without_an_id_is_refused() -> None:
     message = b"." + b"1795544309" + b"." + EXAMPLE.body
     signature = base64.b64encode(hmac.new(SECRET.encode(), message, hashlib.sha256).digest()).decode()
     call = EXAMPLE.without("X-MLflow-Delivery-Id").with_header("X-MLflow-Signature", f"v1,{signature}")
@@ -158,7 +158,7 @@ def test_a_delivery_without_an_id_is_refused_even_if_it_is_signed() -> None:
         call.verify(SECRET)
 
 
-def test_what_the_library_signs_verifies() -> None:
+def test_signature_of_the_library_is_verified() -> None:
     stamp = datetime.fromtimestamp(EXAMPLE.at, UTC)
     body = '{"any": "thing, é"}'
     call = replace(
@@ -171,7 +171,7 @@ def test_what_the_library_signs_verifies() -> None:
     call.verify(SECRET)
 
 
-def test_names_alone_are_taken_of_a_new_version() -> None:
+def test_new_version_needs_only_names() -> None:
     # spec: after log_model(registered_model_name=), run_id is null
     data: dict[str, Any] = {
         "name": "n",
@@ -185,7 +185,7 @@ def test_names_alone_are_taken_of_a_new_version() -> None:
     assert parsed(data) == RegistryEvent(Action.CREATED, "n", "3", delivery="d1")
 
 
-def test_a_workspace_changes_nothing() -> None:
+def test_workspace_field_is_ignored() -> None:
     payload = {"entity": "model_version", "action": "created", "workspace": "w", "data": {"name": "n", "version": "3"}}
 
     assert mlflow.parse({"x-mlflow-delivery-id": "d1"}, payload) == RegistryEvent(
@@ -227,13 +227,13 @@ def test_other_events_are_ignored(entity: str, action: str, data: dict[str, Any]
         7,
     ],
 )
-def test_another_form_is_an_error_that_the_endpoint_knows(data: Any) -> None:
+def test_invalid_payload_is_refused(data: Any) -> None:
     with pytest.raises((KeyError, TypeError)):
         parsed(data)
 
 
 @pytest.mark.parametrize("value", ["", "x" * 100_000])
-def test_a_tag_has_any_value_that_mlflow_allows(value: str) -> None:
+def test_tag_value_can_be_any_text(value: str) -> None:
     result = parsed({"name": "n", "version": "1", "key": "stage", "value": value}, "model_version_tag", "set")
 
     assert result is not None
@@ -247,7 +247,7 @@ def test_errata_own_tags_are_echoes(key: str) -> None:
     assert result is not None and result.echo and not result.again
 
 
-def test_who_asks_for_another_analysis_is_no_echo() -> None:
+def test_request_tag_is_no_echo() -> None:
     data = {"name": "n", "version": "1", "key": "errata.request"}
     asks = parsed({**data, "value": "analyze"}, "model_version_tag", "set")
     other = parsed({**data, "value": "stop"}, "model_version_tag", "set")
@@ -265,7 +265,7 @@ def test_errata_own_aliases_are_echoes(alias: str, echo: bool) -> None:
     assert result is not None and result.echo is echo
 
 
-def test_another_tag_or_version_is_no_echo() -> None:
+def test_other_tag_or_version_is_no_echo() -> None:
     tag = parsed({"name": "errata.n", "version": "1", "key": "stage", "value": "errata."}, "model_version_tag", "set")
     created = parsed({"name": "errata-n", "version": "1"})
 

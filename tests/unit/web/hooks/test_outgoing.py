@@ -1,4 +1,4 @@
-"""Results that are posted: to what an operator named and to nothing else, signed so that the library verifies it."""
+"""Sent results: only to the configured URL, with a signature that the Standard Webhooks library verifies."""
 
 import base64
 import ipaddress
@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from errata.errors import InvalidSetting, Unavailable
 from standardwebhooks import Webhook
 
-from service.web.hooks.outgoing import Target, is_allowed, target
+from service.web.hooks.outgoing import Target, is_allowed, make_target
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -78,41 +78,41 @@ BODY = json.dumps({"type": "errata.analysis.completed", "data": {"gate": "fail",
         "https://１２７.0.0.1/",
     ],
 )
-def test_an_address_that_must_not_be_called_is_refused(url: str) -> None:
+def test_forbidden_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidSetting) as error:
-        target("prod", url, KEY)
+        make_target("prod", url, KEY)
 
     assert "ERRATA_REGISTRIES" in error.value.message and "prod.url" in error.value.message
     assert "word" not in error.value.message
 
 
 @pytest.mark.parametrize("line", ["\r\nHost: evil.example", "\nx", "\r", "\t", "\x00", "\x7f"])
-def test_a_path_with_a_line_of_its_own_never_leads_to_one(line: str) -> None:
+def test_path_with_a_line_break_injects_no_header(line: str) -> None:
     try:
-        result = target("prod", f"https://{NAME}/a{line}b", KEY)
+        result = make_target("prod", f"https://{NAME}/a{line}b", KEY)
     except InvalidSetting:
         return
     assert result.path == "/ab" or not any(item in result.path for item in "\r\n\t\x00\x7f")
 
 
-def test_a_path_and_a_query_are_kept() -> None:
-    result = target("prod", f"https://{NAME.upper()}/a/b?c=d&e", KEY)
+def test_path_and_query_are_preserved() -> None:
+    result = make_target("prod", f"https://{NAME.upper()}/a/b?c=d&e", KEY)
 
     assert (result.host, result.port, result.path, result.key) == (NAME, 443, "/a/b?c=d&e", KEY)
-    assert target("prod", f"https://{NAME}", KEY).path == "/"
-    assert target("prod", f"https://{NAME}:443/", KEY).port == 443
+    assert make_target("prod", f"https://{NAME}", KEY).path == "/"
+    assert make_target("prod", f"https://{NAME}:443/", KEY).port == 443
 
 
-def test_another_port_is_allowed_where_the_operator_lists_it() -> None:
-    assert target("prod", f"https://{NAME}:8443/", KEY, ports=[8443]).port == 8443
+def test_listed_port_is_allowed() -> None:
+    assert make_target("prod", f"https://{NAME}:8443/", KEY, ports=[8443]).port == 8443
     with pytest.raises(InvalidSetting):
-        target("prod", f"https://{NAME}:8444/", KEY, ports=[8443])
+        make_target("prod", f"https://{NAME}:8444/", KEY, ports=[8443])
 
 
 @pytest.mark.parametrize("network", ["nonsense", "10.0.0.0/33", "10.0.0.1/8", "", "internal.example"])
-def test_a_network_that_is_none_is_refused_by_its_place(network: str) -> None:
+def test_invalid_network_is_refused(network: str) -> None:
     with pytest.raises(InvalidSetting, match=r"prod\.networks"):
-        target("prod", f"https://{NAME}/", KEY, networks=[network])
+        make_target("prod", f"https://{NAME}/", KEY, networks=[network])
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "10.0.0.1",
         "172.16.0.1",
         "192.168.1.1",
-        "169.254.169.254",  # clouds keep credentials there
-        "100.64.0.1",  # not "private"
-        "224.0.0.1",  # `is_global` says True, as of the next two
+        "169.254.169.254",  # metadata service of cloud providers
+        "100.64.0.1",  # shared address space, not private
+        "224.0.0.1",  # `is_global` is True for this and the next two
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
         "239.255.255.250",
@@ -158,8 +158,8 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "fc00::1",
         "fd00:ec2::254",
         "2001:db8::1",
-        "fec0::1",  # site-local, as `is_site_local` says
-        # IPv6 addresses that carry an IPv4 address, internal or public
+        "fec0::1",  # site-local
+        # IPv6 addresses that embed an IPv4 address
         "::7f00:1",
         "::10.0.0.1",
         "::8.8.8.8",
@@ -186,11 +186,11 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "127.1",
     ],
 )
-def test_other_addresses_are_not(address: str) -> None:
+def test_non_public_addresses_are_refused(address: str) -> None:
     assert not is_allowed(address)
 
 
-def test_an_operator_network_allows_what_lies_in_it_and_nothing_else() -> None:
+def test_operator_network_allows_only_its_addresses() -> None:
     networks = [ipaddress.ip_network(item) for item in ("10.1.0.0/16", "fd00:1::/32")]
 
     for address in ("10.1.2.3", "::ffff:10.1.2.3", "fd00:1::5", "8.8.8.8"):
@@ -212,7 +212,7 @@ def test_an_operator_network_allows_what_lies_in_it_and_nothing_else() -> None:
         ("2002:a01:203::1", "10.1.0.0/16"),
     ],
 )
-def test_a_wide_network_opens_neither_a_metadata_service_nor_a_translated_address(address: str, network: str) -> None:
+def test_wide_network_allows_neither_metadata_services_nor_translated_addresses(address: str, network: str) -> None:
     assert not is_allowed(address, [ipaddress.ip_network(network)])
 
 
@@ -225,7 +225,7 @@ def test_a_wide_network_opens_neither_a_metadata_service_nor_a_translated_addres
         ("::10.1.2.3", "::a01:0/112"),
     ],
 )
-def test_an_operator_can_allow_them_by_their_own_network(address: str, network: str) -> None:
+def test_operator_can_allow_metadata_services_by_exact_network(address: str, network: str) -> None:
     assert is_allowed(address, [ipaddress.ip_network(network)])
 
 
@@ -234,7 +234,7 @@ def test_an_operator_can_allow_them_by_their_own_network(address: str, network: 
 
 @dataclass
 class Receiver:
-    """A TLS server of the test's own; says what came."""
+    """A TLS server that records requests."""
 
     status: int = 200
     location: str = ""
@@ -247,7 +247,7 @@ class Receiver:
 
 
 def make_certificate(folder: Path, name: str) -> Path:
-    """A file with a key and a certificate that signs itself."""
+    """A file with a key and a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -292,7 +292,7 @@ def receiving(certificate: Path) -> Iterator[Receiver]:
                 self.send_header("Location", receiver.location)
             self.send_header("Content-Length", str(len(receiver.answer)))
             self.end_headers()
-            with suppress(OSError):  # who asked has heard enough
+            with suppress(OSError):  # the client has closed the connection
                 for start in range(0, len(receiver.answer), 1 << 16):
                     receiver.sent += self.wfile.write(receiver.answer[start : start + (1 << 16)])
 
@@ -300,7 +300,7 @@ def receiving(certificate: Path) -> Iterator[Receiver]:
             self.do_POST()
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
@@ -334,15 +334,15 @@ def receiver(certificate: Path) -> Iterator[Receiver]:
         yield result
 
 
-def aimed(receiver: Receiver, certificate: Path, *addresses: str, **changes: Any) -> Target:
-    """A target at the receiver, whose name leads to the addresses; 127.0.0.1 if there are none."""
-    result = target("prod", f"https://{NAME}:{receiver.port}/results?a=b", KEY, [receiver.port], ["127.0.0.0/8"])
+def target_at(receiver: Receiver, certificate: Path, *addresses: str, **changes: Any) -> Target:
+    """A target whose name resolves to the addresses, by default to the receiver."""
+    result = make_target("prod", f"https://{NAME}:{receiver.port}/results?a=b", KEY, [receiver.port], ["127.0.0.0/8"])
     context = ssl.create_default_context(cafile=certificate)
     return replace(result, **{"context": context, "resolve": lambda host, port: addresses or ["127.0.0.1"], **changes})
 
 
-def test_the_library_verifies_what_arrives(receiver: Receiver, certificate: Path) -> None:
-    aimed(receiver, certificate).post("msg_1", BODY)
+def test_standard_webhooks_library_verifies_sent_results(receiver: Receiver, certificate: Path) -> None:
+    target_at(receiver, certificate).post("msg_1", BODY)
 
     ((path, headers, body),) = receiver.came
     assert (path, body) == ("/results?a=b", BODY)
@@ -352,9 +352,9 @@ def test_the_library_verifies_what_arrives(receiver: Receiver, certificate: Path
     assert Webhook(SECRET).verify(body, headers) == json.loads(BODY)
 
 
-def test_it_comes_again_with_the_same_id_and_a_new_time(receiver: Receiver, certificate: Path) -> None:
+def test_retry_has_the_same_id_and_a_new_timestamp(receiver: Receiver, certificate: Path) -> None:
     clock = itertools.count(int(time.time()))
-    result = aimed(receiver, certificate, clock=lambda: float(next(clock)))
+    result = target_at(receiver, certificate, clock=lambda: float(next(clock)))
 
     for _ in range(2):
         result.post("msg_1", BODY)
@@ -368,67 +368,67 @@ def test_it_comes_again_with_the_same_id_and_a_new_time(receiver: Receiver, cert
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_a_2xx_is_taken(receiver: Receiver, certificate: Path, status: int) -> None:
+def test_result_is_delivered_if_the_response_is_2xx(receiver: Receiver, certificate: Path, status: int) -> None:
     receiver.status, receiver.answer = status, b""
 
-    aimed(receiver, certificate).post("msg_1", BODY)
+    target_at(receiver, certificate).post("msg_1", BODY)
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 410, 429, 500, 503])
-def test_another_status_is_unavailable(receiver: Receiver, certificate: Path, status: int) -> None:
+def test_other_status_is_unavailable(receiver: Receiver, certificate: Path, status: int) -> None:
     receiver.status, receiver.answer = status, b""
 
     with pytest.raises(Unavailable, match=str(status)):
-        aimed(receiver, certificate).post("msg_1", BODY)
+        target_at(receiver, certificate).post("msg_1", BODY)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(receiver: Receiver, certificate: Path, status: int) -> None:
+def test_redirect_is_not_followed(receiver: Receiver, certificate: Path, status: int) -> None:
     receiver.status, receiver.location = status, f"https://{NAME}:{receiver.port}/elsewhere"
 
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate).post("msg_1", BODY)
+        target_at(receiver, certificate).post("msg_1", BODY)
     assert [path for path, _, _ in receiver.came] == ["/results?a=b"]
     assert receiver.connections == 1
 
 
-def test_a_server_that_hangs_up_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+def test_server_that_closes_the_connection_is_unavailable(receiver: Receiver, certificate: Path) -> None:
     receiver.hangs_up = True
 
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate).post("msg_1", BODY)
+        target_at(receiver, certificate).post("msg_1", BODY)
 
 
-def test_an_answer_is_not_read_to_its_end(receiver: Receiver, certificate: Path) -> None:
+def test_response_is_read_up_to_a_limit(receiver: Receiver, certificate: Path) -> None:
     receiver.answer = b"x" * (64 << 20)
 
-    aimed(receiver, certificate).post("msg_1", BODY)
+    target_at(receiver, certificate).post("msg_1", BODY)
 
     assert receiver.sent < 16 << 20, "64 KiB are read; the rest is what sockets hold"
 
 
-def test_a_server_that_is_away_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+def test_unreachable_server_is_unavailable(receiver: Receiver, certificate: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(Unavailable):
-            replace(aimed(receiver, certificate), port=unused.getsockname()[1]).post("msg_1", BODY)
+            replace(target_at(receiver, certificate), port=unused.getsockname()[1]).post("msg_1", BODY)
 
 
-def test_a_certificate_that_nobody_trusts_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+def test_untrusted_certificate_is_unavailable(receiver: Receiver, certificate: Path) -> None:
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate, context=ssl.create_default_context()).post("msg_1", BODY)
+        target_at(receiver, certificate, context=ssl.create_default_context()).post("msg_1", BODY)
     assert receiver.came == []
 
 
-def test_a_certificate_of_another_name_is_unavailable(certificate: Path, tmp_path: Path) -> None:
+def test_certificate_of_another_host_is_unavailable(certificate: Path, tmp_path: Path) -> None:
     other = make_certificate(tmp_path, "other.example")
     with receiving(other) as receiver:
         with pytest.raises(Unavailable):
-            aimed(receiver, other).post("msg_1", BODY)
+            target_at(receiver, other).post("msg_1", BODY)
         assert receiver.came == []
 
 
-def test_a_server_without_tls_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+def test_server_without_tls_is_unavailable(receiver: Receiver, certificate: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
         def answer() -> None:
@@ -439,7 +439,7 @@ def test_a_server_without_tls_is_unavailable(receiver: Receiver, certificate: Pa
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(Unavailable):
-            replace(aimed(receiver, certificate), port=plain.getsockname()[1]).post("msg_1", BODY)
+            replace(target_at(receiver, certificate), port=plain.getsockname()[1]).post("msg_1", BODY)
         thread.join()
 
 
@@ -454,29 +454,27 @@ def test_a_server_without_tls_is_unavailable(receiver: Receiver, certificate: Pa
         ["93.184.216.34", "169.254.169.254"],
     ],
 )
-def test_a_name_that_leads_to_a_private_address_is_refused_before_anything_connects(
+def test_host_with_a_private_address_is_refused_before_connecting(
     receiver: Receiver, certificate: Path, addresses: Sequence[str]
 ) -> None:
     with pytest.raises(Unavailable):
-        aimed(receiver, certificate, *addresses, networks=()).post("msg_1", BODY)
+        target_at(receiver, certificate, *addresses, networks=()).post("msg_1", BODY)
     assert receiver.connections == 0
 
 
-def test_a_name_is_resolved_once_a_post_so_that_what_was_checked_is_what_is_called(
-    receiver: Receiver, certificate: Path
-) -> None:
-    asked: list[tuple[str, int]] = []
+def test_host_is_resolved_once_per_request(receiver: Receiver, certificate: Path) -> None:
+    resolved: list[tuple[str, int]] = []
 
     def rebinding(host: str, port: int) -> Sequence[str]:
-        asked.append((host, port))
-        return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
+        resolved.append((host, port))
+        return ["127.0.0.1"] if len(resolved) == 1 else ["10.0.0.1"]
 
-    aimed(receiver, certificate, resolve=rebinding).post("msg_1", BODY)
+    target_at(receiver, certificate, resolve=rebinding).post("msg_1", BODY)
 
-    assert asked == [(NAME, receiver.port)]
+    assert resolved == [(NAME, receiver.port)]
 
 
-def test_a_name_that_does_not_resolve_is_unavailable(receiver: Receiver, certificate: Path) -> None:
+def test_unresolvable_host_is_unavailable(receiver: Receiver, certificate: Path) -> None:
     def fails(host: str, port: int) -> Sequence[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -485,20 +483,20 @@ def test_a_name_that_does_not_resolve_is_unavailable(receiver: Receiver, certifi
 
     for resolve in (fails, finds_none):
         with pytest.raises(Unavailable):
-            aimed(receiver, certificate, resolve=resolve).post("msg_1", BODY)
+            target_at(receiver, certificate, resolve=resolve).post("msg_1", BODY)
 
 
-def test_a_proxy_of_the_environment_is_not_used(
+def test_proxy_of_the_environment_is_ignored(
     receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    aimed(receiver, certificate).post("msg_1", BODY)
+    target_at(receiver, certificate).post("msg_1", BODY)
 
     assert len(receiver.came) == 1
 
 
-def test_without_networks_only_public_addresses_are_called() -> None:
-    assert target("prod", f"https://{NAME}/", KEY).networks in ((), [])
-    assert list(target("prod", f"https://{NAME}/", KEY, networks=["127.0.0.0/8"]).networks) == LOOPBACK
+def test_only_public_addresses_are_allowed_by_default() -> None:
+    assert make_target("prod", f"https://{NAME}/", KEY).networks in ((), [])
+    assert list(make_target("prod", f"https://{NAME}/", KEY, networks=["127.0.0.0/8"]).networks) == LOOPBACK

@@ -1,4 +1,4 @@
-"""Verifying what anybody may send: junk is refused as junk, never as an error of Errata's."""
+"""Verification of untrusted requests: invalid input raises only Unverified."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from service.web.hooks.signature import TOLERANCE, Unverified, check_time
 Verify = Callable[[Mapping[str, str], bytes, Sequence[str], float], None]
 
 NOW = 1795544309
-VERIFIED: dict[str, tuple[Verify, list[str], list[str]]] = {  # kind → what verifies, its headers, secrets
+VERIFIED: dict[str, tuple[Verify, list[str], list[str]]] = {  # by kind: function, headers, secrets
     "mlflow": (
         mlflow.verify,
         ["X-MLflow-Delivery-Id", "X-MLflow-Timestamp", "X-MLflow-Signature"],
@@ -27,8 +27,8 @@ VERIFIED: dict[str, tuple[Verify, list[str], list[str]]] = {  # kind → what ve
     "huggingface": (huggingface.verify, ["X-Webhook-Secret"], ["hugging-face-secret"]),
 }
 JUNK = st.one_of(
-    st.text(max_size=80),  # as a server may decode a header
-    st.binary(max_size=80).map(lambda raw: raw.decode("latin-1")),  # as starlette does
+    st.text(max_size=80),  # arbitrary text in a header
+    st.binary(max_size=80).map(lambda raw: raw.decode("latin-1")),  # the decoding of Starlette
     st.binary(max_size=80).map(lambda raw: raw.decode("utf-8", "surrogateescape")),
     st.text("0123456789+-_ .", max_size=14),
     st.text("0123456789abcdefABCDEF", min_size=64, max_size=64),
@@ -38,7 +38,7 @@ JUNK = st.one_of(
 
 
 @pytest.mark.parametrize("kind", VERIFIED)
-def test_junk_in_headers_is_refused_and_nothing_else(kind: str) -> None:
+def test_random_headers_raise_only_unverified(kind: str) -> None:
     verify, names, secrets = VERIFIED[kind]
 
     @given(st.fixed_dictionaries({}, optional=dict.fromkeys(names, JUNK)), st.binary(max_size=60))
@@ -50,7 +50,7 @@ def test_junk_in_headers_is_refused_and_nothing_else(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "generic"])
-def test_junk_with_the_right_time_is_refused_and_nothing_else(kind: str) -> None:
+def test_random_signature_with_a_valid_timestamp_raises_only_unverified(kind: str) -> None:
     verify, (name, stamp, signature), secrets = VERIFIED[kind]
 
     @given(JUNK, JUNK, st.binary(max_size=60))
@@ -62,7 +62,7 @@ def test_junk_with_the_right_time_is_refused_and_nothing_else(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", VERIFIED)
-def test_a_call_without_any_header_is_refused(kind: str) -> None:
+def test_request_without_headers_is_refused(kind: str) -> None:
     verify, _, secrets = VERIFIED[kind]
 
     with pytest.raises(Unverified):
@@ -77,14 +77,14 @@ def test_empty_headers_are_refused(kind: str) -> None:
         verify(dict.fromkeys(names, ""), b"", secrets, NOW)
 
 
-def test_the_tolerance_is_five_minutes() -> None:
+def test_tolerance_is_five_minutes() -> None:
     assert TOLERANCE == 300  # spec: registries, "Rules for every incoming call", 3
     for off in (-300, 0, 300):
         check_time(str(NOW), NOW + off)
 
 
 @pytest.mark.parametrize("off", [-301, -300.001, 300.001, 301, 10**9])
-def test_a_time_that_is_off_by_more_is_refused(off: float) -> None:
+def test_timestamp_out_of_tolerance_is_refused(off: float) -> None:
     with pytest.raises(Unverified):
         check_time(str(NOW), NOW + off)
 
@@ -109,6 +109,6 @@ def test_a_time_that_is_off_by_more_is_refused(off: float) -> None:
         "1e9",
     ],
 )
-def test_a_time_is_nothing_but_ascii_digits(stamp: str) -> None:
+def test_timestamp_must_be_ascii_digits(stamp: str) -> None:
     with pytest.raises(Unverified):
         check_time(stamp, NOW)

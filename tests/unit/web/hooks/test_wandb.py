@@ -1,4 +1,4 @@
-"""Weights & Biases' calls, by the template that we hand out: a bearer token and a signature, both of the secrets."""
+"""Weights & Biases webhooks with the documented template: a bearer token and a signature."""
 
 import base64
 import hashlib
@@ -39,14 +39,14 @@ def parsed(**changes: Any) -> RegistryEvent | None:
 
 
 @pytest.mark.parametrize("signature", [BASE64, HEX])
-def test_the_example_verifies(signature: str) -> None:
+def test_documented_example_is_verified(signature: str) -> None:
     verify(signature)
     verify(signature, secrets=("another-secret", SECRET))
     verify(signature, secrets=(SECRET, "another-secret"))
 
 
-def test_what_python_signs_verifies() -> None:
-    body = '{"é": 1}'.encode("latin-1")  # no UTF-8
+def test_signature_made_in_python_is_verified() -> None:
+    body = '{"é": 1}'.encode("latin-1")  # not UTF-8
     digest = hmac.new(SECRET.encode(), body, hashlib.sha256).digest()
 
     verify(base64.b64encode(digest).decode(), body=body)
@@ -54,7 +54,7 @@ def test_what_python_signs_verifies() -> None:
 
 
 @pytest.mark.parametrize("signature", [BASE64, HEX])
-def test_one_byte_changed_is_refused(signature: str) -> None:
+def test_one_changed_byte_is_refused(signature: str) -> None:
     for position in range(len(BODY)):
         body = bytearray(BODY)
         body[position] ^= 1
@@ -63,7 +63,7 @@ def test_one_byte_changed_is_refused(signature: str) -> None:
 
 
 @pytest.mark.parametrize("signature", [BASE64, HEX])
-def test_a_signature_that_is_changed_is_refused(signature: str) -> None:
+def test_changed_signature_is_refused(signature: str) -> None:
     for position in range(len(signature)):
         changed = "0" if signature[position] != "0" else "1"
         with pytest.raises(Unverified):
@@ -71,30 +71,30 @@ def test_a_signature_that_is_changed_is_refused(signature: str) -> None:
 
 
 @pytest.mark.parametrize("bearer", ["", "Bearer", "Bearer ", SECRET, f"bearer  {SECRET}", "Bearer another-secret", HEX])
-def test_a_signature_without_the_token_is_refused(bearer: str) -> None:
+def test_signature_without_token_is_refused(bearer: str) -> None:
     with pytest.raises(Unverified):
         verify(BASE64, bearer)
 
 
 @pytest.mark.parametrize("signature", ["", "sha256=" + HEX, HEX[:-2], BASE64[:-1], "v1," + BASE64, " " * 64, "g" * 64])
-def test_a_token_without_the_signature_is_refused(signature: str) -> None:
+def test_token_without_signature_is_refused(signature: str) -> None:
     with pytest.raises(Unverified):
         verify(signature)
 
 
-def test_another_secret_is_refused() -> None:
+def test_wrong_secret_is_refused() -> None:
     with pytest.raises(Unverified):
         verify(BASE64, secrets=("another-secret",))
     with pytest.raises(Unverified):
         verify(BASE64, "Bearer another-secret", secrets=("another-secret",))
 
 
-def test_a_linked_artifact_is_a_new_version() -> None:
+def test_linked_artifact_is_a_new_version() -> None:
     assert parsed() == RegistryEvent(Action.CREATED, "team/model-registry/resnet50", "v3")
 
 
 @pytest.mark.parametrize(("alias", "echo"), [("champion", False), ("errata-passed", True)])
-def test_an_alias_is_read_and_errata_own_is_an_echo(alias: str, echo: bool) -> None:
+def test_alias_is_parsed_and_an_alias_of_errata_is_an_echo(alias: str, echo: bool) -> None:
     result = parsed(event_type="ADD_ARTIFACT_ALIAS", alias=alias)
 
     assert result is not None
@@ -113,7 +113,7 @@ def test_other_events_are_ignored(kind: str) -> None:
 
 
 def test_other_events_that_name_no_artifact_are_ignored() -> None:
-    """A run's event renders the template without an artifact: a 4xx would look like a broken hook."""
+    """An event of a run has no artifact; a 4xx response would mark the webhook as broken."""
     assert parsed(event_type="RUN_METRIC", artifact_version_string="") is None
     assert wandb.parse({}, {"event_type": "RUN_METRIC"}) is None
 
@@ -122,12 +122,12 @@ def test_other_events_that_name_no_artifact_are_ignored() -> None:
     "artifact",
     ["", "resnet50", "resnet50:v3", "model-registry/resnet50:v3", "a/b/c", "a/b/c/d:v1", None, 7, ["a/b/c:1"]],
 )
-def test_an_artifact_of_another_form_is_an_error_that_the_endpoint_knows(artifact: Any) -> None:
+def test_invalid_artifact_name_is_invalid(artifact: Any) -> None:
     with pytest.raises((KeyError, TypeError, AttributeError)):
         parsed(artifact_version_string=artifact)
 
 
-def test_a_part_that_is_missing_is_an_error_that_the_endpoint_knows() -> None:
+def test_missing_field_is_invalid() -> None:
     for payload in ({}, {"event_type": "LINK_ARTIFACT"}, {"artifact_version_string": "a/b/c:v1"}):
         with pytest.raises((KeyError, TypeError)):
             wandb.parse({}, payload)

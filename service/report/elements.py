@@ -1,0 +1,55 @@
+"""Elements that several pages share: charts with their description, small bars, and name-value pairs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from service.domain import TOP1_ERROR_TYPES, ErrorType
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart and its description for screen readers."""
+
+    svg: Markup
+    description: tuple[str, ...]  # sentences
+
+
+@dataclass(frozen=True)
+class BarSegment:
+    """One segment of a small bar, in percent of its width."""
+
+    css_class: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Property:
+    """A name and a value, for example a line of the provenance."""
+
+    name: str
+    value: str
+
+
+def make_chart(svg: str, *description: str) -> Chart:
+    """Return a chart from the SVG of service.report.charts."""
+    return Chart(Markup(svg), description)  # noqa: S704 - charts escape all names
+
+
+def css_class(error_type: ErrorType) -> str:
+    """Return the CSS class for the color of an error type."""
+    return f"type-{int(error_type)}"
+
+
+def bar_segments(counts: Mapping[ErrorType, int]) -> tuple[BarSegment, ...]:
+    """Return the top-1 errors by type as segments of a small bar."""
+    total = sum(counts[error_type] for error_type in TOP1_ERROR_TYPES)
+    start, segments = 0.0, []
+    for error_type in TOP1_ERROR_TYPES:
+        width = 100 * counts[error_type] / total if total else 0.0
+        if width:
+            segments.append(BarSegment(css_class(error_type), round(start, 2), round(width, 2)))
+        start += width
+    return tuple(segments)

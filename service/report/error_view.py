@@ -1,0 +1,80 @@
+"""One error with its evidence, as the report and the page of an image show it."""
+
+from dataclasses import dataclass
+
+from errata.messages import (
+    ERROR_TYPE_TITLES,
+    LABEL_SOURCE_NAMES,
+    PROBLEMATIC_TAG_NAMES,
+    cooccurrence_note,
+    format_percentage,
+    rule_outcome,
+    superclass_note,
+    vocabulary_note,
+)
+
+from service.domain import Verdict
+from service.report.elements import css_class
+from service.taxonomy.classes import class_names
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One error with its evidence."""
+
+    file_name: str
+    target: str
+    predicted: str
+    error_type: str
+    css_class: str
+    probability: str
+    has_probability: bool
+    tags: tuple[str, ...]
+    labels: tuple[str, ...]
+    evidence: tuple[str, ...]  # sentences
+    trace: tuple[str, ...]  # the outcome of each rule
+
+
+def error_row(verdict: Verdict) -> ErrorRow:
+    """Convert a verdict for display."""
+    names = class_names()
+    evidence = verdict.evidence
+    return ErrorRow(
+        file_name=verdict.file_name,
+        target=names[verdict.target],
+        predicted=names[verdict.predicted],
+        error_type=ERROR_TYPE_TITLES[verdict.error_type],
+        css_class=css_class(verdict.error_type),
+        probability=format_percentage(verdict.probability),
+        has_probability=verdict.probability is not None,
+        tags=tuple(PROBLEMATIC_TAG_NAMES[tag] for tag in verdict.problematic),
+        labels=tuple(f"{names[label]} ({LABEL_SOURCE_NAMES[source]})" for label, source in evidence.labels)
+        if evidence
+        else (),
+        evidence=evidence_notes(verdict),
+        trace=tuple(rule_outcome(step.error_type, step.note, step.outcome) for step in evidence.trace)
+        if evidence
+        else (),
+    )
+
+
+def evidence_notes(verdict: Verdict) -> tuple[str, ...]:
+    """Return the evidence of a verdict in sentences, in the order of the rules."""
+    names, evidence = class_names(), verdict.evidence
+    if evidence is None:
+        return ()
+    predicted = names[verdict.predicted]
+    notes = [evidence.overlap] if evidence.overlap else []
+    notes += [
+        superclass_note(predicted, names[shared.label], shared.superclasses)
+        for shared in evidence.shared_superclasses
+        if shared.label != verdict.predicted
+    ]
+    vocabulary = evidence.vocabulary
+    if vocabulary is not None:
+        best = [(text.text, text.probability) for text in vocabulary.best]
+        notes.append(vocabulary_note(predicted, vocabulary.gate, vocabulary.num_texts, best))
+    notes += [
+        cooccurrence_note(predicted, names[pair.label], pair.count, pair.examples) for pair in evidence.co_occurrences
+    ]
+    return tuple(notes)

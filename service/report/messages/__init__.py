@@ -1,0 +1,1 @@
+"""User-facing texts of the report, the pages, and the gates, by topic."""

@@ -1,0 +1,122 @@
+"""Texts of gates: names of bounds, and the reason for each decision."""
+
+from collections.abc import Mapping
+
+from errata.messages import (
+    ERROR_TYPE_PLURALS,
+    ERROR_TYPE_TITLES,
+    GROUP_NAMES,
+    MISSING,
+    format_count,
+    format_percentage,
+    list_names,
+)
+
+from service.domain import Bound, GateDecision, GateReason, Group, Measure, UndecidedReason
+from service.report.messages.formatting import capitalize, format_p_value
+
+DECISION_NAMES: Mapping[GateDecision, str] = {
+    GateDecision.UNSPECIFIED: "unknown",
+    GateDecision.PASS: "pass",
+    GateDecision.FAIL: "fail",
+    GateDecision.UNDECIDED: "undecided",
+    GateDecision.PENDING: "pending",
+    GateDecision.ERROR: "error",
+}
+MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
+    Measure.TOP1_ACCURACY: "top-1 accuracy",
+    Measure.MULTI_LABEL_ACCURACY: "multi-label accuracy",
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR: "multi-label accuracy with minor errors forgiven",
+    Measure.MULTI_LABEL_ACCURACY_FORGIVING_EXPLAINABLE: "multi-label accuracy with explainable errors forgiven",
+    Measure.TOP1_ERROR_RATE: "top-1 error rate",
+    Measure.MULTI_LABEL_ERROR_RATE: "multi-label error rate",
+    Measure.SEVERE_ERROR_RATE: "severe error rate",
+    Measure.IMAGENET_M_ERRORS: "number of ImageNet-M errors",
+    Measure.COUNT: "number of {types}",
+    Measure.RATE: "rate of {types}",
+    Measure.PORTION_OF_TOP1_ERRORS: "portion of {types} among the top-1 errors",
+    Measure.PORTION_OF_MULTI_LABEL_ERRORS: "portion of {types} among the multi-label errors",
+}
+COVERAGE = "coverage of the judged images"
+WHOLE_ANALYSIS = "the analysis"
+MISSING_BASELINE = "The policy bounds changes, but no earlier version exists to compare with."
+MISSING_POLICY = "The rule that started the analysis names no policy."
+ANALYSIS_PENDING = "The analysis is not finished."
+ANALYSIS_WITHOUT_RESULT = "The analysis failed or was cancelled."
+_UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
+    UndecidedReason.FEW_SAMPLES: "too few samples",
+    UndecidedReason.ABSTAINED: "the rule of a bounded error type has no evidence",
+    UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence",
+    UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
+    UndecidedReason.NO_VALUE: "the value is not available",
+    UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",
+    UndecidedReason.ENDED_WITHOUT_RESULT: "the analysis or its baseline failed or was cancelled",
+}
+_COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
+
+
+def bound_name(reason: GateReason) -> str:
+    """Return the name of the bound that a reason is about."""
+    if reason.bound is not None:
+        return reason.bound.name
+    return WHOLE_ANALYSIS if reason.limit is None else COVERAGE
+
+
+def gate_reason(reason: GateReason) -> str:
+    """Describe the decision on a bound: the measured value, the limit, and why the bound is undecided."""
+    causes = "; ".join(_UNDECIDED_REASONS[cause] for cause in reason.causes)
+    if reason.bound is None and reason.limit is None:
+        return f"{capitalize(causes)}."
+    sentences = [_coverage(reason)] if reason.bound is None else _limits(reason, reason.bound)
+    if reason.abstained:
+        rules = list_names([f"“{ERROR_TYPE_TITLES[item]}”" for item in reason.abstained])
+        noun, verb = ("rule", "has") if len(reason.abstained) == 1 else ("rules", "have")
+        sentences.append(f"The value is an upper bound because the {noun} {rules} {verb} no evidence.")
+    if causes:
+        sentences.append(f"Undecided: {causes}.")
+    return " ".join(sentences)
+
+
+def measure_name(bound: Bound) -> str:
+    """Return the name of a bounded measure, for example "rate of model failures (organisms)"."""
+    types = list_names([ERROR_TYPE_PLURALS[item] for item in bound.types])
+    group = "" if bound.group is Group.ALL else f" ({GROUP_NAMES[bound.group]})"
+    return f"{MEASURE_NAMES[bound.measure].format(types=types)}{group}"
+
+
+def _coverage(reason: GateReason) -> str:
+    value, limit = format_percentage(reason.value), format_percentage(reason.limit)
+    return f"{capitalize(COVERAGE)} is {value}; at least {limit} is required."
+
+
+def _limits(reason: GateReason, bound: Bound) -> list[str]:
+    is_count = bound.measure in _COUNTS
+    subject = f"{capitalize(measure_name(bound))} is {_format_value(reason.value, is_count)}"
+    if not bound.is_on_change:
+        limits = [f"at least {_format_value(bound.min, is_count)} is required"] if bound.min is not None else []
+        limits += [f"at most {_format_value(bound.max, is_count)} is allowed"] if bound.max is not None else []
+        return [f"{subject}; {' and '.join(limits)}."]
+    baseline = f"baseline: {_format_value(reason.baseline, is_count)}"
+    p_value = f", {format_p_value(reason.p_value)}" if reason.p_value is not None else ""
+    limits = []
+    if bound.max_increase is not None:
+        limits.append(f"an increase of at most {_format_difference(bound.max_increase, is_count)}")
+    if bound.max_decrease is not None:
+        limits.append(f"a decrease of at most {_format_difference(bound.max_decrease, is_count)}")
+    sentences = [f"{subject} ({baseline}{p_value}); {' or '.join(limits)} is allowed."]
+    if bound.alpha is not None:
+        sentences.append(f"A change counts if p < {bound.alpha:g}.")
+    return sentences
+
+
+def _format_value(value: float | None, is_count: bool) -> str:
+    if value is None:
+        return MISSING
+    return format_count(round(value)) if is_count else f"{100 * value:.2f} %"
+
+
+def _format_difference(value: float, is_count: bool) -> str:
+    if is_count:
+        return format_count(round(value))
+    points = f"{100 * value:.6f}".rstrip("0").rstrip(".")
+    return f"{points} {'point' if points == '1' else 'points'}"

@@ -1,0 +1,279 @@
+"""Texts of the HTML pages and of the error table's script."""
+
+from collections.abc import Mapping
+
+from errata.messages import (
+    BEST_TEXTS,
+    COOCCURRENCE_NOTE,
+    NO_SIMILAR_NEIGHBORS,
+    RANKED_TEXT,
+    SIMILAR_NEIGHBORS,
+    SUPERCLASS_NOTE,
+    format_count,
+    pluralize,
+)
+
+from service.domain import Progress, State
+from service.report.messages.formatting import format_duration
+
+ERROR_TABLE_TEXTS: Mapping[str, str] = {  # templates/error_table.js fills in the fields in braces
+    "superclass_note": SUPERCLASS_NOTE,
+    "cooccurrence_note": COOCCURRENCE_NOTE,
+    "similar_neighbors": SIMILAR_NEIGHBORS,
+    "no_similar_neighbors": NO_SIMILAR_NEIGHBORS,
+    "best_texts": BEST_TEXTS,
+    "ranked_text": RANKED_TEXT,
+    "labels": "labels",
+    "no_labels": "none",
+    "evidence": "evidence",
+    "rule_trace": "rule trace",
+    "problematic": "problematic",
+    "count": "{first} to {last} of {total} errors",
+    "no_match": "No errors match the filters.",
+    "any": "any",
+    "exclude_problematic": "excluded",
+    "include_problematic": "included",
+    "only_problematic": "only these",
+    "image_details": "Image details",
+    "image": "image {name}",
+}
+ORDER_NAMES: Mapping[str, str] = {
+    "create_time desc": "newest first",
+    "create_time": "oldest first",
+    "title": "name, A to Z",
+    "title desc": "name, Z to A",
+    "top1_accuracy desc": "highest top-1 accuracy first",
+    "top1_accuracy": "lowest top-1 accuracy first",
+    "model_failures": "fewest model failures first",
+    "model_failures desc": "most model failures first",
+}
+_TEXTS = (
+    (
+        "95 % confidence intervals of the change from A to B (paired bootstrap over images). The intervals of "
+        "error types are not adjusted for multiple comparisons."
+    ),
+    "A",
+    "Accuracy gain by error type",
+    "Accuracy that the model would gain without errors of the type, in percentage points.",
+    "all",
+    "All analyses",
+    "All models in the charts",
+    "Analyses",
+    "any",
+    "B",
+    "broken",
+    "Broken: {count}",
+    "Calibration",
+    "Calibration bins",
+    "change",
+    "change from A to B",
+    "class",
+    "Classes with the largest changes, of {total} that differ. Intervals are not adjusted for multiple comparisons.",
+    "Classes with the most model failures: {count} of {total} classes with errors",
+    "Classes, sorted by model failures. Gains are percentage points of multi-label accuracy.",
+    "Colors",
+    "compare A",
+    "Compare A with B",
+    "Compare with other models",
+    "compare {name} as A",
+    "compare {name} as B",
+    "Comparison with reference models",
+    "confidence",
+    "Confidence by error type",
+    "created (UTC)",
+    "data set",
+    "Data set {dataset}: {state}",
+    "description",
+    "difference",
+    "Difference between the models of each {label} and the linear fit over all models, in percentage points",
+    (
+        "Difference between the models of each {label} and the median of the reference models at equal accuracy, "
+        "in percentage points"
+    ),
+    "Differences at equal accuracy",
+    "Download comparison",
+    "Download report",
+    "Each dot is a model. Diamonds mark the selected models. The dashed line is a linear fit over all models.",
+    "Errata",
+    "Errata: error analysis for image classifiers",
+    "Error breakdown",
+    "Error filters",
+    "error type",
+    "Error type descriptions",
+    "error type of A",
+    "error type of B",
+    "error types",
+    "Error types and accuracy",
+    "Error types by group",
+    "Error types by {name}",
+    "Errors",
+    "errors",
+    "Errors by severity",
+    "errors of A",
+    "errors of B",
+    "evidence",
+    "Evidence sources",
+    "Evidence {digest}",
+    "examples",
+    "explainable errors forgiven",
+    "file",
+    "file or class",
+    "first quartile",
+    "fixed",
+    "Fixed: {count}",
+    "gain without errors",
+    "gain without model failures",
+    "ground truth",
+    "group",
+    "group by",
+    "group of classes",
+    "Image details",
+    "image {name}",
+    "images",
+    (
+        "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in "
+        "several groups."
+    ),
+    "Images excluded because only one analysis has a prediction: {count}.",
+    "images predicted",
+    "Images that A classifies correctly and B does not, most severe errors of B first: {count} of {total}",
+    "Images that B classifies correctly and A does not, most severe errors of A first: {count} of {total}",
+    "interval of the change, points",
+    "label",
+    "labels",
+    "license",
+    "Linear fits",
+    "Linear fits: percentage points of the metric per percentage point of top-1 accuracy",
+    "McNemar's exact test",
+    "McNemar's exact test, two-sided; significant if p < 0.05",
+    "mean confidence",
+    "median",
+    "Method: Peychev, Müller, Fischer, Vechev, “Automated Classification of Model Errors on ImageNet”, NeurIPS 2023.",
+    "metric",
+    "minimum confidence",
+    "minor errors forgiven",
+    "model",
+    "model failures",
+    "Models",
+    "models",
+    "Most frequent confusions",
+    "multi-label",
+    "multi-label accuracy",
+    "multi-label accuracy, points",
+    "multi-label correct",
+    "name",
+    "Next",
+    "No analyses match the filters.",
+    "No analyses of this data set.",
+    "No analyses. To create one, run errata analyze.",
+    "No class differs.",
+    "No errors.",
+    "No images.",
+    "none",
+    "number",
+    "of all errors",
+    "of all images",
+    "only in A",
+    "only in B",
+    "order",
+    "origin",
+    "p-value",
+    "percentile",
+    "Percentile among the reference models with the most similar accuracy",
+    "Portion of the top-1 errors, and its percentile among the reference models with the most similar accuracy",
+    "prediction",
+    "prediction of A",
+    "prediction of B",
+    "Previous",
+    "problematic",
+    "problematic images",
+    "Provenance",
+    "rate",
+    "Reset",
+    "Results by group",
+    "Results by group. An image can be in several groups.",
+    (
+        "Rows: error type in A. Columns: error type in B. Images: {count}. Solid frame: worse in B. Dashed frame: "
+        "better in B."
+    ),
+    "Rule not evaluated.",
+    "rule trace",
+    "R²",
+    "search",
+    "Select an error type to see its evidence.",
+    "severity",
+    "Show",
+    "Skip to content",
+    "slope",
+    "source",
+    "state",
+    "Statistical significance",
+    "superclass",
+    "Superclasses and classes",
+    (
+        "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
+        "accuracy. Superclasses overlap, so the numbers do not add up."
+    ),
+    (
+        "Superclasses with the largest changes. Superclasses overlap. Intervals are not adjusted for multiple "
+        "comparisons."
+    ),
+    "Swap A and B",
+    "Table by group",
+    "Table of changes",
+    "Table of error types",
+    "Table of gains",
+    "The bands contain 50 % and 90 % of the {count} reference models; the thin line is their median.",
+    "The table contains the {count} worst of {total} errors. To get all errors, run errata show --export.",
+    "The {count} worst of {total} errors. Select an error to see its evidence.",
+    "third quartile",
+    "To compare groups of models at equal accuracy, group them by a label.",
+    "top-1",
+    "Top-1 accuracy is measured on all evaluated images, also if you select a group.",
+    "top-1 accuracy, points",
+    "top-1 correct",
+    "Top-1 correctness only: {fixed} images fixed, {broken} images broken.",
+    "top-1 errors",
+    "total of A",
+    "total of B",
+    "Transitions between error types",
+    "Trend",
+    "value",
+    "Warning.",
+    "with B",
+    "{count} of {total} models. To get all models, run errata trend --json.",
+    "{first} to {last} of {total} analyses",
+    "– Errata",
+)
+PAGE_TEXTS: Mapping[str, str] = {text: text for text in _TEXTS}  # map a text to its translation to translate the pages
+
+
+def translate(text: str, **values: object) -> str:
+    """Return a text of the pages in the language of PAGE_TEXTS.
+
+    Args:
+        text: The English text.
+        values: Values of the fields in braces.
+
+    Returns:
+        The translated text with the values filled in.
+    """
+    translation = PAGE_TEXTS[text]
+    return translation.format(**values) if values else translation
+
+
+def progress_text(state: State, progress: Progress) -> str:
+    """Describe the progress of an analysis; empty if it is finished."""
+    if state is State.QUEUED:
+        if progress.live_workers == 0:
+            return "no worker is available"
+        position = progress.queue_position
+        return "" if position is None else f"{pluralize(position, 'analysis', 'analyses')} ahead in the queue"
+    if state is not State.RUNNING:
+        return ""
+    text = f"{format_count(progress.done)} of {format_count(progress.total)} images"
+    if progress.images_per_second is not None:
+        text += f", {progress.images_per_second:,.0f} images/s"
+    if progress.eta_seconds is not None:
+        text += f", about {format_duration(progress.eta_seconds)} left"
+    return text

@@ -1,0 +1,104 @@
+"""Texts of trends: percentiles among reference models, notes, and linear fits."""
+
+from collections.abc import Mapping
+
+from errata.messages import ERROR_TYPE_PLURALS, format_count, format_signed, list_names, pluralize
+
+from service.domain import ErrorType, Fit, Metric, NoReferenceReason, PercentileRank, Trend
+
+CUSTOM_SUPERCLASSES_NOTE = (
+    "The reference models were evaluated with the superclasses of the paper. This evidence uses other superclasses, so "
+    "the percentiles of fine-grained errors and of the types after it are approximate."
+)
+NO_REFERENCE_NOTE = "No reference models exist for this data set, so percentiles are not available."
+MISSING_LABEL_NOTE = (
+    "No model has the label {label}. Set it with --label, or add labeled reference models with --reference."
+)
+OTHER_DATASET_NOTE = (
+    "The added reference models were evaluated on another data set with a different mix of errors. Do not compare them "
+    "with these analyses."
+)
+GROUPING_NAMES: Mapping[str, str] = {
+    "": "none",
+    "architecture": "architecture",
+    "architecture-family": "architecture family",
+    "pre-training": "pre-training",
+    "size": "size",
+}
+_PLURALS: Mapping[Metric, str] = {
+    **{Metric(item.name): plural for item, plural in ERROR_TYPE_PLURALS.items() if item > ErrorType.CORRECT},
+    Metric.POOLED: "errors from out of vocabulary to model failure",
+}
+_NO_REFERENCE: Mapping[NoReferenceReason, str] = {
+    NoReferenceReason.DATASET: "no reference models exist for this data set",
+    NoReferenceReason.ACCURACY: "no reference model has a similar accuracy",
+    NoReferenceReason.FEW: "too few reference models have a similar accuracy",
+    NoReferenceReason.NO_VALUE: "the model makes no top-1 errors",
+}
+
+
+def percentile_text(rank: PercentileRank) -> str:
+    """Describe a percentile, for example "fewer spurious correlations than 83 % of similarly accurate models"."""
+    if rank.percentile is None:
+        return f"not available: {_NO_REFERENCE[rank.missing or NoReferenceReason.DATASET]}"
+    lower = round(100 * rank.percentile)
+    is_higher = lower >= 50
+    percentage = f"{min(99, lower if is_higher else 100 - lower)} %"  # the quantiles end at 1 and 99
+    if rank.metric is Metric.MULTI_LABEL_ACCURACY:
+        return f"{'higher' if is_higher else 'lower'} than {percentage} of similarly accurate models"
+    return f"{'more' if is_higher else 'fewer'} {_PLURALS[rank.metric]} than {percentage} of similarly accurate models"
+
+
+def trend_notes(trend: Trend) -> list[str]:
+    """Return the notes that a reader of a trend needs."""
+    notes = []
+    if trend.curves is None:
+        notes.append(NO_REFERENCE_NOTE)
+        if any(not point.id for point in trend.points):
+            notes.append(OTHER_DATASET_NOTE)
+    elif trend.own_superclasses:
+        notes.append(CUSTOM_SUPERCLASSES_NOTE)
+    if trend.by and not any(point.label for point in trend.points):
+        notes.append(MISSING_LABEL_NOTE.format(label=trend.by))
+    if trend.num_left_out:
+        notes.append(excluded_note(trend.num_left_out))
+    return notes
+
+
+def excluded_note(count: int) -> str:
+    """Return the number of stored analyses that a trend excludes, in a sentence."""
+    analyses = pluralize(count, "stored analysis", "stored analyses")
+    verb, pronoun = ("is", "it uses") if count == 1 else ("are", "they use")
+    return f"{analyses} of this data set {verb} excluded because {pronoun} other evidence."
+
+
+def trend_summary(num_analyses: int, num_added: int, num_reference: int) -> str:
+    """Summarize the models of a trend.
+
+    Args:
+        num_analyses: Number of stored analyses.
+        num_added: Number of reference models among the points.
+        num_reference: Number of reference models behind the bands.
+
+    Returns:
+        A sentence.
+    """
+    models = [pluralize(num_analyses, "stored analysis", "stored analyses")] if num_analyses else []
+    models += [pluralize(num_added, "reference model")] if num_added else []
+    if not models:
+        return "No models are stored for this data set."
+    compared = f", compared with {format_count(num_reference)} reference models" if num_reference else ""
+    return f"Error types and accuracy of {list_names(models)}{compared}."
+
+
+def fit_text(fit: Fit | None) -> str:
+    """Describe a linear fit, for example "slope +0.50 points per point, R² = 0.62"."""
+    if fit is None:
+        return "no fit: needs three models with different accuracies"
+    r_squared = "" if fit.r_squared is None else f", R² = {fit.r_squared:.2f}"
+    return f"slope {format_signed(fit.slope)} points per point{r_squared}"
+
+
+def trend_description(metric: str, fit: str) -> str:
+    """Describe the chart of one metric for screen readers."""
+    return f"{metric} by top-1 accuracy: {fit}."
