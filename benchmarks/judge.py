@@ -9,7 +9,7 @@ from oracle import verdicts as oracle
 
 from benchmarks.result import Figure, median_seconds
 from benchmarks.synthetic import build_imagenet
-from service.analyses.judge import summary_of
+from service.analyses.judge import compute_summary
 from service.domain import Predictions
 from service.evidence.bundle import Bundle
 from service.summary.fleet import tally_fleet
@@ -27,7 +27,7 @@ def measure() -> Iterator[Figure]:
         top1 = _predictions(bundle, random, 1)[0]
         everything = np.array(bundle.all_targets)
         everything[bundle.rows] = top1
-        one = median_seconds(lambda: summary_of(bundle, Predictions(everything)), 21)
+        one = median_seconds(lambda: compute_summary(bundle, Predictions(everything)), 21)
         slow = _slow_seconds(bundle, top1)
         yield Figure(
             "one model, 20,000 predictions → verdicts and aggregates (reference: one image at a time, slow on purpose)",

@@ -52,5 +52,5 @@ def _fail(store: RedisJobStore, first: int, last: int) -> None:
         record = AnalysisRecord(f"a{number:08}", request, "d" * 64, "e" * 64, CREATED + number)
         spec = JobSpec(request.model, "demo", "e" * 64, "i" * 64, 20 * SHARDS, 20)
         job = store.submit(record, spec, fresh=False, limit=10).job
-        fencing_token = store.claim(job, 0, "benchmark", 20.0).fencing_token
-        store.fail(job, 0, fencing_token, Failure("MODEL_REFUSED", "the model has 10 outputs"))
+        fencing_token = store.claim_shard(job, 0, "benchmark", 20.0).fencing_token
+        store.fail_job(job, 0, fencing_token, Failure("MODEL_REFUSED", "the model has 10 outputs"))

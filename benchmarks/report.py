@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.result import Figure, median_seconds
-from service.analyses.compare import comparison_of
-from service.analyses.judge import Judged, digest_of, summary_of, verdicts_of
-from service.analyses.report import view_of
+from service.analyses.compare import compare_judged
+from service.analyses.judge import JudgedAnalysis, compute_summary, compute_verdicts, digest_predictions
+from service.analyses.report import build_view
 from service.analyses.trend import TrendRequest, trend
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
@@ -45,7 +45,7 @@ def measure() -> Iterator[Figure]:
         a, b = _judged(bundle, 0, "a"), _judged(bundle, 1, "b")
 
         html = Path(folder) / "report.html"
-        rendered = median_seconds(lambda: html.write_text(render_report(view_of(ports, a))), 7)
+        rendered = median_seconds(lambda: html.write_text(render_report(build_view(ports, a))), 7)
         yield _figure(
             f"report of {ERRORS:,} errors, rendered ({html.stat().st_size / 1e6:.2f} MB)", rendered, RENDER_AIM
         )
@@ -53,7 +53,7 @@ def measure() -> Iterator[Figure]:
         if loaded is not None:
             yield _figure(f"report of {ERRORS:,} errors, opened in chromium, load event", loaded, LOAD_AIM)
 
-        compared = median_seconds(lambda: comparison_of(a, b), 7)
+        compared = median_seconds(lambda: compare_judged(a, b), 7)
         slow = _slow_bootstrap_seconds(a, b)
         yield replace(
             _figure(
@@ -75,7 +75,7 @@ def _figure(name: str, seconds: float, aim: float) -> Figure:
     return Figure(name, seconds * 1000, "ms", f"at most {aim * 1000:g} ms", seconds <= aim)
 
 
-def _judged(bundle: Bundle, seed: int, title: str) -> Judged:
+def _judged(bundle: Bundle, seed: int, title: str) -> JudgedAnalysis:
     """Return an analysis that is wrong on 10,000 judged images, half of them close by."""
     random = np.random.default_rng(seed)
     top1 = np.array(bundle.all_targets)
@@ -90,10 +90,10 @@ def _judged(bundle: Bundle, seed: int, title: str) -> Judged:
         State.SUCCEEDED,
         bundle.digest,
         datetime(2026, 1, 1, tzinfo=UTC),
-        predictions_digest=digest_of(predictions),
-        summary=summary_of(bundle, predictions),
+        predictions_digest=digest_predictions(predictions),
+        summary=compute_summary(bundle, predictions),
     )
-    return Judged(analysis, bundle, predictions, verdicts_of(bundle, predictions))
+    return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
 
 
 def _stored(analysis: Analysis, bundle: Bundle, number: int) -> Analysis:
@@ -122,7 +122,7 @@ def _load_seconds(html: Path) -> float | None:
     return sorted(taken)[len(taken) // 2]
 
 
-def _slow_bootstrap_seconds(a: Judged, b: Judged) -> float:
+def _slow_bootstrap_seconds(a: JudgedAnalysis, b: JudgedAnalysis) -> float:
     """Return how long 2,000 draws take where every image is drawn and both are counted anew."""
     types: list[NDArray[np.uint8]] = [error_types(a.verdicts), error_types(b.verdicts)]
     random = np.random.default_rng(0)

@@ -64,13 +64,17 @@ def verdicts_frame(content: bytes, limit: int | None) -> "pd.DataFrame":
         """Keep lists and structures in Arrow: as Python objects, 50,000 rows of evidence take seconds."""
         return pandas.ArrowDtype(column_type) if arrow.types.is_nested(column_type) else None
 
-    frame = table.to_pandas(types_mapper=arrow_type)
-    for column in frame.columns:
-        if prefix := next((prefix for name, prefix in _PREFIXES.items() if column.startswith(name)), ""):
-            categories = frame[column].cat.categories
-            names = {category: category.replace(prefix, "").lower() for category in categories}
-            frame[column] = frame[column].cat.rename_categories(names)
-    return frame
+    for position, name in enumerate(table.column_names):
+        if prefix := next((prefix for start, prefix in _PREFIXES.items() if name.startswith(start)), ""):
+            chunks = [_without_prefix(arrow, chunk, prefix) for chunk in table.column(position).chunks]
+            table = table.set_column(position, name, arrow.chunked_array(chunks, table.schema.types[position]))
+    return table.to_pandas(types_mapper=arrow_type)
+
+
+def _without_prefix(arrow: Any, values: Any, prefix: str) -> Any:
+    """Return a dictionary array of names, in lowercase and without their prefix."""
+    names = [name.replace(prefix, "").lower() for name in values.dictionary.to_pylist()]
+    return arrow.DictionaryArray.from_arrays(values.indices, arrow.array(names, arrow.string()))
 
 
 def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:

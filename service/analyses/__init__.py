@@ -1,1 +1,1 @@
-"""Use cases: what the service does, one a file; plain functions over ports."""
+"""The use cases of the service: plain functions over ports, one module per use case."""

@@ -1,4 +1,4 @@
-"""Compare: what changed between two finished analyses of the same images, wherever their verdicts are read from."""
+"""Compare two finished analyses of the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import numpy as np
 from errata.errors import NotComparable
 from numpy.typing import NDArray
 
-from service.analyses.judge import Judged
+from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
-from service.analyses.verdicts import judged
+from service.analyses.verdicts import load_judged
 from service.domain import (
     Analysis,
     Bytes,
@@ -25,12 +25,12 @@ from service.rules.table import error_types
 from service.summary.compare import Pair, changed_classes, changed_superclasses, compare_groups, pair_of
 from service.taxonomy.classes import class_names
 
-MOST_FLIPS = 1000  # of each kind, unless a caller asks for others
+MAX_CHANGED_IMAGES = 1000  # fixed and broken images each, by default
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdicts of one analysis: n images, judged or not (type 0)."""
+    """The verdicts of one analysis on n images. An image that is not judged has type 0."""
 
     names: Sequence[str]
     targets: Classes  # (n,)
@@ -42,7 +42,7 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared."""
+    """One side of a comparison."""
 
     analysis: Analysis
     verdicts: Verdicts
@@ -50,41 +50,62 @@ class Side:
 
 @dataclass(frozen=True)
 class Superclasses:
-    """Where the superclasses of the evidence are known."""
+    """The superclasses of the evidence."""
 
     ids: Sequence[str]
     members: Mask  # (S, C)
 
 
-def compare(ports: Ports, id_a: str, id_b: str, most: int = MOST_FLIPS) -> Comparison:
-    """Return what changed from A to B, with at most so many fixed and broken images.
+def compare(ports: Ports, id_a: str, id_b: str, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
+    """Compare two archived analyses.
 
-    Raise AnalysisNotFound, NotReady, or NotComparable for other images or other evidence.
+    Args:
+        ports: The outside of the use cases.
+        id_a: The earlier analysis.
+        id_b: The later analysis.
+        max_images: Maximum number of fixed and of broken images.
+
+    Raises:
+        AnalysisNotFound: An analysis does not exist.
+        NotReady: An analysis has no result.
+        NotComparable: The analyses differ in data set or evidence.
     """
-    return comparison_of(judged(ports, id_a), judged(ports, id_b), most)
+    return compare_judged(load_judged(ports, id_a), load_judged(ports, id_b), max_images)
 
 
-def comparison_of(a: Judged, b: Judged, most: int = MOST_FLIPS) -> Comparison:
-    """Return what changed between the verdicts of two judged analyses; raise NotComparable."""
+def compare_judged(a: JudgedAnalysis, b: JudgedAnalysis, max_images: int = MAX_CHANGED_IMAGES) -> Comparison:
+    """Compare two judged analyses; raise NotComparable if they differ in data set or evidence."""
     members = np.asarray(a.bundle.arrays["superclass_members"])
     superclasses = Superclasses(a.bundle.manifest.superclasses, members)
-    return comparison_of_sides(side_of(a), side_of(b), superclasses, most)
+    return compare_sides(to_side(a), to_side(b), superclasses, max_images)
 
 
-def compared_groups(a: Side, b: Side) -> dict[Group, GroupComparison]:
-    """Return what changed in each group alone; raise NotComparable."""
+def compare_groups_of_sides(a: Side, b: Side) -> dict[Group, GroupComparison]:
+    """Compare two sides by group only; raise NotComparable if they differ in data set or evidence."""
     check_comparable(a.analysis, b.analysis)
-    first, second = aligned(a.verdicts, b.verdicts)
+    first, second = align_verdicts(a.verdicts, b.verdicts)
     return compare_groups(pair_of(first.types, second.types, first.targets, first.problematic), first.groups)
 
 
-def comparison_of_sides(a: Side, b: Side, superclasses: Superclasses | None, most: int = MOST_FLIPS) -> Comparison:
-    """Return what changed from A to B, by superclass only where those are known; raise NotComparable."""
+def compare_sides(
+    a: Side, b: Side, superclasses: Superclasses | None, max_images: int = MAX_CHANGED_IMAGES
+) -> Comparison:
+    """Compare two sides.
+
+    Args:
+        a: The earlier analysis.
+        b: The later analysis.
+        superclasses: The superclasses of the evidence; None if they are not known.
+        max_images: Maximum number of fixed and of broken images.
+
+    Raises:
+        NotComparable: The analyses differ in data set or evidence.
+    """
     check_comparable(a.analysis, b.analysis)
-    first, second = aligned(a.verdicts, b.verdicts)
+    first, second = align_verdicts(a.verdicts, b.verdicts)
     pair = pair_of(first.types, second.types, first.targets, first.problematic)
     summary = a.analysis.summary
-    assert summary is not None, "this is a bug: what is compared has a summary"
+    assert summary is not None, "this is a bug: a compared analysis has a summary"
     return Comparison(
         id_a=a.analysis.id,
         id_b=b.analysis.id,
@@ -97,61 +118,68 @@ def comparison_of_sides(a: Side, b: Side, superclasses: Superclasses | None, mos
         groups=compare_groups(pair, first.groups),
         classes=changed_classes(pair, class_names()),
         superclasses=() if superclasses is None else changed_superclasses(pair, superclasses.ids, superclasses.members),
-        fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, most),
-        broken=_changed_images(first, second, pair, pair.broken, pair.types_b, most),
+        fixed=_changed_images(first, second, pair, pair.fixed, pair.types_a, max_images),
+        broken=_changed_images(first, second, pair, pair.broken, pair.types_b, max_images),
     )
 
 
 def check_comparable(a: Analysis, b: Analysis) -> None:
-    """Raise NotComparable unless A and B are of one data set, and were judged with the same evidence."""
+    """Raise NotComparable unless A and B have the same data set and were judged with the same evidence."""
     if a.request.dataset != b.request.dataset:
         raise NotComparable(
-            f"expected two analyses of one data set, got {a.request.dataset} and {b.request.dataset}", field="b"
+            f"Cannot compare analyses of different data sets ({a.request.dataset} and {b.request.dataset}). "
+            "Compare two analyses of one data set.",
+            field="b",
         )
     if a.evidence != b.evidence:
         raise NotComparable(
-            f"expected analyses judged with the same evidence, got {a.evidence[:12]} and {b.evidence[:12]}: "
-            f"errata reanalyze {b.id} --evidence {a.evidence[:12]} judges the second one anew",
+            f"Cannot compare analyses judged with different evidence ({a.evidence[:12]} and {b.evidence[:12]}). "
+            f"Judge the second one again with 'errata reanalyze {b.id} --evidence {a.evidence[:12]}'.",
             field="b",
         )
 
 
-def side_of(found: Judged) -> Side:
+def to_side(judged: JudgedAnalysis) -> Side:
     """Return a judged analysis as one side of a comparison."""
-    bundle, evidence = found.bundle, found.bundle.evidence
+    bundle, evidence = judged.bundle, judged.bundle.evidence
     verdicts = Verdicts(
         bundle.judged_names,
         evidence.targets,
-        found.predictions.top1[bundle.rows],
-        error_types(found.verdicts),
+        judged.predictions.top1[bundle.rows],
+        error_types(judged.verdicts),
         np.asarray(evidence.problematic),
         np.asarray(bundle.arrays["groups"]),
     )
-    return Side(found.analysis, verdicts)
+    return Side(judged.analysis, verdicts)
 
 
-def aligned(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
-    """Return both over the same images in the same order; what one of them hasn't judged has type 0 there."""
+def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
+    """Return the verdicts of both sides over all images, in the same order; an image of the other side has type 0."""
     if a.names is b.names:
         return a, b
-    place = {name: row for row, name in enumerate(a.names)}
-    fresh = [row for row, name in enumerate(b.names) if name not in place]
-    names = [*a.names, *(b.names[row] for row in fresh)]
-    place |= {name: row for row, name in enumerate(names)}
-    rows = np.array([place[name] for name in b.names], dtype=np.intp)
-    first = _over(a, names, np.arange(len(a.names)))
-    second = _over(b, names, rows)
+    row_of = {name: row for row, name in enumerate(a.names)}
+    names = [*a.names, *(name for name in b.names if name not in row_of)]
+    row_of |= {name: row for row, name in enumerate(names)}
+    rows = np.array([row_of[name] for name in b.names], dtype=np.intp)
+    first = _spread_verdicts(a, names, np.arange(len(a.names)))
+    second = _spread_verdicts(b, names, rows)
     known_b = np.zeros(len(names), dtype=bool)
     known_b[rows] = True
     only_b = np.flatnonzero(known_b)[np.flatnonzero(known_b) >= len(a.names)]
-    for name in ("targets", "problematic"):  # facts about images, which either side knows
+    for name in ("targets", "problematic"):  # facts of the images, independent of the model
         getattr(first, name)[only_b] = getattr(second, name)[only_b]
     first.groups[:, only_b] = second.groups[:, only_b]
     return first, second
 
 
-def _over(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> Verdicts:
-    """Return verdicts over more images; rows: where each stands now."""
+def _spread_verdicts(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> Verdicts:
+    """Return verdicts over more images.
+
+    Args:
+        verdicts: The verdicts of n images.
+        names: The names of all images.
+        rows: (n,) index of each image in `names`.
+    """
 
     def spread(values: NDArray[np.generic]) -> NDArray[np.generic]:
         result = np.zeros((*values.shape[:-1], len(names)), dtype=values.dtype)
@@ -166,11 +194,11 @@ def _over(verdicts: Verdicts, names: Sequence[str], rows: NDArray[np.intp]) -> V
 
 
 def _changed_images(
-    a: Verdicts, b: Verdicts, pair: Pair, chosen: Mask, severity: Bytes, most: int
+    a: Verdicts, b: Verdicts, pair: Pair, mask: Mask, severity: Bytes, max_images: int
 ) -> tuple[ChangedImage, ...]:
-    """Return the images of a mask, the worst errors first."""
-    rows = np.flatnonzero(chosen)
-    rows = rows[np.argsort(-severity[rows].astype(int), kind="stable")][:most]
+    """Return the images of a mask, most severe errors first."""
+    rows = np.flatnonzero(mask)
+    rows = rows[np.argsort(-severity[rows].astype(int), kind="stable")][:max_images]
     columns = (a.targets, a.predicted, b.predicted, pair.types_a, pair.types_b)
     return tuple(
         ChangedImage(a.names[row], target, in_a, in_b, ErrorType(type_a), ErrorType(type_b))

@@ -1,4 +1,4 @@
-"""Explain: why a prediction for one image means what it means, from the bundle alone."""
+"""Explain the verdict of one prediction with the evidence of the bundle."""
 
 import numpy as np
 
@@ -21,8 +21,18 @@ from service.rules.decide import trace
 from service.rules.table import error_type, tags
 
 
-def explain(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
-    """Return what a prediction would mean, with its evidence; raise ImageNotFound if the image isn't judged."""
+def explain_prediction(bundle: Bundle, file_name: str, predicted: int, probability: float | None = None) -> Verdict:
+    """Return the verdict of a prediction for an image, with its evidence.
+
+    Args:
+        bundle: The evidence.
+        file_name: The image.
+        predicted: The predicted class.
+        probability: The probability of the prediction; None if it is not known.
+
+    Raises:
+        ImageNotFound: The bundle does not judge the image.
+    """
     row = bundle.row(file_name)
     check_verdicts(bundle, bundle.verdicts[row, predicted : predicted + 1])
     byte = int(bundle.verdicts[row, predicted])
@@ -33,37 +43,43 @@ def explain(bundle: Bundle, file_name: str, predicted: int, probability: float |
         error_type=error_type(byte),
         problematic=tags(byte, bool(bundle.evidence.problematic[row])),
         probability=probability,
-        evidence=evidence_for(bundle, row, predicted),
+        evidence=collect_evidence(bundle, row, predicted),
         groups=bundle.groups_of(np.array([row]))[0],
     )
 
 
-def evidence_for(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
+def collect_evidence(bundle: Bundle, row: int, predicted: int) -> VerdictEvidence:
     """Return the evidence behind one verdict."""
     evidence = bundle.evidence
     steps = trace(evidence.rows(row, row + 1), predicted)
     labels = [int(label) for label in evidence.labels.of(row)]
     target = int(evidence.targets[row])
-    relatives = labels if target in labels else [*labels, target]  # what is problematic may stop at its target
+    classes = labels if target in labels else [*labels, target]  # rules of problematic images can use the target only
     return VerdictEvidence(
         labels=tuple(zip(labels, evidence.labels.sources_of(row), strict=True)),
         shared_superclasses=tuple(
-            SharedSuperclass(label, names) for label in relatives if (names := _shared(bundle, label, predicted))
+            SharedSuperclass(label, names)
+            for label in classes
+            if (names := _shared_superclasses(bundle, label, predicted))
         ),
-        co_occurrences=tuple(result for label in relatives if (result := _seen_together(bundle, label, predicted))),
+        co_occurrences=tuple(
+            co_occurrence for label in classes if (co_occurrence := _find_co_occurrence(bundle, label, predicted))
+        ),
         overlap=why_overlapping(target, predicted),
-        vocabulary=_vocabulary(bundle, row, predicted, steps),
+        vocabulary=_vocabulary_evidence(bundle, row, predicted, steps),
         trace=steps,
     )
 
 
-def _vocabulary(bundle: Bundle, row: int, predicted: int, steps: tuple[Step, ...]) -> VocabularyEvidence | None:
-    """Return what CLIP said, if the rule that asks it was reached."""
-    asked = any(
+def _vocabulary_evidence(
+    bundle: Bundle, row: int, predicted: int, steps: tuple[Step, ...]
+) -> VocabularyEvidence | None:
+    """Return the texts that CLIP matches best; None unless the rule that needs them was evaluated."""
+    is_evaluated = any(
         step.error_type is ErrorType.FINE_GRAINED_OOV and not step.note and step.outcome in (Outcome.HIT, Outcome.MISS)
         for step in steps
     )
-    if not asked or bundle.proposals is None:
+    if not is_evaluated or bundle.proposals is None:
         return None
     return compare(
         bundle.image_embedding(row),
@@ -75,17 +91,17 @@ def _vocabulary(bundle: Bundle, row: int, predicted: int, steps: tuple[Step, ...
     )
 
 
-def _shared(bundle: Bundle, label: int, predicted: int) -> tuple[str, ...]:
+def _shared_superclasses(bundle: Bundle, label: int, predicted: int) -> tuple[str, ...]:
     members = bundle.arrays["superclass_members"]
-    both = np.flatnonzero(members[:, label] & members[:, predicted])
-    return tuple(bundle.manifest.superclasses[place] for place in both.tolist())
+    shared = np.flatnonzero(members[:, label] & members[:, predicted])
+    return tuple(bundle.manifest.superclasses[index] for index in shared.tolist())
 
 
-def _seen_together(bundle: Bundle, label: int, predicted: int) -> CoOccurrence | None:
+def _find_co_occurrence(bundle: Bundle, label: int, predicted: int) -> CoOccurrence | None:
     pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
     if pairs is None or matrix is None or not matrix[label, predicted]:
         return None
     low, high = sorted((label, predicted))
-    place = int(np.flatnonzero((pairs.classes[:, 0] == low) & (pairs.classes[:, 1] == high))[0])
-    examples = [validation_name(number) for number in pairs.examples[place].tolist() if number]
-    return CoOccurrence(label, int(pairs.counts[place]), tuple(examples))
+    index = int(np.flatnonzero((pairs.classes[:, 0] == low) & (pairs.classes[:, 1] == high))[0])
+    examples = [validation_name(number) for number in pairs.examples[index].tolist() if number]
+    return CoOccurrence(label, int(pairs.counts[index]), tuple(examples))

@@ -1,4 +1,4 @@
-"""Export: all verdicts of an analysis as a file, piece by piece."""
+"""Export the verdicts of an analysis as a file, in pieces."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -9,66 +9,68 @@ from pyarrow import compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet as arrow_parquet
 
-from service.analyses.judge import Judged
-from service.analyses.verdicts import VerdictFilter, records, select, table
+from service.analyses.judge import JudgedAnalysis
+from service.analyses.verdicts import VerdictFilter, iterate_verdicts, select_rows, verdict_table
 from service.domain import Verdict
 
-LINES = 4096  # in one piece of a JSONL file
-_FORMULA = r"^[=+\-@\t\r\n]"  # how a cell starts that a spreadsheet evaluates
+LINES_PER_PIECE = 4096
+_FORMULA = r"^[=+\-@\t\r\n]"  # the first character of a cell that a spreadsheet evaluates
 
 
 @dataclass(frozen=True)
 class Export:
-    """What a file of verdicts contains."""
+    """The content of a file of verdicts."""
 
     filter: VerdictFilter = field(default_factory=VerdictFilter)
     with_evidence: bool = False
 
 
-def jsonl(judged: Judged, line: Callable[[Verdict], str], content: Export = Export()) -> Iterator[bytes]:
-    """Yield the verdicts as JSONL, each in the form that `line` returns."""
-    rows = select(judged, content.filter)
-    for start in range(0, len(rows), LINES):
-        verdicts = records(judged, rows[start : start + LINES], content.with_evidence)
-        yield "".join(line(verdict) + "\n" for verdict in verdicts).encode()
+def write_jsonl(
+    judged: JudgedAnalysis, to_json: Callable[[Verdict], str], content: Export = Export()
+) -> Iterator[bytes]:
+    """Yield one line of JSON per verdict."""
+    rows = select_rows(judged, content.filter)
+    for start in range(0, len(rows), LINES_PER_PIECE):
+        verdicts = iterate_verdicts(judged, rows[start : start + LINES_PER_PIECE], content.with_evidence)
+        yield "".join(to_json(verdict) + "\n" for verdict in verdicts).encode()
 
 
-def csv(judged: Judged, content: Export = Export()) -> Iterator[bytes]:
-    """Yield a table with a header; text that a spreadsheet would evaluate as a formula gets a leading apostrophe."""
+def write_csv(judged: JudgedAnalysis, content: Export = Export()) -> Iterator[bytes]:
+    """Yield the verdicts as CSV with a header; an apostrophe precedes text that a spreadsheet would evaluate."""
     file = io.BytesIO()
-    arrow_csv.write_csv(without_formulas(table(judged, content.filter)), file)
+    arrow_csv.write_csv(escape_formulas(verdict_table(judged, content.filter)), file)
     yield file.getvalue()
 
 
-def without_formulas(verdicts: pa.Table) -> pa.Table:
-    """Return a table whose text cells no spreadsheet takes for formulas; numbers stay numbers.
+def escape_formulas(verdicts: pa.Table) -> pa.Table:
+    """Return the table with an apostrophe before text that a spreadsheet would evaluate as a formula.
 
-    File names come from the users who made the data set.
+    File names come from the authors of a data set. Numbers do not change.
     Source: https://owasp.org/www-community/attacks/CSV_Injection
     """
-    for place, column in enumerate(verdicts.schema):
+    for index, column in enumerate(verdicts.schema):
         if pa.types.is_string(column.type):
-            cells = verdicts.column(place)
+            cells = verdicts.column(index)
             quoted = pc.binary_join_element_wise("'", cells, "")
             verdicts = verdicts.set_column(
-                place, column.name, pc.if_else(pc.match_substring_regex(cells, _FORMULA), quoted, cells)
+                index, column, pc.if_else(pc.match_substring_regex(cells, _FORMULA), quoted, cells)
             )
     return verdicts
 
 
-def parquet(judged: Judged, content: Export = Export()) -> Iterator[bytes]:
-    """Yield the same table as Parquet, with the columns of the evidence if it has them."""
+def write_parquet(judged: JudgedAnalysis, content: Export = Export()) -> Iterator[bytes]:
+    """Yield the verdicts as Parquet, with the columns of the evidence if the content includes it."""
     file = io.BytesIO()
-    verdicts = table(judged, content.filter, content.with_evidence)
+    verdicts = verdict_table(judged, content.filter, content.with_evidence)
     # Without the stored schema, every reader sees text where the table has dictionary arrays.
     arrow_parquet.write_table(verdicts, file, compression="zstd", store_schema=False)
     yield file.getvalue()
 
 
-def arrow(judged: Judged, content: Export = Export()) -> Iterator[bytes]:
-    """Yield the same table as an Arrow IPC stream: for data frames, a fifth of the time of Parquet."""
+def write_arrow(judged: JudgedAnalysis, content: Export = Export()) -> Iterator[bytes]:
+    """Yield the same table as an Arrow IPC stream, which takes half of the time of Parquet."""
     file = io.BytesIO()
-    verdicts = table(judged, content.filter, content.with_evidence)
+    verdicts = verdict_table(judged, content.filter, content.with_evidence)
     with pa.ipc.new_stream(file, verdicts.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_table(verdicts)
     yield file.getvalue()

@@ -1,59 +1,85 @@
-"""Gate: an analysis, held against a policy and, where the policy asks for changes, against a baseline."""
+"""Evaluate a gate policy for an analysis, and for its changes against a baseline."""
 
 from errata.errors import InvalidRequest, NotComparable
 
 from service.analyses import queries
-from service.analyses.compare import Side, compared_groups, side_of
+from service.analyses.compare import Side, compare_groups_of_sides, to_side
 from service.analyses.policy import check_baseline, parse_policy
 from service.analyses.ports import Ports
-from service.analyses.verdicts import judged
+from service.analyses.verdicts import load_judged
 from service.domain import Analysis, GateDecision, GatePolicy, GateReason, GateResult, State, UndecidedReason
 from service.summary.gate import Baseline, decision_of, evaluate
 
 
 def evaluate_gate(ports: Ports, analysis_id: str, policy: str = "", baseline: str = "") -> GateResult:
-    """Return what a policy says of an analysis; without a policy: the one that it was asked for with.
+    """Evaluate a gate policy for an analysis.
 
-    Raise AnalysisNotFound, InvalidPolicy, or InvalidRequest where there is no policy, or no baseline for its changes.
+    Args:
+        ports: The outside of the use cases.
+        analysis_id: The analysis.
+        policy: The policy as YAML; empty: the policy of the analysis's request.
+        baseline: The analysis to compare with; empty: the baseline of the analysis's request.
+
+    Raises:
+        AnalysisNotFound: The analysis or the baseline does not exist.
+        InvalidPolicy: The policy is invalid.
+        InvalidRequest: There is no policy, or no baseline for its bounds on changes.
     """
     analysis = queries.get(ports, analysis_id)
     text = policy or analysis.request.gate_policy
     if not text:
-        raise InvalidRequest("expected a policy, got none: the analysis wasn't asked for with one", field="policy")
+        raise InvalidRequest(
+            f"No policy to evaluate: analysis {analysis.id} was created without one. Pass a policy.", field="policy"
+        )
     parsed = parse_policy(text)
-    against = (baseline or analysis.request.gate_baseline) if parsed.needs_baseline else ""
-    check_baseline(parsed, against)
-    other = queries.get(ports, against) if against else None
-    for item in (analysis, other):
-        if item is not None and item.state is not State.SUCCEEDED:
-            return unfinished(parsed, analysis, item, against)
-    if other is None:
-        return decided(parsed, analysis)
-    return decided(parsed, analysis, side_of(judged(ports, analysis.id)), side_of(judged(ports, other.id)))
+    baseline_id = (baseline or analysis.request.gate_baseline) if parsed.needs_baseline else ""
+    check_baseline(parsed, baseline_id)
+    before = queries.get(ports, baseline_id) if baseline_id else None
+    for needed in (analysis, before):
+        if needed is not None and needed.state is not State.SUCCEEDED:
+            return unfinished_result(parsed, analysis, needed, baseline_id)
+    if before is None:
+        return evaluate_policy(parsed, analysis)
+    sides = [to_side(load_judged(ports, needed.id)) for needed in (analysis, before)]
+    return evaluate_policy(parsed, analysis, *sides)
 
 
-def decided(
+def evaluate_policy(
     policy: GatePolicy, analysis: Analysis, side: Side | None = None, baseline: Side | None = None
 ) -> GateResult:
-    """Return what a policy says of a finished analysis; its own side and the baseline's where it bounds changes."""
-    assert analysis.summary is not None, "this is a bug: what has succeeded has a summary"
+    """Evaluate a policy for a finished analysis.
+
+    Args:
+        policy: The policy.
+        analysis: The analysis.
+        side: The verdicts of the analysis, for bounds on changes.
+        baseline: The verdicts of the baseline, for bounds on changes.
+    """
+    assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
     before = None
     if side is not None and baseline is not None and policy.needs_baseline:
-        assert baseline.analysis.summary is not None, "this is a bug: what has succeeded has a summary"
+        assert baseline.analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
         try:
-            before = Baseline(baseline.analysis.summary, compared_groups(side, baseline))
+            before = Baseline(baseline.analysis.summary, compare_groups_of_sides(side, baseline))
         except NotComparable:
             before = Baseline(baseline.analysis.summary, None)
     reasons = evaluate(policy, analysis.summary, before)
-    against = baseline.analysis.id if before is not None and baseline is not None else ""
-    return GateResult(decision_of(reasons), policy.name, analysis.id, against, tuple(reasons))
+    baseline_id = baseline.analysis.id if before is not None and baseline is not None else ""
+    return GateResult(decision_of(reasons), policy.name, analysis.id, baseline_id, tuple(reasons))
 
 
-def unfinished(policy: GatePolicy, analysis: Analysis, waits_for: Analysis, baseline: str) -> GateResult:
-    """Return the result for an analysis that has no result of its own, or whose baseline has none."""
+def unfinished_result(policy: GatePolicy, analysis: Analysis, needed: Analysis, baseline: str) -> GateResult:
+    """Return the result of a gate whose analysis or baseline has no result.
+
+    Args:
+        policy: The policy.
+        analysis: The analysis.
+        needed: The analysis without a result: the analysis itself or its baseline.
+        baseline: The id of the baseline; empty if there is none.
+    """
     decision, cause = (
         (GateDecision.ERROR, UndecidedReason.ENDED_WITHOUT_RESULT)
-        if waits_for.state.final
+        if needed.state.final
         else (GateDecision.PENDING, UndecidedReason.NOT_FINISHED)
     )
     reasons = (GateReason(decision, None, causes=(cause,)),)

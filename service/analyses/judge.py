@@ -1,4 +1,4 @@
-"""Judge: predictions meet the evidence and become verdicts and a summary; one gather, then counting."""
+"""Judge predictions: look up their verdicts in the evidence, summarize them, and archive the analyses of a job."""
 
 import hashlib
 import time
@@ -25,54 +25,57 @@ from service.domain import (
     strata_of,
 )
 from service.evidence.bundle import Bundle
-from service.jobs.transitions import AnalysisRecord, Job, ShardResult, failure_of, joined
+from service.jobs.transitions import AnalysisRecord, Job, ShardResult, concatenate_predictions, failure_of
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types, judge
 from service.summary.summarize import summarize
 from service.telemetry import Stage
 
-ATTEMPTS = 500  # to archive what is judged: some eight hours, since predicting anew costs far more
-LONGEST_RETRY = 60.0  # seconds
-STORE_SECONDS, LOOK_SECONDS = 300.0, 0.5  # that a judge waits for a store that is away, and between two looks
-NAMED = 10  # missing images that a warning names
-RETRY_SECONDS = 5.0  # before the second attempt, longer each time
+MAX_ATTEMPTS = 500  # to archive an analysis: about eight hours, because predicting again costs far more
+RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0  # the delay grows with each attempt
+STORE_WAIT_SECONDS = 300.0  # that a judge waits for an unavailable store
+POLL_SECONDS = 0.5  # between two pings of an unavailable store
+MAX_NAMED = 10  # missing images in a warning
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Judged:
-    """An analysis with its verdicts (N judged samples)."""
+class JudgedAnalysis:
+    """An analysis with its verdicts on N judged samples."""
 
     analysis: Analysis
     bundle: Bundle
     predictions: Predictions  # of all A images
-    verdicts: Bytes  # (N,) as the verdict table has them
+    verdicts: Bytes  # (N,) bytes of the verdict table
 
 
-def verdicts_of(bundle: Bundle, predictions: Predictions) -> Bytes:
-    """Return the verdict byte of each judged sample, (N,); raise EvidenceDamaged where the table holds none."""
-    result = judge(bundle.verdicts, predictions.top1[bundle.rows])
-    check_verdicts(bundle, result)
-    return result
+def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
+    """Return the verdict of each judged sample as (N,) bytes; raise EvidenceDamaged for a damaged table."""
+    verdicts = judge(bundle.verdicts, predictions.top1[bundle.rows])
+    check_verdicts(bundle, verdicts)
+    return verdicts
 
 
-def check_verdicts(bundle: Bundle, found: Bytes) -> None:
-    """Raise EvidenceDamaged for bytes that are no verdicts: a table's content isn't checked when it is opened."""
-    if found.size and error_types(found).max() > max(ErrorType):
-        raise EvidenceDamaged(f"the verdict table of {bundle.dataset} {bundle.digest[:12]} is damaged")
+def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
+    """Raise EvidenceDamaged for invalid bytes, because the content of a table is not checked when it is opened."""
+    if verdicts.size and error_types(verdicts).max() > max(ErrorType):
+        raise EvidenceDamaged(
+            f"The verdict table of the bundle {bundle.digest[:12]} ({bundle.dataset}) is damaged. "
+            "Restore the bundle from a backup, or build it again."
+        )
 
 
-def summary_of(bundle: Bundle, predictions: Predictions) -> Summary:
+def compute_summary(bundle: Bundle, predictions: Predictions) -> Summary:
     """Return the summary of one model's predictions."""
-    types = error_types(verdicts_of(bundle, predictions))
+    types = error_types(compute_verdicts(bundle, predictions))
     strata = bundle.strata
-    if (types == ErrorType.UNSPECIFIED).any():  # some judged image has no prediction: it counts nowhere
+    if (types == ErrorType.UNSPECIFIED).any():  # images without a prediction do not count
         counted = ~bundle.evidence.problematic & (types != ErrorType.UNSPECIFIED)
         strata = strata_of(bundle.evidence.targets, counted, bundle.arrays["groups"])
     return summarize(types, strata, bundle.manifest.abstained, predictions, bundle.all_targets, bundle.imagenet_m)
 
 
-def digest_of(predictions: Predictions) -> str:
+def digest_predictions(predictions: Predictions) -> str:
     """Return the SHA-256 of predictions in the data set's order."""
     digest = hashlib.sha256(np.ascontiguousarray(predictions.top1).tobytes())
     for array in (predictions.probability, predictions.top1_restricted):
@@ -82,9 +85,10 @@ def digest_of(predictions: Predictions) -> str:
 
 
 def judge_job(ports: Ports, job_id: str) -> None:
-    """Judge a job whose shards are all predicted, and archive a result for each analysis that waits for it.
+    """Judge a job whose shards are all predicted, and archive the result of each analysis that waits for it.
 
-    Raise ComeBack to be called again where the archive is away, or the job is for a newer version to judge.
+    Raises:
+        RetryLater: The archive is unavailable, or only a newer version can judge the job.
     """
     try:
         fencing_token = ports.store.claim_judging(job_id)
@@ -94,108 +98,123 @@ def judge_job(ports: Ports, job_id: str) -> None:
     if fencing_token is None or job is None:
         return
     try:
-        archived = _archive(ports, job)
-        finished = ports.store.finish(job_id, fencing_token)
+        analyses = _archive_results(ports, job)
+        finished = ports.store.finish_job(job_id, fencing_token)
     except Unavailable as error:
-        _wait_for(ports)  # without the store, nobody could be asked to come back
-        if fencing_token < ATTEMPTS:
-            raise RetryLater(min(RETRY_SECONDS * fencing_token, LONGEST_RETRY)) from error
+        _wait_for_store(ports)  # without the store, the message cannot be queued again
+        if fencing_token < MAX_ATTEMPTS:
+            raise RetryLater(min(RETRY_SECONDS * fencing_token, MAX_RETRY_SECONDS)) from error
         _fail(ports, job_id, fencing_token, error)
     except PermanentError as error:
-        _log.warning("judging failed", job=job_id, request=job.spec.asked, error=str(error))
+        _log.warning("judging failed", job=job_id, request=job.spec.call_id, error=str(error))
         _fail(ports, job_id, fencing_token, error)
     except Exception as error:
-        _log.exception("judging failed", job=job_id, request=job.spec.asked)
+        _log.exception("judging failed", job=job_id, request=job.spec.call_id)
         _fail(ports, job_id, fencing_token, error)
     else:
-        for analysis in archived if finished else ():
+        for analysis in analyses if finished else ():
             _log.info(
-                "judged", analysis=analysis.id, job=job_id, request=job.spec.asked, evidence=analysis.evidence[:12]
+                "analysis judged",
+                analysis=analysis.id,
+                job=job_id,
+                request=job.spec.call_id,
+                evidence=analysis.evidence[:12],
             )
             ports.on_finished(analysis)
             with suppress(Unavailable):
-                ports.store.store_result(job.spec.dedupe, analysis.id)
+                ports.store.store_result(job.spec.dedupe_key, analysis.id)
 
 
-def job_failed(ports: Ports, job_id: str) -> None:
-    """Tell of every analysis that has failed with its job."""
+def notify_job_failed(ports: Ports, job_id: str) -> None:
+    """Call `on_finished` for each analysis of a failed job."""
     job = ports.store.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
         snapshot = ports.store.snapshot(analysis_id)
         if snapshot is not None and snapshot.record.state is State.FAILED:
-            ports.on_finished(queries.seen(snapshot))
+            ports.on_finished(queries.to_analysis(snapshot))
 
 
-def _wait_for(ports: Ports) -> None:
-    """Wait until the store is there, for a while: the thread that judges can do nothing without it."""
-    deadline = time.monotonic() + STORE_SECONDS
+def _wait_for_store(ports: Ports) -> None:
+    """Wait until the store answers, for a limited time."""
+    deadline = time.monotonic() + STORE_WAIT_SECONDS
     while not ports.store.ping() and time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
-    if ports.store.finish(job_id, fencing_token, failure_of(error)):
-        job_failed(ports, job_id)
+    if ports.store.finish_job(job_id, fencing_token, failure_of(error)):
+        notify_job_failed(ports, job_id)
 
 
-def _archive(ports: Ports, job: Job) -> list[Analysis]:
-    """Archive a result for each analysis that waits for a job; return them.
+def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
+    """Archive the result of each analysis that waits for a job, and return the analyses.
 
-    A result that is archived already stays as it is: an earlier judge wrote it, or a store that was rolled back runs
-    its job again.
+    A result that is already archived does not change: an earlier judge wrote it, or a store that was restored from an
+    older state runs its job again.
     """
-    parts = ports.store.parts(job.id)
-    info = _one_model(job, parts)
-    predictions = joined([part.predictions for part in parts])
+    results = ports.store.shard_results(job.id)
+    info = _check_same_model(job, results)
+    predictions = concatenate_predictions([result.predictions for result in results])
     bundle = ports.evidence_repository.find(job.spec.dataset, job.spec.evidence)
-    missing = _missing(bundle, predictions, ports.limits.max_missing)
+    warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
     with ports.stage_timer(Stage.JUDGE):
-        summary = summary_of(bundle, predictions)
-    archived = []
+        summary = compute_summary(bundle, predictions)
+    analyses = []
     for analysis_id in sorted(job.analyses):
         snapshot = ports.store.snapshot(analysis_id)
         if snapshot is None or snapshot.record.state.final:
             continue
         if (before := ports.archive.get(analysis_id)) is not None:
-            archived.append(before)
+            analyses.append(before)
             continue
-        analysis = _finished(ports, snapshot.record, job, predictions, summary, info, missing)
+        analysis = _finished_analysis(ports, snapshot.record, job, predictions, summary, info, warnings)
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
         after = ports.store.snapshot(analysis_id)
-        if after is not None and after.record.state.final:  # cancelled meanwhile: that is what its user was told
+        if after is not None and after.record.state.final:  # its user cancelled it meanwhile
             ports.archive.delete(analysis_id)
         else:
-            archived.append(analysis)
-    return archived
+            analyses.append(analysis)
+    return analyses
 
 
-def _one_model(job: Job, parts: Sequence[ShardResult]) -> ModelInfo:
-    """Return the model of all parts; raise PermanentError unless all are there and of one model."""
-    models = list(dict.fromkeys(part.model_info for part in parts))
+def _check_same_model(job: Job, results: Sequence[ShardResult]) -> ModelInfo:
+    """Return the model of all shards; raise an error if shards are missing or their models differ."""
+    models = list(dict.fromkeys(result.model_info for result in results))
     if len(models) > 1:
-        told = ", ".join(f"{model.architecture} {model.weights_sha256[:12]}" for model in models)
-        raise PermanentError(f"the weights changed while the model ran, or workers have different ones: {told}")
-    images = sum(len(part.predictions.top1) for part in parts)
-    if len(parts) != job.spec.num_shards or images != job.spec.total:
-        raise Unavailable(f"expected the predictions of {job.spec.total} images, got {images}: parts are missing")
+        names = ", ".join(f"{model.architecture} {model.weights_sha256[:12]}" for model in models)
+        raise PermanentError(
+            f"The weights changed while the model ran, or workers have different weights: {names}. Submit it again."
+        )
+    num_images = sum(len(result.predictions.top1) for result in results)
+    if len(results) != job.spec.num_shards or num_images != job.spec.total:
+        raise Unavailable(f"The job store has the predictions of {num_images} images instead of {job.spec.total}.")
     return models[0]
 
 
-def _missing(bundle: Bundle, predictions: Predictions, share: float) -> tuple[str, ...]:
-    """Return a warning that names images without a prediction; raise ImagesMissing for more than a share of them."""
+def _missing_image_warnings(bundle: Bundle, predictions: Predictions, max_missing: float) -> tuple[str, ...]:
+    """Return a warning that names images without a prediction, if there are any.
+
+    Args:
+        bundle: The evidence.
+        predictions: Of all images.
+        max_missing: Share of the images that may be missing.
+
+    Raises:
+        ImagesMissing: More images are missing.
+    """
     rows = np.flatnonzero(predictions.top1 < 0)
     if not len(rows):
         return ()
-    names = ", ".join(bundle.arrays["names"][row].decode() for row in rows[:NAMED].tolist())
-    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    told = f"{len(rows)} of {len(predictions.top1)} images are missing or damaged: {names}{more}"
-    if len(rows) > share * len(predictions.top1):
-        raise ImagesMissing(f"{told}; at most {100 * share:g} % may be (ERRATA_MAX_MISSING)")
-    return (told,)
+    names = ", ".join(bundle.arrays["names"][row].decode() for row in rows[:MAX_NAMED].tolist())
+    more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
+    warning = f"{len(rows)} of {len(predictions.top1)} images are missing or damaged: {names}{more}."
+    if len(rows) > max_missing * len(predictions.top1):
+        raise ImagesMissing(f"{warning} The limit is {100 * max_missing:g} % (ERRATA_MAX_MISSING).")
+    return (warning,)
 
 
-def _finished(
+def _finished_analysis(
     ports: Ports,
     record: AnalysisRecord,
     job: Job,
@@ -215,7 +234,7 @@ def _finished(
         start_time=start,
         end_time=ports.clock(),
         progress=replace(Progress(), done=job.done, total=job.spec.total),
-        predictions_digest=digest_of(predictions),
+        predictions_digest=digest_predictions(predictions),
         images=job.spec.images,
         computation=job.spec.computation,
         model_info=model_info,

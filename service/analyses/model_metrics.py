@@ -1,4 +1,4 @@
-"""Watched: the newest result of each version of the models that an operator watches, for metrics; bounded in number."""
+"""Find the newest results of the models that an operator watches, for metrics; the number of results is bounded."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,97 +13,106 @@ from service.analyses.compare import check_comparable
 from service.analyses.ports import Ports
 from service.domain import Analysis, ErrorType, Group, State, Summary
 
-MAX_NAME = 128  # bytes of a model's or a version's name, each of which stands in some 40 series a result
-DIGEST = 12  # hexadecimal digits that tell cut names apart
+MAX_NAME_BYTES = 128  # of a model or a version, which are labels of about 40 series per result
+DIGEST_DIGITS = 12  # hexadecimal digits at the end of a shortened name
 
 
 @dataclass(frozen=True)
 class WatchedResult:
-    """The newest result of one version of a model on one data set."""
+    """The newest result of one model version on one data set."""
 
     model: str
-    version: str  # empty where its labels name none
+    version: str  # empty if its labels have none
     dataset: str
     summary: Summary
-    severe: float | None  # model failures among the samples that count; None without samples
-    baseline: float | None  # the same of its gate's baseline, or of the version before it, if they can be compared
+    severe: float | None  # share of model failures; None without samples
+    baseline: float | None  # share of model failures of the baseline; None without a comparable baseline
     ended: datetime
 
 
 @dataclass(frozen=True)
 class WatchedModels:
-    """What is shown, and how much isn't."""
+    """The results that metrics report."""
 
     results: Sequence[WatchedResult]  # newest first
-    dropped: int  # results that no pattern names, or that are beyond the bound
+    dropped: int  # results that match no pattern or exceed the limit
 
 
-def watched(ports: Ports, patterns: Sequence[str], most: int) -> WatchedModels:
-    """Return the newest `most` results of models whose names match a pattern; raise Unavailable if the archive is away.
+def find_watched_models(ports: Ports, patterns: Sequence[str], limit: int) -> WatchedModels:
+    """Return the newest results of models whose names match a pattern.
 
-    A model's name is the label `model` (registries set it, pipelines may), or else the identifier that was run; what is
-    neither, such as an upload without labels, is not a model that can be watched. Long names are shortened in what
-    is returned, and whole for the patterns.
+    The name of a model is its label `model`, which registries set, or else the identifier of the model that ran.
+    Uploads without that label have no name, and are not watched. Long names are shortened in the result, but not for
+    the patterns.
+
+    Args:
+        ports: The outside of the use cases.
+        patterns: Shell-style patterns of model names.
+        limit: Maximum number of results.
+
+    Raises:
+        Unavailable: The archive is unavailable.
     """
     newest: dict[tuple[str, str, str], Analysis] = {}
-    for element in ports.archive.list():
-        key = _key(element)
-        if element.state is State.SUCCEEDED and key[0] and (key not in newest or newest[key].id < element.id):
-            newest[key] = element
-    ordered = sorted(newest.items(), key=lambda item: item[1].id, reverse=True)
-    shown = [(key, each) for key, each in ordered if any(fnmatchcase(key[0], pattern) for pattern in patterns)][:most]
-    results = [_result(ports, key, each, ordered) for key, each in shown]
-    return WatchedModels(results, len(ordered) - len(shown))
+    for analysis in ports.archive.list():
+        key = _key(analysis)
+        if analysis.state is State.SUCCEEDED and key[0] and (key not in newest or newest[key].id < analysis.id):
+            newest[key] = analysis
+    ordered = sorted(newest.items(), key=lambda entry: entry[1].id, reverse=True)
+    is_watched = [any(fnmatchcase(model, pattern) for pattern in patterns) for (model, _, _), _ in ordered]
+    watched = [entry for entry, matches in zip(ordered, is_watched, strict=True) if matches][:limit]
+    results = [_to_result(ports, key, analysis, ordered) for key, analysis in watched]
+    return WatchedModels(results, len(ordered) - len(watched))
 
 
 def severe_error_rate(summary: Summary) -> float | None:
     """Return the share of model failures among the samples that count; None without samples."""
-    everything = summary.groups[Group.ALL]
-    if not everything.num_samples:
+    all_samples = summary.groups[Group.ALL]
+    if not all_samples.num_samples:
         return None
-    return everything.counts[ErrorType.MODEL_FAILURE] / everything.num_samples
+    return all_samples.counts[ErrorType.MODEL_FAILURE] / all_samples.num_samples
 
 
-def _compares(one: Analysis, other: Analysis) -> bool:
-    """Say whether two results can be held against each other."""
+def _are_comparable(a: Analysis, b: Analysis) -> bool:
     try:
-        check_comparable(one, other)
+        check_comparable(a, b)
     except NotComparable:
         return False
     return True
 
 
 def _key(analysis: Analysis) -> tuple[str, str, str]:
+    """Return model, version, and data set."""
     labels, request = analysis.request.labels, analysis.request
     return (labels.get("model") or request.model, labels.get("version", ""), request.dataset)
 
 
-def shortened(name: str) -> str:
-    """Return a name of at most MAX_NAME bytes; one that is cut ends in a digest, so that two stay two."""
+def shorten_name(name: str) -> str:
+    """Return a name of at most MAX_NAME_BYTES; a shortened name ends in a digest, so that it is distinct."""
     content = name.encode(errors="replace")
-    if len(content) <= MAX_NAME:
+    if len(content) <= MAX_NAME_BYTES:
         return content.decode()
-    end = f"~{hashlib.sha256(content).hexdigest()[:DIGEST]}"
-    return content[: MAX_NAME - len(end)].decode(errors="ignore") + end
+    end = f"~{hashlib.sha256(content).hexdigest()[:DIGEST_DIGITS]}"
+    return content[: MAX_NAME_BYTES - len(end)].decode(errors="ignore") + end
 
 
-def _result(
+def _to_result(
     ports: Ports,
     key: tuple[str, str, str],
     analysis: Analysis,
     ordered: Sequence[tuple[tuple[str, str, str], Analysis]],
 ) -> WatchedResult:
     model, version, dataset = key
-    assert analysis.summary is not None, "this is a bug: what has succeeded has a summary"
+    assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
     before = None
-    with suppress(Unavailable):  # what can't be read is no baseline
+    with suppress(Unavailable):  # an analysis that cannot be read is no baseline
         before = ports.archive.get(analysis.request.gate_baseline) if analysis.request.gate_baseline else None
-    if before is None or not _compares(before, analysis):
-        same = (each for other, each in ordered if other[0] == model and each.id < analysis.id)
-        before = next((item for item in same if _compares(item, analysis)), None)
+    if before is None or not _are_comparable(before, analysis):
+        earlier = (other for other_key, other in ordered if other_key[0] == model and other.id < analysis.id)
+        before = next((other for other in earlier if _are_comparable(other, analysis)), None)
     return WatchedResult(
-        shortened(model),
-        shortened(version),
+        shorten_name(model),
+        shorten_name(version),
         dataset,
         analysis.summary,
         severe_error_rate(analysis.summary),

@@ -1,6 +1,6 @@
-"""Policy: a gate's YAML file becomes a GatePolicy, or an error that names field and line.
+"""Parse the YAML of a gate policy; errors name the field and the line.
 
-Its JSON Schema is that of `Document` (`errata gate --schema`, deploy/gate-policy.schema.json).
+`errata gate --schema` and deploy/gate-policy.schema.json have the JSON Schema of `Document`.
 """
 
 import re
@@ -16,9 +16,9 @@ from service.summary.gate import OF_TYPES, TESTED
 
 MAX_BYTES = 64 << 10
 MAX_BOUNDS = 200
-MAX_EVENTS = 5000  # names, values, and where lists and mappings begin and end
+MAX_EVENTS = 5000  # of the YAML parser: names, values, and starts and ends of lists and mappings
 MAX_DEPTH = 20  # levels
-SHOWN = 10  # violations
+MAX_VIOLATIONS = 10  # in an error
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 _ON_VALUE, _ON_CHANGE = ("min", "max"), ("max_increase", "max_decrease")
 
@@ -34,35 +34,35 @@ TypeName = Literal[
 
 
 class _Loader(yaml.SafeLoader):
-    """Text, plain decimal numbers, true and false: no dates, no merge keys, no numbers of base 60."""
+    """Loads text, decimal numbers, and booleans, but no dates, merge keys, or numbers of base 60."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - as the base class has it
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as in the base class
 
 
 _NUMBER_STARTS = list("-+0123456789.")
-for _tag, _form, _starts in (
+for _tag, _pattern, _starts in (
     ("bool", "true|false", list("tf")),
     ("null", "null|~|", ["n", "~", ""]),
     ("int", "[-+]?[0-9]+", _NUMBER_STARTS),
     ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", _NUMBER_STARTS),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), _starts)
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _starts)
 
 
-def _listed(value: Any) -> Any:
-    """Take one name for a list of one."""
+def _to_list(value: Any) -> Any:
+    """Return a single name as a list."""
     return [value] if isinstance(value, str) else value
 
 
-def _whole(value: Any) -> Any:
-    """Take a whole number alone: 1.0 and true equal 1."""
+def _check_integer(value: Any) -> Any:
+    """Raise ValueError unless the value is an integer, because 1.0 and True equal 1."""
     if type(value) is not int:
-        raise ValueError(f"expected 1, got {_shown(value)}")
+        raise ValueError(f"expected 1, got {_to_text(value)}")
     return value
 
 
-def _shown(value: Any) -> str:
-    """Return a value as an error shows it."""
+def _to_text(value: Any) -> str:
+    """Return a value for an error message."""
     try:
         return f"{value!r:.80}"
     except ValueError:  # an int of thousands of digits
@@ -74,52 +74,58 @@ class BoundDocument(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, title="bound")
 
-    measure: Annotated[Measure, Field(strict=False, description="what is bounded; all but counts are fractions of 1")]
-    name: Annotated[str, Field(max_length=120, description="what reasons call it")] = ""
+    measure: Annotated[
+        Measure, Field(strict=False, description="the bounded measure; all measures but counts are fractions of 1")
+    ]
+    name: Annotated[str, Field(max_length=120, description="the name in the reasons of a result")] = ""
     types: Annotated[
         list[TypeName],
-        BeforeValidator(_listed),
-        Field(max_length=len(TOP1_ERROR_TYPES), description="error types of count, rate and the portions: their sum"),
+        BeforeValidator(_to_list),
+        Field(
+            max_length=len(TOP1_ERROR_TYPES),
+            description="the error types whose sum is bounded, for count, rate, and portions",
+        ),
     ] = []
     group: Annotated[Group, Field(strict=False, description="the group of samples")] = Group.ALL
-    min: Annotated[float | None, Field(ge=0, description="the least that passes")] = None
-    max: Annotated[float | None, Field(ge=0, description="the most that passes")] = None
-    max_increase: Annotated[
-        float | None, Field(ge=0, description="the most by which it may be over the baseline's")
-    ] = None
-    max_decrease: Annotated[
-        float | None, Field(ge=0, description="the most by which it may be under the baseline's")
-    ] = None
+    min: Annotated[float | None, Field(ge=0, description="the minimum value")] = None
+    max: Annotated[float | None, Field(ge=0, description="the maximum value")] = None
+    max_increase: Annotated[float | None, Field(ge=0, description="the maximum increase over the baseline")] = None
+    max_decrease: Annotated[float | None, Field(ge=0, description="the maximum decrease below the baseline")] = None
     alpha: Annotated[
         float | None,
-        Field(gt=0, lt=1, description="a change counts only if McNemar's p-value, over images, is below"),
+        Field(gt=0, lt=1, description="a change counts only if the p-value of McNemar's test over images is lower"),
     ] = None
     undecided_within_interval: Annotated[
-        bool, Field(description="undecided while the 95 % interval of the change holds the bound")
+        bool, Field(description="undecided if the bound is inside the 95 % interval of the change")
     ] = False
 
     @model_validator(mode="after")
-    def _consistent(self) -> "BoundDocument":
+    def _check_consistency(self) -> "BoundDocument":
         on_value = [name for name in _ON_VALUE if getattr(self, name) is not None]
         on_change = [name for name in _ON_CHANGE if getattr(self, name) is not None]
         if bool(on_value) == bool(on_change):
-            raise ValueError(f"expected {' or '.join(_ON_VALUE)}, or {' or '.join(_ON_CHANGE)}, got both or neither")
+            raise ValueError(
+                f"expected bounds on the value ({', '.join(_ON_VALUE)}) or on the change ({', '.join(_ON_CHANGE)}), "
+                "got both or neither"
+            )
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"expected min up to max, got {self.min:g} and {self.max:g}")
+            raise ValueError(f"expected a min of at most max, got {self.min:g} and {self.max:g}")
         if (self.measure in OF_TYPES) != bool(self.types):
-            wanted = "types" if self.measure in OF_TYPES else "no types"
-            raise ValueError(f"expected {wanted} for {self.measure.value}, got {', '.join(self.types) or 'none'}")
+            expected = "types" if self.measure in OF_TYPES else "no types"
+            raise ValueError(f"expected {expected} for {self.measure.value}, got {', '.join(self.types) or 'none'}")
         if self.measure is Measure.IMAGENET_M_ERRORS and self.group is not Group.ALL:
             raise ValueError(f"expected group all for {self.measure.value}, got {self.group.value}")
         if self.measure is Measure.PORTION_OF_MULTI_LABEL_ERRORS and {"CLASS_OVERLAP", "MULTI_LABEL"} & {*self.types}:
-            raise ValueError("expected types that are multi-label errors, got class overlap or missing multi-label")
+            raise ValueError("expected types of multi-label errors, got CLASS_OVERLAP or MULTI_LABEL")
         self._check_numbers([*on_value, *on_change])
         if not on_change and (self.alpha is not None or self.undecided_within_interval):
             raise ValueError("expected alpha and undecided_within_interval only for bounds on a change")
         if self.alpha is not None and self.measure not in TESTED:
-            raise ValueError(f"expected no alpha for {self.measure.value}, which has no paired test")
+            raise ValueError(f"expected no alpha for {self.measure.value}, which has no paired test, got one")
         if self.undecided_within_interval and not self._has_interval():
-            raise ValueError(f"expected no undecided_within_interval for {self.measure.value}: it has no interval")
+            raise ValueError(
+                f"expected no undecided_within_interval for {self.measure.value}, which has no interval, got one"
+            )
         return self
 
     def _check_numbers(self, names: list[str]) -> None:
@@ -137,51 +143,56 @@ class BoundDocument(BaseModel):
 
 
 class Document(BaseModel):
-    """What a model must meet before it is shipped."""
+    """A gate policy: bounds that a model must meet before its release."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, title="Errata gate policy"
     )
 
-    version: Annotated[Literal[1], BeforeValidator(_whole), Field(description="of this format")]
-    name: Annotated[str, Field(max_length=120, description="what reports call it")] = "gate"
-    min_samples: Annotated[int, Field(ge=0, description="a bound on a group of fewer samples is undecided")] = (
-        DEFAULT_MIN_SAMPLES
-    )
+    version: Annotated[Literal[1], BeforeValidator(_check_integer), Field(description="the version of this format")]
+    name: Annotated[str, Field(max_length=120, description="the name of the policy in reports")] = "gate"
+    min_samples: Annotated[
+        int, Field(ge=0, description="the minimum number of samples of a group; bounds on smaller groups are undecided")
+    ] = DEFAULT_MIN_SAMPLES
     min_coverage: Annotated[
-        float | None, Field(ge=0, le=1, description="share of the judged images that must have a prediction")
+        float | None, Field(ge=0, le=1, description="the minimum share of the judged images that have a prediction")
     ] = None
     bounds: Annotated[list[BoundDocument], Field(min_length=1, max_length=MAX_BOUNDS)]
 
 
 def parse_policy(text: str | bytes) -> GatePolicy:
     """Return the policy of a YAML text; raise InvalidPolicy with fields and lines."""
-    node = _composed(text)
+    node = _compose(text)
     lines = dict(_lines(node, ()))
     try:
         values = _Loader("").construct_document(node)
-    except Exception as error:  # its constructors raise what int, float and datetime do
-        raise _no_yaml(error) from None
+    except Exception as error:  # PyYAML's constructors raise the errors of int and float
+        raise _not_yaml(error) from None
     try:
         document = Document.model_validate(values)
     except ValidationError as error:
-        result = [_violation(item, lines) for item in error.errors(include_url=False)]
-        where = f" (line {result[0].line})" if result[0].line else ""
-        raise InvalidPolicy(f"{result[0].field}: {result[0].description}{where}", violations=result[:SHOWN]) from None
+        violations = [_violation(details, lines) for details in error.errors(include_url=False)]
+        first = violations[0]
+        line = f" (line {first.line})" if first.line else ""
+        raise InvalidPolicy(
+            f"Invalid gate policy: {first.field}: {first.description}{line}.", violations=violations[:MAX_VIOLATIONS]
+        ) from None
     return GatePolicy(
         name=document.name,
-        bounds=tuple(_bound(number, each) for number, each in enumerate(document.bounds, 1)),
+        bounds=tuple(_bound(number, bound) for number, bound in enumerate(document.bounds, 1)),
         min_samples=document.min_samples,
         min_coverage=document.min_coverage,
     )
 
 
 def check_baseline(policy: GatePolicy, baseline: str) -> None:
-    """Raise InvalidRequest for a policy that bounds changes where there is nothing to hold them against."""
+    """Raise InvalidRequest if a policy bounds changes but there is no baseline."""
     if policy.needs_baseline and not baseline:
         names = ", ".join(repr(bound.name) for bound in policy.bounds if bound.on_change)
         raise InvalidRequest(
-            f"expected a baseline, since the policy bounds changes ({names:.200}), got none", field="baseline"
+            f"The policy bounds changes ({names:.200}), but there is no baseline. Name one, for example with "
+            "--baseline.",
+            field="baseline",
         )
 
 
@@ -189,8 +200,8 @@ def policy_schema() -> dict[str, Any]:
     """Return the JSON Schema of a policy."""
     schema = Document.model_json_schema()
     names = schema["$defs"]["BoundDocument"]["properties"]["types"]
-    one = {"type": "string", "enum": names["items"]["enum"]}
-    names["anyOf"] = [one, {key: names.pop(key) for key in ("type", "items", "maxItems")}]
+    single = {"type": "string", "enum": names["items"]["enum"]}
+    names["anyOf"] = [single, {key: names.pop(key) for key in ("type", "items", "maxItems")}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -200,71 +211,78 @@ def _bound(number: int, document: BoundDocument) -> Bound:
     return Bound(name=document.name or f"bound {number}", types=types, **fields)
 
 
-def _composed(text: str | bytes) -> yaml.Node:
-    """Return the tree of a YAML text; raise InvalidPolicy for one that is too large, repeats keys or has aliases."""
+def _compose(text: str | bytes) -> yaml.Node:
+    """Return the tree of a YAML text; raise InvalidPolicy if it is too large, or has aliases or tags."""
     size = len(text.encode(errors="surrogatepass") if isinstance(text, str) else text)
     if size > MAX_BYTES:
-        raise InvalidPolicy(f"expected a policy of at most {MAX_BYTES} bytes, got {size}", field="policy")
+        raise InvalidPolicy(f"Invalid gate policy: expected at most {MAX_BYTES} bytes, got {size}.", field="policy")
     try:
         _check_events(text)
         node = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise _no_yaml(error) from None
+        raise _not_yaml(error) from None
     if not isinstance(node, yaml.MappingNode):
-        raise InvalidPolicy("expected a policy with version and bounds, got no mapping", field="policy")
+        raise InvalidPolicy(
+            "Invalid gate policy: expected a mapping with 'version' and 'bounds', got another YAML value.",
+            field="policy",
+        )
     return node
 
 
 def _check_events(text: str | bytes) -> None:
-    """Raise InvalidPolicy for aliases, tags and deep nesting, as soon as they come."""
+    """Raise InvalidPolicy for aliases, tags, too many values, and deep nesting, while the text is parsed."""
     depth = 0
     for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
-        wrong = f"at most {MAX_EVENTS} values" if number > MAX_EVENTS else ""
+        problem = f"more than {MAX_EVENTS} values" if number > MAX_EVENTS else ""
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            wrong = f"at most {MAX_DEPTH} levels" if depth > MAX_DEPTH else wrong
+            problem = f"more than {MAX_DEPTH} levels" if depth > MAX_DEPTH else problem
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent):
-            wrong = "no aliases"
+            problem = "aliases"
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-            wrong = "no tags"
-        if wrong:
-            raise InvalidPolicy(f"expected {wrong} in a policy, got some", field="policy", line=_line(event))
+            problem = "tags"
+        if problem:
+            raise InvalidPolicy(f"Invalid gate policy: {problem} are not allowed.", field="policy", line=_line(event))
 
 
-def _no_yaml(error: Exception) -> InvalidPolicy:
-    """Return the error for a text that isn't YAML, with its line where the parser knows it."""
+def _not_yaml(error: Exception) -> InvalidPolicy:
+    """Return the error for invalid YAML, with its line if the parser reports it."""
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     return InvalidPolicy(
-        f"expected YAML, got {str(error) or repr(error):.200}", field="policy", line=_line(mark) if mark else None
+        f"Invalid gate policy: not valid YAML: {str(error) or repr(error):.200}",
+        field="policy",
+        line=_line(mark) if mark else None,
     )
 
 
-def _line(place: Any) -> int:
-    mark = place.start_mark if hasattr(place, "start_mark") else place
+def _line(node: Any) -> int:
+    """Return the 1-based line of a node, an event, or a mark."""
+    mark = node.start_mark if hasattr(node, "start_mark") else node
     return int(mark.line) + 1
 
 
 def _lines(node: yaml.Node, path: tuple[Hashable, ...]) -> Iterator[tuple[tuple[Hashable, ...], int]]:
-    """Yield the line of each field; raise InvalidPolicy for a key that comes twice."""
+    """Yield the line of each field; raise InvalidPolicy for repeated keys and merge keys."""
     yield path, _line(node)
     if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
+        line_of: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise InvalidPolicy(
-                    "expected a name as key, got none", field=_dotted(path) or "policy", line=_line(key)
+                    "Invalid gate policy: keys must be names.", field=_dotted_path(path) or "policy", line=_line(key)
                 )
             if key.value == "<<":
-                raise InvalidPolicy("expected no merge keys in a policy, got one", field="policy", line=_line(key))
-            if key.value in seen:
+                raise InvalidPolicy("Invalid gate policy: merge keys are not allowed.", field="policy", line=_line(key))
+            if key.value in line_of:
                 raise InvalidPolicy(
-                    f"expected {key.value!r:.40} once, got it on lines {seen[key.value]} and {_line(key)}",
-                    field=_dotted((*path, key.value)),
+                    f"Invalid gate policy: {key.value!r:.40} is repeated on lines {line_of[key.value]} and "
+                    f"{_line(key)}.",
+                    field=_dotted_path((*path, key.value)),
                     line=_line(key),
                 )
-            seen[key.value] = _line(key)
+            line_of[key.value] = _line(key)
             yield from _lines(value, (*path, key.value))
             yield (*path, key.value), _line(key)
     elif isinstance(node, yaml.SequenceNode):
@@ -272,21 +290,22 @@ def _lines(node: yaml.Node, path: tuple[Hashable, ...]) -> Iterator[tuple[tuple[
             yield from _lines(value, (*path, index))
 
 
-def _violation(error: Any, lines: dict[tuple[Hashable, ...], int]) -> Violation:
-    path = tuple(error["loc"])
-    known = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in lines), ())
-    if error["type"] == "missing":
-        message, got = "expected it, got none", ""
+def _violation(details: Any, lines: dict[tuple[Hashable, ...], int]) -> Violation:
+    """Return the violation of a field from the details of a pydantic error."""
+    path = tuple(details["loc"])
+    known_path = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in lines), ())
+    if details["type"] == "missing":
+        message = "required, but missing"
+    elif details["type"] == "extra_forbidden":
+        message = f"unknown field, with the value {_to_text(details['input'])}"
     else:
-        message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
-        if error["type"] == "extra_forbidden":
-            message = "expected no such field"
-        got = "" if "got" in message else f", got {_shown(error['input'])}"
-    return Violation(_dotted(path) or "policy", f"{message}{got}", lines.get(known))
+        message = details["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
+        message += "" if "got" in message else f", got {_to_text(details['input'])}"
+    return Violation(_dotted_path(path) or "policy", message, lines.get(known_path))
 
 
-def _dotted(path: tuple[Hashable, ...]) -> str:
-    """Return where a field stands; names are short, and nothing that a message can't carry."""
+def _dotted_path(path: tuple[Hashable, ...]) -> str:
+    """Return the path of a field, with short printable names."""
     result = ""
     for part in path:
         result += f"[{part}]" if isinstance(part, int) else f".{_name(part)}" if result else _name(part)

@@ -1,4 +1,4 @@
-"""What the use cases need from outside, as one record that bootstrap fills."""
+"""The ports of the use cases: one record, which bootstrap fills."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +17,7 @@ from service.telemetry import Stage
 
 @dataclass(frozen=True)
 class ModelOffer:
-    """A model, or a pattern of models, that workers say they can load."""
+    """A model, or a pattern of models, that workers offer."""
 
     model: str
     description: str
@@ -25,7 +25,7 @@ class ModelOffer:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds that an operator sets."""
+    """The limits that an operator sets."""
 
     max_open: int  # open model analyses
     max_upload_bytes: int
@@ -36,22 +36,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ports:
-    """The outside of the use cases."""
+    """The stores, callbacks, and limits of the use cases."""
 
     evidence_repository: EvidenceRepository
     store: JobStore
     archive: Archive
     send_shards: Callable[[str, int], None]  # job, number of shards
     models: Callable[[], Sequence[ModelOffer]]
-    pin_model: Callable[[ModelId], ModelId]  # refuses what isn't allowed, pins what moves
-    runtime: Callable[[], str]  # of the workers: what says which weights a name means
-    has_images: Callable[[str], bool]  # of a data set: whether workers can read its images
+    pin_model: Callable[[ModelId], ModelId]  # refuses models that are not allowed, and pins references that can move
+    runtime: Callable[[], str]  # of the workers: versions of the packages that determine the weights of a model name
+    has_images: Callable[[str], bool]  # whether workers can read the images of a data set
     pictures: Pictures
     clock: Callable[[], datetime]
-    on_finished: Callable[[Analysis], None]  # told of every analysis that ends
+    on_finished: Callable[[Analysis], None]  # called with each analysis that ends
     limits: Limits
     parsers: ParserPool  # of binary uploads
-    stage_timer: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # a block that is a stage
-    on_cache_lookup: Callable[[str, bool], None] = lambda *_: (
-        None
-    )  # told of each look into a cache: which one, and if it hit
+    stage_timer: Callable[[Stage], AbstractContextManager[object]] = lambda _: nullcontext()  # times a stage
+    on_cache_lookup: Callable[[str, bool], None] = lambda *_: None  # called with the cache and whether it hit

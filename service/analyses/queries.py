@@ -1,4 +1,4 @@
-"""Look: get, list, cancel and delete analyses, open ones from the store and finished ones from the archive."""
+"""Get, list, cancel, and delete analyses: open ones in the job store, finished ones in the archive."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,15 +15,15 @@ _log = structlog.get_logger()
 _KEYS: Mapping[str, Callable[[Analysis], str | float]] = {
     "create_time": lambda _: "",  # ids sort by time
     "title": lambda analysis: analysis.title,
-    "top1_accuracy": lambda analysis: _everything(analysis, lambda group: group.top1_accuracy),
-    "model_failures": lambda analysis: _everything(analysis, lambda group: group.counts[ErrorType.MODEL_FAILURE]),
+    "top1_accuracy": lambda analysis: _sort_value(analysis, lambda group: group.top1_accuracy),
+    "model_failures": lambda analysis: _sort_value(analysis, lambda group: group.counts[ErrorType.MODEL_FAILURE]),
 }
 ORDERS = ("create_time desc", *_KEYS, *(f"{name} desc" for name in _KEYS if name != "create_time"))
 
 
 @dataclass(frozen=True)
 class AnalysisFilter:
-    """Which analyses; all conditions that are set must hold."""
+    """A filter of analyses: an analysis matches if it meets all conditions that are set."""
 
     states: frozenset[State] = frozenset()
     dataset: str = ""
@@ -32,8 +32,8 @@ class AnalysisFilter:
     id_prefix: str = ""
     display_name: str = ""
 
-    def lets_through(self, analysis: Analysis) -> bool:
-        """Say whether an analysis meets the conditions."""
+    def matches(self, analysis: Analysis) -> bool:
+        """Return whether an analysis meets the conditions."""
         return (
             (not self.states or analysis.state in self.states)
             and self.dataset in ("", analysis.request.dataset)
@@ -45,70 +45,87 @@ class AnalysisFilter:
 
 
 def get(ports: Ports, analysis_id: str) -> Analysis:
-    """Return an analysis, a finished one even while the store is away; raise AnalysisNotFound or Unavailable.
+    """Return an analysis; a finished one even while the job store is unavailable.
 
-    The memory of the archive comes first, so that a finished analysis never waits for the store, and stays finished
-    after the store was rolled back. Its files come last, so that an open analysis never waits for them.
+    The archive's cache is read first, so that a finished analysis never waits for the job store, and stays finished
+    after the job store was restored from an older state. The archive's files are read last, so that an open analysis
+    never waits for them.
+
+    Raises:
+        AnalysisNotFound: The analysis does not exist.
+        Unavailable: The job store is unavailable, and the archive does not have the analysis.
     """
-    if (archived := ports.archive.known(analysis_id)) is not None:
+    if (archived := ports.archive.get_cached(analysis_id)) is not None:
         return archived
-    away: Unavailable | None = None
+    store_error: Unavailable | None = None
     snapshot: Snapshot | None = None
     try:
         snapshot = ports.store.snapshot(analysis_id)
     except Unavailable as error:
-        away = error
+        store_error = error
     if snapshot is not None and not snapshot.record.state.final:
-        return seen(snapshot)
-    result = ports.archive.get(analysis_id) or (seen(snapshot) if snapshot else None)  # archived first, then forgotten
-    if result is not None:
-        return result
-    if away is not None:
-        raise away
-    raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found.", field="name")
+        return to_analysis(snapshot)
+    # The archive before the record, because a judge archives an analysis before it deletes the record.
+    analysis = ports.archive.get(analysis_id) or (to_analysis(snapshot) if snapshot else None)
+    if analysis is not None:
+        return analysis
+    if store_error is not None:
+        raise store_error
+    raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
 
 
-def list_analyses(ports: Ports, wanted: AnalysisFilter, order: str) -> Sequence[Analysis]:
-    """Return the analyses that a filter lets through, in order; while the store is away, the finished ones alone."""
+def list_analyses(ports: Ports, analysis_filter: AnalysisFilter, order: str) -> Sequence[Analysis]:
+    """Return the analyses that match a filter, in order; only the finished ones while the job store is unavailable.
+
+    Args:
+        ports: The outside of the use cases.
+        analysis_filter: The filter.
+        order: One of ORDERS; empty: newest first.
+
+    Raises:
+        InvalidRequest: The order is unknown.
+    """
     order = order or ORDERS[0]
     if order not in ORDERS:
-        raise InvalidRequest(f"expected one of {', '.join(map(repr, ORDERS))}, got {order!r:.80}", field="order_by")
-    result = {snapshot.record.id: seen(snapshot) for snapshot in _entries(ports)}
-    result |= {analysis.id: analysis for analysis in ports.archive.list()}
-    chosen = [analysis for analysis in result.values() if wanted.lets_through(analysis)]
+        raise InvalidRequest(
+            f"Unknown order {order!r:.80}. Expected one of {', '.join(map(repr, ORDERS))}.", field="order_by"
+        )
+    by_id = {snapshot.record.id: to_analysis(snapshot) for snapshot in _list_open(ports)}
+    by_id |= {analysis.id: analysis for analysis in ports.archive.list()}
+    matches = [analysis for analysis in by_id.values() if analysis_filter.matches(analysis)]
     key = _KEYS[order.removesuffix(" desc")]
-    return sorted(chosen, key=lambda item: (key(item), item.id), reverse=order.endswith("desc"))
+    return sorted(matches, key=lambda analysis: (key(analysis), analysis.id), reverse=order.endswith("desc"))
 
 
-def _everything(analysis: Analysis, value: Callable[[GroupSummary], float | None]) -> float:
-    """Return a value of all samples; what has none is less than any."""
-    result = value(analysis.summary.groups[Group.ALL]) if analysis.summary else None
-    return -1.0 if result is None else float(result)
+def _sort_value(analysis: Analysis, value_of: Callable[[GroupSummary], float | None]) -> float:
+    """Return a value of the group of all samples; -1 if there is none."""
+    value = value_of(analysis.summary.groups[Group.ALL]) if analysis.summary else None
+    return -1.0 if value is None else float(value)
 
 
-def _entries(ports: Ports) -> Sequence[Snapshot]:
+def _list_open(ports: Ports) -> Sequence[Snapshot]:
     try:
-        return ports.store.entries()
+        return ports.store.records()
     except Unavailable as error:
-        _log.warning("what is open can't be listed: the store is away", error=str(error))
+        _log.warning("open analyses not listed: job store unavailable", error=str(error))
         return []
 
 
 def cancel(ports: Ports, analysis_id: str) -> Analysis:
-    """Cancel an analysis that is open; one that has ended is returned as it is.
+    """Cancel an open analysis, or return an ended one without a change.
 
-    An archived analysis has ended even where a store that was rolled back says that it is open.
+    An archived analysis has ended, even if a job store that was restored from an older state has it as open.
     """
-    if (archived := _archived(ports, analysis_id)) is not None:
+    if (archived := _find_archived(ports, analysis_id)) is not None:
         return archived
-    if ports.store.cancel(analysis_id, "cancelled by its user"):
-        _log.info("cancelled", analysis=analysis_id)
+    if ports.store.cancel(analysis_id, "Cancelled by the user."):
+        _log.info("analysis cancelled", analysis=analysis_id)
         ports.on_finished(get(ports, analysis_id))
     return get(ports, analysis_id)
 
 
-def _archived(ports: Ports, analysis_id: str) -> Analysis | None:
-    """Return an archived analysis; None if there is none, or the archive is away: the store alone can cancel."""
+def _find_archived(ports: Ports, analysis_id: str) -> Analysis | None:
+    """Return an archived analysis; None if it does not exist or the archive is unavailable, which allows to cancel."""
     try:
         return ports.archive.get(analysis_id)
     except NewerRecord:
@@ -118,34 +135,38 @@ def _archived(ports: Ports, analysis_id: str) -> Analysis | None:
 
 
 def delete(ports: Ports, analysis_id: str) -> None:
-    """Delete an analysis that has ended; raise NotReady while it is open."""
+    """Delete an ended analysis; raise NotReady if it is open."""
     analysis = get(ports, analysis_id)
     if not analysis.state.final:
         raise NotReady(
-            f"expected an analysis that has ended, got one that is {analysis.state.name}: cancel it first", field="name"
+            f"Cannot delete analysis {analysis.id}: its state is {analysis.state.name}. Cancel it first.", field="name"
         )
-    ports.store.cancel(analysis_id, "deleted by its user")  # a store that was rolled back would archive it again
-    ports.store.forget(analysis_id)
+    # A job store that was restored from an older state has it as open, and would archive it again.
+    ports.store.cancel(analysis_id, "Deleted by the user.")
+    ports.store.delete(analysis_id)
     ports.archive.delete(analysis_id)
-    ports.store.release(analysis.request.request_id)
-    _log.info("deleted", analysis=analysis_id)
+    ports.store.release_request_id(analysis.request.request_id)
+    _log.info("analysis deleted", analysis=analysis_id)
 
 
-def by_request_id(ports: Ports, request_id: str) -> Analysis | None:
-    """Return the finished analysis that a request id made, also before a restart."""
-    return next((item for item in ports.archive.list() if item.request.request_id == request_id), None)
+def find_by_request_id(ports: Ports, request_id: str) -> Analysis | None:
+    """Return the archived analysis of a request id; None if there is none."""
+    return next((analysis for analysis in ports.archive.list() if analysis.request.request_id == request_id), None)
 
 
-def succeeded(ports: Ports, analysis_id: str) -> Analysis:
-    """Return an analysis that has a result; raise NotReady for any other."""
+def get_succeeded(ports: Ports, analysis_id: str) -> Analysis:
+    """Return an analysis with a result; raise NotReady if it has none."""
     analysis = get(ports, analysis_id)
     if analysis.state is not State.SUCCEEDED:
-        raise NotReady(f"expected an analysis that has succeeded, got one that is {analysis.state.name}", field="name")
+        remedy = "" if analysis.state.final else f" Wait for it with 'errata wait {analysis.id}'."
+        raise NotReady(
+            f"Analysis {analysis.id} has no result: its state is {analysis.state.name}.{remedy}", field="name"
+        )
     return analysis
 
 
-def seen(snapshot: Snapshot) -> Analysis:
-    """Return an open, failed or cancelled analysis as its user sees it."""
+def to_analysis(snapshot: Snapshot) -> Analysis:
+    """Return the open, failed, or cancelled analysis of a record."""
     record, job = snapshot.record, snapshot.job
     started = None if job is None or job.started is None else job.started
     return Analysis(
@@ -164,12 +185,12 @@ def seen(snapshot: Snapshot) -> Analysis:
 
 
 def _state(snapshot: Snapshot) -> State:
-    """Return the state as its user sees it: what nobody works on now is queued, though its record says it began."""
+    """Return the state of an analysis; QUEUED if no worker has a lease, even if the record is RUNNING."""
     record, job = snapshot.record, snapshot.job
-    if record.state is not State.RUNNING or job is None or not job.left:
+    if record.state is not State.RUNNING or job is None or not job.num_shards_left:
         return record.state
-    held = any(shard.state is State.RUNNING and shard.lease > snapshot.now for shard in job.shards)
-    return State.RUNNING if held else State.QUEUED
+    is_leased = any(shard.state is State.RUNNING and shard.lease > snapshot.now for shard in job.shards)
+    return State.RUNNING if is_leased else State.QUEUED
 
 
 def _progress(snapshot: Snapshot) -> Progress:
@@ -180,12 +201,12 @@ def _progress(snapshot: Snapshot) -> Progress:
         done=job.done,
         total=job.spec.total,
         live_workers=snapshot.live_workers,
-        shards_done=len(job.shards) - job.left,
+        shards_done=len(job.shards) - job.num_shards_left,
         shards=len(job.shards),
     )
     if _state(snapshot) is State.QUEUED:
         return replace(progress, queue_position=snapshot.queue_position)
-    rate = job.rate(snapshot.now)
+    rate = job.images_per_second(snapshot.now)
     if rate is None:
         return progress
     return replace(progress, images_per_second=rate, eta_seconds=(job.spec.total - job.done) / rate)

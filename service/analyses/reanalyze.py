@@ -1,4 +1,4 @@
-"""Reanalyze: the stored predictions of one analysis, judged with another bundle, become an analysis of their own."""
+"""Reanalyze: judge the archived predictions of an analysis with another bundle, as a new analysis."""
 
 import hashlib
 from dataclasses import replace
@@ -8,28 +8,42 @@ from errata.errors import InvalidRequest, Unavailable
 
 from service.analyses import queries
 from service.analyses import request as requests
-from service.analyses.judge import summary_of
+from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.upload import archived, repeated
+from service.analyses.upload import archive_analysis, find_repeated
 from service.domain import Analysis
 
 _log = structlog.get_logger()
 
 
 def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "", owner: str = "") -> Analysis:
-    """Judge an analysis' predictions anew; raise AnalysisNotFound, NotReady, EvidenceNotFound or InvalidRequest."""
-    before = queries.succeeded(ports, analysis_id)
+    """Judge the predictions of an analysis again.
+
+    Args:
+        ports: The outside of the use cases.
+        analysis_id: The analysis.
+        evidence: The digest of the bundle; empty: the default bundle of the data set.
+        request_id: Makes the request idempotent; empty: always create an analysis.
+        owner: The caller.
+
+    Raises:
+        AnalysisNotFound: The analysis does not exist.
+        NotReady: The analysis has no result.
+        EvidenceNotFound: The bundle does not exist.
+        InvalidRequest: The bundle is of other images.
+    """
+    before = queries.get_succeeded(ports, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)
     requests.check(request)
     request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
     bundle = ports.evidence_repository.find(before.request.dataset, evidence)
     predictions = ports.archive.predictions(before.id)
     if predictions is None:
-        raise Unavailable(f"the predictions of {before.id} are gone from the archive")
+        raise Unavailable(f"The archive has no predictions of analysis {before.id}.")
     if before.images != bundle.images_digest or len(predictions.top1) != len(bundle.all_targets):
         raise InvalidRequest(
-            f"expected a bundle of the {len(predictions.top1)} images that were predicted, "
-            f"got one of {len(bundle.all_targets)} images, not the same ones",
+            f"Bundle {bundle.digest[:12]} has other images than analysis {before.id} "
+            f"({len(bundle.all_targets)} and {len(predictions.top1)} images). Use a bundle of the same images.",
             field="evidence",
         )
     now = ports.clock()
@@ -42,11 +56,11 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
         create_time=now,
         start_time=now,
         end_time=ports.clock(),
-        summary=summary_of(bundle, predictions),
+        summary=compute_summary(bundle, predictions),
         request_digest=request_digest,
     )
-    if again := repeated(ports, request, request_digest, analysis.id, owner=""):
-        return again
-    archived(ports, analysis, predictions)
-    _log.info("judged anew", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
+    if repeated := find_repeated(ports, request, request_digest, analysis.id, owner=""):
+        return repeated
+    archive_analysis(ports, analysis, predictions)
+    _log.info("analysis reanalyzed", analysis=analysis.id, before=before.id, evidence=bundle.digest[:12])
     return analysis

@@ -1,4 +1,4 @@
-"""Registries: an event becomes an analysis, where one of the registry's rules says so; once for each meaning."""
+"""Handle the events of model registries: queue the analyses that the rules of a registry require, each once."""
 
 import hashlib
 import json
@@ -13,126 +13,140 @@ from errata.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNo
 from service.analyses import queries
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
-from service.analyses.request import HOOK_ID, MAX_TEXT
+from service.analyses.request import HOOK_PREFIX, MAX_TEXT
 from service.analyses.submit import submit
-from service.analyses.write_back import Result
+from service.analyses.write_back import WriteBack
 from service.domain import REGISTRY_OWNER, Action, Analysis, AnalysisRequest, RegistryEvent, RegistryRule, State
 
-ALIAS = "alias:"  # a baseline that is the version an alias points to
-GIVE_UP = 3  # events in a row that can't be taken, after which a poll ends
-RETRY_AFTER = 15.0  # seconds, for who asks before there is a worker
-_PLAIN = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")  # no control characters, no halves of characters
+ALIAS = "alias:"  # prefix of a baseline that is the version of an alias
+MAX_CONSECUTIVE_FAILURES = 3  # events that fail, after which a poll ends
+RETRY_AFTER = 15.0  # seconds, in the error while no worker is running
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")  # no control characters or lone surrogates
 _log = structlog.get_logger()
 
 
 class EventResult(StrEnum):
-    """What came of an event."""
+    """The outcome of an event."""
 
     QUEUED = "queued"
-    REPEATED = "repeated"  # what it means has been asked before
-    IGNORED = "ignored"  # no rule is for it, or it is the echo of Errata's own writing
+    REPEATED = "repeated"  # an equivalent event was handled before
+    IGNORED = "ignored"  # no rule matches, or Errata itself caused the event
     REFUSED = "refused"  # it can never be analyzed
 
 
 class Registry(Protocol):
-    """One configured model registry. Safe to use from several threads."""
+    """One configured model registry. Thread-safe."""
 
     @property
     def id(self) -> str:
-        """Return the id that the operator gave it."""
+        """The id in the configuration."""
         ...
 
     @property
     def rules(self) -> Sequence[RegistryRule]:
-        """Return which events lead to which analysis."""
+        """The rules that map events to analyses."""
         ...
 
     def model_id(self, event: RegistryEvent) -> str:
-        """Return the identifier by which a worker loads a version."""
+        """Return the model identifier of an event's version for workers."""
         ...
 
     def version_of(self, model: str, alias: str) -> str | None:
-        """Return the version an alias points to, None if there is none; raise Unavailable."""
+        """Return the version of an alias, None if the alias does not exist; raise Unavailable."""
         ...
 
     def events(self) -> Iterable[RegistryEvent]:
-        """Yield what the registry holds as the events that made it, newest first; raise Unavailable."""
+        """Yield the versions and aliases of the registry as events, newest first; raise Unavailable."""
         ...
 
-    def write(self, result: Result) -> None:
-        """Tell a result; the same one twice changes nothing. Raise ModelNotFound for a version that is gone."""
+    def write(self, result: WriteBack) -> None:
+        """Write a result. Idempotent. Raise ModelNotFound if the version was deleted."""
         ...
 
 
-def take(ports: Ports, registry: Registry, event: RegistryEvent) -> EventResult:
-    """Queue the analyses that an event's rules ask for; raise TooBusy or Unavailable where it may come again."""
+def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> EventResult:
+    """Queue the analyses of the rules that match an event.
+
+    Raises:
+        TooBusy: Too many analyses are open. The registry may deliver the event again.
+        Unavailable: A part of the service is unavailable. The registry may deliver the event again.
+    """
     log = _log.bind(registry=registry.id, model=event.model, version=event.version, event=event.action.value)
     if not _PLAIN.fullmatch(f"{event.model}{event.version}{event.name}{event.source}{event.delivery}"):
-        log.warning("an event is refused: its names hold characters that names have not")
+        log.warning("event refused: control characters in a name")
         return EventResult.REFUSED
     if event.echo:
-        log.info("an event is ignored: it is Errata's own writing")
+        log.info("event ignored: caused by a write-back")
         return EventResult.IGNORED
     rules = [rule for rule in registry.rules if rule.matches(event)]
     if not rules:
-        log.info("an event is ignored: no rule is for it", name=event.name)
+        log.info("event ignored: no rule matches", name=event.name)
         return EventResult.IGNORED
     outcomes = set()
     for rule in rules:
         try:
-            outcomes.add(_asked(ports, registry, rule, event))
+            outcomes.add(_apply_rule(ports, registry, rule, event))
         except ModelNotFound as error:
-            raise Unavailable(f"no worker loads {registry.model_id(event)} now", retry_after=RETRY_AFTER) from error
+            raise Unavailable(
+                f"No worker offers the model {registry.model_id(event)}. Try again later.", retry_after=RETRY_AFTER
+            ) from error
         except (InvalidInput, NotFound) as error:
-            log.warning("an event is refused", error=str(error))
+            log.warning("event refused", error=str(error))
             outcomes.add(EventResult.REFUSED)
-    return next(item for item in EventResult if item in outcomes)
+    return next(outcome for outcome in EventResult if outcome in outcomes)
 
 
 def poll(ports: Ports, registry: Registry) -> int:
-    """Take what a registry holds and Errata has not seen; return how many were queued.
+    """Handle the versions and aliases of a registry that were not handled before.
 
-    What can't be taken now doesn't keep back the rest, unless it goes on so. Raise TooBusy or Unavailable at the end.
+    An event that fails does not stop the poll, unless several events in a row fail.
+
+    Returns:
+        The number of queued events.
+
+    Raises:
+        Unavailable: The last error (or TooBusy), after the other events were handled.
     """
-    queued, failed, in_a_row = 0, None, 0
+    queued, last_error, num_consecutive = 0, None, 0
     for event in registry.events():
         try:
-            queued += take(ports, registry, event) is EventResult.QUEUED
-            in_a_row = 0
+            queued += handle_event(ports, registry, event) is EventResult.QUEUED
+            num_consecutive = 0
         except Unavailable as error:
-            failed, in_a_row = error, in_a_row + 1
-            if in_a_row == GIVE_UP:
+            last_error, num_consecutive = error, num_consecutive + 1
+            if num_consecutive == MAX_CONSECUTIVE_FAILURES:
                 break
-    if failed is not None:
-        raise failed
+    if last_error is not None:
+        raise last_error
     return queued
 
 
-def newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
-    """Return the last analysis that a registry's events made of a version; None if there is none."""
+def find_newest(ports: Ports, registry: str, model: str, version: str) -> Analysis | None:
+    """Return the newest analysis of a version that its registry requested; None if there is none."""
     labels = {"registry": registry, "model": model, "version": version}
-    result = [
-        list_analysis
-        for list_analysis in queries.list_analyses(ports, queries.AnalysisFilter(labels=labels), "")
-        if _hooked(list_analysis)
+    analyses = [
+        analysis
+        for analysis in queries.list_analyses(ports, queries.AnalysisFilter(labels=labels), "")
+        if _is_from_registry(analysis)
     ]
-    gated = [item for item in result if item.request.gate_policy or "gate" in item.request.labels]
-    return next(iter(gated or result), None)
+    gated = [analysis for analysis in analyses if analysis.request.gate_policy or "gate" in analysis.request.labels]
+    return next(iter(gated or analyses), None)
 
 
-def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> EventResult:
+def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> EventResult:
+    """Submit the analysis of a rule."""
     policy, baseline = rule.policy, ""
     labels = {"registry": registry.id, "model": event.model, "version": event.version}
     if event.action is Action.ALIAS:
         labels["alias"] = event.name
     if policy and parse_policy(policy).needs_baseline:
-        is_own = _is_own_baseline(registry, rule, event)
-        if is_own and event.action is Action.ALIAS:
+        is_baseline = _is_own_baseline(registry, rule, event)
+        if is_baseline and event.action is Action.ALIAS:
             return EventResult.IGNORED
-        baseline = "" if is_own else _baseline(ports, registry, rule, event)
+        baseline = "" if is_baseline else _find_baseline(ports, registry, rule, event)
         if not baseline:
             policy = ""
-            if not (is_own and event.again):  # who asks again for what was promoted leaves its gate as it is
+            if not (is_baseline and event.again):  # the repeated analysis of a promoted version keeps its gate
                 labels["gate"] = "no-baseline"
     request = AnalysisRequest(
         dataset=rule.dataset,
@@ -147,13 +161,13 @@ def _asked(ports: Ports, registry: Registry, rule: RegistryRule, event: Registry
     before = ports.clock()
     try:
         analysis = submit(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
-    except (AlreadyExists, AnalysisNotFound):  # asked before, when the baseline was another, or dropped since
+    except (AlreadyExists, AnalysisNotFound):  # requested before, with another baseline, or deleted since
         return EventResult.REPEATED
     return EventResult.REPEATED if analysis.create_time < before else EventResult.QUEUED
 
 
 def _delivery(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
-    """Return what is known of a delivery afterwards, for each rule; empty for what a poll found."""
+    """Return the key of a delivery and a rule; empty for an event of a poll."""
     if not event.delivery:
         return ""
     parts = [
@@ -171,74 +185,76 @@ def _delivery(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> s
 
 
 def _is_own_baseline(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> bool:
-    """Say whether a version is to be held against itself: it was promoted since."""
+    """Return whether the baseline of a version is the version itself, because it was promoted meanwhile."""
     alias = rule.baseline.removeprefix(ALIAS)
-    just_moved = event.action is Action.ALIAS and event.name == alias
-    if not rule.baseline.startswith(ALIAS) or just_moved:
+    is_promotion = event.action is Action.ALIAS and event.name == alias
+    if not rule.baseline.startswith(ALIAS) or is_promotion:
         return False
     return registry.version_of(event.model, alias) == event.version
 
 
 def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, baseline: str) -> str:
-    """Return what an event means: the same for every delivery of it, and for the poll that finds what it told of.
+    """Return the request id of an event: the same for all its deliveries, and for the event that a poll yields.
 
-    Who asks for another analysis means each delivery anew; a watched alias means another comparison with each baseline.
+    A request to analyze a version again has a new id for each delivery. An event of a watched alias has a new id for
+    each baseline.
     """
-    means = [registry.id, event.model, event.version, rule.dataset, rule.policy, rule.baseline]
+    parts = [registry.id, event.model, event.version, rule.dataset, rule.policy, rule.baseline]
     if event.again:
-        means.append(f"again {event.delivery}")
+        parts.append(f"again {event.delivery}")
     elif event.action is not Action.CREATED:
-        means.append(f"{event.action} {event.name} {event.value} {baseline}")
-    return HOOK_ID + hashlib.sha256(json.dumps(means).encode()).hexdigest()
+        parts.append(f"{event.action} {event.name} {event.value} {baseline}")
+    return HOOK_PREFIX + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
-    """Return the analysis that changes are held against, made if it has to be; empty if there is nothing to compare.
+def _find_baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
+    """Return the id of the baseline analysis, which is submitted if necessary; empty if there is no baseline.
 
-    An alias that was just set to the version itself means the version that had it before.
+    If the event has just moved the baseline's alias to its version, the baseline is the version that had the alias
+    before.
     """
     if not rule.baseline.startswith(ALIAS):
         return queries.get(ports, rule.baseline.removeprefix("analyses/")).id
     alias = rule.baseline.removeprefix(ALIAS)
-    known = _of(ports, registry, event.model, rule.dataset)
+    analyses = _list_model(ports, registry, event.model, rule.dataset)
     version = registry.version_of(event.model, alias)
     if version is None or version == event.version:
-        had_it = [item for item in known if item.request.labels.get("alias") == alias]
-        version = next((_version(item) for item in had_it if _version(item) != event.version), None)
+        versions = [_version(analysis) for analysis in analyses if analysis.request.labels.get("alias") == alias]
+        version = next((version for version in versions if version != event.version), None)
     if version is None:
         return ""
-    result = _plain(known, version)
-    if result is None:
-        earlier = RegistryEvent(Action.CREATED, event.model, version, source=event.source)
-        _asked(ports, registry, RegistryRule(Action.CREATED, dataset=rule.dataset), earlier)
-        result = _plain(_of(ports, registry, event.model, rule.dataset), version)
-    return result.id if result is not None else ""
+    baseline = _select_baseline(analyses, version)
+    if baseline is None:
+        created = RegistryEvent(Action.CREATED, event.model, version, source=event.source)
+        _apply_rule(ports, registry, RegistryRule(Action.CREATED, dataset=rule.dataset), created)
+        baseline = _select_baseline(_list_model(ports, registry, event.model, rule.dataset), version)
+    return baseline.id if baseline is not None else ""
 
 
-def _plain(known: Sequence[Analysis], version: str) -> Analysis | None:
-    """Return what a version's comparisons are held against: its last analysis that is none itself, or else its first.
+def _select_baseline(analyses: Sequence[Analysis], version: str) -> Analysis | None:
+    """Return the baseline among the analyses of a version: the newest that is no comparison, or else the oldest.
 
-    A comparison makes an analysis: held against the last one, each poll would make another.
+    The newest comparison would be wrong: each comparison adds an analysis, so that each poll would add another.
     """
-    own = [item for item in known if _version(item) == version]
-    plain = [item for item in own if "alias" not in item.request.labels]
-    return next(iter(plain or reversed(own)), None)
+    of_version = [analysis for analysis in analyses if _version(analysis) == version]
+    no_comparison = [analysis for analysis in of_version if "alias" not in analysis.request.labels]
+    return next(iter(no_comparison or reversed(of_version)), None)
 
 
-def _of(ports: Ports, registry: Registry, model: str, dataset: str) -> list[Analysis]:
-    """Return the analyses of a registry's model that have, or will have, a result, newest first."""
-    wanted = queries.AnalysisFilter(
+def _list_model(ports: Ports, registry: Registry, model: str, dataset: str) -> list[Analysis]:
+    """Return the open and succeeded analyses of a registry's model, newest first."""
+    analysis_filter = queries.AnalysisFilter(
         states=frozenset({State.QUEUED, State.RUNNING, State.SUCCEEDED}),
         dataset=dataset,
         labels={"registry": registry.id, "model": model},
     )
-    return [list_analysis for list_analysis in queries.list_analyses(ports, wanted, "") if _hooked(list_analysis)]
+    return [analysis for analysis in queries.list_analyses(ports, analysis_filter, "") if _is_from_registry(analysis)]
 
 
 def _version(analysis: Analysis) -> str:
     return analysis.request.labels.get("version", "")
 
 
-def _hooked(analysis: Analysis) -> bool:
-    """Say whether a registry asked for it: anybody may give an upload such labels."""
+def _is_from_registry(analysis: Analysis) -> bool:
+    """Return whether a registry requested an analysis; its labels do not show that, because any caller can set them."""
     return analysis.owner.startswith(REGISTRY_OWNER)

@@ -1,4 +1,4 @@
-"""Report: a finished analysis, a comparison or a trend as one HTML file, on its own or as a page of a site."""
+"""Render an analysis, a comparison, or a trend as HTML: a self-contained file, or a page of the web server."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,13 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from service.analyses.breakdown import breakdown
-from service.analyses.compare import comparison_of
-from service.analyses.explain import evidence_for
-from service.analyses.judge import Judged
+from service.analyses.breakdown import compute_breakdown
+from service.analyses.compare import compare_judged
+from service.analyses.explain import collect_evidence
+from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest, has_own_superclasses, trend
-from service.analyses.verdicts import judged, records
+from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
     CLASS_GROUPS,
     ERROR_TYPES,
@@ -42,94 +42,102 @@ from service.taxonomy.classes import class_names
 from service.taxonomy.groups import class_groups
 from service.telemetry import Stage
 
-MOST_ERRORS = 20_000  # in the table
-STILL_ERRORS = 50  # that are told without a script
-SHOWN_CONFUSIONS = 25
-EXAMPLES = 3  # of a confusion
-TEXTS = 300  # errors whose texts a report on its own carries
-PICTURES = 24  # that a report on its own carries
-PICTURE_SIZE = 96  # pixels, of those
+MAX_TABLE_ERRORS = 20_000  # in the table
+STATIC_ERRORS = 50  # that are visible without JavaScript
+MAX_CONFUSIONS = 25
+MAX_EXAMPLES = 3  # of a confusion
+MAX_TEXTS = 300  # errors with vocabulary evidence
+MAX_PICTURES = 24  # in a self-contained file
+PICTURE_SIZE = 96  # pixels
 
 
 def report(ports: Ports, analysis_id: str) -> str:
-    """Return the report of an analysis as a file on its own; raise AnalysisNotFound or NotReady."""
-    result = judged(ports, analysis_id)
+    """Return the report of an analysis as a self-contained file; raise as `load_judged` does."""
+    judged = load_judged(ports, analysis_id)
     with ports.stage_timer(Stage.RENDER):
-        return render_report(view_of(ports, result))
+        return render_report(build_view(ports, judged))
 
 
 def report_page(ports: Ports, analysis_id: str) -> str:
-    """Return the report of an analysis as a page: pictures and pages about single images are a link away."""
-    result = judged(ports, analysis_id)
-    name = result.analysis.id
+    """Return the report of an analysis as a page with links to pictures and to pages about images."""
+    judged = load_judged(ports, analysis_id)
+    name = judged.analysis.id
     with ports.stage_timer(Stage.RENDER):
-        return render_report(view_of(ports, result, f"/analyses/{name}/"), name, site=True)
+        return render_report(build_view(ports, judged, f"/analyses/{name}/"), name, site=True)
 
 
 def comparison_report(ports: Ports, id_a: str, id_b: str, site: bool = False) -> str:
-    """Return the comparison of two analyses as a file on its own, or as a page; raise as `compare` does."""
-    a, b = judged(ports, id_a), judged(ports, id_b)
-    compared = comparison_of(a, b)
+    """Return the comparison of two analyses as a self-contained file or as a page; raise as `compare` does."""
+    a, b = load_judged(ports, id_a), load_judged(ports, id_b)
+    comparison = compare_judged(a, b)
     assert a.analysis.summary is not None and b.analysis.summary is not None, "this is a bug: both are judged"
-    return render_comparison(comparison_view(compared, a.analysis.summary, b.analysis.summary), site)
+    return render_comparison(comparison_view(comparison, a.analysis.summary, b.analysis.summary), site)
 
 
-def trend_report(ports: Ports, question: TrendRequest, marked: str = "", site: bool = False) -> str:
-    """Return a trend as a file on its own, or as a page; raise as `trend` does."""
-    return render_trend(trend_view(trend(ports, question), marked), site)
+def trend_report(ports: Ports, request: TrendRequest, marked: str = "", site: bool = False) -> str:
+    """Return a trend as a self-contained file or as a page; raise as `trend` does."""
+    return render_trend(trend_view(trend(ports, request), marked), site)
 
 
-def view_of(ports: Ports, found: Judged, base: str = "") -> ReportView:
-    """Return what a report shows; base: URL of the analysis' own pages, empty for a report on its own."""
-    bundle = found.bundle
+def build_view(ports: Ports, judged: JudgedAnalysis, base: str = "") -> ReportView:
+    """Return the content of a report.
+
+    Args:
+        ports: The outside of the use cases.
+        judged: The analysis.
+        base: URL of the analysis's pages; empty for a self-contained file.
+    """
+    bundle = judged.bundle
     evidence = bundle.evidence
-    types = error_types(found.verdicts)
+    types = error_types(judged.verdicts)
     images = bundle.rows
-    predicted = found.predictions.top1[images]
-    probability = None if found.predictions.probability is None else found.predictions.probability[images]
+    predicted = judged.predictions.top1[images]
+    probability = None if judged.predictions.probability is None else judged.predictions.probability[images]
     counted = ~evidence.problematic & (types != ErrorType.UNSPECIFIED)
-    rows = worst_first(types, evidence.problematic, probability)
+    rows = sort_by_severity(types, evidence.problematic, probability)
     members = np.asarray(bundle.arrays["superclass_members"])
-    summary = found.analysis.summary
-    assert summary is not None, "this is a bug: what is judged has a summary"
-    pairs = confusions(evidence.targets[counted], predicted[counted], types[counted], SHOWN_CONFUSIONS)
+    summary = judged.analysis.summary
+    assert summary is not None, "this is a bug: a judged analysis has a summary"
+    pairs = confusions(evidence.targets[counted], predicted[counted], types[counted], MAX_CONFUSIONS)
     groups = class_groups()
-    standings = _standings(found)
+    percentiles = _percentiles(judged)
     return report_view(
         Found(
-            analysis=found.analysis,
+            analysis=judged.analysis,
             confusions=[
                 (pair, _examples(bundle, counted & (evidence.targets == pair.target) & (predicted == pair.predicted)))
                 for pair in pairs
             ],
             superclasses=[
                 (row, _groups(groups, np.flatnonzero(inside)))
-                for row, inside in zip(breakdown(found, superclasses=True), members, strict=True)
+                for row, inside in zip(compute_breakdown(judged, superclasses=True), members, strict=True)
             ],
-            classes=[(row, _groups(groups, _class(row))) for row in breakdown(found, superclasses=False)],
+            classes=[(row, _groups(groups, _classes_of(row))) for row in compute_breakdown(judged, superclasses=False)],
             calibration=None if probability is None else calibrate(types[counted], probability[counted]),
             confidence={} if probability is None else _confidence(types[counted], probability[counted]),
-            standings=standings,
-            notes=[OWN_SUPERCLASSES] if standings and has_own_superclasses(bundle.manifest) else [],
-            errors=list(records(found, rows[~evidence.problematic[rows]][:STILL_ERRORS], with_evidence=True)),
-            table=_table(ports, found, rows, members, base),
+            standings=percentiles,
+            notes=[OWN_SUPERCLASSES] if percentiles and has_own_superclasses(bundle.manifest) else [],
+            errors=list(
+                iterate_verdicts(judged, rows[~evidence.problematic[rows]][:STATIC_ERRORS], with_evidence=True)
+            ),
+            table=_error_table(ports, judged, rows, members, base),
             sources=[SourceRow(source.name, source.origin, source.license) for source in bundle.manifest.sources],
             version=version("errata-service"),
         )
     )
 
 
-def worst_first(
+def sort_by_severity(
     types: NDArray[np.uint8], problematic: NDArray[np.bool_], probability: NDArray[np.floating] | None
 ) -> NDArray[np.intp]:
-    """Return the rows of top-1 errors: counted ones first, then the most severe, then the most confident; (n,)."""
+    """Return the rows of top-1 errors, (n,): not problematic first, then most severe, then most confident."""
     rows = np.flatnonzero(types > ErrorType.CORRECT)
-    sure = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
-    return rows[np.lexsort((rows, -sure, -types[rows].astype(int), problematic[rows]))]
+    confidence = np.zeros(len(rows)) if probability is None else np.nan_to_num(probability[rows].astype(float))
+    return rows[np.lexsort((rows, -confidence, -types[rows].astype(int), problematic[rows]))]
 
 
-def _class(row: BreakdownRow) -> NDArray[np.intp]:
-    assert row.class_index is not None, "this is a bug: a class has an index"
+def _classes_of(row: BreakdownRow) -> NDArray[np.intp]:
+    assert row.class_index is not None, "this is a bug: the row of a class has an index"
     return np.array([row.class_index])
 
 
@@ -137,52 +145,54 @@ def _groups(groups: NDArray[np.bool_], classes: NDArray[np.intp]) -> list[Group]
     return [group for group, inside in zip(CLASS_GROUPS, groups, strict=True) if inside[classes].any()]
 
 
-def _examples(bundle: Bundle, chosen: NDArray[np.bool_]) -> list[str]:
-    return [bundle.judged_names[row] for row in np.flatnonzero(chosen)[:EXAMPLES].tolist()]
+def _examples(bundle: Bundle, mask: NDArray[np.bool_]) -> list[str]:
+    return [bundle.judged_names[row] for row in np.flatnonzero(mask)[:MAX_EXAMPLES].tolist()]
 
 
 def _confidence(
     types: NDArray[np.uint8], probability: NDArray[np.floating]
 ) -> dict[ErrorType, tuple[int, float, float, float]]:
-    """Return how sure the model was of each type's samples: how many, and the quartiles."""
-    result = {}
-    for error_type_ in ERROR_TYPES:
-        sure = probability[(types == error_type_) & np.isfinite(probability)].astype(float)
-        if len(sure):
-            first, middle, third = np.quantile(sure, (0.25, 0.5, 0.75)).tolist()
-            result[error_type_] = (len(sure), first, middle, third)
-    return result
+    """Return the number of samples and the quartiles of the probabilities of each type."""
+    confidence = {}
+    for kind in ERROR_TYPES:
+        probabilities = probability[(types == kind) & np.isfinite(probability)].astype(float)
+        if len(probabilities):
+            first, median, third = np.quantile(probabilities, (0.25, 0.5, 0.75)).tolist()
+            confidence[kind] = (len(probabilities), first, median, third)
+    return confidence
 
 
-def _standings(found: Judged) -> Sequence[PercentileRank]:
-    summary, curves = found.analysis.summary, curves_of(found.bundle.dataset)
-    assert summary is not None, "this is a bug: what is judged has a summary"
-    everything = summary.groups[Group.ALL]
-    if curves is None or everything.top1_accuracy is None:
+def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
+    summary, curves = judged.analysis.summary, curves_of(judged.bundle.dataset)
+    assert summary is not None, "this is a bug: a judged analysis has a summary"
+    all_samples = summary.groups[Group.ALL]
+    if curves is None or all_samples.top1_accuracy is None:
         return ()
-    return standings_of(curves, Group.ALL, everything.top1_accuracy, values_of_group(everything), summary.abstained)
+    return standings_of(curves, Group.ALL, all_samples.top1_accuracy, values_of_group(all_samples), summary.abstained)
 
 
-def _table(ports: Ports, found: Judged, rows: NDArray[np.intp], members: NDArray[np.bool_], base: str) -> ErrorTable:
-    bundle, total = found.bundle, len(rows)
-    rows = rows[:MOST_ERRORS]
+def _error_table(
+    ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], members: NDArray[np.bool_], base: str
+) -> ErrorTable:
+    bundle, total = judged.bundle, len(rows)
+    rows = rows[:MAX_TABLE_ERRORS]
     evidence = bundle.evidence
     images = bundle.rows[rows]
-    types = error_types(found.verdicts)[rows]
-    targets, predicted = evidence.targets[rows], found.predictions.top1[images]
+    types = error_types(judged.verdicts)[rows]
+    targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
     problematic = evidence.problematic[rows]
     labels = evidence.labels.take(rows)
     names = [bundle.judged_names[row] for row in rows.tolist()]
-    probability = found.predictions.probability
-    overlap = types == ErrorType.CLASS_OVERLAP
-    overlapping = {*zip(targets[overlap].tolist(), predicted[overlap].tolist(), strict=True)}
+    probability = judged.predictions.probability
+    is_overlap = types == ErrorType.CLASS_OVERLAP
+    overlapping_pairs = {*zip(targets[is_overlap].tolist(), predicted[is_overlap].tolist(), strict=True)}
     return ErrorTable(
         names=names,
         targets=targets,
         predicted=predicted,
         types=types,
         problematic=problematic,
-        tags={row: tags(int(found.verdicts[rows[row]]), True) for row in np.flatnonzero(problematic).tolist()},
+        tags={row: tags(int(judged.verdicts[rows[row]]), True) for row in np.flatnonzero(problematic).tolist()},
         probability=None if probability is None else probability[images],
         labels=labels,
         groups=np.asarray(bundle.arrays["groups"])[:, rows],
@@ -193,53 +203,55 @@ def _table(ports: Ports, found: Judged, rows: NDArray[np.intp], members: NDArray
             name: np.flatnonzero(inside).tolist()
             for name, inside in zip(bundle.manifest.superclasses, members, strict=True)
         },
-        pairs=_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
-        overlaps={pair: why_overlapping(*pair) for pair in overlapping},
-        texts=_texts(bundle, rows, types, predicted),
+        pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
+        overlaps={pair: why_overlapping(*pair) for pair in overlapping_pairs},
+        texts=_vocabulary_evidence(bundle, rows, types, predicted),
         pictures=_pictures(ports, bundle.dataset, names, types) if not base else {},
         picture_base=f"{base}images/" if base and ports.pictures.has(bundle.dataset) else "",
         page_base=f"{base}errors/" if base else "",
     )
 
 
-def _pairs(bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]) -> dict[tuple[int, int], PairSeen]:
-    """Return how often labels and predictions, (L,) both, are seen together."""
+def _co_occurring_pairs(
+    bundle: Bundle, labels: NDArray[np.int16], predicted: NDArray[np.int16]
+) -> dict[tuple[int, int], PairSeen]:
+    """Return the number of images with both label and prediction, (L,) each, and examples."""
     pairs, matrix = bundle.pairs, bundle.evidence.cooccurrence
     if pairs is None or matrix is None:
         return {}
-    seen = np.flatnonzero(matrix[labels, predicted])
-    both = np.unique(np.stack([labels[seen], predicted[seen]], axis=1), axis=0).tolist()
-    place = {(int(low), int(high)): row for row, (low, high) in enumerate(pairs.classes.tolist())}
+    co_occurring = np.flatnonzero(matrix[labels, predicted])
+    distinct = np.unique(np.stack([labels[co_occurring], predicted[co_occurring]], axis=1), axis=0).tolist()
+    row_of = {(int(low), int(high)): row for row, (low, high) in enumerate(pairs.classes.tolist())}
     result = {}
-    for label, prediction in both:
-        row = place[min(label, prediction), max(label, prediction)]
+    for label, prediction in distinct:
+        row = row_of[min(label, prediction), max(label, prediction)]
         examples = tuple(validation_name(number) for number in pairs.examples[row].tolist() if number)
         result[label, prediction] = PairSeen(int(pairs.counts[row]), examples)
     return result
 
 
-def _texts(
+def _vocabulary_evidence(
     bundle: Bundle, rows: NDArray[np.intp], types: NDArray[np.uint8], predicted: NDArray[np.int16]
 ) -> Mapping[int, VocabularyEvidence]:
-    """Return what CLIP said of the first errors out of vocabulary."""
+    """Return the vocabulary evidence of the first out-of-vocabulary errors, by index."""
     if bundle.proposals is None:
         return {}
     result = {}
-    for place in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV)[:TEXTS].tolist():
-        said = evidence_for(bundle, int(rows[place]), int(predicted[place])).vocabulary
-        if said is not None:
-            result[place] = said
+    for index in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV)[:MAX_TEXTS].tolist():
+        vocabulary = collect_evidence(bundle, int(rows[index]), int(predicted[index])).vocabulary
+        if vocabulary is not None:
+            result[index] = vocabulary
     return result
 
 
 def _pictures(ports: Ports, dataset: str, names: Sequence[str], types: NDArray[np.uint8]) -> dict[str, str]:
-    """Return small pictures of the worst errors as data URLs, where the images are at hand."""
+    """Return thumbnails of the first errors as data URLs, by name; empty if the images are not available."""
     if not ports.pictures.has(dataset):
         return {}
-    wrong = np.flatnonzero(np.isin(types, MULTI_LABEL_ERROR_TYPES))[:PICTURES]
+    errors = np.flatnonzero(np.isin(types, MULTI_LABEL_ERROR_TYPES))[:MAX_PICTURES]
     result = {}
-    for place in wrong.tolist():
-        picture = ports.pictures.thumbnail(dataset, names[place], PICTURE_SIZE)
+    for index in errors.tolist():
+        picture = ports.pictures.thumbnail(dataset, names[index], PICTURE_SIZE)
         if picture is not None:
-            result[names[place]] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+            result[names[index]] = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
     return result

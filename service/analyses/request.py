@@ -1,4 +1,4 @@
-"""A request's form: what is checked before anything is looked up, its id and the digest of its body."""
+"""Validate the fields of a request, and compute its digest and the id of its analysis."""
 
 import hashlib
 import json
@@ -11,24 +11,25 @@ from errata.errors import InvalidRequest
 from service.analyses.policy import check_baseline, parse_policy
 from service.domain import REGISTRY_OWNER, AnalysisRequest
 
-MAX_TEXT = 256  # characters of a name, a label, a request id
+MAX_TEXT = 256  # characters of a name, a label, or a request id
 MAX_LABELS = 64
 MAX_LABEL_BYTES = 16 << 10  # a page of analyses must fit into a message
-HOOK_ID = "hook:"  # request ids of what registries ask for begin so
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, which leaves out letters that look alike
+HOOK_PREFIX = "hook:"  # of the request ids of registries
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, without letters that look alike
 
 
 def check(request: AnalysisRequest, owner: str = "") -> None:
-    """Raise InvalidRequest for a field that is missing or too long, or a request id that only registries' may have."""
-    if request.request_id.startswith(HOOK_ID) and not owner.startswith(REGISTRY_OWNER):
+    """Raise InvalidRequest for a field that is missing or too long, or a request id that is reserved for registries."""
+    if request.request_id.startswith(HOOK_PREFIX) and not owner.startswith(REGISTRY_OWNER):
         raise InvalidRequest(
-            f"expected a request_id that doesn't begin with {HOOK_ID!r}, got {request.request_id!r:.80}",
+            f"Invalid request id {request.request_id!r:.80}: the prefix {HOOK_PREFIX!r} is reserved for registries. "
+            "Use another request id.",
             field="request_id",
         )
     if not request.dataset:
-        raise InvalidRequest("expected a data set, got none", field="dataset")
+        raise InvalidRequest("The data set is missing. Name one, for example with --dataset.", field="dataset")
     if len(request.labels) > MAX_LABELS:
-        raise InvalidRequest(f"expected at most {MAX_LABELS} labels, got {len(request.labels)}", field="labels")
+        raise InvalidRequest(f"Expected at most {MAX_LABELS} labels, got {len(request.labels)}.", field="labels")
     texts = [
         ("dataset", request.dataset),
         ("display_name", request.display_name),
@@ -39,27 +40,27 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
     ]
     for name, text in texts:
         if len(text) > MAX_TEXT:
-            raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(text)}", field=name)
+            raise InvalidRequest(f"Expected at most {MAX_TEXT} characters, got {len(text)}.", field=name)
     if request.gate_policy:
         check_baseline(parse_policy(request.gate_policy), request.gate_baseline)
     elif request.gate_baseline:
-        raise InvalidRequest("expected a baseline together with a policy, got it alone", field="gate_baseline")
+        raise InvalidRequest("A gate baseline needs a gate policy. Pass both, or none.", field="gate_baseline")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in request.labels.items())
     if size > MAX_LABEL_BYTES:
-        raise InvalidRequest(f"expected labels of at most {MAX_LABEL_BYTES} bytes, got {size}", field="labels")
+        raise InvalidRequest(f"Expected labels of at most {MAX_LABEL_BYTES} bytes, got {size}.", field="labels")
 
 
 def digest(request: AnalysisRequest, content: str = "") -> str:
-    """Return the SHA-256 of a request's body: all but its id, and the digest of an upload's content."""
+    """Return the SHA-256 of a request's body: its fields except the request id, and the digest of an upload."""
     body = asdict(request) | {"request_id": "", "content": content}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def seconds_of(analysis_id: str) -> float:
-    """Return when an id was made, seconds since the epoch."""
+def creation_time(analysis_id: str) -> float:
+    """Return the time at which an id was created, in seconds since the epoch."""
     number = 0
-    for letter in analysis_id:
-        number = (number << 5) | _ALPHABET.index(letter)
+    for character in analysis_id:
+        number = (number << 5) | _ALPHABET.index(character)
     return (number >> 60) / 1000
 
 

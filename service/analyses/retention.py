@@ -1,4 +1,4 @@
-"""Retention: finished analyses that are older than an operator keeps them are deleted."""
+"""Delete expired analyses from the archive."""
 
 from datetime import timedelta
 
@@ -10,16 +10,16 @@ from service.analyses.ports import Ports
 _log = structlog.get_logger()
 
 
-def drop_old(ports: Ports, keep: timedelta) -> int:
-    """Delete the archived analyses that ended longer ago than `keep`; return how many."""
-    oldest = ports.clock() - keep
-    old = [item for item in ports.archive.list() if (item.end_time or item.create_time) < oldest]
-    for analysis in old:
+def delete_expired(ports: Ports, retention: timedelta) -> int:
+    """Delete the archived analyses that ended before the retention period; return how many."""
+    oldest = ports.clock() - retention
+    expired = [analysis for analysis in ports.archive.list() if (analysis.end_time or analysis.create_time) < oldest]
+    for analysis in expired:
         ports.archive.delete(analysis.id)
         try:
-            ports.store.release(analysis.request.request_id)
+            ports.store.release_request_id(analysis.request.request_id)
         except Unavailable as error:
-            _log.warning("request id not released: the job store is unavailable", error=str(error))
-    if old:
-        _log.info("old analyses deleted", count=len(old))
-    return len(old)
+            _log.warning("request id not released: job store unavailable", error=str(error))
+    if expired:
+        _log.info("expired analyses deleted", count=len(expired))
+    return len(expired)

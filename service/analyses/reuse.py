@@ -1,20 +1,20 @@
-"""Cached: a request whose predictions are archived already is answered at once, without a worker."""
+"""Reuse archived predictions of the same computation, without a worker."""
 
 from errata.errors import Unavailable
 
 from service.analyses import request as requests
-from service.analyses.judge import summary_of
+from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.upload import archived, repeated
+from service.analyses.upload import archive_analysis, find_repeated
 from service.domain import Analysis, AnalysisRequest, State
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import JobSpec
 from service.predictions.model_id import parse_model_id
 
-MUTABLE = ("file", "onnx")  # sources whose weights may change under the same name: a worker has to look
+MUTABLE_SOURCES = ("file", "onnx")  # their weights can change under the same name
 
 
-def answered(
+def reuse_predictions(
     ports: Ports,
     request: AnalysisRequest,
     request_digest: str,
@@ -23,20 +23,23 @@ def answered(
     owner: str,
     delivery: str = "",
 ) -> Analysis | None:
-    """Return a finished analysis made of archived predictions of the same computation; None if there are none.
+    """Archive an analysis of archived predictions of the same model and images.
 
-    Predictions are those of one model on the same images; another bundle judges them anew, in milliseconds.
+    If they were judged with another bundle, they are judged again, which takes milliseconds.
+
+    Returns:
+        The analysis; None if there are no such predictions.
     """
-    if request.fresh or parse_model_id(spec.model).source in MUTABLE:
+    if request.fresh or parse_model_id(spec.model).source in MUTABLE_SOURCES:
         return None
-    before = _known(ports, spec) or _newest(ports, spec)
+    before = _find_cached(ports, spec) or _find_newest(ports, spec)
     ports.on_cache_lookup("results", before is not None)
     if before is None:
         return None
     try:
         predictions = ports.archive.predictions(before.id)
     except Unavailable:
-        return None  # damaged: it is computed anew
+        return None  # the model runs again
     if predictions is None or len(predictions.top1) != spec.total:
         return None
     now = ports.clock()
@@ -54,30 +57,30 @@ def answered(
         images=before.images,
         computation=before.computation,
         model_info=before.model_info,
-        summary=before.summary if before.evidence == bundle.digest else summary_of(bundle, predictions),
+        summary=before.summary if before.evidence == bundle.digest else compute_summary(bundle, predictions),
         warnings=before.warnings,
         request_digest=request_digest,
         cached=True,
     )
-    if again := repeated(ports, request, request_digest, analysis.id, owner, delivery):
-        return again
-    archived(ports, analysis, predictions)
+    if repeated := find_repeated(ports, request, request_digest, analysis.id, owner, delivery):
+        return repeated
+    archive_analysis(ports, analysis, predictions)
     return analysis
 
 
-def _known(ports: Ports, spec: JobSpec) -> Analysis | None:
-    """Return the archived analysis that the store knows to have this very result, without listing the archive."""
+def _find_cached(ports: Ports, spec: JobSpec) -> Analysis | None:
+    """Return the archived analysis that the job store has cached for a computation, without listing the archive."""
     try:
-        known = ports.store.result(spec.dedupe)
-        result = ports.archive.get(known) if known else None
+        analysis_id = ports.store.cached_result(spec.dedupe_key)
+        analysis = ports.archive.get(analysis_id) if analysis_id else None
     except Unavailable:
         return None
-    return result if result is not None and result.computation == spec.computation else None
+    return analysis if analysis is not None and analysis.computation == spec.computation else None
 
 
-def _newest(ports: Ports, spec: JobSpec) -> Analysis | None:
+def _find_newest(ports: Ports, spec: JobSpec) -> Analysis | None:
     try:
-        result = [item for item in ports.archive.list() if item.computation == spec.computation]
+        analyses = [analysis for analysis in ports.archive.list() if analysis.computation == spec.computation]
     except Unavailable:
-        return None  # then it is computed
-    return max(result, key=lambda item: item.id, default=None)
+        return None  # the model runs again
+    return max(analyses, key=lambda analysis: analysis.id, default=None)

@@ -1,4 +1,4 @@
-"""Submit: a model identifier becomes a queued analysis."""
+"""Submit the analysis of a model."""
 
 import structlog
 from errata.errors import InvalidRequest, ModelNotFound, TooBusy
@@ -6,35 +6,47 @@ from errata.errors import InvalidRequest, ModelNotFound, TooBusy
 from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.ports import Ports
-from service.analyses.reuse import answered
-from service.analyses.upload import check_room, reused, same_body
+from service.analyses.reuse import reuse_predictions
+from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
 from service.domain import Analysis, AnalysisRequest
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import ModelId, parse_model_id
 from service.telemetry import current_request_id
 
-RETRY_AFTER = 15.0  # seconds, for who finds the queue full
+RETRY_AFTER = 15.0  # seconds, in the error for a full queue
 _log = structlog.get_logger()
 
 
 def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> Analysis:
-    """Answer from what is archived, or queue a model's analysis at what its reference means now.
+    """Return an analysis of archived predictions, or queue the analysis of a model.
 
-    Raise InvalidModelId, ModelNotFound, DatasetNotFound, AlreadyExists, TooBusy, or Unavailable where a hub is away.
+    Args:
+        ports: The outside of the use cases.
+        request: The request. Its model reference is pinned to the current version.
+        owner: The caller.
+        delivery: The key of a registry's delivery; empty if there is none.
+
+    Raises:
+        InvalidModelId: The model identifier is malformed.
+        ModelNotFound: No worker offers the model.
+        DatasetNotFound: The data set does not exist.
+        AlreadyExists: The request id was used with another body.
+        TooBusy: Too many analyses are open, or the archive is full.
+        Unavailable: The hub of the model is unavailable.
     """
     requests.check(request, owner)
     if request.gate_baseline:
-        queries.get(ports, request.gate_baseline)  # one that isn't there is refused now
+        queries.get(ports, request.gate_baseline)  # raises if the baseline does not exist
     request_digest = requests.digest(request)
-    if request.request_id and (before := queries.by_request_id(ports, request.request_id)):
-        return same_body(before, request_digest)
-    spec = computation(ports, request)
-    check_room(ports)
+    if request.request_id and (before := queries.find_by_request_id(ports, request.request_id)):
+        return check_same_body(before, request_digest)
+    spec = build_job_spec(ports, request)
+    check_capacity(ports)
     bundle = ports.evidence_repository.find(request.dataset, spec.evidence)
-    if result := answered(ports, request, request_digest, spec, bundle, owner, delivery):
-        _log.info("answered from the archive", analysis=result.id, model=spec.model)
-        return result
+    if analysis := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
+        _log.info("archived predictions reused", analysis=analysis.id, model=spec.model)
+        return analysis
     now = ports.clock()
     record = AnalysisRecord(
         requests.new_id(now),
@@ -45,24 +57,31 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         owner=owner,
         delivery=delivery,
     )
-    said = ports.store.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
-    if said.outcome is Outcome.REUSED:
-        raise reused(request.request_id)
-    _log.info("accepted", analysis=said.analysis, outcome=said.outcome.value, job=said.job, model=spec.model)
-    return accepted(ports, said, spec)
+    submission = ports.store.submit(record, spec, fresh=request.fresh, limit=ports.limits.max_open)
+    if submission.outcome is Outcome.REUSED:
+        raise request_id_conflict(request.request_id)
+    _log.info(
+        "analysis submitted",
+        analysis=submission.analysis,
+        outcome=submission.outcome.value,
+        job=submission.job,
+        model=spec.model,
+    )
+    return finish_submission(ports, submission, spec)
 
 
-def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
-    """Return what a request asks to compute; raise for a model, a data set or a bundle that isn't there."""
+def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
+    """Return the computation of a request; raise an error if its model, data set, or bundle does not exist."""
     model = parse_model_id(request.model)
     _check_offered(ports, model)
     bundle = ports.evidence_repository.find(request.dataset, request.evidence)
     if not ports.has_images(request.dataset):
         raise InvalidRequest(
-            f"no worker has the images of {request.dataset}: set ERRATA_IMAGES, or upload predictions", field="dataset"
+            f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES, or upload predictions.",
+            field="dataset",
         )
     model = ports.pin_model(model)
-    ports.store.remember_images(bundle.images_digest, bundle.image_names)
+    ports.store.store_image_names(bundle.images_digest, bundle.image_names)
     total = len(bundle.image_names)
     return JobSpec(
         model=str(model),
@@ -73,33 +92,34 @@ def computation(ports: Ports, request: AnalysisRequest) -> JobSpec:
         shard_size=ports.limits.shard_size,
         runtime=ports.runtime(),
         fresh=request.fresh,
-        asked=current_request_id(),
+        call_id=current_request_id(),
     )
 
 
-def accepted(ports: Ports, said: Submission, spec: JobSpec) -> Analysis:
-    """Return the analysis that a submission made, its shards sent if it needs some; raise TooBusy if it is refused."""
-    if said.outcome is Outcome.FULL:
+def finish_submission(ports: Ports, submission: Submission, spec: JobSpec) -> Analysis:
+    """Send the shards of a new job, and return the analysis; raise TooBusy if too many analyses are open."""
+    if submission.outcome is Outcome.FULL:
         raise TooBusy(
-            f"expected fewer than {ports.limits.max_open} open analyses, got {said.open}: try again later",
+            f"Too many open analyses ({submission.open} of {ports.limits.max_open}). Try again later.",
             retry_after=RETRY_AFTER,
         )
-    if said.outcome is Outcome.NEW:
-        ports.send_shards(said.job, spec.num_shards)
-    return queries.get(ports, said.analysis)
+    if submission.outcome is Outcome.NEW:
+        ports.send_shards(submission.job, spec.num_shards)
+    return queries.get(ports, submission.analysis)
 
 
 def _check_offered(ports: Ports, model: ModelId) -> None:
-    """Raise ModelNotFound if no worker offers the model; a source offered as a pattern is tried by the worker."""
+    """Raise ModelNotFound if no worker offers the model; for a pattern such as timm:*, the worker checks the name."""
     offers = [offer.model for offer in ports.models()]
     if not offers:
         raise ModelNotFound(
-            f"expected a worker that runs models, got none: {str(model)!r:.80} needs errata-service[worker] or [demo]",
+            f"No worker is running, so model {str(model)!r:.80} cannot be analyzed. Start one with 'errata work', or "
+            "install errata-service[worker] or errata-service[demo].",
             field="model",
         )
     if str(model) not in offers and f"{model.source}:*" not in offers:
-        near = [offer for offer in offers if offer.startswith(f"{model.source}:")]
+        of_source = [offer for offer in offers if offer.startswith(f"{model.source}:")]
         raise ModelNotFound(
-            f"expected a model that a worker offers ({', '.join(near or offers)}), got {str(model)!r:.80}",
+            f"No worker offers the model {str(model)!r:.80}. Expected one of {', '.join(of_source or offers)}.",
             field="model",
         )

@@ -1,4 +1,4 @@
-"""Trend: where analyses stand among stored and published models of their accuracy."""
+"""Compare analyses with archived and published models of similar accuracy."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,175 +23,192 @@ from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
 from service.summary.trend import allowed_metrics, fits_of, values_of, values_of_group, with_standings
 
-MAX_ASKED = 1000  # analyses by name
-MAX_LABELS = 50  # that are told apart; models with rarer ones count as others
+MAX_NAMES = 1000  # selected analyses
+MAX_LABELS = 50  # groups with a fit; models with rarer labels are in none
 
 
 @dataclass(frozen=True)
 class TrendRequest:
-    """What a trend is asked to show."""
+    """The request of a trend."""
 
-    names: Sequence[str] = ()  # ids of analyses; empty: all stored ones of the data set
-    dataset: str = ""  # empty: that of the named
+    names: Sequence[str] = ()  # ids of the selected analyses; empty: all archived ones of the data set
+    dataset: str = ""  # empty: the data set of the selected analyses
     group: Group = Group.ALL
-    by: str = ""  # the label that tells models apart
-    reference: bytes = b""  # published models, in the authors' CSV layout
+    by: str = ""  # label by which models are grouped
+    reference: bytes = b""  # published models, in the CSV layout of the paper's authors
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """The analyses of a trend, all of one data set and judged with the same evidence."""
+class TrendAnalyses:
+    """The analyses of a trend: all of one data set, and judged with the same evidence."""
 
     dataset: str
     evidence: str
-    asked: Sequence[Analysis]  # by name
+    selected: Sequence[Analysis]
     others: Sequence[Analysis]
     own_superclasses: bool
     num_left_out: int = 0
 
 
-def trend(ports: Ports, question: TrendRequest) -> Trend:
-    """Return where analyses stand.
+def trend(ports: Ports, request: TrendRequest) -> Trend:
+    """Compare analyses with archived and published models.
 
-    Raise AnalysisNotFound, NotReady, NotComparable for analyses that differ in data set or evidence, InvalidUpload for
-    the reference.
+    Raises:
+        AnalysisNotFound: A selected analysis does not exist.
+        NotReady: A selected analysis has no result.
+        NotComparable: The selected analyses differ in data set or evidence.
+        InvalidUpload: The file of published models is invalid.
+        InvalidRequest: There are too many names, or the label is too long.
     """
-    if len(question.names) > MAX_ASKED:
-        raise InvalidRequest(f"expected at most {MAX_ASKED} names, got {len(question.names)}", field="names")
-    if len(question.by) > MAX_TEXT:
-        raise InvalidRequest(f"expected at most {MAX_TEXT} characters, got {len(question.by)}", field="by")
-    published = read_published(question)
-    asked = [queries.succeeded(ports, name) for name in dict.fromkeys(question.names)]
-    check_alike(asked, question.dataset)
-    dataset = asked[0].request.dataset if asked else question.dataset
-    stored = [item for item in ports.archive.list() if item.request.dataset == dataset and item.summary is not None]
-    evidence = asked[0].evidence if asked else _default_evidence(ports, dataset, stored)
-    same = [item for item in stored if item.evidence == evidence]
-    fleet = Fleet(
+    if len(request.names) > MAX_NAMES:
+        raise InvalidRequest(f"Expected at most {MAX_NAMES} names, got {len(request.names)}.", field="names")
+    if len(request.by) > MAX_TEXT:
+        raise InvalidRequest(f"Expected at most {MAX_TEXT} characters, got {len(request.by)}.", field="by")
+    published = read_published_models(request)
+    selected = [queries.get_succeeded(ports, name) for name in dict.fromkeys(request.names)]
+    check_same_evidence(selected, request.dataset)
+    dataset = selected[0].request.dataset if selected else request.dataset
+    archived = [
+        analysis
+        for analysis in ports.archive.list()
+        if analysis.request.dataset == dataset and analysis.summary is not None
+    ]
+    evidence = selected[0].evidence if selected else _default_evidence(ports, dataset, archived)
+    same_evidence = [analysis for analysis in archived if analysis.evidence == evidence]
+    analyses = TrendAnalyses(
         dataset,
         evidence,
-        asked,
-        _others(same, asked, question.by),
+        selected,
+        _find_others(same_evidence, selected, request.by),
         own_superclasses=_served_superclasses_differ(ports, dataset, evidence),
-        num_left_out=len(stored) - len(same),
+        num_left_out=len(archived) - len(same_evidence),
     )
-    return trend_of(fleet, question, published)
+    return build_trend(analyses, request, published)
 
 
-def read_published(question: TrendRequest) -> list[PublishedModel]:
-    """Return the published models that came along; raise InvalidUpload for those of another group."""
-    if not question.reference:
+def read_published_models(request: TrendRequest) -> list[PublishedModel]:
+    """Return the published models of a request; raise InvalidUpload if the file is invalid or of another group."""
+    if not request.reference:
         return []
-    models = read_models(question.reference)
-    whole = question.group is Group.ALL
-    if any(model.whole is (not whole) for model in models):
-        asked, got = ("all samples", "of one group") if whole else (f"the group {question.group}", "of all samples")
+    models = read_models(request.reference)
+    is_whole = request.group is Group.ALL
+    if any(model.whole is (not is_whole) for model in models):
+        expected, actual = ("all samples", "one group") if is_whole else (f"the group '{request.group}'", "all samples")
         raise InvalidUpload(
-            f"expected published models of {asked}, got some {got}: the authors have a file a group", field="reference"
+            f"Expected published models on {expected}, got models on {actual}. Use the authors' file for that group.",
+            field="reference",
         )
     return models
 
 
-def trend_of(fleet: Fleet, question: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
-    """Return where analyses stand, beside others and beside published models."""
-    curves = curves_of(fleet.dataset)
-    members = (*fleet.asked, *fleet.others)
+def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
+    """Return the trend of analyses and published models."""
+    curves = curves_of(analyses.dataset)
+    members = (*analyses.selected, *analyses.others)
     abstained = members[0].summary.abstained if members and members[0].summary else ()
-    silent = {item.name for item in abstained}  # they say nothing, which isn't 0
-    shown: Sequence[Metric] = [item for item in Metric if item.name not in silent]
-    if curves is not None or published:  # what hangs on a silent rule isn't comparable with models that had it
-        shown = allowed_metrics(abstained)
+    abstained_names = {error_type.name for error_type in abstained}
+    metrics: Sequence[Metric] = [metric for metric in Metric if metric.name not in abstained_names]
+    if curves is not None or published:  # metrics that depend on an abstaining rule are not comparable with them
+        metrics = allowed_metrics(abstained)
     points = []
-    for place, each in enumerate(members):
-        assert each.summary is not None, "this is a bug: what has succeeded has a summary"
-        accuracy = each.summary.groups[Group.ALL].top1_accuracy
+    for index, analysis in enumerate(members):
+        assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
+        accuracy = analysis.summary.groups[Group.ALL].top1_accuracy
         if accuracy is None:
             continue
-        result = values_of_group(each.summary.groups[question.group])
-        values = {metric: result[metric] for metric in shown if metric in result}
-        asked = place < len(fleet.asked)
-        point = TrendPoint(each.id, each.title, label_of(each, question.by), asked, accuracy, values)
-        points.append(point if curves is None else with_standings(point, curves, question.group, abstained))
+        all_values = values_of_group(analysis.summary.groups[request.group])
+        values = {metric: all_values[metric] for metric in metrics if metric in all_values}
+        is_selected = index < len(analyses.selected)
+        label = group_label(analysis, request.by)
+        point = TrendPoint(analysis.id, analysis.title, label, is_selected, accuracy, values)
+        points.append(point if curves is None else with_standings(point, curves, request.group, abstained))
     points += [
         TrendPoint(
             "",
             model.name,
-            model.labels.get(question.by, ""),
+            model.labels.get(request.by, ""),
             False,
             model.top1_accuracy,
             values_of(model.counts, model.multi_label_accuracy),
         )
         for model in published
     ]
-    metrics = [item for item in Metric if item is not Metric.POOLED or abstained]
+    fitted_metrics = [metric for metric in Metric if metric is not Metric.POOLED or abstained]
     return Trend(
-        dataset=fleet.dataset,
-        evidence=fleet.evidence,
-        group=question.group,
-        by=question.by,
+        dataset=analyses.dataset,
+        evidence=analyses.evidence,
+        group=request.group,
+        by=request.by,
         points=tuple(points),
-        fits=fits_of(points, metrics, _frequent(points), curves, question.group),
+        fits=fits_of(points, fitted_metrics, _frequent_labels(points), curves, request.group),
         curves=curves,
         abstained=abstained,
-        own_superclasses=fleet.own_superclasses,
-        num_left_out=fleet.num_left_out,
+        own_superclasses=analyses.own_superclasses,
+        num_left_out=analyses.num_left_out,
     )
 
 
-def label_of(analysis: Analysis, by: str) -> str:
-    """Return what tells an analysis apart: its own label of that name, or what is known of its model."""
-    own = analysis.request.labels.get(by, "") if by else ""
-    if own and by == "size" and own.isascii() and own.isdigit() and len(own) < 16:
-        return size_label(int(own))
-    if not own and by == "architecture" and analysis.model_info is not None:
+def group_label(analysis: Analysis, by: str) -> str:
+    """Return the label by which an analysis is grouped; its model's architecture if the label is missing."""
+    label = analysis.request.labels.get(by, "") if by else ""
+    if label and by == "size" and label.isascii() and label.isdigit() and len(label) < 16:
+        return size_label(int(label))
+    if not label and by == "architecture" and analysis.model_info is not None:
         return analysis.model_info.architecture
-    return own
+    return label
 
 
-def check_alike(analyses: Sequence[Analysis], dataset: str = "") -> None:
-    """Raise NotComparable unless analyses are of one data set and were judged with the same evidence."""
+def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None:
+    """Raise NotComparable unless analyses have the same data set and were judged with the same evidence."""
     datasets = {analysis.request.dataset for analysis in analyses} | ({dataset} if dataset else set())
     if len(datasets) > 1:
-        raise NotComparable(f"expected analyses of one data set, got {', '.join(sorted(datasets))}", field="names")
+        raise NotComparable(
+            f"Cannot combine analyses of different data sets ({', '.join(sorted(datasets))}). Select analyses of one "
+            "data set.",
+            field="names",
+        )
     evidence = sorted({analysis.evidence[:12] for analysis in analyses})
     if len(evidence) > 1:
         raise NotComparable(
-            f"expected analyses judged with the same evidence, got {', '.join(evidence)}: "
-            f"errata reanalyze A --evidence {evidence[0]} judges one anew",
+            f"Cannot combine analyses judged with different evidence ({', '.join(evidence)}). Judge them again with "
+            f"the same evidence, for example with 'errata reanalyze NAME --evidence {evidence[0]}'.",
             field="names",
         )
 
 
 def has_own_superclasses(manifest: Manifest) -> bool:
-    """Say whether a bundle's superclasses are others than the authors'."""
+    """Return whether a bundle's superclasses differ from the superclasses of the paper's authors."""
     return all(source.name != ARTEFACT_SUPERCLASSES for source in manifest.sources)
 
 
-def _frequent(points: Sequence[TrendPoint]) -> list[str]:
-    """Return the labels that most models have, in order."""
+def _frequent_labels(points: Sequence[TrendPoint]) -> list[str]:
+    """Return the most frequent labels, sorted."""
     counts = Counter(point.label for point in points if point.label)
     return sorted(label for label, _ in counts.most_common(MAX_LABELS))
 
 
-def _default_evidence(ports: Ports, dataset: str, stored: Sequence[Analysis]) -> str:
-    """Return the evidence of the newest stored analysis, or that which the data set is judged with by default."""
-    if stored:
-        return max(stored, key=lambda item: item.id).evidence
+def _default_evidence(ports: Ports, dataset: str, archived: Sequence[Analysis]) -> str:
+    """Return the evidence of the newest archived analysis; without one, the default bundle of the data set."""
+    if archived:
+        return max(archived, key=lambda analysis: analysis.id).evidence
     return ports.evidence_repository.find(dataset, "").digest
 
 
-def _others(analyses: Sequence[Analysis], asked: Sequence[Analysis], by: str) -> list[Analysis]:
-    """Return the analyses that weren't asked for, newest first, each set of predictions once: where it has a label."""
-    taken = {item.predictions_digest for item in asked}
-    result: dict[str, Analysis] = {}
-    for analysis in sorted(analyses, key=lambda analysis: (bool(label_of(analysis, by)), analysis.id), reverse=True):
-        if analysis.predictions_digest not in taken:
-            result.setdefault(analysis.predictions_digest, analysis)
-    return sorted(result.values(), key=lambda item: item.id, reverse=True)
+def _find_others(analyses: Sequence[Analysis], selected: Sequence[Analysis], by: str) -> list[Analysis]:
+    """Return the analyses that are not selected, newest first.
+
+    Of analyses with the same predictions, only the newest is returned; one with a label is preferred.
+    """
+    selected_digests = {analysis.predictions_digest for analysis in selected}
+    others: dict[str, Analysis] = {}
+    for analysis in sorted(analyses, key=lambda analysis: (bool(group_label(analysis, by)), analysis.id), reverse=True):
+        if analysis.predictions_digest not in selected_digests:
+            others.setdefault(analysis.predictions_digest, analysis)
+    return sorted(others.values(), key=lambda analysis: analysis.id, reverse=True)
 
 
 def _served_superclasses_differ(ports: Ports, dataset: str, evidence: str) -> bool:
-    """Say whether a bundle's superclasses are others than the authors'; True too where the bundle isn't served."""
+    """Return whether a bundle's superclasses differ from the authors'; True if the bundle is not served."""
     try:
         return has_own_superclasses(ports.evidence_repository.find(dataset, evidence).manifest)
     except (EvidenceNotFound, EvidenceDamaged, Unavailable):

@@ -1,15 +1,15 @@
-"""Upload: a predictions file becomes a finished analysis while the caller waits."""
+"""Upload a predictions file, and judge it while the caller waits."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
-from errata.errors import AlreadyExists, AnalysisNotFound, TooBusy, Unavailable
+from errata.errors import AlreadyExists, AnalysisNotFound, EvidenceDamaged, NotFound, TooBusy, Unavailable
 
 from service.analyses import queries
 from service.analyses import request as requests
-from service.analyses.judge import digest_of, summary_of
+from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.ports import Ports
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, State
 from service.evidence.bundle import Bundle
@@ -20,8 +20,8 @@ from service.storage import Readable
 from service.summary.input_checks import rows_look_permuted, rows_look_reordered
 from service.telemetry import Stage
 
-JUDGING_SECONDS = 300.0  # that what is reserved may take to be archived
-FULL_SECONDS = 60.0  # after which an archive that is full may have room
+JUDGING_SECONDS = 300.0  # that a request with a reserved id may take to archive its analysis
+RETRY_AFTER = 60.0  # seconds, in the error for a full archive
 _log = structlog.get_logger()
 
 
@@ -32,122 +32,178 @@ def upload(
     owner: str = "",
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Analysis:
-    """Judge an uploaded file; raise InvalidUpload with lines, DatasetNotFound, EvidenceNotFound, AlreadyExists."""
+    """Judge an uploaded predictions file.
+
+    Args:
+        ports: The outside of the use cases.
+        request: The request.
+        content: The file.
+        owner: The caller.
+        is_cancelled: Returns whether the caller has cancelled the upload.
+
+    Raises:
+        InvalidUpload: The file is invalid; with lines if single rows are wrong.
+        DatasetNotFound: The data set does not exist.
+        EvidenceNotFound: The bundle does not exist.
+        AlreadyExists: The request id was used with another body.
+        TooBusy: The archive is full.
+    """
     requests.check(request)
     if request.gate_baseline:
-        queries.get(ports, request.gate_baseline)  # one that isn't there is refused now
-    started = ports.clock()
+        queries.get(ports, request.gate_baseline)  # raises if the baseline does not exist
+    start_time = ports.clock()
     bundle = ports.evidence_repository.find(request.dataset, request.evidence)
     classes = None if bundle.classes.all() else bundle.classes
-    layout = Layout(bundle.dataset, bundle.names, bundle.rows, bundle.positions, classes)
-    hashed = _Hashed(content)
-    source = hashed if request.request_id else content  # only who may come again is compared
+    layout = Layout(
+        bundle.dataset,
+        bundle.names,
+        bundle.rows,
+        bundle.positions,
+        classes,
+        partial(_find_datasets, ports, bundle.dataset),
+    )
+    hashed = _HashedStream(content)
+    source = hashed if request.request_id else content  # only requests with an id are compared
     with ports.stage_timer(Stage.PARSE):
         parse_binary = partial(ports.parsers, is_cancelled=is_cancelled, caller=owner)
-        result = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
+        parsed = parse_upload(source, layout, request.row_order, ports.limits.max_upload_bytes, parse_binary)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
-    analysis_id = requests.new_id(started)
-    if before := repeated(ports, request, request_digest, analysis_id, owner):
+    analysis_id = requests.new_id(start_time)
+    if before := find_repeated(ports, request, request_digest, analysis_id, owner):
         return before
     try:
-        check_room(ports)
+        check_capacity(ports)
     except TooBusy:
-        ports.store.release(request.request_id)
+        ports.store.release_request_id(request.request_id)
         raise
     with ports.stage_timer(Stage.JUDGE):
-        summary = summary_of(bundle, result.predictions)
+        summary = compute_summary(bundle, parsed.predictions)
     analysis = Analysis(
         id=analysis_id,
         request=request,
         state=State.SUCCEEDED,
         evidence=bundle.digest,
-        create_time=started,
+        create_time=start_time,
         owner=owner,
-        start_time=started,
+        start_time=start_time,
         end_time=ports.clock(),
         progress=Progress(done=len(bundle.rows), total=len(bundle.rows)),
-        predictions_digest=digest_of(result.predictions),
+        predictions_digest=digest_predictions(parsed.predictions),
         images=bundle.images_digest,
         summary=summary,
-        warnings=(*result.warnings, *_suspicions(bundle, result)),
+        warnings=(*parsed.warnings, *_input_warnings(bundle, parsed)),
         request_digest=request_digest,
     )
-    archived(ports, analysis, result.predictions)
-    _log.info("judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
+    archive_analysis(ports, analysis, parsed.predictions)
+    _log.info("analysis judged", analysis=analysis.id, dataset=bundle.dataset, evidence=bundle.digest[:12])
     return analysis
 
 
-def check_room(ports: Ports) -> None:
-    """Raise TooBusy if the archive holds as many bytes as the operator allows."""
+def _find_datasets(ports: Ports, dataset: str, file_name: bytes) -> list[str]:
+    """Return the other served data sets that have an image of a file name, with or without its class folder."""
+    names = {file_name, file_name.rpartition(b"/")[2]}
+    datasets = {manifest.dataset for manifest in ports.evidence_repository.manifests()} - {dataset}
+    return [other for other in sorted(datasets) if any(name in names for name in _image_names(ports, other))]
+
+
+def _image_names(ports: Ports, dataset: str) -> Sequence[bytes]:
+    try:
+        names: Sequence[bytes] = ports.evidence_repository.find(dataset, "").arrays["names"].tolist()
+    except (NotFound, EvidenceDamaged, Unavailable):
+        return ()
+    return names
+
+
+def check_capacity(ports: Ports) -> None:
+    """Raise TooBusy if the archive has reached its size limit."""
     limit = ports.limits.max_stored_bytes
     if limit and (stored := ports.archive.size()) >= limit:
         raise TooBusy(
-            f"expected an archive of fewer than {limit} bytes, got {stored}: delete analyses, or set "
-            "ERRATA_MAX_STORED_BYTES or ERRATA_RETENTION_DAYS",
-            retry_after=FULL_SECONDS,
+            f"The archive is full ({stored} of {limit} bytes). Delete analyses, or change ERRATA_MAX_STORED_BYTES or "
+            "ERRATA_RETENTION_DAYS.",
+            retry_after=RETRY_AFTER,
         )
 
 
-def archived(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
-    """Archive an analysis that is finished at once; its request id is free again where that fails."""
+def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions) -> None:
+    """Archive an analysis that needed no job; release its request id if that fails."""
     try:
         with ports.stage_timer(Stage.ARCHIVE):
             ports.archive.put(analysis, predictions)
     except Exception:
-        ports.store.release(analysis.request.request_id)
+        ports.store.release_request_id(analysis.request.request_id)
         raise
     ports.on_finished(analysis)
 
 
-def _suspicions(bundle: Bundle, found: Upload) -> tuple[str, ...]:
-    """Return what is odd about predictions that are otherwise fine."""
-    odd = []
-    if rows_look_permuted(bundle.evidence.targets, found.predictions.top1[bundle.rows]):
-        odd.append(PERMUTED)
-    if found.reordered is not None and rows_look_reordered(bundle.all_targets, found.predictions, found.reordered):
-        odd.append(REORDERED)
-    return tuple(odd)
+def _input_warnings(bundle: Bundle, parsed: Upload) -> tuple[str, ...]:
+    """Return warnings about valid predictions with implausible classes or row order."""
+    warnings = []
+    if rows_look_permuted(bundle.evidence.targets, parsed.predictions.top1[bundle.rows]):
+        warnings.append(PERMUTED)
+    if parsed.reordered is not None and rows_look_reordered(bundle.all_targets, parsed.predictions, parsed.reordered):
+        warnings.append(REORDERED)
+    return tuple(warnings)
 
 
-def repeated(
+def find_repeated(
     ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str, delivery: str = ""
 ) -> Analysis | None:
-    """Return the analysis that the same request made before; raise AlreadyExists if its body was another."""
+    """Return the analysis of an earlier request with the same id, or reserve the id.
+
+    Args:
+        ports: The outside of the use cases.
+        request: The request.
+        request_digest: The digest of its body.
+        analysis_id: The id of the analysis if the request is new.
+        owner: The caller.
+        delivery: The key of a registry's delivery; empty if there is none.
+
+    Returns:
+        The analysis; None if the request is new or has no id.
+
+    Raises:
+        AlreadyExists: The request id was used with another body.
+        Unavailable: The earlier request is not finished.
+    """
     if not request.request_id:
         return None
-    if before := queries.by_request_id(ports, request.request_id):
-        return same_body(before, request_digest)
-    owed = owner.startswith(REGISTRY_OWNER)
-    reserved = ports.store.reserve(request.request_id, request_digest, analysis_id, owed=owed, delivery=delivery)
+    if before := queries.find_by_request_id(ports, request.request_id):
+        return check_same_body(before, request_digest)
+    needs_write_back = owner.startswith(REGISTRY_OWNER)
+    reserved = ports.store.reserve(
+        request.request_id, request_digest, analysis_id, needs_write_back=needs_write_back, delivery=delivery
+    )
     if reserved.outcome is Outcome.REUSED:
-        raise reused(request.request_id)
+        raise request_id_conflict(request.request_id)
     if reserved.outcome is Outcome.NEW:
         return None
     try:
         return queries.get(ports, reserved.analysis)
     except AnalysisNotFound as error:
-        if ports.clock().timestamp() - requests.seconds_of(reserved.analysis) < JUDGING_SECONDS:
-            raise Unavailable("the same request is being judged: ask again", retry_after=1) from error
-        ports.store.release(request.request_id)  # whoever reserved it has died before it was archived
-        return repeated(ports, request, request_digest, analysis_id, owner)  # as what no delivery asked for
+        if ports.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
+            raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
+        # The process that reserved the id has ended before it archived the analysis.
+        ports.store.release_request_id(request.request_id)
+        return find_repeated(ports, request, request_digest, analysis_id, owner)
 
 
-def same_body(before: Analysis, request_digest: str) -> Analysis:
-    """Return the analysis if it came of the same body; raise AlreadyExists if not."""
+def check_same_body(before: Analysis, request_digest: str) -> Analysis:
+    """Return the analysis if its request had the same body; raise AlreadyExists otherwise."""
     if before.request_digest != request_digest:
-        raise reused(before.request.request_id)
+        raise request_id_conflict(before.request.request_id)
     return before
 
 
-def reused(request_id: str) -> AlreadyExists:
-    """Return the error for a request id that comes again with another body."""
+def request_id_conflict(request_id: str) -> AlreadyExists:
+    """Return the error for a request id that was used with another body."""
     return AlreadyExists(
-        f"request_id {request_id!r:.80} was used before with another body: take a new one", field="request_id"
+        f"Request id {request_id!r:.80} was used for a different request. Use a new one.", field="request_id"
     )
 
 
-class _Hashed:
-    """A stream that is hashed as it is read."""
+class _HashedStream:
+    """A stream that is hashed while it is read."""
 
     def __init__(self, content: Readable) -> None:
         self._content = content

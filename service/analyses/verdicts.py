@@ -1,4 +1,4 @@
-"""Verdicts of one analysis: filtered, paged, with their evidence, or as a table."""
+"""Load, filter, and explain the verdicts of an analysis."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from service.analyses import queries
 from service.analyses.evidence_columns import evidence_columns, named
-from service.analyses.explain import evidence_for, explain
-from service.analyses.judge import Judged, verdicts_of
+from service.analyses.explain import collect_evidence, explain_prediction
+from service.analyses.judge import JudgedAnalysis, compute_verdicts
 from service.analyses.ports import Ports
 from service.domain import CLASS_GROUPS, Analysis, Bytes, ErrorType, Group, Mask, Verdict
 from service.evidence.bundle import Bundle
@@ -21,7 +21,7 @@ from service.taxonomy.classes import class_names
 
 @dataclass(frozen=True)
 class VerdictFilter:
-    """Which verdicts; all conditions that are set must hold."""
+    """A filter of verdicts: a verdict matches if it meets all conditions that are set."""
 
     error_types: frozenset[ErrorType] = frozenset()
     target: int | None = None
@@ -31,63 +31,72 @@ class VerdictFilter:
     problematic: bool | None = None
 
 
-def judged(ports: Ports, analysis_id: str) -> Judged:
-    """Return a finished analysis with its verdicts; raise AnalysisNotFound, NotReady or EvidenceNotFound."""
-    analysis = queries.succeeded(ports, analysis_id)
+def load_judged(ports: Ports, analysis_id: str) -> JudgedAnalysis:
+    """Return a finished analysis with its verdicts.
+
+    Raises:
+        AnalysisNotFound: The analysis does not exist.
+        NotReady: The analysis has no result.
+        EvidenceNotFound: Its bundle is not served.
+        Unavailable: The archive does not have its predictions.
+    """
+    analysis = queries.get_succeeded(ports, analysis_id)
     predictions = ports.archive.predictions(analysis_id)
     if predictions is None:
-        raise Unavailable(f"the predictions of {analysis_id} are gone from the archive")
-    bundle = bundle_of(ports, analysis)
+        raise Unavailable(f"The archive has no predictions of analysis {analysis_id}.")
+    bundle = find_bundle(ports, analysis)
     if len(predictions.top1) != len(bundle.all_targets):
-        raise Unavailable(f"the predictions of {analysis_id} in the archive aren't those of its images")
-    return Judged(analysis, bundle, predictions, verdicts_of(bundle, predictions))
+        raise Unavailable(f"The archived predictions of analysis {analysis_id} are of another number of images.")
+    return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
 
 
-def bundle_of(ports: Ports, analysis: Analysis) -> Bundle:
-    """Return the bundle that judged an analysis; raise EvidenceNotFound, with what to do, where it isn't served."""
+def find_bundle(ports: Ports, analysis: Analysis) -> Bundle:
+    """Return the bundle of an analysis; raise EvidenceNotFound if it is not served."""
     try:
         return ports.evidence_repository.find(analysis.request.dataset, analysis.evidence)
     except EvidenceNotFound as error:
         raise EvidenceNotFound(
-            f"{analysis.id} was judged with the bundle {analysis.evidence[:12]}, which isn't served here: name it in "
-            f"ERRATA_EVIDENCE, or errata reanalyze {analysis.id} judges the same predictions with the one that is",
+            f"The bundle {analysis.evidence[:12]} of analysis {analysis.id} is not served. Add it to ERRATA_EVIDENCE, "
+            f"or judge the predictions with a served bundle: 'errata reanalyze {analysis.id}'.",
             field="name",
         ) from error
 
 
-def select(found: Judged, wanted: VerdictFilter) -> NDArray[np.intp]:
-    """Return the rows, among the N judged, that a filter lets through; ascending."""
-    types = error_types(found.verdicts)
-    targets = found.bundle.evidence.targets
-    predicted = found.predictions.top1[found.bundle.rows]
-    mask = (types != ErrorType.UNSPECIFIED) & found.bundle.group_mask(wanted.group)
-    if wanted.error_types:
-        mask &= np.isin(types, list(wanted.error_types))
-    if wanted.target is not None:
-        mask &= targets == wanted.target
-    if wanted.predicted is not None:
-        mask &= predicted == wanted.predicted
-    if wanted.problematic is not None:
-        mask &= found.bundle.evidence.problematic == wanted.problematic
-    if wanted.superclass:
-        members = found.bundle.superclass_mask(wanted.superclass)
+def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArray[np.intp]:
+    """Return the rows of matching verdicts, ascending; raise InvalidRequest for an unknown superclass."""
+    types = error_types(judged.verdicts)
+    targets = judged.bundle.evidence.targets
+    predicted = judged.predictions.top1[judged.bundle.rows]
+    mask = (types != ErrorType.UNSPECIFIED) & judged.bundle.group_mask(verdict_filter.group)
+    if verdict_filter.error_types:
+        mask &= np.isin(types, list(verdict_filter.error_types))
+    if verdict_filter.target is not None:
+        mask &= targets == verdict_filter.target
+    if verdict_filter.predicted is not None:
+        mask &= predicted == verdict_filter.predicted
+    if verdict_filter.problematic is not None:
+        mask &= judged.bundle.evidence.problematic == verdict_filter.problematic
+    if verdict_filter.superclass:
+        members = judged.bundle.superclass_mask(verdict_filter.superclass)
         if members is None:
             raise InvalidRequest(
-                f"expected a superclass of the bundle, got {wanted.superclass!r:.80}", field="filter.superclass"
+                f"Unknown superclass {verdict_filter.superclass!r:.80}. Expected a superclass of the bundle "
+                f"{judged.bundle.digest[:12]}, such as {judged.bundle.manifest.superclasses[0]!r}.",
+                field="filter.superclass",
             )
         mask &= members[targets] | members[predicted]
     return np.flatnonzero(mask)
 
 
-def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
-    """Yield the verdicts of some rows."""
-    names, problematic = found.bundle.judged_names, found.bundle.evidence.problematic
-    targets = found.bundle.evidence.targets
-    images = found.bundle.rows
-    probability = found.predictions.probability
-    groups = found.bundle.groups_of(rows)
+def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_evidence: bool = False) -> Iterator[Verdict]:
+    """Yield the verdicts of rows, with their evidence if `with_evidence`."""
+    names, problematic = judged.bundle.judged_names, judged.bundle.evidence.problematic
+    targets = judged.bundle.evidence.targets
+    images = judged.bundle.rows
+    probability = judged.predictions.probability
+    groups = judged.bundle.groups_of(rows)
     for row, groups_of_row in zip(rows.tolist(), groups, strict=True):
-        byte, predicted = int(found.verdicts[row]), int(found.predictions.top1[images[row]])
+        byte, predicted = int(judged.verdicts[row]), int(judged.predictions.top1[images[row]])
         yield Verdict(
             file_name=names[row],
             target=int(targets[row]),
@@ -95,13 +104,15 @@ def records(found: Judged, rows: NDArray[np.intp], with_evidence: bool = False) 
             error_type=error_type(byte),
             problematic=tags(byte, bool(problematic[row])),
             probability=None if probability is None else float(probability[images[row]]),
-            evidence=evidence_for(found.bundle, row, predicted) if with_evidence else None,
+            evidence=collect_evidence(judged.bundle, row, predicted) if with_evidence else None,
             groups=groups_of_row,
         )
 
 
-def table(judged: Judged, filter: VerdictFilter = VerdictFilter(), with_evidence: bool = False) -> pa.Table:
-    """Return verdicts as columns, for CSV and Parquet.
+def verdict_table(
+    judged: JudgedAnalysis, filter: VerdictFilter = VerdictFilter(), with_evidence: bool = False
+) -> pa.Table:
+    """Return verdicts as columns, for CSV, Parquet, and Arrow.
 
     Args:
         judged: The analysis with its verdicts.
@@ -112,7 +123,7 @@ def table(judged: Judged, filter: VerdictFilter = VerdictFilter(), with_evidence
         A row for each verdict in the order of the data set. Tags and groups are joined by spaces. `probability` exists
         if the predictions have it. Texts that repeat are dictionary arrays.
     """
-    rows = select(judged, filter)
+    rows = select_rows(judged, filter)
     bundle, evidence = judged.bundle, judged.bundle.evidence
     images = bundle.rows[rows]
     targets, predicted = evidence.targets[rows], judged.predictions.top1[images]
@@ -141,7 +152,7 @@ def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
     """Return the tags of each verdict as text, empty for a sample that is not problematic."""
     distinct, index = np.unique(np.where(problematic, verdicts, 0), return_inverse=True)
     texts = [" ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, byte != 0)) for byte in distinct.tolist()]
-    return named(index, pa.array(texts, pa.string()))
+    return named(index.astype(np.uint8), pa.array(texts, pa.string()))
 
 
 def _group_texts(groups: Mask) -> pa.Array:
@@ -154,15 +165,24 @@ def _group_texts(groups: Mask) -> pa.Array:
     return named(codes, pa.array(texts))
 
 
-def explained(found: Judged, file_name: str, predicted: int | None) -> Verdict:
-    """Return what a prediction for an image means: any class, or what the model predicted; with its evidence."""
-    image = int(found.bundle.rows[found.bundle.row(file_name)])
-    own = int(found.predictions.top1[image])
-    probability = found.predictions.probability
-    mine = predicted is None or predicted == own
-    return explain(
-        found.bundle,
+def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None) -> Verdict:
+    """Return the verdict of a prediction for an image, with its evidence.
+
+    Args:
+        judged: The analysis.
+        file_name: The image.
+        predicted: A class; None: the model's prediction.
+
+    Raises:
+        ImageNotFound: The bundle does not judge the image.
+    """
+    image = int(judged.bundle.rows[judged.bundle.row(file_name)])
+    model_prediction = int(judged.predictions.top1[image])
+    probability = judged.predictions.probability
+    is_model_prediction = predicted is None or predicted == model_prediction
+    return explain_prediction(
+        judged.bundle,
         file_name,
-        own if predicted is None else predicted,
-        float(probability[image]) if mine and probability is not None else None,
+        model_prediction if predicted is None else predicted,
+        float(probability[image]) if is_model_prediction and probability is not None else None,
     )

@@ -1,4 +1,4 @@
-"""Write back: what came of an analysis is told to the registry that asked; again until it is, or nobody can."""
+"""Write the results of analyses back to the registries that requested them, with retries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,71 +15,82 @@ from service.analyses.report import report
 from service.domain import REGISTRY_OWNER, Analysis, GateDecision, GateResult, State
 from service.jobs.transitions import OutboxItem
 
-LOOK_SECONDS = 2.0  # between two looks at an analysis that isn't finished
-FIRST, LAST = 5.0, 300.0  # seconds to the next try
-TRIES = 600  # some two days
-UNBORN_TRIES = 20  # of what is to be archived at once
-LEASE = 60.0  # seconds after which what nobody settled comes again
+POLL_SECONDS = 2.0  # before an unfinished analysis is checked again
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 300.0  # the delay doubles at each failed attempt
+MAX_ATTEMPTS = 600  # about two days
+MAX_PENDING_ATTEMPTS = 20  # for an analysis that does not exist, because it may be archived soon
+LEASE_SECONDS = 60.0  # after which an item that was neither written nor postponed is due again
 _log = structlog.get_logger()
 
 
 class WriteBackResult(StrEnum):
-    """What came of an attempt to write back."""
+    """The outcome of an attempt to write back."""
 
     WRITTEN = "written"
-    WAITS = "waits"  # the analysis, or its baseline, isn't finished
-    FAILED = "failed"  # it is tried again
-    DROPPED = "dropped"  # nobody waits for it, or it was tried too often
+    WAITS = "waits"  # the analysis or its baseline is not finished
+    FAILED = "failed"  # will be retried
+    DROPPED = "dropped"  # not needed, or too many attempts
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a registry is told of one version."""
+class WriteBack:
+    """The result of one model version for a registry."""
 
     model: str
     version: str
     analysis: Analysis
-    gate: GateResult | None  # None: no policy was asked for
-    without_baseline: bool  # there is a policy, but nothing to compare with
-    report: str  # HTML; empty where the analysis failed
+    gate: GateResult | None  # None: the rule has no policy
+    without_baseline: bool  # the rule has a policy, but there is no baseline
+    report: str  # HTML; empty if the analysis failed
 
     @property
     def decision(self) -> GateDecision | None:
-        """Return the gate's decision; None where there is no gate."""
+        """The decision of the gate; None if there is no gate."""
         if self.gate is not None:
             return self.gate.decision
         return GateDecision.UNDECIDED if self.without_baseline else None
 
 
 class Writer(Protocol):
-    """A registry, as far as it can be told a result."""
+    """A registry that results can be written to."""
 
-    def write(self, result: Result) -> None:
-        """Tell a result; the same one twice changes nothing. Raise ModelNotFound if the version is gone."""
+    def write(self, result: WriteBack) -> None:
+        """Write a result. Idempotent. Raise ModelNotFound if the version was deleted."""
         ...
 
 
-def write_back_due(ports: Ports, writers: Mapping[str, Writer]) -> dict[WriteBackResult, int]:
-    """Tell every registry what it is owed now; return how many came to what. Raise Unavailable without the store."""
+def write_back_due_results(ports: Ports, writers: Mapping[str, Writer]) -> dict[WriteBackResult, int]:
+    """Write back the results of all due outbox items.
+
+    Args:
+        ports: The outside of the use cases.
+        writers: The registries by id.
+
+    Returns:
+        The number of items by outcome.
+
+    Raises:
+        Unavailable: The job store is unavailable.
+    """
     counts: dict[WriteBackResult, int] = {}
-    while result := ports.store.owed(LEASE, most=1):  # one at a time: each has the whole lease
-        told = _write_back(ports, writers, result[0])
-        counts[told] = counts.get(told, 0) + 1
+    while items := ports.store.due_outbox_items(LEASE_SECONDS, limit=1):  # one at a time: each has the whole lease
+        outcome = _write_back(ports, writers, items[0])
+        counts[outcome] = counts.get(outcome, 0) + 1
     return counts
 
 
-def result_of(ports: Ports, analysis: Analysis) -> Result | None:
-    """Return what there is to tell of an analysis that has ended; None while its baseline hasn't."""
-    gate, without_baseline = gate_of(ports, analysis)
+def build_result(ports: Ports, analysis: Analysis) -> WriteBack | None:
+    """Return the result of an ended analysis for its registry; None while its baseline is not finished."""
+    gate, without_baseline = evaluate_registry_gate(ports, analysis)
     if gate is not None and gate.decision is GateDecision.PENDING:
         return None
     labels = analysis.request.labels
     html = report(ports, analysis.id) if analysis.state is State.SUCCEEDED else ""
-    return Result(labels.get("model", ""), labels.get("version", ""), analysis, gate, without_baseline, html)
+    return WriteBack(labels.get("model", ""), labels.get("version", ""), analysis, gate, without_baseline, html)
 
 
-def gate_of(ports: Ports, analysis: Analysis) -> tuple[GateResult | None, bool]:
-    """Return what the gate says of an analysis that a registry asked for, and whether it lacks what to compare with."""
+def evaluate_registry_gate(ports: Ports, analysis: Analysis) -> tuple[GateResult | None, bool]:
+    """Return the gate result of a registry's analysis, and whether its policy lacks a baseline."""
     if not analysis.request.gate_policy:
         return None, "gate" in analysis.request.labels
     try:
@@ -88,56 +99,60 @@ def gate_of(ports: Ports, analysis: Analysis) -> tuple[GateResult | None, bool]:
         return None, True
 
 
-def _write_back(ports: Ports, writers: Mapping[str, Writer], owed: OutboxItem) -> WriteBackResult:
-    log = _log.bind(analysis=owed.analysis)
+def _write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) -> WriteBackResult:
+    log = _log.bind(analysis=item.analysis)
     try:
-        analysis = queries.get(ports, owed.analysis)
-    except AnalysisNotFound:  # deleted; or it is about to be archived
-        return _later(ports, owed, LOOK_SECONDS) if owed.tries < UNBORN_TRIES else _dropped(ports, owed)
+        analysis = queries.get(ports, item.analysis)
+    except AnalysisNotFound:  # deleted, or not archived yet
+        return _retry_later(ports, item, POLL_SECONDS) if item.attempts < MAX_PENDING_ATTEMPTS else _drop(ports, item)
     if not analysis.state.final:
-        ports.store.postpone(owed.analysis, LOOK_SECONDS, failed=False)
-        return WriteBackResult.WAITS
+        return _wait(ports, item)
     writer = writers.get(analysis.owner.removeprefix(REGISTRY_OWNER))
     if analysis.state is State.CANCELLED or writer is None:
-        return _dropped(ports, owed)
-    if _never_was(analysis) and analysis.request.model.startswith("mlflow:"):  # a worker has asked the registry itself
-        return _dropped_as_missing(ports, owed, analysis)
+        return _drop(ports, item)
+    # A worker has already looked up an mlflow: model in the registry.
+    if _is_model_missing(analysis) and analysis.request.model.startswith("mlflow:"):
+        return _drop_missing_version(ports, item, analysis)
     try:
-        result = result_of(ports, analysis)
+        result = build_result(ports, analysis)
         if result is None:
-            ports.store.postpone(owed.analysis, LOOK_SECONDS, failed=False)
-            return WriteBackResult.WAITS
+            return _wait(ports, item)
         writer.write(result)
     except (ModelNotFound, AnalysisNotFound) as error:
-        log.info("a result is dropped: the version is gone", error=str(error))
-        return _dropped_as_missing(ports, owed, analysis)
+        log.info("write-back dropped: model version deleted", error=str(error))
+        return _drop_missing_version(ports, item, analysis)
     except Exception as error:
-        if owed.tries >= TRIES:
-            log.exception("a result can't be written back, and is given up")
-            return _dropped(ports, owed)
-        log.warning("a result can't be written back now", error=str(error), exc_info=not isinstance(error, ErrataError))
-        return _later(ports, owed, min(FIRST * 2.0 ** min(owed.tries, 10), LAST))
-    ports.store.settle(owed.analysis)
-    log.info("written back", registry=analysis.owner, model=result.model, version=result.version)
+        if item.attempts >= MAX_ATTEMPTS:
+            log.exception("write-back dropped: too many attempts")
+            return _drop(ports, item)
+        log.warning("write-back failed", error=str(error), exc_info=not isinstance(error, ErrataError))
+        return _retry_later(ports, item, min(FIRST_RETRY_SECONDS * 2.0 ** min(item.attempts, 10), LAST_RETRY_SECONDS))
+    ports.store.delete_outbox_item(item.analysis)
+    log.info("result written back", registry=analysis.owner, model=result.model, version=result.version)
     return WriteBackResult.WRITTEN
 
 
-def _never_was(analysis: Analysis) -> bool:
+def _is_model_missing(analysis: Analysis) -> bool:
     return analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason
 
 
-def _dropped_as_missing(ports: Ports, owed: OutboxItem, analysis: Analysis) -> WriteBackResult:
-    """Drop what is owed to a version that isn't there; one that never was, as where a hook is tried, leaves nothing."""
-    if _never_was(analysis):
-        ports.store.forget(analysis.id)
-    return _dropped(ports, owed)
+def _drop_missing_version(ports: Ports, item: OutboxItem, analysis: Analysis) -> WriteBackResult:
+    """Drop the item of a missing version; delete its analysis if the version never existed, as in a test of a hook."""
+    if _is_model_missing(analysis):
+        ports.store.delete(analysis.id)
+    return _drop(ports, item)
 
 
-def _later(ports: Ports, owed: OutboxItem, delay: float) -> WriteBackResult:
-    ports.store.postpone(owed.analysis, delay, failed=True)
+def _wait(ports: Ports, item: OutboxItem) -> WriteBackResult:
+    ports.store.postpone_outbox_item(item.analysis, POLL_SECONDS, failed=False)
+    return WriteBackResult.WAITS
+
+
+def _retry_later(ports: Ports, item: OutboxItem, delay: float) -> WriteBackResult:
+    ports.store.postpone_outbox_item(item.analysis, delay, failed=True)
     return WriteBackResult.FAILED
 
 
-def _dropped(ports: Ports, owed: OutboxItem) -> WriteBackResult:
-    ports.store.settle(owed.analysis)
+def _drop(ports: Ports, item: OutboxItem) -> WriteBackResult:
+    ports.store.delete_outbox_item(item.analysis)
     return WriteBackResult.DROPPED

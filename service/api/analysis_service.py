@@ -28,8 +28,8 @@ from service.analyses import (
     upload,
     verdicts,
 )
-from service.analyses.explain import explain
-from service.analyses.judge import Judged
+from service.analyses.explain import explain_prediction
+from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
 from service.api.concurrency import ConcurrencyLimit
@@ -142,8 +142,8 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         """Return the verdicts by class or superclass."""
         if request.by not in pb.BreakdownBy.values():
             raise InvalidRequest(f"expected a BreakdownBy, got {request.by}", field="by")
-        result = await self._readers.call(verdicts.judged, self._ports, wire.analysis_id(request.name))
-        rows = await self._readers.call(breakdown.breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
+        result = await self._readers.call(verdicts.load_judged, self._ports, wire.analysis_id(request.name))
+        rows = await self._readers.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
         return wire.to_breakdown(rows)
 
     async def ListVerdicts(self, request: pb.ListVerdictsRequest, context: Context) -> pb.ListVerdictsResponse:
@@ -152,9 +152,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         wanted, analysis_id = wire.verdict_filter(request.filter), wire.analysis_id(request.name)
 
         def page() -> pb.ListVerdictsResponse:
-            result = verdicts.judged(self._ports, analysis_id)
-            rows = verdicts.select(result, wanted)
-            chosen = verdicts.records(result, rows[start : start + size], request.with_evidence)
+            result = verdicts.load_judged(self._ports, analysis_id)
+            rows = verdicts.select_rows(result, wanted)
+            chosen = verdicts.iterate_verdicts(result, rows[start : start + size], request.with_evidence)
             more = wire.page_token(start + size, request) if start + size < len(rows) else ""
             return pb.ListVerdictsResponse(
                 verdicts=[wire.to_verdict(item) for item in chosen], next_page_token=more, total_size=len(rows)
@@ -173,7 +173,7 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
                 field="with_evidence",
             )
         content = export.Export(wire.verdict_filter(request.filter), request.with_evidence)
-        result = await self._readers.call(verdicts.judged, self._ports, analysis_id)
+        result = await self._readers.call(verdicts.load_judged, self._ports, analysis_id)
         async for chunk in self._chunks(_EXPORTS[request.format](result, content)):
             yield chunk
 
@@ -193,7 +193,9 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
 
     async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
         """Return what changed between two analyses."""
-        most = wire.page_size(request.max_images, default=compare.MOST_FLIPS, most=MOST_IMAGES, field="max_images")
+        most = wire.page_size(
+            request.max_images, default=compare.MAX_CHANGED_IMAGES, most=MOST_IMAGES, field="max_images"
+        )
         names = wire.analysis_id(request.a, "a"), wire.analysis_id(request.b, "b")
         return wire.to_comparison(await self._readers.call(compare.compare, self._ports, *names, most))
 
@@ -215,19 +217,19 @@ class AnalysisService(errata_pb2_grpc.AnalysisServiceServicer):
         if bool(request.name) == bool(request.dataset):
             raise InvalidRequest("expected either the name of an analysis or a data set", field="name")
 
-        def explained() -> Verdict:
+        def explain_image() -> Verdict:
             if request.name:
-                result = verdicts.judged(self._ports, wire.analysis_id(request.name))
-                return verdicts.explained(result, request.file_name, predicted)
+                result = verdicts.load_judged(self._ports, wire.analysis_id(request.name))
+                return verdicts.explain_image(result, request.file_name, predicted)
             if predicted is None:
                 raise InvalidRequest(
                     "expected a predicted class, got none: without an analysis it must be given", field="predicted"
                 )
-            return explain(
+            return explain_prediction(
                 self._ports.evidence_repository.find(request.dataset, request.evidence), request.file_name, predicted
             )
 
-        return wire.to_verdict(await self._readers.call(explained))
+        return wire.to_verdict(await self._readers.call(explain_image))
 
     async def _upload(
         self, asked: Any, message: pb.UploadPredictionsRequest | None, messages: PacedStream[Any]
@@ -291,14 +293,14 @@ def _chunk(message: pb.UploadPredictionsRequest) -> bytes:
     return message.chunk
 
 
-def _jsonl(judged: Judged, content: export.Export) -> Iterator[bytes]:
-    return export.jsonl(judged, wire.verdict_line, content)
+def _jsonl(judged: JudgedAnalysis, content: export.Export) -> Iterator[bytes]:
+    return export.write_jsonl(judged, wire.verdict_line, content)
 
 
-_EXPORTS: dict[int, Callable[[Judged, export.Export], Iterator[bytes]]] = {
+_EXPORTS: dict[int, Callable[[JudgedAnalysis, export.Export], Iterator[bytes]]] = {
     pb.VERDICT_FORMAT_UNSPECIFIED: _jsonl,
     pb.VERDICT_FORMAT_JSONL: _jsonl,
-    pb.VERDICT_FORMAT_CSV: export.csv,
-    pb.VERDICT_FORMAT_PARQUET: export.parquet,
-    pb.VERDICT_FORMAT_ARROW: export.arrow,
+    pb.VERDICT_FORMAT_CSV: export.write_csv,
+    pb.VERDICT_FORMAT_PARQUET: export.write_parquet,
+    pb.VERDICT_FORMAT_ARROW: export.write_arrow,
 }

@@ -1,1 +1,1 @@
-"""Finished analyses: a port, an archive in files (a folder or an object store), and a twin in memory."""
+"""The archive of finished analyses: a port, an implementation on files (local or in an object store), one in memory."""

@@ -1,8 +1,8 @@
-"""An archive in files: two an analysis, in a folder or an object store.
+"""An archive in a folder or an object store, with two files per analysis.
 
-ID.json             the analysis (document.py has its schema); its presence says that the analysis is kept
-archive-id          a random id of the whole archive, written once
-ID.predictions.npz  top1 (A,) int16; where they came probability (A,) float16, among (A,) int16; written first
+ID.predictions.npz  written first: top1 (A,) int16; optional: probability (A,) float16, among (A,) int16
+ID.json             written second, which makes the analysis visible; document.py has its schema
+archive-id          a random id of the archive, written once
 """
 
 import io
@@ -35,20 +35,24 @@ _log = structlog.get_logger()
 
 
 class FileArchive:
-    """Keeps each analysis in two files; reads a document once and remembers it."""
+    """An archive in files, with a cache of documents.
+
+    Args:
+        files: A folder or an object store.
+    """
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._known: dict[str, Analysis] = {}
-        self._damaged: set[str] = set()  # documents that can't be read: told once
-        self._listed: Set[str] | None = None  # the names at the last listing, and what it gave
-        self._all: list[Analysis] = []
-        self._changed = False  # by this process since
-        self._listing = SingleFlight(self._list)
+        self._cache: dict[str, Analysis] = {}
+        self._damaged: set[str] = set()  # ids of documents that cannot be read, which are logged once
+        self._last_names: Set[str] | None = None  # the file names at the last listing
+        self._last_list: list[Analysis] = []  # the result of the last listing
+        self._changed = False  # whether this process has changed files since the last listing
+        self._shared_list = SingleFlight(self._list)
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        """Keep an analysis: predictions first, then the document that makes it visible."""
+        """Store an analysis: predictions first, then the document that makes it visible."""
         content = io.BytesIO()
         optional = {"probability": predictions.probability, "among": predictions.top1_restricted}
         arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
@@ -58,28 +62,28 @@ class FileArchive:
         try:
             self._files.write(_document(analysis.id), json.dumps(to_document(analysis)).encode())
         except Unavailable:
-            if self.get(analysis.id) is None:  # nobody would find the predictions
+            if self.get(analysis.id) is None:  # predictions without a document are never read
                 with suppress(Unavailable):
                     self._files.delete(_predictions(analysis.id))
             raise
         with self._lock:
-            self._known[analysis.id] = analysis
+            self._cache[analysis.id] = analysis
             self._damaged.discard(analysis.id)
             self._changed = True
 
     def get(self, analysis_id: str) -> Analysis | None:
-        """Return an analysis; raise NewerRecord for one that a newer version wrote."""
+        """Return an analysis; raise NewerRecord if a newer version wrote it."""
         if not _ID.fullmatch(analysis_id):
             return None
-        return self.known(analysis_id) or self._read(analysis_id)
+        return self.get_cached(analysis_id) or self._read(analysis_id)
 
-    def known(self, analysis_id: str) -> Analysis | None:
-        """Return an analysis that was read, listed or written by this process."""
+    def get_cached(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis that this process has read, listed, or written."""
         with self._lock:
-            return self._known.get(analysis_id)
+            return self._cache.get(analysis_id)
 
     def predictions(self, analysis_id: str) -> Predictions | None:
-        """Return an analysis' predictions; raise Unavailable if the file is damaged."""
+        """Return the predictions of an analysis; raise Unavailable if the file is damaged."""
         content = self._files.read(_predictions(analysis_id)) if _ID.fullmatch(analysis_id) else None
         if content is None:
             return None
@@ -87,59 +91,62 @@ class FileArchive:
             with read_arrays(content) as arrays:
                 predictions = Predictions(arrays["top1"], arrays.get("probability"), arrays.get("among"))
                 return checked_predictions(predictions)
-        except Exception as error:  # of a damaged archive zipfile, zlib, ast and tokenize raise what they like
-            _log.error("archived predictions can't be read", analysis=analysis_id, error=repr(error))
-            raise Unavailable(f"the archived predictions of {analysis_id} are damaged") from error
+        except Exception as error:  # for damaged files, zipfile, zlib, ast, and tokenize raise undocumented errors
+            _log.error("archived predictions damaged", analysis=analysis_id, error=repr(error))
+            raise Unavailable(
+                f"The archived predictions of analysis {analysis_id} are damaged. Restore {_predictions(analysis_id)} "
+                "from a backup, or delete the analysis."
+            ) from error
 
     def list(self) -> Sequence[Analysis]:
-        """Return all analyses; documents that can't be read are left out, and logged.
+        """Return all analyses, without documents that cannot be read, which are logged.
 
-        Callers at once share one listing: the first one after a start reads every document.
+        Concurrent callers share a listing, because the first listing of a process reads every document.
         """
-        return self._listing()
+        return self._shared_list()
 
     def _list(self) -> Sequence[Analysis]:
         names = self._files.names()
         with self._lock:
-            if (names is self._listed or names == self._listed) and not self._changed:
-                return self._all
+            if (names is self._last_names or names == self._last_names) and not self._changed:
+                return self._last_list
             self._changed = False
         present = {name.removesuffix(".json") for name in names if name.endswith(".json")}
         with self._lock:
-            for gone in self._known.keys() - present:
-                del self._known[gone]
-            unread = present - self._known.keys() - self._damaged
+            for deleted in self._cache.keys() - present:
+                del self._cache[deleted]
+            unread = present - self._cache.keys() - self._damaged
         documents = {_document(analysis_id): analysis_id for analysis_id in unread if _ID.fullmatch(analysis_id)}
         for name, content in self._files.read_many(documents):
             with suppress(NewerRecord):
-                self._take(documents[name], content)
+                self._decode(documents[name], content)
         with self._lock:
-            self._listed, self._all = names, list(self._known.values())
-            return self._all
+            self._last_names, self._last_list = names, list(self._cache.values())
+            return self._last_list
 
     def delete(self, analysis_id: str) -> bool:
-        """Remove an analysis: the document first, so that no reader finds it without predictions."""
+        """Delete an analysis: the document first, so that no reader finds it without predictions."""
         if not _ID.fullmatch(analysis_id):
             return False
         with self._lock:
-            self._known.pop(analysis_id, None)
+            self._cache.pop(analysis_id, None)
             self._damaged.discard(analysis_id)
             self._changed = True
-        result = self._files.delete(_document(analysis_id))
+        is_deleted = self._files.delete(_document(analysis_id))
         self._files.delete(_predictions(analysis_id))
-        return result
+        return is_deleted
 
     def id(self) -> str:
-        """Return the id of the archive; the first process that asks makes it.
+        """Return the id of the archive; create it on first use.
 
         Raises:
-            Unavailable: the archive can't be reached or written.
-            DamagedRecord: the file holds something else.
+            Unavailable: The archive cannot be reached or written.
+            DamagedRecord: The file of the id is damaged.
         """
         content = self._files.read(ID_FILE)
         if content is None:
             self._files.create(ID_FILE, uuid.uuid4().hex.encode())
-            content = self._files.read(ID_FILE)  # perhaps another process's
+            content = self._files.read(ID_FILE)  # another process may have created it first
         archive_id = (content or b"").decode("ascii", "replace").strip()
         if not _ARCHIVE_ID.fullmatch(archive_id):
             raise DamagedRecord(
@@ -149,14 +156,14 @@ class FileArchive:
         return archive_id
 
     def size(self) -> int:
-        """Return how many bytes all of it takes."""
+        """Return the size of the archive in bytes."""
         return sum(self._files.sizes().values())
 
     def _read(self, analysis_id: str) -> Analysis | None:
-        return self._take(analysis_id, self._files.read(_document(analysis_id)))
+        return self._decode(analysis_id, self._files.read(_document(analysis_id)))
 
-    def _take(self, analysis_id: str, content: bytes | None) -> Analysis | None:
-        """Return the analysis of a document, and remember it."""
+    def _decode(self, analysis_id: str, content: bytes | None) -> Analysis | None:
+        """Return the analysis of a document, and cache it; None for a missing or damaged document."""
         if content is None:
             return None
         try:
@@ -167,15 +174,15 @@ class FileArchive:
                 raise ValueError(f"expected the document of {analysis_id}, got that of {analysis.id!r:.80}")
         except (NewerRecord, ValueError, KeyError, TypeError, AttributeError) as error:
             with self._lock:
-                told = analysis_id in self._damaged
+                is_logged = analysis_id in self._damaged
                 self._damaged.add(analysis_id)
-            if not told:
-                _log.error("an archived analysis can't be read", analysis=analysis_id, error=repr(error)[:500])
+            if not is_logged:
+                _log.error("archived analysis unreadable", analysis=analysis_id, error=repr(error)[:500])
             if isinstance(error, NewerRecord):
                 raise
             return None
         with self._lock:
-            self._known[analysis_id] = analysis
+            self._cache[analysis_id] = analysis
         return analysis
 
 

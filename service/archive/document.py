@@ -1,6 +1,6 @@
-"""An analysis as a JSON document, schema 1: enums by name, times in ISO 8601, absent rates as null.
+"""Convert an analysis to and from a JSON document: enums by name, times in ISO 8601, undefined rates as null.
 
-What a schema's number promises stands in domain/schema_version.py.
+See domain/schema_version.py for the rules of schema versions.
 """
 
 import json
@@ -37,12 +37,12 @@ _BY_TYPE = (
     "gain_if_fixed_top1",
     "gain_if_fixed_multi_label",
 )
-_TYPES = TypeAdapter(Analysis)  # dataclasses take what they are given
+_VALIDATOR = TypeAdapter(Analysis)  # dataclasses do not check types
 _TIMES = ("create_time", "start_time", "end_time")
 
 
 def to_document(analysis: Analysis) -> dict[str, Any]:
-    """Return the analysis as plain JSON values."""
+    """Return an analysis as JSON values."""
     document: dict[str, Any] = {"schema": SCHEMA} | {
         field.name: getattr(analysis, field.name)
         for field in fields(analysis)
@@ -57,14 +57,16 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
         document[name] = time.isoformat() if time else None
     document["failure"] = asdict(analysis.failure) if analysis.failure else None
     document["model_info"] = asdict(analysis.model_info) if analysis.model_info else None
-    document["summary"] = _from_summary(analysis.summary) if analysis.summary else None
+    document["summary"] = _summary_to_json(analysis.summary) if analysis.summary else None
     return document
 
 
 def from_document(document: dict[str, Any]) -> Analysis:
     """Return the analysis of a document.
 
-    Raise NewerRecord for a schema that isn't known yet, ValueError, KeyError or TypeError for damage.
+    Raises:
+        NewerRecord: A newer version wrote the document.
+        ValueError, KeyError, TypeError: The document is damaged.
     """
     check_schema("an archived analysis", document["schema"], SCHEMA)
     values = known_fields(Analysis, document)
@@ -77,67 +79,67 @@ def from_document(document: dict[str, Any]) -> Analysis:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     values["failure"] = Failure(**known_fields(Failure, values["failure"])) if values["failure"] else None
     values["model_info"] = ModelInfo(**known_fields(ModelInfo, values["model_info"])) if values["model_info"] else None
-    values["summary"] = _to_summary(values["summary"]) if values["summary"] else None
+    values["summary"] = _summary_from_json(values["summary"]) if values["summary"] else None
     _check_text(json.dumps(document, ensure_ascii=False))
-    analysis = _TYPES.validate_python(asdict(Analysis(**values)))
+    analysis = _VALIDATOR.validate_python(asdict(Analysis(**values)))
     _check_numbers(document)
-    _check_whole(analysis)
+    _check_complete(analysis)
     return analysis
 
 
 def _check_text(text: str) -> None:
-    """Raise ValueError for text that can't be written as UTF-8."""
+    """Raise ValueError for text that cannot be encoded as UTF-8."""
     text.encode()
 
 
 def _check_numbers(value: object) -> None:
-    """Raise ValueError for a number that no field of the API holds."""
+    """Raise ValueError for an integer that no field of the API can represent."""
     if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_numbers(item)
+        for nested in value.values() if isinstance(value, dict) else value:
+            _check_numbers(nested)
     elif isinstance(value, int) and not 0 <= value <= MAX_COUNT:
         raise ValueError(f"expected counts up to {MAX_COUNT}, got {value}")
 
 
-def _check_whole(analysis: Analysis) -> None:
-    """Raise ValueError unless an analysis is as finished as all that are archived."""
+def _check_complete(analysis: Analysis) -> None:
+    """Raise ValueError unless an analysis is final and has all values of its state."""
     if not analysis.state.final:
-        raise ValueError(f"expected an analysis that has ended, got {analysis.state.name}")
+        raise ValueError(f"expected a final state, got {analysis.state.name}")
     for time in (analysis.create_time, analysis.start_time, analysis.end_time):
         if time is not None and (time.tzinfo is None or not FIRST_YEAR <= time.year <= LAST_YEAR):
-            raise ValueError(f"expected a time with its zone, got {time}")
+            raise ValueError(f"expected a time from {FIRST_YEAR} to {LAST_YEAR} with a time zone, got {time}")
     summary = analysis.summary
     if (summary is None) == (analysis.state is State.SUCCEEDED):
-        raise ValueError("expected a summary of what has succeeded, and of nothing else")
+        raise ValueError("expected a summary if and only if the analysis has succeeded")
     if summary is not None:
         if {*summary.groups} != {*Group} or any({*group.counts} != {*ERROR_TYPES} for group in summary.groups.values()):
-            raise ValueError("expected every group with a count of every error type")
+            raise ValueError("expected a count of each error type in each group")
         if len(set(summary.abstained)) != len(summary.abstained) or not set(summary.abstained) <= ABSTAINING:
-            raise ValueError(f"expected rules that may abstain, got {summary.abstained}")
+            raise ValueError(f"expected distinct rules that can abstain, got {summary.abstained}")
 
 
-def _from_summary(summary: Summary) -> dict[str, Any]:
-    plain = {field.name: getattr(summary, field.name) for field in fields(summary)}
-    plain["abstained"] = [error_type.name for error_type in summary.abstained]
-    plain["groups"] = {group.value: _from_group(each) for group, each in summary.groups.items()}
-    return plain
+def _summary_to_json(summary: Summary) -> dict[str, Any]:
+    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    values["abstained"] = [error_type.name for error_type in summary.abstained]
+    values["groups"] = {group.value: _group_to_json(group_summary) for group, group_summary in summary.groups.items()}
+    return values
 
 
-def _from_group(group: GroupSummary) -> dict[str, Any]:
-    plain = {field.name: getattr(group, field.name) for field in fields(group)}
-    return plain | {name: {key.name: value for key, value in plain[name].items()} for name in _BY_TYPE}
+def _group_to_json(summary: GroupSummary) -> dict[str, Any]:
+    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    return values | {name: {key.name: value for key, value in values[name].items()} for name in _BY_TYPE}
 
 
-def _to_summary(plain: dict[str, Any]) -> Summary:
+def _summary_from_json(values: dict[str, Any]) -> Summary:
     return Summary(
-        **known_fields(Summary, plain)
+        **known_fields(Summary, values)
         | {
-            "abstained": tuple(ErrorType[name] for name in plain["abstained"]),
-            "groups": {Group(name): _to_group(group) for name, group in plain["groups"].items()},
+            "abstained": tuple(ErrorType[name] for name in values["abstained"]),
+            "groups": {Group(name): _group_from_json(group) for name, group in values["groups"].items()},
         }
     )
 
 
-def _to_group(plain: dict[str, Any]) -> GroupSummary:
-    by_type = {name: {ErrorType[key]: value for key, value in plain[name].items()} for name in _BY_TYPE}
-    return GroupSummary(**known_fields(GroupSummary, plain) | by_type)
+def _group_from_json(values: dict[str, Any]) -> GroupSummary:
+    by_type = {name: {ErrorType[key]: value for key, value in values[name].items()} for name in _BY_TYPE}
+    return GroupSummary(**known_fields(GroupSummary, values) | by_type)

@@ -1,4 +1,4 @@
-"""Where an archive's files lie: a local folder, or an object store through fsspec. Small files, written whole."""
+"""The files of an archive: in a local folder, or in an object store through fsspec."""
 
 import os
 import time
@@ -12,37 +12,37 @@ from errata.files import write_file
 
 from service.storage import create_file, read_plain
 
-MOST_BYTES = 256 << 20  # of a file: a hundred times what an analysis takes
-SETTLED_NS = 1_000_000_000
-READERS = 16  # objects that are read at once: each takes a round trip
-RETRY_AFTER = 10.0  # seconds, for who finds the files away
+MAX_FILE_BYTES = 256 << 20  # a hundred times the size of an analysis
+SETTLED_NS = 1_000_000_000  # age of a folder's last change after which its listing is cached
+READERS = 16  # concurrent reads of objects, which are slow because of the round trip
+RETRY_AFTER = 10.0  # seconds, in the error while the files are unavailable
 
 
 class Files(Protocol):
-    """Files by name in one flat place. Every method raises Unavailable where the place can't be reached."""
+    """Files by name, without subfolders. Every method raises Unavailable if the files cannot be reached."""
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's content, None if there is no such file."""
+        """Return the content of a file; None if it does not exist."""
         ...
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Yield each name with what `read` returns."""
+        """Yield each name with the content of its file; None if it does not exist."""
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file so that a reader sees the old content or the new, whole."""
+        """Write a file atomically: readers see the old or the new content."""
         ...
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file unless there is one; of several processes at once, one writes it, where the place allows."""
+        """Write a file unless it exists; atomic if the folder or the object store supports it."""
         ...
 
     def delete(self, name: str) -> bool:
-        """Remove a file; say whether there was one."""
+        """Delete a file; return whether it existed."""
         ...
 
-    def modified(self, name: str) -> float | None:
-        """Return when a file was written, in seconds since 1970; None if it is missing or the store does not say."""
+    def modification_time(self, name: str) -> float | None:
+        """Return the modification time in seconds since 1970; None if the file or its time does not exist."""
         ...
 
     def names(self) -> Set[str]:
@@ -50,131 +50,137 @@ class Files(Protocol):
         ...
 
     def sizes(self) -> Mapping[str, int]:
-        """Return all files with their sizes in bytes."""
+        """Return the sizes of all files in bytes, by name."""
         ...
 
 
 class FolderFiles:
-    """Files in a local folder; it is made when the first is written."""
+    """Files in a local folder, which the first write creates."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._listed: tuple[int, frozenset[str]] | None = None  # when the folder was changed, and what was in it
+        self._cached_names: tuple[int, frozenset[str]] | None = None  # modification time of the folder, names
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's content."""
+        """Return the content of a file, at most MAX_FILE_BYTES."""
         try:
-            return read_plain(self._folder / name, MOST_BYTES)  # cut off, it is damaged, as its reader will say
+            return read_plain(self._folder / name, MAX_FILE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Yield each name with the file's content."""
+        """Yield each name with the content of its file."""
         return ((name, self.read(name)) for name in names)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file in one step."""
+        """Write a file atomically."""
         try:
             write_file(self._folder / name, content)
         except OSError as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file unless there is one."""
+        """Write a file unless it exists."""
         try:
             create_file(self._folder / name, content)
         except OSError as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def delete(self, name: str) -> bool:
-        """Remove a file."""
+        """Delete a file."""
         try:
             (self._folder / name).unlink()
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
         return True
 
-    def modified(self, name: str) -> float | None:
-        """Return when a file was written last."""
+    def modification_time(self, name: str) -> float | None:
+        """Return the modification time of a file."""
         try:
             return (self._folder / name).stat().st_mtime
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
 
     def names(self) -> Set[str]:
-        """Return the names of all files; the very same object while the folder hasn't changed."""
+        """Return the names of all files; the same object while the folder does not change."""
         try:
-            changed = self._folder.stat().st_mtime_ns
-            if self._listed is not None and self._listed[0] == changed:
-                return self._listed[1]
+            modified_ns = self._folder.stat().st_mtime_ns
+            if self._cached_names is not None and self._cached_names[0] == modified_ns:
+                return self._cached_names[1]
             names = frozenset(os.listdir(self._folder))
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
         except OSError as error:
-            raise _away("read", error) from error
-        settled = time.time_ns() - changed > SETTLED_NS  # within a tick of the clock another change wouldn't show
-        self._listed = (changed, names) if settled else None
+            raise _unavailable("read", error) from error
+        # A second change within one tick of the file system's clock does not change the modification time.
+        is_settled = time.time_ns() - modified_ns > SETTLED_NS
+        self._cached_names = (modified_ns, names) if is_settled else None
         return names
 
     def sizes(self) -> Mapping[str, int]:
-        """Return all files with their sizes."""
-        result = {}
+        """Return the sizes of all files."""
+        sizes = {}
         try:
             for file in self._folder.iterdir() if self._folder.is_dir() else ():
                 try:
-                    result[file.name] = file.stat().st_size
+                    sizes[file.name] = file.stat().st_size
                 except FileNotFoundError:
                     continue  # deleted meanwhile
         except OSError as error:
-            raise _away("read", error) from error
-        return result
+            raise _unavailable("read", error) from error
+        return sizes
 
 
 class ObjectFiles:
-    """Files in an object store, below a URL such as s3://bucket/prefix; fsspec knows the store's own package."""
+    """Files in an object store, under a URL such as s3://bucket/prefix.
+
+    Args:
+        file_system: The fsspec file system of the store.
+        prefix: The path of the files in the store.
+    """
 
     def __init__(self, file_system: Any, prefix: str) -> None:
         self._files = file_system
         self._prefix = prefix.rstrip("/")
 
     def read(self, name: str) -> bytes | None:
-        """Return an object's content."""
+        """Return the content of an object."""
         try:
             return bytes(self._files.cat_file(f"{self._prefix}/{name}"))
         except FileNotFoundError:
             return None
-        except Exception as error:  # each store's client raises what it likes
-            raise _away("read", error) from error
+        except Exception as error:  # the errors of the stores' clients have no common base class
+            raise _unavailable("read", error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Yield each name with the object's content; several objects are read at once."""
+        """Yield each name with the content of its object; several objects are read concurrently."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="archive") as pool:
             yield from zip(names, pool.map(self.read, names), strict=True)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object, which a store does in one step."""
+        """Write an object, which is atomic."""
         try:
             self._files.pipe_file(f"{self._prefix}/{name}", content)
         except Exception as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def create(self, name: str, content: bytes) -> None:
-        """Write an object unless there is one: a conditional put where fsspec has it (S3), else a look before."""
+        """Write an object unless it exists: a conditional put if fsspec supports it (S3), otherwise not atomic."""
         try:
             self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create")
         except FileExistsError:
             return
         except Exception as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
 
     def delete(self, name: str) -> bool:
-        """Remove an object."""
+        """Delete an object."""
         try:
             path = f"{self._prefix}/{name}"
             self._files.invalidate_cache()
@@ -184,56 +190,59 @@ class ObjectFiles:
         except FileNotFoundError:
             return False
         except Exception as error:
-            raise _away("written", error) from error
+            raise _unavailable("written", error) from error
         return True
 
-    def modified(self, name: str) -> float | None:
-        """Return when an object was written last."""
+    def modification_time(self, name: str) -> float | None:
+        """Return the modification time of an object."""
         try:
             return float(self._files.modified(f"{self._prefix}/{name}").timestamp())
-        except (FileNotFoundError, NotImplementedError):  # some stores' packages do not tell
+        except (FileNotFoundError, NotImplementedError):  # some file systems have no modification times
             return None
         except Exception as error:
-            raise _away("read", error) from error
+            raise _unavailable("read", error) from error
 
     def names(self) -> Set[str]:
         """Return the names of all objects."""
         return self.sizes().keys()
 
     def sizes(self) -> Mapping[str, int]:
-        """Return all objects with their sizes."""
+        """Return the sizes of all objects."""
         try:
             self._files.invalidate_cache()  # other processes write too
-            result = self._files.ls(self._prefix, detail=True)
+            entries = self._files.ls(self._prefix, detail=True)
         except FileNotFoundError:
             return {}
         except Exception as error:
-            raise _away("read", error) from error
-        return {item["name"].rsplit("/", 1)[-1]: int(item["size"] or 0) for item in result if item["type"] == "file"}
+            raise _unavailable("read", error) from error
+        return {
+            entry["name"].rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in entries if entry["type"] == "file"
+        }
 
 
-def is_remote(place: str) -> bool:
-    """Say whether a place is a URL of an object store, and not a local folder."""
-    return "://" in place and not place.startswith("file://")
+def is_remote(location: str) -> bool:
+    """Return whether a location is the URL of an object store, and not a local folder."""
+    return "://" in location and not location.startswith("file://")
 
 
-def open_files(place: str) -> Files:
-    """Return the files at a folder or URL; raise InvalidSetting for a URL that nothing here can open."""
-    if not is_remote(place):
-        return FolderFiles(Path(place.removeprefix("file://")))
+def open_files(location: str) -> Files:
+    """Return the files at a folder or URL; raise InvalidSetting if the URL's scheme is not supported."""
+    if not is_remote(location):
+        return FolderFiles(Path(location.removeprefix("file://")))
     try:
         import fsspec
 
-        file_system, path = fsspec.core.url_to_fs(place, use_listings_cache=False)
+        file_system, path = fsspec.core.url_to_fs(location, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise InvalidSetting(
-            f"ERRATA_ARCHIVE: expected a folder or a URL that is supported here, got {place!r:.120} ({error}): "
-            "install errata-service[object-store]",
+            f"ERRATA_ARCHIVE: cannot open {location!r:.120} ({error}). Use a folder or a supported URL, and install "
+            "errata-service[object-store] for object stores.",
             field="ERRATA_ARCHIVE",
         ) from error
     return ObjectFiles(file_system, path)
 
 
-def _away(what: str, error: Exception) -> Unavailable:
+def _unavailable(operation: str, error: Exception) -> Unavailable:
+    """Return the error for a failed operation, "read" or "written"."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    return Unavailable(f"the archive could not be {what}: {reason}", retry_after=RETRY_AFTER)
+    return Unavailable(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""An archive in memory: the folder's twin."""
+"""The in-memory archive, for tests."""
 
 import threading
 import uuid
@@ -8,54 +8,54 @@ from service.domain import Analysis, Predictions
 
 
 class InMemoryArchive:
-    """Keeps what it is given until the process ends."""
+    """An archive in a dictionary."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._id = uuid.uuid4().hex
-        self._kept: dict[str, tuple[Analysis, Predictions]] = {}
-        self._all: list[Analysis] | None = None  # what was listed last
+        self._analyses: dict[str, tuple[Analysis, Predictions]] = {}
+        self._last_list: list[Analysis] | None = None  # None: changed since the last listing
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        """Keep an analysis."""
+        """Store an analysis."""
         with self._lock:
-            self._kept[analysis.id] = (analysis, predictions)
-            self._all = None
+            self._analyses[analysis.id] = (analysis, predictions)
+            self._last_list = None
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
         with self._lock:
-            result = self._kept.get(analysis_id)
-        return result[0] if result else None
+            stored = self._analyses.get(analysis_id)
+        return stored[0] if stored else None
 
-    def known(self, analysis_id: str) -> Analysis | None:
+    def get_cached(self, analysis_id: str) -> Analysis | None:
         """Return an analysis."""
         return self.get(analysis_id)
 
     def predictions(self, analysis_id: str) -> Predictions | None:
-        """Return an analysis' predictions."""
+        """Return the predictions of an analysis."""
         with self._lock:
-            result = self._kept.get(analysis_id)
-        return result[1] if result else None
+            stored = self._analyses.get(analysis_id)
+        return stored[1] if stored else None
 
     def list(self) -> Sequence[Analysis]:
         """Return all analyses."""
         with self._lock:
-            if self._all is None:
-                self._all = [analysis for analysis, _ in self._kept.values()]
-            return self._all
+            if self._last_list is None:
+                self._last_list = [analysis for analysis, _ in self._analyses.values()]
+            return self._last_list
 
     def delete(self, analysis_id: str) -> bool:
-        """Remove an analysis."""
+        """Delete an analysis."""
         with self._lock:
-            self._all = None
-            return self._kept.pop(analysis_id, None) is not None
+            self._last_list = None
+            return self._analyses.pop(analysis_id, None) is not None
 
     def id(self) -> str:
-        """Return the id of this archive."""
+        """Return the id of the archive."""
         return self._id
 
     def size(self) -> int:
-        """Return how many bytes the predictions take."""
+        """Return the size of the predictions in bytes."""
         with self._lock:
-            return sum(predictions.top1.nbytes for _, predictions in self._kept.values())
+            return sum(predictions.top1.nbytes for _, predictions in self._analyses.values())

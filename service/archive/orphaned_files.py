@@ -11,7 +11,7 @@ from service.archive.files import Files
 from service.storage import ORPHAN_SECONDS, scratch_target
 
 _PREDICTIONS = re.compile(r"([0-9a-z]{1,64})\.predictions\.npz")
-_OWN = re.compile(rf"{_PREDICTIONS.pattern}|[0-9a-z]{{1,64}}\.json")
+_ARCHIVE_FILE = re.compile(rf"{_PREDICTIONS.pattern}|[0-9a-z]{{1,64}}\.json")
 _log = structlog.get_logger()
 
 
@@ -21,33 +21,33 @@ def remove_orphaned_files(files: Files, clock: Callable[[], float] = time.time, 
     Args:
         files: The files of the archive.
         clock: Returns the time in seconds since 1970.
-        age: Seconds after which no process writes a file any more. A file without a known age stays.
+        age: Seconds after which a file is orphaned. A file of unknown age is not removed.
 
     Returns:
-        How many files were removed.
+        The number of removed files.
 
     Raises:
         Unavailable: The files cannot be listed.
     """
     removed = 0
-    for name in orphaned_files(files.names()):
+    for name in find_orphaned_files(files.names()):
         try:
-            modified = files.modified(name)
-            if modified is not None and clock() - modified > age and files.delete(name):
+            modification_time = files.modification_time(name)
+            if modification_time is not None and clock() - modification_time > age and files.delete(name):
                 removed += 1
         except Unavailable as error:
-            _log.warning("an orphaned file cannot be removed", file=name, error=str(error))
+            _log.warning("orphaned file not removed", file=name, error=str(error))
     return removed
 
 
-def orphaned_files(names: Iterable[str]) -> list[str]:
-    """Return the names of scratch files of an archive's own files, and of predictions without a document."""
+def find_orphaned_files(names: Iterable[str]) -> list[str]:
+    """Return the names of an archive's scratch files, and of predictions without a document."""
     present = set(names)
     orphans = []
     for name in sorted(present):
         target = scratch_target(name)
         predictions = _PREDICTIONS.fullmatch(name)
-        is_scratch = target is not None and _OWN.fullmatch(target)
+        is_scratch = target is not None and _ARCHIVE_FILE.fullmatch(target)
         if is_scratch or (predictions and f"{predictions[1]}.json" not in present):
             orphans.append(name)
     return orphans

@@ -1,4 +1,4 @@
-"""What an archive does, whatever is behind it."""
+"""The port of the archive of finished analyses."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,30 +7,30 @@ from service.domain import Analysis, Predictions
 
 
 class Archive(Protocol):
-    """Keeps finished analyses with their predictions. Safe to use from several threads."""
+    """Stores finished analyses with their predictions. Thread-safe."""
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        """Keep an analysis; one with the same id is replaced. Raise Unavailable if it can't be written."""
+        """Store an analysis, or replace the one with the same id; raise Unavailable if it cannot be written."""
         ...
 
     def get(self, analysis_id: str) -> Analysis | None:
-        """Return an analysis, None if there is none of this id."""
+        """Return an analysis; None if it does not exist."""
         ...
 
-    def known(self, analysis_id: str) -> Analysis | None:
-        """Return an analysis that is in this process's memory; never waits for files. `get` finds all others too."""
+    def get_cached(self, analysis_id: str) -> Analysis | None:
+        """Return an analysis from the memory of this process, without reading files; None if it is not cached."""
         ...
 
     def predictions(self, analysis_id: str) -> Predictions | None:
-        """Return an analysis' predictions in the data set's order."""
+        """Return the predictions of an analysis in the order of the data set; None if they do not exist."""
         ...
 
     def list(self) -> Sequence[Analysis]:
-        """Return all analyses, in no particular order; in time the very same list, while nothing changes."""
+        """Return all analyses, in no particular order; the same object while nothing changes."""
         ...
 
     def delete(self, analysis_id: str) -> bool:
-        """Remove an analysis and its predictions; say whether there was one."""
+        """Delete an analysis and its predictions; return whether it existed."""
         ...
 
     def id(self) -> str:
@@ -38,5 +38,5 @@ class Archive(Protocol):
         ...
 
     def size(self) -> int:
-        """Return how many bytes all of it takes."""
+        """Return the size of the archive in bytes."""
         ...

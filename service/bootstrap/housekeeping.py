@@ -6,7 +6,7 @@ from threading import Event, Thread
 import structlog
 
 from service.analyses.ports import Ports
-from service.analyses.retention import drop_old
+from service.analyses.retention import delete_expired
 from service.archive.files import open_files
 from service.archive.orphaned_files import remove_orphaned_files
 from service.bootstrap.build import embedding_cache
@@ -42,7 +42,7 @@ class Housekeeping:
                 _log.exception("orphaned files cannot be removed now")
             try:
                 if self._keep:
-                    drop_old(self._ports, self._keep)
+                    delete_expired(self._ports, self._keep)
             except Exception:
                 _log.exception("old analyses can't be deleted now")
             if self._stopped.wait(HOUSEKEEPING_SECONDS):

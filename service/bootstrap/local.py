@@ -10,7 +10,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from service.analyses import queries
-from service.analyses.judge import job_failed, judge_job
+from service.analyses.judge import judge_job, notify_job_failed
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.first_listing import FirstListing
@@ -66,11 +66,11 @@ async def run_local(
         store=store,
         predictor=predictor or models,
         drain=engine.drain,
-        judge=engine.send_judging,
-        send_again=engine.send_shard,
-        on_finished=partial(job_failed, ports),
-        predicted=metrics.images.inc,
-        retried=lambda reason: metrics.retries.labels(reason).inc(),
+        send_judging=engine.send_judging,
+        requeue=engine.send_shard,
+        on_finished=partial(notify_job_failed, ports),
+        on_batch=metrics.images.inc,
+        on_retry=lambda reason: metrics.retries.labels(reason).inc(),
         on_cache_lookup=partial(metrics.on_cache_lookup, "predictions"),
         stage_timer=partial(metrics.stage_timer, Stage.INFERENCE),
         interrupt=models.interrupt,
@@ -90,7 +90,7 @@ async def run_local(
         watch.start()
 
     def cancel_all() -> None:
-        for snapshot in store.entries():
+        for snapshot in store.records():
             if store.cancel(snapshot.record.id, "server stopped"):
                 ports.on_finished(queries.get(ports, snapshot.record.id))
 

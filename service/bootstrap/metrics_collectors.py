@@ -6,7 +6,7 @@ from threading import Event, Thread
 import structlog
 from errata.errors import ErrataError, Unavailable
 
-from service.analyses.model_metrics import WatchedResult, watched
+from service.analyses.model_metrics import WatchedResult, find_watched_models
 from service.analyses.ports import Ports
 from service.archive.files import is_remote
 from service.domain import ERROR_TYPES, SEVERITY, Analysis
@@ -79,7 +79,7 @@ class StoreCollector:
             self._answered()
             return
         try:
-            depth, memory = self._store.depth(), self._store.memory()
+            depth, memory = self._store.depth(), self._store.memory_usage()
         except Unavailable:
             was_there, self._there = self._there, False
             if was_there is not False:
@@ -103,7 +103,7 @@ class StoreCollector:
         metrics.crashes.set(depth.crashes)
         metrics.fenced_writes.set(depth.refused)
         metrics.redis_memory.set(memory.used)
-        metrics.redis_max_memory.set(memory.most)
+        metrics.redis_max_memory.set(memory.limit)
 
     def _answered(self) -> None:
         if self._there is False:
@@ -143,7 +143,7 @@ class ResultsCollector:
         listed = self._ports.archive.list()
         if listed is self._listed:
             return
-        value = watched(self._ports, self._patterns, self._most)
+        value = find_watched_models(self._ports, self._patterns, self._most)
         self._listed = listed
         metrics.results_dropped.set(value.dropped)
         metrics.result_samples.replace(_by_group(value.results, lambda item: item.num_samples))

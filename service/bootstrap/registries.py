@@ -14,7 +14,7 @@ from errata.errors import ErrataError, InvalidInput, InvalidSetting, NotFound
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports
 from service.analyses.registries import Registry, poll
-from service.analyses.write_back import WriteBackResult, write_back_due
+from service.analyses.write_back import WriteBackResult, write_back_due_results
 from service.domain import RegistryRule
 from service.predictions.registries import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
@@ -91,7 +91,7 @@ class RegistryWork:
 
     def _write_back(self) -> float:
         try:
-            counts = write_back_due(self._ports, {registry.id: registry for registry in self._registries})
+            counts = write_back_due_results(self._ports, {registry.id: registry for registry in self._registries})
         except ErrataError as error:
             _log.warning("results can't be written back now", error=str(error))
         except Exception:

@@ -64,7 +64,7 @@ async def run_service(settings: Settings, on_ready: Callable[[Addresses], None])
     engine.start()
     housekeeping = Housekeeping(ports, settings)
     housekeeping.start()
-    engine.resend_lost(settings.heartbeat_seconds)
+    engine.start_resending(settings.heartbeat_seconds)
     registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
     registries.start()
 

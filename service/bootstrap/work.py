@@ -49,15 +49,15 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         store=store,
         predictor=predictor or models,
         drain=engine.drain,
-        judge=engine.send_judging,
-        send_again=engine.send_shard,
+        send_judging=engine.send_judging,
+        requeue=engine.send_shard,
         on_finished=lambda _: metrics.analyses.labels("failed").inc(),
-        predicted=metrics.images.inc,
-        retried=lambda reason: metrics.retries.labels(reason).inc(),
+        on_batch=metrics.images.inc,
+        on_retry=lambda reason: metrics.retries.labels(reason).inc(),
         on_cache_lookup=partial(metrics.on_cache_lookup, "predictions"),
         stage_timer=partial(metrics.stage_timer, Stage.INFERENCE),
         interrupt=models.interrupt,
-        can=partial(can_run, offer),
+        can_run=partial(can_run, offer),
         lease=settings.heartbeat_seconds * 2 / 3,
     )
     at_zero(metrics.analyses, ["failed"])  # the end that a worker itself gives one
@@ -81,7 +81,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     await stopped.wait()
     _log.info("draining", grace_seconds=settings.grace_seconds)
     await asyncio.get_running_loop().run_in_executor(None, engine.stop, settings.grace_seconds)
-    await asyncio.get_running_loop().run_in_executor(None, worker.give_up)
+    await asyncio.get_running_loop().run_in_executor(None, worker.release_shards)
     models.close()
     await listener.stop()
     _log.info("stopped")

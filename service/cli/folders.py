@@ -12,10 +12,10 @@ from errata.errors import InvalidInput
 from errata.json_input import parse_json
 
 from service import wire
-from service.analyses.compare import Side, Verdicts, comparison_of_sides
-from service.analyses.gate import decided
+from service.analyses.compare import Side, Verdicts, compare_sides
+from service.analyses.gate import evaluate_policy
 from service.analyses.policy import check_baseline, parse_policy
-from service.analyses.trend import Fleet, TrendRequest, check_alike, read_published, trend_of
+from service.analyses.trend import TrendAnalyses, TrendRequest, build_trend, check_same_evidence, read_published_models
 from service.domain import CLASS_GROUPS, NUM_CLASSES, Analysis, ErrorType
 from service.report.comparison_view import comparison_view
 from service.report.render import render_comparison, render_trend
@@ -50,7 +50,7 @@ def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison,
         NotComparable: The analyses are of different data sets or evidence.
     """
     one, other = read_side(a), read_side(b)
-    comparison = comparison_of_sides(one, other, superclasses=None)
+    comparison = compare_sides(one, other, superclasses=None)
     html = b""
     if with_report:
         assert one.analysis.summary is not None and other.analysis.summary is not None, "this is a bug: finished"
@@ -80,9 +80,9 @@ def trend_folders(folders: Sequence[Path], request: pb.GetTrendRequest, with_rep
         reference=request.reference,
     )
     analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
-    check_alike(analyses, question.dataset)
-    fleet = Fleet(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
-    trend = trend_of(fleet, question, read_published(question))
+    check_same_evidence(analyses, question.dataset)
+    selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
+    trend = build_trend(selected, question, read_published_models(question))
     return wire.to_trend(trend), render_trend(trend_view(trend)).encode() if with_report else b""
 
 
@@ -101,9 +101,9 @@ def evaluate_folder(policy: str, folder: Path, baseline: Path | None) -> pb.Gate
     parsed = parse_policy(policy)
     check_baseline(parsed, str(baseline or ""))
     if not parsed.needs_baseline or baseline is None:
-        return wire.to_gate_result(decided(parsed, read_finished(folder)))
+        return wire.to_gate_result(evaluate_policy(parsed, read_finished(folder)))
     side = read_side(folder)
-    return wire.to_gate_result(decided(parsed, side.analysis, side, read_side(baseline)))
+    return wire.to_gate_result(evaluate_policy(parsed, side.analysis, side, read_side(baseline)))
 
 
 def read_finished(folder: Path) -> Analysis:

@@ -1,1 +1,1 @@
-"""Model analyses as jobs of shards: the record and its legal moves, the store that keeps it, the engine."""
+"""Analyses of models as jobs of shards: records, state transitions, job stores, workers, and the queue engine."""

@@ -1,7 +1,7 @@
-"""A circuit breaker: after one call that timed out, further calls fail at once until the server answers again.
+"""A circuit breaker: after one call that timed out, further calls fail immediately until the server answers again.
 
-Own code, since pybreaker holds a lock for the length of each call (danielfm/pybreaker#55), which would queue all
-callers behind one, and circuitbreaker has no locks at all (fabfuel/circuitbreaker#61).
+It replaces two libraries: pybreaker locks during each call, so that callers queue (danielfm/pybreaker#55), and
+circuitbreaker has no locks (fabfuel/circuitbreaker#61).
 """
 
 import threading
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import structlog
 
-SLOW_SECONDS = 0.5  # an error that comes sooner, such as a refused connection, does not open the breaker
-GRACE_SECONDS = 0.05  # that a call waits for an open breaker: a server that was stopped answers within milliseconds
+SLOW_SECONDS = 0.5  # a faster error, such as a refused connection, does not open the breaker
+GRACE_SECONDS = 0.05  # that a call waits for an open breaker: a restarted server answers within milliseconds
 PROBE_SECONDS = 0.25  # at least, between the starts of two probes
 _log = structlog.get_logger()
 
@@ -22,12 +22,12 @@ class CircuitOpen(Exception):
 
 
 class CircuitBreaker:
-    """Shared by all calls of a process to one server. Safe to use from several threads.
+    """A circuit breaker for all calls of a process to one server. Thread-safe.
 
-    A thread probes the server while the breaker is open, so that no caller has to wait for a probe.
+    A thread probes the server while the breaker is open, so that no caller waits for a probe.
 
     Args:
-        probe: Asks the server and returns whether it answers; takes at most the timeout of the server.
+        probe: Returns whether the server answers, within the timeout of a call.
     """
 
     def __init__(self, probe: Callable[[], bool]) -> None:
@@ -38,21 +38,21 @@ class CircuitBreaker:
 
     @contextmanager
     def call(self, *failures: type[Exception]) -> Iterator[None]:
-        """Guard a call: one of the given errors opens the breaker if it was slow to come.
+        """Guard a call: a slow failure opens the breaker.
 
         Args:
-            failures: Errors that mean that the server does not answer.
+            failures: The errors of a server that does not answer.
 
         Raises:
             CircuitOpen: The breaker is open; the call was not made.
         """
         if not self._closed.wait(GRACE_SECONDS):
             raise CircuitOpen
-        started = time.monotonic()
+        start_time = time.monotonic()
         try:
             yield
         except failures:
-            if time.monotonic() - started >= SLOW_SECONDS:
+            if time.monotonic() - start_time >= SLOW_SECONDS:
                 self._start_probing()
             raise
 
@@ -62,17 +62,17 @@ class CircuitBreaker:
                 return
             self._closed.clear()
         _log.warning("circuit breaker opened")
-        threading.Thread(target=self._probe_until_answered, name="breaker", daemon=True).start()
+        threading.Thread(target=self._probe_until_available, name="breaker", daemon=True).start()
 
-    def _probe_until_answered(self) -> None:
-        answered = False
-        while not answered:
-            started = time.monotonic()
+    def _probe_until_available(self) -> None:
+        is_available = False
+        while not is_available:
+            start_time = time.monotonic()
             try:
-                answered = self._probe()
+                is_available = self._probe()
             except Exception:
-                _log.exception("a probe of the circuit breaker failed")
-            if not answered:
-                time.sleep(max(0.0, started + PROBE_SECONDS - time.monotonic()))
+                _log.exception("circuit breaker probe failed")
+            if not is_available:
+                time.sleep(max(0.0, start_time + PROBE_SECONDS - time.monotonic()))
         self._closed.set()
         _log.info("circuit breaker closed")

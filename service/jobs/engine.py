@@ -1,7 +1,8 @@
-"""The engine: Dramatiq carries the ids of shards and errands to worker threads; the record says what they mean.
+"""The engine: Dramatiq delivers the ids of shards and jobs to worker threads; the job store has their state.
 
-Two queues: `models` (shards; GPU, minutes) and `errands` (judging; numpy, milliseconds), one Worker each. A process
-serves one of them or both; it may send to either. A message may come twice, late or never.
+Two queues with one Dramatiq worker each: `models` (shards; GPU, minutes) and judging (NumPy, milliseconds), which is
+stored as `errands`. A process serves one queue or both and can send to either. A message can be delivered twice, late,
+or never.
 """
 
 from collections.abc import Callable
@@ -18,18 +19,18 @@ from errata.errors import Unavailable
 
 from service.jobs.redis_store import MESSAGES, connect
 from service.jobs.store import JobStore, WorkerOffer
-from service.jobs.worker import BEAT, Drain, RetryLater
+from service.jobs.worker import HEARTBEAT_SECONDS, Drain, RetryLater
 
 MODELS, JUDGING = "models", "errands"
-WORKER_TIMEOUT_MS = 50  # the broker polls: this is the ceiling of the start delay
-MAINTENANCE = 1_000_000  # of a million calls: the default leaves killed jobs waiting for minutes on a quiet queue
-FOREVER = 1_000_000  # the record counts retries, not the engine
-RESEND_SECONDS = 5.0  # between looks for messages that were lost
+POLL_MS = 50  # the broker polls: the longest delay before a message is delivered
+MAINTENANCE_CHANCE = 1_000_000  # per million calls: with the default, messages of dead workers wait for minutes
+MAX_RETRIES = 1_000_000  # no limit, because the job store counts retries
+RESEND_SECONDS = 5.0  # between two checks for lost messages
 _log = structlog.get_logger()
 
 
 class Engine:
-    """Queues, and the threads that serve them. Each queue has a broker of its own, since each has a Worker."""
+    """The queues, and the threads that serve them. Each queue has its own broker, because each has a Worker."""
 
     def __init__(self, make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> None:
         self._brokers = {queue: make_broker() for queue in (MODELS, JUDGING)}
@@ -39,45 +40,53 @@ class Engine:
         self._served: set[str] = set()
         self._workers: list[dramatiq.Worker] = []
         self._stopped = Event()
-        self._alive = Thread(target=self._live, name="alive", daemon=True)
+        self._heartbeat_thread = Thread(target=self._send_heartbeats, name="heartbeat", daemon=True)
         self.drain = Drain()
 
     def serve_models(self, run: Callable[[str, int], None], worker: str, offer: WorkerOffer | None = None) -> None:
-        """Declare what runs a shard, `run(job, shard)`, on behalf of the named worker, and what that worker can do."""
+        """Serve the queue of shards.
+
+        Args:
+            run: Called with a job and a shard.
+            worker: The name of the worker.
+            offer: The models and data sets that the worker offers.
+        """
         self._worker = worker
         self._offer = offer
-        self._declare(_again(run), "shard", MODELS)
+        self._declare(_with_retry(run), "shard", MODELS)
 
     def serve_judging(self, judge: Callable[[str], None]) -> None:
-        """Declare what judges a job whose shards are all predicted."""
-        self._declare(_again(judge), "judge", JUDGING)
+        """Serve the queue of judging; `judge` is called with a job whose shards are all predicted."""
+        self._declare(_with_retry(judge), "judge", JUDGING)
 
     def start(self) -> None:
-        """Start one thread a served queue, and one that says that this worker lives."""
+        """Start one thread for each served queue, and one that sends the heartbeats of this worker."""
         if self._worker:
-            self._alive.start()
+            self._heartbeat_thread.start()
         for queue in sorted(self._served):
-            worker = dramatiq.Worker(
-                self._brokers[queue], queues={queue}, worker_threads=1, worker_timeout=WORKER_TIMEOUT_MS
-            )
+            worker = dramatiq.Worker(self._brokers[queue], queues={queue}, worker_threads=1, worker_timeout=POLL_MS)
             worker.queue_prefetch = 1
             worker.start()
             self._workers.append(worker)
 
-    def resend_lost(self, heartbeat: float) -> None:
-        """Start a thread that sends again what seems to be lost; harmless if several processes do so."""
-        Thread(target=self._resend, args=(heartbeat,), name="resend", daemon=True).start()
+    def start_resending(self, heartbeat_timeout: float) -> None:
+        """Start a thread that resends lost messages; several processes may do so.
 
-    def stop(self, grace: float) -> None:
-        """Hand back what runs, and stop the threads within `grace` seconds."""
-        self.drain.begin(grace)
+        Args:
+            heartbeat_timeout: Seconds without a heartbeat after which the broker considers a worker dead.
+        """
+        Thread(target=self._resend, args=(heartbeat_timeout,), name="resend", daemon=True).start()
+
+    def stop(self, grace_period: float) -> None:
+        """Drain the worker, and stop the threads within `grace_period` seconds."""
+        self.drain.start(grace_period)
         for worker in self._workers:
-            worker.stop(timeout=int(grace * 1000))
+            worker.stop(timeout=int(grace_period * 1000))
         self._workers.clear()
         if self._worker and not self._stopped.is_set():
             self._stopped.set()
-            self._alive.join()
-            self._say(lambda: self._store.worker_gone(self._worker))
+            self._heartbeat_thread.join()
+            self._log_errors(lambda: self._store.remove_worker(self._worker))
         self._stopped.set()
 
     def send_shards(self, job_id: str, count: int) -> None:
@@ -93,31 +102,31 @@ class Engine:
         """Queue the judging of a job."""
         self._send(JUDGING, "judge", job_id)
 
-    def _live(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._stopped.is_set():
-            self._say(lambda: self._store.worker_alive(self._worker, self._offer))
-            self._stopped.wait(BEAT)
+            self._log_errors(lambda: self._store.heartbeat(self._worker, self._offer))
+            self._stopped.wait(HEARTBEAT_SECONDS)
 
-    def _resend(self, heartbeat: float) -> None:
+    def _resend(self, heartbeat_timeout: float) -> None:
         while not self._stopped.wait(RESEND_SECONDS):
-            self._say(lambda: self._send_overdue(heartbeat))
+            self._log_errors(lambda: self._resend_lost_messages(heartbeat_timeout))
 
-    def _send_overdue(self, heartbeat: float) -> None:
-        for job, shard in self._store.overdue(heartbeat):
-            _log.warning("sent again", job=job, shard=shard)
+    def _resend_lost_messages(self, heartbeat_timeout: float) -> None:
+        for job, shard in self._store.lost_messages(heartbeat_timeout):
+            _log.warning("lost message resent", job=job, shard=shard)
             if shard is None:
                 self.send_judging(job)
             else:
                 self.send_shard(job, shard)
 
-    def _say(self, call: Callable[[], None]) -> None:
-        """Make a call that is made again soon anyway: whatever it raises is no reason to end."""
+    def _log_errors(self, call: Callable[[], None]) -> None:
+        """Make a call that is repeated soon, and log its errors: none of them may end the thread."""
         try:
             call()
         except Unavailable as error:
-            _log.warning("the store is away", error=str(error))
+            _log.warning("job store unavailable", error=str(error))
         except Exception:
-            _log.exception("a thread of the engine met an error and goes on")
+            _log.exception("engine thread failed, will retry")
 
     def _send(self, queue: str, actor: str, *arguments: object) -> None:
         broker = self._brokers[queue]
@@ -140,12 +149,12 @@ class Engine:
             actor_name=name,
             queue_name=queue,
             priority=0,
-            options={"max_retries": FOREVER},
+            options={"max_retries": MAX_RETRIES},
         )
 
 
-def _again(function: Callable[..., None]) -> Callable[..., None]:
-    """Return the function as an actor runs it: when it asks to come back, the message comes again after the delay."""
+def _with_retry(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function as an actor, with RetryLater translated to Dramatiq's Retry."""
 
     def run(*arguments: object) -> None:
         try:
@@ -164,7 +173,7 @@ def local_broker() -> dramatiq.Broker:
 
 
 class _Broker(RedisBroker):
-    """Dramatiq's broker, but that every way in which Redis is away is the one error that its threads live through."""
+    """Dramatiq's Redis broker; it raises ConnectionClosed, which Dramatiq's threads handle, for each error of Redis."""
 
     def _dispatch(self, command: str) -> Callable[..., object]:
         dispatch: Callable[..., object] = super()._dispatch(command)  # type: ignore[no-untyped-call]
@@ -178,14 +187,20 @@ class _Broker(RedisBroker):
         return translated
 
 
-def redis_broker(url: str, timeout: float, heartbeat: float) -> dramatiq.Broker:
-    """Return a broker over Redis; a worker that is silent for `heartbeat` seconds counts as dead."""
+def redis_broker(url: str, timeout: float, heartbeat_timeout: float) -> dramatiq.Broker:
+    """Return a broker over Redis.
+
+    Args:
+        url: Of Redis.
+        timeout: Seconds, of a call to Redis.
+        heartbeat_timeout: Seconds without a heartbeat after which a worker is considered dead.
+    """
     broker = _Broker(  # type: ignore[no-untyped-call]
         client=connect(url, timeout),
         namespace=MESSAGES,
         middleware=[Retries(min_backoff=1000), CurrentMessage()],
-        heartbeat_timeout=int(heartbeat * 1000),
-        maintenance_chance=MAINTENANCE,
+        heartbeat_timeout=int(heartbeat_timeout * 1000),
+        maintenance_chance=MAINTENANCE_CHANCE,
     )
     broker.emit_after("process_boot")
     return broker

@@ -1,4 +1,4 @@
-"""A cache of finished entries: they do not change, and reading a thousand of them takes most of a list's time."""
+"""A cache of failed and cancelled records, which never change: reading 1,000 of them takes most of a list's time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,39 +6,42 @@ from service.jobs.store import Snapshot
 
 
 class FinishedCache:
-    """Caches the failed and cancelled entries of the last list, by id and by the time of their end.
+    """Caches the failed and cancelled records of the last list, by id and end time.
 
-    Safe to use from several threads: each list replaces all of it.
+    Thread-safe, because each list replaces the whole cache.
     """
 
     def __init__(self) -> None:
         self._cached: Mapping[str, tuple[bytes, Snapshot]] = {}
 
-    def known(self, finished: Sequence[bytes]) -> dict[str, Snapshot]:
-        """Return the cached entries among those that are finished now.
+    def get_cached(self, finished: Sequence[bytes]) -> dict[str, Snapshot]:
+        """Return the cached records among those that are finished now.
 
         Args:
-            finished: An id, the time of its end, the next id, and so on, as Redis returns them.
+            finished: An id, its end time, the next id, and so on, as Redis returns them.
         """
         cached = self._cached
         return {
             analysis_id: cached[analysis_id][1]
-            for analysis_id, end in _pairs(finished)
-            if analysis_id in cached and cached[analysis_id][0] == end
+            for analysis_id, end_time in _pairs(finished)
+            if analysis_id in cached and cached[analysis_id][0] == end_time
         }
 
-    def remember(self, finished: Sequence[bytes], snapshots: Mapping[str, Snapshot]) -> None:
-        """Replace the cache by the finished entries of a list, except those whose job still runs for other analyses."""
+    def replace(self, finished: Sequence[bytes], snapshots: Mapping[str, Snapshot]) -> None:
+        """Replace the cache by the finished records of a list, except those whose job is open for other analyses."""
         self._cached = {
-            analysis_id: (end, snapshots[analysis_id])
-            for analysis_id, end in _pairs(finished)
-            if analysis_id in snapshots and _is_settled(snapshots[analysis_id])
+            analysis_id: (end_time, snapshots[analysis_id])
+            for analysis_id, end_time in _pairs(finished)
+            if analysis_id in snapshots and _is_final(snapshots[analysis_id])
         }
 
 
 def _pairs(finished: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
-    return ((member.decode(errors="replace"), end) for member, end in zip(finished[::2], finished[1::2], strict=True))
+    ids, end_times = finished[::2], finished[1::2]
+    return (
+        (analysis_id.decode(errors="replace"), end_time) for analysis_id, end_time in zip(ids, end_times, strict=True)
+    )
 
 
-def _is_settled(snapshot: Snapshot) -> bool:
+def _is_final(snapshot: Snapshot) -> bool:
     return snapshot.record.state.final and (snapshot.job is None or snapshot.job.state.final)

@@ -1,4 +1,4 @@
-"""The job store in memory, for `--local` and for tests: one lock, nothing outlives the process."""
+"""The in-memory job store, for `--local` and for tests."""
 
 import threading
 import uuid
@@ -9,11 +9,11 @@ from errata.errors import Unavailable
 
 from service.domain import Failure, State
 from service.jobs import transitions
-from service.jobs.store import Depth, Outcome, Snapshot, StoreMemory, Submission, WorkerOffer
+from service.jobs.store import Depth, MemoryUsage, Outcome, Snapshot, Submission, WorkerOffer
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
-    ClaimKind,
+    ClaimOutcome,
     Job,
     JobSpec,
     LeaseReply,
@@ -22,119 +22,130 @@ from service.jobs.transitions import (
     ShardResult,
 )
 
-WORKER_TIMEOUT = 30.0  # seconds without a beat after which a worker counts as gone
-KEPT_PARTS = 64  # shards whose predictions are kept for a later request
-KEEP_DELIVERY = 48 * 3600.0  # seconds that a delivery is known
-KEEP = 7 * 86_400.0  # seconds that what has ended without a result, and a request id, are kept
+WORKER_TIMEOUT = 30.0  # seconds without a heartbeat after which a worker is considered stopped
+MAX_CACHED_SHARDS = 64  # shards whose predictions are cached
+DELIVERY_TTL = 48 * 3600.0  # seconds
+FINISHED_TTL = 7 * 86_400.0  # seconds, of failed and cancelled analyses and of request ids
 
 
 class InMemoryJobStore:
-    """Keeps records in dictionaries; `clock` returns seconds since the epoch."""
+    """A job store in dictionaries, under one lock.
+
+    Args:
+        clock: Returns seconds since the epoch.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._entries: dict[str, AnalysisRecord] = {}
+        self._records: dict[str, AnalysisRecord] = {}
         self._jobs: dict[str, Job] = {}
-        self._parts: dict[str, dict[int, ShardResult]] = {}
+        self._shard_results: dict[str, dict[int, ShardResult]] = {}
         self._dedupe: dict[str, str] = {}
         self._requests: dict[str, tuple[str, str, float]] = {}
         self._images: dict[str, tuple[str, ...]] = {}
         self._workers: dict[str, float] = {}
         self._offers: dict[str, WorkerOffer] = {}
         self._last_offer: WorkerOffer | None = None
-        self._kept: dict[str, ShardResult] = {}
+        self._prediction_cache: dict[str, ShardResult] = {}
         self._results: dict[str, str] = {}
-        self._deliveries: dict[str, tuple[str, float]] = {}  # analysis, when it came
-        self._owed: dict[str, tuple[float, int]] = {}  # when it is due, tries that failed
+        self._deliveries: dict[str, tuple[str, float]] = {}  # analysis, time of the delivery
+        self._outbox: dict[str, tuple[float, int]] = {}  # due time, failed attempts
         self._archive_id = ""
         self._refused = 0
         self._crashes = 0
 
     def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        """Accept a request."""
+        """Submit an analysis."""
         with self._lock:
-            self._drop_old()
-            if before := self._delivered(record.delivery) or self._requested(
+            self._delete_expired()
+            if before := self._find_delivery(record.delivery) or self._find_request(
                 record.request.request_id, record.request_digest
             ):
                 return before
-            said = self._accept(record, spec, fresh=fresh, limit=limit)
-            if said.outcome is not Outcome.FULL and record.request.request_id:
+            submission = self._accept(record, spec, fresh=fresh, limit=limit)
+            if submission.outcome is not Outcome.FULL and record.request.request_id:
                 self._requests[record.request.request_id] = (record.request_digest, record.id, self._clock())
-            if said.outcome is not Outcome.FULL and record.delivery:
+            if submission.outcome is not Outcome.FULL and record.delivery:
                 self._deliveries[record.delivery] = (record.id, self._clock())
-            return said
+            return submission
 
     def resubmit(self, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
-        """Queue an entry that has failed again."""
+        """Queue a failed analysis again under the same id."""
         with self._lock:
-            before = self._entries.get(record.id)
+            before = self._records.get(record.id)
             if before is None or before.state is not State.FAILED:
                 return None
             return self._accept(record, spec, fresh=spec.fresh, limit=limit)
 
     def _accept(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        is_open = [entry for entry in self._entries.values() if not entry.state.final]
-        if len(is_open) >= limit:
-            return Submission(Outcome.FULL, open=len(is_open))
-        job = None if fresh else self._jobs.get(self._dedupe.get(spec.dedupe, ""))
+        num_open = sum(not known.state.final for known in self._records.values())
+        if num_open >= limit:
+            return Submission(Outcome.FULL, open=num_open)
+        job = None if fresh else self._jobs.get(self._dedupe.get(spec.dedupe_key, ""))
         outcome = Outcome.JOINED
-        if job is None or job.state.final or job.judge_fence:  # whom the judge doesn't know he can't archive
+        # An analysis that joins after judging began would not be archived.
+        if job is None or job.state.final or job.judging_token:
             outcome = Outcome.NEW
             shards = tuple(Shard() for _ in range(spec.num_shards))
             job = Job(uuid.uuid4().hex, spec, shards, created=self._clock())
             if not fresh:
-                self._dedupe[spec.dedupe] = job.id
+                self._dedupe[spec.dedupe_key] = job.id
         self._jobs[job.id] = replace(job, analyses=job.analyses | {record.id})
-        self._entries[record.id] = replace(record, job=job.id, state=job.state)
-        if record.owed:
-            self._owed[record.id] = (self._clock(), 0)
-        return Submission(outcome, record.id, job.id, len(is_open) + 1)
+        self._records[record.id] = replace(record, job=job.id, state=job.state)
+        if record.needs_write_back:
+            self._outbox[record.id] = (self._clock(), 0)
+        return Submission(outcome, record.id, job.id, num_open + 1)
 
     def reserve(
-        self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False, delivery: str = ""
+        self,
+        request_id: str,
+        request_digest: str,
+        analysis_id: str,
+        *,
+        needs_write_back: bool = False,
+        delivery: str = "",
     ) -> Submission:
         """Bind a request id to an analysis that needs no job."""
         with self._lock:
-            self._drop_old()
-            if before := self._delivered(delivery) or self._requested(request_id, request_digest):
+            self._delete_expired()
+            if before := self._find_delivery(delivery) or self._find_request(request_id, request_digest):
                 return before
             if request_id:
                 self._requests[request_id] = (request_digest, analysis_id, self._clock())
             if delivery:
                 self._deliveries[delivery] = (analysis_id, self._clock())
-            if owed:
-                self._owed[analysis_id] = (self._clock(), 0)
+            if needs_write_back:
+                self._outbox[analysis_id] = (self._clock(), 0)
             return Submission(Outcome.NEW, analysis_id)
 
-    def release(self, request_id: str) -> None:
-        """Give a reserved request id free."""
+    def release_request_id(self, request_id: str) -> None:
+        """Release a reserved request id."""
         with self._lock:
             self._requests.pop(request_id, None)
 
-    def remember_images(self, digest: str, names: Sequence[str]) -> None:
-        """Keep the names of a data set's images."""
+    def store_image_names(self, digest: str, names: Sequence[str]) -> None:
+        """Store the names of a data set's images."""
         with self._lock:
             self._images.setdefault(digest, tuple(names))
 
-    def images(self, digest: str) -> Sequence[str]:
-        """Return the names kept under a digest."""
+    def image_names(self, digest: str) -> Sequence[str]:
+        """Return the image names stored under a digest."""
         with self._lock:
             if digest not in self._images:
-                raise Unavailable(f"no image names are kept under {digest[:12]}")
+                raise Unavailable(f"The job store has no image names with digest {digest[:12]}.")
             return self._images[digest]
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
-        """Return an entry and its job."""
+        """Return a record with its job."""
         with self._lock:
-            record = self._entries.get(analysis_id)
+            record = self._records.get(analysis_id)
             return self._snapshot(record) if record else None
 
-    def entries(self) -> Sequence[Snapshot]:
-        """Return every entry."""
+    def records(self) -> Sequence[Snapshot]:
+        """Return all records with their jobs."""
         with self._lock:
-            return [self._snapshot(record) for record in self._entries.values()]
+            return [self._snapshot(record) for record in self._records.values()]
 
     def job(self, job_id: str) -> Job | None:
         """Return a job."""
@@ -142,160 +153,165 @@ class InMemoryJobStore:
             return self._jobs.get(job_id)
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
-        """Cancel an entry."""
+        """Cancel an analysis."""
         with self._lock:
-            record = self._entries.get(analysis_id)
+            record = self._records.get(analysis_id)
             if record is None or record.state.final:
                 return False
             failure = Failure("CANCELLED", reason)
-            self._entries[record.id] = replace(record, state=State.CANCELLED, failure=failure, ended=self._clock())
+            self._records[record.id] = replace(record, state=State.CANCELLED, failure=failure, ended=self._clock())
             job = self._jobs[record.job]
             waiting = job.analyses - {record.id}
             job = replace(job, analyses=waiting, state=job.state if waiting else State.CANCELLED)
             self._jobs[job.id] = job
             if not waiting:
-                self._close(job)
-            self._drop_finished()
+                self._close_job(job)
+            self._delete_excess()
             return True
 
-    def forget(self, analysis_id: str) -> bool:
-        """Remove a final entry."""
+    def delete(self, analysis_id: str) -> bool:
+        """Delete a final record."""
         with self._lock:
-            record = self._entries.get(analysis_id)
+            record = self._records.get(analysis_id)
             if record is None or not record.state.final:
                 return False
-            del self._entries[analysis_id]
+            del self._records[analysis_id]
             return True
 
-    def claim(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
-        """Try to take a shard."""
+    def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
+        """Claim a shard."""
         with self._lock:
             job = self._jobs.get(job_id)
             if job is None:
-                return Claim(ClaimKind.SKIP)
-            after, claimed = transitions.claim(job, shard, self._clock(), lease, worker)
-            took_over = claimed.kind in (ClaimKind.TAKEN, ClaimKind.LOST)
-            self._crashes += took_over and job.shards[shard].state is State.RUNNING
+                return Claim(ClaimOutcome.SKIP)
+            after, claim = transitions.claim(job, shard, self._clock(), lease, worker)
+            is_claimed = claim.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.LOST)
+            self._crashes += is_claimed and job.shards[shard].state is State.RUNNING
             if after is not job:
-                self._keep(after)
-            return claimed
+                self._write_job(after)
+            return claim
 
     def renew_lease(self, job_id: str, shard: int, fencing_token: int, lease: float) -> LeaseReply:
-        """Renew a hold."""
-        return self._report(job_id, shard, fencing_token, lambda held: replace(held, lease=self._clock() + lease))
+        """Renew the lease of a shard."""
+        return self._report(job_id, shard, fencing_token, lambda shard: replace(shard, lease=self._clock() + lease))
 
-    def progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
-        """Write how many images are predicted."""
-        return self._report(job_id, shard, fencing_token, lambda held: replace(held, done=done))
+    def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
+        """Store how many of the shard's images are predicted."""
+        return self._report(job_id, shard, fencing_token, lambda shard: replace(shard, done=done))
 
-    def finish_shard(self, job_id: str, shard: int, fencing_token: int, part: ShardResult) -> int | None:
-        """Keep a shard's predictions."""
+    def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
+        """Store a shard's predictions."""
         with self._lock:
-            job = self._held(job_id, shard, fencing_token)
+            job = self._leased_job(job_id, shard, fencing_token)
             if job is None:
-                self._count_late(job_id)
+                self._count_refused(job_id)
                 return None
-            self._parts.setdefault(job_id, {})[shard] = part
-            finished = replace(job.shards[shard], state=State.SUCCEEDED, done=len(part.predictions.top1))
-            job = transitions.with_shard(job, shard, finished)
-            self._keep(job)
-            return job.left
+            self._shard_results.setdefault(job_id, {})[shard] = result
+            finished = replace(job.shards[shard], state=State.SUCCEEDED, done=len(result.predictions.top1))
+            job = transitions.replace_shard(job, shard, finished)
+            self._write_job(job)
+            return job.num_shards_left
 
-    def store_shard_result(self, key: str, part: ShardResult) -> None:
-        """Keep a shard's predictions, as long as there is room."""
+    def store_shard_result(self, key: str, result: ShardResult) -> None:
+        """Cache a shard's predictions; the oldest ones are dropped beyond MAX_CACHED_SHARDS."""
         with self._lock:
-            self._kept[key] = part
-            while len(self._kept) > KEPT_PARTS:
-                del self._kept[next(iter(self._kept))]
+            self._prediction_cache[key] = result
+            while len(self._prediction_cache) > MAX_CACHED_SHARDS:
+                del self._prediction_cache[next(iter(self._prediction_cache))]
 
     def cached_shard_result(self, key: str) -> ShardResult | None:
-        """Return predictions that were kept."""
+        """Return cached predictions of a shard."""
         with self._lock:
-            return self._kept.get(key)
+            return self._prediction_cache.get(key)
 
     def store_result(self, key: str, analysis_id: str) -> None:
-        """Keep which archived analysis has a result."""
+        """Cache the id of the archived analysis that has a result."""
         with self._lock:
             self._results[key] = analysis_id
 
-    def result(self, key: str) -> str | None:
-        """Return the analysis that was kept."""
+    def cached_result(self, key: str) -> str | None:
+        """Return the id of the archived analysis that has a result."""
         with self._lock:
             return self._results.get(key)
 
-    def owed(self, lease: float, most: int = 100) -> Sequence[OutboxItem]:
-        """Take the analyses that are due to be told."""
+    def due_outbox_items(self, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
+        """Lease due outbox items whose analyses have ended."""
         with self._lock:
             now = self._clock()
-            due = [(each, tries) for each, (at, tries) in self._owed.items() if at <= now and not self._is_open(each)]
-            due = due[:most]
-            self._owed |= {each: (now + lease, tries) for each, tries in due}
-            return [OutboxItem(each, tries) for each, tries in due]
+            items = [
+                OutboxItem(analysis_id, attempts)
+                for analysis_id, (due, attempts) in self._outbox.items()
+                if due <= now and not self._is_open(analysis_id)
+            ][:limit]
+            self._outbox |= {item.analysis: (now + lease, item.attempts) for item in items}
+            return items
 
-    def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
-        """Let an owed analysis come again later."""
+    def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
+        """Make an outbox item due later."""
         with self._lock:
-            if analysis_id in self._owed:
-                self._owed[analysis_id] = (self._clock() + delay, self._owed[analysis_id][1] + failed)
+            if analysis_id in self._outbox:
+                self._outbox[analysis_id] = (self._clock() + delay, self._outbox[analysis_id][1] + failed)
 
-    def settle(self, analysis_id: str) -> None:
-        """Note that an analysis isn't owed any more."""
+    def delete_outbox_item(self, analysis_id: str) -> None:
+        """Delete an outbox item."""
         with self._lock:
-            self._owed.pop(analysis_id, None)
+            self._outbox.pop(analysis_id, None)
 
     def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
-        """Queue a shard again."""
+        """Queue a shard again without counting a retry."""
         with self._lock:
-            job = self._held(job_id, shard, fencing_token)
+            job = self._leased_job(job_id, shard, fencing_token)
             if job is None:
                 return False
-            self._keep(transitions.with_shard(job, shard, replace(job.shards[shard], state=State.QUEUED, done=0)))
+            self._write_job(
+                transitions.replace_shard(job, shard, replace(job.shards[shard], state=State.QUEUED, done=0))
+            )
             return True
 
-    def retry(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
+    def retry_shard(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
         """Queue a shard again after a transient error."""
         with self._lock:
-            job = self._held(job_id, shard, fencing_token)
+            job = self._leased_job(job_id, shard, fencing_token)
             if job is None:
                 return None
-            if job.shards[shard].retries >= transitions.RETRY_LIMIT:
-                self._keep(transitions.failed(job, failure))
+            if job.shards[shard].retries >= transitions.MAX_RETRIES:
+                self._write_job(transitions.fail_job(job, failure))
                 return None
-            waiting = transitions.backed_off(job.shards[shard], self._clock())
-            self._keep(transitions.with_shard(job, shard, waiting))
-            return waiting.retry_at - self._clock()
+            queued = transitions.requeue_with_backoff(job.shards[shard], self._clock())
+            self._write_job(transitions.replace_shard(job, shard, queued))
+            return queued.retry_at - self._clock()
 
-    def fail(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
+    def fail_job(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
         """End a job as failed."""
         with self._lock:
-            job = self._held(job_id, shard, fencing_token)
+            job = self._leased_job(job_id, shard, fencing_token)
             if job is None:
                 return False
-            self._keep(transitions.failed(job, failure))
+            self._write_job(transitions.fail_job(job, failure))
             return True
 
-    def parts(self, job_id: str) -> Sequence[ShardResult]:
-        """Return the predictions of all shards."""
+    def shard_results(self, job_id: str) -> Sequence[ShardResult]:
+        """Return the predictions of all finished shards, in order."""
         with self._lock:
-            parts = self._parts.get(job_id, {})
-            return [parts[shard] for shard in sorted(parts)]
+            results = self._shard_results.get(job_id, {})
+            return [results[shard] for shard in sorted(results)]
 
     def claim_judging(self, job_id: str) -> int | None:
-        """Take the judging of a job."""
+        """Claim the judging of a job."""
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or job.state.final or job.left:
+            if job is None or job.state.final or job.num_shards_left:
                 return None
-            self._jobs[job_id] = replace(job, judge_fence=job.judge_fence + 1)
-            return job.judge_fence + 1
+            self._jobs[job_id] = replace(job, judging_token=job.judging_token + 1)
+            return job.judging_token + 1
 
-    def finish(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
+    def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
         """End a judged job."""
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or job.state.final or job.judge_fence != fencing_token:
+            if job is None or job.state.final or job.judging_token != fencing_token:
                 return False
-            self._keep(transitions.failed(job, failure) if failure else replace(job, state=State.SUCCEEDED))
+            self._write_job(transitions.fail_job(job, failure) if failure else replace(job, state=State.SUCCEEDED))
             return True
 
     def bind_archive(self, archive_id: str) -> str:
@@ -304,33 +320,33 @@ class InMemoryJobStore:
             self._archive_id = self._archive_id or archive_id
             return self._archive_id
 
-    def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
-        """Note that a worker lives, and what it can do."""
+    def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
+        """Store that a worker is alive, and what it offers."""
         with self._lock:
             self._workers[worker] = self._clock()
             if offer is not None:
                 self._offers[worker] = self._last_offer = offer
 
-    def worker_gone(self, worker: str) -> None:
-        """Note that a worker has ended."""
+    def remove_worker(self, worker: str) -> None:
+        """Remove a worker that has stopped."""
         with self._lock:
             self._workers.pop(worker, None)
             self._offers.pop(worker, None)
 
     def offers(self) -> Sequence[WorkerOffer]:
-        """Return what the live workers can do; without any, what the last one could."""
+        """Return the offers of the live workers; if there are none, the latest offer."""
         with self._lock:
-            live = [self._offers[item] for item in self._live() if item in self._offers]
-            return live or ([self._last_offer] if self._last_offer else [])
+            offers = [self._offers[worker] for worker in self._live_workers() if worker in self._offers]
+            return offers or ([self._last_offer] if self._last_offer else [])
 
     def depth(self) -> Depth:
-        """Return how much waits or runs, how many workers live, and what went wrong."""
+        """Return the depth of the queues and the counters of the store."""
         with self._lock:
             now = self._clock()
             ages: dict[State, list[float]] = {State.QUEUED: [0.0], State.RUNNING: [0.0]}
-            for entry in self._entries.values():
-                if not entry.state.final:
-                    ages[entry.state].append(now - entry.created)
+            for record in self._records.values():
+                if not record.state.final:
+                    ages[record.state].append(now - record.created)
             shards = [shard for job in self._jobs.values() if not job.state.final for shard in job.shards]
             return Depth(
                 queued_analyses=len(ages[State.QUEUED]) - 1,
@@ -339,28 +355,28 @@ class InMemoryJobStore:
                 running_shards=sum(shard.state is State.RUNNING for shard in shards),
                 oldest_queued=max(ages[State.QUEUED]),
                 oldest_running=max(ages[State.RUNNING]),
-                workers=len(self._live()),
+                workers=len(self._live_workers()),
                 refused=self._refused,
                 crashes=self._crashes,
             )
 
-    def memory(self) -> StoreMemory:
-        """Return nothing: the process' own memory is a metric already."""
-        return StoreMemory(0, 0)
+    def memory_usage(self) -> MemoryUsage:
+        """Return zeros, because a metric of the process already reports its memory."""
+        return MemoryUsage(0, 0)
 
-    def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
-        """Return nothing: messages in this process aren't lost."""
+    def lost_messages(self, heartbeat_timeout: float) -> Sequence[tuple[str, int | None]]:
+        """Return nothing, because messages within a process are never lost."""
         return []
 
     def ping(self) -> bool:
-        """Say that the store answers."""
+        """Return True."""
         return True
 
-    def _delivered(self, delivery: str) -> Submission | None:
-        analysis, came = self._deliveries.get(delivery, ("", 0.0))
-        return Submission(Outcome.REPEATED, analysis) if self._clock() - came < KEEP_DELIVERY and analysis else None
+    def _find_delivery(self, delivery: str) -> Submission | None:
+        analysis, time = self._deliveries.get(delivery, ("", 0.0))
+        return Submission(Outcome.REPEATED, analysis) if self._clock() - time < DELIVERY_TTL and analysis else None
 
-    def _requested(self, request_id: str, request_digest: str) -> Submission | None:
+    def _find_request(self, request_id: str, request_digest: str) -> Submission | None:
         if not request_id or request_id not in self._requests:
             return None
         digest, analysis, _ = self._requests[request_id]
@@ -368,100 +384,103 @@ class InMemoryJobStore:
 
     def _snapshot(self, record: AnalysisRecord) -> Snapshot:
         job, now = self._jobs.get(record.job), self._clock()
-        ahead = 0
+        position = 0
         if job is not None:
-            ahead = sum(item.created < job.created and not item.state.final for item in self._jobs.values())
-        return Snapshot(record, job, ahead, len(self._live()), now)
+            position = sum(other.created < job.created and not other.state.final for other in self._jobs.values())
+        return Snapshot(record, job, position, len(self._live_workers()), now)
 
     def _is_open(self, analysis_id: str) -> bool:
-        record = self._entries.get(analysis_id)
+        record = self._records.get(analysis_id)
         return record is not None and not record.state.final
 
-    def _live(self) -> list[str]:
+    def _live_workers(self) -> list[str]:
         now = self._clock()
-        return [worker for worker, renew_lease in self._workers.items() if now - renew_lease < WORKER_TIMEOUT]
+        return [worker for worker, heartbeat in self._workers.items() if now - heartbeat < WORKER_TIMEOUT]
 
     def _report(self, job_id: str, shard: int, fencing_token: int, change: Callable[[Shard], Shard]) -> LeaseReply:
         with self._lock:
             job = self._jobs.get(job_id)
             if job is not None and job.state is State.CANCELLED:
                 return LeaseReply.CANCEL
-            job = self._held(job_id, shard, fencing_token)
+            job = self._leased_job(job_id, shard, fencing_token)
             if job is None:
-                self._count_late(job_id)
+                self._count_refused(job_id)
                 return LeaseReply.LOST
             self._workers[job.shards[shard].worker] = self._clock()
-            self._keep(transitions.with_shard(job, shard, change(job.shards[shard])))
+            self._write_job(transitions.replace_shard(job, shard, change(job.shards[shard])))
             return LeaseReply.OK
 
-    def _count_late(self, job_id: str) -> None:
-        """Count a write that came too late, unless the job has failed or was cancelled under its workers' hands."""
+    def _count_refused(self, job_id: str) -> None:
+        """Count a refused write of a worker, unless its job has failed or was cancelled."""
         job = self._jobs.get(job_id)
         self._refused += job is None or job.state not in (State.FAILED, State.CANCELLED)
 
-    def _held(self, job_id: str, shard: int, fencing_token: int) -> Job | None:
+    def _leased_job(self, job_id: str, shard: int, fencing_token: int) -> Job | None:
         job = self._jobs.get(job_id)
-        return job if job is not None and transitions.holds(job, shard, fencing_token) else None
+        return job if job is not None and transitions.holds_lease(job, shard, fencing_token) else None
 
-    def _keep(self, job: Job) -> None:
-        """Write a job back; once it is final, its entries follow."""
+    def _write_job(self, job: Job) -> None:
+        """Store a job, and update the records of its analyses."""
         self._jobs[job.id] = job
         if not job.state.final:
             if job.state is State.RUNNING:
                 for analysis in job.analyses:
-                    self._entries[analysis] = replace(self._entries[analysis], state=State.RUNNING)
+                    self._records[analysis] = replace(self._records[analysis], state=State.RUNNING)
             return
         for analysis in job.analyses:
             if job.state is State.SUCCEEDED:
-                self._entries.pop(analysis, None)
+                self._records.pop(analysis, None)
             else:
-                ended = replace(self._entries[analysis], state=job.state, failure=job.failure, ended=self._clock())
-                self._entries[analysis] = ended
-        self._close(job)
-        self._drop_finished()
+                ended = replace(self._records[analysis], state=job.state, failure=job.failure, ended=self._clock())
+                self._records[analysis] = ended
+        self._close_job(job)
+        self._delete_excess()
 
-    def _drop_finished(self) -> None:
-        """Drop what ended first, beyond MAX_FINISHED, but for what a registry still waits for."""
-        finished = [record for record in self._entries.values() if record.state.final]
+    def _delete_excess(self) -> None:
+        """Delete the oldest ended records beyond MAX_FINISHED, except those with a pending write-back."""
+        finished = [record for record in self._records.values() if record.state.final]
         excess = len(finished) - transitions.MAX_FINISHED
         if excess > 0:
             for record in sorted(finished, key=lambda record: (record.ended or 0.0, record.id))[:excess]:
-                if record.id not in self._owed:
-                    self._drop(record)
+                if record.id not in self._outbox:
+                    self._delete_record(record)
 
-    def _drop(self, record: AnalysisRecord) -> None:
-        """Remove an entry that has ended, with its request id, and with its job once no other entry is of it."""
-        del self._entries[record.id]
+    def _delete_record(self, record: AnalysisRecord) -> None:
+        """Delete an ended record with its request id, and its job if no other record refers to it."""
+        del self._records[record.id]
         request_id = record.request.request_id
         if request_id in self._requests and self._requests[request_id][1] == record.id:
             del self._requests[request_id]
         job = self._jobs.get(record.job)
         if job is None or not job.state.final:
             return
-        left = job.analyses - {record.id}
-        if left:
-            self._jobs[job.id] = replace(job, analyses=left)
+        others = job.analyses - {record.id}
+        if others:
+            self._jobs[job.id] = replace(job, analyses=others)
         else:
             del self._jobs[job.id]
 
-    def _drop_old(self) -> None:
-        """Forget what ended, and request ids that came, longer ago than KEEP, unless they are of something open."""
-        since = self._clock() - KEEP
-        for record in [entry for entry in self._entries.values() if entry.ended is not None and entry.ended < since]:
-            del self._entries[record.id]
-        for delivery in [key for key, (_, came) in self._deliveries.items() if came < self._clock() - KEEP_DELIVERY]:
-            del self._deliveries[delivery]
-        waited_for = {entry.job for entry in self._entries.values()}
-        for job in [item for item in self._jobs.values() if item.state.final and item.id not in waited_for]:
-            del self._jobs[job.id]
-        for request, (_, analysis, came) in list(self._requests.items()):
-            if came < since and analysis not in self._entries:
+    def _delete_expired(self) -> None:
+        """Delete expired records, deliveries, and request ids, except the request ids of open analyses."""
+        oldest = self._clock() - FINISHED_TTL
+        for record in list(self._records.values()):
+            if record.ended is not None and record.ended < oldest:
+                del self._records[record.id]
+        for delivery, (_, time) in list(self._deliveries.items()):
+            if time < self._clock() - DELIVERY_TTL:
+                del self._deliveries[delivery]
+        jobs_of_records = {record.job for record in self._records.values()}
+        for job in list(self._jobs.values()):
+            if job.state.final and job.id not in jobs_of_records:
+                del self._jobs[job.id]
+        for request, (_, analysis, time) in list(self._requests.items()):
+            if time < oldest and analysis not in self._records:
                 del self._requests[request]
 
-    def _close(self, job: Job) -> None:
-        """Drop what only an open job needs."""
-        self._parts.pop(job.id, None)
-        if self._dedupe.get(job.spec.dedupe) == job.id:
-            del self._dedupe[job.spec.dedupe]
+    def _close_job(self, job: Job) -> None:
+        """Delete what only an open job needs."""
+        self._shard_results.pop(job.id, None)
+        if self._dedupe.get(job.spec.dedupe_key) == job.id:
+            del self._dedupe[job.spec.dedupe_key]
         if job.state is State.SUCCEEDED:
             del self._jobs[job.id]

@@ -1,6 +1,6 @@
-"""The records in Redis: analyses and specs as JSON with a schema version (domain/schema_version.py), results as npz.
+"""Conversion of the values in Redis: records, specs, and offers as JSON with a schema version, shard results as npz.
 
-Hashes of the rest are flat text, as the scripts of moves.lua write them.
+transitions.lua writes the other fields as text. See domain/schema_version.py for the rules of schema versions.
 """
 
 import io
@@ -24,17 +24,26 @@ from service.jobs.store import Outcome, Snapshot, Submission, WorkerOffer
 from service.jobs.transitions import AnalysisRecord, Job, JobSpec, Shard, ShardResult
 from service.storage import read_arrays
 
-SCHEMA = 1  # of entries and specs
+SCHEMA = 1  # of records and specs
 MAX_TIME = 253_000_000_000.0  # seconds: the year 9987
-MAX_NAMES = 256 << 20  # bytes of the names of a data set's images
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError)
+MAX_NAMES_BYTES = 256 << 20  # of the image names of a data set
+DAMAGE_ERRORS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 _NEWER = re.compile(r"NEWER (?P<schema>\d+) (?P<what>.+)", re.DOTALL)
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
 
 
-def entry_document(record: AnalysisRecord) -> str:
-    """Return what is kept of an entry but its state, as JSON."""
-    return dumped(
+def record_json(record: AnalysisRecord) -> str:
+    """Return the constant fields of a record as JSON."""
+    return to_json(
         {
             "schema": SCHEMA,
             "request": asdict(record.request) | {"row_order": record.request.row_order.name},
@@ -47,35 +56,42 @@ def entry_document(record: AnalysisRecord) -> str:
 
 
 def job_arguments(spec: JobSpec) -> tuple[str, str, int, str]:
-    """Return the id of a new job, what it computes, its shards, and what equal ones are known by."""
-    return uuid.uuid4().hex, dumped({"schema": SCHEMA} | asdict(spec)), spec.num_shards, spec.dedupe
+    """Return the id of a new job, its spec as JSON, the number of shards, and the dedupe key."""
+    document = {"schema": SCHEMA} | asdict(spec)
+    document["asked"] = document.pop("call_id")  # the stored name
+    return uuid.uuid4().hex, to_json(document), spec.num_shards, spec.dedupe_key
 
 
-def submission_of(said: Sequence[Any]) -> Submission:
-    """Return what a script said of a submission."""
-    outcome, analysis, job, is_open = said
-    return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(is_open))
+def submission_from_reply(reply: Sequence[Any]) -> Submission:
+    """Return the submission of a script's reply."""
+    outcome, analysis, job, num_open = reply
+    return Submission(Outcome(outcome.decode()), analysis.decode(), job.decode(), int(num_open))
 
 
 @contextmanager
-def whole(what: str) -> Iterator[None]:
-    """Raise DamagedRecord where a record isn't as some version wrote it, whoever did."""
+def translate_damage(what: str) -> Iterator[None]:
+    """Raise DamagedRecord for the errors of reading a record that no version of Errata wrote."""
     try:
         yield
-    except DAMAGE as error:
-        raise DamagedRecord(f"{what}: expected a record of Errata's, got another; the log has it") from error
+    except DAMAGE_ERRORS as error:
+        raise DamagedRecord(f"The job store's record of {what} is damaged. See the service's log.") from error
 
 
-def snapshot_of(analysis_id: str, found: Sequence[Any]) -> Snapshot:
-    """Return an entry with its job; raise NewerRecord for a newer version's, DamagedRecord for no version's."""
-    with whole(f"the open analysis {analysis_id}"):
-        return _snapshot(analysis_id, found)
+def snapshot_from_reply(analysis_id: str, reply: Sequence[Any]) -> Snapshot:
+    """Return the record and the job of a script's reply.
+
+    Raises:
+        NewerRecord: A newer version wrote it.
+        DamagedRecord: No version wrote it.
+    """
+    with translate_damage(f"the open analysis {analysis_id}"):
+        return _snapshot(analysis_id, reply)
 
 
-def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
-    record, job, ahead, alive, now = found
+def _snapshot(analysis_id: str, reply: Sequence[Any]) -> Snapshot:
+    record, job, position, live_workers, now = reply
     fields = _fields(record)
-    document = _read(f"the open analysis {analysis_id}", fields["entry"])
+    document = _parse_document(f"the open analysis {analysis_id}", fields["entry"])
     request = known_fields(AnalysisRequest, document["request"])
     record = _ENTRIES.validate_python(
         {
@@ -87,25 +103,34 @@ def _snapshot(analysis_id: str, found: Sequence[Any]) -> Snapshot:
             "owner": document["owner"],
             "job": fields["job"],
             "state": State[fields["state"]],
-            "failure": _failure(fields["failure"]),
+            "failure": _failure_from_json(fields["failure"]),
             "ended": float(fields["ended"]) if fields["ended"] else None,
         }
     )
     if not 0 <= record.created < MAX_TIME or not 0 <= (record.ended or 0) < MAX_TIME:
-        raise ValueError(f"expected times of this age, got {record.created} and {record.ended}")
-    return Snapshot(record, job_of(record.job, job) if job else None, int(ahead), int(alive), float(now))
+        raise ValueError(f"expected times between 1970 and 9987, got {record.created} and {record.ended}")
+    job = job_from_reply(record.job, job) if job else None
+    return Snapshot(record, job, int(position), int(live_workers), float(now))
 
 
-def job_of(job_id: str, found: Sequence[Any]) -> Job:
-    """Return a job with its shards; raise NewerRecord for one that a newer version wrote, DamagedRecord for no job."""
-    with whole(f"the job {job_id}"):
-        return _job(job_id, found)
+def job_from_reply(job_id: str, reply: Sequence[Any]) -> Job:
+    """Return the job of a script's reply, with its shards.
+
+    Raises:
+        NewerRecord: A newer version wrote it.
+        DamagedRecord: No version wrote it.
+    """
+    with translate_damage(f"the job {job_id}"):
+        return _job(job_id, reply)
 
 
-def _job(job_id: str, found: Sequence[Any]) -> Job:
-    record, analyses, shards = found
+def _job(job_id: str, reply: Sequence[Any]) -> Job:
+    record, analyses, shards = reply
     fields = _fields(record)
-    spec = _SPECS.validate_python(known_fields(JobSpec, _read(f"the job {job_id}", fields["spec"])))
+    document = _parse_document(f"the job {job_id}", fields["spec"])
+    if "asked" in document:
+        document["call_id"] = document.pop("asked")  # the stored name
+    spec = _SPECS.validate_python(known_fields(JobSpec, document))
     if len(shards) != spec.num_shards:
         raise ValueError(f"expected {spec.num_shards} shards, got {len(shards)}")
     return Job(
@@ -115,8 +140,8 @@ def _job(job_id: str, found: Sequence[Any]) -> Job:
         created=float(fields["created"]),
         state=State[fields["state"]],
         started=float(fields["started"]) if fields["started"] else None,
-        judge_fence=int(fields["judge_fence"]),
-        failure=_failure(fields["failure"]),
+        judging_token=int(fields["judge_fence"]),
+        failure=_failure_from_json(fields["failure"]),
         analyses=frozenset(analysis.decode() for analysis in analyses),
     )
 
@@ -127,7 +152,7 @@ def _shard(fields: Mapping[str, str]) -> Shard:
         fencing_token=int(fields["fence"]),
         lease=float(fields["lease"]),
         worker=fields["worker"],
-        began=float(fields.get("began", "0")),  # the first versions wrote none
+        claimed_at=float(fields.get("began", "0")),  # the first versions did not write it
         crashes=int(fields["crashes"]),
         retries=int(fields["retries"]),
         retry_at=float(fields["retry_at"]),
@@ -139,68 +164,68 @@ def _fields(flat: Sequence[bytes]) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def _read(what: str, text: str) -> dict[str, Any]:
-    """Return a document; raise NewerRecord for one that a newer version wrote."""
+def _parse_document(what: str, text: str) -> dict[str, Any]:
+    """Return a JSON document; raise NewerRecord if a newer version wrote it."""
     document: dict[str, Any] = json.loads(text)
-    if "\\ud" in text.lower():  # JSON holds halves of characters, which no message does
+    if "\\ud" in text.lower():  # a lone surrogate, which JSON can escape but UTF-8 cannot encode
         json.dumps(document, ensure_ascii=False).encode()
-    check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions wrote no number
+    check_schema(what, document.get("schema", 1), SCHEMA)  # the first versions did not write a schema
     return document
 
 
 def check_newer(reply: str) -> None:
-    """Raise NewerRecord for the error by which moves.lua refuses to touch a newer version's record."""
+    """Raise NewerRecord if transitions.lua refused to change a newer version's record."""
     if refusal := _NEWER.fullmatch(reply):
         check_schema(refusal["what"], int(refusal["schema"]), SCHEMA)
 
 
-def _failure(text: str) -> Failure | None:
+def _failure_from_json(text: str) -> Failure | None:
     return Failure(**known_fields(Failure, json.loads(text))) if text else None
 
 
-def dumped(document: object) -> str:
+def to_json(document: object) -> str:
     """Return a document as JSON."""
     return json.dumps(document, separators=(",", ":"))
 
 
-def offer_of(content: bytes) -> WorkerOffer:
-    """Return what a worker can do; raise DamagedRecord for what no worker wrote."""
-    with whole("a worker's offer"):
+def offer_from_json(content: bytes) -> WorkerOffer:
+    """Return the offer of a worker; raise DamagedRecord if no worker wrote it."""
+    with translate_damage("a worker's offer"):
         return _OFFERS.validate_json(content)
 
 
-def packed_names(names: Sequence[str]) -> bytes:
-    """Return the names of a data set's images, packed."""
+def pack_names(names: Sequence[str]) -> bytes:
+    """Return image names as compressed text."""
     return zlib.compress("\n".join(names).encode())
 
 
-def unpacked_names(digest: str, content: bytes) -> Sequence[str]:
-    """Return names as they were packed; raise DamagedRecord for what is too large, or no text."""
-    with whole(f"the image names {digest[:12]}"):
-        unpacking = zlib.decompressobj()
+def unpack_names(digest: str, content: bytes) -> Sequence[str]:
+    """Return the image names of compressed text; raise DamagedRecord if it is truncated, too large, or not text."""
+    with translate_damage(f"the image names {digest[:12]}"):
+        decompressor = zlib.decompressobj()
         try:
-            text = unpacking.decompress(content, MAX_NAMES)
+            text = decompressor.decompress(content, MAX_NAMES_BYTES)
         except zlib.error as error:
-            raise ValueError("expected what zlib packed") from error
-        if not unpacking.eof:
-            raise ValueError(f"expected at most {MAX_NAMES} bytes of names, and all of them")
+            raise ValueError("expected zlib data") from error
+        if not decompressor.eof:
+            raise ValueError(f"expected at most {MAX_NAMES_BYTES} bytes of names, complete")
         return tuple(text.decode().split("\n")) if text else ()
 
 
-def packed(part: ShardResult) -> bytes:
-    """Return a shard's predictions, and what made them, as npz."""
+def pack_shard_result(result: ShardResult) -> bytes:
+    """Return a shard's predictions and their model as npz."""
     content = io.BytesIO()
-    info = np.frombuffer(dumped(asdict(part.model_info)).encode(), dtype=np.uint8)
-    arrays: dict[str, NDArray[Any]] = {"info": info, "top1": part.predictions.top1}
-    if part.predictions.probability is not None:
-        arrays["probability"] = part.predictions.probability
+    info = np.frombuffer(to_json(asdict(result.model_info)).encode(), dtype=np.uint8)
+    arrays: dict[str, NDArray[Any]] = {"info": info, "top1": result.predictions.top1}
+    if result.predictions.probability is not None:
+        arrays["probability"] = result.predictions.probability
     np.savez(content, allow_pickle=False, **arrays)
     return content.getvalue()
 
 
-def unpacked(content: bytes) -> ShardResult:
-    """Return a shard's predictions; raise DamagedRecord for what isn't as it was packed."""
-    with whole("predictions"), read_arrays(content) as arrays:
+def unpack_shard_result(content: bytes) -> ShardResult:
+    """Return a shard's predictions and their model from npz; raise DamagedRecord if no version wrote it."""
+    with translate_damage("predictions"), read_arrays(content) as arrays:
         info = json.loads(arrays["info"].tobytes())
         predictions = checked_predictions(Predictions(arrays["top1"], arrays.get("probability")))
         return ShardResult(predictions, ModelInfo(**known_fields(ModelInfo, info)))

@@ -1,31 +1,34 @@
-"""The job store in Redis: every move is one call of moves.lua, so it is atomic; time is the server's own.
+"""The job store in Redis. Each transition is one atomic call of transitions.lua. The clock is that of the Redis server.
 
-errata:analysis:{id}      hash    entry (JSON), request_id, job, state, failure (JSON), ended
+errata:analysis:{id}      hash    entry (the record, JSON), request_id, job, state, failure (JSON), ended
 errata:job:{id}           hash    spec (JSON), dedupe, created, state, shards, left, started, judge_fence, failure, sent
-errata:job:{id}:analyses  set     the analyses that wait for it
+errata:job:{id}:analyses  set     the analyses that wait for the job
 errata:shard:{id}:{k}     hash    state, fence, lease, worker, began, crashes, retries, retry_at, done, sent
 errata:part:{id}:{k}      string  a shard's predictions, npz
 errata:request:{id}       hash    digest of the body, and the analysis
-errata:delivery:{key}     string  the analysis that a registry's delivery made; TTL two days
-errata:dedupe:{digest}    string  the open job that computes it
-errata:analyses           zset    every analysis here, by time
-errata:finished           zset    the last 1,000 analyses that failed or were cancelled, by their end
-errata:open:analyses, errata:open:jobs   zset   those not final, by time
-errata:open:models        zset    shards not done, by time: what autoscaling counts
-errata:images:{digest}    string  image names, packed
-errata:predictions:{key}  string  a shard's predictions by weights, transform and images, npz
-errata:result:{key}       string  the archived analysis that has a computation's result by one bundle
+errata:delivery:{key}     string  the analysis of a registry's delivery; TTL two days
+errata:dedupe:{digest}    string  the open job of a computation
+errata:analyses           zset    all analyses in Redis, by creation time
+errata:finished           zset    the last 1,000 failed and cancelled analyses, by end time
+errata:open:analyses      zset    analyses that are not final, by creation time
+errata:open:jobs          zset    jobs that are not final, by creation time
+errata:open:models        zset    shards that are not done, by creation time; autoscaling counts them
+errata:images:{digest}    string  image names, compressed
+errata:predictions:{key}  string  cached predictions of a shard by weights, transform and images, npz
+errata:result:{key}       string  the archived analysis that has the result of a computation and a bundle
 errata:archive            string  the id of the archive that belongs to this Redis
-errata:workers            zset    workers, by their last beat
-errata:offers:{worker}    string  what a worker can do (JSON); errata:offers what the last one could
-errata:owed               zset    analyses whose registry is to be told, by when that is due
-errata:owed:tries         hash    how often telling it failed
-errata:started:models     string  the latest sent of any claimed shard
-errata:refused            string  how many reports and results came too late
-errata:crashes            string  how many shards were taken from a worker that fell silent
-Records, specs and offers are JSON with a schema version (domain/schema_version.py): two versions can share a Redis.
-What is final has a TTL of a week (beyond 1,000 it goes before that), predictions one of a month; nothing else has one,
-so that eviction takes no more.
+errata:workers            zset    workers, by last heartbeat
+errata:offers:{worker}    string  the offer of a worker (JSON)
+errata:offers             string  the latest offer (JSON)
+errata:owed               zset    outbox: analyses whose result must be written back to a registry, by due time
+errata:owed:tries         hash    outbox: failed attempts
+errata:started:models     string  the latest `sent` of a claimed shard
+errata:refused            string  number of refused writes of workers whose lease was lost
+errata:crashes            string  number of shards whose lease expired
+
+Records, specs, and offers are JSON with a schema version (domain/schema_version.py), so that two versions of Errata can
+share a Redis. Final analyses have a TTL of a week, and at most 1,000 of them are stored. Cached predictions have a TTL
+of a month. Other keys have no TTL, so that Redis does not evict them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,34 +49,46 @@ from service.jobs.finished_cache import FinishedCache
 from service.jobs.redis_records import (
     SCHEMA,
     check_newer,
-    dumped,
-    entry_document,
     job_arguments,
-    job_of,
-    offer_of,
-    packed,
-    packed_names,
-    snapshot_of,
-    submission_of,
-    unpacked,
-    unpacked_names,
+    job_from_reply,
+    offer_from_json,
+    pack_names,
+    pack_shard_result,
+    record_json,
+    snapshot_from_reply,
+    submission_from_reply,
+    to_json,
+    unpack_names,
+    unpack_shard_result,
 )
-from service.jobs.store import Depth, Snapshot, StoreMemory, Submission, WorkerOffer
-from service.jobs.transitions import AnalysisRecord, Claim, ClaimKind, Job, JobSpec, LeaseReply, OutboxItem, ShardResult
+from service.jobs.store import Depth, MemoryUsage, Snapshot, Submission, WorkerOffer
+from service.jobs.transitions import (
+    AnalysisRecord,
+    Claim,
+    ClaimOutcome,
+    Job,
+    JobSpec,
+    LeaseReply,
+    OutboxItem,
+    ShardResult,
+)
 
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
-MESSAGES = "errata:mq"  # the engine's keys; moves.lua looks how long its lists are
+MESSAGES = "errata:mq"  # prefix of the engine's keys; transitions.lua reads the lengths of its lists
 _log = structlog.get_logger()
-BATCH = 200  # entries that one call fetches: few enough for Redis to serve others between two calls
+BATCH = 200  # records per call, so that Redis can serve other clients between two calls
 CONNECTIONS = 32  # of one process; more callers wait
 CONNECT_TIMEOUT = 1.0  # seconds
-MOST_TOLD = 1000  # damaged records that are remembered
-AWAY = (redis.ConnectionError, redis.TimeoutError)  # errors that mean that Redis does not answer
-RETRY_AFTER = 2.0  # seconds, for who finds Redis away
+MAX_LOGGED = 1000  # damaged records that are logged once
+UNAVAILABLE_ERRORS = (redis.ConnectionError, redis.TimeoutError)  # the errors of a Redis that does not answer
+RETRY_AFTER = 2.0  # seconds, in the error for callers while Redis is unavailable
 
 
 def connect(url: str, timeout: float) -> redis.Redis:
-    """Return a client that gives up after `timeout` seconds and never repeats a call: what came of it isn't known."""
+    """Return a client whose calls time out after `timeout` seconds.
+
+    It never repeats a call, because a call that timed out may have been executed.
+    """
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
@@ -86,228 +101,244 @@ def connect(url: str, timeout: float) -> redis.Redis:
 
 
 class RedisJobStore:
-    """Keeps records in Redis. Raises Unavailable while Redis is away; safe to use from several threads.
+    """A job store in Redis. Raises Unavailable while Redis does not answer. Thread-safe.
 
-    After a call that waited for Redis in vain, calls fail at once until a probe finds it there again.
+    After a call that timed out, calls fail immediately until Redis answers a probe.
+
+    Args:
+        client: Of Redis.
+        clock: Returns seconds since the epoch; None: the clock of the Redis server.
     """
 
     def __init__(self, client: redis.Redis, clock: Callable[[], float] | None = None) -> None:
-        self._client: Any = client  # its methods' types cover pipelines and asyncio too
-        self._clock = clock  # None: the server's own
+        self._client: Any = client  # redis-py's return types also cover pipelines and asyncio
+        self._clock = clock
         self._finished = FinishedCache()
-        self._breaker = CircuitBreaker(self._answers)
-        self._told: set[tuple[str, str]] = set()  # damaged records that stand in the log
-        self._script: Any = client.register_script((files("service.jobs") / "moves.lua").read_text(encoding="utf-8"))
+        self._breaker = CircuitBreaker(self._is_answering)
+        self._logged: set[tuple[str, str]] = set()  # damaged records
+        script = (files("service.jobs") / "transitions.lua").read_text(encoding="utf-8")
+        self._script: Any = client.register_script(script)
 
     def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        """Accept a request."""
-        head = [record.id, entry_document(record), record.request.request_id, record.request_digest]
-        return submission_of(
-            self._move("submit", *head, *job_arguments(spec), int(fresh), limit, int(record.owed), record.delivery)
+        """Submit an analysis."""
+        head = [record.id, record_json(record), record.request.request_id, record.request_digest]
+        return submission_from_reply(
+            self._run(
+                "submit", *head, *job_arguments(spec), int(fresh), limit, int(record.needs_write_back), record.delivery
+            )
         )
 
     def resubmit(self, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
-        """Queue an entry that has failed again."""
-        head = [record.id, entry_document(record), record.request.request_id]
-        said = self._move("resubmit", *head, *job_arguments(spec), int(spec.fresh), limit, int(record.owed))
-        return submission_of(said) if said else None
+        """Queue a failed analysis again under the same id."""
+        head = [record.id, record_json(record), record.request.request_id]
+        reply = self._run("resubmit", *head, *job_arguments(spec), int(spec.fresh), limit, int(record.needs_write_back))
+        return submission_from_reply(reply) if reply else None
 
     def reserve(
-        self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False, delivery: str = ""
+        self,
+        request_id: str,
+        request_digest: str,
+        analysis_id: str,
+        *,
+        needs_write_back: bool = False,
+        delivery: str = "",
     ) -> Submission:
         """Bind a request id to an analysis that needs no job."""
-        return submission_of(self._move("reserve", request_id, request_digest, analysis_id, int(owed), delivery))
+        reply = self._run("reserve", request_id, request_digest, analysis_id, int(needs_write_back), delivery)
+        return submission_from_reply(reply)
 
-    def release(self, request_id: str) -> None:
-        """Give a reserved request id free."""
+    def release_request_id(self, request_id: str) -> None:
+        """Release a reserved request id."""
         if request_id:
-            self._move("release", request_id)
+            self._run("release_request_id", request_id)
 
-    def remember_images(self, digest: str, names: Sequence[str]) -> None:
-        """Keep the names of a data set's images."""
-        with self._available():
+    def store_image_names(self, digest: str, names: Sequence[str]) -> None:
+        """Store the names of a data set's images."""
+        with self._translate_errors():
             key = f"errata:images:{digest}"  # without a TTL, so that it is never evicted: open jobs need it
             if not self._client.exists(key):
-                self._client.set(key, packed_names(names))
+                self._client.set(key, pack_names(names))
 
-    def images(self, digest: str) -> Sequence[str]:
-        """Return the names kept under a digest."""
-        with self._available():
+    def image_names(self, digest: str) -> Sequence[str]:
+        """Return the image names stored under a digest."""
+        with self._translate_errors():
             content = self._client.get(f"errata:images:{digest}")
         if content is None:
-            raise Unavailable(f"no image names are kept under {digest[:12]}")
-        with self._telling():
-            return unpacked_names(digest, content)
+            raise Unavailable(f"The job store has no image names with digest {digest[:12]}.")
+        with self._log_damage():
+            return unpack_names(digest, content)
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
-        """Return an entry and its job."""
-        result = self._move("snapshot", analysis_id)
-        with self._telling():
-            return snapshot_of(analysis_id, result) if result else None
+        """Return a record with its job."""
+        reply = self._run("snapshot", analysis_id)
+        with self._log_damage():
+            return snapshot_from_reply(analysis_id, reply) if reply else None
 
-    def entries(self) -> Sequence[Snapshot]:
-        """Return every entry."""
-        members, finished, workers, now = self._move("listed")
+    def records(self) -> Sequence[Snapshot]:
+        """Return all records with their jobs."""
+        members, finished, workers, now = self._run("list")
         ids = [member.decode(errors="replace") for member in members]
-        snapshots = self._finished.known(finished)
-        snapshots |= self._fetched([analysis_id for analysis_id in ids if analysis_id not in snapshots])
-        self._finished.remember(finished, snapshots)
-        listed = [snapshots[analysis_id] for analysis_id in ids if analysis_id in snapshots]
-        return [replace(snapshot, live_workers=int(workers), now=float(now)) for snapshot in listed]
+        snapshots = self._finished.get_cached(finished)
+        snapshots |= self._fetch_snapshots([analysis_id for analysis_id in ids if analysis_id not in snapshots])
+        self._finished.replace(finished, snapshots)
+        ordered = [snapshots[analysis_id] for analysis_id in ids if analysis_id in snapshots]
+        return [replace(snapshot, live_workers=int(workers), now=float(now)) for snapshot in ordered]
 
-    def _fetched(self, ids: Sequence[str]) -> dict[str, Snapshot]:
-        """Return entries by id, fetched in batches, without those that are gone or can't be read."""
-        result = {}
+    def _fetch_snapshots(self, ids: Sequence[str]) -> dict[str, Snapshot]:
+        """Return records by id, without those that have expired or cannot be read."""
+        snapshots = {}
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
-            for analysis_id, record in zip(batch, self._move("snapshots", *batch), strict=True):
-                snapshot = self._readable(analysis_id, record)
+            for analysis_id, reply in zip(batch, self._run("snapshots", *batch), strict=True):
+                snapshot = self._decode_or_skip(analysis_id, reply)
                 if snapshot is not None:
-                    result[analysis_id] = snapshot
-        return result
+                    snapshots[analysis_id] = snapshot
+        return snapshots
 
-    def _readable(self, analysis_id: str, record: Sequence[Any]) -> Snapshot | None:
-        """Return an entry of a list; None for one that is gone, or that this version can't read, which is logged."""
+    def _decode_or_skip(self, analysis_id: str, reply: Sequence[Any]) -> Snapshot | None:
+        """Return a record of a list; None if it has expired, or if this version cannot read it, which is logged."""
         try:
-            with self._telling():
-                return snapshot_of(analysis_id, record) if record else None
+            with self._log_damage():
+                return snapshot_from_reply(analysis_id, reply) if reply else None
         except NewerRecord as error:
-            _log.warning("an open analysis is left out", error=error.message)
+            _log.warning("open analysis skipped", error=error.message)
         except DamagedRecord:
             pass
         return None
 
     def job(self, job_id: str) -> Job | None:
         """Return a job."""
-        result = self._move("job", job_id)
-        with self._telling():
-            return job_of(job_id, result) if result else None
+        reply = self._run("job", job_id)
+        with self._log_damage():
+            return job_from_reply(job_id, reply) if reply else None
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
-        """Cancel an entry."""
-        return bool(self._move("cancel", analysis_id, dumped(asdict(Failure("CANCELLED", reason)))))
+        """Cancel an analysis."""
+        return bool(self._run("cancel", analysis_id, to_json(asdict(Failure("CANCELLED", reason)))))
 
-    def forget(self, analysis_id: str) -> bool:
-        """Remove a final entry."""
-        return bool(self._move("forget", analysis_id))
+    def delete(self, analysis_id: str) -> bool:
+        """Delete a final record."""
+        return bool(self._run("delete", analysis_id))
 
-    def claim(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
-        """Try to take a shard."""
-        kind, fencing_token, delay = self._move("claim", job_id, shard, worker, lease)
-        return Claim(ClaimKind(kind.decode()), int(fencing_token), float(delay))
+    def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
+        """Claim a shard."""
+        kind, fencing_token, delay = self._run("claim_shard", job_id, shard, worker, lease)
+        return Claim(ClaimOutcome(kind.decode()), int(fencing_token), float(delay))
 
     def renew_lease(self, job_id: str, shard: int, fencing_token: int, lease: float) -> LeaseReply:
-        """Renew a hold."""
-        return LeaseReply(self._move("report", job_id, shard, fencing_token, "lease", lease).decode())
+        """Renew the lease of a shard."""
+        return LeaseReply(self._run("report", job_id, shard, fencing_token, "lease", lease).decode())
 
-    def progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
-        """Write how many images are predicted."""
-        return LeaseReply(self._move("report", job_id, shard, fencing_token, "done", done).decode())
+    def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
+        """Store how many of the shard's images are predicted."""
+        return LeaseReply(self._run("report", job_id, shard, fencing_token, "done", done).decode())
 
-    def finish_shard(self, job_id: str, shard: int, fencing_token: int, part: ShardResult) -> int | None:
-        """Keep a shard's predictions."""
-        left = int(self._move("finish_shard", job_id, shard, fencing_token, len(part.predictions.top1), packed(part)))
+    def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
+        """Store a shard's predictions."""
+        size, content = len(result.predictions.top1), pack_shard_result(result)
+        left = int(self._run("finish_shard", job_id, shard, fencing_token, size, content))
         return None if left < 0 else left
 
-    def store_shard_result(self, key: str, part: ShardResult) -> None:
-        """Keep a shard's predictions for a month, unless Redis needs the room."""
-        with self._available():
-            self._client.set(f"errata:predictions:{key}", packed(part), ex=PREDICTIONS_TTL)
+    def store_shard_result(self, key: str, result: ShardResult) -> None:
+        """Cache a shard's predictions for a month, unless Redis evicts them."""
+        with self._translate_errors():
+            self._client.set(f"errata:predictions:{key}", pack_shard_result(result), ex=PREDICTIONS_TTL)
 
     def cached_shard_result(self, key: str) -> ShardResult | None:
-        """Return predictions that were kept."""
-        with self._available():
+        """Return cached predictions of a shard."""
+        with self._translate_errors():
             content = self._client.get(f"errata:predictions:{key}")
-        with suppress(DamagedRecord), self._telling():
-            return None if content is None else unpacked(content)
-        return None  # they are computed anew
+        with suppress(DamagedRecord), self._log_damage():
+            return None if content is None else unpack_shard_result(content)
+        return None  # damaged: the worker predicts again
 
     def store_result(self, key: str, analysis_id: str) -> None:
-        """Keep which archived analysis has a result, for a month."""
-        with self._available():
+        """Cache the id of the archived analysis that has a result, for a month."""
+        with self._translate_errors():
             self._client.set(f"errata:result:{key}", analysis_id, ex=RESULT_TTL)
 
-    def result(self, key: str) -> str | None:
-        """Return the analysis that was kept."""
-        with self._available():
-            result = self._client.get(f"errata:result:{key}")
-        return None if result is None else str(result.decode())
+    def cached_result(self, key: str) -> str | None:
+        """Return the id of the archived analysis that has a result."""
+        with self._translate_errors():
+            analysis_id = self._client.get(f"errata:result:{key}")
+        return None if analysis_id is None else str(analysis_id.decode())
 
-    def owed(self, lease: float, most: int = 100) -> Sequence[OutboxItem]:
-        """Take the analyses that are due to be told."""
-        return [OutboxItem(analysis.decode(), int(tries)) for analysis, tries in self._move("owed", lease, most)]
+    def due_outbox_items(self, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
+        """Lease due outbox items whose analyses have ended."""
+        items = self._run("due_outbox_items", lease, limit)
+        return [OutboxItem(analysis.decode(), int(attempts)) for analysis, attempts in items]
 
-    def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
-        """Let an owed analysis come again later."""
-        self._move("postpone", analysis_id, delay, int(failed))
+    def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
+        """Make an outbox item due later."""
+        self._run("postpone_outbox_item", analysis_id, delay, int(failed))
 
-    def settle(self, analysis_id: str) -> None:
-        """Note that an analysis isn't owed any more."""
-        self._move("settle", analysis_id)
+    def delete_outbox_item(self, analysis_id: str) -> None:
+        """Delete an outbox item."""
+        self._run("delete_outbox_item", analysis_id)
 
     def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
-        """Queue a shard again."""
-        return bool(self._move("hand_back", job_id, shard, fencing_token))
+        """Queue a shard again without counting a retry."""
+        return bool(self._run("release_shard", job_id, shard, fencing_token))
 
-    def retry(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
+    def retry_shard(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
         """Queue a shard again after a transient error."""
-        delay = self._move("retry", job_id, shard, fencing_token, dumped(asdict(failure)))
+        delay = self._run("retry_shard", job_id, shard, fencing_token, to_json(asdict(failure)))
         return float(delay) if delay else None
 
-    def fail(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
+    def fail_job(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
         """End a job as failed."""
-        return bool(self._move("fail", job_id, shard, fencing_token, dumped(asdict(failure))))
+        return bool(self._run("fail_job", job_id, shard, fencing_token, to_json(asdict(failure))))
 
-    def parts(self, job_id: str) -> Sequence[ShardResult]:
-        """Return the predictions of all shards."""
+    def shard_results(self, job_id: str) -> Sequence[ShardResult]:
+        """Return the predictions of all finished shards, in order."""
         job = self.job(job_id)
         if job is None or job.state.final:
             return []
-        with self._available():
-            packed = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])
-        with self._telling():
-            return [unpacked(item) for item in packed if item is not None]
+        with self._translate_errors():
+            contents = self._client.mget([f"errata:part:{job_id}:{shard}" for shard in range(job.spec.num_shards)])
+        with self._log_damage():
+            return [unpack_shard_result(content) for content in contents if content is not None]
 
     def claim_judging(self, job_id: str) -> int | None:
-        """Take the judging of a job."""
-        return int(self._move("claim_judging", job_id)) or None
+        """Claim the judging of a job."""
+        return int(self._run("claim_judging", job_id)) or None
 
-    def finish(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
+    def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
         """End a judged job."""
-        return bool(self._move("finish", job_id, fencing_token, dumped(asdict(failure)) if failure else ""))
+        return bool(self._run("finish_job", job_id, fencing_token, to_json(asdict(failure)) if failure else ""))
 
     def bind_archive(self, archive_id: str) -> str:
-        """Bind Redis to an archive; a Redis that was replaced is bound anew."""
-        return str(self._move("bind_archive", archive_id).decode(errors="replace"))
+        """Bind Redis to an archive unless it is bound."""
+        return str(self._run("bind_archive", archive_id).decode(errors="replace"))
 
-    def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
-        """Note that a worker lives, and what it can load."""
-        self._move("alive", worker, dumped(asdict(offer)) if offer else "")
+    def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
+        """Store that a worker is alive, and what it offers."""
+        self._run("heartbeat", worker, to_json(asdict(offer)) if offer else "")
 
-    def worker_gone(self, worker: str) -> None:
-        """Note that a worker has ended."""
-        self._move("gone", worker)
+    def remove_worker(self, worker: str) -> None:
+        """Remove a worker that has stopped."""
+        self._run("remove_worker", worker)
 
     def offers(self) -> Sequence[WorkerOffer]:
-        """Return what the live workers can do; without any, what the last one could."""
-        result = []
-        for item in self._move("offers"):
-            with suppress(DamagedRecord), self._telling():
-                result.append(offer_of(item))
-        return result
+        """Return the offers of the live workers; if there are none, the latest offer."""
+        offers = []
+        for content in self._run("offers"):
+            with suppress(DamagedRecord), self._log_damage():
+                offers.append(offer_from_json(content))
+        return offers
 
     def depth(self) -> Depth:
-        """Return how much waits or runs, how many workers live, and what went wrong."""
-        said = self._move("depth")
-        queued, running, queued_shards, running_shards = map(int, said[:4])
-        workers, refused, crashes, delayed, dead = map(int, said[6:])
+        """Return the depth of the queues and the counters of the store."""
+        reply = self._run("depth")
+        queued, running, queued_shards, running_shards = map(int, reply[:4])
+        workers, refused, crashes, delayed, dead = map(int, reply[6:])
         return Depth(
             queued_analyses=queued,
             running_analyses=running,
             queued_shards=queued_shards,
             running_shards=running_shards,
-            oldest_queued=float(said[4]),
-            oldest_running=float(said[5]),
+            oldest_queued=float(reply[4]),
+            oldest_running=float(reply[5]),
             workers=workers,
             refused=refused,
             crashes=crashes,
@@ -315,57 +346,58 @@ class RedisJobStore:
             dead=dead,
         )
 
-    def memory(self) -> StoreMemory:
-        """Return what Redis takes, for whatever it is used."""
-        with self._available():
-            said = self._client.info("memory")
-        return StoreMemory(int(said["used_memory"]), int(said.get("maxmemory", 0)))
+    def memory_usage(self) -> MemoryUsage:
+        """Return the memory that Redis uses, for all its clients."""
+        with self._translate_errors():
+            info = self._client.info("memory")
+        return MemoryUsage(int(info["used_memory"]), int(info.get("maxmemory", 0)))
 
-    def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
-        """Return the shards, and with None the judgings, whose message seems to be lost; they count as sent now."""
-        result = self._move("overdue", heartbeat)
-        split = [member.decode().partition(":") for member in result]
+    def lost_messages(self, heartbeat_timeout: float) -> Sequence[tuple[str, int | None]]:
+        """Return the jobs and shards whose message seems to be lost, and mark them as sent now."""
+        members = self._run("lost_messages", heartbeat_timeout)
+        split = [member.decode().partition(":") for member in members]
         return [(job, int(shard) if colon else None) for job, colon, shard in split]
 
     def ping(self) -> bool:
-        """Say whether Redis answers."""
+        """Return whether Redis answers."""
         try:
-            with self._breaker.call(*AWAY):
+            with self._breaker.call(*UNAVAILABLE_ERRORS):
                 return bool(self._client.ping())
         except (redis.RedisError, CircuitOpen):
             return False
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Log a record that is damaged, once: it is looked at again and again."""
+    def _log_damage(self) -> Iterator[None]:
+        """Log a damaged record once, although it is read repeatedly."""
         try:
             yield
         except DamagedRecord as error:
-            said = (error.message, repr(error.__cause__)[:300])
-            if said not in self._told:
-                if len(self._told) >= MOST_TOLD:
-                    self._told.clear()
-                self._told.add(said)
-                _log.error("a record in Redis can't be read", record=said[0], error=said[1])
+            damage = (error.message, repr(error.__cause__)[:300])
+            if damage not in self._logged:
+                if len(self._logged) >= MAX_LOGGED:
+                    self._logged.clear()
+                self._logged.add(damage)
+                _log.error("damaged record in Redis", record=damage[0], error=damage[1])
             raise
 
-    def _move(self, move: str, *arguments: object) -> Any:
+    def _run(self, transition: str, *arguments: object) -> Any:
+        """Run a transition of transitions.lua."""
         now = "" if self._clock is None else repr(self._clock())
-        with self._available():
-            return self._script(args=[move, now, SCHEMA, *arguments])
+        with self._translate_errors():
+            return self._script(args=[transition, now, SCHEMA, *arguments])
 
-    def _answers(self) -> bool:
-        """Return whether Redis answers, breaker or not."""
+    def _is_answering(self) -> bool:
+        """Return whether Redis answers, even while the breaker is open."""
         try:
             return bool(self._client.ping())
         except redis.RedisError:
             return False
 
     @contextmanager
-    def _available(self) -> Iterator[None]:
-        """Raise Unavailable where Redis is away, or has been found so a moment ago."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise Unavailable for the errors of Redis, and while the breaker is open."""
         try:
-            with self._breaker.call(*AWAY):
+            with self._breaker.call(*UNAVAILABLE_ERRORS):
                 yield
         except CircuitOpen as error:
             raise Unavailable(
@@ -373,8 +405,8 @@ class RedisJobStore:
             ) from error
         except redis.RedisError as error:
             check_newer(str(error))
-            if isinstance(error, redis.ResponseError):  # it answers, but can't or won't: a full disk, a replica, a bug
-                _log.exception("Redis refuses")
+            if isinstance(error, redis.ResponseError):  # a full disk, a replica, or a bug
+                _log.exception("Redis command failed")
             raise Unavailable(
                 "The job store (Redis) is unavailable. Try again later.",
                 retry_after=RETRY_AFTER,

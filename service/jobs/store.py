@@ -1,4 +1,4 @@
-"""What a job store does, whatever is behind it. Every method is one atomic step."""
+"""The job store: a port with two implementations, Redis and memory. Every method is one atomic step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,226 +10,264 @@ from service.jobs.transitions import AnalysisRecord, Claim, Job, JobSpec, LeaseR
 
 
 class Outcome(Enum):
-    """What came of a submission."""
+    """The outcome of a submission."""
 
-    NEW = "new"  # a job of its own: send its shards
-    JOINED = "joined"  # it waits for a job that is open already
-    REPEATED = "repeated"  # the request id came before, with the same body
-    REUSED = "reused"  # the request id came before, with another body
-    FULL = "full"  # too many are open
+    NEW = "new"  # a new job: its shards must be sent
+    JOINED = "joined"  # the analysis waits for a job that was open already
+    REPEATED = "repeated"  # the same request id, with the same body, was accepted before
+    REUSED = "reused"  # the same request id, with another body, was accepted before
+    FULL = "full"  # too many analyses are open
 
 
 @dataclass(frozen=True)
 class Submission:
-    """The answer to a submission."""
+    """The reply to a submission."""
 
     outcome: Outcome
-    analysis: str = ""
-    job: str = ""
-    open: int = 0
+    analysis: str = ""  # id
+    job: str = ""  # id
+    open: int = 0  # open analyses
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An entry, its job, and where it stands in the queue."""
+    """A record with its job and its position in the queue."""
 
     record: AnalysisRecord
     job: Job | None
     queue_position: int  # open jobs created before
     live_workers: int
-    now: float
+    now: float  # seconds of the store's clock
 
 
 @dataclass(frozen=True)
 class WorkerOffer:
-    """What a worker says that it can do."""
+    """The models and data sets that a worker offers."""
 
     models: tuple[tuple[str, str], ...]  # identifiers or patterns such as timm:*, each with a description
-    datasets: tuple[str, ...]  # whose images it can read
-    runtime: str = ""  # versions of the packages that say which weights a model's name means
+    datasets: tuple[str, ...]  # data sets whose images the worker can read
+    runtime: str = ""  # versions of the packages that determine the weights of a model name
 
 
 @dataclass(frozen=True)
 class Depth:
-    """How much there is to do, and what went wrong since the store began."""
+    """The number of waiting and running parts, and counters since the store was created."""
 
     queued_analyses: int
     running_analyses: int
     queued_shards: int
     running_shards: int
-    oldest_queued: float  # seconds; 0 without one
-    oldest_running: float
-    workers: int  # heard of lately
-    refused: int  # reports and results of workers that came too late
-    crashes: int  # shards that were taken from a worker that fell silent
-    delayed: int = 0  # messages that come again later
-    dead: int = 0  # messages that were given up
+    oldest_queued: float  # seconds; 0 if nothing is queued
+    oldest_running: float  # seconds; 0 if nothing runs
+    workers: int  # with a recent heartbeat
+    refused: int  # writes of workers whose lease was lost
+    crashes: int  # shards whose lease expired
+    delayed: int = 0  # messages that are delivered later
+    dead: int = 0  # messages that the engine dropped
 
 
 @dataclass(frozen=True)
-class StoreMemory:
-    """What the store takes."""
+class MemoryUsage:
+    """The memory that the store uses."""
 
     used: int  # bytes
-    most: int  # bytes that it may take; 0: no limit
+    limit: int  # bytes; 0: no limit
 
 
 class JobStore(Protocol):
-    """Keeps open work, and for a while what ended without a result. Safe to use from several threads."""
+    """Stores open analyses, and for a limited time those that failed or were cancelled. Thread-safe."""
 
     def submit(self, record: AnalysisRecord, spec: JobSpec, *, fresh: bool, limit: int) -> Submission:
-        """Accept a request: repeat, join, refuse or make a job. A delivery that came before is REPEATED."""
+        """Submit an analysis: create a job, join an open one, or return the analysis of an earlier request.
+
+        Args:
+            record: The analysis.
+            spec: The computation that it needs.
+            fresh: Create a job even if an open one computes the same.
+            limit: Maximum number of open analyses.
+
+        Returns:
+            REPEATED for a delivery that was submitted before, even if its request differs now.
+        """
         ...
 
     def resubmit(self, record: AnalysisRecord, spec: JobSpec, *, limit: int) -> Submission | None:
-        """Queue an entry that has failed again, under its own id; None if it hasn't failed."""
+        """Queue a failed analysis again under the same id; return None unless it has failed."""
         ...
 
     def reserve(
-        self, request_id: str, request_digest: str, analysis_id: str, *, owed: bool = False, delivery: str = ""
+        self,
+        request_id: str,
+        request_digest: str,
+        analysis_id: str,
+        *,
+        needs_write_back: bool = False,
+        delivery: str = "",
     ) -> Submission:
-        """Bind a request id to an analysis that needs no job: NEW, REPEATED or REUSED; a new one may be owed.
+        """Bind a request id to an analysis that needs no job.
 
-        A delivery that came before is REPEATED, whatever it asks for now, as in `submit`.
+        Args:
+            request_id: Empty: bind nothing.
+            request_digest: Digest of the request's body.
+            analysis_id: The id of the analysis if the request is new.
+            needs_write_back: Add a new analysis to the outbox.
+            delivery: Key of a registry's delivery; empty if there is none.
+
+        Returns:
+            NEW, REPEATED or REUSED; REPEATED for a delivery that was submitted before, even if its request differs now.
         """
         ...
 
-    def release(self, request_id: str) -> None:
-        """Give a reserved request id free, since its analysis came to nothing or is deleted."""
+    def release_request_id(self, request_id: str) -> None:
+        """Release a reserved request id, because its analysis was not archived or is deleted."""
         ...
 
-    def remember_images(self, digest: str, names: Sequence[str]) -> None:
-        """Keep the names of a data set's images for workers."""
+    def store_image_names(self, digest: str, names: Sequence[str]) -> None:
+        """Store the names of a data set's images for workers."""
         ...
 
-    def images(self, digest: str) -> Sequence[str]:
-        """Return the names kept under a digest; raise Unavailable if there are none."""
+    def image_names(self, digest: str) -> Sequence[str]:
+        """Return the image names stored under a digest; raise Unavailable if there are none."""
         ...
 
     def snapshot(self, analysis_id: str) -> Snapshot | None:
-        """Return an entry and its job, None if there is none."""
+        """Return a record with its job; None if it does not exist."""
         ...
 
-    def entries(self) -> Sequence[Snapshot]:
-        """Return every entry."""
+    def records(self) -> Sequence[Snapshot]:
+        """Return all records with their jobs."""
         ...
 
     def job(self, job_id: str) -> Job | None:
-        """Return a job."""
+        """Return a job; None if it does not exist."""
         ...
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
-        """Cancel an entry; its job stops when it was the last. Say whether it was open."""
+        """Cancel an analysis, and its job if no other analysis waits for it; return whether it was open."""
         ...
 
-    def forget(self, analysis_id: str) -> bool:
-        """Remove a final entry; say whether there was one."""
+    def delete(self, analysis_id: str) -> bool:
+        """Delete a final record; return whether it existed."""
         ...
 
-    def claim(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
-        """Try to take a shard for `lease` seconds."""
+    def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
+        """Claim a shard for a lease of `lease` seconds."""
         ...
 
     def renew_lease(self, job_id: str, shard: int, fencing_token: int, lease: float) -> LeaseReply:
-        """Renew a hold."""
+        """Renew the lease of a shard for `lease` seconds from now."""
         ...
 
-    def progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
-        """Write how many of the shard's images are predicted."""
+    def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
+        """Store how many of the shard's images are predicted."""
         ...
 
-    def finish_shard(self, job_id: str, shard: int, fencing_token: int, part: ShardResult) -> int | None:
-        """Keep a shard's predictions; return how many shards are left, None if the fence is old."""
+    def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
+        """Store a shard's predictions; return how many shards are left, None if the fencing token is not current."""
         ...
 
-    def store_shard_result(self, key: str, part: ShardResult) -> None:
-        """Keep a shard's predictions for whoever loads the same weights again; for a while, if there is room."""
+    def store_shard_result(self, key: str, result: ShardResult) -> None:
+        """Cache a shard's predictions for later requests of the same weights, for a limited time."""
         ...
 
     def cached_shard_result(self, key: str) -> ShardResult | None:
-        """Return predictions that were kept."""
+        """Return cached predictions of a shard; None if there are none."""
         ...
 
     def store_result(self, key: str, analysis_id: str) -> None:
-        """Keep which archived analysis has the result of a computation judged with a bundle; for a while."""
+        """Cache the id of the archived analysis that has the result of a computation, for a limited time."""
         ...
 
-    def result(self, key: str) -> str | None:
-        """Return the analysis that was kept."""
+    def cached_result(self, key: str) -> str | None:
+        """Return the id of the archived analysis that has the result of a computation; None if none is cached."""
         ...
 
-    def owed(self, lease: float, most: int = 100) -> Sequence[OutboxItem]:
-        """Take what has ended and is due to be told, `most` of it at most.
+    def due_outbox_items(self, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
+        """Lease due outbox items whose analyses have ended.
 
-        Whoever doesn't settle it has it come again after `lease` seconds.
+        An analysis that a registry requested is in the outbox from the step on that accepts it. An item that is not
+        deleted is due again when its lease ends.
 
-        What is submitted by a registry, or reserved so, is owed from that very step on.
+        Args:
+            lease: Seconds.
+            limit: Maximum number of items.
         """
         ...
 
-    def postpone(self, analysis_id: str, delay: float, *, failed: bool) -> None:
-        """Let an owed analysis come again after `delay` seconds; count a try that failed."""
+    def postpone_outbox_item(self, analysis_id: str, delay: float, *, failed: bool) -> None:
+        """Make an outbox item due after `delay` seconds; count a failed attempt if `failed`."""
         ...
 
-    def settle(self, analysis_id: str) -> None:
-        """Note that an analysis isn't owed any more."""
+    def delete_outbox_item(self, analysis_id: str) -> None:
+        """Delete an outbox item."""
         ...
 
     def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
-        """Queue a shard again without counting anything; say whether the fence was current."""
+        """Queue a shard again without counting a retry; return whether the fencing token was current."""
         ...
 
-    def retry(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
-        """Queue a shard again after a transient error: seconds to wait; None if it has failed for good or is lost."""
+    def retry_shard(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
+        """Queue a shard again after a transient error; fail its job if there were too many.
+
+        Returns:
+            Seconds until the retry; None if the job has failed or the fencing token is not current.
+        """
         ...
 
-    def fail(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
-        """End a job as failed; say whether the fence was current."""
+    def fail_job(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
+        """End a job as failed; return whether the fencing token was current."""
         ...
 
-    def parts(self, job_id: str) -> Sequence[ShardResult]:
-        """Return the predictions of all shards, in order."""
+    def shard_results(self, job_id: str) -> Sequence[ShardResult]:
+        """Return the predictions of all finished shards, in order."""
         ...
 
     def claim_judging(self, job_id: str) -> int | None:
-        """Take the judging of a job whose shards are all done: its fence; None if it has ended."""
+        """Claim the judging of a job whose shards are all done; return its fencing token, None if the job has ended."""
         ...
 
-    def finish(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
-        """End a judged job: succeeded, its entries forgotten since the archive has them; or failed."""
+    def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
+        """End a judged job, as failed if there is a failure; return whether the fencing token was current.
+
+        The records of a job that succeeds are deleted, because the archive has its analyses.
+        """
         ...
 
     def bind_archive(self, archive_id: str) -> str:
-        """Bind the store to an archive, unless it is bound; return the id of the archive that it is bound to."""
+        """Bind the store to an archive unless it is bound; return the id of the archive that it is bound to."""
         ...
 
-    def worker_alive(self, worker: str, offer: WorkerOffer | None = None) -> None:
-        """Note that a worker lives, and what it can do."""
+    def heartbeat(self, worker: str, offer: WorkerOffer | None = None) -> None:
+        """Store that a worker is alive, and what it offers."""
         ...
 
-    def worker_gone(self, worker: str) -> None:
-        """Note that a worker has ended."""
+    def remove_worker(self, worker: str) -> None:
+        """Remove a worker that has stopped."""
         ...
 
     def offers(self) -> Sequence[WorkerOffer]:
-        """Return what the live workers can do; without any, what the last one could."""
+        """Return the offers of the live workers; if there are none, the latest offer."""
         ...
 
-    def overdue(self, heartbeat: float) -> Sequence[tuple[str, int | None]]:
-        """Return shards, and with None judgings, whose message seems to be lost; they count as sent now.
+    def lost_messages(self, heartbeat_timeout: float) -> Sequence[tuple[str, int | None]]:
+        """Return the jobs and shards whose message seems to be lost, and mark them as sent now.
 
-        `heartbeat`: seconds after which the engine takes a silent worker for dead.
+        Args:
+            heartbeat_timeout: Seconds without a heartbeat after which the engine considers a worker dead.
+
+        Returns:
+            Job and shard; None instead of a shard for the judging of the job.
         """
         ...
 
     def depth(self) -> Depth:
-        """Return how much waits or runs, how many workers live, and what went wrong."""
+        """Return the depth of the queues and the counters of the store."""
         ...
 
-    def memory(self) -> StoreMemory:
-        """Return what the store takes."""
+    def memory_usage(self) -> MemoryUsage:
+        """Return the memory that the store uses."""
         ...
 
     def ping(self) -> bool:
-        """Say whether the store answers."""
+        """Return whether the store answers."""
         ...

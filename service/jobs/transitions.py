@@ -1,8 +1,8 @@
-"""What a job and a shard are, and which moves are legal. Pure: stores call it under their lock or in their script.
+"""Jobs, shards, and their state transitions. Pure functions: stores call them under a lock, or repeat them in a script.
 
-queued -claim-> running -finish-> succeeded | failed | cancelled     (final: never left)
-running -> queued: transient error (retry_at, retries + 1) · hand back · lease over at the next claim (crashes + 1)
-queued -> cancelled: at once; its message is skipped when it comes
+queued -claim-> running -finish-> succeeded | failed | cancelled     (final)
+running -> queued: transient error (retry_at, retries + 1) · release · claim after the lease has expired (crashes + 1)
+queued -> cancelled: immediately; the message is skipped when it is delivered
 """
 
 import hashlib
@@ -17,23 +17,23 @@ from errata.errors import ErrataError
 from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.redact import public_message
 
-MAX_FINISHED = 1000  # failed and cancelled analyses that a store keeps: all of them are read for every list
-CRASH_LIMIT = 3
-RETRY_LIMIT = 3
-RETRY_FIRST, RETRY_LAST = 5.0, 60.0  # seconds
+MAX_FINISHED = 1000  # failed and cancelled analyses in a store: each list reads all of them
+MAX_CRASHES = 3
+MAX_RETRIES = 3
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 60.0
 
 
 class LeaseReply(Enum):
-    """What the store answers to a worker that reports."""
+    """The store's reply to a report of a worker."""
 
     OK = "ok"
-    CANCEL = "cancel"  # nobody waits for the job any more
+    CANCEL = "cancel"  # the job was cancelled
     LOST = "lost"  # another worker has the shard, or the job has ended
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """The predictions of one shard, and what the worker knows of the model."""
+    """The predictions of one shard, and the model that made them."""
 
     predictions: Predictions  # of the shard's n images
     model_info: ModelInfo
@@ -41,40 +41,40 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What is computed: one model on the images of one data set, judged with one bundle."""
+    """A computation: one model on the images of one data set, judged with one bundle."""
 
     model: str
     dataset: str
     evidence: str  # digest
-    images: str  # digest of the images' names, by which the store keeps them
-    total: int
-    shard_size: int
-    runtime: str = ""  # of the workers: another version of timm may mean other weights by the same name
-    fresh: bool = False  # neither reads nor joins what was computed before
-    asked: str = ""  # the id of the call that asked first, for logs alone
+    images: str  # digest of the image names
+    total: int  # images
+    shard_size: int  # images
+    runtime: str = ""  # of the workers: the weights of a name can differ between versions of timm
+    fresh: bool = False  # ignore cached and in-progress results
+    call_id: str = ""  # of the first request, for logs
 
-    def part_key(self, shard: int, info: ModelInfo) -> str:
-        """Return the SHA-256 of what makes a shard's predictions: architecture, weights, transform and images."""
+    def shard_result_key(self, shard: int, info: ModelInfo) -> str:
+        """Return the SHA-256 of what determines a shard's predictions: architecture, weights, transform and images."""
         start, stop = self.bounds(shard)
         return _digest([info.architecture, info.weights_sha256, info.transform, self.images, f"{start}:{stop}"])
 
     @property
     def computation(self) -> str:
-        """Return the SHA-256 of what is predicted, whatever judges it."""
+        """The SHA-256 of what determines the predictions, independent of the evidence."""
         return _digest([self.model, self.runtime, self.dataset, self.images])
 
     @property
-    def dedupe(self) -> str:
-        """Return the SHA-256 of all of it but the shards: equal ones are computed once."""
+    def dedupe_key(self) -> str:
+        """The SHA-256 of what determines the result: jobs with the same key are computed once."""
         return _digest([self.model, self.runtime, self.dataset, self.images, self.evidence])
 
     @property
     def num_shards(self) -> int:
-        """Return how many shards the images make."""
+        """The number of shards."""
         return -(-self.total // self.shard_size)
 
     def bounds(self, shard: int) -> tuple[int, int]:
-        """Return the first image of a shard and the one after its last."""
+        """Return the index of a shard's first image and the index after its last."""
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.total)
 
 
@@ -84,22 +84,22 @@ def _digest(parts: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """The run of one shard."""
+    """The state of one shard. Times are seconds of the store's clock."""
 
     state: State = State.QUEUED
     fencing_token: int = 0
-    lease: float = 0.0  # when the worker's hold ends, seconds of the store's clock
+    lease: float = 0.0  # end of the worker's lease
     worker: str = ""
-    began: float = 0.0  # when it was claimed, seconds of the store's clock
+    claimed_at: float = 0.0
     crashes: int = 0
     retries: int = 0
     retry_at: float = 0.0
-    done: int = 0
+    done: int = 0  # images
 
 
 @dataclass(frozen=True)
 class Job:
-    """One computation; several analyses may wait for it."""
+    """One computation; several analyses can wait for it."""
 
     id: str
     spec: JobSpec
@@ -107,30 +107,30 @@ class Job:
     created: float
     state: State = State.QUEUED
     started: float | None = None
-    judge_fence: int = 0
+    judging_token: int = 0  # the fencing token of its judging; 0: not judged yet
     failure: Failure | None = None
     analyses: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def done(self) -> int:
-        """Return how many images are predicted."""
+        """The number of predicted images."""
         return sum(shard.done for shard in self.shards)
 
-    def rate(self, now: float) -> float | None:
-        """Return how many images a second the workers on it predict now; None before the first."""
-        going = [shard for shard in self.shards if shard.state is State.RUNNING and shard.done and shard.lease > now]
-        rates = [item.done / (now - item.began) for item in going if now > item.began]
+    def images_per_second(self, now: float) -> float | None:
+        """Return the current rate of all its workers; None before the first batch."""
+        running = [shard for shard in self.shards if shard.state is State.RUNNING and shard.done and shard.lease > now]
+        rates = [shard.done / (now - shard.claimed_at) for shard in running if now > shard.claimed_at]
         return sum(rates) or None
 
     @property
-    def left(self) -> int:
-        """Return how many shards aren't done."""
+    def num_shards_left(self) -> int:
+        """The number of shards that are not done."""
         return sum(shard.state is not State.SUCCEEDED for shard in self.shards)
 
 
 @dataclass(frozen=True)
 class AnalysisRecord:
-    """One accepted request, as the store keeps it until it is archived or forgotten."""
+    """One accepted request, as the store has it until it is archived or deleted."""
 
     id: str
     request: AnalysisRequest
@@ -138,101 +138,113 @@ class AnalysisRecord:
     evidence: str
     created: float
     owner: str = ""
-    delivery: str = ""  # what a registry calls the delivery that asked; empty: none did
+    delivery: str = ""  # key of the registry's delivery; empty if there is none
     job: str = ""
     state: State = State.QUEUED
     failure: Failure | None = None
     ended: float | None = None
 
     @property
-    def owed(self) -> bool:
-        """Say whether somebody is to be told of its result: the registry that asked."""
+    def needs_write_back(self) -> bool:
+        """Whether its result is written back to a registry."""
         return self.owner.startswith(REGISTRY_OWNER)
 
 
 @dataclass(frozen=True)
 class OutboxItem:
-    """An analysis whose result a registry is to be told."""
+    """An analysis whose result must be written back to a registry."""
 
     analysis: str  # id
-    tries: int  # that failed so far
+    attempts: int  # that failed
 
 
-class ClaimKind(Enum):
-    """What comes of an attempt to take a shard."""
+class ClaimOutcome(Enum):
+    """The outcome of a claim."""
 
-    TAKEN = "taken"
-    SKIP = "skip"  # it has ended: acknowledge and forget
-    WAIT = "wait"  # a living worker has it, or it backs off: come back later
-    LOST = "lost"  # it killed its workers too often: the job has failed
+    CLAIMED = "claimed"
+    SKIP = "skip"  # the shard or its job has ended: acknowledge the message
+    WAIT = "wait"  # another worker has a lease, or a retry is not due: deliver the message later
+    LOST = "lost"  # the shard crashed too many workers: the job has failed
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The answer to a claim."""
+    """The reply to a claim."""
 
-    kind: ClaimKind
+    kind: ClaimOutcome
     fencing_token: int = 0
     delay: float = 0.0  # seconds, for WAIT
 
 
 def claim(job: Job, index: int, now: float, lease: float, worker: str) -> tuple[Job, Claim]:
-    """Return the job after an attempt to take a shard, and what came of it."""
+    """Claim a shard.
+
+    Args:
+        job: The job.
+        index: The shard.
+        now: Seconds of the store's clock.
+        lease: Seconds.
+        worker: The name of the worker.
+
+    Returns:
+        The job after the claim, and the reply.
+    """
     shard = job.shards[index]
     if job.state.final or shard.state.final:
-        return job, Claim(ClaimKind.SKIP)
+        return job, Claim(ClaimOutcome.SKIP)
     if shard.state is State.RUNNING and shard.lease > now:
-        return job, Claim(ClaimKind.WAIT, delay=shard.lease - now)
+        return job, Claim(ClaimOutcome.WAIT, delay=shard.lease - now)
     if shard.state is State.QUEUED and shard.retry_at > now:
-        return job, Claim(ClaimKind.WAIT, delay=shard.retry_at - now)
+        return job, Claim(ClaimOutcome.WAIT, delay=shard.retry_at - now)
     crashes = shard.crashes + (shard.state is State.RUNNING)
-    if crashes >= CRASH_LIMIT:
-        message = f"shard {index} ended its worker {crashes} times; the model may need more memory than a worker has"
-        return failed(job, Failure("WORKER_LOST", message)), Claim(ClaimKind.LOST)
-    taken = replace(
+    if crashes >= MAX_CRASHES:
+        message = f"Shard {index} crashed its worker {crashes} times. The model may need more memory than a worker has."
+        return fail_job(job, Failure("WORKER_LOST", message)), Claim(ClaimOutcome.LOST)
+    claimed = replace(
         shard,
         state=State.RUNNING,
         fencing_token=shard.fencing_token + 1,
         lease=now + lease,
         worker=worker,
-        began=now,
+        claimed_at=now,
         crashes=crashes,
         done=0,
     )
-    job = with_shard(replace(job, state=State.RUNNING, started=job.started or now), index, taken)
-    return job, Claim(ClaimKind.TAKEN, taken.fencing_token)
+    job = replace_shard(replace(job, state=State.RUNNING, started=job.started or now), index, claimed)
+    return job, Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
 
 
-def holds(job: Job, index: int, fencing_token: int) -> bool:
-    """Say whether this fence is the shard's current one, so that its worker may write."""
+def holds_lease(job: Job, index: int, fencing_token: int) -> bool:
+    """Return whether a fencing token is the shard's current one, so that its worker may write."""
     shard = job.shards[index]
     return not job.state.final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
 
 
-def backed_off(shard: Shard, now: float) -> Shard:
-    """Return the shard after a transient error: queued again, later each time."""
-    delay = min(RETRY_FIRST * 2**shard.retries, RETRY_LAST)
+def requeue_with_backoff(shard: Shard, now: float) -> Shard:
+    """Return the shard after a transient error: queued, with a delay that doubles at each retry."""
+    delay = min(FIRST_RETRY_SECONDS * 2**shard.retries, LAST_RETRY_SECONDS)
     return replace(shard, state=State.QUEUED, retries=shard.retries + 1, retry_at=now + delay, done=0)
 
 
-def failed(job: Job, failure: Failure) -> Job:
-    """Return the job, failed for good."""
+def fail_job(job: Job, failure: Failure) -> Job:
+    """Return the job as failed."""
     return replace(job, state=State.FAILED, failure=failure)
 
 
-def with_shard(job: Job, index: int, shard: Shard) -> Job:
+def replace_shard(job: Job, index: int, shard: Shard) -> Job:
     """Return the job with one shard replaced."""
     return replace(job, shards=(*job.shards[:index], shard, *job.shards[index + 1 :]))
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what a user is told of an error."""
+    """Return the failure that users see for an error: errors of other libraries are hidden."""
     if isinstance(error, ErrataError):
         return Failure(error.reason, public_message(error))
-    return Failure("INTERNAL", f"the worker met an error of its own: {type(error).__name__}; its log has the rest")
+    message = f"The worker failed with an internal error ({type(error).__name__}). See the worker's log."
+    return Failure("INTERNAL", message)
 
 
-def joined(pieces: Sequence[Predictions]) -> Predictions:
+def concatenate_predictions(pieces: Sequence[Predictions]) -> Predictions:
     """Return the predictions of consecutive pieces as one; without probabilities if any piece has none."""
     probabilities = [piece.probability for piece in pieces if piece.probability is not None]
     return Predictions(

@@ -1,4 +1,4 @@
-"""What happens to one shard: claim it, predict batch by batch, keep the part, or say why not."""
+"""The worker: claims a shard, predicts it batch by batch, and stores the result or the failure."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,24 +12,33 @@ from errata.errors import InvalidInput, NotFound, PermanentError, Unavailable
 
 from service.domain import ModelInfo, Predictions, State
 from service.jobs.store import JobStore
-from service.jobs.transitions import Claim, ClaimKind, Job, JobSpec, LeaseReply, ShardResult, failure_of, joined
+from service.jobs.transitions import (
+    Claim,
+    ClaimOutcome,
+    Job,
+    JobSpec,
+    LeaseReply,
+    ShardResult,
+    concatenate_predictions,
+    failure_of,
+)
 
-LEASE = 20.0  # seconds that a claim holds without a beat
-BEAT = 5.0  # seconds between beats
-RENEW_SECONDS = 1.0  # between renewals of a lease: within this time a cancellation ends the load that it meets
-BATCH_SECONDS = 2.0  # that a stopped shard may take to end by itself, which keeps the model loaded
-PATIENCE = 3600.0  # seconds that a finished part waits for a store that is away
-UNABLE_SECONDS = 5.0  # before a shard that this worker can't run is offered again
-RETRY_SECONDS = 1.0  # between two tries of a store that is away
+LEASE_SECONDS = 20.0  # without a renewal
+HEARTBEAT_SECONDS = 5.0  # between two heartbeats
+RENEW_SECONDS = 1.0  # between renewals of a lease: within this time a cancellation interrupts the load of a model
+INTERRUPT_SECONDS = 2.0  # before a lost shard is interrupted: if it stops at a batch, the model stays loaded
+STORE_WAIT_SECONDS = 3600.0  # that a finished shard waits for an unavailable store
+INCAPABLE_SECONDS = 5.0  # before a shard that this worker cannot run is delivered again
+RETRY_SECONDS = 1.0  # between two calls of an unavailable store
 _log = structlog.get_logger()
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 
 class Predictor(Protocol):
-    """Runs models. One caller at a time."""
+    """Runs models. Not thread-safe."""
 
     def load(self, model: str) -> ModelInfo:
-        """Make a model ready and describe it; the one loaded last is kept. Raise ModelNotFound or ModelRefused."""
+        """Load a model, unless it is the one loaded last, and describe it; raise ModelNotFound or ModelRefused."""
         ...
 
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
@@ -38,22 +47,22 @@ class Predictor(Protocol):
 
 
 class Drain(Event):
-    """Set when a worker is to stop; `begin` says how long it may take."""
+    """An event that is set when a worker must stop, with the end of its grace period."""
 
-    until = 0.0  # of the monotonic clock
+    deadline = 0.0  # of the monotonic clock
 
-    def begin(self, grace: float) -> None:
-        """Ask the worker to stop within `grace` seconds."""
-        self.until = time.monotonic() + grace
+    def start(self, grace_period: float) -> None:
+        """Start draining; the worker has `grace_period` seconds to stop."""
+        self.deadline = time.monotonic() + grace_period
         self.set()
 
-    def ends_before(self, seconds: float) -> bool:
-        """Say whether the worker is to stop before work that takes this long would end."""
-        return self.is_set() and time.monotonic() + seconds > self.until
+    def expires_within(self, seconds: float) -> bool:
+        """Return whether the grace period ends within a number of seconds; False unless the worker drains."""
+        return self.is_set() and time.monotonic() + seconds > self.deadline
 
 
 class RetryLater(Exception):
-    """Raised when the shard's message must come again after a delay."""
+    """Raised when a message must be delivered again after a delay."""
 
     def __init__(self, delay: float) -> None:
         super().__init__(f"in {delay:.1f} s")
@@ -62,142 +71,150 @@ class RetryLater(Exception):
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker: what it works with, and whom it tells."""
+    """One worker with its store, predictor, and callbacks."""
 
     name: str
     store: JobStore
     predictor: Predictor
     drain: Drain
-    judge: Callable[[str], None]  # called with a job whose last shard is done
-    send_again: Callable[[str, int], None]  # called with a shard that is handed back
-    on_finished: Callable[[str], None]  # called with a job that has failed
-    predicted: Callable[[int], None]  # told of each batch
-    interrupt: Callable[[], None] = lambda: None  # called when what the predictor does now is wanted no more
-    retried: Callable[[str], None] = lambda _: None  # told of each shard that is queued again: the error's reason
-    on_cache_lookup: Callable[[bool], None] = lambda _: (
-        None
-    )  # told of each look for predictions that were kept: whether it hit
-    stage_timer: Callable[[], AbstractContextManager[object]] = nullcontext  # a block in which a shard is predicted
-    can: Callable[[JobSpec], bool] = lambda _: True  # whether this worker has what a job needs
-    lease: float = LEASE
-    holds: "list[ShardLease]" = field(default_factory=list)  # the shard in hand
+    send_judging: Callable[[str], None]  # called with a job whose shards are all done
+    requeue: Callable[[str, int], None]  # called with a released shard
+    on_finished: Callable[[str], None]  # called with a failed job
+    on_batch: Callable[[int], None]  # called with the size of each predicted batch
+    interrupt: Callable[[], None] = lambda: None  # stops the running call of the predictor
+    on_retry: Callable[[str], None] = lambda _: None  # called with the reason of each transient error
+    on_cache_lookup: Callable[[bool], None] = lambda _: None  # called after each lookup of predictions: whether it hit
+    stage_timer: Callable[[], AbstractContextManager[object]] = nullcontext  # times the prediction of a shard
+    can_run: Callable[[JobSpec], bool] = lambda _: True  # whether this worker can run a job
+    lease: float = LEASE_SECONDS
+    leases: "list[ShardLease]" = field(default_factory=list)  # of the running shard
 
     def run(self, job_id: str, shard: int) -> None:
-        """Predict one shard; raise ComeBack to be called again."""
-        if self.drain.is_set():
-            raise RetryLater(RETRY_SECONDS)
-        job, claimed = self._claim(job_id, shard)
-        if claimed.kind is ClaimKind.LOST:
-            self.on_finished(job_id)
-        if claimed.kind is not ClaimKind.TAKEN or job is None:
-            return
-        hold = ShardLease(self, job, shard, claimed.fencing_token)
-        self.holds.append(hold)
-        known = {"job": job_id, "shard": shard, "fence": claimed.fencing_token, "model": job.spec.model}
-        known |= {"analyses": sorted(job.analyses), "request": job.spec.asked}
-        log = _log.bind(**known)
-        bound = structlog.contextvars.bind_contextvars(**known)  # for what the predictor logs
-        log.info("shard taken")
-        try:
-            with hold.kept():  # until the part is handed in, however long the store is away
-                part = hold.predicted()
-                if part is None:
-                    log.info("shard stopped")
-                    return
-                left = self.patiently(lambda: self.store.finish_shard(job_id, shard, claimed.fencing_token, part))
-            log.info("shard done", left=left, seconds=round(time.monotonic() - hold.began, 3))
-            if left is None:
-                log.warning("a late result was refused: another worker has the shard")
-            elif left == 0:
-                self.patiently(lambda: self.judge(job_id))
-        except Exception as error:
-            if hold.lost:
-                log.info("shard stopped", error=str(error))
-            elif isinstance(error, PermanentError | InvalidInput | NotFound):
-                self._fail(hold, error)
-            else:
-                self._retry(hold, error)
-        finally:
-            self.holds.remove(hold)
-            structlog.contextvars.reset_contextvars(**bound)
-
-    def _fail(self, hold: "ShardLease", error: Exception) -> None:
-        """End the job: it would fail again."""
-        _log.warning("shard failed", error=str(error))
-        failure = failure_of(error)
-        if self.patiently(lambda: self.store.fail(hold.job.id, hold.shard, hold.fencing_token, failure)):
-            self.on_finished(hold.job.id)
-
-    def _retry(self, hold: "ShardLease", error: Exception) -> None:
-        """Queue the shard again; raise ComeBack, unless it was tried too often or another worker has it."""
-        failure = failure_of(error)
-        delay = self.patiently(lambda: self.store.retry(hold.job.id, hold.shard, hold.fencing_token, failure))
-        _log.exception("shard met an error", retry_in=delay)
-        if delay is not None:
-            self.retried(failure.reason)
-            raise RetryLater(delay) from error
-        if _failed(self.store.job(hold.job.id)):
-            self.on_finished(hold.job.id)
-
-    def give_up(self) -> None:
-        """Hand back the shard in hand, at the end of a worker that can't wait for its batch."""
-        for hold in list(self.holds):
-            with suppress(Unavailable):
-                hold.release_shard()
-
-    def _claim(self, job_id: str, shard: int) -> tuple[Job | None, Claim]:
-        """Return the job and the claim; raise ComeBack where the shard or the store is away, or this worker unable."""
-        try:
-            job = self.store.job(job_id)
-            if job is not None and not job.state.final and not self.can(job.spec):
-                raise RetryLater(UNABLE_SECONDS)
-            claimed = self.store.claim(job_id, shard, self.name, self.lease)
-        except Unavailable as error:
-            raise RetryLater(RETRY_SECONDS) from error
-        if claimed.kind is ClaimKind.WAIT:
-            raise RetryLater(claimed.delay)
-        return job, claimed
-
-    def patiently(self, call: Callable[[], Answer]) -> Answer:
-        """Make a call until the store is there: what was predicted is not thrown away because Redis restarts.
+        """Predict one shard.
 
         Raises:
-            Unavailable: the error says that the call never passes, or the worker can't wait any longer.
+            RetryLater: The message must be delivered again.
         """
-        deadline = time.monotonic() + PATIENCE
+        if self.drain.is_set():
+            raise RetryLater(RETRY_SECONDS)
+        job, claim = self._claim(job_id, shard)
+        if claim.kind is ClaimOutcome.LOST:
+            self.on_finished(job_id)
+        if claim.kind is not ClaimOutcome.CLAIMED or job is None:
+            return
+        lease = ShardLease(self, job, shard, claim.fencing_token)
+        self.leases.append(lease)
+        context = {"job": job_id, "shard": shard, "fence": claim.fencing_token, "model": job.spec.model}
+        context |= {"analyses": sorted(job.analyses), "request": job.spec.call_id}
+        log = _log.bind(**context)
+        log_tokens = structlog.contextvars.bind_contextvars(**context)  # for the log events of the predictor
+        log.info("shard claimed")
+        try:
+            with lease.renewing():  # until the result is stored, which may wait for the store
+                result = lease.predict()
+                if result is None:
+                    log.info("shard stopped")
+                    return
+                left = self.retry_while_unavailable(
+                    lambda: self.store.finish_shard(job_id, shard, claim.fencing_token, result)
+                )
+            log.info("shard done", left=left, seconds=round(time.monotonic() - lease.start_time, 3))
+            if left is None:
+                log.warning("late shard result refused", cause="another worker has the shard")
+            elif left == 0:
+                self.retry_while_unavailable(lambda: self.send_judging(job_id))
+        except Exception as error:
+            if lease.lost:
+                log.info("shard stopped", error=str(error))
+            elif isinstance(error, PermanentError | InvalidInput | NotFound):
+                self._fail(lease, error)
+            else:
+                self._retry(lease, error)
+        finally:
+            self.leases.remove(lease)
+            structlog.contextvars.reset_contextvars(**log_tokens)
+
+    def _fail(self, lease: "ShardLease", error: Exception) -> None:
+        """End the job as failed, because a retry would fail too."""
+        _log.warning("shard failed", error=str(error))
+        failure = failure_of(error)
+        if self.retry_while_unavailable(
+            lambda: self.store.fail_job(lease.job.id, lease.shard, lease.fencing_token, failure)
+        ):
+            self.on_finished(lease.job.id)
+
+    def _retry(self, lease: "ShardLease", error: Exception) -> None:
+        """Queue the shard again and raise RetryLater, unless there were too many retries or the lease is lost."""
+        failure = failure_of(error)
+        delay = self.retry_while_unavailable(
+            lambda: self.store.retry_shard(lease.job.id, lease.shard, lease.fencing_token, failure)
+        )
+        _log.exception("shard failed with a transient error", retry_in=delay)
+        if delay is not None:
+            self.on_retry(failure.reason)
+            raise RetryLater(delay) from error
+        if _is_failed(self.store.job(lease.job.id)):
+            self.on_finished(lease.job.id)
+
+    def release_shards(self) -> None:
+        """Release the running shard, at the end of a worker that cannot wait for its batch."""
+        for lease in list(self.leases):
+            with suppress(Unavailable):
+                lease.release_shard()
+
+    def _claim(self, job_id: str, shard: int) -> tuple[Job | None, Claim]:
+        """Return the job and the claim; raise RetryLater if the shard or the store is not available to this worker."""
+        try:
+            job = self.store.job(job_id)
+            if job is not None and not job.state.final and not self.can_run(job.spec):
+                raise RetryLater(INCAPABLE_SECONDS)
+            claim = self.store.claim_shard(job_id, shard, self.name, self.lease)
+        except Unavailable as error:
+            raise RetryLater(RETRY_SECONDS) from error
+        if claim.kind is ClaimOutcome.WAIT:
+            raise RetryLater(claim.delay)
+        return job, claim
+
+    def retry_while_unavailable(self, call: Callable[[], Reply]) -> Reply:
+        """Repeat a call while the store is unavailable, so that a restart of Redis does not discard predictions.
+
+        Raises:
+            Unavailable: The error is permanent, or the worker cannot wait any longer.
+        """
+        deadline = time.monotonic() + STORE_WAIT_SECONDS
         while True:
             try:
                 return call()
             except Unavailable as error:
-                never_passes = error.retry_after is None
-                if never_passes or time.monotonic() > deadline or self.drain.ends_before(RETRY_SECONDS):
+                is_permanent = error.retry_after is None
+                if is_permanent or time.monotonic() > deadline or self.drain.expires_within(RETRY_SECONDS):
                     raise
-                _log.warning("the store is away", error=str(error))
+                _log.warning("job store unavailable", error=str(error))
                 time.sleep(RETRY_SECONDS)
 
 
 class ShardLease:
-    """A shard that this worker has claimed."""
+    """The lease of a shard that this worker has claimed."""
 
     def __init__(self, worker: Worker, job: Job, shard: int, fencing_token: int) -> None:
         self._worker = worker
         self.job = job
         self.shard = shard
         self.fencing_token = fencing_token
-        self.began = time.monotonic()
+        self.start_time = time.monotonic()
         self.lost = False  # the job was cancelled, or another worker has the shard
-        self._moved: float | None = None  # when the last batch ended; None: the model is being loaded
+        self._last_progress: float | None = None  # end of the last batch; None while the model is loaded
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Renew the hold every few seconds for the length of a block, whatever the block waits for."""
+    def renewing(self) -> Iterator[None]:
+        """Renew the lease every few seconds during a block."""
         done = Event()
 
         def renew() -> None:
             while not done.wait(min(RENEW_SECONDS, self._worker.lease / 4)):
-                self._renew_leases()
+                self._renew()
 
-        thread = Thread(target=renew, name="beat", daemon=True)
+        thread = Thread(target=renew, name="renew-lease", daemon=True)
         thread.start()
         try:
             yield
@@ -205,85 +222,88 @@ class ShardLease:
             done.set()
             thread.join()
 
-    def predicted(self) -> ShardResult | None:
-        """Return the shard's predictions; None if it was cancelled, lost or handed back on the way."""
+    def predict(self) -> ShardResult | None:
+        """Return the shard's predictions; None if it was cancelled, lost or released meanwhile."""
         worker, spec = self._worker, self.job.spec
         start, stop = spec.bounds(self.shard)
         info = worker.predictor.load(spec.model)
         if worker.drain.is_set():
             self.release_shard()
             return None
-        names = worker.patiently(lambda: worker.store.images(spec.images))[start:stop]
-        if self._progress(0) is not LeaseReply.OK:
+        names = worker.retry_while_unavailable(lambda: worker.store.image_names(spec.images))[start:stop]
+        if self._report_progress(0) is not LeaseReply.OK:
             return None
-        key = spec.part_key(self.shard, info)
+        key = spec.shard_result_key(self.shard, info)
         if not spec.fresh:
-            kept = self._kept(key)
-            hit = kept is not None and len(kept.predictions.top1) == len(names)
-            worker.on_cache_lookup(hit)
-            if kept is not None and hit:
-                return ShardResult(kept.predictions, info)
+            cached = self._find_cached(key)
+            is_hit = cached is not None and len(cached.predictions.top1) == len(names)
+            worker.on_cache_lookup(is_hit)
+            if cached is not None and is_hit:
+                return ShardResult(cached.predictions, info)
         with worker.stage_timer():
-            batches = self._batches(names)
+            batches = self._predict_batches(names)
         if batches is None:
             return None
-        part = ShardResult(joined(batches), info)
-        if part.predictions.top1.min(initial=0) >= 0:  # images that are missing now may be there the next time
+        result = ShardResult(concatenate_predictions(batches), info)
+        if result.predictions.top1.min(initial=0) >= 0:  # images that are missing now may exist the next time
             with suppress(Unavailable):
-                worker.store.store_shard_result(key, part)
-        return part
+                worker.store.store_shard_result(key, result)
+        return result
 
-    def _batches(self, names: Sequence[str]) -> list[Predictions] | None:
-        """Return the predictions of images, batch by batch; None if the shard is stopped on the way."""
+    def _predict_batches(self, names: Sequence[str]) -> list[Predictions] | None:
+        """Return the predictions of images, batch by batch; None if the shard is stopped meanwhile."""
         worker, spec = self._worker, self.job.spec
         batches: list[Predictions] = []
-        done, began = 0, time.monotonic()
+        done, start_time = 0, time.monotonic()
         for batch in worker.predictor.predict(spec.model, spec.dataset, names):
             batches.append(batch)
             done += len(batch.top1)
-            worker.predicted(len(batch.top1))
-            if self._progress(done) is not LeaseReply.OK:
+            worker.on_batch(len(batch.top1))
+            if self._report_progress(done) is not LeaseReply.OK:
                 return None
-            left = (len(names) - done) * (time.monotonic() - began) / done
-            if done < len(names) and worker.drain.ends_before(left):
+            seconds_left = (len(names) - done) * (time.monotonic() - start_time) / done
+            if done < len(names) and worker.drain.expires_within(seconds_left):
                 self.release_shard()
                 return None
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
         return batches
 
-    def _kept(self, key: str) -> ShardResult | None:
-        """Return the predictions that the same weights gave for the same images before."""
+    def _find_cached(self, key: str) -> ShardResult | None:
+        """Return cached predictions of the same weights for the same images; None if there are none."""
         try:
             return self._worker.store.cached_shard_result(key)
         except Unavailable:
             return None
 
-    def _progress(self, done: int) -> LeaseReply:
-        """Tell how far it is; a store that is away is told later."""
-        self._moved = time.monotonic()
+    def _report_progress(self, done: int) -> LeaseReply:
+        """Report the progress; OK if the store is unavailable, because the next batch reports again."""
+        self._last_progress = time.monotonic()
         try:
-            return self._worker.store.progress(self.job.id, self.shard, self.fencing_token, done)
+            return self._worker.store.report_progress(self.job.id, self.shard, self.fencing_token, done)
         except Unavailable:
             return LeaseReply.OK
 
     def release_shard(self) -> None:
-        """Queue the shard again, for another worker; nothing is counted."""
+        """Queue the shard again for another worker, without counting a retry."""
         worker = self._worker
-        if worker.patiently(lambda: worker.store.release_shard(self.job.id, self.shard, self.fencing_token)):
-            worker.patiently(lambda: worker.send_again(self.job.id, self.shard))
+        if worker.retry_while_unavailable(
+            lambda: worker.store.release_shard(self.job.id, self.shard, self.fencing_token)
+        ):
+            worker.retry_while_unavailable(lambda: worker.requeue(self.job.id, self.shard))
 
-    def _renew_leases(self) -> None:
-        """Renew the lease; end the work of the predictor if the job no longer needs it."""
+    def _renew(self) -> None:
+        """Renew the lease; if it is lost, interrupt a predictor that does not reach the end of its batch."""
         try:
-            said = self._worker.store.renew_lease(self.job.id, self.shard, self.fencing_token, self._worker.lease)
-            self.lost = said is not LeaseReply.OK
-            if self.lost and (self._moved is None or time.monotonic() - self._moved > BATCH_SECONDS):
+            reply = self._worker.store.renew_lease(self.job.id, self.shard, self.fencing_token, self._worker.lease)
+            self.lost = reply is not LeaseReply.OK
+            is_stuck = self._last_progress is None or time.monotonic() - self._last_progress > INTERRUPT_SECONDS
+            if self.lost and is_stuck:
                 self._worker.interrupt()
         except Unavailable as error:
-            _log.warning("the store is away", error=str(error))
+            _log.warning("job store unavailable", error=str(error))
         except Exception:
-            _log.exception("a beat met an error; the next one comes")
+            _log.exception("lease renewal failed")
 
 
-def _failed(job: Job | None) -> bool:
+def _is_failed(job: Job | None) -> bool:
     return job is not None and job.state is State.FAILED

@@ -33,7 +33,8 @@ def outcomes(verdicts: Bytes, problematic: Mask, evidence: Evidence) -> Mapping[
     names = [rule.error_type.name.lower() for rule in ORDER]
     after = names.index(ErrorType.FINE_GRAINED.name.lower()) + 1
     names[after:after] = AT_TARGET
-    deciding = np.array([0, *(names.index(rule.error_type.name.lower()) for rule in ORDER)])[types]
+    positions = [0, *(names.index(rule.error_type.name.lower()) for rule in ORDER)]
+    deciding = np.array(positions, dtype=np.uint8)[types]
     for name, error_type in AT_TARGET.items():
         deciding[at_target & (types == error_type)] = names.index(name)
     result: dict[str, NDArray[np.uint8]] = {}

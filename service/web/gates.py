@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.analyses.ports import Ports
-from service.analyses.registries import newest
-from service.analyses.write_back import gate_of
+from service.analyses.registries import find_newest
+from service.analyses.write_back import evaluate_registry_gate
 from service.domain import GateDecision, State
 from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view
@@ -61,7 +61,7 @@ class Gates:
 
     def _answer(self, registry: str, model: str, version: str) -> Response:
         try:
-            analysis = newest(self._ports, registry, model, version)
+            analysis = find_newest(self._ports, registry, model, version)
             if analysis is None:
                 raise ModelNotFound(
                     f"no analysis of {model!r:.120} {version!r:.40} in registry {registry!r:.80}: no event told of it, "
@@ -69,7 +69,7 @@ class Gates:
                 )
             link = f"{self._public_url}/analyses/{analysis.id}"
             why = [analysis.failure.message] if analysis.failure else []
-            gate, without_baseline = gate_of(self._ports, analysis)
+            gate, without_baseline = evaluate_registry_gate(self._ports, analysis)
             if gate is not None:
                 return _decided(gate.decision, [*(reason.message for reason in gate_view(gate).reasons), *why], link)
             if analysis.state is State.SUCCEEDED:

@@ -29,7 +29,7 @@ from starlette.routing import Route
 from service.analyses import queries, report
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest
-from service.analyses.verdicts import bundle_of, explained, judged
+from service.analyses.verdicts import explain_image, find_bundle, load_judged
 from service.domain import Group, State
 from service.redact import log_fields, public_message, public_text
 from service.report.listing_view import image_view, list_view, open_view
@@ -159,16 +159,16 @@ class Pages:
         return _download(report.report(self._ports, name), f"errata-{name}.html")
 
     def _image(self, request: Request) -> Response:
-        result = judged(self._ports, _id(request, "id"))
-        verdict = explained(result, request.path_params["image"], None)
+        result = load_judged(self._ports, _id(request, "id"))
+        verdict = explain_image(result, request.path_params["image"], None)
         dataset, name = result.analysis.request.dataset, quote(verdict.file_name)
         picture = f"/analyses/{result.analysis.id}/images/{name}" if self._ports.pictures.has(dataset) else ""
         return _page(render("image.html", site=True, view=image_view(result.analysis, verdict, picture)))
 
     def _picture(self, request: Request) -> Response:
-        analysis = queries.succeeded(self._ports, _id(request, "id"))
+        analysis = queries.get_succeeded(self._ports, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
-        bundle_of(self._ports, analysis).row(name)  # what isn't judged isn't shown
+        find_bundle(self._ports, analysis).row(name)  # what isn't judged isn't shown
         picture = self._ports.pictures.thumbnail(dataset, name, PICTURE_SIZE)
         if picture is None:
             raise ImageNotFound(f"expected an image that lies here, got {name!r:.120}", field="image")
@@ -186,7 +186,7 @@ class Pages:
     def _comparison(self, request: Request) -> Response:
         a, b = _id(request, "a"), _id(request, "b")
         for name in (a, b):  # one that was deleted has no page any more
-            queries.succeeded(self._ports, name)
+            queries.get_succeeded(self._ports, name)
         return self._kept(request, ("comparison", a, b), lambda: report.comparison_report(self._ports, a, b, site=True))
 
     def _comparison_report(self, request: Request) -> Response:

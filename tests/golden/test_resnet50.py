@@ -9,7 +9,7 @@ import pytest
 from oracle import aggregates, cooccurrence
 from oracle.verdicts import OVERLAP, Facts, Sample, Verdict, byte, judge
 
-from service.analyses.judge import summary_of, verdicts_of
+from service.analyses.judge import compute_summary, compute_verdicts
 from service.domain import CLASS_GROUPS, ErrorType, Group, GroupSummary, Predictions, Summary
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
@@ -53,12 +53,12 @@ def predictions(imagenet_real: Bundle, predicted: dict[str, int]) -> Predictions
 
 @pytest.fixture(scope="module")
 def verdicts(imagenet_real: Bundle, predictions: Predictions) -> np.ndarray:
-    return verdicts_of(imagenet_real, predictions)
+    return compute_verdicts(imagenet_real, predictions)
 
 
 @pytest.fixture(scope="module")
 def summary(imagenet_real: Bundle, predictions: Predictions) -> Summary:
-    return summary_of(imagenet_real, predictions)
+    return compute_summary(imagenet_real, predictions)
 
 
 def test_every_judged_image_gets_the_verdict_of_the_oracle(
@@ -111,7 +111,7 @@ def test_judged_images_without_a_prediction_count_nowhere(
     top1 = predictions.top1.copy()
     top1[imagenet_real.rows[::7]] = -1
 
-    summary = summary_of(imagenet_real, Predictions(top1))
+    summary = compute_summary(imagenet_real, Predictions(top1))
 
     judged = zip(samples, samples.values(), slow_verdicts, strict=True)
     left = [each for row, each in enumerate(judged) if row % 7]

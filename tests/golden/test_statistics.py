@@ -89,11 +89,11 @@ def test_a_real_model_lies_where_the_published_ones_of_its_accuracy_lie(
     reference: Path, bundle: Bundle, resnet50: dict[str, int], group: Group
 ) -> None:
     """Given a real ResNet-50, what labels alone decide is within the range of published models near its accuracy."""
-    from service.analyses.judge import summary_of
+    from service.analyses.judge import compute_summary
 
     names = [name.decode() for name in bundle.arrays["names"].tolist()]
     predictions = Predictions(np.array([resnet50[name] for name in names], dtype=np.int16))
-    result = summary_of(bundle, predictions).groups[group]
+    result = compute_summary(bundle, predictions).groups[group]
     rows = published(reference, "imagenet", group)
 
     assert result.num_samples == SAMPLES[group]

@@ -18,7 +18,7 @@ from oracle.verdicts import OVERLAP, Facts, Sample, Verdict, byte, gate_holds, j
 from unit.evidence.official import oracle_lemmas, wordnet_id, write_artefacts
 from unit.taxonomy.test_proposals import known
 
-from service.analyses.judge import summary_of, verdicts_of
+from service.analyses.judge import compute_summary, compute_verdicts
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import CLASS_GROUPS, Group, GroupSummary, Predictions
 from service.evidence.bundle import Bundle
@@ -248,7 +248,7 @@ def agree(made: Material, top1: list[int], everything: np.ndarray, types: set[in
     predictions = Predictions(everything)
     expected = [judge(sample, row, top1[row], made.facts) for row, sample in enumerate(made.samples)]
 
-    verdicts = verdicts_of(made.bundle, predictions)
+    verdicts = compute_verdicts(made.bundle, predictions)
     wrong = [
         (made.names[row], top1[row], int(verdicts[row]), byte(verdict))
         for row, verdict in enumerate(expected)
@@ -258,7 +258,7 @@ def agree(made: Material, top1: list[int], everything: np.ndarray, types: set[in
     assert {verdict.error_type for verdict in expected} == types
     assert made.asked, "no pair reached rule 5: the comparison says nothing of it"
 
-    summary = summary_of(made.bundle, predictions)
+    summary = compute_summary(made.bundle, predictions)
     for group in Group:
         same(summary.groups[group], aggregates.aggregate(made.samples, top1, expected, members_of(group)))
     assert summary.num_problematic == sum(sample.problematic for sample in made.samples)

@@ -10,7 +10,7 @@ from redis_server import free_port
 
 @pytest.fixture(scope="package")
 def bucket() -> Iterator[str]:
-    """A bucket in an S3 server on this machine, whose address is in the environment.
+    """Return a bucket in an S3 server on this machine, whose address is in the environment.
 
     One for all: s3fs remembers the first server that it was given, and moto's servers share their buckets.
     """

@@ -1,4 +1,4 @@
-"""One suite for every archive: what is put is got, listed and deleted; hostile ids find nothing."""
+"""One suite for all archives: put, get, list, delete, and hostile ids."""
 
 import re
 import time
@@ -40,14 +40,14 @@ def predictions(first: int = 0, size: int = 5, probability: bool = True) -> Pred
     return Predictions(np.arange(first, first + size, dtype=np.int16), chances)
 
 
-def test_what_is_put_is_got(archive: Archive) -> None:
+def test_an_archived_analysis_is_returned(archive: Archive) -> None:
     archive.put(analysis("one"), predictions())
 
     assert archive.get("one") == analysis("one")
 
 
 @pytest.mark.parametrize("probability", [True, False])
-def test_predictions_come_back_as_they_were(archive: Archive, probability: bool) -> None:
+def test_predictions_are_read_as_they_were_written(archive: Archive, probability: bool) -> None:
     put = Predictions(
         np.array([-1, 0, 999], dtype=np.int16), np.array([0, 0.5, 1], np.float16) if probability else None
     )
@@ -68,9 +68,7 @@ def test_predictions_come_back_as_they_were(archive: Archive, probability: bool)
 
 @pytest.mark.parametrize("probability", [True, False])
 @pytest.mark.parametrize("top1_restricted", [True, False])
-def test_what_was_best_among_the_data_sets_classes_is_kept(
-    archive: Archive, probability: bool, top1_restricted: bool
-) -> None:
+def test_restricted_predictions_are_stored(archive: Archive, probability: bool, top1_restricted: bool) -> None:
     best = np.array([6, 11, 13, 999, 6], dtype=np.int16) if top1_restricted else None
     archive.put(analysis("one"), replace(predictions(probability=probability), top1_restricted=best))
 
@@ -86,7 +84,7 @@ def test_what_was_best_among_the_data_sets_classes_is_kept(
         assert got.top1_restricted.tolist() == best.tolist()
 
 
-def test_the_same_id_again_replaces(archive: Archive) -> None:
+def test_a_second_put_replaces_the_analysis(archive: Archive) -> None:
     archive.put(analysis("one", "old"), predictions(0))
     archive.put(analysis("one", "new"), predictions(100, probability=False))
 
@@ -99,18 +97,18 @@ def test_the_same_id_again_replaces(archive: Archive) -> None:
     assert len(archive.list()) == 1
 
 
-def test_a_list_holds_all_that_is_kept(archive: Archive) -> None:
+def test_a_list_has_all_analyses(archive: Archive) -> None:
     assert list(archive.list()) == []
     for id in ("one", "two", "three"):
         archive.put(analysis(id), predictions())
 
-    assert sorted(item.id for item in archive.list()) == ["one", "three", "two"]
+    assert sorted(analysis.id for analysis in archive.list()) == ["one", "three", "two"]
 
 
-def test_a_list_is_the_very_same_until_something_changes(archive: Archive) -> None:
-    """So that who looks every few seconds sees at once that there is nothing new."""
+def test_a_list_is_the_same_object_until_something_changes(archive: Archive) -> None:
+    """A caller that polls can detect without a comparison that nothing has changed."""
     archive.put(analysis("one"), predictions())
-    time.sleep(1.1)  # within a tick of the file system's clock a change wouldn't show
+    time.sleep(1.1)  # a change within one tick of the file system's clock is not visible
 
     archive.list()
     before = archive.list()
@@ -121,7 +119,7 @@ def test_a_list_is_the_very_same_until_something_changes(archive: Archive) -> No
     assert len(archive.list()) == 2
 
 
-def test_what_is_deleted_is_gone_and_the_rest_stays(archive: Archive) -> None:
+def test_a_deleted_analysis_is_gone_and_the_others_stay(archive: Archive) -> None:
     archive.put(analysis("one"), predictions())
     archive.put(analysis("two"), predictions())
 
@@ -129,12 +127,12 @@ def test_what_is_deleted_is_gone_and_the_rest_stays(archive: Archive) -> None:
 
     assert archive.delete("one") is False
     assert (archive.get("one"), archive.predictions("one")) == (None, None)
-    assert [item.id for item in archive.list()] == ["two"]
+    assert [analysis.id for analysis in archive.list()] == ["two"]
     archive.put(analysis("one", "again"), predictions())
     assert archive.get("one") == analysis("one", "again")
 
 
-def test_what_was_never_put_is_none(archive: Archive) -> None:
+def test_an_unknown_analysis_is_none(archive: Archive) -> None:
     assert (archive.get("none"), archive.predictions("none"), archive.delete("none")) == (None, None, False)
 
 
@@ -147,10 +145,10 @@ def test_hostile_ids_find_nothing_and_delete_nothing(archive: Archive, tmp_path:
 
     assert (archive.get(id), archive.predictions(id), archive.delete(id)) == (None, None, False)
     assert all(file.exists() for file in outside)
-    assert [item.id for item in archive.list()] == ["one"]
+    assert [analysis.id for analysis in archive.list()] == ["one"]
 
 
-def test_many_threads_may_put_list_and_delete(archive: Archive) -> None:
+def test_many_threads_can_put_list_and_delete(archive: Archive) -> None:
     def work(number: int) -> None:
         archive.put(analysis(f"keep{number}"), predictions(number))
         archive.put(analysis(f"drop{number}"), predictions(number))
@@ -161,35 +159,35 @@ def test_many_threads_may_put_list_and_delete(archive: Archive) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(24)))
 
-    assert {item.id for item in archive.list()} == {f"keep{number}" for number in range(24)}
+    assert {analysis.id for analysis in archive.list()} == {f"keep{number}" for number in range(24)}
     for number in range(24):
         numbers = archive.predictions(f"keep{number}")
         assert numbers is not None
         assert numbers.top1[0] == number
 
 
-def test_what_is_kept_does_not_change_with_the_caller(archive: Archive) -> None:
+def test_a_stored_analysis_does_not_change_with_the_callers_arrays(archive: Archive) -> None:
     given = analysis("one")
     archive.put(given, predictions())
 
-    assert replace(given, owner="somebody else") != archive.get("one")
+    assert replace(given, owner="another user") != archive.get("one")
     assert archive.get("one") == given
 
 
-def test_its_id_stays_and_is_no_analysis(archive: Archive) -> None:
+def test_the_id_of_the_archive_never_changes_and_is_not_listed(archive: Archive) -> None:
     archive.put(analysis("one"), predictions())
 
     archive_id = archive.id()
 
     assert re.fullmatch(r"[0-9a-f]{32}", archive_id)
     assert archive.id() == archive_id
-    assert [item.id for item in archive.list()] == ["one"]
+    assert [analysis.id for analysis in archive.list()] == ["one"]
     assert archive.get("archive-id") is None
     assert archive.delete("archive-id") is False
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_processes_that_ask_for_the_id_at_once_agree_and_another_archive_has_another(
+def test_concurrent_processes_get_the_same_id_and_another_archive_has_another(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
     place = str(tmp_path) if kind == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
@@ -207,7 +205,7 @@ def test_processes_that_ask_for_the_id_at_once_agree_and_another_archive_has_ano
     assert FileArchive(open_files(f"{place}/other")).id() not in ids
 
 
-def test_an_id_that_is_damaged_is_told_and_not_replaced(tmp_path: Path) -> None:
+def test_a_damaged_id_is_reported_and_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "archive-id").write_bytes(b"\xff what is this")
 
     with pytest.raises(DamagedRecord, match="archive-id"):
@@ -215,7 +213,7 @@ def test_an_id_that_is_damaged_is_told_and_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "archive-id").read_bytes() == b"\xff what is this"
 
 
-def test_its_size_grows_with_what_is_kept(archive: Archive) -> None:
+def test_the_size_grows_with_each_analysis(archive: Archive) -> None:
     assert archive.size() == 0
     archive.put(analysis("one"), predictions(size=1000))
     one = archive.size()

@@ -1,4 +1,4 @@
-"""One suite for every encoder: unit vectors, in order, the same however the questions are cut."""
+"""One suite for all encoders: unit vectors, in the order of the inputs, independent of the batches."""
 
 import json
 import os
@@ -16,7 +16,7 @@ TEXTS = ("A photo of a dog", "A photo of a paper towel", "A photo of a sea snake
 
 
 def tiny_clip(folder: Path) -> Encoder:
-    """A CLIP model of a few thousand parameters, made here, through the real loading code."""
+    """Create a CLIP model of a few thousand parameters, and load it with the production code."""
     if find_spec("open_clip") is None:
         missing = "open_clip is not installed: pip install errata-service[clip]"
         assert "ERRATA_REFERENCE_DIR" not in os.environ, missing
@@ -57,18 +57,18 @@ def images(tmp_path: Path) -> list[str]:
     return paths
 
 
-def test_answers_are_unit_vectors_of_one_space(encoder: Encoder, images: list[str]) -> None:
-    seen, said = encoder.embed_images(images), encoder.embed_texts(TEXTS)
+def test_embeddings_are_unit_vectors_of_one_space(encoder: Encoder, images: list[str]) -> None:
+    image_vectors, text_vectors = encoder.embed_images(images), encoder.embed_texts(TEXTS)
 
-    assert seen.shape == (5, said.shape[1])
-    assert len(said) == 3
-    for result in (seen, said):
+    assert image_vectors.shape == (5, text_vectors.shape[1])
+    assert len(text_vectors) == 3
+    for result in (image_vectors, text_vectors):
         assert result.dtype == np.float32
         assert np.linalg.norm(result, axis=1) == pytest.approx(np.ones(len(result)), abs=1e-5)
-    assert checked(seen, 5, said.shape[1], "images").tobytes() == seen.tobytes()
+    assert checked(image_vectors, 5, text_vectors.shape[1], "images").tobytes() == image_vectors.tobytes()
 
 
-def test_each_answer_is_about_its_own_question(encoder: Encoder, images: list[str]) -> None:
+def test_each_embedding_depends_only_on_its_own_input(encoder: Encoder, images: list[str]) -> None:
     whole = encoder.embed_images(images)
 
     for row, image in enumerate(images):
@@ -78,7 +78,7 @@ def test_each_answer_is_about_its_own_question(encoder: Encoder, images: list[st
     assert np.abs(whole[0] - whole[1]).max() > 1e-3
 
 
-def test_what_was_answered_is_kept_and_read_again(encoder: Encoder, images: list[str], tmp_path: Path) -> None:
+def test_embeddings_are_cached(encoder: Encoder, images: list[str], tmp_path: Path) -> None:
     def cached() -> CachedEncoder:
         return CachedEncoder(encoder, tmp_path / "cache", lambda what, done, total: None)
 

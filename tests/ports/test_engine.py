@@ -1,4 +1,4 @@
-"""The engine on the local broker: who is sent is run, in order; work comes back; errands don't wait for models."""
+"""One suite for the engine on all brokers: delivery, order, retries, draining, and separate queues."""
 
 import signal
 import threading
@@ -21,10 +21,10 @@ from service.jobs.engine import Engine, local_broker, redis_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.store import JobStore
-from service.jobs.transitions import AnalysisRecord, ClaimKind, JobSpec
+from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec
 from service.jobs.worker import RetryLater, Worker
 
-SOON = 10.0  # seconds that a test waits at most for what takes milliseconds
+SOON = 10.0  # seconds: timeout for events that take milliseconds
 
 HEARTBEAT = 3.0  # seconds
 
@@ -63,14 +63,14 @@ def engine(make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> Itera
 
 
 def submit(store: JobStore, id: str, total: int = 6, shard_size: int = 2) -> str:
-    store.remember_images("i", [f"{number}.jpg" for number in range(total)])
+    store.store_image_names("i", [f"{number}.jpg" for number in range(total)])
     spec = JobSpec(f"demo:{id}", "demo", "e", "i", total, shard_size)
     record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
     return store.submit(record, spec, fresh=False, limit=10).job
 
 
-class OneByOne:
-    """A predictor that yields an image a batch, and calls back before each."""
+class SingleImagePredictor:
+    """A predictor with one image per batch, which calls back before each batch."""
 
     def __init__(self, before_batch: Callable[[], None] = lambda: None) -> None:
         self._before_batch = before_batch
@@ -84,24 +84,24 @@ class OneByOne:
             yield Predictions(np.array([int(name.removesuffix(".jpg"))], dtype=np.int16))
 
 
-def serve(engine: Engine, store: JobStore, predictor: OneByOne) -> None:
+def serve(engine: Engine, store: JobStore, predictor: SingleImagePredictor) -> None:
     def nothing(_: object = None) -> None:
-        """Tell nobody."""
+        """Do nothing."""
 
     worker = Worker(
         name="w1",
         store=store,
         predictor=predictor,
         drain=engine.drain,
-        judge=engine.send_judging,
-        send_again=engine.send_shard,
+        send_judging=engine.send_judging,
+        requeue=engine.send_shard,
         on_finished=nothing,
-        predicted=nothing,
+        on_batch=nothing,
     )
     engine.serve_models(worker.run, worker="w1")
 
 
-def test_every_shard_that_is_sent_is_run_in_order(engine: Engine) -> None:
+def test_sent_shards_run_in_order(engine: Engine) -> None:
     ran: Queue[tuple[str, int]] = Queue()
     engine.serve_models(lambda job, shard: ran.put((job, shard)), worker="w1")
     engine.serve_judging(lambda job: None)
@@ -113,7 +113,7 @@ def test_every_shard_that_is_sent_is_run_in_order(engine: Engine) -> None:
     assert [ran.get(timeout=SOON) for _ in range(4)] == [("j1", 0), ("j1", 1), ("j1", 2), ("j2", 0)]
 
 
-def test_what_was_sent_before_the_start_is_run(engine: Engine) -> None:
+def test_messages_sent_before_the_start_are_delivered(engine: Engine) -> None:
     ran: Queue[int] = Queue()
     engine.serve_models(lambda job, shard: ran.put(shard), worker="w1")
     engine.serve_judging(lambda job: None)
@@ -123,7 +123,7 @@ def test_what_was_sent_before_the_start_is_run(engine: Engine) -> None:
     assert ran.get(timeout=SOON) == 0
 
 
-def test_a_shard_that_asks_to_come_back_comes_back(engine: Engine) -> None:
+def test_a_shard_that_is_retried_later_is_delivered_again(engine: Engine) -> None:
     ran: Queue[int] = Queue()
 
     def run(job: str, shard: int) -> None:
@@ -142,7 +142,7 @@ def test_a_shard_that_asks_to_come_back_comes_back(engine: Engine) -> None:
     assert ran.qsize() == 3
 
 
-def test_a_shard_that_waits_lets_the_next_one_pass(engine: Engine) -> None:
+def test_a_delayed_shard_does_not_block_the_next(engine: Engine) -> None:
     ran: Queue[int] = Queue()
 
     def run(job: str, shard: int) -> None:
@@ -158,7 +158,7 @@ def test_a_shard_that_waits_lets_the_next_one_pass(engine: Engine) -> None:
     assert ran.get(timeout=SOON) == 1
 
 
-def test_judging_does_not_wait_for_a_model_that_runs(engine: Engine) -> None:
+def test_judging_does_not_wait_for_a_running_model(engine: Engine) -> None:
     started, release = Event(), Event()
     judged: Queue[str] = Queue()
 
@@ -200,14 +200,14 @@ def test_one_shard_runs_at_a_time(engine: Engine) -> None:
     assert most == 1
 
 
-def test_an_errand_that_meets_an_error_is_run_again(engine: Engine) -> None:
+def test_judging_that_fails_is_delivered_again(engine: Engine) -> None:
     judged: Queue[str] = Queue()
-    away = iter([True, False])
+    failures = iter([True, False])
 
     def judge(job: str) -> None:
         judged.put(job)
-        if next(away):
-            raise OSError("the archive is away")
+        if next(failures):
+            raise OSError("the archive is unavailable")
 
     engine.serve_models(lambda job, shard: None, worker="w1")
     engine.serve_judging(judge)
@@ -217,7 +217,7 @@ def test_an_errand_that_meets_an_error_is_run_again(engine: Engine) -> None:
     assert [judged.get(timeout=SOON) for _ in range(2)] == ["j1", "j1"]
 
 
-def test_the_worker_that_runs_a_shard_is_alive(engine: Engine, store: JobStore) -> None:
+def test_a_worker_that_runs_a_shard_is_alive(engine: Engine, store: JobStore) -> None:
     submit(store, "a")
     ran = Event()
     engine.serve_models(lambda job, shard: ran.set(), worker="w1")
@@ -237,29 +237,27 @@ def live_workers(store: JobStore, id: str) -> int:
     return snapshot.live_workers
 
 
-def until(holds: Callable[[], bool]) -> bool:
+def wait_until(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + SOON
-    while not holds() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
-    return holds()
+    return condition()
 
 
-def test_a_worker_is_alive_from_its_start_until_it_stops_whether_it_has_work_or_not(
-    engine: Engine, store: JobStore
-) -> None:
+def test_a_worker_is_alive_from_its_start_until_it_stops(engine: Engine, store: JobStore) -> None:
     submit(store, "a")
     engine.serve_models(lambda job, shard: None, worker="w1")
     engine.serve_judging(lambda job: None)
     assert live_workers(store, "a") == 0
 
     engine.start()
-    assert until(lambda: live_workers(store, "a") == 1)
+    assert wait_until(lambda: live_workers(store, "a") == 1)
 
     engine.stop(1)
-    assert until(lambda: live_workers(store, "a") == 0)
+    assert wait_until(lambda: live_workers(store, "a") == 0)
 
 
-def test_an_engine_that_serves_errands_alone_is_no_worker(engine: Engine, store: JobStore) -> None:
+def test_an_engine_that_serves_only_judging_is_not_a_worker(engine: Engine, store: JobStore) -> None:
     submit(store, "a")
     judged: Queue[str] = Queue()
     engine.serve_judging(judged.put)
@@ -270,13 +268,13 @@ def test_an_engine_that_serves_errands_alone_is_no_worker(engine: Engine, store:
     assert live_workers(store, "a") == 0
 
 
-def test_an_errand_that_asks_to_come_back_comes_back(engine: Engine) -> None:
+def test_judging_that_is_retried_later_is_delivered_again(engine: Engine) -> None:
     judged: Queue[str] = Queue()
-    away = iter([True, True, False])
+    failures = iter([True, True, False])
 
     def judge(job: str) -> None:
         judged.put(job)
-        if next(away):
+        if next(failures):
             raise RetryLater(0.01)
 
     engine.serve_models(lambda job, shard: None, worker="w1")
@@ -287,31 +285,31 @@ def test_an_errand_that_asks_to_come_back_comes_back(engine: Engine) -> None:
     assert [judged.get(timeout=SOON) for _ in range(3)] == ["j1"] * 3
 
 
-def test_a_job_goes_from_its_shards_to_its_judge(engine: Engine, store: JobStore) -> None:
+def test_the_last_shard_of_a_job_sends_the_judging(engine: Engine, store: JobStore) -> None:
     judged: Queue[list[int]] = Queue()
 
     def judge(job: str) -> None:
         fencing_token = store.claim_judging(job)
         assert fencing_token is not None
-        parts = store.parts(job)
-        store.finish(job, fencing_token)
+        parts = store.shard_results(job)
+        store.finish_job(job, fencing_token)
         judged.put([top1 for part in parts for top1 in part.predictions.top1.tolist()])
 
     job = submit(store, "a", total=5, shard_size=2)
-    serve(engine, store, OneByOne())
+    serve(engine, store, SingleImagePredictor())
     engine.serve_judging(judge)
     engine.start()
     engine.send_shards(job, 3)
 
     assert judged.get(timeout=SOON) == [0, 1, 2, 3, 4]
-    assert store.entries() == []
+    assert store.records() == []
 
 
-def test_a_message_that_comes_twice_runs_once(engine: Engine, store: JobStore) -> None:
+def test_a_message_delivered_twice_runs_once(engine: Engine, store: JobStore) -> None:
     batches: Queue[None] = Queue()
     judged: Queue[str] = Queue()
     job = submit(store, "a", total=4, shard_size=2)
-    serve(engine, store, OneByOne(lambda: batches.put(None)))
+    serve(engine, store, SingleImagePredictor(lambda: batches.put(None)))
     engine.serve_judging(judged.put)
     engine.start()
     engine.send_shards(job, 2)
@@ -326,8 +324,8 @@ def test_a_message_that_comes_twice_runs_once(engine: Engine, store: JobStore) -
     assert [shard.fencing_token for shard in record.shards] == [1, 1]
 
 
-def test_stopping_hands_a_long_shard_back_and_counts_nothing(engine: Engine, store: JobStore) -> None:
-    """Given a shard that would take 5 s more and 1 s to stop, it is queued again, at its batch."""
+def test_stopping_releases_a_long_shard_without_counting_a_retry(engine: Engine, store: JobStore) -> None:
+    """Given a shard that needs 5 s more and a grace period of 1 s, it is queued again after its batch."""
     started = Event()
 
     def before_batch() -> None:
@@ -335,7 +333,7 @@ def test_stopping_hands_a_long_shard_back_and_counts_nothing(engine: Engine, sto
         time.sleep(0.05)
 
     job = submit(store, "a", total=100, shard_size=100)
-    serve(engine, store, OneByOne(before_batch))
+    serve(engine, store, SingleImagePredictor(before_batch))
     engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards(job, 1)
@@ -347,10 +345,10 @@ def test_stopping_hands_a_long_shard_back_and_counts_nothing(engine: Engine, sto
     assert record is not None
     shard = record.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
-    assert store.claim(job, 0, "w2", 20.0).kind is ClaimKind.TAKEN
+    assert store.claim_shard(job, 0, "w2", 20.0).kind is ClaimOutcome.CLAIMED
 
 
-def test_stopping_lets_a_shard_end_that_is_at_its_last_batch(engine: Engine, store: JobStore) -> None:
+def test_stopping_lets_a_shard_finish_its_last_batch(engine: Engine, store: JobStore) -> None:
     started, stopping = Event(), Event()
 
     def before_batch() -> None:
@@ -358,7 +356,7 @@ def test_stopping_lets_a_shard_end_that_is_at_its_last_batch(engine: Engine, sto
         stopping.wait(SOON)
 
     job = submit(store, "a", total=1, shard_size=1)
-    serve(engine, store, OneByOne(before_batch))
+    serve(engine, store, SingleImagePredictor(before_batch))
     engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards(job, 1)
@@ -373,7 +371,7 @@ def test_stopping_lets_a_shard_end_that_is_at_its_last_batch(engine: Engine, sto
     assert record.shards[0].state is State.SUCCEEDED
 
 
-def test_stopping_sets_the_drain_and_may_be_done_twice(engine: Engine) -> None:
+def test_stopping_sets_the_drain_and_can_be_repeated(engine: Engine) -> None:
     engine.serve_models(lambda job, shard: None, worker="w1")
     engine.serve_judging(lambda job: None)
     engine.start()
@@ -400,9 +398,9 @@ def test_two_engines_share_nothing(store: JobStore) -> None:
     assert ran.empty()
 
 
-def test_no_broker_limits_how_long_or_how_old_work_is(make_broker: Callable[[], dramatiq.Broker]) -> None:
-    """The engine's default middleware ends messages after 10 minutes, with an exception inside the work."""
-    assert not [item for item in make_broker().middleware if isinstance(item, TimeLimit | AgeLimit)]
+def test_brokers_limit_neither_the_duration_nor_the_age_of_messages(make_broker: Callable[[], dramatiq.Broker]) -> None:
+    """The default middleware of Dramatiq interrupts messages after 10 minutes with an exception."""
+    assert not [middleware for middleware in make_broker().middleware if isinstance(middleware, TimeLimit | AgeLimit)]
 
 
 def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(engine: Engine, store: JobStore) -> None:
@@ -412,7 +410,7 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
 
     stopped = Event()
     job = submit(store, "a", total=6, shard_size=2)
-    serve(engine, store, OneByOne(cancel))
+    serve(engine, store, SingleImagePredictor(cancel))
     engine.serve_judging(lambda job: None)
     engine.start()
     engine.send_shards(job, 3)
@@ -428,8 +426,8 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
     assert snapshot.record.failure == Failure("CANCELLED", "enough")
 
 
-def test_a_queue_that_is_away_is_unavailable_and_no_thread_dies_of_it(tmp_path: Path) -> None:
-    """Given a Redis that is gone, sending says so; once it is back, what was lost is sent again by itself."""
+def test_an_unavailable_queue_raises_an_error_and_stops_no_thread(tmp_path: Path) -> None:
+    """Given a stopped Redis, sending raises an error; after its restart, lost messages are resent."""
     redis = RedisServer(tmp_path).start()
     store = RedisJobStore(connect(redis.url, 1))
     engine = Engine(partial(redis_broker, redis.url, 1, HEARTBEAT), store)
@@ -445,28 +443,28 @@ def test_a_queue_that_is_away_is_unavailable_and_no_thread_dies_of_it(tmp_path: 
         time.sleep(1.5)
         redis.start()
 
-        assert until(lambda: _sent(engine, job))
+        assert wait_until(lambda: _sent(engine, job))
         assert ran.get(timeout=SOON) == (job, 0)
-        assert "alive" in {thread.name for thread in threading.enumerate()} & before
+        assert "heartbeat" in {thread.name for thread in threading.enumerate()} & before
     finally:
         engine.stop(1)
         redis.stop()
 
 
-def test_a_frozen_redis_ends_no_consumer(tmp_path: Path) -> None:
-    """Given a Redis that answered nobody for longer than calls wait, what backs off later is delivered as before.
+def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
+    """Given a Redis that was frozen for longer than a call's timeout, messages with a later delay are delivered.
 
-    What was in back-off meanwhile is sent again: tests/processes show it.
+    tests/processes covers messages whose delay ended meanwhile.
     """
     redis = RedisServer(tmp_path).start()
     store = RedisJobStore(connect(redis.url, 0.3))
     engine = Engine(partial(redis_broker, redis.url, 0.3, HEARTBEAT), store)
     ran: Queue[str] = Queue()
-    backed_off: set[str] = set()
+    retried: set[str] = set()
 
     def run(job: str, shard: int) -> None:
-        if job not in backed_off:
-            backed_off.add(job)
+        if job not in retried:
+            retried.add(job)
             raise RetryLater(0.5)
         ran.put(job)
 
@@ -476,11 +474,11 @@ def test_a_frozen_redis_ends_no_consumer(tmp_path: Path) -> None:
         engine.send_shard("j1", 0)
         assert ran.get(timeout=SOON) == "j1"
         engine.send_shard("held", 0)
-        time.sleep(0.3)  # it is in back-off now
+        time.sleep(0.3)  # it is in backoff now
         redis.signal(signal.SIGSTOP)
         time.sleep(2.5)
         redis.signal(signal.SIGCONT)
-        assert until(lambda: _sent(engine, "j2"))
+        assert wait_until(lambda: _sent(engine, "j2"))
 
         while ran.get(timeout=2 * SOON) != "j2":
             pass

@@ -1,4 +1,4 @@
-"""One suite for every job store: what design/jobs.md promises of submit, claim, fences, leases, cancel and judging."""
+"""One suite for all job stores: submit, claim, fencing tokens, leases, cancel, judging, and the outbox."""
 
 import io
 import json
@@ -28,16 +28,16 @@ from service.jobs.memory import InMemoryJobStore
 from service.jobs.redis_records import SCHEMA
 from service.jobs.redis_store import BATCH, RedisJobStore, connect
 from service.jobs.store import Depth, JobStore, Outcome, Submission, WorkerOffer
-from service.jobs.transitions import AnalysisRecord, ClaimKind, Job, JobSpec, LeaseReply, ShardResult
+from service.jobs.transitions import AnalysisRecord, ClaimOutcome, Job, JobSpec, LeaseReply, ShardResult
 
-WRITTEN = Path(__file__).parent / "written"  # keys of a Redis as earlier versions left it
-LEASE = 20.0
+RECORDED = Path(__file__).parent / "written"  # the keys that earlier versions wrote
+LEASE_SECONDS = 20.0
 DAY = 86_400.0
 OOPS = Failure("OOPS", "it broke")
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -62,7 +62,7 @@ def clock() -> Clock:
 
 
 def make(kind: str, clock: Clock, server: RedisServer) -> JobStore:
-    """A store that is empty."""
+    """Return an empty store."""
     if kind == "memory":
         return InMemoryJobStore(clock)
     client = connect(server.url, timeout=10)
@@ -75,11 +75,11 @@ def store(request: pytest.FixtureRequest, clock: Clock, server: RedisServer) -> 
     made = make(request.param, clock, server)
     yield made
     if isinstance(made, RedisJobStore):
-        made._client.connection_pool.disconnect()  # sockets that are left open are an error at pytest's end
+        made._client.connection_pool.disconnect()  # pytest reports open sockets as errors
 
 
 def pass_time(store: JobStore, clock: Clock, seconds: float) -> None:
-    """Let time pass, for what Redis itself lets end too."""
+    """Advance the clock, and the TTLs of Redis."""
     clock.advance(seconds)
     if isinstance(store, RedisJobStore):
         client = store._client
@@ -109,15 +109,15 @@ def submit(
     return store.submit(record, replace(of or spec(), model=f"demo:{key}"), fresh=fresh, limit=limit)
 
 
-def part(size: int, first: int = 0) -> ShardResult:
+def shard_result(size: int, first: int = 0) -> ShardResult:
     return ShardResult(
         Predictions(np.arange(first, first + size, dtype=np.int16)), ModelInfo("demo:m", "net", "0" * 64, "t")
     )
 
 
-def claimed(store: JobStore, job: str, shard: int = 0, worker: str = "w1") -> int:
-    claim = store.claim(job, shard, worker, LEASE)
-    assert claim.kind is ClaimKind.TAKEN
+def claim_token(store: JobStore, job: str, shard: int = 0, worker: str = "w1") -> int:
+    claim = store.claim_shard(job, shard, worker, LEASE_SECONDS)
+    assert claim.kind is ClaimOutcome.CLAIMED
     return claim.fencing_token
 
 
@@ -127,10 +127,10 @@ def run_all(store: JobStore, job: str) -> None:
     assert result is not None
     for shard in range(result.spec.num_shards):
         start, stop = result.spec.bounds(shard)
-        store.finish_shard(job, shard, claimed(store, job, shard), part(stop - start, start))
+        store.finish_shard(job, shard, claim_token(store, job, shard), shard_result(stop - start, start))
 
 
-def the_job(store: JobStore, job: str) -> Job:
+def get_job(store: JobStore, job: str) -> Job:
     result = store.job(job)
     assert result is not None
     return result
@@ -141,8 +141,8 @@ def state_of(store: JobStore, analysis: str) -> State | None:
     return result.record.state if result else None
 
 
-def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    """Call from `count` threads that start together."""
+def call_concurrently(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Call concurrently from `count` threads, and return the results."""
     gate = Barrier(count)
 
     def wait_and_call(number: int) -> Any:
@@ -156,13 +156,13 @@ def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
 # submit
 
 
-def test_a_first_request_makes_a_job_of_all_its_shards(store: JobStore) -> None:
-    said = submit(store, "a", of=spec(total=10, shard_size=4))
+def test_a_first_request_creates_a_job_with_all_its_shards(store: JobStore) -> None:
+    submission = submit(store, "a", of=spec(total=10, shard_size=4))
 
-    assert (said.outcome, said.analysis) == (Outcome.NEW, "a")
-    job = the_job(store, said.job)
+    assert (submission.outcome, submission.analysis) == (Outcome.NEW, "a")
+    job = get_job(store, submission.job)
     assert [shard.state for shard in job.shards] == [State.QUEUED] * 3
-    assert (job.done, job.left, job.analyses) == (0, 3, {"a"})
+    assert (job.done, job.num_shards_left, job.analyses) == (0, 3, {"a"})
     assert state_of(store, "a") is State.QUEUED
 
 
@@ -170,30 +170,30 @@ def test_an_equal_request_joins_the_open_job(store: JobStore) -> None:
     first, second = submit(store, "a"), submit(store, "b")
 
     assert (second.outcome, second.analysis, second.job) == (Outcome.JOINED, "b", first.job)
-    assert the_job(store, first.job).analyses == {"a", "b"}
+    assert get_job(store, first.job).analyses == {"a", "b"}
 
 
-def test_a_request_joins_a_job_that_runs(store: JobStore) -> None:
+def test_a_request_joins_a_running_job(store: JobStore) -> None:
     first = submit(store, "a")
-    claimed(store, first.job)
+    claim_token(store, first.job)
 
     assert submit(store, "b").job == first.job
 
 
-def test_another_computation_is_another_job(store: JobStore) -> None:
+def test_a_different_computation_gets_its_own_job(store: JobStore) -> None:
     first, second = submit(store, "a", key="one"), submit(store, "b", key="two")
 
     assert second.outcome is Outcome.NEW
     assert first.job != second.job
 
 
-def test_fresh_neither_joins_nor_is_joined(store: JobStore) -> None:
+def test_a_fresh_request_neither_joins_nor_is_joined(store: JobStore) -> None:
     plain = submit(store, "a")
     fresh = submit(store, "b", fresh=True)
     fresh_too = submit(store, "c", fresh=True)
     plain_too = submit(store, "d")
 
-    assert [item.outcome for item in (plain, fresh, fresh_too, plain_too)] == [
+    assert [submission.outcome for submission in (plain, fresh, fresh_too, plain_too)] == [
         Outcome.NEW,
         Outcome.NEW,
         Outcome.NEW,
@@ -203,7 +203,7 @@ def test_fresh_neither_joins_nor_is_joined(store: JobStore) -> None:
     assert len({plain.job, fresh.job, fresh_too.job}) == 3
 
 
-def test_nothing_joins_a_job_that_was_asked_for_fresh(store: JobStore) -> None:
+def test_a_fresh_job_is_not_joined(store: JobStore) -> None:
     fresh = submit(store, "a", fresh=True)
     plain = submit(store, "b")
 
@@ -211,7 +211,7 @@ def test_nothing_joins_a_job_that_was_asked_for_fresh(store: JobStore) -> None:
     assert plain.job != fresh.job
 
 
-def test_the_end_of_a_fresh_job_leaves_the_others_to_be_joined(store: JobStore) -> None:
+def test_the_end_of_a_fresh_job_does_not_affect_joins(store: JobStore) -> None:
     plain = submit(store, "a")
     submit(store, "b", fresh=True)
     store.cancel("b", "why not")
@@ -219,26 +219,26 @@ def test_the_end_of_a_fresh_job_leaves_the_others_to_be_joined(store: JobStore) 
     assert submit(store, "c").job == plain.job
 
 
-def test_of_200_at_once_against_50_exactly_50_are_let_in(store: JobStore) -> None:
-    said = at_once(200, lambda number: submit(store, f"a{number}", key=f"k{number % 70}", limit=50))
+def test_of_200_concurrent_requests_exactly_50_are_accepted_at_a_limit_of_50(store: JobStore) -> None:
+    submissions = call_concurrently(200, lambda number: submit(store, f"a{number}", key=f"k{number % 70}", limit=50))
 
-    outcomes = Counter(item.outcome for item in said)
+    outcomes = Counter(submission.outcome for submission in submissions)
     assert outcomes[Outcome.FULL] == 150
     assert outcomes[Outcome.NEW] + outcomes[Outcome.JOINED] == 50
-    accepted = {item.analysis for item in said if item.outcome is not Outcome.FULL}
-    assert {snapshot.record.id for snapshot in store.entries()} == accepted
-    assert {item.open for item in said if item.outcome is Outcome.FULL} == {50}
+    accepted = {submission.analysis for submission in submissions if submission.outcome is not Outcome.FULL}
+    assert {snapshot.record.id for snapshot in store.records()} == accepted
+    assert {submission.open for submission in submissions if submission.outcome is Outcome.FULL} == {50}
 
 
-def test_50_equal_requests_at_once_are_50_analyses_and_one_job(store: JobStore) -> None:
-    said = at_once(50, lambda number: submit(store, f"a{number}"))
+def test_50_concurrent_equal_requests_are_50_analyses_of_one_job(store: JobStore) -> None:
+    submissions = call_concurrently(50, lambda number: submit(store, f"a{number}"))
 
-    assert Counter(item.outcome for item in said) == {Outcome.NEW: 1, Outcome.JOINED: 49}
-    assert len({item.job for item in said}) == 1
-    assert len(the_job(store, said[0].job).analyses) == 50
+    assert Counter(submission.outcome for submission in submissions) == {Outcome.NEW: 1, Outcome.JOINED: 49}
+    assert len({submission.job for submission in submissions}) == 1
+    assert len(get_job(store, submissions[0].job).analyses) == 50
 
 
-def test_who_is_refused_leaves_no_trace(store: JobStore) -> None:
+def test_a_refused_request_leaves_no_record(store: JobStore) -> None:
     submit(store, "a", key="one", limit=1)
     refused = submit(store, "b", key="two", request_id="r", limit=1)
 
@@ -249,15 +249,15 @@ def test_who_is_refused_leaves_no_trace(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed", "succeeded"])
-def test_an_analysis_that_ends_makes_room_and_is_not_joined(store: JobStore, end: str) -> None:
+def test_an_ended_analysis_does_not_count_against_the_limit_and_is_not_joined(store: JobStore, end: str) -> None:
     first = submit(store, "a", limit=1)
     if end == "cancelled":
         store.cancel("a", "make room")
     elif end == "failed":
-        store.fail(first.job, 0, claimed(store, first.job), OOPS)
+        store.fail_job(first.job, 0, claim_token(store, first.job), OOPS)
     else:
         run_all(store, first.job)
-        store.finish(first.job, store.claim_judging(first.job) or 0)
+        store.finish_job(first.job, store.claim_judging(first.job) or 0)
 
     second = submit(store, "b", limit=1)
 
@@ -265,22 +265,22 @@ def test_an_analysis_that_ends_makes_room_and_is_not_joined(store: JobStore, end
     assert second.job != first.job
 
 
-def test_a_request_id_that_comes_again_gives_the_same_analysis_even_when_full(store: JobStore) -> None:
+def test_a_repeated_request_id_returns_the_same_analysis_even_at_the_limit(store: JobStore) -> None:
     submit(store, "a", request_id="r", limit=1)
-    again = submit(store, "b", request_id="r", limit=1)
+    resubmit = submit(store, "b", request_id="r", limit=1)
 
-    assert (again.outcome, again.analysis) == (Outcome.REPEATED, "a")
+    assert (resubmit.outcome, resubmit.analysis) == (Outcome.REPEATED, "a")
     assert store.snapshot("b") is None
 
 
-def test_a_request_id_with_another_body_is_told(store: JobStore) -> None:
+def test_a_request_id_with_another_body_is_reported_as_reused(store: JobStore) -> None:
     submit(store, "a", request_id="r", body="one")
 
     assert submit(store, "b", request_id="r", body="two").outcome is Outcome.REUSED
     assert store.snapshot("b") is None
 
 
-def test_a_request_without_an_id_is_never_a_repetition(store: JobStore) -> None:
+def test_requests_without_an_id_are_never_repeated(store: JobStore) -> None:
     submit(store, "a", request_id="")
 
     assert submit(store, "b", request_id="").analysis == "b"
@@ -289,120 +289,120 @@ def test_a_request_without_an_id_is_never_a_repetition(store: JobStore) -> None:
 
 
 def test_the_same_request_id_from_many_threads_makes_one_analysis(store: JobStore) -> None:
-    said = at_once(32, lambda number: submit(store, f"a{number}", request_id="r"))
+    submissions = call_concurrently(32, lambda number: submit(store, f"a{number}", request_id="r"))
 
-    assert Counter(item.outcome for item in said) == {Outcome.NEW: 1, Outcome.REPEATED: 31}
-    assert len({item.analysis for item in said}) == 1
-    assert len(store.entries()) == 1
+    assert Counter(submission.outcome for submission in submissions) == {Outcome.NEW: 1, Outcome.REPEATED: 31}
+    assert len({submission.analysis for submission in submissions}) == 1
+    assert len(store.records()) == 1
 
 
-def test_a_reserved_request_id_counts_for_uploads_and_models_alike(store: JobStore) -> None:
+def test_a_reserved_request_id_applies_to_uploads_and_models(store: JobStore) -> None:
     assert store.reserve("r", "body", "u1").outcome is Outcome.NEW
 
-    again = store.reserve("r", "body", "u2")
-    assert (again.outcome, again.analysis) == (Outcome.REPEATED, "u1")
+    resubmit = store.reserve("r", "body", "u2")
+    assert (resubmit.outcome, resubmit.analysis) == (Outcome.REPEATED, "u1")
     assert store.reserve("r", "another", "u3").outcome is Outcome.REUSED
     assert submit(store, "a", request_id="r", body="another").outcome is Outcome.REUSED
 
 
-def test_a_released_request_id_is_free_for_another_body(store: JobStore) -> None:
+def test_a_released_request_id_can_be_used_with_another_body(store: JobStore) -> None:
     store.reserve("r", "body", "u1")
     store.reserve("s", "body", "u2")
 
-    store.release("r")
+    store.release_request_id("r")
 
     assert store.reserve("r", "another", "u3").outcome is Outcome.NEW
     assert store.reserve("s", "another", "u4").outcome is Outcome.REUSED
 
 
-@pytest.mark.parametrize("request_id", ["", "never came"])
-def test_releasing_what_is_not_reserved_changes_nothing(store: JobStore, request_id: str) -> None:
+@pytest.mark.parametrize("request_id", ["", "unknown"])
+def test_releasing_an_unreserved_request_id_changes_nothing(store: JobStore, request_id: str) -> None:
     store.reserve("r", "body", "u1")
 
-    store.release(request_id)
+    store.release_request_id(request_id)
 
     assert store.reserve("r", "body", "u2").analysis == "u1"
 
 
-# claim, lease, fence
+# claims, leases, and fencing tokens
 
 
-def test_a_claim_takes_the_shard_and_sets_all_running(store: JobStore, clock: Clock) -> None:
-    said = submit(store, "a")
+def test_a_claim_sets_the_shard_the_job_and_its_analyses_running(store: JobStore, clock: Clock) -> None:
+    submission = submit(store, "a")
     submit(store, "b")
 
-    claim = store.claim(said.job, 1, "w1", LEASE)
+    claim = store.claim_shard(submission.job, 1, "w1", LEASE_SECONDS)
 
-    assert (claim.kind, claim.fencing_token) == (ClaimKind.TAKEN, 1)
-    job = the_job(store, said.job)
+    assert (claim.kind, claim.fencing_token) == (ClaimOutcome.CLAIMED, 1)
+    job = get_job(store, submission.job)
     assert (job.state, job.started) == (State.RUNNING, clock.now)
     assert [shard.state for shard in job.shards] == [State.QUEUED, State.RUNNING, State.QUEUED]
-    assert (job.shards[1].worker, job.shards[1].lease) == ("w1", clock.now + LEASE)
+    assert (job.shards[1].worker, job.shards[1].lease) == ("w1", clock.now + LEASE_SECONDS)
     assert {state_of(store, "a"), state_of(store, "b")} == {State.RUNNING}
 
 
-def test_a_shard_of_a_living_worker_is_waited_for(store: JobStore, clock: Clock) -> None:
+def test_a_shard_of_a_live_worker_cannot_be_claimed(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    claimed(store, job)
+    claim_token(store, job)
     clock.advance(5)
 
-    claim = store.claim(job, 0, "w2", LEASE)
+    claim = store.claim_shard(job, 0, "w2", LEASE_SECONDS)
 
-    assert claim.kind is ClaimKind.WAIT
-    assert claim.delay == pytest.approx(LEASE - 5)
-    assert the_job(store, job).shards[0].worker == "w1"
+    assert claim.kind is ClaimOutcome.WAIT
+    assert claim.delay == pytest.approx(LEASE_SECONDS - 5)
+    assert get_job(store, job).shards[0].worker == "w1"
 
 
-def test_one_of_many_threads_gets_the_shard(store: JobStore) -> None:
+def test_one_of_many_concurrent_claims_succeeds(store: JobStore) -> None:
     job = submit(store, "a").job
 
-    claims = at_once(24, lambda number: store.claim(job, 0, f"w{number}", LEASE))
+    claims = call_concurrently(24, lambda number: store.claim_shard(job, 0, f"w{number}", LEASE_SECONDS))
 
-    assert Counter(claim.kind for claim in claims) == {ClaimKind.TAKEN: 1, ClaimKind.WAIT: 23}
+    assert Counter(claim.kind for claim in claims) == {ClaimOutcome.CLAIMED: 1, ClaimOutcome.WAIT: 23}
 
 
 def test_two_workers_share_one_job(store: JobStore) -> None:
     job = submit(store, "a").job
 
-    assert claimed(store, job, 0, "w1") == 1
-    assert claimed(store, job, 1, "w2") == 1
-    assert [shard.worker for shard in the_job(store, job).shards] == ["w1", "w2", ""]
+    assert claim_token(store, job, 0, "w1") == 1
+    assert claim_token(store, job, 1, "w2") == 1
+    assert [shard.worker for shard in get_job(store, job).shards] == ["w1", "w2", ""]
 
 
-def test_a_job_that_nobody_knows_is_skipped(store: JobStore) -> None:
-    assert store.claim("no-such-job", 0, "w1", LEASE).kind is ClaimKind.SKIP
+def test_an_unknown_job_is_skipped(store: JobStore) -> None:
+    assert store.claim_shard("no-such-job", 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
     assert store.job("no-such-job") is None
     assert store.snapshot("no-such-analysis") is None
 
 
-def test_a_shard_that_is_done_is_skipped(store: JobStore) -> None:
+def test_a_finished_shard_is_skipped(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.finish_shard(job, 0, claimed(store, job), part(4))
+    store.finish_shard(job, 0, claim_token(store, job), shard_result(4))
 
-    assert store.claim(job, 0, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
-def test_a_killed_worker_gives_its_shard_back_and_is_counted_as_a_crash(store: JobStore, clock: Clock) -> None:
+def test_an_expired_lease_counts_as_a_crash_and_the_shard_can_be_claimed(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    fencing_token = claimed(store, job)
-    store.progress(job, 0, fencing_token, 3)
-    clock.advance(LEASE + 0.1)
+    fencing_token = claim_token(store, job)
+    store.report_progress(job, 0, fencing_token, 3)
+    clock.advance(LEASE_SECONDS + 0.1)
 
-    assert claimed(store, job, worker="w2") == fencing_token + 1
-    shard = the_job(store, job).shards[0]
+    assert claim_token(store, job, worker="w2") == fencing_token + 1
+    shard = get_job(store, job).shards[0]
     assert (shard.crashes, shard.retries, shard.worker, shard.done) == (1, 0, "w2", 0)
 
 
-def test_a_shard_that_kills_its_workers_has_three_starts_then_fails(store: JobStore, clock: Clock) -> None:
+def test_a_shard_that_crashes_its_workers_fails_after_three_claims(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     submit(store, "b")
     starts = 0
-    while (claim := store.claim(job, 0, f"w{starts}", LEASE)).kind is ClaimKind.TAKEN:
+    while (claim := store.claim_shard(job, 0, f"w{starts}", LEASE_SECONDS)).kind is ClaimOutcome.CLAIMED:
         starts += 1
-        clock.advance(LEASE + 1)
+        clock.advance(LEASE_SECONDS + 1)
 
-    assert (starts, claim.kind) == (3, ClaimKind.LOST)
-    assert the_job(store, job).state is State.FAILED
+    assert (starts, claim.kind) == (3, ClaimOutcome.LOST)
+    assert get_job(store, job).state is State.FAILED
     for analysis in "ab":
         snapshot = store.snapshot(analysis)
         assert snapshot is not None
@@ -410,126 +410,132 @@ def test_a_shard_that_kills_its_workers_has_three_starts_then_fails(store: JobSt
         assert snapshot.record.failure is not None
         assert snapshot.record.failure.reason == "WORKER_LOST"
         assert snapshot.record.ended == clock.now
-    assert store.claim(job, 1, "w9", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 1, "w9", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
-def test_a_beat_renews_the_hold(store: JobStore, clock: Clock) -> None:
+def test_a_renewal_extends_the_lease(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    fencing_token = claimed(store, job)
+    fencing_token = claim_token(store, job)
     for _ in range(5):
-        clock.advance(LEASE - 1)
-        assert store.renew_lease(job, 0, fencing_token, LEASE) is LeaseReply.OK
-        assert store.claim(job, 0, "w2", LEASE).kind is ClaimKind.WAIT
-    assert the_job(store, job).shards[0].crashes == 0
+        clock.advance(LEASE_SECONDS - 1)
+        assert store.renew_lease(job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.OK
+        assert store.claim_shard(job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.WAIT
+    assert get_job(store, job).shards[0].crashes == 0
 
 
-def test_progress_is_written_and_shards_add_up(store: JobStore) -> None:
+def test_the_progress_of_a_job_is_the_sum_of_its_shards(store: JobStore) -> None:
     job = submit(store, "a").job
-    first, second = claimed(store, job, 0), claimed(store, job, 1)
+    first, second = claim_token(store, job, 0), claim_token(store, job, 1)
 
-    assert store.progress(job, 0, first, 3) is LeaseReply.OK
-    assert store.progress(job, 1, second, 2) is LeaseReply.OK
-    assert the_job(store, job).done == 5
+    assert store.report_progress(job, 0, first, 3) is LeaseReply.OK
+    assert store.report_progress(job, 1, second, 2) is LeaseReply.OK
+    assert get_job(store, job).done == 5
 
 
-OLD: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
-    "beat": (lambda store, job, fencing_token: store.renew_lease(job, 0, fencing_token, LEASE), LeaseReply.LOST),
-    "progress": (lambda store, job, fencing_token: store.progress(job, 0, fencing_token, 2), LeaseReply.LOST),
-    "finish_shard": (lambda store, job, fencing_token: store.finish_shard(job, 0, fencing_token, part(4)), None),
-    "hand_back": (lambda store, job, fencing_token: store.release_shard(job, 0, fencing_token), False),
-    "retry": (lambda store, job, fencing_token: store.retry(job, 0, fencing_token, OOPS), None),
-    "fail": (lambda store, job, fencing_token: store.fail(job, 0, fencing_token, OOPS), False),
+LATE_WRITES: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
+    "renew_lease": (
+        lambda store, job, fencing_token: store.renew_lease(job, 0, fencing_token, LEASE_SECONDS),
+        LeaseReply.LOST,
+    ),
+    "progress": (lambda store, job, fencing_token: store.report_progress(job, 0, fencing_token, 2), LeaseReply.LOST),
+    "finish_shard": (
+        lambda store, job, fencing_token: store.finish_shard(job, 0, fencing_token, shard_result(4)),
+        None,
+    ),
+    "release": (lambda store, job, fencing_token: store.release_shard(job, 0, fencing_token), False),
+    "retry": (lambda store, job, fencing_token: store.retry_shard(job, 0, fencing_token, OOPS), None),
+    "fail": (lambda store, job, fencing_token: store.fail_job(job, 0, fencing_token, OOPS), False),
 }
 
 
-@pytest.mark.parametrize("call", sorted(OLD))
-def test_an_old_fence_is_refused_everywhere(store: JobStore, clock: Clock, call: str) -> None:
+@pytest.mark.parametrize("call", sorted(LATE_WRITES))
+def test_an_outdated_fencing_token_is_refused_by_all_calls(store: JobStore, clock: Clock, call: str) -> None:
     job = submit(store, "a").job
-    late = claimed(store, job, worker="late")
-    clock.advance(LEASE + 1)
-    claimed(store, job, worker="other")
-    before = the_job(store, job)
+    late = claim_token(store, job, worker="late")
+    clock.advance(LEASE_SECONDS + 1)
+    claim_token(store, job, worker="other")
+    before = get_job(store, job)
 
-    write, refusal = OLD[call]
+    write, refusal = LATE_WRITES[call]
 
     assert write(store, job, late) == refusal
-    assert the_job(store, job) == before
-    assert store.parts(job) == []
+    assert get_job(store, job) == before
+    assert store.shard_results(job) == []
 
 
-@pytest.mark.parametrize("call", sorted(OLD))
-def test_a_fence_ends_with_its_hold(store: JobStore, call: str) -> None:
+@pytest.mark.parametrize("call", sorted(LATE_WRITES))
+def test_a_fencing_token_is_invalid_after_a_release(store: JobStore, call: str) -> None:
     job = submit(store, "a").job
-    fencing_token = claimed(store, job)
+    fencing_token = claim_token(store, job)
     store.release_shard(job, 0, fencing_token)
-    before = the_job(store, job)
+    before = get_job(store, job)
 
-    write, refusal = OLD[call]
-
-    assert write(store, job, fencing_token) == refusal
-    assert the_job(store, job) == before
-
-
-@pytest.mark.parametrize("call", sorted(OLD))
-def test_nothing_is_written_to_a_job_that_has_failed(store: JobStore, call: str) -> None:
-    job = submit(store, "a").job
-    other = claimed(store, job, 1)
-    fencing_token = claimed(store, job)
-    store.fail(job, 1, other, OOPS)
-    before = the_job(store, job)
-
-    write, refusal = OLD[call]
+    write, refusal = LATE_WRITES[call]
 
     assert write(store, job, fencing_token) == refusal
-    assert the_job(store, job) == before
+    assert get_job(store, job) == before
 
 
-def test_a_late_result_does_not_replace_the_other_workers(store: JobStore, clock: Clock) -> None:
+@pytest.mark.parametrize("call", sorted(LATE_WRITES))
+def test_a_failed_job_does_not_change(store: JobStore, call: str) -> None:
     job = submit(store, "a").job
-    late = claimed(store, job, worker="late")
-    clock.advance(LEASE + 1)
-    store.finish_shard(job, 0, claimed(store, job, worker="other"), part(4, first=100))
+    other = claim_token(store, job, 1)
+    fencing_token = claim_token(store, job)
+    store.fail_job(job, 1, other, OOPS)
+    before = get_job(store, job)
 
-    assert store.finish_shard(job, 0, late, part(4, first=900)) is None
-    assert store.parts(job)[0].predictions.top1.tolist() == [100, 101, 102, 103]
+    write, refusal = LATE_WRITES[call]
+
+    assert write(store, job, fencing_token) == refusal
+    assert get_job(store, job) == before
 
 
-# retry, hand back, fail
+def test_a_late_result_does_not_replace_the_result_of_another_worker(store: JobStore, clock: Clock) -> None:
+    job = submit(store, "a").job
+    late = claim_token(store, job, worker="late")
+    clock.advance(LEASE_SECONDS + 1)
+    store.finish_shard(job, 0, claim_token(store, job, worker="other"), shard_result(4, first=100))
+
+    assert store.finish_shard(job, 0, late, shard_result(4, first=900)) is None
+    assert store.shard_results(job)[0].predictions.top1.tolist() == [100, 101, 102, 103]
 
 
-def test_transient_errors_back_off_and_the_fourth_is_the_last(store: JobStore, clock: Clock) -> None:
+# retry, release, and fail
+
+
+def test_transient_errors_are_retried_with_backoff_and_the_fourth_fails_the_job(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     for delay in (5.0, 10.0, 20.0):
-        fencing_token = claimed(store, job)
-        assert store.retry(job, 0, fencing_token, OOPS) == pytest.approx(delay)
+        fencing_token = claim_token(store, job)
+        assert store.retry_shard(job, 0, fencing_token, OOPS) == pytest.approx(delay)
         clock.advance(delay / 2)
-        waiting = store.claim(job, 0, "w2", LEASE)
-        assert (waiting.kind, waiting.delay) == (ClaimKind.WAIT, pytest.approx(delay / 2))
+        waiting = store.claim_shard(job, 0, "w2", LEASE_SECONDS)
+        assert (waiting.kind, waiting.delay) == (ClaimOutcome.WAIT, pytest.approx(delay / 2))
         clock.advance(delay / 2)
 
-    assert store.retry(job, 0, claimed(store, job), OOPS) is None
+    assert store.retry_shard(job, 0, claim_token(store, job), OOPS) is None
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
 
 
-def test_a_retry_is_no_crash_and_forgets_the_part_that_was_predicted(store: JobStore) -> None:
+def test_a_retry_is_not_a_crash_and_resets_the_progress(store: JobStore) -> None:
     job = submit(store, "a").job
-    fencing_token = claimed(store, job)
-    store.progress(job, 0, fencing_token, 3)
-    store.retry(job, 0, fencing_token, OOPS)
+    fencing_token = claim_token(store, job)
+    store.report_progress(job, 0, fencing_token, 3)
+    store.retry_shard(job, 0, fencing_token, OOPS)
 
-    shard = the_job(store, job).shards[0]
+    shard = get_job(store, job).shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 1, 0)
 
 
-def test_a_shard_that_is_handed_back_counts_nothing_and_is_taken_at_once(store: JobStore) -> None:
+def test_a_released_shard_counts_nothing_and_can_be_claimed_immediately(store: JobStore) -> None:
     job = submit(store, "a").job
     for round in range(1, 9):
-        fencing_token = claimed(store, job, worker=f"w{round}")
-        store.progress(job, 0, fencing_token, 2)
+        fencing_token = claim_token(store, job, worker=f"w{round}")
+        store.report_progress(job, 0, fencing_token, 2)
         assert store.release_shard(job, 0, fencing_token) is True
-        shard = the_job(store, job).shards[0]
+        shard = get_job(store, job).shards[0]
         assert (shard.state, shard.fencing_token, shard.crashes, shard.retries, shard.done) == (
             State.QUEUED,
             round,
@@ -539,47 +545,47 @@ def test_a_shard_that_is_handed_back_counts_nothing_and_is_taken_at_once(store: 
         )
 
 
-def test_a_shard_that_fails_ends_the_analyses_and_stops_the_other_shards(store: JobStore) -> None:
+def test_a_failed_shard_fails_the_analyses_and_stops_the_other_shards(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
-    first, second = claimed(store, job, 0), claimed(store, job, 1)
+    first, second = claim_token(store, job, 0), claim_token(store, job, 1)
 
-    assert store.fail(job, 0, first, OOPS) is True
+    assert store.fail_job(job, 0, first, OOPS) is True
 
     assert {state_of(store, "a"), state_of(store, "b")} == {State.FAILED}
-    assert store.progress(job, 1, second, 1) is not LeaseReply.OK
-    assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.report_progress(job, 1, second, 1) is not LeaseReply.OK
+    assert store.claim_shard(job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
-def test_a_message_that_comes_after_the_end_changes_nothing(store: JobStore, clock: Clock) -> None:
+def test_a_message_of_an_ended_job_changes_nothing(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    store.fail(job, 0, claimed(store, job), OOPS)
+    store.fail_job(job, 0, claim_token(store, job), OOPS)
     before = store.snapshot("a")
     assert before is not None
     clock.advance(100)
 
-    assert store.claim(job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
     after = store.snapshot("a")
     assert after is not None
     assert after.record == before.record
 
 
-def test_a_message_that_comes_after_its_analysis_was_forgotten_is_skipped(store: JobStore) -> None:
+def test_a_message_of_a_deleted_analysis_is_skipped(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.fail(job, 0, claimed(store, job), OOPS)
-    store.forget("a")
+    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    store.delete("a")
 
-    assert store.claim(job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 # cancel
 
 
-def test_cancelling_one_of_two_keeps_the_job(store: JobStore, clock: Clock) -> None:
+def test_cancelling_one_of_two_analyses_does_not_stop_the_job(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     submit(store, "b")
-    fencing_token = claimed(store, job)
+    fencing_token = claim_token(store, job)
 
     assert store.cancel("a", "not needed") is True
 
@@ -589,94 +595,94 @@ def test_cancelling_one_of_two_keeps_the_job(store: JobStore, clock: Clock) -> N
     assert snapshot.record.failure is not None
     assert snapshot.record.failure.message == "not needed"
     assert state_of(store, "b") is State.RUNNING
-    assert store.progress(job, 0, fencing_token, 1) is LeaseReply.OK
+    assert store.report_progress(job, 0, fencing_token, 1) is LeaseReply.OK
     assert state_of(store, "a") is State.CANCELLED
 
 
-def test_cancelling_the_last_stops_the_job(store: JobStore) -> None:
+def test_cancelling_the_last_analysis_stops_the_job(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
-    fencing_token = claimed(store, job)
-    store.finish_shard(job, 1, claimed(store, job, 1), part(4))
+    fencing_token = claim_token(store, job)
+    store.finish_shard(job, 1, claim_token(store, job, 1), shard_result(4))
 
     store.cancel("a", "")
     store.cancel("b", "")
 
-    assert store.progress(job, 0, fencing_token, 1) is LeaseReply.CANCEL
-    assert store.renew_lease(job, 0, fencing_token, LEASE) is LeaseReply.CANCEL
-    assert store.finish_shard(job, 0, fencing_token, part(4)) is None
-    assert store.claim(job, 2, "w2", LEASE).kind is ClaimKind.SKIP
+    assert store.report_progress(job, 0, fencing_token, 1) is LeaseReply.CANCEL
+    assert store.renew_lease(job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.CANCEL
+    assert store.finish_shard(job, 0, fencing_token, shard_result(4)) is None
+    assert store.claim_shard(job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
     assert store.claim_judging(job) is None
-    assert store.parts(job) == []
+    assert store.shard_results(job) == []
 
 
-def test_a_queued_analysis_is_cancelled_at_once_and_its_message_skipped(store: JobStore) -> None:
+def test_a_queued_analysis_is_cancelled_immediately_and_its_message_skipped(store: JobStore) -> None:
     job = submit(store, "a").job
     store.cancel("a", "")
 
     assert state_of(store, "a") is State.CANCELLED
-    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
-def test_an_analysis_in_back_off_is_cancelled_at_once(store: JobStore, clock: Clock) -> None:
+def test_an_analysis_in_backoff_is_cancelled_immediately(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    store.retry(job, 0, claimed(store, job), OOPS)
+    store.retry_shard(job, 0, claim_token(store, job), OOPS)
     store.cancel("a", "")
     clock.advance(60)
 
-    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
-def test_only_what_is_open_can_be_cancelled(store: JobStore) -> None:
+def test_only_open_analyses_can_be_cancelled(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.fail(job, 0, claimed(store, job), OOPS)
+    store.fail_job(job, 0, claim_token(store, job), OOPS)
 
     assert store.cancel("a", "") is False
     assert store.cancel("no-such-analysis", "") is False
     assert state_of(store, "a") is State.FAILED
 
 
-def test_one_of_many_threads_cancels(store: JobStore) -> None:
+def test_one_of_many_concurrent_cancellations_succeeds(store: JobStore) -> None:
     submit(store, "a")
 
-    assert sum(at_once(16, lambda _: store.cancel("a", ""))) == 1
+    assert sum(call_concurrently(16, lambda _: store.cancel("a", ""))) == 1
 
 
-# finish and judge
+# finishing and judging
 
 
-def test_the_last_shard_is_told_once(store: JobStore) -> None:
+def test_the_last_shard_is_reported_once(store: JobStore) -> None:
     job = submit(store, "a", of=spec(total=24, shard_size=1)).job
-    fences = [claimed(store, job, shard) for shard in range(24)]
+    fences = [claim_token(store, job, shard) for shard in range(24)]
 
-    left = at_once(24, lambda shard: store.finish_shard(job, shard, fences[shard], part(1, shard)))
+    left = call_concurrently(24, lambda shard: store.finish_shard(job, shard, fences[shard], shard_result(1, shard)))
 
     assert sorted(left) == list(range(24))
-    assert the_job(store, job).done == 24
-    assert [store.finish_shard(job, shard, fences[shard], part(1)) for shard in range(24)] == [None] * 24
+    assert get_job(store, job).done == 24
+    assert [store.finish_shard(job, shard, fences[shard], shard_result(1)) for shard in range(24)] == [None] * 24
 
 
-def test_parts_come_in_the_order_of_the_shards(store: JobStore) -> None:
+def test_shard_results_are_in_the_order_of_the_shards(store: JobStore) -> None:
     job = submit(store, "a", of=spec(total=10, shard_size=4)).job
     for shard, (start, stop) in ((2, (8, 10)), (0, (0, 4)), (1, (4, 8))):
-        store.finish_shard(job, shard, claimed(store, job, shard), part(stop - start, start))
+        store.finish_shard(job, shard, claim_token(store, job, shard), shard_result(stop - start, start))
 
-    together = [top1 for item in store.parts(job) for top1 in item.predictions.top1.tolist()]
-    assert together == list(range(10))
+    top1s = [top1 for result in store.shard_results(job) for top1 in result.predictions.top1.tolist()]
+    assert top1s == list(range(10))
 
 
-def test_judging_is_claimed_when_all_shards_are_done_and_not_before(store: JobStore) -> None:
+def test_judging_can_be_claimed_only_when_all_shards_are_done(store: JobStore) -> None:
     job = submit(store, "a", of=spec(total=8, shard_size=4)).job
     assert store.claim_judging(job) is None
-    store.finish_shard(job, 0, claimed(store, job, 0), part(4))
+    store.finish_shard(job, 0, claim_token(store, job, 0), shard_result(4))
     assert store.claim_judging(job) is None
-    store.finish_shard(job, 1, claimed(store, job, 1), part(4, 4))
+    store.finish_shard(job, 1, claim_token(store, job, 1), shard_result(4, 4))
 
     assert store.claim_judging(job) is not None
     assert store.claim_judging("no-such-job") is None
 
 
-def test_judging_again_makes_the_earlier_judge_late(store: JobStore) -> None:
+def test_a_second_claim_of_the_judging_invalidates_the_first(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
     early, late = store.claim_judging(job), store.claim_judging(job)
@@ -684,92 +690,94 @@ def test_judging_again_makes_the_earlier_judge_late(store: JobStore) -> None:
     assert late is not None
 
     assert late > early
-    assert store.finish(job, early) is False
+    assert store.finish_job(job, early) is False
     assert state_of(store, "a") is State.RUNNING
-    assert store.finish(job, late) is True
-    assert store.finish(job, late) is False
+    assert store.finish_job(job, late) is True
+    assert store.finish_job(job, late) is False
 
 
-def test_a_job_that_has_succeeded_leaves_nothing_behind(store: JobStore) -> None:
+def test_a_succeeded_job_leaves_no_record(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
     run_all(store, job)
-    store.finish(job, store.claim_judging(job) or 0)
+    store.finish_job(job, store.claim_judging(job) or 0)
 
-    assert (store.snapshot("a"), store.snapshot("b"), store.entries()) == (None, None, [])
-    assert store.parts(job) == []
+    assert (store.snapshot("a"), store.snapshot("b"), store.records()) == (None, None, [])
+    assert store.shard_results(job) == []
     assert store.claim_judging(job) is None
-    assert store.claim(job, 0, "w1", LEASE).kind is ClaimKind.SKIP
+    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
-def test_judging_that_fails_fails_the_analyses(store: JobStore) -> None:
+def test_failed_judging_fails_the_analyses(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
-    store.finish(job, store.claim_judging(job) or 0, OOPS)
+    store.finish_job(job, store.claim_judging(job) or 0, OOPS)
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
-    assert store.parts(job) == []
+    assert store.shard_results(job) == []
 
 
-def test_what_is_cancelled_while_it_is_judged_stays_cancelled(store: JobStore) -> None:
+def test_an_analysis_cancelled_while_it_is_judged_stays_cancelled(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
     fencing_token = store.claim_judging(job) or 0
     store.cancel("a", "")
 
-    assert store.finish(job, fencing_token) is False
+    assert store.finish_job(job, fencing_token) is False
     assert state_of(store, "a") is State.CANCELLED
 
 
-def test_an_analysis_that_comes_while_an_equal_one_is_judged_is_not_lost(store: JobStore) -> None:
-    """The judge archives those that waited when it began; who comes later must not vanish with them."""
+def test_an_analysis_submitted_while_an_equal_one_is_judged_is_not_lost(store: JobStore) -> None:
+    """The judge archives the analyses that waited when it began; a later one must not be deleted with them."""
     job = submit(store, "early").job
     run_all(store, job)
     fencing_token = store.claim_judging(job) or 0
-    archived = the_job(store, job).analyses
+    archived = get_job(store, job).analyses
     submit(store, "late")
     assert "late" not in archived
 
-    store.finish(job, fencing_token)
+    store.finish_job(job, fencing_token)
 
     late = store.snapshot("late")
     assert late is not None
     assert not late.record.state.final
 
 
-# what is kept, and how long
+# retention
 
 
-def test_only_what_has_ended_can_be_forgotten(store: JobStore) -> None:
+def test_only_ended_analyses_can_be_deleted(store: JobStore) -> None:
     submit(store, "a")
-    assert store.forget("a") is False
+    assert store.delete("a") is False
     store.cancel("a", "")
 
-    assert store.forget("a") is True
-    assert store.forget("a") is False
+    assert store.delete("a") is True
+    assert store.delete("a") is False
     assert store.snapshot("a") is None
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed"])
-def test_what_ended_a_week_ago_goes_when_something_new_comes(store: JobStore, clock: Clock, end: str) -> None:
+def test_analyses_that_ended_a_week_ago_are_deleted_by_the_next_submission(
+    store: JobStore, clock: Clock, end: str
+) -> None:
     job = submit(store, "old", request_id="r").job
     if end == "cancelled":
         store.cancel("old", "")
     else:
-        store.fail(job, 0, claimed(store, job), OOPS)
+        store.fail_job(job, 0, claim_token(store, job), OOPS)
     pass_time(store, clock, 7 * DAY + 60)
 
     submit(store, "new", key="new", created=clock.now)
 
     assert store.snapshot("old") is None
     assert store.job(job) is None
-    assert [snapshot.record.id for snapshot in store.entries()] == ["new"]
-    assert submit(store, "again", key="again", request_id="r", body="another").outcome is Outcome.NEW
+    assert [snapshot.record.id for snapshot in store.records()] == ["new"]
+    assert submit(store, "resubmit", key="resubmit", request_id="r", body="another").outcome is Outcome.NEW
 
 
-def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobStore, clock: Clock) -> None:
+def test_recently_ended_and_open_analyses_are_not_deleted(store: JobStore, clock: Clock) -> None:
     submit(store, "open", key="open", created=clock.now)
     pass_time(store, clock, 30 * DAY)
     submit(store, "old", key="old", request_id="r", created=clock.now)
@@ -778,214 +786,214 @@ def test_what_ended_within_the_week_is_kept_and_so_is_what_is_open(store: JobSto
 
     submit(store, "new", key="new", created=clock.now)
 
-    assert {snapshot.record.id for snapshot in store.entries()} == {"open", "old", "new"}
-    assert submit(store, "again", request_id="r").analysis == "old"
+    assert {snapshot.record.id for snapshot in store.records()} == {"open", "old", "new"}
+    assert submit(store, "resubmit", request_id="r").analysis == "old"
 
 
 def finish_many(store: JobStore, clock: Clock, count: int, first: int = 0) -> None:
-    """Let analyses m0, m1, … end one after the other, cancelled and failed in turns."""
+    """Submit analyses m0, m1, … that end one after the other, cancelled and failed alternately."""
     for number in range(first, first + count):
         clock.advance(1)
         job = submit(store, f"m{number}", key=f"k{number}", request_id=f"r{number}", created=clock.now).job
         if number % 2:
             store.cancel(f"m{number}", "")
         else:
-            store.fail(job, 0, claimed(store, job), OOPS)
+            store.fail_job(job, 0, claim_token(store, job), OOPS)
 
 
-def kept(store: JobStore) -> set[str]:
-    return {snapshot.record.id for snapshot in store.entries()}
+def record_ids(store: JobStore) -> set[str]:
+    return {snapshot.record.id for snapshot in store.records()}
 
 
 @pytest.fixture
 def five(monkeypatch: pytest.MonkeyPatch, store: JobStore) -> JobStore:
-    """A store that keeps five analyses that have ended."""
+    """Return a store with a limit of five ended analyses."""
     monkeypatch.setattr(transitions, "MAX_FINISHED", 5)
     if isinstance(store, RedisJobStore):
-        source = (resources.files("service.jobs") / "moves.lua").read_text(encoding="utf-8")
+        source = (resources.files("service.jobs") / "transitions.lua").read_text(encoding="utf-8")
         few = source.replace("local MAX_FINISHED = 1000 ", "local MAX_FINISHED = 5 ")
         assert few != source, "the script has another bound than transitions.py"
         store._script = store._client.register_script(few)
     return store
 
 
-def test_beyond_the_bound_what_ended_first_is_dropped(five: JobStore, clock: Clock) -> None:
+def test_beyond_the_limit_the_oldest_ended_analyses_are_deleted(five: JobStore, clock: Clock) -> None:
     finish_many(five, clock, 8)
 
-    assert kept(five) == {"m3", "m4", "m5", "m6", "m7"}
+    assert record_ids(five) == {"m3", "m4", "m5", "m6", "m7"}
     assert five.snapshot("m2") is None
 
 
-def test_an_analysis_that_was_submitted_first_and_ends_last_is_kept(five: JobStore, clock: Clock) -> None:
+def test_the_end_time_decides_and_not_the_time_of_submission(five: JobStore, clock: Clock) -> None:
     submit(five, "long", key="long", created=clock.now)
     finish_many(five, clock, 8)
-    assert kept(five) == {"long", "m3", "m4", "m5", "m6", "m7"}, "what is open is not counted"
+    assert record_ids(five) == {"long", "m3", "m4", "m5", "m6", "m7"}, "what is open is not counted"
 
     five.cancel("long", "")
 
-    assert kept(five) == {"long", "m4", "m5", "m6", "m7"}
+    assert record_ids(five) == {"long", "m4", "m5", "m6", "m7"}
 
 
-def test_a_dropped_analysis_leaves_nothing_behind(five: JobStore, clock: Clock) -> None:
+def test_an_analysis_deleted_beyond_the_limit_leaves_no_keys(five: JobStore, clock: Clock) -> None:
     clock.advance(1)
     job = submit(five, "first", key="first", request_id="r", body="one").job
-    five.fail(job, 0, claimed(five, job), OOPS)
+    five.fail_job(job, 0, claim_token(five, job), OOPS)
     finish_many(five, clock, 5)
 
-    assert kept(five) == {"m0", "m1", "m2", "m3", "m4"}
+    assert record_ids(five) == {"m0", "m1", "m2", "m3", "m4"}
     assert five.job(job) is None
     if isinstance(five, RedisJobStore):
         assert [key for key in five._client.scan_iter() if job.encode() in key or b"first" in key] == []
-    assert submit(five, "again", key="again", request_id="r", body="another").outcome is Outcome.NEW
+    assert submit(five, "resubmit", key="resubmit", request_id="r", body="another").outcome is Outcome.NEW
 
 
-def test_a_job_stays_as_long_as_one_of_its_analyses(five: JobStore, clock: Clock) -> None:
+def test_a_job_exists_as_long_as_one_of_its_analyses(five: JobStore, clock: Clock) -> None:
     job = submit(five, "a").job
     submit(five, "b")
     clock.advance(1)
     five.cancel("a", "")
     finish_many(five, clock, 4)
-    five.fail(job, 0, claimed(five, job), OOPS)
+    five.fail_job(job, 0, claim_token(five, job), OOPS)
 
-    assert kept(five) == {"m0", "m1", "m2", "m3", "b"}
-    assert the_job(five, job).analyses == {"b"}
+    assert record_ids(five) == {"m0", "m1", "m2", "m3", "b"}
+    assert get_job(five, job).analyses == {"b"}
 
 
-def test_more_analyses_of_one_job_than_the_bound_are_dropped_too(five: JobStore, clock: Clock) -> None:
+def test_the_limit_applies_to_analyses_of_one_job(five: JobStore, clock: Clock) -> None:
     for number in range(8):
         job = submit(five, f"a{number}").job
-    fencing_token = claimed(five, job)
+    fencing_token = claim_token(five, job)
 
-    assert five.fail(job, 0, fencing_token, OOPS) is True
+    assert five.fail_job(job, 0, fencing_token, OOPS) is True
 
-    assert len(kept(five)) == 5
-    assert the_job(five, job).analyses == kept(five)
+    assert len(record_ids(five)) == 5
+    assert get_job(five, job).analyses == record_ids(five)
 
 
-def test_an_analysis_whose_registry_waits_for_its_end_is_not_dropped(five: JobStore, clock: Clock) -> None:
+def test_an_analysis_with_a_pending_write_back_is_not_deleted(five: JobStore, clock: Clock) -> None:
     clock.advance(1)
-    ended(five, "owed")
+    submit_ended(five, "owed")
     finish_many(five, clock, 6)
-    assert kept(five) == {"owed", "m1", "m2", "m3", "m4", "m5"}
+    assert record_ids(five) == {"owed", "m1", "m2", "m3", "m4", "m5"}
 
-    five.settle("owed")
+    five.delete_outbox_item("owed")
     finish_many(five, clock, 1, first=6)
 
-    assert kept(five) == {"m2", "m3", "m4", "m5", "m6"}
+    assert record_ids(five) == {"m2", "m3", "m4", "m5", "m6"}
 
 
-def test_an_analysis_that_is_queued_again_is_neither_counted_nor_dropped(five: JobStore, clock: Clock) -> None:
-    failed_one(five)
-    again(five)
+def test_a_retried_analysis_is_neither_counted_nor_deleted(five: JobStore, clock: Clock) -> None:
+    submit_failed(five)
+    resubmit(five)
     finish_many(five, clock, 6)
 
-    assert kept(five) == {"a", "m1", "m2", "m3", "m4", "m5"}
+    assert record_ids(five) == {"a", "m1", "m2", "m3", "m4", "m5"}
     assert state_of(five, "a") is State.QUEUED
 
 
-def test_a_forgotten_analysis_makes_room(five: JobStore, clock: Clock) -> None:
+def test_a_deleted_analysis_does_not_count_against_the_limit(five: JobStore, clock: Clock) -> None:
     finish_many(five, clock, 5)
-    five.forget("m3")
+    five.delete("m3")
     finish_many(five, clock, 1, first=5)
 
-    assert kept(five) == {"m0", "m1", "m2", "m4", "m5"}
+    assert record_ids(five) == {"m0", "m1", "m2", "m4", "m5"}
 
 
-def test_what_ended_a_week_ago_is_not_counted(five: JobStore, clock: Clock) -> None:
+def test_expired_analyses_do_not_count_against_the_limit(five: JobStore, clock: Clock) -> None:
     finish_many(five, clock, 5)
     pass_time(five, clock, 7 * DAY + 60)
     finish_many(five, clock, 5, first=5)
-    assert kept(five) == {"m5", "m6", "m7", "m8", "m9"}
+    assert record_ids(five) == {"m5", "m6", "m7", "m8", "m9"}
 
 
 @pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 5])
-def test_entries_that_take_several_calls_are_all_listed(store: JobStore, clock: Clock, count: int) -> None:
+def test_records_that_need_several_calls_are_all_listed(store: JobStore, clock: Clock, count: int) -> None:
     for number in range(count):
         submit(store, f"a{number}")
 
-    assert kept(store) == {f"a{number}" for number in range(count)}
+    assert record_ids(store) == {f"a{number}" for number in range(count)}
 
 
-def test_a_list_shows_what_ended_again_and_what_runs_again(store: JobStore, clock: Clock) -> None:
+def test_a_list_shows_retried_analyses_that_end_or_run_again(store: JobStore, clock: Clock) -> None:
     def listed() -> tuple[State, Failure | None, float | None, float]:
-        (snapshot,) = store.entries()
+        (snapshot,) = store.records()
         return snapshot.record.state, snapshot.record.failure, snapshot.record.ended, snapshot.now
 
-    failed_one(store)
+    submit_failed(store)
     assert listed() == (State.FAILED, OOPS, clock.now, clock.now)
     ended_at = clock.now
     clock.advance(5)
     assert listed() == (State.FAILED, OOPS, ended_at, clock.now)
 
-    said = again(store)
-    assert said is not None
+    submission = resubmit(store)
+    assert submission is not None
     assert listed() == (State.QUEUED, None, None, clock.now)
     clock.advance(5)
-    store.fail(said.job, 0, claimed(store, said.job), Failure("OTHER", "it broke again"))
+    store.fail_job(submission.job, 0, claim_token(store, submission.job), Failure("OTHER", "it broke resubmit"))
 
-    assert listed() == (State.FAILED, Failure("OTHER", "it broke again"), clock.now, clock.now)
+    assert listed() == (State.FAILED, Failure("OTHER", "it broke resubmit"), clock.now, clock.now)
 
 
-def test_a_list_shows_how_far_the_job_of_a_cancelled_analysis_is(store: JobStore) -> None:
+def test_a_list_shows_the_progress_of_the_job_of_a_cancelled_analysis(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
     store.cancel("a", "")
 
     def done() -> set[int]:
-        return {snapshot.job.done for snapshot in store.entries() if snapshot.job is not None}
+        return {snapshot.job.done for snapshot in store.records() if snapshot.job is not None}
 
     assert done() == {0}
-    store.progress(job, 0, claimed(store, job), 3)
+    store.report_progress(job, 0, claim_token(store, job), 3)
 
     assert done() == {3}
 
 
-def test_a_list_shows_what_an_older_version_queued_again(server: RedisServer, clock: Clock) -> None:
-    """It does not know of `errata:finished`, and leaves the analysis there."""
+def test_a_list_shows_analyses_that_an_older_version_retried(server: RedisServer, clock: Clock) -> None:
+    """An older version does not remove the analysis from `errata:finished`, which it does not know."""
     store, client = make("redis", clock, server), server.client()
-    failed_one(store)
-    assert [snapshot.record.state for snapshot in store.entries()] == [State.FAILED]
+    submit_failed(store)
+    assert [snapshot.record.state for snapshot in store.records()] == [State.FAILED]
     before = client.zrange("errata:finished", 0, -1, withscores=True)
-    again(store)
+    resubmit(store)
     client.zadd("errata:finished", dict(before))
 
-    assert [snapshot.record.state for snapshot in store.entries()] == [State.QUEUED]
+    assert [snapshot.record.state for snapshot in store.records()] == [State.QUEUED]
     assert client.zcard("errata:finished") == 0
 
 
-def test_a_reserved_request_id_is_given_up_after_a_week(store: JobStore, clock: Clock) -> None:
+def test_a_reserved_request_id_expires_after_a_week(store: JobStore, clock: Clock) -> None:
     store.reserve("r", "body", "u1")
     pass_time(store, clock, 7 * DAY + 60)
 
     assert store.reserve("r", "another", "u2").outcome is Outcome.NEW
 
 
-def test_image_names_are_kept_by_their_digest(store: JobStore) -> None:
-    store.remember_images("d1", ["a.jpg", "b.jpg"])
-    store.remember_images("d1", ["a.jpg", "b.jpg"])
+def test_image_names_are_stored_by_digest(store: JobStore) -> None:
+    store.store_image_names("d1", ["a.jpg", "b.jpg"])
+    store.store_image_names("d1", ["a.jpg", "b.jpg"])
 
-    assert list(store.images("d1")) == ["a.jpg", "b.jpg"]
+    assert list(store.image_names("d1")) == ["a.jpg", "b.jpg"]
     with pytest.raises(Unavailable, match="d2"):
-        store.images("d2")
+        store.image_names("d2")
 
 
-# what a snapshot says
+# snapshots
 
 
-def test_the_queue_position_counts_the_open_jobs_before(store: JobStore, clock: Clock) -> None:
+def test_the_queue_position_counts_earlier_open_jobs(store: JobStore, clock: Clock) -> None:
     for id in "abc":
         submit(store, id, key=id)
         clock.advance(1)
 
     def positions() -> dict[str, int]:
-        return {snapshot.record.id: snapshot.queue_position for snapshot in store.entries()}
+        return {snapshot.record.id: snapshot.queue_position for snapshot in store.records()}
 
     assert positions() == {"a": 0, "b": 1, "c": 2}
     store.cancel("a", "")
     assert {id: place for id, place in positions().items() if id != "a"} == {"b": 0, "c": 1}
 
 
-def test_live_workers_are_those_that_were_heard_of_lately(store: JobStore, clock: Clock) -> None:
+def test_live_workers_are_those_with_a_recent_heartbeat(store: JobStore, clock: Clock) -> None:
     submit(store, "a")
 
     def alive() -> int:
@@ -994,25 +1002,25 @@ def test_live_workers_are_those_that_were_heard_of_lately(store: JobStore, clock
         return snapshot.live_workers
 
     assert alive() == 0
-    store.worker_alive("w1")
-    store.worker_alive("w1")
-    store.worker_alive("w2")
+    store.heartbeat("w1")
+    store.heartbeat("w1")
+    store.heartbeat("w2")
     assert alive() == 2
-    store.worker_gone("w2")
-    store.worker_gone("never-heard-of")
+    store.remove_worker("w2")
+    store.remove_worker("unknown")
     assert alive() == 1
     clock.advance(120)
     assert alive() == 0
 
 
-def test_a_worker_that_beats_for_its_shard_is_alive(store: JobStore, clock: Clock) -> None:
-    """A shard takes minutes: its worker must not count as gone while it renews its hold."""
+def test_a_worker_that_renews_its_lease_is_alive(store: JobStore, clock: Clock) -> None:
+    """A shard takes minutes, during which its worker must count as alive."""
     job = submit(store, "a").job
-    store.worker_alive("w1")
-    fencing_token = claimed(store, job, worker="w1")
+    store.heartbeat("w1")
+    fencing_token = claim_token(store, job, worker="w1")
     for _ in range(12):
         clock.advance(5)
-        store.renew_lease(job, 0, fencing_token, LEASE)
+        store.renew_lease(job, 0, fencing_token, LEASE_SECONDS)
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
@@ -1026,41 +1034,41 @@ def test_a_store_stays_bound_to_the_first_archive(store: JobStore) -> None:
     assert store.bind_archive("first") == "first"
 
 
-def test_of_many_archives_at_once_one_is_bound(store: JobStore) -> None:
-    answers = at_once(16, lambda number: store.bind_archive(f"archive{number}"))
+def test_one_of_many_concurrent_archives_is_bound(store: JobStore) -> None:
+    answers = call_concurrently(16, lambda number: store.bind_archive(f"archive{number}"))
 
     assert len(set(answers)) == 1
 
 
-# legal moves only, whatever the order of calls
+# state machine: only legal transitions, for any order of calls
 
 MACHINE_LIMIT = 6
 
 
-class Moves(RuleBasedStateMachine):
-    """Calls in any order, with current and old fences; the books must balance after each."""
+class JobStoreMachine(RuleBasedStateMachine):
+    """Makes random calls with current and outdated fencing tokens, and checks invariants after each."""
 
     def __init__(self, make: Callable[[Clock], JobStore]) -> None:
         super().__init__()
         self.clock = Clock()
         self.store = make(self.clock)
         self.count = 0
-        self.jobs: dict[str, Job] = {}  # as seen after the last call
-        self.fences: list[tuple[str, int, int]] = []  # all that were ever given
-        self.held: dict[tuple[str, int], int] = {}  # the current ones
+        self.jobs: dict[str, Job] = {}  # after the last call
+        self.fences: list[tuple[str, int, int]] = []  # all fencing tokens so far
+        self.current_tokens: dict[tuple[str, int], int] = {}  # the current fencing tokens
         self.judges: list[tuple[str, int]] = []
         self.judge: dict[str, int] = {}
-        self.states: dict[str, State] = {}  # of every analysis, as seen last; gone without a trace: succeeded
-        self.forgotten: set[str] = set()
+        self.states: dict[str, State] = {}  # of each analysis after the last call; deleted: succeeded
+        self.deleted: set[str] = set()
 
-    def open_ones(self) -> int:
-        return sum(not snapshot.record.state.final for snapshot in self.store.entries())
+    def count_open(self) -> int:
+        return sum(not snapshot.record.state.final for snapshot in self.store.records())
 
     @rule(key=st.sampled_from("kl"), fresh=st.booleans(), shards=st.integers(1, 3))
     def submit(self, key: str, fresh: bool, shards: int) -> None:
         self.count += 1
-        before = self.open_ones()
-        said = submit(
+        before = self.count_open()
+        submission = submit(
             self.store,
             f"a{self.count}",
             key=f"{key}{shards}",
@@ -1068,73 +1076,73 @@ class Moves(RuleBasedStateMachine):
             of=spec(total=4 * shards - 1, shard_size=4),
             limit=MACHINE_LIMIT,
         )
-        assert (said.outcome is Outcome.FULL) == (before >= MACHINE_LIMIT)
-        if said.outcome is not Outcome.FULL:
-            assert self.open_ones() == before + 1
-            self.states[said.analysis] = State.QUEUED
+        assert (submission.outcome is Outcome.FULL) == (before >= MACHINE_LIMIT)
+        if submission.outcome is not Outcome.FULL:
+            assert self.count_open() == before + 1
+            self.states[submission.analysis] = State.QUEUED
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
         id = data.draw(st.sampled_from(list(self.jobs)))
         shard = data.draw(st.integers(0, self.jobs[id].spec.num_shards - 1))
-        claim = self.store.claim(id, shard, "w", LEASE)
-        if claim.kind is ClaimKind.TAKEN:
+        claim = self.store.claim_shard(id, shard, "w", LEASE_SECONDS)
+        if claim.kind is ClaimOutcome.CLAIMED:
             assert claim.fencing_token == self.jobs[id].shards[shard].fencing_token + 1
             self.fences.append((id, shard, claim.fencing_token))
-            self.held[id, shard] = claim.fencing_token
-        elif claim.kind is ClaimKind.WAIT:
+            self.current_tokens[id, shard] = claim.fencing_token
+        elif claim.kind is ClaimOutcome.WAIT:
             assert claim.delay > 0
 
     @precondition(lambda self: self.fences)
-    @rule(data=st.data(), call=st.sampled_from([*sorted(OLD), "finish_shard", "finish_shard"]))
+    @rule(data=st.data(), call=st.sampled_from([*sorted(LATE_WRITES), "finish_shard", "finish_shard"]))
     def report(self, data: st.DataObject, call: str) -> None:
         id, shard, fencing_token = data.draw(st.sampled_from(self.fences))
-        is_current = self.held.get((id, shard)) == fencing_token and not self.jobs[id].state.final
+        is_current = self.current_tokens.get((id, shard)) == fencing_token and not self.jobs[id].state.final
         before = self.store.job(id)
         start, stop = self.jobs[id].spec.bounds(shard)
         match call:
-            case "beat":
-                accepted = self.store.renew_lease(id, shard, fencing_token, LEASE) is LeaseReply.OK
+            case "renew_lease":
+                accepted = self.store.renew_lease(id, shard, fencing_token, LEASE_SECONDS) is LeaseReply.OK
             case "progress":
                 accepted = (
-                    self.store.progress(id, shard, fencing_token, data.draw(st.integers(0, stop - start)))
+                    self.store.report_progress(id, shard, fencing_token, data.draw(st.integers(0, stop - start)))
                     is LeaseReply.OK
                 )
             case "finish_shard":
-                left = self.store.finish_shard(id, shard, fencing_token, part(stop - start))
+                left = self.store.finish_shard(id, shard, fencing_token, shard_result(stop - start))
                 accepted = left is not None
                 if accepted:
                     assert before is not None
-                    assert left == before.left - 1
-            case "hand_back":
+                    assert left == before.num_shards_left - 1
+            case "release":
                 accepted = self.store.release_shard(id, shard, fencing_token)
             case "retry":
-                delay = self.store.retry(id, shard, fencing_token, OOPS)
+                delay = self.store.retry_shard(id, shard, fencing_token, OOPS)
                 now = self.store.job(id)
                 accepted = delay is not None or (is_current and now is not None and now.state is State.FAILED)
             case _:
-                accepted = self.store.fail(id, shard, fencing_token, OOPS)
+                accepted = self.store.fail_job(id, shard, fencing_token, OOPS)
         assert accepted == is_current
         if not accepted:
             assert self.store.job(id) == before
-        elif call not in ("beat", "progress"):
-            del self.held[id, shard]
+        elif call not in ("renew_lease", "progress"):
+            del self.current_tokens[id, shard]
 
     @precondition(lambda self: self.states)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         analysis = data.draw(st.sampled_from(sorted(self.states)))
-        was_open = not self.states[analysis].final and analysis not in self.forgotten
+        was_open = not self.states[analysis].final and analysis not in self.deleted
         assert self.store.cancel(analysis, "") == was_open
 
     @precondition(lambda self: any(state.final for state in self.states.values()))
     @rule(data=st.data())
-    def forget(self, data: st.DataObject) -> None:
+    def delete(self, data: st.DataObject) -> None:
         analysis = data.draw(st.sampled_from(sorted(id for id, state in self.states.items() if state.final)))
-        if self.store.forget(analysis):
-            assert analysis not in self.forgotten
-            self.forgotten.add(analysis)
+        if self.store.delete(analysis):
+            assert analysis not in self.deleted
+            self.deleted.add(analysis)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -1142,7 +1150,7 @@ class Moves(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(list(self.jobs)))
         fencing_token = self.store.claim_judging(id)
         job = self.jobs[id]
-        assert (fencing_token is not None) == (not job.state.final and job.left == 0)
+        assert (fencing_token is not None) == (not job.state.final and job.num_shards_left == 0)
         if fencing_token is not None:
             assert fencing_token > self.judge.get(id, 0)
             self.judge[id] = fencing_token
@@ -1153,30 +1161,30 @@ class Moves(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, failure: Failure | None) -> None:
         id, fencing_token = data.draw(st.sampled_from(self.judges))
         is_current = self.judge[id] == fencing_token and not self.jobs[id].state.final
-        assert self.store.finish(id, fencing_token, failure) == is_current
+        assert self.store.finish_job(id, fencing_token, failure) == is_current
         if is_current and failure is None:
             self.jobs[id] = replace(self.jobs[id], state=State.SUCCEEDED)
 
-    @rule(seconds=st.sampled_from([1.0, 6.0, LEASE + 1]))
+    @rule(seconds=st.sampled_from([1.0, 6.0, LEASE_SECONDS + 1]))
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
     @invariant()
-    def final_states_are_never_left(self) -> None:
-        seen = {snapshot.record.id: snapshot.record.state for snapshot in self.store.entries()}
+    def final_states_never_change(self) -> None:
+        states = {snapshot.record.id: snapshot.record.state for snapshot in self.store.records()}
         for analysis, before in self.states.items():
-            if analysis in self.forgotten:
-                assert analysis not in seen
+            if analysis in self.deleted:
+                assert analysis not in states
                 continue
-            now = seen.get(analysis, State.SUCCEEDED)
+            now = states.get(analysis, State.SUCCEEDED)
             assert now == before or not before.final
             assert not (before is State.RUNNING and now is State.QUEUED)
             self.states[analysis] = now
-        assert seen.keys() <= self.states.keys()
+        assert states.keys() <= self.states.keys()
 
     @invariant()
-    def moves_are_legal_and_done_is_at_most_total(self) -> None:
-        for snapshot in self.store.entries():
+    def transitions_are_legal_and_progress_is_at_most_the_total(self) -> None:
+        for snapshot in self.store.records():
             if snapshot.job is not None:
                 self.jobs.setdefault(snapshot.job.id, snapshot.job)
         for id, before in list(self.jobs.items()):
@@ -1186,10 +1194,10 @@ class Moves(RuleBasedStateMachine):
                 continue
             assert now.state == before.state or not before.state.final
             assert 0 <= now.done <= now.spec.total
-            assert now.left == sum(shard.state is not State.SUCCEEDED for shard in now.shards)
+            assert now.num_shards_left == sum(shard.state is not State.SUCCEEDED for shard in now.shards)
             for old, new in zip(before.shards, now.shards, strict=True):
-                moved = (old.state.name, new.state.name)
-                assert moved in {
+                transition = (old.state.name, new.state.name)
+                assert transition in {
                     ("QUEUED", "QUEUED"),
                     ("QUEUED", "RUNNING"),
                     ("RUNNING", "RUNNING"),
@@ -1197,86 +1205,91 @@ class Moves(RuleBasedStateMachine):
                     ("RUNNING", "SUCCEEDED"),
                     ("SUCCEEDED", "SUCCEEDED"),
                 }
-                again = new.fencing_token - old.fencing_token
-                assert again == (1 if moved == ("QUEUED", "RUNNING") else new.crashes - old.crashes)
-                assert 0 <= new.retries - old.retries <= (moved == ("RUNNING", "QUEUED"))
+                resubmit = new.fencing_token - old.fencing_token
+                assert resubmit == (1 if transition == ("QUEUED", "RUNNING") else new.crashes - old.crashes)
+                assert 0 <= new.retries - old.retries <= (transition == ("RUNNING", "QUEUED"))
                 assert new.crashes < 3
                 assert new.retries <= 3
             self.jobs[id] = now
 
     @invariant()
-    def the_books_balance(self) -> None:
-        snapshots = self.store.entries()
-        open_ones = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.final}
-        assert len(open_ones) <= MACHINE_LIMIT
+    def waiting_analyses_are_the_open_ones(
+        self,
+    ) -> None:  # invariants run in alphabetical order: this one needs self.jobs
+        snapshots = self.store.records()
+        open_analyses = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.final}
+        assert len(open_analyses) <= MACHINE_LIMIT
         open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.final}
         waiting = [analysis for job in open_jobs.values() for analysis in job.analyses]
-        assert sorted(waiting) == sorted(open_ones)
+        assert sorted(waiting) == sorted(open_analyses)
         assert all(job.analyses for job in open_jobs.values())
 
 
 @pytest.mark.parametrize("implementation", ["memory", "redis"])
-def test_whatever_is_called_only_legal_moves_are_made(implementation: str, server: RedisServer) -> None:
+def test_only_legal_transitions_happen_for_any_order_of_calls(implementation: str, server: RedisServer) -> None:
     run_state_machine_as_test(
-        lambda: Moves(lambda clock: make(implementation, clock, server)),
+        lambda: JobStoreMachine(lambda clock: make(implementation, clock, server)),
         settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
     )
 
 
-# what has failed is queued again
+# retries of failed analyses
 
 
-def failed_one(store: JobStore, request_id: str = "") -> None:
+def submit_failed(store: JobStore, request_id: str = "") -> None:
     job = submit(store, "a", request_id=request_id).job
-    store.fail(job, 0, claimed(store, job), OOPS)
+    store.fail_job(job, 0, claim_token(store, job), OOPS)
 
 
-def again(store: JobStore, limit: int = 10, request_id: str = "") -> Submission | None:
+def resubmit(store: JobStore, limit: int = 10, request_id: str = "") -> Submission | None:
     record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0)
     return store.resubmit(record, replace(spec(), model="demo:same"), limit=limit)
 
 
-def test_what_has_failed_is_queued_again_under_its_own_name(store: JobStore) -> None:
-    failed_one(store)
+def test_a_failed_analysis_is_queued_again_under_the_same_id(store: JobStore) -> None:
+    submit_failed(store)
 
-    said = again(store)
+    submission = resubmit(store)
 
-    assert said is not None
-    assert (said.outcome, said.analysis) == (Outcome.NEW, "a")
+    assert submission is not None
+    assert (submission.outcome, submission.analysis) == (Outcome.NEW, "a")
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.QUEUED, None)
-    run_all(store, said.job)
-    fencing_token = store.claim_judging(said.job)
+    run_all(store, submission.job)
+    fencing_token = store.claim_judging(submission.job)
     assert fencing_token is not None
-    assert store.finish(said.job, fencing_token) is True
+    assert store.finish_job(submission.job, fencing_token) is True
     assert store.snapshot("a") is None
 
 
 @pytest.mark.parametrize("state", ["open", "cancelled", "unknown"])
-def test_only_what_has_failed_is_queued_again(store: JobStore, state: str) -> None:
+def test_only_failed_analyses_can_be_retried(store: JobStore, state: str) -> None:
     if state != "unknown":
         submit(store, "a")
     if state == "cancelled":
         store.cancel("a", "")
 
-    assert again(store) is None
+    assert resubmit(store) is None
 
 
-def test_what_is_queued_again_joins_an_equal_job_and_counts_against_the_limit(store: JobStore) -> None:
-    failed_one(store)
+def test_a_retried_analysis_joins_an_equal_job_and_counts_against_the_limit(store: JobStore) -> None:
+    submit_failed(store)
     other = submit(store, "b").job
 
-    full, joined = again(store, limit=1), again(store, limit=2)
+    full, joined = resubmit(store, limit=1), resubmit(store, limit=2)
 
     assert full is not None and full.outcome is Outcome.FULL
-    assert joined is not None and (joined.outcome, joined.job) == (Outcome.JOINED, other)
-    assert again(store) is None  # it is open
+    assert joined is not None and (joined.outcome, joined.job) == (
+        Outcome.JOINED,
+        other,
+    )
+    assert resubmit(store) is None  # it is open
 
 
-def test_a_retry_outlives_the_week_of_what_had_failed(store: JobStore, clock: Clock) -> None:
-    failed_one(store, "r")
-    again(store, request_id="r")
+def test_a_retried_analysis_does_not_expire(store: JobStore, clock: Clock) -> None:
+    submit_failed(store, "r")
+    resubmit(store, request_id="r")
     pass_time(store, clock, 8 * DAY)
     submit(store, "new", key="new", created=clock.now)
 
@@ -1284,55 +1297,55 @@ def test_a_retry_outlives_the_week_of_what_had_failed(store: JobStore, clock: Cl
     assert submit(store, "x", request_id="r").analysis == "a"
 
 
-# what workers say of themselves, and what is lost
+# offers of workers, records of other versions, and damaged records
 
 
-def test_offers_are_those_of_live_workers_and_else_of_the_last(store: JobStore, clock: Clock) -> None:
+def test_offers_are_those_of_live_workers_or_else_the_latest(store: JobStore, clock: Clock) -> None:
     assert list(store.offers()) == []
     first, second = WorkerOffer((("timm:*", "any"),), ("demo",)), WorkerOffer((("demo:m", "one"),), ())
-    store.worker_alive("w1", first)
-    store.worker_alive("w2", second)
+    store.heartbeat("w1", first)
+    store.heartbeat("w2", second)
 
     assert sorted(store.offers(), key=str) == sorted([first, second], key=str)
-    store.worker_gone("w1")
+    store.remove_worker("w1")
     assert list(store.offers()) == [second]
-    store.worker_gone("w2")
+    store.remove_worker("w2")
     assert list(store.offers()) == [second]
 
 
-@pytest.mark.parametrize("file", sorted(WRITTEN.glob("*.json")), ids=lambda file: file.stem)
-def test_open_work_of_earlier_versions_goes_on(server: RedisServer, file: Path) -> None:
-    """A Redis as an earlier version left it in the middle of a job: the job is claimed, finished and judged."""
+@pytest.mark.parametrize("file", sorted(RECORDED.glob("*.json")), ids=lambda file: file.stem)
+def test_open_jobs_of_earlier_versions_are_continued(server: RedisServer, file: Path) -> None:
+    """Given the Redis of an earlier version in the middle of a job, the job is claimed, finished, and judged."""
     client = server.client()
     client.flushall()
-    for key, kept in json.loads(file.read_text()).items():
-        match kept["type"]:
+    for key, record_ids in json.loads(file.read_text()).items():
+        match record_ids["type"]:
             case "hash":
-                client.hset(key, mapping=kept["value"])
+                client.hset(key, mapping=record_ids["value"])
             case "zset":
-                client.zadd(key, kept["value"])
+                client.zadd(key, record_ids["value"])
             case "set":
-                client.sadd(key, *kept["value"])
+                client.sadd(key, *record_ids["value"])
             case _:
-                client.set(key, kept["value"])
+                client.set(key, record_ids["value"])
     store = RedisJobStore(connect(server.url, 2.0))
 
-    (open_one,) = store.entries()
+    (open_one,) = store.records()
     assert open_one.record.request.labels == {"model": "net", "version": "1"}
     assert open_one.record.owner == "ci"
     assert open_one.job is not None
     job = open_one.job.id
     for shard in range(4):
-        fencing_token = claimed(store, job, shard, worker="newer")
-        left = store.finish_shard(job, shard, fencing_token, part(5))
+        fencing_token = claim_token(store, job, shard, worker="newer")
+        left = store.finish_shard(job, shard, fencing_token, shard_result(5))
     assert left == 0
     judging = store.claim_judging(job)
     assert judging is not None
-    assert store.finish(job, judging)
-    assert list(store.entries()) == []
+    assert store.finish_job(job, judging)
+    assert list(store.records()) == []
 
 
-def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
+def test_records_of_a_newer_version_are_not_read(server: RedisServer) -> None:
     client = server.client()
     client.flushall()
     store = RedisJobStore(connect(server.url, 2.0))
@@ -1342,7 +1355,7 @@ def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
         document = json.loads(client.hget(key, name)) | {"schema": 2}
         client.hset(key, name, json.dumps(document))
 
-    assert [entry.record.id for entry in store.entries()] == ["b"]
+    assert [entry.record.id for entry in store.records()] == ["b"]
     for call in (lambda: store.snapshot("a"), lambda: store.job(job)):
         with pytest.raises(NewerRecord, match="a newer version of Errata wrote it"):
             call()
@@ -1350,12 +1363,12 @@ def test_records_of_a_newer_version_are_left_to_it(server: RedisServer) -> None:
 
 
 def rewrite(client: Any, key: str, field: str, **changes: object) -> None:
-    """Change some fields of a JSON document in a hash of Redis."""
+    """Change fields of a JSON document in a hash of Redis."""
     client.hset(key, field, json.dumps(json.loads(client.hget(key, field)) | changes))
 
 
-def everything(client: Any) -> dict[bytes, Any]:
-    """Return all keys of a Redis with their content."""
+def read_all_keys(client: Any) -> dict[bytes, Any]:
+    """Return all keys of a Redis with their values."""
     read = {
         b"hash": client.hgetall,
         b"set": client.smembers,
@@ -1366,7 +1379,7 @@ def everything(client: Any) -> dict[bytes, Any]:
 
 
 NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
-    "claim": lambda store, job: store.claim(job, 0, "older", LEASE),
+    "claim": lambda store, job: store.claim_shard(job, 0, "older", LEASE_SECONDS),
     "cancel": lambda store, _: store.cancel("a", "not needed"),
     "claim_judging": lambda store, job: store.claim_judging(job),
 }
@@ -1374,18 +1387,18 @@ NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
 
 @pytest.mark.parametrize("call", sorted(NEWER))
 @pytest.mark.parametrize("progress", ["queued", "lease over", "predicted"])
-def test_an_older_version_changes_nothing_of_a_newer_versions_job(
+def test_an_older_version_does_not_change_a_newer_versions_job(
     server: RedisServer, clock: Clock, call: str, progress: str
 ) -> None:
     store, client = make("redis", clock, server), server.client()
     job = submit(store, "a").job
     if progress == "lease over":
-        claimed(store, job)
-        clock.advance(LEASE + 1)
+        claim_token(store, job)
+        clock.advance(LEASE_SECONDS + 1)
     if progress == "predicted":
         run_all(store, job)
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
-    before = everything(client)
+    before = read_all_keys(client)
     does_nothing_anyway = {("claim", "predicted"), ("claim_judging", "queued"), ("claim_judging", "lease over")}
 
     if (call, progress) in does_nothing_anyway:
@@ -1394,19 +1407,19 @@ def test_an_older_version_changes_nothing_of_a_newer_versions_job(
         with pytest.raises(NewerRecord, match=f"schema {SCHEMA} at most, got {SCHEMA + 1}"):
             NEWER[call](store, job)
 
-    assert everything(client) == before
+    assert read_all_keys(client) == before
 
 
-def test_an_older_version_does_not_cancel_an_analysis_that_it_can_not_read(server: RedisServer, clock: Clock) -> None:
+def test_an_older_version_does_not_cancel_an_analysis_that_it_cannot_read(server: RedisServer, clock: Clock) -> None:
     store, client = make("redis", clock, server), server.client()
     submit(store, "a")
     rewrite(client, "errata:analysis:a", "entry", schema=SCHEMA + 1)
-    before = everything(client)
+    before = read_all_keys(client)
 
     with pytest.raises(NewerRecord, match="the open analysis a"):
         store.cancel("a", "not needed")
 
-    assert everything(client) == before
+    assert read_all_keys(client) == before
 
 
 def test_an_older_version_does_not_join_a_newer_versions_job(server: RedisServer, clock: Clock) -> None:
@@ -1414,14 +1427,14 @@ def test_an_older_version_does_not_join_a_newer_versions_job(server: RedisServer
     newer = submit(store, "a").job
     rewrite(client, f"errata:job:{newer}", "spec", schema=SCHEMA + 1)
 
-    said = submit(store, "b")
+    submission = submit(store, "b")
 
-    assert said.outcome is Outcome.NEW
+    assert submission.outcome is Outcome.NEW
     assert client.smembers(f"errata:job:{newer}:analyses") == {b"a"}
     assert state_of(store, "b") is State.QUEUED
 
 
-def test_the_version_that_wrote_a_record_claims_and_cancels_it(
+def test_the_version_that_wrote_a_record_can_claim_and_cancel_it(
     server: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, client = make("redis", clock, server), server.client()
@@ -1430,11 +1443,11 @@ def test_the_version_that_wrote_a_record_claims_and_cancels_it(
     rewrite(client, "errata:analysis:a", "entry", schema=SCHEMA + 1)
     monkeypatch.setattr("service.jobs.redis_store.SCHEMA", SCHEMA + 1)
 
-    claimed(store, job)
+    claim_token(store, job)
     assert store.cancel("a", "not needed") is True
 
 
-def test_fields_that_a_newer_version_added_are_read_over(server: RedisServer) -> None:
+def test_fields_of_a_newer_version_are_ignored(server: RedisServer) -> None:
     client = server.client()
     client.flushall()
     store = RedisJobStore(connect(server.url, 2.0))
@@ -1454,19 +1467,19 @@ BROKEN = ["{", "[]", "null", "5", "[" * 50_000, "{}"]
 @pytest.mark.parametrize(
     "change",
     [
-        *({"entry": item} for item in BROKEN),
+        *({"entry": entry} for entry in BROKEN),
         {"entry": b"\xff\xfe"},
         {"state": "NOPE"},
         {"ended": "inf"},
         {"failure": "[]"},
-        *({"created": item} for item in ("soon", float("nan"), 1e300, -1)),
+        *({"created": created} for created in ("soon", float("nan"), 1e300, -1)),
         {"display_name": 5},
         {"display_name": "\ud800"},
         {"labels": {"a": 1}},
     ],
     ids=lambda change: str(change)[:40],
 )
-def test_a_record_that_no_version_wrote_is_left_out_and_told(server: RedisServer, change: dict[str, Any]) -> None:
+def test_a_damaged_record_is_not_listed_and_logged_once(server: RedisServer, change: dict[str, Any]) -> None:
     client = server.client()
     client.flushall()
     store = RedisJobStore(connect(server.url, 2.0))
@@ -1482,14 +1495,14 @@ def test_a_record_that_no_version_wrote_is_left_out_and_told(server: RedisServer
 
     with structlog.testing.capture_logs() as log:
         for _ in range(3):
-            assert [entry.record.id for entry in store.entries()] == ["b"]
+            assert [entry.record.id for entry in store.records()] == ["b"]
         with pytest.raises(DamagedRecord, match="the open analysis a"):
             store.snapshot("a")
-    assert [event["log_level"] for event in log] == ["error"], "told once, however often it is looked at"
+    assert [event["log_level"] for event in log] == ["error"], "logged more than once"
 
 
 @pytest.mark.parametrize("spec", BROKEN)
-def test_a_job_that_no_version_wrote_is_told(server: RedisServer, spec: str) -> None:
+def test_a_damaged_job_is_reported(server: RedisServer, spec: str) -> None:
     client = server.client()
     client.flushall()
     store = RedisJobStore(connect(server.url, 2.0))
@@ -1498,10 +1511,10 @@ def test_a_job_that_no_version_wrote_is_told(server: RedisServer, spec: str) -> 
 
     with pytest.raises(DamagedRecord):
         store.job(job)
-    assert list(store.entries()) == []
+    assert list(store.records()) == []
 
 
-def test_a_job_that_says_it_has_endless_shards_ends_nobodys_patience(server: RedisServer) -> None:
+def test_a_damaged_number_of_shards_does_not_block_redis(server: RedisServer) -> None:
     client = server.client()
     client.flushall()
     store = RedisJobStore(connect(server.url, 20.0))
@@ -1514,29 +1527,29 @@ def test_a_job_that_says_it_has_endless_shards_ends_nobodys_patience(server: Red
 
 
 @pytest.mark.parametrize("offer", [*BROKEN, '{"models": "ab", "datasets": [], "runtime": ""}'])
-def test_an_offer_that_no_worker_wrote_is_left_out(server: RedisServer, offer: str) -> None:
+def test_a_damaged_offer_is_ignored(server: RedisServer, offer: str) -> None:
     client = server.client()
     client.flushall()
     store = RedisJobStore(connect(server.url, 2.0))
     good = WorkerOffer((("demo:x", "a model"),), ("demo",), "timm 1")
     for worker in ("w1", "w2"):
-        store.worker_alive(worker, good)
+        store.heartbeat(worker, good)
     client.set("errata:offers:w2", offer)
 
     assert list(store.offers()) == [good]
 
 
 @pytest.mark.parametrize("content", [zlib.compress(bytes(300 << 20), 1), b"junk", zlib.compress(b"\xff")])
-def test_names_that_unpack_to_too_much_or_to_no_text_are_damaged(server: RedisServer, content: bytes) -> None:
+def test_damaged_image_names_are_reported(server: RedisServer, content: bytes) -> None:
     server.client().set("errata:images:d1", content)
 
     with pytest.raises(DamagedRecord):
-        RedisJobStore(connect(server.url, 5.0)).images("d1")
+        RedisJobStore(connect(server.url, 5.0)).image_names("d1")
 
 
-def test_predictions_that_nobody_kept_so_are_computed_anew(server: RedisServer) -> None:
+def test_damaged_cached_predictions_are_ignored(server: RedisServer) -> None:
     store = RedisJobStore(connect(server.url, 2.0))
-    store.store_shard_result("k", part(4))
+    store.store_shard_result("k", shard_result(4))
     assert store.cached_shard_result("k") is not None
     whole = server.client().get("errata:predictions:k")
     objects = io.BytesIO()
@@ -1560,38 +1573,38 @@ def test_predictions_that_nobody_kept_so_are_computed_anew(server: RedisServer) 
         assert store.cached_shard_result("k") is None
 
 
-def test_depth_counts_what_is_open(store: JobStore, clock: Clock) -> None:
+def test_depth_counts_open_jobs_and_shards(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a", created=clock.now).job
     submit(store, "b", created=clock.now)
-    fencing_token = claimed(store, job)
+    fencing_token = claim_token(store, job)
     clock.now += 7
-    store.worker_alive("w9")
+    store.heartbeat("w9")
 
     assert store.depth() == depth(running_analyses=2, running_shards=1, queued_shards=2, oldest_running=7.0)
-    store.finish_shard(job, 0, fencing_token, part(4))
-    store.finish_shard(job, 0, fencing_token + 5, part(4))
+    store.finish_shard(job, 0, fencing_token, shard_result(4))
+    store.finish_shard(job, 0, fencing_token + 5, shard_result(4))
     assert store.depth() == depth(running_analyses=2, queued_shards=2, oldest_running=7.0, refused=1)
     store.cancel("a", "")
     store.cancel("b", "")
     assert store.depth() == depth(refused=1)
 
 
-def test_depth_tells_what_waits_from_what_runs_and_counts_crashes(store: JobStore, clock: Clock) -> None:
+def test_depth_distinguishes_queued_from_running_and_counts_crashes(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a", created=clock.now).job
     clock.now += 3
     submit(store, "b", key="other", created=clock.now)
-    store.worker_alive("w9")
-    claimed(store, job)
+    store.heartbeat("w9")
+    claim_token(store, job)
     clock.now += 25  # past the lease
 
-    store.worker_alive("w9")
-    claimed(store, job)
+    store.heartbeat("w9")
+    claim_token(store, job)
 
     result = store.depth()
     assert (result.queued_analyses, result.running_analyses) == (1, 1)
     assert (result.oldest_queued, result.oldest_running) == (25.0, 28.0)
     assert result.crashes == 1
-    assert store.memory().used >= 0
+    assert store.memory_usage().used >= 0
 
 
 def depth(**counts: float) -> Depth:
@@ -1602,249 +1615,249 @@ def depth(**counts: float) -> Depth:
     return Depth(**{**nothing, "oldest_queued": 0.0, "oldest_running": 0.0, "workers": 1} | counts)  # type: ignore[arg-type]
 
 
-def test_predictions_are_kept_by_what_made_them(store: JobStore) -> None:
+def test_shard_results_are_cached_by_key(store: JobStore) -> None:
     info = ModelInfo("demo:m", "net", "0" * 64, "t")
-    key = spec().part_key(1, info)
+    key = spec().shard_result_key(1, info)
     assert store.cached_shard_result(key) is None
 
-    store.store_shard_result(key, part(4, first=4))
+    store.store_shard_result(key, shard_result(4, first=4))
 
-    kept = store.cached_shard_result(key)
-    assert kept is not None
-    assert kept.predictions.top1.tolist() == [4, 5, 6, 7]
-    assert kept.model_info == info
+    record_ids = store.cached_shard_result(key)
+    assert record_ids is not None
+    assert record_ids.predictions.top1.tolist() == [4, 5, 6, 7]
+    assert record_ids.model_info == info
 
 
-def test_other_weights_transforms_images_or_shards_are_kept_apart() -> None:
+def test_different_weights_transforms_images_or_shards_have_different_keys() -> None:
     info = ModelInfo("demo:m", "net", "0" * 64, "t")
     keys = [
-        spec().part_key(0, info),
-        spec().part_key(1, info),
-        replace(spec(), images="j" * 64).part_key(0, info),
-        replace(spec(), shard_size=5).part_key(0, info),
-        spec().part_key(0, replace(info, weights_sha256="1" * 64)),
-        spec().part_key(0, replace(info, transform="u")),
+        spec().shard_result_key(0, info),
+        spec().shard_result_key(1, info),
+        replace(spec(), images="j" * 64).shard_result_key(0, info),
+        replace(spec(), shard_size=5).shard_result_key(0, info),
+        spec().shard_result_key(0, replace(info, weights_sha256="1" * 64)),
+        spec().shard_result_key(0, replace(info, transform="u")),
     ]
 
     assert len(set(keys)) == len(keys)
-    assert replace(spec(), model="demo:same_weights_by_another_name").part_key(0, info) == keys[0]
+    assert replace(spec(), model="demo:same_weights_by_another_name").shard_result_key(0, info) == keys[0]
 
 
-def test_which_analysis_has_a_result_is_kept(store: JobStore) -> None:
-    assert store.result("k" * 64) is None
+def test_the_analysis_of_a_result_is_cached(store: JobStore) -> None:
+    assert store.cached_result("k" * 64) is None
 
     store.store_result("k" * 64, "a1")
     store.store_result("k" * 64, "a2")
 
-    assert store.result("k" * 64) == "a2"
-    assert store.result("l" * 64) is None
+    assert store.cached_result("k" * 64) == "a2"
+    assert store.cached_result("l" * 64) is None
 
 
-# who asked is to be told
+# outbox
 
 
-def asked_by(store: JobStore, id: str, owner: str, request_id: str = "", limit: int = 1000) -> Submission:
-    """An entry of an owner's, by itself in its job."""
+def submit_for(store: JobStore, id: str, owner: str, request_id: str = "", limit: int = 1000) -> Submission:
+    """Submit an analysis of an owner, in its own job."""
     record = AnalysisRecord(
         id, AnalysisRequest("demo", "demo:m", request_id=request_id), "body", "e" * 64, 0.0, owner=owner
     )
     return store.submit(record, replace(spec(), model=f"demo:{id}"), fresh=False, limit=limit)
 
 
-def ended(store: JobStore, *ids: str, owner: str = "registry:x") -> None:
-    """Entries of a registry's that have ended."""
+def submit_ended(store: JobStore, *ids: str, owner: str = "registry:x") -> None:
+    """Submit and cancel analyses of a registry."""
     for id in ids:
-        asked_by(store, id, owner)
+        submit_for(store, id, owner)
         store.cancel(id, "")
 
 
-def owed(store: JobStore, lease: float = LEASE) -> dict[str, int]:
-    """How often telling what is due now has failed; taken for a while."""
-    taken = store.owed(lease)
-    assert len({item.analysis for item in taken}) == len(taken)
-    return {item.analysis: item.tries for item in taken}
+def lease_due_items(store: JobStore, lease: float = LEASE_SECONDS) -> dict[str, int]:
+    """Lease the due outbox items; return the failed attempts by analysis."""
+    items = store.due_outbox_items(lease)
+    assert len({item.analysis for item in items}) == len(items)
+    return {item.analysis: item.attempts for item in items}
 
 
-def test_what_a_registry_asked_for_is_owed_once_it_has_ended_and_nothing_else_is(store: JobStore) -> None:
-    for id, owner in {"a": "registry:x", "b": "", "c": "registry", "d": "somebody@registry:x"}.items():
-        asked_by(store, id, owner)
-    assert owed(store) == {}  # all are open
+def test_only_ended_analyses_of_registries_are_due(store: JobStore) -> None:
+    for id, owner in {"a": "registry:x", "b": "", "c": "registry", "d": "user@registry:x"}.items():
+        submit_for(store, id, owner)
+    assert lease_due_items(store) == {}  # all are open
     for id in "abcd":
         store.cancel(id, "")
 
-    assert owed(store) == {"a": 0}
+    assert lease_due_items(store) == {"a": 0}
 
 
-def test_who_is_refused_or_repeated_is_not_owed(store: JobStore) -> None:
-    asked_by(store, "a", "registry:x", request_id="r", limit=1)
+def test_refused_and_repeated_requests_add_no_outbox_item(store: JobStore) -> None:
+    submit_for(store, "a", "registry:x", request_id="r", limit=1)
 
-    assert asked_by(store, "b", "registry:x", request_id="r", limit=1).outcome is Outcome.REPEATED
-    assert asked_by(store, "c", "registry:x", limit=1).outcome is Outcome.FULL
+    assert submit_for(store, "b", "registry:x", request_id="r", limit=1).outcome is Outcome.REPEATED
+    assert submit_for(store, "c", "registry:x", limit=1).outcome is Outcome.FULL
     store.cancel("a", "")
 
-    assert owed(store) == {"a": 0}
+    assert lease_due_items(store) == {"a": 0}
 
 
-def test_who_joins_a_job_is_owed_too(store: JobStore) -> None:
+def test_an_analysis_that_joins_a_job_gets_an_outbox_item(store: JobStore) -> None:
     for id in ("a", "b"):
         record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
         store.submit(record, spec(), fresh=False, limit=10)
     store.cancel("a", "")
-    assert owed(store) == {"a": 0}
+    assert lease_due_items(store) == {"a": 0}
     store.cancel("b", "")
 
-    assert owed(store) == {"b": 0}
+    assert lease_due_items(store) == {"b": 0}
 
 
-def test_what_is_reserved_is_owed_only_if_it_says_so(store: JobStore) -> None:
-    store.reserve("r", "body", "a", owed=True)
+def test_a_reservation_adds_an_outbox_item_only_on_request(store: JobStore) -> None:
+    store.reserve("r", "body", "a", needs_write_back=True)
     store.reserve("s", "body", "b")
-    store.reserve("t", "body", "c", owed=False)
+    store.reserve("t", "body", "c", needs_write_back=False)
 
-    assert owed(store) == {"a": 0}
+    assert lease_due_items(store) == {"a": 0}
 
 
 @pytest.mark.parametrize("body", ["body", "another"], ids=["repeated", "reused"])
-def test_a_reserved_id_that_comes_again_is_not_owed_again(store: JobStore, clock: Clock, body: str) -> None:
-    store.reserve("r", "body", "a", owed=True)
-    store.settle("a")
+def test_a_repeated_reservation_adds_no_outbox_item(store: JobStore, clock: Clock, body: str) -> None:
+    store.reserve("r", "body", "a", needs_write_back=True)
+    store.delete_outbox_item("a")
 
-    assert store.reserve("r", body, "b", owed=True).analysis == "a"
+    assert store.reserve("r", body, "b", needs_write_back=True).analysis == "a"
 
     clock.advance(DAY)
-    assert owed(store) == {}
+    assert lease_due_items(store) == {}
 
 
-def test_what_is_due_is_taken_once_until_the_lease_is_over(store: JobStore, clock: Clock) -> None:
-    ended(store, "a")
+def test_a_leased_item_is_not_due_until_the_lease_expires(store: JobStore, clock: Clock) -> None:
+    submit_ended(store, "a")
 
-    assert owed(store, lease=60) == {"a": 0}
-    assert owed(store, lease=60) == {}
+    assert lease_due_items(store, lease=60) == {"a": 0}
+    assert lease_due_items(store, lease=60) == {}
     clock.advance(59)
-    assert owed(store, lease=60) == {}
+    assert lease_due_items(store, lease=60) == {}
     clock.advance(1)
-    assert owed(store, lease=60) == {"a": 0}  # who ended before he settled it isn't counted as a try
+    assert lease_due_items(store, lease=60) == {"a": 0}  # an expired lease does not count as a failed attempt
     clock.advance(59)
-    assert owed(store, lease=60) == {}
+    assert lease_due_items(store, lease=60) == {}
 
 
-def test_one_of_many_threads_takes_what_is_due(store: JobStore) -> None:
-    ended(store, "a", "b")
+def test_one_of_many_concurrent_calls_leases_an_item(store: JobStore) -> None:
+    submit_ended(store, "a", "b")
 
-    taken = at_once(16, lambda _: store.owed(LEASE))
+    leased = call_concurrently(16, lambda _: store.due_outbox_items(LEASE_SECONDS))
 
-    assert sorted(item.analysis for some in taken for item in some) == ["a", "b"]
+    assert sorted(item.analysis for items in leased for item in items) == ["a", "b"]
 
 
-def test_what_is_postponed_comes_later_and_only_failures_are_counted(store: JobStore, clock: Clock) -> None:
-    ended(store, "a")
-    for failed, tries in ((True, 1), (False, 1), (True, 2), (False, 2)):
-        owed(store)
-        store.postpone("a", 5, failed=failed)
+def test_a_postponed_item_is_due_later_and_only_failures_are_counted(store: JobStore, clock: Clock) -> None:
+    submit_ended(store, "a")
+    for failed, attempts in ((True, 1), (False, 1), (True, 2), (False, 2)):
+        lease_due_items(store)
+        store.postpone_outbox_item("a", 5, failed=failed)
         clock.advance(4.5)
-        assert owed(store) == {}
+        assert lease_due_items(store) == {}
         clock.advance(0.5)
-        assert owed(store, lease=0) == {"a": tries}
+        assert lease_due_items(store, lease=0) == {"a": attempts}
 
 
-def test_one_that_is_postponed_does_not_hold_up_another(store: JobStore) -> None:
-    ended(store, "a", "b")
-    store.postpone("a", 100, failed=True)
+def test_a_postponed_item_does_not_delay_another(store: JobStore) -> None:
+    submit_ended(store, "a", "b")
+    store.postpone_outbox_item("a", 100, failed=True)
 
-    assert owed(store) == {"b": 0}
+    assert lease_due_items(store) == {"b": 0}
 
 
-def test_what_is_settled_never_comes_again_even_if_it_is_postponed_late(store: JobStore, clock: Clock) -> None:
-    ended(store, "a")
-    owed(store)
-    store.settle("a")
-    store.settle("a")
-    store.postpone("a", 1, failed=True)
-    store.postpone("a", 1, failed=False)
-    store.settle("never owed")
-    store.postpone("never owed", 1, failed=True)
+def test_a_deleted_item_is_never_due_even_if_it_is_postponed_later(store: JobStore, clock: Clock) -> None:
+    submit_ended(store, "a")
+    lease_due_items(store)
+    store.delete_outbox_item("a")
+    store.delete_outbox_item("a")
+    store.postpone_outbox_item("a", 1, failed=True)
+    store.postpone_outbox_item("a", 1, failed=False)
+    store.delete_outbox_item("unknown")
+    store.postpone_outbox_item("unknown", 1, failed=True)
 
     clock.advance(DAY)
 
-    assert owed(store) == {}
+    assert lease_due_items(store) == {}
 
 
 @pytest.mark.parametrize("end", ["succeeded", "cancelled", "failed"])
-def test_what_has_ended_is_owed_at_once_however_it_ended_and_however_often_it_was_looked_for(
-    store: JobStore, clock: Clock, end: str
-) -> None:
-    job = asked_by(store, "a", "registry:x").job
-    assert owed(store) == {}
-    claimed(store, job, shard=1)
+def test_an_ended_analysis_is_due_immediately(store: JobStore, clock: Clock, end: str) -> None:
+    job = submit_for(store, "a", "registry:x").job
+    assert lease_due_items(store) == {}
+    claim_token(store, job, shard=1)
     clock.advance(1)
-    assert owed(store) == {}
+    assert lease_due_items(store) == {}
     if end == "succeeded":
-        clock.advance(LEASE)
+        clock.advance(LEASE_SECONDS)
         run_all(store, job)
-        assert owed(store) == {}  # it is to be judged and archived first
-        store.finish(job, store.claim_judging(job) or 0)
+        assert lease_due_items(store) == {}  # it must be judged and archived first
+        store.finish_job(job, store.claim_judging(job) or 0)
     elif end == "cancelled":
         store.cancel("a", "")
     else:
-        store.fail(job, 0, claimed(store, job), OOPS)
+        store.fail_job(job, 0, claim_token(store, job), OOPS)
 
-    assert owed(store) == {"a": 0}
+    assert lease_due_items(store) == {"a": 0}
 
 
-def test_debts_outlive_the_week_that_records_are_kept(store: JobStore, clock: Clock) -> None:
-    store.reserve("r", "body", "a", owed=True)
-    store.postpone("a", 1, failed=True)
+def test_outbox_items_do_not_expire_with_records(store: JobStore, clock: Clock) -> None:
+    store.reserve("r", "body", "a", needs_write_back=True)
+    store.postpone_outbox_item("a", 1, failed=True)
 
     pass_time(store, clock, 8 * DAY)
     submit(store, "new", created=clock.now)
 
-    assert owed(store) == {"a": 1}
+    assert lease_due_items(store) == {"a": 1}
 
 
-def test_what_is_queued_again_after_a_failure_is_owed_again_with_no_try_counted(store: JobStore) -> None:
-    job = asked_by(store, "a", "registry:x").job
-    store.postpone("a", 1, failed=True)
-    store.settle("a")
-    store.fail(job, 0, claimed(store, job), OOPS)
+def test_a_retried_analysis_gets_a_new_outbox_item_without_attempts(store: JobStore) -> None:
+    job = submit_for(store, "a", "registry:x").job
+    store.postpone_outbox_item("a", 1, failed=True)
+    store.delete_outbox_item("a")
+    store.fail_job(job, 0, claim_token(store, job), OOPS)
     record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
 
     assert store.resubmit(record, replace(spec(), model="demo:a"), limit=10) is not None
-    assert owed(store) == {}
+    assert lease_due_items(store) == {}
     store.cancel("a", "")
 
-    assert owed(store) == {"a": 0}
+    assert lease_due_items(store) == {"a": 0}
 
 
-def test_what_was_not_owed_is_not_owed_when_it_is_queued_again(store: JobStore) -> None:
-    failed_one(store)
+def test_a_retried_analysis_without_a_registry_gets_no_outbox_item(store: JobStore) -> None:
+    submit_failed(store)
 
-    assert again(store) is not None
+    assert resubmit(store) is not None
     store.cancel("a", "")
 
-    assert owed(store) == {}
+    assert lease_due_items(store) == {}
 
 
-def delivered(id: str, request_id: str, delivery: str) -> AnalysisRecord:
+def record_of_delivery(id: str, request_id: str, delivery: str) -> AnalysisRecord:
     request = AnalysisRequest("demo", "demo:m", request_id=request_id)
     return AnalysisRecord(id, request, "body", "e" * 64, 0.0, delivery=delivery)
 
 
-def test_a_delivery_that_came_before_is_repeated_whatever_it_asks_for(store: JobStore) -> None:
-    first, other = delivered("a", "r1", "prod:d1"), delivered("b", "r2", "prod:d1")
+def test_a_repeated_delivery_returns_the_first_analysis_for_any_request(store: JobStore) -> None:
+    first, other = record_of_delivery("a", "r1", "prod:d1"), record_of_delivery("b", "r2", "prod:d1")
     assert store.submit(first, spec(), fresh=False, limit=10).outcome is Outcome.NEW
 
-    again = store.submit(other, spec(), fresh=False, limit=10)
+    repeated = store.submit(other, spec(), fresh=False, limit=10)
     reserved = store.reserve("r3", "body", "c", delivery="prod:d1")
 
-    assert [(item.outcome, item.analysis) for item in (again, reserved)] == [(Outcome.REPEATED, "a")] * 2
+    assert [(submission.outcome, submission.analysis) for submission in (repeated, reserved)] == [
+        (Outcome.REPEATED, "a")
+    ] * 2
     assert store.snapshot("b") is None
     assert store.reserve("r3", "body", "c", delivery="prod:d2").outcome is Outcome.NEW
-    assert store.submit(delivered("b", "r2", "prod:d2"), spec(), fresh=False, limit=10).analysis == "c"
+    assert store.submit(record_of_delivery("b", "r2", "prod:d2"), spec(), fresh=False, limit=10).analysis == "c"
 
 
-def test_a_delivery_that_found_the_queue_full_may_come_again(store: JobStore) -> None:
-    store.submit(delivered("a", "r1", ""), spec(), fresh=False, limit=1)
-    refused = delivered("b", "r2", "prod:d1")
+def test_a_delivery_refused_at_the_limit_can_be_repeated(store: JobStore) -> None:
+    store.submit(record_of_delivery("a", "r1", ""), spec(), fresh=False, limit=1)
+    refused = record_of_delivery("b", "r2", "prod:d1")
 
     assert store.submit(refused, spec(), fresh=False, limit=1).outcome is Outcome.FULL
     assert store.submit(refused, spec(), fresh=False, limit=2).outcome is Outcome.JOINED

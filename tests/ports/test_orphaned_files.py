@@ -1,4 +1,4 @@
-"""Orphaned files in every kind of archive: old ones are removed, and nothing else."""
+"""Orphaned files in all archives on files: old ones are removed, and nothing else."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from ports.test_archive import analysis, predictions
 
 from service.archive.archive import FileArchive
 from service.archive.files import Files, open_files
-from service.archive.orphaned_files import orphaned_files, remove_orphaned_files
+from service.archive.orphaned_files import find_orphaned_files, remove_orphaned_files
 from service.storage import ORPHAN_SECONDS
 
 SCRATCH = [".abc.json.a1b2c3d4", ".abc.predictions.npz.__abcdef"]
@@ -20,7 +20,7 @@ FOREIGN = [
 
 
 def later() -> float:
-    """Return a time at which each present file is old."""
+    """Return a time at which all files are old."""
     return time.time() + ORPHAN_SECONDS + 10
 
 
@@ -37,7 +37,7 @@ def test_old_orphaned_files_are_removed_and_nothing_else(files: Files) -> None:
     for name in ("orphan.predictions.npz", *SCRATCH, *FOREIGN):
         files.write(name, b"content")
     files.write("newer.predictions.npz", b"content")
-    files.write("newer.json", json.dumps({"schema": 999}).encode())  # a document that only a newer version reads
+    files.write("newer.json", json.dumps({"schema": 999}).encode())  # a document of a newer version
 
     assert remove_orphaned_files(files, later) == 3
     assert set(files.names()) == {
@@ -48,7 +48,7 @@ def test_old_orphaned_files_are_removed_and_nothing_else(files: Files) -> None:
     assert remove_orphaned_files(files, later) == 0
 
 
-def test_files_that_another_process_may_be_writing_stay(files: Files) -> None:
+def test_recent_files_stay_because_another_process_may_write_them(files: Files) -> None:
     for name in ("orphan.predictions.npz", *SCRATCH):
         files.write(name, b"content")
 
@@ -58,10 +58,10 @@ def test_files_that_another_process_may_be_writing_stay(files: Files) -> None:
 
 def test_an_empty_archive_has_no_orphaned_files(files: Files) -> None:
     assert remove_orphaned_files(files, later) == 0
-    assert files.modified("nothing") is None
+    assert files.modification_time("nothing") is None
 
 
-def test_the_others_are_removed_where_one_cannot_be(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_removed_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "a.predictions.npz").mkdir()
     (tmp_path / "b.predictions.npz").touch()
 
@@ -69,5 +69,5 @@ def test_the_others_are_removed_where_one_cannot_be(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.predictions.npz"]
 
 
-def test_predictions_without_their_own_document_are_orphaned() -> None:
-    assert orphaned_files(["a.json", "a.predictions.npz", "b.predictions.npz", "c.json"]) == ["b.predictions.npz"]
+def test_predictions_without_a_document_are_orphaned() -> None:
+    assert find_orphaned_files(["a.json", "a.predictions.npz", "b.predictions.npz", "c.json"]) == ["b.predictions.npz"]

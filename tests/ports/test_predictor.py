@@ -1,4 +1,4 @@
-"""What a predictor does: one suite on the real one, in this process and in a child process, and on the fake."""
+"""One suite for all predictors: the real one, in this process and in a child process, and the fake."""
 
 from collections.abc import Iterator
 
@@ -75,20 +75,20 @@ def test_the_order_of_names_is_the_order_of_predictions(predictor: Predictor, na
     assert top1(predictor.predict(MODEL, "demo", names[::-1])) == forward[::-1]
 
 
-def test_predictions_dont_depend_on_what_else_is_in_the_batch(predictor: Predictor, names: list[str]) -> None:
+def test_predictions_do_not_depend_on_the_rest_of_the_batch(predictor: Predictor, names: list[str]) -> None:
     whole = top1(predictor.predict(MODEL, "demo", names))
 
     assert [top1(predictor.predict(MODEL, "demo", [name]))[0] for name in names[:3]] == whole[:3]
 
 
-def test_another_model_can_follow(predictor: Predictor, names: list[str]) -> None:
+def test_the_model_can_be_changed(predictor: Predictor, names: list[str]) -> None:
     first = top1(predictor.predict(MODEL, "demo", names[:4]))
     top1(predictor.predict(OTHER, "demo", names[:4]))
 
     assert top1(predictor.predict(MODEL, "demo", names[:4])) == first
 
 
-def test_a_call_that_is_left_after_a_batch_leaves_the_predictor_ready(predictor: Predictor, names: list[str]) -> None:
+def test_an_abandoned_call_leaves_the_predictor_ready(predictor: Predictor, names: list[str]) -> None:
     whole = top1(predictor.predict(MODEL, "demo", names))
     left = predictor.predict(MODEL, "demo", names)
     next(left)

@@ -315,7 +315,7 @@ def test_a_message_that_is_lost_is_sent_again(one: Cluster) -> None:
         one.start_worker()
 
         is_right(client, name)
-        assert one.events("sent again")
+        assert one.events("lost message resent")
 
 
 def test_a_message_whose_fetch_was_answered_into_the_void_runs(one: Cluster) -> None:
@@ -331,7 +331,7 @@ def test_a_message_whose_fetch_was_answered_into_the_void_runs(one: Cluster) -> 
             is_right(client, name)
 
             assert proxy.lost.is_set()
-            assert one.events("sent again")
+            assert one.events("lost message resent")
             assert one.metric("errata_analyses_total") == 1
     finally:
         proxy.close()

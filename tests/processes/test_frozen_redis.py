@@ -104,8 +104,8 @@ def test_a_worker_goes_on_while_redis_is_frozen_and_hands_its_part_in_afterwards
 
         wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
         assert breaker_events(service, "closed")
-        assert service.events("shard met an error") == []
-        runs = Counter(event["shard"] for event in service.events("shard taken"))
+        assert service.events("shard failed with a transient error") == []
+        runs = Counter(event["shard"] for event in service.events("shard claimed"))
         assert runs == {0: 1, 1: 1, 2: 1, 3: 1}, "no shard was predicted twice"
 
 

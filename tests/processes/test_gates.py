@@ -107,7 +107,7 @@ def test_a_change_is_held_against_another_folder(errata: Errata, folders: tuple[
     assert "p = 0.25" in worse.stdout
     missing = errata("gate", folders[0], *gate)
     assert (missing.returncode, missing.stdout) == (2, "")
-    assert "expected a baseline" in missing.stderr
+    assert "there is no baseline" in missing.stderr
 
 
 def test_an_analysis_that_does_not_meet_its_policy_ends_with_1_and_its_files(

@@ -57,18 +57,18 @@ def test_a_calls_id_and_its_analysis_lead_from_the_client_to_the_worker_and_the_
         made = client.analyze(MODEL, "demo")
         list(client.watch(made.name))
     name = made.name.removeprefix("analyses/")
-    wait_for(lambda: running.events("judged"), "the judge's line")
+    wait_for(lambda: running.events("analysis judged"), "the judge's line")
 
-    (accepted,) = running.events("accepted")
+    (accepted,) = running.events("analysis submitted")
     request = accepted["request"]
     assert accepted["analysis"] == name
     assert (accepted["caller"], accepted["rpc"]) == ("ci", "CreateAnalysis")
-    taken = running.events("shard taken")
+    taken = running.events("shard claimed")
     assert len(taken) == 4
     for event in (*taken, *running.events("shard done")):
         assert event["request"] == request
         assert event["analyses"] == [name]
-    (judged,) = running.events("judged")
+    (judged,) = running.events("analysis judged")
     assert (judged["request"], judged["analysis"]) == (request, name)
 
 
@@ -91,9 +91,9 @@ def test_what_is_changed_is_told_with_who_did_it(running: Cluster, demo_csv: byt
         cached = client.analyze(MODEL, "demo", labels={"run": "second"})
 
     for event, name in (
-        ("judged anew", again.name),
-        ("deleted", made.name),
-        ("answered from the archive", cached.name),
+        ("analysis reanalyzed", again.name),
+        ("analysis deleted", made.name),
+        ("archived predictions reused", cached.name),
     ):
         (said,) = running.events(event)
         assert (said["analysis"], said["caller"]) == (name.removeprefix("analyses/"), "ci"), event

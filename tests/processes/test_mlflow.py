@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from redis_server import free_port
 from safetensors.torch import save_file
 
-from service.analyses.write_back import Result
+from service.analyses.write_back import WriteBack
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.evidence.bundle import Bundle
@@ -186,7 +186,7 @@ def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: st
     registry = MlflowRegistry(RegistryAddress("prod", server.url), (), "https://errata.example")
     before, run_id = tags(client, name, version), client.get_model_version(name, version).run_id
 
-    registry.write(Result(name, version, analysis, gate=None, without_baseline=False, report="<html></html>"))
+    registry.write(WriteBack(name, version, analysis, gate=None, without_baseline=False, report="<html></html>"))
 
     assert tags(client, name, version) == before
     assert {list_artifact.path for list_artifact in client.list_artifacts(run_id, "errata")} == {

@@ -188,7 +188,7 @@ def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(servic
     with service.client() as client:
         analysis = the_finished_one(client)
         wait_for(lambda: receiver.seen(503), "an attempt is refused")
-        wait_for(lambda: service.events("a result can't be written back now"), "the service has noted it")
+        wait_for(lambda: service.events("write-back failed"), "the service has noted it")
         time.sleep(0.5)  # it is put off right after that line; who is killed before that comes again after a lease
 
         assert service.api is not None

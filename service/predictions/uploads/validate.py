@@ -1,6 +1,6 @@
 """Validation: rows become one prediction for each image of the data set, or an error that names the lines."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ class Layout:
     rows: NDArray[np.int32]  # (N,) the judged ones
     positions: Callable[[RowOrder], NDArray[np.intp]]  # (A,) which image a row without a name is about
     classes: Mask | None = None  # (C,) the data set's own classes; None: all
+    find_datasets: Callable[[bytes], Sequence[str]] = lambda _: ()  # the other data sets that have a file name
 
 
 def place_named(blocks: Iterator[NamedRows], layout: Layout) -> Predictions:
@@ -67,6 +68,8 @@ class _Assembly:
         self._count = 0
         self._wrong: list[Violation] = []
         self._num_wrong = 0
+        self._num_unknown = 0  # rows whose file name is not in the data set
+        self._unknown_name = b""  # one of them
         self._meanings: dict[str, int] = {}
         self._aligned = True  # so far the names are the data set's own, in its order
 
@@ -93,6 +96,8 @@ class _Assembly:
 
     def finish(self) -> Predictions:
         """Return the predictions; raise InvalidRow or InvalidUpload if anything was wrong or is missing."""
+        if self._num_unknown and self._num_unknown == self._count:
+            raise self._other_dataset()
         if self._num_wrong:
             _refuse(sorted(self._wrong, key=lambda item: item.line or 0)[:SHOWN], self._num_wrong)
         if not self._count:
@@ -108,6 +113,17 @@ class _Assembly:
             )
         return Predictions(self._top1, self._probability)
 
+    def _other_dataset(self) -> InvalidRow:
+        """Return the error for a file without a file name of the data set; it names the data set to try."""
+        datasets = self._layout.find_datasets(self._unknown_name)
+        message = f"None of the {self._count:,} file names is in data set {self._layout.dataset!r}."
+        if datasets:
+            names = " or ".join(repr(dataset) for dataset in datasets)
+            message += f" They look like file names of data set {names}. Use --dataset {datasets[0]}."
+        else:
+            message += f" Its file names look like {self._layout.names[0].as_py().decode(errors='replace')!r:.80}."
+        return InvalidRow(message, violations=sorted(self._wrong, key=lambda item: item.line or 0)[:SHOWN])
+
     def _images(self, block: NamedRows) -> NDArray[np.int64]:
         """Return which image each row is about, -1 where there is no such image."""
         names, images = block.names, self._layout.names
@@ -120,6 +136,9 @@ class _Assembly:
             bare = pc.replace_substring_regex(names.take(pa.array(unknown)), pattern="^n[0-9]{8}/", replacement="")
             index[unknown] = _index_in(bare, images)
             unknown = np.flatnonzero(index < 0)
+        if len(unknown):
+            self._num_unknown += len(unknown)
+            self._unknown_name = self._unknown_name or names[int(unknown[0])].as_py()
         self._note("file_name", f"expected an image of {self._layout.dataset}, got ", names, block.lines, unknown)
         return index
 

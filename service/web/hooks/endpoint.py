@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.analyses.ports import Ports
-from service.analyses.registries import EventResult, Registry, take
+from service.analyses.registries import EventResult, Registry, handle_event
 from service.domain import RegistryEvent
 from service.evicting_limiter import EvictingLimiter
 from service.telemetry import Metrics
@@ -110,7 +110,7 @@ class Hooks:
         self._waiting += 1
         try:
             taken = await asyncio.get_running_loop().run_in_executor(
-                self._pool, copy_context().run, take, self._ports, caller.registry, event
+                self._pool, copy_context().run, handle_event, self._ports, caller.registry, event
             )
         except (TooBusy, Unavailable) as error:
             return self._later(name, error)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from errata.errors import ModelNotFound, UnsupportedFormat
 
-from service.analyses.write_back import Result
+from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, Group, RegistryEvent, RegistryRule, State
 from service.predictions.registries import MISSING_ALIAS, RegistryAddress, mlflow_at, place_of
 from service.report.gate_view import reasons_of
@@ -90,7 +90,7 @@ class MlflowRegistry:
             for alias, number in model.aliases.items():
                 yield RegistryEvent(Action.ALIAS, model.name, str(number), alias)
 
-    def write(self, result: Result) -> None:
+    def write(self, result: WriteBack) -> None:
         """Tell a result: report, metrics, tags, the alias last, so that who sees it finds the rest.
 
         A result older than the one that is there changes nothing. Raise ModelNotFound if the version is gone.
@@ -110,7 +110,7 @@ class MlflowRegistry:
             if decides:
                 self._write_alias(client, result)
 
-    def _write_run(self, version: Any, result: Result) -> None:
+    def _write_run(self, version: Any, result: WriteBack) -> None:
         """Give a version's run report, metrics and a link; a run that was deleted gets none."""
         try:
             with mlflow_at(self.address, MISSING_ALIAS) as client:
@@ -126,7 +126,7 @@ class MlflowRegistry:
         except ModelNotFound as error:
             _log.warning("a version's run can't be written to", run=version.run_id, error=error.message)
 
-    def _write_files(self, client: Any, run_id: str, result: Result) -> None:
+    def _write_files(self, client: Any, run_id: str, result: WriteBack) -> None:
         """Write the report beside a run's artifacts, if these lie behind the registry itself."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -143,10 +143,10 @@ class MlflowRegistry:
                 path.write_text(content, encoding="utf-8")
                 repository.log_artifact(str(path), artifact_path=FOLDER)
 
-    def _link(self, result: Result) -> str:
+    def _link(self, result: WriteBack) -> str:
         return f"{self.public_url.rstrip('/')}/analyses/{result.analysis.id}" if self.public_url else ""
 
-    def _tags(self, result: Result) -> dict[str, str]:
+    def _tags(self, result: WriteBack) -> dict[str, str]:
         analysis = result.analysis
         tags = {
             "errata.state": analysis.state.name.lower(),
@@ -157,7 +157,7 @@ class MlflowRegistry:
             tags["errata.report"] = link
         return tags | {"errata.analysis": analysis.id}
 
-    def _write_alias(self, client: Any, result: Result) -> None:
+    def _write_alias(self, client: Any, result: WriteBack) -> None:
         aliases = client.get_registered_model(result.model).aliases
         has_it = str(aliases.get(PASSED_ALIAS, "")) == result.version
         if result.decision is GateDecision.PASS and not has_it:
@@ -177,7 +177,7 @@ class MlflowRegistry:
                 return
 
 
-def metrics_of(result: Result) -> dict[str, float]:
+def metrics_of(result: WriteBack) -> dict[str, float]:
     """Return what a run is given as metrics: accuracies and rates as fractions of 1, counts of error types."""
     if result.analysis.state is not State.SUCCEEDED or result.analysis.summary is None:
         return {}
@@ -197,7 +197,7 @@ def metrics_of(result: Result) -> dict[str, float]:
     return {name: value for name, value in accuracies.items() if value is not None} | counts
 
 
-def _gate_tags(result: Result) -> dict[str, str]:
+def _gate_tags(result: WriteBack) -> dict[str, str]:
     assert result.decision is not None, "this is a bug: only asked where there is a gate"
     return {
         "errata.gate": result.decision.name.lower(),

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from errata.errors import InvalidSetting, Unavailable
 
-from service.analyses.write_back import Result
+from service.analyses.write_back import WriteBack
 from service.report.gate_view import reasons_of
 from service.wire import to_analysis, to_dict
 
@@ -81,7 +81,7 @@ class Target:
     resolve: Resolve = resolved
     clock: Callable[[], float] = time.time
 
-    def tell(self, result: Result) -> None:
+    def tell(self, result: WriteBack) -> None:
         """Post a result; raise Unavailable unless it is taken."""
         ended = result.analysis.end_time or result.analysis.create_time
         document = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from service.analyses.write_back import Result
+from service.analyses.write_back import WriteBack
 from service.domain import RegistryEvent, RegistryRule
 
 
@@ -14,7 +14,7 @@ class ReceiveOnlyRegistry:
     id: str
     rules: Sequence[RegistryRule]
     identifier: Callable[[RegistryEvent], str]
-    tell: Callable[[Result], None] | None = None
+    tell: Callable[[WriteBack], None] | None = None
 
     def model_id(self, event: RegistryEvent) -> str:
         """Return the identifier by which a worker loads a version."""
@@ -28,7 +28,7 @@ class ReceiveOnlyRegistry:
         """Yield nothing: it can't be asked."""
         return iter(())
 
-    def write(self, result: Result) -> None:
+    def write(self, result: WriteBack) -> None:
         """Tell a result; nothing where the registry takes none."""
         if self.tell is not None:
             self.tell(result)

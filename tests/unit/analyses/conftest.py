@@ -1,4 +1,4 @@
-"""The use cases' ports, filled with the twins in memory and an archive that is away when a test says so."""
+"""Fixtures for the use cases: ports with in-memory stores and a fake archive that fails on request."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,16 +16,16 @@ from service.predictions.sandbox import ParserPool
 MODEL = "demo:efficientnet_lite0"
 
 
-class Away(InMemoryArchive):
-    """An archive whose next writes raise the given errors, one each; None: that one passes."""
+class FailingArchive(InMemoryArchive):
+    """An archive whose next writes each raise one of `errors`; None: the write succeeds."""
 
     def __init__(self) -> None:
         super().__init__()
         self.errors: list[Exception | None] = []
-        self.asked = 0
+        self.num_writes = 0
 
     def put(self, analysis: Analysis, predictions: Predictions) -> None:
-        self.asked += 1
+        self.num_writes += 1
         if self.errors and (error := self.errors.pop(0)):
             raise error
         super().put(analysis, predictions)
@@ -33,10 +33,10 @@ class Away(InMemoryArchive):
 
 @dataclass
 class Desk:
-    """Ports, and what was told through them."""
+    """Ports, and the recorded calls of their callbacks."""
 
     evidence_repository: EvidenceRepository
-    archive: Away = field(default_factory=Away)
+    archive: FailingArchive = field(default_factory=FailingArchive)
     now: float = 1_700_000_000.0
     runtime: str = "timm 1.0"
     sent: list[tuple[str, int]] = field(default_factory=list)

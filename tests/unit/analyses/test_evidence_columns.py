@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from service.analyses.explain import evidence_for
-from service.analyses.judge import Judged, verdicts_of
-from service.analyses.verdicts import VerdictFilter, select, table
+from service.analyses.explain import collect_evidence
+from service.analyses.judge import JudgedAnalysis, compute_verdicts
+from service.analyses.verdicts import VerdictFilter, select_rows, verdict_table
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import Analysis, ErrorType, Predictions, VerdictEvidence
 from service.evidence.bundle import Bundle
@@ -47,9 +48,9 @@ def with_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return build_evidence("demo", inputs, folder / "bundle")
 
 
-def judged(bundle: Bundle, predicted: Sequence[int]) -> Judged:
+def judged(bundle: Bundle, predicted: Sequence[int]) -> JudgedAnalysis:
     predictions = Predictions(np.array(predicted, dtype=np.int16))
-    return Judged(cast(Analysis, None), bundle, predictions, verdicts_of(bundle, predictions))
+    return JudgedAnalysis(cast(Analysis, None), bundle, predictions, compute_verdicts(bundle, predictions))
 
 
 def plain(evidence: VerdictEvidence) -> dict[str, Any]:
@@ -82,14 +83,14 @@ def plain(evidence: VerdictEvidence) -> dict[str, Any]:
     }
 
 
-def check(found: Judged) -> list[dict[str, Any]]:
+def check(found: JudgedAnalysis) -> list[dict[str, Any]]:
     """Compare each row of the table with the evidence of its verdict; return the rows."""
-    rows = select(found, VerdictFilter())
-    result = table(found, with_evidence=True).to_pylist()
+    rows = select_rows(found, VerdictFilter())
+    result = verdict_table(found, with_evidence=True).to_pylist()
     assert len(result) == len(rows)
     for row, values in zip(rows.tolist(), result, strict=True):
         outcomes = [value for name, value in values.items() if name.startswith("rule_") and value]
-        expected = plain(evidence_for(found.bundle, row, int(found.predictions.top1[found.bundle.rows[row]])))
+        expected = plain(collect_evidence(found.bundle, row, int(found.predictions.top1[found.bundle.rows[row]])))
         assert {name: values.get(name) for name in expected} | {"outcomes": outcomes} == expected
     return result
 
@@ -117,14 +118,34 @@ def test_columns_with_vocabulary_equal_the_evidence_of_each_verdict(with_vocabul
     assert any(row["vocabulary"] for row in rows), "the test would prove little"
 
 
+def test_the_values_of_dictionaries_are_distinct_as_data_frames_need_them(imagenet_real: Bundle) -> None:
+    targets, overlap = imagenet_real.all_targets, imagenet_real.evidence.overlap
+    found = judged(imagenet_real, np.where(overlap[targets].any(axis=1), overlap[targets].argmax(axis=1), 0).tolist())
+
+    columns = verdict_table(found, with_evidence=True)
+
+    dictionaries = {
+        name: columns[name].chunk(0).dictionary.to_pylist()
+        for name in columns.column_names
+        if pa.types.is_dictionary(columns.schema.field(name).type)
+    }
+    assert {"error_type", "groups", "overlap", "rule_correct"} <= dictionaries.keys()
+    for name, values in dictionaries.items():
+        assert len(values) == len(set(values)), name
+    row = columns["overlap"].is_valid().to_pylist().index(True)
+    sample = select_rows(found, VerdictFilter())[row]
+    expected = collect_evidence(imagenet_real, int(sample), int(found.predictions.top1[imagenet_real.rows[sample]]))
+    assert columns["overlap"][row].as_py() == expected.overlap
+
+
 def test_a_filter_selects_the_rows_of_the_table(annotated: Bundle) -> None:
     found = judged(annotated, [0] * len(annotated.all_targets))
     failures = VerdictFilter(error_types=frozenset({ErrorType.MODEL_FAILURE}))
 
-    rows = table(found, failures, with_evidence=True)
+    rows = verdict_table(found, failures, with_evidence=True)
 
-    assert 0 < len(rows) < len(table(found))
+    assert 0 < len(rows) < len(verdict_table(found))
     assert set(rows["error_type"].to_pylist()) == {"ERROR_TYPE_MODEL_FAILURE"}
-    nothing = table(found, VerdictFilter(target=1, predicted=2), with_evidence=True)
+    nothing = verdict_table(found, VerdictFilter(target=1, predicted=2), with_evidence=True)
     assert len(nothing) == 0
     assert nothing.schema == rows.schema

@@ -1,4 +1,4 @@
-"""Judging a job: a result for each analysis that waits, an archive that is away, errors of our own."""
+"""Judging a job: the results of its analyses, an unavailable archive, and internal errors."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from errata.errors import NewerRecord, PermanentError, Unavailable
 
 from service.analyses import judge
-from service.analyses.judge import ATTEMPTS, LONGEST_RETRY, RETRY_SECONDS, digest_of, judge_job
+from service.analyses.judge import MAX_ATTEMPTS, MAX_RETRY_SECONDS, RETRY_SECONDS, digest_predictions, judge_job
 from service.analyses.queries import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
@@ -19,46 +19,46 @@ from .conftest import MODEL, Desk
 INFO = ModelInfo(MODEL, "net", "0" * 64, "none")
 
 
-def predicted(desk: Desk, count: int = 1) -> tuple[str, list[Analysis]]:
-    """Analyses that wait for one job, whose shards are all predicted: class 7 for every image."""
-    waiting = [submit(desk.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(count)]
+def predict_job(desk: Desk, count: int = 1) -> tuple[str, list[Analysis]]:
+    """Submit analyses that share a job, and predict class 7 for every image; return the job and the analyses."""
+    analyses = [submit(desk.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(count)]
     ((job, shards),) = desk.sent
     for shard in range(shards):
         start, stop = desk.store.job(job).spec.bounds(shard)
-        fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
-        part = ShardResult(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
-        desk.store.finish_shard(job, shard, fencing_token, part)
-    return job, waiting
+        fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
+        result = ShardResult(Predictions(np.full(stop - start, 7, dtype=np.int16)), INFO)
+        desk.store.finish_shard(job, shard, fencing_token, result)
+    return job, analyses
 
 
-def test_each_analysis_that_waits_gets_the_result(desk: Desk) -> None:
-    job, waiting = predicted(desk, count=3)
+def test_each_analysis_of_a_job_gets_the_result(desk: Desk) -> None:
+    job, analyses = predict_job(desk, count=3)
 
     judge_job(desk.ports, job)
 
-    for item in waiting:
-        result = get(desk.ports, item.id)
+    for analysis in analyses:
+        result = get(desk.ports, analysis.id)
         assert result.state is State.SUCCEEDED
         assert result.model_info == INFO
         assert result.summary.groups["all"].num_samples == 20
-        assert desk.archive.predictions(item.id).top1.tolist() == [7] * 20
-    assert sorted(item.id for item in desk.ended) == sorted(item.id for item in waiting)
-    assert list(desk.store.entries()) == []
+        assert desk.archive.predictions(analysis.id).top1.tolist() == [7] * 20
+    assert sorted(analysis.id for analysis in desk.ended) == sorted(analysis.id for analysis in analyses)
+    assert list(desk.store.records()) == []
 
 
-def test_an_analysis_that_was_cancelled_gets_none(desk: Desk) -> None:
-    job, (first, second) = predicted(desk, count=2)
+def test_a_cancelled_analysis_gets_no_result(desk: Desk) -> None:
+    job, (first, second) = predict_job(desk, count=2)
     desk.store.cancel(first.id, "")
 
     judge_job(desk.ports, job)
 
     assert get(desk.ports, first.id).state is State.CANCELLED
     assert get(desk.ports, second.id).state is State.SUCCEEDED
-    assert [item.id for item in desk.archive.list()] == [second.id]
+    assert [analysis.id for analysis in desk.archive.list()] == [second.id]
 
 
 def test_judging_twice_changes_nothing(desk: Desk) -> None:
-    job, (analysis,) = predicted(desk)
+    job, (analysis,) = predict_job(desk)
     judge_job(desk.ports, job)
     before = get(desk.ports, analysis.id)
 
@@ -66,11 +66,11 @@ def test_judging_twice_changes_nothing(desk: Desk) -> None:
     judge_job(desk.ports, "no-such-job")
 
     assert get(desk.ports, analysis.id) == before
-    assert desk.archive.asked == 1
+    assert desk.archive.num_writes == 1
 
 
-def test_a_job_for_a_newer_version_is_left_to_it_and_comes_back(desk: Desk) -> None:
-    job, _ = predicted(desk)
+def test_a_job_of_a_newer_version_is_retried_later(desk: Desk) -> None:
+    job, _ = predict_job(desk)
 
     def refuse(job_id: str) -> int | None:
         raise NewerRecord(f"the job {job_id}: expected schema 1 at most, got 2")
@@ -80,15 +80,15 @@ def test_a_job_for_a_newer_version_is_left_to_it_and_comes_back(desk: Desk) -> N
     with pytest.raises(RetryLater) as later:
         judge_job(desk.ports, job)
     assert later.value.delay == RETRY_SECONDS
-    assert desk.archive.asked == 0
+    assert desk.archive.num_writes == 0
 
 
-def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) -> None:
-    job, (analysis,) = predicted(desk)
-    desk.archive.errors = [Unavailable("the disk is full")] * (ATTEMPTS - 1)
+def test_an_unavailable_archive_is_retried_with_growing_delays(desk: Desk) -> None:
+    job, (analysis,) = predict_job(desk)
+    desk.archive.errors = [Unavailable("the disk is full")] * (MAX_ATTEMPTS - 1)
 
     delays = []
-    for _ in range(ATTEMPTS - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(RetryLater) as later:
             judge_job(desk.ports, job)
         delays.append(later.value.delay)
@@ -96,42 +96,42 @@ def test_an_archive_that_is_away_is_come_back_for_later_each_time(desk: Desk) ->
     judge_job(desk.ports, job)
 
     assert delays == sorted(delays)
-    assert (delays[0], delays[1], delays[-1]) == (RETRY_SECONDS, 2 * RETRY_SECONDS, LONGEST_RETRY)
-    assert sum(delays) > 4 * 3600  # an archive may be away for a night: predicting anew costs far more
+    assert (delays[0], delays[1], delays[-1]) == (RETRY_SECONDS, 2 * RETRY_SECONDS, MAX_RETRY_SECONDS)
+    assert sum(delays) > 4 * 3600  # an archive can be unavailable for a night
     assert get(desk.ports, analysis.id).state is State.SUCCEEDED
 
 
-def test_an_archive_that_stays_away_fails_the_analysis_with_its_reason(desk: Desk) -> None:
-    job, (analysis,) = predicted(desk)
-    desk.archive.errors = [Unavailable("the disk is full")] * 2 * ATTEMPTS
+def test_an_archive_that_stays_unavailable_fails_the_analysis_with_the_reason(desk: Desk) -> None:
+    job, (analysis,) = predict_job(desk)
+    desk.archive.errors = [Unavailable("the disk is full")] * 2 * MAX_ATTEMPTS
 
-    for _ in range(ATTEMPTS - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(RetryLater):
             judge_job(desk.ports, job)
     judge_job(desk.ports, job)
     judge_job(desk.ports, job)
 
     result = get(desk.ports, analysis.id)
-    assert desk.archive.asked == ATTEMPTS
+    assert desk.archive.num_writes == MAX_ATTEMPTS
     assert result.state is State.FAILED
     assert (result.failure.reason, result.failure.message) == (Unavailable.reason, "the disk is full")
 
 
-def test_an_error_of_our_own_fails_the_analysis_at_once_and_stays_out_of_sight(desk: Desk) -> None:
-    job, waiting = predicted(desk, count=2)
+def test_an_internal_error_fails_the_analysis_without_showing_its_message(desk: Desk) -> None:
+    job, analyses = predict_job(desk, count=2)
     desk.archive.errors = [KeyError("/secret/path")]
 
     judge_job(desk.ports, job)
 
-    for item in waiting:
-        result = get(desk.ports, item.id)
+    for analysis in analyses:
+        result = get(desk.ports, analysis.id)
         assert result.state is State.FAILED
         assert result.failure.reason == "INTERNAL"
         assert "secret" not in result.failure.message
 
 
-def test_an_error_that_says_what_is_wrong_is_told(desk: Desk) -> None:
-    job, (analysis,) = predicted(desk)
+def test_the_message_of_a_permanent_error_is_shown(desk: Desk) -> None:
+    job, (analysis,) = predict_job(desk)
     desk.archive.errors = [PermanentError("never")]
 
     judge_job(desk.ports, job)
@@ -139,23 +139,23 @@ def test_an_error_that_says_what_is_wrong_is_told(desk: Desk) -> None:
     assert get(desk.ports, analysis.id).failure.message == "never"
 
 
-def test_an_archive_that_fails_after_the_first_of_several_loses_none(desk: Desk) -> None:
-    """Given two that wait and an archive that takes one and is then away, both have their result in the end."""
-    job, waiting = predicted(desk, count=2)
+def test_an_archive_that_fails_after_the_first_of_several_analyses_loses_none(desk: Desk) -> None:
+    """Given two analyses and an archive that fails after the first, both have their result in the end."""
+    job, analyses = predict_job(desk, count=2)
     desk.archive.errors = [None, Unavailable("away")]
 
     with pytest.raises(RetryLater):
         judge_job(desk.ports, job)
     judge_job(desk.ports, job)
 
-    assert {get(desk.ports, item.id).state for item in waiting} == {State.SUCCEEDED}
-    assert sorted(item.id for item in desk.archive.list()) == sorted(item.id for item in waiting)
+    assert {get(desk.ports, analysis.id).state for analysis in analyses} == {State.SUCCEEDED}
+    assert sorted(analysis.id for analysis in desk.archive.list()) == sorted(analysis.id for analysis in analyses)
 
 
-def test_the_digest_of_predictions_tells_all_that_they_say() -> None:
+def test_the_digest_of_predictions_covers_all_their_arrays() -> None:
     top1 = np.arange(4, dtype=np.int16)
     half = np.full(4, 0.5, dtype=np.float16)
-    several = [
+    variants = [
         Predictions(top1),
         Predictions(top1[::-1]),
         Predictions(top1, half),
@@ -164,17 +164,17 @@ def test_the_digest_of_predictions_tells_all_that_they_say() -> None:
         Predictions(top1, half, top1[::-1]),
     ]
 
-    assert len({digest_of(item) for item in several}) == len(several)
-    assert digest_of(Predictions(top1[::-1][::-1])) == digest_of(several[0])
+    assert len({digest_predictions(variant) for variant in variants}) == len(variants)
+    assert digest_predictions(Predictions(top1[::-1][::-1])) == digest_predictions(variants[0])
 
 
-def test_parts_of_different_weights_are_never_one_result(desk: Desk) -> None:
-    """Given a file of weights that was replaced between two shards, the analysis fails and says so."""
-    (waiting,) = [submit(desk.ports, AnalysisRequest("demo", MODEL))]
+def test_shards_of_different_weights_are_never_one_result(desk: Desk) -> None:
+    """Given weights that were replaced between two shards, the analysis fails with a message about it."""
+    analysis = submit(desk.ports, AnalysisRequest("demo", MODEL))
     ((job, shards),) = desk.sent
     for shard in range(shards):
         start, stop = desk.store.job(job).spec.bounds(shard)
-        fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
+        fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
         info = replace(INFO, weights_sha256=f"{shard}" * 64)
         desk.store.finish_shard(
             job, shard, fencing_token, ShardResult(Predictions(np.zeros(stop - start, dtype=np.int16)), info)
@@ -182,14 +182,14 @@ def test_parts_of_different_weights_are_never_one_result(desk: Desk) -> None:
 
     judge_job(desk.ports, job)
 
-    result = get(desk.ports, waiting.id)
+    result = get(desk.ports, analysis.id)
     assert result.state is State.FAILED
     assert "weights changed" in result.failure.message
     assert list(desk.archive.list()) == []
 
 
-def test_what_is_cancelled_while_it_is_archived_stays_cancelled(desk: Desk) -> None:
-    job, (first, second) = predicted(desk, count=2)
+def test_an_analysis_cancelled_while_it_is_archived_stays_cancelled(desk: Desk) -> None:
+    job, (first, second) = predict_job(desk, count=2)
     put = desk.archive.put
 
     def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
@@ -202,14 +202,14 @@ def test_what_is_cancelled_while_it_is_archived_stays_cancelled(desk: Desk) -> N
 
     assert get(desk.ports, first.id).state is State.CANCELLED
     assert get(desk.ports, second.id).state is State.SUCCEEDED
-    assert [item.id for item in desk.archive.list()] == [second.id]
-    assert [item.id for item in desk.ended] == [second.id]
+    assert [analysis.id for analysis in desk.archive.list()] == [second.id]
+    assert [analysis.id for analysis in desk.ended] == [second.id]
 
 
-def test_images_that_are_missing_are_named_and_too_many_fail_the_analysis(desk: Desk) -> None:
-    for count, state in ((2, State.SUCCEEDED), (3, State.FAILED)):  # of 20, of which a tenth may be missing
+def test_missing_images_are_named_and_too_many_fail_the_analysis(desk: Desk) -> None:
+    for count, state in ((2, State.SUCCEEDED), (3, State.FAILED)):  # of 20 images; the limit is 10 %
         desk.sent.clear()
-        waiting = submit(desk.ports, AnalysisRequest("demo", MODEL, fresh=True))
+        analysis = submit(desk.ports, AnalysisRequest("demo", MODEL, fresh=True))
         ((job, shards),) = desk.sent
         missing = count
         for shard in range(shards):
@@ -217,20 +217,20 @@ def test_images_that_are_missing_are_named_and_too_many_fail_the_analysis(desk: 
             top1 = np.full(stop - start, 7, dtype=np.int16)
             top1[: min(missing, len(top1))] = -1
             missing -= min(missing, len(top1))
-            fencing_token = desk.store.claim(job, shard, "w1", 20.0).fencing_token
+            fencing_token = desk.store.claim_shard(job, shard, "w1", 20.0).fencing_token
             desk.store.finish_shard(job, shard, fencing_token, ShardResult(Predictions(top1), INFO))
 
         judge_job(desk.ports, job)
 
-        result = get(desk.ports, waiting.id)
-        told = result.warnings[0] if state is State.SUCCEEDED else result.failure.message
+        result = get(desk.ports, analysis.id)
+        message = result.warnings[0] if state is State.SUCCEEDED else result.failure.message
         assert result.state is state
-        assert told.startswith(f"{count} of 20 images are missing or damaged: imagenet_00_")
+        assert message.startswith(f"{count} of 20 images are missing or damaged: imagenet_00_")
 
 
 def test_another_version_of_the_workers_packages_is_another_computation(desk: Desk) -> None:
-    """Given predictions by one version of timm, where a name may mean other weights by now, they aren't served."""
-    job, _ = predicted(desk)
+    """Given predictions of one version of timm, another version does not reuse them: its weights can differ."""
+    job, _ = predict_job(desk)
     judge_job(desk.ports, job)
     assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
 
@@ -239,40 +239,40 @@ def test_another_version_of_the_workers_packages_is_another_computation(desk: De
     assert not submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
 
 
-def test_a_store_that_is_away_is_waited_for_before_it_is_asked_to_come_back(
+def test_an_unavailable_store_is_awaited_before_the_message_is_retried(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given a Redis that goes away while a job is judged, the message can be queued again once it is back."""
-    monkeypatch.setattr(judge, "LOOK_SECONDS", 0.001)
-    job, (analysis,) = predicted(desk)
-    looks = iter([False, False, True])
-    finish = desk.store.finish
+    """Given a Redis that fails while a job is judged, the message is queued again only when Redis answers."""
+    monkeypatch.setattr(judge, "POLL_SECONDS", 0.001)
+    job, (analysis,) = predict_job(desk)
+    pings = iter([False, False, True])
+    finish = desk.store.finish_job
 
-    def away(*_: object) -> bool:
-        raise Unavailable("Redis can't be used")
+    def fail_to_finish(*_: object) -> bool:
+        raise Unavailable("Redis is unavailable")
 
-    desk.store.finish = away  # type: ignore[method-assign]
-    desk.store.ping = lambda: next(looks)  # type: ignore[method-assign]
+    desk.store.finish_job = fail_to_finish  # type: ignore[method-assign]
+    desk.store.ping = lambda: next(pings)  # type: ignore[method-assign]
     with pytest.raises(RetryLater):
         judge_job(desk.ports, job)
-    assert next(looks, None) is None  # it looked until it was there
+    assert next(pings, None) is None  # it waited for the store
 
-    desk.store.finish = finish  # type: ignore[method-assign]
+    desk.store.finish_job = finish  # type: ignore[method-assign]
     judge_job(desk.ports, job)
     assert get(desk.ports, analysis.id).state is State.SUCCEEDED
-    assert [item.id for item in desk.ended] == [analysis.id]
+    assert [analysis.id for analysis in desk.ended] == [analysis.id]
 
 
-def test_a_known_result_is_found_without_listing_the_archive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, (first,) = predicted(desk)
+def test_a_cached_result_is_found_without_listing_the_archive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, (first,) = predict_job(desk)
     judge_job(desk.ports, job)
 
-    def listed() -> list[Analysis]:
+    def fail_to_list() -> list[Analysis]:
         raise AssertionError("the archive was listed")
 
-    monkeypatch.setattr(desk.archive, "list", listed)
+    monkeypatch.setattr(desk.archive, "list", fail_to_list)
     assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached
     monkeypatch.undo()
 
-    desk.archive.delete(first.id)  # what the store knows is gone: another one of the same computation answers
+    desk.archive.delete(first.id)  # the cached analysis is gone: another one of the same computation is used
     assert submit(desk.ports, AnalysisRequest("demo", MODEL)).cached

@@ -1,4 +1,4 @@
-"""The newest result of each version of a watched model: bounded, and beside what came before it."""
+"""The newest result of each version of a watched model, with its baseline."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.analyses.model_metrics import MAX_NAME, severe_error_rate, shortened, watched
+from service.analyses.model_metrics import MAX_NAME_BYTES, find_watched_models, severe_error_rate, shorten_name
 from service.analyses.ports import Ports
 from service.archive.memory import InMemoryArchive
 from service.domain import (
@@ -44,7 +44,7 @@ def ports(archive: InMemoryArchive) -> Ports:
     return cast(Ports, SimpleNamespace(archive=archive))
 
 
-def keep(
+def archive_analysis(
     archive: InMemoryArchive,
     number: int,
     failures: int,
@@ -72,40 +72,45 @@ def version(name: str, number: str) -> dict[str, str]:
 def test_a_version_has_its_newest_result_and_the_version_before_it_is_its_baseline(
     ports: Ports, archive: InMemoryArchive
 ) -> None:
-    keep(archive, 1, 10, version("net", "1"))
-    keep(archive, 2, 20, version("net", "2"))
-    keep(archive, 3, 30, version("net", "2"))
+    archive_analysis(archive, 1, 10, version("net", "1"))
+    archive_analysis(archive, 2, 20, version("net", "2"))
+    archive_analysis(archive, 3, 30, version("net", "2"))
 
-    result = watched(ports, ["*"], 10).results
+    results = find_watched_models(ports, ["*"], 10).results
 
-    assert [(item.version, item.severe, item.baseline) for item in result] == [("2", 0.3, 0.1), ("1", 0.1, None)]
-    assert result[0].ended == START + timedelta(minutes=3)
-
-
-def test_a_gates_baseline_comes_before_the_version_before(ports: Ports, archive: InMemoryArchive) -> None:
-    champion = keep(archive, 1, 5, version("other", "7"))
-    keep(archive, 2, 10, version("net", "1"))
-    keep(archive, 3, 20, version("net", "2"), baseline=champion)
-
-    assert watched(ports, ["net"], 10).results[0].baseline == 0.05
+    assert [(result.version, result.severe, result.baseline) for result in results] == [
+        ("2", 0.3, 0.1),
+        ("1", 0.1, None),
+    ]
+    assert results[0].ended == START + timedelta(minutes=3)
 
 
-def test_a_baseline_that_is_gone_gives_way_to_the_version_before(ports: Ports, archive: InMemoryArchive) -> None:
-    keep(archive, 2, 10, version("net", "1"))
-    keep(archive, 3, 20, version("net", "2"), baseline="gone")
+def test_the_baseline_of_a_gate_is_preferred_to_the_version_before(ports: Ports, archive: InMemoryArchive) -> None:
+    champion = archive_analysis(archive, 1, 5, version("other", "7"))
+    archive_analysis(archive, 2, 10, version("net", "1"))
+    archive_analysis(archive, 3, 20, version("net", "2"), baseline=champion)
 
-    assert watched(ports, ["net"], 10).results[0].baseline == 0.1
+    assert find_watched_models(ports, ["net"], 10).results[0].baseline == 0.05
+
+
+def test_without_its_baseline_a_version_is_compared_with_the_version_before(
+    ports: Ports, archive: InMemoryArchive
+) -> None:
+    archive_analysis(archive, 2, 10, version("net", "1"))
+    archive_analysis(archive, 3, 20, version("net", "2"), baseline="gone")
+
+    assert find_watched_models(ports, ["net"], 10).results[0].baseline == 0.1
 
 
 def test_only_results_of_the_same_images_and_evidence_are_compared(ports: Ports, archive: InMemoryArchive) -> None:
-    """Another bundle judges otherwise: an upgrade of it would look like a change of the model."""
-    elsewhere = keep(archive, 1, 5, version("other", "7"), dataset="imagenet")
-    keep(archive, 2, 10, version("net", "1"))
-    keep(archive, 3, 15, version("net", "2"), evidence="f")
-    keep(archive, 4, 20, version("net", "3"), baseline=elsewhere)
-    keep(archive, 5, 25, version("net", "4"), evidence="g")
+    """Verdicts depend on the bundle, so that a new bundle would look like a change of the model."""
+    elsewhere = archive_analysis(archive, 1, 5, version("other", "7"), dataset="imagenet")
+    archive_analysis(archive, 2, 10, version("net", "1"))
+    archive_analysis(archive, 3, 15, version("net", "2"), evidence="f")
+    archive_analysis(archive, 4, 20, version("net", "3"), baseline=elsewhere)
+    archive_analysis(archive, 5, 25, version("net", "4"), evidence="g")
 
-    assert {result.version: result.baseline for result in watched(ports, ["net"], 10).results} == {
+    assert {result.version: result.baseline for result in find_watched_models(ports, ["net"], 10).results} == {
         "1": None,
         "2": None,
         "3": 0.1,
@@ -113,34 +118,36 @@ def test_only_results_of_the_same_images_and_evidence_are_compared(ports: Ports,
     }
 
 
-def test_data_sets_are_told_apart(ports: Ports, archive: InMemoryArchive) -> None:
-    keep(archive, 1, 10, version("net", "1"), dataset="imagenet")
-    keep(archive, 2, 20, version("net", "2"))
+def test_results_of_different_data_sets_are_separate(ports: Ports, archive: InMemoryArchive) -> None:
+    archive_analysis(archive, 1, 10, version("net", "1"), dataset="imagenet")
+    archive_analysis(archive, 2, 20, version("net", "2"))
 
-    assert [(result.dataset, result.baseline) for result in watched(ports, ["*"], 10).results] == [
+    assert [(result.dataset, result.baseline) for result in find_watched_models(ports, ["*"], 10).results] == [
         ("demo", None),
         ("imagenet", None),
     ]
 
 
-def test_the_newest_are_shown_and_the_rest_is_counted(ports: Ports, archive: InMemoryArchive) -> None:
+def test_the_newest_results_are_returned_and_the_rest_is_counted(ports: Ports, archive: InMemoryArchive) -> None:
     for number in range(8):
-        keep(archive, number, number, version(f"net{number}", "1"))
+        archive_analysis(archive, number, number, version(f"net{number}", "1"))
 
-    result = watched(ports, ["*"], 3)
+    result = find_watched_models(ports, ["*"], 3)
     assert [result.model for result in result.results] == ["net7", "net6", "net5"]
     assert result.dropped == 5
-    result = watched(ports, ["net[01]"], 3)
+    result = find_watched_models(ports, ["net[01]"], 3)
     assert [result.model for result in result.results] == ["net1", "net0"]
     assert result.dropped == 6
-    assert (watched(ports, [], 3).results, watched(ports, ["*"], 0).dropped) == ([], 8)
+    assert (find_watched_models(ports, [], 3).results, find_watched_models(ports, ["*"], 0).dropped) == ([], 8)
 
 
-def test_an_upload_without_labels_is_no_model_and_one_that_is_run_is(ports: Ports, archive: InMemoryArchive) -> None:
-    keep(archive, 1, 1)
-    keep(archive, 2, 2, model="timm:resnet50.a1_in1k")
+def test_an_upload_without_labels_is_not_watched_and_a_model_that_ran_is(
+    ports: Ports, archive: InMemoryArchive
+) -> None:
+    archive_analysis(archive, 1, 1)
+    archive_analysis(archive, 2, 2, model="timm:resnet50.a1_in1k")
 
-    result = watched(ports, ["*"], 10)
+    result = find_watched_models(ports, ["*"], 10)
     assert [(result.model, result.version) for result in result.results] == [("timm:resnet50.a1_in1k", "")]
     assert result.dropped == 0
 
@@ -149,42 +156,42 @@ def test_an_upload_without_labels_is_no_model_and_one_that_is_run_is(ports: Port
 def test_long_names_are_shortened_and_stay_distinct(ports: Ports, archive: InMemoryArchive, letter: str) -> None:
     names = [letter * 250 + end for end in ("", "1", "2", letter)]
     for number, name in enumerate(names):
-        keep(archive, number, 10 * number, version(name, name))
-        keep(archive, 10 + number, 50, version(name, "next"))
+        archive_analysis(archive, number, 10 * number, version(name, name))
+        archive_analysis(archive, 10 + number, 50, version(name, "next"))
 
-    result = watched(ports, ["*"], 20).results
+    results = find_watched_models(ports, ["*"], 20).results
 
-    for item in result:
-        assert max(len(item.model.encode()), len(item.version.encode())) <= MAX_NAME
-        assert item.model.startswith(letter * 20)
-    assert len({item.model for item in result}) == len(names)
-    assert len({(item.model, item.version) for item in result}) == len(result) == 2 * len(names)
-    assert {item.baseline for item in result if item.version == "next"} == {0.0, 0.1, 0.2, 0.3}
+    for result in results:
+        assert max(len(result.model.encode()), len(result.version.encode())) <= MAX_NAME_BYTES
+        assert result.model.startswith(letter * 20)
+    assert len({result.model for result in results}) == len(names)
+    assert len({(result.model, result.version) for result in results}) == len(results) == 2 * len(names)
+    assert {result.baseline for result in results if result.version == "next"} == {0.0, 0.1, 0.2, 0.3}
 
 
-def test_a_pattern_is_held_against_the_whole_name(ports: Ports, archive: InMemoryArchive) -> None:
-    keep(archive, 1, 1, version("n" * 250 + "-prod", "1"))
-    keep(archive, 2, 1, version("n" * 250 + "-test", "1"))
+def test_a_pattern_is_matched_against_the_whole_name(ports: Ports, archive: InMemoryArchive) -> None:
+    archive_analysis(archive, 1, 1, version("n" * 250 + "-prod", "1"))
+    archive_analysis(archive, 2, 1, version("n" * 250 + "-test", "1"))
 
-    result = watched(ports, ["*-prod"], 10)
+    result = find_watched_models(ports, ["*-prod"], 10)
 
     assert (len(result.results), result.dropped) == (1, 1)
 
 
-@pytest.mark.parametrize("name", ["", "net", "n" * MAX_NAME, "é" * (MAX_NAME // 2), "\ud800"])
-def test_a_short_name_stays_and_can_be_written(name: str) -> None:
-    assert shortened(name) == name.encode(errors="replace").decode()
+@pytest.mark.parametrize("name", ["", "net", "n" * MAX_NAME_BYTES, "é" * (MAX_NAME_BYTES // 2), "\ud800"])
+def test_a_short_name_does_not_change(name: str) -> None:
+    assert shorten_name(name) == name.encode(errors="replace").decode()
 
 
-@pytest.mark.parametrize("size", [MAX_NAME + 1, 1 << 22])
+@pytest.mark.parametrize("size", [MAX_NAME_BYTES + 1, 1 << 22])
 def test_a_name_of_any_length_is_shortened(size: int) -> None:
-    first, other = shortened("n" * size), shortened("n" * size + "m")
+    first, other = shorten_name("n" * size), shorten_name("n" * size + "m")
 
-    assert (len(first), len(other)) == (MAX_NAME, MAX_NAME)
+    assert (len(first), len(other)) == (MAX_NAME_BYTES, MAX_NAME_BYTES)
     assert first != other
-    assert shortened("n" * size) == first
+    assert shorten_name("n" * size) == first
 
 
-def test_without_samples_there_is_no_share() -> None:
+def test_without_samples_there_is_no_error_rate() -> None:
     assert severe_error_rate(summary(0, samples=0)) is None
     assert severe_error_rate(summary(3, samples=12)) == 0.25

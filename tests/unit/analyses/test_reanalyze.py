@@ -1,4 +1,4 @@
-"""Reanalyze: stored predictions judged anew; what is stored is what comes, and nothing is left of what fails."""
+"""Reanalyze: archived predictions are judged again as a new analysis; a failure leaves nothing behind."""
 
 import io
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def before(desk: Desk, demo: Bundle) -> Analysis:
     )
 
 
-def test_it_is_an_analysis_of_its_own_with_the_same_predictions(desk: Desk, before: Analysis) -> None:
+def test_the_result_is_a_new_analysis_with_the_same_predictions(desk: Desk, before: Analysis) -> None:
     after = reanalyze(desk.ports, before.id, before.evidence[:9], owner="me")
 
     assert after.id != before.id
@@ -33,7 +33,7 @@ def test_it_is_an_analysis_of_its_own_with_the_same_predictions(desk: Desk, befo
     assert (after.summary, after.predictions_digest) == (before.summary, before.predictions_digest)
     assert desk.archive.get(after.id) == after
     assert desk.archive.predictions(after.id).top1.tolist() == [7] * 20
-    assert [item.id for item in desk.ended] == [before.id, after.id]
+    assert [analysis.id for analysis in desk.ended] == [before.id, after.id]
 
 
 def test_the_same_request_is_judged_once_and_another_body_is_refused(desk: Desk, before: Analysis) -> None:
@@ -47,18 +47,18 @@ def test_the_same_request_is_judged_once_and_another_body_is_refused(desk: Desk,
     assert len(desk.archive.list()) == 2
 
 
-def test_an_id_that_something_open_has_taken_is_refused(desk: Desk, before: Analysis) -> None:
+def test_the_request_id_of_an_open_request_is_refused(desk: Desk, before: Analysis) -> None:
     desk.store.reserve("r", "the body of an upload that is being judged", "u1")
 
     with pytest.raises(AlreadyExists):
         reanalyze(desk.ports, before.id, "", "r")
 
 
-def test_an_archive_that_is_away_leaves_nothing_and_it_may_come_again(desk: Desk, before: Analysis) -> None:
+def test_a_request_can_be_repeated_after_the_archive_was_unavailable(desk: Desk, before: Analysis) -> None:
     desk.archive.errors = [Unavailable("the disk is full")]
     with pytest.raises(Unavailable):
         reanalyze(desk.ports, before.id, "", "r")
-    assert [item.id for item in desk.archive.list()] == [before.id]
+    assert [analysis.id for analysis in desk.archive.list()] == [before.id]
 
     assert reanalyze(desk.ports, before.id, "", "r").state is State.SUCCEEDED
 
@@ -70,7 +70,7 @@ def failed(analysis: Analysis) -> Analysis:
 @pytest.mark.parametrize(
     ("name", "error"), [("nosuch", AnalysisNotFound), ("failed", NotReady)], ids=["unknown", "failed"]
 )
-def test_what_has_no_predictions_is_refused(desk: Desk, before: Analysis, name: str, error: Callable) -> None:
+def test_an_analysis_without_predictions_is_refused(desk: Desk, before: Analysis, name: str, error: Callable) -> None:
     desk.archive.put(failed(before), Predictions(np.zeros(0, dtype=np.int16)))
 
     with pytest.raises(error):

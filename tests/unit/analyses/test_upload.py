@@ -1,4 +1,4 @@
-"""Uploads and request ids: an id is free again where its analysis came to nothing or is deleted."""
+"""Uploads and request ids: an id is released if its analysis is not archived or is deleted."""
 
 import io
 
@@ -27,8 +27,8 @@ def test_the_same_request_is_judged_once(desk: Desk, rows: list[str]) -> None:
     first = send(desk, rows)
 
     assert send(desk, rows) == first
-    assert desk.archive.asked == 1
-    assert [item.id for item in desk.ended] == [first.id]
+    assert desk.archive.num_writes == 1
+    assert [analysis.id for analysis in desk.ended] == [first.id]
 
 
 @pytest.mark.parametrize("error", [Unavailable("the disk is full"), OSError("oops"), ValueError("a bug")])
@@ -40,7 +40,7 @@ def test_an_upload_that_could_not_be_archived_can_be_sent_again(desk: Desk, rows
     again = send(desk, rows)
 
     assert desk.archive.get(again.id) == again
-    assert [item.id for item in desk.ended] == [again.id]
+    assert [analysis.id for analysis in desk.ended] == [again.id]
 
 
 def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(desk: Desk, rows: list[str]) -> None:
@@ -51,14 +51,14 @@ def test_an_upload_that_could_not_be_archived_binds_its_id_to_no_body(desk: Desk
     assert send(desk, rows[::-1]).request.request_id == "r"
 
 
-def test_a_file_that_is_refused_binds_its_id_to_nothing(desk: Desk, rows: list[str]) -> None:
+def test_a_refused_file_binds_its_id_to_nothing(desk: Desk, rows: list[str]) -> None:
     with pytest.raises(InvalidUpload):
         send(desk, rows[:3])
 
     assert send(desk, rows).request.request_id == "r"
 
 
-def test_deleting_an_analysis_frees_its_id(desk: Desk, rows: list[str]) -> None:
+def test_deleting_an_analysis_releases_its_id(desk: Desk, rows: list[str]) -> None:
     first = send(desk, rows)
     with pytest.raises(AlreadyExists):
         send(desk, rows[::-1])
@@ -71,7 +71,7 @@ def test_deleting_an_analysis_frees_its_id(desk: Desk, rows: list[str]) -> None:
         delete(desk.ports, first.id)
 
 
-def test_deleting_an_analysis_frees_no_other_id(desk: Desk, rows: list[str]) -> None:
+def test_deleting_an_analysis_releases_no_other_id(desk: Desk, rows: list[str]) -> None:
     first, nameless = send(desk, rows), send(desk, rows, request_id="")
 
     delete(desk.ports, nameless.id)
@@ -79,3 +79,23 @@ def test_deleting_an_analysis_frees_no_other_id(desk: Desk, rows: list[str]) -> 
     assert send(desk, rows) == first
     with pytest.raises(AlreadyExists):
         send(desk, rows[::-1])
+
+
+@pytest.mark.parametrize("folder", ["", "n01440764/"])
+def test_a_file_of_another_data_set_names_that_data_set(
+    desk: Desk, rows: list[str], imagenet_real: Bundle, folder: str
+) -> None:
+    content = io.BytesIO("\n".join(["file_name,top1", *(folder + row for row in rows)]).encode())
+
+    with pytest.raises(InvalidUpload, match="Use --dataset demo") as error:
+        upload(desk.ports, AnalysisRequest(imagenet_real.dataset), content)
+
+    assert f"None of the {len(rows)} file names is in data set 'imagenet-real'" in error.value.message
+
+
+def test_a_file_of_no_known_data_set_shows_the_expected_file_names(desk: Desk, demo: Bundle) -> None:
+    with pytest.raises(InvalidUpload) as error:
+        send(desk, ["cat.jpg,7", "dog.jpg,7"])
+
+    assert "None of the 2 file names is in data set 'demo'" in error.value.message
+    assert demo.image_names[0] in error.value.message

@@ -1,4 +1,4 @@
-"""The archive's document: it comes back as it went, damage is seen, and only whole analyses are listed."""
+"""The documents of the archive: they are read as they were written, and damaged ones are refused."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def group_summary(samples: int = 3) -> GroupSummary:
 
 
 def analysis(id: str = "one", **changes: Any) -> Analysis:
-    """Return an analysis with every part that a document may hold."""
+    """Return an analysis with all optional fields."""
     whole = Analysis(
         id=id,
         request=AnalysisRequest("demo", "demo:m", labels={"k": "v"}),
@@ -75,13 +75,13 @@ def predictions(size: int = 4) -> Predictions:
 
 @given(ANALYSES)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_an_analysis_comes_back_as_it_went(given: Analysis) -> None:
-    text = json.dumps(to_document(given), allow_nan=False)
+def test_an_analysis_is_read_as_it_was_written(original: Analysis) -> None:
+    text = json.dumps(to_document(original), allow_nan=False)
 
-    assert from_document(json.loads(text)) == given
+    assert from_document(json.loads(text)) == original
 
 
-def test_a_document_says_names_not_numbers() -> None:
+def test_a_document_has_names_instead_of_numbers() -> None:
     document = to_document(analysis())
 
     assert document["schema"] == 1
@@ -101,19 +101,19 @@ def test_a_document_says_names_not_numbers() -> None:
 
 
 @pytest.mark.parametrize("schema", [0, "1", None, -1, 1.5, True])
-def test_what_is_no_schema_is_refused_by_name(schema: object) -> None:
+def test_an_invalid_schema_is_refused(schema: object) -> None:
     with pytest.raises(ValueError, match="expected schema 1"):
         from_document(to_document(analysis()) | {"schema": schema})
 
 
 @pytest.mark.parametrize("schema", [2, 17])
-def test_a_newer_schema_is_refused_in_words(schema: int) -> None:
+def test_a_newer_schema_is_refused_as_newer(schema: int) -> None:
     with pytest.raises(NewerRecord, match=rf"expected schema 1 at most, got {schema}: a newer version of Errata"):
         from_document(to_document(analysis()) | {"schema": schema})
 
 
-def test_fields_that_a_newer_version_added_are_read_over() -> None:
-    """A release can be rolled back: what only the newer one knows doesn't matter."""
+def test_fields_of_a_newer_version_are_ignored() -> None:
+    """A release can be rolled back: an older version ignores fields that it does not know."""
     document = to_document(analysis())
     parts = (document, document["request"], document["progress"], document["summary"], document["model_info"])
     for part in (*parts, document["summary"]["groups"]["all"]):
@@ -123,8 +123,8 @@ def test_fields_that_a_newer_version_added_are_read_over() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(WRITTEN.glob("*.json")), ids=lambda file: file.stem)
-def test_what_earlier_versions_wrote_is_read(file: Path) -> None:
-    """Documents as they were written before there were job shards, registries, num_judged, …"""
+def test_documents_of_earlier_versions_are_read(file: Path) -> None:
+    """Documents of versions without job shards, registries, num_judged, …"""
     document = json.loads(file.read_text())
 
     result = from_document(document)
@@ -136,9 +136,9 @@ def test_what_earlier_versions_wrote_is_read(file: Path) -> None:
         State.SUCCEEDED,
     )
     assert result.summary is not None
-    told = document["summary"]["groups"]["all"]
-    assert result.summary.groups[Group.ALL].num_samples == told["num_samples"] == 20
-    assert {kind.name: count for kind, count in result.summary.groups[Group.ALL].counts.items()} == told["counts"]
+    stored = document["summary"]["groups"]["all"]
+    assert result.summary.groups[Group.ALL].num_samples == stored["num_samples"] == 20
+    assert {kind.name: count for kind, count in result.summary.groups[Group.ALL].counts.items()} == stored["counts"]
     assert to_document(result).keys() >= document.keys()
 
 
@@ -146,7 +146,7 @@ PARTS = ["schema", "id", "request", "state", "evidence", "create_time", "start_t
 
 
 @pytest.mark.parametrize("name", [*PARTS, "model_info", "summary"])
-def test_a_document_without_a_part_is_refused(name: str) -> None:
+def test_a_document_without_a_field_is_refused(name: str) -> None:
     document = to_document(analysis())
     del document[name]
 
@@ -188,7 +188,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGE))
-def test_a_damaged_document_is_refused_and_left_out_of_the_list(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_document_is_refused_and_not_listed(tmp_path: Path, damage: str) -> None:
     FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
     document = to_document(analysis("bad"))
     DAMAGE[damage](document)
@@ -198,41 +198,41 @@ def test_a_damaged_document_is_refused_and_left_out_of_the_list(tmp_path: Path, 
     if damage != "the id of another":
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
             from_document(document)
-    assert [item.id for item in archive.list()] == ["good"]
+    assert [analysis.id for analysis in archive.list()] == ["good"]
     assert archive.get("bad") is None
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff\xfe", b"\x00" * 100, b"[" * 50_000]
 )
-def test_a_file_that_is_no_document_is_left_out_of_the_list(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_document_is_not_listed(tmp_path: Path, content: bytes) -> None:
     FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
     (tmp_path / "bad.json").write_bytes(content)
     archive = FileArchive(FolderFiles(tmp_path))
 
-    assert [item.id for item in archive.list()] == ["good"]
+    assert [analysis.id for analysis in archive.list()] == ["good"]
     assert archive.get("bad") is None
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a pipe", "a large file"])
-def test_what_is_no_file_of_the_archives_is_left_out_of_the_list(tmp_path: Path, kind: str) -> None:
+def test_other_files_in_the_folder_are_not_listed(tmp_path: Path, kind: str) -> None:
     FileArchive(FolderFiles(tmp_path)).put(analysis("good"), predictions())
     if kind == "a folder":
         (tmp_path / "bad.json").mkdir()
     elif kind == "a pipe":
-        os.mkfifo(tmp_path / "bad.json")  # nobody will ever write to it
+        os.mkfifo(tmp_path / "bad.json")  # no process writes to it, so that a read would block
     else:
         with (tmp_path / "bad.json").open("wb") as file:
             file.truncate(3 << 30)
     archive = FileArchive(FolderFiles(tmp_path))
     before = len(os.listdir("/proc/self/fd"))
 
-    assert [item.id for item in archive.list()] == ["good"]
+    assert [analysis.id for analysis in archive.list()] == ["good"]
     assert [archive.get("bad") for _ in range(20)] == [None] * 20
     assert len(os.listdir("/proc/self/fd")) == before, "no file stays open"
 
 
-def test_predictions_that_are_packed_are_damaged_and_not_unpacked(tmp_path: Path) -> None:
+def test_compressed_predictions_are_refused(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions(8))
     np.savez_compressed(tmp_path / "one.predictions.npz", top1=np.zeros(8, dtype=np.int16))
@@ -241,7 +241,7 @@ def test_predictions_that_are_packed_are_damaged_and_not_unpacked(tmp_path: Path
         archive.predictions("one")
 
 
-def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path) -> None:
+def test_truncated_predictions_are_unavailable(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions(8))
     file = tmp_path / "one.predictions.npz"
@@ -254,7 +254,7 @@ def test_predictions_that_end_too_early_are_unavailable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x40, 0xFF])
-def test_a_wrong_byte_anywhere_in_predictions_is_seen_or_changes_none(tmp_path: Path, flip: int) -> None:
+def test_a_wrong_byte_in_predictions_is_detected_or_changes_nothing(tmp_path: Path, flip: int) -> None:
     archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions(8))
     file = tmp_path / "one.predictions.npz"
@@ -270,7 +270,7 @@ def test_a_wrong_byte_anywhere_in_predictions_is_seen_or_changes_none(tmp_path: 
             continue
         assert result is not None
         assert result.top1.tolist() == list(range(8))
-        if result.probability is not None:  # a directory of the file that is damaged may lose them
+        if result.probability is not None:  # a damaged zip directory can lose them
             assert result.probability.tolist() == np.linspace(0, 1, 8, dtype=np.float16).tolist()
 
 
@@ -286,7 +286,7 @@ def test_predictions_are_never_unpickled(tmp_path: Path) -> None:
 # the folder
 
 
-def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
+def test_a_partially_written_file_is_not_listed(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis("good"), predictions())
     half = json.dumps(to_document(analysis("half"))).encode()
@@ -295,12 +295,12 @@ def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "half.json.tmp").write_bytes(half)
 
     for reader in (archive, FileArchive(FolderFiles(tmp_path))):
-        assert [item.id for item in reader.list()] == ["good"]
+        assert [analysis.id for analysis in reader.list()] == ["good"]
         assert reader.get("half") is None
 
 
-def test_predictions_without_their_document_are_no_analysis(tmp_path: Path) -> None:
-    """They are written first: a process may have died before the document."""
+def test_predictions_without_a_document_are_not_listed(tmp_path: Path) -> None:
+    """They are written first, so that a killed process can leave them without a document."""
     FileArchive(FolderFiles(tmp_path)).put(analysis(), predictions())
     (tmp_path / "one.json").unlink()
     archive = FileArchive(FolderFiles(tmp_path))
@@ -310,7 +310,7 @@ def test_predictions_without_their_document_are_no_analysis(tmp_path: Path) -> N
     assert archive.delete("one") is False
 
 
-def test_nothing_is_left_beside_the_two_files(tmp_path: Path) -> None:
+def test_an_analysis_has_exactly_two_files(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path))
     archive.put(analysis(), predictions())
     archive.put(analysis(), predictions())
@@ -320,7 +320,7 @@ def test_nothing_is_left_beside_the_two_files(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_written_is_read_by_the_next_process(tmp_path: Path) -> None:
+def test_an_archive_is_read_by_another_process(tmp_path: Path) -> None:
     FileArchive(FolderFiles(tmp_path / "new" / "folder")).put(analysis(), predictions())
     archive = FileArchive(FolderFiles(tmp_path / "new" / "folder"))
 
@@ -331,24 +331,24 @@ def test_a_folder_that_was_written_is_read_by_the_next_process(tmp_path: Path) -
     assert numbers.top1.tolist() == [0, 1, 2, 3]
 
 
-def test_what_another_process_deletes_or_adds_is_seen_in_the_list(tmp_path: Path) -> None:
+def test_the_list_shows_changes_of_another_process(tmp_path: Path) -> None:
     mine, others = FileArchive(FolderFiles(tmp_path)), FileArchive(FolderFiles(tmp_path))
     mine.put(analysis("one"), predictions())
     mine.put(analysis("two"), predictions())
     others.delete("one")
     others.put(analysis("three"), predictions())
 
-    assert sorted(item.id for item in mine.list()) == ["three", "two"]
+    assert sorted(analysis.id for analysis in mine.list()) == ["three", "two"]
 
 
-def test_a_folder_that_isnt_there_is_an_empty_archive(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_empty_archive(tmp_path: Path) -> None:
     archive = FileArchive(FolderFiles(tmp_path / "none"))
 
     assert list(archive.list()) == []
     assert archive.get("one") is None
 
 
-def test_a_folder_that_cant_be_written_is_unavailable_and_may_be_tried_again(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_unavailable_and_a_write_can_be_retried(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     archive = FileArchive(FolderFiles(tmp_path / "file"))
 
@@ -359,7 +359,7 @@ def test_a_folder_that_cant_be_written_is_unavailable_and_may_be_tried_again(tmp
     assert archive.get("one") is None
 
 
-def test_a_path_in_an_id_reaches_no_file_outside(tmp_path: Path) -> None:
+def test_a_path_in_an_id_does_not_reach_files_outside(tmp_path: Path) -> None:
     outside = FileArchive(FolderFiles(tmp_path))
     outside.put(analysis("secret"), predictions())
     archive = FileArchive(FolderFiles(tmp_path / "archive"))
@@ -374,10 +374,10 @@ def test_50_000_images_with_probabilities_take_at_most_400_kilobytes(tmp_path: P
     random = np.random.default_rng(0)
     chances = random.random(50_000).astype(np.float16)
     labels = {f"{number:02}": "x" * 256 for number in range(64)}
-    given = analysis(request=AnalysisRequest("imagenet", "timm:m", labels=labels), warnings=("w" * 200,) * 5)
+    original = analysis(request=AnalysisRequest("imagenet", "timm:m", labels=labels), warnings=("w" * 200,) * 5)
 
     FileArchive(FolderFiles(tmp_path)).put(
-        given, Predictions(random.integers(0, 1000, 50_000).astype(np.int16), chances)
+        original, Predictions(random.integers(0, 1000, 50_000).astype(np.int16), chances)
     )
 
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 400_000

@@ -1,4 +1,4 @@
-"""The first listing of an archive: each document is read once, and objects are read several at a time."""
+"""The first listing of an archive: each document is read once, and objects are read concurrently."""
 
 import threading
 from collections import Counter
@@ -30,7 +30,7 @@ class CountingFiles(FolderFiles):
 
 
 class PairedFileSystem(MemoryFileSystem):
-    """An object store that answers a read only once another one is under way."""
+    """An object store that answers a read only while another read is in progress."""
 
     pair = threading.Barrier(2)
 
@@ -40,7 +40,7 @@ class PairedFileSystem(MemoryFileSystem):
 
 
 def fill(archive: FileArchive) -> set[str]:
-    """Archive some analyses and return their ids."""
+    """Archive analyses, and return their ids."""
     created = datetime(2024, 2, 29, 12, tzinfo=UTC)
     ids = {f"a{number}" for number in range(ANALYSES)}
     for analysis_id in ids:
@@ -49,7 +49,7 @@ def fill(archive: FileArchive) -> set[str]:
     return ids
 
 
-def test_first_listings_at_once_read_each_document_once(tmp_path: Path) -> None:
+def test_concurrent_first_listings_read_each_document_once(tmp_path: Path) -> None:
     ids = fill(FileArchive(FolderFiles(tmp_path)))
     files = CountingFiles(tmp_path)
     archive = FileArchive(files)
@@ -64,7 +64,7 @@ def test_first_listings_at_once_read_each_document_once(tmp_path: Path) -> None:
     assert files.reads == {f"{analysis_id}.json": 1 for analysis_id in ids}
 
 
-def test_objects_are_read_several_at_a_time() -> None:
+def test_objects_are_read_concurrently() -> None:
     ids = fill(FileArchive(ObjectFiles(MemoryFileSystem(), "/listing")))
     archive = FileArchive(ObjectFiles(PairedFileSystem(), "/listing"))
 

@@ -1,4 +1,4 @@
-"""Single flight: callers at once share a run, and none gets the result of a run that began before its call."""
+"""Single flight: concurrent callers share a run, and none gets the result of a run that began before its call."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ CALLERS = 16
 
 
 class Source:
-    """A slow read that waits for a test and counts its runs."""
+    """A slow read that a test releases, and that counts its runs."""
 
     def __init__(self) -> None:
         self.shared: SingleFlight[int] = SingleFlight(self.read)
@@ -31,8 +31,8 @@ class Source:
         return number
 
 
-def waiting(source: Source, pool: ThreadPoolExecutor) -> "list[Future[int]]":
-    """Call from many threads while a run is under way, and return once all of them wait."""
+def start_callers(source: Source, pool: ThreadPoolExecutor) -> "list[Future[int]]":
+    """Call from many threads during a run, and return when all of them wait."""
     calls = [pool.submit(source.shared) for _ in range(CALLERS)]
     deadline = time.monotonic() + 10
     while len(source.shared._turn._waiters) < CALLERS:  # type: ignore[attr-defined]
@@ -46,7 +46,7 @@ def test_callers_during_a_run_share_the_next_one() -> None:
     with ThreadPoolExecutor(CALLERS + 1) as pool:
         first = pool.submit(source.shared)
         assert source.begun.acquire(timeout=10)
-        others = waiting(source, pool)
+        others = start_callers(source, pool)
         source.may_end.release(2)
 
         assert first.result(10) == 1
@@ -54,12 +54,12 @@ def test_callers_during_a_run_share_the_next_one() -> None:
     assert source.runs == 2
 
 
-def test_an_error_is_raised_to_all_who_share_the_run_and_the_next_call_runs_anew() -> None:
+def test_an_error_is_raised_for_all_callers_of_a_run_and_the_next_call_runs_again() -> None:
     source = Source()
     with ThreadPoolExecutor(CALLERS + 1) as pool:
         first = pool.submit(source.shared)
         assert source.begun.acquire(timeout=10)
-        others = waiting(source, pool)
+        others = start_callers(source, pool)
         source.error = OSError("the disk is gone")
         source.may_end.release(2)
         for call in (first, *others):
@@ -72,7 +72,7 @@ def test_an_error_is_raised_to_all_who_share_the_run_and_the_next_call_runs_anew
         assert source.shared() == 3
 
 
-def test_a_call_after_another_runs_by_itself() -> None:
+def test_sequential_calls_do_not_share_a_run() -> None:
     source = Source()
     source.may_end.release(2)
 

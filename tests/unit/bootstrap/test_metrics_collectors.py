@@ -13,14 +13,14 @@ import structlog
 from errata.errors import Unavailable
 from prometheus_client import CollectorRegistry
 
-from service.analyses.model_metrics import WatchedModels, watched
+from service.analyses.model_metrics import WatchedModels, find_watched_models
 from service.analyses.ports import Ports
 from service.archive.memory import InMemoryArchive
 from service.bootstrap.metrics_collectors import ResultsCollector, StoreCollector, Watch
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.store import Depth, JobStore, StoreMemory
+from service.jobs.store import Depth, JobStore, MemoryUsage
 from service.predictions.models.device import gpu_memory
 from service.telemetry import Metrics
 
@@ -37,8 +37,8 @@ class Store:
     def depth(self) -> Depth:
         return self.depth_now()
 
-    def memory(self) -> StoreMemory:
-        return StoreMemory(1000, 4000)
+    def memory_usage(self) -> MemoryUsage:
+        return MemoryUsage(1000, 4000)
 
     def ping(self) -> bool:
         return self.answers
@@ -194,9 +194,9 @@ def test_results_are_looked_through_again_only_when_the_list_has_changed(
 
     def counted(*arguments: Any) -> WatchedModels:
         looks.append(1)
-        return watched(*arguments)
+        return find_watched_models(*arguments)
 
-    monkeypatch.setattr("service.bootstrap.metrics_collectors.watched", counted)
+    monkeypatch.setattr("service.bootstrap.metrics_collectors.find_watched_models", counted)
     look = ResultsCollector(
         cast(Ports, SimpleNamespace(evidence_repository=EvidenceRepository({}, data_dir), archive=archive)),
         metrics,

@@ -11,11 +11,11 @@ from service.jobs.breaker import CircuitBreaker, CircuitOpen
 
 
 class Server:
-    """A server that a breaker guards; it answers probes when a test says so."""
+    """A fake server behind a breaker; tests decide when it answers probes."""
 
     def __init__(self) -> None:
         self.breaker = CircuitBreaker(self.probe)
-        self.answers: list[bool | Exception] = []  # to the next probes; without one left, they wait
+        self.answers: list[bool | Exception] = []  # to the next probes, which wait while there are none
         self.more = threading.Semaphore(0)
         self.probes = 0
         self.calls = 0
@@ -43,9 +43,9 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(breaker, "SLOW_SECONDS", 0.05)
-    made = Server()
-    yield made
-    made.answer_probe(True)  # the thread of a breaker that is open ends
+    server = Server()
+    yield server
+    server.answer_probe(True)  # ends the thread of an open breaker
 
 
 def time_out(server: Server) -> None:
@@ -72,7 +72,7 @@ def test_after_a_timeout_calls_fail_without_being_made(server: Server) -> None:
     assert server.calls == 1
 
 
-def test_a_refused_connection_opens_nothing(server: Server) -> None:
+def test_a_refused_connection_does_not_open_the_breaker(server: Server) -> None:
     with pytest.raises(ConnectionError):
         server.call(ConnectionError())
 
@@ -80,7 +80,7 @@ def test_a_refused_connection_opens_nothing(server: Server) -> None:
     assert (server.calls, server.probes) == (2, 0)
 
 
-def test_a_slow_error_that_the_server_itself_gave_opens_nothing(server: Server) -> None:
+def test_a_slow_error_of_the_server_does_not_open_the_breaker(server: Server) -> None:
     with pytest.raises(ValueError, match="wrong"):
         server.call(ValueError("wrong"), breaker.SLOW_SECONDS)
 
@@ -101,7 +101,7 @@ def test_the_breaker_stays_open_until_a_probe_is_answered(server: Server, failed
     assert server.probes == 2
 
 
-def test_several_timeouts_at_once_start_one_probe(server: Server) -> None:
+def test_concurrent_timeouts_start_one_probe(server: Server) -> None:
     threads = [threading.Thread(target=time_out, args=(server,)) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -112,7 +112,7 @@ def test_several_timeouts_at_once_start_one_probe(server: Server) -> None:
     assert server.probes == 1
 
 
-def test_a_breaker_that_has_closed_opens_again(server: Server) -> None:
+def test_a_closed_breaker_opens_again(server: Server) -> None:
     time_out(server)
     server.answer_probe(True)
     wait_until_closed(server)

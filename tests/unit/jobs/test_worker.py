@@ -1,4 +1,4 @@
-"""What happens to one shard: it is predicted, stopped, handed back, tried again or failed; nothing is written late."""
+"""One shard of a worker: it is predicted, stopped, released, retried, or failed; late results are refused."""
 
 import threading
 import time
@@ -21,15 +21,15 @@ from errata.errors import (
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import worker
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.transitions import CRASH_LIMIT, AnalysisRecord, ClaimKind, JobSpec, LeaseReply, ShardResult
-from service.jobs.worker import LEASE, Drain, RetryLater, Worker
+from service.jobs.transitions import MAX_CRASHES, AnalysisRecord, ClaimOutcome, JobSpec, LeaseReply, ShardResult
+from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that tests advance."""
 
     now = 1_000.0
 
@@ -37,8 +37,8 @@ class Clock:
         return self.now
 
 
-class Scripted:
-    """A predictor that names each image's own number, two a batch, and does what the script says before each batch."""
+class FakePredictor:
+    """A predictor whose predictions are the numbers of the images; it calls `before_batch` before each batch."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Scripted:
         self._load = load
         self._size = size
         self._skip = skip
-        self.asked: list[tuple[str, str, tuple[str, ...]]] = []
+        self.calls: list[tuple[str, str, tuple[str, ...]]] = []
 
     def load(self, model: str) -> ModelInfo:
         self._load()
         return INFO
 
     def predict(self, model: str, dataset: str, names: Sequence[str]) -> Iterator[Predictions]:
-        self.asked.append((model, dataset, tuple(names)))
+        self.calls.append((model, dataset, tuple(names)))
         for number, start in enumerate(range(0, len(names) - self._skip, self._size)):
             self._before_batch(number)
             batch = names[start : start + self._size]
@@ -66,12 +66,12 @@ class Scripted:
 
 
 class Desk:
-    """A store with one job of ten images in shards of four, and what a worker does with it."""
+    """A store with one job of ten images in shards of four, and the recorded calls of a worker."""
 
     def __init__(self, store: type[InMemoryJobStore] = InMemoryJobStore) -> None:
         self.clock = Clock()
         self.store = store(self.clock)
-        self.store.remember_images("i", NAMES)
+        self.store.store_image_names("i", NAMES)
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
         record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
         self.job = self.store.submit(record, spec, fresh=False, limit=1).job
@@ -79,23 +79,27 @@ class Desk:
         self.sent: list[tuple[str, int]] = []
         self.judged: list[str] = []
         self.ended: list[str] = []
-        self.predicted: list[int] = []
+        self.batches: list[int] = []
         self.interrupted = threading.Event()
 
     def run(
-        self, shard: int, predictor: Scripted, worker: str = "w1", can: Callable[[JobSpec], bool] = lambda _: True
+        self,
+        shard: int,
+        predictor: FakePredictor,
+        worker: str = "w1",
+        can_run: Callable[[JobSpec], bool] = lambda _: True,
     ) -> None:
         Worker(
             name=worker,
             store=self.store,
             predictor=predictor,
             drain=self.drain,
-            judge=self.judged.append,
-            send_again=lambda job, shard: self.sent.append((job, shard)),
+            send_judging=self.judged.append,
+            requeue=lambda job, shard: self.sent.append((job, shard)),
             on_finished=self.ended.append,
-            predicted=self.predicted.append,
+            on_batch=self.batches.append,
             interrupt=self.interrupted.set,
-            can=can,
+            can_run=can_run,
         ).run(self.job, shard)
 
     def shard_state(self, shard: int) -> State:
@@ -115,50 +119,48 @@ def desk() -> Desk:
     return Desk()
 
 
-def refuse(error: Exception) -> Callable[..., None]:
-    def raise_it(*_: object) -> None:
+def raise_error(error: Exception) -> Callable[..., None]:
+    def call(*_: object) -> None:
         raise error
 
-    return raise_it
+    return call
 
 
-def test_each_shard_predicts_its_own_images_and_the_last_calls_the_judge(desk: Desk) -> None:
-    predictor = Scripted()
+def test_each_shard_predicts_its_images_and_the_last_sends_the_judging(desk: Desk) -> None:
+    predictor = FakePredictor()
     for shard in (1, 2):
         desk.run(shard, predictor)
         assert desk.judged == []
     desk.run(0, predictor)
 
     assert desk.judged == [desk.job]
-    assert predictor.asked == [
+    assert predictor.calls == [
         ("demo:m", "demo", tuple(NAMES[4:8])),
         ("demo:m", "demo", tuple(NAMES[8:])),
         ("demo:m", "demo", tuple(NAMES[:4])),
     ]
-    parts = desk.store.parts(desk.job)
-    assert [top1 for part in parts for top1 in part.predictions.top1.tolist()] == list(range(10))
-    assert [part.model_info for part in parts] == [INFO] * 3
+    results = desk.store.shard_results(desk.job)
+    assert [top1 for result in results for top1 in result.predictions.top1.tolist()] == list(range(10))
+    assert [result.model_info for result in results] == [INFO] * 3
 
 
-def test_progress_is_told_after_each_batch(desk: Desk) -> None:
-    seen: list[int] = []
+def test_progress_is_reported_after_each_batch(desk: Desk) -> None:
+    progress: list[int] = []
 
-    def look(_: int) -> None:
+    def record_progress(_: int) -> None:
         record = desk.store.job(desk.job)
         assert record is not None
-        seen.append(record.done)
+        progress.append(record.done)
 
-    desk.run(0, Scripted(look, size=1))
+    desk.run(0, FakePredictor(record_progress, size=1))
 
-    assert seen == [0, 1, 2, 3]
+    assert progress == [0, 1, 2, 3]
 
 
-def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Given a model and batches that each take almost the whole hold, no other worker gets the shard."""
-    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)  # seconds of the real clock; the hold ends by the store's
-    held: list[ClaimKind] = []
+def test_the_lease_is_renewed_during_slow_batches_and_loads(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a load and batches that each take almost a whole lease, no other worker can claim the shard."""
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)  # seconds of the real clock; the lease uses the store's clock
+    claims: list[ClaimOutcome] = []
 
     def lease() -> float:
         record = desk.store.job(desk.job)
@@ -166,15 +168,15 @@ def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
         return record.shards[0].lease
 
     def slow(*_: object) -> None:
-        desk.clock.now += LEASE - 1
+        desk.clock.now += LEASE_SECONDS - 1
         deadline = time.monotonic() + 10
-        while lease() < desk.clock.now + LEASE and time.monotonic() < deadline:
+        while lease() < desk.clock.now + LEASE_SECONDS and time.monotonic() < deadline:
             time.sleep(0.001)
-        held.append(desk.store.claim(desk.job, 0, "thief", LEASE).kind)
+        claims.append(desk.store.claim_shard(desk.job, 0, "w2", LEASE_SECONDS).kind)
 
-    desk.run(0, Scripted(slow, load=slow, size=1))
+    desk.run(0, FakePredictor(slow, load=slow, size=1))
 
-    assert held == [ClaimKind.WAIT] * 5
+    assert claims == [ClaimOutcome.WAIT] * 5
     assert desk.shard_state(0) is State.SUCCEEDED
 
 
@@ -187,22 +189,22 @@ def test_the_hold_is_renewed_while_a_batch_or_the_model_takes_its_time(
         (ValueError("no"), 4, 1),
     ],
 )
-def test_it_is_told_once_when_a_job_has_failed(desk: Desk, error: Exception | None, runs: int, ends: int) -> None:
+def test_the_failure_of_a_job_is_reported_once(desk: Desk, error: Exception | None, runs: int, ends: int) -> None:
     for _ in range(runs):
         with suppress(RetryLater):
-            desk.run(0, Scripted(load=refuse(error) if error else lambda: None))
+            desk.run(0, FakePredictor(load=raise_error(error) if error else lambda: None))
         desk.clock.now += 100
-    desk.run(0, Scripted())
+    desk.run(0, FakePredictor())
 
     assert desk.ended == [desk.job] * ends
 
 
-def test_it_is_told_when_a_job_has_lost_too_many_workers(desk: Desk) -> None:
-    for _ in range(CRASH_LIMIT):
-        desk.store.claim(desk.job, 0, "dies", LEASE)
-        desk.clock.now += LEASE + 1
+def test_the_failure_of_a_job_that_crashed_too_many_workers_is_reported(desk: Desk) -> None:
+    for _ in range(MAX_CRASHES):
+        desk.store.claim_shard(desk.job, 0, "dies", LEASE_SECONDS)
+        desk.clock.now += LEASE_SECONDS + 1
 
-    desk.run(0, Scripted())
+    desk.run(0, FakePredictor())
 
     assert desk.ended == [desk.job]
     assert desk.failure is not None
@@ -210,40 +212,40 @@ def test_it_is_told_when_a_job_has_lost_too_many_workers(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("error", [None, ModelRefused("21841 outputs"), ValueError("oops")])
-def test_a_shard_that_has_ended_is_not_held_any_longer(desk: Desk, error: Exception | None) -> None:
+def test_renewal_stops_when_a_shard_ends(desk: Desk, error: Exception | None) -> None:
     before = threading.active_count()
 
     with suppress(RetryLater):
-        desk.run(0, Scripted(load=refuse(error) if error else lambda: None))
+        desk.run(0, FakePredictor(load=raise_error(error) if error else lambda: None))
 
     assert threading.active_count() == before
 
 
-def test_a_shard_of_another_worker_is_come_back_for(desk: Desk) -> None:
-    desk.store.claim(desk.job, 0, "w0", LEASE)
-    predictor = Scripted()
+def test_a_shard_of_another_worker_is_retried_later(desk: Desk) -> None:
+    desk.store.claim_shard(desk.job, 0, "w0", LEASE_SECONDS)
+    predictor = FakePredictor()
 
     with pytest.raises(RetryLater) as later:
         desk.run(0, predictor)
 
-    assert later.value.delay == pytest.approx(LEASE)
-    assert predictor.asked == []
+    assert later.value.delay == pytest.approx(LEASE_SECONDS)
+    assert predictor.calls == []
 
 
-def test_a_message_of_what_has_ended_loads_no_model(desk: Desk) -> None:
+def test_a_message_of_an_ended_job_loads_no_model(desk: Desk) -> None:
     desk.store.cancel("a", "")
-    predictor = Scripted(load=refuse(AssertionError("loaded")))
+    predictor = FakePredictor(load=raise_error(AssertionError("loaded")))
 
     desk.run(0, predictor)
 
-    assert predictor.asked == []
+    assert predictor.calls == []
     assert desk.judged == []
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        PermanentError("it can't be"),
+        PermanentError("it is not possible"),
         ModelRefused("21841 outputs"),
         ImagesMissing("no folder"),
         ModelNotFound("no such model"),
@@ -251,16 +253,16 @@ def test_a_message_of_what_has_ended_loads_no_model(desk: Desk) -> None:
     ],
 )
 @pytest.mark.parametrize("moment", ["load", "predict"])
-def test_what_would_fail_again_fails_at_once(desk: Desk, error: ErrataError, moment: str) -> None:
-    desk.run(0, Scripted(load=refuse(error)) if moment == "load" else Scripted(refuse(error)))
+def test_a_permanent_error_fails_the_job(desk: Desk, error: ErrataError, moment: str) -> None:
+    desk.run(0, FakePredictor(load=raise_error(error)) if moment == "load" else FakePredictor(raise_error(error)))
 
     assert desk.failure == Failure(error.reason, error.message)
-    assert desk.store.claim(desk.job, 1, "w2", LEASE).kind is ClaimKind.SKIP
+    assert desk.store.claim_shard(desk.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("disk"), MemoryError(), RuntimeError("CUDA")])
-def test_what_may_pass_is_tried_three_times_again_and_later_each_time(desk: Desk, error: Exception) -> None:
-    predictor = Scripted(refuse(error))
+def test_a_transient_error_is_retried_three_times_with_growing_delays(desk: Desk, error: Exception) -> None:
+    predictor = FakePredictor(raise_error(error))
     for delay in (5.0, 10.0, 20.0):
         with pytest.raises(RetryLater) as later:
             desk.run(0, predictor)
@@ -272,46 +274,46 @@ def test_what_may_pass_is_tried_three_times_again_and_later_each_time(desk: Desk
 
     assert desk.failure is not None
     assert desk.failure.reason == ("UNAVAILABLE" if isinstance(error, Unavailable) else "INTERNAL")
-    assert len(predictor.asked) == 4
+    assert len(predictor.calls) == 4
 
 
 def test_a_shard_recovers_from_a_transient_error(desk: Desk) -> None:
     with pytest.raises(RetryLater):
-        desk.run(0, Scripted(lambda number: refuse(OSError())() if number else None))
+        desk.run(0, FakePredictor(lambda number: raise_error(OSError())() if number else None))
     desk.clock.now += 5
 
-    desk.run(0, Scripted())
+    desk.run(0, FakePredictor())
 
     assert desk.shard_state(0) is State.SUCCEEDED
-    assert desk.store.parts(desk.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+    assert desk.store.shard_results(desk.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
 
 
-def test_image_names_that_are_away_are_waited_for(desk: Desk) -> None:
-    spec = JobSpec("demo:m", "demo", "e", "not-kept", 10, 4)
+def test_missing_image_names_are_retried_later(desk: Desk) -> None:
+    spec = JobSpec("demo:m", "demo", "e", "not-stored", 10, 4)
     desk.job = desk.store.submit(
         AnalysisRecord("b", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0), spec, fresh=True, limit=9
     ).job
 
     with pytest.raises(RetryLater):
-        desk.run(0, Scripted())
+        desk.run(0, FakePredictor())
 
 
-class Frozen(InMemoryJobStore):
+class FrozenStore(InMemoryJobStore):
     """A store that does not answer the first calls for image names."""
 
     refusals = 2
 
-    def images(self, digest: str) -> Sequence[str]:
+    def image_names(self, digest: str) -> Sequence[str]:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable("The job store does not answer.", retry_after=2.0)
-        return super().images(digest)
+        return super().image_names(digest)
 
 
 def test_a_store_that_does_not_answer_before_the_first_batch_costs_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(Frozen)
+    desk = Desk(FrozenStore)
     monkeypatch.setattr("service.jobs.worker.RETRY_SECONDS", 0.01)
-    desk.run(0, Scripted())
+    desk.run(0, FakePredictor())
 
     record = desk.store.job(desk.job)
     assert record is not None
@@ -325,7 +327,7 @@ def test_a_cancelled_shard_stops_at_its_batch(desk: Desk) -> None:
         batches.append(number)
         desk.store.cancel("a", "")
 
-    desk.run(0, Scripted(cancel, size=1))
+    desk.run(0, FakePredictor(cancel, size=1))
 
     assert batches == [0]
     assert desk.judged == []
@@ -335,11 +337,11 @@ def test_a_job_that_is_cancelled_while_its_model_loads_predicts_nothing(desk: De
     def cancel() -> None:
         desk.store.cancel("a", "")
 
-    predictor = Scripted(load=cancel)
+    predictor = FakePredictor(load=cancel)
 
     desk.run(0, predictor)
 
-    assert predictor.asked == []
+    assert predictor.calls == []
 
 
 def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(desk: Desk) -> None:
@@ -347,73 +349,73 @@ def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(desk: Des
 
     def frozen(number: int) -> None:
         if number == 1:
-            desk.clock.now += LEASE + 1
-            claim = desk.store.claim(desk.job, 0, "other", LEASE)
+            desk.clock.now += LEASE_SECONDS + 1
+            claim = desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS)
             desk.store.finish_shard(desk.job, 0, claim.fencing_token, ShardResult(Predictions(other), INFO))
 
-    desk.run(0, Scripted(frozen))
+    desk.run(0, FakePredictor(frozen))
 
-    assert desk.store.parts(desk.job)[0].predictions.top1.tolist() == [7] * 4
+    assert desk.store.shard_results(desk.job)[0].predictions.top1.tolist() == [7] * 4
     assert desk.failure is None
 
 
 def test_an_error_of_a_worker_that_lost_its_shard_fails_nothing(desk: Desk) -> None:
     def frozen(_: int) -> None:
-        desk.clock.now += LEASE + 1
-        desk.store.claim(desk.job, 0, "other", LEASE)
+        desk.clock.now += LEASE_SECONDS + 1
+        desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS)
         raise ModelRefused("too late")
 
-    desk.run(0, Scripted(frozen))
+    desk.run(0, FakePredictor(frozen))
 
     assert desk.failure is None
     assert desk.shard_state(0) is State.RUNNING
 
 
-def test_draining_hands_a_long_shard_back_after_the_batch(desk: Desk) -> None:
-    desk.run(0, Scripted(lambda _: desk.drain.set(), size=1))
+def test_draining_releases_a_long_shard_after_the_batch(desk: Desk) -> None:
+    desk.run(0, FakePredictor(lambda _: desk.drain.set(), size=1))
 
     record = desk.store.job(desk.job)
     assert record is not None
     shard = record.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
-    assert desk.store.parts(desk.job) == []
+    assert desk.store.shard_results(desk.job) == []
 
 
-def test_draining_lets_the_last_batch_end_the_shard(desk: Desk) -> None:
-    desk.run(0, Scripted(lambda number: desk.drain.set() if number else None, size=2))
+def test_draining_after_the_last_batch_finishes_the_shard(desk: Desk) -> None:
+    desk.run(0, FakePredictor(lambda number: desk.drain.set() if number else None, size=2))
 
     assert desk.shard_state(0) is State.SUCCEEDED
 
 
-def test_too_few_predictions_are_never_a_result(desk: Desk) -> None:
+def test_too_few_predictions_are_an_error(desk: Desk) -> None:
     with pytest.raises(RetryLater):
-        desk.run(0, Scripted(skip=2))
+        desk.run(0, FakePredictor(skip=2))
 
     assert desk.shard_state(0) is State.QUEUED
-    assert desk.store.parts(desk.job) == []
+    assert desk.store.shard_results(desk.job) == []
 
 
 def test_the_same_weights_on_the_same_images_predict_once(desk: Desk) -> None:
-    desk.run(0, Scripted())
+    desk.run(0, FakePredictor())
     again = submit_again(desk, fresh=False)
-    predictor = Scripted()
+    predictor = FakePredictor()
 
     desk.job = again
     desk.run(0, predictor)
 
-    assert predictor.asked == []
+    assert predictor.calls == []
     assert desk.shard_state(0) is State.SUCCEEDED
-    assert desk.store.parts(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+    assert desk.store.shard_results(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
 
 
-def test_a_fresh_job_predicts_anew(desk: Desk) -> None:
-    desk.run(0, Scripted())
+def test_a_fresh_job_ignores_cached_predictions(desk: Desk) -> None:
+    desk.run(0, FakePredictor())
     desk.job = submit_again(desk, fresh=True)
-    predictor = Scripted()
+    predictor = FakePredictor()
 
     desk.run(0, predictor)
 
-    assert len(predictor.asked) == 1
+    assert len(predictor.calls) == 1
 
 
 def submit_again(desk: Desk, fresh: bool) -> str:
@@ -422,34 +424,34 @@ def submit_again(desk: Desk, fresh: bool) -> str:
     return desk.store.submit(record, spec, fresh=fresh, limit=9).job
 
 
-def test_a_worker_leaves_what_it_can_t_run_to_others(desk: Desk) -> None:
-    predictor = Scripted(load=refuse(AssertionError("loaded")))
+def test_a_worker_leaves_jobs_that_it_cannot_run_to_others(desk: Desk) -> None:
+    predictor = FakePredictor(load=raise_error(AssertionError("loaded")))
 
     with pytest.raises(RetryLater):
-        desk.run(0, predictor, can=lambda spec: spec.dataset != "demo")
+        desk.run(0, predictor, can_run=lambda spec: spec.dataset != "demo")
 
     assert desk.shard_state(0) is State.QUEUED
     assert desk.ended == []
 
 
-def test_a_worker_that_is_told_to_stop_takes_no_shard_and_hands_back_the_one_it_loads(desk: Desk) -> None:
+def test_a_draining_worker_claims_no_shard_and_releases_the_one_it_loads(desk: Desk) -> None:
     desk.drain.set()
     with pytest.raises(RetryLater):
-        desk.run(0, Scripted())
+        desk.run(0, FakePredictor())
     assert desk.store.job(desk.job).shards[0].fencing_token == 0
     desk.drain.clear()
 
-    predictor = Scripted(load=desk.drain.set)
+    predictor = FakePredictor(load=desk.drain.set)
     desk.run(0, predictor)
 
     assert desk.shard_state(0) is State.QUEUED
-    assert predictor.asked == []
+    assert predictor.calls == []
     assert desk.sent == [(desk.job, 0)]
     assert desk.store.job(desk.job).shards[0].crashes == 0
 
 
-def interrupted_after(desk: Desk, stop: Callable[[], object]) -> Callable[..., None]:
-    """Stop the shard from outside, then wait as a stuck model does: until it is interrupted."""
+def wait_for_interrupt(desk: Desk, stop: Callable[[], object]) -> Callable[..., None]:
+    """Return a call that stops the shard, then waits like a stuck model until it is interrupted."""
 
     def run(*_: object) -> None:
         stop()
@@ -459,21 +461,19 @@ def interrupted_after(desk: Desk, stop: Callable[[], object]) -> Callable[..., N
     return run
 
 
-def lose(desk: Desk) -> None:
-    """Let another worker take the shard."""
-    desk.clock.now += LEASE + 1
-    assert desk.store.claim(desk.job, 0, "other", LEASE).kind is ClaimKind.TAKEN
+def lose_lease(desk: Desk) -> None:
+    """Let another worker claim the shard."""
+    desk.clock.now += LEASE_SECONDS + 1
+    assert desk.store.claim_shard(desk.job, 0, "other", LEASE_SECONDS).kind is ClaimOutcome.CLAIMED
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
-def test_a_cancelled_job_interrupts_a_predictor_that_is_stuck(
-    desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_job_interrupts_a_stuck_predictor(desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
-    monkeypatch.setattr(worker, "BATCH_SECONDS", 0.01)
-    stuck = interrupted_after(desk, lambda: desk.store.cancel("a", ""))
+    monkeypatch.setattr(worker, "INTERRUPT_SECONDS", 0.01)
+    stuck = wait_for_interrupt(desk, lambda: desk.store.cancel("a", ""))
 
-    desk.run(0, Scripted(load=stuck) if moment == "load" else Scripted(stuck))
+    desk.run(0, FakePredictor(load=stuck) if moment == "load" else FakePredictor(stuck))
 
     assert desk.interrupted.is_set()
     assert desk.failure == Failure("CANCELLED", "")
@@ -481,14 +481,14 @@ def test_a_cancelled_job_interrupts_a_predictor_that_is_stuck(
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
-def test_a_lost_lease_interrupts_a_predictor_that_is_stuck_and_changes_nothing(
+def test_a_lost_lease_interrupts_a_stuck_predictor_without_a_failure(
     desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
-    monkeypatch.setattr(worker, "BATCH_SECONDS", 0.01)
-    stuck = interrupted_after(desk, lambda: lose(desk))
+    monkeypatch.setattr(worker, "INTERRUPT_SECONDS", 0.01)
+    stuck = wait_for_interrupt(desk, lambda: lose_lease(desk))
 
-    desk.run(0, Scripted(load=stuck) if moment == "load" else Scripted(stuck))
+    desk.run(0, FakePredictor(load=stuck) if moment == "load" else FakePredictor(stuck))
 
     record = desk.store.job(desk.job)
     assert record is not None
@@ -496,9 +496,7 @@ def test_a_lost_lease_interrupts_a_predictor_that_is_stuck_and_changes_nothing(
     assert (record.shards[0].retries, desk.failure) == (0, None)
 
 
-def test_a_cancelled_batch_may_end_by_itself_so_that_the_model_stays_loaded(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_batch_can_end_so_that_the_model_stays_loaded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
     renewed = threading.Event()
     renew = desk.store.renew_lease
@@ -515,13 +513,13 @@ def test_a_cancelled_batch_may_end_by_itself_so_that_the_model_stays_loaded(
         desk.store.cancel("a", "")
         assert renewed.wait(30)
 
-    desk.run(0, Scripted(cancel))
+    desk.run(0, FakePredictor(cancel))
 
     assert not desk.interrupted.is_set()
 
 
-def test_a_worker_that_lost_its_process_queues_the_shard_again(desk: Desk) -> None:
+def test_a_worker_whose_process_crashed_queues_the_shard_again(desk: Desk) -> None:
     with pytest.raises(RetryLater):
-        desk.run(0, Scripted(refuse(WorkerLost("It ended with SIGSEGV."))))
+        desk.run(0, FakePredictor(raise_error(WorkerLost("It ended with SIGSEGV."))))
 
     assert desk.shard_state(0) is State.QUEUED
