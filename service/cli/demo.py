@@ -6,9 +6,10 @@ import click
 from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect
-from errata.cli.console import print_path, stderr_console
+from errata.cli.console import stderr_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, UNAVAILABLE
 from errata.cli.folder import REPORT, make_folder, write_folder
+from errata.cli.output import print_path
 from errata.cli.progress import follow
 from errata.cli.views import show_analysis, show_verdicts
 from errata.enums import ERROR_TYPES

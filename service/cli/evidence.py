@@ -7,7 +7,8 @@ from typing import Any
 import click
 from errata.cli.commands import GroupWithExamples
 from errata.cli.connect import json_option
-from errata.cli.console import print_json, print_path, safe, stderr_console, stdout_console
+from errata.cli.console import safe, stderr_console, stdout_console
+from errata.cli.output import print_json, print_path
 from errata.errors import InvalidEvidence
 from errata.messages import format_count
 from errata.proto_json import to_json

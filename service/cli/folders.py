@@ -81,8 +81,8 @@ def trend_folders(folders: Sequence[Path], request: pb.GetTrendRequest, with_rep
     )
     analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
     check_same_evidence(analyses, question.dataset)
-    fleet = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
-    trend = build_trend(fleet, question, read_published_models(question))
+    selected = TrendAnalyses(analyses[0].request.dataset, analyses[0].evidence, analyses, (), own_superclasses=True)
+    trend = build_trend(selected, question, read_published_models(question))
     return wire.to_trend(trend), render_trend(trend_view(trend)).encode() if with_report else b""
 
 

@@ -12,11 +12,12 @@ from click.core import ParameterSource
 from errata import Client, pb
 from errata.cli.commands import command
 from errata.cli.connect import Connection, Target, connect, evidence_option, json_option, server_options
-from errata.cli.console import STDOUT, print_json, safe, stderr_console
+from errata.cli.console import safe, stderr_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
 from errata.cli.folder import REPORT, SUMMARY, VERDICTS, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
+from errata.cli.output import STDOUT, print_json
 from errata.cli.progress import follow
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis

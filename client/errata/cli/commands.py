@@ -1,7 +1,9 @@
 """Classes of commands: groups that import their commands when needed, and an Examples section in `--help`."""
 
+import gc
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +48,18 @@ def command(name: str | None = None, *, examples: str) -> Callable[[Callable[...
     return click.command(name, cls=CommandWithExamples, examples=examples)
 
 
+@contextmanager
+def _paused_garbage_collection() -> Iterator[None]:
+    """Import without garbage collection, which finds no garbage then and takes a seventh of the time."""
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_enabled:
+            gc.enable()
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a command is defined, and its line in the help of the group."""
@@ -75,10 +89,11 @@ class LazyGroup(GroupWithExamples):
         entry = self._entries.get(cmd_name)
         if entry is None:
             return None
-        if entry.module:
-            result = getattr(importlib.import_module(entry.module), entry.attribute)
-        else:
-            result = load_extension(COMMANDS_GROUP, cmd_name, f"'errata {cmd_name}'")
+        with _paused_garbage_collection():
+            if entry.module:
+                result = getattr(importlib.import_module(entry.module), entry.attribute)
+            else:
+                result = load_extension(COMMANDS_GROUP, cmd_name, f"'errata {cmd_name}'")
         assert isinstance(result, click.Command), f"this is a bug: {cmd_name} is not a command"
         return result
 

@@ -7,18 +7,10 @@ import click
 from errata import Client, pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
-from errata.cli.console import (
-    STDOUT,
-    output_path,
-    print_json,
-    print_path,
-    safe,
-    stderr_console,
-    stdout_console,
-    write_output,
-)
+from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
+from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.enums import ErrorType

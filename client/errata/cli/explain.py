@@ -7,8 +7,9 @@ import click
 from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
-from errata.cli.console import print_json, stderr_console, stdout_console
+from errata.cli.console import stderr_console, stdout_console
 from errata.cli.folder import find_verdict, is_folder
+from errata.cli.output import print_json
 from errata.cli.resolve import resolve
 from errata.cli.views import show_verdicts
 from errata.errors import InvalidRequest

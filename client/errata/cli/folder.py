@@ -7,7 +7,7 @@ from pathlib import Path
 from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
-from errata.cli.console import write_output
+from errata.cli.output import write_output
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.files import read_file
 from errata.json_input import parse_json

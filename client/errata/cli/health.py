@@ -4,7 +4,6 @@ import click
 
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect
-from errata.cli.console import stderr_console
 
 EXAMPLES = """
 errata health
@@ -26,4 +25,4 @@ def health(server: str | None, timeout: float) -> None:
     """Check the gRPC health of a service. Exit code: 0 if it accepts calls, 3 if not."""
     with connect(Target(server, local=False)) as connection:
         connection.client.check(timeout)
-    stderr_console().print("serving")
+    click.echo("serving", err=True)

@@ -5,12 +5,14 @@ import click
 from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
-from errata.cli.console import print_json, safe, stderr_console, stdout_console
+from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, UNDECIDED
+from errata.cli.names import state_name
+from errata.cli.output import print_json
 from errata.cli.progress import FINAL_STATES, follow
 from errata.cli.resolve import resolve
-from errata.cli.views import show_analysis, state_name
+from errata.cli.views import show_analysis
 from errata.proto_json import to_json
 
 

@@ -1,26 +1,33 @@
 """errata list: analyses, newest first."""
 
 import json
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import click
 from click.core import ParameterSource
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
 
 from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
-from errata.cli.console import print_json, safe, stderr_console, stdout_console
 from errata.cli.labels import label_option, parse_labels
+from errata.cli.names import state_name
+from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
-from errata.cli.views import NARROW, new_table, state_name
 from errata.messages import MISSING, format_count, format_percentage
 from errata.proto_json import to_dict
 
 STATES = [state.removeprefix("STATE_").lower() for state in pb.State.keys()[1:]]
 DEFAULT_LIMIT = 50
-MIN_NAME, MAX_DATASET = 12, 16  # columns
+TITLES = ["id", "created (UTC)", "name", "data set", "state", "top-1", "multi-label", "failures"]
+NAME, DATASET, RATES = 2, 3, 5  # columns of the table
+NARROW_COLUMNS = 6
+WIDE = 100  # characters
+MIN_NAME, MAX_DATASET = 12, 16  # characters
+GAP = "  "
 EXAMPLES = """
 errata list
 errata list --dataset imagenet-real --state succeeded --limit 10
@@ -64,18 +71,20 @@ def list_analyses(
     if as_json:
         print_json(json.dumps({"analyses": [to_dict(analysis) for analysis in shown], "next_page_token": ""}, indent=2))
         return
-    console = stdout_console()
     if not shown:
         has_condition = condition != pb.AnalysisFilter()
-        stderr_console().print("No analyses match." if has_condition else "No analyses. 'errata analyze' creates one.")
+        click.echo("No analyses match." if has_condition else "No analyses. 'errata analyze' creates one.", err=True)
         return
-    console.print(analyses_table(analyses, len(shown), console.width))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+    header, *lines = analysis_lines(analyses, len(shown), width)
+    click.secho(header, bold=True)
+    click.echo("\n".join(lines))
     if len(analyses) > limit:
-        stderr_console().print(f"{format_count(limit)} analyses are shown. --limit shows more.")
+        click.echo(f"{format_count(limit)} analyses are shown. --limit shows more.", err=True)
 
 
-def analyses_table(analyses: Sequence[pb.Analysis], limit: int, width: int) -> Table:
-    """Return a table of analyses, one per line.
+def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> list[str]:
+    """Return a table of analyses: a header, and a line for each analysis.
 
     Args:
         analyses: The analyses; those beyond `limit` only lengthen the IDs, so that the others remain unique.
@@ -83,40 +92,41 @@ def analyses_table(analyses: Sequence[pb.Analysis], limit: int, width: int) -> T
         width: Columns of the output. Names are shortened to fit, and narrow tables have fewer columns.
     """
     length = short_id_length([analysis.name for analysis in analyses])
-    wide = width >= NARROW
-    table = new_table("id", "created (UTC)", "name", "data set", "state", "top-1", left=5)
-    rates = ["top-1 accuracy"] if not wide else ["top-1 accuracy", "multi-label accuracy", "model failures"]
-    rows = [_row(analysis, length, rates) for analysis in analyses[:limit]]
-    widths = [max(len(row[column]) for row in [*rows, _TITLES]) for column in range(6)]
-    for title in ("multi-label", "failures") if wide else ():
-        table.add_column(title, justify="right")
-    dataset_width = min(widths[3], MAX_DATASET) if not wide else widths[3]
-    others = sum(widths) - widths[2] - widths[3] + dataset_width + 5 * 2
-    for column in table.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
-    if not wide:
-        table.columns[2].max_width = max(MIN_NAME, width - others)
-        table.columns[3].max_width = dataset_width
-    for row in rows:
-        table.add_row(*map(safe, row))
-    return table
+    titles = TITLES if width >= WIDE else TITLES[:NARROW_COLUMNS]
+    rows = [titles, *(_row(analysis, length)[: len(titles)] for analysis in analyses[:limit])]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(titles))]
+    if width < WIDE:
+        widths[DATASET] = min(widths[DATASET], MAX_DATASET)
+        others = sum(widths) - widths[NAME] + len(GAP) * (len(widths) - 1)
+        widths[NAME] = min(widths[NAME], max(MIN_NAME, width - others))
+    return [GAP.join(_cells(row, widths)).rstrip() for row in rows]
 
 
-_TITLES = ["id", "created (UTC)", "name", "data set", "state", "top-1"]
-
-
-def _row(analysis: pb.Analysis, length: int, rates: list[str]) -> list[str]:
-    values = dict.fromkeys(rates, MISSING)
+def _row(analysis: pb.Analysis, length: int) -> list[str]:
+    rates = [MISSING] * 3
     if analysis.HasField("summary"):
         group = analysis.summary.groups["all"]
-        for name, field in (("top-1 accuracy", "top1_accuracy"), ("multi-label accuracy", "multi_label_accuracy")):
-            values[name] = format_percentage(getattr(group, field) if group.HasField(field) else None)
-        values["model failures"] = format_count(group.counts["MODEL_FAILURE"])
+        rates = [
+            format_percentage(group.top1_accuracy if group.HasField("top1_accuracy") else None),
+            format_percentage(group.multi_label_accuracy if group.HasField("multi_label_accuracy") else None),
+            format_count(group.counts["MODEL_FAILURE"]),
+        ]
     return [
         analysis.name.removeprefix(PREFIX)[:length],
         f"{analysis.create_time.ToDatetime():%Y-%m-%d %H:%M}",
-        " ".join(analysis.display_name.split()),
-        analysis.dataset,
+        " ".join(without_controls(analysis.display_name).split()),
+        " ".join(without_controls(analysis.dataset).split()),
         state_name(analysis.state),
-        *(values[name] for name in rates),
+        *rates,
     ]
+
+
+def _cells(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """Yield the cells of a row with the widths of their columns; rates are aligned to the right."""
+    for column, (text, width) in enumerate(zip(row, widths, strict=True)):
+        if cell_len(text) > width:
+            yield set_cell_size(text, width - 1) + "…"
+        elif column >= RATES:
+            yield " " * (width - cell_len(text)) + text
+        else:
+            yield set_cell_size(text, width)

@@ -6,8 +6,8 @@ import click
 
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, server_options
-from errata.cli.console import STDOUT, output_path, print_path, write_output
 from errata.cli.folder import MAX_REPORT, REPORT, is_folder, read_part
+from errata.cli.output import STDOUT, output_path, print_path, write_output
 from errata.cli.resolve import resolve
 
 EXAMPLES = """

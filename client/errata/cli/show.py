@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from errata import Client, pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
-from errata.cli.console import STDOUT, print_json, print_path, stderr_console, stdout_console, write_output
+from errata.cli.console import stderr_console, stdout_console
 from errata.cli.folder import (
     MAX_VERDICTS,
     VERDICTS,
@@ -21,6 +21,7 @@ from errata.cli.folder import (
     read_part,
     select_verdicts,
 )
+from errata.cli.output import STDOUT, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis, show_breakdown, show_verdicts
 from errata.enums import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES

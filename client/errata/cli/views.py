@@ -8,6 +8,7 @@ from rich.table import Table
 
 from errata import pb
 from errata.cli.console import safe
+from errata.cli.names import state_name
 from errata.enums import ERROR_TYPES, SEVERITY, ErrorType, Outcome, ProblematicTag, Severity
 from errata.messages import (
     ERROR_TYPE_TITLES,
@@ -34,11 +35,6 @@ def new_table(*titles: str, left: int = 1, title: str | None = None) -> Table:
     for number, name in enumerate(titles):
         table.add_column(name, justify="left" if number < left else "right")
     return table
-
-
-def state_name(state: "pb.State") -> str:
-    """Return the name of a state in lower case."""
-    return pb.State.Name(state).removeprefix("STATE_").lower()
 
 
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Names of gate decisions."""
+"""Names of enumeration values."""
 
 from errata import pb
 
@@ -8,3 +8,8 @@ def decision_name(decision: "pb.GateDecision") -> str:
     if decision not in pb.GateDecision.values() or decision == pb.GATE_DECISION_UNSPECIFIED:
         return "unknown"
     return pb.GateDecision.Name(decision).removeprefix("GATE_DECISION_").lower()
+
+
+def state_name(state: "pb.State") -> str:
+    """Return the name of a state in lower case."""
+    return pb.State.Name(state).removeprefix("STATE_").lower()

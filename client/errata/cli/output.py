@@ -1,0 +1,60 @@
+"""Results on stdout or at the path of --output; without rich, whose import takes 40 ms."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from errata.errors import InvalidInput
+from errata.files import write_file
+
+STDOUT = Path("-")
+PIPE_WIDTH = 1 << 16  # columns of output that no terminal shows: nothing is wrapped
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def print_json(text: str) -> None:
+    """Write a JSON document to stdout."""
+    click.echo(text)
+
+
+def print_path(label: str, path: Path) -> None:
+    """Write a path to stderr on one line, so that it can be copied."""
+    click.echo(f"{label}: {without_controls(str(path))}", err=True)
+
+
+def without_controls(text: str) -> str:
+    """Return text without characters that control a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def output_path(output: Path | None, default_name: str) -> Path | None:
+    """Return the file that --output names; an existing folder receives a file of the default name."""
+    if output is None or output == STDOUT or not output.is_dir():
+        return output
+    return output / default_name
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a result to a file, or to stdout for `-`.
+
+    A device or pipe is written to and not replaced. A symbolic link remains; its target is replaced.
+
+    Raises:
+        InvalidInput: The file cannot be written.
+    """
+    if path == STDOUT:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:
+                stream.write(content)
+        else:
+            write_file(target, content)
+    except OSError as error:
+        raise InvalidInput(f"Cannot write {path}: {os.strerror(error.errno or 0)}.", field="output") from error
