@@ -132,9 +132,9 @@ def duration(text: str) -> float:
 def write_gate(message: pb.GateResult, title: str, headline: str, junit: Path | None, markdown: Path | None) -> None:
     """Write a gate's result in the forms that pipelines read."""
     if junit is not None:
-        write(junit, to_junit(wire.told_gate(message), title))
+        write(junit, to_junit(wire.from_gate_result(message), title))
     if markdown is not None:
-        write(markdown, to_markdown(wire.told_gate(message), title, headline).encode())
+        write(markdown, to_markdown(wire.from_gate_result(message), title, headline).encode())
 
 
 def show_gate(message: pb.GateResult, console: Console) -> None:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.authorization import ALLOW_ALL, CALLER, PERMISSIONS, Authorizer
 from service.certificates import Certificates
 from service.redact import public_message
-from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, at_zero, new_request_id
+from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, initialize_series, new_request_id
 from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
 from service.web.metrics_endpoint import MetricsEndpoint
 from service.web.status import status_of
@@ -184,7 +184,7 @@ def make_listener(
     if exposes:
         own["/metrics"] = MetricsEndpoint(metrics.registry).endpoint
     routes = [*(Route(path, endpoint) for path, endpoint in own.items()), *pages]
-    at_zero(metrics.http_requests, (route.path for route in routes), ("500", "503"))
+    initialize_series(metrics.http_requests, (route.path for route in routes), ("500", "503"))
 
     async def missing(request: Request, _: Exception) -> Response:
         assert not_found is not None, "this is a bug: only used where there is one"

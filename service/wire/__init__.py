@@ -1,4 +1,4 @@
-"""The wire: errata.v1 messages from and to domain records, and their proto3 JSON form. Only this folder knows both."""
+"""Conversion between errata.v1 messages and domain records, and the proto3 JSON form of messages."""
 
 from service.wire.analyses import (
     analysis_filter,
@@ -11,7 +11,7 @@ from service.wire.analyses import (
     to_summary,
 )
 from service.wire.comparison import to_comparison
-from service.wire.gate import to_gate_result, told_gate
+from service.wire.gate import from_gate_result, to_gate_result
 from service.wire.names import analysis_id, analysis_name, class_index, group_of
 from service.wire.paging import page_offset, page_size, page_token, to_dict, to_json
 from service.wire.trend import to_trend
@@ -23,6 +23,7 @@ __all__ = [
     "analysis_name",
     "class_index",
     "from_analysis",
+    "from_gate_result",
     "group_of",
     "page_offset",
     "page_size",
@@ -39,7 +40,6 @@ __all__ = [
     "to_summary",
     "to_trend",
     "to_verdict",
-    "told_gate",
     "verdict_filter",
     "verdict_line",
 ]

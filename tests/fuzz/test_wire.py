@@ -33,7 +33,7 @@ DECODERS: dict[Callable[[Any], object], tuple[type[Message], type]] = {
     wire.analysis_filter: (pb.AnalysisFilter, AnalysisFilter),
     wire.verdict_filter: (pb.VerdictFilter, VerdictFilter),
     wire.from_analysis: (pb.Analysis, Analysis),
-    wire.told_gate: (pb.GateResult, GateView),
+    wire.from_gate_result: (pb.GateResult, GateView),
 }
 QUERIES = (pb.ListAnalysesRequest, pb.ListVerdictsRequest)
 SENT = sorted(pb.DESCRIPTOR.message_types_by_name)

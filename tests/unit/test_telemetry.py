@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service import telemetry
-from service.telemetry import Metrics, SnapshotGauge, at_zero, configure_logging
+from service.telemetry import Metrics, SnapshotGauge, initialize_series, configure_logging
 
 CONVENTIONAL_UNITS = ("seconds", "bytes", "total")
 
@@ -137,8 +137,8 @@ def test_what_is_kept_elsewhere_is_unknown_before_it_was_read() -> None:
 
 def test_failures_begin_at_0_so_that_the_first_ones_are_an_increase() -> None:
     metrics = Metrics(CollectorRegistry())
-    at_zero(metrics.rpc_handled, ["GetAnalysis", "GetTrend"], ["INTERNAL", "UNAVAILABLE"])
-    at_zero(metrics.write_backs, iter(["failed"]))
+    initialize_series(metrics.rpc_handled, ["GetAnalysis", "GetTrend"], ["INTERNAL", "UNAVAILABLE"])
+    initialize_series(metrics.write_backs, iter(["failed"]))
 
     for name, labels in (
         ("errata_rpc_handled_total", {"method": "GetAnalysis", "code": "INTERNAL"}),
@@ -147,7 +147,7 @@ def test_failures_begin_at_0_so_that_the_first_ones_are_an_increase() -> None:
     ):
         assert metrics.registry.get_sample_value(name, labels) == 0, (name, labels)
     metrics.write_backs.labels("failed").inc()
-    at_zero(metrics.write_backs, ["failed"])
+    initialize_series(metrics.write_backs, ["failed"])
     assert metrics.registry.get_sample_value("errata_write_backs_total", {"outcome": "failed"}) == 1
 
 

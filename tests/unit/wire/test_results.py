@@ -84,7 +84,7 @@ def test_a_gate_s_result_is_sent_whole_and_told_in_the_same_words() -> None:
     assert (first.value, first.limit, first.baseline_value, first.p_value) == (0.5, 0.0, 0.25, 0.125)
     assert "too few samples" in first.message
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
-    told = wire.told_gate(sent)
+    told = wire.from_gate_result(sent)
     assert [(reason.name, reason.decision, reason.message) for reason in told.reasons] == [
         (reason.bound, GateDecision(reason.decision), reason.message) for reason in sent.reasons
     ]
