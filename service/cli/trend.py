@@ -74,7 +74,7 @@ def trend(
 
 def _show_trend(found: pb.Trend) -> None:
     console = results()
-    own = [model for model in found.models if model.asked] or [model for model in found.models if model.name]
+    own = [model for model in found.models if model.requested] or [model for model in found.models if model.name]
     for note in found.notes:
         people().print(f"[dim]{shown(note)}[/]")
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -31,7 +31,7 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         name=analysis_name(point.id) if point.id else "",
         display_name=point.title,
         label=point.label,
-        asked=point.asked,
+        requested=point.asked,
         top1_accuracy=point.top1_accuracy,
         values={metric.name: value for metric, value in point.values.items()},
         percentile_ranks=[_percentile_rank(rank) for rank in point.standings],

@@ -174,7 +174,7 @@ def test_a_trend_says_where_models_stand_among_those_stored(
     result = client.trend(pb.GetTrendRequest(names=[pair[0].name, pair[1].name]))
 
     assert result.dataset == "demo" and result.evidence == pair[0].evidence
-    assert [(model.name, model.asked) for model in result.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
+    assert [(model.name, model.requested) for model in result.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
     assert [model.top1_accuracy for model in result.models[:2]] == [0.75, 0.9]
     assert result.models[0].values["MODEL_FAILURE"] == 1
     assert "FINE_GRAINED_OOV" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
@@ -189,7 +189,7 @@ def test_a_trend_tells_models_apart_by_a_label(client: Client, demo: Bundle) -> 
     ]
     result = client.trend(pb.GetTrendRequest(names=names, by="team"))
 
-    assert {model.label for model in result.models if model.asked} == {"red", "blue"}
+    assert {model.label for model in result.models if model.requested} == {"red", "blue"}
     fits = {(fit.label, fit.metric): fit for fit in result.fits}
     red = fits["red", pb.TREND_METRIC_MODEL_FAILURE]
     assert red.num_models == 3 and not red.HasField("r_squared")  # all of its values are 1

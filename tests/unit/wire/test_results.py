@@ -108,7 +108,7 @@ def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
     sent = wire.to_trend(Trend("imagenet", "e", Group.OTHER, "team", (point,), fits, curves, (), False, 2))
 
     (model,) = sent.models
-    assert (model.name, model.label, model.asked, dict(model.values)) == (
+    assert (model.name, model.label, model.requested, dict(model.values)) == (
         "analyses/a",
         "red",
         True,
