@@ -15,8 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_service import MODEL, Start
 
 from service.api import analysis_service, interceptors
-from service.api.executors import MOST, THREADS, Executors
-from service.api.server import most_connections
+from service.api.executors import MAX_CALLS, THREADS, BoundedExecutor
+from service.api.server import max_connections
 from service.authorization import CALLER, Scope, line_of, new_token
 from service.web.connection import MOST_CONNECTIONS as MOST_HTTP
 
@@ -100,14 +100,14 @@ def test_a_watch_of_health_is_told_of_the_stop_and_doesnt_hold_it(start: Start) 
 def test_connections_leave_files_for_all_else(monkeypatch: pytest.MonkeyPatch, files: int, connections: int) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
 
-    assert most_connections() == connections
+    assert max_connections() == connections
     assert connections == 1 or connections + MOST_HTTP < files
 
 
 def test_connections_over_the_bound_are_closed_and_those_before_are_served(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.server.MOST_CONNECTIONS", 3)
+    monkeypatch.setattr("service.api.server.MAX_CONNECTIONS", 3)
     with start() as running:
         assert running.client.error_types().error_types  # has its connection
         opened = [
@@ -128,7 +128,7 @@ def test_connections_over_the_bound_are_closed_and_those_before_are_served(
 
 
 def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis_service, "MOST_WATCHES", 2)
+    monkeypatch.setattr(analysis_service, "MAX_WATCHES", 2)
     with start(open_gate=False) as running:
         made = running.client.analyze(MODEL, "demo")
         watches = [running.client.watch(made.name) for _ in range(2)]
@@ -143,28 +143,28 @@ def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_more_calls_than_may_run_or_wait_are_told_to_come_again() -> None:
-    readers, gate = Executors(), threading.Event()
-    running = [asyncio.create_task(readers.call(gate.wait, SOON)) for _ in range(MOST)]
+    executor, gate = BoundedExecutor(), threading.Event()
+    running = [asyncio.create_task(executor.call(gate.wait, SOON)) for _ in range(MAX_CALLS)]
     await asyncio.sleep(0)
     with pytest.raises(TooBusy) as refused:
-        await readers.call(int)
+        await executor.call(int)
     assert refused.value.retry_after
-    going_on = asyncio.create_task(readers.go_on(int))  # of a call that was let in before
+    going_on = asyncio.create_task(executor.call_admitted(int))  # of a call that was let in before
 
     gate.set()
     assert all(await asyncio.gather(*running))
     assert await going_on == 0
-    assert await readers.call(int) == 0
+    assert await executor.call(int) == 0
 
 
 async def test_one_token_leaves_room_for_others() -> None:
-    readers, gate = Executors(), threading.Event()
+    executor, gate = BoundedExecutor(), threading.Event()
 
     async def call(caller: str) -> bool:
         CALLER.set(caller)
-        return bool(await readers.call(gate.wait, SOON))
+        return bool(await executor.call(gate.wait, SOON))
 
-    busy = [asyncio.create_task(call("busy")) for _ in range(MOST // 2)]
+    busy = [asyncio.create_task(call("busy")) for _ in range(MAX_CALLS // 2)]
     await asyncio.sleep(0)
     with pytest.raises(TooBusy):
         await asyncio.create_task(call("busy"))
@@ -174,7 +174,7 @@ async def test_one_token_leaves_room_for_others() -> None:
 
     gate.set()
     assert all(await asyncio.gather(*busy, other))
-    assert THREADS < MOST // 2
+    assert THREADS < MAX_CALLS // 2
 
 
 def test_a_client_hears_what_was_too_much(start: Start) -> None:

@@ -174,7 +174,10 @@ def test_a_trend_says_where_models_stand_among_those_stored(
     result = client.trend(pb.GetTrendRequest(names=[pair[0].name, pair[1].name]))
 
     assert result.dataset == "demo" and result.evidence == pair[0].evidence
-    assert [(model.name, model.requested) for model in result.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
+    assert [(model.name, model.requested) for model in result.models[:2]] == [
+        (pair[0].name, True),
+        (pair[1].name, True),
+    ]
     assert [model.top1_accuracy for model in result.models[:2]] == [0.75, 0.9]
     assert result.models[0].values["MODEL_FAILURE"] == 1
     assert "FINE_GRAINED_OOV" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"

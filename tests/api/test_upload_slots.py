@@ -136,7 +136,7 @@ def test_a_header_alone_takes_no_slot(start: Start, demo_csv: bytes) -> None:
 def test_an_upload_that_makes_no_progress_ends(
     start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes, trickle: bytes
 ) -> None:
-    monkeypatch.setattr(paced_stream, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(paced_stream, "MAX_WAIT_SECONDS", 0.5)
     stopped = threading.Event()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
@@ -182,7 +182,7 @@ def test_one_token_leaves_upload_slots_to_others(
 def test_one_token_leaves_watches_to_others(
     start: Start, tokens: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analysis_service, "MOST_WATCHES", 4)
+    monkeypatch.setattr(analysis_service, "MAX_WATCHES", 4)
     with (
         start(open_gate=False, tokens=tmp_path / "tokens") as running,
         Client(running.addresses.grpc, token=tokens["busy"], attempts=1) as busy,

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service import telemetry
-from service.telemetry import Metrics, SnapshotGauge, initialize_series, configure_logging
+from service.telemetry import Metrics, SnapshotGauge, configure_logging, initialize_series
 
 CONVENTIONAL_UNITS = ("seconds", "bytes", "total")
 
