@@ -1,4 +1,4 @@
-# The main verbs. On a fresh machine with Python 3.11 and the package registries, `make demo` and `make test` are enough.
+# Development commands. They need Python 3.11 and access to package registries.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -13,17 +13,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: help setup check format test fuzz demo bench attacks proto constraints audit images wordnet redis browser deploy-tools clean
 
 help:
-	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
-	@echo "make demo    judge a real model on real photographs"
-	@echo "make test    all tests"
-	@echo "make check   format, lint, types, import rules, proto lint, Dockerfiles, docker-compose.yml"
-	@echo "make fuzz    the fuzz tests, longer: FUZZ_EXAMPLES=5000 a property; the heavy hostile uploads too"
-	@echo "make bench   measure, print a table and write build/bench.json"
-	@echo "make attacks hostile uploads against a service: answers, seconds and memory, as build/attacks.json"
-	@echo "make audit   known holes in what is installed"
-	@echo "make images  build both images and try them; BUILD_IMAGES names the builder"
-	@echo "make proto   generate client/errata/v1 again after a change of the proto"
-	@echo "make constraints   the versions that the images install, anew"
+	@echo "make setup   create the virtual environment .venv for demo, check, and test"
+	@echo "make demo    analyze a real model on real photographs"
+	@echo "make test    run all tests"
+	@echo "make check   check format, lint, types, import rules, the proto, Dockerfiles, and docker-compose.yml"
+	@echo "make fuzz    run the fuzz tests with FUZZ_EXAMPLES=5000 per property, and the security tests"
+	@echo "make bench   run the benchmarks; print a table and write build/bench.json"
+	@echo "make attacks upload hostile files to a service; write responses, durations, and memory to build/attacks.json"
+	@echo "make audit   check the images' dependencies for known vulnerabilities"
+	@echo "make images  build and run both images; BUILD_IMAGES names the builder"
+	@echo "make proto   generate client/errata/v1 after a change of the proto"
+	@echo "make constraints   resolve the versions that the images install"
 
 setup: $(STAMP)
 
@@ -71,29 +71,29 @@ constraints: setup
 audit: setup
 	$(BIN)/pip-audit --requirement deploy/constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
-# Builds both images and runs them as their own user; not part of `make test`: it takes minutes and 10 GB of disk.
+# Builds both images and runs them as an unprivileged user. Not part of `make test`, since it takes minutes and 10 GB of disk space.
 images: setup
 	$(BIN)/python tests/scripts/try_images.py
 
-# Both at once: npm takes away what it isn't asked for.
+# In one command, since npm removes packages that the command does not name.
 $(BUF) $(AXE) &:
 	npm install --silent --no-save --no-package-lock @bufbuild/buf axe-core
 
-# WordNet 3.0, which a test holds the compiled taxonomy to.
+# WordNet 3.0; a test compares the compiled taxonomy with it.
 wordnet: build/wordnet/data.noun
 
 build/wordnet/data.noun:
 	tests/scripts/fetch-wordnet build/wordnet
 
-# A real Redis, which the tests start and kill themselves.
+# Redis, which the tests start and stop.
 redis:
 	tests/scripts/install-redis
 
-# A real browser, for the report and the pages, and axe-core, which looks for what keeps people out.
+# Chromium for the tests of the report and the pages, and axe-core for accessibility checks.
 browser: $(AXE)
 	tests/scripts/install-chromium
 
-# kubectl, promtool, prometheus and docker-compose, which the tests of deploy/ run.
+# kubectl, promtool, prometheus, and docker-compose for the tests of deploy/.
 deploy-tools:
 	tests/scripts/install-deploy-tools
 

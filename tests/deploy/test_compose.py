@@ -213,28 +213,30 @@ def test_a_dockerfile_takes_its_base_and_installs_extras_that_exist(file: Path) 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
 def test_a_change_of_the_code_installs_no_dependency_again(file: Path) -> None:
-    """What a layer is made of stands in front of it."""
+    """The layer of dependencies copies only the files that it needs."""
     build = re.sub(r"\\\n", "", file.read_text()).split("\nFROM ")[1]
     steps = [line for line in build.splitlines() if line.startswith(("ENV", "COPY", "RUN"))]
-    (dependencies,) = [place for place, step in enumerate(steps) if "--requirement requirements.txt" in step]
-    (package,) = [place for place, step in enumerate(steps) if "--no-deps ." in step]
+    (dependencies,) = [index for index, step in enumerate(steps) if "--requirement requirements.txt" in step]
+    (packages,) = [index for index, step in enumerate(steps) if step.endswith("install --no-deps ./client .")]
 
     before = " ".join(step for step in steps[:dependencies] if step.startswith("COPY"))
     assert set(before.replace("COPY", "").split()) == {
         "pyproject.toml",
         "./",
+        "client/pyproject.toml",
+        "client/",
         "deploy/constraints.txt",
         "deploy/requirements.py",
         "deploy/",
     }
     assert 'deploy/requirements.py "${EXTRAS}" > requirements.txt' in steps[dependencies]
-    between = [step for step in steps[dependencies + 1 : package] if step.startswith("COPY")]
-    assert {"protos", "service"} <= set(" ".join(between).split())
+    between = [step for step in steps[dependencies + 1 : packages] if step.startswith("COPY")]
+    assert {"protos", "client", "service"} <= set(" ".join(between).split())
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
 def test_what_is_installed_and_what_builds_the_package_are_held_to_the_constraints(file: Path) -> None:
-    """pip reads PIP_CONSTRAINT for both up to 25.2, and PIP_BUILD_CONSTRAINT for what builds from then on."""
+    """Up to 25.2, pip uses PIP_CONSTRAINT for builds too; later versions use PIP_BUILD_CONSTRAINT."""
     text = file.read_text()
     workdir = re.findall(r"^WORKDIR (\S+)$", text, re.MULTILINE)[0]
     for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"):
@@ -252,7 +254,7 @@ def test_the_requirements_of_a_layer_are_those_of_the_package(extras: str) -> No
 
 
 def test_the_api_s_extras_bring_no_torch() -> None:
-    """Nor do what they need: the images' build is what shows it, `make images`."""
+    """Checks direct dependencies; `make images` checks the installed packages."""
     chosen = re.findall(r"^ARG EXTRAS=(.+)$", (ROOT / "deploy" / "api.Dockerfile").read_text(), re.MULTILINE)[0]
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     needed = {Requirement(line).name for name in chosen.split(",") for line in extras[name]}
@@ -274,15 +276,17 @@ def test_what_is_mounted_is_there_and_nothing_of_a_container_can_be_written_but_
 
 
 def _requirements(extras: list[str]) -> list[Requirement]:
-    """Return what the project with these extras needs, itself resolved."""
+    """Return the dependencies of errata-service with extras and of errata-client, without these two packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(line for name in extras for line in project["optional-dependencies"][name])]
-    requirements = [Requirement(line) for line in wanted]
+    client = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *client["dependencies"]]
+    lines += [line for name in extras for line in project["optional-dependencies"][name]]
+    requirements = [Requirement(line) for line in lines]
     while nested := [requirement for requirement in requirements if requirement.name == "errata-service"]:
         requirements = [requirement for requirement in requirements if requirement.name != "errata-service"]
-        names = {name for item in nested for name in item.extras}
+        names = {name for requirement in nested for name in requirement.extras}
         requirements += [Requirement(line) for name in names for line in project["optional-dependencies"][name]]
-    return requirements
+    return [requirement for requirement in requirements if requirement.name != "errata-client"]
 
 
 def _constraints() -> dict[str, str]:
@@ -290,44 +294,49 @@ def _constraints() -> dict[str, str]:
     return dict(line.split("==") for line in lines)
 
 
-def _all_of(requirements: list[Requirement]) -> set[str]:
-    """Return the names of all that these need, and what that needs, and so on, as their own metadata say here."""
-    result: set[str] = set()
-    seen: set[tuple[str, str]] = set()
-    todo = [(requirement, extra) for requirement in requirements for extra in ("", *requirement.extras)]
-    while todo:
-        each, extra = todo.pop()
-        name = canonicalize_name(each.name)
-        if (name, extra) in seen:
+def _transitive_names(requirements: list[Requirement]) -> set[str]:
+    """Return the names of all direct and indirect dependencies, from the metadata of installed packages."""
+    names: set[str] = set()
+    visited: set[tuple[str, str]] = set()
+    pending = [(requirement, extra) for requirement in requirements for extra in ("", *requirement.extras)]
+    while pending:
+        requirement, extra = pending.pop()
+        name = canonicalize_name(requirement.name)
+        if (name, extra) in visited:
             continue
-        seen.add((name, extra))
-        result.add(name)
+        visited.add((name, extra))
+        names.add(name)
         try:
             lines = requires(name) or []
-        except PackageNotFoundError:  # of a build of torch for CUDA, or of the package itself
+        except PackageNotFoundError:  # a package of torch's build for CUDA, or of the build
             continue
-        for needed in map(Requirement, lines):
-            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                todo += [(needed, more) for more in ("", *needed.extras)]
-    return result
+        for dependency in map(Requirement, lines):
+            if dependency.marker is None or dependency.marker.evaluate({"extra": extra}):
+                pending += [(dependency, name) for name in ("", *dependency.extras)]
+    return names
 
 
 def test_what_the_images_install_is_what_the_ranges_allow_and_all_of_it_is_named() -> None:
     versions = _constraints()
     images = "\n".join(file.read_text() for file in DOCKERFILES)
-    chosen = {name for result in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in result.split(",")}
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    requirements = [*_requirements(sorted(chosen)), *map(Requirement, build)]
+    extras = {name for names in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in names.split(",")}
+    build = [
+        line
+        for folder in (ROOT, ROOT / "client")
+        for line in tomllib.loads((folder / "pyproject.toml").read_text())["build-system"]["requires"]
+    ]
+    requirements = [*_requirements(sorted(extras)), *map(Requirement, build)]
 
     for requirement in requirements:
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, requirement
-    whole = _all_of(requirements)
-    assert {"redis", "anyio", "h11", "sympy", "mpmath"} <= whole  # the walk goes down
-    assert whole <= versions.keys()
-    assert {"hatchling", "pathspec", "pluggy"} <= versions.keys()  # of a build alone, and not installed here
+    names = _transitive_names(requirements)
+    assert {"redis", "anyio", "h11", "sympy", "mpmath"} <= names  # includes indirect dependencies
+    assert names <= versions.keys()
+    assert {"hatchling", "grpcio-tools", "pathspec", "pluggy"} <= versions.keys()  # needed only for builds
+    assert not {"errata-client", "errata-service"} & versions.keys()  # installed from the checkout
 
 
 def test_what_torch_needs_for_cuda_is_named_too() -> None:
     versions = _constraints()
     assert {"triton", "nvidia-cudnn-cu13", "nvidia-nccl-cu13", "nvidia-cublas"} <= versions.keys()
-    assert "+" not in "".join(versions.values())  # one file for builds for CUDA and for CPUs
+    assert "+" not in "".join(versions.values())  # valid for builds for CUDA and for CPUs
