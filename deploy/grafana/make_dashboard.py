@@ -551,7 +551,7 @@ CACHES = (
     lines(
         "Redis memory",
         "Used memory and the limit (0: no limit). At the limit, Redis evicts cached results first. "
-        "ErrataRedisMemoryHigh fires above 95 %.",
+        "ErrataRedisMemoryHigh fires above 95 % of the limit.",
         "bytes",
         Query("max(errata_redis_memory_bytes)", "used"),
         Query("max(errata_redis_max_memory_bytes)", "limit"),

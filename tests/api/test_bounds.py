@@ -36,7 +36,9 @@ def begun(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> 
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions", "WatchAnalysis", "DeleteAnalysis"])
-def test_who_shows_no_token_is_refused_before_a_message_is_taken(start: Start, tmp_path: Path, method: str) -> None:
+def test_a_call_without_a_token_is_refused_before_its_message_is_received(
+    start: Start, tmp_path: Path, method: str
+) -> None:
     (tmp_path / "tokens").write_text(line_of("ci", Scope.WRITE, new_token()))
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
     with start(tokens=tmp_path / "tokens") as running, grpc.insecure_channel(running.addresses.grpc) as channel:
@@ -48,7 +50,7 @@ def test_who_shows_no_token_is_refused_before_a_message_is_taken(start: Start, t
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_calls_of_health_that_never_send_make_room_for_one_that_does(start: Start) -> None:
+def test_incomplete_health_calls_are_evicted_by_new_calls(start: Start) -> None:
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
     most = interceptors.MOST_RECEIVING
     with start() as running, grpc.insecure_channel(running.addresses.grpc) as channel:
@@ -73,7 +75,7 @@ def test_calls_of_health_that_never_send_make_room_for_one_that_does(start: Star
             assert refused.value.code() is code
 
 
-def test_a_watch_of_health_is_told_of_the_stop_and_doesnt_hold_it(start: Start) -> None:
+def test_a_health_watch_ends_at_shutdown(start: Start) -> None:
     told: list[int] = []
     codes: list[grpc.StatusCode] = []
 
@@ -97,14 +99,16 @@ def test_a_watch_of_health_is_told_of_the_stop_and_doesnt_hold_it(start: Start) 
 
 
 @pytest.mark.parametrize(("files", "connections"), [(1024, 384), (65_536, 2000), (256, 1)])
-def test_connections_leave_files_for_all_else(monkeypatch: pytest.MonkeyPatch, files: int, connections: int) -> None:
+def test_the_connection_limit_reserves_file_descriptors(
+    monkeypatch: pytest.MonkeyPatch, files: int, connections: int
+) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
 
     assert max_connections() == connections
     assert connections == 1 or connections + MOST_HTTP < files
 
 
-def test_connections_over_the_bound_are_closed_and_those_before_are_served(
+def test_connections_above_the_limit_are_closed_and_earlier_ones_are_served(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.api.server.MAX_CONNECTIONS", 3)
@@ -127,7 +131,7 @@ def test_connections_over_the_bound_are_closed_and_those_before_are_served(
             channel.close()
 
 
-def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_service, "MAX_WATCHES", 2)
     with start(open_gate=False) as running:
         made = running.client.analyze(MODEL, "demo")
@@ -142,7 +146,7 @@ def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch
         assert list(running.client.watch(made.name))[-1].state == pb.STATE_SUCCEEDED
 
 
-async def test_more_calls_than_may_run_or_wait_are_told_to_come_again() -> None:
+async def test_calls_above_the_limit_are_refused_with_a_retry_delay() -> None:
     executor, gate = BoundedExecutor(), threading.Event()
     running = [asyncio.create_task(executor.call(gate.wait, SOON)) for _ in range(MAX_CALLS)]
     await asyncio.sleep(0)
@@ -157,7 +161,7 @@ async def test_more_calls_than_may_run_or_wait_are_told_to_come_again() -> None:
     assert await executor.call(int) == 0
 
 
-async def test_one_token_leaves_room_for_others() -> None:
+async def test_one_token_cannot_occupy_all_call_slots() -> None:
     executor, gate = BoundedExecutor(), threading.Event()
 
     async def call(caller: str) -> bool:
@@ -177,7 +181,7 @@ async def test_one_token_leaves_room_for_others() -> None:
     assert THREADS < MAX_CALLS // 2
 
 
-def test_a_client_hears_what_was_too_much(start: Start) -> None:
+def test_a_client_receives_the_reason_of_a_refusal(start: Start) -> None:
     """A policy of thousands of values takes seconds to read: it isn't read to its end."""
     with start() as running:
         made = running.client.analyze(MODEL, "demo")

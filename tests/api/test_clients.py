@@ -74,66 +74,66 @@ def secured(certificate: tuple[Path, bytes, bytes]) -> Iterator[tuple[Recorder, 
     server.stop(None)
 
 
-def test_a_call_that_is_safe_to_repeat_is_repeated(recorder: tuple[Recorder, str]) -> None:
+def test_an_idempotent_call_is_retried(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
     with Client(address) as client:
         client.models()
     assert len(service.calls) == 3
 
 
-def test_with_one_attempt_nothing_is_repeated(recorder: tuple[Recorder, str]) -> None:
+def test_with_one_attempt_no_call_is_retried(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
     with Client(address, attempts=1) as client, pytest.raises(errors.Unavailable, match="not now"):
         client.models()
     assert len(service.calls) == 1
 
 
-def test_attempts_are_bounded() -> None:
+def test_the_number_of_attempts_is_limited() -> None:
     with pytest.raises(errors.InvalidRequest, match="expected 1 to 5 attempts, got 6"):
         Client("127.0.0.1:1", attempts=6)
 
 
-async def test_the_async_client_repeats_too(recorder: tuple[Recorder, str]) -> None:
+async def test_the_async_client_retries_too(recorder: tuple[Recorder, str]) -> None:
     service, address = recorder
     async with AsyncClient(address, token="t0k3n") as client:
         await client.models()
     assert [call["authorization"] for call in service.calls] == ["Bearer t0k3n"] * 3
 
 
-def test_tls_with_ones_own_certificates(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
+def test_tls_with_a_private_ca(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
     service, address = secured
     with Client(address, token="t0k3n", ca_file=certificate[0]) as client:
         client.models()
     assert service.calls[0]["authorization"] == "Bearer t0k3n"
 
 
-async def test_tls_of_the_async_client(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
+async def test_tls_with_the_async_client(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
     service, address = secured
     async with AsyncClient(address, ca_file=certificate[0]) as client:
         await client.models()
     assert len(service.calls) == 1
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(secured: tuple[Recorder, str]) -> None:
+def test_an_untrusted_certificate_is_refused(secured: tuple[Recorder, str]) -> None:
     service, address = secured
     with Client(address, tls=True, attempts=1) as client, pytest.raises(errors.Unavailable):
         client.models()
     assert service.calls == []
 
 
-def test_a_file_without_certificates_is_said(tmp_path: Path) -> None:
+def test_a_ca_file_without_certificates_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidRequest, match=r"nowhere\.pem"):
         Client("127.0.0.1:1", ca_file=tmp_path / "nowhere.pem")
 
 
 @pytest.mark.parametrize("address", ["https://localhost:50051", "http://127.0.0.1:1", "grpc://errata"])
-def test_an_address_with_a_scheme_is_refused_before_it_is_looked_up(address: str) -> None:
+def test_an_address_with_a_scheme_is_refused_before_name_resolution(address: str) -> None:
     for kind in (Client, AsyncClient):
         with pytest.raises(errors.InvalidRequest, match="host:port"):
             kind(address)
 
 
-def test_a_certificate_without_its_key_and_what_is_no_pem_are_named(tmp_path: Path) -> None:
+def test_a_certificate_without_a_key_and_an_invalid_pem_file_are_named(tmp_path: Path) -> None:
     file = tmp_path / "some.pem"
     file.write_bytes(b"\x30\x82 no PEM")
     with pytest.raises(errors.InvalidRequest, match="expected a key beside the certificate"):
@@ -174,7 +174,7 @@ async def test_the_async_client_uploads(running: Running, demo_csv: bytes, tmp_p
         assert refused.value.violations[0].line == 2
 
 
-async def test_the_async_client_says_where_nobody_is() -> None:
+async def test_the_async_client_names_the_unreachable_address() -> None:
     async with AsyncClient("127.0.0.1:1", deadline=5) as client:
         with pytest.raises(errors.Unavailable, match=r"127\.0\.0\.1:1"):
             await client.datasets()

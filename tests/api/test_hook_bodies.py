@@ -80,9 +80,7 @@ def read_all(connection: socket.socket) -> bytes:
     [b"Content-Length: 99\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"],
     ids=["with a length", "in chunks"],
 )
-def test_a_good_call_is_taken_and_the_oldest_half_sent_ones_are_closed(
-    running: Running, count: int, rest: bytes
-) -> None:
+def test_incomplete_requests_are_evicted_by_complete_ones(running: Running, count: int, rest: bytes) -> None:
     with ExitStack() as opened:
         connections = []
         for connection in half_sent(running.addresses.http, count, rest):
@@ -98,7 +96,7 @@ def test_a_good_call_is_taken_and_the_oldest_half_sent_ones_are_closed(
         assert all(is_open(connection) for connection in connections[over + 2 :]), "more ended than there had to"
 
 
-def test_a_call_that_is_too_large_ends_its_connection(running: Running) -> None:
+def test_a_request_that_is_too_large_closes_its_connection(running: Running) -> None:
     (connection,) = half_sent(running.addresses.http, 1, b"Content-Length: 999999999\r\n\r\n{")
     with connection:
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")

@@ -183,7 +183,7 @@ def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield Site(running)
 
 
-def test_a_new_version_is_analyzed_and_labelled(site: Site) -> None:
+def test_a_new_version_is_analyzed_and_labeled(site: Site) -> None:
     queued, version = site.counted("any", "queued"), fresh()
 
     answer = site.send(Call(event("photos", version)))
@@ -197,7 +197,7 @@ def test_a_new_version_is_analyzed_and_labelled(site: Site) -> None:
     assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
 
 
-def test_a_delivery_that_comes_again_changes_nothing(site: Site) -> None:
+def test_a_repeated_delivery_has_no_effect(site: Site) -> None:
     repeated, version = site.counted("any", "repeated"), fresh()
     call = Call(event("photos", version))
 
@@ -209,7 +209,7 @@ def test_a_delivery_that_comes_again_changes_nothing(site: Site) -> None:
     assert len(site.analyses(version=version)) == 1
 
 
-def test_a_delivery_comes_again_after_its_analysis_ended(site: Site) -> None:
+def test_a_delivery_repeated_after_the_analysis_ended_has_no_effect(site: Site) -> None:
     version = fresh()
     assert site.send(Call(event("photos", version))).status == 202
     (analysis,) = site.analyses(version=version)
@@ -219,7 +219,7 @@ def test_a_delivery_comes_again_after_its_analysis_ended(site: Site) -> None:
     assert len(site.analyses(version=version)) == 1
 
 
-def test_many_deliveries_of_one_meaning_at_once_make_one_analysis(site: Site) -> None:
+def test_equivalent_concurrent_deliveries_create_one_analysis(site: Site) -> None:
     version = fresh()
     calls = [Call(event("photos", version)) for _ in range(12)]
     with ThreadPoolExecutor(6) as pool:
@@ -230,19 +230,19 @@ def test_many_deliveries_of_one_meaning_at_once_make_one_analysis(site: Site) ->
     assert len(site.analyses(version=version)) == 1
 
 
-def test_any_of_several_secrets_is_taken(site: Site) -> None:
+def test_each_of_several_secrets_is_accepted(site: Site) -> None:
     for secret in (BEFORE, SECRET):
         assert site.send(Call(event("photos", fresh()), secret=secret)).said == (202, "queued")
 
 
-def test_each_version_and_each_model_is_another_meaning(site: Site) -> None:
+def test_each_version_and_each_model_is_analyzed(site: Site) -> None:
     version = fresh()
     for model in ("photos", "photos-2"):
         assert site.send(Call(event(model, version))).said == (202, "queued")
     assert len(site.analyses(version=version)) == 2
 
 
-def test_who_asks_for_another_analysis_gets_one_for_each_delivery(site: Site) -> None:
+def test_deliveries_with_different_ids_create_different_analyses(site: Site) -> None:
     version = fresh()
     asks = event("photos", version, "model_version_tag.set", key="errata.request", value="analyze")
     call = Call(asks)
@@ -257,14 +257,14 @@ def test_who_asks_for_another_analysis_gets_one_for_each_delivery(site: Site) ->
 @pytest.mark.parametrize(
     "kind", [("model_version_alias.created", {"alias": "champion"}), ("model_version_tag.set", {"key": "stage"})]
 )
-def test_a_watched_alias_or_tag_is_taken(site: Site, kind: tuple[str, dict[str, str]]) -> None:
+def test_a_watched_alias_or_tag_is_accepted(site: Site, kind: tuple[str, dict[str, str]]) -> None:
     version = fresh()
 
     assert site.send(Call(event("photos", version, kind[0], **kind[1]))).said == (202, "queued")
     assert len(site.analyses(version=version, registry="any", model="photos")) == 1
 
 
-def test_a_version_of_mlflow_is_taken_once_even_if_it_turns_out_to_be_gone(site: Site) -> None:
+def test_a_deleted_mlflow_version_is_accepted_once(site: Site) -> None:
     version = fresh()
     data: dict[str, Any] = {"name": "photos", "version": version, "source": "models:/m-1", "run_id": None, "tags": {}}
 
@@ -286,11 +286,11 @@ def test_a_late_or_early_delivery_is_refused(site: Site, age: int) -> None:
         assert site.send_mlflow("model_version", "created", {"name": "photos", "version": fresh()}, age).status == 401
 
 
-def test_a_delivery_that_is_minutes_old_is_taken(site: Site) -> None:
+def test_a_delivery_that_is_minutes_old_is_accepted(site: Site) -> None:
     assert site.send(Call(event("photos", fresh()), age=290)).status == 202
 
 
-def test_another_secret_is_refused_and_the_answer_does_not_say_why(site: Site) -> None:
+def test_a_wrong_secret_is_refused_without_a_reason(site: Site) -> None:
     bodies = []
     for secret, age in ((OTHER, 0), (SECRET, 400)):
         with site.refusing():
@@ -310,7 +310,7 @@ def test_an_unsigned_call_is_refused(site: Site, without: str) -> None:
 
 
 @pytest.mark.parametrize("signature", ["v1,é", "v1,====", "v1,A", "\xff\xfe", "v1," + "A" * 20_000, "v1, v1, v1,"])
-def test_a_signature_of_junk_is_refused(site: Site, signature: str) -> None:
+def test_an_invalid_signature_is_refused(site: Site, signature: str) -> None:
     call = Call(event("photos", fresh()))
     headers: dict[str, Any] = {**call.headers, "webhook-signature": signature.encode("latin-1")}
 
@@ -318,13 +318,13 @@ def test_a_signature_of_junk_is_refused(site: Site, signature: str) -> None:
         assert site.ask("POST", "/v1/hooks/generic/any", call.body, headers).status == 401
 
 
-def test_what_is_not_verified_is_not_read(site: Site) -> None:
+def test_an_unverified_body_is_not_parsed(site: Site) -> None:
     call = Call(b"no JSON", secret=OTHER)
     with site.refusing():
         assert site.send(call).status == 401
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(site: Site) -> None:
+def test_a_body_with_a_large_declared_length_is_not_read(site: Site) -> None:
     for path, limit in (("generic/any", SMALL), ("mlflow/prod", LARGE)):
         registry, before = path.rpartition("/")[2], site.counted(path.rpartition("/")[2], "too_large")
         host, port = site.running.addresses.http.rsplit(":", 1)
@@ -348,7 +348,7 @@ def test_a_body_of_unknown_length_is_read_up_to_the_limit(site: Site) -> None:
             assert site.ask("POST", f"/v1/hooks/{path}", chunks, headers, chunked=True).status == 413
 
 
-def test_a_body_of_the_limit_is_taken(site: Site) -> None:
+def test_a_body_at_the_size_limit_is_accepted(site: Site) -> None:
     body = event("photos", fresh())
     padded = body + b" " * (SMALL - len(body))
 
@@ -357,7 +357,7 @@ def test_a_body_of_the_limit_is_taken(site: Site) -> None:
         assert site.send(Call(padded + b" ")).status == 413
 
 
-def test_a_chunked_body_below_the_limit_is_taken(site: Site) -> None:
+def test_a_chunked_body_below_the_limit_is_accepted(site: Site) -> None:
     call = Call(event("photos", fresh()))
     headers = {**call.headers, "Transfer-Encoding": "chunked"}
 
@@ -385,7 +385,7 @@ def test_a_chunked_body_below_the_limit_is_taken(site: Site) -> None:
         '{"type": "model_version.created", "data": null}',
     ],
 )
-def test_what_has_another_form_is_refused(site: Site, body: str) -> None:
+def test_a_malformed_body_is_refused(site: Site, body: str) -> None:
     before = site.counted("any", "malformed")
     with site.refusing():
         answer = site.send(Call(body.encode()))
@@ -397,19 +397,19 @@ def test_what_has_another_form_is_refused(site: Site, body: str) -> None:
 
 @pytest.mark.parametrize("field", ["name", "version", "model"])
 @pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, ["photos"]])
-def test_a_field_of_another_type_is_refused(site: Site, field: str, value: object) -> None:
+def test_a_field_with_a_wrong_type_is_refused(site: Site, field: str, value: object) -> None:
     data = {"name": "photos", "version": "1", "model": MODEL, field: value}
     with site.refusing():
         assert site.send(Call(json.dumps({"type": "model_version.created", "data": data}).encode())).status == 400
 
 
-def test_a_body_that_is_no_text_is_refused(site: Site) -> None:
+def test_a_binary_body_is_refused(site: Site) -> None:
     headers = Call(b"").headers
     with site.refusing():
         assert site.ask("POST", "/v1/hooks/generic/any", b"\xff\xfe{}", headers).status == 401
 
 
-def test_mlflow_of_another_form_is_refused(site: Site) -> None:
+def test_a_malformed_mlflow_event_is_refused(site: Site) -> None:
     for data in (
         {"name": "photos", "version": 1},
         {"name": None, "version": "1"},
@@ -428,7 +428,7 @@ def test_an_unknown_event_is_ignored(site: Site, kind: str) -> None:
     assert site.counted("any", "ignored") == before + 1
 
 
-def test_an_unknown_event_of_mlflow_is_ignored(site: Site) -> None:
+def test_an_unknown_mlflow_event_is_ignored(site: Site) -> None:
     for entity, action, data in (
         ("registered_model", "created", {"name": "photos", "tags": {}, "description": None}),
         ("model_version_alias", "deleted", {"name": "photos", "alias": "champion"}),
@@ -449,7 +449,7 @@ def test_an_event_without_a_rule_is_ignored(site: Site) -> None:
             assert site.send(Call(body)).said == (200, "ignored")
 
 
-def test_the_echo_of_what_errata_wrote_is_ignored(site: Site) -> None:
+def test_events_caused_by_write_backs_are_ignored(site: Site) -> None:
     for body in (
         event("photos", fresh(), "model_version_alias.created", alias="errata-passed"),
         event("photos", fresh(), "model_version_tag.set", key="errata.gate", value="pass"),
@@ -469,7 +469,7 @@ def test_the_echo_of_what_errata_wrote_is_ignored(site: Site) -> None:
     "path",
     ["generic/nothing", "mlflow/any", "generic/prod", "wandb/any", "odd/any", "generic/any%00", "generic/ANY"],
 )
-def test_a_registry_that_is_not_configured_or_another_kind_is_not_found(site: Site, path: str) -> None:
+def test_an_unknown_registry_or_kind_is_not_found(site: Site, path: str) -> None:
     before = site.counted("unknown", "not_found")
     with site.refusing():
         answer = site.send(Call(event("photos", fresh())), f"/v1/hooks/{path}")
@@ -480,20 +480,20 @@ def test_a_registry_that_is_not_configured_or_another_kind_is_not_found(site: Si
 @pytest.mark.parametrize(
     "model", ["nonsense:thing", "demo:../../etc", "hf-hub:no", "file:../x", "é", " ", "timm:" * 200]
 )
-def test_a_model_that_can_never_be_analyzed_is_refused_for_good(site: Site, model: str) -> None:
+def test_an_invalid_model_is_refused_without_retry(site: Site, model: str) -> None:
     before = site.counted("any", "refused")
     with site.refusing():
         assert site.send(Call(event("photos", fresh(), model=model))).said == (200, "refused")
     assert site.counted("any", "refused") == before + 1
 
 
-def test_names_that_no_label_can_hold_are_refused_for_good(site: Site) -> None:
+def test_names_that_are_not_valid_labels_are_refused_without_retry(site: Site) -> None:
     for model, version in (("photos" + "x" * 300, fresh()), ("photos", "9" * 300)):
         with site.refusing():
             assert site.send(Call(event(model, version))).said == (200, "refused")
 
 
-def test_a_model_that_no_worker_offers_now_is_asked_for_again(site: Site) -> None:
+def test_a_model_without_a_worker_is_refused_with_retry(site: Site) -> None:
     with site.refusing():
         answer = site.send(Call(event("photos", fresh(), model="demo:efficientnet_lite9")))
     assert answer.status == 503
@@ -501,16 +501,16 @@ def test_a_model_that_no_worker_offers_now_is_asked_for_again(site: Site) -> Non
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
-def test_a_hook_is_called_by_post_alone(site: Site, method: str) -> None:
+def test_a_webhook_accepts_only_post(site: Site, method: str) -> None:
     assert site.ask(method, "/v1/hooks/generic/any").status == 405
 
 
-def test_no_answer_redirects(site: Site) -> None:
+def test_no_response_redirects(site: Site) -> None:
     for path in ("/v1/hooks/generic/any/", "/v1/hooks/generic", "/v1/hooks//generic/any", "/v1/hooks/generic/"):
         assert site.send(Call(event("photos", fresh())), path).status in (404, 405)
 
 
-def test_nothing_that_a_caller_writes_is_a_label_of_a_metric(site: Site) -> None:
+def test_caller_input_is_not_used_as_a_metric_label(site: Site) -> None:
     site.send(Call(event("photos", fresh())), "/v1/hooks/generic/odd-name-of-a-caller")
 
     text = site.ask("GET", "/metrics").body.decode()
@@ -518,7 +518,7 @@ def test_nothing_that_a_caller_writes_is_a_label_of_a_metric(site: Site) -> None
     assert 'errata_http_requests_total{path="/v1/hooks/{kind}/{registry_id}",status="404"}' in text
 
 
-def test_a_full_queue_asks_to_come_again_and_the_next_try_is_taken(start: Start, tmp_path: Path) -> None:
+def test_a_full_queue_refuses_with_retry_and_the_retry_is_accepted(start: Start, tmp_path: Path) -> None:
     with start(open_gate=False, max_open=1, registries=registries(tmp_path)) as running:
         site = Site(running)
         assert site.send(Call(event("photos", "1"))).said == (202, "queued")
@@ -538,7 +538,7 @@ def test_a_full_queue_asks_to_come_again_and_the_next_try_is_taken(start: Start,
         assert len(site.analyses(version="2")) == 1
 
 
-def test_a_request_id_of_registries_is_theirs_alone(site: Site, demo_csv: bytes) -> None:
+def test_request_ids_of_registries_cannot_be_used_by_callers(site: Site, demo_csv: bytes) -> None:
     before = {analysis.name for analysis in site.analyses()}
     with pytest.raises(InvalidRequest):
         site.running.client.analyze(MODEL, "demo", request_id="hook:mine")
@@ -547,7 +547,7 @@ def test_a_request_id_of_registries_is_theirs_alone(site: Site, demo_csv: bytes)
     assert {analysis.name for analysis in site.analyses()} == before
 
 
-def test_a_service_without_registries_has_no_hooks(running: Running) -> None:
+def test_a_service_without_registries_has_no_webhooks(running: Running) -> None:
     site = Site(running)
 
     assert site.send(Call(event("photos", "1"))).status == 404
@@ -567,7 +567,7 @@ def test_a_service_without_registries_has_no_hooks(running: Running) -> None:
         ("photos", "undecided", None),  # its rule has no policy
     ],
 )
-def test_a_gate_says_what_the_policy_says(site: Site, model: str, decision: str, passes: bool | None) -> None:
+def test_a_gate_returns_the_decision_of_the_policy(site: Site, model: str, decision: str, passes: bool | None) -> None:
     version = fresh()
     assert site.send(Call(event(model, version))).said == (202, "queued")
 
@@ -582,7 +582,7 @@ def test_a_gate_says_what_the_policy_says(site: Site, model: str, decision: str,
     assert site.ask("GET", f"/{analysis.name}").status == 200
 
 
-def test_a_version_that_turns_out_to_be_gone_passes_no_gate(site: Site) -> None:
+def test_a_deleted_version_does_not_pass_the_gate(site: Site) -> None:
     version = fresh()
     assert site.send_mlflow("model_version", "created", {"name": "photos", "version": version}).status == 202
 
@@ -603,7 +603,7 @@ def test_a_version_that_turns_out_to_be_gone_passes_no_gate(site: Site) -> None:
         "any/" + "x" * 2000 + "/1",
     ],
 )
-def test_a_version_that_nobody_told_of_is_not_found(site: Site, path: str) -> None:
+def test_an_unknown_version_is_not_found(site: Site, path: str) -> None:
     answer = site.gate(path)
 
     assert answer.status == 404
@@ -625,7 +625,7 @@ def test_a_gate_is_pending_while_the_analysis_is_open(start: Start, tmp_path: Pa
         running.gate.set()
 
 
-def test_a_gate_does_not_believe_labels_that_anybody_may_give(site: Site, demo_csv: bytes) -> None:
+def test_a_gate_ignores_labels_set_by_callers(site: Site, demo_csv: bytes) -> None:
     version = fresh()
     labels = {"registry": "any", "model": "good/one", "version": version}
     site.running.client.upload(io.BytesIO(demo_csv), "demo", labels=labels)
@@ -633,7 +633,7 @@ def test_a_gate_does_not_believe_labels_that_anybody_may_give(site: Site, demo_c
     assert site.gate(f"any/good/one/{version}").status == 404
 
 
-def test_a_gate_of_one_registry_says_nothing_of_another(site: Site) -> None:
+def test_gates_of_registries_are_separate(site: Site) -> None:
     version = fresh()
     assert site.send(Call(event("good/one", version))).status == 202
 
@@ -642,5 +642,5 @@ def test_a_gate_of_one_registry_says_nothing_of_another(site: Site) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_a_gate_is_only_read(site: Site, method: str) -> None:
+def test_a_gate_accepts_only_get(site: Site, method: str) -> None:
     assert site.ask(method, "/v1/gates/any/photos/1").status == 405

@@ -70,14 +70,14 @@ def among_classes(images: list[tuple[str, int]], probs: np.ndarray) -> float:
     return right / len(images)
 
 
-def test_the_catalog_knows_it(service: Running, bundle: Bundle) -> None:
+def test_the_catalog_lists_imagenet_a(service: Running, bundle: Bundle) -> None:
     (listed,) = [dataset for dataset in service.client.datasets().datasets if dataset.name == "imagenet-a"]
 
     assert (listed.num_images, listed.num_judged) == (15, 15)
     assert [item.digest for item in listed.evidence] == [bundle.digest]
 
 
-def test_accuracy_among_its_classes_is_what_a_loop_gives(
+def test_accuracy_among_the_classes_equals_a_plain_loop(
     service: Running, images: list[tuple[str, int]], probs: np.ndarray
 ) -> None:
     top1 = probs.argmax(axis=1)
@@ -93,7 +93,7 @@ def test_accuracy_among_its_classes_is_what_a_loop_gives(
     assert service.client.get(analysis.name).summary == analysis.summary
 
 
-def test_an_array_of_scores_alone_gives_it_too(
+def test_accuracy_among_the_classes_is_computed_from_an_array_of_scores(
     service: Running, images: list[tuple[str, int]], probs: np.ndarray
 ) -> None:
     file = io.BytesIO()
@@ -104,7 +104,9 @@ def test_an_array_of_scores_alone_gives_it_too(
     assert analysis.summary.top1_accuracy_among_classes == pytest.approx(among_classes(images, probs))
 
 
-def test_it_cant_come_from_a_top1_class(service: Running, images: list[tuple[str, int]], probs: np.ndarray) -> None:
+def test_accuracy_among_the_classes_is_unset_without_scores(
+    service: Running, images: list[tuple[str, int]], probs: np.ndarray
+) -> None:
     top1 = probs.argmax(axis=1)
     rows = "".join(f"{name},{best}\n" for (name, _), best in zip(images, top1.tolist(), strict=True))
 
@@ -114,7 +116,7 @@ def test_it_cant_come_from_a_top1_class(service: Running, images: list[tuple[str
         assert not service.client.upload(upload, "imagenet-a").summary.HasField("top1_accuracy_among_classes")
 
 
-def test_it_outlives_a_restart_and_a_reanalysis(
+def test_accuracy_among_the_classes_survives_a_restart_and_a_reanalysis(
     bundle: Bundle, start, images: list[tuple[str, int]], probs: np.ndarray
 ) -> None:
     served = {"evidence": {"imagenet-a": [str(bundle.path)]}}
@@ -129,7 +131,7 @@ def test_it_outlives_a_restart_and_a_reanalysis(
         assert again.summary.HasField("top1_accuracy_among_classes")
 
 
-def test_images_of_the_same_bare_name_are_told_apart(service: Running, images: list[tuple[str, int]]) -> None:
+def test_images_with_the_same_base_name_are_distinguished(service: Running, images: list[tuple[str, int]]) -> None:
     """Given predictions that are right for one class' files alone, those are the ones that are right."""
     rows = "".join(f"{name},{CLASSES[0]}\n" for name, _ in reversed(images))
 

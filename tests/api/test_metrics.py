@@ -44,7 +44,7 @@ def predictions(tmp_path: Path, demo_csv: bytes) -> Path:
     return path
 
 
-def test_failures_are_0_before_the_first_one(start: Start) -> None:
+def test_failure_counters_start_at_0(start: Start) -> None:
     """So that the first burst of them is an increase, and rings."""
     with start() as running:
         sample = scraped(running)
@@ -55,7 +55,7 @@ def test_failures_are_0_before_the_first_one(start: Start) -> None:
     assert sample("errata_http_requests_total", path="/v1/hooks/{kind}/{registry_id}", status="500") == 0
 
 
-def test_metrics_may_have_a_port_of_their_own_and_are_then_nowhere_else(start: Start) -> None:
+def test_metrics_can_be_served_only_on_a_separate_port(start: Start) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,7 +72,7 @@ def test_metrics_may_have_a_port_of_their_own_and_are_then_nowhere_else(start: S
                 assert answer.status == 200
 
 
-def test_calls_pages_and_their_stages_are_counted_and_timed(start: Start, predictions: Path, tmp_path: Path) -> None:
+def test_calls_pages_and_stages_are_counted_and_timed(start: Start, predictions: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text("file_name,predicted_class\nnobody.jpg,1\n")
     with start() as running:
@@ -100,7 +100,7 @@ def test_calls_pages_and_their_stages_are_counted_and_timed(start: Start, predic
     assert sample("process_resident_memory_bytes") > 0  # type: ignore[operator]
 
 
-def test_paths_that_nobody_serves_are_one_series(start: Start) -> None:
+def test_unknown_paths_share_one_series(start: Start) -> None:
     with start() as running:
         for path in ("/nope", "/wp-admin", "/analyses/a/b/c/d"):
             with pytest.raises(urllib.error.HTTPError) as error:
@@ -111,7 +111,7 @@ def test_paths_that_nobody_serves_are_one_series(start: Start) -> None:
     assert sample("errata_http_requests_total", path="other", status="404") == 3
 
 
-def test_a_model_that_is_run_is_counted_and_what_waits_is_told(start: Start) -> None:
+def test_model_runs_and_open_work_are_reported(start: Start) -> None:
     with start(open_gate=False, batch_size=8) as running:
         first = running.client.analyze(MODEL, "demo")
         second = running.client.analyze("demo:efficientnet_lite1", "demo")
@@ -141,7 +141,9 @@ def test_a_model_that_is_run_is_counted_and_what_waits_is_told(start: Start) -> 
     assert after("errata_oldest_open_seconds", state="running") == 0
 
 
-def test_the_newest_results_of_watched_models_are_told_and_the_rest_is_counted(start: Start, predictions: Path) -> None:
+def test_the_newest_results_of_watched_models_are_reported_and_others_are_counted(
+    start: Start, predictions: Path
+) -> None:
     with start(watched_models=["net*"], max_watched=2) as running:
         for model, version in (("net", "1"), ("net", "2"), ("net", "3"), ("other", "1")):
             running.client.upload(predictions, dataset="demo", labels={"model": model, "version": version})
@@ -167,14 +169,14 @@ def test_the_newest_results_of_watched_models_are_told_and_the_rest_is_counted(s
     assert sample("errata_result_severe_error_ratio", model="other", version="1", dataset="demo") is None
 
 
-def test_the_bundles_that_are_served_are_told(start: Start, predictions: Path) -> None:
+def test_served_bundles_are_reported(start: Start, predictions: Path) -> None:
     with start() as running:
         digest = running.client.upload(predictions, dataset="demo").evidence
         rules = str(next(iter(running.client.datasets().datasets)).evidence[0].rules_version)
         assert within(15, lambda: scraped(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules))
 
 
-def test_a_call_has_an_id_that_comes_back(start: Start) -> None:
+def test_the_request_id_of_a_call_is_returned(start: Start) -> None:
     with start() as running:
         request = urllib.request.Request(f"http://{running.addresses.http}/livez", headers={"X-Request-Id": "mine-1"})
         with urllib.request.urlopen(request) as answer:

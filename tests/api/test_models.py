@@ -40,7 +40,7 @@ def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle)
     assert dict(final.labels) == {"team": "vision"}
 
 
-def test_every_prediction_stands_beside_its_image(client: Client) -> None:
+def test_every_prediction_belongs_to_its_image(client: Client) -> None:
     final = ended(client, client.analyze(MODEL, "demo").name)
 
     verdicts = [*client.verdicts(final.name)]
@@ -57,7 +57,7 @@ def test_several_shards_give_the_same_verdicts_as_one(start) -> None:
         assert first.predictions_digest == second.predictions_digest
 
 
-def test_a_bare_name_means_timm(start) -> None:
+def test_a_name_without_a_source_is_a_timm_model(start) -> None:
     with start() as service:
         final = ended(service.client, service.client.analyze("resnet50", "demo").name)
 
@@ -79,12 +79,12 @@ def test_a_bare_name_means_timm(start) -> None:
         ("file:weights.pth#resnet18", errors.ModelNotFound),  # no folder is permitted here
     ],
 )
-def test_a_model_that_cant_be_is_refused_at_once(client: Client, model: str, error: type) -> None:
+def test_an_invalid_model_is_refused_immediately(client: Client, model: str, error: type) -> None:
     with pytest.raises(error):
         client.analyze(model, "demo")
 
 
-def test_a_model_that_the_operator_doesnt_allow_is_refused_at_once(start) -> None:
+def test_a_forbidden_model_is_refused_immediately(start) -> None:
     with start(model_sources=["demo:efficientnet_lite1"]) as service:
         with pytest.raises(errors.InvalidModelId, match="ERRATA_MODEL_SOURCES"):
             service.client.analyze(MODEL, "demo")
@@ -92,7 +92,7 @@ def test_a_model_that_the_operator_doesnt_allow_is_refused_at_once(start) -> Non
         assert ended(service.client, service.client.analyze("demo:efficientnet_lite1", "demo").name).HasField("summary")
 
 
-def test_an_unknown_dataset_is_refused_with_those_that_there_are(client: Client) -> None:
+def test_an_unknown_dataset_is_refused_with_the_available_ones(client: Client) -> None:
     with pytest.raises(errors.DatasetNotFound, match="demo, imagenet-real"):
         client.analyze(MODEL, "imagenet")
 
@@ -102,7 +102,7 @@ def test_a_dataset_without_images_is_refused(client: Client) -> None:
         client.analyze(MODEL, "imagenet-real")
 
 
-def test_a_queued_model_is_cancelled_and_never_runs(start) -> None:
+def test_a_canceled_queued_model_never_runs(start) -> None:
     with start(open_gate=False) as service:
         running = service.client.analyze(MODEL, "demo")
         queued = service.client.analyze("demo:efficientnet_lite1", "demo")
@@ -114,7 +114,7 @@ def test_a_queued_model_is_cancelled_and_never_runs(start) -> None:
         assert service.client.get(queued.name).state == pb.STATE_CANCELLED
 
 
-def test_a_running_model_stops_when_it_is_cancelled(start) -> None:
+def test_a_running_model_stops_when_it_is_canceled(start) -> None:
     with start(open_gate=False, batch_size=1) as service:
         name = service.client.analyze(MODEL, "demo").name
         assert until(lambda: service.client.get(name).state == pb.STATE_RUNNING)
@@ -127,7 +127,7 @@ def test_a_running_model_stops_when_it_is_cancelled(start) -> None:
         assert service.client.get(name).state == pb.STATE_CANCELLED
 
 
-def test_cancelling_what_has_ended_changes_nothing(client: Client) -> None:
+def test_canceling_a_finished_analysis_has_no_effect(client: Client) -> None:
     final = ended(client, client.analyze(MODEL, "demo").name)
 
     assert client.cancel(final.name) == final
@@ -172,7 +172,7 @@ def test_more_open_models_than_allowed_are_refused_with_a_delay(start) -> None:
         assert caught.value.retry_after == 15.0
 
 
-def test_a_watcher_hears_of_the_queue_and_of_progress(start) -> None:
+def test_a_watch_reports_the_queue_position_and_the_progress(start) -> None:
     with start(open_gate=False, batch_size=5) as service:
         service.client.analyze(MODEL, "demo")
         waiting = service.client.analyze("demo:efficientnet_lite1", "demo")
@@ -186,7 +186,7 @@ def test_a_watcher_hears_of_the_queue_and_of_progress(start) -> None:
         assert last.state == pb.STATE_SUCCEEDED
 
 
-def test_a_watcher_sees_open_work_end_as_cancelled_when_the_server_stops(start) -> None:
+def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
     seen: list[pb.Analysis] = []
     with start(open_gate=False) as service:
         watcher = Client(service.addresses.grpc)  # outlives the service

@@ -46,7 +46,7 @@ def csv(predicted: dict[str, int]) -> io.BytesIO:
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_each_rule_that_has_evidence_decides_and_the_others_abstain(start, tmp_path: Path, form: str) -> None:
+def test_rules_with_evidence_decide_and_the_others_abstain(start, tmp_path: Path, form: str) -> None:
     bundle = build(form, tmp_path)
     with start(evidence={"street": [str(bundle.path)]}) as service:
         analysis = service.client.upload(csv(PREDICTED), "street")
@@ -66,7 +66,7 @@ def test_each_rule_that_has_evidence_decides_and_the_others_abstain(start, tmp_p
         assert "street" in [dataset.name for dataset in service.client.datasets().datasets]
 
 
-def test_both_forms_of_its_labels_give_one_bundle(tmp_path: Path) -> None:
+def test_both_label_formats_give_the_same_bundle(tmp_path: Path) -> None:
     digests = []
     for form in ("csv", "json"):
         (tmp_path / form).mkdir()
@@ -75,7 +75,7 @@ def test_both_forms_of_its_labels_give_one_bundle(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_an_image_without_a_prediction_or_a_stranger_is_refused(start, tmp_path: Path) -> None:
+def test_a_missing_prediction_or_an_unknown_image_is_refused(start, tmp_path: Path) -> None:
     bundle = build("csv", tmp_path)
     with start(evidence={"street": [str(bundle.path)]}) as service:
         some = {name: predicted for name, predicted in PREDICTED.items() if name != "like.jpg"}
@@ -86,7 +86,7 @@ def test_an_image_without_a_prediction_or_a_stranger_is_refused(start, tmp_path:
             service.client.upload(csv(PREDICTED | {"stranger.jpg": 1}), "street")
 
 
-def test_a_bundle_under_the_name_of_another_data_set_stops_the_start(start, tmp_path: Path) -> None:
+def test_a_bundle_of_another_data_set_prevents_the_start(start, tmp_path: Path) -> None:
     bundle = build("csv", tmp_path)
     with (
         pytest.raises(errors.InvalidEvidence, match="expected a bundle of highway"),
@@ -95,7 +95,7 @@ def test_a_bundle_under_the_name_of_another_data_set_stops_the_start(start, tmp_
         pass
 
 
-def test_a_file_name_that_is_a_formula_is_text_in_the_csv_export_alone(start, tmp_path: Path) -> None:
+def test_a_formula_as_a_file_name_is_escaped_only_in_csv(start, tmp_path: Path) -> None:
     formulas = ["=cmd|' /C calc'!A0", "+1+1.jpg", "-2+3.jpg", "@SUM(1+1).jpg"]
     plain = ["a=b.jpg", "'quoted.jpg", "7.jpg", "a,b.jpg"]
     labels, names = tmp_path / "labels.json", [*formulas, *plain]

@@ -51,7 +51,7 @@ def image(client: Client, analysis: pb.Analysis) -> str:
     return next(iter(client.verdicts(analysis.name, most=1))).file_name
 
 
-def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: pb.Analysis, image: str) -> None:
+def test_every_page_may_load_and_run_only_its_own_content(running: Running, analysis: pb.Analysis, image: str) -> None:
     name = analysis.name.removeprefix("analyses/")
     for path in (
         "/",
@@ -90,14 +90,14 @@ def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: p
         ("/trend?dataset=odd", 404, "expected one of the data sets"),
     ],
 )
-def test_what_can_not_be_shown_is_told_with_its_status(running: Running, path: str, status: int, told: str) -> None:
+def test_errors_have_a_page_with_their_status(running: Running, path: str, status: int, told: str) -> None:
     answer = ask(running, path)
 
     assert answer.status == status
     assert told in answer.text
 
 
-def test_hostile_paths_are_text(running: Running) -> None:
+def test_hostile_paths_are_escaped(running: Running) -> None:
     answer = ask(running, "/" + quote("<script>alert(1)</script>"))
 
     assert answer.status == 404
@@ -111,19 +111,19 @@ def test_pages_are_read_only(running: Running, analysis: pb.Analysis, method: st
     assert ask(running, "/", method).status == 405
 
 
-def test_a_head_request_has_the_headers_alone(running: Running, analysis: pb.Analysis) -> None:
+def test_a_head_request_returns_only_headers(running: Running, analysis: pb.Analysis) -> None:
     answer = ask(running, f"/{analysis.name}", "HEAD")
 
     assert answer.status == 200 and answer.body == b""
     assert int(answer.headers["Content-Length"]) > 10_000
 
 
-def test_a_page_past_the_last_shows_the_last(running: Running, analysis: pb.Analysis) -> None:
+def test_a_page_number_past_the_end_shows_the_last_page(running: Running, analysis: pb.Analysis) -> None:
     assert f"/{analysis.name}" in ask(running, "/").text
     assert ask(running, "/?page=9999").status == 200
 
 
-def test_a_search_finds_names_by_their_words(running: Running, client: Client, demo_csv: bytes) -> None:
+def test_a_search_matches_words_of_names(running: Running, client: Client, demo_csv: bytes) -> None:
     result = client.upload(io.BytesIO(demo_csv), "demo", display_name="Odd Duck number 7")
 
     assert f"/{result.name}" in ask(running, "/?search=duck+odd").text
@@ -150,7 +150,7 @@ def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, imag
         "",
     ],
 )
-def test_no_other_file_is_shown(running: Running, analysis: pb.Analysis, name: str) -> None:
+def test_only_images_of_the_data_set_are_served(running: Running, analysis: pb.Analysis, name: str) -> None:
     answer = ask(running, f"/{analysis.name}/images/{name}")
 
     assert answer.status == 404
@@ -180,7 +180,7 @@ def test_an_open_analysis_has_a_page_but_no_report(start: Start) -> None:
         assert "data-live" not in ask(service, "/").text.split("<script")[0]
 
 
-def test_pages_are_counted_by_what_they_are_not_by_what_a_caller_wrote(running: Running, analysis: pb.Analysis) -> None:
+def test_pages_are_counted_by_route(running: Running, analysis: pb.Analysis) -> None:
     ask(running, f"/{analysis.name}")
     ask(running, "/very/odd")
     metrics = ask(running, "/metrics").text
@@ -191,7 +191,7 @@ def test_pages_are_counted_by_what_they_are_not_by_what_a_caller_wrote(running: 
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.:80"])
-def test_a_page_under_a_foreign_name_is_refused(running: Running, host: str) -> None:
+def test_a_request_with_a_foreign_host_name_is_refused(running: Running, host: str) -> None:
     """Given a name of somebody else's that leads here, his page would read all that stands in ours."""
     address, port = running.addresses.http.rsplit(":", 1)
     assert _get(address, port, "/", host) == 421
@@ -201,16 +201,14 @@ def test_a_page_under_a_foreign_name_is_refused(running: Running, host: str) -> 
     ("host", "status"),
     [("evil.example", 421), ("errata.example:8080", 200), ("10.1.2.3:8080", 200), ("[fd00::1]", 200), ("api", 200)],
 )
-def test_beyond_loopback_a_foreign_name_is_refused_where_nobody_shows_a_token(
-    start: Start, host: str, status: int
-) -> None:
+def test_beyond_loopback_a_foreign_host_name_is_refused_without_tokens(start: Start, host: str, status: int) -> None:
     """docker-compose publishes such a service on a desk's loopback, where a browser can be led to it."""
     with start(allow_insecure=True, http_address="0.0.0.0:0", public_url="https://errata.example") as running:
         port = running.addresses.http.rsplit(":", 1)[1]
         assert _get("127.0.0.1", port, "/", host) == status
 
 
-def test_where_tokens_are_asked_for_any_name_is_good(start: Start, tmp_path: Path) -> None:
+def test_with_tokens_any_host_name_is_accepted(start: Start, tmp_path: Path) -> None:
     """A page under another name has no token to show."""
     token = new_token()
     (tmp_path / "tokens").write_text(line_of("me", Scope.READ, token))
@@ -234,7 +232,7 @@ def _get(address: str, port: str, path: str, host: str, authorization: str = "")
         connection.close()
 
 
-def test_a_page_that_a_browser_has_is_not_sent_again(running: Running, analysis: pb.Analysis) -> None:
+def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis) -> None:
     first = ask(running, f"/{analysis.name}")
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
@@ -246,7 +244,7 @@ def test_a_page_that_a_browser_has_is_not_sent_again(running: Running, analysis:
         connection.close()
 
 
-def test_a_deleted_analysis_has_no_page_any_more(running: Running, client: Client, demo_csv: bytes) -> None:
+def test_a_deleted_analysis_has_no_page(running: Running, client: Client, demo_csv: bytes) -> None:
     gone = client.upload(io.BytesIO(demo_csv), "demo")
     name = gone.name.removeprefix("analyses/")
     assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 200
@@ -255,7 +253,7 @@ def test_a_deleted_analysis_has_no_page_any_more(running: Running, client: Clien
     assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 404
 
 
-def test_the_list_is_ordered_over_all_its_pages(running: Running, client: Client, demo: Bundle) -> None:
+def test_the_list_is_sorted_across_pages(running: Running, client: Client, demo: Bundle) -> None:
     for wrong in (3, 0, 7):
         classes = [*[0] * wrong, *demo.all_targets.tolist()[wrong:]]
         rows = "".join(f"{name},{value}\n" for name, value in zip(demo.judged_names, classes, strict=True))

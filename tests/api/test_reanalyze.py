@@ -48,7 +48,7 @@ def types(client: Client, name: str) -> list[int]:
     return [verdict.error_type for verdict in client.verdicts(name)]
 
 
-def test_the_catalog_shows_all_bundles_of_a_data_set_the_default_first(
+def test_the_catalog_lists_all_bundles_of_a_data_set_the_default_first(
     both: Running, apart: Bundle, alike: Bundle, demo: Bundle
 ) -> None:
     (listed,) = [dataset for dataset in both.client.datasets().datasets if dataset.name == "demo"]
@@ -60,16 +60,14 @@ def test_the_catalog_shows_all_bundles_of_a_data_set_the_default_first(
     assert both.client.evidence("demo", alike.digest[:10]).digest == alike.digest
 
 
-def test_an_upload_may_name_its_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+def test_an_upload_can_select_a_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
     analysis = upload(both.client, demo_csv, evidence=alike.digest[:12])
 
     assert analysis.evidence == alike.digest
     assert types(both.client, analysis.name) == [pb.ERROR_TYPE_FINE_GRAINED] * 2 + [pb.ERROR_TYPE_CORRECT] * 18
 
 
-def test_the_same_predictions_mean_something_else_with_another_bundle(
-    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
-) -> None:
+def test_another_bundle_gives_other_verdicts(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
     before = upload(both.client, demo_csv, display_name="mine", labels={"version": "3"})
 
     after = both.client.reanalyze(before.name, alike.digest[:12])
@@ -87,7 +85,7 @@ def test_the_same_predictions_mean_something_else_with_another_bundle(
     ]
 
 
-def test_what_was_there_before_stays_as_it_was(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+def test_a_reanalysis_does_not_change_the_original(both: Running, alike: Bundle, demo_csv: bytes) -> None:
     before = upload(both.client, demo_csv)
     verdicts = types(both.client, before.name)
 
@@ -99,7 +97,9 @@ def test_what_was_there_before_stays_as_it_was(both: Running, alike: Bundle, dem
     assert {before.name, after.name} <= {item.name for item in both.client.list()}
 
 
-def test_there_and_back_gives_the_same_summary(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
+def test_reanalyzing_twice_gives_the_original_summary(
+    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
+) -> None:
     before = upload(both.client, demo_csv)
 
     back = both.client.reanalyze(both.client.reanalyze(before.name, alike.digest).name, apart.digest)
@@ -108,13 +108,15 @@ def test_there_and_back_gives_the_same_summary(both: Running, apart: Bundle, ali
     assert types(both.client, back.name) == types(both.client, before.name)
 
 
-def test_without_a_digest_the_default_judges(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
+def test_a_reanalysis_uses_the_default_bundle_without_a_digest(
+    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
+) -> None:
     before = upload(both.client, demo_csv, evidence=alike.digest)
 
     assert both.client.reanalyze(before.name).evidence == apart.digest
 
 
-def test_its_report_and_its_explanations_are_of_the_new_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+def test_the_report_and_explanations_use_the_new_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
     after = both.client.reanalyze(upload(both.client, demo_csv).name, alike.digest)
 
     explained = both.client.explain(after.name, alike.judged_names[0])
@@ -125,7 +127,7 @@ def test_its_report_and_its_explanations_are_of_the_new_bundle(both: Running, al
     assert alike.digest in both.client.report(after.name).decode()
 
 
-def test_a_model_that_was_run_is_judged_anew_without_running_it(both: Running, apart: Bundle, alike: Bundle) -> None:
+def test_a_model_is_reanalyzed_without_running_it(both: Running, apart: Bundle, alike: Bundle) -> None:
     queued = both.client.analyze("demo:efficientnet_lite0", "demo")
     before = [*both.client.watch(queued.name)][-1]
     both.gate.clear()  # a model that runs now waits
@@ -139,7 +141,9 @@ def test_a_model_that_was_run_is_judged_anew_without_running_it(both: Running, a
     assert after.predictions_digest == before.predictions_digest
 
 
-def test_a_request_id_makes_it_safe_to_repeat(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
+def test_a_request_id_makes_a_reanalysis_idempotent(
+    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
+) -> None:
     before = upload(both.client, demo_csv)
     first = both.client.reanalyze(before.name, alike.digest, request_id="again-1")
 
@@ -151,21 +155,25 @@ def test_a_request_id_makes_it_safe_to_repeat(both: Running, apart: Bundle, alik
         both.client.reanalyze(first.name, alike.digest, request_id="again-1")
 
 
-def test_a_request_id_of_an_upload_is_not_taken_for_it(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+def test_the_request_id_of_an_upload_is_not_valid_for_a_reanalysis(
+    both: Running, alike: Bundle, demo_csv: bytes
+) -> None:
     before = upload(both.client, demo_csv, request_id="again-2")
 
     with pytest.raises(errors.AlreadyExists):
         both.client.reanalyze(before.name, alike.digest, request_id="again-2")
 
 
-def test_a_request_id_of_it_is_not_taken_for_an_upload(both: Running, alike: Bundle, demo_csv: bytes) -> None:
+def test_the_request_id_of_a_reanalysis_is_not_valid_for_an_upload(
+    both: Running, alike: Bundle, demo_csv: bytes
+) -> None:
     both.client.reanalyze(upload(both.client, demo_csv).name, alike.digest, request_id="again-3")
 
     with pytest.raises(errors.AlreadyExists):
         upload(both.client, demo_csv, request_id="again-3")
 
 
-def test_a_request_id_is_free_again_once_its_analysis_is_deleted(
+def test_a_request_id_can_be_reused_after_deletion(
     both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
 ) -> None:
     before = upload(both.client, demo_csv)
@@ -178,19 +186,19 @@ def test_a_request_id_is_free_again_once_its_analysis_is_deleted(
 
 
 @pytest.mark.parametrize("digest", ["ffff", "x", "../..", "0" * 64])
-def test_a_bundle_that_is_not_served_is_not_found(both: Running, digest: str, demo_csv: bytes) -> None:
+def test_an_unknown_bundle_is_not_found(both: Running, digest: str, demo_csv: bytes) -> None:
     name = upload(both.client, demo_csv).name
 
     with pytest.raises(errors.EvidenceNotFound):
         both.client.reanalyze(name, digest)
 
 
-def test_an_analysis_that_there_isnt_is_not_found(both: Running, alike: Bundle) -> None:
+def test_a_reanalysis_of_an_unknown_analysis_is_not_found(both: Running, alike: Bundle) -> None:
     with pytest.raises(errors.AnalysisNotFound):
         both.client.reanalyze("analyses/nosuch", alike.digest)
 
 
-def test_an_analysis_that_is_not_finished_is_not_ready(start, alike: Bundle, apart: Bundle) -> None:
+def test_an_unfinished_analysis_is_not_ready(start, alike: Bundle, apart: Bundle) -> None:
     with start(open_gate=False, **served(apart, alike)) as service:
         name = service.client.analyze("demo:efficientnet_lite0", "demo").name
 
@@ -217,7 +225,7 @@ def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
             service.client.reanalyze(name, bundles[1].digest)
 
 
-def test_a_bundle_with_as_many_but_other_images_is_refused(start, tmp_path: Path) -> None:
+def test_a_bundle_with_the_same_number_of_other_images_is_refused(start, tmp_path: Path) -> None:
     """Given two bundles of one name with as many images, the rows of the one are not taken for those of the other."""
     bundles = []
     for name, images in (("first", "a b"), ("second", "x y")):

@@ -74,7 +74,9 @@ def code_of(call: Any) -> grpc.StatusCode:
     return code
 
 
-def test_a_watch_ends_and_those_of_other_tokens_go_on(service: Running, stub: Stub, token_file: TokenFile) -> None:
+def test_a_watch_with_a_revoked_token_ends_and_others_continue(
+    service: Running, stub: Stub, token_file: TokenFile
+) -> None:
     with Client(service.addresses.grpc, token=token_file.tokens["other"]) as other:
         name = other.analyze(MODEL, "demo").name
         kept = other.watch(name)
@@ -89,7 +91,7 @@ def test_a_watch_ends_and_those_of_other_tokens_go_on(service: Running, stub: St
         assert list(kept)[-1].state == pb.STATE_SUCCEEDED
 
 
-def test_a_watch_goes_on_while_its_token_is_in_the_file(service: Running, stub: Stub, token_file: TokenFile) -> None:
+def test_a_watch_continues_while_its_token_is_valid(service: Running, stub: Stub, token_file: TokenFile) -> None:
     with Client(service.addresses.grpc, token=token_file.tokens["other"]) as other:
         name = other.analyze(MODEL, "demo").name
         watch = stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON, metadata=token_file.metadata())
@@ -110,7 +112,7 @@ def test_a_watch_goes_on_while_its_token_is_in_the_file(service: Running, stub: 
     ],
     ids=["removed", "may only read now"],
 )
-def test_an_upload_ends(
+def test_an_upload_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, change: Callable[[TokenFile], None], code: grpc.StatusCode
 ) -> None:
     begun: threading.Event = threading.Event()
@@ -131,7 +133,7 @@ def test_an_upload_ends(
     ends.put(None)
 
 
-def test_an_export_that_is_read_slowly_ends(
+def test_a_slow_export_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its caller reads a message, and the next when the token is long gone: the service waits in between."""

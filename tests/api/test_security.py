@@ -98,7 +98,7 @@ def basic(token: str) -> str:
 # the table is the service
 
 
-def test_the_table_names_every_rpc_of_the_proto() -> None:
+def test_the_permissions_include_every_rpc() -> None:
     methods = {
         f"/{service.full_name}/{method.name}"
         for service in pb.DESCRIPTOR.services_by_name.values()
@@ -114,7 +114,7 @@ def test_the_table_names_every_rpc_of_the_proto() -> None:
     assert {what for what in RPCS if what.startswith("/grpc.health.")} == health
 
 
-def test_the_table_names_every_route() -> None:
+def test_the_permissions_include_every_route() -> None:
     ports, metrics = cast(Ports, None), Metrics(CollectorRegistry())
     families = (Pages(ports, metrics), Gates(ports), Hooks(ports, {}, metrics))
     routes = {route.path for family in families for route in family.routes()}
@@ -126,13 +126,13 @@ def test_the_table_names_every_route() -> None:
 
 
 @pytest.mark.parametrize("method", GUARDED)
-def test_an_rpc_without_a_token_or_with_a_strangers_is_refused(guarded: Running, method: str) -> None:
+def test_an_rpc_without_a_valid_token_is_refused(guarded: Running, method: str) -> None:
     assert code_of_call(guarded.addresses.grpc, method, None) is grpc.StatusCode.UNAUTHENTICATED
     assert code_of_call(guarded.addresses.grpc, method, STRANGER) is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("method", GUARDED)
-def test_an_rpc_needs_the_scope_of_the_table(guarded: Running, method: str) -> None:
+def test_an_rpc_needs_the_scope_in_the_permissions(guarded: Running, method: str) -> None:
     refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
     said = code_of_call(guarded.addresses.grpc, method, READER)
@@ -141,14 +141,14 @@ def test_an_rpc_needs_the_scope_of_the_table(guarded: Running, method: str) -> N
 
 
 @pytest.mark.parametrize("method", sorted(set(RPCS) - set(GUARDED)))
-def test_health_is_open(guarded: Running, method: str) -> None:
+def test_health_needs_no_token(guarded: Running, method: str) -> None:
     said = code_of_call(guarded.addresses.grpc, method, None)
 
     assert said is (grpc.StatusCode.UNIMPLEMENTED if method.endswith("/List") else grpc.StatusCode.OK)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_route_needs_what_the_table_says(guarded: Running, route: str) -> None:
+def test_a_route_needs_the_scope_in_the_permissions(guarded: Running, route: str) -> None:
     address, path, method = guarded.addresses.http, path_of(route), method_of(route)
     without, headers = get(address, path, method)
 
@@ -166,7 +166,7 @@ def test_a_route_needs_what_the_table_says(guarded: Running, route: str) -> None
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"])
-def test_no_other_method_gets_past_a_page_or_a_gate(guarded: Running, method: str) -> None:
+def test_other_http_methods_are_refused(guarded: Running, method: str) -> None:
     for path in ("/", "/analyses/x", "/v1/gates/prod/m/1"):
         assert get(guarded.addresses.http, path, method)[0] in (401, 405)
 
@@ -174,13 +174,11 @@ def test_no_other_method_gets_past_a_page_or_a_gate(guarded: Running, method: st
 @pytest.mark.parametrize(
     "path", ["//", "/./", "/analyses/", "/ANALYSES/x", "/%61nalyses/x", "/livez/../", "/metrics/x"]
 )
-def test_no_other_spelling_of_a_path_gets_in(guarded: Running, path: str) -> None:
+def test_other_spellings_of_a_path_are_refused(guarded: Running, path: str) -> None:
     assert get(guarded.addresses.http, path)[0] in (401, 404)
 
 
-def test_a_clients_token_opens_and_its_name_owns_what_it_makes(
-    guarded: Running, demo_csv: bytes, tmp_path: Path
-) -> None:
+def test_the_token_name_is_the_owner_of_an_analysis(guarded: Running, demo_csv: bytes, tmp_path: Path) -> None:
     file = tmp_path / "p.csv"
     file.write_bytes(demo_csv)
     with Client(guarded.addresses.grpc, WRITER) as client:
@@ -195,7 +193,7 @@ def test_a_clients_token_opens_and_its_name_owns_what_it_makes(
         client.get(made.name)
 
 
-def test_a_refused_upload_ends_before_its_file_is_read(guarded: Running, tmp_path: Path) -> None:
+def test_a_refused_upload_ends_before_its_file_is_received(guarded: Running, tmp_path: Path) -> None:
     file = tmp_path / "big.csv"
     file.write_bytes(b"x" * (8 << 20))
 
@@ -203,7 +201,7 @@ def test_a_refused_upload_ends_before_its_file_is_read(guarded: Running, tmp_pat
         client.upload(file, dataset="demo")
 
 
-def test_refused_calls_are_counted_by_their_reason(guarded: Running) -> None:
+def test_refused_calls_are_counted_by_reason(guarded: Running) -> None:
     code_of_call(guarded.addresses.grpc, GUARDED[0], None)
     get(guarded.addresses.http, "/")
     code_of_call(guarded.addresses.grpc, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", STRANGER)
@@ -234,7 +232,7 @@ def test_tokens_are_rotated_without_a_restart(start: Start, tmp_path: Path) -> N
 # limits
 
 
-def test_a_message_that_unpacks_to_more_than_a_message_may_be_is_refused(guarded: Running) -> None:
+def test_a_compressed_message_above_the_size_limit_is_refused(guarded: Running) -> None:
     with grpc.insecure_channel(guarded.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
         call = channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis", None, None)
         with pytest.raises(grpc.RpcError) as refused:
@@ -248,7 +246,7 @@ def test_a_message_that_unpacks_to_more_than_a_message_may_be_is_refused(guarded
 # beyond loopback
 
 
-def test_beyond_loopback_tokens_are_needed(start: Start, tokens: Path) -> None:
+def test_beyond_loopback_tokens_are_required(start: Start, tokens: Path) -> None:
     for variable in ("grpc_address", "http_address"):
         with pytest.raises(InvalidSetting, match=variable.upper()), start(**{variable: "0.0.0.0:0"}):
             pass
@@ -297,7 +295,7 @@ def seen_serial(address: str, authority: Authority) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_with_a_certificate_both_listeners_speak_tls_alone(
+def test_with_a_certificate_both_listeners_require_tls(
     start: Start, authority: Authority, server: Pair, tokens: Path
 ) -> None:
     with start(**tls_settings(server, tokens=tokens)) as service:
@@ -330,7 +328,9 @@ def test_a_certificate_is_replaced_without_a_restart(start: Start, authority: Au
             assert client.is_serving()
 
 
-def test_half_a_replacement_leaves_the_certificate_as_it_was(start: Start, authority: Authority, server: Pair) -> None:
+def test_an_incomplete_replacement_keeps_the_previous_certificate(
+    start: Start, authority: Authority, server: Pair
+) -> None:
     with start(**tls_settings(server)) as service:
         before = seen_serial(service.addresses.http, authority)
         server.key.write_text("no key")
@@ -339,7 +339,7 @@ def test_half_a_replacement_leaves_the_certificate_as_it_was(start: Start, autho
         assert seen_serial(service.addresses.grpc, authority) == before
 
 
-def test_where_a_ca_is_given_callers_show_a_certificate_of_it(
+def test_with_a_client_ca_callers_need_a_certificate(
     start: Start, authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
     clients, strangers = Authority(tmp_path / "clients", "clients"), Authority(tmp_path / "strangers", "strangers")
@@ -360,7 +360,7 @@ def test_where_a_ca_is_given_callers_show_a_certificate_of_it(
         assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=trusting(authority))[0] == 404
 
 
-def test_the_ca_of_callers_is_replaced_without_a_restart(
+def test_the_client_ca_is_replaced_without_a_restart(
     start: Start, authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
     first, second = Authority(tmp_path / "first", "first"), Authority(tmp_path / "second", "second")
@@ -385,7 +385,7 @@ def test_the_ca_of_callers_is_replaced_without_a_restart(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_no_session_outlives_the_ca_that_vouched_for_its_caller(
+def test_tls_sessions_end_when_the_client_ca_is_replaced(
     start: Start, authority: Authority, server: Pair, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     first, second = Authority(tmp_path / "first", "first"), Authority(tmp_path / "second", "second")
@@ -418,7 +418,9 @@ def test_no_session_outlives_the_ca_that_vouched_for_its_caller(
             call(address, session)
 
 
-def test_files_that_dont_fit_stop_the_start(start: Start, authority: Authority, server: Pair, tmp_path: Path) -> None:
+def test_mismatched_certificate_files_prevent_the_start(
+    start: Start, authority: Authority, server: Pair, tmp_path: Path
+) -> None:
     other = authority.issue("other")
     wrong = [
         {"tls_certificate": server.certificate},
@@ -433,7 +435,7 @@ def test_files_that_dont_fit_stop_the_start(start: Start, authority: Authority, 
             pass
 
 
-def test_a_gate_that_isnt_let_in_answers_as_gates_do(guarded: Running) -> None:
+def test_a_refused_gate_request_has_the_format_of_gates(guarded: Running) -> None:
     connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
     connection.request("GET", "/v1/gates/prod/m/1")
     said = json.loads(connection.getresponse().read())

@@ -90,9 +90,7 @@ def wait_until_accepted(running: Running, content: bytes) -> None:
             assert time.monotonic() < deadline, "the slot is still taken"
 
 
-def test_the_slot_of_a_cancelled_upload_is_taken_until_its_thread_ends(
-    start: Start, work: Work, demo_csv: bytes
-) -> None:
+def test_a_canceled_upload_occupies_its_slot_until_its_thread_ends(start: Start, work: Work, demo_csv: bytes) -> None:
     with start(max_uploads=1) as running, Client(running.addresses.grpc, attempts=1) as client:
         with uploading(running.addresses.grpc, HEADER, chunk(demo_csv)) as call:
             assert work.begun.wait(SOON)
@@ -108,9 +106,7 @@ def test_the_slot_of_a_cancelled_upload_is_taken_until_its_thread_ends(
         assert len(list(client.list())) == 1, "the cancelled upload left an analysis"
 
 
-def test_the_slot_of_an_upload_that_was_sent_whole_is_taken_until_its_thread_ends(
-    start: Start, work: Work, demo_csv: bytes
-) -> None:
+def test_a_complete_upload_occupies_its_slot_until_its_thread_ends(start: Start, work: Work, demo_csv: bytes) -> None:
     with start(max_uploads=1) as running, grpc.insecure_channel(running.addresses.grpc) as channel:
         call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(iter([HEADER, chunk(demo_csv)]))
         assert work.begun.wait(SOON)
@@ -123,7 +119,7 @@ def test_the_slot_of_an_upload_that_was_sent_whole_is_taken_until_its_thread_end
         wait_until_accepted(running, demo_csv)
 
 
-def test_a_header_alone_takes_no_slot(start: Start, demo_csv: bytes) -> None:
+def test_a_header_without_chunks_occupies_no_slot(start: Start, demo_csv: bytes) -> None:
     with (
         start(max_uploads=1) as running,
         uploading(running.addresses.grpc, HEADER),
@@ -133,7 +129,7 @@ def test_a_header_alone_takes_no_slot(start: Start, demo_csv: bytes) -> None:
 
 
 @pytest.mark.parametrize("trickle", [b"", b"a"], ids=["empty chunks", "a byte now and then"])
-def test_an_upload_that_makes_no_progress_ends(
+def test_an_upload_without_progress_ends(
     start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes, trickle: bytes
 ) -> None:
     monkeypatch.setattr(paced_stream, "MAX_WAIT_SECONDS", 0.5)
@@ -163,7 +159,7 @@ def tokens(tmp_path: Path) -> dict[str, str]:
     return result
 
 
-def test_one_token_leaves_upload_slots_to_others(
+def test_one_token_cannot_occupy_all_upload_slots(
     start: Start, work: Work, tokens: dict[str, str], tmp_path: Path, demo_csv: bytes
 ) -> None:
     with start(max_uploads=4, tokens=tmp_path / "tokens") as running, ExitStack() as stack:
@@ -179,7 +175,7 @@ def test_one_token_leaves_upload_slots_to_others(
             assert accepted(other, demo_csv)
 
 
-def test_one_token_leaves_watches_to_others(
+def test_one_token_cannot_occupy_all_watches(
     start: Start, tokens: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(analysis_service, "MAX_WATCHES", 4)

@@ -107,7 +107,9 @@ def pairs(bundle: Bundle, count: int) -> list[tuple[int, int]]:
     return result + [(row, int(np.flatnonzero(same[bundle.evidence.targets[row]])[-1])) for row in range(10)]
 
 
-def test_it_is_there_only_where_the_rule_was_asked(clip: Client, bundle: Bundle, superclasses: list[set[int]]) -> None:
+def test_vocabulary_evidence_is_set_only_if_the_rule_was_reached(
+    clip: Client, bundle: Bundle, superclasses: list[set[int]]
+) -> None:
     seen = set()
     for row, predicted in pairs(bundle, 3):
         verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
@@ -118,7 +120,7 @@ def test_it_is_there_only_where_the_rule_was_asked(clip: Client, bundle: Bundle,
     assert seen == {True, False}
 
 
-def test_gate_texts_and_their_number_are_the_oracles(
+def test_vocabulary_evidence_equals_the_oracle(
     clip: Client, bundle: Bundle, taxonomy: oracle.Taxonomy, superclasses: list[set[int]]
 ) -> None:
     gates, outcomes = set(), set()
@@ -164,7 +166,7 @@ def analysis(clip: Client, bundle: Bundle) -> pb.Analysis:
     return clip.upload(io.BytesIO(("file_name,top1\n" + "".join(rows)).encode()), "demo")
 
 
-def test_a_listing_with_evidence_says_the_same_as_an_explanation(clip: Client, analysis: pb.Analysis) -> None:
+def test_a_listing_with_evidence_equals_the_explanations(clip: Client, analysis: pb.Analysis) -> None:
     verdicts = [*clip.verdicts(analysis.name, with_evidence=True)]
 
     assert any(item.evidence.HasField("vocabulary") for item in verdicts)
@@ -173,7 +175,7 @@ def test_a_listing_with_evidence_says_the_same_as_an_explanation(clip: Client, a
     assert not any(item.HasField("evidence") for item in clip.verdicts(analysis.name))
 
 
-def test_a_verdict_of_the_rule_has_the_winner_first_and_the_winner_is_outside(clip: Client, bundle: Bundle) -> None:
+def test_the_best_text_of_the_rule_is_first_and_out_of_vocabulary(clip: Client, bundle: Bundle) -> None:
     result = np.argwhere((bundle.verdicts & 0x0F) == pb.ERROR_TYPE_FINE_GRAINED_OOV)
     assert len(result), "the bundle has none: the test would prove nothing"
     for row, predicted in result[:: max(1, len(result) // 20)].tolist():
@@ -184,7 +186,7 @@ def test_a_verdict_of_the_rule_has_the_winner_first_and_the_winner_is_outside(cl
         assert [item.probability for item in said.best] == sorted((e.probability for e in said.best), reverse=True)
 
 
-def test_the_rule_does_not_abstain_where_there_is_an_encoder_and_does_where_there_is_none(
+def test_the_rule_abstains_only_without_an_encoder(
     clip: Client, client: Client, analysis: pb.Analysis, demo: Bundle
 ) -> None:
     assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_NON_PROTOTYPICAL]

@@ -38,7 +38,7 @@ ORDERS = {pb.ROW_ORDER_PATH: by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: cl
 
 
 @pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
-def test_rows_in_the_order_that_was_said_raise_no_warning(client: Client, said: int) -> None:
+def test_rows_in_the_given_order_raise_no_warning(client: Client, said: int) -> None:
     rows = ORDERS[said or pb.ROW_ORDER_PATH](right())
 
     analysis = client.upload(npy(rows), "imagenet-real", row_order=said)
@@ -48,7 +48,7 @@ def test_rows_in_the_order_that_was_said_raise_no_warning(client: Client, said: 
 
 
 @pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
-def test_rows_in_the_other_order_are_judged_as_they_were_sent_with_a_warning(client: Client, said: int) -> None:
+def test_rows_in_the_other_order_raise_a_warning(client: Client, said: int) -> None:
     other = pb.ROW_ORDER_PATH if said == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
 
     analysis = client.upload(npy(ORDERS[other](right())), "imagenet-real", row_order=said)
@@ -59,7 +59,7 @@ def test_rows_in_the_other_order_are_judged_as_they_were_sent_with_a_warning(cli
     assert list(client.get(analysis.name).warnings) == list(analysis.warnings)
 
 
-def test_classes_numbered_otherwise_raise_a_warning_and_are_judged_as_they_were_sent(client: Client) -> None:
+def test_another_class_numbering_raises_a_warning(client: Client) -> None:
     numbers = np.random.default_rng(1).permutation(1000)
 
     analysis = client.upload(csv(numbers[right()]), "imagenet-real")
@@ -69,7 +69,7 @@ def test_classes_numbered_otherwise_raise_a_warning_and_are_judged_as_they_were_
 
 
 @pytest.mark.parametrize("kind", ["good", "guessing", "constant"])
-def test_a_good_model_and_bad_ones_raise_none(client: Client, kind: str) -> None:
+def test_plausible_predictions_raise_no_warning(client: Client, kind: str) -> None:
     classes = {
         "good": right(),
         "guessing": np.random.default_rng(2).integers(0, 1000, 50_000),

@@ -72,12 +72,12 @@ def test_a_service_of_compose_starts_a_command_with_settings_that_exist(compose:
     assert grace >= settings.grace_seconds + 10
 
 
-def test_compose_publishes_on_loopback_alone(compose: dict[str, Any]) -> None:
+def test_compose_publishes_ports_only_on_loopback(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-def test_redis_has_a_password_and_is_reached_by_the_api_and_workers_alone() -> None:
+def test_redis_has_a_password_and_is_reachable_only_by_the_api_and_workers() -> None:
     services = composed(REDIS_PASSWORD="0123abcd")["services"]
 
     assert services["redis"]["environment"]["REDISCLI_AUTH"] == "0123abcd"
@@ -88,7 +88,7 @@ def test_redis_has_a_password_and_is_reached_by_the_api_and_workers_alone() -> N
     ]  # an empty one would keep Redis from starting
     assert services["redis"]["networks"] == ["store"]
     assert composed()["networks"]["store"] == {"internal": True}
-    assert {name for name, each in services.items() if "store" in each.get("networks", ())} == {
+    assert {name for name, service in services.items() if "store" in service.get("networks", ())} == {
         "redis",
         "api",
         "worker",
@@ -96,7 +96,7 @@ def test_redis_has_a_password_and_is_reached_by_the_api_and_workers_alone() -> N
     assert "ports" not in services["redis"]
 
 
-def test_redis_starts_as_its_own_user_and_needs_no_capability(compose: dict[str, Any]) -> None:
+def test_redis_runs_as_its_own_user_without_capabilities(compose: dict[str, Any]) -> None:
     """As root, the image's entrypoint looks into folders of mode 0700 that are another's, which takes a capability."""
     redis = compose["services"]["redis"]
     assert redis["user"] == "999:1000"
@@ -104,7 +104,7 @@ def test_redis_starts_as_its_own_user_and_needs_no_capability(compose: dict[str,
     assert "cap_add" not in redis
 
 
-def test_what_stands_in_comments_are_settings_and_mounts(uncommented: dict[str, Any]) -> None:
+def test_comments_contain_valid_settings_and_mounts(uncommented: dict[str, Any]) -> None:
     api, worker = uncommented["services"]["api"], uncommented["services"]["worker"]
     known = read_settings({**api["environment"], "ERRATA_ALLOW_INSECURE": "false"})
     models = read_settings(worker["environment"])
@@ -120,7 +120,7 @@ def test_what_stands_in_comments_are_settings_and_mounts(uncommented: dict[str, 
     assert all(item.endswith(":ro") for item in [*api["volumes"], *worker["volumes"]] if item.startswith("./"))
 
 
-def test_a_policy_s_place_is_that_of_kubernetes(uncommented: dict[str, Any]) -> None:
+def test_policies_have_the_same_path_as_in_kubernetes(uncommented: dict[str, Any]) -> None:
     """So that one ERRATA_REGISTRIES serves both."""
     manual = (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
     mounts = [item.split(":")[1] for item in uncommented["services"]["api"]["volumes"] if item.startswith("./")]
@@ -131,29 +131,29 @@ def test_a_policy_s_place_is_that_of_kubernetes(uncommented: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("text", [COMPOSE, IN_COMMENTS.sub(r"\1\2", COMPOSE)], ids=["as it is", "uncommented"])
-def test_docker_compose_takes_the_file(text: str, tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_file(text: str, tmp_path: Path) -> None:
     program = shutil.which("docker-compose")
     if program is None:
         assert "ERRATA_REFERENCE_DIR" not in os.environ, "docker-compose is not installed"
         pytest.skip("docker-compose is not installed")
     file = tmp_path / "docker-compose.yml"
     file.write_text(text)
-    given = os.environ | {"ERRATA_REGISTRIES": "{}", "ERRATA_WORKER_REGISTRIES": "{}", "GRAFANA_PASSWORD": "0123"}
+    variables = os.environ | {"ERRATA_REGISTRIES": "{}", "ERRATA_WORKER_REGISTRIES": "{}", "GRAFANA_PASSWORD": "0123"}
 
     done = subprocess.run(
         [program, "--file", str(file), "--profile", "monitoring", "config", "--format", "json"],
-        env=given,
+        env=variables,
         capture_output=True,
         text=True,
         check=True,
     )
 
-    shown = json.loads(done.stdout)["services"]
-    assert shown["redis"]["environment"]["REDISCLI_AUTH"] == "errata"
-    assert shown["grafana"]["environment"]["GRAFANA_PASSWORD"] == "0123"
+    services = json.loads(done.stdout)["services"]
+    assert services["redis"]["environment"]["REDISCLI_AUTH"] == "errata"
+    assert services["grafana"]["environment"]["GRAFANA_PASSWORD"] == "0123"
 
 
-def test_prometheus_asks_where_metrics_are_served(compose: dict[str, Any]) -> None:
+def test_prometheus_scrapes_the_addresses_of_the_metrics(compose: dict[str, Any]) -> None:
     services = compose["services"]
     metrics = read_settings(services["api"]["environment"]).metrics_address
     port = metrics.rpartition(":")[2]
@@ -166,14 +166,14 @@ def test_prometheus_asks_where_metrics_are_served(compose: dict[str, Any]) -> No
         assert "default" in services[name].get("networks", ["default"])
 
 
-def test_nobody_knows_grafana_s_password_but_who_gave_it(compose: dict[str, Any]) -> None:
+def test_grafana_has_a_random_password_by_default(compose: dict[str, Any]) -> None:
     grafana = compose["services"]["grafana"]
     shell, option, command = grafana["entrypoint"]
     assert command.endswith("exec /run.sh\n")
     command = command.replace("exec /run.sh", 'printf %s "$GF_SECURITY_ADMIN_PASSWORD"')
 
-    def password(given: str) -> str:
-        environment = {"PATH": os.environ["PATH"], "GRAFANA_PASSWORD": given}
+    def password(value: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "GRAFANA_PASSWORD": value}
         return subprocess.run(
             [shell, option, command], env=environment, capture_output=True, text=True, check=True
         ).stdout
@@ -186,7 +186,7 @@ def test_nobody_knows_grafana_s_password_but_who_gave_it(compose: dict[str, Any]
     assert grafana["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
-def test_a_build_for_cpus_is_asked_for_by_a_variable() -> None:
+def test_a_variable_selects_a_build_for_cpus() -> None:
     build = composed(PIP_ARGS="--extra-index-url=https://wheels.example")["services"]["worker"]["build"]
     dockerfile = (ROOT / build["dockerfile"]).read_text()
 
@@ -196,7 +196,7 @@ def test_a_build_for_cpus_is_asked_for_by_a_variable() -> None:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_a_dockerfile_takes_its_base_and_installs_extras_that_exist(file: Path) -> None:
+def test_a_dockerfile_accepts_a_base_image_and_installs_existing_extras(file: Path) -> None:
     text = file.read_text()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -212,7 +212,7 @@ def test_a_dockerfile_takes_its_base_and_installs_extras_that_exist(file: Path) 
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_a_change_of_the_code_installs_no_dependency_again(file: Path) -> None:
+def test_a_code_change_does_not_install_dependencies_again(file: Path) -> None:
     """The layer of dependencies copies only the files that it needs."""
     build = re.sub(r"\\\n", "", file.read_text()).split("\nFROM ")[1]
     steps = [line for line in build.splitlines() if line.startswith(("ENV", "COPY", "RUN"))]
@@ -235,7 +235,7 @@ def test_a_change_of_the_code_installs_no_dependency_again(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_what_is_installed_and_what_builds_the_package_are_held_to_the_constraints(file: Path) -> None:
+def test_installed_packages_and_build_requirements_are_constrained(file: Path) -> None:
     """Up to 25.2, pip uses PIP_CONSTRAINT for builds too; later versions use PIP_BUILD_CONSTRAINT."""
     text = file.read_text()
     workdir = re.findall(r"^WORKDIR (\S+)$", text, re.MULTILINE)[0]
@@ -244,7 +244,7 @@ def test_what_is_installed_and_what_builds_the_package_are_held_to_the_constrain
 
 
 @pytest.mark.parametrize("extras", ["", "hub", "demo,onnx,mlflow"])
-def test_the_requirements_of_a_layer_are_those_of_the_package(extras: str) -> None:
+def test_the_requirements_are_those_of_both_distributions(extras: str) -> None:
     script = ROOT / "deploy" / "requirements.py"
     lines = subprocess.run(
         [sys.executable, str(script), extras], capture_output=True, text=True, check=True
@@ -253,17 +253,17 @@ def test_the_requirements_of_a_layer_are_those_of_the_package(extras: str) -> No
     assert {Requirement(line) for line in lines} == set(_requirements(extras.split(",") if extras else []))
 
 
-def test_the_api_s_extras_bring_no_torch() -> None:
+def test_the_extras_of_the_api_do_not_include_torch() -> None:
     """Checks direct dependencies; `make images` checks the installed packages."""
-    chosen = re.findall(r"^ARG EXTRAS=(.+)$", (ROOT / "deploy" / "api.Dockerfile").read_text(), re.MULTILINE)[0]
+    api_extras = re.findall(r"^ARG EXTRAS=(.+)$", (ROOT / "deploy" / "api.Dockerfile").read_text(), re.MULTILINE)[0]
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    needed = {Requirement(line).name for name in chosen.split(",") for line in extras[name]}
+    needed = {Requirement(line).name for name in api_extras.split(",") for line in extras[name]}
 
     assert needed
     assert not needed & {"torch", "torchvision", "timm", "errata-service", "foolbox"}
 
 
-def test_what_is_mounted_is_there_and_nothing_of_a_container_can_be_written_but_volumes(
+def test_mounts_exist_and_containers_are_read_only(
     compose: dict[str, Any],
 ) -> None:
     for service in compose["services"].values():
@@ -316,7 +316,7 @@ def _transitive_names(requirements: list[Requirement]) -> set[str]:
     return names
 
 
-def test_what_the_images_install_is_what_the_ranges_allow_and_all_of_it_is_named() -> None:
+def test_the_constraints_meet_the_ranges_and_are_complete() -> None:
     versions = _constraints()
     images = "\n".join(file.read_text() for file in DOCKERFILES)
     extras = {name for names in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in names.split(",")}
@@ -336,7 +336,7 @@ def test_what_the_images_install_is_what_the_ranges_allow_and_all_of_it_is_named
     assert not {"errata-client", "errata-service"} & versions.keys()  # installed from the checkout
 
 
-def test_what_torch_needs_for_cuda_is_named_too() -> None:
+def test_the_constraints_include_the_cuda_libraries_of_torch() -> None:
     versions = _constraints()
     assert {"triton", "nvidia-cudnn-cu13", "nvidia-nccl-cu13", "nvidia-cublas"} <= versions.keys()
     assert "+" not in "".join(versions.values())  # valid for builds for CUDA and for CPUs

@@ -58,10 +58,12 @@ def secrets(part: object) -> Iterator[Document]:
 def violations(documents: list[Document]) -> list[str]:
     """Return what is wrong with an example, in words."""
     result: list[str] = []
-    kept = {document["metadata"]["name"]: document["data"] for document in documents if document["kind"] == "ConfigMap"}
+    config_maps = {
+        document["metadata"]["name"]: document["data"] for document in documents if document["kind"] == "ConfigMap"
+    }
     for secret in (item for document in documents for item in secrets(document)):
-        made = re.findall(rf"create secret generic {secret['name']} --from-literal={secret['key']}=", MANUAL)
-        if not made:
+        commands = re.findall(rf"create secret generic {secret['name']} --from-literal={secret['key']}=", MANUAL)
+        if not commands:
             result.append(f"nobody makes the Secret {secret['name']} with {secret['key']}")
         if secret.get("optional"):
             result.append(f"the Secret {secret['name']} may be missing in silence")
@@ -73,12 +75,12 @@ def violations(documents: list[Document]) -> list[str]:
         for volume in spec.get("volumes", []):
             if "configMap" in volume:
                 name = volume["configMap"]["name"]
-                wanted = {item["key"] for item in volume["configMap"].get("items", [])}
-                if not wanted <= kept.get(name, {}).keys() or name not in kept:
-                    result.append(f"nobody makes the ConfigMap {name} with {wanted or 'any key'}")
+                keys = {item["key"] for item in volume["configMap"].get("items", [])}
+                if not keys <= config_maps.get(name, {}).keys() or name not in config_maps:
+                    result.append(f"nobody makes the ConfigMap {name} with {keys or 'any key'}")
         for container in spec["containers"]:
             result += wrong_with_container(container)
-            result += _of_a_container(container, kept)
+            result += _of_a_container(container, config_maps)
     for template in documents:
         for metric in template.get("spec", {}).get("metrics", []):
             if "web" in metric["provider"]:
@@ -86,7 +88,7 @@ def violations(documents: list[Document]) -> list[str]:
     return result
 
 
-def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
+def _of_a_container(container: Document, config_maps: Document) -> Iterator[str]:
     environment = {item["name"]: item for item in container["env"]}
     if container["image"] != f"errata-api:{VERSION}":
         yield f"runs an image that nobody builds: {container['image']}"
@@ -96,9 +98,11 @@ def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
         yield "calls an address that other namespaces don't know"
     for item in environment.values():
         reference = item.get("valueFrom", {}).get("configMapKeyRef")
-        if reference and reference["key"] not in kept.get(reference["name"], {}):
+        if reference and reference["key"] not in config_maps.get(reference["name"], {}):
             yield f"nobody makes the ConfigMap {reference['name']} with {reference['key']}"
-    read_settings({name: each.get("value", "x") for name, each in environment.items() if name.startswith("ERRATA_")})
+    read_settings(
+        {name: variable.get("value", "x") for name, variable in environment.items() if name.startswith("ERRATA_")}
+    )
     name, *arguments = container["args"]
     command = errata.get_command(click.Context(errata), name)
     assert command is not None
@@ -106,12 +110,12 @@ def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
     for option, value in zip(container["args"], container["args"][1:], strict=False):
         if option == "--policy":
             (mount,) = [item for item in container["volumeMounts"] if value.startswith(f"{item['mountPath']}/")]
-            if not any(Path(value).name in item for item in kept.values()) or not mount["readOnly"]:
+            if not any(Path(value).name in item for item in config_maps.values()) or not mount["readOnly"]:
                 yield f"nobody makes the policy {value}"
 
 
-def _of_a_web_metric(web: Document, given: list[Document]) -> Iterator[str]:
-    arguments = {item["name"]: item for item in given}
+def _of_a_web_metric(web: Document, parameters: list[Document]) -> Iterator[str]:
+    arguments = {item["name"]: item for item in parameters}
     if not web["url"].startswith(f"http://{API}:8080/v1/gates/"):
         yield "calls an address that other namespaces don't know"
     if {"key": "Authorization", "value": "Bearer {{args.token}}"} not in web.get("headers", []):
@@ -124,7 +128,7 @@ def _of_a_web_metric(web: Document, given: list[Document]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_example_keeps_the_policy_and_names_what_is_there(name: str) -> None:
+def test_an_example_meets_the_policy_and_names_existing_resources(name: str) -> None:
     assert violations(load(name)) == []
 
 
@@ -141,7 +145,7 @@ def test_a_job_fits_the_schema() -> None:
     kubernetes_validate.validate(whole, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_policies_in_the_examples_are_the_example_of_a_policy() -> None:
+def test_the_policies_in_the_examples_equal_the_example_policy() -> None:
     policy = yaml.safe_load((EXAMPLES / "release.yaml").read_text())
     texts = [item["data"]["release.yaml"] for name in FILES for item in load(name) if item["kind"] == "ConfigMap"]
 
@@ -149,7 +153,7 @@ def test_the_policies_in_the_examples_are_the_example_of_a_policy() -> None:
     assert all(yaml.safe_load(text) == policy for text in texts)
 
 
-def test_the_token_of_an_example_is_written_where_nobody_else_reads_it_and_may_only_read() -> None:
+def test_the_token_of_an_example_is_private_and_read_only() -> None:
     (block,) = [item for item in re.findall(r"^```\w*\n(.+?)^```", MANUAL, re.M | re.S) if "errata-token " in item]
     assert block.startswith("umask 077\n")
     assert "--scope read" in block
@@ -191,7 +195,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
 
 
 @pytest.mark.parametrize("change", BREAKING)
-def test_what_is_wrong_with_an_example_is_seen(change: str) -> None:
+def test_the_checks_detect_invalid_examples(change: str) -> None:
     documents = copy.deepcopy(load("argo-rollouts.yaml"))
     do, complaint = BREAKING[change]
 

@@ -36,7 +36,7 @@ def store() -> Iterator[fsspec.AbstractFileSystem]:
     result.rm("/bucket", recursive=True)
 
 
-def test_a_bundle_arrives_whole(demo: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_is_downloaded_completely(demo: Bundle, tmp_path: Path) -> None:
     url = f"file://{demo.path}"
     completed = subprocess.run(
         [sys.executable, str(SCRIPT), url, str(tmp_path / "evidence" / "demo")],
@@ -50,7 +50,7 @@ def test_a_bundle_arrives_whole(demo: Bundle, tmp_path: Path) -> None:
     assert completed.stdout == f"{size} bytes downloaded from {url}\n"
 
 
-def test_from_s3_the_empty_object_of_a_folder_and_what_lies_beside_it_are_left(
+def test_folder_objects_and_other_objects_in_s3_are_ignored(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
@@ -73,7 +73,9 @@ def test_from_s3_the_empty_object_of_a_folder_and_what_lies_beside_it_are_left(
         server.stop()
 
 
-def test_a_second_start_fetches_it_anew(script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+def test_a_second_start_downloads_the_bundle_again(
+    script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
     folder = tmp_path / "bundle"
     for previous in (folder, tmp_path / "bundle.part"):  # from a pod that was stopped
         previous.mkdir()
@@ -88,7 +90,7 @@ def test_a_second_start_fetches_it_anew(script: ModuleType, store: fsspec.Abstra
 @pytest.mark.parametrize(
     "name", ["../escaped.npy", "deeper/names.npy", "names.npy/..", ".hidden.npy", "run.py", "a\n.npy", "Ünicode.npy"]
 )
-def test_a_name_that_no_bundle_has_is_refused_before_anything_is_written(
+def test_an_invalid_file_name_is_refused_before_the_download(
     script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path, name: str
 ) -> None:
     store.store[f"/bucket/bundle/{name}"] = store.store["/bucket/bundle/names.npy"]  # a store accepts any name
@@ -99,7 +101,7 @@ def test_a_name_that_no_bundle_has_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_than_may_come_is_refused_and_leaves_nothing(
+def test_a_bundle_that_is_too_large_is_refused_without_leftovers(
     script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
 ) -> None:
     assert script.fetch("memory://bucket/bundle", tmp_path / "bundle", max_bytes=102) == 102
@@ -110,16 +112,14 @@ def test_more_than_may_come_is_refused_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_files_than_a_bundle_has_are_refused(
-    script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
-) -> None:
+def test_too_many_files_are_refused(script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
     store.pipe({f"/bucket/bundle/more{number}.npy": b"" for number in range(script.MAX_FILES)})
 
     with pytest.raises(ValueError, match=f"at most {script.MAX_FILES} files"):
         script.fetch("memory://bucket/bundle", tmp_path / "bundle")
 
 
-def test_what_is_no_bundle_ends_with_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_a_bundle_is_refused_with_a_message(tmp_path: Path) -> None:
     completed = subprocess.run(
         [sys.executable, str(SCRIPT), f"file://{tmp_path}", str(tmp_path / "bundle")],
         capture_output=True,

@@ -68,10 +68,10 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
     if program is None:
         assert "ERRATA_REFERENCE_DIR" not in os.environ, "kubectl is not installed"
         pytest.skip("kubectl is not installed")
-    made: dict[tuple[str, ...], list[Document]] = {}
+    renderings: dict[tuple[str, ...], list[Document]] = {}
 
     def render(overlay: str, *components: str) -> list[Document]:
-        if (overlay, *components) not in made:
+        if (overlay, *components) not in renderings:
             folder = KUBERNETES / "overlays" / overlay
             if components:
                 own = tmp_path_factory.mktemp("own").resolve()
@@ -85,8 +85,8 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
                 folder = own
             run = subprocess.run([program, "kustomize", str(folder)], capture_output=True, text=True, check=False)
             assert (run.returncode, run.stderr) == (0, "")
-            made[(overlay, *components)] = list(yaml.safe_load_all(run.stdout))
-        return copy.deepcopy(made[(overlay, *components)])
+            renderings[(overlay, *components)] = list(yaml.safe_load_all(run.stdout))
+        return copy.deepcopy(renderings[(overlay, *components)])
 
     return render
 
@@ -172,8 +172,8 @@ def environment(documents: list[Document], container: Document) -> dict[str, str
 
 def settings(documents: list[Document], container: Document) -> Settings:
     """The settings of a container's process; raise InvalidSetting."""
-    given = environment(documents, container)
-    return read_settings({key: value for key, value in given.items() if key.startswith("ERRATA_")})
+    variables = environment(documents, container)
+    return read_settings({key: value for key, value in variables.items() if key.startswith("ERRATA_")})
 
 
 # The policy: each function yields what is wrong, in words
@@ -300,7 +300,7 @@ def _parse(arguments: list[str]) -> None:
 # All that is rendered
 
 
-def test_a_rendering_is_the_whole_application(documents: list[Document]) -> None:
+def test_an_overlay_renders_the_whole_application(documents: list[Document]) -> None:
     assert names(documents, "Deployment") == {"errata-api", "errata-worker"}
     assert names(documents, "StatefulSet") == {"errata-redis"}
     assert names(documents, "Service") == {"errata-api", "errata-worker", "errata-redis"}
@@ -309,13 +309,13 @@ def test_a_rendering_is_the_whole_application(documents: list[Document]) -> None
 
 
 @pytest.mark.parametrize("version", SCHEMAS)
-def test_a_rendering_fits_the_schemas(documents: list[Document], version: str) -> None:
+def test_an_overlay_matches_the_schemas(documents: list[Document], version: str) -> None:
     for document in documents:
         if document["kind"] not in CUSTOM:
             kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_a_rendering_keeps_the_policy(documents: list[Document]) -> None:
+def test_an_overlay_meets_the_policy(documents: list[Document]) -> None:
     assert violations(documents) == []
 
 
@@ -445,7 +445,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
 
 
 @pytest.mark.parametrize("change", BREAKING)
-def test_the_policy_sees_what_is_wrong(render: Render, change: str) -> None:
+def test_the_policy_detects_violations(render: Render, change: str) -> None:
     documents = render("keda")
     do, complaint = BREAKING[change]
 
@@ -454,7 +454,7 @@ def test_the_policy_sees_what_is_wrong(render: Render, change: str) -> None:
     assert any(complaint in violation for violation in violations(documents)), violations(documents)
 
 
-def test_the_schemas_see_what_is_wrong(render: Render) -> None:
+def test_the_schemas_detect_violations(render: Render) -> None:
     deployment = find(render("cpu"), "Deployment", "errata-api")
     deployment["spec"]["template"]["spec"]["container"] = []
 
@@ -465,7 +465,7 @@ def test_the_schemas_see_what_is_wrong(render: Render) -> None:
 # What the parts say
 
 
-def test_the_evidence_that_is_meant_is_the_evidence_that_is_built(render: Render, imagenet_real: Bundle) -> None:
+def test_the_expected_digest_is_that_of_the_built_evidence(render: Render, imagenet_real: Bundle) -> None:
     documents = render("cpu")
     build, verify = pod(documents, "api").spec["initContainers"]
     (place,) = settings(documents, pod(documents, "api").spec["containers"][0]).evidence["imagenet-real"]
@@ -475,7 +475,7 @@ def test_the_evidence_that_is_meant_is_the_evidence_that_is_built(render: Render
     assert verify["args"][3:] == ["--digest", "$(EVIDENCE_DIGEST)"]
 
 
-def test_a_bundle_of_ones_own_is_verified_and_not_built(render: Render) -> None:
+def test_a_custom_bundle_is_verified_and_not_built(render: Render) -> None:
     documents = render("cpu", "evidence-volume")
     api = pod(documents, "api")
     (verify,) = api.spec["initContainers"]
@@ -496,7 +496,7 @@ def test_the_api_is_probed_by_grpc_and_a_worker_by_http(render: Render) -> None:
 
 
 @pytest.mark.parametrize("component", ["api", "worker"])
-def test_the_ports_are_those_that_the_image_listens_on(render: Render, component: str) -> None:
+def test_the_ports_are_those_of_the_image(render: Render, component: str) -> None:
     dockerfile = (ROOT / "deploy" / f"{component}.Dockerfile").read_text()
     (container,) = pod(render("cpu"), component).spec["containers"]
     service = find(render("cpu"), "Service", f"errata-{component}")["spec"]["ports"]
@@ -510,21 +510,21 @@ def test_the_ports_are_those_that_the_image_listens_on(render: Render, component
     assert {port["targetPort"] for port in service} == {port["name"] for port in container["ports"]}
 
 
-def test_whoever_runs_is_whom_the_image_runs_as(render: Render) -> None:
+def test_pods_run_as_the_user_of_the_image(render: Render) -> None:
     for component in ("api", "worker"):
         context = pod(render("cpu"), component).spec["securityContext"]
         user = f"{context['runAsUser']}:{context['runAsGroup']}"
         assert f"USER {user}" in (ROOT / "deploy" / f"{component}.Dockerfile").read_text()
 
 
-def test_what_is_written_lies_on_volumes(render: Render) -> None:
+def test_written_files_are_on_volumes(render: Render) -> None:
     for component in ("api", "worker"):
         (container,) = pod(render("cpu"), component).spec["containers"]
         writable = {item["mountPath"] for item in container["volumeMounts"] if not item.get("readOnly")}
         assert writable == {"/data", "/tmp"}
 
 
-def test_redis_is_the_one_of_compose(render: Render) -> None:
+def test_redis_is_the_same_as_in_compose(render: Render) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
     of = pod(render("cpu"), "redis").spec
     (redis,) = of["containers"]
@@ -542,7 +542,7 @@ def test_redis_is_the_one_of_compose(render: Render) -> None:
     assert int(limit.removesuffix("Mi")) > 2 * int(options["maxmemory"].removesuffix("mb"))  # a fork copies all of it
 
 
-def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_data(
+def test_redis_keeps_its_password_off_command_lines_and_its_data_across_restarts(
     render: Render, tmp_path: Path
 ) -> None:
     if shutil.which("redis-server") is None:
@@ -558,17 +558,17 @@ def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_da
     assert "--requirepass" not in command  # Redis writes over its title, but a runtime keeps what it started
     command = command.replace("/etc/redis/redis.conf", str(config)).replace("--dir /data", f"--dir {data}")
 
-    for kept in (None, b"1"):  # the second start finds what the first one wrote
+    for stored in (None, b"1"):  # the second start finds what the first one wrote
         server = subprocess.Popen(
             [shell, option, command], env=os.environ | {"REDISCLI_AUTH": password}, stdout=subprocess.DEVNULL
         )
         try:
             with redis.Redis(port=port, password=password, retry=Retry(ConstantBackoff(0.1), 50)) as known:
                 known.ping()
-                shown = Path(f"/proc/{server.pid}/cmdline").read_bytes()
-                assert shown.startswith(b"redis-server")  # it took the shell's place, and so gets its signals
-                assert password.encode() not in shown
-                assert known.get("key") == kept
+                command_line = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+                assert command_line.startswith(b"redis-server")  # it took the shell's place, and so gets its signals
+                assert password.encode() not in command_line
+                assert known.get("key") == stored
                 known.set("key", 1)
                 assert known.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
             with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
@@ -614,7 +614,7 @@ def _allowed(documents: list[Document], source: str, target: str, port: int) -> 
         ("worker", "redis", 22, False),
     ],
 )
-def test_pods_reach_redis_and_nothing_else(render: Render, source: str, target: str, port: int, allowed: bool) -> None:
+def test_pods_can_connect_only_to_redis(render: Render, source: str, target: str, port: int, allowed: bool) -> None:
     assert _allowed(render("gpu", *ALL), source, target, port) is allowed
 
 
@@ -660,13 +660,13 @@ def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], 
         ("errata", CLIENT, 9464, False),
     ],
 )
-def test_clients_reach_the_api_and_prometheus_its_metrics(
+def test_clients_can_connect_to_the_api_and_prometheus_to_the_metrics(
     render: Render, namespace: str, labels: dict[str, str], port: int, reaches: bool
 ) -> None:
     assert _reaches(render("monitoring"), namespace, labels, port) is reaches
 
 
-def test_what_is_labelled_as_a_client_may_call_the_api_and_look_up_its_name(render: Render) -> None:
+def test_labeled_clients_can_call_the_api_and_resolve_its_name(render: Render) -> None:
     documents = render("cpu")
     spec = find(documents, "NetworkPolicy", "clients")["spec"]
     to_api, to_dns = spec["egress"]
@@ -679,12 +679,12 @@ def test_what_is_labelled_as_a_client_may_call_the_api_and_look_up_its_name(rend
     assert to_dns == find(documents, "NetworkPolicy", "dns")["spec"]["egress"][0]
 
 
-def test_metrics_have_a_port_of_their_own(render: Render) -> None:
+def test_metrics_have_a_separate_port(render: Render) -> None:
     (api,) = pod(render("cpu"), "api").spec["containers"]
     assert settings(render("cpu"), api).metrics_address == "0.0.0.0:9464"
 
 
-def test_a_worker_is_told_no_token_and_nothing_that_webhooks_are_signed_with(render: Render) -> None:
+def test_a_worker_gets_no_tokens_and_no_webhook_secrets(render: Render) -> None:
     for combination in COMBINATIONS:
         documents = render(*combination)
         of = pod(documents, "worker").spec
@@ -705,16 +705,16 @@ def _of_the_manual(name: str) -> dict[str, str]:
     return {"ERRATA_REGISTRIES": text}
 
 
-def test_what_a_worker_is_told_of_registries_is_enough_for_it(render: Render) -> None:
+def test_the_registry_settings_of_a_worker_are_sufficient(render: Render) -> None:
     whole, part = (read_settings(_of_the_manual(name)) for name in ("registries", "worker-registries"))
 
     assert vars(model_policy(whole)) == vars(model_policy(part))
     assert model_policy(part).registries
-    told = {secret.get_secret_value() for registry in whole.registries.values() for secret in registry.secrets}
-    assert not any(item in _of_the_manual("worker-registries")["ERRATA_REGISTRIES"] for item in told)
+    secrets = {secret.get_secret_value() for registry in whole.registries.values() for secret in registry.secrets}
+    assert not any(item in _of_the_manual("worker-registries")["ERRATA_REGISTRIES"] for item in secrets)
 
 
-def test_policies_of_registries_lie_where_the_manual_says(render: Render) -> None:
+def test_policies_of_registries_have_the_path_in_the_manual(render: Render) -> None:
     known = read_settings(_of_the_manual("registries"))
     of = pod(render("cpu"), "api").spec
     (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "policies"]
@@ -724,13 +724,13 @@ def test_policies_of_registries_lie_where_the_manual_says(render: Render) -> Non
     policies = {rule.policy for registry in known.registries.values() for rule in registry.rules}
     assert {policy.parent for policy in policies if policy} == {Path(mount["mountPath"])}
     assert volume["configMap"] == {"name": "errata-policies", "optional": True}
-    (made,) = re.findall(r"create configmap (\S+) --from-file=(\S+)", manual)
-    assert made[0] == "errata-policies"
-    assert {policy.name for policy in policies if policy} == {Path(made[1]).name}
+    (config_map,) = re.findall(r"create configmap (\S+) --from-file=(\S+)", manual)
+    assert config_map[0] == "errata-policies"
+    assert {policy.name for policy in policies if policy} == {Path(config_map[1]).name}
     assert "rollout restart deployment/errata-api" in manual
 
 
-def test_the_autoscaler_counts_open_shards_in_our_redis(render: Render) -> None:
+def test_the_autoscaler_counts_open_shards_in_redis(render: Render) -> None:
     documents = render("keda")
     spec = find(documents, "ScaledObject", "errata-worker")["spec"]
     (trigger,) = spec["triggers"]
@@ -751,7 +751,7 @@ def test_the_autoscaler_counts_open_shards_in_our_redis(render: Render) -> None:
     assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}
 
 
-def test_a_gpu_worker_has_a_gpu_and_gives_it_up_before_the_next_takes_it(render: Render) -> None:
+def test_a_gpu_worker_releases_its_gpu_before_the_next_starts(render: Render) -> None:
     for overlay in ("gpu", "keda"):
         documents = render(overlay)
         (worker,) = pod(documents, "worker").spec["containers"]
@@ -762,7 +762,7 @@ def test_a_gpu_worker_has_a_gpu_and_gives_it_up_before_the_next_takes_it(render:
         assert strategy == {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 
-def test_a_cpu_worker_has_a_limit_and_as_many_threads(render: Render) -> None:
+def test_a_cpu_worker_has_as_many_threads_as_its_limit(render: Render) -> None:
     (worker,) = pod(render("cpu"), "worker").spec["containers"]
 
     assert str(settings(render("cpu"), worker).threads) == worker["resources"]["limits"]["cpu"]
@@ -782,32 +782,32 @@ def test_prometheus_finds_the_metrics_of_api_and_workers(render: Render) -> None
         assert rule["ports"] == [{"port": port, "protocol": "TCP"}]
 
 
-def test_the_prometheus_rule_is_made_from_the_rules(render: Render) -> None:
+def test_the_prometheus_rule_is_generated_from_the_rules(render: Render) -> None:
     script = ROOT / "deploy" / "prometheus" / "as_prometheus_rule.py"
     written = (KUBERNETES / "components" / "monitoring" / "prometheusrule.yaml").read_text()
     rules = yaml.safe_load((script.parent / "rules.yaml").read_text())
 
-    made = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
+    generated = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
 
-    assert made == written, f"python {script.relative_to(ROOT)} > deploy/kubernetes/components/monitoring/…"
+    assert generated == written, f"python {script.relative_to(ROOT)} > deploy/kubernetes/components/monitoring/…"
     rule = find(render("monitoring"), "PrometheusRule", "errata")
     assert rule["spec"] == {"groups": rules["groups"]}
     assert rule["apiVersion"] == "monitoring.coreos.com/v1"
 
 
-def test_an_operator_s_own_copy_of_the_runbook_can_be_named() -> None:
+def test_the_base_url_of_the_runbook_can_be_set() -> None:
     script = ROOT / "deploy" / "prometheus" / "as_prometheus_rule.py"
     command = [sys.executable, str(script), "--runbook-base", "https://wiki.example/errata/"]
-    made = yaml.safe_load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    rule = yaml.safe_load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    alerts = [item for group in made["spec"]["groups"] for item in group["rules"] if "alert" in item]
+    alerts = [item for group in rule["spec"]["groups"] for item in group["rules"] if "alert" in item]
     assert alerts
     for alert in alerts:
         assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
         assert alert["annotations"]["runbook_url"].startswith("https://wiki.example/errata/deploy/README.md#errata-")
 
 
-def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
+def test_with_tls_probes_and_prometheus_use_tls(render: Render) -> None:
     documents = render("cpu", "monitoring", "tls")
     (api,) = pod(documents, "api").spec["containers"]
     known = settings(documents, api)
@@ -824,12 +824,12 @@ def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
     assert endpoint["tlsConfig"]["ca"] == {"secret": {"name": "errata-tls", "key": "ca.crt"}}
 
 
-def test_probes_that_start_an_interpreter_are_seldom(render: Render) -> None:
+def test_probes_that_start_an_interpreter_have_long_periods(render: Render) -> None:
     (api,) = pod(render("cpu", "tls"), "api").spec["containers"]
     assert all(api[f"{item}Probe"]["periodSeconds"] >= 30 for item in ("readiness", "liveness"))
 
 
-def test_where_callers_show_certificates_the_probes_show_one_too(render: Render) -> None:
+def test_with_client_certificates_the_probes_use_one(render: Render) -> None:
     documents = render("cpu", "tls", "client-certificates")
     of = pod(documents, "api").spec
     known = settings(documents, of["containers"][0])
@@ -841,7 +841,7 @@ def test_where_callers_show_certificates_the_probes_show_one_too(render: Render)
     assert volume["secret"]["secretName"] == "errata-client"
 
 
-def test_images_are_where_the_settings_say(render: Render) -> None:
+def test_images_are_mounted_at_the_paths_in_the_settings(render: Render) -> None:
     documents = render("cpu", "images")
     for component in ("api", "worker"):
         of = pod(documents, component).spec
@@ -852,7 +852,7 @@ def test_images_are_where_the_settings_say(render: Render) -> None:
         assert mount["readOnly"] is True
 
 
-def test_a_bundle_from_an_object_store_is_fetched_then_verified(render: Render) -> None:
+def test_a_bundle_from_an_object_store_is_downloaded_and_verified(render: Render) -> None:
     documents = render("cpu", "evidence-object-store")
     api = pod(documents, "api")
     fetch, verify = api.spec["initContainers"]
@@ -867,7 +867,7 @@ def test_a_bundle_from_an_object_store_is_fetched_then_verified(render: Render) 
 
 
 @pytest.mark.parametrize("version", SCHEMAS)
-def test_the_pod_that_fills_a_claim_is_let_in_and_writes_as_the_api_reads(render: Render, version: str) -> None:
+def test_the_pod_that_fills_a_claim_is_allowed_and_its_files_are_readable(render: Render, version: str) -> None:
     (fill,) = yaml.safe_load_all((KUBERNETES / "fill.yaml").read_text())
     api = pod(render("cpu"), "api").spec
     (container,) = fill["spec"]["containers"]
@@ -887,7 +887,7 @@ def test_the_pod_that_fills_a_claim_is_let_in_and_writes_as_the_api_reads(render
     assert all(place.startswith(container["volumeMounts"][0]["mountPath"] + "/") for _, place in places)
 
 
-def test_with_an_object_store_no_volume_is_shared(render: Render) -> None:
+def test_an_object_store_replaces_the_shared_volume(render: Render) -> None:
     documents = render("cpu", "object-store")
 
     assert names(documents, "PersistentVolumeClaim") == set()
@@ -897,7 +897,7 @@ def test_with_an_object_store_no_volume_is_shared(render: Render) -> None:
 # What people read
 
 
-def test_the_manual_names_paths_secrets_and_commands_that_exist() -> None:
+def test_the_manual_names_existing_paths_secrets_and_commands() -> None:
     manual = (KUBERNETES / "README.md").read_text()
 
     for path in re.findall(r"\bdeploy/[\w./-]+", manual):
@@ -913,7 +913,7 @@ def test_the_manual_names_paths_secrets_and_commands_that_exist() -> None:
         _parse(line.split())
 
 
-def test_the_manual_builds_the_images_that_the_overlays_run(render: Render) -> None:
+def test_the_manual_builds_the_images_of_the_overlays(render: Render) -> None:
     manual = (KUBERNETES / "README.md").read_text()
     built = set(re.findall(r"^docker build -f deploy/[a-z]+\.Dockerfile -t \$registry/(\S+)", manual, re.MULTILINE))
     pushed = set(re.findall(r"^docker push \$registry/(\S+)", manual, re.MULTILINE))
@@ -928,18 +928,18 @@ def test_the_manual_builds_the_images_that_the_overlays_run(render: Render) -> N
     assert all(file == image for file, image in built_for)
 
 
-def test_secrets_are_written_where_nobody_else_reads_them() -> None:
+def test_secrets_are_written_with_private_permissions() -> None:
     for manual in (KUBERNETES / "README.md", ROOT / "deploy" / "README.md"):
         for block in re.findall(r"^```\w*\n(.+?)^```", manual.read_text(), re.MULTILINE | re.DOTALL):
             writes = re.search(r"errata token .*> |-registries <<|openssl .*> |^cat > registries", block, re.MULTILINE)
             assert not writes or "umask 077" in block[: writes.start()], block
 
 
-def test_from_a_desk_a_certificate_for_localhost_is_asked_for_as_localhost() -> None:
+def test_the_manual_connects_to_localhost_with_tls() -> None:
     manual = (KUBERNETES / "README.md").read_text()
     (line,) = [item for item in manual.splitlines() if item.startswith("ERRATA_SERVER=")]
-    given = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
-    known = read_settings(given | {"ERRATA_TOKEN": "x"})
+    variables = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
+    known = read_settings(variables | {"ERRATA_TOKEN": "x"})
 
     assert known.server == "localhost:50051"
     assert known.tls is True

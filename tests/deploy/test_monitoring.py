@@ -33,7 +33,7 @@ VALUES: Mapping[tuple[str, str] | str, set[str]] = {
     "method": {method.name for item in pb.DESCRIPTOR.services_by_name.values() for method in item.methods},
     "state": {item.name.lower() for item in State},
     "group": {item.value for item in Group},
-    "error_type": {error_type_.name for error_type_ in ERROR_TYPES},
+    "error_type": {error_type.name for error_type in ERROR_TYPES},
     "severity": {item.name.lower() for item in Severity},
     "job": {"errata-api", "errata-worker"},
     ("errata_write_backs_total", "outcome"): {item.value for item in WriteBackResult},
@@ -125,8 +125,8 @@ def exposed() -> dict[str, set[str]]:
     result: dict[str, set[str]] = {"up": set()}
     for line in (telemetry.__doc__ or "").splitlines():
         if line.startswith("errata_"):
-            name, kind, given, _ = re.split(r"\s{2,}", line.strip())
-            labels = set() if given in ("–", "-") else set(given.split(", "))
+            name, kind, label_names, _ = re.split(r"\s{2,}", line.strip())
+            labels = set() if label_names in ("–", "-") else set(label_names.split(", "))
             if kind == "histogram":
                 result |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
             else:
@@ -208,7 +208,7 @@ class Case:
 
     alert: str
     fires: bool
-    given: str  # the series that it gives
+    series: str  # the series that it gives
 
 
 def cases() -> list[Case]:
@@ -223,12 +223,12 @@ def cases() -> list[Case]:
 
 
 @pytest.mark.parametrize("where", expressions())
-def test_every_expression_names_metrics_and_labels_that_exist(where: str) -> None:
+def test_every_expression_names_existing_metrics_and_labels(where: str) -> None:
     assert problems(expressions()[where], exposed()) == []
 
 
 @pytest.mark.parametrize("where", expressions())
-def test_a_misspelt_metric_or_label_is_found_wherever_it_stands(where: str) -> None:
+def test_a_misspelled_metric_or_label_is_detected(where: str) -> None:
     expression, series = expressions()[where], exposed()
     reading = read(expression)
     assert reading.metrics or expression == "vector(0)"
@@ -259,7 +259,7 @@ def test_a_misspelt_metric_or_label_is_found_wherever_it_stands(where: str) -> N
         ('up{job="errata"}', ["no value errata of job"]),
     ],
 )
-def test_an_expression_that_names_what_does_not_exist_is_found(expression: str, expected: list[str]) -> None:
+def test_unknown_names_are_detected(expression: str, expected: list[str]) -> None:
     assert problems(expression, exposed()) == expected
 
 
@@ -276,7 +276,7 @@ def test_an_expression_that_names_what_does_not_exist_is_found(expression: str, 
         "up unless on (job) group_left () errata_ready",
     ],
 )
-def test_what_exists_is_taken(expression: str) -> None:
+def test_existing_names_are_accepted(expression: str) -> None:
     assert problems(expression, exposed()) == []
 
 
@@ -300,42 +300,42 @@ def run(*command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_prometheus_takes_the_rules(promtool: str) -> None:
+def test_prometheus_accepts_the_rules(promtool: str) -> None:
     run(promtool, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
 
 
-def test_prometheus_takes_the_configuration(promtool: str) -> None:
+def test_prometheus_accepts_the_configuration(promtool: str) -> None:
     run(promtool, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yaml")
 
 
-def test_the_alerts_fire_when_they_should_and_only_then(promtool: str) -> None:
+def test_the_alerts_fire_exactly_in_their_cases(promtool: str) -> None:
     run(promtool, "test", "rules", "rules.test.yaml")
 
 
-def test_prometheus_takes_what_the_dashboard_asks(promtool: str, tmp_path: Path) -> None:
-    asked = [expression.replace("$__rate_interval", "5m") for expression in queries().values()]
-    recorded = [{"record": f"asked:{place}", "expr": expression} for place, expression in enumerate(asked)]
+def test_prometheus_accepts_the_queries_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
+    dashboard_queries = [expression.replace("$__rate_interval", "5m") for expression in queries().values()]
+    recorded = [{"record": f"asked:{place}", "expr": expression} for place, expression in enumerate(dashboard_queries)]
     path = tmp_path / "asked.yaml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": recorded}]}))
     run(promtool, "check", "rules", str(path))
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(alert: str) -> None:
+def test_every_alert_has_a_firing_and_a_non_firing_case(alert: str) -> None:
     assert {case.fires for case in cases() if case.alert == alert} == {True, False}
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_where_an_alert_does_not_fire_it_is_not_for_want_of_data(alert: str) -> None:
+def test_non_firing_cases_have_all_series(alert: str) -> None:
     recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
-    asked = {metric.metric for metric in read(alerts()[alert]["expr"]).metrics}
-    while result := asked & set(recorded):
-        asked = (asked - result) | {metric.metric for name in result for metric in read(recorded[name]).metrics}
-    silent = [case for case in cases() if case.alert == alert and not case.fires]
-    assert any(asked <= {named.metric for named in read(item.given).metrics} for item in silent)
+    metrics = {metric.metric for metric in read(alerts()[alert]["expr"]).metrics}
+    while result := metrics & set(recorded):
+        metrics = (metrics - result) | {metric.metric for name in result for metric in read(recorded[name]).metrics}
+    non_firing = [case for case in cases() if case.alert == alert and not case.fires]
+    assert any(metrics <= {named.metric for named in read(item.series).metrics} for item in non_firing)
 
 
-def test_the_cases_are_of_alerts_and_metrics_that_exist() -> None:
+def test_the_cases_name_existing_alerts_and_metrics() -> None:
     assert {case.alert for case in cases()} == set(alerts())
     known = exposed()
     for test in load(PROMETHEUS / "rules.test.yaml")["tests"]:
@@ -347,7 +347,7 @@ def test_the_cases_are_of_alerts_and_metrics_that_exist() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert: str) -> None:
+def test_every_alert_has_a_severity_a_description_and_a_runbook(alert: str) -> None:
     rule = alerts()[alert]
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"].keys() == {"summary", "description", "runbook"}
@@ -357,24 +357,24 @@ def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_the_runbook_has_the_section_that_an_alert_names(alert: str) -> None:
+def test_the_runbook_has_a_section_for_every_alert(alert: str) -> None:
     path, _, section = alerts()[alert]["annotations"]["runbook"].partition("#")
     text = re.sub(r"^```.*?^```", "", (DEPLOY.parent / path).read_text(), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+\s+(.*?)\s*$", text, re.MULTILINE)
     assert section in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_jobs_that_are_scraped_are_those_that_rules_and_dashboard_ask_for() -> None:
+def test_the_scraped_jobs_are_those_of_the_rules_and_the_dashboard() -> None:
     scraped = {item["job_name"] for item in load(PROMETHEUS / "prometheus.yaml")["scrape_configs"]}
     readings = [read(expression) for expression in expressions().values()]
-    asked = {job for reading in readings for named in reading.metrics for job in named.values.get("job", ())}
-    assert scraped == asked == VALUES["job"]
+    selected = {job for reading in readings for named in reading.metrics for job in named.values.get("job", ())}
+    assert scraped == selected == VALUES["job"]
 
 
 # The dashboard --------------------------------------------------------------------------------------------------------
 
 
-def test_the_dashboard_is_what_its_script_writes() -> None:
+def test_the_dashboard_is_current() -> None:
     written = runpy.run_path(str(GRAFANA / "make_dashboard.py"))["text"]()
     assert written == (GRAFANA / "dashboards" / "errata.json").read_text(), "run deploy/grafana/make_dashboard.py"
 
@@ -387,52 +387,52 @@ def test_every_panel_has_a_title_a_description_and_a_unit() -> None:
         assert panel["targets"], panel["title"]
 
 
-def test_panels_have_ids_and_titles_of_their_own() -> None:
-    shown = dashboard()["panels"]
-    assert len({item["id"] for item in shown}) == len(shown)
-    assert len({item["title"] for item in shown}) == len(shown)
+def test_panels_have_unique_ids_and_titles() -> None:
+    all_panels = dashboard()["panels"]
+    assert len({item["id"] for item in all_panels}) == len(all_panels)
+    assert len({item["title"] for item in all_panels}) == len(all_panels)
 
 
-def test_no_two_panels_overlap_and_none_is_off_the_grid() -> None:
-    taken: dict[tuple[int, int], str] = {}
+def test_panels_do_not_overlap_and_fit_the_grid() -> None:
+    occupied: dict[tuple[int, int], str] = {}
     for item in dashboard()["panels"]:
         place = item["gridPos"]
         assert place["x"] >= 0 and place["w"] > 0 and place["h"] > 0 and place["x"] + place["w"] <= 24, item["title"]
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
-                assert (x, y) not in taken, f"{item['title']} lies on {taken[x, y]}"
-                taken[x, y] = item["title"]
+                assert (x, y) not in occupied, f"{item['title']} lies on {occupied[x, y]}"
+                occupied[x, y] = item["title"]
 
 
-def test_the_queries_of_a_panel_have_names_of_their_own() -> None:
+def test_the_queries_of_a_panel_have_unique_names() -> None:
     for panel in panels():
         names = [target["refId"] for target in panel["targets"]]
         assert len(set(names)) == len(names), panel["title"]
 
 
-def test_every_error_type_has_one_color_wherever_it_is_shown() -> None:
+def test_every_error_type_has_one_color() -> None:
     colors = defaultdict(set)
     for panel in panels():
         for override in panel["fieldConfig"]["overrides"]:
-            for given in override["properties"]:
-                if given["id"] == "color":
-                    colors[override["matcher"]["options"]].add(given["value"]["fixedColor"])
-    types = {error_type_.name: colors[error_type_.name] for error_type_ in ERROR_TYPES}
+            for setting in override["properties"]:
+                if setting["id"] == "color":
+                    colors[override["matcher"]["options"]].add(setting["value"]["fixedColor"])
+    types = {error_type.name: colors[error_type.name] for error_type in ERROR_TYPES}
     assert {name: len(result) for name, result in types.items()} == dict.fromkeys(types, 1)
     assert len({color for result in types.values() for color in result}) == len(types)
 
 
-def test_error_types_are_stacked_in_the_order_of_their_severity() -> None:
+def test_error_types_are_stacked_by_severity() -> None:
     mixed = [panel for panel in panels() if {"MODEL_FAILURE"} & {target["refId"] for target in panel["targets"]}]
     assert len(mixed) == 2
     for item in mixed:
-        shown = [target["refId"] for target in item["targets"] if target["refId"] != "ended"]
-        assert shown == [error_type.name for error_type in ERROR_TYPES[1:]], item["title"]
+        error_types = [target["refId"] for target in item["targets"] if target["refId"] != "ended"]
+        assert error_types == [error_type.name for error_type in ERROR_TYPES[1:]], item["title"]
         order = item["transformations"][-1]["options"]["indexByName"]
-        assert sorted(order, key=order.__getitem__) == ["version", *(f"Value #{name}" for name in shown)]
+        assert sorted(order, key=order.__getitem__) == ["version", *(f"Value #{name}" for name in error_types)]
 
 
-def test_the_data_source_the_model_and_the_group_can_be_chosen() -> None:
+def test_the_data_source_the_model_and_the_group_can_be_selected() -> None:
     variables = {item["name"]: item for item in dashboard()["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert {"model", "dataset"} <= variables.keys()

@@ -36,7 +36,7 @@ class Cluster:
         self.folder = folder
         self.grpc, self.http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.worker_http = settings.get("ERRATA_WORKER_HTTP_ADDRESS", "127.0.0.1:0")  # a port of its own for each
-        chosen = {
+        defaults = {
             "ERRATA_ARCHIVE": str(folder / "archive"),
             "ERRATA_REDIS_URL": self.redis.url.replace("redis://", f"redis://default:{REDIS_PASSWORD}@"),
             "ERRATA_GRPC_ADDRESS": self.grpc,
@@ -47,7 +47,7 @@ class Cluster:
             "ERRATA_GRACE_SECONDS": "1",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
-        self._environment = environment(data_dir, **(chosen | settings))
+        self._environment = environment(data_dir, **(defaults | settings))
         self.api: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         self._logs = 0
@@ -91,8 +91,8 @@ class Cluster:
         result = []
         for file in sorted(self.folder.glob("*.log")):
             for line in file.read_text().splitlines():
-                if line.startswith("{") and (said := json.loads(line))["event"] == event:
-                    result.append(said)
+                if line.startswith("{") and (fields := json.loads(line))["event"] == event:
+                    result.append(fields)
         return result
 
     def stop(self) -> None:

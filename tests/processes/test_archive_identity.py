@@ -38,7 +38,7 @@ def bound_archive(service: Cluster) -> str:
     return (service.redis.client().get("errata:archive") or b"").decode()
 
 
-def test_an_api_with_another_archive_ends_with_what_to_do(service: Cluster, tmp_path: Path) -> None:
+def test_an_api_with_another_archive_exits_with_the_remedy(service: Cluster, tmp_path: Path) -> None:
     first = (tmp_path / "archive" / "archive-id").read_text()
     other = second_api(service, tmp_path / "other")
     _, stderr = other.communicate(timeout=60)
@@ -53,7 +53,7 @@ def test_an_api_with_another_archive_ends_with_what_to_do(service: Cluster, tmp_
     assert service.ready()
 
 
-def test_a_replaced_redis_gets_the_id_anew(service: Cluster, tmp_path: Path) -> None:
+def test_a_replaced_redis_gets_the_archive_id_again(service: Cluster, tmp_path: Path) -> None:
     archive_id = (tmp_path / "archive" / "archive-id").read_text()
     assert bound_archive(service) == archive_id
 
@@ -63,10 +63,10 @@ def test_a_replaced_redis_gets_the_id_anew(service: Cluster, tmp_path: Path) -> 
     assert service.ready()
 
 
-def test_a_redis_that_belongs_to_another_archive_makes_a_running_api_unready(service: Cluster) -> None:
+def test_a_redis_of_another_archive_makes_a_running_api_unready(service: Cluster) -> None:
     service.redis.client().set("errata:archive", "0" * 32)
     wait_for(lambda: not service.ready(), "the API is not ready")
-    (event,) = service.events("another archive")
+    (event,) = service.events("archive mismatch")
     assert event["level"] == "error"
 
     service.redis.client().delete("errata:archive")
@@ -74,7 +74,7 @@ def test_a_redis_that_belongs_to_another_archive_makes_a_running_api_unready(ser
     wait_for(service.ready, "the API is ready again")
 
 
-def test_the_first_listing_is_read_before_anything_listens(service: Cluster) -> None:
+def test_the_first_listing_is_read_before_the_servers_start(service: Cluster) -> None:
     log = [json.loads(line)["event"] for line in (service.folder / "01.log").read_text().splitlines()]
 
     assert log.index("archive listed") < log.index("ready")

@@ -26,7 +26,7 @@ def predictions(demo: Bundle, tmp_path: Path) -> Path:
     return file
 
 
-def test_an_upload_is_judged_in_this_process(errata: Errata, predictions: Path, tmp_path: Path) -> None:
+def test_an_upload_is_judged_locally(errata: Errata, predictions: Path, tmp_path: Path) -> None:
     done = errata(
         "analyze",
         "--local",
@@ -53,19 +53,21 @@ def test_an_upload_is_judged_in_this_process(errata: Errata, predictions: Path, 
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
 
 
-def test_a_second_process_is_a_client_of_a_first(
+def test_a_second_process_connects_to_the_first(
     errata: Errata, server: Serving, predictions: Path, tmp_path: Path
 ) -> None:
-    made = errata("analyze", "--server", server.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json")
-    name = json.loads(made.stdout)["name"]
+    analysis = errata(
+        "analyze", "--server", server.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json"
+    )
+    name = json.loads(analysis.stdout)["name"]
     listed = json.loads(errata("list", "--server", server.grpc, "--json").stdout)
-    shown = errata("show", name, "--type", "model_failure", "--type", "fine_grained", ERRATA_SERVER=server.grpc)
+    show = errata("show", name, "--type", "model_failure", "--type", "fine_grained", ERRATA_SERVER=server.grpc)
     report = errata("report", name, "--server", server.grpc, "--output", str(tmp_path / "r.html"))
     explained = errata("explain", "imagenet_00_243.jpg", "--analysis", name, "--server", server.grpc, "--json")
     deleted = errata("delete", name, "--server", server.grpc)
 
     assert [item["name"] for item in listed["analyses"]] == [name]
-    assert "imagenet_00_243.jpg" in shown.stdout
+    assert "imagenet_00_243.jpg" in show.stdout
     assert report.returncode == 0
     assert "Errata" in (tmp_path / "r.html").read_text()
     assert json.loads(explained.stdout)["predicted"] == 0
@@ -73,7 +75,7 @@ def test_a_second_process_is_a_client_of_a_first(
     assert json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"] == []
 
 
-def test_the_real_resnet50_gives_the_same_here_and_through_a_server(
+def test_a_resnet50_gives_the_same_result_locally_and_through_a_server(
     errata: Errata, server: Serving, reference: Path, tmp_path: Path
 ) -> None:
     file = str(reference / "predictions" / "imagenet_val_resnet50_cv.csv")
@@ -94,15 +96,15 @@ def test_a_folder_needs_no_server(errata: Errata, predictions: Path, tmp_path: P
     out = str(tmp_path / "out")
     errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--output", out)
 
-    shown = errata("show", out, "--json")
+    show = errata("show", out, "--json")
     written = errata("report", out, "--output", str(tmp_path / "again.html"))
 
-    assert json.loads(shown.stdout)["summary"]["groups"]["all"]["num_samples"] == 20
+    assert json.loads(show.stdout)["summary"]["groups"]["all"]["num_samples"] == 20
     assert written.returncode == 0
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()
 
 
-def test_progress_and_tables_for_people_stay_off_stdout(errata: Errata, predictions: Path) -> None:
+def test_progress_and_tables_are_not_written_to_stdout(errata: Errata, predictions: Path) -> None:
     done = errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo")
 
     assert done.stdout == ""
@@ -125,7 +127,7 @@ def test_progress_and_tables_for_people_stay_off_stdout(errata: Errata, predicti
         ("taxonomy", "show", "no such class"),
     ],
 )
-def test_bad_usage_and_bad_input_exit_with_2_and_say_why(errata: Errata, arguments: tuple[str, ...]) -> None:
+def test_invalid_usage_and_input_exit_with_2_and_a_message(errata: Errata, arguments: tuple[str, ...]) -> None:
     done = errata(*arguments)
 
     assert done.returncode == 2
@@ -133,7 +135,7 @@ def test_bad_usage_and_bad_input_exit_with_2_and_say_why(errata: Errata, argumen
     assert "Traceback" not in done.stderr
 
 
-def test_bad_rows_are_told_with_their_lines(errata: Errata, tmp_path: Path) -> None:
+def test_invalid_rows_are_reported_with_their_lines(errata: Errata, tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_text("file_name,top1\nimagenet_00_243.jpg,1000\nnowhere.jpg,1\n")
 
@@ -144,14 +146,14 @@ def test_bad_rows_are_told_with_their_lines(errata: Errata, tmp_path: Path) -> N
     assert "line 3" in done.stderr
 
 
-def test_a_service_that_is_away_exits_with_3(errata: Errata) -> None:
+def test_an_unreachable_service_exits_with_3(errata: Errata) -> None:
     done = errata("list", "--server", "127.0.0.1:1")
 
     assert done.returncode == 3
     assert "can't be reached" in done.stderr
 
 
-def test_health_says_why_a_service_doesnt_serve(errata: Errata, server: Serving) -> None:
+def test_health_reports_why_a_service_does_not_serve(errata: Errata, server: Serving) -> None:
     assert errata("health", "--server", server.grpc).returncode == 0
 
     for arguments, why in (
@@ -165,21 +167,21 @@ def test_health_says_why_a_service_doesnt_serve(errata: Errata, server: Serving)
         assert not [line for line in done.stderr.splitlines() if line.startswith(("E0", "I0", "W0", "E1", "I1"))]
 
 
-def test_an_unknown_setting_stops_the_start_and_names_its_neighbor(errata: Errata) -> None:
+def test_an_unknown_setting_prevents_the_start_and_suggests_a_similar_one(errata: Errata) -> None:
     done = errata("serve", "--local", ERRATA_GRPC_ADRESS="127.0.0.1:0")
 
     assert done.returncode == 2
     assert "ERRATA_GRPC_ADDRESS" in done.stderr
 
 
-def test_an_open_door_is_refused_at_the_start(errata: Errata) -> None:
+def test_a_public_address_without_tokens_prevents_the_start(errata: Errata) -> None:
     done = errata("serve", "--local", ERRATA_GRPC_ADDRESS="0.0.0.0:0")
 
     assert done.returncode == 2
     assert "ERRATA_ALLOW_INSECURE" in done.stderr
 
 
-def test_a_real_model_judges_real_photographs(errata: Errata, tmp_path: Path) -> None:
+def test_a_real_model_is_analyzed_on_photographs(errata: Errata, tmp_path: Path) -> None:
     done = errata("demo", "--output", str(tmp_path / "out"))
 
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -225,15 +227,15 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
         while not any(client.list()):
             assert time.monotonic() < deadline, "nothing is queued"
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=30)
 
     state = json.loads(errata("list", "--server", server.grpc, "--json").stdout)["analyses"][0]["state"]
     assert process.returncode == 130
-    assert "cancelled analyses/" in told
+    assert "cancelled analyses/" in output
     assert state == "STATE_CANCELLED"
 
 
-def test_sigterm_ends_the_service_cleanly(data_dir: Path, tmp_path: Path) -> None:
+def test_sigterm_stops_the_service_cleanly(data_dir: Path, tmp_path: Path) -> None:
     with serving(data_dir, tmp_path / "archive") as service:
         service.process.send_signal(signal.SIGTERM)
         service.process.wait(30)
@@ -243,9 +245,9 @@ def test_sigterm_ends_the_service_cleanly(data_dir: Path, tmp_path: Path) -> Non
     assert events[-1] == "stopped"
 
 
-def test_finished_analyses_outlive_a_kill(data_dir: Path, tmp_path: Path, errata: Errata, predictions: Path) -> None:
+def test_finished_analyses_survive_a_kill(data_dir: Path, tmp_path: Path, errata: Errata, predictions: Path) -> None:
     with serving(data_dir, tmp_path / "archive") as service:
-        made = errata(
+        analysis = errata(
             "analyze", "--server", service.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json"
         )
         service.process.kill()
@@ -254,18 +256,18 @@ def test_finished_analyses_outlive_a_kill(data_dir: Path, tmp_path: Path, errata
     with serving(data_dir, tmp_path / "archive") as service:
         listed = json.loads(errata("list", "--server", service.grpc, "--json").stdout)["analyses"]
 
-    assert listed == [json.loads(made.stdout)]
+    assert listed == [json.loads(analysis.stdout)]
 
 
 def test_a_bundle_is_built_shown_and_verified(errata: Errata, tmp_path: Path, demo: Bundle) -> None:
     bundle = str(tmp_path / "bundle")
 
     built = errata("evidence", "build", "--dataset", "demo", "--output", bundle, "--json")
-    shown = errata("evidence", "show", bundle, "--json")
+    show = errata("evidence", "show", bundle, "--json")
     verified = errata("evidence", "verify", bundle)
 
     assert json.loads(built.stdout)["digest"] == demo.digest
-    assert json.loads(shown.stdout) == json.loads(built.stdout)
+    assert json.loads(show.stdout) == json.loads(built.stdout)
     assert verified.returncode == 0
     with (tmp_path / "bundle" / "verdicts.npy").open("r+b") as file:
         file.seek(-1, 2)
@@ -273,7 +275,7 @@ def test_a_bundle_is_built_shown_and_verified(errata: Errata, tmp_path: Path, de
     assert errata("evidence", "verify", bundle).returncode == 2
 
 
-def test_a_bundle_at_a_path_judges(errata: Errata, tmp_path: Path, predictions: Path) -> None:
+def test_a_bundle_at_a_path_is_used(errata: Errata, tmp_path: Path, predictions: Path) -> None:
     bundle = str(tmp_path / "bundle")
     errata("evidence", "build", "--dataset", "demo", "--output", bundle)
 
@@ -291,7 +293,7 @@ def test_taxonomy_pairs_are_a_json_list_of_ascending_pairs(errata: Errata) -> No
     assert all(0 <= first < second < 1000 for first, second in pairs)
 
 
-def test_wait_shows_the_end_and_ends_as_the_analysis_does(server: Serving, errata: Errata) -> None:
+def test_wait_exits_with_the_code_of_the_analysis(server: Serving, errata: Errata) -> None:
     queued = json.loads(
         errata(
             "analyze", "demo:efficientnet_lite0", "--dataset", "demo", "--no-wait", "--json", "--server", server.grpc
@@ -305,7 +307,7 @@ def test_wait_shows_the_end_and_ends_as_the_analysis_does(server: Serving, errat
     assert errata("wait", "nosuch", "--server", server.grpc).returncode == 2
 
 
-def test_retry_is_for_what_has_failed(server: Serving, errata: Errata) -> None:
+def test_retry_accepts_only_failed_analyses(server: Serving, errata: Errata) -> None:
     failing = errata("analyze", "timm:no_such_model", "--dataset", "demo", "--json", "--server", server.grpc)
     assert failing.returncode == 4
     name = json.loads(failing.stdout)["name"]
@@ -319,7 +321,7 @@ def test_retry_is_for_what_has_failed(server: Serving, errata: Errata) -> None:
     assert [item["name"] for item in listed["analyses"]] == [name]
 
 
-def test_a_full_disk_refuses_an_upload_and_leaves_nothing_behind(
+def test_a_full_disk_refuses_an_upload_without_leftovers(
     data_dir: Path, demo: Bundle, tmp_path: Path, errata: Errata
 ) -> None:
     """Given a service that can't write another byte, the caller hears so, nothing is left, and later the call works."""
@@ -332,20 +334,20 @@ def test_a_full_disk_refuses_an_upload_and_leaves_nothing_behind(
         refused = errata(*upload, server.grpc)
         left = [file.name for file in (tmp_path / "full").glob("*")] if (tmp_path / "full").is_dir() else []
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        taken = errata(*upload, server.grpc)
+        accepted = errata(*upload, server.grpc)
 
     assert refused.returncode == 3
     assert "archive could not be written" in refused.stderr
     assert left == []
-    assert taken.returncode == 0
+    assert accepted.returncode == 0
 
 
-def test_a_token_opens_a_service_that_reads_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
-    made = errata("token", "ci", "--scope", "write")
-    assert made.returncode == 0
-    (token,) = made.stdout.split()
-    (tmp_path / "tokens").write_text(made.stderr)
-    assert token not in made.stderr
+def test_a_created_token_is_accepted_by_a_service_with_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
+    created = errata("token", "ci", "--scope", "write")
+    assert created.returncode == 0
+    (token,) = created.stdout.split()
+    (tmp_path / "tokens").write_text(created.stderr)
+    assert token not in created.stderr
 
     with serving(data_dir, tmp_path / "archive", ERRATA_TOKENS=str(tmp_path / "tokens")) as service:
         listed = errata("list", "--json", "--server", service.grpc, ERRATA_TOKEN=token)
@@ -354,17 +356,17 @@ def test_a_token_opens_a_service_that_reads_its_line(errata: Errata, data_dir: P
 
     assert (listed.returncode, json.loads(listed.stdout)["analyses"]) == (0, [])
     assert refused.returncode == 2
-    assert "expected a token" in refused.stderr
+    assert "Set ERRATA_TOKEN" in refused.stderr
     assert health.returncode == 0
     assert errata("health", "--server", service.grpc, "--timeout", "1").returncode == 3
 
 
 @pytest.mark.parametrize("arguments", [["a b"], ["ci", "--scope", "admin"], []])
-def test_what_is_no_token_s_name_or_scope_is_refused(errata: Errata, arguments: list[str]) -> None:
+def test_an_invalid_token_name_or_scope_is_refused(errata: Errata, arguments: list[str]) -> None:
     assert errata("token", *arguments).returncode == 2
 
 
-def test_a_bundle_of_another_digest_is_told(errata: Errata, demo: Bundle) -> None:
+def test_a_bundle_with_another_digest_is_reported(errata: Errata, demo: Bundle) -> None:
     path = str(demo.path)
 
     assert errata("evidence", "verify", path, "--digest", demo.digest).returncode == 0

@@ -115,7 +115,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             path.chmod(0o755)
 
 
-def test_api_and_worker_judge_the_photographs_as_another_user_who_writes_to_data_and_tmp_alone(folder: Path) -> None:
+def test_api_and_worker_run_as_a_user_that_can_write_only_to_data_and_tmp(folder: Path) -> None:
     grpc, http, worker_http = (f"127.0.0.1:{free_port()}" for _ in range(3))
     redis = RedisServer(folder).start()
     containers = []
@@ -148,7 +148,7 @@ def test_api_and_worker_judge_the_photographs_as_another_user_who_writes_to_data
     assert not api.healthy(ERRATA_SERVER=grpc)
 
 
-def test_as_the_image_has_it_an_api_without_tokens_is_refused_in_words(folder: Path) -> None:
+def test_an_api_without_tokens_is_refused_with_the_settings_of_the_image(folder: Path) -> None:
     """The images listen beyond loopback: the API starts with tokens, or where the operator says so."""
     container = Container("api", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0")
 
@@ -157,7 +157,7 @@ def test_as_the_image_has_it_an_api_without_tokens_is_refused_in_words(folder: P
     assert container.written() == set()
 
 
-def test_a_worker_needs_no_tokens_since_all_that_it_serves_is_open(folder: Path) -> None:
+def test_a_worker_needs_no_tokens(folder: Path) -> None:
     port = free_port()
     worker = Container(
         "worker", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0", ERRATA_WORKER_HTTP_ADDRESS=f"0.0.0.0:{port}"

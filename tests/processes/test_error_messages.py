@@ -61,7 +61,7 @@ def logged(cluster: Cluster, word: str) -> bool:
     return any(word in json.dumps(event) for event in cluster.events("call refused"))
 
 
-def test_a_script_that_redis_fails_to_run(cluster: Cluster) -> None:
+def test_the_message_of_a_failed_redis_script_is_public(cluster: Cluster) -> None:
     with cluster.redis.client() as redis, cluster.client() as client:
         saved = redis.dump("errata:analyses")
         redis.set("errata:analyses", "another kind of value")
@@ -77,7 +77,7 @@ def test_a_script_that_redis_fails_to_run(cluster: Cluster) -> None:
     assert logged(cluster, "WRONGTYPE"), "the log has the reason"
 
 
-def test_a_redis_that_is_full(cluster: Cluster) -> None:
+def test_the_message_of_a_full_redis_is_public(cluster: Cluster) -> None:
     with cluster.redis.client() as redis, cluster.client() as client:
         redis.config_set("maxmemory", "1")
         try:
@@ -90,7 +90,7 @@ def test_a_redis_that_is_full(cluster: Cluster) -> None:
     assert logged(cluster, "maxmemory")
 
 
-def test_a_redis_that_refuses_connections(cluster: Cluster) -> None:
+def test_the_message_of_an_unreachable_redis_is_public(cluster: Cluster) -> None:
     cluster.redis.kill()
     try:
         with cluster.client() as client, pytest.raises(Unavailable) as error:
@@ -130,7 +130,7 @@ def ended(client: Client, model: str) -> str:
     return str(last.failure.message)
 
 
-def test_models_and_images_that_cannot_be_read(service: Serving, tmp_path: Path) -> None:
+def test_the_messages_of_unreadable_models_and_images_are_public(service: Serving, tmp_path: Path) -> None:
     models = ["file:missing.safetensors#resnet18", "file:broken.safetensors#resnet18"]
     if find_spec("onnxruntime"):
         models += ["onnx:missing.onnx", "onnx:broken.onnx"]
@@ -144,7 +144,9 @@ def test_models_and_images_that_cannot_be_read(service: Serving, tmp_path: Path)
     assert "ERRATA_IMAGES" in messages[-1]
 
 
-def test_an_archive_and_a_bundle_that_cannot_be_used(service: Serving, demo_csv: bytes, tmp_path: Path) -> None:
+def test_the_messages_of_a_damaged_archive_and_bundle_are_public(
+    service: Serving, demo_csv: bytes, tmp_path: Path
+) -> None:
     with Client(service.grpc, attempts=1) as client:
         name = client.upload(io.BytesIO(demo_csv), "demo").name
         (predictions,) = (tmp_path / "archive").glob("*.predictions.npz")
@@ -176,7 +178,7 @@ def test_an_archive_and_a_bundle_that_cannot_be_used(service: Serving, demo_csv:
     assert_public(text, tmp_path)
 
 
-def test_a_registry_that_cannot_be_reached(tmp_path: Path, data_dir: Path) -> None:
+def test_the_message_of_an_unreachable_registry_is_public(tmp_path: Path, data_dir: Path) -> None:
     if not find_spec("mlflow"):
         pytest.skip("MLflow is not installed")
     url = "http://127.0.0.1:9"

@@ -77,7 +77,7 @@ def test_the_steps_of_the_workflow_run(
     predictions(demo, wrong, checkout / "predictions.csv")
     (checkout / "release.yaml").write_text(small((EXAMPLES / "release.yaml").read_text()))
     summary = tmp_path / "summary.md"
-    given = {
+    variables = {
         "ERRATA_SERVER": server.grpc,
         "BASELINE": analyses["good"],
         "DATASET": "demo",
@@ -86,13 +86,13 @@ def test_the_steps_of_the_workflow_run(
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    assert set(job["env"]) - {"ERRATA_TOKEN", "ERRATA_TLS"} <= set(given)
+    assert set(job["env"]) - {"ERRATA_TOKEN", "ERRATA_TLS"} <= set(variables)
     steps = [item["run"] for item in job["steps"] if "errata " in item.get("run", "") and "pip" not in item["run"]]
     done = [
         subprocess.run(
             ["bash", "-eo", "pipefail", "-c", step],
             cwd=checkout,
-            env=environment(data_dir, **given),
+            env=environment(data_dir, **variables),
             capture_output=True,
             text=True,
             timeout=120,
@@ -155,7 +155,7 @@ def job_of(name: str) -> dict[str, Any]:
     return job
 
 
-def test_the_address_of_the_web_metric_answers_in_the_form_that_it_reads(server: Serving) -> None:
+def test_the_address_of_the_web_metric_returns_the_expected_format(server: Serving) -> None:
     (template,) = [
         document for document in documents("argo-rollouts.yaml") if document["metadata"]["name"] == "errata-web"
     ]

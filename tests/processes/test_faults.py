@@ -84,7 +84,7 @@ def memory(pid: int) -> float:
 # workers
 
 
-def test_a_killed_worker_costs_a_shard_and_is_counted(one: Cluster) -> None:
+def test_a_killed_worker_loses_one_shard_and_is_counted(one: Cluster) -> None:
     with one.client() as client:
         name = client.analyze(MODEL, "demo", fresh=True).name
         running(client, name)
@@ -98,7 +98,7 @@ def test_a_killed_worker_costs_a_shard_and_is_counted(one: Cluster) -> None:
         wait_for(lambda: one.metric("errata_open_shards") == 0, "nothing is open", 5)
 
 
-def test_a_model_that_kills_its_workers_fails_and_the_next_runs(data_dir: Path, tmp_path: Path) -> None:
+def test_a_model_that_kills_its_workers_fails_and_the_next_model_runs(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, ERRATA_SHARD_SIZE="20") as one, one.client() as client:
         killer = client.analyze(KILLER, "demo").name
         starts = 1
@@ -119,14 +119,14 @@ def test_a_model_that_kills_its_workers_fails_and_the_next_runs(data_dir: Path, 
         is_right(client, client.analyze(MODEL, "demo").name)
 
 
-def test_sigterm_hands_a_long_shard_back_and_counts_nothing(data_dir: Path, tmp_path: Path) -> None:
+def test_sigterm_releases_a_long_shard_without_counting_a_crash(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:
         name = client.analyze(MODEL, "demo").name
         running(client, name)
-        told = time.monotonic()
+        started = time.monotonic()
         service.workers[0].send_signal(signal.SIGTERM)
         assert service.workers[0].wait(10) == 0
-        assert time.monotonic() - told < 5
+        assert time.monotonic() - started < 5
         wait_for(lambda: service.metric("errata_live_workers") == 0, "no worker lives")
         assert client.get(name).progress.live_workers == 0  # said, not hidden
 
@@ -139,7 +139,7 @@ def test_sigterm_hands_a_long_shard_back_and_counts_nothing(data_dir: Path, tmp_
         assert shards == []  # a job that has succeeded leaves nothing behind
 
 
-def test_a_short_shard_ends_within_the_grace_time(data_dir: Path, tmp_path: Path) -> None:
+def test_a_short_shard_ends_within_the_grace_period(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=0.1, ERRATA_GRACE_SECONDS="10") as service, service.client() as client:
         name = client.analyze(MODEL, "demo").name
         running(client, name)
@@ -149,11 +149,13 @@ def test_a_short_shard_ends_within_the_grace_time(data_dir: Path, tmp_path: Path
         assert client.get(name).progress.done in (5, 10, 15, 20)  # whole shards
 
 
-def test_a_worker_that_drains_is_not_ready_and_a_second_sigterm_ends_it_at_once(data_dir: Path, tmp_path: Path) -> None:
+def test_a_stopping_worker_is_not_ready_and_a_second_sigterm_ends_it_immediately(
+    data_dir: Path, tmp_path: Path
+) -> None:
     with cluster(data_dir, tmp_path, seconds=3, ERRATA_GRACE_SECONDS="60") as service, service.client() as client:
         client.analyze(MODEL, "demo")
-        wait_for(lambda: any(event["event"] for event in service.events("working")), "it works")
-        address = service.events("working")[0]["http"]
+        wait_for(lambda: any(event["event"] for event in service.events("worker ready")), "it works")
+        address = service.events("worker ready")[0]["http"]
         time.sleep(0.5)
         assert status(f"http://{address}/readyz") == 200
         service.workers[0].send_signal(signal.SIGTERM)
@@ -164,7 +166,7 @@ def test_a_worker_that_drains_is_not_ready_and_a_second_sigterm_ends_it_at_once(
         assert service.workers[0].wait(3) == 1
 
 
-def test_a_zombie_s_late_write_is_refused_and_counted(one: Cluster) -> None:
+def test_a_late_write_is_rejected_and_counted(one: Cluster) -> None:
     with one.client() as client:
         name = client.analyze(MODEL, "demo").name
         running(client, name)
@@ -181,7 +183,7 @@ def test_a_zombie_s_late_write_is_refused_and_counted(one: Cluster) -> None:
         is_right(client, client.analyze(MODEL, "demo", fresh=True).name)  # the zombie works again
 
 
-def test_twenty_kills_at_random_moments_lose_nothing_and_change_nothing(two: Cluster) -> None:
+def test_twenty_random_kills_do_not_change_the_results(two: Cluster) -> None:
     choose = random.Random(0)
     with two.client() as client:
         names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(16)]
@@ -212,7 +214,7 @@ def test_two_workers_share_one_analysis(data_dir: Path, tmp_path: Path) -> None:
 # Redis
 
 
-def test_redis_killed_in_the_middle_loses_nothing_that_was_accepted(one: Cluster) -> None:
+def test_a_redis_crash_loses_no_accepted_analysis(one: Cluster) -> None:
     with one.client() as client:
         names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(3)]
         running(client, names[0])
@@ -230,18 +232,19 @@ def test_redis_killed_in_the_middle_loses_nothing_that_was_accepted(one: Cluster
         assert one.metric("errata_analyses_total") == 3
 
 
-def test_without_redis_the_service_starts_says_so_and_recovers(data_dir: Path, tmp_path: Path) -> None:
+def test_the_service_starts_without_redis_and_recovers(data_dir: Path, tmp_path: Path) -> None:
     service = Cluster(data_dir, tmp_path)
     try:
         service.start_api(wait=False)
         worker = service.start_worker()
         with service.client() as client:
-            wait_for(lambda: service.events("ready"), "the API listens")
+            wait_for(lambda: service.events("listening"), "the API listens")
+            assert not service.events("ready")
             assert not service.ready()
-            asked = time.monotonic()
+            started = time.monotonic()
             with pytest.raises(errors.Unavailable):
                 client.analyze(MODEL, "demo")
-            assert time.monotonic() - asked < 3
+            assert time.monotonic() - started < 3
 
             service.redis.start()
             wait_for(service.ready, "the API is ready", 5)
@@ -252,7 +255,7 @@ def test_without_redis_the_service_starts_says_so_and_recovers(data_dir: Path, t
         service.stop()
 
 
-def test_redis_away_finished_analyses_are_read_and_redis_emptied_they_still_are(one: Cluster) -> None:
+def test_finished_analyses_are_served_without_redis_and_with_an_empty_redis(one: Cluster) -> None:
     with one.client() as client:
         done = client.analyze(MODEL, "demo").name
         is_right(client, done)
@@ -272,7 +275,7 @@ def test_redis_away_finished_analyses_are_read_and_redis_emptied_they_still_are(
             client.analyze(MODEL, "demo", fresh=True)
 
 
-def test_a_frozen_redis_holds_up_nobody_but_who_needs_it(one: Cluster) -> None:
+def test_a_frozen_redis_delays_only_calls_that_need_it(one: Cluster) -> None:
     with one.client() as client, grpc.insecure_channel(one.grpc) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         health.Check(health_pb2.HealthCheckRequest(), timeout=5)
@@ -283,15 +286,15 @@ def test_a_frozen_redis_holds_up_nobody_but_who_needs_it(one: Cluster) -> None:
                 client.analyze(MODEL, "demo", request_id="r1")
 
         refused = threading.Thread(target=ask)
-        asked = time.monotonic()
+        started = time.monotonic()
         refused.start()
         slowest = 0.0
         while refused.is_alive():
-            began = time.monotonic()
+            call_started = time.monotonic()
             health.Check(health_pb2.HealthCheckRequest(), timeout=5)
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.monotonic() - call_started)
             time.sleep(0.02)
-        waited = time.monotonic() - asked
+        waited = time.monotonic() - started
         one.redis.signal(signal.SIGCONT)
 
         assert slowest < 0.5  # the loop was not held up for the seconds that Redis was
@@ -304,7 +307,7 @@ def test_a_frozen_redis_holds_up_nobody_but_who_needs_it(one: Cluster) -> None:
 # messages
 
 
-def test_a_message_that_is_lost_is_sent_again(one: Cluster) -> None:
+def test_a_lost_message_is_sent_again(one: Cluster) -> None:
     redis = one.redis.client()
     with one.client() as client:
         one.workers[0].kill()
@@ -318,7 +321,7 @@ def test_a_message_that_is_lost_is_sent_again(one: Cluster) -> None:
         assert one.events("sent again")
 
 
-def test_a_message_whose_fetch_was_answered_into_the_void_runs(one: Cluster) -> None:
+def test_a_message_whose_fetch_response_was_lost_runs(one: Cluster) -> None:
     """Given a worker whose engine believes that it never got the message, and Redis that it did, it is sent again."""
     one.workers[0].kill()
     one.workers[0].wait(10)
@@ -337,7 +340,7 @@ def test_a_message_whose_fetch_was_answered_into_the_void_runs(one: Cluster) -> 
         proxy.close()
 
 
-def test_a_message_that_comes_twice_runs_once(one: Cluster) -> None:
+def test_a_duplicate_message_runs_once(one: Cluster) -> None:
     redis = one.redis.client()
     with one.client() as client:
         one.workers[0].kill()
@@ -355,7 +358,7 @@ def test_a_message_that_comes_twice_runs_once(one: Cluster) -> None:
 # the API
 
 
-def test_the_api_killed_and_started_again_watchers_go_on_and_analyses_end(one: Cluster) -> None:
+def test_watches_and_analyses_survive_an_api_restart(one: Cluster) -> None:
     with one.client() as client:
         names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(2)]
         running(client, names[0])
@@ -376,7 +379,7 @@ def test_the_api_killed_and_started_again_watchers_go_on_and_analyses_end(one: C
 # many
 
 
-def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_to_come(
+def test_of_200_concurrent_requests_50_are_accepted_and_the_others_get_a_retry_delay(
     data_dir: Path, tmp_path: Path
 ) -> None:
     with cluster(data_dir, tmp_path, workers=2, seconds=0.0, ERRATA_MAX_OPEN="50") as service:
@@ -396,10 +399,10 @@ def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_t
                 for number in range(200):
                     client = clients[number % 8]
                     futures.append(pool.submit(ask, number))
-                said = [future.result() for future in futures]
-            accepted = [item for item in said if isinstance(item, str)]
+                outcomes = [future.result() for future in futures]
+            accepted = [item for item in outcomes if isinstance(item, str)]
             assert len(accepted) == 50
-            assert all(item is not None and item > 0 for item in said if not isinstance(item, str))
+            assert all(item is not None and item > 0 for item in outcomes if not isinstance(item, str))
             for worker in service.workers:
                 worker.send_signal(signal.SIGCONT)
             states = Counter(ended(clients[0], name, 120).state for name in accepted)
@@ -414,7 +417,7 @@ def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_t
             assert memory(service.api.pid) - before < 40  # MiB, after 120 more: nothing is kept of what has ended
 
 
-def test_the_same_request_fifty_times_is_fifty_analyses_and_one_computation(one: Cluster) -> None:
+def test_fifty_equal_requests_are_fifty_analyses_and_one_computation(one: Cluster) -> None:
     with one.client() as client, ThreadPoolExecutor(16) as pool:
         names = list(pool.map(lambda number: client.analyze(MODEL, "demo", labels={"n": str(number)}).name, range(50)))
 
@@ -429,7 +432,7 @@ def test_the_same_request_fifty_times_is_fifty_analyses_and_one_computation(one:
 # cancel
 
 
-def test_cancel_queued_running_finished_twice_and_by_two(one: Cluster) -> None:
+def test_cancellation_in_all_states_and_by_concurrent_callers(one: Cluster) -> None:
     with one.client() as client, one.client() as other:
         first = client.analyze(MODEL, "demo", fresh=True).name
         queued = client.analyze(MODEL, "demo", fresh=True).name
@@ -448,7 +451,7 @@ def test_cancel_queued_running_finished_twice_and_by_two(one: Cluster) -> None:
         assert client.get(queued).state == CANCELLED
 
 
-def test_of_two_equal_analyses_the_other_goes_on_when_one_is_cancelled(one: Cluster) -> None:
+def test_canceling_one_of_two_equal_analyses_does_not_affect_the_other(one: Cluster) -> None:
     with one.client() as client:
         first = client.analyze(MODEL, "demo", labels={"n": "1"}).name
         second = client.analyze(MODEL, "demo", labels={"n": "2"}).name
@@ -463,7 +466,7 @@ def test_of_two_equal_analyses_the_other_goes_on_when_one_is_cancelled(one: Clus
 # all of it
 
 
-def test_a_soak_of_kills_stops_restarts_and_dropped_connections_ends_everything_once(
+def test_a_soak_of_kills_restarts_and_dropped_connections_ends_every_analysis_once(
     data_dir: Path, tmp_path: Path
 ) -> None:
     choose = random.Random(1)

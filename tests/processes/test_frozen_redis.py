@@ -37,9 +37,9 @@ def durations(read: Callable[[], object]) -> list[float]:
     """Return the seconds that each of 200 reads by 16 callers takes."""
 
     def stage_timer(_: int) -> float:
-        began = time.monotonic()
+        started = time.monotonic()
         read()
-        return time.monotonic() - began
+        return time.monotonic() - started
 
     with ThreadPoolExecutor(CALLERS) as pool:
         return sorted(pool.map(stage_timer, range(READS)))
@@ -50,7 +50,7 @@ def summary(name: str, seconds: list[float], total: float) -> str:
     return f"{name}: {READS} reads in {total:.1f} s, {slow} over {PATIENCE} s, slowest {seconds[-1]:.2f} s"
 
 
-def test_reads_of_finished_analyses_go_on_while_redis_is_frozen(service: Cluster) -> None:
+def test_finished_analyses_are_served_while_redis_is_frozen(service: Cluster) -> None:
     with service.client() as client:
         name = finished(client)
         service.redis.signal(signal.SIGSTOP)
@@ -59,14 +59,14 @@ def test_reads_of_finished_analyses_go_on_while_redis_is_frozen(service: Cluster
             ("list", lambda: list(client.list()), CALLERS),  # those under way when the first one meets the timeout
             ("verdicts", lambda: list(client.verdicts(name)), 0),
         ):
-            began = time.monotonic()
+            started = time.monotonic()
             seconds = durations(read)
-            _log.info(summary(what, seconds, time.monotonic() - began))
+            _log.info(summary(what, seconds, time.monotonic() - started))
             assert sum(second > PATIENCE for second in seconds) <= most_slow, what
         assert [item.name for item in client.list()] == [name]
 
 
-def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and_recovers(service: Cluster) -> None:
+def test_a_frozen_redis_is_detected_after_the_first_calls_and_recovers(service: Cluster) -> None:
     def submit() -> str:
         return client.analyze(MODEL, "demo", fresh=True).name
 
@@ -78,9 +78,9 @@ def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and
     with service.client() as client:
         finished(client)
         service.redis.signal(signal.SIGSTOP)
-        began = time.monotonic()
+        started = time.monotonic()
         seconds = durations(refused)
-        _log.info(summary("submit", seconds, time.monotonic() - began))
+        _log.info(summary("submit", seconds, time.monotonic() - started))
         assert sum(second > PATIENCE for second in seconds) <= CALLERS
         wait_for(lambda: not service.ready(), "the service says that it is not ready")
 
@@ -90,9 +90,7 @@ def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and
         finished(client)
 
 
-def test_a_worker_goes_on_while_redis_is_frozen_and_hands_its_part_in_afterwards(
-    data_dir: Path, tmp_path: Path
-) -> None:
+def test_a_worker_continues_while_redis_is_frozen_and_stores_its_result_later(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:  # 2.5 s a shard
         name = client.analyze(MODEL, "demo", fresh=True).name
         wait_for(lambda: client.get(name).progress.done > 0, "it runs")

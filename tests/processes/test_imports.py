@@ -43,12 +43,12 @@ def loaded(program: str, data_dir: Path, archive: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_an_api_process_that_has_judged_holds_no_torch(data_dir: Path, tmp_path: Path) -> None:
+def test_an_api_process_does_not_import_torch(data_dir: Path, tmp_path: Path) -> None:
     lines = loaded(JUDGE, data_dir, tmp_path)
 
     assert "InvalidRow" in lines  # it has parsed and judged
     assert lines[-1] == "[]"
 
 
-def test_help_loads_nothing_heavy(data_dir: Path, tmp_path: Path) -> None:
+def test_help_imports_no_large_packages(data_dir: Path, tmp_path: Path) -> None:
     assert loaded(HELP, data_dir, tmp_path)[-1] == "[]"

@@ -52,27 +52,27 @@ def running(data_dir: Path, tmp_path: Path):
         yield result
 
 
-def test_a_calls_id_and_its_analysis_lead_from_the_client_to_the_worker_and_the_judge(running: Cluster) -> None:
+def test_the_request_id_is_logged_by_the_api_the_worker_and_the_judge(running: Cluster) -> None:
     with Client(running.grpc, TOKEN) as client:
-        made = client.analyze(MODEL, "demo")
-        list(client.watch(made.name))
-    name = made.name.removeprefix("analyses/")
+        analysis = client.analyze(MODEL, "demo")
+        list(client.watch(analysis.name))
+    name = analysis.name.removeprefix("analyses/")
     wait_for(lambda: running.events("judged"), "the judge's line")
 
     (accepted,) = running.events("accepted")
     request = accepted["request"]
     assert accepted["analysis"] == name
     assert (accepted["caller"], accepted["rpc"]) == ("ci", "CreateAnalysis")
-    taken = running.events("shard taken")
-    assert len(taken) == 4
-    for event in (*taken, *running.events("shard done")):
+    claimed = running.events("shard taken")
+    assert len(claimed) == 4
+    for event in (*claimed, *running.events("shard done")):
         assert event["request"] == request
         assert event["analyses"] == [name]
     (judged,) = running.events("judged")
     assert (judged["request"], judged["analysis"]) == (request, name)
 
 
-def test_an_error_knows_the_id_under_which_the_log_has_it(running: Cluster) -> None:
+def test_an_error_has_the_request_id_of_the_log(running: Cluster) -> None:
     with Client(running.grpc, TOKEN) as client, pytest.raises(InvalidInput) as error:
         client.analyze("nonsense:model", "demo")
 
@@ -81,27 +81,27 @@ def test_an_error_knows_the_id_under_which_the_log_has_it(running: Cluster) -> N
     assert [event["reason"] for event in refused] == [error.value.reason]
 
 
-def test_what_is_changed_is_told_with_who_did_it(running: Cluster, demo_csv: bytes) -> None:
+def test_changes_are_logged_with_the_caller(running: Cluster, demo_csv: bytes) -> None:
     with Client(running.grpc, TOKEN) as client:
-        made = client.upload(io.BytesIO(demo_csv), dataset="demo")
-        again = client.reanalyze(made.name, made.evidence)
-        client.delete(made.name)
+        analysis = client.upload(io.BytesIO(demo_csv), dataset="demo")
+        again = client.reanalyze(analysis.name, analysis.evidence)
+        client.delete(analysis.name)
         model = client.analyze(MODEL, "demo", labels={"run": "first"})
         list(client.watch(model.name))
         cached = client.analyze(MODEL, "demo", labels={"run": "second"})
 
     for event, name in (
         ("judged anew", again.name),
-        ("deleted", made.name),
+        ("deleted", analysis.name),
         ("answered from the archive", cached.name),
     ):
-        (said,) = running.events(event)
-        assert (said["analysis"], said["caller"]) == (name.removeprefix("analyses/"), "ci"), event
-        assert said["request"]
+        (fields,) = running.events(event)
+        assert (fields["analysis"], fields["caller"]) == (name.removeprefix("analyses/"), "ci"), event
+        assert fields["request"]
     assert again.owner == cached.owner == "ci"
 
 
-def test_who_is_refused_is_told_with_their_tokens_name_and_their_address(running: Cluster) -> None:
+def test_refused_calls_are_logged_with_the_token_name_and_the_address(running: Cluster) -> None:
     with Client(running.grpc, READER) as client, pytest.raises(PermissionDenied):
         client.delete("analyses/x")
     request = urllib.request.Request(f"http://{running.http}/", headers={"Authorization": f"Bearer {STRANGER}"})
@@ -116,7 +116,7 @@ def test_who_is_refused_is_told_with_their_tokens_name_and_their_address(running
         assert "127.0.0.1" in str(event["peer"])
 
 
-def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster, demo_csv: bytes) -> None:
+def test_logs_contain_no_secret_token_or_upload(running: Cluster, demo_csv: bytes) -> None:
     with Client(running.grpc, TOKEN) as client:
         client.upload(io.BytesIO(demo_csv), dataset="demo", labels={"note": "an upload that succeeds"})
         for content in (
@@ -150,7 +150,7 @@ def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster, demo_csv:
     wait_for(lambda: len(running.events("call refused")) >= 6, "the refusals are logged")
 
     running.redis.stop()
-    wait_for(lambda: running.events("a look failed; the next one comes"), "Redis is away, and its clients say so")
+    wait_for(lambda: running.events("periodic task failed"), "Redis is away, and its clients say so")
 
     text = "\n".join(file.read_text() for file in running.folder.glob("[0-9]*.log"))
     assert lines(running)

@@ -122,7 +122,7 @@ def counted(http: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
-def test_a_registered_version_shows_its_errors_and_whether_it_passes(
+def test_a_registered_version_gets_its_error_types_and_gate_decision(
     server: MlflowServer, client: MlflowClient, weights: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     policy = tmp_path / "policy.yaml"
@@ -165,8 +165,8 @@ def test_a_registered_version_shows_its_errors_and_whether_it_passes(
             wait_for(lambda: "errata.analysis" in tags(client, name, challenger), "the second has its result", SOON)
             client.set_registered_model_alias(name, "challenger", challenger)
             wait_for(lambda: "errata.gate" in tags(client, name, challenger), "the gate is written", SOON)
-            told = tags(client, name, challenger)
-            assert told["errata.gate"] == "pass", told
+            version_tags = tags(client, name, challenger)
+            assert version_tags["errata.gate"] == "pass", version_tags
             wait_for(lambda: aliases(client, name).get("errata-passed") == challenger, "the alias is set")
             answer = gate(http, name, challenger)
             assert answer["decision"] == "pass"
@@ -197,7 +197,7 @@ def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: st
         assert len(client.get_metric_history(run_id, metric)) == 1, metric
 
 
-def test_what_no_event_told_of_is_found_by_polling(
+def test_a_version_without_an_event_is_found_by_a_poll(
     server: MlflowServer, client: MlflowClient, weights: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     policy = tmp_path / "policy.yaml"
@@ -211,9 +211,9 @@ def test_what_no_event_told_of_is_found_by_polling(
     with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
         wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
         wait_for(lambda: "errata.analysis" in tags(client, "photo-pickled", refused), "the pickle is refused", SOON)
-        told = tags(client, "photo-pickled", refused)
-        assert told["errata.state"] == "failed"
-        assert "safetensors" in told["errata.error"]
+        version_tags = tags(client, "photo-pickled", refused)
+        assert version_tags["errata.state"] == "failed"
+        assert "safetensors" in version_tags["errata.error"]
         polls = counted(http, 'errata_polls_total{outcome="done"')
         server.stop()
         wait_for(lambda: counted(http, 'errata_polls_total{outcome="failed"') >= 1, "the registry is away", SOON)
@@ -223,7 +223,7 @@ def test_what_no_event_told_of_is_found_by_polling(
         wait_for(lambda: counted(http, 'errata_polls_total{outcome="done"') > polls, "it is polled again", SOON)
 
 
-def test_predictions_and_graphs_are_taken_as_well(
+def test_predictions_and_onnx_models_are_analyzed(
     server: MlflowServer, client: MlflowClient, data_dir: Path, demo: Bundle, tmp_path: Path
 ) -> None:
     policy = tmp_path / "policy.yaml"
@@ -253,14 +253,14 @@ def graph(folder: Path, always: int) -> Path:
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("Gemm", ["flat", "w", "b"], ["y"]),
     ]
-    made = helper.make_graph(
+    onnx_graph = helper.make_graph(
         nodes,
         "constant",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 32])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1000])],
         [numpy_helper.from_array(np.zeros((3, 1000), dtype=np.float32), "w"), numpy_helper.from_array(bias, "b")],
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(onnx_graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (folder / "code").mkdir(parents=True)
     onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location="weights.data", size_threshold=0)
     config = {"input_size": [3, 32, 32], "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear"}

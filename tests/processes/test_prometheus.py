@@ -90,7 +90,7 @@ def _is_up(prometheus: Prometheus) -> bool:
         return False
 
 
-def test_a_service_is_scraped_the_rules_load_and_the_alert_for_a_planted_fault_fires(
+def test_prometheus_scrapes_the_service_and_an_alert_fires_for_an_injected_fault(
     running: Cluster, prometheus: Prometheus
 ) -> None:
     for job in ("errata-api", "errata-worker"):

@@ -47,7 +47,7 @@ def ended(client: Client, name: str) -> pb.Analysis:
 def serves(service: Cluster, client: Client) -> None:
     """Check that the first worker is still there and judges a model."""
     assert ended(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.STATE_SUCCEEDED
-    assert len(service.events("working")) == 1
+    assert len(service.events("worker ready")) == 1
     assert service.workers[0].poll() is None
 
 
@@ -75,7 +75,7 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("service", [15], indirect=True)
-def test_a_model_that_never_loads_fails_and_the_same_worker_judges_the_next(service: Cluster, models: Path) -> None:
+def test_a_model_that_never_loads_fails_and_the_worker_runs_the_next(service: Cluster, models: Path) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop())
     with service.client() as client:
         failure = ended(client, client.analyze(hostile, "demo").name).failure
@@ -88,7 +88,7 @@ def test_a_model_that_never_loads_fails_and_the_same_worker_judges_the_next(serv
 
 
 @pytest.mark.parametrize("black_ends", [False, True], ids=["load", "predict"])
-def test_cancelling_a_stuck_model_ends_it_at_once(service: Cluster, models: Path, black_ends: bool) -> None:
+def test_canceling_a_stuck_model_ends_it_immediately(service: Cluster, models: Path, black_ends: bool) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop(black_ends))
     with service.client() as client:
         name = client.analyze(hostile, "demo").name
@@ -103,7 +103,7 @@ def test_cancelling_a_stuck_model_ends_it_at_once(service: Cluster, models: Path
         serves(service, client)
 
 
-def test_a_model_that_ends_its_process_in_each_batch_fails_after_a_bounded_number_of_tries(
+def test_a_model_that_kills_its_process_in_each_batch_fails_after_a_limited_number_of_attempts(
     service: Cluster, models: Path
 ) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop(black_ends=True))
@@ -122,7 +122,7 @@ def test_a_model_that_ends_its_process_in_each_batch_fails_after_a_bounded_numbe
         serves(service, client)
 
 
-def test_a_worker_drains_in_time_and_leaves_no_process_behind(service: Cluster, models: Path) -> None:
+def test_a_worker_stops_in_time_without_leftover_processes(service: Cluster, models: Path) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop())
     with service.client() as client:
         name = client.analyze(hostile, "demo").name
@@ -138,7 +138,7 @@ def test_a_worker_drains_in_time_and_leaves_no_process_behind(service: Cluster, 
         client.cancel(name)
 
 
-def test_lines_of_the_process_carry_the_ids_of_the_analysis(service: Cluster, data_dir: Path) -> None:
+def test_log_lines_of_the_model_process_have_the_ids_of_the_analysis(service: Cluster, data_dir: Path) -> None:
     """Given an image that is missing, what the process logs names the job and the request."""
     service.workers[0].kill()
     service.workers[0].wait()

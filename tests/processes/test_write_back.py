@@ -49,9 +49,9 @@ class Delivery:
     @property
     def data(self) -> dict[str, Any]:
         """What it says, its signature checked by the reference library."""
-        said: dict[str, Any] = Webhook(SECRET).verify(self.body, dict(self.headers))
-        assert said["type"] == "errata.analysis.completed"
-        data: dict[str, Any] = said["data"]
+        event: dict[str, Any] = Webhook(SECRET).verify(self.body, dict(self.headers))
+        assert event["type"] == "errata.analysis.completed"
+        data: dict[str, Any] = event["data"]
         return data
 
 
@@ -183,7 +183,7 @@ def the_finished_one(client: Client) -> pb.Analysis:
     return analysis
 
 
-def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(service: Cluster, receiver: Receiver) -> None:
+def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(service: Cluster, receiver: Receiver) -> None:
     assert call(service, "7", "d1") == 202
     with service.client() as client:
         analysis = the_finished_one(client)
@@ -200,24 +200,26 @@ def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(servic
         wait_for(lambda: receiver.seen(200), "the result arrives", SOON)
         time.sleep(QUIET)
 
-        (told,) = receiver.seen(200)
+        (accepted,) = receiver.seen(200)
         refused = receiver.seen(503)
-        assert {item.id for item in refused} == {told.id}
-        assert all(json.loads(item.body) == json.loads(told.body) for item in refused)
-        assert told.path == "/results"
-        data = told.data
+        assert {item.id for item in refused} == {accepted.id}
+        assert all(json.loads(item.body) == json.loads(accepted.body) for item in refused)
+        assert accepted.path == "/results"
+        data = accepted.data
         assert (data["model"], data["version"], data["gate"], data["reasons"]) == ("photo-net", "7", None, [])
         assert data["analysis"]["name"] == analysis.name
         assert data["analysis"]["state"] in ("SUCCEEDED", "STATE_SUCCEEDED")
-        assert int(told.headers["webhook-timestamp"]) >= int(restarted)  # new at each attempt, so that it isn't stale
+        assert int(accepted.headers["webhook-timestamp"]) >= int(
+            restarted
+        )  # new at each attempt, so that it isn't stale
         with pytest.raises(WebhookVerificationError):
-            Webhook(OTHER_SECRET).verify(told.body, dict(told.headers))
+            Webhook(OTHER_SECRET).verify(accepted.body, dict(accepted.headers))
         assert client.get(analysis.name) == analysis
         assert call(service, "7", "d2") == 200  # the same version: asked before
         assert [item.name for item in client.list()] == [analysis.name]
 
 
-def test_an_api_killed_while_it_runs_tells_the_result_after_its_start(service: Cluster, receiver: Receiver) -> None:
+def test_an_api_writes_the_result_back_after_a_kill_and_a_restart(service: Cluster, receiver: Receiver) -> None:
     receiver.status = 204
     assert call(service, "1", "d1") == 202
     assert service.api is not None

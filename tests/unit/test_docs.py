@@ -39,19 +39,19 @@ def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
         yield from kinds(item)
 
 
-def test_every_setting_stands_in_the_readme_with_its_meaning(readme: str) -> None:
-    told = {row[0].strip("`"): row[1] for row in rows(readme, "Settings")}
+def test_the_readme_lists_every_setting(readme: str) -> None:
+    documented = {row[0].strip("`"): row[1] for row in rows(readme, "Settings")}
 
-    assert told == {f"ERRATA_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
-
-
-def test_every_reason_stands_in_the_readme_with_its_code(readme: str) -> None:
-    told = {row[0].strip("`"): row[1] for row in rows(readme, "Errors")}
-
-    assert told == {kind.reason: code_of(kind("")).name for kind in kinds(ErrataError)}
+    assert documented == {f"ERRATA_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
 
 
-def test_every_metric_stands_in_the_operations_manual_with_its_kind_labels_and_meaning(readme: str) -> None:
+def test_the_readme_lists_every_reason_with_its_code(readme: str) -> None:
+    documented = {row[0].strip("`"): row[1] for row in rows(readme, "Errors")}
+
+    assert documented == {kind.reason: code_of(kind("")).name for kind in kinds(ErrataError)}
+
+
+def test_the_operations_manual_lists_every_metric(readme: str) -> None:
     manual = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
     table = [line for line in (telemetry.__doc__ or "").splitlines() if line.startswith("errata_")]
 
@@ -61,21 +61,21 @@ def test_every_metric_stands_in_the_operations_manual_with_its_kind_labels_and_m
     ]
 
 
-def test_every_rpc_stands_in_the_readme(readme: str) -> None:
+def test_the_readme_lists_every_rpc(readme: str) -> None:
     for service in errata_pb2.DESCRIPTOR.services_by_name.values():
         line = next(line for line in readme.splitlines() if line.startswith(f"| `{service.name}`"))
         assert re.findall(r"`(\w+)`", line)[1:] == [method.name for method in service.methods]
 
 
-def test_every_command_error_type_and_model_source_stands_in_the_readme(readme: str) -> None:
+def test_the_readme_lists_every_command_error_type_and_model_source(readme: str) -> None:
     missing = [name for name in COMMANDS if f"errata {name}" not in readme]
-    missing += [error_type_.name for error_type_ in ERROR_TYPES if f"| `{error_type_.name}` |" not in readme]
+    missing += [error_type.name for error_type in ERROR_TYPES if f"| `{error_type.name}` |" not in readme]
     missing += [source for source in SOURCES if f"{source}:" not in readme]
 
     assert missing == []
 
 
-def test_every_error_that_the_proto_names_exists() -> None:
+def test_every_error_in_the_proto_exists() -> None:
     proto = (ROOT / "protos" / "errata" / "v1" / "errata.proto").read_text(encoding="utf-8")
     named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", "\n".join(re.findall(r"// Errors:.*(?:\n\s*//.*)*", proto))))
     codes = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}
@@ -84,7 +84,7 @@ def test_every_error_that_the_proto_names_exists() -> None:
     assert named & codes
 
 
-def test_every_file_that_contributing_names_exists() -> None:
+def test_every_file_in_contributing_exists() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = [name for name in re.findall(r"`([a-z_/]+\.(?:py|json|npz|md))`", text) if "/" in name]
 
@@ -92,7 +92,7 @@ def test_every_file_that_contributing_names_exists() -> None:
     assert [name for name in named if not ((ROOT / "service" / name).is_file() or (ROOT / name).is_file())] == []
 
 
-def test_the_readme_s_policy_is_a_policy(readme: str) -> None:
+def test_the_policy_in_the_readme_is_valid(readme: str) -> None:
     text = next(block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "bounds:" in block)
 
     policy = parse_policy(text)
@@ -101,7 +101,7 @@ def test_the_readme_s_policy_is_a_policy(readme: str) -> None:
     assert all(f"`{measure.value}`" in readme for measure in Measure)
 
 
-def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pandas_example_in_the_readme_runs(readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "pandas" in block)
     (tmp_path / "out").mkdir()
     line = {"file_name": "a", "error_type": "ERROR_TYPE_MODEL_FAILURE", "target": 0, "target_name": "tench"}
@@ -115,7 +115,7 @@ def test_the_readme_s_table_of_verdicts_is_one(readme: str, tmp_path: Path, monk
     assert (len(result["verdicts"]), len(result["errors"])) == (3, 2)
 
 
-def test_every_threat_but_that_of_dependencies_names_tests_that_exist() -> None:
+def test_every_threat_names_existing_tests() -> None:
     security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     short = {"P": "tests/unit/predictions", "W": "tests/unit/web", "A": "tests/api", "F": "tests/fuzz"}
     short |= {"S": "tests/security", "R": "tests/processes"}
@@ -125,8 +125,8 @@ def test_every_threat_but_that_of_dependencies_names_tests_that_exist() -> None:
     threats = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")][1:]
 
     assert len(threats) > 20
-    for who, _, shown in threats:
-        named = re.findall(r"`([\w/]+\.py)::(\w+)`", shown)
+    for who, _, tests in threats:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
         assert named or "dependency" in who, f"no test shows how it is stopped: {who}"
         for file, test in named:
             first, _, rest = file.partition("/")
@@ -135,7 +135,7 @@ def test_every_threat_but_that_of_dependencies_names_tests_that_exist() -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "deploy/README.md", "SECURITY.md", "CONTRIBUTING.md"])
-def test_every_file_that_a_manual_links_to_exists(name: str) -> None:
+def test_every_linked_file_exists(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
 

@@ -33,7 +33,7 @@ from service.domain import (
 )
 
 
-def test_a_comparison_is_sent_whole() -> None:
+def test_a_comparison_is_converted_completely() -> None:
     transitions = np.arange(64).reshape(8, 8)
     interval = Interval(0.5, 0.25, 0.125, 0.375)
     group = GroupComparison(
@@ -69,7 +69,7 @@ def test_a_comparison_is_sent_whole() -> None:
     assert sent.verdict.startswith(f"fixes {everything.fixed:,}, breaks {everything.broken:,}")
 
 
-def test_a_gate_s_result_is_sent_whole_and_told_in_the_same_words() -> None:
+def test_a_gate_result_survives_a_round_trip() -> None:
     bound = Bound("b", Measure.RATE, (ErrorType.MODEL_FAILURE,), Group.ORGANISM, max_increase=0.0)
     reasons = (
         GateReason(GateDecision.UNDECIDED, bound, 0.5, 0.0, 0.25, 0.125, 40, (UndecidedReason.FEW_SAMPLES,)),
@@ -84,13 +84,13 @@ def test_a_gate_s_result_is_sent_whole_and_told_in_the_same_words() -> None:
     assert (first.value, first.limit, first.baseline_value, first.p_value) == (0.5, 0.0, 0.25, 0.125)
     assert "too few samples" in first.message
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
-    told = wire.from_gate_result(sent)
-    assert [(reason.name, reason.decision, reason.message) for reason in told.reasons] == [
+    view = wire.from_gate_result(sent)
+    assert [(reason.name, reason.decision, reason.message) for reason in view.reasons] == [
         (reason.bound, GateDecision(reason.decision), reason.message) for reason in sent.reasons
     ]
 
 
-def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
+def test_a_trend_is_converted_without_unknown_values() -> None:
     quantiles = np.tile(np.arange(99) / 100, (2, 1))
     quantiles[1] = np.nan
     places = [(group, metric) for group in Group for metric in Metric]
