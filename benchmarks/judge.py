@@ -1,4 +1,4 @@
-"""Judging in memory: one model, compared with the slow implementation of the tests; many models, compared with numpy."""
+"""Judging in memory: one model compared with the slow implementation of the tests; many models compared with numpy."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A real service over a real socket with a hash predictor, in this process."""
+"""A service with a hash predictor in this process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ MODEL = "demo:efficientnet_lite0"
 
 @dataclass(frozen=True)
 class Running:
-    """A running service and a client of it."""
+    """A running service and its client."""
 
     addresses: Addresses
     client: Client
-    gate: threading.Event  # models wait before each batch until it is set
+    gate: threading.Event  # models wait for this event before each batch
 
 
 Start = Callable[..., AbstractContextManager[Running]]
@@ -32,7 +32,7 @@ Start = Callable[..., AbstractContextManager[Running]]
 def started(
     data_dir: Path, archive: Path, batch_size: int = 8, open_gate: bool = True, **settings: object
 ) -> Iterator[Running]:
-    """Run a service that keeps its bundles in `data_dir` and its analyses in `archive`."""
+    """Run a service with bundles in `data_dir` and analyses in `archive`."""
     gate = threading.Event()
     if open_gate:
         gate.set()

@@ -1,4 +1,4 @@
-"""A real service over a real socket with a hash predictor: one a session, and one a test where it must be alone."""
+"""Fixtures of a service with a hash predictor: one per session, and separate ones for single tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +27,11 @@ def client(running: Running) -> Client:
 
 @pytest.fixture
 def start(data_dir: Path, tmp_path: Path) -> Start:
-    """Start a service of one's own; twice in a test gives the same archive."""
+    """Return a function that starts a separate service; within a test, the archive stays the same."""
     return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
 
 
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show each count as it is now; a service shows it as it was within the last second."""
+    """Update the metrics of the store at each scrape instead of once per second."""
     monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""What callers may take of a service at once: messages, threads, watches, health; others are served meanwhile."""
+"""Limits on concurrent messages, threads, watches, and health calls; other callers are still served."""
 
 import asyncio
 import queue
@@ -20,18 +20,18 @@ from service.api.server import max_connections
 from service.authorization import CALLER, Scope, line_of, new_token
 from service.web.connection import MOST_CONNECTIONS as MOST_HTTP
 
-SOON = 30.0  # seconds; a deadline, not a measure
+SOON = 30.0  # seconds; a timeout that no passing test reaches
 CHECK = "/grpc.health.v1.Health/Check"
 
 
 def silent(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
-    """A stream of messages of which none ever comes."""
+    """A stream that never yields a message."""
     ends.get()
     yield from ()
 
 
 def begun(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> Any:
-    """Begin a call, and send no message."""
+    """Start a call without sending a message."""
     return channel.stream_stream(path)(silent(ends), timeout=SOON)
 
 
@@ -52,10 +52,10 @@ def test_a_call_without_a_token_is_refused_before_its_message_is_received(
 
 def test_incomplete_health_calls_are_evicted_by_new_calls(start: Start) -> None:
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
-    most = interceptors.MOST_RECEIVING
+    limit = interceptors.MAX_HEALTH_REQUESTS
     with start() as running, grpc.insecure_channel(running.addresses.grpc) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        calls = [begun(channel, CHECK, ends) for _ in range(most + 5)]
+        calls = [begun(channel, CHECK, ends) for _ in range(limit + 5)]
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=SOON)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -76,25 +76,25 @@ def test_incomplete_health_calls_are_evicted_by_new_calls(start: Start) -> None:
 
 
 def test_a_health_watch_ends_at_shutdown(start: Start) -> None:
-    told: list[int] = []
+    statuses: list[int] = []
     codes: list[grpc.StatusCode] = []
 
     def watch(address: str) -> None:
         with grpc.insecure_channel(address) as channel:
             try:
                 for item in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=SOON):
-                    told.append(item.status)
+                    statuses.append(item.status)
             except grpc.RpcError as error:
                 codes.append(error.code())
 
     with start() as running:
         thread = threading.Thread(target=watch, args=(running.addresses.grpc,))
         thread.start()
-        while not told:
+        while not statuses:
             thread.join(0.01)
     thread.join(SOON)
 
-    assert told == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
     assert codes == [grpc.StatusCode.UNAVAILABLE]
 
 
@@ -113,7 +113,7 @@ def test_connections_above_the_limit_are_closed_and_earlier_ones_are_served(
 ) -> None:
     monkeypatch.setattr("service.api.server.MAX_CONNECTIONS", 3)
     with start() as running:
-        assert running.client.error_types().error_types  # has its connection
+        assert running.client.error_types().error_types  # opens the connection
         opened = [
             grpc.insecure_channel(running.addresses.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
             for _ in range(5)
@@ -134,16 +134,16 @@ def test_connections_above_the_limit_are_closed_and_earlier_ones_are_served(
 def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_service, "MAX_WATCHES", 2)
     with start(open_gate=False) as running:
-        made = running.client.analyze(MODEL, "demo")
-        watches = [running.client.watch(made.name) for _ in range(2)]
+        analysis = running.client.analyze(MODEL, "demo")
+        watches = [running.client.watch(analysis.name) for _ in range(2)]
         for watch in watches:
             next(watch)
         with pytest.raises(TooBusy) as refused:
-            list(running.client.watch(made.name))
+            list(running.client.watch(analysis.name))
         assert refused.value.retry_after
         running.gate.set()
         assert [list(watch)[-1].state for watch in watches] == [pb.STATE_SUCCEEDED] * 2
-        assert list(running.client.watch(made.name))[-1].state == pb.STATE_SUCCEEDED
+        assert list(running.client.watch(analysis.name))[-1].state == pb.STATE_SUCCEEDED
 
 
 async def test_calls_above_the_limit_are_refused_with_a_retry_delay() -> None:
@@ -153,7 +153,7 @@ async def test_calls_above_the_limit_are_refused_with_a_retry_delay() -> None:
     with pytest.raises(TooBusy) as refused:
         await executor.call(int)
     assert refused.value.retry_after
-    going_on = asyncio.create_task(executor.call_admitted(int))  # of a call that was let in before
+    going_on = asyncio.create_task(executor.call_admitted(int))  # on behalf of an admitted call
 
     gate.set()
     assert all(await asyncio.gather(*running))
@@ -182,12 +182,12 @@ async def test_one_token_cannot_occupy_all_call_slots() -> None:
 
 
 def test_a_client_receives_the_reason_of_a_refusal(start: Start) -> None:
-    """A policy of thousands of values takes seconds to read: it isn't read to its end."""
+    """A policy with thousands of values would take seconds to parse, so parsing stops early."""
     with start() as running:
-        made = running.client.analyze(MODEL, "demo")
-        list(running.client.watch(made.name))
+        analysis = running.client.analyze(MODEL, "demo")
+        list(running.client.watch(analysis.name))
         with pytest.raises(ErrataError, match="at most 5000 values"):
-            running.client.gate(made.name, policy="version: 1\nbounds: [" + "{}," * 20_000 + "]\n")
-        assert not isinstance(running.client.get(made.name), Unavailable)
+            running.client.gate(analysis.name, policy="version: 1\nbounds: [" + "{}," * 20_000 + "]\n")
+        assert not isinstance(running.client.get(analysis.name), Unavailable)
         with Client(running.addresses.grpc) as other:
             assert other.is_serving()

@@ -1,4 +1,4 @@
-"""GetBreakdown over a real socket, against the verdicts that the same service lists."""
+"""GetBreakdown, compared with the verdicts of the same service."""
 
 import io
 from collections import Counter

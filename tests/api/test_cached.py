@@ -1,4 +1,4 @@
-"""What was computed before is answered at once; what has failed is queued again; what is old goes."""
+"""Cached results, retries of failed analyses, and retention."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ def ended(client: Client, name: str) -> pb.Analysis:
 def test_a_repeated_request_returns_a_cached_analysis(start) -> None:
     with start() as service:
         first = ended(service.client, service.client.analyze(MODEL, "demo").name)
-        service.gate.clear()  # no model would run
+        service.gate.clear()  # models are blocked
 
         again = service.client.analyze(MODEL, "demo", labels={"run": "2"}, display_name="again")
 
@@ -59,7 +59,7 @@ def test_another_model_is_not_served_from_the_cache(start) -> None:
 
 
 def test_another_bundle_judges_archived_predictions_without_running_the_model(start, tmp_path: Path) -> None:
-    """Given predictions of the photographs, a bundle with other superclasses gives its own verdicts at once."""
+    """A bundle with other superclasses gives other verdicts for the cached predictions."""
     (tmp_path / "all.json").write_text('{"anything": [["entity"]]}\n')
     other = build_evidence("demo", Inputs(superclasses=tmp_path / "all.json"), tmp_path / "other")
     with start() as service:
@@ -70,7 +70,9 @@ def test_another_bundle_judges_archived_predictions_without_running_the_model(st
         assert again.cached
         assert again.evidence == other.digest != first.evidence
         counts = again.summary.groups["all"].counts
-        assert counts["FINE_GRAINED"] == 20 - counts["CORRECT"] - counts["CLASS_OVERLAP"]  # all else is of one kind
+        assert (
+            counts["FINE_GRAINED"] == 20 - counts["CORRECT"] - counts["CLASS_OVERLAP"]
+        )  # all other errors are fine-grained
         service.gate.set()
 
 
@@ -88,7 +90,7 @@ def test_a_request_id_returns_the_cached_analysis_again(start) -> None:
 
 
 def test_a_failed_analysis_can_be_retried_under_the_same_name(start, tmp_path: Path) -> None:
-    """Given a model that no worker knows, so that it fails, retry runs it again and it fails again, with its reason."""
+    """A model that no worker can load fails again after a retry, with its reason."""
     with start(model_sources=["*"]) as service:
         failing = service.client.analyze("timm:no_such_model_anywhere", "demo", labels={"k": "v"})
         failed = ended(service.client, failing.name)

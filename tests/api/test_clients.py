@@ -1,4 +1,4 @@
-"""Both clients: the same answers and errors, TLS, the token, and what is repeated where the service is away."""
+"""Both clients: responses, errors, TLS, tokens, and retries."""
 
 import io
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from running_service import MODEL, Running
 
 
 class Recorder(errata_pb2_grpc.CatalogServiceServicer):
-    """A service that is away for the first calls, and keeps what callers bring."""
+    """A service that is unavailable for the first calls, and records requests."""
 
     def __init__(self, away: int = 0) -> None:
         self.away = away
@@ -44,11 +44,11 @@ def recorder() -> Iterator[tuple[Recorder, str]]:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]:
-    """A certificate of 127.0.0.1 that vouches for itself: as a file, and with its key as PEM."""
+    """A self-signed certificate for 127.0.0.1, as a file and as PEM with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "errata")])
     now = datetime.now(UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
@@ -56,7 +56,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, 
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    pem = made.public_bytes(serialization.Encoding.PEM)
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
     file = tmp_path_factory.mktemp("tls") / "ca.pem"
     file.write_bytes(pem)
     form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

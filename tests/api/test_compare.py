@@ -1,4 +1,4 @@
-"""Comparisons, gates and trends over a real socket."""
+"""Comparisons, gates, and trends."""
 
 import io
 import re
@@ -17,7 +17,7 @@ CHANGE = "version: 1\nmin_samples: 10\nbounds:\n  - {measure: top1_error_rate, m
 
 
 def predictions(demo: Bundle, wrong: int) -> io.BytesIO:
-    """Predictions for the photographs; the first so many are taken for class 0, which none of them shows."""
+    """Return predictions for the photographs; the first `wrong` predictions are class 0, which is always an error."""
     predicted = np.array(demo.all_targets)
     predicted[:wrong] = 0
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
@@ -26,7 +26,7 @@ def predictions(demo: Bundle, wrong: int) -> io.BytesIO:
 
 @pytest.fixture(scope="module")
 def pair(running, demo: Bundle) -> tuple[pb.Analysis, pb.Analysis]:
-    """A is wrong on 5 photographs, B on the first 2 of them."""
+    """A has errors on 5 photographs, and B on the first 2 of them."""
     upload = running.client.upload
     return upload(predictions(demo, 5), "demo", display_name="A"), upload(
         predictions(demo, 2), "demo", display_name="B"
@@ -125,7 +125,7 @@ def test_changes_are_tested_against_the_baseline(client: Client, pair: tuple[pb.
     assert (better.decision, worse.decision) == (pb.GATE_DECISION_PASS, pb.GATE_DECISION_FAIL)
     assert worse.reasons[0].p_value == pytest.approx(0.25)
     assert (worse.reasons[0].value, worse.reasons[0].baseline_value) == (0.25, 0.1)
-    assert unsure.decision == pb.GATE_DECISION_PASS  # it may be chance
+    assert unsure.decision == pb.GATE_DECISION_PASS  # not significant
     with pytest.raises(errors.InvalidRequest, match="baseline") as refused:
         client.gate(pair[1].name, CHANGE)
     assert refused.value.violations[0].field == "baseline"
@@ -191,7 +191,7 @@ def test_a_trend_groups_models_by_a_label(client: Client, demo: Bundle) -> None:
     assert {model.label for model in result.models if model.requested} == {"red", "blue"}
     fits = {(fit.label, fit.metric): fit for fit in result.fits}
     red = fits["red", pb.TREND_METRIC_MODEL_FAILURE]
-    assert red.num_models == 3 and not red.HasField("r_squared")  # all of its values are 1
+    assert red.num_models == 3 and not red.HasField("r_squared")  # all values are 1
     assert not fits["blue", pb.TREND_METRIC_MODEL_FAILURE].HasField("slope")
 
 

@@ -1,4 +1,4 @@
-"""Calls of registries whose bodies never come to an end make room for one that does, the oldest first."""
+"""Incomplete webhook calls are evicted by complete ones, the oldest first."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from service.web.hooks.endpoint import BODY_SECONDS, MOST_READING
 SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
 RULES = [{"event": "created", "dataset": "demo"}]
 HEAD = b"POST /v1/hooks/generic/other HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-SOON = 10.0  # seconds; a deadline, less than the time that a body may take
+SOON = 10.0  # seconds; less than the time limit of a body
 assert SOON < BODY_SECONDS
 
 
@@ -29,7 +29,7 @@ def running(start: Start) -> Iterator[Running]:
 
 
 def half_sent(address: str, count: int, rest: bytes) -> Iterator[socket.socket]:
-    """Yield connections that have each sent half of a call."""
+    """Yield connections that have sent an incomplete call."""
     host, _, port = address.rpartition(":")
     for _ in range(count):
         connection = socket.create_connection((host, int(port)), timeout=SOON)
@@ -38,7 +38,7 @@ def half_sent(address: str, count: int, rest: bytes) -> Iterator[socket.socket]:
 
 
 def deliver(address: str, version: str) -> int:
-    """Send a good call; return its status."""
+    """Send a valid call; return its status."""
     body = json.dumps({"type": "model_version.created", "data": {"name": "m", "version": version, "model": MODEL}})
     now = datetime.now(UTC)
     headers = {
@@ -55,7 +55,7 @@ def deliver(address: str, version: str) -> int:
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Say whether nothing has come yet, not even the end."""
+    """Return whether the connection is open and has no data to read."""
     connection.setblocking(False)
     try:
         connection.recv(1)
@@ -67,7 +67,7 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Return what comes until the other end closes the connection."""
+    """Return the data until the server closes the connection."""
     pieces = []
     while piece := connection.recv(4096):
         pieces.append(piece)
@@ -91,7 +91,7 @@ def test_incomplete_requests_are_evicted_by_complete_ones(running: Running, coun
 
         assert [deliver(running.addresses.http, f"{number}") for number in (1, 2)] == [202, 202]
 
-        for connection in connections[over : over + 1]:  # the second found room that the first had left
+        for connection in connections[over : over + 1]:  # the second connection uses the slot of the first
             assert read_all(connection).startswith(b"HTTP/1.1 408 ")
         assert all(is_open(connection) for connection in connections[over + 2 :]), "more ended than there had to"
 

@@ -1,4 +1,4 @@
-"""Registries' calls over HTTP: what is queued, once for each meaning; what is refused; what a gate is told."""
+"""Webhook calls of registries: queued, repeated, and refused deliveries, and gates."""
 
 import base64
 import http.client
@@ -26,9 +26,9 @@ BEFORE = "whsec_" + base64.b64encode(b"the secret that was before this.").decode
 OTHER = "whsec_" + base64.b64encode(b"a secret that nobody configured.").decode()
 MLFLOW_SECRET = "errata-test-secret"
 LITE1 = "demo:efficientnet_lite1"
-SMALL, LARGE = 256 << 10, 1 << 20  # bytes of a body: spec, "Rules for every incoming call", 1
+SMALL, LARGE = 256 << 10, 1 << 20  # bytes of a body
 SOON = 60.0  # seconds
-POLICIES = {  # the twin's predictions are hashes: some are wrong
+POLICIES = {  # the predictions of the fake predictor are hashes, so some are wrong
     "good": "{measure: top1_accuracy, min: 0}",
     "bad": "{measure: top1_accuracy, min: 1}",
     "few": "{measure: top1_accuracy, min: 0, min_samples: 1000}",
@@ -39,7 +39,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The response of a call."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -50,13 +50,13 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def said(self) -> tuple[int, str]:
+    def outcome(self) -> tuple[int, str]:
         return self.status, self.json["outcome"]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A delivery of the generic registry's: Standard Webhooks, signed by its library."""
+    """A delivery of a generic registry, signed with the Standard Webhooks library."""
 
     body: bytes
     id: str = field(default_factory=lambda: f"msg_{next(_numbers)}")
@@ -80,13 +80,13 @@ def event(name: str, version: str, kind: str = "model_version.created", /, **dat
 
 
 def fresh() -> str:
-    """A version that no other test names."""
+    """Return a version that no other test uses."""
     return str(next(_numbers))
 
 
 @dataclass(frozen=True)
 class Site:
-    """A service with registries, and its HTTP side."""
+    """A service with registries, and functions for its HTTP interface."""
 
     running: Running
 
@@ -106,7 +106,7 @@ class Site:
         return self.ask("POST", path, call.body, call.headers)
 
     def send_mlflow(self, entity: str, action: str, data: Mapping[str, object], age: int = 0) -> Answer:
-        """As MLflow sends: the same string is signed, by the secret's UTF-8, under other names of headers."""
+        """Send a call as MLflow does: the key is the UTF-8 secret, and the headers have other names."""
         name, at = f"delivery-{next(_numbers)}", int(time.time()) - age
         body = json.dumps({"entity": entity, "action": action, "timestamp": "2026-11-24T18:20:54+00:00", "data": data})
         signature = Webhook(MLFLOW_SECRET.encode()).sign(name, datetime.fromtimestamp(at, UTC), body)
@@ -118,10 +118,10 @@ class Site:
 
     def counted(self, registry: str, outcome: str) -> float:
         text = self.ask("GET", "/metrics").body.decode()
-        wanted = {"registry": registry, "outcome": outcome}
+        labels = {"registry": registry, "outcome": outcome}
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return sum(
-            sample.value for sample in samples if sample.name == "errata_hooks_total" and sample.labels == wanted
+            sample.value for sample in samples if sample.name == "errata_hooks_total" and sample.labels == labels
         )
 
     def all_counted(self) -> float:
@@ -131,12 +131,12 @@ class Site:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Hold that a block's calls lead to no analysis, and that one call is counted."""
+        """Check that the calls in a block create no analysis and are counted."""
         before, counted = {analysis.name for analysis in self.analyses()}, self.all_counted()
         yield
         assert {
             analysis.name for analysis in self.analyses()
-        } <= before  # one of a version that is gone is dropped meanwhile
+        } <= before  # the analysis of a deleted version may be removed meanwhile
         assert self.all_counted() == counted + 1
 
     def gate(self, path: str) -> Answer:
@@ -146,7 +146,7 @@ class Site:
         return answer
 
     def decided(self, path: str) -> tuple[str, bool | None]:
-        """Ask a gate until it isn't pending."""
+        """Poll a gate until it is not pending."""
         deadline = time.monotonic() + SOON
         while (gate := self.gate(path).json["gate"])["decision"] == "pending":
             assert gate["pass"] is None
@@ -156,7 +156,7 @@ class Site:
 
 
 def registries(folder: Path) -> dict[str, Any]:
-    """What an operator sets, as its JSON holds it."""
+    """Return the registry settings."""
     gated = []
     for name, bound in POLICIES.items():
         path = folder / f"{name}.yaml"
@@ -178,8 +178,8 @@ def registries(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    given = registries(tmp_path_factory.mktemp("policies"))
-    with started(data_dir, tmp_path_factory.mktemp("archive"), registries=given) as running:
+    registry_settings = registries(tmp_path_factory.mktemp("policies"))
+    with started(data_dir, tmp_path_factory.mktemp("archive"), registries=registry_settings) as running:
         yield Site(running)
 
 
@@ -188,7 +188,7 @@ def test_a_new_version_is_analyzed_and_labeled(site: Site) -> None:
 
     answer = site.send(Call(event("photos", version)))
 
-    assert answer.said == (202, "queued")
+    assert answer.outcome == (202, "queued")
     assert answer.headers["Content-Type"] == "application/json"
     assert site.counted("any", "queued") == queued + 1
     (analysis,) = site.analyses(version=version)
@@ -202,9 +202,9 @@ def test_a_repeated_delivery_has_no_effect(site: Site) -> None:
     call = Call(event("photos", version))
 
     assert site.send(call).status == 202
-    assert site.send(call).said == (200, "repeated")
-    assert site.send(Call(call.body)).said == (200, "repeated"), "the same meaning under another id"
-    assert site.send(Call(call.body, secret=BEFORE)).said == (200, "repeated")
+    assert site.send(call).outcome == (200, "repeated")
+    assert site.send(Call(call.body)).outcome == (200, "repeated"), "an equivalent delivery with another id"
+    assert site.send(Call(call.body, secret=BEFORE)).outcome == (200, "repeated")
     assert site.counted("any", "repeated") == repeated + 3
     assert len(site.analyses(version=version)) == 1
 
@@ -215,7 +215,7 @@ def test_a_delivery_repeated_after_the_analysis_ended_has_no_effect(site: Site) 
     (analysis,) = site.analyses(version=version)
     assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
 
-    assert site.send(Call(event("photos", version))).said == (200, "repeated")
+    assert site.send(Call(event("photos", version))).outcome == (200, "repeated")
     assert len(site.analyses(version=version)) == 1
 
 
@@ -232,13 +232,13 @@ def test_equivalent_concurrent_deliveries_create_one_analysis(site: Site) -> Non
 
 def test_each_of_several_secrets_is_accepted(site: Site) -> None:
     for secret in (BEFORE, SECRET):
-        assert site.send(Call(event("photos", fresh()), secret=secret)).said == (202, "queued")
+        assert site.send(Call(event("photos", fresh()), secret=secret)).outcome == (202, "queued")
 
 
 def test_each_version_and_each_model_is_analyzed(site: Site) -> None:
     version = fresh()
     for model in ("photos", "photos-2"):
-        assert site.send(Call(event(model, version))).said == (202, "queued")
+        assert site.send(Call(event(model, version))).outcome == (202, "queued")
     assert len(site.analyses(version=version)) == 2
 
 
@@ -248,8 +248,8 @@ def test_deliveries_with_different_ids_create_different_analyses(site: Site) -> 
     call = Call(asks)
 
     assert site.send(Call(event("photos", version))).status == 202
-    assert site.send(call).said == (202, "queued")
-    assert site.send(call).said == (200, "repeated")
+    assert site.send(call).outcome == (202, "queued")
+    assert site.send(call).outcome == (200, "repeated")
     assert site.send(Call(asks)).status == 202
     assert len(site.analyses(version=version)) == 3
 
@@ -260,7 +260,7 @@ def test_deliveries_with_different_ids_create_different_analyses(site: Site) -> 
 def test_a_watched_alias_or_tag_is_accepted(site: Site, kind: tuple[str, dict[str, str]]) -> None:
     version = fresh()
 
-    assert site.send(Call(event("photos", version, kind[0], **kind[1]))).said == (202, "queued")
+    assert site.send(Call(event("photos", version, kind[0], **kind[1]))).outcome == (202, "queued")
     assert len(site.analyses(version=version, registry="any", model="photos")) == 1
 
 
@@ -268,12 +268,12 @@ def test_a_deleted_mlflow_version_is_accepted_once(site: Site) -> None:
     version = fresh()
     data: dict[str, Any] = {"name": "photos", "version": version, "source": "models:/m-1", "run_id": None, "tags": {}}
 
-    assert site.send_mlflow("model_version", "created", data).said == (202, "queued")
+    assert site.send_mlflow("model_version", "created", data).outcome == (202, "queued")
     deadline = time.monotonic() + SOON
-    while site.gate(f"prod/photos/{version}").status != 404:  # the registry doesn't have it: dropped
+    while site.gate(f"prod/photos/{version}").status != 404:  # removed, since the registry does not have the version
         assert time.monotonic() < deadline, "it isn't dropped"
         time.sleep(0.05)
-    assert site.send_mlflow("model_version", "created", data).said == (200, "repeated")
+    assert site.send_mlflow("model_version", "created", data).outcome == (200, "repeated")
 
 
 @pytest.mark.parametrize("age", [301, -302, 86_400])
@@ -333,7 +333,7 @@ def test_a_body_with_a_large_declared_length_is_not_read(site: Site) -> None:
             try:
                 connection.putrequest("POST", f"/v1/hooks/{path}")
                 connection.putheader("Content-Length", str(limit + 1))
-                connection.endheaders()  # and no body
+                connection.endheaders()  # without a body
                 assert connection.getresponse().status == 413
             finally:
                 connection.close()
@@ -424,7 +424,7 @@ def test_a_malformed_mlflow_event_is_refused(site: Site) -> None:
 def test_an_unknown_event_is_ignored(site: Site, kind: str) -> None:
     before = site.counted("any", "ignored")
     with site.refusing():
-        assert site.send(Call(event("photos", fresh(), kind))).said == (200, "ignored")
+        assert site.send(Call(event("photos", fresh(), kind))).outcome == (200, "ignored")
     assert site.counted("any", "ignored") == before + 1
 
 
@@ -436,7 +436,7 @@ def test_an_unknown_mlflow_event_is_ignored(site: Site) -> None:
         ("prompt", "created", {"name": "p"}),
     ):
         with site.refusing():
-            assert site.send_mlflow(entity, action, data).said == (200, "ignored")
+            assert site.send_mlflow(entity, action, data).outcome == (200, "ignored")
 
 
 def test_an_event_without_a_rule_is_ignored(site: Site) -> None:
@@ -446,7 +446,7 @@ def test_an_event_without_a_rule_is_ignored(site: Site) -> None:
         event("photos", fresh(), "model_version_tag.set", key="owner"),
     ):
         with site.refusing():
-            assert site.send(Call(body)).said == (200, "ignored")
+            assert site.send(Call(body)).outcome == (200, "ignored")
 
 
 def test_events_caused_by_write_backs_are_ignored(site: Site) -> None:
@@ -456,13 +456,13 @@ def test_events_caused_by_write_backs_are_ignored(site: Site) -> None:
         event("photos", fresh(), "model_version_tag.set", key="errata.request", value="other"),
     ):
         with site.refusing():
-            assert site.send(Call(body)).said == (200, "ignored")
+            assert site.send(Call(body)).outcome == (200, "ignored")
     data = {"name": "photos", "version": "1", "key": "errata.verdict", "value": "fail"}  # as captured
     with site.refusing():
-        assert site.send_mlflow("model_version_tag", "set", data).said == (200, "ignored")
+        assert site.send_mlflow("model_version_tag", "set", data).outcome == (200, "ignored")
     with site.refusing():
         alias = {"name": "photos", "version": "1", "alias": "errata-passed"}
-        assert site.send_mlflow("model_version_alias", "created", alias).said == (200, "ignored")
+        assert site.send_mlflow("model_version_alias", "created", alias).outcome == (200, "ignored")
 
 
 @pytest.mark.parametrize(
@@ -483,14 +483,14 @@ def test_an_unknown_registry_or_kind_is_not_found(site: Site, path: str) -> None
 def test_an_invalid_model_is_refused_without_retry(site: Site, model: str) -> None:
     before = site.counted("any", "refused")
     with site.refusing():
-        assert site.send(Call(event("photos", fresh(), model=model))).said == (200, "refused")
+        assert site.send(Call(event("photos", fresh(), model=model))).outcome == (200, "refused")
     assert site.counted("any", "refused") == before + 1
 
 
 def test_names_that_are_not_valid_labels_are_refused_without_retry(site: Site) -> None:
     for model, version in (("photos" + "x" * 300, fresh()), ("photos", "9" * 300)):
         with site.refusing():
-            assert site.send(Call(event(model, version))).said == (200, "refused")
+            assert site.send(Call(event(model, version))).outcome == (200, "refused")
 
 
 def test_a_model_without_a_worker_is_refused_with_retry(site: Site) -> None:
@@ -521,7 +521,7 @@ def test_caller_input_is_not_used_as_a_metric_label(site: Site) -> None:
 def test_a_full_queue_refuses_with_retry_and_the_retry_is_accepted(start: Start, tmp_path: Path) -> None:
     with start(open_gate=False, max_open=1, registries=registries(tmp_path)) as running:
         site = Site(running)
-        assert site.send(Call(event("photos", "1"))).said == (202, "queued")
+        assert site.send(Call(event("photos", "1"))).outcome == (202, "queued")
         second = Call(event("photos", "2", model=LITE1))
 
         answer = site.send(second)
@@ -530,11 +530,13 @@ def test_a_full_queue_refuses_with_retry_and_the_retry_is_accepted(start: Start,
         assert 1 <= int(answer.headers["Retry-After"]) <= 30
         assert site.analyses(version="2") == []
         assert site.counted("any", "later") == 1
-        assert site.send(Call(event("photos", "1"))).said == (200, "repeated"), "what is known needs no room"
+        assert site.send(Call(event("photos", "1"))).outcome == (200, "repeated"), (
+            "a repeated delivery needs no queue slot"
+        )
         running.gate.set()
         (first,) = site.analyses(version="1")
         assert [*running.client.watch(first.name)][-1].state == pb.State.STATE_SUCCEEDED
-        assert site.send(second).said == (202, "queued")
+        assert site.send(second).outcome == (202, "queued")
         assert len(site.analyses(version="2")) == 1
 
 
@@ -563,13 +565,13 @@ def test_a_service_without_registries_has_no_webhooks(running: Running) -> None:
         ("good/team/two", "pass", True),
         ("bad/one", "fail", False),
         ("few/one", "undecided", None),
-        ("first/one", "undecided", None),  # bounds a change, and there is no version before
+        ("first/one", "undecided", None),  # bounds a change, and there is no previous version
         ("photos", "undecided", None),  # its rule has no policy
     ],
 )
 def test_a_gate_returns_the_decision_of_the_policy(site: Site, model: str, decision: str, passes: bool | None) -> None:
     version = fresh()
-    assert site.send(Call(event(model, version))).said == (202, "queued")
+    assert site.send(Call(event(model, version))).outcome == (202, "queued")
 
     assert site.decided(f"any/{model}/{version}") == (decision, passes)
 

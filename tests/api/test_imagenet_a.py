@@ -1,4 +1,4 @@
-"""ImageNet-A over a real socket: images named wnid/file, and accuracy among its own classes where there are scores."""
+"""ImageNet-A: images named wnid/file, and the accuracy among the classes of the data set."""
 
 import io
 from pathlib import Path
@@ -37,14 +37,14 @@ def service(bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def images() -> list[tuple[str, int]]:
-    """Name and class of each image, sorted by path."""
+    """Return the name and class of each image, sorted by path."""
     named = {f"{load_taxonomy().wordnet_id(index)}/{name}": index for index in CLASSES for name in FILES}
     return sorted(named.items())
 
 
 @pytest.fixture(scope="module")
 def probs(images: list[tuple[str, int]]) -> np.ndarray:
-    """Probabilities in which a class outside of the five is on top now and then, before the right or a wrong one."""
+    """Return probabilities in which a class outside the five sometimes has the highest value."""
     rng = np.random.default_rng(3)
     scores = rng.random((len(images), 1000)) * 0.1
     for row, (_, target) in enumerate(images):
@@ -62,7 +62,7 @@ def npz(**arrays: np.ndarray) -> io.BytesIO:
 
 
 def among_classes(images: list[tuple[str, int]], probs: np.ndarray) -> float:
-    """The share of images whose class is the best of the five, a row at a time."""
+    """Return the share of images whose class has the highest value of the five, computed row by row."""
     right = 0
     for (_, target), row in zip(images, probs.tolist(), strict=True):
         best = max(CLASSES, key=lambda index: row[index])
@@ -121,18 +121,18 @@ def test_accuracy_among_the_classes_survives_a_restart_and_a_reanalysis(
 ) -> None:
     served = {"evidence": {"imagenet-a": [str(bundle.path)]}}
     with start(**served) as service:
-        made = service.client.upload(npz(top1=probs.argmax(axis=1), probs=probs), "imagenet-a")
+        analysis = service.client.upload(npz(top1=probs.argmax(axis=1), probs=probs), "imagenet-a")
 
     with start(**served) as service:
-        again = service.client.reanalyze(made.name)
-        assert service.client.get(made.name).summary == made.summary
-        assert again.summary == made.summary
-        assert again.predictions_digest == made.predictions_digest
-        assert again.summary.HasField("top1_accuracy_among_classes")
+        reanalysis = service.client.reanalyze(analysis.name)
+        assert service.client.get(analysis.name).summary == analysis.summary
+        assert reanalysis.summary == analysis.summary
+        assert reanalysis.predictions_digest == analysis.predictions_digest
+        assert reanalysis.summary.HasField("top1_accuracy_among_classes")
 
 
 def test_images_with_the_same_base_name_are_distinguished(service: Running, images: list[tuple[str, int]]) -> None:
-    """Given predictions that are right for one class' files alone, those are the ones that are right."""
+    """Predictions that are correct only for the files of one class."""
     rows = "".join(f"{name},{CLASSES[0]}\n" for name, _ in reversed(images))
 
     analysis = service.client.upload(io.BytesIO(("file_name,top1\n" + rows).encode()), "imagenet-a")

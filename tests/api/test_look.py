@@ -1,4 +1,4 @@
-"""Looking at analyses over a real socket: listings, pages, filters, verdicts, exports, reports, explanations."""
+"""Queries of analyses: listings, pages, filters, verdicts, exports, reports, and explanations."""
 
 import csv
 import io
@@ -63,10 +63,10 @@ def test_a_page_token_of_another_query_is_refused(start, demo_csv: bytes) -> Non
 
 
 def test_a_filter_selects_analyses_that_meet_all_conditions(client: Client, analysis: pb.Analysis) -> None:
-    wanted = pb.AnalysisFilter(states=["STATE_SUCCEEDED"], dataset="demo", labels={"kind": "look"})
+    conditions = pb.AnalysisFilter(states=["STATE_SUCCEEDED"], dataset="demo", labels={"kind": "look"})
     other = pb.AnalysisFilter(dataset="demo", labels={"kind": "none such"})
 
-    assert analysis.name in [item.name for item in client.list(wanted)]
+    assert analysis.name in [item.name for item in client.list(conditions)]
     assert [*client.list(other)] == []
 
 
@@ -95,8 +95,8 @@ def test_an_open_analysis_cannot_be_deleted(start) -> None:
 def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
     every = [*client.verdicts(analysis.name)]
 
-    def names(**wanted: object) -> list[str]:
-        return [verdict.file_name for verdict in client.verdicts(analysis.name, pb.VerdictFilter(**wanted))]
+    def names(**conditions: object) -> list[str]:
+        return [verdict.file_name for verdict in client.verdicts(analysis.name, pb.VerdictFilter(**conditions))]
 
     assert [item.file_name for item in every] == demo.judged_names
     assert names(error_types=["ERROR_TYPE_CORRECT"]) == demo.judged_names[2:]
@@ -104,7 +104,9 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
     assert names(target=609) == [name for name in demo.judged_names if name.endswith("_609.jpg")]
     assert names(problematic=True) == []
     organisms, artifacts, other = (names(group=g) for g in ("GROUP_ORGANISM", "GROUP_ARTIFACT", "GROUP_OTHER"))
-    assert sorted(organisms + artifacts + other) == demo.judged_names  # one label an image: one group an image
+    assert (
+        sorted(organisms + artifacts + other) == demo.judged_names
+    )  # each image has one label, and therefore one group
     superclass = demo.manifest.superclasses[0]
     members = demo.superclass_mask(superclass)
     assert names(superclass=superclass) == [
@@ -122,9 +124,9 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         pb.VerdictFilter(group=99),
     ],
 )
-def test_an_invalid_filter_is_refused(client: Client, analysis: pb.Analysis, wanted: pb.VerdictFilter) -> None:
+def test_an_invalid_filter_is_refused(client: Client, analysis: pb.Analysis, conditions: pb.VerdictFilter) -> None:
     with pytest.raises(errors.InvalidRequest):
-        next(client.verdicts(analysis.name, wanted))
+        next(client.verdicts(analysis.name, conditions))
 
 
 def test_verdict_pages_contain_every_row_once(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
@@ -207,7 +209,7 @@ def test_a_hostile_name_is_escaped_in_the_report(client: Client, demo_csv: bytes
 
     html = client.report(name).decode()
 
-    assert html.count("<script") == 2  # the page's own: its data and its code
+    assert html.count("<script") == 2  # the page's data and code
     assert "<script>alert" not in html
     assert "<img src=x" not in html
     assert "&lt;script&gt;" in html

@@ -1,4 +1,4 @@
-"""What a running service tells Prometheus: calls, pages, stages, caches, evidence and results, after real work."""
+"""The metrics of a running service: calls, pages, stages, caches, evidence, and results."""
 
 import socket
 import time
@@ -30,7 +30,7 @@ def scraped(running: Running) -> Sample:
 
 
 def within(seconds: float, condition: Callable[[], Any]) -> Any:
-    """Return what a condition gives once it is true."""
+    """Wait until a condition is true; return its value."""
     end = time.monotonic() + seconds
     while not (result := condition()) and time.monotonic() < end:
         time.sleep(0.1)
@@ -45,7 +45,7 @@ def predictions(tmp_path: Path, demo_csv: bytes) -> Path:
 
 
 def test_failure_counters_start_at_0(start: Start) -> None:
-    """So that the first burst of them is an increase, and rings."""
+    """Otherwise, Prometheus would compute no increase for the first failures."""
     with start() as running:
         sample = scraped(running)
 
@@ -76,10 +76,10 @@ def test_calls_pages_and_stages_are_counted_and_timed(start: Start, predictions:
     bad = tmp_path / "bad.csv"
     bad.write_text("file_name,predicted_class\nnobody.jpg,1\n")
     with start() as running:
-        made = running.client.upload(predictions, dataset="demo")
+        analysis = running.client.upload(predictions, dataset="demo")
         with pytest.raises(InvalidRow):
             running.client.upload(bad, dataset="demo")
-        name = made.name.removeprefix("analyses/")
+        name = analysis.name.removeprefix("analyses/")
         for _ in range(3):
             urllib.request.urlopen(f"http://{running.addresses.http}/analyses/{name}").close()
         sample = scraped(running)
@@ -131,7 +131,7 @@ def test_model_runs_and_open_work_are_reported(start: Start) -> None:
     assert sample("errata_oldest_open_seconds", state="running") > 0  # type: ignore[operator]
     assert sample("errata_live_workers") == 1
     assert again.cached
-    assert after("errata_images_total") == 20  # the second model's weights are the first one's: it is not run
+    assert after("errata_images_total") == 20  # both models have the same weights, so the second does not run
     assert after("errata_stage_duration_seconds_count", stage="inference") == 1
     assert after("errata_cache_requests_total", cache="predictions", outcome="miss") == 1
     assert after("errata_cache_requests_total", cache="predictions", outcome="hit") == 1
@@ -152,9 +152,9 @@ def test_the_newest_results_of_watched_models_are_reported_and_others_are_counte
         summary = running.client.upload(predictions, dataset="demo").summary
 
     names = {"model": "net", "version": "3", "dataset": "demo"}
-    for group, told in summary.groups.items():
-        assert sample("errata_result_samples", **names, group=group) == told.num_samples
-        for kind, count in told.counts.items():
+    for group, group_summary in summary.groups.items():
+        assert sample("errata_result_samples", **names, group=group) == group_summary.num_samples
+        for kind, count in group_summary.counts.items():
             severity = {"MODEL_FAILURE": "severe", "FINE_GRAINED": "minor", "CORRECT": "none"}.get(kind)
             if severity:
                 labels = {"group": group, "error_type": kind, "severity": severity}

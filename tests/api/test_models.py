@@ -1,4 +1,4 @@
-"""Models over a real socket: accepted, watched, cancelled, shared, refused; with the twin of the real predictor."""
+"""Model analyses with the fake predictor: accepted, watched, canceled, shared, and refused."""
 
 import threading
 import time
@@ -61,7 +61,7 @@ def test_a_name_without_a_source_is_a_timm_model(start) -> None:
     with start() as service:
         final = ended(service.client, service.client.analyze("resnet50", "demo").name)
 
-        assert final.state == pb.STATE_FAILED  # the twin offers no timm model: the worker says so
+        assert final.state == pb.STATE_FAILED  # the fake predictor has no timm model
         assert final.failure.reason == "MODEL_NOT_FOUND"
 
 
@@ -76,7 +76,7 @@ def test_a_name_without_a_source_is_a_timm_model(start) -> None:
         ("ftp:resnet", errors.InvalidModelId),
         ("x" * 1000, errors.InvalidModelId),
         ("demo:efficientnet_lite9", errors.ModelNotFound),
-        ("file:weights.pth#resnet18", errors.ModelNotFound),  # no folder is permitted here
+        ("file:weights.pth#resnet18", errors.ModelNotFound),  # files are not allowed
     ],
 )
 def test_an_invalid_model_is_refused_immediately(client: Client, model: str, error: type) -> None:
@@ -189,12 +189,12 @@ def test_a_watch_reports_the_queue_position_and_the_progress(start) -> None:
 def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
     seen: list[pb.Analysis] = []
     with start(open_gate=False) as service:
-        watcher = Client(service.addresses.grpc)  # outlives the service
+        watcher = Client(service.addresses.grpc)  # stays open after the service stops
         name = service.client.analyze(MODEL, "demo").name
         listener = threading.Thread(target=lambda: seen.extend(watcher.watch(name)))
         listener.start()
         assert until(lambda: bool(seen))
-        threading.Timer(0.2, service.gate.set).start()  # the batch in hand ends while the server stops
+        threading.Timer(0.2, service.gate.set).start()  # the current batch ends while the server stops
     listener.join(10)
     watcher.close()
 

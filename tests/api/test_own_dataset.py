@@ -1,4 +1,4 @@
-"""A data set of the user's own, from its labels to its verdicts, over a real socket."""
+"""A custom data set, from its labels to its verdicts."""
 
 import io
 import json
@@ -12,7 +12,8 @@ from errata import errors, pb
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 
-# file: labels, the first is the target; 207 golden retriever, 208 Labrador, 620 laptop, 681 notebook, 417 balloon
+# File -> labels, the first of which is the target. 207: golden retriever, 208: Labrador, 620: laptop, 681: notebook,
+# 417: balloon.
 LABELS: dict[str, list[int | str]] = {
     "right.jpg": [207],
     "overlap.jpg": [620],
@@ -54,7 +55,7 @@ def test_rules_with_evidence_decide_and_the_others_abstain(start, tmp_path: Path
             verdict.file_name: verdict for verdict in service.client.verdicts(analysis.name, with_evidence=True)
         }
 
-        assert {name: each.error_type for name, each in verdicts.items()} == EXPECTED
+        assert {name: verdict.error_type for name, verdict in verdicts.items()} == EXPECTED
         assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_FINE_GRAINED_OOV, pb.ERROR_TYPE_NON_PROTOTYPICAL]
         assert analysis.summary.groups["all"].num_samples == analysis.summary.num_images == 5
         assert analysis.summary.groups["all"].top1_accuracy == pytest.approx(1 / 5)

@@ -1,4 +1,4 @@
-"""The pages over HTTP: statuses, headers, what is refused, and pictures of what is judged and lies here alone."""
+"""The pages: statuses, headers, refusals, and images."""
 
 import http.client
 import io
@@ -28,7 +28,7 @@ class Answer:
 
 
 def ask(running: Running, path: str, method: str = "GET") -> Answer:
-    """Send a path as it stands: no client mends it."""
+    """Send a path without normalization by a client."""
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
     try:
@@ -41,7 +41,7 @@ def ask(running: Running, path: str, method: str = "GET") -> Answer:
 
 @pytest.fixture(scope="module")
 def analysis(running: Running) -> pb.Analysis:
-    """The photographs, judged by a model that knows nothing."""
+    """An analysis of the photographs by a hash predictor."""
     name = running.client.analyze(MODEL, "demo", fresh=True).name
     return [*running.client.watch(name)][-1]
 
@@ -90,11 +90,11 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/trend?dataset=odd", 404, "expected one of the data sets"),
     ],
 )
-def test_errors_have_a_page_with_their_status(running: Running, path: str, status: int, told: str) -> None:
+def test_errors_have_a_page_with_their_status(running: Running, path: str, status: int, text: str) -> None:
     answer = ask(running, path)
 
     assert answer.status == status
-    assert told in answer.text
+    assert text in answer.text
 
 
 def test_hostile_paths_are_escaped(running: Running) -> None:
@@ -192,7 +192,7 @@ def test_pages_are_counted_by_route(running: Running, analysis: pb.Analysis) -> 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.:80"])
 def test_a_request_with_a_foreign_host_name_is_refused(running: Running, host: str) -> None:
-    """Given a name of somebody else's that leads here, his page would read all that stands in ours."""
+    """With DNS rebinding, a foreign page could otherwise read the pages of the service."""
     address, port = running.addresses.http.rsplit(":", 1)
     assert _get(address, port, "/", host) == 421
 
@@ -202,14 +202,14 @@ def test_a_request_with_a_foreign_host_name_is_refused(running: Running, host: s
     [("evil.example", 421), ("errata.example:8080", 200), ("10.1.2.3:8080", 200), ("[fd00::1]", 200), ("api", 200)],
 )
 def test_beyond_loopback_a_foreign_host_name_is_refused_without_tokens(start: Start, host: str, status: int) -> None:
-    """docker-compose publishes such a service on a desk's loopback, where a browser can be led to it."""
+    """docker-compose publishes such a service on loopback, where a browser can be redirected to it."""
     with start(allow_insecure=True, http_address="0.0.0.0:0", public_url="https://errata.example") as running:
         port = running.addresses.http.rsplit(":", 1)[1]
         assert _get("127.0.0.1", port, "/", host) == status
 
 
 def test_with_tokens_any_host_name_is_accepted(start: Start, tmp_path: Path) -> None:
-    """A page under another name has no token to show."""
+    """A page under a foreign host name has no token."""
     token = new_token()
     (tmp_path / "tokens").write_text(line_of("me", Scope.READ, token))
     with start(tokens=tmp_path / "tokens") as running:
@@ -219,7 +219,7 @@ def test_with_tokens_any_host_name_is_accepted(start: Start, tmp_path: Path) -> 
 
 
 def _get(address: str, port: str, path: str, host: str, authorization: str = "") -> int:
-    """Return the status of a call under a host's name."""
+    """Return the status of a request with a Host header."""
     connection = http.client.HTTPConnection(address, int(port), timeout=30)
     try:
         connection.putrequest("GET", path, skip_host=True)

@@ -1,4 +1,4 @@
-"""Reanalyze over a real socket: two bundles of one data set, and the same predictions judged with either."""
+"""Reanalysis: the same predictions judged with two bundles of a data set."""
 
 import io
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from .conftest import Running, started
 
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The 20 photographs under a grouping in which all animals, and all else, are alike."""
+    """A bundle of the 20 photographs with two superclasses: animals, and all other classes."""
     folder = tmp_path_factory.mktemp("alike")
     (folder / "superclasses.json").write_text('{"everything": [["entity"]]}\n')
     return build_evidence("demo", Inputs(superclasses=folder / "superclasses.json"), folder / "bundle")
@@ -23,7 +23,7 @@ def alike(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The 20 photographs under a grouping in which no class is like another."""
+    """A bundle of the 20 photographs without common superclasses."""
     folder = tmp_path_factory.mktemp("apart")
     (folder / "superclasses.json").write_text('{"nothing": [["no_such_lemma"]]}\n')
     return build_evidence("demo", Inputs(superclasses=folder / "superclasses.json"), folder / "bundle")
@@ -31,7 +31,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def both(alike: Bundle, apart: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service of the two bundles; the first is the default."""
+    """A service with both bundles; the first is the default."""
     with started(data_dir, tmp_path_factory.mktemp("archive"), **served(apart, alike)) as service:
         yield service
 
@@ -55,7 +55,7 @@ def test_the_catalog_lists_all_bundles_of_a_data_set_the_default_first(
 
     digests = [item.digest for item in listed.evidence]
     assert digests[:2] == [apart.digest, alike.digest]
-    assert set(digests[2:]) <= {demo.digest}  # what lies in the data folder is served too
+    assert set(digests[2:]) <= {demo.digest}  # bundles in the data folder are served too
     assert both.client.evidence("demo").digest == apart.digest
     assert both.client.evidence("demo", alike.digest[:10]).digest == alike.digest
 
@@ -130,7 +130,7 @@ def test_the_report_and_explanations_use_the_new_bundle(both: Running, alike: Bu
 def test_a_model_is_reanalyzed_without_running_it(both: Running, apart: Bundle, alike: Bundle) -> None:
     queued = both.client.analyze("demo:efficientnet_lite0", "demo")
     before = [*both.client.watch(queued.name)][-1]
-    both.gate.clear()  # a model that runs now waits
+    both.gate.clear()  # models are blocked
 
     after = both.client.reanalyze(before.name, alike.digest)
     both.gate.set()
@@ -211,7 +211,7 @@ def test_an_unfinished_analysis_is_not_ready(start, alike: Bundle, apart: Bundle
 
 
 def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
-    """Given two bundles of one name whose images differ, predictions of the one mean nothing with the other."""
+    """The bundles have the same data set name but different images."""
     bundles = []
     for name, images in (("three", "a b c"), ("two", "a b")):
         file = tmp_path / f"{name}.csv"
@@ -226,7 +226,7 @@ def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
 
 
 def test_a_bundle_with_the_same_number_of_other_images_is_refused(start, tmp_path: Path) -> None:
-    """Given two bundles of one name with as many images, the rows of the one are not taken for those of the other."""
+    """The bundles have the same data set name and number of images, but different images."""
     bundles = []
     for name, images in (("first", "a b"), ("second", "x y")):
         file = tmp_path / f"{name}.csv"

@@ -1,4 +1,4 @@
-"""Who gets in, over real sockets: every RPC, page, hook and gate of the table; TLS, client certificates, rotation."""
+"""Authorization of all RPCs, pages, webhooks, and gates; TLS, client certificates, and rotation."""
 
 import base64
 import http.client
@@ -42,7 +42,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def guarded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokens: Path) -> Iterator[Running]:
-    """A service that asks for tokens."""
+    """A service that requires tokens."""
     from running_service import started
 
     with started(data_dir, tmp_path_factory.mktemp("archive"), tokens=tokens) as service:
@@ -50,7 +50,7 @@ def guarded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokens: Pa
 
 
 def code_of_call(address: str, method: str, token: str | None) -> grpc.StatusCode:
-    """Return how a call of a method ends that sends one empty message and reads one."""
+    """Call a method with one empty message; return the status code."""
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
     with grpc.insecure_channel(address) as channel:
         call = channel.stream_stream(method, None, None)(iter([b""]), metadata=metadata, timeout=10)
@@ -63,7 +63,7 @@ def code_of_call(address: str, method: str, token: str | None) -> grpc.StatusCod
 
 
 def get(address: str, path: str, method: str = "GET", authorization: str = "", tls: Any = None) -> tuple[int, Any]:
-    """Return the status and the headers of an answer."""
+    """Return the status and headers of a response."""
     connection = (
         http.client.HTTPConnection(address, timeout=10)
         if tls is None
@@ -95,7 +95,7 @@ def basic(token: str) -> str:
     return "Basic " + base64.b64encode(f"me:{token}".encode()).decode()
 
 
-# the table is the service
+# the permissions are complete
 
 
 def test_the_permissions_include_every_rpc() -> None:
@@ -135,16 +135,16 @@ def test_an_rpc_without_a_valid_token_is_refused(guarded: Running, method: str) 
 def test_an_rpc_needs_the_scope_in_the_permissions(guarded: Running, method: str) -> None:
     refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
-    said = code_of_call(guarded.addresses.grpc, method, READER)
-    assert (said is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
+    code = code_of_call(guarded.addresses.grpc, method, READER)
+    assert (code is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
     assert code_of_call(guarded.addresses.grpc, method, WRITER) not in refused
 
 
 @pytest.mark.parametrize("method", sorted(set(RPCS) - set(GUARDED)))
 def test_health_needs_no_token(guarded: Running, method: str) -> None:
-    said = code_of_call(guarded.addresses.grpc, method, None)
+    code = code_of_call(guarded.addresses.grpc, method, None)
 
-    assert said is (grpc.StatusCode.UNIMPLEMENTED if method.endswith("/List") else grpc.StatusCode.OK)
+    assert code is (grpc.StatusCode.UNIMPLEMENTED if method.endswith("/List") else grpc.StatusCode.OK)
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -155,7 +155,7 @@ def test_a_route_needs_the_scope_in_the_permissions(guarded: Running, route: str
     if PERMISSIONS[route] is Scope.OPEN:
         assert without == 200
     elif PERMISSIONS[route] is Scope.SIGNED:
-        assert without == 404  # no registry is configured: what is asked for is its signature, not a token
+        assert without == 404  # no registry is configured; webhooks need a signature instead of a token
     else:
         assert without == 401
         assert headers["WWW-Authenticate"].startswith("Bearer" if route.startswith("/v1/") else "Basic")
@@ -182,15 +182,15 @@ def test_the_token_name_is_the_owner_of_an_analysis(guarded: Running, demo_csv: 
     file = tmp_path / "p.csv"
     file.write_bytes(demo_csv)
     with Client(guarded.addresses.grpc, WRITER) as client:
-        made = client.upload(file, dataset="demo")
+        analysis = client.upload(file, dataset="demo")
     with Client(guarded.addresses.grpc, READER) as client:
-        assert client.get(made.name).owner == "ci"
+        assert client.get(analysis.name).owner == "ci"
         with pytest.raises(PermissionDenied):
-            client.delete(made.name)
+            client.delete(analysis.name)
     with Client(guarded.addresses.grpc) as client, pytest.raises(TokenMissing):
-        client.get(made.name)
+        client.get(analysis.name)
     with Client(guarded.addresses.grpc, STRANGER) as client, pytest.raises(TokenUnknown):
-        client.get(made.name)
+        client.get(analysis.name)
 
 
 def test_a_refused_upload_ends_before_its_file_is_received(guarded: Running, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_compressed_message_above_the_size_limit_is_refused(guarded: Running) 
     with grpc.insecure_channel(guarded.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
         call = channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis", None, None)
         with pytest.raises(grpc.RpcError) as refused:
-            call(bytes(200 << 20), metadata=(("authorization", f"Bearer {READER}"),), timeout=30)  # packed: 200 KB
+            call(bytes(200 << 20), metadata=(("authorization", f"Bearer {READER}"),), timeout=30)  # 200 KB compressed
 
     assert cast(grpc.Call, refused.value).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     with Client(guarded.addresses.grpc, READER) as client:
@@ -283,7 +283,7 @@ def tls_settings(pair: Pair, **more: object) -> dict[str, object]:
 
 
 def seen_serial(address: str, authority: Authority) -> int:
-    """Return the serial number of the certificate that a listener shows now."""
+    """Return the serial number of a listener's current certificate."""
     host, _, port = address.rpartition(":")
     with (
         socket.create_connection((host, int(port)), timeout=10) as raw,
@@ -347,15 +347,15 @@ def test_with_a_client_ca_callers_need_a_certificate(
     with start(**tls_settings(server, tls_client_ca=clients.file)) as service:
         grpc_address, http_address = local(service.addresses.grpc), local(service.addresses.http)
         for pair, served in ((mine, True), (theirs, False), (None, False)):
-            shown = {} if pair is None else {"certificate": pair.certificate, "key": pair.key}
-            with Client(grpc_address, ca_file=authority.file, attempts=1, **shown) as client:  # type: ignore[arg-type]
+            pair_options = {} if pair is None else {"certificate": pair.certificate, "key": pair.key}
+            with Client(grpc_address, ca_file=authority.file, attempts=1, **pair_options) as client:  # type: ignore[arg-type]
                 assert client.is_serving() == served
 
         assert get(http_address, "/", tls=trusting(authority, mine))[0] == 200
         assert get(http_address, "/", tls=trusting(authority))[0] == 401
         with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
             get(http_address, "/", tls=trusting(authority, theirs))
-        for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers have none
+        for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers have no certificate
             assert get(http_address, path, tls=trusting(authority))[0] == 200
         assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=trusting(authority))[0] == 404
 
@@ -368,8 +368,8 @@ def test_the_client_ca_is_replaced_without_a_restart(
     trusted = tmp_path / "clients.pem"
     trusted.write_bytes(first.file.read_bytes())
     with start(**tls_settings(server, tls_client_ca=trusted)) as service:
-        for shown, other in ((old, new), (new, old)):
-            for pair, served in ((shown, True), (other, False)):
+        for valid, other in ((old, new), (new, old)):
+            for pair, served in ((valid, True), (other, False)):
                 with Client(
                     local(service.addresses.grpc),
                     ca_file=authority.file,
@@ -378,7 +378,7 @@ def test_the_client_ca_is_replaced_without_a_restart(
                     key=pair.key,
                 ) as client:
                     assert client.is_serving() == served
-            assert get(local(service.addresses.http), "/", tls=trusting(authority, shown))[0] == 200
+            assert get(local(service.addresses.http), "/", tls=trusting(authority, valid))[0] == 200
             with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
                 get(local(service.addresses.http), "/", tls=trusting(authority, other))
             trusted.write_bytes(second.file.read_bytes())
@@ -407,7 +407,7 @@ def test_tls_sessions_end_when_the_client_ca_is_replaced(
 
     with start(**tls_settings(server, tls_client_ca=trusted)) as service:
         address = local(service.addresses.http)
-        if version is ssl.TLSVersion.TLSv1_2:  # in which sessions can be resumed whatever the server says
+        if version is ssl.TLSVersion.TLSv1_2:  # clients can resume these sessions
             with pytest.raises((ssl.SSLError, OSError)):
                 call(address, None)
             return
@@ -438,8 +438,8 @@ def test_mismatched_certificate_files_prevent_the_start(
 def test_a_refused_gate_request_has_the_format_of_gates(guarded: Running) -> None:
     connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
     connection.request("GET", "/v1/gates/prod/m/1")
-    said = json.loads(connection.getresponse().read())
+    body = json.loads(connection.getresponse().read())
     connection.close()
 
-    assert said["gate"]["decision"] == "error"
-    assert "token" in said["gate"]["reasons"][0]
+    assert body["gate"]["decision"] == "error"
+    assert "token" in body["gate"]["reasons"][0]

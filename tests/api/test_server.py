@@ -1,4 +1,4 @@
-"""The server around the calls: catalog, health, reflection, metrics, readiness, unknown errors, open doors."""
+"""The server: catalog, health, reflection, metrics, readiness, unknown methods, and addresses."""
 
 import io
 import json
@@ -6,7 +6,9 @@ import urllib.request
 
 import grpc
 import pytest
-from errata import Client, errors, pb
+from errata import Client, error_of, errors, pb
+from errata.errors import InvalidRequest
+from errata.v1 import errata_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -44,13 +46,22 @@ def test_evidence_has_its_sources_and_the_abstaining_rules(client: Client) -> No
     assert client.evidence("imagenet-real", evidence.digest[:8]) == evidence
 
 
+def test_evidence_without_a_data_set_is_an_invalid_request(running) -> None:
+    with grpc.insecure_channel(running.addresses.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+        errata_pb2_grpc.CatalogServiceStub(channel).GetEvidence(pb.GetEvidenceRequest())
+
+    error = error_of(refused.value, "")
+    assert type(error) is InvalidRequest
+    assert [violation.field for violation in error.violations] == ["dataset"]
+
+
 def test_the_catalog_lists_models_and_error_types(client: Client) -> None:
     types = client.error_types().error_types
 
     assert "demo:efficientnet_lite0" in [model.model for model in client.models().models]
-    assert [type_.error_type for type_ in types] == [int(error_type_) for error_type_ in ERROR_TYPES]
-    assert [type_.severity for type_ in types] == [int(SEVERITY[error_type_]) for error_type_ in ERROR_TYPES]
-    assert all(type_.title and type_.description for type_ in types)
+    assert [info.error_type for info in types] == [int(error_type) for error_type in ERROR_TYPES]
+    assert [info.severity for info in types] == [int(SEVERITY[error_type]) for error_type in ERROR_TYPES]
+    assert all(info.title and info.description for info in types)
 
 
 @pytest.mark.parametrize("service", ["", "errata.v1.AnalysisService", "errata.v1.CatalogService"])
@@ -112,7 +123,7 @@ def test_an_unparsable_message_is_refused_without_side_effects(running, method: 
 
 
 def test_an_address_in_use_is_refused(running, start) -> None:
-    with pytest.raises(errors.Unavailable, match="taken"), start(grpc_address=running.addresses.grpc):
+    with pytest.raises(errors.Unavailable, match="in use"), start(grpc_address=running.addresses.grpc):
         pass
 
 

@@ -1,4 +1,4 @@
-"""An upload's slot, over a real socket: held while its thread works, and never by a few bytes or one token alone."""
+"""Upload slots: occupied while a thread works, and shared fairly between tokens."""
 
 import io
 import queue
@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 import pytest
-from errata import Client
-from errata.errors import TooBusy
+from errata import Client, error_of
+from errata.errors import TooBusy, Unavailable
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 from running_service import MODEL, Running, Start
@@ -22,18 +22,18 @@ from service.analyses import upload
 from service.api import analysis_service, paced_stream
 from service.authorization import Scope, line_of, new_token
 
-SOON = 30.0  # seconds; a deadline, not a measure
+SOON = 30.0  # seconds; a timeout that no passing test reaches
 HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
 
 
 def chunk(content: bytes) -> pb.UploadPredictionsRequest:
-    """Return a part of a file."""
+    """Return a chunk message."""
     return pb.UploadPredictionsRequest(chunk=content)
 
 
 @dataclass
 class Work:
-    """What an upload's thread does before it parses: it computes until the gate is open."""
+    """Replaces the start of an upload's thread: computes until the gate opens."""
 
     begun: threading.Event = field(default_factory=threading.Event)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -41,7 +41,7 @@ class Work:
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
-    """Have the threads of uploads compute for as long as a test wants, and then judge."""
+    """Block the threads of uploads until the test opens the gate."""
     computing, judge = Work(), upload.upload
 
     def compute(*arguments: Any) -> Any:
@@ -56,7 +56,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
 @contextmanager
 def uploading(address: str, *parts: pb.UploadPredictionsRequest, token: str = "") -> Iterator[Any]:
-    """Begin an upload, and send no more than these parts; cancel it at the end."""
+    """Start an upload that sends only these messages; cancel it after the block."""
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
@@ -75,7 +75,7 @@ def uploading(address: str, *parts: pb.UploadPredictionsRequest, token: str = ""
 
 
 def accepted(client: Client, content: bytes) -> bool:
-    """Upload a file; say whether there was a slot."""
+    """Upload a file; return whether there was a free slot."""
     try:
         return client.upload(io.BytesIO(content), "demo").state == pb.STATE_SUCCEEDED
     except TooBusy:
@@ -83,11 +83,11 @@ def accepted(client: Client, content: bytes) -> bool:
 
 
 def wait_until_accepted(running: Running, content: bytes) -> None:
-    """Upload a file again and again until it is taken."""
+    """Retry an upload until it is accepted."""
     deadline = time.monotonic() + SOON
     with Client(running.addresses.grpc, attempts=1) as client:
         while not accepted(client, content):
-            assert time.monotonic() < deadline, "the slot is still taken"
+            assert time.monotonic() < deadline, "timeout: the slot is still occupied"
 
 
 def test_a_canceled_upload_occupies_its_slot_until_its_thread_ends(start: Start, work: Work, demo_csv: bytes) -> None:
@@ -97,7 +97,7 @@ def test_a_canceled_upload_occupies_its_slot_until_its_thread_ends(start: Start,
             call.cancel()
             with pytest.raises(grpc.FutureCancelledError):
                 call.result()
-        client.list()  # a later call of the same server: the cancellation has come by now
+        client.list()  # the server has processed the cancellation before this call
         assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
 
         work.gate.set()
@@ -110,13 +110,29 @@ def test_a_complete_upload_occupies_its_slot_until_its_thread_ends(start: Start,
     with start(max_uploads=1) as running, grpc.insecure_channel(running.addresses.grpc) as channel:
         call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(iter([HEADER, chunk(demo_csv)]))
         assert work.begun.wait(SOON)
-        time.sleep(0.2)  # so that the server waits for the thread, and no more for messages
+        time.sleep(0.2)  # the server has received all messages and waits for the thread
         call.cancel()
         with Client(running.addresses.grpc, attempts=1) as client:
             client.list()
             assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
             work.gate.set()
         wait_until_accepted(running, demo_csv)
+
+
+@pytest.mark.parametrize("parts", [[HEADER], [HEADER, chunk(b"file_name,")]], ids=["header", "chunk"])
+def test_an_upload_that_is_open_at_shutdown_is_unavailable(
+    start: Start, parts: list[pb.UploadPredictionsRequest]
+) -> None:
+    with ExitStack() as stack:
+        with start() as running:
+            call = stack.enter_context(uploading(running.addresses.grpc, *parts))
+            time.sleep(0.5)  # the server has received the messages
+        with pytest.raises(grpc.RpcError) as refused:
+            call.result()
+
+    error = error_of(refused.value, "")
+    assert type(error) is Unavailable
+    assert error.message == "The service is shutting down; send the upload again."
 
 
 def test_a_header_without_chunks_occupies_no_slot(start: Start, demo_csv: bytes) -> None:
@@ -153,7 +169,7 @@ def test_an_upload_without_progress_ends(
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> dict[str, str]:
-    """The tokens of two callers, in the file `tokens`."""
+    """The tokens of two callers, whose digests are in the file `tokens`."""
     result = {"busy": new_token(), "other": new_token()}
     (tmp_path / "tokens").write_text("\n".join(line_of(name, Scope.WRITE, token) for name, token in result.items()))
     return result

@@ -1,4 +1,4 @@
-"""UploadPredictions over a real socket: what it accepts, what it refuses and how, and that the server goes on."""
+"""UploadPredictions: accepted and refused files."""
 
 import gzip
 import io
@@ -117,7 +117,7 @@ def test_an_invalid_file_is_refused_with_the_reason_and_line(stub, client: Clien
     if line is not None:
         assert f"[line {line}]" in bad.field_violations[0].field
         assert info.metadata["lines"].split(",")[0] == str(line)
-    assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED  # the server goes on
+    assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED  # the server still works
 
 
 def test_a_pickle_is_refused_without_being_loaded(client: Client, tmp_path) -> None:
@@ -208,7 +208,7 @@ def test_uploads_above_the_limit_are_refused_with_a_retry_delay(start, demo_csv:
         call = stub.UploadPredictions.future(slow())
         assert begun.wait(10)
         refused = None
-        for _ in range(100):  # until the server has seen the first one's header
+        for _ in range(100):  # until the server has received the first header
             try:
                 service.client.upload(io.BytesIO(demo_csv), "demo")
             except errors.TooBusy as error:
@@ -246,4 +246,4 @@ def test_the_real_resnet50_is_judged_on_all_images_with_real_labels(
     assert sum(everything.counts.values()) == everything.num_samples
     assert everything.counts["CORRECT"] + everything.top1_errors == everything.num_samples
     assert analysis.summary.num_predicted == 50_000
-    assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.727, abs=5e-4)  # the source says 72.7 %
+    assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.727, abs=5e-4)  # the source reports 72.7 %

@@ -1,4 +1,4 @@
-"""Warnings of uploads that are fine in form and make no sense: rows in the other order, classes numbered otherwise."""
+"""Input checks: rows in the wrong order, and another class numbering."""
 
 import io
 
@@ -11,14 +11,14 @@ from service.report.messages import PERMUTED, REORDERED
 
 
 def right() -> np.ndarray:
-    """A class for each validation image, in the order of file names, right for four of five."""
+    """Return a class for each validation image in the order of file names; 80 % are correct."""
     classes = np.array(original_labels(), dtype=np.int64)
     classes[::5] = (classes[::5] + 7) % 1000
     return classes
 
 
 def by_path(classes: np.ndarray) -> np.ndarray:
-    """The same rows sorted by wnid/file: WordNet ids sort as classes do, and files by their number."""
+    """Return the same rows sorted by wnid/file (WordNet ids have the order of classes, files that of their numbers)."""
     targets = original_labels().tolist()
     return classes[sorted(range(len(targets)), key=lambda image: (targets[image], validation_name(image + 1)))]
 
@@ -37,21 +37,21 @@ def csv(classes: np.ndarray) -> io.BytesIO:
 ORDERS = {pb.ROW_ORDER_PATH: by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: classes}
 
 
-@pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
-def test_rows_in_the_given_order_raise_no_warning(client: Client, said: int) -> None:
-    rows = ORDERS[said or pb.ROW_ORDER_PATH](right())
+@pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_given_order_raise_no_warning(client: Client, row_order: int) -> None:
+    rows = ORDERS[row_order or pb.ROW_ORDER_PATH](right())
 
-    analysis = client.upload(npy(rows), "imagenet-real", row_order=said)
+    analysis = client.upload(npy(rows), "imagenet-real", row_order=row_order)
 
     assert list(analysis.warnings) == []
     assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
-def test_rows_in_the_other_order_raise_a_warning(client: Client, said: int) -> None:
-    other = pb.ROW_ORDER_PATH if said == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
+@pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_other_order_raise_a_warning(client: Client, row_order: int) -> None:
+    other = pb.ROW_ORDER_PATH if row_order == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
 
-    analysis = client.upload(npy(ORDERS[other](right())), "imagenet-real", row_order=said)
+    analysis = client.upload(npy(ORDERS[other](right())), "imagenet-real", row_order=row_order)
 
     assert REORDERED in analysis.warnings
     assert PERMUTED not in analysis.warnings

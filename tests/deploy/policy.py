@@ -1,4 +1,4 @@
-"""What a pod and a container must not do, wherever they stand; each function yields what is wrong, in words."""
+"""The security policy for pods and containers; each function yields violations."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,16 +9,16 @@ VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolum
 
 
 def wrong_with_pod(spec: Document) -> Iterator[str]:
-    """What of the restricted Pod Security Standard, and what is stricter here, a pod breaks."""
+    """Yield violations of the restricted Pod Security Standard, and of stricter rules, by a pod."""
     context = spec.get("securityContext", {})
     if context.get("runAsNonRoot") is not True or not context.get("runAsUser") or not context.get("fsGroup"):
         yield "may run as root"
     if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
         yield "has no seccomp profile"
     if spec.get("automountServiceAccountToken") is not False:
-        yield "is given a token for Kubernetes' API"
+        yield "has a token for Kubernetes' API"
     if spec.get("enableServiceLinks") is not False:
-        yield "is given variables for each Service"
+        yield "has variables for each Service"
     if any(spec.get(item) for item in ("hostNetwork", "hostPID", "hostIPC")):
         yield "shares the host's namespaces"
     for volume in spec.get("volumes", []):
@@ -30,7 +30,7 @@ def wrong_with_pod(spec: Document) -> Iterator[str]:
 
 
 def wrong_with_container(container: Document) -> Iterator[str]:
-    """The same of one of its containers."""
+    """Yield violations by a container of a pod."""
     context = container.get("securityContext", {})
     if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
         yield "may gain privileges"

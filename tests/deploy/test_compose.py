@@ -1,4 +1,4 @@
-"""Images and docker-compose: settings, commands and extras exist, and what is installed is what the ranges allow."""
+"""Images and docker-compose: settings, commands, and extras exist, and the constraints meet the version ranges."""
 
 import json
 import os
@@ -22,13 +22,11 @@ from service.settings import Settings, read_settings
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-IN_COMMENTS = re.compile(
-    r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE
-)  # lines that an operator may take out of comments
+IN_COMMENTS = re.compile(r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE)  # lines that an operator may uncomment
 
 
 def composed(text: str = COMPOSE, **variables: str) -> dict[str, Any]:
-    """Return docker-compose.yml with its variables put in, as docker-compose does."""
+    """Return docker-compose.yml with the default values of its variables."""
 
     def put_in(match: re.Match[str]) -> str:
         if match[0] == "$$":
@@ -46,7 +44,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def uncommented() -> dict[str, Any]:
-    """The same with tokens, TLS, registries and images."""
+    """The file with tokens, TLS, registries, and images uncommented."""
     return composed(IN_COMMENTS.sub(r"\1\2", COMPOSE), ERRATA_REGISTRIES="{}", ERRATA_WORKER_REGISTRIES="{}")
 
 
@@ -85,7 +83,7 @@ def test_redis_has_a_password_and_is_reachable_only_by_the_api_and_workers() -> 
         assert services[name]["environment"]["ERRATA_REDIS_URL"] == "redis://:0123abcd@redis:6379/0"
     assert composed()["services"]["redis"]["environment"][
         "REDISCLI_AUTH"
-    ]  # an empty one would keep Redis from starting
+    ]  # Redis does not start with an empty password
     assert services["redis"]["networks"] == ["store"]
     assert composed()["networks"]["store"] == {"internal": True}
     assert {name for name, service in services.items() if "store" in service.get("networks", ())} == {
@@ -97,7 +95,7 @@ def test_redis_has_a_password_and_is_reachable_only_by_the_api_and_workers() -> 
 
 
 def test_redis_runs_as_its_own_user_without_capabilities(compose: dict[str, Any]) -> None:
-    """As root, the image's entrypoint looks into folders of mode 0700 that are another's, which takes a capability."""
+    """As root, the entrypoint of the image would need a capability to read folders of other users."""
     redis = compose["services"]["redis"]
     assert redis["user"] == "999:1000"
     assert redis["cap_drop"] == ["ALL"]
@@ -110,7 +108,7 @@ def test_comments_contain_valid_settings_and_mounts(uncommented: dict[str, Any])
     models = read_settings(worker["environment"])
 
     assert known.tls
-    assert known.server == "localhost:50051"  # what the certificate is for
+    assert known.server == "localhost:50051"  # the host name in the certificate
     folder = next(item.split(":")[1] for item in api["volumes"] if item.startswith("./"))
     files = {known.tokens, known.tls_certificate, known.tls_key, known.ca_file}
     assert None not in files
@@ -121,7 +119,7 @@ def test_comments_contain_valid_settings_and_mounts(uncommented: dict[str, Any])
 
 
 def test_policies_have_the_same_path_as_in_kubernetes(uncommented: dict[str, Any]) -> None:
-    """So that one ERRATA_REGISTRIES serves both."""
+    """One value of ERRATA_REGISTRIES is valid for both."""
     manual = (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
     mounts = [item.split(":")[1] for item in uncommented["services"]["api"]["volumes"] if item.startswith("./")]
     policies = re.findall(r'"policy": "([^"]+)"', manual)
@@ -208,7 +206,7 @@ def test_a_dockerfile_accepts_a_base_image_and_installs_existing_extras(file: Pa
     assert set(re.findall(r"\b(ERRATA_[A-Z_]+)=", text)) <= known
     assert "USER 10001:10001" in text
     (interval,) = re.findall(r"^HEALTHCHECK --interval=(\d+)s", text, re.MULTILINE)
-    assert int(interval) >= 30  # each starts an interpreter
+    assert int(interval) >= 30  # each check starts a Python interpreter
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)

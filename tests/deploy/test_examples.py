@@ -1,4 +1,4 @@
-"""The examples as documents: who they run as, whom they may call, and that what they name is there or in the manual.
+"""The manifests in deploy/examples: users, network access, and the resources that they name.
 
 That their commands run is shown by tests/processes/test_examples.py.
 """
@@ -22,7 +22,7 @@ from .policy import Document, wrong_with_container, wrong_with_pod
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLES = DEPLOY / "examples"
 FILES = ("argo-cd-presync.yaml", "argo-rollouts.yaml")
-API = "errata-api.errata.svc"  # resolves in every namespace
+API = "errata-api.errata.svc"  # valid in every namespace
 MANUAL = (DEPLOY / "kubernetes" / "README.md").read_text()
 VERSION = re.findall(r"newTag: (\S+)", (DEPLOY / "kubernetes" / "overlays" / "cpu" / "kustomization.yaml").read_text())[
     0
@@ -34,7 +34,7 @@ def load(name: str) -> list[Document]:
 
 
 def jobs(documents: list[Document]) -> Iterator[Document]:
-    """The specs of all Jobs, also of those that an analysis starts."""
+    """Return the specs of all Jobs, including those of analysis templates."""
     for document in documents:
         if document["kind"] == "Job":
             yield document["spec"]
@@ -44,7 +44,7 @@ def jobs(documents: list[Document]) -> Iterator[Document]:
 
 
 def secrets(part: object) -> Iterator[Document]:
-    """Every reference to a Secret's key in a document."""
+    """Yield the references to keys of Secrets in a document."""
     if isinstance(part, dict):
         if "secretKeyRef" in part:
             yield part["secretKeyRef"]
@@ -56,7 +56,7 @@ def secrets(part: object) -> Iterator[Document]:
 
 
 def violations(documents: list[Document]) -> list[str]:
-    """Return what is wrong with an example, in words."""
+    """Return the problems of an example."""
     result: list[str] = []
     config_maps = {
         document["metadata"]["name"]: document["data"] for document in documents if document["kind"] == "ConfigMap"

@@ -1,4 +1,4 @@
-"""deploy/kubernetes renders, fits Kubernetes' schemas, keeps the security policy and starts commands that exist."""
+"""The manifests in deploy/kubernetes: rendering, schemas, the security policy, and commands."""
 
 import copy
 import os
@@ -35,7 +35,7 @@ Render = Callable[..., list[Document]]
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "keda", "monitoring")
-EVIDENCE = {"evidence-volume", "evidence-object-store"}  # one takes the other's place
+EVIDENCE = {"evidence-volume", "evidence-object-store"}  # alternatives
 COMPONENTS = ("monitoring", "keda", "tls", "client-certificates", "object-store", "images", *sorted(EVIDENCE))
 PERMISSIONS = {"client-certificates": ("tls",)}
 ALL = tuple(component for component in COMPONENTS if component != "evidence-volume")
@@ -47,7 +47,7 @@ COMBINATIONS = [
 ]
 SCHEMAS = ["1.30", kubernetes_validate.latest_version()]
 CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
-SECRETS = {  # made by hand; a value for each key that becomes an environment variable
+SECRETS = {  # created by hand; values of the keys that become environment variables
     "errata-redis": {"url": "redis://:secret@errata-redis:6379/0", "password": "secret"},
     "errata-tokens": {},
     "errata-registries": {"registries": "{}"},
@@ -56,14 +56,14 @@ SECRETS = {  # made by hand; a value for each key that becomes an environment va
     "errata-tls": {},
     "errata-object-store": {"access-key-id": "key", "secret-access-key": "secret", "endpoint-url": "https://store"},
 }
-CONFIG_MAPS = {"errata-policies"}  # made by hand too, and mounted if they are there
-CLIENT = {"errata-client": "true"}  # pods that somebody else makes, and that may call
+CONFIG_MAPS = {"errata-policies"}  # created by hand; optional
+CLIENT = {"errata-client": "true"}  # the label of pods that may call the API
 LEVELS = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 
 
 @pytest.fixture(scope="module")
 def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """What `kubectl kustomize` makes of an overlay, or of one of a user's own that adds components to it."""
+    """Return a function that renders an overlay, optionally with additional components."""
     program = shutil.which("kubectl")
     if program is None:
         assert "ERRATA_REFERENCE_DIR" not in os.environ, "kubectl is not installed"
@@ -93,15 +93,15 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
 
 @pytest.fixture(params=COMBINATIONS, ids="-".join)
 def documents(request: pytest.FixtureRequest, render: Render) -> list[Document]:
-    """Each overlay, and each component on top of one."""
+    """All overlays, and each component with an overlay."""
     return render(*request.param)
 
 
-# Looking things up
+# Access to documents
 
 
 def find(documents: list[Document], kind: str, name: str = "") -> Document:
-    """The document of a kind, by name or by the name that a ConfigMap has before its hash."""
+    """Return the document of a kind by name, without the hash suffix of a ConfigMap."""
     result = [
         document
         for document in documents
@@ -138,12 +138,12 @@ def pods(documents: list[Document]) -> Iterator[Pod]:
 
 
 def pod(documents: list[Document], component: str) -> Pod:
-    """The pods of `api`, `worker` or `redis`."""
+    """Return the pods of `api`, `worker`, or `redis`."""
     return next(item for item in pods(documents) if item.labels["app.kubernetes.io/component"] == component)
 
 
 def selects(selector: Document, labels: dict[str, str]) -> bool:
-    """Say whether a label selector selects these labels."""
+    """Return whether a label selector matches labels."""
     assert all(item["operator"] == "In" for item in selector.get("matchExpressions", []))
     return selector.get("matchLabels", {}).items() <= labels.items() and all(
         labels.get(item["key"]) in item["values"] for item in selector.get("matchExpressions", [])
@@ -151,7 +151,7 @@ def selects(selector: Document, labels: dict[str, str]) -> bool:
 
 
 def environment(documents: list[Document], container: Document) -> dict[str, str]:
-    """What a container's process finds in its environment, but for what its image sets."""
+    """Return the environment of a container without the variables of its image."""
     result: dict[str, str] = {}
     for source in container.get("envFrom", []):
         result |= find(documents, "ConfigMap", source["configMapRef"]["name"])["data"]
@@ -171,16 +171,16 @@ def environment(documents: list[Document], container: Document) -> dict[str, str
 
 
 def settings(documents: list[Document], container: Document) -> Settings:
-    """The settings of a container's process; raise InvalidSetting."""
+    """Return the settings of a container; raise InvalidSetting if they are invalid."""
     variables = environment(documents, container)
     return read_settings({key: value for key, value in variables.items() if key.startswith("ERRATA_")})
 
 
-# The policy: each function yields what is wrong, in words
+# The policy: each function yields violations
 
 
 def violations(documents: list[Document]) -> list[str]:
-    """Return what of the policy these documents break."""
+    """Return the violations of the policy."""
     result = list(_of_the_whole(documents))
     for item in pods(documents):
         result += [f"{item.name}: {wrong}" for wrong in _of_a_pod(documents, item)]
@@ -201,7 +201,7 @@ def _of_the_whole(documents: list[Document]) -> Iterator[str]:
         if document["kind"] != "Namespace" and document["metadata"].get("namespace") != "errata":
             yield f"{document['kind']} {document['metadata']['name']} isn't in the namespace"
     if not LEVELS.items() <= find(documents, "Namespace", "errata")["metadata"]["labels"].items():
-        yield "the namespace isn't held to the restricted Pod Security Standard"
+        yield "the namespace does not enforce the restricted Pod Security Standard"
     denied = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     if denied not in [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]:
         yield "no NetworkPolicy denies all pods what isn't allowed"
@@ -264,7 +264,7 @@ def _of_a_container(documents: list[Document], pod: Pod, container: Document) ->
 
 
 def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
-    """What a container of Errata's own is told: settings and commands that exist."""
+    """Yield invalid settings and commands of a container with an Errata image."""
     try:
         known = settings(documents, container)
         serves = container in pod.spec["containers"]
@@ -285,7 +285,7 @@ def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iter
 
 
 def _parse(arguments: list[str]) -> None:
-    """Parse a command line of errata as errata does, and run nothing; raise ClickException."""
+    """Parse a command line of errata without running it; raise ClickException if it is invalid."""
     command: click.Command = errata
     while isinstance(command, click.Group):
         context = click.Context(command)
@@ -297,7 +297,7 @@ def _parse(arguments: list[str]) -> None:
     command.make_context(command.name, arguments)
 
 
-# All that is rendered
+# Renderings
 
 
 def test_an_overlay_renders_the_whole_application(documents: list[Document]) -> None:
@@ -324,7 +324,7 @@ def test_each_overlay_and_component_is_tested() -> None:
     assert {path.name for path in (KUBERNETES / "components").iterdir()} == set(COMPONENTS)
 
 
-# That the policy can be broken
+# The policy detects violations
 
 
 def _api(documents: list[Document]) -> Document:
@@ -462,7 +462,7 @@ def test_the_schemas_detect_violations(render: Render) -> None:
         kubernetes_validate.validate(deployment, SCHEMAS[-1], strict=True)
 
 
-# What the parts say
+# Individual resources
 
 
 def test_the_expected_digest_is_that_of_the_built_evidence(render: Render, imagenet_real: Bundle) -> None:
@@ -539,7 +539,7 @@ def test_redis_is_the_same_as_in_compose(render: Render) -> None:
     options = dict(line.split(" ", 1) for line in config.splitlines() if line[0] != "#")
     assert (options["appendonly"], options["maxmemory-policy"]) == ("yes", "volatile-lru")
     limit = redis["resources"]["limits"]["memory"]
-    assert int(limit.removesuffix("Mi")) > 2 * int(options["maxmemory"].removesuffix("mb"))  # a fork copies all of it
+    assert int(limit.removesuffix("Mi")) > 2 * int(options["maxmemory"].removesuffix("mb"))  # a fork can copy all of it
 
 
 def test_redis_keeps_its_password_off_command_lines_and_its_data_across_restarts(
@@ -555,10 +555,10 @@ def test_redis_keeps_its_password_off_command_lines_and_its_data_across_restarts
     data = tmp_path / "data"
     data.mkdir()
     shell, option, command = container["args"]
-    assert "--requirepass" not in command  # Redis writes over its title, but a runtime keeps what it started
+    assert "--requirepass" not in command  # container runtimes record the command line
     command = command.replace("/etc/redis/redis.conf", str(config)).replace("--dir /data", f"--dir {data}")
 
-    for stored in (None, b"1"):  # the second start finds what the first one wrote
+    for stored in (None, b"1"):  # the second start reads the data of the first
         server = subprocess.Popen(
             [shell, option, command], env=os.environ | {"REDISCLI_AUTH": password}, stdout=subprocess.DEVNULL
         )
@@ -566,7 +566,7 @@ def test_redis_keeps_its_password_off_command_lines_and_its_data_across_restarts
             with redis.Redis(port=port, password=password, retry=Retry(ConstantBackoff(0.1), 50)) as known:
                 known.ping()
                 command_line = Path(f"/proc/{server.pid}/cmdline").read_bytes()
-                assert command_line.startswith(b"redis-server")  # it took the shell's place, and so gets its signals
+                assert command_line.startswith(b"redis-server")  # `exec` replaced the shell, so Redis gets the signals
                 assert password.encode() not in command_line
                 assert known.get("key") == stored
                 known.set("key", 1)
@@ -581,11 +581,11 @@ def test_redis_keeps_its_password_off_command_lines_and_its_data_across_restarts
     refused = subprocess.run(
         [shell, option, command], env=os.environ | {"REDISCLI_AUTH": ""}, capture_output=True, timeout=30, check=False
     )
-    assert refused.returncode != 0  # without a password there is no Redis, rather than an open one
+    assert refused.returncode != 0  # Redis does not start without a password
 
 
 def _allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
-    """Say whether the policies let one pod of the namespace call another."""
+    """Return whether the policies allow a connection between pods of the namespace."""
     ends = {"from": pod(documents, source).labels, "to": pod(documents, target).labels}
     policies = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
 
@@ -618,12 +618,12 @@ def test_pods_can_connect_only_to_redis(render: Render, source: str, target: str
     assert _allowed(render("gpu", *ALL), source, target, port) is allowed
 
 
-NAMESPACES = {"errata": {}, "monitoring": {}, "shop": {}, "ingress": CLIENT, "kube-system": {}}  # their labels
+NAMESPACES = {"errata": {}, "monitoring": {}, "shop": {}, "ingress": CLIENT, "kube-system": {}}  # name -> labels
 STRANGER = {"app": "shop"}
 
 
 def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], port: int) -> bool:
-    """Say whether the API's policies let a pod of a namespace call it on a port."""
+    """Return whether the policies allow a pod of a namespace to connect to a port of the API."""
     spaces = {name: {"kubernetes.io/metadata.name": name} | more for name, more in NAMESPACES.items()}
     peers = [
         peer
@@ -651,7 +651,7 @@ def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], 
         ("errata", CLIENT, 50051, True),
         ("errata", CLIENT, 8080, True),
         ("errata", STRANGER, 50051, False),
-        ("shop", CLIENT, 50051, False),  # whoever may make pods there sets such a label
+        ("shop", CLIENT, 50051, False),  # users who create pods there could set the label
         ("ingress", STRANGER, 8080, True),
         ("monitoring", STRANGER, 9464, True),
         ("monitoring", STRANGER, 8080, False),
@@ -699,7 +699,7 @@ def test_a_worker_gets_no_tokens_and_no_webhook_secrets(render: Render) -> None:
 
 
 def _of_the_manual(name: str) -> dict[str, str]:
-    """Return the setting that the manual's file of this name gives."""
+    """Return the setting in a file of the manual."""
     manual = (KUBERNETES / "README.md").read_text()
     (text,) = re.findall(rf"^cat > {name} <<'JSON'\n(.+?)^JSON$", manual, re.MULTILINE | re.DOTALL)
     return {"ERRATA_REGISTRIES": text}
@@ -894,19 +894,21 @@ def test_an_object_store_replaces_the_shared_volume(render: Render) -> None:
     assert settings(documents, pod(documents, "api").spec["containers"][0]).archive.startswith("s3://")
 
 
-# What people read
+# The manual
 
 
 def test_the_manual_names_existing_paths_secrets_and_commands() -> None:
     manual = (KUBERNETES / "README.md").read_text()
 
     for path in re.findall(r"\bdeploy/[\w./-]+", manual):
-        assert (ROOT / path.rstrip(".")).exists() or path.startswith("deploy/kubernetes/mine"), path  # the reader's
+        assert (ROOT / path.rstrip(".")).exists() or path.startswith("deploy/kubernetes/mine"), (
+            path
+        )  # the reader's own overlay
     for overlay in OVERLAYS:
         assert f"overlays/{overlay}" in manual
     for component in COMPONENTS:
         assert f"`{component}`" in manual
-    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == set(SECRETS) | {"errata-token"}  # of the examples
+    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == set(SECRETS) | {"errata-token"}  # for the examples
     known = {f"ERRATA_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"\bERRATA_[A-Z_]+\b", manual)) <= known
     for line in re.findall(r"^errata (.+?)(?: \d?>.*)?$", manual, re.MULTILINE):

@@ -1,4 +1,4 @@
-"""Rules, scrape configuration and dashboard: they parse, say what they should, and name only what exists."""
+"""Rules, scrape configuration, and dashboard: they are valid and name existing metrics and labels."""
 
 import json
 import os
@@ -26,8 +26,8 @@ from service.domain import CLASS_GROUPS, ERROR_TYPES, Group, Severity, State
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 GRAFANA = DEPLOY / "grafana"
-EVERYWHERE = {"job", "instance"}  # what Prometheus itself adds, and a ServiceMonitor too
-# Values that a label may have, where they are known: one that is misspelt would match nothing, and nobody would notice.
+EVERYWHERE = {"job", "instance"}  # labels that Prometheus and ServiceMonitors add
+# The known values of labels. A misspelled value would match no series without an error.
 VALUES: Mapping[tuple[str, str] | str, set[str]] = {
     "code": {item.name for item in grpc.StatusCode},
     "method": {method.name for item in pb.DESCRIPTOR.services_by_name.values() for method in item.methods},
@@ -42,7 +42,7 @@ VALUES: Mapping[tuple[str, str] | str, set[str]] = {
 }
 
 
-# What expressions name ------------------------------------------------------------------------------------------------
+# Parsing of expressions -----------------------------------------------------------------------------------------------
 
 TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\]]*\]|\d[\w.]*|[A-Za-z_:][\w:]*|=~|!~|!=|[=(){},]|\S""")
 NAME = re.compile(r"[A-Za-z_:][\w:]*")
@@ -53,11 +53,11 @@ MATCHING = {"on", "ignoring", "group_left", "group_right"}
 
 @dataclass
 class Named:
-    """A metric that an expression names, and the labels that are asked of it."""
+    """A metric in an expression, and the labels that the expression uses."""
 
     metric: str
-    grouped: set[str] = field(default_factory=set)  # by these
-    values: dict[str, set[str]] = field(default_factory=dict)  # that a selector asks for
+    grouped: set[str] = field(default_factory=set)  # labels in `by (…)`
+    values: dict[str, set[str]] = field(default_factory=dict)  # label -> values in selectors
 
     @property
     def labels(self) -> set[str]:
@@ -66,19 +66,19 @@ class Named:
 
 @dataclass
 class Reading:
-    """What an expression names."""
+    """The metrics and labels in an expression."""
 
     metrics: list[Named] = field(default_factory=list)
     matched: set[str] = field(default_factory=set)  # labels that join two sides
 
 
 def read(expression: str) -> Reading:
-    """Return what a PromQL expression names. Whatever is neither a word of the language nor a call is a metric."""
+    """Return the names in a PromQL expression. A name that is neither a keyword nor a function is a metric."""
     tokens = TOKEN.findall(re.sub(r"#.*", "", expression))
     reading = Reading()
-    opened: list[tuple[int, set[str]]] = []  # for each open bracket: the metrics before it, the labels grouped by
-    pending: set[str] = set()  # labels of `sum by (…)`, until its bracket opens
-    closed = 0  # the metrics before the bracket that closed last, for `sum(…) by (…)`
+    opened: list[tuple[int, set[str]]] = []  # per open parenthesis: number of metrics before it, and grouping labels
+    pending: set[str] = set()  # labels of `sum by (…)` before its parenthesis
+    closed = 0  # number of metrics before the last closed parenthesis, for `sum(…) by (…)`
     place = 0
     while place < len(tokens):
         token, following = tokens[place], tokens[place + 1] if place + 1 < len(tokens) else ""
@@ -121,7 +121,7 @@ def _matchers(tokens: list[str]) -> Iterator[tuple[str, str, str]]:
 
 @cache
 def exposed() -> dict[str, set[str]]:
-    """Return the labels of each series: of the table in telemetry's docstring, of recording rules, of Prometheus."""
+    """Return the labels of all series: documented metrics, recording rules, and Prometheus' own."""
     result: dict[str, set[str]] = {"up": set()}
     for line in (telemetry.__doc__ or "").splitlines():
         if line.startswith("errata_"):
@@ -142,7 +142,7 @@ def exposed() -> dict[str, set[str]]:
 
 
 def problems(expression: str, series: Mapping[str, set[str]]) -> list[str]:
-    """Return what an expression names that doesn't exist."""
+    """Return the unknown names in an expression."""
     reading = read(expression)
     result = []
     known = set(EVERYWHERE)
@@ -186,7 +186,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> dict[str, str]:
-    """Return the dashboard's expressions by where they stand: of its panels, and of its variables."""
+    """Return the expressions of the dashboard's panels and variables by location."""
     result = {
         f"{panel['title']}: {target['refId']}": target["expr"] for panel in panels() for target in panel["targets"]
     }
@@ -204,11 +204,11 @@ def expressions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Case:
-    """What a test of rules.test.yaml says of one alert at one time."""
+    """The expectation of a test in rules.test.yaml for one alert at one time."""
 
     alert: str
     fires: bool
-    series: str  # the series that it gives
+    series: str  # the input series
 
 
 def cases() -> list[Case]:
@@ -219,7 +219,7 @@ def cases() -> list[Case]:
     ]
 
 
-# Every expression refers to what exists -------------------------------------------------------------------------------
+# Names in expressions -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", expressions())
@@ -280,15 +280,15 @@ def test_existing_names_are_accepted(expression: str) -> None:
     assert problems(expression, exposed()) == []
 
 
-# Prometheus takes the files, and the alerts do what they say ----------------------------------------------------------
+# Validation by Prometheus ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
-    """Prometheus' own tool: skip at a desk without it, fail on CI."""
+    """The path of promtool; without it, skip locally and fail in CI."""
     result = shutil.which("promtool")
     if result is None:
-        message = "promtool isn't there: it is in Debian's package prometheus"
+        message = "promtool is missing; install Debian's package prometheus"
         if "ERRATA_REFERENCE_DIR" in os.environ:
             pytest.fail(message)
         pytest.skip(message)

@@ -1,4 +1,4 @@
-"""All API processes on one Redis share one archive: another one is refused, and a replaced Redis is bound anew.
+"""All API processes with the same Redis must have the same archive.
 
 A start reads the first listing before anything listens.
 """
@@ -16,7 +16,7 @@ from .cluster import Cluster, cluster, wait_for
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The API over Redis without a worker."""
+    """The API with Redis and without workers."""
     with cluster(data_dir, tmp_path, workers=0) as running:
         yield running
 
@@ -34,7 +34,7 @@ def second_api(service: Cluster, archive: Path) -> "subprocess.Popen[str]":
 
 
 def bound_archive(service: Cluster) -> str:
-    """Return the id of the archive that Redis knows."""
+    """Return the archive id in Redis."""
     return (service.redis.client().get("errata:archive") or b"").decode()
 
 

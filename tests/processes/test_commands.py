@@ -1,4 +1,4 @@
-"""The errata command as people and pipelines run it: output, exit codes, folders, signals."""
+"""The errata command: output, exit codes, folders, and signals."""
 
 import json
 import resource
@@ -18,7 +18,7 @@ from .conftest import Errata, Serving, environment, serving
 
 @pytest.fixture
 def predictions(demo: Bundle, tmp_path: Path) -> Path:
-    """A predictions file for the 20 photographs, all right but the first."""
+    """A predictions file for the 20 photographs with one error."""
     classes = [0, *demo.all_targets.tolist()[1:]]
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
     file = tmp_path / "predictions.csv"
@@ -39,7 +39,7 @@ def test_an_upload_is_judged_locally(errata: Errata, predictions: Path, tmp_path
         "--json",
     )
 
-    analysis = json.loads(done.stdout)  # JSON and nothing else
+    analysis = json.loads(done.stdout)  # stdout has only JSON
     lines = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
     assert done.returncode == 0
     assert analysis["state"] == "STATE_SUCCEEDED"
@@ -48,7 +48,7 @@ def test_an_upload_is_judged_locally(errata: Errata, predictions: Path, tmp_path
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == analysis
     assert len(lines) == 20
     assert {"file_name", "target", "predicted", "error_type", "problematic"} <= lines[0].keys()
-    assert lines[0]["predicted"] == 0  # a default value that must not vanish
+    assert lines[0]["predicted"] == 0  # default values are included
     assert sum(line["error_type"] == "ERROR_TYPE_CORRECT" for line in lines) == 19
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
 
@@ -220,12 +220,12 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
         env=environment(data_dir),
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore SIGINT
     )
     deadline = time.monotonic() + 30
-    with Client(server.grpc) as client:  # a command takes longer to look than the model to run
+    with Client(server.grpc) as client:  # the client polls faster than a command
         while not any(client.list()):
-            assert time.monotonic() < deadline, "nothing is queued"
+            assert time.monotonic() < deadline, "timeout: an analysis is queued"
     process.send_signal(signal.SIGINT)
     _, output = process.communicate(timeout=30)
 
@@ -324,7 +324,7 @@ def test_retry_accepts_only_failed_analyses(server: Serving, errata: Errata) -> 
 def test_a_full_disk_refuses_an_upload_without_leftovers(
     data_dir: Path, demo: Bundle, tmp_path: Path, errata: Errata
 ) -> None:
-    """Given a service that can't write another byte, the caller hears so, nothing is left, and later the call works."""
+    """The service can't write to the disk; after there is space again, the upload succeeds."""
     rows = "".join(f"{name},{target}\n" for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
     (tmp_path / "p.csv").write_text(f"file_name,top1\n{rows}")
     upload = ("analyze", "--predictions", str(tmp_path / "p.csv"), "--dataset", "demo", "--json", "--server")

@@ -1,4 +1,4 @@
-"""A bundle whose files are truncated under a running service: the process lives, and goes on when they are back."""
+"""The files of a bundle are truncated while the service runs; the process survives and recovers."""
 
 import io
 import os

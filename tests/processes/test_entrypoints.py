@@ -1,4 +1,4 @@
-"""What the images' entrypoints run, as a process of another user, who may write to `/data` and `/tmp` alone."""
+"""The entrypoints of the images, run as a user that can write only to `/data` and `/tmp`."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from .cluster import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = 10001
-READ_ALL = "-all,+dac_read_search"  # the one capability: to read what only root may reach, such as root's own Python
+READ_ALL = "-all,+dac_read_search"  # the only capability: read files of root, such as root's Python
 AS_ANOTHER_USER = [
     "setpriv",
     *(f"--{which}={USER}" for which in ("reuid", "regid")),
@@ -32,7 +32,7 @@ AS_ANOTHER_USER = [
 
 @dataclass(frozen=True)
 class Image:
-    """What a Dockerfile says of a container."""
+    """The settings of a container in a Dockerfile."""
 
     settings: dict[str, str]
     command: list[str]  # entrypoint and command
@@ -41,7 +41,7 @@ class Image:
 
 
 def image(name: str) -> Image:
-    """Read a Dockerfile's last stage."""
+    """Read the last stage of a Dockerfile."""
     text = (ROOT / "deploy" / f"{name}.Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
     environment = re.search(r"^ENV (.*)$", text, re.MULTILINE)
     assert environment is not None
@@ -54,11 +54,11 @@ def image(name: str) -> Image:
 
 
 class Container:
-    """A process as an image's container would run it: its user, no home, one folder for data and one for scratch."""
+    """A process with the user and the folders of the image's container."""
 
     def __init__(self, name: str, folder: Path, **settings: str) -> None:
         self.image = image(name)
-        self.rootfs = folder / name  # stands for the read-only root
+        self.rootfs = folder / name  # represents the read-only root file system
         self.data, self.tmp = self.rootfs / "data", self.rootfs / "tmp"
         for writable in (self.data, self.tmp):
             writable.mkdir(parents=True)
@@ -74,7 +74,7 @@ class Container:
             self.process = self._start(self.image.command, stdout=log, stderr=log)
 
     def healthy(self, **settings: str) -> bool:
-        """Run the health check of the image, at this container's addresses."""
+        """Run the health check of the image with this container's addresses."""
         here = [
             word.replace("127.0.0.1:8081", self.environment.get("ERRATA_WORKER_HTTP_ADDRESS", ""))
             for word in self.image.health
@@ -83,7 +83,7 @@ class Container:
         return check.wait(20) == 0
 
     def _start(self, command: list[str], stdout: object, stderr: object, **settings: str) -> "subprocess.Popen[bytes]":
-        if command[0] == "errata":  # the same main module; another user may not read a script of root's
+        if command[0] == "errata":  # the same module; other users can't read root's scripts
             command = [sys.executable, "-m", "service", *command[1:]]
         return subprocess.Popen(
             [*AS_ANOTHER_USER, *command],
@@ -95,15 +95,15 @@ class Container:
         )
 
     def written(self) -> set[str]:
-        """Return what lies beside the two folders that may be written to."""
+        """Return the files outside the two writable folders."""
         return {path.name for path in self.rootfs.iterdir()} - {"data", "tmp"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that another user reaches."""
+    """A folder that other users can read."""
     if os.geteuid() != 0:
-        assert "ERRATA_REFERENCE_DIR" not in os.environ, "another user can only be tried by root"
+        assert "ERRATA_REFERENCE_DIR" not in os.environ, "this test needs root to switch users"
         pytest.skip("needs root, to become another user")
     for parent in (tmp_path, *tmp_path.parents):
         if parent.stat().st_uid == os.geteuid() and parent != Path("/") and "pytest" in parent.name:
@@ -149,7 +149,7 @@ def test_api_and_worker_run_as_a_user_that_can_write_only_to_data_and_tmp(folder
 
 
 def test_an_api_without_tokens_is_refused_with_the_settings_of_the_image(folder: Path) -> None:
-    """The images listen beyond loopback: the API starts with tokens, or where the operator says so."""
+    """The images listen on all addresses, so the API needs tokens or the operator's permission."""
     container = Container("api", folder, ERRATA_REDIS_URL="redis://127.0.0.1:1/0")
 
     assert container.process.wait(30) == 2
@@ -174,7 +174,7 @@ def test_a_worker_needs_no_tokens(folder: Path) -> None:
             return 0
 
     try:
-        wait_for(lambda: status("/livez") == 200, "the worker lives")
+        wait_for(lambda: status("/livez") == 200, "the worker is live")
         assert (status("/metrics"), status("/readyz")) == (200, 503), "without Redis"
     finally:
         worker.process.terminate()

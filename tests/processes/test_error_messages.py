@@ -1,4 +1,4 @@
-"""Real failures over real sockets: what callers read names no address, path, or script; the log does."""
+"""Error messages to callers contain no addresses, paths, or scripts; the log contains them."""
 
 import io
 import json
@@ -25,7 +25,7 @@ MODEL = "demo:efficientnet_lite0"
 
 
 def assert_public(text: str, *secrets: object) -> None:
-    """What a caller reads names none of these, nor anything that looks like an address, a path, or a script."""
+    """Check that a text contains neither the secrets nor an address, a path, or a script."""
     assert text
     assert not INTERNAL.search(text), text
     for secret in secrets:
@@ -33,7 +33,7 @@ def assert_public(text: str, *secrets: object) -> None:
 
 
 def page(address: str, path: str) -> tuple[int, str]:
-    """A page's status and its text without markup."""
+    """Return the status and the text of a page."""
     try:
         with urllib.request.urlopen(f"http://{address}{path}", timeout=30) as answer:
             status, content = answer.status, answer.read()
@@ -51,7 +51,7 @@ def cluster(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         running.redis.start()
         running.start_api()
         running.start_worker(seconds=0.0)
-        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker lives")
+        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker is live")
         yield running
     finally:
         running.stop()
@@ -90,6 +90,20 @@ def test_the_message_of_a_full_redis_is_public(cluster: Cluster) -> None:
     assert logged(cluster, "maxmemory")
 
 
+def test_the_message_of_a_wrong_redis_password_is_public(cluster: Cluster) -> None:
+    with cluster.redis.client() as redis, cluster.client() as client:
+        redis.config_set("requirepass", "another-password")
+        redis.client_kill_filter(_type="normal", skipme=True)
+        try:
+            with pytest.raises(Unavailable) as error:
+                client.analyze(MODEL, "demo", fresh=True)
+        finally:
+            redis.config_set("requirepass", "")
+
+    assert "ERRATA_REDIS_URL" in error.value.message
+    assert_public(error.value.message, cluster.redis.port, "another-password")
+
+
 def test_the_message_of_an_unreachable_redis_is_public(cluster: Cluster) -> None:
     cluster.redis.kill()
     try:
@@ -120,7 +134,7 @@ def service(demo: Bundle, tmp_path: Path) -> Iterator[Serving]:
 
 
 def ended(client: Client, model: str) -> str:
-    """What becomes of an analysis: the message of its failure, or of the refusal."""
+    """Return the error message of a failed or refused analysis."""
     try:
         name = client.analyze(model, "demo").name
     except ErrataError as error:
@@ -155,7 +169,7 @@ def test_the_messages_of_a_damaged_archive_and_bundle_are_public(
         with pytest.raises(Unavailable) as damaged:
             client.report(name)
         predictions.unlink()
-        predictions.mkdir()  # cannot be opened as a file, even by root
+        predictions.mkdir()  # even root can't open a folder as a file
         with pytest.raises(Unavailable) as unreadable:
             client.report(name)
         predictions.rmdir()

@@ -1,4 +1,4 @@
-"""Building evidence and judging with it, as a person does at a terminal."""
+"""Builds of evidence and analyses with it on the command line."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ ANNOTATIONS = ("human_accuracy_v3.0.0.json", "multilabel.csv")
 
 @pytest.fixture
 def predictions(demo: Bundle, tmp_path: Path) -> Path:
-    """A predictions file for the 20 photographs, all right but the first two."""
+    """A predictions file for the 20 photographs with two errors."""
     classes = [0, 0, *demo.all_targets.tolist()[2:]]
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
     file = tmp_path / "predictions.csv"
@@ -25,7 +25,7 @@ def predictions(demo: Bundle, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(errata: Errata, tmp_path: Path) -> Callable[[str, str], str]:
-    """Build a bundle of the 20 photographs under a grouping; return its path."""
+    """Return a function that builds a bundle of the 20 photographs with a grouping and returns its path."""
 
     def make_csv(name: str, grouping: str) -> str:
         (tmp_path / f"{name}.json").write_text(grouping)
@@ -119,7 +119,7 @@ def test_an_analysis_is_reanalyzed_with_another_bundle_of_a_server(
 def test_an_analysis_is_reanalyzed_with_a_bundle_at_a_path(
     errata: Errata, build: Callable[[str, str], str], predictions: Path
 ) -> None:
-    """BUNDLE is a path with --local (design/contract.md)."""
+    """With --local, BUNDLE is a path."""
     alike = build("alike", '{"all": [["entity"]]}\n')
     before = json.loads(
         errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--json").stdout

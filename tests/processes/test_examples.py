@@ -1,4 +1,4 @@
-"""The examples in deploy/examples, as far as they can be run here: their own commands against a real service."""
+"""The commands of deploy/examples, run with a service."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def bin_folder(tmp_path: Path) -> Path:
-    """A folder with the command `errata`, as pip would put it on the path."""
+    """A folder with the command `errata` for PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "errata"
@@ -38,7 +38,7 @@ def bin_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def analyses(server: Serving, demo: Bundle, tmp_path: Path) -> dict[str, str]:
-    """Two uploads on the 20 photographs: one that is all right, and one that takes six of them for class 0."""
+    """Two uploads for the 20 photographs: one without errors, and one with six errors."""
     result = {}
     with Client(server.grpc) as client:
         for name, wrong in (("good", 0), ("bad", 6)):
@@ -55,7 +55,7 @@ def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
 
 
 def small(policy: str) -> str:
-    """A policy that decides on 20 photographs too."""
+    """A policy with a low minimum of samples."""
     return policy.replace("bounds:", "min_samples: 10\nbounds:", 1)
 
 
@@ -136,7 +136,7 @@ def test_the_container_of_a_job_runs(
     arguments = [values.get(item, item) for item in container["args"]]
     assert not any(re.search(r"\$\(|\{\{", argument) for argument in arguments)
     done = subprocess.run(
-        [sys.executable, "-m", "service", *arguments],  # the image's entry point is the command itself
+        [sys.executable, "-m", "service", *arguments],  # the entrypoint of the image is `errata`
         env=environment(data_dir, ERRATA_SERVER=server.grpc),
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Faults: processes killed, stopped and started with real signals, over a real Redis. What is accepted ends, once."""
+"""Faults: processes are killed, stopped, and started with signals. Each accepted analysis ends exactly once."""
 
 import contextlib
 import random
@@ -24,26 +24,26 @@ from .cluster import HEARTBEAT, SOON, Cluster, cluster, wait_for
 from .lossy_proxy import LossyProxy
 
 MODEL = "demo:efficientnet_lite0"
-KILLER = "demo:efficientnet_lite2"  # slow_worker.py: it ends its process
+KILLER = "demo:efficientnet_lite2"  # slow_worker.py ends its process for this model
 SUCCEEDED, FAILED, CANCELLED = pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED
 
 
 @pytest.fixture
 def one(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The service with one worker, 2 s an analysis."""
+    """The service with one worker, which needs 2 s per analysis."""
     with cluster(data_dir, tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 def two(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The service with two workers, 2 s an analysis for one of them."""
+    """The service with two workers, each of which would need 2 s per analysis."""
     with cluster(data_dir, tmp_path, workers=2) as running:
         yield running
 
 
 def ended(client: Client, name: str, seconds: float = SOON) -> pb.Analysis:
-    """Wait for an analysis' end."""
+    """Wait until an analysis ends."""
     deadline = time.monotonic() + seconds
     while True:
         analysis = client.get(name)
@@ -54,12 +54,12 @@ def ended(client: Client, name: str, seconds: float = SOON) -> pb.Analysis:
 
 
 def running(client: Client, name: str) -> None:
-    """Wait until some images of an analysis are done."""
+    """Wait until some images of an analysis are predicted."""
     wait_for(lambda: client.get(name).progress.done > 0, f"{name} runs")
 
 
 def is_right(client: Client, name: str) -> None:
-    """Check that an analysis has succeeded, with the verdicts of an undisturbed run: those of its hashes."""
+    """Check that an analysis succeeds with the expected verdicts, which follow from the hashes."""
     assert ended(client, name).state == SUCCEEDED
     verdicts = list(client.verdicts(name))
     assert len(verdicts) == 20
@@ -67,7 +67,7 @@ def is_right(client: Client, name: str) -> None:
 
 
 def status(url: str) -> int:
-    """The status of an answer over HTTP."""
+    """Return the status of an HTTP response."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return int(answer.status)
@@ -76,7 +76,7 @@ def status(url: str) -> int:
 
 
 def memory(pid: int) -> float:
-    """How much memory a process holds, in MiB."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1024
 
@@ -93,7 +93,7 @@ def test_a_killed_worker_loses_one_shard_and_is_counted(one: Cluster) -> None:
         one.start_worker()
 
         is_right(client, name)
-        assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # until it runs again, a new worker's start, the rest
+        assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # lease, start of the new worker, and remaining shards
         assert one.metric("errata_analyses_total") == 1
         wait_for(lambda: one.metric("errata_open_shards") == 0, "nothing is open", 5)
 
@@ -112,8 +112,8 @@ def test_a_model_that_kills_its_workers_fails_and_the_next_model_runs(data_dir: 
 
         failure = client.get(killer).failure
         assert failure.reason == "WORKER_LOST"
-        assert "memory" in failure.message  # something that a user can act on
-        assert 3 <= starts <= 4  # three runs, and the worker that finds the limit reached
+        assert "memory" in failure.message  # names a possible cause
+        assert 3 <= starts <= 4  # three runs, and the worker that detects the limit
         if one.workers[-1].poll() is not None:
             one.start_worker()
         is_right(client, client.analyze(MODEL, "demo").name)
@@ -127,8 +127,8 @@ def test_sigterm_releases_a_long_shard_without_counting_a_crash(data_dir: Path, 
         service.workers[0].send_signal(signal.SIGTERM)
         assert service.workers[0].wait(10) == 0
         assert time.monotonic() - started < 5
-        wait_for(lambda: service.metric("errata_live_workers") == 0, "no worker lives")
-        assert client.get(name).progress.live_workers == 0  # said, not hidden
+        wait_for(lambda: service.metric("errata_live_workers") == 0, "there is no live worker")
+        assert client.get(name).progress.live_workers == 0  # visible to callers
 
         service.start_worker(0.01)
         handed_back = time.monotonic()
@@ -136,7 +136,7 @@ def test_sigterm_releases_a_long_shard_without_counting_a_crash(data_dir: Path, 
 
         assert time.monotonic() - handed_back < HEARTBEAT + 3
         shards = service.redis.client().keys("errata:shard:*")
-        assert shards == []  # a job that has succeeded leaves nothing behind
+        assert shards == []  # the shards of a succeeded job are deleted
 
 
 def test_a_short_shard_ends_within_the_grace_period(data_dir: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_short_shard_ends_within_the_grace_period(data_dir: Path, tmp_path: Pa
         service.workers[0].send_signal(signal.SIGTERM)
         assert service.workers[0].wait(15) == 0
 
-        assert client.get(name).progress.done in (5, 10, 15, 20)  # whole shards
+        assert client.get(name).progress.done in (5, 10, 15, 20)  # complete shards
 
 
 def test_a_stopping_worker_is_not_ready_and_a_second_sigterm_ends_it_immediately(
@@ -176,11 +176,11 @@ def test_a_late_write_is_rejected_and_counted(one: Cluster) -> None:
         before = client.get(name)
 
         one.workers[0].send_signal(signal.SIGCONT)
-        wait_for(lambda: one.metric("errata_fenced_writes_total") > 0, "its write is refused")
+        wait_for(lambda: one.metric("errata_fenced_writes_total") > 0, "its write is rejected")
 
         assert client.get(name) == before
         assert one.metric("errata_analyses_total") == 1
-        is_right(client, client.analyze(MODEL, "demo", fresh=True).name)  # the zombie works again
+        is_right(client, client.analyze(MODEL, "demo", fresh=True).name)  # the old worker continues
 
 
 def test_twenty_random_kills_do_not_change_the_results(two: Cluster) -> None:
@@ -208,7 +208,7 @@ def test_two_workers_share_one_analysis(data_dir: Path, tmp_path: Path) -> None:
         started = time.monotonic()
         is_right(client, client.analyze(MODEL, "demo").name)
 
-        assert time.monotonic() - started < 20 * 0.2  # what one worker needs at least
+        assert time.monotonic() - started < 20 * 0.2  # the minimum time of one worker
 
 
 # Redis
@@ -248,7 +248,7 @@ def test_the_service_starts_without_redis_and_recovers(data_dir: Path, tmp_path:
 
             service.redis.start()
             wait_for(service.ready, "the API is ready", 5)
-            wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker lives", 10)
+            wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker is live", 10)
             is_right(client, client.analyze(MODEL, "demo").name)
             assert worker.poll() is None
     finally:
@@ -297,7 +297,7 @@ def test_a_frozen_redis_delays_only_calls_that_need_it(one: Cluster) -> None:
         waited = time.monotonic() - started
         one.redis.signal(signal.SIGCONT)
 
-        assert slowest < 0.5  # the loop was not held up for the seconds that Redis was
+        assert slowest < 0.5  # the event loop is not blocked while Redis is
         assert waited < 8
         first = client.analyze(MODEL, "demo", request_id="r1").name
         assert client.analyze(MODEL, "demo", request_id="r1").name == first
@@ -322,7 +322,7 @@ def test_a_lost_message_is_sent_again(one: Cluster) -> None:
 
 
 def test_a_message_whose_fetch_response_was_lost_runs(one: Cluster) -> None:
-    """Given a worker whose engine believes that it never got the message, and Redis that it did, it is sent again."""
+    """The fetch response is lost: Redis counts the message as delivered, but the worker does not have it."""
     one.workers[0].kill()
     one.workers[0].wait(10)
     proxy = LossyProxy(one.redis.port, carries=b'"actor_name":"shard"')
@@ -384,7 +384,7 @@ def test_of_200_concurrent_requests_50_are_accepted_and_the_others_get_a_retry_d
 ) -> None:
     with cluster(data_dir, tmp_path, workers=2, seconds=0.0, ERRATA_MAX_OPEN="50") as service:
         for worker in service.workers:
-            worker.send_signal(signal.SIGSTOP)  # so that nothing makes room meanwhile
+            worker.send_signal(signal.SIGSTOP)  # so that no analysis ends meanwhile
 
         def ask(number: int) -> str | float | None:
             try:
@@ -414,7 +414,7 @@ def test_of_200_concurrent_requests_50_are_accepted_and_the_others_get_a_retry_d
             for _ in range(3):
                 more = [clients[0].analyze(MODEL, "demo", fresh=True).name for _ in range(40)]
                 assert {ended(clients[0], name, 120).state for name in more} == {SUCCEEDED}
-            assert memory(service.api.pid) - before < 40  # MiB, after 120 more: nothing is kept of what has ended
+            assert memory(service.api.pid) - before < 40  # MiB after 120 more analyses; finished analyses use no memory
 
 
 def test_fifty_equal_requests_are_fifty_analyses_and_one_computation(one: Cluster) -> None:
@@ -426,7 +426,7 @@ def test_fifty_equal_requests_are_fifty_analyses_and_one_computation(one: Cluste
             is_right(client, name)
         assert {item.labels["n"] for item in client.list()} == {str(number) for number in range(50)}
         started = {(event["job"], event["shard"]) for event in one.events("shard done")}
-        assert len(started) == 4  # 20 images in shards of 5, once
+        assert len(started) == 4  # 20 images in shards of 5, each run once
 
 
 # cancel
@@ -502,4 +502,4 @@ def test_a_soak_of_kills_restarts_and_dropped_connections_ends_every_analysis_on
         assert len({item.name for item in client.list()}) == len(names)
         wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open", 5)
         assert service.metric("errata_open_shards") == 0
-        assert service.metric("errata_analyses_total") == len(names)  # one final write each
+        assert service.metric("errata_analyses_total") == len(names)  # one final write per analysis

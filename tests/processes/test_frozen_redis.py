@@ -1,4 +1,4 @@
-"""A Redis that accepts connections and answers nothing (SIGSTOP): reads go on, writes are refused, all recovers."""
+"""A frozen Redis (SIGSTOP) accepts connections but does not respond: reads continue, and writes are refused."""
 
 import logging
 import signal
@@ -16,25 +16,25 @@ from .cluster import Cluster, cluster, wait_for
 MODEL = "demo:efficientnet_lite0"
 READS, CALLERS = 200, 16
 _log = logging.getLogger(__name__)  # pytest --log-cli-level=INFO shows the figures
-PATIENCE = 1.5  # seconds: less than the timeout of a call to Redis, far more than a read takes
+PATIENCE = 1.5  # seconds: less than the timeout of Redis calls, and much more than a read
 
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The service with one worker that is done within half a second."""
+    """The service with one worker that needs half a second per analysis."""
     with cluster(data_dir, tmp_path, seconds=0.01) as running:
         yield running
 
 
 def finished(client: Client) -> str:
-    """Run an analysis to its end and return its name."""
+    """Run an analysis and return its name."""
     name = client.analyze(MODEL, "demo", fresh=True).name
     wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
     return name
 
 
 def durations(read: Callable[[], object]) -> list[float]:
-    """Return the seconds that each of 200 reads by 16 callers takes."""
+    """Return the durations of 200 reads by 16 callers."""
 
     def stage_timer(_: int) -> float:
         started = time.monotonic()
@@ -56,7 +56,7 @@ def test_finished_analyses_are_served_while_redis_is_frozen(service: Cluster) ->
         service.redis.signal(signal.SIGSTOP)
         for what, read, most_slow in (
             ("get", lambda: client.get(name), 0),
-            ("list", lambda: list(client.list()), CALLERS),  # those under way when the first one meets the timeout
+            ("list", lambda: list(client.list()), CALLERS),  # calls in progress when the first one times out
             ("verdicts", lambda: list(client.verdicts(name)), 0),
         ):
             started = time.monotonic()
@@ -82,7 +82,7 @@ def test_a_frozen_redis_is_detected_after_the_first_calls_and_recovers(service: 
         seconds = durations(refused)
         _log.info(summary("submit", seconds, time.monotonic() - started))
         assert sum(second > PATIENCE for second in seconds) <= CALLERS
-        wait_for(lambda: not service.ready(), "the service says that it is not ready")
+        wait_for(lambda: not service.ready(), "the service is not ready")
 
         service.redis.signal(signal.SIGCONT)
 
@@ -91,7 +91,7 @@ def test_a_frozen_redis_is_detected_after_the_first_calls_and_recovers(service: 
 
 
 def test_a_worker_continues_while_redis_is_frozen_and_stores_its_result_later(data_dir: Path, tmp_path: Path) -> None:
-    with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:  # 2.5 s a shard
+    with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:  # 2.5 s per shard
         name = client.analyze(MODEL, "demo", fresh=True).name
         wait_for(lambda: client.get(name).progress.done > 0, "it runs")
         service.redis.signal(signal.SIGSTOP)
@@ -108,6 +108,6 @@ def test_a_worker_continues_while_redis_is_frozen_and_stores_its_result_later(da
 
 
 def breaker_events(service: Cluster, what: str) -> bool:
-    """Return whether the breaker of the worker has opened or closed; its log is the last one."""
+    """Return the events of the worker's circuit breaker, from the last log file."""
     log = sorted(service.folder.glob("*.log"))[-1]
     return f"circuit breaker {what}" in log.read_text()

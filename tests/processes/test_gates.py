@@ -1,4 +1,4 @@
-"""errata compare, gate and trend as people and pipelines run them: by name, by folder, exit codes, files."""
+"""The commands errata compare, gate, and trend: names, folders, exit codes, and files."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def policy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folders(errata: Errata, demo: Bundle, tmp_path: Path) -> tuple[str, str]:
-    """What --output wrote of a model that is wrong on 5 photographs, and of one that is wrong on 2 of them."""
+    """The --output folders of a model with 5 errors, and of a model with 2 of these errors."""
     for name, wrong in (("a", 5), ("b", 2)):
         file = predictions(demo, wrong, tmp_path / f"{name}.csv")
         done = errata(
@@ -149,7 +149,7 @@ def test_an_invalid_policy_is_reported_with_its_line(
     refused = errata(
         "analyze", "--predictions", str(file), "--dataset", "demo", "--gate", str(policy), ERRATA_SERVER="127.0.0.1:1"
     )
-    assert refused.returncode == 2  # before a server is asked
+    assert refused.returncode == 2  # before the server is called
     gone = errata("gate", folders[1], "--policy", str(tmp_path / "none.yaml"))
     assert gone.returncode == 2 and "can't read" in gone.stderr
 
@@ -171,7 +171,7 @@ def test_a_gate_waits_for_an_analysis_up_to_its_timeout(
     arguments = ["gate", name, "--policy", str(policy), "--server", server.grpc]
     started = time.monotonic()
     at_once = errata(*arguments)
-    assert at_once.returncode in (0, 5)  # the model may be that fast
+    assert at_once.returncode in (0, 5)  # the model may already have finished
     waited = subprocess.run(
         [sys.executable, "-m", "service", *arguments, "--wait", "2m"],
         env=environment(data_dir), capture_output=True, text=True, timeout=120, check=False,

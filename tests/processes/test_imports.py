@@ -1,4 +1,4 @@
-"""What a process has loaded: the API never holds torch, timm or NLTK, and help loads next to nothing."""
+"""Imported modules: the API does not import torch, timm, or NLTK, and help imports few modules."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def loaded(program: str, data_dir: Path, archive: Path) -> list[str]:
 def test_an_api_process_does_not_import_torch(data_dir: Path, tmp_path: Path) -> None:
     lines = loaded(JUDGE, data_dir, tmp_path)
 
-    assert "InvalidRow" in lines  # it has parsed and judged
+    assert "InvalidRow" in lines  # the process has parsed and judged an upload
     assert lines[-1] == "[]"
 
 

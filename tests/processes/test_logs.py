@@ -1,4 +1,4 @@
-"""Logs of real processes: every line is JSON, a call's id leads from the client to the worker, and nothing is told."""
+"""Logs: each line is JSON, request ids connect client and worker, and secrets do not appear."""
 
 import io
 import json
@@ -17,11 +17,11 @@ from .cluster import REDIS_PASSWORD, Cluster, cluster, wait_for
 MODEL = "demo:efficientnet_lite0"
 TOKEN, READER, STRANGER = new_token(), new_token(), new_token()
 HOOK_SECRET, REGISTRY_TOKEN = "whsec_aG9vay1zZWNyZXQtb2YtdGhlLXRlc3Q=", "registry-token-of-the-test"
-CONTENT = "zebra-crossing-content"  # stands in an upload
+CONTENT = "zebra-crossing-content"  # part of an upload
 
 
 def lines(running: Cluster) -> list[dict[str, object]]:
-    """Return all lines of all processes, each of which must be JSON."""
+    """Return the log lines of all processes; each line must be JSON."""
     return [
         json.loads(line)
         for file in sorted(running.folder.glob("[0-9]*.log"))
@@ -57,7 +57,7 @@ def test_the_request_id_is_logged_by_the_api_the_worker_and_the_judge(running: C
         analysis = client.analyze(MODEL, "demo")
         list(client.watch(analysis.name))
     name = analysis.name.removeprefix("analyses/")
-    wait_for(lambda: running.events("judged"), "the judge's line")
+    wait_for(lambda: running.events("judged"), "the analysis is judged")
 
     (accepted,) = running.events("accepted")
     request = accepted["request"]
@@ -108,7 +108,7 @@ def test_refused_calls_are_logged_with_the_token_name_and_the_address(running: C
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
     refused.value.close()
-    wait_for(lambda: len(running.events("call refused")) == 2, "both are logged")
+    wait_for(lambda: len(running.events("call refused")) == 2, "both refusals are logged")
 
     by_reason = {event["reason"]: event for event in running.events("call refused")}
     assert "'dash'" in str(by_reason["SCOPE_MISSING"]["why"])
@@ -150,7 +150,7 @@ def test_logs_contain_no_secret_token_or_upload(running: Cluster, demo_csv: byte
     wait_for(lambda: len(running.events("call refused")) >= 6, "the refusals are logged")
 
     running.redis.stop()
-    wait_for(lambda: running.events("periodic task failed"), "Redis is away, and its clients say so")
+    wait_for(lambda: running.events("periodic task failed"), "the missing Redis is logged")
 
     text = "\n".join(file.read_text() for file in running.folder.glob("[0-9]*.log"))
     assert lines(running)
@@ -158,4 +158,4 @@ def test_logs_contain_no_secret_token_or_upload(running: Cluster, demo_csv: byte
         assert secret not in text
     assert REDIS_PASSWORD not in text
     for line in demo_csv.decode().splitlines()[1:]:
-        assert line.partition(",")[0] not in text, "no line of an upload"
+        assert line.partition(",")[0] not in text, "the log contains a row of an upload"

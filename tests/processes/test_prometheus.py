@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a service and its worker by deploy's configuration; a planted fault rings its alarm."""
+"""Prometheus scrapes a service and its worker with the configuration in deploy/; an injected fault fires an alert."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def running(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def prometheus(running: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
-    """Prometheus with deploy's configuration: other targets, and what takes minutes there takes seconds here."""
+    """Prometheus with the configuration in deploy/, other targets, and intervals of seconds instead of minutes."""
     if shutil.which("prometheus") is None:
         assert "ERRATA_REFERENCE_DIR" not in os.environ, "prometheus is missing: tests/scripts/install-deploy-tools"
         pytest.skip("prometheus isn't installed")
@@ -102,12 +102,15 @@ def test_prometheus_scrapes_the_service_and_an_alert_fires_for_an_injected_fault
 
     with running.client() as client:
         list(client.watch(client.analyze("demo:efficientnet_lite0", "demo").name))
-    wait_for(lambda: prometheus.value('errata_images_total{job="errata-worker"}') == 20, "the worker's images are told")
-    wait_for(lambda: prometheus.value('sum(errata_analyses_total{state="succeeded"})') == 1, "the analysis is told")
-    wait_for(lambda: prometheus.value('sum(errata_result_samples{group="all"})') == 20, "its result is told")
+    wait_for(
+        lambda: prometheus.value('errata_images_total{job="errata-worker"}') == 20,
+        "the images of the worker are reported",
+    )
+    wait_for(lambda: prometheus.value('sum(errata_analyses_total{state="succeeded"})') == 1, "the analysis is reported")
+    wait_for(lambda: prometheus.value('sum(errata_result_samples{group="all"})') == 20, "the result is reported")
     assert prometheus.value('errata_ready{job="errata-api"}') == 1
     assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
-    wait_for(lambda: prometheus.value("min(errata_ready)") == 1, "both take work")
+    wait_for(lambda: prometheus.value("min(errata_ready)") == 1, "both processes are ready")
     assert prometheus.firing() == set()
 
     running.redis.kill()

@@ -1,4 +1,4 @@
-"""SIGTERM ends a process in time, whatever still runs in it; what does is in the log."""
+"""SIGTERM ends a process in time even if threads still run, and the log names them."""
 
 import json
 import os
@@ -35,7 +35,7 @@ HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
 
 @dataclass
 class Process:
-    """A process that logs JSON into a file."""
+    """A process with a JSON log file."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -43,12 +43,12 @@ class Process:
     http: str
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        """Return the log's lines of an event."""
+        """Return the log lines of an event."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
         return [line for line in lines if line["event"] == event]
 
     def seconds_to_end(self) -> float:
-        """Send SIGTERM; return how long the process takes to end."""
+        """Send SIGTERM; return the seconds until the process ends."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(GRACE + LATE_SECONDS + 30)
@@ -60,7 +60,7 @@ Run = Callable[..., Process]
 
 @pytest.fixture
 def run(data_dir: Path, demo: Bundle, tmp_path: Path) -> Iterator[Run]:
-    """Start `stuck_service.py`, and end what is left of it."""
+    """Return a function that starts `stuck_service.py`; kill its processes after the test."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(what: str, stuck: str = "sleep", **settings: str) -> Process:
@@ -99,7 +99,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @contextmanager
 def upload(address: str, *parts: pb.UploadPredictionsRequest) -> Iterator[grpc.Channel]:
-    """Begin an upload that sends no more than these parts."""
+    """Start an upload that sends only these messages."""
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
@@ -121,10 +121,10 @@ def test_a_thread_that_never_ends_does_not_delay_the_end_of_the_process(run: Run
     with upload(service.grpc, HEADER, pb.UploadPredictionsRequest(chunk=b"a")):
         wait_for(lambda: service.events("stuck"), "an upload is stuck")
 
-        assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1  # a second for a busy machine
+        assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1  # one second of tolerance
 
     assert service.process.returncode != 0
-    if stuck != "regex":  # which lets nobody else write
+    if stuck != "regex":  # this thread holds the GIL, so no other thread can log
         (forced,) = service.events("process ended after the grace period: threads still run")
         assert any("uploader" in item for item in forced["running"]), forced
 
@@ -146,7 +146,7 @@ def test_open_uploads_watches_and_webhooks_do_not_delay_the_end_of_the_process(r
 
         assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1
 
-    assert service.process.returncode == 0, "all of it could be ended"
+    assert service.process.returncode == 0, "the process ended without force"
 
 
 @pytest.mark.parametrize("what", ["serve", "work"])

@@ -1,4 +1,4 @@
-"""A real worker, over a real Redis, meets models that never load, hang, or are killed: it serves the next."""
+"""A worker survives models that never load, hang, or are killed, and runs the next model."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from security import graphs
 from .cluster import SOON, Cluster, wait_for
 
 GOOD = "demo:efficientnet_lite0"
-LONG = 180.0  # seconds that a test waits at most: each process imports torch, beside whatever else the machine does
+LONG = 180.0  # seconds; the timeout includes imports of torch on a busy machine
 
 
 @pytest.fixture
@@ -24,40 +24,40 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path, models: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """The service with one real worker; a parameter is its ERRATA_LOAD_SECONDS."""
+    """The service with one worker that runs models; the parameter is ERRATA_LOAD_SECONDS."""
     settings = {"ERRATA_MODELS": str(models), "ERRATA_LOAD_SECONDS": str(getattr(request, "param", 900))}
     running = Cluster(data_dir, tmp_path, **settings, ERRATA_SHARD_SIZE="20", ERRATA_LOG_FORMAT="json")
     try:
         running.redis.start()
         running.start_api()
         running.start_real_worker()
-        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker lives", LONG)
+        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker is live", LONG)
         yield running
     finally:
         running.stop()
 
 
 def ended(client: Client, name: str) -> pb.Analysis:
-    """Wait for an analysis' end."""
+    """Wait until an analysis ends."""
     final = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
     wait_for(lambda: client.get(name).state in final, f"{name} ends", LONG)
     return client.get(name)
 
 
 def serves(service: Cluster, client: Client) -> None:
-    """Check that the first worker is still there and judges a model."""
+    """Check that the first worker still runs and completes an analysis."""
     assert ended(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.STATE_SUCCEEDED
     assert len(service.events("worker ready")) == 1
     assert service.workers[0].poll() is None
 
 
 def children(service: Cluster) -> list[int]:
-    """Return the ids of the processes that ran models, oldest first."""
+    """Return the ids of the model processes, oldest first."""
     return [int(str(event["pid"])) for event in service.events("The process that runs models has started")]
 
 
 def computes(pid: int) -> bool:
-    """Say whether a process has used two seconds of a core since it was ready: a stuck loop does."""
+    """Return whether a process has used two seconds of CPU time since it was ready, as a stuck loop does."""
 
     def ticks() -> int:
         return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
@@ -139,7 +139,7 @@ def test_a_worker_stops_in_time_without_leftover_processes(service: Cluster, mod
 
 
 def test_log_lines_of_the_model_process_have_the_ids_of_the_analysis(service: Cluster, data_dir: Path) -> None:
-    """Given an image that is missing, what the process logs names the job and the request."""
+    """The log lines about a missing image have the ids of the job and the request."""
     service.workers[0].kill()
     service.workers[0].wait()
     images = service.folder / "images"

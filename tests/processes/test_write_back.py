@@ -1,4 +1,4 @@
-"""Writing back: an API that is killed between finishing and telling tells the registry after its start, and once."""
+"""Write-backs: an API that is killed before a write-back completes it after its restart, exactly once."""
 
 import base64
 import json
@@ -29,18 +29,18 @@ from .cluster import SOON, Cluster, cluster, wait_for
 MODEL = "demo:efficientnet_lite0"
 SECRET = "whsec_" + base64.b64encode(b"a secret of the test's, of 32 by").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret, that is not used").decode()
-QUIET = 10.0  # seconds in which nothing may come again: longer than the pause after a first try that failed
+QUIET = 10.0  # seconds without further requests; longer than the delay after a failed attempt
 SUCCEEDED = pb.STATE_SUCCEEDED
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One attempt to tell a result, as the receiver saw it."""
+    """One write-back attempt that the receiver got."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes
-    status: int  # of the answer
+    status: int  # of the response
 
     @property
     def id(self) -> str:
@@ -48,7 +48,7 @@ class Delivery:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it says, its signature checked by the reference library."""
+        """Return the payload after verification of the signature with the reference library."""
         event: dict[str, Any] = Webhook(SECRET).verify(self.body, dict(self.headers))
         assert event["type"] == "errata.analysis.completed"
         data: dict[str, Any] = event["data"]
@@ -56,7 +56,7 @@ class Delivery:
 
 
 class Receiver:
-    """A registry's end of HTTPS on localhost, with a certificate of its own; `status` is what it answers now."""
+    """An HTTPS server of a registry on localhost; `status` is the status of its responses."""
 
     def __init__(self, folder: Path) -> None:
         self.status = 503
@@ -96,7 +96,7 @@ class Receiver:
         return f"https://localhost:{self.port}/results"
 
     def seen(self, status: int) -> list[Delivery]:
-        """What it answered so."""
+        """Return the attempts with this response status."""
         with self._lock:
             return [delivery for delivery in self.deliveries if delivery.status == status]
 
@@ -107,7 +107,7 @@ class Receiver:
 
 
 def _certified(path: Path) -> Path:
-    """Write a key and a certificate for localhost, signed by itself."""
+    """Write a key and a self-signed certificate for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -140,7 +140,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Cluster]:
-    """A service with one worker and a registry that is told results."""
+    """A service with one worker and a registry that receives results."""
     registry = {
         "kind": "generic",
         "url": receiver.url,
@@ -155,7 +155,7 @@ def service(data_dir: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Clus
 
 
 def call(service: Cluster, version: str, delivery: str) -> int:
-    """Post an event that a version was made, signed by the reference library: the status of the answer."""
+    """Post an event about a new version, signed with the reference library; return the status."""
     body = json.dumps(
         {"type": "model_version.created", "data": {"name": "photo-net", "version": version, "model": MODEL}}
     )
@@ -177,7 +177,7 @@ def call(service: Cluster, version: str, delivery: str) -> int:
 
 
 def the_finished_one(client: Client) -> pb.Analysis:
-    """Wait until the one analysis there is has succeeded."""
+    """Wait until the only analysis has succeeded."""
     wait_for(lambda: [item.state for item in client.list()] == [SUCCEEDED], "the analysis has succeeded")
     (analysis,) = client.list()
     return analysis
@@ -188,8 +188,8 @@ def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(servic
     with service.client() as client:
         analysis = the_finished_one(client)
         wait_for(lambda: receiver.seen(503), "an attempt is refused")
-        wait_for(lambda: service.events("a result can't be written back now"), "the service has noted it")
-        time.sleep(0.5)  # it is put off right after that line; who is killed before that comes again after a lease
+        wait_for(lambda: service.events("a result can't be written back now"), "the failure is logged")
+        time.sleep(0.5)  # the retry is scheduled right after this event; without it, the retry would wait for the lease
 
         assert service.api is not None
         service.api.kill()
@@ -209,13 +209,11 @@ def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(servic
         assert (data["model"], data["version"], data["gate"], data["reasons"]) == ("photo-net", "7", None, [])
         assert data["analysis"]["name"] == analysis.name
         assert data["analysis"]["state"] in ("SUCCEEDED", "STATE_SUCCEEDED")
-        assert int(accepted.headers["webhook-timestamp"]) >= int(
-            restarted
-        )  # new at each attempt, so that it isn't stale
+        assert int(accepted.headers["webhook-timestamp"]) >= int(restarted)  # renewed for each attempt
         with pytest.raises(WebhookVerificationError):
             Webhook(OTHER_SECRET).verify(accepted.body, dict(accepted.headers))
         assert client.get(analysis.name) == analysis
-        assert call(service, "7", "d2") == 200  # the same version: asked before
+        assert call(service, "7", "d2") == 200  # the same version was accepted before
         assert [item.name for item in client.list()] == [analysis.name]
 
 

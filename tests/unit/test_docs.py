@@ -1,4 +1,4 @@
-"""The README can't rot: every setting, RPC, error type, reason, metric and command stands in it."""
+"""The documentation lists every setting, RPC, error type, reason, metric, and command."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def readme() -> str:
 
 
 def rows(readme: str, title: str) -> list[list[str]]:
-    """The rows of the table below a heading."""
+    """Return the rows of the table below a heading."""
     section = readme.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
     table = [line for line in section.splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]

@@ -1,4 +1,4 @@
-"""Metrics are those of the module's table; logs are a line an event, JSON where they should be."""
+"""Metrics match their documentation; logs have one line per event in the configured format."""
 
 import io
 import json
@@ -17,7 +17,7 @@ CONVENTIONAL_UNITS = ("seconds", "bytes", "total")
 
 
 def table() -> dict[str, tuple[str, set[str]]]:
-    """Return name → (kind, labels) of the table in the module's docstring."""
+    """Return name -> (kind, labels) of the metrics in the module's docstring."""
     rows = {}
     for line in (telemetry.__doc__ or "").splitlines():
         if line.startswith("errata_"):
@@ -28,7 +28,7 @@ def table() -> dict[str, tuple[str, set[str]]]:
 
 
 def existing(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
-    """Return the same of the metrics that a registry exposes, read from what Prometheus would scrape."""
+    """Return name -> (kind, labels) of the metrics that a registry exposes."""
     result = {}
     for line in generate_latest(registry).decode().splitlines():
         if line.startswith("# TYPE ") and not line.split()[2].endswith("_created"):
@@ -44,7 +44,7 @@ def existing(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """A registry in which each metric has one sample, so that its labels show."""
+    """A registry in which each metric has a sample, so that its labels are visible."""
     registry = CollectorRegistry()
     for metric in vars(Metrics(registry)).values():
         if isinstance(metric, SnapshotGauge):
@@ -56,7 +56,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """A stream to log to; how logs were set up before comes back."""
+    """A stream for logs; the previous configuration is restored after the test."""
     before, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()
@@ -68,7 +68,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -121,7 +121,7 @@ def test_registries_have_separate_metrics() -> None:
 
 
 def test_shared_metrics_have_no_value_before_the_first_read() -> None:
-    """A 0 that becomes the total of a lifetime would look like a burst."""
+    """A step from 0 to the lifetime total would look like a burst."""
     metrics = Metrics(CollectorRegistry())
     shared = {
         "errata_crashes_total": metrics.crashes,
@@ -248,7 +248,7 @@ def test_the_log_format_depends_on_the_setting_and_the_stream(
 
 
 def test_library_logs_are_json(log: io.StringIO) -> None:
-    """Dramatiq and uvicorn log through the standard library: a traceback of theirs must not be twenty lines."""
+    """Tracebacks of Dramatiq and uvicorn, which use the standard library, are also one line."""
     configure_logging("info", "json", log)
     try:
         raise OSError("the queue is away")

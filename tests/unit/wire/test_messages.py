@@ -1,4 +1,4 @@
-"""The wire: domain records become messages and JSON without loss; what comes in is taken or refused, never a crash."""
+"""Conversion of records to messages and JSON without loss; any input is accepted or refused without a crash."""
 
 import base64
 import itertools
@@ -150,7 +150,7 @@ analyses = st.builds(
 
 
 def optional(message: Message, name: str) -> Any:
-    """Return an optional field, None where it is unset."""
+    """Return the value of an optional field, or None if it is unset."""
     return getattr(message, name) if message.HasField(name) else None
 
 
@@ -161,7 +161,7 @@ def optional(message: Message, name: str) -> Any:
 @settings(max_examples=300, deadline=None)
 def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
     def words(text: str) -> Any:
-        """Return JSON with its numbers as they are written; the order of fields says nothing."""
+        """Parse JSON with numbers as text and without the order of fields."""
         return json.loads(text, parse_int=str, parse_float=str)
 
     assert words(wire.verdict_line(verdict)) == words(wire.to_json(wire.to_verdict(verdict)))
@@ -224,7 +224,7 @@ def test_default_values_are_included_in_json() -> None:
 
 
 def from_message(message: pb.Analysis) -> Analysis:
-    """Decode an analysis field by field, as a user's own program would."""
+    """Convert a message to an analysis field by field."""
 
     def time(name: str) -> datetime | None:
         return getattr(message, name).ToDatetime(UTC) if message.HasField(name) else None
@@ -299,7 +299,7 @@ def test_an_analysis_is_converted_completely(analysis: Analysis) -> None:
 @given(analyses)
 @settings(max_examples=80, deadline=None)
 def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> None:
-    """A folder's summary.json holds the message; what is compared, gated and ranked is read back from it."""
+    """The file summary.json has the message; the commands compare, gate, and trend read it."""
     analysis = replace(analysis, summary=balanced(analysis.summary) if analysis.summary else None)
     back = wire.from_analysis(pb.Analysis.FromString(wire.to_analysis(analysis).SerializeToString()))
 
@@ -313,7 +313,7 @@ def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> 
 
 
 def balanced(summary: Summary) -> Summary:
-    """Return a summary whose counts add up, as those of a service do."""
+    """Return a summary with consistent counts."""
     groups = {}
     for group, group_summary in summary.groups.items():
         counts = {kind: count % 1000 for kind, count in group_summary.counts.items()}
@@ -605,7 +605,7 @@ def test_a_negative_page_size_is_refused(requested: int) -> None:
         wire.page_size(requested, default=50)
 
 
-# what comes in
+# requests
 
 
 def test_a_create_request_is_converted() -> None:

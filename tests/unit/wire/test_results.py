@@ -1,4 +1,4 @@
-"""Comparisons, gates and trends become messages without loss."""
+"""Conversion of comparisons, gate results, and trends without loss."""
 
 import numpy as np
 import pytest
