@@ -24,7 +24,7 @@ SOON = 30.0  # seconds; a timeout that no passing test reaches
 CHECK = "/grpc.health.v1.Health/Check"
 
 
-def silent(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
+def wait_without_messages(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
     """A stream that never yields a message."""
     ends.get()
     yield from ()
@@ -32,7 +32,7 @@ def silent(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
 
 def begun(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> Any:
     """Start a call without sending a message."""
-    return channel.stream_stream(path)(silent(ends), timeout=SOON)
+    return channel.stream_stream(path)(wait_without_messages(ends), timeout=SOON)
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions", "WatchAnalysis", "DeleteAnalysis"])

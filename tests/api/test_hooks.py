@@ -23,7 +23,7 @@ from standardwebhooks import Webhook
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
 BEFORE = "whsec_" + base64.b64encode(b"the secret that was before this.").decode()
-OTHER = "whsec_" + base64.b64encode(b"a secret that nobody configured.").decode()
+OTHER = "whsec_" + base64.b64encode(b"a secret that is not configured").decode()
 MLFLOW_SECRET = "errata-test-secret"
 LITE1 = "demo:efficientnet_lite1"
 SMALL, LARGE = 256 << 10, 1 << 20  # bytes of a body

@@ -115,7 +115,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "conditions",
     [
         pb.VerdictFilter(target=1000),
         pb.VerdictFilter(predicted=-1),

@@ -71,7 +71,7 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "told"),
+    ("path", "status", "text"),
     [
         ("/analyses/nothing", 404, "expected the name of an analysis"),
         ("/analyses/..%2f..%2fetc", 404, "There is no such thing"),

@@ -45,6 +45,6 @@ def wrong_with_container(container: Document) -> Iterator[str]:
         yield "has no memory limit, or no requests"
     name, _, tag = container["image"].partition(":")
     if tag in {"", "latest"} or "/" in name:
-        yield f"runs an image that may change, or of somebody's registry: {container['image']}"
+        yield f"runs an image with a mutable tag or from a foreign registry: {container['image']}"
     if any("hostPort" in port for port in container.get("ports", [])):
         yield "takes a port of the host"

@@ -64,7 +64,7 @@ def violations(documents: list[Document]) -> list[str]:
     for secret in (item for document in documents for item in secrets(document)):
         commands = re.findall(rf"create secret generic {secret['name']} --from-literal={secret['key']}=", MANUAL)
         if not commands:
-            result.append(f"nobody makes the Secret {secret['name']} with {secret['key']}")
+            result.append(f"no Secret {secret['name']} with {secret['key']}")
         if secret.get("optional"):
             result.append(f"the Secret {secret['name']} may be missing in silence")
     for job in jobs(documents):
@@ -77,7 +77,7 @@ def violations(documents: list[Document]) -> list[str]:
                 name = volume["configMap"]["name"]
                 keys = {item["key"] for item in volume["configMap"].get("items", [])}
                 if not keys <= config_maps.get(name, {}).keys() or name not in config_maps:
-                    result.append(f"nobody makes the ConfigMap {name} with {keys or 'any key'}")
+                    result.append(f"no ConfigMap {name} with {keys or 'any key'}")
         for container in spec["containers"]:
             result += wrong_with_container(container)
             result += _of_a_container(container, config_maps)
@@ -91,7 +91,7 @@ def violations(documents: list[Document]) -> list[str]:
 def _of_a_container(container: Document, config_maps: Document) -> Iterator[str]:
     environment = {item["name"]: item for item in container["env"]}
     if container["image"] != f"errata-api:{VERSION}":
-        yield f"runs an image that nobody builds: {container['image']}"
+        yield f"runs an unknown image: {container['image']}"
     if "secretKeyRef" not in environment.get("ERRATA_TOKEN", {}).get("valueFrom", {}):
         yield "shows no token"
     if environment["ERRATA_SERVER"].get("value") != f"{API}:50051":
@@ -99,7 +99,7 @@ def _of_a_container(container: Document, config_maps: Document) -> Iterator[str]
     for item in environment.values():
         reference = item.get("valueFrom", {}).get("configMapKeyRef")
         if reference and reference["key"] not in config_maps.get(reference["name"], {}):
-            yield f"nobody makes the ConfigMap {reference['name']} with {reference['key']}"
+            yield f"no ConfigMap {reference['name']} with {reference['key']}"
     read_settings(
         {name: variable.get("value", "x") for name, variable in environment.items() if name.startswith("ERRATA_")}
     )
@@ -111,7 +111,7 @@ def _of_a_container(container: Document, config_maps: Document) -> Iterator[str]
         if option == "--policy":
             (mount,) = [item for item in container["volumeMounts"] if value.startswith(f"{item['mountPath']}/")]
             if not any(Path(value).name in item for item in config_maps.values()) or not mount["readOnly"]:
-                yield f"nobody makes the policy {value}"
+                yield f"no policy {value}"
 
 
 def _of_a_web_metric(web: Document, parameters: list[Document]) -> Iterator[str]:
@@ -176,16 +176,16 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "root": (lambda all_: _job(all_)["template"]["spec"].pop("securityContext"), "may run as root"),
     "a writable root": (lambda all_: _container(all_).pop("securityContext"), "may write to its root"),
     "no limits": (lambda all_: _container(all_).pop("resources"), "no memory limit"),
-    "latest": (lambda all_: _container(all_).update(image="errata-api:latest"), "nobody builds"),
+    "latest": (lambda all_: _container(all_).update(image="errata-api:latest"), "an unknown image"),
     "no token": (lambda all_: _container(all_)["env"].pop(), "shows no token"),
     "a short name": (lambda all_: _container(all_)["env"][0].update(value="errata-api:50051"), "don't know"),
-    "another's ConfigMap": (lambda all_: all_.pop(), "nobody makes the ConfigMap errata-release"),
+    "another's ConfigMap": (lambda all_: all_.pop(), "no ConfigMap errata-release"),
     "no header": (lambda all_: _web(all_).pop("headers"), "shows no token"),
     "a short address": (lambda all_: _web(all_).update(url="http://errata-api:8080/v1/gates/"), "don't know"),
     "a token in the open": (lambda all_: all_[0]["spec"]["args"][-1].update(valueFrom={}), "in the open"),
     "an unknown Secret": (
         lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(name="more"),
-        "nobody makes the Secret more",
+        "no Secret more",
     ),
     "an optional Secret": (
         lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(optional=True),

@@ -243,7 +243,7 @@ def _of_a_pod(documents: list[Document], pod: Pod) -> Iterator[str]:
             case {"configMap": {"name": name}} if name not in names(documents, "ConfigMap"):
                 yield f"its ConfigMap {name} isn't there"
             case {"secret": {"secretName": name}} if name not in SECRETS:
-                yield f"nobody makes its Secret {name}"
+                yield f"no Secret with the name {name}"
 
 
 def _of_a_container(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
@@ -255,7 +255,7 @@ def _of_a_container(documents: list[Document], pod: Pod, container: Document) ->
     for variable in container.get("env", []):
         secret = variable.get("valueFrom", {}).get("secretKeyRef")
         if secret and secret["key"] not in SECRETS.get(secret["name"], {}):
-            yield f"nobody makes its Secret {secret['name']} with {secret['key']}"
+            yield f"no Secret with the name {secret['name']} with {secret['key']}"
             return
         if re.search(r"TOKEN$|PASSWORD|SECRET|REDIS_URL|REGISTRIES", variable["name"]) and not secret:
             yield f"has a secret in the open: {variable['name']}"
@@ -389,7 +389,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "no ConfigMap": (lambda all_: _drop(all_, "ConfigMap", "errata-worker"), "environment isn't there"),
     "an unknown Secret": (
         lambda all_: _api(all_)["volumes"].append({"name": "more", "secret": {"secretName": "more"}}),
-        "nobody makes its Secret more",
+        "no Secret with the name more",
     ),
     "a Secret in git": (
         lambda all_: all_.append({"kind": "Secret", "metadata": {"name": "errata-redis", "namespace": "errata"}}),
@@ -401,7 +401,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "unknown setting ERRATA_GRACE"),
     "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
-    "an open door": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
+    "no tokens": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
     "no tokens": (lambda all_: _data(all_, "errata-api").pop("ERRATA_TOKENS"), "without tokens"),
     "an unknown command": (lambda all_: _container(all_).update(args=["toil"]), "no such command: toil"),
     "an unknown option": (lambda all_: _init(all_)["args"].append("--quick"), "No such option"),
@@ -419,7 +419,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
         "denies all pods",
     ),
     "no budget": (lambda all_: _drop(all_, "PodDisruptionBudget", "errata-worker"), "no PodDisruptionBudget"),
-    "a Service for nobody": (
+    "a Service without pods": (
         lambda all_: find(all_, "Service", "errata-api")["spec"].update(selector={"app": "api"}),
         "selects no pod",
     ),

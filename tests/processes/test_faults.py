@@ -221,7 +221,7 @@ def test_a_redis_crash_loses_no_accepted_analysis(one: Cluster) -> None:
         one.redis.kill()
         with pytest.raises(errors.Unavailable):
             client.analyze(MODEL, "demo", fresh=True)
-        wait_for(lambda: not one.ready(), "it says so", 5)
+        wait_for(lambda: not one.ready(), "the service is not ready", 5)
         time.sleep(1)
         one.redis.start()
 

@@ -251,7 +251,7 @@ def test_special_files_are_written_to_but_not_replaced(
     errata: Errata, folders: tuple[str, str], policy: Path, tmp_path: Path
 ) -> None:
     gate = ["gate", folders[1], "--policy", str(policy)]
-    target, link = tmp_path / "kept.md", tmp_path / "link.md"
+    target, link = tmp_path / "target.md", tmp_path / "link.md"
     target.write_text("before")
     link.symlink_to(target)
     os.mkfifo(tmp_path / "pipe")

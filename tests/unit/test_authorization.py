@@ -181,7 +181,7 @@ def test_a_file_with_only_comments_refuses_all_callers(authorizer: Authorizer, f
     assert authorizer.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
 
 
-@pytest.mark.parametrize("content", ["", "# nobody\n"])
+@pytest.mark.parametrize("content", ["", "# no tokens\n"])
 def test_a_service_does_not_start_without_a_token(file: Path, content: str) -> None:
     file.write_text(content)
 
@@ -233,7 +233,7 @@ def test_an_invalid_line_is_named_but_not_quoted(line: str, number: int) -> None
 
 
 def test_a_missing_or_empty_file_prevents_the_start(tmp_path: Path) -> None:
-    (tmp_path / "empty").write_text("# nobody\n")
+    (tmp_path / "empty").write_text("# no tokens\n")
     (tmp_path / "large").write_bytes(b"#" * (2 << 20))
     for name in ("empty", "large", "missing", ""):
         with pytest.raises(InvalidSetting, match="ERRATA_TOKENS"):

@@ -211,7 +211,7 @@ def test_events_have_the_context_of_their_call(log: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "shown"),
+    ("level", "levels"),
     [
         ("debug", ["debug", "info", "warning", "error"]),
         ("info", ["info", "warning", "error"]),
