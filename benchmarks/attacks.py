@@ -86,7 +86,7 @@ def measure(source: Path, only: str = "") -> Iterator[Row]:
                     for copies in COPIES:
                         number += 1
                         yield _row(
-                            case, copies, _attacked(Path(folder) / str(number), data, source, file, copies, good)
+                            case, copies, _run_attack(Path(folder) / str(number), data, source, file, copies, good)
                         )
 
 
@@ -126,7 +126,7 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
-def _attacked(folder: Path, data: Path, source: Path, file: Path, copies: int, good: Sequence[GoodUpload]) -> Result:
+def _run_attack(folder: Path, data: Path, source: Path, file: Path, copies: int, good: Sequence[GoodUpload]) -> Result:
     with running_service(folder, data, source) as service:
         return attack(service, file, copies, good, LIMITS)
 

@@ -67,10 +67,10 @@ def _hooks(redis: str, folder: str) -> Figure:
         serving(["service", "serve"], folder, ERRATA_HTTP_ADDRESS=address, **settings) as grpc,
         Client(grpc) as client,
     ):
-        _paced(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), 1)
-        bare = _paced(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), SECONDS)
-        _paced(address, lambda connection, number: _deliver(connection, f"9{number:06}"), 1)
-        sent = _paced(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
+        _call_at_rate(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), 1)
+        bare = _call_at_rate(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), SECONDS)
+        _call_at_rate(address, lambda connection, number: _deliver(connection, f"9{number:06}"), 1)
+        sent = _call_at_rate(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
         analysis_filter = pb.AnalysisFilter(labels={"registry": "prod", "model": "resnet50"})
         queued = {item.labels["version"] for item in client.list(analysis_filter)}
     lost = {str(number) for number in range(RATE * SECONDS)} - queued
@@ -87,7 +87,7 @@ def _hooks(redis: str, folder: str) -> Figure:
     )
 
 
-def _paced(address: str, call: Callable[[http.client.HTTPConnection, int], int], seconds: int) -> list[Sent]:
+def _call_at_rate(address: str, call: Callable[[http.client.HTTPConnection, int], int], seconds: int) -> list[Sent]:
     """Make RATE calls per second at fixed times, from a fixed number of threads."""
     begin = time.perf_counter() + 0.2
 

@@ -34,12 +34,12 @@ def measure() -> Iterator[Figure]:
         with running(url, folder, workers=1) as service, Client(service.grpc) as client:
             yield from _one_worker(client)
         yield _two_workers(url, Path(folder))
-        yield _whole_path(url, Path(folder))
+        yield _measure_whole_path(url, Path(folder))
 
 
 def _one_worker(client: Client) -> Iterator[Figure]:
     _run(client)  # loads the model
-    whole, bare = _times(lambda: _run(client)), _times(_bare())
+    whole, bare = _times(lambda: _run(client)), _times(_make_plain_run())
     over = 1000 * (median(whole) - median(bare))
     yield Figure(
         "jobs, an analysis of 20 photographs beside bare inference on them: what is added",
@@ -52,10 +52,10 @@ def _one_worker(client: Client) -> Iterator[Figure]:
     )
     starts = [_run(client) for _ in range(TIMES)]
     delay = 1000 * median(_seconds(start.start_time) - _seconds(start.create_time) for start in starts)
-    yield _plain("jobs, from submit to the start of work", delay, START_MS)
-    answers = [_timed(lambda: client.analyze(MODEL, "demo")) for _ in range(10 * TIMES)]
+    yield _make_figure("jobs, from submit to the start of work", delay, START_MS)
+    answers = [_measure_seconds(lambda: client.analyze(MODEL, "demo")) for _ in range(10 * TIMES)]
     assert client.analyze(MODEL, "demo").cached
-    yield _plain("jobs, the same request again, p50 over loopback", 1000 * median(answers), CACHED_MS)
+    yield _make_figure("jobs, the same request again, p50 over loopback", 1000 * median(answers), CACHED_MS)
 
 
 def _two_workers(redis: str, folder: Path) -> Figure:
@@ -93,7 +93,7 @@ def _two_workers(redis: str, folder: Path) -> Figure:
     )
 
 
-def _whole_path(redis: str, folder: Path) -> Figure:
+def _measure_whole_path(redis: str, folder: Path) -> Figure:
     """Measure one worker on all cores, from the request to the archived result, alternating with timm's loop."""
     tune_process()  # before torch is imported, as in a worker
     from benchmarks.loader_comparison import on_cpu, photographs
@@ -114,8 +114,8 @@ def _whole_path(redis: str, folder: Path) -> Figure:
     with running(redis, str(folder), 1, **settings) as service, Client(service.grpc) as client:
         _run(client, "made")  # loads the model
         for _ in range(TIMES):
-            ours.append(PATH_IMAGES / _timed(lambda: _run(client, "made")))
-            timms.append(PATH_IMAGES / _timed(loops.timms))
+            ours.append(PATH_IMAGES / _measure_seconds(lambda: _run(client, "made")))
+            timms.append(PATH_IMAGES / _measure_seconds(loops.timms))
     value, reference = median(ours), median(timms)
     return Figure(
         "jobs, EfficientNet-Lite0 through the whole path (reference: timm's create_loader and loop)",
@@ -135,7 +135,7 @@ def _run(client: Client, dataset: str = "demo") -> pb.Analysis:
     return last
 
 
-def _bare() -> Callable[[], object]:
+def _make_plain_run() -> Callable[[], object]:
     """Return a function that only runs the model on the photographs."""
     tune_process()  # before torch is imported, as in a worker
     from service.predictions.models.torch_predictor import TorchPredictor
@@ -148,10 +148,10 @@ def _bare() -> Callable[[], object]:
 
 def _times(run: Callable[[], object], times: int = TIMES) -> list[float]:
     run()
-    return [_timed(run) for _ in range(times)]
+    return [_measure_seconds(run) for _ in range(times)]
 
 
-def _timed(run: Callable[[], object]) -> float:
+def _measure_seconds(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
@@ -161,7 +161,7 @@ def _seconds(stamp: object) -> float:
     return stamp.seconds + stamp.nanos / 1e9  # type: ignore[attr-defined]
 
 
-def _plain(name: str, value: float, most: float) -> Figure:
+def _make_figure(name: str, value: float, most: float) -> Figure:
     return Figure(
         name, value=value, unit="ms", reference=None, ratio=None, aim=f"under {most:g} ms", holds=value < most
     )

@@ -41,7 +41,7 @@ def measure() -> Iterator[Figure]:
         fleet = _predictions(bundle, random, MODELS)
         table = np.ascontiguousarray(bundle.verdicts)
         many = median_seconds(lambda: tally_fleet(table, fleet, bundle.strata), 3, warm=1)
-        bare = median_seconds(lambda: _bare(table, fleet), 3, warm=1)
+        bare = median_seconds(lambda: _count_with_numpy(table, fleet), 3, warm=1)
         yield Figure(
             f"{MODELS} models x 20,000 predictions, all aggregates (reference: table.take and bincount)",
             value=many * 1000,
@@ -60,7 +60,7 @@ def _predictions(bundle: Bundle, random: np.random.Generator, models: int) -> np
     return np.where(wrong, random.integers(0, 1000, wrong.shape, dtype=np.int16), targets)
 
 
-def _bare(table: np.ndarray, fleet: np.ndarray) -> None:
+def _count_with_numpy(table: np.ndarray, fleet: np.ndarray) -> None:
     rows = np.arange(len(table)) * 1000
     for top1 in fleet:
         np.bincount(table.take(rows + top1), minlength=256)

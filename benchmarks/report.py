@@ -42,7 +42,7 @@ def measure() -> Iterator[Figure]:
         archive = FileArchive(open_files(settings.archive_place))
         ports = make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
         bundle = ports.evidence_repository.find("imagenet-real", "")
-        a, b = _judged(bundle, 0, "a"), _judged(bundle, 1, "b")
+        a, b = _judge(bundle, 0, "a"), _judge(bundle, 1, "b")
 
         html = Path(folder) / "report.html"
         rendered = median_seconds(lambda: html.write_text(render_report(view_of(ports, a))), 7)
@@ -66,7 +66,7 @@ def measure() -> Iterator[Figure]:
         )
 
         for number in range(MODELS):
-            archive.put(_stored(a.analysis, bundle, number), Predictions(a.predictions.top1))
+            archive.put(_copy_analysis(a.analysis, bundle, number), Predictions(a.predictions.top1))
         ranked = median_seconds(lambda: trend(ports, TrendRequest(dataset="imagenet-real", by="family")), 7)
         yield _figure(f"trend over {MODELS} stored analyses", ranked, TREND_AIM)
 
@@ -75,7 +75,7 @@ def _figure(name: str, seconds: float, aim: float) -> Figure:
     return Figure(name, seconds * 1000, "ms", f"at most {aim * 1000:g} ms", seconds <= aim)
 
 
-def _judged(bundle: Bundle, seed: int, title: str) -> Judged:
+def _judge(bundle: Bundle, seed: int, title: str) -> Judged:
     """Return an analysis with 10,000 errors, half of them with a similar class."""
     random = np.random.default_rng(seed)
     top1 = np.array(bundle.all_targets)
@@ -96,7 +96,7 @@ def _judged(bundle: Bundle, seed: int, title: str) -> Judged:
     return Judged(analysis, bundle, predictions, verdicts_of(bundle, predictions))
 
 
-def _stored(analysis: Analysis, bundle: Bundle, number: int) -> Analysis:
+def _copy_analysis(analysis: Analysis, bundle: Bundle, number: int) -> Analysis:
     request = replace(analysis.request, display_name=f"model {number}", labels={"family": f"family {number % 12}"})
     return replace(analysis, id=f"m{number:05}", request=request, predictions_digest=f"{number:064}")
 

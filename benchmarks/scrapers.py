@@ -100,7 +100,7 @@ def _scrape(address: str) -> bytes:
         connection.close()
 
 
-def _scrape_for_ever(address: str) -> None:
+def _scrape_forever(address: str) -> None:
     connection = http.client.HTTPConnection(address)
     while True:
         try:
@@ -112,7 +112,7 @@ def _scrape_for_ever(address: str) -> None:
 
 if __name__ == "__main__":
     for _ in range(SCRAPERS):
-        threading.Thread(target=_scrape_for_ever, args=(sys.argv[1],), daemon=True).start()
+        threading.Thread(target=_scrape_forever, args=(sys.argv[1],), daemon=True).start()
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     threading.Event().wait()

@@ -29,7 +29,7 @@ Start = Callable[..., AbstractContextManager[Running]]
 
 
 @contextmanager
-def started(
+def start_service(
     data_dir: Path, archive: Path, batch_size: int = 8, open_gate: bool = True, **settings: object
 ) -> Iterator[Running]:
     """Run a service with bundles in `data_dir` and analyses in `archive`."""

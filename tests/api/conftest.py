@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 from errata import Client
-from running_service import MODEL, Running, Start, started
+from running_service import MODEL, Running, Start, start_service
 
 from service.web import metrics_endpoint
 
-__all__ = ["MODEL", "Running", "Start", "started"]
+__all__ = ["MODEL", "Running", "Start", "start_service"]
 
 
 @pytest.fixture(scope="session")
 def running(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service for the whole session."""
-    with started(data_dir, tmp_path_factory.mktemp("archive")) as service:
+    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as service:
         yield service
 
 
@@ -28,7 +28,7 @@ def client(running: Running) -> Client:
 @pytest.fixture
 def start(data_dir: Path, tmp_path: Path) -> Start:
     """Return a function that starts a separate service; within a test, the archive stays the same."""
-    return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
+    return lambda **settings: start_service(data_dir, tmp_path / "archive", **settings)
 
 
 @pytest.fixture(autouse=True)

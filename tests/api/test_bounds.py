@@ -30,7 +30,7 @@ def wait_without_messages(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
     yield from ()
 
 
-def begun(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> Any:
+def start_call(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> Any:
     """Start a call without sending a message."""
     return channel.stream_stream(path)(wait_without_messages(ends), timeout=SOON)
 
@@ -42,7 +42,7 @@ def test_a_call_without_a_token_is_refused_before_its_message_is_received(
     (tmp_path / "tokens").write_text(line_of("ci", Scope.WRITE, new_token()))
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
     with start(tokens=tmp_path / "tokens") as running, grpc.insecure_channel(running.addresses.grpc) as channel:
-        call = begun(channel, f"/errata.v1.AnalysisService/{method}", ends)
+        call = start_call(channel, f"/errata.v1.AnalysisService/{method}", ends)
         with pytest.raises(grpc.RpcError) as refused:
             next(call)
         ends.put(None)
@@ -55,7 +55,7 @@ def test_incomplete_health_calls_are_evicted_by_new_calls(start: Start) -> None:
     limit = interceptors.MAX_HEALTH_REQUESTS
     with start() as running, grpc.insecure_channel(running.addresses.grpc) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        calls = [begun(channel, CHECK, ends) for _ in range(limit + 5)]
+        calls = [start_call(channel, CHECK, ends) for _ in range(limit + 5)]
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=SOON)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -11,13 +11,13 @@ from service.bootstrap.build import Inputs, build_evidence
 MODEL = "demo:efficientnet_lite0"
 
 
-def ended(client: Client, name: str) -> pb.Analysis:
+def wait_for_end(client: Client, name: str) -> pb.Analysis:
     return [*client.watch(name)][-1]
 
 
 def test_a_repeated_request_returns_a_cached_analysis(start) -> None:
     with start() as service:
-        first = ended(service.client, service.client.analyze(MODEL, "demo").name)
+        first = wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
         service.gate.clear()  # models are blocked
 
         again = service.client.analyze(MODEL, "demo", labels={"run": "2"}, display_name="again")
@@ -35,7 +35,7 @@ def test_a_repeated_request_returns_a_cached_analysis(start) -> None:
 
 def test_cached_results_survive_a_restart(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
     with start(open_gate=False) as service:
         assert service.client.analyze(MODEL, "demo").cached
         service.gate.set()
@@ -43,17 +43,17 @@ def test_cached_results_survive_a_restart(start) -> None:
 
 def test_fresh_ignores_cached_results(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         fresh = service.client.analyze(MODEL, "demo", fresh=True)
 
         assert not fresh.cached
-        assert ended(service.client, fresh.name).state == pb.STATE_SUCCEEDED
+        assert wait_for_end(service.client, fresh.name).state == pb.STATE_SUCCEEDED
 
 
 def test_another_model_is_not_served_from_the_cache(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         assert not service.client.analyze("demo:efficientnet_lite1", "demo").cached
 
@@ -63,7 +63,7 @@ def test_another_bundle_judges_archived_predictions_without_running_the_model(st
     (tmp_path / "all.json").write_text('{"anything": [["entity"]]}\n')
     other = build_evidence("demo", Inputs(superclasses=tmp_path / "all.json"), tmp_path / "other")
     with start() as service:
-        first = ended(service.client, service.client.analyze(MODEL, "demo").name)
+        first = wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
     with start(evidence={"demo": [str(other.path)]}, open_gate=False) as service:
         again = service.client.analyze(MODEL, "demo")
 
@@ -78,7 +78,7 @@ def test_another_bundle_judges_archived_predictions_without_running_the_model(st
 
 def test_a_request_id_returns_the_cached_analysis_again(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         first = service.client.analyze(MODEL, "demo", request_id="r")
         again = service.client.analyze(MODEL, "demo", request_id="r")
@@ -93,14 +93,14 @@ def test_a_failed_analysis_can_be_retried_under_the_same_name(start, tmp_path: P
     """A model that no worker can load fails again after a retry, with its reason."""
     with start(model_sources=["*"]) as service:
         failing = service.client.analyze("timm:no_such_model_anywhere", "demo", labels={"k": "v"})
-        failed = ended(service.client, failing.name)
+        failed = wait_for_end(service.client, failing.name)
         assert failed.state == pb.STATE_FAILED
 
         again = service.client.retry(failed.name)
 
         assert again.name == failed.name
         assert again.state in (pb.STATE_QUEUED, pb.STATE_RUNNING, pb.STATE_FAILED)
-        final = ended(service.client, again.name)
+        final = wait_for_end(service.client, again.name)
         assert (final.state, final.failure.reason) == (pb.STATE_FAILED, failed.failure.reason)
         assert dict(final.labels) == {"k": "v"}
         listed = service.client.list(pb.AnalysisFilter(states=["STATE_FAILED"]))
@@ -109,7 +109,7 @@ def test_a_failed_analysis_can_be_retried_under_the_same_name(start, tmp_path: P
 
 def test_only_failed_analyses_can_be_retried(start) -> None:
     with start() as service:
-        done = ended(service.client, service.client.analyze(MODEL, "demo").name)
+        done = wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         with pytest.raises(errors.NotReady, match="SUCCEEDED"):
             service.client.retry(done.name)

@@ -64,7 +64,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, 
 
 
 @pytest.fixture
-def secured(certificate: tuple[Path, bytes, bytes]) -> Iterator[tuple[Recorder, str]]:
+def tls_service(certificate: tuple[Path, bytes, bytes]) -> Iterator[tuple[Recorder, str]]:
     server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder()
     errata_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
     _, pem, key = certificate
@@ -100,22 +100,24 @@ async def test_the_async_client_retries_too(recorder: tuple[Recorder, str]) -> N
     assert [call["authorization"] for call in service.calls] == ["Bearer t0k3n"] * 3
 
 
-def test_tls_with_a_private_ca(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
-    service, address = secured
+def test_tls_with_a_private_ca(tls_service: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
+    service, address = tls_service
     with Client(address, token="t0k3n", ca_file=certificate[0]) as client:
         client.models()
     assert service.calls[0]["authorization"] == "Bearer t0k3n"
 
 
-async def test_tls_with_the_async_client(secured: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]) -> None:
-    service, address = secured
+async def test_tls_with_the_async_client(
+    tls_service: tuple[Recorder, str], certificate: tuple[Path, bytes, bytes]
+) -> None:
+    service, address = tls_service
     async with AsyncClient(address, ca_file=certificate[0]) as client:
         await client.models()
     assert len(service.calls) == 1
 
 
-def test_an_untrusted_certificate_is_refused(secured: tuple[Recorder, str]) -> None:
-    service, address = secured
+def test_an_untrusted_certificate_is_refused(tls_service: tuple[Recorder, str]) -> None:
+    service, address = tls_service
     with Client(address, tls=True, attempts=1) as client, pytest.raises(errors.Unavailable):
         client.models()
     assert service.calls == []

@@ -28,7 +28,7 @@ def running(start: Start) -> Iterator[Running]:
         yield service
 
 
-def half_sent(address: str, count: int, rest: bytes) -> Iterator[socket.socket]:
+def open_incomplete_calls(address: str, count: int, rest: bytes) -> Iterator[socket.socket]:
     """Yield connections that have sent an incomplete call."""
     host, _, port = address.rpartition(":")
     for _ in range(count):
@@ -83,7 +83,7 @@ def read_all(connection: socket.socket) -> bytes:
 def test_incomplete_requests_are_evicted_by_complete_ones(running: Running, count: int, rest: bytes) -> None:
     with ExitStack() as opened:
         connections = []
-        for connection in half_sent(running.addresses.http, count, rest):
+        for connection in open_incomplete_calls(running.addresses.http, count, rest):
             connections.append(opened.enter_context(connection))
         over = count - MOST_READING
         for connection in connections[:over]:
@@ -97,6 +97,6 @@ def test_incomplete_requests_are_evicted_by_complete_ones(running: Running, coun
 
 
 def test_a_request_that_is_too_large_closes_its_connection(running: Running) -> None:
-    (connection,) = half_sent(running.addresses.http, 1, b"Content-Length: 999999999\r\n\r\n{")
+    (connection,) = open_incomplete_calls(running.addresses.http, 1, b"Content-Length: 999999999\r\n\r\n{")
     with connection:
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")

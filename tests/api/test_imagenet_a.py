@@ -11,7 +11,7 @@ from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 from service.taxonomy.wordnet import load_taxonomy
 
-from .conftest import Running, started
+from .conftest import Running, start_service
 
 CLASSES = (6, 11, 13, 107, 988)
 FILES = ("0.01_cat.jpg", "0.02_dog.jpg", "0.1_same.jpg")  # the same names in every class
@@ -31,7 +31,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def service(bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory):
-    with started(data_dir, tmp_path_factory.mktemp("archive"), evidence={"imagenet-a": [str(bundle.path)]}) as running:
+    with start_service(
+        data_dir, tmp_path_factory.mktemp("archive"), evidence={"imagenet-a": [str(bundle.path)]}
+    ) as running:
         yield running
 
 
@@ -43,7 +45,7 @@ def images() -> list[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def probs(images: list[tuple[str, int]]) -> np.ndarray:
+def make_probabilities(images: list[tuple[str, int]]) -> np.ndarray:
     """Return probabilities in which a class outside the five sometimes has the highest value."""
     rng = np.random.default_rng(3)
     scores = rng.random((len(images), 1000)) * 0.1

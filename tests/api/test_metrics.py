@@ -17,7 +17,7 @@ from running_service import MODEL, Running, Start
 Sample = Callable[..., float | None]
 
 
-def scraped(running: Running) -> Sample:
+def sample_of(running: Running) -> Sample:
     """Return a function that looks up a sample of a scrape by name and labels."""
     with urllib.request.urlopen(f"http://{running.addresses.http}/metrics") as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
@@ -29,7 +29,7 @@ def scraped(running: Running) -> Sample:
     return lambda name, **labels: values.get((name, frozenset(labels.items())))
 
 
-def within(seconds: float, condition: Callable[[], Any]) -> Any:
+def wait_for(seconds: float, condition: Callable[[], Any]) -> Any:
     """Wait until a condition is true; return its value."""
     end = time.monotonic() + seconds
     while not (result := condition()) and time.monotonic() < end:
@@ -47,7 +47,7 @@ def predictions(tmp_path: Path, demo_csv: bytes) -> Path:
 def test_failure_counters_start_at_0(start: Start) -> None:
     """Otherwise, Prometheus would compute no increase for the first failures."""
     with start() as running:
-        sample = scraped(running)
+        sample = sample_of(running)
 
     assert sample("errata_analyses_total", state="failed") == 0
     assert sample("errata_rpc_handled_total", method="ListVerdicts", code="INTERNAL") == 0
@@ -82,7 +82,7 @@ def test_calls_pages_and_stages_are_counted_and_timed(start: Start, predictions:
         name = analysis.name.removeprefix("analyses/")
         for _ in range(3):
             urllib.request.urlopen(f"http://{running.addresses.http}/analyses/{name}").close()
-        sample = scraped(running)
+        sample = sample_of(running)
 
     assert sample("errata_rpc_started_total", method="UploadPredictions") == 2
     assert sample("errata_rpc_handled_total", method="UploadPredictions", code="OK") == 1
@@ -106,7 +106,7 @@ def test_unknown_paths_share_one_series(start: Start) -> None:
             with pytest.raises(urllib.error.HTTPError) as error:
                 urllib.request.urlopen(f"http://{running.addresses.http}{path}")
             error.value.close()
-        sample = scraped(running)
+        sample = sample_of(running)
 
     assert sample("errata_http_requests_total", path="other", status="404") == 3
 
@@ -115,15 +115,15 @@ def test_model_runs_and_open_work_are_reported(start: Start) -> None:
     with start(open_gate=False, batch_size=8) as running:
         first = running.client.analyze(MODEL, "demo")
         second = running.client.analyze("demo:efficientnet_lite1", "demo")
-        assert within(5, lambda: scraped(running)("errata_open_analyses", state="running") == 1)
-        sample = scraped(running)
+        assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="running") == 1)
+        sample = sample_of(running)
         running.gate.set()
         for item in (first, second):
             *_, last = running.client.watch(item.name)
             assert last.state == pb.STATE_SUCCEEDED
         again = running.client.analyze(MODEL, "demo")
-        assert within(5, lambda: scraped(running)("errata_open_analyses", state="queued") == 0)
-        after = scraped(running)
+        assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="queued") == 0)
+        after = sample_of(running)
 
     assert sample("errata_open_analyses", state="queued") == 1
     assert sample("errata_open_shards", state="running") == 1
@@ -147,8 +147,8 @@ def test_the_newest_results_of_watched_models_are_reported_and_others_are_counte
     with start(watched_models=["net*"], max_watched=2) as running:
         for model, version in (("net", "1"), ("net", "2"), ("net", "3"), ("other", "1")):
             running.client.upload(predictions, dataset="demo", labels={"model": model, "version": version})
-        assert within(15, lambda: scraped(running)("errata_results_dropped") == 2)
-        sample = scraped(running)
+        assert wait_for(15, lambda: sample_of(running)("errata_results_dropped") == 2)
+        sample = sample_of(running)
         summary = running.client.upload(predictions, dataset="demo").summary
 
     names = {"model": "net", "version": "3", "dataset": "demo"}
@@ -173,7 +173,9 @@ def test_served_bundles_are_reported(start: Start, predictions: Path) -> None:
     with start() as running:
         digest = running.client.upload(predictions, dataset="demo").evidence
         rules = str(next(iter(running.client.datasets().datasets)).evidence[0].rules_version)
-        assert within(15, lambda: scraped(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules))
+        assert wait_for(
+            15, lambda: sample_of(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules)
+        )
 
 
 def test_the_request_id_of_a_call_is_returned(start: Start) -> None:

@@ -13,7 +13,7 @@ from service.predictions.fake import hashed_class
 MODEL = "demo:efficientnet_lite0"
 
 
-def ended(client: Client, name: str) -> pb.Analysis:
+def wait_for_end(client: Client, name: str) -> pb.Analysis:
     return [*client.watch(name)][-1]
 
 
@@ -29,7 +29,7 @@ def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle) -> None:
     queued = client.analyze(MODEL, "demo", labels={"team": "vision"})
 
-    final = ended(client, queued.name)
+    final = wait_for_end(client, queued.name)
 
     right = sum(hashed_class(name) == target for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
     assert queued.state in (pb.STATE_QUEUED, pb.STATE_RUNNING)
@@ -41,7 +41,7 @@ def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle)
 
 
 def test_every_prediction_belongs_to_its_image(client: Client) -> None:
-    final = ended(client, client.analyze(MODEL, "demo").name)
+    final = wait_for_end(client, client.analyze(MODEL, "demo").name)
 
     verdicts = [*client.verdicts(final.name)]
 
@@ -51,15 +51,15 @@ def test_every_prediction_belongs_to_its_image(client: Client) -> None:
 
 def test_several_shards_give_the_same_verdicts_as_one(start) -> None:
     with start(shard_size=3) as many, start(shard_size=100) as one:
-        first = ended(many.client, many.client.analyze(MODEL, "demo").name)
-        second = ended(one.client, one.client.analyze(MODEL, "demo").name)
+        first = wait_for_end(many.client, many.client.analyze(MODEL, "demo").name)
+        second = wait_for_end(one.client, one.client.analyze(MODEL, "demo").name)
 
         assert first.predictions_digest == second.predictions_digest
 
 
 def test_a_name_without_a_source_is_a_timm_model(start) -> None:
     with start() as service:
-        final = ended(service.client, service.client.analyze("resnet50", "demo").name)
+        final = wait_for_end(service.client, service.client.analyze("resnet50", "demo").name)
 
         assert final.state == pb.STATE_FAILED  # the fake predictor has no timm model
         assert final.failure.reason == "MODEL_NOT_FOUND"
@@ -89,7 +89,9 @@ def test_a_forbidden_model_is_refused_immediately(start) -> None:
         with pytest.raises(errors.InvalidModelId, match="ERRATA_MODEL_SOURCES"):
             service.client.analyze(MODEL, "demo")
 
-        assert ended(service.client, service.client.analyze("demo:efficientnet_lite1", "demo").name).HasField("summary")
+        assert wait_for_end(service.client, service.client.analyze("demo:efficientnet_lite1", "demo").name).HasField(
+            "summary"
+        )
 
 
 def test_an_unknown_dataset_is_refused_with_the_available_ones(client: Client) -> None:
@@ -110,7 +112,7 @@ def test_a_canceled_queued_model_never_runs(start) -> None:
         assert service.client.cancel(queued.name).state == pb.STATE_CANCELLED
         service.gate.set()
 
-        assert ended(service.client, running.name).state == pb.STATE_SUCCEEDED
+        assert wait_for_end(service.client, running.name).state == pb.STATE_SUCCEEDED
         assert service.client.get(queued.name).state == pb.STATE_CANCELLED
 
 
@@ -123,12 +125,12 @@ def test_a_running_model_stops_when_it_is_canceled(start) -> None:
         service.gate.set()
 
         assert cancelled.state == pb.STATE_CANCELLED
-        assert ended(service.client, service.client.analyze(MODEL, "demo").name).state == pb.STATE_SUCCEEDED
+        assert wait_for_end(service.client, service.client.analyze(MODEL, "demo").name).state == pb.STATE_SUCCEEDED
         assert service.client.get(name).state == pb.STATE_CANCELLED
 
 
 def test_canceling_a_finished_analysis_has_no_effect(client: Client) -> None:
-    final = ended(client, client.analyze(MODEL, "demo").name)
+    final = wait_for_end(client, client.analyze(MODEL, "demo").name)
 
     assert client.cancel(final.name) == final
 
@@ -140,7 +142,7 @@ def test_equal_requests_share_one_computation_and_are_two_analyses(start) -> Non
         assert service.client.cancel(first.name).state == pb.STATE_CANCELLED
         service.gate.set()
 
-        final = ended(service.client, second.name)
+        final = wait_for_end(service.client, second.name)
 
         assert first.name != second.name
         assert (final.state, dict(final.labels)) == (pb.STATE_SUCCEEDED, {"n": "2"})
@@ -153,7 +155,7 @@ def test_a_request_id_gives_the_same_analysis_while_it_is_open_and_after(start) 
         with pytest.raises(errors.AlreadyExists):
             service.client.analyze("demo:efficientnet_lite1", "demo", request_id="once")
         service.gate.set()
-        ended(service.client, first.name)
+        wait_for_end(service.client, first.name)
 
         assert service.client.analyze(MODEL, "demo", request_id="once").name == first.name
         with pytest.raises(errors.AlreadyExists):

@@ -27,7 +27,7 @@ class Answer:
         return self.body.decode()
 
 
-def ask(running: Running, path: str, method: str = "GET") -> Answer:
+def request(running: Running, path: str, method: str = "GET") -> Answer:
     """Send a path without normalization by a client."""
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
@@ -61,7 +61,7 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         "/trend",
         "/no",
     ):
-        answer = ask(running, path)
+        answer = request(running, path)
         policy = answer.headers["Content-Security-Policy"]
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert policy.startswith("default-src 'none'; style-src 'sha256-")
@@ -91,14 +91,14 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
     ],
 )
 def test_errors_have_a_page_with_their_status(running: Running, path: str, status: int, text: str) -> None:
-    answer = ask(running, path)
+    answer = request(running, path)
 
     assert answer.status == status
     assert text in answer.text
 
 
 def test_hostile_paths_are_escaped(running: Running) -> None:
-    answer = ask(running, "/" + quote("<script>alert(1)</script>"))
+    answer = request(running, "/" + quote("<script>alert(1)</script>"))
 
     assert answer.status == 404
     assert "<script>alert" not in answer.text
@@ -107,31 +107,31 @@ def test_hostile_paths_are_escaped(running: Running) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_pages_are_read_only(running: Running, analysis: pb.Analysis, method: str) -> None:
-    assert ask(running, f"/{analysis.name}", method).status == 405
-    assert ask(running, "/", method).status == 405
+    assert request(running, f"/{analysis.name}", method).status == 405
+    assert request(running, "/", method).status == 405
 
 
 def test_a_head_request_returns_only_headers(running: Running, analysis: pb.Analysis) -> None:
-    answer = ask(running, f"/{analysis.name}", "HEAD")
+    answer = request(running, f"/{analysis.name}", "HEAD")
 
     assert answer.status == 200 and answer.body == b""
     assert int(answer.headers["Content-Length"]) > 10_000
 
 
 def test_a_page_number_past_the_end_shows_the_last_page(running: Running, analysis: pb.Analysis) -> None:
-    assert f"/{analysis.name}" in ask(running, "/").text
-    assert ask(running, "/?page=9999").status == 200
+    assert f"/{analysis.name}" in request(running, "/").text
+    assert request(running, "/?page=9999").status == 200
 
 
 def test_a_search_matches_words_of_names(running: Running, client: Client, demo_csv: bytes) -> None:
     result = client.upload(io.BytesIO(demo_csv), "demo", display_name="Odd Duck number 7")
 
-    assert f"/{result.name}" in ask(running, "/?search=duck+odd").text
-    assert f"/{result.name}" not in ask(running, "/?search=duck+even").text
+    assert f"/{result.name}" in request(running, "/?search=duck+odd").text
+    assert f"/{result.name}" not in request(running, "/?search=duck+even").text
 
 
 def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, image: str) -> None:
-    answer = ask(running, f"/{analysis.name}/images/{image}")
+    answer = request(running, f"/{analysis.name}/images/{image}")
 
     assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
     with Image.open(io.BytesIO(answer.body)) as picture:
@@ -151,7 +151,7 @@ def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, imag
     ],
 )
 def test_only_images_of_the_data_set_are_served(running: Running, analysis: pb.Analysis, name: str) -> None:
-    answer = ask(running, f"/{analysis.name}/images/{name}")
+    answer = request(running, f"/{analysis.name}/images/{name}")
 
     assert answer.status == 404
     assert b"root:" not in answer.body
@@ -162,28 +162,28 @@ def test_a_data_set_without_images_has_no_pictures(running: Running, client: Cli
     real = client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "imagenet-real")
 
     image = next(iter(client.verdicts(real.name, most=1))).file_name
-    assert ask(running, f"/{real.name}/images/{image}").status == 404
-    page = ask(running, f"/{real.name}/errors/{image}")
+    assert request(running, f"/{real.name}/images/{image}").status == 404
+    page = request(running, f"/{real.name}/errors/{image}")
     assert page.status == 200 and "<img" not in page.text
 
 
 def test_an_open_analysis_has_a_page_but_no_report(start: Start) -> None:
     with start(open_gate=False) as service:
         waiting = service.client.analyze(MODEL, "demo", display_name="waits")
-        page = ask(service, f"/{waiting.name}")
+        page = request(service, f"/{waiting.name}")
         assert page.status == 200 and "waits" in page.text and "data-live" in page.text
-        assert ask(service, f"/{waiting.name}/report.html").status == 409
-        assert "data-live" in ask(service, "/").text
+        assert request(service, f"/{waiting.name}/report.html").status == 409
+        assert "data-live" in request(service, "/").text
         service.client.cancel(waiting.name)
         service.gate.set()
-        assert "cancelled" in ask(service, f"/{waiting.name}").text
-        assert "data-live" not in ask(service, "/").text.split("<script")[0]
+        assert "cancelled" in request(service, f"/{waiting.name}").text
+        assert "data-live" not in request(service, "/").text.split("<script")[0]
 
 
 def test_pages_are_counted_by_route(running: Running, analysis: pb.Analysis) -> None:
-    ask(running, f"/{analysis.name}")
-    ask(running, "/very/odd")
-    metrics = ask(running, "/metrics").text
+    request(running, f"/{analysis.name}")
+    request(running, "/very/odd")
+    metrics = request(running, "/metrics").text
 
     assert 'errata_http_requests_total{path="/analyses/{id}",status="200"}' in metrics
     assert analysis.name.removeprefix("analyses/") not in metrics
@@ -233,7 +233,7 @@ def _get(address: str, port: str, path: str, host: str, authorization: str = "")
 
 
 def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis) -> None:
-    first = ask(running, f"/{analysis.name}")
+    first = request(running, f"/{analysis.name}")
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
     try:
@@ -247,10 +247,10 @@ def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis
 def test_a_deleted_analysis_has_no_page(running: Running, client: Client, demo_csv: bytes) -> None:
     gone = client.upload(io.BytesIO(demo_csv), "demo")
     name = gone.name.removeprefix("analyses/")
-    assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 200
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 200
     client.delete(gone.name)
 
-    assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 404
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 404
 
 
 def test_the_list_is_sorted_across_pages(running: Running, client: Client, demo: Bundle) -> None:
@@ -260,5 +260,5 @@ def test_the_list_is_sorted_across_pages(running: Running, client: Client, demo:
         client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "demo", display_name=f"ordered {wrong}")
 
     for order, expected in (("top1_accuracy", "730"), ("top1_accuracy desc", "037"), ("model_failures desc", "730")):
-        page = ask(running, f"/?search=ordered&order={quote(order)}").text
+        page = request(running, f"/?search=ordered&order={quote(order)}").text
         assert "".join(re.findall(r">ordered (\d)</a>", page)) == expected

@@ -18,7 +18,7 @@ from errata.v1 import errata_pb2 as pb
 from grpc_health.v1 import health_pb2
 from pki import Authority, Pair
 from prometheus_client import CollectorRegistry
-from running_service import Running, Start
+from running_service import Running, Start, start_service
 
 from service.analyses.ports import Ports
 from service.authorization import PERMISSIONS, Scope, line_of, new_token
@@ -41,11 +41,10 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def guarded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokens: Path) -> Iterator[Running]:
+def token_service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokens: Path) -> Iterator[Running]:
     """A service that requires tokens."""
-    from running_service import started
 
-    with started(data_dir, tmp_path_factory.mktemp("archive"), tokens=tokens) as service:
+    with start_service(data_dir, tmp_path_factory.mktemp("archive"), tokens=tokens) as service:
         yield service
 
 
@@ -126,30 +125,30 @@ def test_the_permissions_include_every_route() -> None:
 
 
 @pytest.mark.parametrize("method", GUARDED)
-def test_an_rpc_without_a_valid_token_is_refused(guarded: Running, method: str) -> None:
-    assert code_of_call(guarded.addresses.grpc, method, None) is grpc.StatusCode.UNAUTHENTICATED
-    assert code_of_call(guarded.addresses.grpc, method, STRANGER) is grpc.StatusCode.UNAUTHENTICATED
+def test_an_rpc_without_a_valid_token_is_refused(token_service: Running, method: str) -> None:
+    assert code_of_call(token_service.addresses.grpc, method, None) is grpc.StatusCode.UNAUTHENTICATED
+    assert code_of_call(token_service.addresses.grpc, method, STRANGER) is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("method", GUARDED)
-def test_an_rpc_needs_the_scope_in_the_permissions(guarded: Running, method: str) -> None:
+def test_an_rpc_needs_the_scope_in_the_permissions(token_service: Running, method: str) -> None:
     refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
-    code = code_of_call(guarded.addresses.grpc, method, READER)
+    code = code_of_call(token_service.addresses.grpc, method, READER)
     assert (code is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
-    assert code_of_call(guarded.addresses.grpc, method, WRITER) not in refused
+    assert code_of_call(token_service.addresses.grpc, method, WRITER) not in refused
 
 
 @pytest.mark.parametrize("method", sorted(set(RPCS) - set(GUARDED)))
-def test_health_needs_no_token(guarded: Running, method: str) -> None:
-    code = code_of_call(guarded.addresses.grpc, method, None)
+def test_health_needs_no_token(token_service: Running, method: str) -> None:
+    code = code_of_call(token_service.addresses.grpc, method, None)
 
     assert code is (grpc.StatusCode.UNIMPLEMENTED if method.endswith("/List") else grpc.StatusCode.OK)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_route_needs_the_scope_in_the_permissions(guarded: Running, route: str) -> None:
-    address, path, method = guarded.addresses.http, path_of(route), method_of(route)
+def test_a_route_needs_the_scope_in_the_permissions(token_service: Running, route: str) -> None:
+    address, path, method = token_service.addresses.http, path_of(route), method_of(route)
     without, headers = get(address, path, method)
 
     if PERMISSIONS[route] is Scope.OPEN:
@@ -166,46 +165,48 @@ def test_a_route_needs_the_scope_in_the_permissions(guarded: Running, route: str
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"])
-def test_other_http_methods_are_refused(guarded: Running, method: str) -> None:
+def test_other_http_methods_are_refused(token_service: Running, method: str) -> None:
     for path in ("/", "/analyses/x", "/v1/gates/prod/m/1"):
-        assert get(guarded.addresses.http, path, method)[0] in (401, 405)
+        assert get(token_service.addresses.http, path, method)[0] in (401, 405)
 
 
 @pytest.mark.parametrize(
     "path", ["//", "/./", "/analyses/", "/ANALYSES/x", "/%61nalyses/x", "/livez/../", "/metrics/x"]
 )
-def test_other_spellings_of_a_path_are_refused(guarded: Running, path: str) -> None:
-    assert get(guarded.addresses.http, path)[0] in (401, 404)
+def test_other_spellings_of_a_path_are_refused(token_service: Running, path: str) -> None:
+    assert get(token_service.addresses.http, path)[0] in (401, 404)
 
 
-def test_the_token_name_is_the_owner_of_an_analysis(guarded: Running, demo_csv: bytes, tmp_path: Path) -> None:
+def test_the_token_name_is_the_owner_of_an_analysis(token_service: Running, demo_csv: bytes, tmp_path: Path) -> None:
     file = tmp_path / "p.csv"
     file.write_bytes(demo_csv)
-    with Client(guarded.addresses.grpc, WRITER) as client:
+    with Client(token_service.addresses.grpc, WRITER) as client:
         analysis = client.upload(file, dataset="demo")
-    with Client(guarded.addresses.grpc, READER) as client:
+    with Client(token_service.addresses.grpc, READER) as client:
         assert client.get(analysis.name).owner == "ci"
         with pytest.raises(PermissionDenied):
             client.delete(analysis.name)
-    with Client(guarded.addresses.grpc) as client, pytest.raises(TokenMissing):
+    with Client(token_service.addresses.grpc) as client, pytest.raises(TokenMissing):
         client.get(analysis.name)
-    with Client(guarded.addresses.grpc, STRANGER) as client, pytest.raises(TokenUnknown):
+    with Client(token_service.addresses.grpc, STRANGER) as client, pytest.raises(TokenUnknown):
         client.get(analysis.name)
 
 
-def test_a_refused_upload_ends_before_its_file_is_received(guarded: Running, tmp_path: Path) -> None:
+def test_a_refused_upload_ends_before_its_file_is_received(token_service: Running, tmp_path: Path) -> None:
     file = tmp_path / "big.csv"
     file.write_bytes(b"x" * (8 << 20))
 
-    with Client(guarded.addresses.grpc, READER) as client, pytest.raises(PermissionDenied):
+    with Client(token_service.addresses.grpc, READER) as client, pytest.raises(PermissionDenied):
         client.upload(file, dataset="demo")
 
 
-def test_refused_calls_are_counted_by_reason(guarded: Running) -> None:
-    code_of_call(guarded.addresses.grpc, GUARDED[0], None)
-    get(guarded.addresses.http, "/")
-    code_of_call(guarded.addresses.grpc, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", STRANGER)
-    connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
+def test_refused_calls_are_counted_by_reason(token_service: Running) -> None:
+    code_of_call(token_service.addresses.grpc, GUARDED[0], None)
+    get(token_service.addresses.http, "/")
+    code_of_call(
+        token_service.addresses.grpc, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", STRANGER
+    )
+    connection = http.client.HTTPConnection(token_service.addresses.http, timeout=10)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -232,14 +233,14 @@ def test_tokens_are_rotated_without_a_restart(start: Start, tmp_path: Path) -> N
 # limits
 
 
-def test_a_compressed_message_above_the_size_limit_is_refused(guarded: Running) -> None:
-    with grpc.insecure_channel(guarded.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
+def test_a_compressed_message_above_the_size_limit_is_refused(token_service: Running) -> None:
+    with grpc.insecure_channel(token_service.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
         call = channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis", None, None)
         with pytest.raises(grpc.RpcError) as refused:
             call(bytes(200 << 20), metadata=(("authorization", f"Bearer {READER}"),), timeout=30)  # 200 KB compressed
 
     assert cast(grpc.Call, refused.value).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    with Client(guarded.addresses.grpc, READER) as client:
+    with Client(token_service.addresses.grpc, READER) as client:
         assert client.is_serving()
 
 
@@ -267,14 +268,14 @@ def server(authority: Authority) -> Pair:
     return authority.issue("server")
 
 
-def trusting(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
+def tls_context(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(authority.file))
     if pair is not None:
         context.load_cert_chain(pair.certificate, pair.key)
     return context
 
 
-def local(address: str) -> str:
+def localhost_address(address: str) -> str:
     return address.replace("127.0.0.1", "localhost")
 
 
@@ -282,12 +283,12 @@ def tls_settings(pair: Pair, **more: object) -> dict[str, object]:
     return {"tls_certificate": pair.certificate, "tls_key": pair.key} | more
 
 
-def seen_serial(address: str, authority: Authority) -> int:
+def certificate_serial(address: str, authority: Authority) -> int:
     """Return the serial number of a listener's current certificate."""
     host, _, port = address.rpartition(":")
     with (
         socket.create_connection((host, int(port)), timeout=10) as raw,
-        trusting(authority).wrap_socket(raw, server_hostname="localhost") as secured,
+        tls_context(authority).wrap_socket(raw, server_hostname="localhost") as secured,
     ):
         result = secured.getpeercert()
         assert result is not None
@@ -299,14 +300,17 @@ def test_with_a_certificate_both_listeners_require_tls(
     start: Start, authority: Authority, server: Pair, tokens: Path
 ) -> None:
     with start(**tls_settings(server, tokens=tokens)) as service:
-        grpc_address, http_address = local(service.addresses.grpc), local(service.addresses.http)
+        grpc_address, http_address = (
+            localhost_address(service.addresses.grpc),
+            localhost_address(service.addresses.http),
+        )
         with Client(grpc_address, READER, ca_file=authority.file) as client:
             assert client.is_serving()
             assert len(client.error_types().error_types) == 8
         with Client(grpc_address, READER) as client:
             assert not client.is_serving()
-        assert get(http_address, "/livez", tls=trusting(authority))[0] == 200
-        assert get(http_address, "/", authorization=basic(READER), tls=trusting(authority))[0] == 200
+        assert get(http_address, "/livez", tls=tls_context(authority))[0] == 200
+        assert get(http_address, "/", authorization=basic(READER), tls=tls_context(authority))[0] == 200
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             get(http_address, "/livez")
         old = ssl.create_default_context(cafile=str(authority.file))
@@ -318,13 +322,14 @@ def test_with_a_certificate_both_listeners_require_tls(
 def test_a_certificate_is_replaced_without_a_restart(start: Start, authority: Authority, server: Pair) -> None:
     with start(**tls_settings(server)) as service:
         before = {
-            address: seen_serial(address, authority) for address in (service.addresses.grpc, service.addresses.http)
+            address: certificate_serial(address, authority)
+            for address in (service.addresses.grpc, service.addresses.http)
         }
         authority.issue("server", into=server)
 
         for address, serial in before.items():
-            assert seen_serial(address, authority) != serial
-        with Client(local(service.addresses.grpc), ca_file=authority.file) as client:
+            assert certificate_serial(address, authority) != serial
+        with Client(localhost_address(service.addresses.grpc), ca_file=authority.file) as client:
             assert client.is_serving()
 
 
@@ -332,11 +337,11 @@ def test_an_incomplete_replacement_keeps_the_previous_certificate(
     start: Start, authority: Authority, server: Pair
 ) -> None:
     with start(**tls_settings(server)) as service:
-        before = seen_serial(service.addresses.http, authority)
+        before = certificate_serial(service.addresses.http, authority)
         server.key.write_text("no key")
 
-        assert seen_serial(service.addresses.http, authority) == before
-        assert seen_serial(service.addresses.grpc, authority) == before
+        assert certificate_serial(service.addresses.http, authority) == before
+        assert certificate_serial(service.addresses.grpc, authority) == before
 
 
 def test_with_a_client_ca_callers_need_a_certificate(
@@ -345,19 +350,22 @@ def test_with_a_client_ca_callers_need_a_certificate(
     clients, strangers = Authority(tmp_path / "clients", "clients"), Authority(tmp_path / "strangers", "strangers")
     mine, theirs = clients.issue("me"), strangers.issue("they")
     with start(**tls_settings(server, tls_client_ca=clients.file)) as service:
-        grpc_address, http_address = local(service.addresses.grpc), local(service.addresses.http)
+        grpc_address, http_address = (
+            localhost_address(service.addresses.grpc),
+            localhost_address(service.addresses.http),
+        )
         for pair, served in ((mine, True), (theirs, False), (None, False)):
             pair_options = {} if pair is None else {"certificate": pair.certificate, "key": pair.key}
             with Client(grpc_address, ca_file=authority.file, attempts=1, **pair_options) as client:  # type: ignore[arg-type]
                 assert client.is_serving() == served
 
-        assert get(http_address, "/", tls=trusting(authority, mine))[0] == 200
-        assert get(http_address, "/", tls=trusting(authority))[0] == 401
+        assert get(http_address, "/", tls=tls_context(authority, mine))[0] == 200
+        assert get(http_address, "/", tls=tls_context(authority))[0] == 401
         with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
-            get(http_address, "/", tls=trusting(authority, theirs))
+            get(http_address, "/", tls=tls_context(authority, theirs))
         for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers have no certificate
-            assert get(http_address, path, tls=trusting(authority))[0] == 200
-        assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=trusting(authority))[0] == 404
+            assert get(http_address, path, tls=tls_context(authority))[0] == 200
+        assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=tls_context(authority))[0] == 404
 
 
 def test_the_client_ca_is_replaced_without_a_restart(
@@ -371,16 +379,16 @@ def test_the_client_ca_is_replaced_without_a_restart(
         for valid, other in ((old, new), (new, old)):
             for pair, served in ((valid, True), (other, False)):
                 with Client(
-                    local(service.addresses.grpc),
+                    localhost_address(service.addresses.grpc),
                     ca_file=authority.file,
                     attempts=1,
                     certificate=pair.certificate,
                     key=pair.key,
                 ) as client:
                     assert client.is_serving() == served
-            assert get(local(service.addresses.http), "/", tls=trusting(authority, valid))[0] == 200
+            assert get(localhost_address(service.addresses.http), "/", tls=tls_context(authority, valid))[0] == 200
             with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
-                get(local(service.addresses.http), "/", tls=trusting(authority, other))
+                get(localhost_address(service.addresses.http), "/", tls=tls_context(authority, other))
             trusted.write_bytes(second.file.read_bytes())
 
 
@@ -392,7 +400,7 @@ def test_tls_sessions_end_when_the_client_ca_is_replaced(
     mine = first.issue("me")
     trusted = tmp_path / "clients.pem"
     trusted.write_bytes(first.file.read_bytes())
-    context = trusting(authority, mine)
+    context = tls_context(authority, mine)
     context.minimum_version = context.maximum_version = version
 
     def call(address: str, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
@@ -406,7 +414,7 @@ def test_tls_sessions_end_when_the_client_ca_is_replaced(
             return answer.split(b"\r\n")[0], secured.session
 
     with start(**tls_settings(server, tls_client_ca=trusted)) as service:
-        address = local(service.addresses.http)
+        address = localhost_address(service.addresses.http)
         if version is ssl.TLSVersion.TLSv1_2:  # clients can resume these sessions
             with pytest.raises((ssl.SSLError, OSError)):
                 call(address, None)
@@ -435,8 +443,8 @@ def test_mismatched_certificate_files_prevent_the_start(
             pass
 
 
-def test_a_refused_gate_request_has_the_format_of_gates(guarded: Running) -> None:
-    connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
+def test_a_refused_gate_request_has_the_format_of_gates(token_service: Running) -> None:
+    connection = http.client.HTTPConnection(token_service.addresses.http, timeout=10)
     connection.request("GET", "/v1/gates/prod/m/1")
     body = json.loads(connection.getresponse().read())
     connection.close()

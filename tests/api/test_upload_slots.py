@@ -55,7 +55,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
 
 @contextmanager
-def uploading(address: str, *parts: pb.UploadPredictionsRequest, token: str = "") -> Iterator[Any]:
+def start_upload(address: str, *parts: pb.UploadPredictionsRequest, token: str = "") -> Iterator[Any]:
     """Start an upload that sends only these messages; cancel it after the block."""
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
@@ -74,7 +74,7 @@ def uploading(address: str, *parts: pb.UploadPredictionsRequest, token: str = ""
             ends.put(None)
 
 
-def accepted(client: Client, content: bytes) -> bool:
+def is_accepted(client: Client, content: bytes) -> bool:
     """Upload a file; return whether there was a free slot."""
     try:
         return client.upload(io.BytesIO(content), "demo").state == pb.STATE_SUCCEEDED
@@ -86,19 +86,19 @@ def wait_until_accepted(running: Running, content: bytes) -> None:
     """Retry an upload until it is accepted."""
     deadline = time.monotonic() + SOON
     with Client(running.addresses.grpc, attempts=1) as client:
-        while not accepted(client, content):
+        while not is_accepted(client, content):
             assert time.monotonic() < deadline, "timeout: the slot is still occupied"
 
 
 def test_a_canceled_upload_occupies_its_slot_until_its_thread_ends(start: Start, work: Work, demo_csv: bytes) -> None:
     with start(max_uploads=1) as running, Client(running.addresses.grpc, attempts=1) as client:
-        with uploading(running.addresses.grpc, HEADER, chunk(demo_csv)) as call:
+        with start_upload(running.addresses.grpc, HEADER, chunk(demo_csv)) as call:
             assert work.begun.wait(SOON)
             call.cancel()
             with pytest.raises(grpc.FutureCancelledError):
                 call.result()
         client.list()  # the server has processed the cancellation before this call
-        assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
+        assert [is_accepted(client, demo_csv) for _ in range(20)] == [False] * 20
 
         work.gate.set()
 
@@ -114,7 +114,7 @@ def test_a_complete_upload_occupies_its_slot_until_its_thread_ends(start: Start,
         call.cancel()
         with Client(running.addresses.grpc, attempts=1) as client:
             client.list()
-            assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
+            assert [is_accepted(client, demo_csv) for _ in range(20)] == [False] * 20
             work.gate.set()
         wait_until_accepted(running, demo_csv)
 
@@ -125,7 +125,7 @@ def test_an_upload_that_is_open_at_shutdown_is_unavailable(
 ) -> None:
     with ExitStack() as stack:
         with start() as running:
-            call = stack.enter_context(uploading(running.addresses.grpc, *parts))
+            call = stack.enter_context(start_upload(running.addresses.grpc, *parts))
             time.sleep(0.5)  # the server has received the messages
         with pytest.raises(grpc.RpcError) as refused:
             call.result()
@@ -138,10 +138,10 @@ def test_an_upload_that_is_open_at_shutdown_is_unavailable(
 def test_a_header_without_chunks_occupies_no_slot(start: Start, demo_csv: bytes) -> None:
     with (
         start(max_uploads=1) as running,
-        uploading(running.addresses.grpc, HEADER),
+        start_upload(running.addresses.grpc, HEADER),
         Client(running.addresses.grpc, attempts=1) as client,
     ):
-        assert [accepted(client, demo_csv) for _ in range(5)] == [True] * 5
+        assert [is_accepted(client, demo_csv) for _ in range(5)] == [True] * 5
 
 
 @pytest.mark.parametrize("trickle", [b"", b"a"], ids=["empty chunks", "a byte now and then"])
@@ -182,13 +182,13 @@ def test_one_token_cannot_occupy_all_upload_slots(
         address = running.addresses.grpc
         for _ in range(2):
             work.begun.clear()
-            stack.enter_context(uploading(address, HEADER, chunk(demo_csv), token=tokens["busy"]))
+            stack.enter_context(start_upload(address, HEADER, chunk(demo_csv), token=tokens["busy"]))
             assert work.begun.wait(SOON)
         with Client(address, token=tokens["busy"], attempts=1) as busy:
-            assert not accepted(busy, demo_csv)
+            assert not is_accepted(busy, demo_csv)
         with Client(address, token=tokens["other"], attempts=1) as other:
             work.gate.set()
-            assert accepted(other, demo_csv)
+            assert is_accepted(other, demo_csv)
 
 
 def test_one_token_cannot_occupy_all_watches(

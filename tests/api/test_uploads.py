@@ -153,12 +153,12 @@ def test_an_interrupted_upload_leaves_no_analysis(start, demo_csv: bytes) -> Non
         stub = errata_pb2_grpc.AnalysisServiceStub(channel)
         hold = threading.Event()
 
-        def half() -> Iterator[pb.UploadPredictionsRequest]:
+        def send_half() -> Iterator[pb.UploadPredictionsRequest]:
             yield header()
             yield chunk(demo_csv[:200])
             hold.wait(10)
 
-        call = stub.UploadPredictions.future(half())
+        call = stub.UploadPredictions.future(send_half())
         call.add_done_callback(lambda _: hold.set())
         call.cancel()
 
@@ -198,14 +198,14 @@ def test_uploads_above_the_limit_are_refused_with_a_retry_delay(start, demo_csv:
         stub = errata_pb2_grpc.AnalysisServiceStub(channel)
         begun, hold = threading.Event(), threading.Event()
 
-        def slow() -> Iterator[pb.UploadPredictionsRequest]:
+        def send_slowly() -> Iterator[pb.UploadPredictionsRequest]:
             yield header()
             yield chunk(demo_csv[:100])
             begun.set()
             hold.wait(10)
             yield chunk(demo_csv[100:])
 
-        call = stub.UploadPredictions.future(slow())
+        call = stub.UploadPredictions.future(send_slowly())
         assert begun.wait(10)
         refused = None
         for _ in range(100):  # until the server has received the first header

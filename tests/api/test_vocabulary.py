@@ -18,7 +18,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.encoder import HashEncoder
 from service.taxonomy.wordnet import load_taxonomy
 
-from .conftest import started
+from .conftest import start_service
 
 TRAIN_CLASSES = range(0, 1000, 40)
 TRAIN_FILES = ("a.JPEG", "b.JPEG", "c.JPEG")
@@ -54,7 +54,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def clip(bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of a service with this default bundle."""
-    with started(data_dir, tmp_path_factory.mktemp("archive"), evidence={"demo": [str(bundle.path)]}) as service:
+    with start_service(data_dir, tmp_path_factory.mktemp("archive"), evidence={"demo": [str(bundle.path)]}) as service:
         yield service.client
 
 

@@ -10,14 +10,14 @@ from service.evidence.labels import original_labels, validation_name
 from service.report.messages import PERMUTED, REORDERED
 
 
-def right() -> np.ndarray:
+def make_classes() -> np.ndarray:
     """Return a class for each validation image in the order of file names; 80 % are correct."""
     classes = np.array(original_labels(), dtype=np.int64)
     classes[::5] = (classes[::5] + 7) % 1000
     return classes
 
 
-def by_path(classes: np.ndarray) -> np.ndarray:
+def sort_by_path(classes: np.ndarray) -> np.ndarray:
     """Return the same rows sorted by wnid/file (WordNet ids have the order of classes, files that of their numbers)."""
     targets = original_labels().tolist()
     return classes[sorted(range(len(targets)), key=lambda image: (targets[image], validation_name(image + 1)))]
@@ -34,12 +34,12 @@ def csv(classes: np.ndarray) -> io.BytesIO:
     return io.BytesIO(("file_name,top1\n" + "".join(rows)).encode())
 
 
-ORDERS = {pb.ROW_ORDER_PATH: by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: classes}
+ORDERS = {pb.ROW_ORDER_PATH: sort_by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: classes}
 
 
 @pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
 def test_rows_in_the_given_order_raise_no_warning(client: Client, row_order: int) -> None:
-    rows = ORDERS[row_order or pb.ROW_ORDER_PATH](right())
+    rows = ORDERS[row_order or pb.ROW_ORDER_PATH](make_classes())
 
     analysis = client.upload(npy(rows), "imagenet-real", row_order=row_order)
 
@@ -51,7 +51,7 @@ def test_rows_in_the_given_order_raise_no_warning(client: Client, row_order: int
 def test_rows_in_the_other_order_raise_a_warning(client: Client, row_order: int) -> None:
     other = pb.ROW_ORDER_PATH if row_order == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
 
-    analysis = client.upload(npy(ORDERS[other](right())), "imagenet-real", row_order=row_order)
+    analysis = client.upload(npy(ORDERS[other](make_classes())), "imagenet-real", row_order=row_order)
 
     assert REORDERED in analysis.warnings
     assert PERMUTED not in analysis.warnings
@@ -62,7 +62,7 @@ def test_rows_in_the_other_order_raise_a_warning(client: Client, row_order: int)
 def test_another_class_numbering_raises_a_warning(client: Client) -> None:
     numbers = np.random.default_rng(1).permutation(1000)
 
-    analysis = client.upload(csv(numbers[right()]), "imagenet-real")
+    analysis = client.upload(csv(numbers[make_classes()]), "imagenet-real")
 
     assert list(analysis.warnings) == [PERMUTED]
     assert analysis.summary.top1_accuracy_all_images < 0.05
@@ -71,7 +71,7 @@ def test_another_class_numbering_raises_a_warning(client: Client) -> None:
 @pytest.mark.parametrize("kind", ["good", "guessing", "constant"])
 def test_plausible_predictions_raise_no_warning(client: Client, kind: str) -> None:
     classes = {
-        "good": right(),
+        "good": make_classes(),
         "guessing": np.random.default_rng(2).integers(0, 1000, 50_000),
         "constant": np.full(50_000, 7),
     }[kind]

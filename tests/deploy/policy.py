@@ -8,7 +8,7 @@ Document = dict[str, Any]
 VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
-def wrong_with_pod(spec: Document) -> Iterator[str]:
+def pod_violations(spec: Document) -> Iterator[str]:
     """Yield violations of the restricted Pod Security Standard, and of stricter rules, by a pod."""
     context = spec.get("securityContext", {})
     if context.get("runAsNonRoot") is not True or not context.get("runAsUser") or not context.get("fsGroup"):
@@ -29,7 +29,7 @@ def wrong_with_pod(spec: Document) -> Iterator[str]:
                 yield f"mounts what it must not: {', '.join(source)}"
 
 
-def wrong_with_container(container: Document) -> Iterator[str]:
+def container_violations(container: Document) -> Iterator[str]:
     """Yield violations by a container of a pod."""
     context = container.get("securityContext", {})
     if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):

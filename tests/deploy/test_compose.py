@@ -25,27 +25,27 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 IN_COMMENTS = re.compile(r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE)  # lines that an operator may uncomment
 
 
-def composed(text: str = COMPOSE, **variables: str) -> dict[str, Any]:
+def load_compose(text: str = COMPOSE, **variables: str) -> dict[str, Any]:
     """Return docker-compose.yml with the default values of its variables."""
 
-    def put_in(match: re.Match[str]) -> str:
+    def substitute(match: re.Match[str]) -> str:
         if match[0] == "$$":
             return "$"
         return variables.get(match["name"]) or match["default"] or ""
 
     pattern = r"\$\$|\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}"
-    return yaml.safe_load(re.sub(pattern, put_in, text))  # type: ignore[no-any-return]
+    return yaml.safe_load(re.sub(pattern, substitute, text))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    return composed()
+    return load_compose()
 
 
 @pytest.fixture(scope="module")
-def uncommented() -> dict[str, Any]:
+def full_compose() -> dict[str, Any]:
     """The file with tokens, TLS, registries, and images uncommented."""
-    return composed(IN_COMMENTS.sub(r"\1\2", COMPOSE), ERRATA_REGISTRIES="{}", ERRATA_WORKER_REGISTRIES="{}")
+    return load_compose(IN_COMMENTS.sub(r"\1\2", COMPOSE), ERRATA_REGISTRIES="{}", ERRATA_WORKER_REGISTRIES="{}")
 
 
 def test_compose_has_redis_the_api_and_a_worker(compose: dict[str, Any]) -> None:
@@ -76,16 +76,16 @@ def test_compose_publishes_ports_only_on_loopback(compose: dict[str, Any]) -> No
 
 
 def test_redis_has_a_password_and_is_reachable_only_by_the_api_and_workers() -> None:
-    services = composed(REDIS_PASSWORD="0123abcd")["services"]
+    services = load_compose(REDIS_PASSWORD="0123abcd")["services"]
 
     assert services["redis"]["environment"]["REDISCLI_AUTH"] == "0123abcd"
     for name in ("api", "worker"):
         assert services[name]["environment"]["ERRATA_REDIS_URL"] == "redis://:0123abcd@redis:6379/0"
-    assert composed()["services"]["redis"]["environment"][
+    assert load_compose()["services"]["redis"]["environment"][
         "REDISCLI_AUTH"
     ]  # Redis does not start with an empty password
     assert services["redis"]["networks"] == ["store"]
-    assert composed()["networks"]["store"] == {"internal": True}
+    assert load_compose()["networks"]["store"] == {"internal": True}
     assert {name for name, service in services.items() if "store" in service.get("networks", ())} == {
         "redis",
         "api",
@@ -102,8 +102,8 @@ def test_redis_runs_as_its_own_user_without_capabilities(compose: dict[str, Any]
     assert "cap_add" not in redis
 
 
-def test_comments_contain_valid_settings_and_mounts(uncommented: dict[str, Any]) -> None:
-    api, worker = uncommented["services"]["api"], uncommented["services"]["worker"]
+def test_comments_contain_valid_settings_and_mounts(full_compose: dict[str, Any]) -> None:
+    api, worker = full_compose["services"]["api"], full_compose["services"]["worker"]
     known = read_settings({**api["environment"], "ERRATA_ALLOW_INSECURE": "false"})
     models = read_settings(worker["environment"])
 
@@ -118,17 +118,17 @@ def test_comments_contain_valid_settings_and_mounts(uncommented: dict[str, Any])
     assert all(item.endswith(":ro") for item in [*api["volumes"], *worker["volumes"]] if item.startswith("./"))
 
 
-def test_policies_have_the_same_path_as_in_kubernetes(uncommented: dict[str, Any]) -> None:
+def test_policies_have_the_same_path_as_in_kubernetes(full_compose: dict[str, Any]) -> None:
     """One value of ERRATA_REGISTRIES is valid for both."""
     manual = (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
-    mounts = [item.split(":")[1] for item in uncommented["services"]["api"]["volumes"] if item.startswith("./")]
+    mounts = [item.split(":")[1] for item in full_compose["services"]["api"]["volumes"] if item.startswith("./")]
     policies = re.findall(r'"policy": "([^"]+)"', manual)
 
     assert policies
     assert all(policy.startswith(f"{mount}/policies/") for policy in policies for mount in mounts)
 
 
-@pytest.mark.parametrize("text", [COMPOSE, IN_COMMENTS.sub(r"\1\2", COMPOSE)], ids=["as it is", "uncommented"])
+@pytest.mark.parametrize("text", [COMPOSE, IN_COMMENTS.sub(r"\1\2", COMPOSE)], ids=["as it is", "full_compose"])
 def test_docker_compose_accepts_the_file(text: str, tmp_path: Path) -> None:
     program = shutil.which("docker-compose")
     if program is None:
@@ -185,11 +185,11 @@ def test_grafana_has_a_random_password_by_default(compose: dict[str, Any]) -> No
 
 
 def test_a_variable_selects_a_build_for_cpus() -> None:
-    build = composed(PIP_ARGS="--extra-index-url=https://wheels.example")["services"]["worker"]["build"]
+    build = load_compose(PIP_ARGS="--extra-index-url=https://wheels.example")["services"]["worker"]["build"]
     dockerfile = (ROOT / build["dockerfile"]).read_text()
 
     assert build["args"] == {"PIP_ARGS": "--extra-index-url=https://wheels.example"}
-    assert composed()["services"]["worker"]["build"]["args"]["PIP_ARGS"] in ("", None)
+    assert load_compose()["services"]["worker"]["build"]["args"]["PIP_ARGS"] in ("", None)
     assert all(f"ARG {name}=" in dockerfile for name in build["args"])
 
 

@@ -17,7 +17,7 @@ import yaml
 from service.cli.main import errata
 from service.settings import read_settings
 
-from .policy import Document, wrong_with_container, wrong_with_pod
+from .policy import Document, container_violations, pod_violations
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLES = DEPLOY / "examples"
@@ -69,7 +69,7 @@ def violations(documents: list[Document]) -> list[str]:
             result.append(f"the Secret {secret['name']} may be missing in silence")
     for job in jobs(documents):
         spec = job["template"]["spec"]
-        result += wrong_with_pod(spec)
+        result += pod_violations(spec)
         if job["template"].get("metadata", {}).get("labels", {}).get("errata-client") != "true":
             result.append("has no label that lets it call")
         for volume in spec.get("volumes", []):
@@ -79,16 +79,16 @@ def violations(documents: list[Document]) -> list[str]:
                 if not keys <= config_maps.get(name, {}).keys() or name not in config_maps:
                     result.append(f"no ConfigMap {name} with {keys or 'any key'}")
         for container in spec["containers"]:
-            result += wrong_with_container(container)
-            result += _of_a_container(container, config_maps)
+            result += container_violations(container)
+            result += _container_problems(container, config_maps)
     for template in documents:
         for metric in template.get("spec", {}).get("metrics", []):
             if "web" in metric["provider"]:
-                result += _of_a_web_metric(metric["provider"]["web"], template["spec"]["args"])
+                result += _web_metric_problems(metric["provider"]["web"], template["spec"]["args"])
     return result
 
 
-def _of_a_container(container: Document, config_maps: Document) -> Iterator[str]:
+def _container_problems(container: Document, config_maps: Document) -> Iterator[str]:
     environment = {item["name"]: item for item in container["env"]}
     if container["image"] != f"errata-api:{VERSION}":
         yield f"runs an unknown image: {container['image']}"
@@ -114,7 +114,7 @@ def _of_a_container(container: Document, config_maps: Document) -> Iterator[str]
                 yield f"no policy {value}"
 
 
-def _of_a_web_metric(web: Document, parameters: list[Document]) -> Iterator[str]:
+def _web_metric_problems(web: Document, parameters: list[Document]) -> Iterator[str]:
     arguments = {item["name"]: item for item in parameters}
     if not web["url"].startswith(f"http://{API}:8080/v1/gates/"):
         yield "calls an address that other namespaces don't know"

@@ -27,7 +27,7 @@ from service.evidence.bundle import Bundle
 from service.jobs import redis_store
 from service.settings import Settings, read_settings
 
-from .policy import wrong_with_container, wrong_with_pod
+from .policy import container_violations, pod_violations
 
 Document = dict[str, Any]
 Render = Callable[..., list[Document]]
@@ -142,7 +142,7 @@ def pod(documents: list[Document], component: str) -> Pod:
     return next(item for item in pods(documents) if item.labels["app.kubernetes.io/component"] == component)
 
 
-def selects(selector: Document, labels: dict[str, str]) -> bool:
+def matches_selector(selector: Document, labels: dict[str, str]) -> bool:
     """Return whether a label selector matches labels."""
     assert all(item["operator"] == "In" for item in selector.get("matchExpressions", []))
     return selector.get("matchLabels", {}).items() <= labels.items() and all(
@@ -181,12 +181,13 @@ def settings(documents: list[Document], container: Document) -> Settings:
 
 def violations(documents: list[Document]) -> list[str]:
     """Return the violations of the policy."""
-    result = list(_of_the_whole(documents))
+    result = list(_application_violations(documents))
     for item in pods(documents):
-        result += [f"{item.name}: {wrong}" for wrong in _of_a_pod(documents, item)]
+        result += [f"{item.name}: {wrong}" for wrong in _pod_violations(documents, item)]
         for container in item.containers:
             result += [
-                f"{item.name} {container['name']}: {wrong}" for wrong in _of_a_container(documents, item, container)
+                f"{item.name} {container['name']}: {wrong}"
+                for wrong in _container_violations(documents, item, container)
             ]
         for container in item.spec["containers"]:
             if not {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys():
@@ -194,7 +195,7 @@ def violations(documents: list[Document]) -> list[str]:
     return result
 
 
-def _of_the_whole(documents: list[Document]) -> Iterator[str]:
+def _application_violations(documents: list[Document]) -> Iterator[str]:
     for document in documents:
         if document["kind"] == "Secret":
             yield f"a Secret is rendered: {document['metadata']['name']}"
@@ -208,7 +209,7 @@ def _of_the_whole(documents: list[Document]) -> Iterator[str]:
     every = list(pods(documents))
     budgets = [document["spec"]["selector"] for document in documents if document["kind"] == "PodDisruptionBudget"]
     for item in every:
-        if item.kind == "Deployment" and not any(selects(budget, item.labels) for budget in budgets):
+        if item.kind == "Deployment" and not any(matches_selector(budget, item.labels) for budget in budgets):
             yield f"{item.name} has no PodDisruptionBudget"
     for document in documents:
         selector = document["spec"].get("podSelector", document["spec"].get("selector")) if "spec" in document else None
@@ -217,7 +218,7 @@ def _of_the_whole(documents: list[Document]) -> Iterator[str]:
         if (
             document["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"}
             and selector != {"matchLabels": CLIENT}
-            and not any(selects(selector, candidate.labels) for candidate in every)
+            and not any(matches_selector(selector, candidate.labels) for candidate in every)
         ):
             yield f"{document['kind']} {document['metadata']['name']} selects no pod"
         if "scaleTargetRef" in document.get("spec", {}):
@@ -228,9 +229,9 @@ def _of_the_whole(documents: list[Document]) -> Iterator[str]:
                 yield f"{target} is scaled and has a fixed number of replicas"
 
 
-def _of_a_pod(documents: list[Document], pod: Pod) -> Iterator[str]:
+def _pod_violations(documents: list[Document], pod: Pod) -> Iterator[str]:
     spec = pod.spec
-    yield from wrong_with_pod(spec)
+    yield from pod_violations(spec)
     if spec.get("serviceAccountName") not in names(documents, "ServiceAccount"):
         yield "its ServiceAccount isn't there"
     claims = names(documents, "PersistentVolumeClaim")
@@ -246,8 +247,8 @@ def _of_a_pod(documents: list[Document], pod: Pod) -> Iterator[str]:
                 yield f"no Secret with the name {name}"
 
 
-def _of_a_container(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
-    yield from wrong_with_container(container)
+def _container_violations(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
+    yield from container_violations(container)
     for source in container.get("envFrom", []):
         if source.get("configMapRef", {}).get("name") not in names(documents, "ConfigMap"):
             yield f"its environment isn't there: {source}"
@@ -260,10 +261,10 @@ def _of_a_container(documents: list[Document], pod: Pod, container: Document) ->
         if re.search(r"TOKEN$|PASSWORD|SECRET|REDIS_URL|REGISTRIES", variable["name"]) and not secret:
             yield f"has a secret in the open: {variable['name']}"
     if container["image"].startswith("errata-") and "command" not in container:
-        yield from _of_errata(documents, pod, container)
+        yield from _command_violations(documents, pod, container)
 
 
-def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
+def _command_violations(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
     """Yield invalid settings and commands of a container with an Errata image."""
     try:
         known = settings(documents, container)
@@ -401,7 +402,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "unknown setting ERRATA_GRACE"),
     "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
-    "no tokens": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
+    "insecure calls": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
     "no tokens": (lambda all_: _data(all_, "errata-api").pop("ERRATA_TOKENS"), "without tokens"),
     "an unknown command": (lambda all_: _container(all_).update(args=["toil"]), "no such command: toil"),
     "an unknown option": (lambda all_: _init(all_)["args"].append("--quick"), "No such option"),
@@ -584,23 +585,23 @@ def test_redis_keeps_its_password_off_command_lines_and_its_data_across_restarts
     assert refused.returncode != 0  # Redis does not start without a password
 
 
-def _allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
+def _is_allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
     """Return whether the policies allow a connection between pods of the namespace."""
     ends = {"from": pod(documents, source).labels, "to": pod(documents, target).labels}
     policies = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
 
-    def passes(here: str, there: str, direction: str) -> bool:
+    def is_allowed(here: str, there: str, direction: str) -> bool:
         rules = [
             rule
             for policy in policies
-            if selects(policy["podSelector"], ends[here])
+            if matches_selector(policy["podSelector"], ends[here])
             for rule in policy.get(direction, [])
             if {"port": port, "protocol": "TCP"} in rule["ports"]
         ]
         peers = [peer for rule in rules for peer in rule[there] if peer.keys() == {"podSelector"}]
-        return any(selects(peer["podSelector"], ends[there]) for peer in peers)
+        return any(matches_selector(peer["podSelector"], ends[there]) for peer in peers)
 
-    return passes("from", "to", "egress") and passes("to", "from", "ingress")
+    return is_allowed("from", "to", "egress") and is_allowed("to", "from", "ingress")
 
 
 @pytest.mark.parametrize(
@@ -615,32 +616,32 @@ def _allowed(documents: list[Document], source: str, target: str, port: int) -> 
     ],
 )
 def test_pods_can_connect_only_to_redis(render: Render, source: str, target: str, port: int, allowed: bool) -> None:
-    assert _allowed(render("gpu", *ALL), source, target, port) is allowed
+    assert _is_allowed(render("gpu", *ALL), source, target, port) is allowed
 
 
 NAMESPACES = {"errata": {}, "monitoring": {}, "shop": {}, "ingress": CLIENT, "kube-system": {}}  # name -> labels
 STRANGER = {"app": "shop"}
 
 
-def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], port: int) -> bool:
+def _can_connect(documents: list[Document], namespace: str, labels: dict[str, str], port: int) -> bool:
     """Return whether the policies allow a pod of a namespace to connect to a port of the API."""
     spaces = {name: {"kubernetes.io/metadata.name": name} | more for name, more in NAMESPACES.items()}
     peers = [
         peer
         for document in documents
         if document["kind"] == "NetworkPolicy"
-        and selects(document["spec"]["podSelector"], pod(documents, "api").labels)
+        and matches_selector(document["spec"]["podSelector"], pod(documents, "api").labels)
         for rule in document["spec"].get("ingress", [])
         if {"port": port, "protocol": "TCP"} in rule["ports"]
         for peer in rule["from"]
     ]
     return any(
         (
-            selects(peer["namespaceSelector"], spaces[namespace])
+            matches_selector(peer["namespaceSelector"], spaces[namespace])
             if "namespaceSelector" in peer
             else namespace == "errata"
         )
-        and selects(peer.get("podSelector", {}), labels)
+        and matches_selector(peer.get("podSelector", {}), labels)
         for peer in peers
     )
 
@@ -663,7 +664,7 @@ def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], 
 def test_clients_can_connect_to_the_api_and_prometheus_to_the_metrics(
     render: Render, namespace: str, labels: dict[str, str], port: int, reaches: bool
 ) -> None:
-    assert _reaches(render("monitoring"), namespace, labels, port) is reaches
+    assert _can_connect(render("monitoring"), namespace, labels, port) is reaches
 
 
 def test_labeled_clients_can_call_the_api_and_resolve_its_name(render: Render) -> None:
@@ -675,7 +676,7 @@ def test_labeled_clients_can_call_the_api_and_resolve_its_name(render: Render) -
     assert spec["policyTypes"] == ["Egress"]
     assert [item["port"] for item in to_api["ports"]] == [50051, 8080]
     (peer,) = to_api["to"]
-    assert selects(peer["podSelector"], pod(documents, "api").labels)
+    assert matches_selector(peer["podSelector"], pod(documents, "api").labels)
     assert to_dns == find(documents, "NetworkPolicy", "dns")["spec"]["egress"][0]
 
 
@@ -698,7 +699,7 @@ def test_a_worker_gets_no_tokens_and_no_webhook_secrets(render: Render) -> None:
         assert not any("secret" in volume for volume in of["volumes"])
 
 
-def _of_the_manual(name: str) -> dict[str, str]:
+def _manual_settings(name: str) -> dict[str, str]:
     """Return the setting in a file of the manual."""
     manual = (KUBERNETES / "README.md").read_text()
     (text,) = re.findall(rf"^cat > {name} <<'JSON'\n(.+?)^JSON$", manual, re.MULTILINE | re.DOTALL)
@@ -706,16 +707,16 @@ def _of_the_manual(name: str) -> dict[str, str]:
 
 
 def test_the_registry_settings_of_a_worker_are_sufficient(render: Render) -> None:
-    whole, part = (read_settings(_of_the_manual(name)) for name in ("registries", "worker-registries"))
+    whole, part = (read_settings(_manual_settings(name)) for name in ("registries", "worker-registries"))
 
     assert vars(model_policy(whole)) == vars(model_policy(part))
     assert model_policy(part).registries
     secrets = {secret.get_secret_value() for registry in whole.registries.values() for secret in registry.secrets}
-    assert not any(item in _of_the_manual("worker-registries")["ERRATA_REGISTRIES"] for item in secrets)
+    assert not any(item in _manual_settings("worker-registries")["ERRATA_REGISTRIES"] for item in secrets)
 
 
 def test_policies_of_registries_have_the_path_in_the_manual(render: Render) -> None:
-    known = read_settings(_of_the_manual("registries"))
+    known = read_settings(_manual_settings("registries"))
     of = pod(render("cpu"), "api").spec
     (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "policies"]
     (volume,) = [item for item in of["volumes"] if item["name"] == "policies"]
@@ -775,7 +776,7 @@ def test_prometheus_finds_the_metrics_of_api_and_workers(render: Render) -> None
         monitor = find(documents, "ServiceMonitor", f"errata-{component}")["spec"]
         service = find(documents, "Service", f"errata-{component}")
         (endpoint,) = monitor["endpoints"]
-        assert selects(monitor["selector"], service["metadata"]["labels"])
+        assert matches_selector(monitor["selector"], service["metadata"]["labels"])
         assert {item["name"]: item["port"] for item in service["spec"]["ports"]}[endpoint["port"]] == port
         assert endpoint["path"] == "/metrics"
         (rule,) = find(documents, "NetworkPolicy", f"prometheus-to-{component}")["spec"]["ingress"]
@@ -874,7 +875,7 @@ def test_the_pod_that_fills_a_claim_is_allowed_and_its_files_are_readable(render
     (volume,) = fill["spec"]["volumes"]
 
     kubernetes_validate.validate(fill, version, strict=True)
-    assert [*wrong_with_pod(fill["spec"]), *wrong_with_container(container)] == []
+    assert [*pod_violations(fill["spec"]), *container_violations(container)] == []
     assert fill["metadata"]["namespace"] == "errata"
     assert fill["spec"]["securityContext"] == api["securityContext"]
     assert container["image"] == api["containers"][0]["image"]

@@ -120,7 +120,7 @@ def _matchers(tokens: list[str]) -> Iterator[tuple[str, str, str]]:
 
 
 @cache
-def exposed() -> dict[str, set[str]]:
+def known_series() -> dict[str, set[str]]:
     """Return the labels of all series: documented metrics, recording rules, and Prometheus' own."""
     result: dict[str, set[str]] = {"up": set()}
     for line in (telemetry.__doc__ or "").splitlines():
@@ -224,12 +224,12 @@ def cases() -> list[Case]:
 
 @pytest.mark.parametrize("where", expressions())
 def test_every_expression_names_existing_metrics_and_labels(where: str) -> None:
-    assert problems(expressions()[where], exposed()) == []
+    assert problems(expressions()[where], known_series()) == []
 
 
 @pytest.mark.parametrize("where", expressions())
 def test_a_misspelled_metric_or_label_is_detected(where: str) -> None:
-    expression, series = expressions()[where], exposed()
+    expression, series = expressions()[where], known_series()
     reading = read(expression)
     assert reading.metrics or expression == "vector(0)"
     for name in {metric.metric for metric in reading.metrics}:
@@ -260,7 +260,7 @@ def test_a_misspelled_metric_or_label_is_detected(where: str) -> None:
     ],
 )
 def test_unknown_names_are_detected(expression: str, expected: list[str]) -> None:
-    assert problems(expression, exposed()) == expected
+    assert problems(expression, known_series()) == expected
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_unknown_names_are_detected(expression: str, expected: list[str]) -> Non
     ],
 )
 def test_existing_names_are_accepted(expression: str) -> None:
-    assert problems(expression, exposed()) == []
+    assert problems(expression, known_series()) == []
 
 
 # Validation by Prometheus ---------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_non_firing_cases_have_all_series(alert: str) -> None:
 
 def test_the_cases_name_existing_alerts_and_metrics() -> None:
     assert {case.alert for case in cases()} == set(alerts())
-    known = exposed()
+    known = known_series()
     for test in load(PROMETHEUS / "rules.test.yaml")["tests"]:
         for item in test["input_series"]:
             (named,) = read(item["series"]).metrics

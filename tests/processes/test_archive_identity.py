@@ -33,7 +33,7 @@ def second_api(service: Cluster, archive: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=service._environment | settings, stderr=subprocess.PIPE, text=True)
 
 
-def bound_archive(service: Cluster) -> str:
+def bound_archive_id(service: Cluster) -> str:
     """Return the archive id in Redis."""
     return (service.redis.client().get("errata:archive") or b"").decode()
 
@@ -49,17 +49,17 @@ def test_an_api_with_another_archive_exits_with_the_remedy(service: Cluster, tmp
     message = " ".join(stderr.split())
     for part in (first, second, "ERRATA_ARCHIVE", "errata:archive"):
         assert part in message
-    assert bound_archive(service) == first
+    assert bound_archive_id(service) == first
     assert service.ready()
 
 
 def test_a_replaced_redis_gets_the_archive_id_again(service: Cluster, tmp_path: Path) -> None:
     archive_id = (tmp_path / "archive" / "archive-id").read_text()
-    assert bound_archive(service) == archive_id
+    assert bound_archive_id(service) == archive_id
 
     service.redis.client().flushall()
 
-    wait_for(lambda: bound_archive(service) == archive_id, "Redis has the id again")
+    wait_for(lambda: bound_archive_id(service) == archive_id, "Redis has the id again")
     assert service.ready()
 
 

@@ -94,7 +94,7 @@ class Container:
             umask=0o077,
         )
 
-    def written(self) -> set[str]:
+    def list_written_files(self) -> set[str]:
         """Return the files outside the two writable folders."""
         return {path.name for path in self.rootfs.iterdir()} - {"data", "tmp"}
 
@@ -135,7 +135,7 @@ def test_api_and_worker_run_as_a_user_that_can_write_only_to_data_and_tmp(folder
         for container in containers:
             assert container.image.user == f"{USER}:{USER}"
             assert os.stat(f"/proc/{container.process.pid}").st_uid == USER
-            assert container.written() == set()
+            assert container.list_written_files() == set()
         assert any(api.data.rglob("*.predictions.npz"))
         for container in reversed(containers):
             container.process.send_signal(signal.SIGTERM)
@@ -154,7 +154,7 @@ def test_an_api_without_tokens_is_refused_with_the_settings_of_the_image(folder:
 
     assert container.process.wait(30) == 2
     assert "ERRATA_TOKENS" in container.log.read_text()
-    assert container.written() == set()
+    assert container.list_written_files() == set()
 
 
 def test_a_worker_needs_no_tokens(folder: Path) -> None:

@@ -57,7 +57,7 @@ def cluster(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         running.stop()
 
 
-def logged(cluster: Cluster, word: str) -> bool:
+def is_logged(cluster: Cluster, word: str) -> bool:
     return any(word in json.dumps(event) for event in cluster.events("call refused"))
 
 
@@ -74,7 +74,7 @@ def test_the_message_of_a_failed_redis_script_is_public(cluster: Cluster) -> Non
                 redis.restore("errata:analyses", 0, saved)
 
     assert_public(error.value.message, cluster.redis.port)
-    assert logged(cluster, "WRONGTYPE"), "the log has the reason"
+    assert is_logged(cluster, "WRONGTYPE"), "the log has the reason"
 
 
 def test_the_message_of_a_full_redis_is_public(cluster: Cluster) -> None:
@@ -87,7 +87,7 @@ def test_the_message_of_a_full_redis_is_public(cluster: Cluster) -> None:
             redis.config_set("maxmemory", "0")
 
     assert_public(error.value.message, cluster.redis.port)
-    assert logged(cluster, "maxmemory")
+    assert is_logged(cluster, "maxmemory")
 
 
 def test_the_message_of_a_wrong_redis_password_is_public(cluster: Cluster) -> None:
@@ -116,7 +116,7 @@ def test_the_message_of_an_unreachable_redis_is_public(cluster: Cluster) -> None
     assert_public(error.value.message, cluster.redis.port)
     assert status == 503
     assert_public(text, cluster.redis.port)
-    assert logged(cluster, str(cluster.redis.port))
+    assert is_logged(cluster, str(cluster.redis.port))
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def service(demo: Bundle, tmp_path: Path) -> Iterator[Serving]:
         yield running
 
 
-def ended(client: Client, model: str) -> str:
+def failure_message(client: Client, model: str) -> str:
     """Return the error message of a failed or refused analysis."""
     try:
         name = client.analyze(model, "demo").name
@@ -149,9 +149,9 @@ def test_the_messages_of_unreadable_models_and_images_are_public(service: Servin
     if find_spec("onnxruntime"):
         models += ["onnx:missing.onnx", "onnx:broken.onnx"]
     with Client(service.grpc, attempts=1) as client:
-        messages = [ended(client, model) for model in models]
+        messages = [failure_message(client, model) for model in models]
         shutil.rmtree(tmp_path / "images")
-        messages.append(ended(client, MODEL))
+        messages.append(failure_message(client, MODEL))
 
     for message in messages:
         assert_public(message, tmp_path)

@@ -54,7 +54,7 @@ def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
     return file
 
 
-def small(policy: str) -> str:
+def lower_minimum(policy: str) -> str:
     """A policy with a low minimum of samples."""
     return policy.replace("bounds:", "min_samples: 10\nbounds:", 1)
 
@@ -75,7 +75,7 @@ def test_the_steps_of_the_workflow_run(
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     predictions(demo, wrong, checkout / "predictions.csv")
-    (checkout / "release.yaml").write_text(small((EXAMPLES / "release.yaml").read_text()))
+    (checkout / "release.yaml").write_text(lower_minimum((EXAMPLES / "release.yaml").read_text()))
     summary = tmp_path / "summary.md"
     variables = {
         "ERRATA_SERVER": server.grpc,
@@ -120,7 +120,7 @@ def test_the_container_of_a_job_runs(
     config = documents("argo-cd-presync.yaml")[0]
     assert config["kind"] == "ConfigMap"
     policy = tmp_path / "release.yaml"
-    policy.write_text(small(config["data"]["release.yaml"]))
+    policy.write_text(lower_minimum(config["data"]["release.yaml"]))
     values = {
         "$(ANALYSIS)": analyses[candidate],
         "$(BASELINE)": analyses["good"],

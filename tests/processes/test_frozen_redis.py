@@ -26,7 +26,7 @@ def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
         yield running
 
 
-def finished(client: Client) -> str:
+def run_analysis(client: Client) -> str:
     """Run an analysis and return its name."""
     name = client.analyze(MODEL, "demo", fresh=True).name
     wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
@@ -52,7 +52,7 @@ def summary(name: str, seconds: list[float], total: float) -> str:
 
 def test_finished_analyses_are_served_while_redis_is_frozen(service: Cluster) -> None:
     with service.client() as client:
-        name = finished(client)
+        name = run_analysis(client)
         service.redis.signal(signal.SIGSTOP)
         for what, read, most_slow in (
             ("get", lambda: client.get(name), 0),
@@ -70,16 +70,16 @@ def test_a_frozen_redis_is_detected_after_the_first_calls_and_recovers(service: 
     def submit() -> str:
         return client.analyze(MODEL, "demo", fresh=True).name
 
-    def refused() -> None:
+    def submit_and_refuse() -> None:
         with pytest.raises(errors.Unavailable) as caught:
             submit()
         assert caught.value.retry_after is not None
 
     with service.client() as client:
-        finished(client)
+        run_analysis(client)
         service.redis.signal(signal.SIGSTOP)
         started = time.monotonic()
-        seconds = durations(refused)
+        seconds = durations(submit_and_refuse)
         _log.info(summary("submit", seconds, time.monotonic() - started))
         assert sum(second > PATIENCE for second in seconds) <= CALLERS
         wait_for(lambda: not service.ready(), "the service is not ready")
@@ -87,7 +87,7 @@ def test_a_frozen_redis_is_detected_after_the_first_calls_and_recovers(service: 
         service.redis.signal(signal.SIGCONT)
 
         wait_for(service.ready, "the service is ready again")
-        finished(client)
+        run_analysis(client)
 
 
 def test_a_worker_continues_while_redis_is_frozen_and_stores_its_result_later(data_dir: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ print(sorted({"grpc", "numpy", "pyarrow", "rich", "starlette", "pydantic"} & sys
 """
 
 
-def loaded(program: str, data_dir: Path, archive: Path) -> list[str]:
+def list_imported_modules(program: str, data_dir: Path, archive: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(data_dir, ERRATA_ARCHIVE=str(archive)),
@@ -44,11 +44,11 @@ def loaded(program: str, data_dir: Path, archive: Path) -> list[str]:
 
 
 def test_an_api_process_does_not_import_torch(data_dir: Path, tmp_path: Path) -> None:
-    lines = loaded(JUDGE, data_dir, tmp_path)
+    lines = list_imported_modules(JUDGE, data_dir, tmp_path)
 
     assert "InvalidRow" in lines  # the process has parsed and judged an upload
     assert lines[-1] == "[]"
 
 
 def test_help_imports_no_large_packages(data_dir: Path, tmp_path: Path) -> None:
-    assert loaded(HELP, data_dir, tmp_path)[-1] == "[]"
+    assert list_imported_modules(HELP, data_dir, tmp_path)[-1] == "[]"

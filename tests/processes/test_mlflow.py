@@ -94,7 +94,7 @@ def settings(server: MlflowServer, policy: Path, http: str, poll_seconds: float)
     }
 
 
-def registered(client: MlflowClient, name: str, files: Path) -> str:
+def register(client: MlflowClient, name: str, files: Path) -> str:
     """Log files to a new run, and register them as a version of a model; return the version."""
     experiment = client.get_experiment_by_name("Default")
     run = client.create_run(experiment.experiment_id)
@@ -116,7 +116,7 @@ def gate(http: str, name: str, version: str) -> dict[str, Any]:
         return result
 
 
-def counted(http: str, name: str) -> float:
+def read_metric(http: str, name: str) -> float:
     with urllib.request.urlopen(f"http://{http}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
@@ -137,9 +137,9 @@ def test_a_registered_version_gets_its_error_types_and_gate_decision(
     name = "photo-classifier"
     try:
         with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=3600)):
-            version = registered(client, name, weights)
+            version = register(client, name, weights)
             wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
-            assert counted(http, 'errata_hooks_total{outcome="queued",registry="prod"}') == 1
+            assert read_metric(http, 'errata_hooks_total{outcome="queued",registry="prod"}') == 1
             model_version = client.get_model_version(name, version)
             assert model_version.tags["errata.state"] == "succeeded"
             assert (
@@ -158,10 +158,10 @@ def test_a_registered_version_gets_its_error_types_and_gate_decision(
             report = Path(client.download_artifacts(model_version.run_id, "errata/report.html")).read_text()
             assert "<html" in report
 
-            again(server, client, model_version.tags["errata.analysis"], name, version, tmp_path / "archive")
+            write_back_again(server, client, model_version.tags["errata.analysis"], name, version, tmp_path / "archive")
 
             client.set_registered_model_alias(name, "champion", version)
-            challenger = registered(client, name, weights)
+            challenger = register(client, name, weights)
             wait_for(lambda: "errata.analysis" in tags(client, name, challenger), "the second has its result", SOON)
             client.set_registered_model_alias(name, "challenger", challenger)
             wait_for(lambda: "errata.gate" in tags(client, name, challenger), "the gate is written", SOON)
@@ -172,14 +172,18 @@ def test_a_registered_version_gets_its_error_types_and_gate_decision(
             assert answer["decision"] == "pass"
             assert answer["pass"] is True
             assert len(answer["reasons"]) == 2
-            settled = counted(http, "errata_analyses_total")
-            wait_for(lambda: counted(http, 'errata_hooks_total{outcome="ignored"') >= 10, "the echo has come", SOON)
-            assert counted(http, "errata_analyses_total") == settled, "events caused by write-backs create no analysis"
+            settled = read_metric(http, "errata_analyses_total")
+            wait_for(lambda: read_metric(http, 'errata_hooks_total{outcome="ignored"') >= 10, "the echo has come", SOON)
+            assert read_metric(http, "errata_analyses_total") == settled, (
+                "events caused by write-backs create no analysis"
+            )
     finally:
         client.delete_webhook(hook.webhook_id)
 
 
-def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: str, version: str, archive: Path) -> None:
+def write_back_again(
+    server: MlflowServer, client: MlflowClient, analysis_id: str, name: str, version: str, archive: Path
+) -> None:
     """Write the same result again, which has no effect."""
     analysis = FileArchive(open_files(str(archive))).get(analysis_id)
     assert analysis is not None
@@ -203,24 +207,24 @@ def test_a_version_without_an_event_is_found_by_a_poll(
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     name, http = "photo-polled", f"127.0.0.1:{free_port()}"
-    version = registered(client, name, weights)  # while the service does not run
+    version = register(client, name, weights)  # while the service does not run
     pickled = tmp_path / "pickled"
     pickled.mkdir()
     (pickled / "model.pth").write_bytes(b"\x80\x04no model")
-    refused = registered(client, "photo-pickled", pickled)
+    refused = register(client, "photo-pickled", pickled)
     with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
         wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
         wait_for(lambda: "errata.analysis" in tags(client, "photo-pickled", refused), "the pickle is refused", SOON)
         version_tags = tags(client, "photo-pickled", refused)
         assert version_tags["errata.state"] == "failed"
         assert "safetensors" in version_tags["errata.error"]
-        polls = counted(http, 'errata_polls_total{outcome="done"')
+        polls = read_metric(http, 'errata_polls_total{outcome="done"')
         server.stop()
-        wait_for(lambda: counted(http, 'errata_polls_total{outcome="failed"') >= 1, "the registry is away", SOON)
+        wait_for(lambda: read_metric(http, 'errata_polls_total{outcome="failed"') >= 1, "the registry is away", SOON)
         with urllib.request.urlopen(f"http://{http}/readyz", timeout=10) as answer:
             assert answer.status == 200, "an unavailable registry does not make the service unready"
         server.start()
-        wait_for(lambda: counted(http, 'errata_polls_total{outcome="done"') > polls, "it is polled again", SOON)
+        wait_for(lambda: read_metric(http, 'errata_polls_total{outcome="done"') > polls, "it is polled again", SOON)
 
 
 def test_predictions_and_onnx_models_are_analyzed(
@@ -234,8 +238,8 @@ def test_predictions_and_onnx_models_are_analyzed(
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted, strict=True)]
     (logged / "predictions.csv").write_text("\n".join(["file_name,predicted_class", *rows]))
     http = f"127.0.0.1:{free_port()}"
-    with_rows = registered(client, "photo-predictions", logged)
-    with_graph = registered(client, "photo-graph", graph(tmp_path / "graph", int(demo.all_targets[0])))
+    with_rows = register(client, "photo-predictions", logged)
+    with_graph = register(client, "photo-graph", graph(tmp_path / "graph", int(demo.all_targets[0])))
     with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
         for name, version, top1 in (("photo-predictions", with_rows, 0.9), ("photo-graph", with_graph, 0.05)):
             wait_for(lambda: "errata.analysis" in tags(client, name, version), f"{name} has its result", SOON)  # noqa: B023

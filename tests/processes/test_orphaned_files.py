@@ -43,7 +43,7 @@ with folder_in_one_step(Path(sys.argv[1])) as folder:
 """
 
 
-def killed(program: str, *arguments: str) -> None:
+def run_until_killed(program: str, *arguments: str) -> None:
     done = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
     assert done.returncode == -signal.SIGKILL
 
@@ -54,13 +54,13 @@ def names(folder: Path) -> set[str]:
 
 def test_a_service_removes_old_orphaned_files_at_its_start(tmp_path: Path, demo_csv: bytes) -> None:
     archive, data = tmp_path / "archive", tmp_path / "data"
-    killed(WRITER, str(archive), "old")
-    killed(BUILDER, str(data / "evidence" / "mine" / "first"))
+    run_until_killed(WRITER, str(archive), "old")
+    run_until_killed(BUILDER, str(data / "evidence" / "mine" / "first"))
     assert len(names(archive)) == 2, "the predictions and an incomplete document"
     for path in (*archive.rglob("*"), *data.rglob("*")):
         os.utime(path, (time.time() - 2 * ORPHAN_SECONDS,) * 2)
     before = names(archive)
-    killed(WRITER, str(archive), "new")
+    run_until_killed(WRITER, str(archive), "new")
     young = names(archive) - before
 
     with serving(data, archive) as service, Client(service.grpc) as client:

@@ -26,17 +26,17 @@ class Prometheus:
 
     address: str
 
-    def ask(self, path: str, **parameters: str) -> Any:
+    def query(self, path: str, **parameters: str) -> Any:
         query = urllib.parse.urlencode(parameters)
         with urllib.request.urlopen(f"http://{self.address}/api/v1/{path}?{query}", timeout=5) as answer:
             return json.loads(answer.read())["data"]
 
     def value(self, expression: str) -> float | None:
-        result = self.ask("query", query=expression)["result"]
+        result = self.query("query", query=expression)["result"]
         return float(result[0]["value"][1]) if result else None
 
-    def firing(self) -> set[str]:
-        return {item["labels"]["alertname"] for item in self.ask("alerts")["alerts"] if item["state"] == "firing"}
+    def firing_alerts(self) -> set[str]:
+        return {item["labels"]["alertname"] for item in self.query("alerts")["alerts"] if item["state"] == "firing"}
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_prometheus_scrapes_the_service_and_an_alert_fires_for_an_injected_fault
 ) -> None:
     for job in ("errata-api", "errata-worker"):
         wait_for(lambda job=job: prometheus.value(f'up{{job="{job}"}}') == 1, f"{job} is scraped")
-    groups = prometheus.ask("rules")["groups"]
+    groups = prometheus.query("rules")["groups"]
     loaded = {rule["name"] for group in groups for rule in group["rules"]}
     written = yaml.safe_load((DEPLOY / "rules.yaml").read_text())["groups"]
     assert loaded == {rule.get("alert") or rule["record"] for group in written for rule in group["rules"]}
@@ -111,10 +111,10 @@ def test_prometheus_scrapes_the_service_and_an_alert_fires_for_an_injected_fault
     assert prometheus.value('errata_ready{job="errata-api"}') == 1
     assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
     wait_for(lambda: prometheus.value("min(errata_ready)") == 1, "both processes are ready")
-    assert prometheus.firing() == set()
+    assert prometheus.firing_alerts() == set()
 
     running.redis.kill()
-    wait_for(lambda: "ErrataNotReady" in prometheus.firing(), "the alert fires")
+    wait_for(lambda: "ErrataNotReady" in prometheus.firing_alerts(), "the alert fires")
 
     running.redis.start()
-    wait_for(lambda: "ErrataNotReady" not in prometheus.firing(), "the alert ends")
+    wait_for(lambda: "ErrataNotReady" not in prometheus.firing_alerts(), "the alert ends")

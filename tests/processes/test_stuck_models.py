@@ -37,7 +37,7 @@ def service(data_dir: Path, tmp_path: Path, models: Path, request: pytest.Fixtur
         running.stop()
 
 
-def ended(client: Client, name: str) -> pb.Analysis:
+def wait_for_end(client: Client, name: str) -> pb.Analysis:
     """Wait until an analysis ends."""
     final = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
     wait_for(lambda: client.get(name).state in final, f"{name} ends", LONG)
@@ -46,7 +46,7 @@ def ended(client: Client, name: str) -> pb.Analysis:
 
 def serves(service: Cluster, client: Client) -> None:
     """Check that the first worker still runs and completes an analysis."""
-    assert ended(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.STATE_SUCCEEDED
+    assert wait_for_end(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.STATE_SUCCEEDED
     assert len(service.events("worker ready")) == 1
     assert service.workers[0].poll() is None
 
@@ -56,7 +56,7 @@ def children(service: Cluster) -> list[int]:
     return [int(str(event["pid"])) for event in service.events("The process that runs models has started")]
 
 
-def computes(pid: int) -> bool:
+def uses_cpu(pid: int) -> bool:
     """Return whether a process has used two seconds of CPU time since it was ready, as a stuck loop does."""
 
     def ticks() -> int:
@@ -67,7 +67,7 @@ def computes(pid: int) -> bool:
     return True
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -78,7 +78,7 @@ def gone(pid: int) -> bool:
 def test_a_model_that_never_loads_fails_and_the_worker_runs_the_next(service: Cluster, models: Path) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop())
     with service.client() as client:
-        failure = ended(client, client.analyze(hostile, "demo").name).failure
+        failure = wait_for_end(client, client.analyze(hostile, "demo").name).failure
 
         assert failure.reason == "MODEL_REFUSED"
         assert "onnx:hostile.onnx" in failure.message
@@ -94,11 +94,11 @@ def test_canceling_a_stuck_model_ends_it_immediately(service: Cluster, models: P
         name = client.analyze(hostile, "demo").name
         wait_for(lambda: children(service), "the process starts", LONG)
         (child,) = children(service)
-        assert computes(child)
+        assert uses_cpu(child)
 
         assert client.cancel(name).state == pb.STATE_CANCELLED
 
-        wait_for(lambda: gone(child), "the process is killed", SOON)
+        wait_for(lambda: has_ended(child), "the process is killed", SOON)
         wait_for(lambda: service.events("shard stopped"), "the shard stops", SOON)
         serves(service, client)
 
@@ -112,10 +112,10 @@ def test_a_model_that_kills_its_process_in_each_batch_fails_after_a_limited_numb
         for tries in range(1, 5):
             wait_for(lambda expected=tries: len(children(service)) == expected, "the process starts", LONG)
             child = children(service)[-1]
-            assert computes(child)
+            assert uses_cpu(child)
             os.kill(child, signal.SIGSEGV)
 
-        failure = ended(client, name).failure
+        failure = wait_for_end(client, name).failure
 
         assert failure.reason == "WORKER_LOST"
         assert "ended while it predicted" in failure.message
@@ -128,12 +128,12 @@ def test_a_worker_stops_in_time_without_leftover_processes(service: Cluster, mod
         name = client.analyze(hostile, "demo").name
         wait_for(lambda: children(service), "the process starts", LONG)
         (child,) = children(service)
-        assert computes(child)
+        assert uses_cpu(child)
 
         service.workers[0].send_signal(signal.SIGTERM)
 
         assert service.workers[0].wait(SOON) == 0
-        wait_for(lambda: gone(child), "the process is killed")
+        wait_for(lambda: has_ended(child), "the process is killed")
         assert client.get(name).state == pb.STATE_QUEUED  # it was released for another worker
         client.cancel(name)
 
@@ -148,7 +148,7 @@ def test_log_lines_of_the_model_process_have_the_ids_of_the_analysis(service: Cl
     service.start_real_worker(ERRATA_IMAGES=json.dumps({"demo": str(images)}))
     with service.client() as client:
         name = client.analyze(GOOD, "demo").name
-        ended(client, name)
+        wait_for_end(client, name)
 
     lines = service.events("an image can't be had")
     assert lines

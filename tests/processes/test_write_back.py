@@ -86,7 +86,7 @@ class Receiver:
         self._server = Server((address[0], address[1]), Handler)
         self.port = int(self._server.server_address[1])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_certified(self.certificate))
+        context.load_cert_chain(_write_certificate(self.certificate))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -95,7 +95,7 @@ class Receiver:
     def url(self) -> str:
         return f"https://localhost:{self.port}/results"
 
-    def seen(self, status: int) -> list[Delivery]:
+    def with_status(self, status: int) -> list[Delivery]:
         """Return the attempts with this response status."""
         with self._lock:
             return [delivery for delivery in self.deliveries if delivery.status == status]
@@ -106,7 +106,7 @@ class Receiver:
         self._thread.join(10)
 
 
-def _certified(path: Path) -> Path:
+def _write_certificate(path: Path) -> Path:
     """Write a key and a self-signed certificate for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -176,7 +176,7 @@ def call(service: Cluster, version: str, delivery: str) -> int:
             return error.code
 
 
-def the_finished_one(client: Client) -> pb.Analysis:
+def wait_for_analysis(client: Client) -> pb.Analysis:
     """Wait until the only analysis has succeeded."""
     wait_for(lambda: [item.state for item in client.list()] == [SUCCEEDED], "the analysis has succeeded")
     (analysis,) = client.list()
@@ -186,8 +186,8 @@ def the_finished_one(client: Client) -> pb.Analysis:
 def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(service: Cluster, receiver: Receiver) -> None:
     assert call(service, "7", "d1") == 202
     with service.client() as client:
-        analysis = the_finished_one(client)
-        wait_for(lambda: receiver.seen(503), "an attempt is refused")
+        analysis = wait_for_analysis(client)
+        wait_for(lambda: receiver.with_status(503), "an attempt is refused")
         wait_for(lambda: service.events("a result can't be written back now"), "the failure is logged")
         time.sleep(0.5)  # the retry is scheduled right after this event; without it, the retry would wait for the lease
 
@@ -197,11 +197,11 @@ def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(servic
         receiver.status = 200
         restarted = time.time()
         service.start_api()
-        wait_for(lambda: receiver.seen(200), "the result arrives", SOON)
+        wait_for(lambda: receiver.with_status(200), "the result arrives", SOON)
         time.sleep(QUIET)
 
-        (accepted,) = receiver.seen(200)
-        refused = receiver.seen(503)
+        (accepted,) = receiver.with_status(200)
+        refused = receiver.with_status(503)
         assert {item.id for item in refused} == {accepted.id}
         assert all(json.loads(item.body) == json.loads(accepted.body) for item in refused)
         assert accepted.path == "/results"
@@ -226,6 +226,6 @@ def test_an_api_writes_the_result_back_after_a_kill_and_a_restart(service: Clust
     service.start_api()
 
     with service.client() as client:
-        analysis = the_finished_one(client)
-        wait_for(lambda: receiver.seen(204), "the result arrives")
-        assert receiver.seen(204)[0].data["analysis"]["name"] == analysis.name
+        analysis = wait_for_analysis(client)
+        wait_for(lambda: receiver.with_status(204), "the result arrives")
+        assert receiver.with_status(204)[0].data["analysis"]["name"] == analysis.name

@@ -27,7 +27,7 @@ def table() -> dict[str, tuple[str, set[str]]]:
     return rows
 
 
-def existing(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
+def exposed_metrics(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
     """Return name -> (kind, labels) of the metrics that a registry exposes."""
     result = {}
     for line in generate_latest(registry).decode().splitlines():
@@ -81,7 +81,7 @@ def events(stream: io.StringIO) -> list[dict[str, object]]:
 def test_the_documented_metrics_are_the_existing_ones(registry: CollectorRegistry) -> None:
     result = {
         name: description
-        for name, description in existing(registry).items()
+        for name, description in exposed_metrics(registry).items()
         if not name.startswith(("process_", "python_"))
     }
 

@@ -53,7 +53,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
-def raising(error: Exception) -> Callable[[], Any]:
+def make_raising(error: Exception) -> Callable[[], Any]:
     def call() -> Any:
         raise error
 
@@ -113,7 +113,7 @@ def test_a_store_becomes_unavailable_and_available_again(metrics: Metrics, error
     store = Store()
     collector = StoreCollector(cast(JobStore, store), metrics)
     collector()
-    store.read_depth = raising(error)
+    store.read_depth = make_raising(error)
     with pytest.raises(type(error)):
         collector()
     assert not collector.is_available()
@@ -128,7 +128,7 @@ def test_an_unavailable_store_raises_once(metrics: Metrics) -> None:
     store = Store()
     collector = StoreCollector(cast(JobStore, store), metrics)
     collector()
-    store.read_depth = raising(Unavailable("Redis is unavailable."))
+    store.read_depth = make_raising(Unavailable("Redis is unavailable."))
     with pytest.raises(Unavailable):
         collector()
 
@@ -149,7 +149,7 @@ def test_metrics_are_read_at_every_third_call_and_availability_is_checked_at_eac
         assert collector.is_available()
     assert len(num_reads) == 3
 
-    store.responds, store.read_depth = False, raising(Unavailable("Redis is unavailable."))
+    store.responds, store.read_depth = False, make_raising(Unavailable("Redis is unavailable."))
     with pytest.raises(Unavailable):
         collector()
     assert not collector.is_available()

@@ -27,7 +27,7 @@ def read(registries: Mapping[str, Any]) -> Mapping[str, Caller]:
     return make_callers(read_settings({"ERRATA_REGISTRIES": json.dumps(registries)}))
 
 
-def refused(registries: Any, *words: str) -> str:
+def expect_refusal(registries: Any, *words: str) -> str:
     """Check that the configuration is refused with a message that has the words and no secret; return it."""
     with pytest.raises(InvalidSetting) as error:
         read(registries)
@@ -47,7 +47,7 @@ def refused(registries: Any, *words: str) -> str:
     return error.value.message
 
 
-def without(registry: Mapping[str, Any], name: str) -> dict[str, Any]:
+def remove_field(registry: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in registry.items() if key != name}
 
 
@@ -98,25 +98,25 @@ def test_a_rule_has_the_text_of_its_policy(tmp_path: Path) -> None:
 def test_a_registry_without_secrets_is_refused(kind: str) -> None:
     settings = {**MLFLOW, "kind": kind}
 
-    refused({"prod": without(settings, "secrets")}, "prod.secrets")
-    refused({"prod": {**settings, "secrets": []}}, "prod.secrets")
-    refused({"prod": {**settings, "secrets": None}}, "prod.secrets")
+    expect_refusal({"prod": remove_field(settings, "secrets")}, "prod.secrets")
+    expect_refusal({"prod": {**settings, "secrets": []}}, "prod.secrets")
+    expect_refusal({"prod": {**settings, "secrets": None}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("short", ["", "       ", "seven77"])
 def test_a_short_secret_is_refused(short: str) -> None:
-    refused({"prod": {**MLFLOW, "secrets": [short]}}, "prod.secrets")
-    refused({"prod": {**MLFLOW, "secrets": [SECRET, short]}}, "prod.secrets")
+    expect_refusal({"prod": {**MLFLOW, "secrets": [short]}}, "prod.secrets")
+    expect_refusal({"prod": {**MLFLOW, "secrets": [SECRET, short]}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("secrets", [SECRET, {"a": SECRET}, [SECRET, 7], [[SECRET]], [{"a": SECRET}], [None, SECRET]])
 def test_secrets_of_another_type_are_refused_and_not_printed(secrets: Any) -> None:
-    refused({"prod": {**MLFLOW, "secrets": secrets}}, "prod.secrets")
+    expect_refusal({"prod": {**MLFLOW, "secrets": secrets}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("token", [[TOKEN], {"value": TOKEN}])
 def test_a_token_of_another_type_is_refused_and_not_printed(token: Any) -> None:
-    refused({"prod": {**MLFLOW, "token": token}}, "prod.token")
+    expect_refusal({"prod": {**MLFLOW, "token": token}}, "prod.token")
 
 
 def test_a_token_that_is_a_number_is_refused_and_not_printed() -> None:
@@ -128,23 +128,23 @@ def test_a_token_that_is_a_number_is_refused_and_not_printed() -> None:
 
 @pytest.mark.parametrize("name", ["secret", "Secrets", "password", "signing_secret"])
 def test_a_misspelt_secret_is_refused_and_not_printed(name: str) -> None:
-    refused({"prod": {**without(MLFLOW, "secrets"), name: SECRET}}, "prod")
-    refused({"prod": {**MLFLOW, name: [SECRET]}}, f"prod.{name}")
+    expect_refusal({"prod": {**remove_field(MLFLOW, "secrets"), name: SECRET}}, "prod")
+    expect_refusal({"prod": {**MLFLOW, name: [SECRET]}}, f"prod.{name}")
 
 
 def test_a_registry_without_a_kind_is_refused_and_its_secrets_are_not_printed() -> None:
     """For a missing field, Pydantic's error contains the surrounding object as its input."""
-    refused({"prod": {"secrets": [SECRET], "token": TOKEN}}, "prod.kind")
-    refused({"prod": {"token": TOKEN, "secrets": [SECRET]}}, "prod.kind")
+    expect_refusal({"prod": {"secrets": [SECRET], "token": TOKEN}}, "prod.kind")
+    expect_refusal({"prod": {"token": TOKEN, "secrets": [SECRET]}}, "prod.kind")
 
 
 def test_a_rule_without_an_event_is_refused() -> None:
-    refused({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"dataset": "demo"}]}}, "prod.rules.1.event")
+    expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"dataset": "demo"}]}}, "prod.rules.1.event")
 
 
 @pytest.mark.parametrize("settings", [SECRET, [SECRET], [{"kind": "mlflow", "secrets": [SECRET]}], None, 7])
 def test_a_registry_of_another_type_is_refused_and_not_printed(settings: Any) -> None:
-    refused({"prod": settings}, "prod")
+    expect_refusal({"prod": settings}, "prod")
 
 
 @pytest.mark.parametrize(
@@ -159,29 +159,29 @@ def test_a_value_other_than_a_json_object_is_refused_and_not_printed(text: str) 
 
 @pytest.mark.parametrize("kind", ["sagemaker", "MLflow", "", None, 7])
 def test_an_unknown_kind_is_refused(kind: Any) -> None:
-    refused({"prod": {**MLFLOW, "kind": kind}}, "prod.kind")
+    expect_refusal({"prod": {**MLFLOW, "kind": kind}}, "prod.kind")
 
 
 def test_an_unknown_field_is_refused() -> None:
-    refused({"prod": {**MLFLOW, "urls": "http://h"}}, "prod.urls")
-    refused({"prod": {**MLFLOW, "rules": [{"event": "created", "datasets": "demo"}]}}, "prod.rules.0.datasets")
+    expect_refusal({"prod": {**MLFLOW, "urls": "http://h"}}, "prod.urls")
+    expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created", "datasets": "demo"}]}}, "prod.rules.0.datasets")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", ".a", "é", "x" * 65, "a\n", "{id}"])
 def test_an_id_that_is_not_a_path_segment_is_refused(name: str) -> None:
-    refused({name: MLFLOW})
+    expect_refusal({name: MLFLOW})
 
 
 @pytest.mark.parametrize(
     "event", ["", "deleted", "alias", "alias:", "tag:", "created ", "CREATED", "tag:" + "x" * 300, 7]
 )
 def test_an_unknown_event_is_refused(event: Any) -> None:
-    refused({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"event": event}]}}, "prod.rules.1.event")
+    expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"event": event}]}}, "prod.rules.1.event")
 
 
 @pytest.mark.parametrize("url", ["", "mlflow.example", "ftp://h", "databricks", "file:///tmp", "sqlite:///x"])
 def test_mlflow_without_an_address_is_refused(url: str) -> None:
-    refused({"prod": {**MLFLOW, "url": url}}, "prod.url")
+    expect_refusal({"prod": {**MLFLOW, "url": url}}, "prod.url")
 
 
 @pytest.mark.parametrize(
@@ -198,26 +198,26 @@ def test_mlflow_without_an_address_is_refused(url: str) -> None:
     ],
 )
 def test_a_forbidden_address_for_results_is_refused(url: str) -> None:
-    refused({"prod": {**GENERIC, "url": url}}, "prod.url")
+    expect_refusal({"prod": {**GENERIC, "url": url}}, "prod.url")
 
 
 def test_an_invalid_network_is_refused() -> None:
     settings = {**GENERIC, "url": "https://receiver.example/", "networks": ["10.0.0.0/8", "nonsense"]}
 
-    assert "nonsense" in refused({"prod": settings}, "prod.networks")
+    assert "nonsense" in expect_refusal({"prod": settings}, "prod.networks")
 
 
 @pytest.mark.parametrize("secret", ["whsec_no base64!", "errata test secret", "whsec_ééééé", "whsec_A"])
 def test_a_generic_secret_that_is_not_base64_is_refused_and_not_printed(secret: str) -> None:
     for secrets in ([secret], [KEY, secret]):
-        text = refused({"prod": {"kind": "generic", "secrets": secrets}}, "prod.secrets")
+        text = expect_refusal({"prod": {"kind": "generic", "secrets": secrets}}, "prod.secrets")
         assert secret not in text
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_AA==", "whsec_MDEy"])
 def test_a_generic_secret_with_a_short_key_is_refused(secret: str) -> None:
     """The secrets have enough characters, but decode to a few bytes."""
-    refused({"prod": {"kind": "generic", "secrets": [secret]}}, "prod.secrets")
+    expect_refusal({"prod": {"kind": "generic", "secrets": [secret]}}, "prod.secrets")
 
 
 @pytest.mark.parametrize(
@@ -227,13 +227,13 @@ def test_an_invalid_policy_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "policy.yaml").write_text(text)
     rules = [{"event": "created"}, {"event": "created", "policy": str(tmp_path / "policy.yaml")}]
 
-    refused({"prod": {**MLFLOW, "rules": rules}}, "prod.rules.1.policy")
+    expect_refusal({"prod": {**MLFLOW, "rules": rules}}, "prod.rules.1.policy")
 
 
 def test_an_unreadable_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("name: é".encode("latin-1"))
     for path in (tmp_path / "nothing.yaml", tmp_path, tmp_path / "latin"):
-        text = refused(
+        text = expect_refusal(
             {"prod": {**MLFLOW, "rules": [{"event": "created", "policy": str(path)}]}}, "prod.rules.0.policy"
         )
         assert str(path) in text
@@ -243,7 +243,7 @@ def test_a_policy_that_bounds_changes_needs_a_baseline(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(CHANGES)
     rule = {"event": "created", "policy": str(tmp_path / "policy.yaml")}
 
-    refused({"prod": {**MLFLOW, "rules": [rule]}}, "prod.rules.0.baseline")
+    expect_refusal({"prod": {**MLFLOW, "rules": [rule]}}, "prod.rules.0.baseline")
     assert read({"prod": {**MLFLOW, "rules": [{**rule, "baseline": "alias:champion"}]}})
 
 

@@ -160,11 +160,11 @@ def optional(message: Message, name: str) -> Any:
 @given(verdicts)
 @settings(max_examples=300, deadline=None)
 def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
-    def words(text: str) -> Any:
+    def parse_json_text(text: str) -> Any:
         """Parse JSON with numbers as text and without the order of fields."""
         return json.loads(text, parse_int=str, parse_float=str)
 
-    assert words(wire.verdict_line(verdict)) == words(wire.to_json(wire.to_verdict(verdict)))
+    assert parse_json_text(wire.verdict_line(verdict)) == parse_json_text(wire.to_json(wire.to_verdict(verdict)))
 
 
 @given(verdicts)
@@ -300,7 +300,7 @@ def test_an_analysis_is_converted_completely(analysis: Analysis) -> None:
 @settings(max_examples=80, deadline=None)
 def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> None:
     """The file summary.json has the message; the commands compare, gate, and trend read it."""
-    analysis = replace(analysis, summary=balanced(analysis.summary) if analysis.summary else None)
+    analysis = replace(analysis, summary=make_consistent(analysis.summary) if analysis.summary else None)
     back = wire.from_analysis(pb.Analysis.FromString(wire.to_analysis(analysis).SerializeToString()))
 
     fields = ("id", "state", "evidence", "create_time", "predictions_digest", "model_info", "summary", "warnings")
@@ -312,7 +312,7 @@ def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> 
     )
 
 
-def balanced(summary: Summary) -> Summary:
+def make_consistent(summary: Summary) -> Summary:
     """Return a summary with consistent counts."""
     groups = {}
     for group, group_summary in summary.groups.items():
@@ -383,7 +383,7 @@ def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow])
     assert back == breakdown_rows
 
 
-def an_analysis(**changes: Any) -> Analysis:
+def make_analysis(**changes: Any) -> Analysis:
     group = GroupSummary(0, dict.fromkeys(ERROR_TYPES, 0), 0, None, None, None, None, {}, {}, {}, {})
     summary = Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None, None)
     values: dict[str, Any] = {"id": "a1", "request": AnalysisRequest("demo"), "state": State.SUCCEEDED, "evidence": "e"}
@@ -391,7 +391,7 @@ def an_analysis(**changes: Any) -> Analysis:
 
 
 def test_the_json_of_a_summary_has_the_documented_fields() -> None:
-    plain = json.loads(wire.to_json(wire.to_analysis(an_analysis())))
+    plain = json.loads(wire.to_json(wire.to_analysis(make_analysis())))
 
     assert set(plain["summary"]["groups"]) == {"all", "organism", "artifact", "other"}
     everything = plain["summary"]["groups"]["all"]
@@ -544,7 +544,7 @@ def test_a_token_of_another_query_is_refused(queries: list[Message]) -> None:
                 wire.page_offset(wire.page_token(50, other), mine)
 
 
-def forged(content: bytes) -> str:
+def forge_token(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode()
 
 
@@ -557,17 +557,17 @@ def forged(content: bytes) -> str:
         "ä",
         "🦊",
         "\x00",
-        forged(b"\xff\xff"),
-        forged(b"null"),
-        forged(b"5"),
-        forged(b'"ab"'),
-        forged(b"[1]"),
-        forged(b"[1, 2]"),
-        forged(b"[1, 2, 3]"),
-        forged(b'{"a": 1, "b": 2}'),
-        forged(b"[" * 100_000),
-        forged(b'{"":' * 50_000),
-        forged(b"9" * 5000),
+        forge_token(b"\xff\xff"),
+        forge_token(b"null"),
+        forge_token(b"5"),
+        forge_token(b'"ab"'),
+        forge_token(b"[1]"),
+        forge_token(b"[1, 2]"),
+        forge_token(b"[1, 2, 3]"),
+        forge_token(b'{"a": 1, "b": 2}'),
+        forge_token(b"[" * 100_000),
+        forge_token(b'{"":' * 50_000),
+        forge_token(b"9" * 5000),
     ],
     ids=lambda token: repr(token[:16]),
 )
@@ -585,7 +585,7 @@ def test_a_negative_offset_is_refused() -> None:
         wire.page_offset(wire.page_token(-1, query), query)
 
 
-@given(token=st.text() | st.binary().map(forged), query=st.sampled_from([*ANALYSES, *VERDICTS]))
+@given(token=st.text() | st.binary().map(forge_token), query=st.sampled_from([*ANALYSES, *VERDICTS]))
 @settings(max_examples=200, deadline=None)
 def test_any_token_is_accepted_or_refused(token: str, query: Message) -> None:
     with suppress(InvalidPageToken):
