@@ -45,7 +45,7 @@ def images() -> list[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def make_probabilities(images: list[tuple[str, int]]) -> np.ndarray:
+def probs(images: list[tuple[str, int]]) -> np.ndarray:
     """Return probabilities in which a class outside the five sometimes has the highest value."""
     rng = np.random.default_rng(3)
     scores = rng.random((len(images), 1000)) * 0.1
