@@ -21,20 +21,20 @@ from running_service import MODEL, Running
 class Recorder(errata_pb2_grpc.CatalogServiceServicer):
     """A service that is unavailable for the first calls, and records requests."""
 
-    def __init__(self, away: int = 0) -> None:
-        self.away = away
+    def __init__(self, num_failures: int = 0) -> None:
+        self.num_failures = num_failures
         self.calls: list[dict[str, str]] = []
 
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
         self.calls.append(dict(context.invocation_metadata()))
-        if len(self.calls) <= self.away:
+        if len(self.calls) <= self.num_failures:
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         return pb.ListModelsResponse()
 
 
 @pytest.fixture
 def recorder() -> Iterator[tuple[Recorder, str]]:
-    server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder(away=2)
+    server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder(num_failures=2)
     errata_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -26,7 +26,7 @@ def pod_violations(spec: Document) -> Iterator[str]:
             case {"emptyDir": content} if "sizeLimit" not in content:
                 yield f"its folder {volume['name']} may fill the node's disk"
             case source if not source.keys() <= VOLUMES:
-                yield f"mounts what it must not: {', '.join(source)}"
+                yield f"mounts a forbidden volume: {', '.join(source)}"
 
 
 def container_violations(container: Document) -> Iterator[str]:
@@ -39,7 +39,7 @@ def container_violations(container: Document) -> Iterator[str]:
     if context.get("readOnlyRootFilesystem") is not True:
         yield "may write to its root"
     if context.keys() & {"runAsUser", "runAsNonRoot", "seccompProfile"}:
-        yield "differs from its pod in whom it runs as"
+        yield "runs as another user than its pod"
     resources = container.get("resources", {})
     if "memory" not in resources.get("limits", {}) or not {"cpu", "memory"} <= resources.get("requests", {}).keys():
         yield "has no memory limit, or no requests"

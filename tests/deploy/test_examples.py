@@ -66,12 +66,12 @@ def violations(documents: list[Document]) -> list[str]:
         if not commands:
             result.append(f"no Secret {secret['name']} with {secret['key']}")
         if secret.get("optional"):
-            result.append(f"the Secret {secret['name']} may be missing in silence")
+            result.append(f"the Secret {secret['name']} is optional")
     for job in jobs(documents):
         spec = job["template"]["spec"]
         result += pod_violations(spec)
         if job["template"].get("metadata", {}).get("labels", {}).get("errata-client") != "true":
-            result.append("has no label that lets it call")
+            result.append("has no label for access to the API")
         for volume in spec.get("volumes", []):
             if "configMap" in volume:
                 name = volume["configMap"]["name"]
@@ -93,7 +93,7 @@ def _container_problems(container: Document, config_maps: Document) -> Iterator[
     if container["image"] != f"errata-api:{VERSION}":
         yield f"runs an unknown image: {container['image']}"
     if "secretKeyRef" not in environment.get("ERRATA_TOKEN", {}).get("valueFrom", {}):
-        yield "shows no token"
+        yield "sends no token"
     if environment["ERRATA_SERVER"].get("value") != f"{API}:50051":
         yield "calls an address that other namespaces don't know"
     for item in environment.values():
@@ -119,9 +119,9 @@ def _web_metric_problems(web: Document, parameters: list[Document]) -> Iterator[
     if not web["url"].startswith(f"http://{API}:8080/v1/gates/"):
         yield "calls an address that other namespaces don't know"
     if {"key": "Authorization", "value": "Bearer {{args.token}}"} not in web.get("headers", []):
-        yield "shows no token"
+        yield "sends no token"
     if "secretKeyRef" not in arguments.get("token", {}).get("valueFrom", {}):
-        yield "has a token in the open, or none"
+        yield "has a token in plain text, or none"
     for name in re.findall(r"\{\{\s*args\.(\w+)\s*\}\}", json.dumps(web)):
         if name not in arguments:
             yield f"has no argument {name}"
@@ -177,19 +177,19 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "a writable root": (lambda all_: _container(all_).pop("securityContext"), "may write to its root"),
     "no limits": (lambda all_: _container(all_).pop("resources"), "no memory limit"),
     "latest": (lambda all_: _container(all_).update(image="errata-api:latest"), "an unknown image"),
-    "no token": (lambda all_: _container(all_)["env"].pop(), "shows no token"),
+    "no token": (lambda all_: _container(all_)["env"].pop(), "sends no token"),
     "a short name": (lambda all_: _container(all_)["env"][0].update(value="errata-api:50051"), "don't know"),
     "another's ConfigMap": (lambda all_: all_.pop(), "no ConfigMap errata-release"),
-    "no header": (lambda all_: _web(all_).pop("headers"), "shows no token"),
+    "no header": (lambda all_: _web(all_).pop("headers"), "sends no token"),
     "a short address": (lambda all_: _web(all_).update(url="http://errata-api:8080/v1/gates/"), "don't know"),
-    "a token in the open": (lambda all_: all_[0]["spec"]["args"][-1].update(valueFrom={}), "in the open"),
+    "a token in plain text": (lambda all_: all_[0]["spec"]["args"][-1].update(valueFrom={}), "in plain text"),
     "an unknown Secret": (
         lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(name="more"),
         "no Secret more",
     ),
     "an optional Secret": (
         lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(optional=True),
-        "missing in silence",
+        "is optional",
     ),
 }
 

@@ -166,7 +166,7 @@ def environment(documents: list[Document], container: Document) -> dict[str, str
             case {"resourceFieldRef": {"resource": "limits.cpu"}}:
                 result[variable["name"]] = container["resources"]["limits"]["cpu"]
             case other:
-                raise AssertionError(f"a test can't tell what {other} is")
+                raise AssertionError(f"unknown kind of value: {other}")
     return result
 
 
@@ -200,12 +200,12 @@ def _application_violations(documents: list[Document]) -> Iterator[str]:
         if document["kind"] == "Secret":
             yield f"a Secret is rendered: {document['metadata']['name']}"
         if document["kind"] != "Namespace" and document["metadata"].get("namespace") != "errata":
-            yield f"{document['kind']} {document['metadata']['name']} isn't in the namespace"
+            yield f"{document['kind']} {document['metadata']['name']} is not in the namespace"
     if not LEVELS.items() <= find(documents, "Namespace", "errata")["metadata"]["labels"].items():
         yield "the namespace does not enforce the restricted Pod Security Standard"
     denied = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     if denied not in [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]:
-        yield "no NetworkPolicy denies all pods what isn't allowed"
+        yield "no NetworkPolicy denies traffic by default"
     every = list(pods(documents))
     budgets = [document["spec"]["selector"] for document in documents if document["kind"] == "PodDisruptionBudget"]
     for item in every:
@@ -224,7 +224,7 @@ def _application_violations(documents: list[Document]) -> Iterator[str]:
         if "scaleTargetRef" in document.get("spec", {}):
             target = document["spec"]["scaleTargetRef"]["name"]
             if target not in names(documents, "Deployment"):
-                yield f"{document['kind']} {document['metadata']['name']} scales {target}, which isn't there"
+                yield f"{document['kind']} {document['metadata']['name']} scales {target}, which does not exist"
             elif "replicas" in find(documents, "Deployment", target)["spec"]:
                 yield f"{target} is scaled and has a fixed number of replicas"
 
@@ -233,33 +233,33 @@ def _pod_violations(documents: list[Document], pod: Pod) -> Iterator[str]:
     spec = pod.spec
     yield from pod_violations(spec)
     if spec.get("serviceAccountName") not in names(documents, "ServiceAccount"):
-        yield "its ServiceAccount isn't there"
+        yield "its ServiceAccount does not exist"
     claims = names(documents, "PersistentVolumeClaim")
     for volume in spec.get("volumes", []):
         match {key: value for key, value in volume.items() if key != "name"}:
             case {"persistentVolumeClaim": {"claimName": claim}} if claim not in claims:
-                yield f"its claim {claim} isn't there"
+                yield f"its claim {claim} does not exist"
             case {"configMap": {"name": name, "optional": True}} if name in CONFIG_MAPS:
                 pass
             case {"configMap": {"name": name}} if name not in names(documents, "ConfigMap"):
-                yield f"its ConfigMap {name} isn't there"
+                yield f"its ConfigMap {name} does not exist"
             case {"secret": {"secretName": name}} if name not in SECRETS:
-                yield f"no Secret with the name {name}"
+                yield f"no Secret {name}"
 
 
 def _container_violations(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
     yield from container_violations(container)
     for source in container.get("envFrom", []):
         if source.get("configMapRef", {}).get("name") not in names(documents, "ConfigMap"):
-            yield f"its environment isn't there: {source}"
+            yield f"its environment source does not exist: {source}"
             return
     for variable in container.get("env", []):
         secret = variable.get("valueFrom", {}).get("secretKeyRef")
         if secret and secret["key"] not in SECRETS.get(secret["name"], {}):
-            yield f"no Secret with the name {secret['name']} with {secret['key']}"
+            yield f"no Secret {secret['name']} with {secret['key']}"
             return
         if re.search(r"TOKEN$|PASSWORD|SECRET|REDIS_URL|REGISTRIES", variable["name"]) and not secret:
-            yield f"has a secret in the open: {variable['name']}"
+            yield f"has a secret in plain text: {variable['name']}"
     if container["image"].startswith("errata-") and "command" not in container:
         yield from _command_violations(documents, pod, container)
 
@@ -271,9 +271,9 @@ def _command_violations(documents: list[Document], pod: Pod, container: Document
         serves = container in pod.spec["containers"]
         stop = int(container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["0"])[-1])
         if serves and pod.spec.get("terminationGracePeriodSeconds", 30) < known.grace_seconds + 10 + stop:
-            yield "is killed before it has drained"
+            yield "is killed before its shutdown ends"
         if known.allow_insecure or (serves and container["args"][0] == "serve" and known.tokens is None):
-            yield "takes calls without tokens"
+            yield "accepts calls without tokens"
     except InvalidSetting as error:
         yield error.message
     probes = [value for key, value in container.items() if key.endswith("Probe")]
@@ -359,7 +359,10 @@ def _drop(documents: list[Document], kind: str, name: str) -> None:
 BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "root": (lambda all_: _api(all_)["securityContext"].pop("runAsNonRoot"), "may run as root"),
     "user 0": (lambda all_: _api(all_)["securityContext"].update(runAsUser=0), "may run as root"),
-    "a container as root": (lambda all_: _init(all_)["securityContext"].update(runAsUser=0), "whom it runs as"),
+    "a container as root": (
+        lambda all_: _init(all_)["securityContext"].update(runAsUser=0),
+        "another user than its pod",
+    ),
     "no seccomp": (lambda all_: _worker(all_)["securityContext"].pop("seccompProfile"), "seccomp"),
     "escalation": (lambda all_: _init(all_)["securityContext"].pop("allowPrivilegeEscalation"), "gain privileges"),
     "privileged": (lambda all_: _redis(all_)["securityContext"].update(privileged=True), "gain privileges"),
@@ -381,16 +384,16 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "the host's network": (lambda all_: _worker(all_).update(hostNetwork=True), "the host's namespaces"),
     "the host's disk": (
         lambda all_: _worker(all_)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
-        "mounts what it must not: hostPath",
+        "mounts a forbidden volume: hostPath",
     ),
     "a full disk": (lambda all_: _worker(all_)["volumes"][0]["emptyDir"].clear(), "may fill the node's disk"),
     "the host's port": (lambda all_: _container(all_)["ports"][0].update(hostPort=8081), "a port of the host"),
-    "no account": (lambda all_: _drop(all_, "ServiceAccount", "errata-api"), "ServiceAccount isn't there"),
-    "no claim": (lambda all_: _drop(all_, "PersistentVolumeClaim", "errata-archive"), "claim errata-archive isn't"),
-    "no ConfigMap": (lambda all_: _drop(all_, "ConfigMap", "errata-worker"), "environment isn't there"),
+    "no account": (lambda all_: _drop(all_, "ServiceAccount", "errata-api"), "ServiceAccount does not exist"),
+    "no claim": (lambda all_: _drop(all_, "PersistentVolumeClaim", "errata-archive"), "claim errata-archive does not"),
+    "no ConfigMap": (lambda all_: _drop(all_, "ConfigMap", "errata-worker"), "environment source does not exist"),
     "an unknown Secret": (
         lambda all_: _api(all_)["volumes"].append({"name": "more", "secret": {"secretName": "more"}}),
-        "no Secret with the name more",
+        "no Secret more",
     ),
     "a Secret in git": (
         lambda all_: all_.append({"kind": "Secret", "metadata": {"name": "errata-redis", "namespace": "errata"}}),
@@ -398,7 +401,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "a password in the open": (
         lambda all_: _redis(all_)["env"].append({"name": "REDIS_PASSWORD", "value": "hunter2"}),
-        "a secret in the open",
+        "a secret in plain text",
     ),
     "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "unknown setting ERRATA_GRACE"),
     "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
@@ -407,17 +410,17 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "an unknown command": (lambda all_: _container(all_).update(args=["toil"]), "no such command: toil"),
     "an unknown option": (lambda all_: _init(all_)["args"].append("--quick"), "No such option"),
     "no probe": (lambda all_: _container(all_).pop("livenessProbe"), "a probe is missing"),
-    "a short grace": (lambda all_: _worker(all_).update(terminationGracePeriodSeconds=60), "before it has drained"),
+    "a short grace": (lambda all_: _worker(all_).update(terminationGracePeriodSeconds=60), "before its shutdown ends"),
     "a preStop that isn't counted": (
         lambda all_: _api(all_).update(terminationGracePeriodSeconds=30),
-        "before it has drained",
+        "before its shutdown ends",
     ),
-    "no default-deny": (lambda all_: _drop(all_, "NetworkPolicy", "default-deny"), "denies all pods"),
+    "no default-deny": (lambda all_: _drop(all_, "NetworkPolicy", "default-deny"), "denies traffic by default"),
     "a default-deny for some": (
         lambda all_: find(all_, "NetworkPolicy", "default-deny")["spec"].update(
             podSelector={"matchLabels": {"a": "b"}}
         ),
-        "denies all pods",
+        "denies traffic by default",
     ),
     "no budget": (lambda all_: _drop(all_, "PodDisruptionBudget", "errata-worker"), "no PodDisruptionBudget"),
     "a Service without pods": (
@@ -430,7 +433,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "nothing to scale": (
         lambda all_: find(all_, "ScaledObject")["spec"]["scaleTargetRef"].update(name="worker"),
-        "scales worker, which isn't there",
+        "scales worker, which does not exist",
     ),
     "a lax namespace": (
         lambda all_: find(all_, "Namespace")["metadata"]["labels"].update(
@@ -440,7 +443,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "another namespace": (
         lambda all_: find(all_, "Service", "errata-api")["metadata"].update(namespace="default"),
-        "isn't in the namespace",
+        "is not in the namespace",
     ),
 }
 

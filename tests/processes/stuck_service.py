@@ -1,6 +1,6 @@
 """A service or worker process with a thread that never ends, selected by the argument and the variable STUCK.
 
-serve, local: an upload's thread does what STUCK says. work: a model does so.
+serve, local: the thread of an upload gets stuck. work: a model gets stuck.
 """
 
 import asyncio

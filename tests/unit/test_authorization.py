@@ -28,7 +28,7 @@ READ_CALL, WRITE_CALL = "/errata.v1.AnalysisService/GetAnalysis", "/errata.v1.An
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens"
     path.write_text(
-        f"# who calls\n\n{line_of('dashboard', Scope.READ, READER)}\n{line_of('ci', Scope.WRITE, WRITER)}  # pipeline\n"
+        f"# callers\n\n{line_of('dashboard', Scope.READ, READER)}\n{line_of('ci', Scope.WRITE, WRITER)}  # pipeline\n"
     )
     return path
 

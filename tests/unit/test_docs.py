@@ -125,9 +125,9 @@ def test_every_threat_names_existing_tests() -> None:
     threats = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")][1:]
 
     assert len(threats) > 20
-    for who, _, tests in threats:
+    for threat, _, tests in threats:
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
-        assert named or "dependency" in who, f"no test shows how it is stopped: {who}"
+        assert named or "dependency" in threat, f"no test for the threat: {threat}"
         for file, test in named:
             first, _, rest = file.partition("/")
             path = ROOT / short.get(first, first) / rest

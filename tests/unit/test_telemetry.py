@@ -251,13 +251,13 @@ def test_library_logs_are_json(log: io.StringIO) -> None:
     """Tracebacks of Dramatiq and uvicorn, which use the standard library, are also one line."""
     configure_logging("info", "json", log)
     try:
-        raise OSError("the queue is away")
+        raise OSError("the queue is unavailable")
     except OSError:
         logging.getLogger("dramatiq.worker").error("failed to process %s", "message", exc_info=True)
 
     (event,) = events(log)
     assert (event["event"], event["level"]) == ("failed to process message", "error")
-    assert "the queue is away" in str(event["exception"])
+    assert "the queue is unavailable" in str(event["exception"])
 
 
 def test_library_logs_below_warning_are_dropped(log: io.StringIO) -> None:

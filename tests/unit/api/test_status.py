@@ -190,7 +190,7 @@ def test_a_field_that_resembles_a_line_is_unchanged(field: str) -> None:
     ],
 )
 def test_a_status_without_error_info_is_mapped_by_its_code(code: grpc.StatusCode, kind: type[ErrataError]) -> None:
-    back = error_of(FailedCall(Status(code=code.value[0], message="what gRPC says")), "somewhere:1")
+    back = error_of(FailedCall(Status(code=code.value[0], message="a message of gRPC")), "somewhere:1")
 
     assert type(back) is kind
 

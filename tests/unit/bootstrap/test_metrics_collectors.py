@@ -155,7 +155,7 @@ def test_metrics_are_read_at_every_third_call_and_availability_is_checked_at_eac
     assert not collector.is_available()
 
 
-@pytest.mark.parametrize("error", [Unavailable("away"), ValueError("a bug")])
+@pytest.mark.parametrize("error", [Unavailable("unavailable"), ValueError("a bug")])
 def test_a_failed_task_is_logged_and_repeated(error: Exception) -> None:
     calls = []
 
