@@ -1,4 +1,4 @@
-# The main verbs. On a fresh machine with Python 3.11 and the package registries, `make demo` and `make test` are enough.
+# Development commands. They need Python 3.11 and access to package registries.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -92,29 +92,29 @@ constraints: setup
 audit: setup
 	$(BIN)/pip-audit --requirement deploy/constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
-# Builds both images and runs them as their own user; not part of `make test`: it takes minutes and 10 GB of disk.
+# Builds both images and runs them as an unprivileged user. Not part of `make test`, since it takes minutes and 10 GB of disk space.
 images: setup
 	$(BIN)/python tests/scripts/try_images.py
 
-# Both at once: npm takes away what it isn't asked for.
+# In one command, since npm removes packages that the command does not name.
 $(BUF) $(AXE) &:
 	npm install --silent --no-save --no-package-lock @bufbuild/buf axe-core
 
-# WordNet 3.0, which a test holds the compiled taxonomy to.
+# WordNet 3.0; a test compares the compiled taxonomy with it.
 wordnet: build/wordnet/data.noun
 
 build/wordnet/data.noun:
 	tests/scripts/fetch-wordnet build/wordnet
 
-# A real Redis, which the tests start and kill themselves.
+# Redis, which the tests start and stop.
 redis:
 	tests/scripts/install-redis
 
-# A real browser, for the report and the pages, and axe-core, which looks for what keeps people out.
+# Chromium for the tests of the report and the pages, and axe-core for accessibility checks.
 browser: $(AXE)
 	tests/scripts/install-chromium
 
-# kubectl, promtool, prometheus and docker-compose, which the tests of deploy/ run.
+# kubectl, promtool, prometheus, and docker-compose for the tests of deploy/.
 deploy-tools:
 	tests/scripts/install-deploy-tools
 

@@ -1,1 +1,1 @@
-"""Figures that Errata claims: one file a figure, each measured beside what it is compared with, in the same run."""
+"""Benchmarks. Each file measures one figure and its reference in the same run."""

@@ -1,4 +1,4 @@
-"""python -m benchmarks: measure all figures, print a table, write build/bench.json."""
+"""Run all benchmarks, print a table, and write build/bench.json: python -m benchmarks."""
 
 import json
 import sys
@@ -46,7 +46,7 @@ OUTPUT = Path("build/bench.json")
 
 
 def main() -> None:
-    """Measure; exit with 1 if a figure misses its aim."""
+    """Run the benchmarks; exit with 1 if a figure misses its target."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     figures = [figure for measure in MEASURES for figure in measure()]
     table = Table(header_style="bold")

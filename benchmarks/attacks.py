@@ -1,8 +1,8 @@
-"""Hostile uploads against a real service, measured from outside: a Markdown table, and its rows as JSON.
+"""Hostile uploads to a running service: prints a Markdown table and writes its rows as JSON.
 
     PYTHONPATH=.:tests python -m benchmarks.attacks --source CHECKOUT --json AFTER.json --before BEFORE.json
 
-Each row starts a service of its own, from any checkout. Its process tree is killed above 8 GiB, and a call is given up
+Each row starts a new service from any checkout. Its process tree is killed above 8 GiB, and a call is canceled
 after 60 s. The cases and the harness are those of `tests/security`.
 """
 
@@ -37,7 +37,7 @@ class Row:
 
     case: str
     copies: int
-    sent: int  # bytes of a copy
+    sent: int  # bytes of one copy
     answer: str
     seconds: float
     peak: int  # bytes
@@ -54,14 +54,14 @@ class Row:
 
 
 def main() -> None:
-    """Attack, print the table, and write the rows."""
+    """Run the attacks, print the table, and write the rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--source", type=Path, default=CHECKOUT, help="the checkout whose service is attacked")
     parser.add_argument("--only", default="", help="the cases whose names contain this text")
     parser.add_argument("--json", type=Path, help="where to write the rows")
-    parser.add_argument("--before", type=Path, help="rows of an earlier run, shown beside those of this one")
+    parser.add_argument("--before", type=Path, help="rows of an earlier run, shown beside the rows of this run")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # so that no service is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # stops the service
     rows = []
     for row in measure(options.source.resolve(), options.only):
         rows.append(row)
@@ -73,12 +73,12 @@ def main() -> None:
 
 
 def measure(source: Path, only: str = "") -> Iterator[Row]:
-    """Yield a row for each case and each number of copies at once."""
+    """Yield a row for each case and each number of concurrent copies."""
     with tempfile.TemporaryDirectory(prefix="errata-attacks-") as folder:
         data = Path(folder) / "data"
-        repository = EvidenceRepository({}, data)
-        repository.find("imagenet-real", "")  # built once, so that no row includes it
-        good = good_uploads(repository.find("demo", ""))
+        evidence_repository = EvidenceRepository({}, data)
+        evidence_repository.find("imagenet-real", "")  # builds the bundle before the first row
+        good = good_uploads(evidence_repository.find("demo", ""))
         number = 0
         for case in (*references(), *CASES):
             if only in case.name:
@@ -86,12 +86,12 @@ def measure(source: Path, only: str = "") -> Iterator[Row]:
                     for copies in COPIES:
                         number += 1
                         yield _row(
-                            case, copies, _attacked(Path(folder) / str(number), data, source, file, copies, good)
+                            case, copies, _run_attack(Path(folder) / str(number), data, source, file, copies, good)
                         )
 
 
 def references() -> tuple[Case, ...]:
-    """Return good uploads of 50,000 rows, which show what memory and time the service needs anyway."""
+    """Return valid uploads of 50,000 rows, which show the baseline of memory and time."""
     content = predictions_csv()
 
     def write_parquet(file: BinaryIO) -> None:
@@ -108,7 +108,7 @@ def references() -> tuple[Case, ...]:
 
 
 def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
-    """Return the table as Markdown; a cell that an earlier run measured shows both values."""
+    """Return the table as Markdown; cells that an earlier run measured have both values."""
     before = {(row.case, row.copies): row.cells() for row in earlier}
     lines = [TITLES, ["---"] * len(TITLES)]
     for row in rows:
@@ -119,14 +119,14 @@ def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
 
 
 def size_text(size: int) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes in a readable unit."""
     for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
         if size >= factor:
             return f"{size / factor:,.1f} {unit}"
     return f"{size} B"
 
 
-def _attacked(folder: Path, data: Path, source: Path, file: Path, copies: int, good: Sequence[GoodUpload]) -> Result:
+def _run_attack(folder: Path, data: Path, source: Path, file: Path, copies: int, good: Sequence[GoodUpload]) -> Result:
     with running_service(folder, data, source) as service:
         return attack(service, file, copies, good, LIMITS)
 

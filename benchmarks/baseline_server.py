@@ -1,4 +1,4 @@
-"""A bare grpc.aio server that reads a stream and answers with its length: what any upload costs at least."""
+"""A minimal grpc.aio server that reads a stream and returns its length; the lower bound for any upload."""
 
 import asyncio
 import json

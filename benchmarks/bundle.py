@@ -1,4 +1,4 @@
-"""Bundles: how long the build of imagenet takes and how much memory, and what opening one costs."""
+"""The duration and memory of a build of imagenet, and of opening a bundle."""
 
 import resource
 import subprocess
@@ -27,15 +27,15 @@ print(resident() - before)
 
 
 def measure() -> Iterator[Figure]:
-    """Yield build and opening, for 20,000 annotated images."""
+    """Yield the figures of a build and of opening, for 20,000 annotated images."""
     with tempfile.TemporaryDirectory() as folder:
         annotations = Path(folder) / "annotations.csv"
         annotations.write_text(annotation_csv())
         command = [sys.executable, "-m", "service", "evidence", "build", "--dataset", "imagenet"]
         command += ["--annotations", str(annotations), "--output", f"{folder}/built"]
-        taken = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), 1, warm=0)
+        seconds = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), 1, warm=0)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        yield Figure("build of imagenet without CLIP", taken, "s", f"under {BUILD_AIM:g} s", taken < BUILD_AIM)
+        yield Figure("build of imagenet without CLIP", seconds, "s", f"under {BUILD_AIM:g} s", seconds < BUILD_AIM)
         yield Figure("… its peak memory", peak, "MiB", f"under {MEMORY_AIM:g} MiB", peak < MEMORY_AIM)
         path = build_imagenet(Path(folder)).path
         opened = median_seconds(lambda: open_bundle(path), 21)

@@ -1,7 +1,7 @@
-"""Hooks: how long a registry waits for its 202, at 200 deliveries a second over a real Redis; needs redis-server.
+"""The response time of webhooks at 200 deliveries per second, with a Redis. Needs redis-server.
 
-A bounded client: so many threads with a connection each, paced by a clock; every delivery is signed and of another
-version. Compared with the same client against /livez of the same service, which does nothing.
+The client has a fixed number of threads with one connection each, and a fixed rate; each delivery is signed and has
+another version. The reference is the same client with requests to /livez.
 """
 
 import base64
@@ -25,7 +25,7 @@ from redis_server import RedisServer, free_port
 from benchmarks.result import Figure
 from benchmarks.serving import serving
 
-RATE, SECONDS, THREADS = 200, 5, 16  # deliveries a second; so long; connections
+RATE, SECONDS, THREADS = 200, 5, 16  # deliveries per second; seconds; connections
 AIM_MS = 50.0
 SECRET = "a secret of the benchmark's"
 PATH = "/v1/hooks/mlflow/prod"
@@ -33,7 +33,7 @@ PATH = "/v1/hooks/mlflow/prod"
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one call."""
+    """The result of one call."""
 
     status: int
     seconds: float
@@ -61,18 +61,18 @@ def _hooks(redis: str, folder: str) -> Figure:
         "ERRATA_MAX_OPEN": "100000",
         "ERRATA_LOG_LEVEL": "info",
     }
-    with serving(["service", "work"], folder, "working", ERRATA_WORKER_HTTP_ADDRESS="127.0.0.1:0", **settings):
-        pass  # what it can do is remembered, and it leaves the cores to the service
+    with serving(["service", "work"], folder, "worker ready", ERRATA_WORKER_HTTP_ADDRESS="127.0.0.1:0", **settings):
+        pass  # its offer stays in Redis; the stopped worker does not use CPU time
     with (
         serving(["service", "serve"], folder, ERRATA_HTTP_ADDRESS=address, **settings) as grpc,
         Client(grpc) as client,
     ):
-        _paced(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), 1)
-        bare = _paced(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), SECONDS)
-        _paced(address, lambda connection, number: _deliver(connection, f"9{number:06}"), 1)
-        sent = _paced(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
-        wanted = pb.AnalysisFilter(labels={"registry": "prod", "model": "resnet50"})
-        queued = {item.labels["version"] for item in client.list(wanted)}
+        _call_at_rate(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), 1)
+        bare = _call_at_rate(address, lambda connection, _: _call(connection, "GET", "/livez", b"", {}), SECONDS)
+        _call_at_rate(address, lambda connection, number: _deliver(connection, f"9{number:06}"), 1)
+        sent = _call_at_rate(address, lambda connection, number: _deliver(connection, str(number)), SECONDS)
+        analysis_filter = pb.AnalysisFilter(labels={"registry": "prod", "model": "resnet50"})
+        queued = {item.labels["version"] for item in client.list(analysis_filter)}
     lost = {str(number) for number in range(RATE * SECONDS)} - queued
     value, reference = (1000 * float(np.quantile([item.seconds for item in those], 0.99)) for those in (sent, bare))
     accepted = sum(item.status == 202 for item in sent)
@@ -87,8 +87,8 @@ def _hooks(redis: str, folder: str) -> Figure:
     )
 
 
-def _paced(address: str, call: Callable[[http.client.HTTPConnection, int], int], seconds: int) -> list[Sent]:
-    """Make RATE calls a second, each at its own time, from a bounded number of threads."""
+def _call_at_rate(address: str, call: Callable[[http.client.HTTPConnection, int], int], seconds: int) -> list[Sent]:
+    """Make RATE calls per second at fixed times, from a fixed number of threads."""
     begin = time.perf_counter() + 0.2
 
     def run(thread: int) -> list[Sent]:

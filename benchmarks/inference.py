@@ -1,6 +1,6 @@
-"""Inference: images a second of the predictor, beside timm's own loader and loop on the same model and machine.
+"""The throughput of the predictor, compared with timm's loader and a plain loop with the same model and machine.
 
-The predictor is measured a second time in the child process in which workers run it.
+The predictor is also measured in a child process, as workers run it.
 """
 
 import os
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from benchmarks.loader_comparison import Loops
 
 TIMES = 5
-PROCESS_AIM = 0.95  # of the same predictor in this process
+PROCESS_AIM = 0.95  # times the predictor in this process
 BATCH, IMAGES, AIM = 64, 256, 0.95  # EfficientNet-Lite0 on the CPU
 GPU_BATCH, GPU_IMAGES, GPU_AIM = 256, 8192, 1.5  # ResNet-50
 
 
 def measure() -> Iterator[Figure]:
-    """Yield images a second on the CPU and, where there is one, on a GPU."""
-    tune_process()  # before torch is imported, as a worker does
+    """Yield the throughput on the CPU and, if available, on a GPU."""
+    tune_process()  # before torch is imported, as in a worker
     from benchmarks.loader_comparison import in_process_and_child, on_cpu, on_gpu
 
     threads = os.cpu_count() or 1
@@ -66,11 +66,11 @@ def _process_figure(name: str, child: Callable[[], int], here: Callable[[], int]
 
 
 def _medians(one: Callable[[], int], other: Callable[[], int]) -> tuple[float, float]:
-    """Return the median rates of two ways, measured in turns, so that whatever else the machine does meets both."""
+    """Return the median throughputs of two functions, measured alternately so that other load affects both."""
     ones, others = [], []
     for turn in range(TIMES + 1):
         rates = (_rate(one), _rate(other)) if turn % 2 else (_rate(other), _rate(one))[::-1]
-        if turn:  # the first warms up
+        if turn:  # the first run is a warm-up
             ones.append(rates[0])
             others.append(rates[1])
     return median(ones), median(others)

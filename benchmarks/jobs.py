@@ -1,6 +1,6 @@
-"""Jobs: what the service adds to a model's own time, how fast it answers again, and what a second worker brings.
+"""Model analyses: the overhead of the service, the duration of a cached request, and the speed-up by a second worker.
 
-Over a real Redis, with processes of their own; needs redis-server and the tests' folder on the path.
+With a Redis and separate processes. Needs redis-server, and the folder of the tests on the path.
 """
 
 import os
@@ -21,25 +21,25 @@ from service.predictions.process_tuning import tune_process
 
 MODEL = "demo:efficientnet_lite0"
 TIMES = 5
-COPIES, SHARD = 12, 20  # of the 20 photographs; images a shard
+COPIES, SHARD = 12, 20  # copies of the 20 photographs; images per shard
 PATH_IMAGES, BATCH, PATH_AIM = 256, 64, 0.95
 OVERHEAD_MS, CACHED_MS, START_MS, WORKERS = 150.0, 5.0, 60.0, 1.5
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the figures of one worker, then those of two beside one."""
+    """Yield the figures of one worker, and then of two workers compared with one."""
     if shutil.which("redis-server") is None:
         return
     with redis_server() as (url, folder):
         with running(url, folder, workers=1) as service, Client(service.grpc) as client:
             yield from _one_worker(client)
         yield _two_workers(url, Path(folder))
-        yield _whole_path(url, Path(folder))
+        yield _measure_whole_path(url, Path(folder))
 
 
 def _one_worker(client: Client) -> Iterator[Figure]:
-    _run(client)  # the model is loaded
-    whole, bare = _times(lambda: _run(client)), _times(_bare())
+    _run(client)  # loads the model
+    whole, bare = _times(lambda: _run(client)), _times(_make_plain_run())
     over = 1000 * (median(whole) - median(bare))
     yield Figure(
         "jobs, an analysis of 20 photographs beside bare inference on them: what is added",
@@ -52,10 +52,10 @@ def _one_worker(client: Client) -> Iterator[Figure]:
     )
     starts = [_run(client) for _ in range(TIMES)]
     delay = 1000 * median(_seconds(start.start_time) - _seconds(start.create_time) for start in starts)
-    yield _plain("jobs, from submit to the start of work", delay, START_MS)
-    answers = [_timed(lambda: client.analyze(MODEL, "demo")) for _ in range(10 * TIMES)]
+    yield _make_figure("jobs, from submit to the start of work", delay, START_MS)
+    answers = [_measure_seconds(lambda: client.analyze(MODEL, "demo")) for _ in range(10 * TIMES)]
     assert client.analyze(MODEL, "demo").cached
-    yield _plain("jobs, the same request again, p50 over loopback", 1000 * median(answers), CACHED_MS)
+    yield _make_figure("jobs, the same request again, p50 over loopback", 1000 * median(answers), CACHED_MS)
 
 
 def _two_workers(redis: str, folder: Path) -> Figure:
@@ -79,7 +79,7 @@ def _two_workers(redis: str, folder: Path) -> Figure:
     for workers in (1, 2):
         with running(redis, str(folder), workers, **settings) as service, Client(service.grpc) as client:
             for _ in range(2):
-                _run(client, "copies")  # every worker has loaded the model
+                _run(client, "copies")  # loads the model in every worker
             seconds.append(median(_times(lambda: _run(client, "copies"), 3)))
     ratio = seconds[0] / seconds[1]
     return Figure(
@@ -93,9 +93,9 @@ def _two_workers(redis: str, folder: Path) -> Figure:
     )
 
 
-def _whole_path(redis: str, folder: Path) -> Figure:
-    """Run one worker on all cores, from the request to the archived result, in turns with timm's loop."""
-    tune_process()  # before torch is imported, as a worker does
+def _measure_whole_path(redis: str, folder: Path) -> Figure:
+    """Measure one worker on all cores, from the request to the archived result, alternating with timm's loop."""
+    tune_process()  # before torch is imported, as in a worker
     from benchmarks.loader_comparison import on_cpu, photographs
 
     images, others, labels = folder / "made", folder / "made_for_timm", folder / "made.csv"
@@ -112,10 +112,10 @@ def _whole_path(redis: str, folder: Path) -> Figure:
     }
     ours, timms = [], []
     with running(redis, str(folder), 1, **settings) as service, Client(service.grpc) as client:
-        _run(client, "made")  # the model is loaded
+        _run(client, "made")  # loads the model
         for _ in range(TIMES):
-            ours.append(PATH_IMAGES / _timed(lambda: _run(client, "made")))
-            timms.append(PATH_IMAGES / _timed(loops.timms))
+            ours.append(PATH_IMAGES / _measure_seconds(lambda: _run(client, "made")))
+            timms.append(PATH_IMAGES / _measure_seconds(loops.timms))
     value, reference = median(ours), median(timms)
     return Figure(
         "jobs, EfficientNet-Lite0 through the whole path (reference: timm's create_loader and loop)",
@@ -129,15 +129,15 @@ def _whole_path(redis: str, folder: Path) -> Figure:
 
 
 def _run(client: Client, dataset: str = "demo") -> pb.Analysis:
-    """Ask for a fresh analysis and wait for its end, as a pipeline would."""
+    """Create an analysis without cached results, and wait for its end."""
     *_, last = client.watch(client.analyze(MODEL, dataset, fresh=True).name)
     assert last.state == pb.STATE_SUCCEEDED, last.failure
     return last
 
 
-def _bare() -> Callable[[], object]:
-    """Return what runs the model over the photographs and nothing else."""
-    tune_process()  # before torch is imported, as a worker does
+def _make_plain_run() -> Callable[[], object]:
+    """Return a function that only runs the model on the photographs."""
+    tune_process()  # before torch is imported, as in a worker
     from service.predictions.model_policy import ModelPolicy
     from service.predictions.models.torch_predictor import TorchPredictor
 
@@ -148,10 +148,10 @@ def _bare() -> Callable[[], object]:
 
 def _times(run: Callable[[], object], times: int = TIMES) -> list[float]:
     run()
-    return [_timed(run) for _ in range(times)]
+    return [_measure_seconds(run) for _ in range(times)]
 
 
-def _timed(run: Callable[[], object]) -> float:
+def _measure_seconds(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
@@ -161,7 +161,7 @@ def _seconds(stamp: object) -> float:
     return stamp.seconds + stamp.nanos / 1e9  # type: ignore[attr-defined]
 
 
-def _plain(name: str, value: float, most: float) -> Figure:
+def _make_figure(name: str, value: float, most: float) -> Figure:
     return Figure(
         name, value=value, unit="ms", reference=None, ratio=None, aim=f"under {most:g} ms", holds=value < most
     )

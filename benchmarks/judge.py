@@ -1,4 +1,4 @@
-"""Judging in memory: one model, beside the slow implementation of the tests; and a fleet, beside bare numpy."""
+"""Judging in memory: one model compared with the slow implementation of the tests; many models compared with numpy."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from service.evidence.bundle import Bundle
 from service.summary.fleet import tally_fleet
 
 MODELS = 962
-ONE_AIM, FLEET_AIM = 0.010, 3.0  # seconds; times bare numpy
-SLOW_ROWS = 500  # that the slow implementation judges: the figure is scaled
+ONE_AIM, FLEET_AIM = 0.010, 3.0  # seconds; times numpy
+SLOW_ROWS = 500  # rows for the slow implementation; the figure is scaled
 
 
 def measure() -> Iterator[Figure]:
@@ -41,26 +41,26 @@ def measure() -> Iterator[Figure]:
         fleet = _predictions(bundle, random, MODELS)
         table = np.ascontiguousarray(bundle.verdicts)
         many = median_seconds(lambda: tally_fleet(table, fleet, bundle.strata), 3, warm=1)
-        bare = median_seconds(lambda: _bare(table, fleet), 3, warm=1)
+        bare = median_seconds(lambda: _count_with_numpy(table, fleet), 3, warm=1)
         yield Figure(
-            f"{MODELS} models x 20,000 predictions, all aggregates (reference: bare table.take + bincount)",
+            f"{MODELS} models x 20,000 predictions, all aggregates (reference: table.take and bincount)",
             value=many * 1000,
             unit="ms",
             reference=bare * 1000,
             ratio=many / bare,
-            aim=f"at most {FLEET_AIM:g} times bare numpy",
+            aim=f"at most {FLEET_AIM:g} times numpy",
             holds=many <= FLEET_AIM * bare,
         )
 
 
 def _predictions(bundle: Bundle, random: np.random.Generator, models: int) -> np.ndarray:
-    """Return predictions (models, N), 75 % right."""
+    """Return predictions of shape (models, N) with 75 % accuracy."""
     targets = bundle.evidence.targets
     wrong = random.random((models, len(targets))) < 0.25
     return np.where(wrong, random.integers(0, 1000, wrong.shape, dtype=np.int16), targets)
 
 
-def _bare(table: np.ndarray, fleet: np.ndarray) -> None:
+def _count_with_numpy(table: np.ndarray, fleet: np.ndarray) -> None:
     rows = np.arange(len(table)) * 1000
     for top1 in fleet:
         np.bincount(table.take(rows + top1), minlength=256)

@@ -1,4 +1,4 @@
-"""Listing: the first page of a list with 4,000 failed analyses in Redis beside one with 10; needs redis-server."""
+"""The first page of a listing with 4,000 failed analyses in Redis, compared with 10. Needs redis-server."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.transitions import AnalysisRecord, JobSpec
 
 FEW, MANY = 10, 4000
-SHARDS = 4  # of each failed job
+SHARDS = 4  # per failed job
 TIMES = 10
-AIM = 40.0  # times a list of 10: the bound keeps 1,000 of 4,000, and one of them costs some 20 µs
+AIM = 40.0  # times a listing of 10; the store keeps at most 1,000, each of which takes about 20 µs
 CREATED = 1_700_000_000.0
 
 
@@ -46,7 +46,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _fail(store: RedisJobStore, first: int, last: int) -> None:
-    """Let model analyses with these numbers fail, each with a job of its own."""
+    """Create failed analyses with these numbers, each with its own job."""
     for number in range(first, last):
         request = AnalysisRequest("demo", f"demo:model{number}", display_name=f"analysis {number}")
         record = AnalysisRecord(f"a{number:08}", request, "d" * 64, "e" * 64, CREATED + number)

@@ -1,8 +1,8 @@
-"""Load: 16 clients for 30 s, mixing uploads of 1.6 MB, GetAnalysis, ListVerdicts and reports; how long reads take.
+"""The duration of reads under load: 16 clients with uploads of 1.6 MB, GetAnalysis, ListVerdicts, and reports for 30 s.
 
-Each client has a connection of its own and a pace; what the service refuses with RESOURCE_EXHAUSTED it is asked for
-again later, and anything else is an error. Compared with the same reads without uploads and reports. The service's
-resident memory is read from its metrics after a third of the time and at the end.
+Each client has its own connection and rate. Calls that the service refuses with RESOURCE_EXHAUSTED are retried; other
+errors count as errors. The reference is the same reads without uploads and reports. The resident memory of the service
+is read from its metrics after a third of the time and at the end.
 """
 
 import io
@@ -27,31 +27,31 @@ from benchmarks.synthetic import predictions_csv
 SECONDS = 30.0
 ALONE_SECONDS = 8.0
 AIM_MS = 50.0
-GROWTH = 0.1  # of the resident memory, after warm-up
+GROWTH = 0.1  # of the resident memory after warm-up
 MIX = {
     "upload": (4, 1.0),
     "get": (6, 10.0),
     "verdicts": (4, 5.0),
     "report": (2, 0.25),
-}  # clients; calls a second of each
+}  # clients; calls per second and client
 READS = ("get", "verdicts")
 
 
 @dataclass
 class LoadResult:
-    """What came of a run."""
+    """The durations and errors of a run."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     refused: int = 0
     errors: list[str] = field(default_factory=list)
 
     def p99(self, *kinds: str) -> float:
-        """Return the 99th percentile of these calls' times, ms."""
+        """Return the 99th percentile of the durations of these calls, in ms."""
         return 1000 * float(np.quantile([second for kind in kinds for second in self.seconds[kind]], 0.99))
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the reads' 99th percentile and the growth of memory."""
+    """Yield the 99th percentile of reads and the growth of memory."""
     content = predictions_csv()
     http = f"127.0.0.1:{free_port()}"
     with (
@@ -64,20 +64,20 @@ def measure() -> Iterator[Figure]:
         resident: list[float] = []
         warm = threading.Timer(SECONDS / 3, lambda: resident.append(_resident(http)))
         warm.start()
-        told = _run(address, names, content, SECONDS, tuple(MIX))
+        loaded = _run(address, names, content, SECONDS, tuple(MIX))
         warm.join()
         resident.append(_resident(http))
-    value, reference = told.p99(*READS), alone.p99(*READS)
-    counts = ", ".join(f"{len(times)} {kind}" for kind, times in sorted(told.seconds.items()))
-    wrong = f"{len(told.errors)} errors" + (f" ({told.errors[0]:.80})" if told.errors else "")
+    value, reference = loaded.p99(*READS), alone.p99(*READS)
+    counts = ", ".join(f"{len(times)} {kind}" for kind, times in sorted(loaded.seconds.items()))
+    wrong = f"{len(loaded.errors)} errors" + (f" ({loaded.errors[0]:.80})" if loaded.errors else "")
     yield Figure(
-        f"load, 16 clients, {SECONDS:g} s: {counts}, {told.refused} refused for now, {wrong}; p99 of reads",
+        f"load, 16 clients, {SECONDS:g} s: {counts}, {loaded.refused} refused, {wrong}; p99 of reads",
         value=value,
         unit="ms",
         reference=reference,
         ratio=value / reference,
         aim=f"p99 under {AIM_MS:g} ms, no error but RESOURCE_EXHAUSTED",
-        holds=value < AIM_MS and not told.errors and all(told.seconds[kind] for kind in MIX),
+        holds=value < AIM_MS and not loaded.errors and all(loaded.seconds[kind] for kind in MIX),
     )
     first, last = resident
     yield Figure(
@@ -92,8 +92,8 @@ def measure() -> Iterator[Figure]:
 
 
 def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: tuple[str, ...]) -> LoadResult:
-    """Let the clients of these kinds call for so long."""
-    told, lock, until = LoadResult(), threading.Lock(), time.perf_counter() + seconds
+    """Run the clients of these kinds for a number of seconds."""
+    result, lock, until = LoadResult(), threading.Lock(), time.perf_counter() + seconds
 
     def call(kind: str, client: Client, number: int) -> None:
         name = names[number % len(names)]
@@ -117,13 +117,13 @@ def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: 
                     call(kind, client, number)
                 except TooBusy:
                     with lock:
-                        told.refused += 1
+                        result.refused += 1
                 except ErrataError as error:
                     with lock:
-                        told.errors.append(f"{kind}: {error}")
+                        result.errors.append(f"{kind}: {error}")
                 else:
                     with lock:
-                        told.seconds[kind].append(time.perf_counter() - started)
+                        result.seconds[kind].append(time.perf_counter() - started)
                 number += 1
                 due = max(due + 1 / pace, time.perf_counter())
 
@@ -131,12 +131,12 @@ def _run(address: str, names: list[str], content: bytes, seconds: float, kinds: 
     with ThreadPoolExecutor(len(clients)) as pool:
         running = [pool.submit(run, kind, place, pace) for place, (kind, pace) in enumerate(clients)]
     for item in running:
-        item.result()  # a client that broke off is a bug, and no measurement
-    return told
+        item.result()  # raises the error of a client
+    return result
 
 
 def _resident(http: str) -> float:
-    """Return the service's resident memory, bytes."""
+    """Return the resident memory of the service, in bytes."""
     with urllib.request.urlopen(f"http://{http}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes "))

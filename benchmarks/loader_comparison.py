@@ -1,4 +1,4 @@
-"""Two ways to run a model over a folder of photographs: the predictor's, and timm's own loader with a plain loop."""
+"""Two ways to run a model on a folder of photographs: the predictor, and timm's loader with a plain loop."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,16 +23,16 @@ SIZE = (500, 375)  # pixels, the size of most ImageNet images
 
 @dataclass(frozen=True)
 class Loops:
-    """Both ways over the same images, each a function that returns how many it has run."""
+    """Two functions that run a model on the same images and return the number of images."""
 
     ours: Callable[[], int]
     timms: Callable[[], int]
 
 
 def on_cpu(folder: Path, images: int, batch: int, threads: int) -> Loops:
-    """Return both ways for the demo's EfficientNet-Lite0."""
+    """Return both functions for the demo's EfficientNet-Lite0."""
     names = photographs(folder, images)
-    module = demo.load("efficientnet_lite0", ModelPolicy()).module[1]  # between normalization and nothing
+    module = demo.load("efficientnet_lite0", ModelPolicy()).module[1]  # without normalization
     predictor = TorchPredictor({"made": folder}, ModelPolicy(), batch, threads, "cpu")
     return Loops(
         lambda: _predict(predictor, "demo:efficientnet_lite0", names),
@@ -41,7 +41,7 @@ def on_cpu(folder: Path, images: int, batch: int, threads: int) -> Loops:
 
 
 def on_gpu(folder: Path, images: int, batch: int, threads: int) -> Loops | None:
-    """Return both ways for a ResNet-50, whose weights needn't be good; None without a GPU."""
+    """Return both functions for a ResNet-50 with random weights; None without a GPU."""
     if not torch.cuda.is_available():
         return None
     (folder / "images").mkdir()
@@ -61,7 +61,7 @@ def on_gpu(folder: Path, images: int, batch: int, threads: int) -> Loops | None:
 def in_process_and_child(
     folder: Path, images: int, batch: int, threads: int
 ) -> Iterator[tuple[Callable[[], int], Callable[[], int]]]:
-    """Give the demo's EfficientNet-Lite0 in a child process and in this one, over the same images."""
+    """Yield the demo's EfficientNet-Lite0 in a child process and in this process, with the same images."""
     names, policy = photographs(folder, images), ModelPolicy()
     here = TorchPredictor({"made": folder}, policy, batch, threads, "cpu")
     child = ProcessPredictor(PredictorConfig({"made": folder}, policy, batch, threads, "cpu"), ModelLimits())
@@ -73,7 +73,7 @@ def in_process_and_child(
 
 
 def photographs(folder: Path, count: int) -> Sequence[str]:
-    """Write that many JPEGs of ImageNet's usual size, made of the demo's photographs; return their names."""
+    """Write JPEGs of a typical size, derived from the demo's photographs; return their names."""
     originals = sorted(demo_folder().glob("imagenet_*.jpg"))
     (folder / "n00000000").mkdir()
     names = [f"n00000000/{number:05d}.JPEG" for number in range(count)]
@@ -90,7 +90,7 @@ def _predict(predictor: Predictor, model: str, names: Sequence[str]) -> int:
 
 
 def _timms_loop(folder: Path, module: torch.nn.Module, batch: int, workers: int, device: str) -> int:
-    """Run timm's way: its reader, its loader with as many worker processes as we have threads, and a plain loop."""
+    """Run timm's reader, its loader with as many worker processes as the predictor has threads, and a plain loop."""
     config = resolve_model_data_config(module)
     loader = timm.data.create_loader(
         timm.data.create_dataset("", str(folder)),

@@ -1,4 +1,4 @@
-"""A Redis of a benchmark's own."""
+"""Runs a Redis for a benchmark."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from redis_server import RedisServer
 
 @contextmanager
 def redis_server() -> Iterator[tuple[str, str]]:
-    """Run a Redis until the block ends; give its URL and a temporary folder."""
+    """Run a Redis until the block ends; yield its URL and a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder)).start()
         try:

@@ -1,4 +1,4 @@
-"""The report of 10,000 errors, rendered and opened in chromium; a comparison; a trend over a fleet that is stored."""
+"""The report of 10,000 errors, rendered and opened in Chromium; a comparison; and a trend of many stored analyses."""
 
 import shutil
 import tempfile
@@ -29,7 +29,7 @@ from service.telemetry import Metrics
 
 ERRORS, MODELS = 10_000, 962
 RENDER_AIM, LOAD_AIM, COMPARE_AIM, TREND_AIM = 1.0, 1.5, 0.3, 0.3  # seconds
-SLOW_DRAWS = 20  # of the slow bootstrap: the figure is scaled to 2,000
+SLOW_DRAWS = 20  # draws of the slow bootstrap; the figure is scaled to 2,000
 
 
 def measure() -> Iterator[Figure]:
@@ -42,7 +42,7 @@ def measure() -> Iterator[Figure]:
         archive = FileArchive(open_files(settings.archive_location))
         ports = make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
         bundle = ports.evidence.find("imagenet-real", "")
-        a, b = _judged(bundle, 0, "a"), _judged(bundle, 1, "b")
+        a, b = _judge(bundle, 0, "a"), _judge(bundle, 1, "b")
 
         html = Path(folder) / "report.html"
         rendered = median_seconds(lambda: html.write_text(render_report(build_view(ports, a))), 7)
@@ -66,7 +66,7 @@ def measure() -> Iterator[Figure]:
         )
 
         for number in range(MODELS):
-            archive.put(_stored(a.analysis, bundle, number), Predictions(a.predictions.top1))
+            archive.put(_copy_analysis(a.analysis, bundle, number), Predictions(a.predictions.top1))
         ranked = median_seconds(lambda: trend(ports, TrendRequest(dataset="imagenet-real", by="family")), 7)
         yield _figure(f"trend over {MODELS} stored analyses", ranked, TREND_AIM)
 
@@ -75,8 +75,8 @@ def _figure(name: str, seconds: float, aim: float) -> Figure:
     return Figure(name, seconds * 1000, "ms", f"at most {aim * 1000:g} ms", seconds <= aim)
 
 
-def _judged(bundle: Bundle, seed: int, title: str) -> JudgedAnalysis:
-    """Return an analysis that is wrong on 10,000 judged images, half of them close by."""
+def _judge(bundle: Bundle, seed: int, title: str) -> JudgedAnalysis:
+    """Return an analysis with 10,000 errors, half of them with a similar class."""
     random = np.random.default_rng(seed)
     top1 = np.array(bundle.all_targets)
     wrong = random.choice(bundle.rows, ERRORS, replace=False)
@@ -96,13 +96,13 @@ def _judged(bundle: Bundle, seed: int, title: str) -> JudgedAnalysis:
     return JudgedAnalysis(analysis, bundle, predictions, compute_verdicts(bundle, predictions))
 
 
-def _stored(analysis: Analysis, bundle: Bundle, number: int) -> Analysis:
+def _copy_analysis(analysis: Analysis, bundle: Bundle, number: int) -> Analysis:
     request = replace(analysis.request, display_name=f"model {number}", labels={"family": f"family {number % 12}"})
     return replace(analysis, id=f"m{number:05}", request=request, predictions_digest=f"{number:064}")
 
 
 def _load_seconds(html: Path) -> float | None:
-    """Return how long chromium takes from navigation to the load event; None where there is no chromium."""
+    """Return the time from navigation to the load event in Chromium; None without Chromium."""
     program = shutil.which("chromium")
     if program is None:
         return None
@@ -111,25 +111,25 @@ def _load_seconds(html: Path) -> float | None:
     timing = "performance.getEntriesByType('navigation')[0].loadEventEnd"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        taken: list[float] = []
+        durations: list[float] = []
         for _ in range(7):
             page = browser.new_page()
             page.goto(html.as_uri())
             page.wait_for_function(f"{timing} > 0")
-            taken.append(page.evaluate(timing) / 1000)
+            durations.append(page.evaluate(timing) / 1000)
             page.close()
         browser.close()
-    return sorted(taken)[len(taken) // 2]
+    return sorted(durations)[len(durations) // 2]
 
 
 def _slow_bootstrap_seconds(a: JudgedAnalysis, b: JudgedAnalysis) -> float:
-    """Return how long 2,000 draws take where every image is drawn and both are counted anew."""
+    """Return the duration of 2,000 draws with a direct implementation."""
     types: list[NDArray[np.uint8]] = [error_types(a.verdicts), error_types(b.verdicts)]
     random = np.random.default_rng(0)
 
     def draw() -> None:
         rows = random.integers(0, len(types[0]), len(types[0]))
-        for type_ in types:
-            np.bincount(type_[rows], minlength=9)
+        for type_column in types:
+            np.bincount(type_column[rows], minlength=9)
 
     return median_seconds(draw, SLOW_DRAWS, warm=1) * 2000

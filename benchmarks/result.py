@@ -1,4 +1,4 @@
-"""A measured figure, what it is compared with, and whether it holds its aim."""
+"""A measured figure, its reference, and whether it meets its target."""
 
 import statistics
 import time
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table. `aim` says in words what `holds` has checked."""
+    """One row of the table. `aim` describes the condition that `holds` has checked."""
 
     name: str
     value: float
     unit: str
     aim: str
     holds: bool
-    reference: float | None = None  # what it is compared with, in the same unit
+    reference: float | None = None  # value of the reference, in the same unit
     ratio: float | None = None  # value / reference
 
 
 def median_seconds(run: Callable[[], object], times: int, warm: int = 2) -> float:
-    """Return the median time of a call, after some that don't count."""
+    """Return the median duration of a call, after warm-up calls."""
     for _ in range(warm):
         run()
-    taken = []
+    durations = []
     for _ in range(times):
         started = time.perf_counter()
         run()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)

@@ -1,4 +1,4 @@
-"""A whole upload that is parsed in a sandboxed process, against the same service with parsers of its own process."""
+"""An upload that is parsed in a sandboxed process, compared with the same service without sandbox."""
 
 import io
 import tempfile
@@ -17,7 +17,7 @@ from benchmarks.serving import serving
 from benchmarks.synthetic import predictions_csv
 
 TIMES, WARM = 40, 4
-AIM = 2.0  # times the reference: the sandbox costs some 9 ms of a call of 13 ms
+AIM = 2.0  # times the reference; the sandbox takes about 9 ms of a call of 13 ms
 
 
 def measure() -> Iterator[Figure]:
@@ -45,13 +45,13 @@ def measure() -> Iterator[Figure]:
 
 
 def _alternating(client: Client, other: Client, content: bytes) -> tuple[float, float]:
-    taken: tuple[list[float], list[float]] = ([], [])
+    durations: tuple[list[float], list[float]] = ([], [])
     for _ in range(WARM + TIMES):
-        for each, seconds in zip((client, other), taken, strict=True):
+        for uploader, seconds in zip((client, other), durations, strict=True):
             started = time.perf_counter()
-            each.upload(io.BytesIO(content), "imagenet-real")
+            uploader.upload(io.BytesIO(content), "imagenet-real")
             seconds.append(time.perf_counter() - started)
-    return median(taken[0][WARM:]), median(taken[1][WARM:])
+    return median(durations[0][WARM:]), median(durations[1][WARM:])
 
 
 def _parquet(table: pa.Table) -> bytes:

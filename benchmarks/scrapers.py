@@ -1,7 +1,7 @@
-"""Scrapers: how long a cheap read takes while 24 clients ask for the metrics as fast as they are answered.
+"""The duration of a read while 24 clients scrape the metrics continuously.
 
-The clients are a process of their own (`python -m benchmarks.scrapers ADDRESS`), as others' are. Compared with the same
-reads of the same service when nobody scrapes.
+The clients run in a separate process (`python -m benchmarks.scrapers ADDRESS`). The reference is the same read without
+scrapers.
 """
 
 import http.client
@@ -23,13 +23,13 @@ from benchmarks.result import Figure
 from benchmarks.serving import serving
 from service.evidence.repository import EvidenceRepository
 
-SCRAPERS, RESULTS = 24, 50  # clients; watched results, as many as there are by default
-SECONDS, PAUSE = 6.0, 0.01  # so long; between two reads
-MOST = 4.0  # times as long as without them
+SCRAPERS, RESULTS = 24, 50  # clients; watched results (the default limit)
+SECONDS, PAUSE = 6.0, 0.01  # duration; pause between two reads
+MAX_RATIO = 4.0
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the reads' 95th percentile."""
+    """Yield the 95th percentile of the reads."""
     http_address = f"127.0.0.1:{free_port()}"
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -49,25 +49,25 @@ def measure() -> Iterator[Figure]:
             beside = _reads(client, names[0], SECONDS)
     value, reference = (1000 * float(np.quantile(times, 0.95)) for times in (beside, alone))
     yield Figure(
-        f"metrics: p95 of GetAnalysis while {SCRAPERS} clients scrape as fast as they can",
+        f"metrics: p95 of GetAnalysis while {SCRAPERS} clients scrape continuously",
         value=value,
         unit="ms",
         reference=reference,
         ratio=value / reference,
-        aim=f"at most {MOST:g} times as long as without them",
-        holds=value <= MOST * reference,
+        aim=f"at most {MAX_RATIO:g} times the duration without them",
+        holds=value <= MAX_RATIO * reference,
     )
 
 
 def _demo_csv(folder: str) -> bytes:
-    """Return right predictions for the 20 photographs."""
+    """Return correct predictions for the 20 photographs."""
     demo = EvidenceRepository({}, Path(folder)).find("demo", "")
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, demo.all_targets.tolist(), strict=True)]
     return "\n".join(["file_name,predicted_class", *rows]).encode()
 
 
 def _reads(client: Client, name: str, seconds: float) -> list[float]:
-    """Return how long each read took."""
+    """Return the duration of each read."""
     result, until = [], time.perf_counter() + seconds
     while time.perf_counter() < until:
         started = time.perf_counter()
@@ -79,12 +79,12 @@ def _reads(client: Client, name: str, seconds: float) -> list[float]:
 
 @contextmanager
 def _scraping(address: str) -> Iterator[None]:
-    """Let the scrapers scrape for the length of a block."""
+    """Run the scrapers while a block runs."""
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.scrapers", address], stdout=subprocess.PIPE)
     assert process.stdout is not None
     with process.stdout:
         try:
-            process.stdout.readline()  # they have begun
+            process.stdout.readline()  # the scrapers have started
             yield
         finally:
             process.kill()
@@ -100,7 +100,7 @@ def _scrape(address: str) -> bytes:
         connection.close()
 
 
-def _scrape_for_ever(address: str) -> None:
+def _scrape_forever(address: str) -> None:
     connection = http.client.HTTPConnection(address)
     while True:
         try:
@@ -112,7 +112,7 @@ def _scrape_for_ever(address: str) -> None:
 
 if __name__ == "__main__":
     for _ in range(SCRAPERS):
-        threading.Thread(target=_scrape_for_ever, args=(sys.argv[1],), daemon=True).start()
+        threading.Thread(target=_scrape_forever, args=(sys.argv[1],), daemon=True).start()
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     threading.Event().wait()

@@ -1,4 +1,4 @@
-"""A service, or anything that prints where it listens, in a process of its own."""
+"""Runs a service, or another program that logs its address, in a separate process."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @contextmanager
 def serving(arguments: list[str], folder: str, event_name: str = "ready", **settings: str) -> Iterator[str]:
-    """Run `python -m …` until the block ends; give the address in its JSON line `ready` on stderr."""
+    """Run `python -m …` until the block ends; yield the address from the log event `event_name`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ERRATA_")}
     environment |= {"ERRATA_DATA_DIR": folder, "ERRATA_LOG_FORMAT": "json"}
     environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
@@ -38,17 +38,17 @@ def serving(arguments: list[str], folder: str, event_name: str = "ready", **sett
 
 @dataclass(frozen=True)
 class Service:
-    """A service over Redis that is ready."""
+    """A service with Redis that is ready."""
 
     grpc: str
 
 
 @contextmanager
 def running(redis: str, folder: str, workers: int, **settings: str) -> Iterator[Service]:
-    """Run the API and some workers over a Redis until the block ends."""
+    """Run the API and workers with a Redis until the block ends."""
     settings = {"ERRATA_REDIS_URL": redis, "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0"} | settings
     with ExitStack() as stack:
         grpc = stack.enter_context(serving(["service", "serve"], folder, "ready", **settings))
         for _ in range(workers):
-            stack.enter_context(serving(["service", "work"], folder, "working", **settings))
+            stack.enter_context(serving(["service", "work"], folder, "worker ready", **settings))
         yield Service(grpc)

@@ -1,4 +1,4 @@
-"""How long a person waits: `errata --help`, and a local service that is ready."""
+"""The start time of `errata --help` and of the local service."""
 
 import statistics
 import subprocess
@@ -15,18 +15,20 @@ HELP_AIM, READY_AIM = 0.3, 2.0  # seconds
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the medians of both."""
+    """Yield the median of both."""
     errata = [sys.executable, "-m", "service"]
     bare = median_seconds(lambda: subprocess.run([sys.executable, "-c", ""], check=True), TIMES)
-    shown = median_seconds(lambda: subprocess.run([*errata, "--help"], check=True, stdout=subprocess.DEVNULL), TIMES)
+    help_seconds = median_seconds(
+        lambda: subprocess.run([*errata, "--help"], check=True, stdout=subprocess.DEVNULL), TIMES
+    )
     yield Figure(
         "errata --help (reference: python -c '')",
-        value=shown * 1000,
+        value=help_seconds * 1000,
         unit="ms",
         reference=bare * 1000,
-        ratio=shown / bare,
+        ratio=help_seconds / bare,
         aim=f"under {HELP_AIM * 1000:g} ms",
-        holds=shown < HELP_AIM,
+        holds=help_seconds < HELP_AIM,
     )
     with tempfile.TemporaryDirectory() as folder:
         ready = statistics.median(_seconds_until_ready(folder) for _ in range(TIMES))

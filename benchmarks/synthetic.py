@@ -1,4 +1,4 @@
-"""Input that benchmarks make for themselves: predictions that look like a good model's, and an annotation."""
+"""Synthetic inputs: predictions with the accuracy of a good model, and an annotation."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from service.evidence.labels import original_labels, real_and_original_labels, v
 
 
 def predictions_csv(seed: int = 0) -> bytes:
-    """Return a file of 1.6 MB, 75 % right, in the order of file names."""
+    """Return a CSV file of 1.6 MB with 75 % correct predictions, sorted by file name."""
     random = np.random.default_rng(seed)
     targets = original_labels()
     wrong = random.random(len(targets)) < 0.25
@@ -22,7 +22,7 @@ def predictions_csv(seed: int = 0) -> bytes:
 
 
 def annotation_csv() -> str:
-    """Return an annotation of 20,000 images in the CSV layout, made of ReaL labels."""
+    """Return an annotation of 20,000 images in the CSV layout, derived from ReaL labels."""
     result, judged = real_and_original_labels()
     lines = ["id,original_label,proposed_labels,unclear_multi_labels,is_problematic"]
     for row in np.flatnonzero(judged)[:20_000].tolist():
@@ -32,7 +32,7 @@ def annotation_csv() -> str:
 
 
 def build_imagenet(folder: Path) -> Bundle:
-    """Build and open the bundle of that annotation."""
+    """Build and open the bundle of the annotation."""
     file = folder / "made.csv"
     file.write_text(annotation_csv())
     return build_evidence("imagenet", Inputs(annotations=file), folder / "bundle")

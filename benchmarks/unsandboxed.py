@@ -1,4 +1,4 @@
-"""The local service with parsers that run in its own process: the reference of benchmarks/sandbox.py."""
+"""The local service with parsers in its own process; the reference of benchmarks/sandbox.py."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A whole upload over loopback, against parsing the same bytes with pyarrow plus an echo of the same stream."""
+"""An upload over loopback, compared with parsing by pyarrow plus a minimal server that reads the same stream."""
 
 import io
 import tempfile
@@ -14,11 +14,11 @@ from benchmarks.serving import serving
 from benchmarks.synthetic import predictions_csv
 
 TIMES = 50
-AIM = 3.0  # times the floor
+AIM = 3.0  # times the lower bound
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the median of an upload, beside the floor; both servers run in processes of their own."""
+    """Yield the median of an upload and of the lower bound; both servers run in separate processes."""
     content = predictions_csv()
     chunks = [content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)]
     with tempfile.TemporaryDirectory() as folder:
@@ -34,6 +34,6 @@ def measure() -> Iterator[Figure]:
         unit="ms",
         reference=floor * 1000,
         ratio=whole / floor,
-        aim=f"at most {AIM:g} times the floor",
+        aim=f"at most {AIM:g} times the lower bound",
         holds=whole <= AIM * floor,
     )

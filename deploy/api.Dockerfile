@@ -1,18 +1,19 @@
-# The API: gRPC, pages, hooks, metrics. No torch: workers run the models. One container alone judges uploads: `serve --local`.
-# Build from the project's root: docker build -f deploy/api.Dockerfile -t errata-api .
+# The API: gRPC, pages, webhooks, and metrics. Without torch, since workers run the models. `serve --local` judges uploads in one container.
+# Build in the root of the repository: docker build -f deploy/api.Dockerfile -t errata-api .
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
-# hub, mlflow: what model references mean; object-store: archives in s3://
+# hub, mlflow: resolve model references; object-store: archives in s3://
 ARG EXTRAS=hub,mlflow,object-store
-# What is installed, and what the package is built with, has the versions of constraints.txt; pip's name for the second is new.
+# Both the installed packages and the build requirements have the versions in constraints.txt. pip 25.3 and later read the second variable.
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_CONSTRAINT=/src/deploy/constraints.txt PIP_BUILD_CONSTRAINT=/src/deploy/constraints.txt
 WORKDIR /src
-# without pip: what runs needs none
+# without pip, which the service does not need
 RUN python3 -m venv --without-pip /opt/errata
-# A layer of its own: a change of the code leaves it as it is.
+# A separate layer, so that a code change does not install the dependencies again.
 COPY pyproject.toml ./
+COPY client/pyproject.toml client/
 COPY deploy/constraints.txt deploy/requirements.py deploy/
 RUN python3 deploy/requirements.py "${EXTRAS}" > requirements.txt \
  && python3 -m pip --python /opt/errata/bin/python3 install --requirement requirements.txt
@@ -20,13 +21,13 @@ COPY README.md LICENSE ./
 COPY protos protos
 COPY client client
 COPY service service
-RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps .
+RUN python3 -m pip --python /opt/errata/bin/python3 install --no-deps ./client .
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Errata API" \
-      org.opencontainers.image.description="What kind of mistakes an image classifier makes: the service" \
+      org.opencontainers.image.description="Errata classifies the errors of image classifiers: the API" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
@@ -45,7 +46,7 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 50051 8080
 STOPSIGNAL SIGTERM
-# gRPC's own health, over TLS where ERRATA_TLS and ERRATA_CA_FILE say so
+# gRPC health, over TLS if ERRATA_TLS and ERRATA_CA_FILE are set
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s CMD ["errata", "health"]
 ENTRYPOINT ["errata"]
 CMD ["serve"]

@@ -1,8 +1,8 @@
-"""Print what the project with these extras needs, a line a requirement, without the project itself.
+"""Print the dependencies of errata-service with extras and of errata-client, without these two packages.
 
-python3 deploy/requirements.py EXTRA,EXTRA > requirements.txt
+Usage: python3 deploy/requirements.py EXTRA,EXTRA > requirements.txt
 
-The images install this first, so that a change of the code alone doesn't install it again.
+The images install these requirements in a separate layer, so that a code change does not install them again.
 """
 
 import re
@@ -10,26 +10,35 @@ import sys
 import tomllib
 from pathlib import Path
 
-ITSELF = re.compile(r"errata-service\[([\w,-]+)\]")
+ROOT = Path(__file__).resolve().parents[1]
+PROJECTS = (ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml")
+LOCAL = re.compile(r"errata-(?:service|client)(?:\[(?P<extras>[\w,-]+)\])?(?=$|[\s<>=!~;])")
 
 
-def needed(project: dict, extras: list[str]) -> list[str]:
-    """Return the requirements of a [project] table and of its extras; an extra may name others of its own."""
-    result, todo, seen = list(project["dependencies"]), list(extras), set()
-    while todo:
-        extra = todo.pop()
-        if extra in seen:
+def resolve_requirements(projects: list[dict], extras: list[str]) -> list[str]:
+    """Return the dependencies of projects, with local packages replaced by their own dependencies.
+
+    Args:
+        projects: The [project] tables; the first one has the extras.
+        extras: Extras of the first project.
+    """
+    optional = projects[0]["optional-dependencies"]
+    dependencies = {line for project in projects for line in project["dependencies"]}
+    pending, visited = list(extras), set()
+    while pending:
+        extra = pending.pop()
+        if extra in visited:
             continue
-        seen.add(extra)
-        for line in project["optional-dependencies"][extra]:
-            if own := ITSELF.fullmatch(line):
-                todo += own[1].split(",")
-            else:
-                result.append(line)
-    return sorted(set(result))
+        visited.add(extra)
+        for line in optional[extra]:
+            match = LOCAL.match(line)
+            if match and match["extras"]:
+                pending += match["extras"].split(",")
+            dependencies.add(line)
+    return sorted(line for line in dependencies if not LOCAL.match(line))
 
 
 if __name__ == "__main__":
-    text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    tables = [tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in PROJECTS]
     extras = [part for part in "".join(sys.argv[1:2]).split(",") if part]
-    sys.stdout.write("".join(f"{line}\n" for line in needed(tomllib.loads(text)["project"], extras)))
+    sys.stdout.write("".join(f"{line}\n" for line in resolve_requirements(tables, extras)))

@@ -1,13 +1,15 @@
-"""Access: who may do what. One table for every RPC, page, hook and gate, and the tokens that callers show.
+"""Authorization: the scope that each RPC, page, hook, and gate requires, and the file of tokens.
 
-A file of tokens has a line a token: a name, a scope (`read`, or `write`, which may read too) and the token's SHA-256:
+A file of tokens has one line per token: a name, a scope (`read`, or `write`, which includes `read`), and the token's
+SHA-256 digest:
 
     # name       scope  digest of the token
     pipeline     write  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 
-A token is 256 random bits (`new_token`), so that a plain SHA-256 is enough to keep it. Several lines may have one name,
-while a token is replaced by another. The file is read anew when it changes. One of comments alone lets nobody in; one
-that is empty, gone or doesn't parse leaves the tokens as they were, since it may just be written, and the log says so.
+A token has 256 random bits (`new_token`), so a SHA-256 digest without salt is sufficient. Several lines may have the
+same name, for example while a token is rotated. The file is read again when it changes. A file that has only comments
+refuses all callers. If the file is empty, missing, or invalid, the previous tokens stay valid, since the file may be in
+the middle of an update; the log has an error.
 """
 
 import base64
@@ -85,12 +87,12 @@ PERMISSIONS: Mapping[str, Scope] = {
     "/readyz": Scope.OPEN,
     "/metrics": Scope.OPEN,
 }
-CALLER: ContextVar[str] = ContextVar("caller", default="")  # the name of the token of the call in hand
+CALLER: ContextVar[str] = ContextVar("caller", default="")  # the name of the current call's token
 
 
 @dataclass(frozen=True)
 class Token:
-    """What is kept of a token."""
+    """A token in the file: its name, scope, and digest."""
 
     name: str
     scope: Scope  # READ or WRITE
@@ -98,8 +100,12 @@ class Token:
 
 
 def parse_tokens(text: str) -> Sequence[Token]:
-    """Return the tokens of a file's text; raise InvalidSetting with the line that isn't one."""
-    result = []
+    """Parse the text of a file of tokens.
+
+    Raises:
+        InvalidSetting: A line is invalid; the error has its number.
+    """
+    tokens = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
@@ -107,117 +113,146 @@ def parse_tokens(text: str) -> Sequence[Token]:
         digest = _DIGEST.fullmatch(words[2]) if len(words) == 3 else None
         if digest is None or not NAME.fullmatch(words[0]) or words[1] not in (Scope.READ.value, Scope.WRITE.value):
             raise InvalidSetting(
-                # a token that was written there by mistake is shown to nobody
-                f"ERRATA_TOKENS: line {number}: expected NAME read|write sha256:DIGEST, got another form",
+                # Does not quote the line, which may have a token in plain text by mistake.
+                f"ERRATA_TOKENS: line {number} is invalid. Expected NAME read|write sha256:DIGEST; `errata token` "
+                "prints such a line.",
                 field="ERRATA_TOKENS",
                 line=number,
             )
-        result.append(Token(words[0], Scope(words[1]), digest[1]))
-    return tuple(result)
+        tokens.append(Token(words[0], Scope(words[1]), digest[1]))
+    return tuple(tokens)
 
 
 class Tokens:
-    """The tokens of a file, as it is now. `load` first."""
+    """The tokens of a file, which is read again when it changes. Call `load` first."""
 
     def __init__(self, path: Path) -> None:
         self._file = WatchedFile(path, MAX_FILE)
         self._path = path
-        self._known: Sequence[Token] = ()
-        self._is_gone = False
+        self._tokens: Sequence[Token] = ()
+        self._is_missing = False
 
     def load(self) -> None:
-        """Read the file; raise InvalidSetting if it isn't there, holds no token, or isn't one of tokens."""
+        """Read the file.
+
+        Raises:
+            InvalidSetting: The file is missing, invalid, or has no token.
+        """
         self._read()
-        if not self._known:
-            raise InvalidSetting("ERRATA_TOKENS: expected a token a line, got none", field="ERRATA_TOKENS")
+        if not self._tokens:
+            raise InvalidSetting(
+                "ERRATA_TOKENS: the file has no token. Add a line; `errata token` prints one.", field="ERRATA_TOKENS"
+            )
 
     def find(self, token: str) -> Token | None:
-        """Return what is known of a token; every line is compared, in constant time."""
+        """Return the entry of a token, or None; compare with every line in constant time."""
         self._refresh()
-        digest, result = digest_of(token), None
-        for known in self._known:
-            if hmac.compare_digest(digest, known.digest):
-                result = known
-        return result
+        digest, match = digest_of(token), None
+        for candidate in self._tokens:
+            if hmac.compare_digest(digest, candidate.digest):
+                match = candidate
+        return match
 
     def _refresh(self) -> None:
-        """Read a file that has changed."""
-        was_gone, self._is_gone = self._is_gone, not self._file.exists()
-        if self._is_gone and not was_gone:
-            _log.error("the tokens stay as they were: their file is gone", path=str(self._path))
+        """Read the file if it has changed."""
+        was_missing, self._is_missing = self._is_missing, not self._file.exists()
+        if self._is_missing and not was_missing:
+            _log.error("token file missing: previous tokens stay valid", path=str(self._path))
         if not self._file.has_changed():
             return
         try:
             self._read()
         except InvalidSetting as error:
-            _log.error("the tokens stay as they were", error=error.message)
+            _log.error("token file invalid: previous tokens stay valid", error=error.message)
         else:
-            _log.info("tokens read", names=sorted({item.name for item in self._known}))
+            _log.info("tokens loaded", names=sorted({token.name for token in self._tokens}))
 
     def _read(self) -> None:
         try:
             content = self._file.read()
         except OSError as error:
             raise InvalidSetting(
-                f"ERRATA_TOKENS: expected a file of tokens, got {str(self._path)!r:.200}: {error.strerror}",
+                f"ERRATA_TOKENS: can't read the file {str(self._path)!r:.200}: {error.strerror}.",
                 field="ERRATA_TOKENS",
             ) from error
         if not content.strip():
-            raise InvalidSetting("ERRATA_TOKENS: expected a token a line, got an empty file", field="ERRATA_TOKENS")
-        self._known = parse_tokens(content.decode(errors="replace"))
+            raise InvalidSetting(
+                "ERRATA_TOKENS: the file is empty. Add a line; `errata token` prints one.", field="ERRATA_TOKENS"
+            )
+        self._tokens = parse_tokens(content.decode(errors="replace"))
 
 
 @dataclass(frozen=True)
 class Authorizer:
-    """What callers must show: a token, where there are any, and a client certificate, where a CA is given."""
+    """Authenticates and authorizes callers by token and, if a client CA is set, by client certificate."""
 
-    tokens: Tokens | None = None
-    certificates: bool = False
+    tokens: Tokens | None = None  # None: no token is required
+    requires_certificate: bool = False
 
-    def check(self, what: str, authorization: str, certified: bool) -> str:
-        """Return the name of who makes a call, empty where nobody is asked.
+    def check(self, target: str, authorization: str, certified: bool) -> str:
+        """Check a call.
 
-        what: an RPC's full method, or the path of an HTTP route; authorization: the header of that name;
-        certified: whether the connection has a client certificate that was verified.
+        Args:
+            target: The full method of an RPC, or the path of an HTTP route.
+            authorization: The Authorization header; may be empty.
+            certified: Whether the connection has a verified client certificate.
 
-        Raise CertificateMissing, TokenMissing, TokenUnknown or PermissionDenied; what isn't in the table is denied.
+        Returns:
+            The name of the caller's token; empty if no token is required.
+
+        Raises:
+            CertificateMissing: A client certificate is required.
+            TokenMissing: A token is required.
+            TokenUnknown: The token is not in the file.
+            PermissionDenied: The token's scope is insufficient, or the target is not in PERMISSIONS.
         """
-        need = PERMISSIONS.get(what)
-        if need in (Scope.OPEN, Scope.SIGNED):
+        scope = PERMISSIONS.get(target)
+        if scope in (Scope.OPEN, Scope.SIGNED):
             return ""
-        if self.certificates and not certified:
-            raise CertificateMissing("expected a client certificate, got none")
-        if need is None:
-            raise PermissionDenied("expected a call that is in the table of who may do what, got another")
+        if self.requires_certificate and not certified:
+            raise CertificateMissing(
+                "Client certificate required. Connect with a certificate of the service's client CA."
+            )
+        if scope is None:
+            raise PermissionDenied("Method not permitted.")
         if self.tokens is None:
             return ""
-        token = self.tokens.find(_presented(authorization))
+        token = self.tokens.find(_extract_token(authorization))
         if token is None:
-            raise TokenUnknown("expected a token that is known here, got another")
-        if need is Scope.WRITE and token.scope is not Scope.WRITE:
-            raise PermissionDenied(f"expected a token with the scope write, got {token.name!r} with read")
+            raise _unknown_token()
+        if scope is Scope.WRITE and token.scope is not Scope.WRITE:
+            raise PermissionDenied(
+                f"Token {token.name!r} has the scope read. Use a token with the scope write for this call."
+            )
         return token.name
 
 
-ALLOW_ALL = Authorizer()  # on loopback, or where the operator allows it
+ALLOW_ALL = Authorizer()
 
 
-def _presented(authorization: str) -> str:
+def _unknown_token() -> TokenUnknown:
+    return TokenUnknown("Unknown token. Set ERRATA_TOKEN to a token that the service's operator issued.")
+
+
+def _extract_token(authorization: str) -> str:
     """Return the token of `Bearer TOKEN`, or the password of `Basic …`; raise TokenMissing if there is none."""
     scheme, _, value = authorization.strip(" \t").partition(" ")
     token = value.strip(" \t")
     if scheme.lower() == "basic":
-        token = _password(token)
+        token = _decode_password(token)
     elif scheme.lower() != "bearer":
         token = ""
     if not token:
-        raise TokenMissing("expected a token, as `Authorization: Bearer TOKEN` or as a password, got none")
+        raise TokenMissing(
+            "Missing token. Set ERRATA_TOKEN, send the header `Authorization: Bearer TOKEN`, or log in with the token "
+            "as the password."
+        )
     if len(token) > MAX_TOKEN or not token.isascii():
-        raise TokenUnknown("expected a token that is known here, got another")
+        raise _unknown_token()
     return token
 
 
-def _password(value: str) -> str:
+def _decode_password(value: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):

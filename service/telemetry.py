@@ -1,45 +1,45 @@
-"""Logs and metrics: how they are set up, and the metrics themselves. The registry is passed in.
+"""Logs and metrics: the configuration of logging, and all metrics. Processes pass in the registry.
 
-Shared: read from the store, so that each process says the same of all (use max, not sum).
+"Shared" metrics are read from the job store, so each process reports the same value: aggregate them with max, not sum.
 
 Metric                                     Kind       Labels                                    Meaning
-errata_build_info                          gauge      version                                   1: which version runs
-errata_ready                               gauge      –                                         1 while the process takes work
-errata_rpc_started_total                   counter    method                                    calls that came
-errata_rpc_handled_total                   counter    method, code                              calls that ended, by canonical code
-errata_rpc_duration_seconds                histogram  method                                    time from a call's start to its end
-errata_http_requests_total                 counter    path, status                              answers of the HTTP listener, by route
-errata_http_request_duration_seconds       histogram  path                                      time from a request's head to the end of its answer
-errata_refused_calls_total                 counter    edge, reason                              calls without a token, certificate or scope that they need
-errata_hooks_total                         counter    registry, outcome                         calls of registries, by what came of them
-errata_polls_total                         counter    registry, outcome                         looks at what registries hold
-errata_write_backs_total                   counter    outcome                                   attempts to tell a registry a result
-errata_analyses_total                      counter    state                                     analyses that ended, by state
-errata_images_total                        counter    –                                         images that this process ran a model on
-errata_stage_duration_seconds              histogram  stage                                     time of parse, inference (a shard), judge, archive, render
-errata_shard_retries_total                 counter    reason                                    shards queued again by this worker after an error
-errata_open_analyses                       gauge      state                                     model analyses that wait or run; shared
-errata_open_shards                         gauge      state                                     shards that wait or run; shared
-errata_oldest_open_seconds                 gauge      state                                     age of the oldest open analysis, 0 without one; shared
-errata_live_workers                        gauge      –                                         workers heard of lately; shared
-errata_delayed_messages                    gauge      –                                         messages that come again later; shared
-errata_dead_letters                        gauge      –                                         messages that were given up; shared
+errata_build_info                          gauge      version                                   1, with the version of the process
+errata_ready                               gauge      –                                         1 while the process is ready for work
+errata_rpc_started_total                   counter    method                                    RPCs started
+errata_rpc_handled_total                   counter    method, code                              RPCs completed, by gRPC status code
+errata_rpc_duration_seconds                histogram  method                                    duration of an RPC
+errata_http_requests_total                 counter    path, status                              HTTP responses, by route and status
+errata_http_request_duration_seconds       histogram  path                                      time from the head of an HTTP request to the end of its response
+errata_refused_calls_total                 counter    edge, reason                              calls without the required token, certificate, or scope
+errata_hooks_total                         counter    registry, outcome                         webhook calls of registries, by outcome
+errata_polls_total                         counter    registry, outcome                         polls of registries, by outcome
+errata_write_backs_total                   counter    outcome                                   attempts to write a result back to a registry, by outcome
+errata_analyses_total                      counter    state                                     completed analyses, by final state
+errata_images_total                        counter    –                                         images on which this process ran a model
+errata_stage_duration_seconds              histogram  stage                                     duration of a stage: parse, inference (of a shard), judge, archive, render
+errata_shard_retries_total                 counter    reason                                    shards that this worker requeued after an error
+errata_open_analyses                       gauge      state                                     model analyses that are queued or running; shared
+errata_open_shards                         gauge      state                                     shards that are queued or running; shared
+errata_oldest_open_seconds                 gauge      state                                     age of the oldest open analysis, 0 if there is none; shared
+errata_live_workers                        gauge      –                                         workers with a recent heartbeat; shared
+errata_delayed_messages                    gauge      –                                         messages that wait for a retry; shared
+errata_dead_letters                        gauge      –                                         messages that exhausted their retries; shared
 errata_crashes_total                       counter    –                                         shards whose worker died; shared
-errata_fenced_writes_total                 counter    –                                         reports and results that came too late; shared
-errata_redis_memory_bytes                  gauge      –                                         what Redis uses; shared
-errata_redis_max_memory_bytes              gauge      –                                         what Redis may use, 0: no limit; shared
-errata_cache_requests_total                counter    cache, outcome                            looks into results, predictions, pages: hit or miss
-errata_cache_bytes                         gauge      cache                                     what pages this process keeps
+errata_fenced_writes_total                 counter    –                                         progress reports and results rejected because the lease had expired; shared
+errata_redis_memory_bytes                  gauge      –                                         memory that Redis uses; shared
+errata_redis_max_memory_bytes              gauge      –                                         memory limit of Redis, 0 if there is none; shared
+errata_cache_requests_total                counter    cache, outcome                            lookups in the caches `results`, `predictions`, and `pages`: hit or miss
+errata_cache_bytes                         gauge      cache                                     size of this process's page cache
 errata_gpu_memory_bytes                    gauge      device, kind                              memory of this worker's GPUs: used, total
-errata_evidence_info                       gauge      dataset, digest, rules                    1 for each bundle that is served
-errata_result_samples                      gauge      model, version, dataset, group            samples that count, in the newest result of a watched model
-errata_result_errors                       gauge      model, version, dataset, group, error_type, severity  those samples, by verdict
+errata_evidence_info                       gauge      dataset, digest, rules                    1 for each evidence bundle that is served
+errata_result_samples                      gauge      model, version, dataset, group            samples in the statistics of the newest result of a watched model
+errata_result_errors                       gauge      model, version, dataset, group, error_type, severity  these samples, by error type
 errata_result_top1_accuracy_ratio          gauge      model, version, dataset, group            top-1 accuracy
 errata_result_multi_label_accuracy_ratio   gauge      model, version, dataset, group            multi-label accuracy
-errata_result_severe_error_ratio           gauge      model, version, dataset                   model failures among the samples
-errata_result_baseline_severe_error_ratio  gauge      model, version, dataset                   the same of its baseline, or of the version before it
-errata_result_timestamp_seconds            gauge      model, version, dataset                   Unix time at which it ended
-errata_results_dropped                     gauge      –                                         results that are beyond the bound, or not watched
+errata_result_severe_error_ratio           gauge      model, version, dataset                   model failures as a share of the samples
+errata_result_baseline_severe_error_ratio  gauge      model, version, dataset                   the same share of the baseline or, without one, of the previous version
+errata_result_timestamp_seconds            gauge      model, version, dataset                   Unix time at which the analysis ended
+errata_results_dropped                     gauge      –                                         results without series because the limit of watched models was reached
 """  # noqa: E501
 
 import logging
@@ -60,225 +60,245 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
-QUIET_SECONDS = 10.0  # between two lines that say the same
-STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)  # a gather takes 1 ms, a shard minutes
-FAILURES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")  # codes that are the service's own fault
-REQUEST_ID = "x-request-id"  # the header of a call's id, in and out
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+REPEAT_SECONDS = 10.0  # minimum interval between two log lines about exhausted file descriptors
+STAGE_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1200, 3600)  # from an array lookup to a shard
+SERVICE_FAULT_CODES = ("INTERNAL", "UNAVAILABLE", "UNKNOWN")
+REQUEST_ID = "x-request-id"  # header of requests and responses
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 REQUEST_IDS = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 
 
 class Stage(StrEnum):
-    """What an analysis goes through."""
+    """A stage of an analysis."""
 
-    PARSE = "parse"  # an upload
-    INFERENCE = "inference"  # of a shard
+    PARSE = "parse"  # an uploaded file
+    INFERENCE = "inference"  # one shard
     JUDGE = "judge"
     ARCHIVE = "archive"
     RENDER = "render"  # a report
 
 
 class SnapshotGauge(Collector):
-    """A gauge whose series are replaced all at once, so that what is gone isn't shown, and no scrape sees a half.
+    """A gauge whose series are replaced atomically, so that a scrape never sees a mix of old and new series.
 
-    It has no series before it is first given some: nothing isn't 0.
+    It has no series before its first value.
     """
 
-    def __init__(self, name: str, words: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
-        self.name, self.words, self.label_names = name, words, labels
+    def __init__(self, name: str, description: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self.name, self.description, self.label_names = name, description, labels
         self._values: Mapping[tuple[str, ...], float] = {}
         registry.register(self)
 
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
-        """Show these values, by their labels, and no others."""
+        """Replace all series with the given values by label values."""
         self._values = dict(values)
 
     def set(self, value: float) -> None:
-        """Show this value, of a gauge without labels."""
+        """Set the value of a gauge without labels."""
         self.replace({(): value})
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what Prometheus scrapes."""
-        family = GaugeMetricFamily(self.name, self.words, labels=self.label_names)
+        """Yield the metric family for a scrape."""
+        family = GaugeMetricFamily(self.name, self.description, labels=self.label_names)
         for labels, value in self._values.items():
             family.add_metric(labels, value)
         yield family
 
 
 class SharedCounter(Collector):
-    """A counter that is kept elsewhere, and read from there; unknown, and not 0, before it was."""
+    """A counter whose value is read from the job store. It has no value before the first read."""
 
-    def __init__(self, name: str, words: str, registry: CollectorRegistry) -> None:
-        self.name, self.words, self.label_names = name, words, ()
+    def __init__(self, name: str, description: str, registry: CollectorRegistry) -> None:
+        self.name, self.description, self.label_names = name, description, ()
         self._value: float | None = None
         registry.register(self)
 
     def set(self, value: float) -> None:
-        """Show this value."""
+        """Set the value that was read."""
         self._value = value
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what Prometheus scrapes."""
-        yield CounterMetricFamily(self.name, self.words, value=self._value)
+        """Yield the metric family for a scrape."""
+        yield CounterMetricFamily(self.name, self.description, value=self._value)
 
 
 class Metrics:
-    """The process' metrics."""
+    """All metrics of a process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self.build = Gauge("errata_build_info", "which version runs", ["version"], registry=registry)
-        self.ready = Gauge("errata_ready", "1 while the process takes work", registry=registry)
-        self.rpc_started = Counter("errata_rpc_started", "calls that came", ["method"], registry=registry)
-        self.rpc_handled = Counter("errata_rpc_handled", "calls that ended", ["method", "code"], registry=registry)
+        self.build = Gauge("errata_build_info", "version of the process", ["version"], registry=registry)
+        self.ready = Gauge("errata_ready", "1 while the process is ready for work", registry=registry)
+        self.rpc_started = Counter("errata_rpc_started", "RPCs started", ["method"], registry=registry)
+        self.rpc_handled = Counter("errata_rpc_handled", "RPCs completed", ["method", "code"], registry=registry)
         self.rpc_duration = Histogram(
-            "errata_rpc_duration_seconds", "time of a call", ["method"], registry=registry, buckets=CALL_BUCKETS
+            "errata_rpc_duration_seconds", "duration of an RPC", ["method"], registry=registry, buckets=CALL_BUCKETS
         )
-        self.http_requests = Counter("errata_http_requests", "answers over HTTP", ["path", "status"], registry=registry)
+        self.http_requests = Counter("errata_http_requests", "HTTP responses", ["path", "status"], registry=registry)
         self.http_duration = Histogram(
             "errata_http_request_duration_seconds",
-            "time of a request",
+            "duration of an HTTP request",
             ["path"],
             registry=registry,
             buckets=CALL_BUCKETS,
         )
-        self.refused_calls = Counter("errata_refused_calls", "calls not let in", ["edge", "reason"], registry=registry)
-        self.hooks = Counter("errata_hooks", "calls of registries", ["registry", "outcome"], registry=registry)
-        self.polls = Counter("errata_polls", "looks at registries", ["registry", "outcome"], registry=registry)
-        self.write_backs = Counter("errata_write_backs", "attempts to tell results", ["outcome"], registry=registry)
-        self.analyses = Counter("errata_analyses", "analyses that ended", ["state"], registry=registry)
-        self.images = Counter("errata_images", "images that a model was run on", registry=registry)
+        self.refused_calls = Counter("errata_refused_calls", "calls refused", ["edge", "reason"], registry=registry)
+        self.hooks = Counter("errata_hooks", "webhook calls of registries", ["registry", "outcome"], registry=registry)
+        self.polls = Counter("errata_polls", "polls of registries", ["registry", "outcome"], registry=registry)
+        self.write_backs = Counter(
+            "errata_write_backs", "attempts to write back a result", ["outcome"], registry=registry
+        )
+        self.analyses = Counter("errata_analyses", "completed analyses", ["state"], registry=registry)
+        self.images = Counter("errata_images", "images on which a model was run", registry=registry)
         self.stages = Histogram(
-            "errata_stage_duration_seconds", "time of a stage", ["stage"], registry=registry, buckets=STAGE_BUCKETS
+            "errata_stage_duration_seconds", "duration of a stage", ["stage"], registry=registry, buckets=STAGE_BUCKETS
         )
-        self.retries = Counter("errata_shard_retries", "shards queued again", ["reason"], registry=registry)
-        self.open_analyses = Gauge("errata_open_analyses", "analyses not ended", ["state"], registry=registry)
-        self.open_shards = Gauge("errata_open_shards", "shards not done", ["state"], registry=registry)
-        self.oldest = Gauge("errata_oldest_open_seconds", "age of the oldest analysis", ["state"], registry=registry)
-        self.live_workers = SnapshotGauge("errata_live_workers", "workers heard of lately", (), registry)
-        self.delayed = SnapshotGauge("errata_delayed_messages", "messages that come again later", (), registry)
-        self.dead_letters = SnapshotGauge("errata_dead_letters", "messages that were given up", (), registry)
+        self.retries = Counter("errata_shard_retries", "shards requeued", ["reason"], registry=registry)
+        self.open_analyses = Gauge("errata_open_analyses", "open analyses", ["state"], registry=registry)
+        self.open_shards = Gauge("errata_open_shards", "open shards", ["state"], registry=registry)
+        self.oldest = Gauge(
+            "errata_oldest_open_seconds", "age of the oldest open analysis", ["state"], registry=registry
+        )
+        self.live_workers = SnapshotGauge("errata_live_workers", "workers with a recent heartbeat", (), registry)
+        self.delayed = SnapshotGauge("errata_delayed_messages", "messages that wait for a retry", (), registry)
+        self.dead_letters = SnapshotGauge("errata_dead_letters", "messages that exhausted their retries", (), registry)
         self.crashes = SharedCounter("errata_crashes", "shards whose worker died", registry)
-        self.fenced_writes = SharedCounter("errata_fenced_writes", "what workers wrote too late", registry)
-        self.redis_memory = SnapshotGauge("errata_redis_memory_bytes", "what Redis uses", (), registry)
-        self.redis_max_memory = SnapshotGauge("errata_redis_max_memory_bytes", "what Redis may use", (), registry)
-        self.cache_requests = Counter(
-            "errata_cache_requests", "looks into a cache", ["cache", "outcome"], registry=registry
-        )
-        self.cache_bytes = Gauge(
-            "errata_cache_bytes", "what a cache of this process holds", ["cache"], registry=registry
-        )
+        self.fenced_writes = SharedCounter("errata_fenced_writes", "writes after the lease had expired", registry)
+        self.redis_memory = SnapshotGauge("errata_redis_memory_bytes", "memory that Redis uses", (), registry)
+        self.redis_max_memory = SnapshotGauge("errata_redis_max_memory_bytes", "memory limit of Redis", (), registry)
+        self.cache_requests = Counter("errata_cache_requests", "cache lookups", ["cache", "outcome"], registry=registry)
+        self.cache_bytes = Gauge("errata_cache_bytes", "size of a cache", ["cache"], registry=registry)
         self.gpu_memory = SnapshotGauge("errata_gpu_memory_bytes", "memory of GPUs", ("device", "kind"), registry)
         self.evidence = SnapshotGauge(
-            "errata_evidence_info", "bundles that are served", ("dataset", "digest", "rules"), registry
+            "errata_evidence_info", "evidence bundles that are served", ("dataset", "digest", "rules"), registry
         )
-        result = ("model", "version", "dataset")
-        grouped = (*result, "group")
-        self.result_samples = SnapshotGauge("errata_result_samples", "samples that count", grouped, registry)
+        result_labels = ("model", "version", "dataset")
+        group_labels = (*result_labels, "group")
+        self.result_samples = SnapshotGauge(
+            "errata_result_samples", "samples in the statistics", group_labels, registry
+        )
         self.result_errors = SnapshotGauge(
-            "errata_result_errors", "samples by verdict", (*grouped, "error_type", "severity"), registry
+            "errata_result_errors", "samples by error type", (*group_labels, "error_type", "severity"), registry
         )
-        self.result_top1 = SnapshotGauge("errata_result_top1_accuracy_ratio", "top-1 accuracy", grouped, registry)
+        self.result_top1 = SnapshotGauge("errata_result_top1_accuracy_ratio", "top-1 accuracy", group_labels, registry)
         self.result_multi_label = SnapshotGauge(
-            "errata_result_multi_label_accuracy_ratio", "multi-label accuracy", grouped, registry
+            "errata_result_multi_label_accuracy_ratio", "multi-label accuracy", group_labels, registry
         )
         self.result_severe = SnapshotGauge(
-            "errata_result_severe_error_ratio", "model failures among the samples", result, registry
+            "errata_result_severe_error_ratio", "model failures as a share of the samples", result_labels, registry
         )
         self.result_baseline = SnapshotGauge(
-            "errata_result_baseline_severe_error_ratio", "the same of the baseline", result, registry
+            "errata_result_baseline_severe_error_ratio", "the same share of the baseline", result_labels, registry
         )
-        self.result_time = SnapshotGauge("errata_result_timestamp_seconds", "when it ended", result, registry)
-        self.results_dropped = Gauge("errata_results_dropped", "results that are not shown", registry=registry)
+        self.result_time = SnapshotGauge(
+            "errata_result_timestamp_seconds", "time at which the analysis ended", result_labels, registry
+        )
+        self.results_dropped = Gauge("errata_results_dropped", "results without series", registry=registry)
         self.build.labels(_version()).set(1)
-        at_zero(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
+        initialize_series(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
 
     def stage_timer(self, stage: Stage) -> AbstractContextManager[object]:
-        """Return a block whose time is that of a stage."""
+        """Return a context manager that measures the duration of a stage."""
         return self.stages.labels(stage.value).time()
 
     def on_cache_lookup(self, cache: str, hit: bool) -> None:
-        """Count a look into a cache."""
+        """Count a cache lookup."""
         self.cache_requests.labels(cache, "hit" if hit else "miss").inc()
 
 
-def at_zero(counter: Counter, *labels: Iterable[str]) -> None:
-    """Show a 0 for each combination of labels: a series that begins with its first failure shows no increase."""
-    for item in product(*labels):
-        counter.labels(*item)
+def initialize_series(counter: Counter, *label_values: Iterable[str]) -> None:
+    """Create a series with the value 0 for each combination of label values.
+
+    Prometheus computes no increase for the first sample of a series, so the first failure would go unnoticed.
+    """
+    for combination in product(*label_values):
+        counter.labels(*combination)
 
 
 def new_request_id() -> str:
-    """Return an id for a call that came without one."""
+    """Return a new random request id."""
     return uuid.uuid4().hex[:16]
 
 
 def current_request_id() -> str:
-    """Return the id of the call in hand, empty outside of one."""
+    """Return the id of the current call; empty outside of a call."""
     return str(structlog.contextvars.get_contextvars().get("request", ""))
 
 
 def _version() -> str:
     try:
         return version("errata-service")
-    except PackageNotFoundError:  # run from sources that nobody installed
+    except PackageNotFoundError:  # sources that are not installed
         return "unknown"
 
 
 def configure_logging(level: str, form: str, stream: TextIO = sys.stderr) -> None:
-    """Log to a stream: JSON, a line an event, where it isn't a terminal (`auto`) or where asked for."""
+    """Configure structlog and the standard library's logging.
+
+    Args:
+        level: Minimum level of structlog events; libraries log warnings and above.
+        form: `json` (one object per line), `text`, or `auto`: text on a terminal, otherwise JSON.
+        stream: Destination.
+    """
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     renderer: Any = structlog.processors.JSONRenderer()
-    if not as_json:  # plain tracebacks: those with local variables would show what users uploaded
-        plain = structlog.dev.plain_traceback
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
-    said: list[Any] = [
+    if not as_json:
+        formatter = structlog.dev.plain_traceback  # rich tracebacks print local variables, such as uploaded data
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=formatter)
+    shared_processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    shown: list[Any] = [*([structlog.processors.format_exc_info] if as_json else [_visible]), renderer]
+    final_processors: list[Any] = [
+        *([structlog.processors.format_exc_info] if as_json else [_escape_control_characters]),
+        renderer,
+    ]
     structlog.configure(
-        processors=[*said, *shown],
+        processors=[*shared_processors, *final_processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    libraries = logging.StreamHandler(stream)  # dramatiq and uvicorn log through the standard library
-    without_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    libraries.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=said, processors=[without_meta, *shown])
+    handler = logging.StreamHandler(stream)  # of dramatiq and uvicorn, which use the standard library
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared_processors, processors=[remove_meta, *final_processors]
+        )
     )
-    libraries.addFilter(_Quiet())
-    logging.basicConfig(handlers=[libraries], level=logging.WARNING, force=True)
+    handler.addFilter(_LibraryLogFilter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
-def _visible(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Write what would steer a terminal as its escape; JSON does so by itself."""
-    return {key: _STEERING.sub(_escape, value) if isinstance(value, str) else value for key, value in event.items()}
+def _escape_control_characters(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Escape characters that control a terminal; the JSON renderer does so itself."""
+    return {
+        key: _CONTROL_CHARACTERS.sub(_escape, value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
 
 
-def _escape(found: re.Match[str]) -> str:
-    return repr(found[0])[1:-1]
+def _escape(match: re.Match[str]) -> str:
+    return repr(match[0])[1:-1]
 
 
-class _Quiet(logging.Filter):
-    """Leaves out what libraries say of what callers sent, and what they say again and again."""
+class _LibraryLogFilter(logging.Filter):
+    """Drops records of libraries that contain the caller's metadata, and limits a repeated one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._next = 0.0  # when it may be said again that no connection can be taken
+        self._next_repeat = 0.0  # monotonic time before which a repeated record is dropped
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a record is written."""
-        words = str(record.msg)
-        if record.name.startswith("grpc") and words.startswith("Invalid encoding"):
-            return False  # it would show the metadata, and a token in it
+        """Return whether a record is written."""
+        if record.name.startswith("grpc") and str(record.msg).startswith("Invalid encoding"):
+            return False  # the record contains the metadata, including the token
         if record.name == "asyncio" and "out of system resource" in record.getMessage():
-            is_time = time.monotonic() >= self._next
-            if is_time:
-                self._next = time.monotonic() + QUIET_SECONDS
-            return is_time
+            is_due = time.monotonic() >= self._next_repeat
+            if is_due:
+                self._next_repeat = time.monotonic() + REPEAT_SECONDS
+            return is_due
         return True

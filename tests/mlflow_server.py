@@ -1,4 +1,4 @@
-"""A real MLflow server for tests: SQLite, loopback, webhooks to plain http allowed, killed and started at will."""
+"""An MLflow server for tests, with SQLite and webhooks over plain HTTP, which tests can kill and start."""
 
 import base64
 import os
@@ -15,7 +15,7 @@ START_SECONDS = 90.0
 
 
 class MlflowServer:
-    """A `mlflow server` process of our own; `folder` keeps its data from one start to the next."""
+    """A process `mlflow server`; `folder` has its data, which persist across restarts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,5 +62,5 @@ class MlflowServer:
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)  # it has workers of its own
+            os.killpg(self.process.pid, signal.SIGKILL)  # includes its worker processes
             self.process.wait(10)

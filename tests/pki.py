@@ -1,4 +1,4 @@
-"""Certificates for tests: a certificate authority and the certificates that it issues."""
+"""Certificates for tests: a CA, and certificates that it signs."""
 
 import datetime
 import ipaddress
@@ -13,14 +13,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 @dataclass(frozen=True)
 class Pair:
-    """Files of a certificate and its key."""
+    """The files of a certificate and its key."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """A certificate authority with files in a folder."""
+    """A CA with files in a folder."""
 
     def __init__(self, folder: Path, name: str = "ca") -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class Authority:
         self.file.write_bytes(built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, into: Pair | None = None) -> Pair:
-        """Issue a certificate for this machine. `into` has the files to replace."""
+        """Sign a certificate for this machine, and replace the files named `into`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -50,7 +50,7 @@ class Authority:
             pair.certificate: built.sign(self._key, hashes.SHA256()).public_bytes(pem),
             pair.key: key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         }
-        for path, data in content.items():  # by a rename, like a mounted secret
+        for path, data in content.items():  # replaced atomically, as in a mounted Secret
             scratch = path.with_suffix(".new")
             scratch.write_bytes(data)
             scratch.replace(path)

@@ -1,4 +1,4 @@
-"""A real Redis for tests: on a free port, with an append-only file, killed and started again at will."""
+"""A Redis for tests on a free port with an append-only file, which tests can kill and start."""
 
 import shutil
 import signal
@@ -17,7 +17,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A redis-server process of our own; `folder` keeps its data from one start to the next."""
+    """A process redis-server; `folder` has its data, which persist across restarts."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
@@ -56,20 +56,20 @@ class RedisServer:
         return redis.Redis(port=self.port, socket_timeout=5)
 
     def save(self) -> bytes:
-        """A snapshot of everything, for `restore`."""
+        """Return a snapshot of all data for `restore`."""
         with self.client() as client:
             client.save()
         return (self.folder / "dump.rdb").read_bytes()
 
     def restore(self, snapshot: bytes) -> None:
-        """Kill it and start it again with an older snapshot, as an operator restores a backup."""
+        """Restart the server with an older snapshot, as when a backup is restored."""
         self.kill()
         shutil.rmtree(self.folder / "appendonlydir")
         (self.folder / "dump.rdb").write_bytes(snapshot)
-        self.start(append_only=False)  # with it, Redis ignores the snapshot
+        self.start(append_only=False)  # Redis ignores the snapshot if there is an append-only file
 
     def kill(self) -> None:
-        """End it as a crash does: nothing is written on the way out."""
+        """Kill the server as in a crash, without saving."""
         self.signal(signal.SIGKILL)
         assert self.process is not None
         self.process.wait(10)

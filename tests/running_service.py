@@ -1,4 +1,4 @@
-"""A real service over a real socket with a hash predictor, in this process."""
+"""A service with a hash predictor in this process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,29 +18,29 @@ MODEL = "demo:efficientnet_lite0"
 
 @dataclass(frozen=True)
 class Running:
-    """A running service and a client of it."""
+    """A running service and its client."""
 
     addresses: Addresses
     client: Client
-    gate: threading.Event  # models wait before each batch until it is set
+    gate: threading.Event  # models wait for this event before each batch
 
 
 Start = Callable[..., AbstractContextManager[Running]]
 
 
 @contextmanager
-def started(
+def start_service(
     data_dir: Path, archive: Path, batch_size: int = 8, open_gate: bool = True, **settings: object
 ) -> Iterator[Running]:
-    """Run a service that keeps its bundles in `data_dir` and its analyses in `archive`."""
+    """Run a service with bundles in `data_dir` and analyses in `archive`."""
     gate = threading.Event()
     if open_gate:
         gate.set()
     environment = {"ERRATA_DATA_DIR": str(data_dir), "ERRATA_ARCHIVE": str(archive)}
     environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
     predictor = FakePredictor([MODEL, "demo:efficientnet_lite1"], batch_size, before_batch=lambda: _wait(gate))
-    chosen = read_settings(environment, grace_seconds=2.0, **settings)
-    with local_service(chosen, predictor) as addresses, Client(addresses.grpc) as client:
+    chosen_settings = read_settings(environment, grace_seconds=2.0, **settings)
+    with local_service(chosen_settings, predictor) as addresses, Client(addresses.grpc) as client:
         yield Running(addresses, client, gate)
 
 

@@ -139,7 +139,7 @@ def trend_rows(trend: pb.Trend) -> Iterator[dict[str, Any]]:
                 "model": model.display_name,
                 "name": model.name,
                 "label": model.label,
-                "requested": model.asked,
+                "requested": model.requested,
                 "top1_accuracy": model.top1_accuracy,
                 "metric": metric.lower(),
                 "value": value,

@@ -99,7 +99,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
 
 def trend_html(trend: pb.Trend) -> str:
     """Return a trend: the requested models, or the most accurate ones, with their metrics and percentiles."""
-    models = [model for model in trend.models if model.asked]
+    models = [model for model in trend.models if model.requested]
     models = models or sorted(trend.models, key=lambda model: -model.top1_accuracy)
     notes = [*trend.notes]
     if len(models) > MAX_MODELS:

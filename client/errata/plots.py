@@ -98,7 +98,7 @@ def trend_chart(trend: pb.Trend, metric: str) -> "altair.LayerChart":
     rows = [
         {
             "model": model.display_name,
-            "label": model.label or ("requested" if model.asked else "other models"),
+            "label": model.label or ("requested" if model.requested else "other models"),
             "top-1 accuracy": model.top1_accuracy,
             "value": model.values[name],
         }

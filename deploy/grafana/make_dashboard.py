@@ -1,9 +1,8 @@
-"""Write dashboards/errata.json: `python deploy/grafana/make_dashboard.py`. Change the dashboard here, not in the file.
+"""Generates dashboards/errata.json: `python deploy/grafana/make_dashboard.py`. Change the dashboard here, not there.
 
-What a panel asks and how it is to be read stands in the tables of `ROWS`, a row after the other as they are shown; the
-functions before them know Grafana's format. Long, since the whole dashboard is to be seen in one place.
+`ROWS` has the queries and descriptions of the panels in display order; the functions above it produce Grafana's format.
 
-What a process reads from Redis, and the results, every process shows alike: those are `max`, never `sum`.
+All processes report the same values for metrics that they read from Redis and for results: aggregate them with `max`.
 """
 
 import json
@@ -17,8 +16,8 @@ from service.domain import ERROR_TYPES, SEVERITY, TOP1_ERROR_TYPES, ErrorType, G
 FILE = Path(__file__).parent / "dashboards" / "errata.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24  # columns of Grafana's grid
-# The report's colors, in shades that can be told from Grafana's dark and light ground: grays and teal for what counts
-# as correct, blues for minor, browns for explainable, red for severe errors.
+# The report's colors, in shades with contrast to Grafana's dark and light backgrounds: grays and teal for types that
+# count as correct, blues for minor, browns for explainable, and red for severe errors.
 COLORS: Mapping[ErrorType, str] = {
     ErrorType.CORRECT: "#a9b4be",
     ErrorType.CLASS_OVERLAP: "#7b858f",
@@ -34,16 +33,16 @@ GREEN, YELLOW, RED, GRAY, BLUE = "#4c9a52", "#dba338", "#e03e36", "#7b858f", "#5
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of Prometheus."""
+    """A query to Prometheus."""
 
     expr: str
     legend: str = ""
-    ref: str = ""  # names the column `Value #ref` of a table
+    ref: str = ""  # the column of a table is called `Value #ref`
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A panel, but for its place and its id."""
+    """A panel without its position and id."""
 
     kind: str
     title: str
@@ -52,7 +51,7 @@ class Panel:
     queries: Sequence[Query]
     width: int
     height: int = 8
-    table: bool = False  # one row a series, as of now; else a line a series, over time
+    table: bool = False  # one row per series, with its last value; otherwise one line per series over time
     defaults: Mapping[str, Any] = field(default_factory=dict)
     overrides: Sequence[Mapping[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +59,7 @@ class Panel:
 
 
 def lines(title: str, description: str, unit: str, *queries: Query, width: int = 8, top: float | None = None) -> Panel:
-    """Return a panel of lines over time, from 0 (to `top`)."""
+    """Return a time series panel whose axis starts at 0 and ends at `top`."""
     return Panel(
         "timeseries",
         title,
@@ -86,7 +85,7 @@ def lines(title: str, description: str, unit: str, *queries: Query, width: int =
 
 
 def number(title: str, description: str, unit: str, query: Query, *steps: tuple[float | None, str]) -> Panel:
-    """Return a panel of one number, colored by the step that it has reached."""
+    """Return a panel of one number, with a color that depends on thresholds."""
     return Panel(
         "stat",
         title,
@@ -108,14 +107,14 @@ def number(title: str, description: str, unit: str, query: Query, *steps: tuple[
 def bars(
     title: str, description: str, queries: Sequence[Query], colors: Mapping[str, str], stacking: str, **defaults: Any
 ) -> Panel:
-    """Return a panel with a bar, or a group of bars, a version, the newest last; `queries` are by version."""
-    ended = Query(f"max by (version) (errata_result_timestamp_seconds{{{OF_MODEL}}})", ref="ended")
+    """Return a panel with a bar or a group of bars per version, the newest last; the queries aggregate by version."""
+    end_time = Query(f"max by (version) (errata_result_timestamp_seconds{{{OF_MODEL}}})", ref="ended")
     return Panel(
         "barchart",
         title,
         description,
         "percentunit",
-        [*queries, ended],
+        [*queries, end_time],
         width=12,
         height=10,
         table=True,
@@ -143,7 +142,7 @@ def bars(
 def table(
     title: str, description: str, labels: Sequence[str], queries: Sequence[Query], units: Mapping[str, str], by: str
 ) -> Panel:
-    """Return a table with a row a set of labels; `by` is the query that sorts it, largest first."""
+    """Return a table with one row per set of labels, sorted by the query `by` in descending order."""
     return Panel(
         "table",
         title,
@@ -180,7 +179,7 @@ def _sorted(column: str, desc: bool) -> dict[str, Any]:
 
 
 def _columns(names: Sequence[str], hidden: Sequence[str]) -> dict[str, Any]:
-    """Return what puts columns in order and calls `Value #ref` by its ref; a lone query's column is `Value`."""
+    """Return a transformation that orders columns and renames `Value #ref` to its ref (`Value` for a single query)."""
     values = [name for name in names if name not in LABELS]
     columns = {name: name for name in names if name in LABELS}
     columns |= {"Value": values[0]} if len(values) == 1 else {f"Value #{name}": name for name in values}
@@ -188,7 +187,7 @@ def _columns(names: Sequence[str], hidden: Sequence[str]) -> dict[str, Any]:
         "id": "organize",
         "options": {
             "excludeByName": dict.fromkeys(hidden, True),
-            "indexByName": {column: place for place, column in enumerate(columns)},
+            "indexByName": {column: index for index, column in enumerate(columns)},
             "renameByName": {column: name for column, name in columns.items() if column != name},
         },
     }
@@ -236,7 +235,7 @@ def _of_result(metric: str, selector: str = 'dataset="$dataset"') -> str:
     return f"max by (model, version, dataset) ({metric}{{{selector}}})"
 
 
-TYPE_COLORS = {error_type_.name: COLORS[error_type_] for error_type_ in ERROR_TYPES}
+TYPE_COLORS = {error_type.name: COLORS[error_type] for error_type in ERROR_TYPES}
 SEVERITIES = "; ".join(
     f"{severity.name.lower()}: "
     + ", ".join(error_type.name for error_type in TOP1_ERROR_TYPES if SEVERITY[error_type] is severity)
@@ -246,7 +245,7 @@ SEVERITIES = "; ".join(
 SERVICE = (
     number(
         "API processes ready",
-        "API processes that take work. 0: nothing is served (ErrataNotReady).",
+        "API processes that are ready. With 0, no calls are served (ErrataNotReady).",
         "short",
         Query('sum(errata_ready{job="errata-api"}) or vector(0)'),
         (None, RED),
@@ -254,14 +253,14 @@ SERVICE = (
     ),
     number(
         "Workers ready",
-        "Worker processes that take work, as they say themselves. 0 is all right while nothing is open.",
+        "Workers that report that they are ready. 0 is normal without open work.",
         "short",
         Query('sum(errata_ready{job="errata-worker"}) or vector(0)'),
     ),
     number(
-        "Calls that fail",
-        "Share of the calls that end with INTERNAL, UNAVAILABLE or UNKNOWN; more than 5 % is ErrataCallsFailing. "
-        "What a caller did wrong isn't among them.",
+        "Failed calls",
+        "Share of the calls that end with INTERNAL, UNAVAILABLE, or UNKNOWN; ErrataCallsFailing fires above 5 %. "
+        "Errors of callers are not included.",
         "percentunit",
         Query(
             f'(sum(rate(errata_rpc_handled_total{{code=~"INTERNAL|UNAVAILABLE|UNKNOWN"}}{RATE})) or vector(0))'
@@ -272,8 +271,8 @@ SERVICE = (
         (0.05, RED),
     ),
     number(
-        "Oldest in the queue",
-        "How long the oldest queued analysis has waited; more than half an hour is ErrataQueueAgeing.",
+        "Oldest queued analysis",
+        "Wait time of the oldest queued analysis; ErrataQueueAgeing fires above 30 minutes.",
         "s",
         Query('max(errata_oldest_open_seconds{state="queued"})'),
         (None, GREEN),
@@ -282,7 +281,7 @@ SERVICE = (
     ),
     number(
         "Dead letters",
-        "Messages that the engine gave up. Any is ErrataDeadLetters.",
+        "Messages that exhausted their retries; ErrataDeadLetters fires above 0.",
         "short",
         Query("max(errata_dead_letters)"),
         (None, GREEN),
@@ -290,14 +289,14 @@ SERVICE = (
     ),
     number(
         "Version",
-        "How many processes run which version; two of them while a new one is rolled out.",
+        "Processes by version. During an upgrade, two versions run.",
         "short",
         Query("count by (version) (errata_build_info)", "{{version}}"),
     ),
     Panel(
         "state-timeline",
         "Readiness",
-        "Green: the process takes work. Red: it doesn't, or can't be scraped. A gap: there was no such process.",
+        "Green: the process is ready. Red: it is not ready, or can't be scraped. A gap: the process did not exist.",
         "short",
         [
             Query(
@@ -329,21 +328,21 @@ SERVICE = (
     ),
     lines(
         "Calls",
-        "Calls that ended, a second, by RPC.",
+        "Completed calls per second, by RPC.",
         "reqps",
         Query(f"sum by (method) (rate(errata_rpc_handled_total{RATE}))", "{{method}}"),
     ),
     lines(
-        "Calls that didn't end well",
-        "By canonical code. INTERNAL is a bug, whose traceback is in the log; UNAVAILABLE says that Redis or the "
-        "archive is away; the others are what callers did.",
+        "Calls with errors",
+        "By gRPC status code. INTERNAL is a bug, with a traceback in the log. UNAVAILABLE means that Redis or the "
+        "archive is unavailable. Other codes are errors of callers.",
         "reqps",
         Query(f'sum by (code) (rate(errata_rpc_handled_total{{code!="OK"}}{RATE}))', "{{code}}"),
     ),
     lines(
-        "Calls in hand",
-        "Calls that began and haven't ended, by RPC. WatchAnalysis stays open while somebody watches; another that "
-        "only rises hangs.",
+        "Open calls",
+        "Calls that have started but not ended, by RPC. WatchAnalysis stays open until the analysis ends. If another "
+        "RPC only rises, its calls hang.",
         "short",
         Query(
             "sum by (method) (errata_rpc_started_total) - (sum by (method) (errata_rpc_handled_total)"
@@ -352,84 +351,84 @@ SERVICE = (
         ),
     ),
     lines(
-        "Duration of half of the calls",
-        "Half of the calls of an RPC take less than this. Streams and uploads take as long as their data.",
+        "Median duration of calls",
+        "The median by RPC. The duration of streams and uploads depends on their size.",
         "s",
         Query(_quantile(0.5, "errata_rpc_duration_seconds", "method"), "{{method}}"),
         width=12,
     ),
     lines(
-        "Duration of 99 % of the calls",
-        "One call in a hundred takes longer than this. A read that stays over a second is ErrataReadsSlow.",
+        "99th percentile of call durations",
+        "One call in a hundred takes longer. ErrataReadsSlow fires if a read stays above one second.",
         "s",
         Query(_quantile(0.99, "errata_rpc_duration_seconds", "method"), "{{method}}"),
         width=12,
     ),
     lines(
-        "Duration of half of the pages",
-        "Half of the answers over HTTP take less than this, by their route.",
+        "Median duration of HTTP requests",
+        "The median by route.",
         "s",
         Query(_quantile(0.5, "errata_http_request_duration_seconds", "path"), "{{path}}"),
         width=12,
     ),
     lines(
-        "Duration of 99 % of the pages",
-        "One answer over HTTP in a hundred takes longer than this, by its route.",
+        "99th percentile of HTTP request durations",
+        "One request in a hundred takes longer, by route.",
         "s",
         Query(_quantile(0.99, "errata_http_request_duration_seconds", "path"), "{{path}}"),
         width=12,
     ),
     lines(
-        "Answers over HTTP",
-        "Answers a second by route: pages, hooks and gates, without probes and scrapes.",
+        "HTTP responses",
+        "Responses per second by route: pages, webhooks, and gates, without probes and scrapes.",
         "reqps",
         Query(f"sum by (path) (rate(errata_http_requests_total{{{PROBES}}}{RATE}))", "{{path}}"),
     ),
     lines(
-        "Answers over HTTP by status",
-        "Without probes and scrapes. More than 5 % of 5xx is ErrataPagesFailing; 404s of gates are versions without "
-        "an analysis.",
+        "HTTP responses by status",
+        "Without probes and scrapes. ErrataPagesFailing fires above 5 % of 5xx. A gate returns 404 for a version "
+        "without an analysis.",
         "reqps",
         Query(f"sum by (status) (rate(errata_http_requests_total{{{PROBES}}}{RATE}))", "{{status}}"),
     ),
     lines(
         "Refused calls",
-        "Calls a second without the right to what they ask for, by edge and reason. A step up after a change of "
-        "tokens is a client that has the old one; TOKEN_UNKNOWN from nowhere is somebody who tries "
+        "Calls per second without the required token, certificate, or scope, by protocol and reason. A step after a "
+        "token rotation is a client with the old token. TOKEN_UNKNOWN without a rotation may be an attack "
         "(ErrataCallsRefused).",
         "reqps",
         Query(f"sum by (edge, reason) (rate(errata_refused_calls_total{RATE}))", "{{edge}} {{reason}}"),
     ),
     lines(
-        "Calls of registries",
-        "Calls of hooks a second, by what came of them. `unverified` and `malformed`: the registry's secret or "
-        "address is wrong; `later`: it was asked to come again.",
+        "Webhook calls",
+        "Webhook calls per second, by outcome. `unverified` and `malformed`: the registry's secret or address is "
+        "wrong. `later`: the registry must retry.",
         "reqps",
         Query(f"sum by (registry, outcome) (rate(errata_hooks_total{RATE}))", "{{registry}} {{outcome}}"),
     ),
     lines(
-        "Looks at registries",
-        "In an hour. Where only `failed` is left the registry can't be asked (ErrataRegistryUnreachable).",
+        "Registry polls",
+        "Per hour. If all polls have the outcome `failed`, the registry is unreachable (ErrataRegistryUnreachable).",
         "short",
         Query("sum by (registry, outcome) (increase(errata_polls_total[1h]))", "{{registry}} {{outcome}}"),
     ),
     lines(
         "Write-backs",
-        "Attempts to tell a registry a result, in an hour. `waits` isn't an error; `failed` is tried again; "
-        "`dropped` is given up (ErrataWriteBacksFailing).",
+        "Attempts to write a result back to a registry, per hour. `waits` is not an error, `failed` is retried, and "
+        "`dropped` is not retried (ErrataWriteBacksFailing).",
         "short",
         Query("sum by (outcome) (increase(errata_write_backs_total[1h]))", "{{outcome}}"),
     ),
     lines(
-        "Memory of processes",
-        "Resident memory. Each bundle that was used takes the size of its verdict table; a rise without end is a leak.",
+        "Process memory",
+        "Resident memory. Each used bundle needs the size of its verdict table. A continuous rise is a leak.",
         "bytes",
         Query('process_resident_memory_bytes{job=~"errata-api|errata-worker"}', "{{job}} {{instance}}"),
         width=12,
     ),
     lines(
-        "CPU of processes",
-        "Cores that a process keeps busy. A worker without a GPU takes all that it may.",
+        "Process CPU",
+        "CPU cores in use. A worker without a GPU uses all cores that it may.",
         "short",
         Query(f'rate(process_cpu_seconds_total{{job=~"errata-api|errata-worker"}}{RATE})', "{{job}} {{instance}}"),
         width=12,
@@ -439,83 +438,83 @@ SERVICE = (
 QUEUE = (
     lines(
         "Open analyses",
-        "Model analyses that wait or run. New ones are refused at ERRATA_MAX_OPEN.",
+        "Queued and running model analyses. At ERRATA_MAX_OPEN, new ones are refused.",
         "short",
         Query("max by (state) (errata_open_analyses)", "{{state}}"),
     ),
     lines(
         "Open shards",
-        "Parts of analyses that wait or run: the work that the autoscaler sees. As many run as there are workers, or "
-        "some are idle.",
+        "Queued and running shards, which the autoscaler uses. If fewer shards run than there are workers, some "
+        "workers are idle.",
         "short",
         Query("max by (state) (errata_open_shards)", "{{state}}"),
     ),
     lines(
         "Age of the oldest open analysis",
-        "A saw's teeth are all right; a line that only rises is an analysis that nobody works on (ErrataQueueAgeing).",
+        "A sawtooth is normal. A line that only rises is an analysis that no worker processes (ErrataQueueAgeing).",
         "s",
         Query("max by (state) (errata_oldest_open_seconds)", "{{state}}"),
     ),
     lines(
         "Workers",
-        "`alive`: heard of in Redis lately; `scraped`: answers Prometheus; `ready`: takes work. No worker alive with "
-        "open shards is ErrataWorkersGone.",
+        "`alive`: has a recent heartbeat in Redis. `scraped`: responds to Prometheus. `ready`: reports that it is "
+        "ready. ErrataWorkersGone fires if shards are open and no worker is alive.",
         "short",
         Query("max(errata_live_workers)", "alive"),
         Query('sum(up{job="errata-worker"})', "scraped"),
         Query('sum(errata_ready{job="errata-worker"})', "ready"),
     ),
     lines(
-        "Images a second",
-        "Images that models are run on, by worker. It falls where a model is larger or a worker waits for images.",
+        "Images per second",
+        "Images on which models are run, by worker. Large models and slow image storage reduce it.",
         "suffix: images/s",
         Query(f"sum by (job, instance) (rate(errata_images_total{RATE}))", "{{instance}}"),
     ),
     lines(
-        "Analyses that ended",
-        "In an hour, by state, uploads among them. More than 20 % of `failed` is ErrataAnalysesFailing.",
+        "Completed analyses",
+        "Per hour by state, including uploads. ErrataAnalysesFailing fires if more than 20 % fail.",
         "short",
         Query("sum by (state) (increase(errata_analyses_total[1h]))", "{{state}}"),
     ),
     lines(
         "Duration of fast stages",
-        "What an upload or a page spends its time on, p50 and p99: parse (a file), judge, archive, render.",
+        "Stages of uploads and pages, p50 and p99: parse (a file), judge, archive, render.",
         "s",
         *_stages('{stage!="inference"}'),
         width=12,
     ),
     lines(
         "Duration of inference",
-        "How long a shard of ERRATA_SHARD_SIZE images takes, p50 and p99. None shows as more than the histogram's "
-        "last bucket.",
+        "Duration of a shard of ERRATA_SHARD_SIZE images, p50 and p99. Durations above the histogram's last bucket "
+        "appear as that bucket.",
         "s",
         *_stages('{stage="inference"}'),
         width=12,
     ),
     lines(
-        "Shards that came again",
-        "After an error that passes, in an hour, by its reason.",
+        "Requeued shards",
+        "Shards that were requeued after a temporary error, per hour, by reason.",
         "short",
         Query("sum by (reason) (increase(errata_shard_retries_total[1h]))", "{{reason}}"),
     ),
     lines(
-        "Crashes and late workers",
-        "In an hour. A crash is a shard whose worker died over it (ErrataWorkersCrashing); a fenced write is what a "
-        "worker that was thought dead said too late, and was refused: harmless, but workers stand still for long.",
+        "Crashes and fenced writes",
+        "Per hour. A crash is a shard whose worker died (ErrataWorkersCrashing). A fenced write is a write of a "
+        "worker whose lease had expired; it is rejected and harmless, but shows that workers pause for long.",
         "short",
         Query("max(increase(errata_crashes_total[1h]))", "crashes"),
         Query("max(increase(errata_fenced_writes_total[1h]))", "fenced writes"),
     ),
     lines(
-        "Messages aside",
-        "`delayed`: wait to come again; `dead`: given up by the engine (ErrataDeadLetters).",
+        "Delayed and dead messages",
+        "`delayed`: waiting for a retry. `dead`: retries exhausted (ErrataDeadLetters).",
         "short",
         Query("max(errata_delayed_messages)", "delayed"),
         Query("max(errata_dead_letters)", "dead"),
     ),
     lines(
         "GPU memory",
-        "What is used, and what there is, by worker and device. Near the limit a worker makes its batches smaller.",
+        "Used and total memory, by worker and device. Near the limit, a worker reduces its batch size.",
         "bytes",
         Query("max by (job, instance, device, kind) (errata_gpu_memory_bytes)", "{{instance}} {{device}} {{kind}}"),
         width=24,
@@ -524,9 +523,8 @@ QUEUE = (
 
 CACHES = (
     lines(
-        "Hits of caches",
-        "Share of the requests that a cache could answer. It is low after a start, and where everything is looked at "
-        "once.",
+        "Cache hit rate",
+        "Share of lookups that hit the cache. It is low after a start, and if each item is requested only once.",
         "percentunit",
         Query(
             f'sum by (cache) (rate(errata_cache_requests_total{{outcome="hit"}}{RATE}))'
@@ -537,23 +535,23 @@ CACHES = (
         top=1,
     ),
     lines(
-        "Requests of caches",
-        "A second, by cache.",
+        "Cache lookups",
+        "Per second, by cache.",
         "reqps",
         Query(f"sum by (cache) (rate(errata_cache_requests_total{RATE}))", "{{cache}}"),
         width=6,
     ),
     lines(
-        "Size of caches",
-        "What a process holds in its own memory, the largest of the processes.",
+        "Cache size",
+        "Size of the in-memory cache; the maximum of all processes.",
         "bytes",
         Query("max by (cache) (errata_cache_bytes)", "{{cache}}"),
         width=6,
     ),
     lines(
-        "Memory of Redis",
-        "What it uses and what it may use (0: no limit). At the limit it drops cached results first; over 95 % is "
-        "ErrataRedisMemoryHigh.",
+        "Redis memory",
+        "Used memory and the limit (0: no limit). At the limit, Redis evicts cached results first. "
+        "ErrataRedisMemoryHigh fires above 95 % of the limit.",
         "bytes",
         Query("max(errata_redis_memory_bytes)", "used"),
         Query("max(errata_redis_max_memory_bytes)", "limit"),
@@ -563,19 +561,19 @@ CACHES = (
 
 MIX = (
     bars(
-        "Errors by type, of all samples",
-        "A bar a version of $model on $dataset, in group $group; its height is the top-1 error rate. By severity "
-        f"from the bottom: {SEVERITIES}. Gray and teal count as correct (ImageNet's labels are wrong or too few); "
-        "red is what nothing explains.",
+        "Error types as a share of all samples",
+        "One bar per version of $model on $dataset, in the group $group. Its height is the top-1 error rate. By "
+        f"severity from the bottom: {SEVERITIES}. Gray and teal count as correct (ImageNet's labels are wrong or "
+        "incomplete); red errors have no explanation.",
         [Query(_share(error_type), ref=error_type.name) for error_type in TOP1_ERROR_TYPES],
         TYPE_COLORS,
         "normal",
         min=0,
     ),
     bars(
-        "Mix of the top-1 errors",
-        "The same, as portions of each version's top-1 errors: whether the kind of mistakes changed, whatever their "
-        "number. A model that is better overall may have a larger portion of red.",
+        "Error types as portions of the top-1 errors",
+        "The error types as portions of each version's top-1 errors, independent of the number of errors. A model "
+        "that is better overall can have a larger portion of red.",
         [Query(_portion(error_type), ref=error_type.name) for error_type in TOP1_ERROR_TYPES],
         TYPE_COLORS,
         "normal",
@@ -584,8 +582,9 @@ MIX = (
     ),
     bars(
         "Accuracy",
-        "By version, in group $group. Multi-label accuracy takes class overlaps and missing labels for correct, and is "
-        "a mean over classes: it is mostly above top-1 accuracy, and tells better whether a model improved.",
+        "By version, in the group $group. Multi-label accuracy counts class overlaps and missing multi-labels as "
+        "correct, and is a mean over classes. It is usually higher than top-1 accuracy, and shows better whether a "
+        "model improved.",
         [
             Query(_of_version("errata_result_top1_accuracy_ratio", OF_GROUP), ref="top1_accuracy"),
             Query(_of_version("errata_result_multi_label_accuracy_ratio", OF_GROUP), ref="multi_label_accuracy"),
@@ -595,9 +594,9 @@ MIX = (
         max=1,
     ),
     bars(
-        "Severe errors and their baseline",
-        "Share of model failures among all samples, whatever the group, beside that of the version's baseline. "
-        "Higher by more than half a point and by more than chance explains is ErrataSevereErrorsUp.",
+        "Severe errors and the baseline",
+        "Model failures as a share of all samples, beside the share of the version's baseline. "
+        "ErrataSevereErrorsUp fires if the difference is above half a point and statistically significant.",
         [
             Query(_of_version("errata_result_severe_error_ratio"), ref="severe_errors"),
             Query(_of_version("errata_result_baseline_severe_error_ratio"), ref="baseline"),
@@ -608,9 +607,9 @@ MIX = (
     ),
     table(
         "Newest results",
-        "The newest result of each version of every watched model on $dataset, the newest first; accuracies are "
-        "those of group $group. `severe_errors` and `baseline` are shares of model failures, `change` their "
-        "difference: empty without one.",
+        "The newest result of each version of all watched models on $dataset, the newest first. Accuracies are "
+        "those of the group $group. `severe_errors` and `baseline` are shares of model failures, and `change` is "
+        "their difference; it is empty without a baseline.",
         ["model", "version", "dataset"],
         [
             Query(f"{_of_result('errata_result_timestamp_seconds')} * 1000", ref="ended"),
@@ -641,8 +640,8 @@ MIX = (
         by="ended",
     ),
     number(
-        "Results that aren't shown",
-        "Results that are left out here: ERRATA_WATCHED_MODELS doesn't name their model, or there are more than "
+        "Hidden results",
+        "Results without series: ERRATA_WATCHED_MODELS does not include their model, or there are more than "
         "ERRATA_MAX_WATCHED.",
         "short",
         Query("max(errata_results_dropped)"),
@@ -651,9 +650,9 @@ MIX = (
 
 EVIDENCE = (
     table(
-        "Evidence that is served",
-        "The bundles by data set, and how many processes serve each. Results judged with different digests aren't "
-        "comparable; two digests of a data set at the same time are two bundles side by side, or a change on its way.",
+        "Evidence bundles",
+        "The bundles by data set, and the number of processes that serve each. Results with different digests are "
+        "not comparable. Two digests of a data set are two bundles, or a change that is in progress.",
         ["dataset", "digest", "rules"],
         [Query("count by (dataset, digest, rules) (errata_evidence_info)", ref="processes")],
         {"processes": "short"},
@@ -665,13 +664,13 @@ ROWS: Mapping[str, Sequence[Panel]] = {
     "Service health": SERVICE,
     "Queue and workers": QUEUE,
     "Caches and Redis": CACHES,
-    "The mix of errors over model versions": MIX,
+    "Error types by model version": MIX,
     "Evidence": EVIDENCE,
 }
 
 
-def _placed() -> Iterator[dict[str, Any]]:
-    """Give the panels ids and places, from left to right; one that doesn't fit begins a new line."""
+def _layout() -> Iterator[dict[str, Any]]:
+    """Yield the panels with ids and positions, from left to right; a panel that does not fit starts a new line."""
     ids = iter(range(1, 1000))
     top = 0
     for title, panels in ROWS.items():
@@ -688,35 +687,35 @@ def _placed() -> Iterator[dict[str, Any]]:
         for panel in panels:
             if left + panel.width > WIDTH:
                 top, left, height = top + height, 0, 0
-            place = {"h": panel.height, "w": panel.width, "x": left, "y": top}
-            yield _panel(panel, next(ids), place)
+            position = {"h": panel.height, "w": panel.width, "x": left, "y": top}
+            yield _panel(panel, next(ids), position)
             left, height = left + panel.width, max(height, panel.height)
         top += height
 
 
-def _panel(panel: Panel, number: int, place: Mapping[str, int]) -> dict[str, Any]:
-    how = (
+def _panel(panel: Panel, panel_id: int, position: Mapping[str, int]) -> dict[str, Any]:
+    target_format = (
         {"format": "table", "instant": True, "range": False}
         if panel.table
         else {"format": "time_series", "range": True}
     )
     return {
-        "id": number,
+        "id": panel_id,
         "type": panel.kind,
         "title": panel.title,
         "description": panel.description,
         "datasource": SOURCE,
-        "gridPos": place,
+        "gridPos": position,
         "targets": [
             {
-                "refId": query.ref or "ABCDEFGH"[place],
+                "refId": query.ref or "ABCDEFGH"[index],
                 "datasource": SOURCE,
                 "editorMode": "code",
                 "expr": query.expr,
                 "legendFormat": query.legend or "__auto",
-                **how,
+                **target_format,
             }
-            for place, query in enumerate(panel.queries)
+            for index, query in enumerate(panel.queries)
         ],
         "fieldConfig": {
             "defaults": {"color": {"mode": "palette-classic"}, "unit": panel.unit, **panel.defaults},
@@ -727,8 +726,8 @@ def _panel(panel: Panel, number: int, place: Mapping[str, int]) -> dict[str, Any
     }
 
 
-def _asked(name: str, label: str, expr: str) -> dict[str, Any]:
-    """Return a variable whose values Prometheus knows."""
+def _query_variable(name: str, label: str, expr: str) -> dict[str, Any]:
+    """Return a variable whose values a query returns."""
     return {
         "name": name,
         "label": label,
@@ -742,11 +741,11 @@ def _asked(name: str, label: str, expr: str) -> dict[str, Any]:
 
 
 def _variables() -> list[dict[str, Any]]:
-    groups = [item.value for item in Group]
+    groups = [group.value for group in Group]
     return [
         {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1},
-        _asked("dataset", "Data set", "label_values(errata_result_samples, dataset)"),
-        _asked("model", "Model", 'label_values(errata_result_samples{dataset="$dataset"}, model)'),
+        _query_variable("dataset", "Data set", "label_values(errata_result_samples, dataset)"),
+        _query_variable("model", "Model", 'label_values(errata_result_samples{dataset="$dataset"}, model)'),
         {
             "name": "group",
             "label": "Group of classes",
@@ -763,7 +762,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "uid": "errata",
         "title": "Errata",
-        "description": "The service, its workers, and what kind of errors the models make that it judged.",
+        "description": "The service, its workers, and the error types of the analyzed models.",
         "tags": ["errata"],
         "schemaVersion": 39,
         "version": 1,
@@ -775,12 +774,12 @@ def dashboard() -> dict[str, Any]:
         "templating": {"list": _variables()},
         "annotations": {"list": []},
         "links": [],
-        "panels": list(_placed()),
+        "panels": list(_layout()),
     }
 
 
 def text() -> str:
-    """Return the dashboard's file."""
+    """Return the content of the dashboard file."""
     return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
 
 

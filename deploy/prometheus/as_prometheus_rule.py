@@ -1,8 +1,8 @@
-"""Print rules.yaml as the PrometheusRule that the Prometheus Operator reads.
+"""Print rules.yaml as a PrometheusRule for the Prometheus Operator.
 
-python deploy/prometheus/as_prometheus_rule.py > deploy/kubernetes/components/monitoring/prometheusrule.yaml
+Usage: python deploy/prometheus/as_prometheus_rule.py > deploy/kubernetes/components/monitoring/prometheusrule.yaml
 
-With --runbook-base URL, each alert has a `runbook_url` below it instead of a `runbook` from the project's root.
+With --runbook-base URL, each alert has a `runbook_url` with this prefix instead of the path `runbook`.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import indent
 
 HEAD = """\
-# Made from deploy/prometheus/rules.yaml by as_prometheus_rule.py beside it: change it there.
+# Generated from deploy/prometheus/rules.yaml by as_prometheus_rule.py. Change the source instead.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:

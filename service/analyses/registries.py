@@ -146,7 +146,9 @@ def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: Reg
         baseline = "" if is_baseline else _find_baseline(ports, registry, rule, event)
         if not baseline:
             policy = ""
-            if not (is_baseline and event.is_analysis_request):  # the repeated analysis of a promoted version keeps its gate
+            if not (
+                is_baseline and event.is_analysis_request
+            ):  # the repeated analysis of a promoted version keeps its gate
                 labels["gate"] = "no-baseline"
     request = AnalysisRequest(
         dataset=rule.dataset,

@@ -168,7 +168,9 @@ def _percentiles(judged: JudgedAnalysis) -> Sequence[PercentileRank]:
     all_samples = summary.groups[Group.ALL]
     if curves is None or all_samples.top1_accuracy is None:
         return ()
-    return percentile_ranks_of(curves, Group.ALL, all_samples.top1_accuracy, group_metric_values(all_samples), summary.abstained)
+    return percentile_ranks_of(
+        curves, Group.ALL, all_samples.top1_accuracy, group_metric_values(all_samples), summary.abstained
+    )
 
 
 def _error_table(

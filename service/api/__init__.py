@@ -1,1 +1,1 @@
-"""The gRPC edge: shells that decode, call a use case and encode."""
+"""The gRPC server: servicers that decode a request, call a use case, and encode the response."""

@@ -1,66 +1,68 @@
-"""CatalogService: what can be judged here."""
+"""CatalogService: data sets, evidence bundles, models, and error types."""
 
 from typing import Any
 
 import grpc
-from errata.errors import EvidenceDamaged, Unavailable
+from errata.errors import EvidenceDamaged, InvalidRequest, Unavailable
 from errata.messages import ERROR_TYPE_DESCRIPTIONS, ERROR_TYPE_TITLES
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
-from service.api.executors import Executors
+from service.api.executors import BoundedExecutor
 from service.domain import ERROR_TYPES, SEVERITY
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
-    """Serves the catalog."""
+    """Implements the RPCs of CatalogService."""
 
-    def __init__(self, ports: Ports, readers: Executors) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor) -> None:
         self._ports = ports
-        self._readers = readers
+        self._executor = executor
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Context) -> pb.ListDatasetsResponse:
-        """Return the data sets with their bundles."""
-        return await self._readers.call(self._datasets)
+        """Return the data sets with their evidence bundles."""
+        return await self._executor.call(self._datasets)
 
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
-        """Return one bundle's description."""
-        bundle = await self._readers.call(self._ports.evidence.find, request.dataset, request.evidence)
+        """Return the manifest of an evidence bundle."""
+        if not request.dataset:
+            raise InvalidRequest("No data set. Set `dataset`; ListDatasets returns the names.", field="dataset")
+        bundle = await self._executor.call(self._ports.evidence.find, request.dataset, request.evidence)
         return wire.to_evidence(bundle.manifest)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        """Return what workers offer."""
-        offers = sorted(await self._readers.call(self._ports.models), key=lambda offer: offer.model)
+        """Return the models that live workers can load."""
+        offers = sorted(await self._executor.call(self._ports.models), key=lambda offer: offer.model)
         return pb.ListModelsResponse(
             models=[pb.Model(model=offer.model, description=offer.description) for offer in offers]
         )
 
     async def ListErrorTypes(self, request: pb.ListErrorTypesRequest, context: Context) -> pb.ListErrorTypesResponse:
-        """Return the error types."""
+        """Return the error types in the order of the rules."""
         return pb.ListErrorTypesResponse(
             error_types=[
                 pb.ErrorTypeInfo(
-                    error_type=pb.ErrorType.Name(error_type_),
-                    title=ERROR_TYPE_TITLES[error_type_],
-                    description=ERROR_TYPE_DESCRIPTIONS[error_type_],
-                    severity=pb.Severity.Name(SEVERITY[error_type_]),
+                    error_type=pb.ErrorType.Name(error_type),
+                    title=ERROR_TYPE_TITLES[error_type],
+                    description=ERROR_TYPE_DESCRIPTIONS[error_type],
+                    severity=pb.Severity.Name(SEVERITY[error_type]),
                 )
-                for error_type_ in ERROR_TYPES
+                for error_type in ERROR_TYPES
             ]
         )
 
     def _datasets(self) -> pb.ListDatasetsResponse:
-        result = []
+        datasets = []
         for name in self._ports.evidence.datasets():
             try:
                 bundles = self._ports.evidence.bundles(name)
             except (EvidenceDamaged, Unavailable):
-                continue  # the log has it; the other data sets are there all the same
-            result.append(
+                continue  # the repository logs the error; the other data sets remain usable
+            datasets.append(
                 pb.Dataset(
                     name=name,
                     num_images=bundles[0].manifest.counts["images"],
@@ -69,4 +71,4 @@ class CatalogService(errata_pb2_grpc.CatalogServiceServicer):
                     evidence=[wire.to_evidence(bundle.manifest) for bundle in bundles],
                 )
             )
-        return pb.ListDatasetsResponse(datasets=result)
+        return pb.ListDatasetsResponse(datasets=datasets)

@@ -1,4 +1,4 @@
-"""Slots: how many of something may run at once, over all callers and for each; used on the event loop alone."""
+"""A limit on concurrent calls, in total and per caller. Used only on the event loop."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,58 +10,58 @@ from service.authorization import CALLER
 
 
 class ConcurrencyLimit:
-    """A bounded number of slots, of which a caller with a name gets at most half, and at least one."""
+    """A fixed number of slots. An authenticated caller gets at most half of them, and at least one."""
 
-    def __init__(self, count: int, what: str, retry_after: float) -> None:
-        """Make `count` slots.
+    def __init__(self, limit: int, noun: str, retry_after: float) -> None:
+        """Create the slots.
 
         Args:
-            count: How many may be held at once.
-            what: What they are for, a plural.
-            retry_after: Seconds after which a refused caller may try again.
+            limit: Number of slots.
+            noun: Plural of the thing that occupies a slot, for error messages.
+            retry_after: Seconds after which a client may retry a refused call.
         """
-        self._count = count
-        self._share = max(1, count // 2)
-        self._what = what
+        self._limit = limit
+        self._limit_per_caller = max(1, limit // 2)
+        self._noun = noun
         self._retry_after = retry_after
-        self._held: Counter[str] = Counter()  # by caller
+        self._slots_by_caller: Counter[str] = Counter()
 
     @property
-    def held(self) -> int:
-        """Return how many slots are held."""
-        return self._held.total()
+    def in_use(self) -> int:
+        """Return the number of occupied slots."""
+        return self._slots_by_caller.total()
 
-    def take(self) -> Callable[[], None]:
-        """Take a slot for the caller of the call in hand.
+    def acquire(self) -> Callable[[], None]:
+        """Occupy a slot on behalf of the current caller.
 
         Returns:
-            A function that releases the slot; call it once.
+            A function that releases the slot. Call it exactly once.
 
         Raises:
-            TooBusy: All slots, or the caller's share of them, are held.
+            TooBusy: All slots, or the caller's share of them, are occupied.
         """
         caller = CALLER.get()
-        if self.held >= self._count:
-            raise self._refusal(f"{self._count} at once")
-        if caller and self._held[caller] >= self._share:
-            raise self._refusal(f"{self._share} at once with one token")
-        self._held[caller] += 1
+        if self.in_use >= self._limit:
+            raise self._too_busy(f"{self._limit} at once")
+        if caller and self._slots_by_caller[caller] >= self._limit_per_caller:
+            raise self._too_busy(f"{self._limit_per_caller} at once with one token")
+        self._slots_by_caller[caller] += 1
 
         def release() -> None:
-            self._held[caller] -= 1
-            if not self._held[caller]:
-                del self._held[caller]
+            self._slots_by_caller[caller] -= 1
+            if not self._slots_by_caller[caller]:
+                del self._slots_by_caller[caller]
 
         return release
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold a slot for the length of a block; raise TooBusy if there is none."""
-        release = self.take()
+    def slot(self) -> Iterator[None]:
+        """Occupy a slot while a block runs; raise TooBusy if none is free."""
+        release = self.acquire()
         try:
             yield
         finally:
             release()
 
-    def _refusal(self, limit: str) -> TooBusy:
-        return TooBusy(f"Too many {self._what}: at most {limit}. Try again later.", retry_after=self._retry_after)
+    def _too_busy(self, limit: str) -> TooBusy:
+        return TooBusy(f"Too many {self._noun}: at most {limit}. Try again later.", retry_after=self._retry_after)

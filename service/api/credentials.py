@@ -1,4 +1,4 @@
-"""What secures the gRPC server: its certificate, and the CA of its callers' certificates, as the files are now."""
+"""TLS credentials of the gRPC server, reloaded when their files change."""
 
 import grpc
 
@@ -6,22 +6,25 @@ from service.certificates import Certificates, Pem
 
 
 def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """Return credentials that take up replaced files; raise InvalidSetting for files that can't be used.
+    """Return credentials that follow changes of the certificate files.
 
-    Where a CA is given, who shows no certificate of it gets no connection.
+    With a client CA, the TLS handshake fails for clients without a certificate that the CA signed.
+
+    Raises:
+        InvalidSetting: A file can't be read or isn't a certificate or key.
     """
-    first = certificates.load()
+    initial = certificates.load()
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
-        fresh = certificates.reload()
-        return None if fresh is None else _configuration(fresh)
+        changed = certificates.reload()
+        return None if changed is None else _to_configuration(changed)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(first),
-        fetch,  # type: ignore[arg-type]  # None is its word for no change
-        require_client_authentication=first.client_ca is not None,
+        _to_configuration(initial),
+        fetch,  # type: ignore[arg-type]  # gRPC accepts None: the configuration did not change
+        require_client_authentication=initial.client_ca is not None,
     )
 
 
-def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+def _to_configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)

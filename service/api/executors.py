@@ -1,4 +1,4 @@
-"""Readers: the threads in which use cases run. What runs or waits there is bounded, over all callers and for each."""
+"""A thread pool for use cases, with a limit on running and waiting calls in total and per caller."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,24 +10,28 @@ from typing import Any, TypeVar
 from service.api.concurrency import ConcurrencyLimit
 
 THREADS = 8
-MOST = 64  # calls that run or wait
+MAX_CALLS = 64  # running and waiting
 RETRY_AFTER = 1.0  # seconds
 Result = TypeVar("Result")
 
 
-class Executors:
-    """Runs use cases; more at once than MOST, or than a token's share of it, are refused with a delay."""
+class BoundedExecutor:
+    """Runs use cases in threads. Refuses calls above MAX_CALLS, or above a token's share of them."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
-        self._slots = ConcurrencyLimit(MOST, "calls", RETRY_AFTER)
+        self._calls = ConcurrencyLimit(MAX_CALLS, "calls", RETRY_AFTER)
 
     async def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Call a use case in a thread, with what is bound to this call for its logs; raise TooBusy for one too many."""
-        with self._slots.taken():
-            return await self.go_on(function, *arguments)
+        """Call a use case in a thread, within the context variables of the current call.
 
-    async def go_on(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Call in a thread what belongs to a call that was let in before."""
+        Raises:
+            TooBusy: The limit is reached.
+        """
+        with self._calls.slot():
+            return await self.call_admitted(function, *arguments)
+
+    async def call_admitted(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function in a thread on behalf of a call that was admitted before; the limit does not apply."""
         run = partial(copy_context().run, function, *arguments)
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)

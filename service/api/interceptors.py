@@ -1,4 +1,4 @@
-"""Around every call: its id, its metrics, who may make it, and its errors, translated once."""
+"""The interceptor of all calls: request ids, metrics, authorization, and the mapping of errors to statuses."""
 
 import asyncio
 import time
@@ -13,70 +13,68 @@ from errata.errors import ErrataError, InvalidRequest
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from service.api.status import code_of, internal, status_of
+from service.api.status import code_of, internal_status, status_of
 from service.authorization import CALLER, PERMISSIONS, Authorizer, Scope
 from service.evicting_limiter import EvictingLimiter
 from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, new_request_id
 
 AUTHORIZATION = "authorization"
-MOST_RECEIVING, MOST_ANSWERING = 32, 256  # calls of health at once; one more takes the place of the oldest
-RECEIVE_SECONDS = 10.0  # that their message may take
-RECHECK_SECONDS = 2.0  # between two checks whether the caller of a stream is still allowed
+MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; one more evicts the oldest
+HEALTH_REQUEST_SECONDS = 10.0  # timeout for the request message of a health call
+RECHECK_SECONDS = 2.0  # interval between two authorization checks of a stream
 MAX_SERVICE = 256  # characters of a service's name
 _log = structlog.get_logger()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Counts calls, binds a request id to their logs, admits them, and turns what they raise into a status."""
+    """Counts and authorizes calls, binds a request id to their logs, and maps their errors to statuses."""
 
-    def __init__(self, metrics: Metrics, access: Authorizer) -> None:
+    def __init__(self, metrics: Metrics, authorizer: Authorizer) -> None:
         self._metrics = metrics
-        self._access = access
-        self._receiving = EvictingLimiter(
-            MOST_RECEIVING, RECEIVE_SECONDS
-        )  # calls of health that wait for their message
-        self._answering = EvictingLimiter(MOST_ANSWERING)  # and those that are answered, for long if they watch
+        self._authorizer = authorizer
+        self._health_requests = EvictingLimiter(MAX_HEALTH_REQUESTS, HEALTH_REQUEST_SECONDS)
+        self._health_responses = EvictingLimiter(MAX_HEALTH_RESPONSES)  # a health watch occupies a slot until it ends
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Return the handler of a call that may be made; for another, one that refuses before it takes a message."""
+        """Return the handler of an authorized call, or one that refuses the call before it receives a message."""
         handler = await continuation(handler_call_details)
         method, metadata = str(handler_call_details.method), handler_call_details.invocation_metadata
         if handler is None:
             return handler
         if PERMISSIONS.get(method) is Scope.OPEN:
-            return self._open(handler)
-        # without a client certificate, where one is asked for, there would be no connection
-        check = partial(self._access.check, method, _value(metadata, AUTHORIZATION), certified=True)
+            return self._health_handler(handler)
+        # The TLS handshake has already checked the client certificate, if one is required.
+        check = partial(self._authorizer.check, method, _value(metadata, AUTHORIZATION), certified=True)
         try:
             caller = check()
         except ErrataError as error:
-            return self._refusing(method, error)
+            return self._refusing_handler(method, error)
         if not method.startswith("/errata."):  # reflection
             return handler
-        decode, encode = _decoding(handler.request_deserializer), handler.response_serializer
+        decode, encode = _make_decoder(handler.request_deserializer), handler.response_serializer
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                self._single(method, caller, handler.unary_unary), decode, encode
+                self._wrap_unary(method, caller, handler.unary_unary), decode, encode
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                self._upload(method, caller, check, handler.stream_unary), decode, encode
+                self._wrap_upload(method, caller, check, handler.stream_unary), decode, encode
             )
         return grpc.unary_stream_rpc_method_handler(
-            self._stream(method, caller, check, handler.unary_stream), decode, encode
+            self._wrap_stream(method, caller, check, handler.unary_stream), decode, encode
         )
 
-    def end_watches(self) -> None:
-        """End the watches of health, which would wait for as long as the service stands."""
-        self._answering.evict_all()
+    def end_health_watches(self) -> None:
+        """End the watches of the health service, which would otherwise delay the shutdown."""
+        self._health_responses.evict_all()
 
-    def _refusing(self, method: str, error: ErrataError) -> Any:
-        """Return a handler that refuses: one of streams, for which gRPC receives no message by itself."""
+    def _refusing_handler(self, method: str, error: ErrataError) -> Any:
+        """Return a handler that refuses a call; a stream handler, for which gRPC does not receive a message first."""
 
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with _Call(self._metrics, method, context):
@@ -86,59 +84,59 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _open(self, handler: Any) -> Any:
-        """Return health's handler, which anybody may call: with a bound on what is received, and for how long."""
+    def _health_handler(self, handler: Any) -> Any:
+        """Wrap a handler of the health service, which needs no token, with limits on concurrency and time."""
 
         async def call(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> None:
             try:
-                async with self._receiving.slot():
+                async with self._health_requests.slot():
                     request = await anext(aiter(requests))
                 if len(getattr(request, "service", "")) > MAX_SERVICE:
                     await context.abort(
                         grpc.StatusCode.INVALID_ARGUMENT,
                         f"Service name too long. Expected at most {MAX_SERVICE} characters.",
                     )
-                async with self._answering.slot():
-                    answer = await (handler.unary_unary or handler.unary_stream)(request, context)
+                async with self._health_responses.slot():
+                    response = await (handler.unary_unary or handler.unary_stream)(request, context)
                 if handler.unary_unary:
-                    await context.write(answer)
-            except (TimeoutError, StopAsyncIteration):  # abort ends the stream, and frees what came of a message
+                    await context.write(response)
+            except (TimeoutError, StopAsyncIteration):  # abort also frees the buffer of an incomplete message
                 await context.abort(
                     grpc.StatusCode.UNAVAILABLE, "The call took too long or was evicted by newer ones. Try again later."
                 )
 
         return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
-    def _single(self, method: str, caller: str, behavior: Any) -> Any:
+    def _wrap_unary(self, method: str, caller: str, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, method, context, caller):
-                return await behavior(_decoded(request), context)
+                return await behavior(_checked(request), context)
 
         return call
 
-    def _upload(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
+    def _wrap_upload(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
         async def receive(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with _while_allowed(check):
+            async with _while_authorized(check):
                 return await behavior(request, context)
 
-        return self._single(method, caller, receive)
+        return self._wrap_unary(method, caller, receive)
 
-    def _stream(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
+    def _wrap_stream(self, method: str, caller: str, check: Callable[[], object], behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
-                _while_allowed(check),
-                aclosing(behavior(_decoded(request), context)) as messages,
+                _while_authorized(check),
+                aclosing(behavior(_checked(request), context)) as messages,
             ):
                 async for message in messages:
-                    await context.write(message)  # inside _while_allowed, which ends a write that waits, too
+                    await context.write(message)  # inside _while_authorized, which also ends a blocked write
 
         return call
 
 
 @asynccontextmanager
-async def _while_allowed(check: Callable[[], object]) -> AsyncIterator[None]:
-    """Run a block; end it with the error that `check` raises once its caller is not allowed any more."""
+async def _while_authorized(check: Callable[[], object]) -> AsyncIterator[None]:
+    """Run a block, and end it with the error of `check` once the caller is no longer authorized."""
     loop = asyncio.get_running_loop()
     refusals: list[ErrataError] = []
     timer: asyncio.TimerHandle
@@ -149,53 +147,53 @@ async def _while_allowed(check: Callable[[], object]) -> AsyncIterator[None]:
             check()
         except ErrataError as error:
             refusals.append(error)
-            end.reschedule(loop.time())
+            timeout.reschedule(loop.time())
         else:
             timer = loop.call_later(RECHECK_SECONDS, recheck)
 
     timer = loop.call_later(RECHECK_SECONDS, recheck)
     try:
-        async with asyncio.timeout(None) as end:
+        async with asyncio.timeout(None) as timeout:
             yield
     except TimeoutError as error:
-        raise (refusals[0] if end.expired() else error) from None
+        raise (refusals[0] if timeout.expired() else error) from None
     finally:
         timer.cancel()
 
 
-class _Garbage:
-    """Stands for a message that doesn't parse; gRPC itself would answer UNKNOWN."""
+class _UnparsableMessage:
+    """Stands for a message that can't be parsed; gRPC itself would return UNKNOWN."""
 
 
-def _decoding(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+def _make_decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
     def decode(content: bytes) -> Any:
-        assert deserialize is not None, "this is a bug: the generated code has a deserializer for each method"
+        assert deserialize is not None, "This is a bug: the generated code has a deserializer for each method."
         try:
             return deserialize(content)
         except DecodeError:
-            return _Garbage()
+            return _UnparsableMessage()
 
     return decode
 
 
-def _decoded(request: Any) -> Any:
-    """Return a request, or a stream of them, that raises InvalidRequest for what doesn't parse."""
-    return _each_decoded(request) if isinstance(request, AsyncIterator) else _checked(request)
-
-
-async def _each_decoded(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _checked(request)
-
-
 def _checked(request: Any) -> Any:
-    if isinstance(request, _Garbage):
-        raise InvalidRequest("expected a message of errata.v1, got bytes that don't parse", field="request")
+    """Return a request, or a stream of requests; raise InvalidRequest for a message that can't be parsed."""
+    return _checked_stream(request) if isinstance(request, AsyncIterator) else _checked_message(request)
+
+
+async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked_message(request)
+
+
+def _checked_message(request: Any) -> Any:
+    if isinstance(request, _UnparsableMessage):
+        raise InvalidRequest("The message can't be parsed. Send a message of the package errata.v1.", field="request")
     return request
 
 
 class _Call:
-    """One call, from its start to its end."""
+    """Measures and logs one call, and aborts it with the status of its error."""
 
     def __init__(
         self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]", caller: str = ""
@@ -203,12 +201,12 @@ class _Call:
         self._metrics = metrics
         self._name = method.rsplit("/", 1)[-1]
         self._context = context
-        self._caller = caller  # the name of its token
-        self._started = 0.0
+        self._caller = caller  # name of the token
+        self._started_at = 0.0
         self._request_id = ""
 
     async def __aenter__(self) -> "_Call":
-        self._started = time.perf_counter()
+        self._started_at = time.perf_counter()
         self._request_id = _request_id(self._context)
         structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
         self._metrics.rpc_started.labels(self._name).inc()
@@ -223,33 +221,32 @@ class _Call:
         try:
             if isinstance(error, ErrataError):
                 code = code_of(error).name
-                places = [
-                    f"{violation.field}:{violation.line or ''}" for violation in error.violations
-                ]  # no word of what was sent
+                # The descriptions are not logged, since they quote the caller's input.
+                places = [f"{violation.field}:{violation.line or ''}" for violation in error.violations]
                 _log.info("call refused", code=code, reason=error.reason, places=places, **log_fields(error))
                 await _abort(self._context, status_of(error))
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
                 code = "INTERNAL"
                 _log.error("call failed", exc_info=error)
-                await _abort(self._context, internal(self._request_id))
+                await _abort(self._context, internal_status(self._request_id))
             elif error is not None:
                 code = "CANCELLED"
         finally:
             self._metrics.rpc_handled.labels(self._name, code).inc()
-            self._metrics.rpc_duration.labels(self._name).observe(time.perf_counter() - self._started)
+            self._metrics.rpc_duration.labels(self._name).observe(time.perf_counter() - self._started_at)
 
 
 async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", status: Any) -> None:
-    rich = rpc_status.to_status(status)
-    await context.abort(rich.code, rich.details, rich.trailing_metadata)
+    grpc_status = rpc_status.to_status(status)
+    await context.abort(grpc_status.code, grpc_status.details, grpc_status.trailing_metadata)
 
 
 def _request_id(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-    """Return the id that the caller gave the call, or a new one."""
-    given = _value(context.invocation_metadata(), REQUEST_ID)
-    return given if REQUEST_IDS.fullmatch(given) else new_request_id()
+    """Return the request id that the caller sent if it is valid, or a new one."""
+    request_id = _value(context.invocation_metadata(), REQUEST_ID)
+    return request_id if REQUEST_IDS.fullmatch(request_id) else new_request_id()
 
 
 def _value(metadata: Any, name: str) -> str:
-    """Return the first value of a call's metadata under a name; empty if there is none."""
+    """Return the first value of a metadata key, or an empty string."""
     return next((value for key, value in metadata or () if key == name and isinstance(value, str)), "")

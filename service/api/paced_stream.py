@@ -1,4 +1,4 @@
-"""A stream of messages whose sender must keep a pace, so that a few bytes hold an upload for seconds, not for hours."""
+"""A stream with a minimum rate, so that a slow sender occupies an upload slot for seconds instead of hours."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,54 +6,55 @@ from typing import Any, Generic, TypeVar
 
 from errata.errors import TruncatedUpload
 
-PATIENCE_SECONDS = 30.0  # of waiting that a sender has at the start, and at most
-MIN_RATE = 4 << 10  # bytes that buy a second of waiting; 200 rows of CSV are as many
+MAX_WAIT_SECONDS = 30.0  # initial and maximum wait budget of a sender
+MIN_RATE = 4 << 10  # bytes that add one second to the wait budget; about 200 rows of CSV
 MAX_SECONDS = 600.0  # from the first message to the last
 
 Message = TypeVar("Message")
 
 
 class PacedStream(Generic[Message]):
-    """Reads a stream; waiting for its sender costs patience, and bytes buy it back.
+    """Reads a stream. Waiting for the sender consumes a wait budget, and received bytes refill it.
 
-    A sender that is silent, that sends messages without content, or that is slower than MIN_RATE on average runs out
-    of patience. The time that the receiver takes between two messages costs nothing.
+    A sender that sends nothing, sends empty messages, or is slower than MIN_RATE on average exhausts the budget. The
+    time that the receiver takes between two messages does not count.
     """
 
     def __init__(self, messages: AsyncIterator[Message], size_of: Callable[[Message], int]) -> None:
-        """Start the deadline of the stream.
+        """Start the total time limit.
 
         Args:
             messages: The stream.
-            size_of: Returns the bytes of a message that count as progress.
+            size_of: Returns the number of content bytes of a message.
         """
         self._loop = asyncio.get_running_loop()
         self._messages = messages
         self._size_of = size_of
-        self._patience = PATIENCE_SECONDS
+        self._wait_budget = MAX_WAIT_SECONDS  # seconds
         self._deadline = self._loop.time() + MAX_SECONDS
 
     async def next(self, until: "asyncio.Future[Any] | None" = None) -> Message | None:
-        """Return the next message; None at the end of the stream, or once `until` is done.
+        """Return the next message, or None at the end of the stream or once `until` is done.
 
         Raises:
             TruncatedUpload: The sender is too slow.
         """
-        started = self._loop.time()
-        left = min(self._patience, self._deadline - started)
-        if left <= 0:  # however soon the next message would come
+        started_at = self._loop.time()
+        timeout = min(self._wait_budget, self._deadline - started_at)
+        if timeout <= 0:
             raise _too_slow()
-        coming = asyncio.ensure_future(anext(self._messages, None))
+        next_message = asyncio.ensure_future(anext(self._messages, None))
         try:
-            ends = [coming] if until is None else [coming, until]
-            await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            futures = [next_message] if until is None else [next_message, until]
+            await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not coming.done():
-                coming.cancel()
-        if coming.done():
-            message = coming.result()
-            gained = 0.0 if message is None else self._size_of(message) / MIN_RATE
-            self._patience = min(PATIENCE_SECONDS, self._patience - (self._loop.time() - started) + gained)
+            if not next_message.done():
+                next_message.cancel()
+        if next_message.done():
+            message = next_message.result()
+            waited = self._loop.time() - started_at
+            refill = 0.0 if message is None else self._size_of(message) / MIN_RATE
+            self._wait_budget = min(MAX_WAIT_SECONDS, self._wait_budget - waited + refill)
             return message
         if until is not None and until.done():
             return None
@@ -63,6 +64,6 @@ class PacedStream(Generic[Message]):
 def _too_slow() -> TruncatedUpload:
     return TruncatedUpload(
         f"Upload too slow. Send at least {MIN_RATE} bytes of the file a second, pause for at most "
-        f"{PATIENCE_SECONDS:.0f} seconds, and send all of it within {MAX_SECONDS:.0f} seconds.",
+        f"{MAX_WAIT_SECONDS:.0f} seconds, and send all of it within {MAX_SECONDS:.0f} seconds.",
         field="chunk",
     )

@@ -1,5 +1,6 @@
-"""The gRPC server: services, health and reflection on one port."""
+"""The gRPC server: the services, health, and reflection on one port."""
 
+import asyncio
 import resource
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,31 +14,32 @@ from grpc_reflection.v1alpha import reflection
 from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
-from service.api.executors import Executors
+from service.api.executors import BoundedExecutor
 from service.api.interceptors import CallInterceptor
 from service.authorization import ALLOW_ALL, Authorizer
-from service.telemetry import FAILURES, Metrics, at_zero
+from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
-MOST_CONNECTIONS, OTHER_FILES = 2000, 640
+MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
+ABORT_SECONDS = 0.5  # before the end of the grace period: time to send the status of an aborted upload
 OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a surprise
+    ("grpc.so_reuseport", 0),  # a second server on the same port fails to start
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 128),  # of one connection
-    ("grpc.server_handshake_timeout_ms", 15_000),  # for who connects and says nothing
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # who pings more often is sent away
+    ("grpc.server_handshake_timeout_ms", 15_000),  # for clients that connect and send nothing
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # clients that ping more often are disconnected
     ("grpc.http2.max_ping_strikes", 2),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.max_connection_idle_ms", 2 * 60_000),  # clients connect again by themselves
-    ("grpc.max_connection_age_ms", 60 * 60_000),  # so that clients find replicas that are new
-    ("grpc.max_connection_age_grace_ms", 15 * 60_000),  # longer than any call but a watch, which goes on elsewhere
+    ("grpc.max_connection_idle_ms", 2 * 60_000),  # clients reconnect automatically
+    ("grpc.max_connection_age_ms", 60 * 60_000),  # distributes clients over new replicas
+    ("grpc.max_connection_age_grace_ms", 15 * 60_000),  # longer than any call except a watch, which clients resume
 )
 
 
 @dataclass(frozen=True)
 class GrpcServer:
-    """A server that listens on `port`."""
+    """A gRPC server that is bound to `port`."""
 
     server: grpc.aio.Server
     calls: CallInterceptor
@@ -46,17 +48,26 @@ class GrpcServer:
     port: int
 
     async def serve(self) -> None:
-        """Start to answer, and say so per service."""
+        """Start to serve, and report the health of each service as SERVING."""
         await self.server.start()
         for name in service_names():
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls at once, give those in hand `grace` seconds."""
+        """Refuse new calls, and stop the server once open calls have ended.
+
+        Args:
+            grace: Seconds after which the server aborts calls that are still open. Uploads end shortly before, with a
+                status that asks the client to send the file again.
+        """
         await self.health.enter_graceful_shutdown()
         self.analyses.stop_watches()
-        self.calls.end_watches()
+        self.calls.end_health_watches()
+        end_uploads = asyncio.get_running_loop().call_later(
+            max(grace / 2, grace - ABORT_SECONDS), self.analyses.end_uploads
+        )
         await self.server.stop(grace)
+        end_uploads.cancel()
 
 
 def make_server(
@@ -64,19 +75,23 @@ def make_server(
     metrics: Metrics,
     address: str,
     max_uploads: int,
-    access: Authorizer = ALLOW_ALL,
+    authorizer: Authorizer = ALLOW_ALL,
     credentials: grpc.ServerCredentials | None = None,
 ) -> GrpcServer:
-    """Return a server bound to an address, in plain text without credentials; raise RuntimeError if it is taken."""
-    at_zero(metrics.rpc_handled, rpc_names(), FAILURES)
-    calls = CallInterceptor(metrics, access)
-    connections = ("grpc.max_allowed_incoming_connections", most_connections())
+    """Create a server and bind it to an address; without credentials, it serves plain text.
+
+    Raises:
+        RuntimeError: The address is in use.
+    """
+    initialize_series(metrics.rpc_handled, rpc_names(), SERVICE_FAULT_CODES)
+    calls = CallInterceptor(metrics, authorizer)
+    connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
-    readers = Executors()
+    executor = BoundedExecutor()
     uploaders = ThreadPoolExecutor(max_uploads, thread_name_prefix="uploader")
-    analyses = AnalysisService(ports, readers, uploaders, max_uploads)
+    analyses = AnalysisService(ports, executor, uploaders, max_uploads)
     errata_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
-    errata_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, readers), server)
+    errata_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -84,18 +99,18 @@ def make_server(
     return GrpcServer(server, calls, analyses, servicer, port)
 
 
-def most_connections() -> int:
-    """Return how many connections may be open: as many as leave files for those of HTTP and for all else."""
-    return max(1, min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES))
+def max_connections() -> int:
+    """Return the maximum number of open connections, which leaves RESERVED_FILES file descriptors for other uses."""
+    return max(1, min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES))
 
 
 def rpc_names() -> Sequence[str]:
-    """Return the names of Errata's own RPCs."""
+    """Return the names of the RPCs of the package errata.v1."""
     services = errata_pb2.DESCRIPTOR.services_by_name.values()
     return [method.name for service in services for method in service.methods]
 
 
 def service_names() -> tuple[str, ...]:
-    """Return the full names of Errata's services, and the empty name that stands for the server."""
+    """Return the empty name, which stands for the server, and the full names of the services."""
     services = errata_pb2.DESCRIPTOR.services_by_name.values()
     return ("", *(service.full_name for service in services))

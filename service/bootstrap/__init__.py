@@ -1,1 +1,1 @@
-"""Wiring: the only place that names concrete classes."""
+"""Composition root: the only package that instantiates concrete implementations of the ports."""

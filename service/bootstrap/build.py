@@ -1,4 +1,4 @@
-"""Build: evidence bundles from their sources."""
+"""Builds and verifies evidence bundles."""
 
 from pathlib import Path
 
@@ -13,18 +13,30 @@ __all__ = ["Inputs", "build_evidence", "embedding_cache", "verify_evidence"]
 
 
 def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
-    """Build the bundle of a data set and open it; raise InvalidEvidence for an input that isn't what it should be."""
+    """Build the evidence bundle of a data set.
+
+    Args:
+        dataset: Name of the data set.
+        inputs: Paths of the source files.
+        output: Folder of the new bundle.
+
+    Returns:
+        The opened bundle.
+
+    Raises:
+        InvalidEvidence: An input is missing or invalid.
+    """
     write_bundle(gather(dataset, inputs), output)
     return open_bundle(output)
 
 
 def embedding_cache(settings: Settings) -> Path:
-    """Return the folder in which a build keeps embeddings, so that it can go on where it was killed."""
+    """Return the folder in which a build caches embeddings, so that an interrupted build can resume."""
     return settings.data_dir / "cache" / "embeddings"
 
 
 def verify_evidence(path: Path) -> list[str]:
-    """Return what is wrong with a bundle; empty if all is well."""
+    """Verify a bundle; return the problems, or an empty list."""
     bundle = open_bundle(path)
     arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name != VERDICTS}
     return verify(bundle, digest_of(bundle.dataset, bundle.manifest.superclasses, arrays))

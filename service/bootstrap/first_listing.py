@@ -1,4 +1,4 @@
-"""The first listing of the archive, which a service reads before it is ready."""
+"""The first listing of the archive, which the service reads before it reports that it is ready."""
 
 import asyncio
 import math
@@ -10,16 +10,16 @@ from errata.errors import ErrataError
 
 from service.archive.port import Archive
 
-LISTING_SECONDS = 60.0  # that readiness waits for the listing at most; half of what Kubernetes gives a start
-POLL_SECONDS = 0.05  # between two checks whether the listing has ended
+LISTING_SECONDS = 60.0  # maximum wait for the listing; half of the startup probe's time in Kubernetes
+POLL_SECONDS = 0.05  # interval between two checks whether the listing has ended
 _log = structlog.get_logger()
 
 
 class FirstListing:
-    """Reads the archive's first listing in a thread, so that a service is ready once it can list at once.
+    """Reads the first listing of the archive in a thread, so that later listings are fast once the service is ready.
 
-    A listing that fails or takes too long counts as read: a service whose archive is away still answers calls that do
-    not need it.
+    A listing that fails or takes too long counts as read: a service without its archive still serves calls that do not
+    need it.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -28,12 +28,12 @@ class FirstListing:
         self._deadline = math.inf
 
     def start(self) -> None:
-        """Start to read in a thread."""
+        """Start the thread."""
         self._deadline = time.monotonic() + LISTING_SECONDS
         Thread(target=self._read, name="first-listing", daemon=True).start()
 
     async def wait(self, stopped: asyncio.Event) -> None:
-        """Wait until the listing is read, or the process is to stop."""
+        """Wait until the listing is read or `stopped` is set."""
         while not self.is_read() and not stopped.is_set():
             await asyncio.sleep(POLL_SECONDS)
 
@@ -47,8 +47,8 @@ class FirstListing:
             count = len(self._archive.list())
             _log.info("archive listed", analyses=count, seconds=round(time.monotonic() - started, 3))
         except ErrataError as error:
-            _log.warning("the archive can't be listed", error=error.message)
+            _log.warning("archive listing failed", error=error.message)
         except Exception:
-            _log.exception("the archive can't be listed")
+            _log.exception("archive listing failed")
         finally:
             self._ended.set()

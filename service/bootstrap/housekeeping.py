@@ -1,4 +1,4 @@
-"""Housekeeping: the files and analyses that an API process deletes at its start and every hour."""
+"""Housekeeping: deletion of orphaned files and expired analyses, at start and every hour."""
 
 from datetime import timedelta
 from threading import Event, Thread
@@ -18,20 +18,20 @@ _log = structlog.get_logger()
 
 
 class Housekeeping:
-    """Deletes files that killed processes left, and analyses older than their retention time: now and every hour."""
+    """Deletes files that killed processes left behind, and analyses older than the retention time."""
 
     def __init__(self, ports: Ports, settings: Settings) -> None:
         self._ports = ports
         self._settings = settings
-        self._keep = timedelta(days=settings.retention_days)
+        self._retention = timedelta(days=settings.retention_days)
         self._stopped = Event()
 
     def start(self) -> None:
-        """Start a thread."""
+        """Start the thread, which runs at once and then every hour."""
         Thread(target=self._run, name="housekeeping", daemon=True).start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -39,18 +39,22 @@ class Housekeeping:
             try:
                 remove_all_orphaned_files(self._settings)
             except Exception:
-                _log.exception("orphaned files cannot be removed now")
+                _log.exception("removal of orphaned files failed")
             try:
-                if self._keep:
-                    delete_expired(self._ports, self._keep)
+                if self._retention:
+                    delete_expired(self._ports, self._retention)
             except Exception:
-                _log.exception("old analyses can't be deleted now")
+                _log.exception("deletion of expired analyses failed")
             if self._stopped.wait(HOUSEKEEPING_SECONDS):
                 return
 
 
 def remove_all_orphaned_files(settings: Settings) -> int:
-    """Remove what killed processes left in archive, evidence folder, cache, and temporary folder; return how many."""
+    """Remove files that killed processes left in the archive, evidence, cache, and temporary folders.
+
+    Returns:
+        The number of removed files and folders.
+    """
     removed = remove_orphaned_files(open_files(settings.archive_location))
     removed += remove_temporary_folders()
     removed += sum(remove_scratch(folder) for folder in (settings.data_dir / "evidence", embedding_cache(settings)))

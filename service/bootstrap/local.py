@@ -1,4 +1,4 @@
-"""The local service: API, workers and store in one process; memory instead of Redis, the same archive."""
+"""The local service: API, worker, and in-memory job store in one process."""
 
 import asyncio
 import threading
@@ -15,17 +15,12 @@ from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
-from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, Watch, results_watch
-from service.bootstrap.process import allow_files, responsive, stop_on_signals
-from service.bootstrap.registries import RegistryWork, callers, check_datasets
-from service.bootstrap.security import open_security
+from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector, make_results_task
+from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
+from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
+from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
-from service.bootstrap.wiring import (
-    image_folders,
-    make_ports,
-    process_predictor,
-    worker_offer,
-)
+from service.bootstrap.wiring import image_folders, make_ports, process_predictor, worker_offer
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.worker import Predictor, Worker
@@ -42,13 +37,18 @@ async def run_local(
     predictor: Predictor | None = None,
     start_parsers: bool = False,
 ) -> None:
-    """Run the local service until `stopped` is set; open work then ends as cancelled.
+    """Run the local service until `stopped` is set, and then cancel open analyses.
 
-    Without a predictor: torch's. With `start_parsers`, parsers of uploads start now, and not with their first file.
+    Args:
+        settings: The settings.
+        stopped: The event that ends the service.
+        on_ready: Called with the addresses once the service is ready.
+        predictor: Runs models; None: a child process with torch.
+        start_parsers: Whether to start the upload parsers now instead of with the first upload.
     """
     metrics = Metrics(CollectorRegistry())
-    security = open_security(settings)
-    known = callers(settings)
+    security = make_api_security(settings)
+    callers = make_callers(settings)
     store = InMemoryJobStore(time.time)
     engine = Engine(local_broker, store)
     warn_about_missing_paths(settings)
@@ -59,8 +59,8 @@ async def run_local(
         ports.parsers.start()
     listing = FirstListing(archive)
     listing.start()
-    told = [item.registry for item in known.values()]
-    check_datasets(ports, told)
+    registries = [caller.registry for caller in callers.values()]
+    check_datasets(ports, registries)
     models = process_predictor(settings, images)
     worker = Worker(
         name=WORKER,
@@ -81,14 +81,14 @@ async def run_local(
     engine.start()
     housekeeping = Housekeeping(ports, settings)
     housekeeping.start()
-    registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
-    registries.start()
-    watches = [
-        Watch("store", StoreCollector(store, metrics, models.gpu_memory), STORE_SECONDS),
-        results_watch(ports, metrics, settings),
+    registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
+    registry_threads.start()
+    tasks = [
+        PeriodicTask("store", StoreCollector(store, metrics, models.gpu_memory), STORE_SECONDS),
+        make_results_task(ports, metrics, settings),
     ]
-    for watch in watches:
-        watch.start()
+    for task in tasks:
+        task.start()
 
     def cancel_all() -> None:
         for snapshot in store.records():
@@ -96,55 +96,55 @@ async def run_local(
                 ports.on_finished(queries.get(ports, snapshot.record.id))
 
     def stop_engine(grace: float) -> None:
-        registries.stop()
+        registry_threads.stop()
         cancel_all()
         engine.stop(grace)
         models.close()
         housekeeping.stop()
         ports.parsers.stop()
-        for watch in watches:
-            watch.stop()
+        for task in tasks:
+            task.stop()
 
-    edges = Servers(
+    servers = Servers(
         ports,
         metrics,
         settings,
-        ready=listing.is_read,
+        is_ready=listing.is_read,
         before_stop=cancel_all,
         after_stop=stop_engine,
         security=security,
-        callers=known,
+        callers=callers,
     )
-    await edges.serve(stopped, on_ready)
+    await servers.serve(stopped, on_ready)
 
 
 async def run_local_until_signal(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
     """Run the local service until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     stop_on_signals(stopped, settings.grace_seconds)
-    allow_files()
-    with responsive():
+    raise_file_limit()
+    with reduced_latency():
         await run_local(settings, stopped, on_ready, start_parsers=True)
 
 
 @contextmanager
 def local_service(settings: Settings, predictor: Predictor | None = None) -> Iterator[Addresses]:
-    """Run the local service in a thread of this process for the length of a block."""
-    started: list[Addresses] = []
-    failed: list[BaseException] = []
+    """Run the local service in a thread of this process while a block runs."""
+    ready_addresses: list[Addresses] = []
+    failures: list[BaseException] = []
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     stopped = asyncio.Event()
 
     def on_ready(addresses: Addresses) -> None:
-        started.append(addresses)
+        ready_addresses.append(addresses)
         ready.set()
 
     def run() -> None:
         try:
             loop.run_until_complete(run_local(settings, stopped, on_ready, predictor))
         except BaseException as error:
-            failed.append(error)
+            failures.append(error)
         finally:
             loop.close()
             ready.set()
@@ -152,11 +152,11 @@ def local_service(settings: Settings, predictor: Predictor | None = None) -> Ite
     thread = threading.Thread(target=run, name="errata-local", daemon=True)
     thread.start()
     ready.wait()
-    if failed:
-        raise failed[0]
+    if failures:
+        raise failures[0]
     try:
-        yield started[0]
+        yield ready_addresses[0]
     finally:
-        with suppress(RuntimeError):  # it has ended by itself
+        with suppress(RuntimeError):  # the loop is closed if the service has already ended
             loop.call_soon_threadsafe(stopped.set)
         thread.join(settings.grace_seconds + 10)

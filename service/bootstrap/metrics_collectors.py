@@ -1,4 +1,4 @@
-"""Watches: threads that look again and again at what no call tells of, and set the metrics that come of it."""
+"""Background threads that collect metrics of the job store, the archive, and the evidence bundles."""
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Thread
@@ -14,81 +14,89 @@ from service.jobs.store import JobStore
 from service.settings import Settings
 from service.telemetry import Metrics
 
-STORE_SECONDS = 1.0  # between two looks at the store
-RESULTS_SECONDS = 5.0  # between two looks at the archive and the bundles
-REMOTE_SECONDS = 60.0  # the same, where the archive is a store of objects
-Memory = Callable[[], Mapping[str, tuple[int, int]]]  # of GPUs: used and total bytes, by device
+STORE_SECONDS = 1.0  # interval between two reads of the store
+RESULTS_SECONDS = 5.0  # interval between two reads of the archive and the bundles
+REMOTE_SECONDS = 60.0  # the same for an archive in an object store
+GpuMemory = Callable[[], Mapping[str, tuple[int, int]]]  # device -> used and total bytes
 _log = structlog.get_logger()
 
 
-class Watch:
-    """Makes a look again and again, in a thread; what it raises is logged and the next one comes."""
+class PeriodicTask:
+    """Runs a function periodically in a thread, and logs its errors."""
 
-    def __init__(self, name: str, look: Callable[[], None], seconds: float) -> None:
+    def __init__(self, name: str, function: Callable[[], None], seconds: float) -> None:
+        """Prepare the thread.
+
+        Args:
+            name: Name for the thread and the log.
+            function: The function.
+            seconds: Pause between two runs.
+        """
         self._name = name
-        self._look = look
+        self._function = function
         self._seconds = seconds
         self._stopped = Event()
 
     def start(self) -> None:
-        """Start to look, at once, in a thread."""
+        """Start the thread, which runs the function at once and then periodically."""
         Thread(target=self._run, name=self._name, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop the thread after the current run."""
         self._stopped.set()
 
     def _run(self) -> None:
-        self.once()
+        self.run_once()
         while not self._stopped.wait(self._seconds):
-            self.once()
+            self.run_once()
 
-    def once(self) -> None:
-        """Look once."""
+    def run_once(self) -> None:
+        """Run the function once in this thread; log an error instead of raising it."""
         try:
-            self._look()
+            self._function()
         except ErrataError as error:
-            _log.warning("a look failed; the next one comes", watch=self._name, error=str(error))
+            _log.warning("periodic task failed", task=self._name, error=str(error))
         except Exception:
-            _log.exception("a look failed; the next one comes", watch=self._name)
+            _log.exception("periodic task failed", task=self._name)
 
 
 class StoreCollector:
-    """Looks whether the store is there, and sets the metrics that it alone knows: each time, or each `every`th time.
+    """Checks whether the job store is available, and collects its metrics.
 
-    What it knows is the same for all, and counting it takes the store longer than saying that it is there.
+    The metrics are the same in all processes, and reading them costs more than a ping. A process with `every` above 1
+    reads them only at each `every`th call and pings the store at the others.
     """
 
-    def __init__(self, store: JobStore, metrics: Metrics, gpu_memory: Memory = dict, every: int = 1) -> None:
+    def __init__(self, store: JobStore, metrics: Metrics, gpu_memory: GpuMemory = dict, every: int = 1) -> None:
         self._store = store
         self._metrics = metrics
         self._gpu_memory = gpu_memory
         self._every = every
-        self._looks = 0
-        self._there: bool | None = None  # None: nothing came of a look yet
+        self._num_calls = 0
+        self._is_available: bool | None = None  # None: no call has ended yet
 
-    def is_there(self) -> bool:
-        """Say whether the store answered lately."""
-        return bool(self._there)
+    def is_available(self) -> bool:
+        """Return whether the store responded to the last call."""
+        return bool(self._is_available)
 
     def __call__(self) -> None:
-        """Look once; raise Unavailable only where the store begins to be away."""
-        self._show_gpus()
-        skipped, self._looks = self._looks % self._every, self._looks + 1
-        if skipped and self._store.ping():
-            self._answered()
+        """Collect once; raise Unavailable only when the store becomes unavailable."""
+        self._collect_gpu_memory()
+        is_ping_only, self._num_calls = self._num_calls % self._every, self._num_calls + 1
+        if is_ping_only and self._store.ping():
+            self._set_available()
             return
         try:
             depth, memory = self._store.depth(), self._store.memory_usage()
         except Unavailable:
-            was_there, self._there = self._there, False
-            if was_there is not False:
+            was_available, self._is_available = self._is_available, False
+            if was_available is not False:
                 raise
             return
         except Exception:
-            self._there = False
+            self._is_available = False
             raise
-        self._answered()
+        self._set_available()
         metrics = self._metrics
         for state, analyses, shards, oldest in (
             ("queued", depth.queued_analyses, depth.queued_shards, depth.oldest_queued),
@@ -105,34 +113,33 @@ class StoreCollector:
         metrics.redis_memory.set(memory.used)
         metrics.redis_max_memory.set(memory.limit)
 
-    def _answered(self) -> None:
-        if self._there is False:
-            _log.info("the store is back")
-        self._there = True
+    def _set_available(self) -> None:
+        if self._is_available is False:
+            _log.info("job store available again")
+        self._is_available = True
 
-    def _show_gpus(self) -> None:
-        result = self._gpu_memory()
+    def _collect_gpu_memory(self) -> None:
         self._metrics.gpu_memory.replace(
             {
                 (device, kind): size
-                for device, sizes in result.items()
+                for device, sizes in self._gpu_memory().items()
                 for kind, size in zip(("used", "total"), sizes, strict=True)
             }
         )
 
 
 class ResultsCollector:
-    """Sets the metrics of the served bundles and of the newest results of watched models."""
+    """Collects the metrics of the served evidence bundles and of the newest results of watched models."""
 
-    def __init__(self, ports: Ports, metrics: Metrics, patterns: Sequence[str], most: int) -> None:
+    def __init__(self, ports: Ports, metrics: Metrics, patterns: Sequence[str], max_results: int) -> None:
         self._ports = ports
         self._metrics = metrics
         self._patterns = patterns
-        self._most = most
-        self._listed: Sequence[Analysis] | None = None  # at the last look
+        self._max_results = max_results
+        self._last_listing: Sequence[Analysis] | None = None
 
     def __call__(self) -> None:
-        """Look once; raise Unavailable if the archive is away."""
+        """Collect once; raise Unavailable if the archive is unavailable."""
         metrics = self._metrics
         metrics.evidence.replace(
             {
@@ -140,47 +147,50 @@ class ResultsCollector:
                 for manifest in self._ports.evidence.manifests()
             }
         )
-        listed = self._ports.archive.list()
-        if listed is self._listed:
+        listing = self._ports.archive.list()
+        if listing is self._last_listing:
             return
-        value = find_watched_models(self._ports, self._patterns, self._most)
-        self._listed = listed
-        metrics.results_dropped.set(value.dropped)
-        metrics.result_samples.replace(_by_group(value.results, lambda item: item.num_samples))
-        metrics.result_top1.replace(_by_group(value.results, lambda item: item.top1_accuracy))
-        metrics.result_multi_label.replace(_by_group(value.results, lambda item: item.multi_label_accuracy))
+        newest = find_watched_models(self._ports, self._patterns, self._max_results)
+        self._last_listing = listing
+        metrics.results_dropped.set(newest.dropped)
+        metrics.result_samples.replace(_by_group(newest.results, lambda summary: summary.num_samples))
+        metrics.result_top1.replace(_by_group(newest.results, lambda summary: summary.top1_accuracy))
+        metrics.result_multi_label.replace(_by_group(newest.results, lambda summary: summary.multi_label_accuracy))
         metrics.result_errors.replace(
             {
-                (*_names(result), group.value, kind.name, SEVERITY[kind].name.lower()): each.counts[kind]
-                for result in value.results
-                for group, each in result.summary.groups.items()
-                for kind in ERROR_TYPES
+                (*_labels(result), group.value, error_type.name, SEVERITY[error_type].name.lower()): summary.counts[
+                    error_type
+                ]
+                for result in newest.results
+                for group, summary in result.summary.groups.items()
+                for error_type in ERROR_TYPES
             }
         )
         metrics.result_severe.replace(
-            {_names(result): result.severe for result in value.results if result.severe is not None}
+            {_labels(result): result.severe for result in newest.results if result.severe is not None}
         )
         metrics.result_baseline.replace(
-            {_names(result): result.baseline for result in value.results if result.baseline is not None}
+            {_labels(result): result.baseline for result in newest.results if result.baseline is not None}
         )
-        metrics.result_time.replace({_names(result): result.ended.timestamp() for result in value.results})
+        metrics.result_time.replace({_labels(result): result.ended.timestamp() for result in newest.results})
 
 
-def results_watch(ports: Ports, metrics: Metrics, settings: Settings) -> Watch:
-    """Return the watch of the newest results; a store of objects, listed whole each time, is looked at less."""
-    look = ResultsCollector(ports, metrics, settings.watched_models, settings.max_watched)
-    return Watch("results", look, REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS)
+def make_results_task(ports: Ports, metrics: Metrics, settings: Settings) -> PeriodicTask:
+    """Return the task that collects results; it runs less often for an object store, where a listing reads all."""
+    collector = ResultsCollector(ports, metrics, settings.watched_models, settings.max_watched)
+    seconds = REMOTE_SECONDS if is_remote(settings.archive_location) else RESULTS_SECONDS
+    return PeriodicTask("results", collector, seconds)
 
 
-def _names(result: WatchedResult) -> tuple[str, str, str]:
+def _labels(result: WatchedResult) -> tuple[str, str, str]:
     return result.model, result.version, result.dataset
 
 
 def _by_group(results: Sequence[WatchedResult], value: Callable[..., float | None]) -> dict[tuple[str, ...], float]:
-    found: dict[tuple[str, ...], float] = {}
+    values: dict[tuple[str, ...], float] = {}
     for result in results:
         for group, summary in result.summary.groups.items():
             number = value(summary)
             if number is not None:
-                found[(*_names(result), group.value)] = float(number)
-    return found
+                values[(*_labels(result), group.value)] = float(number)
+    return values

@@ -1,4 +1,4 @@
-"""This process: its signals, its files, and that calls stay short beside what it computes."""
+"""Settings of this process: signal handlers, the limit of open files, and scheduling."""
 
 import asyncio
 import gc
@@ -14,18 +14,18 @@ import structlog
 from service.bootstrap.watchdog import Watchdog
 from service.report import chart_process
 
-MOST_FILES = 65_536
-FEW_FILES = 2_048  # below, connections over HTTP alone may use up what a process may open
-SWITCH_SECONDS = 0.001  # after which a thread that computes gives way; Python's own 5 ms add up over a call
+MAX_FILES = 65_536
+ENOUGH_FILES = 2_048  # with fewer, HTTP connections alone can exhaust the file descriptors
+SWITCH_SECONDS = 0.001  # thread switch interval; Python's default of 5 ms adds up over a call
 _log = structlog.get_logger()
 
 
 @contextmanager
-def responsive() -> Iterator[None]:
-    """Keep the calls of a service short for the length of a block.
+def reduced_latency() -> Iterator[None]:
+    """Reduce the latency of calls while a block runs.
 
-    Pictures are drawn in a process of their own, threads that compute give way after a millisecond, and what is loaded
-    by now is never looked through for garbage again, which would hold all calls up for 50 ms now and then.
+    Charts are drawn in a separate process, threads switch every millisecond, and the garbage collector ignores all
+    objects that exist now (a full collection would pause all calls for 50 ms).
     """
     chart_process.start()
     before = sys.getswitchinterval()
@@ -40,32 +40,32 @@ def responsive() -> Iterator[None]:
         chart_process.stop()
 
 
-def allow_files() -> None:
-    """Let this process have as many files open as it may: each connection is one."""
+def raise_file_limit() -> None:
+    """Raise the limit of open files, since each connection needs a file descriptor."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if wanted < FEW_FILES:
-        _log.warning("few files may be open: connections will be refused", limit=wanted, enough=FEW_FILES)
+    limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit < ENOUGH_FILES:
+        _log.warning("low limit of open files: connections may be refused", limit=limit, enough=ENOUGH_FILES)
 
 
 def stop_on_signals(stopped: asyncio.Event, grace: float) -> None:
-    """Set the event at the first SIGTERM or SIGINT; end the process at the second, or if it is late.
+    """Set an event at the first SIGTERM or SIGINT; end the process at the second signal or after the grace period.
 
     Args:
         stopped: The event.
-        grace: Seconds that the process has to stop in; the watchdog ends it some seconds later.
+        grace: Seconds in which the process should stop; the watchdog ends it LATE_SECONDS later.
     """
     loop, watchdog = asyncio.get_running_loop(), Watchdog(grace)
     signals = 0
 
-    def stop(*_: object) -> None:  # in the main thread at once, though the loop may be held up
+    def stop(*_: object) -> None:  # runs in the main thread even if the event loop is blocked
         nonlocal signals
         signals += 1
         if signals > 1:
-            with suppress(RuntimeError):  # it came while a line was being written
-                _log.warning("ended by a second signal")
+            with suppress(RuntimeError):  # raised if the signal interrupts another log call
+                _log.warning("process ended by a second signal")
             os._exit(1)
         watchdog.start()
         loop.call_soon_threadsafe(stopped.set)

@@ -1,4 +1,4 @@
-"""The configured model registries: what each is, and the threads that poll them and tell them results."""
+"""The configured model registries, and the threads that poll them and write results back."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from service.analyses.write_back import WriteBackResult, write_back_due_results
 from service.domain import RegistryRule
 from service.predictions.registries import RegistryAddress
 from service.settings import RegistrySettings, RuleSettings, Settings
-from service.telemetry import Metrics, at_zero
+from service.telemetry import Metrics, initialize_series
 from service.web.hooks import generic, huggingface, wandb
 from service.web.hooks.endpoint import Caller
 from service.web.hooks.mlflow import MlflowRegistry
@@ -26,36 +26,40 @@ from service.web.hooks.outgoing import make_target
 from service.web.hooks.receive_only import ReceiveOnlyRegistry
 from service.web.hooks.signature import Unverified
 
-WRITE_SECONDS = 1.0  # between two looks for what is owed
+WRITE_BACK_SECONDS = 1.0  # interval between two checks for results that are due
 MIN_KEY = 16  # bytes of a Standard Webhooks secret
-AGAIN_SECONDS = 30.0  # before a poll that failed is repeated
+POLL_RETRY_SECONDS = 30.0  # delay after a poll that failed
 _log = structlog.get_logger()
 
 
-def callers(settings: Settings) -> Mapping[str, Caller]:
-    """Return the configured registries by their ids; raise InvalidSetting for what an operator must mend."""
+def make_callers(settings: Settings) -> Mapping[str, Caller]:
+    """Return the configured registries by id.
+
+    Raises:
+        InvalidSetting: The configuration of a registry is invalid.
+    """
     return {
-        name: Caller(
-            each.kind,
-            [secret.get_secret_value() for secret in each.secrets],
-            _registry(name, each, settings.public_url),
+        registry_id: Caller(
+            registry.kind,
+            [secret.get_secret_value() for secret in registry.secrets],
+            _make_registry(registry_id, registry, settings.public_url),
         )
-        for name, each in settings.registries.items()
+        for registry_id, registry in settings.registries.items()
     }
 
 
 def check_datasets(ports: Ports, registries: Sequence[Registry]) -> None:
-    """Raise InvalidSetting for a rule whose data set isn't served."""
+    """Raise InvalidSetting if a rule names a data set that is not served."""
     for registry in registries:
         for number, rule in enumerate(registry.rules):
             try:
                 ports.evidence.bundles(rule.dataset)
             except NotFound as error:
-                raise _wrong(registry.id, f"rules.{number}.dataset", error.message) from error
+                raise _invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
 
 
-class RegistryWork:
-    """Polls the registries, and tells them what they are owed, until it is stopped."""
+class RegistryThreads:
+    """Polls the registries and writes results back, until it is stopped."""
 
     def __init__(self, ports: Ports, registries: Sequence[Registry], metrics: Metrics, poll_seconds: float) -> None:
         self._ports = ports
@@ -66,104 +70,114 @@ class RegistryWork:
         self._threads: list[Thread] = []
 
     def start(self) -> None:
-        """Start a thread that writes back, and one a registry that polls; none where no registry is configured."""
+        """Start one thread for write-backs and one thread per registry for polls."""
         if not self._registries:
             return
-        at_zero(self._metrics.polls, (registry.id for registry in self._registries), ("done", "failed"))
-        at_zero(self._metrics.write_backs, (item.value for item in WriteBackResult))
-        work: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
-        work += [(f"poll-{registry.id}", partial(self._poll, registry)) for registry in self._registries]
-        for name, do in work:
-            self._threads.append(Thread(target=self._run, args=(do,), name=name, daemon=True))
+        initialize_series(self._metrics.polls, (registry.id for registry in self._registries), ("done", "failed"))
+        initialize_series(self._metrics.write_backs, (result.value for result in WriteBackResult))
+        functions: list[tuple[str, Callable[[], float]]] = [("write-back", self._write_back)]
+        functions += [(f"poll-{registry.id}", partial(self._poll, registry)) for registry in self._registries]
+        for name, function in functions:
+            self._threads.append(Thread(target=self._run, args=(function,), name=name, daemon=True))
             self._threads[-1].start()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """End the threads; wait a while for a result that is just being written."""
+        """Stop the threads; wait up to `seconds` for a write-back in progress."""
         self._stopped.set()
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _run(self, do: Callable[[], float]) -> None:
-        wait = 0.0
-        while not self._stopped.wait(wait):
-            wait = do()
+    def _run(self, function: Callable[[], float]) -> None:
+        delay = 0.0
+        while not self._stopped.wait(delay):
+            delay = function()
 
     def _write_back(self) -> float:
         try:
             counts = write_back_due_results(self._ports, {registry.id: registry for registry in self._registries})
         except ErrataError as error:
-            _log.warning("results can't be written back now", error=str(error))
+            _log.warning("write-backs failed", error=str(error))
         except Exception:
-            _log.exception("results can't be written back now")
+            _log.exception("write-backs failed")
         else:
-            for told, number in counts.items():
-                self._metrics.write_backs.labels(told.value).inc(number)
-        return WRITE_SECONDS
+            for result, count in counts.items():
+                self._metrics.write_backs.labels(result.value).inc(count)
+        return WRITE_BACK_SECONDS
 
     def _poll(self, registry: Registry) -> float:
         try:
-            queued = poll(self._ports, registry)
+            num_queued = poll(self._ports, registry)
         except ErrataError as error:
-            _log.warning("a registry can't be polled now", registry=registry.id, error=str(error))
+            _log.warning("registry poll failed", registry=registry.id, error=str(error))
         except Exception:
-            _log.exception("a registry can't be polled now", registry=registry.id)
+            _log.exception("registry poll failed", registry=registry.id)
         else:
             self._metrics.polls.labels(registry.id, "done").inc()
-            if queued:
-                _log.info("a poll found what no event told of", registry=registry.id, queued=queued)
+            if num_queued:
+                _log.info("registry poll queued analyses", registry=registry.id, queued=num_queued)
             return self._poll_seconds
         self._metrics.polls.labels(registry.id, "failed").inc()
-        return min(AGAIN_SECONDS, self._poll_seconds)
+        return min(POLL_RETRY_SECONDS, self._poll_seconds)
 
 
-def _registry(name: str, given: RegistrySettings, public_url: str) -> Registry:
-    rules = [_rule(name, number, each) for number, each in enumerate(given.rules)]
-    token = given.token.get_secret_value() if given.token else ""
-    match given.kind:
+def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Registry:
+    rules = [_make_rule(name, number, rule) for number, rule in enumerate(settings.rules)]
+    token = settings.token.get_secret_value() if settings.token else ""
+    match settings.kind:
         case "mlflow":
-            if not given.url.startswith(("http://", "https://")):
-                raise _wrong(name, "url", "expected http:// or https://, got another form")
-            if "@" in urlsplit(given.url).netloc:
-                raise _wrong(name, "url", "expected an address without a user's name, got one with it: set its token")
+            if not settings.url.startswith(("http://", "https://")):
+                raise _invalid_setting(name, "url", "the address must begin with http:// or https://.")
+            if "@" in urlsplit(settings.url).netloc:
+                raise _invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
             if find_spec("mlflow") is None:
-                raise _wrong(name, "kind", "expected MLflow's client, got none: install errata-service[mlflow]")
-            return MlflowRegistry(RegistryAddress(name, given.url, token), rules, public_url)
+                raise _invalid_setting(
+                    name, "kind", "MLflow's client is not installed. Install errata-service[mlflow]."
+                )
+            return MlflowRegistry(RegistryAddress(name, settings.url, token), rules, public_url)
         case "huggingface":
             return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
         case "wandb":
             return ReceiveOnlyRegistry(name, rules, wandb.model_id)
         case "generic":
             try:
-                keys = [generic.key_of(secret.get_secret_value()) for secret in given.secrets]
+                keys = [generic.key_of(secret.get_secret_value()) for secret in settings.secrets]
             except Unverified as error:
-                raise _wrong(name, "secrets", "expected whsec_ and base64") from error
+                raise _invalid_setting(
+                    name, "secrets", "invalid secret. Expected whsec_ followed by the key in base64."
+                ) from error
             if min(map(len, keys)) < MIN_KEY:
-                raise _wrong(name, "secrets", f"expected keys of at least {MIN_KEY} bytes, got a shorter one")
-            send = make_target(name, given.url, keys[0], given.ports, given.networks).send if given.url else None
-            return ReceiveOnlyRegistry(name, rules, generic.model_id, send)
+                raise _invalid_setting(name, "secrets", f"a key is too short. Use at least {MIN_KEY} bytes.")
+            tell = (
+                make_target(name, settings.url, keys[0], settings.ports, settings.networks).send
+                if settings.url
+                else None
+            )
+            return ReceiveOnlyRegistry(name, rules, generic.model_id, tell)
 
 
-def _rule(name: str, number: int, given: RuleSettings) -> RegistryRule:
-    """Return a rule with its policy read; raise InvalidSetting for a policy that isn't one."""
-    text = ""
-    if given.policy is not None:
-        text = _text(name, number, given.policy)
+def _make_rule(name: str, number: int, settings: RuleSettings) -> RegistryRule:
+    """Return a rule with the text of its policy; raise InvalidSetting if the policy is invalid."""
+    policy = ""
+    if settings.policy is not None:
+        policy = _read_policy(name, number, settings.policy)
         try:
-            needs_baseline = parse_policy(text).needs_baseline
+            needs_baseline = parse_policy(policy).needs_baseline
         except InvalidInput as error:
-            raise _wrong(name, f"rules.{number}.policy", error.message) from error
-        if needs_baseline and not given.baseline:
-            raise _wrong(name, f"rules.{number}.baseline", "expected one, since the policy bounds changes, got none")
-    return RegistryRule(given.event, given.model, given.dataset, text, given.baseline)
+            raise _invalid_setting(name, f"rules.{number}.policy", error.message) from error
+        if needs_baseline and not settings.baseline:
+            raise _invalid_setting(
+                name, f"rules.{number}.baseline", "missing baseline. The policy bounds changes; set `baseline`."
+            )
+    return RegistryRule(settings.event, settings.model, settings.dataset, policy, settings.baseline)
 
 
-def _text(name: str, number: int, path: Path) -> str:
+def _read_policy(name: str, number: int, path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # also a path that can't be one
-        raise _wrong(name, f"rules.{number}.policy", f"{path} can't be read: {error!s:.120}") from error
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null byte in the path
+        raise _invalid_setting(name, f"rules.{number}.policy", f"can't read {path}: {error!s:.120}") from error
 
 
-def _wrong(name: str, place: str, words: str) -> InvalidSetting:
-    return InvalidSetting(f"ERRATA_REGISTRIES: at {name}.{place}: {words}", field="ERRATA_REGISTRIES")
+def _invalid_setting(name: str, place: str, problem: str) -> InvalidSetting:
+    return InvalidSetting(f"ERRATA_REGISTRIES: at {name}.{place}: {problem}", field="ERRATA_REGISTRIES")

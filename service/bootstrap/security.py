@@ -1,4 +1,4 @@
-"""The door: what callers must show, how what is listened on is secured, and which addresses may be listened on."""
+"""Security of the listeners: tokens, TLS certificates, and the check of bind addresses."""
 
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -16,49 +16,57 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Security:
-    """How a process lets callers in."""
+    """The authorizer and the certificates of a process."""
 
-    access: Authorizer
-    certificates: Callable[[], Certificates | None]  # for a listener of its own each
+    authorizer: Authorizer
+    certificates: Callable[[], Certificates | None]  # returns a new instance, since each listener needs its own
     allow_insecure: bool
 
-    def check(self, addresses: Mapping[str, str]) -> None:
-        """Raise InvalidSetting for an address beyond loopback without tokens, unless the operator allows it.
+    def check(self, hosts: Mapping[str, str]) -> None:
+        """Check that callers from other machines need a token, unless the operator allows calls without one.
 
-        addresses: hosts by the variable that names them.
+        Args:
+            hosts: Variable of the setting -> host to bind to.
+
+        Raises:
+            InvalidSetting: A host is not loopback, and there are no tokens.
         """
-        beyond = {variable: host for variable, host in addresses.items() if not is_loopback(host)}
-        if not beyond:
+        public_hosts = {variable: host for variable, host in hosts.items() if not is_loopback(host)}
+        if not public_hosts:
             return
-        if self.access.tokens is None and not self.allow_insecure:
-            variable, host = next(iter(beyond.items()))
+        if self.authorizer.tokens is None and not self.allow_insecure:
+            variable, host = next(iter(public_hosts.items()))
             raise InvalidSetting(
-                f"{variable}: expected a loopback address, since callers show no tokens, got {host!r}: set "
-                "ERRATA_TOKENS (`errata token` makes one); ERRATA_ALLOW_INSECURE=true listens there without",
+                f"{variable}: the host {host!r} is not loopback, and callers need no token. Set ERRATA_TOKENS "
+                "(`errata token` creates a token), or set ERRATA_ALLOW_INSECURE=true to allow calls without tokens.",
                 field=variable,
             )
-        if self.access.tokens is not None and self.certificates() is None:
-            _log.warning("tokens come in plain text: let something in front speak TLS, or set ERRATA_TLS_CERTIFICATE")
+        if self.authorizer.tokens is not None and self.certificates() is None:
+            _log.warning("tokens are sent in plain text: set ERRATA_TLS_CERTIFICATE or use a proxy with TLS")
 
 
-def open_security(settings: Settings) -> Security:
-    """Return the door of the API; raise InvalidSetting for what isn't safe to listen on, or can't be used."""
+def make_api_security(settings: Settings) -> Security:
+    """Return the security of the API's listeners.
+
+    Raises:
+        InvalidSetting: A file is invalid, or an address must not be used without tokens.
+    """
     security = make_security(settings)
     addresses = {"ERRATA_GRPC_ADDRESS": settings.grpc_address, "ERRATA_HTTP_ADDRESS": settings.http_address}
-    security.check({variable: split(address)[0] for variable, address in addresses.items()})
+    security.check({variable: split_address(address)[0] for variable, address in addresses.items()})
     return security
 
 
 def make_security(settings: Settings) -> Security:
-    """Return the door that the settings ask for; raise InvalidSetting for files that can't be used."""
-    given = {
+    """Return the security of a process; raise InvalidSetting if a file is missing or invalid."""
+    paths = {
         "ERRATA_TLS_CERTIFICATE": settings.tls_certificate,
         "ERRATA_TLS_KEY": settings.tls_key,
     }
-    missing = [name for name, path in given.items() if path is None]
-    if missing and (len(missing) < len(given) or settings.tls_client_ca is not None):
+    missing = [name for name, path in paths.items() if path is None]
+    if missing and (len(missing) < len(paths) or settings.tls_client_ca is not None):
         raise InvalidSetting(
-            f"{missing[0]}: expected a file beside the other ERRATA_TLS_ ones, got none", field=missing[0]
+            f"{missing[0]} is missing. Set it together with the other ERRATA_TLS_ variables.", field=missing[0]
         )
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
     if tokens is not None:
@@ -69,13 +77,13 @@ def make_security(settings: Settings) -> Security:
             return None
         return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
 
-    if (result := certificates()) is not None:
-        result.load()
+    if (initial := certificates()) is not None:
+        initial.load()
     return Security(Authorizer(tokens, settings.tls_client_ca is not None), certificates, settings.allow_insecure)
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine alone."""
+    """Return whether a host is a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -84,7 +92,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def split(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port`."""
+def split_address(address: str) -> tuple[str, int]:
+    """Split `host:port`."""
     host, _, port = address.rpartition(":")
     return host, int(port)

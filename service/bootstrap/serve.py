@@ -1,4 +1,4 @@
-"""The service over Redis: the API, which judges uploads and what workers predicted, and sends shards to workers."""
+"""The API process: serves gRPC and HTTP, judges predictions, and sends shards to workers through Redis."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from service.archive.files import open_files
 from service.bootstrap.archive_identity import CHECK_SECONDS, ArchiveIdentity
 from service.bootstrap.first_listing import FirstListing
 from service.bootstrap.housekeeping import Housekeeping
-from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, Watch, results_watch
-from service.bootstrap.process import allow_files, responsive, stop_on_signals
-from service.bootstrap.registries import RegistryWork, callers, check_datasets
-from service.bootstrap.security import open_security
+from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector, make_results_task
+from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
+from service.bootstrap.registries import RegistryThreads, check_datasets, make_callers
+from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
 from service.bootstrap.wiring import make_ports
 from service.jobs.engine import Engine, redis_broker
@@ -27,101 +27,116 @@ from service.jobs.worker import RetryLater
 from service.settings import Settings
 from service.telemetry import Metrics
 
-START_SECONDS = 10.0  # that the start waits for a first look at the store and the archive
+START_SECONDS = 10.0  # maximum wait for the first check of the store and the archive
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-REDIS_TIMEOUT = 2.0  # seconds that a call waits for a Redis that doesn't answer
+REDIS_TIMEOUT = 2.0  # seconds
 
 
 async def run_service(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
-    """Run the API until SIGTERM or SIGINT; without Redis it starts all the same, not ready, and recovers by itself."""
+    """Run the API until SIGTERM or SIGINT.
+
+    If Redis is unavailable, the API starts without being ready, and becomes ready once Redis responds.
+
+    Args:
+        settings: The settings.
+        on_ready: Called with the addresses once the API listens.
+    """
     stopped = asyncio.Event()
     stop_on_signals(stopped, settings.grace_seconds)
     url = redis_url(settings)
-    security = open_security(settings)
-    known = callers(settings)
+    security = make_api_security(settings)
+    callers = make_callers(settings)
     metrics = Metrics(CollectorRegistry())
     store = RedisJobStore(connect(url, REDIS_TIMEOUT))
     engine = Engine(partial(redis_broker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     archive = FileArchive(open_files(settings.archive_location))
     ports = make_ports(settings, store, archive, engine, metrics)
     ports.parsers.start()
-    told = [item.registry for item in known.values()]
-    check_datasets(ports, told)
-    look = StoreCollector(store, metrics)
-    store_watch = Watch("store", look, STORE_SECONDS)
+    registries = [caller.registry for caller in callers.values()]
+    check_datasets(ports, registries)
+    store_collector = StoreCollector(store, metrics)
+    store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     listing, identity = FirstListing(archive), ArchiveIdentity(archive, store, settings.archive_location)
     listing.start()
-    watches = [
-        store_watch,
-        results_watch(ports, metrics, settings),
-        Watch("archive", identity.watch, CHECK_SECONDS),
+    tasks = [
+        store_task,
+        make_results_task(ports, metrics, settings),
+        PeriodicTask("archive", identity.watch, CHECK_SECONDS),
     ]
     engine.serve_judging(partial(_judge, ports, identity))
-    await _check_at_start(store_watch, identity)
-    await listing.wait(stopped)  # before anything listens, since Kubernetes asks gRPC alone
-    for watch in watches:
-        watch.start()
+    await _check_at_start(store_task, identity)
+    await listing.wait(stopped)  # before the servers start, since the readiness probe of Kubernetes uses gRPC health
+    for task in tasks:
+        task.start()
     engine.start()
     housekeeping = Housekeeping(ports, settings)
     housekeeping.start()
     engine.start_resending(settings.heartbeat_seconds)
-    registries = RegistryWork(ports, told, metrics, settings.poll_seconds)
-    registries.start()
+    registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
+    registry_threads.start()
 
     def is_ready() -> bool:
-        return look.is_there() and not identity.is_foreign
+        return store_collector.is_available() and not identity.is_foreign
 
     def stop(grace: float) -> None:
-        registries.stop()
+        registry_threads.stop()
         engine.stop(grace)
         housekeeping.stop()
         ports.parsers.stop()
-        for watch in watches:
-            watch.stop()
+        for task in tasks:
+            task.stop()
 
-    edges = Servers(
-        ports, metrics, settings, is_ready, before_stop=lambda: None, after_stop=stop, security=security, callers=known
+    servers = Servers(
+        ports,
+        metrics,
+        settings,
+        is_ready,
+        before_stop=lambda: None,
+        after_stop=stop,
+        security=security,
+        callers=callers,
     )
-    allow_files()
-    with responsive():
-        await edges.serve(stopped, on_ready)
+    raise_file_limit()
+    with reduced_latency():
+        await servers.serve(stopped, on_ready)
 
 
-async def _check_at_start(store_watch: Watch, identity: ArchiveIdentity) -> None:
-    """Look at the store and the archive, so that what is ready soon is ready at once; raise InvalidSetting.
+async def _check_at_start(store_task: PeriodicTask, identity: ArchiveIdentity) -> None:
+    """Check the store and the archive once before the start; raise InvalidSetting if they don't belong together.
 
-    What is away, or takes long, is looked at again by the watches.
+    The periodic tasks repeat a check that fails or takes longer than START_SECONDS.
     """
 
-    def look() -> None:
-        store_watch.once()
+    def check() -> None:
+        store_task.run_once()
         with suppress(Unavailable):
             identity.check()
 
     with suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, look), START_SECONDS)
+        await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, check), START_SECONDS)
 
 
 def _judge(ports: Ports, identity: ArchiveIdentity, job_id: str) -> None:
-    """Judge a job; leave it to other processes where this one has another archive."""
+    """Judge a job, or requeue it for another process if this process has another archive."""
     if not identity.allows_judging():
         raise RetryLater(CHECK_SECONDS)
     judge_job(ports, job_id)
 
 
 def redis_url(settings: Settings) -> str:
-    """Return Redis' URL; raise InvalidSetting without one."""
+    """Return the URL of Redis; raise InvalidSetting if it is missing or invalid."""
     if settings.redis_url is None:
         raise InvalidSetting(
-            "expected ERRATA_REDIS_URL, such as redis://127.0.0.1:6379/0, got none: set it, or start with --local",
+            "ERRATA_REDIS_URL is missing. Set it, for example to redis://127.0.0.1:6379/0, or run "
+            "`errata serve --local`.",
             field="ERRATA_REDIS_URL",
         )
     url = settings.redis_url.get_secret_value()
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in REDIS_SCHEMES:
         raise InvalidSetting(
-            "ERRATA_REDIS_URL has no scheme that Redis knows. Expected redis://HOST:PORT/DATABASE, rediss://… for TLS, "
-            "or unix://PATH.",
+            "ERRATA_REDIS_URL has no valid scheme. Expected redis://HOST:PORT/DATABASE, rediss://… for TLS, or "
+            "unix://PATH.",
             field="ERRATA_REDIS_URL",
         )
     return url

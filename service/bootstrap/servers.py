@@ -1,7 +1,8 @@
-"""The edges around some ports: gRPC and HTTP, from start to graceful stop."""
+"""The gRPC and HTTP servers of a process, from start to graceful shutdown."""
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from service.analyses.ports import Ports
 from service.api.credentials import server_credentials
 from service.api.server import make_server
-from service.bootstrap.security import Security, split
+from service.bootstrap.security import Security, split_address
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web import gates, pages
@@ -21,12 +22,13 @@ from service.web.hooks.endpoint import Caller, Hooks
 from service.web.listener import Listener, make_listener
 from service.web.pages import Pages, http_error
 
+READY_SECONDS = 0.05  # interval between two checks whether the process is ready
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where a running service listens."""
+    """The addresses on which a service listens."""
 
     grpc: str
     http: str
@@ -34,105 +36,129 @@ class Addresses:
 
 @dataclass(frozen=True)
 class Servers:
-    """What listens, and what is done around its stop."""
+    """The servers of a process, and the callbacks of their shutdown."""
 
     ports: Ports
     metrics: Metrics
     settings: Settings
-    ready: Callable[[], bool]  # whether what the calls need is there
-    before_stop: Callable[[], None]  # ends what watchers wait for
-    after_stop: Callable[[float], None]  # given the seconds of grace that are left
-    security: Security  # whose addresses have been checked
-    callers: Mapping[str, Caller] = field(default_factory=dict)  # registries whose calls are taken
+    is_ready: Callable[[], bool]  # whether the dependencies of calls are available
+    before_stop: Callable[[], None]  # ends the analyses that watches wait for
+    after_stop: Callable[[float], None]  # gets the remaining seconds of the grace period
+    security: Security  # with checked addresses
+    callers: Mapping[str, Caller] = field(default_factory=dict)  # registries that may call webhooks
 
     async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
-        """Listen until `stopped` is set, then end gracefully.
+        """Serve until `stopped` is set, and then shut down gracefully.
 
-        Not ready any more; `before_stop`; no new calls, calls in hand; `after_stop`.
+        The shutdown marks the process as not ready, calls `before_stop`, refuses new calls, waits for open calls, and
+        calls `after_stop`.
+
+        Args:
+            stopped: The event that ends the servers.
+            on_ready: Called with the addresses once the servers listen.
+
+        Raises:
+            Unavailable: An address is in use.
         """
         settings = self.settings
         security, certificates = self.security, self.security.certificates()
-        grpc_host, grpc_port = split(settings.grpc_address)
-        http_host, http_port = split(settings.http_address)
+        grpc_host, grpc_port = split_address(settings.grpc_address)
+        http_host, http_port = split_address(settings.http_address)
         try:
             server = make_server(
                 self.ports,
                 self.metrics,
                 f"{grpc_host}:{grpc_port}",
                 settings.max_uploads,
-                security.access,
+                security.authorizer,
                 None if certificates is None else server_credentials(certificates),
             )
         except RuntimeError as error:
-            raise taken("ERRATA_GRPC_ADDRESS", settings.grpc_address) from error
-        serving = False
+            raise address_in_use("ERRATA_GRPC_ADDRESS", settings.grpc_address) from error
+        is_serving = False
+
+        def is_ready() -> bool:
+            return is_serving and self.is_ready()
+
         families = (
             Hooks(self.ports, self.callers, self.metrics),
             Gates(self.ports, settings.public_url),
             Pages(self.ports, self.metrics),
         )
-        public = urlsplit(settings.public_url).hostname
+        public_host = urlsplit(settings.public_url).hostname
         listener = make_listener(
             self.metrics,
-            lambda: serving and self.ready(),
+            is_ready,
             http_host.strip("[]"),
             http_port,
             [route for family in families for route in family.routes()],
             http_error,
-            allowed_hosts=None if security.access.tokens is not None else [public] if public else [],
-            access=security.access,
+            allowed_hosts=None if security.authorizer.tokens is not None else [public_host] if public_host else [],
+            access=security.authorizer,
             refusal=_refusal,
             certificates=security.certificates(),
             serve_metrics=not settings.metrics_address,
         )
-        listeners = [await started(listener, "ERRATA_HTTP_ADDRESS", settings.http_address)]
+        listeners = [await start_listener(listener, "ERRATA_HTTP_ADDRESS", settings.http_address)]
         if settings.metrics_address:
-            host, port = split(settings.metrics_address)
-            apart = make_listener(
-                self.metrics,
-                lambda: serving and self.ready(),
-                host.strip("[]"),
-                port,
-                certificates=security.certificates(),
+            host, port = split_address(settings.metrics_address)
+            metrics_listener = make_listener(
+                self.metrics, is_ready, host.strip("[]"), port, certificates=security.certificates()
             )
-            listeners.append(await started(apart, "ERRATA_METRICS_ADDRESS", settings.metrics_address))
+            listeners.append(await start_listener(metrics_listener, "ERRATA_METRICS_ADDRESS", settings.metrics_address))
         await server.serve()
-        serving = True
+        is_serving = True
         addresses = Addresses(f"{grpc_host}:{server.port}", f"{http_host}:{listener.port}")
-        self.metrics.ready.set_function(lambda: float(serving and self.ready()))
-        _log.info("ready", grpc=addresses.grpc, http=addresses.http)
+        self.metrics.ready.set_function(lambda: float(is_ready()))
+        _log.info("listening", grpc=addresses.grpc, http=addresses.http)
         on_ready(addresses)
+        log_ready = asyncio.create_task(log_when_ready(is_ready, "ready", grpc=addresses.grpc, http=addresses.http))
         try:
             await stopped.wait()
         finally:
-            serving = False
+            is_serving = False
+            await cancel(log_ready)
             _log.info("stopping", grace_seconds=settings.grace_seconds)
             loop = asyncio.get_running_loop()
-            until = loop.time() + settings.grace_seconds
+            deadline = loop.time() + settings.grace_seconds
             await loop.run_in_executor(None, self.before_stop)
             await server.stop(settings.grace_seconds)
-            await loop.run_in_executor(None, self.after_stop, max(0.0, until - loop.time()))
-            for listening in listeners:
-                await listening.stop()
-            for item in families:
-                item.stop()
+            await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
+            for running_listener in listeners:
+                await running_listener.stop()
+            for family in families:
+                family.stop()
             _log.info("stopped")
 
 
 def _refusal(path: str, error: ErrataError) -> Response:
-    """Return the answer to a call that isn't let in, in the form of its route."""
+    """Return the response to an unauthorized request: JSON for a gate, HTML for a page."""
     return gates.refusal(error) if path == gates.PATH else pages.refusal(error)
 
 
-async def started(listener: Listener, variable: str, address: str) -> Listener:
-    """Return a listener that listens; raise Unavailable if its address is taken."""
+async def log_when_ready(is_ready: Callable[[], bool], event: str, **fields: str) -> None:
+    """Wait until the process is ready, and then log an event."""
+    while not is_ready():
+        await asyncio.sleep(READY_SECONDS)
+    _log.info(event, **fields)
+
+
+async def cancel(task: "asyncio.Task[None]") -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def start_listener(listener: Listener, variable: str, address: str) -> Listener:
+    """Start and return a listener; raise Unavailable if its address is in use."""
     try:
         await listener.start()
     except RuntimeError as error:
-        raise taken(variable, address) from error
+        raise address_in_use(variable, address) from error
     return listener
 
 
-def taken(variable: str, address: str) -> Unavailable:
-    """Return the error for an address that can't be listened on."""
-    return Unavailable(f"can't listen on {address}: is it taken? Set {variable}")
+def address_in_use(variable: str, address: str) -> Unavailable:
+    """Return the error for an address that can't be bound."""
+    return Unavailable(f"Can't listen on {address}; the address may be in use. Set {variable} to another address.")

@@ -1,7 +1,7 @@
-"""The watchdog: ends the process some seconds after SIGTERM or SIGINT, whatever still runs.
+"""The watchdog: ends the process some seconds after SIGTERM or SIGINT, even if threads still run.
 
-A thread cannot be ended from outside: one in a long computation would keep the process alive for as long as it takes,
-and so would a call to a Redis that hangs.
+Python can't end a thread from outside. Without the watchdog, a thread in a long computation, or in a call to a Redis
+that does not respond, would keep the process alive.
 """
 
 import os
@@ -17,8 +17,8 @@ import structlog
 
 from service.bootstrap import kill_parent
 
-LATE_SECONDS = 5.0  # after the grace period; the process has ended by then
-LOG_SECONDS = 1.0  # of it, that are left to the process that kills this one
+LATE_SECONDS = 5.0  # after the grace period, the process ends within this time
+LOG_SECONDS = 1.0  # interval from the log entry of the thread to the kill by the child process
 WAITING = {"concurrent.futures.thread", "queue", "selectors", "threading"}  # modules in which idle threads wait
 _log = structlog.get_logger()
 
@@ -26,20 +26,20 @@ _log = structlog.get_logger()
 class Watchdog:
     """Ends this process LATE_SECONDS after the grace period.
 
-    A thread logs what still runs and ends the process. Where no thread can run, a child process kills this one
-    (kill_parent.py).
+    A thread logs the threads that still run and ends the process. If no thread can run, a child process kills this
+    process (kill_parent.py).
     """
 
     def __init__(self, grace: float) -> None:
-        """Start the child process, and report signals to it; call it in the main thread.
+        """Start the child process, and forward signals to it. Call this in the main thread.
 
         Args:
-            grace: Seconds from the signal on in which the process should end by itself.
+            grace: Seconds after the signal in which the process should end on its own.
         """
         seconds = grace + LATE_SECONDS
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
-        self._child = subprocess.Popen(  # of its own session: Ctrl-C is for this process
+        self._child = subprocess.Popen(  # in a new session, so that Ctrl-C does not reach it
             [sys.executable, "-I", "-S", str(Path(kill_parent.__file__)), str(seconds)],
             stdin=reading,
             start_new_session=True,
@@ -51,26 +51,26 @@ class Watchdog:
         self._timer.daemon = True
 
     def start(self) -> None:
-        """Start the countdown; call it at the first SIGTERM or SIGINT."""
+        """Start the countdown. Call this at the first SIGTERM or SIGINT."""
         self._timer.start()
 
 
 def _end_process() -> None:
-    _log.error("ended by force: the grace period is over and something still runs", running=list(still_running()))
+    _log.error("process ended after the grace period: threads still run", running=list(list_running_threads()))
     os._exit(1)
 
 
-def still_running() -> Iterator[str]:
-    """Yield what other threads do now: a thread's name, and where in the program it is."""
+def list_running_threads() -> Iterator[str]:
+    """Yield the name and the current function of each other thread that is not idle."""
     frames = sys._current_frames()
     for thread in threading.enumerate():
-        frame = _place_of(frames.get(thread.ident or 0))
+        frame = _relevant_frame(frames.get(thread.ident or 0))
         if frame is not None and thread is not threading.current_thread():
             yield f"{thread.name}: {_module_of(frame)}.{frame.f_code.co_name}:{frame.f_lineno}"
 
 
-def _place_of(innermost: FrameType | None) -> FrameType | None:
-    """Return the innermost frame of this package; else the innermost one of a thread that doesn't just wait."""
+def _relevant_frame(innermost: FrameType | None) -> FrameType | None:
+    """Return the innermost frame of this package; without one, the innermost frame, or None for an idle thread."""
     frame = innermost
     while frame is not None and not _module_of(frame).startswith("service."):
         frame = frame.f_back

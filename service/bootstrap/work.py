@@ -1,4 +1,4 @@
-"""The worker: takes shards of model analyses from Redis, predicts and hands in the parts. One a GPU."""
+"""The worker process: takes shards from Redis, runs models on them, and stores the predictions. Run one per GPU."""
 
 import asyncio
 import os
@@ -11,27 +11,33 @@ import structlog
 from errata.errors import InvalidSetting
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, Watch
+from service.bootstrap.metrics_collectors import STORE_SECONDS, PeriodicTask, StoreCollector
 from service.bootstrap.process import stop_on_signals
-from service.bootstrap.security import make_security, split
+from service.bootstrap.security import make_security, split_address
 from service.bootstrap.serve import redis_url
-from service.bootstrap.servers import started
+from service.bootstrap.servers import cancel, log_when_ready, start_listener
 from service.bootstrap.wiring import can_run, image_folders, process_predictor, worker_offer
 from service.jobs.engine import Engine, redis_broker
 from service.jobs.redis_store import RedisJobStore, connect
 from service.jobs.worker import Predictor, Worker
 from service.settings import Settings, warn_about_missing_paths
 from service.storage import remove_temporary_folders
-from service.telemetry import Metrics, Stage, at_zero
+from service.telemetry import Metrics, Stage, initialize_series
 from service.web.listener import make_listener
 
 REDIS_TIMEOUT = 10.0  # seconds
-COUNTED = 10  # looks at the store for each count of what is open: workers are many, and the API tells it too
+COLLECT_EVERY = 10  # checks of the store per read of its metrics: there are many workers, and the API reports them too
 _log = structlog.get_logger()
 
 
 async def run_worker(settings: Settings, on_ready: Callable[[str], None], predictor: Predictor | None = None) -> None:
-    """Work until SIGTERM or SIGINT, then hand back what doesn't end in time; a second signal ends it at once."""
+    """Run the worker until SIGTERM or SIGINT, and then release shards that do not end within the grace period.
+
+    Args:
+        settings: The settings.
+        on_ready: Called with the HTTP address once the worker listens.
+        predictor: Runs models; None: a child process with torch.
+    """
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     store = RedisJobStore(connect(url, REDIS_TIMEOUT))
@@ -40,11 +46,11 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
     images = image_folders(settings)
     offer = worker_offer(settings, images)
     if not offer.models:
-        raise InvalidSetting("a worker runs models, which needs torch and timm: install errata-service[worker]")
-    remove_temporary_folders()  # downloads of models whose process was killed
+        raise InvalidSetting("A worker needs torch and timm, which are not installed. Install errata-service[worker].")
+    remove_temporary_folders()  # model downloads of killed processes
     models = process_predictor(settings, images)
-    look = StoreCollector(store, metrics, models.gpu_memory, every=COUNTED)
-    watch = Watch("store", look, STORE_SECONDS)
+    store_collector = StoreCollector(store, metrics, models.gpu_memory, every=COLLECT_EVERY)
+    store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     worker = Worker(
         name=name,
         store=store,
@@ -61,29 +67,31 @@ async def run_worker(settings: Settings, on_ready: Callable[[str], None], predic
         can_run=partial(can_run, offer),
         lease=settings.heartbeat_seconds * 2 / 3,
     )
-    at_zero(metrics.analyses, ["failed"])  # the end that a worker itself gives one
+    initialize_series(metrics.analyses, ["failed"])  # the only final state that a worker sets
     engine.serve_models(worker.run, name, offer)
     stopped = asyncio.Event()
     stop_on_signals(stopped, settings.grace_seconds)
-    host, port = split(settings.worker_http_address)
+    host, port = split_address(settings.worker_http_address)
 
     def is_ready() -> bool:
-        return not stopped.is_set() and look.is_there()
+        return not stopped.is_set() and store_collector.is_available()
 
     metrics.ready.set_function(lambda: float(is_ready()))
-    certificates = make_security(settings).certificates()  # what it serves needs no token: it may listen anywhere
+    certificates = make_security(settings).certificates()  # no address check: the probes and metrics need no token
     listener = make_listener(metrics, is_ready, host.strip("[]"), port, certificates=certificates)
-    await started(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
-    watch.start()
+    await start_listener(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
+    store_task.start()
     engine.start()
     address = f"{host}:{listener.port}"
-    _log.info("working", worker=name, http=address)
+    _log.info("worker listening", worker=name, http=address)
     on_ready(address)
+    log_ready = asyncio.create_task(log_when_ready(is_ready, "worker ready", worker=name, http=address))
     await stopped.wait()
-    _log.info("draining", grace_seconds=settings.grace_seconds)
+    await cancel(log_ready)
+    _log.info("stopping", grace_seconds=settings.grace_seconds)
     await asyncio.get_running_loop().run_in_executor(None, engine.stop, settings.grace_seconds)
     await asyncio.get_running_loop().run_in_executor(None, worker.release_shards)
     models.close()
     await listener.stop()
     _log.info("stopped")
-    os._exit(0)  # a thread that is still in a model's batch doesn't hold the process
+    os._exit(0)  # without waiting for a thread that still runs a batch

@@ -403,6 +403,12 @@ class RedisJobStore:
             raise Unavailable(
                 "The job store (Redis) does not answer. Try again later.", retry_after=RETRY_AFTER
             ) from error
+        except redis.AuthenticationError as error:
+            raise Unavailable(
+                "The job store (Redis) rejects the service's credentials. Correct the password in ERRATA_REDIS_URL.",
+                retry_after=RETRY_AFTER,
+                detail=f"{error!s:.120}",
+            ) from error
         except redis.RedisError as error:
             check_newer(str(error))
             if isinstance(error, redis.ResponseError):  # a full disk, a replica, or a bug

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.authorization import ALLOW_ALL, CALLER, PERMISSIONS, Authorizer
 from service.certificates import Certificates
 from service.redact import public_message
-from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, at_zero, new_request_id
+from service.telemetry import REQUEST_ID, REQUEST_IDS, Metrics, initialize_series, new_request_id
 from service.web.connection import CERTIFIED, HEAD_SECONDS, Connection
 from service.web.metrics_endpoint import MetricsEndpoint
 from service.web.status import status_of
@@ -198,7 +198,7 @@ def make_listener(
     if serve_metrics:
         endpoints["/metrics"] = MetricsEndpoint(metrics.registry).endpoint
     all_routes = [*(Route(path, endpoint) for path, endpoint in endpoints.items()), *routes]
-    at_zero(metrics.http_requests, (route.path for route in all_routes), ("500", "503"))
+    initialize_series(metrics.http_requests, (route.path for route in all_routes), ("500", "503"))
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert http_error is not None and isinstance(error, HTTPException), "This is a bug"

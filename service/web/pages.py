@@ -169,7 +169,9 @@ class Pages:
     def _thumbnail(self, request: Request) -> Response:
         analysis = queries.get_succeeded(self._ports, _id(request, "id"))
         dataset, name = analysis.request.dataset, request.path_params["image"]
-        find_bundle(self._ports, analysis).row(name)  # raises ImageNotFound for images that are not part of the data set
+        find_bundle(self._ports, analysis).row(
+            name
+        )  # raises ImageNotFound for images that are not part of the data set
         thumbnail = self._ports.thumbnails.thumbnail(dataset, name, THUMBNAIL_SIZE)
         if thumbnail is None:
             raise ImageNotFound(f"Image {name!r:.120} is not available.", field="image")

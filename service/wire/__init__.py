@@ -1,4 +1,4 @@
-"""The wire: errata.v1 messages from and to domain records, and their proto3 JSON form. Only this folder knows both."""
+"""Conversion between errata.v1 messages and domain records, and the proto3 JSON form of messages."""
 
 from errata.proto_json import to_dict, to_json
 

@@ -1,4 +1,4 @@
-"""Analyses on the wire: requests, listings, summaries, breakdowns, evidence."""
+"""Messages of analyses: requests, filters, summaries, breakdowns, and evidence."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from service.wire.names import MAX_ID, analysis_id, analysis_name, by_name, enum
 
 
 def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
-    """Return what a CreateAnalysis call asks for."""
+    """Convert the request of CreateAnalysis."""
     if not message.model:
         raise InvalidRequest("expected a model identifier, got none", field="model")
     return AnalysisRequest(
@@ -45,7 +45,7 @@ def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
 
 
 def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
-    """Return what an upload's header asks for."""
+    """Convert the header of an upload."""
     return AnalysisRequest(
         dataset=message.dataset,
         display_name=message.display_name,
@@ -60,7 +60,7 @@ def request_from_header(message: pb.UploadHeader) -> AnalysisRequest:
 
 
 def to_analysis(analysis: Analysis) -> pb.Analysis:
-    """Return the message of an analysis."""
+    """Convert an analysis."""
     message = pb.Analysis(
         name=analysis_name(analysis.id),
         model=analysis.request.model,
@@ -71,16 +71,16 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
         owner=analysis.owner,
         request_id=analysis.request.request_id,
         state=pb.State.Name(analysis.state),
-        create_time=_time(analysis.create_time),
-        progress=_progress(analysis.progress),
+        create_time=_to_timestamp(analysis.create_time),
+        progress=_to_progress(analysis.progress),
         warnings=analysis.warnings,
         predictions_digest=analysis.predictions_digest,
         cached=analysis.cached,
     )
     if analysis.start_time:
-        message.start_time.CopyFrom(_time(analysis.start_time))
+        message.start_time.CopyFrom(_to_timestamp(analysis.start_time))
     if analysis.end_time:
-        message.end_time.CopyFrom(_time(analysis.end_time))
+        message.end_time.CopyFrom(_to_timestamp(analysis.end_time))
     if analysis.summary:
         message.summary.CopyFrom(to_summary(analysis.summary))
         message.summary.headline = analysis_summary(analysis.title, analysis.summary)
@@ -100,9 +100,9 @@ def to_analysis(analysis: Analysis) -> pb.Analysis:
 
 
 def to_summary(summary: Summary) -> pb.Summary:
-    """Return the message of a summary."""
+    """Convert a summary."""
     return pb.Summary(
-        groups={group.value: _group(each) for group, each in summary.groups.items()},
+        groups={group.value: _to_group(group_summary) for group, group_summary in summary.groups.items()},
         abstained=[pb.ErrorType.Name(error_type) for error_type in summary.abstained],
         num_problematic=summary.num_problematic,
         num_images=summary.num_images,
@@ -115,7 +115,7 @@ def to_summary(summary: Summary) -> pb.Summary:
 
 
 def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
-    """Return the message of a breakdown."""
+    """Convert the rows of a breakdown."""
     return pb.Breakdown(
         rows=[
             pb.BreakdownRow(
@@ -133,7 +133,7 @@ def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
 
 
 def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
-    """Return the conditions of a listing of analyses."""
+    """Convert the filter of ListAnalyses."""
     states = frozenset(enum_of(State, value, "filter.states") for value in message.states)
     prefix = message.id_prefix
     if prefix and not (prefix.isascii() and prefix.isalnum() and len(prefix) <= MAX_ID):
@@ -146,7 +146,7 @@ def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
 
 
 def to_evidence(manifest: Manifest) -> pb.Evidence:
-    """Return the message of a bundle."""
+    """Convert the manifest of an evidence bundle."""
     return pb.Evidence(
         dataset=manifest.dataset,
         digest=manifest.digest,
@@ -160,13 +160,13 @@ def to_evidence(manifest: Manifest) -> pb.Evidence:
     )
 
 
-def _time(value: datetime) -> Timestamp:
+def _to_timestamp(value: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(value)
     return message
 
 
-def _progress(progress: Progress) -> pb.Progress:
+def _to_progress(progress: Progress) -> pb.Progress:
     message = pb.Progress(
         done=progress.done,
         total=progress.total,
@@ -181,7 +181,7 @@ def _progress(progress: Progress) -> pb.Progress:
     return message
 
 
-def _group(group: GroupSummary) -> pb.GroupSummary:
+def _to_group(group: GroupSummary) -> pb.GroupSummary:
     return pb.GroupSummary(
         num_samples=group.num_samples,
         counts=by_name(group.counts),
@@ -198,9 +198,10 @@ def _group(group: GroupSummary) -> pb.GroupSummary:
 
 
 def from_analysis(message: pb.Analysis) -> Analysis:
-    """Return the analysis of a message as far as results go: progress and failures are left out.
+    """Convert a message to an analysis, without progress and failure.
 
-    Raise InvalidRequest for values that no service sends.
+    Raises:
+        InvalidRequest: A field has an invalid value.
     """
     return Analysis(
         id=analysis_id(message.name),
@@ -212,7 +213,7 @@ def from_analysis(message: pb.Analysis) -> Analysis:
         ),
         state=enum_of(State, message.state, "state"),
         evidence=message.evidence,
-        create_time=_from_time(message.create_time),
+        create_time=_from_timestamp(message.create_time),
         predictions_digest=message.predictions_digest,
         model_info=ModelInfo(
             message.model_info.model,
@@ -227,7 +228,7 @@ def from_analysis(message: pb.Analysis) -> Analysis:
     )
 
 
-def _from_time(message: Timestamp) -> datetime:
+def _from_timestamp(message: Timestamp) -> datetime:
     try:
         return message.ToDatetime(UTC)
     except (OverflowError, ValueError) as error:
@@ -235,13 +236,13 @@ def _from_time(message: Timestamp) -> datetime:
 
 
 def from_summary(message: pb.Summary) -> Summary:
-    """Return the summary of a message; raise InvalidRequest for one that lacks a group."""
+    """Convert a message to a summary; raise InvalidRequest if a group is missing."""
     missing = [group.value for group in Group if group.value not in message.groups]
     if missing:
         raise InvalidRequest(f"expected a summary with every group, got none of {', '.join(missing)}", field="groups")
     return Summary(
         groups={group: _from_group(message.groups[group.value]) for group in Group},
-        abstained=tuple(_silent(item) for item in message.abstained),
+        abstained=tuple(_from_abstained(value) for value in message.abstained),
         num_problematic=message.num_problematic,
         num_images=message.num_images,
         num_predicted=message.num_predicted,
@@ -252,11 +253,11 @@ def from_summary(message: pb.Summary) -> Summary:
     )
 
 
-def _silent(value: int) -> ErrorType:
-    result: ErrorType = enum_of(ErrorType, value, "abstained")
-    if result is ErrorType.UNSPECIFIED:
+def _from_abstained(value: int) -> ErrorType:
+    error_type: ErrorType = enum_of(ErrorType, value, "abstained")
+    if error_type is ErrorType.UNSPECIFIED:
         raise InvalidRequest("expected a rule that abstained, got none", field="abstained")
-    return result
+    return error_type
 
 
 def _from_group(message: pb.GroupSummary) -> GroupSummary:
@@ -269,10 +270,10 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
         num_samples=message.num_samples,
         counts=counts,
         top1_errors=message.top1_errors,
-        top1_accuracy=_rate(message, "top1_accuracy"),
-        multi_label_accuracy=_rate(message, "multi_label_accuracy"),
-        multi_label_accuracy_forgiving_minor=_rate(message, "multi_label_accuracy_forgiving_minor"),
-        multi_label_accuracy_forgiving_explainable=_rate(message, "multi_label_accuracy_forgiving_explainable"),
+        top1_accuracy=_from_rate(message, "top1_accuracy"),
+        multi_label_accuracy=_from_rate(message, "multi_label_accuracy"),
+        multi_label_accuracy_forgiving_minor=_from_rate(message, "multi_label_accuracy_forgiving_minor"),
+        multi_label_accuracy_forgiving_explainable=_from_rate(message, "multi_label_accuracy_forgiving_explainable"),
         portions_of_top1_errors=from_names(message.portions_of_top1_errors),
         portions_of_multi_label_errors=from_names(message.portions_of_multi_label_errors),
         gain_if_fixed_top1=from_names(message.gain_if_fixed_top1),
@@ -280,8 +281,8 @@ def _from_group(message: pb.GroupSummary) -> GroupSummary:
     )
 
 
-def _rate(message: pb.GroupSummary, field: str) -> float | None:
-    result: float | None = optional(message, field)
-    if result is not None and not 0 <= result <= 1:
-        raise InvalidRequest(f"expected a fraction of 1 as {field}, got {result}", field=field)
-    return result
+def _from_rate(message: pb.GroupSummary, field: str) -> float | None:
+    rate: float | None = optional(message, field)
+    if rate is not None and not 0 <= rate <= 1:
+        raise InvalidRequest(f"expected a fraction of 1 as {field}, got {rate}", field=field)
+    return rate

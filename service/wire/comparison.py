@@ -1,4 +1,4 @@
-"""Comparisons on the wire."""
+"""Messages of comparisons."""
 
 from collections.abc import Iterable
 
@@ -19,42 +19,42 @@ from service.taxonomy.classes import class_names
 from service.wire.names import analysis_name, by_name
 
 
-def to_comparison(found: Comparison) -> pb.Comparison:
-    """Return the message of a comparison."""
+def to_comparison(comparison: Comparison) -> pb.Comparison:
+    """Convert a comparison."""
     return pb.Comparison(
-        a=analysis_name(found.id_a) if found.id_a else "",
-        b=analysis_name(found.id_b) if found.id_b else "",
-        display_name_a=found.title_a,
-        display_name_b=found.title_b,
-        dataset=found.dataset,
-        evidence=found.evidence,
-        abstained=[pb.ErrorType.Name(item) for item in found.abstained],
-        verdict=comparison_summary(found.groups[Group.ALL]),
-        num_left_out=found.num_left_out,
-        groups={group.value: _group(each) for group, each in found.groups.items()},
-        classes=_rows(found.classes),
-        superclasses=_rows(found.superclasses),
-        fixed=_changed_images(found.fixed),
-        broken=_changed_images(found.broken),
+        a=analysis_name(comparison.id_a) if comparison.id_a else "",
+        b=analysis_name(comparison.id_b) if comparison.id_b else "",
+        display_name_a=comparison.title_a,
+        display_name_b=comparison.title_b,
+        dataset=comparison.dataset,
+        evidence=comparison.evidence,
+        abstained=[pb.ErrorType.Name(error_type) for error_type in comparison.abstained],
+        verdict=comparison_summary(comparison.groups[Group.ALL]),
+        num_left_out=comparison.num_left_out,
+        groups={group.value: _to_group(group_comparison) for group, group_comparison in comparison.groups.items()},
+        classes=_rows(comparison.classes),
+        superclasses=_rows(comparison.superclasses),
+        fixed=_changed_images(comparison.fixed),
+        broken=_changed_images(comparison.broken),
     )
 
 
-def _group(found: GroupComparison) -> pb.GroupComparison:
+def _to_group(group: GroupComparison) -> pb.GroupComparison:
     message = pb.GroupComparison(
-        num_samples=found.num_samples,
+        num_samples=group.num_samples,
         transitions=[
             pb.Transitions(
-                error_type=pb.ErrorType.Name(error_type_),
-                counts=by_name(dict(zip(ERROR_TYPES, found.transitions[error_type_ - 1].tolist(), strict=True))),
+                error_type=pb.ErrorType.Name(error_type),
+                counts=by_name(dict(zip(ERROR_TYPES, group.transitions[error_type - 1].tolist(), strict=True))),
             )
-            for error_type_ in ERROR_TYPES
+            for error_type in ERROR_TYPES
         ],
-        fixed=found.fixed(),
-        broken=found.broken(),
-        fixed_by_type=by_name({type_: found.fixed(type_) for type_ in MULTI_LABEL_ERROR_TYPES}),
-        broken_by_type=by_name({type_: found.broken(type_) for type_ in MULTI_LABEL_ERROR_TYPES}),
-        top1_fixed=found.top1_fixed,
-        top1_broken=found.top1_broken,
+        fixed=group.fixed(),
+        broken=group.broken(),
+        fixed_by_type=by_name({error_type: group.fixed(error_type) for error_type in MULTI_LABEL_ERROR_TYPES}),
+        broken_by_type=by_name({error_type: group.broken(error_type) for error_type in MULTI_LABEL_ERROR_TYPES}),
+        top1_fixed=group.top1_fixed,
+        top1_broken=group.top1_broken,
         tests=[
             pb.PairedTest(
                 metric=f"PAIRED_METRIC_{test.metric.name}",
@@ -63,18 +63,18 @@ def _group(found: GroupComparison) -> pb.GroupComparison:
                 p_value=test.p_value,
                 significant=test.significant,
             )
-            for test in found.tests.values()
+            for test in group.tests.values()
         ],
-        rates={question.value: _interval(each) for question, each in found.rates.items()},
-        types={each.name: _interval(interval) for each, interval in found.types.items()},
+        rates={metric.value: _to_interval(interval) for metric, interval in group.rates.items()},
+        types={error_type.name: _to_interval(interval) for error_type, interval in group.types.items()},
     )
-    if found.multi_label_accuracy is not None:
-        message.multi_label_accuracy.CopyFrom(_interval(found.multi_label_accuracy))
+    if group.multi_label_accuracy is not None:
+        message.multi_label_accuracy.CopyFrom(_to_interval(group.multi_label_accuracy))
     return message
 
 
-def _interval(found: Interval) -> pb.Interval:
-    return pb.Interval(a=found.a, b=found.b, difference=found.difference, low=found.low, high=found.high)
+def _to_interval(interval: Interval) -> pb.Interval:
+    return pb.Interval(a=interval.a, b=interval.b, difference=interval.difference, low=interval.low, high=interval.high)
 
 
 def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
@@ -85,25 +85,25 @@ def _rows(rows: Iterable[ChangeRow]) -> list[pb.ChangeRow]:
             num_samples=row.num_samples,
             fixed=row.fixed,
             broken=row.broken,
-            errors=_interval(row.errors),
+            errors=_to_interval(row.errors),
         )
         for row in rows
     ]
 
 
-def _changed_images(flips: Iterable[ChangedImage]) -> list[pb.ChangedImage]:
+def _changed_images(changed_images: Iterable[ChangedImage]) -> list[pb.ChangedImage]:
     names = class_names()
     return [
         pb.ChangedImage(
-            file_name=flip.file_name,
-            target=flip.target,
-            target_name=names[flip.target],
-            predicted_a=flip.predicted_a,
-            predicted_a_name=names[flip.predicted_a],
-            predicted_b=flip.predicted_b,
-            predicted_b_name=names[flip.predicted_b],
-            error_type_a=pb.ErrorType.Name(flip.type_a),
-            error_type_b=pb.ErrorType.Name(flip.type_b),
+            file_name=image.file_name,
+            target=image.target,
+            target_name=names[image.target],
+            predicted_a=image.predicted_a,
+            predicted_a_name=names[image.predicted_a],
+            predicted_b=image.predicted_b,
+            predicted_b_name=names[image.predicted_b],
+            error_type_a=pb.ErrorType.Name(image.type_a),
+            error_type_b=pb.ErrorType.Name(image.type_b),
         )
-        for flip in flips
+        for image in changed_images
     ]

@@ -1,4 +1,4 @@
-"""Gates on the wire."""
+"""Messages of gate results."""
 
 from errata.v1 import errata_pb2 as pb
 
@@ -8,17 +8,17 @@ from service.wire.names import analysis_name, group_value
 
 
 def to_gate_result(result: GateResult) -> pb.GateResult:
-    """Return the message of a gate's result."""
+    """Convert the result of a gate."""
     return pb.GateResult(
         decision=f"GATE_DECISION_{result.decision.name}",
         policy=result.policy,
         name=analysis_name(result.analysis) if result.analysis else "",
         baseline=analysis_name(result.baseline) if result.baseline else "",
-        reasons=[_reason(reason) for reason in result.reasons],
+        reasons=[_to_reason(reason) for reason in result.reasons],
     )
 
 
-def _reason(reason: GateReason) -> pb.GateReason:
+def _to_reason(reason: GateReason) -> pb.GateReason:
     bound = reason.bound
     return pb.GateReason(
         decision=f"GATE_DECISION_{reason.decision.name}",

@@ -1,4 +1,4 @@
-"""Names of the wire: resources, groups, enumerations by name."""
+"""Resource names, enum values, and maps keyed by enum names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -23,27 +23,35 @@ def analysis_name(analysis_id: str) -> str:
 
 
 def analysis_id(name: str, field: str = "name") -> str:
-    """Return the id in a resource name; a bare id is taken as well; raise InvalidRequest for anything else."""
-    result = name.removeprefix(NAME_PREFIX)
-    if not (result.isascii() and result.isalnum() and len(result) <= MAX_ID):
+    """Return the id of an analysis.
+
+    Args:
+        name: `analyses/ID` or the id.
+        field: The field of the request, for the error.
+
+    Raises:
+        InvalidRequest: The name has another form.
+    """
+    identifier = name.removeprefix(NAME_PREFIX)
+    if not (identifier.isascii() and identifier.isalnum() and len(identifier) <= 64):
         raise InvalidRequest(f"expected {NAME_PREFIX}ID, got {name!r:.80}", field=field)
-    return result
+    return identifier
 
 
 def group_of(value: int, field: str) -> Group:
-    """Return a group; raise InvalidRequest if it is none."""
+    """Return the group of an enum value; raise InvalidRequest for an unknown value."""
     if value not in GROUPS:
         raise InvalidRequest(f"expected a Group, got {value}", field=field)
     return GROUPS[value]
 
 
 def group_value(group: Group) -> str:
-    """Return a group's name on the wire."""
+    """Return the name of a group's enum value."""
     return f"GROUP_{group.name}"
 
 
 def class_index(value: int, field: str) -> int:
-    """Return a class index; raise InvalidRequest if it is none."""
+    """Return the class index; raise InvalidRequest if it is out of range."""
     if not 0 <= value < NUM_CLASSES:
         raise InvalidRequest(f"expected a class 0..{NUM_CLASSES - 1}, got {value}", field=field)
     return value
@@ -81,28 +89,28 @@ def class_in(message: Message, name: str, field: str) -> int | None:
     return class_named(text, f"{field}_class")
 
 
-def enum_of(kind: Any, value: int, field: str) -> Any:
-    """Return a member of an enumeration; raise InvalidRequest if it is none."""
+def enum_of(enum: Any, value: int, field: str) -> Any:
+    """Return the member of an enumeration; raise InvalidRequest for an unknown value."""
     try:
-        return kind(value)
+        return enum(value)
     except ValueError as error:
-        raise InvalidRequest(f"expected a {kind.__name__}, got {value}", field=field) from error
+        raise InvalidRequest(f"expected a {enum.__name__}, got {value}", field=field) from error
 
 
 def by_name(values: Mapping[ErrorType, Number]) -> dict[str, Number]:
-    """Return values by their error types' names."""
+    """Replace error types by their names."""
     return {error_type.name: value for error_type, value in values.items()}
 
 
-def from_names(values: Mapping[str, Number], needed: Sequence[ErrorType] = ()) -> dict[ErrorType, Number]:
-    """Return values by error type; raise InvalidRequest for a name that is none, or for a needed one that lacks."""
+def from_names(values: Mapping[str, Number], required: Sequence[ErrorType] = ()) -> dict[ErrorType, Number]:
+    """Replace names by error types; raise InvalidRequest for an unknown name or a missing required type."""
     unknown = [name for name in values if name not in ErrorType.__members__]
-    missing = [item.name for item in needed if item.name not in values]
+    missing = [error_type.name for error_type in required if error_type.name not in values]
     if unknown or missing:
         raise InvalidRequest(f"expected values by error type, got {', '.join(values)[:200] or 'none'}", field="counts")
     return {ErrorType[name]: value for name, value in values.items()}
 
 
 def optional(message: Message, field: str) -> Any:
-    """Return a field's value, None where it isn't set."""
+    """Return the value of a field, or None if it is not set."""
     return getattr(message, field) if message.HasField(field) else None

@@ -11,12 +11,12 @@ from google.protobuf.message import Message
 
 
 def page_token(offset: int, query: Message) -> str:
-    """Return the token of the page that starts at `offset` of a listing; it holds only for the same query."""
+    """Return the token of the page that starts at `offset`; the token is valid only for the same query."""
     return base64.urlsafe_b64encode(json.dumps([offset, _query_key(query)]).encode()).decode()
 
 
 def page_offset(token: str, query: Message) -> int:
-    """Return where a page starts; raise InvalidPageToken if the token isn't one of this query's."""
+    """Return the offset of a page; raise InvalidPageToken if the token was not issued for this query."""
     if not token:
         return 0
     try:
@@ -28,15 +28,25 @@ def page_offset(token: str, query: Message) -> int:
     raise InvalidPageToken(f"expected a page token of this listing, got {token!r:.40}", field="page_token")
 
 
-def page_size(asked: int, default: int, most: int = 1000, field: str = "page_size") -> int:
-    """Return how many a page holds; raise InvalidRequest for a negative number."""
-    if asked < 0:
-        raise InvalidRequest(f"expected a {field} of 0 or more, got {asked}", field=field)
-    return min(asked or default, most)
+def page_size(requested: int, default: int, limit: int = 1000, field: str = "page_size") -> int:
+    """Return the size of a page.
+
+    Args:
+        requested: The size in the request; 0: the default.
+        default: The default size.
+        limit: The maximum size; larger requests get pages of this size.
+        field: The field of the request, for the error.
+
+    Raises:
+        InvalidRequest: The requested size is negative.
+    """
+    if requested < 0:
+        raise InvalidRequest(f"expected a {field} of 0 or more, got {requested}", field=field)
+    return min(requested or default, limit)
 
 
 def _query_key(query: Message) -> str:
-    plain = to_dict(query)
-    plain.pop("page_token", None)
-    plain.pop("page_size", None)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    fields = to_dict(query)
+    fields.pop("page_token", None)
+    fields.pop("page_size", None)
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Trends on the wire."""
+"""Messages of trends."""
 
 import numpy as np
 from errata.v1 import errata_pb2 as pb
@@ -7,22 +7,22 @@ from service.domain import LabelFit, Metric, PercentileRank, Trend, TrendPoint
 from service.report.messages.trend import percentile_text, trend_notes
 from service.wire.names import analysis_name, group_value
 
-_QUANTILES = (4, 24, 49, 74, 94)  # of the 1 to 99 %: 5, 25, 50, 75, 95 %
+_QUANTILES = (4, 24, 49, 74, 94)  # indices of 5, 25, 50, 75, and 95 % among 1 to 99 %
 
 
-def to_trend(found: Trend) -> pb.Trend:
-    """Return the message of a trend."""
+def to_trend(trend: Trend) -> pb.Trend:
+    """Convert a trend."""
     return pb.Trend(
-        dataset=found.dataset,
-        evidence=found.evidence,
-        group=group_value(found.group),
-        by=found.by,
-        models=[_model(point) for point in found.points],
-        fits=[_fit(fit) for fit in found.fits],
-        bands=_bands(found),
-        num_published=found.curves.num_models if found.curves else 0,
-        notes=trend_notes(found),
-        num_left_out=found.num_left_out,
+        dataset=trend.dataset,
+        evidence=trend.evidence,
+        group=group_value(trend.group),
+        by=trend.by,
+        models=[_model(point) for point in trend.points],
+        fits=[_fit(fit) for fit in trend.fits],
+        bands=_bands(trend),
+        num_published=trend.curves.num_models if trend.curves else 0,
+        notes=trend_notes(trend),
+        num_left_out=trend.num_left_out,
     )
 
 
@@ -31,41 +31,41 @@ def _model(point: TrendPoint) -> pb.TrendModel:
         name=analysis_name(point.id) if point.id else "",
         display_name=point.title,
         label=point.label,
-        asked=point.is_selected,
+        requested=point.is_selected,
         top1_accuracy=point.top1_accuracy,
         values={metric.name: value for metric, value in point.values.items()},
-        percentile_ranks=[_standing(standing) for standing in point.percentile_ranks],
+        percentile_ranks=[_percentile_rank(rank) for rank in point.percentile_ranks],
     )
 
 
-def _standing(standing: PercentileRank) -> pb.PercentileRank:
+def _percentile_rank(rank: PercentileRank) -> pb.PercentileRank:
     return pb.PercentileRank(
-        metric=_metric(standing.metric),
-        value=standing.value,
-        percentile=standing.percentile,
-        message=percentile_text(standing),
+        metric=_metric(rank.metric),
+        value=rank.value,
+        percentile=rank.percentile,
+        message=percentile_text(rank),
     )
 
 
-def _fit(each: LabelFit) -> pb.TrendFit:
+def _fit(label_fit: LabelFit) -> pb.TrendFit:
     return pb.TrendFit(
-        metric=_metric(each.metric),
-        label=each.label,
-        num_models=each.num_models,
-        slope=each.fit.slope if each.fit else None,
-        intercept=each.fit.intercept if each.fit else None,
-        r_squared=each.fit.r_squared if each.fit else None,
-        shift=each.shift,
+        metric=_metric(label_fit.metric),
+        label=label_fit.label,
+        num_models=label_fit.num_models,
+        slope=label_fit.fit.slope if label_fit.fit else None,
+        intercept=label_fit.fit.intercept if label_fit.fit else None,
+        r_squared=label_fit.fit.r_squared if label_fit.fit else None,
+        shift=label_fit.shift,
     )
 
 
-def _bands(found: Trend) -> list[pb.TrendBand]:
-    if found.curves is None:
+def _bands(trend: Trend) -> list[pb.TrendBand]:
+    if trend.curves is None:
         return []
     bands = []
     for metric in Metric:
-        quantiles = found.curves.quantiles[found.group, metric]
-        fit = found.curves.fits.get((found.group, metric))
+        quantiles = trend.curves.quantiles[trend.group, metric]
+        fit = trend.curves.fits.get((trend.group, metric))
         bands.append(
             pb.TrendBand(
                 metric=_metric(metric),
@@ -73,7 +73,7 @@ def _bands(found: Trend) -> list[pb.TrendBand]:
                     pb.TrendQuantiles(
                         top1_accuracy=knot, **dict(zip(("q05", "q25", "q50", "q75", "q95"), row, strict=True))
                     )
-                    for knot, row in zip(found.curves.knots.tolist(), quantiles[:, _QUANTILES].tolist(), strict=True)
+                    for knot, row in zip(trend.curves.knots.tolist(), quantiles[:, _QUANTILES].tolist(), strict=True)
                     if not np.isnan(row[0])
                 ],
                 r_squared=fit.r_squared if fit else None,

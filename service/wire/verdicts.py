@@ -1,4 +1,4 @@
-"""Verdicts on the wire."""
+"""Messages of verdicts and their evidence."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from service.wire.names import class_in, enum_of, group_of, group_value
 
 
 def to_verdict(verdict: Verdict) -> pb.Verdict:
-    """Return the message of a verdict."""
+    """Convert a verdict."""
     names = class_names()
     return pb.Verdict(
         file_name=verdict.file_name,
@@ -34,7 +34,7 @@ def verdict_line(verdict: Verdict) -> str:
     if verdict.evidence is not None:
         return to_json(to_verdict(verdict), indent=None)
     names = class_names()
-    plain: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "file_name": verdict.file_name,
         "target": verdict.target,
         "predicted": verdict.predicted,
@@ -45,12 +45,12 @@ def verdict_line(verdict: Verdict) -> str:
         "groups": [group_value(group) for group in verdict.groups],
     }
     if verdict.probability is not None:
-        plain["probability"] = verdict.probability
-    return json.dumps(plain)
+        fields["probability"] = verdict.probability
+    return json.dumps(fields)
 
 
 def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
-    """Return the conditions of a listing of verdicts."""
+    """Convert the filter of ListVerdicts."""
     return VerdictFilter(
         error_types=frozenset(enum_of(ErrorType, value, "filter.error_types") for value in message.error_types),
         target=class_in(message, "target", "filter.target"),
@@ -65,8 +65,8 @@ def _vocabulary(vocabulary: VocabularyEvidence) -> pb.VocabularyEvidence:
     return pb.VocabularyEvidence(
         gate=vocabulary.gate,
         best=[
-            pb.ProposedText(text=item.text, probability=item.probability, outside=item.outside)
-            for item in vocabulary.best
+            pb.ProposedText(text=text.text, probability=text.probability, outside=text.outside)
+            for text in vocabulary.best
         ],
         num_texts=vocabulary.num_texts,
     )

@@ -1,21 +1,21 @@
-"""A real service over a real socket with a hash predictor: one a session, and one a test where it must be alone."""
+"""Fixtures of a service with a hash predictor: one per session, and separate ones for single tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from errata import Client
-from running_service import MODEL, Running, Start, started
+from running_service import MODEL, Running, Start, start_service
 
 from service.web import metrics_endpoint
 
-__all__ = ["MODEL", "Running", "Start", "started"]
+__all__ = ["MODEL", "Running", "Start", "start_service"]
 
 
 @pytest.fixture(scope="session")
 def running(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service for the whole session."""
-    with started(data_dir, tmp_path_factory.mktemp("archive")) as service:
+    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as service:
         yield service
 
 
@@ -27,11 +27,11 @@ def client(running: Running) -> Client:
 
 @pytest.fixture
 def start(data_dir: Path, tmp_path: Path) -> Start:
-    """Start a service of one's own; twice in a test gives the same archive."""
-    return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
+    """Return a function that starts a separate service; within a test, the archive stays the same."""
+    return lambda **settings: start_service(data_dir, tmp_path / "archive", **settings)
 
 
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show each count as it is now; a service shows it as it was within the last second."""
+    """Update the metrics of the store at each scrape instead of once per second."""
     monkeypatch.setattr(metrics_endpoint, "CACHE_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""What callers may take of a service at once: messages, threads, watches, health; others are served meanwhile."""
+"""Limits on concurrent messages, threads, watches, and health calls; other callers are still served."""
 
 import asyncio
 import queue
@@ -15,32 +15,34 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_service import MODEL, Start
 
 from service.api import analysis_service, interceptors
-from service.api.executors import MOST, THREADS, Executors
-from service.api.server import most_connections
+from service.api.executors import MAX_CALLS, THREADS, BoundedExecutor
+from service.api.server import max_connections
 from service.authorization import CALLER, Scope, line_of, new_token
 from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 
-SOON = 30.0  # seconds; a deadline, not a measure
+SOON = 30.0  # seconds; a timeout that no passing test reaches
 CHECK = "/grpc.health.v1.Health/Check"
 
 
-def silent(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
-    """A stream of messages of which none ever comes."""
+def wait_without_messages(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
+    """A stream that never yields a message."""
     ends.get()
     yield from ()
 
 
-def begun(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> Any:
-    """Begin a call, and send no message."""
-    return channel.stream_stream(path)(silent(ends), timeout=SOON)
+def start_call(channel: grpc.Channel, path: str, ends: "queue.SimpleQueue[None]") -> Any:
+    """Start a call without sending a message."""
+    return channel.stream_stream(path)(wait_without_messages(ends), timeout=SOON)
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "UploadPredictions", "WatchAnalysis", "DeleteAnalysis"])
-def test_who_shows_no_token_is_refused_before_a_message_is_taken(start: Start, tmp_path: Path, method: str) -> None:
+def test_a_call_without_a_token_is_refused_before_its_message_is_received(
+    start: Start, tmp_path: Path, method: str
+) -> None:
     (tmp_path / "tokens").write_text(line_of("ci", Scope.WRITE, new_token()))
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
     with start(tokens=tmp_path / "tokens") as running, grpc.insecure_channel(running.addresses.grpc) as channel:
-        call = begun(channel, f"/errata.v1.AnalysisService/{method}", ends)
+        call = start_call(channel, f"/errata.v1.AnalysisService/{method}", ends)
         with pytest.raises(grpc.RpcError) as refused:
             next(call)
         ends.put(None)
@@ -48,12 +50,12 @@ def test_who_shows_no_token_is_refused_before_a_message_is_taken(start: Start, t
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_calls_of_health_that_never_send_make_room_for_one_that_does(start: Start) -> None:
+def test_incomplete_health_calls_are_evicted_by_new_calls(start: Start) -> None:
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
-    most = interceptors.MOST_RECEIVING
+    limit = interceptors.MAX_HEALTH_REQUESTS
     with start() as running, grpc.insecure_channel(running.addresses.grpc) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        calls = [begun(channel, CHECK, ends) for _ in range(most + 5)]
+        calls = [start_call(channel, CHECK, ends) for _ in range(limit + 5)]
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=SOON)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -73,43 +75,45 @@ def test_calls_of_health_that_never_send_make_room_for_one_that_does(start: Star
             assert refused.value.code() is code
 
 
-def test_a_watch_of_health_is_told_of_the_stop_and_doesnt_hold_it(start: Start) -> None:
-    told: list[int] = []
+def test_a_health_watch_ends_at_shutdown(start: Start) -> None:
+    statuses: list[int] = []
     codes: list[grpc.StatusCode] = []
 
     def watch(address: str) -> None:
         with grpc.insecure_channel(address) as channel:
             try:
                 for item in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=SOON):
-                    told.append(item.status)
+                    statuses.append(item.status)
             except grpc.RpcError as error:
                 codes.append(error.code())
 
     with start() as running:
         thread = threading.Thread(target=watch, args=(running.addresses.grpc,))
         thread.start()
-        while not told:
+        while not statuses:
             thread.join(0.01)
     thread.join(SOON)
 
-    assert told == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
     assert codes == [grpc.StatusCode.UNAVAILABLE]
 
 
 @pytest.mark.parametrize(("files", "connections"), [(1024, 384), (65_536, 2000), (256, 1)])
-def test_connections_leave_files_for_all_else(monkeypatch: pytest.MonkeyPatch, files: int, connections: int) -> None:
+def test_the_connection_limit_reserves_file_descriptors(
+    monkeypatch: pytest.MonkeyPatch, files: int, connections: int
+) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
 
-    assert most_connections() == connections
+    assert max_connections() == connections
     assert connections == 1 or connections + MOST_HTTP < files
 
 
-def test_connections_over_the_bound_are_closed_and_those_before_are_served(
+def test_connections_above_the_limit_are_closed_and_earlier_ones_are_served(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.server.MOST_CONNECTIONS", 3)
+    monkeypatch.setattr("service.api.server.MAX_CONNECTIONS", 3)
     with start() as running:
-        assert running.client.error_types().error_types  # has its connection
+        assert running.client.error_types().error_types  # opens the connection
         opened = [
             grpc.insecure_channel(running.addresses.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
             for _ in range(5)
@@ -127,44 +131,44 @@ def test_connections_over_the_bound_are_closed_and_those_before_are_served(
             channel.close()
 
 
-def test_there_are_so_many_watches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis_service, "MOST_WATCHES", 2)
+def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_service, "MAX_WATCHES", 2)
     with start(open_gate=False) as running:
-        made = running.client.analyze(MODEL, "demo")
-        watches = [running.client.watch(made.name) for _ in range(2)]
+        analysis = running.client.analyze(MODEL, "demo")
+        watches = [running.client.watch(analysis.name) for _ in range(2)]
         for watch in watches:
             next(watch)
         with pytest.raises(TooBusy) as refused:
-            list(running.client.watch(made.name))
+            list(running.client.watch(analysis.name))
         assert refused.value.retry_after
         running.gate.set()
         assert [list(watch)[-1].state for watch in watches] == [pb.STATE_SUCCEEDED] * 2
-        assert list(running.client.watch(made.name))[-1].state == pb.STATE_SUCCEEDED
+        assert list(running.client.watch(analysis.name))[-1].state == pb.STATE_SUCCEEDED
 
 
-async def test_more_calls_than_may_run_or_wait_are_told_to_come_again() -> None:
-    readers, gate = Executors(), threading.Event()
-    running = [asyncio.create_task(readers.call(gate.wait, SOON)) for _ in range(MOST)]
+async def test_calls_above_the_limit_are_refused_with_a_retry_delay() -> None:
+    executor, gate = BoundedExecutor(), threading.Event()
+    running = [asyncio.create_task(executor.call(gate.wait, SOON)) for _ in range(MAX_CALLS)]
     await asyncio.sleep(0)
     with pytest.raises(TooBusy) as refused:
-        await readers.call(int)
+        await executor.call(int)
     assert refused.value.retry_after
-    going_on = asyncio.create_task(readers.go_on(int))  # of a call that was let in before
+    going_on = asyncio.create_task(executor.call_admitted(int))  # on behalf of an admitted call
 
     gate.set()
     assert all(await asyncio.gather(*running))
     assert await going_on == 0
-    assert await readers.call(int) == 0
+    assert await executor.call(int) == 0
 
 
-async def test_one_token_leaves_room_for_others() -> None:
-    readers, gate = Executors(), threading.Event()
+async def test_one_token_cannot_occupy_all_call_slots() -> None:
+    executor, gate = BoundedExecutor(), threading.Event()
 
     async def call(caller: str) -> bool:
         CALLER.set(caller)
-        return bool(await readers.call(gate.wait, SOON))
+        return bool(await executor.call(gate.wait, SOON))
 
-    busy = [asyncio.create_task(call("busy")) for _ in range(MOST // 2)]
+    busy = [asyncio.create_task(call("busy")) for _ in range(MAX_CALLS // 2)]
     await asyncio.sleep(0)
     with pytest.raises(TooBusy):
         await asyncio.create_task(call("busy"))
@@ -174,16 +178,16 @@ async def test_one_token_leaves_room_for_others() -> None:
 
     gate.set()
     assert all(await asyncio.gather(*busy, other))
-    assert THREADS < MOST // 2
+    assert THREADS < MAX_CALLS // 2
 
 
-def test_a_client_hears_what_was_too_much(start: Start) -> None:
-    """A policy of thousands of values takes seconds to read: it isn't read to its end."""
+def test_a_client_receives_the_reason_of_a_refusal(start: Start) -> None:
+    """A policy with thousands of values would take seconds to parse, so parsing stops early."""
     with start() as running:
-        made = running.client.analyze(MODEL, "demo")
-        list(running.client.watch(made.name))
+        analysis = running.client.analyze(MODEL, "demo")
+        list(running.client.watch(analysis.name))
         with pytest.raises(ErrataError, match="at most 5000 values"):
-            running.client.gate(made.name, policy="version: 1\nbounds: [" + "{}," * 20_000 + "]\n")
-        assert not isinstance(running.client.get(made.name), Unavailable)
+            running.client.gate(analysis.name, policy="version: 1\nbounds: [" + "{}," * 20_000 + "]\n")
+        assert not isinstance(running.client.get(analysis.name), Unavailable)
         with Client(running.addresses.grpc) as other:
             assert other.is_serving()

@@ -1,4 +1,4 @@
-"""GetBreakdown over a real socket, against the verdicts that the same service lists."""
+"""GetBreakdown, compared with the verdicts of the same service."""
 
 import io
 from collections import Counter
@@ -37,7 +37,7 @@ def test_each_class_with_samples_has_a_row_in_ascending_order(client: Client, an
         assert row.multi_label_accuracy == pytest.approx(right / len(own))
 
 
-def test_each_superclass_has_a_row_of_its_targets(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
+def test_each_superclass_has_a_row_with_its_targets(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
     rows = client.breakdown(analysis.name, pb.BREAKDOWN_BY_SUPERCLASS).rows
 
     verdicts = [*client.verdicts(analysis.name)]
@@ -51,7 +51,7 @@ def test_each_superclass_has_a_row_of_its_targets(client: Client, analysis: pb.A
         assert row.HasField("multi_label_accuracy") == bool(own)
 
 
-def test_the_gains_of_all_classes_add_up_to_the_gains_of_all_images(client: Client, analysis: pb.Analysis) -> None:
+def test_the_gains_of_all_classes_add_up_to_the_total_gain(client: Client, analysis: pb.Analysis) -> None:
     rows = client.breakdown(analysis.name).rows
 
     everything = analysis.summary.groups["all"]
@@ -64,18 +64,18 @@ def test_the_gains_of_all_classes_add_up_to_the_gains_of_all_images(client: Clie
         )
 
 
-def test_unspecified_means_by_class(client: Client, analysis: pb.Analysis) -> None:
+def test_the_default_breakdown_is_by_class(client: Client, analysis: pb.Analysis) -> None:
     assert client.breakdown(analysis.name, pb.BREAKDOWN_BY_UNSPECIFIED) == client.breakdown(analysis.name)
 
 
-def test_a_breakdown_of_what_there_isnt_is_refused(client: Client, analysis: pb.Analysis) -> None:
+def test_a_breakdown_with_an_unknown_grouping_or_analysis_is_refused(client: Client, analysis: pb.Analysis) -> None:
     with pytest.raises(errors.InvalidRequest):
         client.breakdown(analysis.name, 99)
     with pytest.raises(errors.AnalysisNotFound):
         client.breakdown("analyses/nosuch")
 
 
-def test_an_open_analysis_has_none(start) -> None:
+def test_an_open_analysis_has_no_breakdown(start) -> None:
     with start(open_gate=False) as service:
         name = service.client.analyze("demo:efficientnet_lite0", "demo").name
 

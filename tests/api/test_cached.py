@@ -1,4 +1,4 @@
-"""What was computed before is answered at once; what has failed is queued again; what is old goes."""
+"""Cached results, retries of failed analyses, and retention."""
 
 import time
 from pathlib import Path
@@ -11,14 +11,14 @@ from service.bootstrap.build import Inputs, build_evidence
 MODEL = "demo:efficientnet_lite0"
 
 
-def ended(client: Client, name: str) -> pb.Analysis:
+def wait_for_end(client: Client, name: str) -> pb.Analysis:
     return [*client.watch(name)][-1]
 
 
-def test_the_same_request_again_is_answered_at_once_and_says_so(start) -> None:
+def test_a_repeated_request_returns_a_cached_analysis(start) -> None:
     with start() as service:
-        first = ended(service.client, service.client.analyze(MODEL, "demo").name)
-        service.gate.clear()  # no model would run
+        first = wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
+        service.gate.clear()  # models are blocked
 
         again = service.client.analyze(MODEL, "demo", labels={"run": "2"}, display_name="again")
 
@@ -33,50 +33,52 @@ def test_the_same_request_again_is_answered_at_once_and_says_so(start) -> None:
         service.gate.set()
 
 
-def test_it_outlives_a_restart(start) -> None:
+def test_cached_results_survive_a_restart(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
     with start(open_gate=False) as service:
         assert service.client.analyze(MODEL, "demo").cached
         service.gate.set()
 
 
-def test_fresh_computes_anew(start) -> None:
+def test_fresh_ignores_cached_results(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         fresh = service.client.analyze(MODEL, "demo", fresh=True)
 
         assert not fresh.cached
-        assert ended(service.client, fresh.name).state == pb.STATE_SUCCEEDED
+        assert wait_for_end(service.client, fresh.name).state == pb.STATE_SUCCEEDED
 
 
-def test_another_model_is_not_answered_from_the_first(start) -> None:
+def test_another_model_is_not_served_from_the_cache(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         assert not service.client.analyze("demo:efficientnet_lite1", "demo").cached
 
 
-def test_another_bundle_judges_archived_predictions_without_a_model(start, tmp_path: Path) -> None:
-    """Given predictions of the photographs, a bundle with other superclasses gives its own verdicts at once."""
+def test_another_bundle_judges_archived_predictions_without_running_the_model(start, tmp_path: Path) -> None:
+    """A bundle with other superclasses gives other verdicts for the cached predictions."""
     (tmp_path / "all.json").write_text('{"anything": [["entity"]]}\n')
     other = build_evidence("demo", Inputs(superclasses=tmp_path / "all.json"), tmp_path / "other")
     with start() as service:
-        first = ended(service.client, service.client.analyze(MODEL, "demo").name)
+        first = wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
     with start(evidence={"demo": [str(other.path)]}, open_gate=False) as service:
         again = service.client.analyze(MODEL, "demo")
 
         assert again.cached
         assert again.evidence == other.digest != first.evidence
         counts = again.summary.groups["all"].counts
-        assert counts["FINE_GRAINED"] == 20 - counts["CORRECT"] - counts["CLASS_OVERLAP"]  # all else is of one kind
+        assert (
+            counts["FINE_GRAINED"] == 20 - counts["CORRECT"] - counts["CLASS_OVERLAP"]
+        )  # all other errors are fine-grained
         service.gate.set()
 
 
-def test_a_request_id_gives_the_cached_answer_again(start) -> None:
+def test_a_request_id_returns_the_cached_analysis_again(start) -> None:
     with start() as service:
-        ended(service.client, service.client.analyze(MODEL, "demo").name)
+        wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         first = service.client.analyze(MODEL, "demo", request_id="r")
         again = service.client.analyze(MODEL, "demo", request_id="r")
@@ -87,27 +89,27 @@ def test_a_request_id_gives_the_cached_answer_again(start) -> None:
             service.client.analyze(MODEL, "demo", request_id="r", display_name="another body")
 
 
-def test_what_has_failed_is_queued_again_under_its_own_name(start, tmp_path: Path) -> None:
-    """Given a model that no worker knows, so that it fails, retry runs it again and it fails again, with its reason."""
+def test_a_failed_analysis_can_be_retried_under_the_same_name(start, tmp_path: Path) -> None:
+    """A model that no worker can load fails again after a retry, with its reason."""
     with start(model_sources=["*"]) as service:
         failing = service.client.analyze("timm:no_such_model_anywhere", "demo", labels={"k": "v"})
-        failed = ended(service.client, failing.name)
+        failed = wait_for_end(service.client, failing.name)
         assert failed.state == pb.STATE_FAILED
 
         again = service.client.retry(failed.name)
 
         assert again.name == failed.name
         assert again.state in (pb.STATE_QUEUED, pb.STATE_RUNNING, pb.STATE_FAILED)
-        final = ended(service.client, again.name)
+        final = wait_for_end(service.client, again.name)
         assert (final.state, final.failure.reason) == (pb.STATE_FAILED, failed.failure.reason)
         assert dict(final.labels) == {"k": "v"}
         listed = service.client.list(pb.AnalysisFilter(states=["STATE_FAILED"]))
         assert [item.name for item in listed] == [failed.name]
 
 
-def test_only_what_has_failed_can_be_retried(start) -> None:
+def test_only_failed_analyses_can_be_retried(start) -> None:
     with start() as service:
-        done = ended(service.client, service.client.analyze(MODEL, "demo").name)
+        done = wait_for_end(service.client, service.client.analyze(MODEL, "demo").name)
 
         with pytest.raises(errors.NotReady, match="SUCCEEDED"):
             service.client.retry(done.name)
@@ -115,7 +117,7 @@ def test_only_what_has_failed_can_be_retried(start) -> None:
             service.client.retry("analyses/nosuch")
 
 
-def test_what_is_older_than_it_is_kept_is_deleted(start, demo_csv: bytes, tmp_path: Path) -> None:
+def test_expired_analyses_are_deleted(start, demo_csv: bytes, tmp_path: Path) -> None:
     import io
 
     with start() as service:
@@ -131,7 +133,7 @@ def test_what_is_older_than_it_is_kept_is_deleted(start, demo_csv: bytes, tmp_pa
     assert not [*(tmp_path / "archive").glob("*.npz")]
 
 
-def test_an_archive_that_is_full_takes_no_more_and_says_what_to_do(start, demo_csv: bytes) -> None:
+def test_a_full_archive_refuses_analyses_and_names_the_remedy(start, demo_csv: bytes) -> None:
     import io
 
     with start(max_stored_bytes=100) as service:

@@ -71,7 +71,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, 
 
 
 @pytest.fixture
-def secured(certificate: tuple[Path, bytes, bytes]) -> Iterator[tuple[Recorder, str]]:
+def tls_service(certificate: tuple[Path, bytes, bytes]) -> Iterator[tuple[Recorder, str]]:
     server, recorder = grpc.server(ThreadPoolExecutor(2)), Recorder()
     errata_pb2_grpc.add_CatalogServiceServicer_to_server(recorder, server)
     _, pem, key = certificate
@@ -222,12 +222,12 @@ def test_a_server_that_does_not_answer_is_no_failed_connection() -> None:
 class Slow(io.RawIOBase):
     """Content that has a first part, and no end until an event is set."""
 
-    def __init__(self, end: threading.Event, started: threading.Event) -> None:
-        self.end, self.started = end, started
+    def __init__(self, end: threading.Event, start_service: threading.Event) -> None:
+        self.end, self.start_service = end, start_service
 
     def read(self, size: int = -1) -> bytes:
-        if not self.started.is_set():
-            self.started.set()
+        if not self.start_service.is_set():
+            self.start_service.set()
             return b"file_name,top1\n"
         self.end.wait(30)
         return b""

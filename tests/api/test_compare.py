@@ -1,4 +1,4 @@
-"""Comparisons, gates and trends over a real socket."""
+"""Comparisons, gates, and trends."""
 
 import io
 import re
@@ -17,7 +17,7 @@ CHANGE = "version: 1\nmin_samples: 10\nbounds:\n  - {measure: top1_error_rate, m
 
 
 def predictions(demo: Bundle, wrong: int) -> io.BytesIO:
-    """Predictions for the photographs; the first so many are taken for class 0, which none of them shows."""
+    """Return predictions for the photographs; the first `wrong` predictions are class 0, which is always an error."""
     predicted = np.array(demo.all_targets)
     predicted[:wrong] = 0
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
@@ -26,14 +26,14 @@ def predictions(demo: Bundle, wrong: int) -> io.BytesIO:
 
 @pytest.fixture(scope="module")
 def pair(running, demo: Bundle) -> tuple[pb.Analysis, pb.Analysis]:
-    """A is wrong on 5 photographs, B on the first 2 of them."""
+    """A has errors on 5 photographs, and B on the first 2 of them."""
     upload = running.client.upload
     return upload(predictions(demo, 5), "demo", display_name="A"), upload(
         predictions(demo, 2), "demo", display_name="B"
     )
 
 
-def test_what_changed_is_told_with_its_images(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+def test_a_comparison_has_the_changed_images(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     a, b = pair
 
     result = client.compare(a.name, b.name)
@@ -55,7 +55,7 @@ def test_what_changed_is_told_with_its_images(client: Client, pair: tuple[pb.Ana
     assert result.verdict == "fixes 3 images, breaks 0 images; severe errors: no significant change, p = 0.25"
 
 
-def test_an_analysis_differs_in_nothing_from_itself(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+def test_an_analysis_has_no_difference_from_itself(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     result = client.compare(pair[0].name, pair[0].name)
 
     assert not result.fixed and not result.broken and not result.classes and not result.superclasses
@@ -67,7 +67,7 @@ def test_an_analysis_differs_in_nothing_from_itself(client: Client, pair: tuple[
     assert result.verdict == "fixes 0 images, breaks 0 images; severe errors: no change"
 
 
-def test_no_more_images_come_than_are_asked_for(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+def test_the_number_of_changed_images_is_limited(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     result = client.compare(pair[0].name, pair[1].name, max_images=1)
 
     assert len(result.fixed) == 1 and result.groups["all"].fixed == 3
@@ -92,7 +92,7 @@ def _all_images() -> bytes:
     return "".join(f"ILSVRC2012_val_{number:08}.JPEG,1\n" for number in range(1, 50_001)).encode()
 
 
-def test_the_comparison_is_a_page_too(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+def test_a_comparison_has_a_report(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     html = client.comparison_report(pair[0].name, pair[1].name).decode()
 
     assert html.startswith("<!doctype html>")
@@ -100,7 +100,7 @@ def test_the_comparison_is_a_page_too(client: Client, pair: tuple[pb.Analysis, p
 
 
 @pytest.mark.parametrize(("policy", "decision"), [(MET, "PASS"), (NOT_MET, "FAIL")])
-def test_a_gate_says_whether_its_bounds_are_met(
+def test_a_gate_decides_by_its_bounds(
     client: Client, pair: tuple[pb.Analysis, pb.Analysis], policy: str, decision: str
 ) -> None:
     result = client.gate(pair[1].name, policy)
@@ -117,9 +117,7 @@ def test_a_gate_says_whether_its_bounds_are_met(
     assert "Number of model failures is 2" in reason.message
 
 
-def test_changes_are_held_against_a_baseline_with_the_test_s_p_value(
-    client: Client, pair: tuple[pb.Analysis, pb.Analysis]
-) -> None:
+def test_changes_are_tested_against_the_baseline(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     better = client.gate(pair[1].name, CHANGE, pair[0].name)
     worse = client.gate(pair[0].name, CHANGE, pair[1].name)
     unsure = client.gate(pair[0].name, CHANGE.replace("max_increase: 0", "max_increase: 0, alpha: 0.05"), pair[1].name)
@@ -127,13 +125,13 @@ def test_changes_are_held_against_a_baseline_with_the_test_s_p_value(
     assert (better.decision, worse.decision) == (pb.GATE_DECISION_PASS, pb.GATE_DECISION_FAIL)
     assert worse.reasons[0].p_value == pytest.approx(0.25)
     assert (worse.reasons[0].value, worse.reasons[0].baseline_value) == (0.25, 0.1)
-    assert unsure.decision == pb.GATE_DECISION_PASS  # it may be chance
+    assert unsure.decision == pb.GATE_DECISION_PASS  # not significant
     with pytest.raises(errors.InvalidRequest, match="baseline") as refused:
         client.gate(pair[1].name, CHANGE)
     assert refused.value.violations[0].field == "baseline"
 
 
-def test_an_analysis_may_bring_its_policy(client: Client, demo: Bundle, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+def test_an_analysis_can_have_a_policy(client: Client, demo: Bundle, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     own = client.upload(predictions(demo, 3), "demo", gate_policy=CHANGE, gate_baseline=pair[1].name)
 
     assert client.gate(own.name).decision == pb.GATE_DECISION_FAIL
@@ -142,7 +140,7 @@ def test_an_analysis_may_bring_its_policy(client: Client, demo: Bundle, pair: tu
         client.gate(pair[0].name)
 
 
-def test_a_policy_with_a_mistake_is_refused_before_anything_is_judged(client: Client, demo: Bundle) -> None:
+def test_an_invalid_policy_is_refused_before_judging(client: Client, demo: Bundle) -> None:
     before = len([*client.list()])
     with pytest.raises(errors.InvalidPolicy) as refused:
         client.upload(predictions(demo, 3), "demo", gate_policy="version: 1\nbounds:\n  - {measure: rates, max: 1}\n")
@@ -154,7 +152,7 @@ def test_a_policy_with_a_mistake_is_refused_before_anything_is_judged(client: Cl
     assert len([*client.list()]) == before
 
 
-def test_what_is_not_finished_is_pending_and_what_was_cancelled_an_error(start: Start, demo: Bundle) -> None:
+def test_an_open_analysis_is_pending_and_a_canceled_one_is_an_error(start: Start, demo: Bundle) -> None:
     with start(open_gate=False) as service:
         client = service.client
         done = client.upload(predictions(demo, 1), "demo")
@@ -168,13 +166,14 @@ def test_what_is_not_finished_is_pending_and_what_was_cancelled_an_error(start: 
         assert "cancelled" in result.reasons[0].message
 
 
-def test_a_trend_says_where_models_stand_among_those_stored(
-    client: Client, pair: tuple[pb.Analysis, pb.Analysis]
-) -> None:
+def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     result = client.trend(pb.GetTrendRequest(names=[pair[0].name, pair[1].name]))
 
     assert result.dataset == "demo" and result.evidence == pair[0].evidence
-    assert [(model.name, model.asked) for model in result.models[:2]] == [(pair[0].name, True), (pair[1].name, True)]
+    assert [(model.name, model.requested) for model in result.models[:2]] == [
+        (pair[0].name, True),
+        (pair[1].name, True),
+    ]
     assert [model.top1_accuracy for model in result.models[:2]] == [0.75, 0.9]
     assert result.models[0].values["MODEL_FAILURE"] == 1
     assert "FINE_GRAINED_OOV" not in result.models[0].values, "a rule that abstained says nothing, which isn't 0"
@@ -182,17 +181,17 @@ def test_a_trend_says_where_models_stand_among_those_stored(
     assert any("No reference models" in note for note in result.notes)
 
 
-def test_a_trend_tells_models_apart_by_a_label(client: Client, demo: Bundle) -> None:
+def test_a_trend_groups_models_by_a_label(client: Client, demo: Bundle) -> None:
     names = [
         client.upload(predictions(demo, wrong), "demo", labels={"team": team}).name
         for team, wrong in (("red", 4), ("red", 6), ("red", 7), ("blue", 8))
     ]
     result = client.trend(pb.GetTrendRequest(names=names, by="team"))
 
-    assert {model.label for model in result.models if model.asked} == {"red", "blue"}
+    assert {model.label for model in result.models if model.requested} == {"red", "blue"}
     fits = {(fit.label, fit.metric): fit for fit in result.fits}
     red = fits["red", pb.TREND_METRIC_MODEL_FAILURE]
-    assert red.num_models == 3 and not red.HasField("r_squared")  # all of its values are 1
+    assert red.num_models == 3 and not red.HasField("r_squared")  # all values are 1
     assert not fits["blue", pb.TREND_METRIC_MODEL_FAILURE].HasField("slope")
 
 
@@ -206,14 +205,14 @@ def test_analyses_of_several_data_sets_have_no_trend(client: Client, pair: tuple
         client.trend(pb.GetTrendRequest(dataset="nothing"))
 
 
-def test_a_trend_is_a_page_too(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
+def test_a_trend_has_a_report(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     html = client.trend_report(pb.GetTrendRequest(names=[pair[0].name])).decode()
 
     assert "Error types and accuracy: demo" in html
     assert len(re.findall("<svg", html)) >= 1
 
 
-def test_what_is_judged_with_other_evidence_is_refused_and_may_be_judged_anew(
+def test_analyses_with_different_evidence_are_not_comparable_until_reanalyzed(
     start: Start, demo: Bundle, tmp_path: Path
 ) -> None:
     from service.bootstrap.build import Inputs, build_evidence
@@ -259,7 +258,7 @@ def test_published_models_of_another_group_are_refused(client: Client, pair: tup
 
 
 @pytest.mark.parametrize("size", ["²", "9" * 200, "many", "12345"])
-def test_an_odd_label_spoils_no_trend(client: Client, demo: Bundle, size: str) -> None:
+def test_an_unusual_label_does_not_break_a_trend(client: Client, demo: Bundle, size: str) -> None:
     odd = client.upload(predictions(demo, 2), "demo", labels={"size": size})
 
     assert client.trend(pb.GetTrendRequest(names=[odd.name], by="size")).models[0].label
@@ -274,7 +273,7 @@ def test_an_odd_label_spoils_no_trend(client: Client, demo: Bundle, size: str) -
     ],
     ids=["no Unicode", "a long name", "many long names"],
 )
-def test_a_policy_s_mistakes_fit_into_a_status(
+def test_the_errors_of_a_policy_fit_into_a_status(
     client: Client, pair: tuple[pb.Analysis, pb.Analysis], policy: str
 ) -> None:
     with pytest.raises(errors.InvalidPolicy) as refused:
@@ -283,14 +282,14 @@ def test_a_policy_s_mistakes_fit_into_a_status(
     assert refused.value.violations
 
 
-def test_what_can_not_be_asked_of_a_gate_or_a_trend_is_refused(client: Client, demo: Bundle) -> None:
+def test_invalid_gate_and_trend_requests_are_refused(client: Client, demo: Bundle) -> None:
     with pytest.raises(errors.AnalysisNotFound):
         client.upload(predictions(demo, 1), "demo", gate_policy=CHANGE, gate_baseline="analyses/nope")
     with pytest.raises(errors.InvalidRequest, match="256 characters"):
         client.trend(pb.GetTrendRequest(dataset="demo", by="x" * 300))
 
 
-def test_an_analysis_whose_bundle_is_not_served_any_more_says_what_to_do(start: Start, tmp_path: Path) -> None:
+def test_a_missing_bundle_is_reported_with_the_remedy(start: Start, tmp_path: Path) -> None:
     from service.bootstrap.build import Inputs, build_evidence
 
     labels = tmp_path / "labels.csv"

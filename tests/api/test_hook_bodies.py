@@ -1,4 +1,4 @@
-"""Calls of registries whose bodies never come to an end make room for one that does, the oldest first."""
+"""Incomplete webhook calls are evicted by complete ones, the oldest first."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from service.web.hooks.endpoint import BODY_SECONDS, MAX_READING
 SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
 RULES = [{"event": "created", "dataset": "demo"}]
 HEAD = b"POST /v1/hooks/generic/other HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-SOON = 10.0  # seconds; a deadline, less than the time that a body may take
+SOON = 10.0  # seconds; less than the time limit of a body
 assert SOON < BODY_SECONDS
 
 
@@ -28,8 +28,8 @@ def running(start: Start) -> Iterator[Running]:
         yield service
 
 
-def half_sent(address: str, count: int, rest: bytes) -> Iterator[socket.socket]:
-    """Yield connections that have each sent half of a call."""
+def open_incomplete_calls(address: str, count: int, rest: bytes) -> Iterator[socket.socket]:
+    """Yield connections that have sent an incomplete call."""
     host, _, port = address.rpartition(":")
     for _ in range(count):
         connection = socket.create_connection((host, int(port)), timeout=SOON)
@@ -38,7 +38,7 @@ def half_sent(address: str, count: int, rest: bytes) -> Iterator[socket.socket]:
 
 
 def deliver(address: str, version: str) -> int:
-    """Send a good call; return its status."""
+    """Send a valid call; return its status."""
     body = json.dumps({"type": "model_version.created", "data": {"name": "m", "version": version, "model": MODEL}})
     now = datetime.now(UTC)
     headers = {
@@ -55,7 +55,7 @@ def deliver(address: str, version: str) -> int:
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Say whether nothing has come yet, not even the end."""
+    """Return whether the connection is open and has no data to read."""
     connection.setblocking(False)
     try:
         connection.recv(1)
@@ -67,7 +67,7 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Return what comes until the other end closes the connection."""
+    """Return the data until the server closes the connection."""
     pieces = []
     while piece := connection.recv(4096):
         pieces.append(piece)
@@ -80,12 +80,10 @@ def read_all(connection: socket.socket) -> bytes:
     [b"Content-Length: 99\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"],
     ids=["with a length", "in chunks"],
 )
-def test_a_good_call_is_taken_and_the_oldest_half_sent_ones_are_closed(
-    running: Running, count: int, rest: bytes
-) -> None:
+def test_incomplete_requests_are_evicted_by_complete_ones(running: Running, count: int, rest: bytes) -> None:
     with ExitStack() as opened:
         connections = []
-        for connection in half_sent(running.addresses.http, count, rest):
+        for connection in open_incomplete_calls(running.addresses.http, count, rest):
             connections.append(opened.enter_context(connection))
         over = count - MAX_READING
         for connection in connections[:over]:
@@ -93,12 +91,12 @@ def test_a_good_call_is_taken_and_the_oldest_half_sent_ones_are_closed(
 
         assert [deliver(running.addresses.http, f"{number}") for number in (1, 2)] == [202, 202]
 
-        for connection in connections[over : over + 1]:  # the second found room that the first had left
+        for connection in connections[over : over + 1]:  # the second connection uses the slot of the first
             assert read_all(connection).startswith(b"HTTP/1.1 408 ")
         assert all(is_open(connection) for connection in connections[over + 2 :]), "more ended than there had to"
 
 
-def test_a_call_that_is_too_large_ends_its_connection(running: Running) -> None:
-    (connection,) = half_sent(running.addresses.http, 1, b"Content-Length: 999999999\r\n\r\n{")
+def test_a_request_that_is_too_large_closes_its_connection(running: Running) -> None:
+    (connection,) = open_incomplete_calls(running.addresses.http, 1, b"Content-Length: 999999999\r\n\r\n{")
     with connection:
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")

@@ -1,4 +1,4 @@
-"""Registries' calls over HTTP: what is queued, once for each meaning; what is refused; what a gate is told."""
+"""Webhook calls of registries: queued, repeated, and refused deliveries, and gates."""
 
 import base64
 import http.client
@@ -18,17 +18,17 @@ import pytest
 from errata import pb
 from errata.errors import InvalidRequest
 from prometheus_client.parser import text_string_to_metric_families
-from running_service import MODEL, Running, Start, started
+from running_service import MODEL, Running, Start, start_service
 from standardwebhooks import Webhook
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes.").decode()
 BEFORE = "whsec_" + base64.b64encode(b"the secret that was before this.").decode()
-OTHER = "whsec_" + base64.b64encode(b"a secret that nobody configured.").decode()
+OTHER = "whsec_" + base64.b64encode(b"a secret that is not configured").decode()
 MLFLOW_SECRET = "errata-test-secret"
 LITE1 = "demo:efficientnet_lite1"
-SMALL, LARGE = 256 << 10, 1 << 20  # bytes of a body: spec, "Rules for every incoming call", 1
+SMALL, LARGE = 256 << 10, 1 << 20  # bytes of a body
 SOON = 60.0  # seconds
-POLICIES = {  # the twin's predictions are hashes: some are wrong
+POLICIES = {  # the predictions of the fake predictor are hashes, so some are wrong
     "good": "{measure: top1_accuracy, min: 0}",
     "bad": "{measure: top1_accuracy, min: 1}",
     "few": "{measure: top1_accuracy, min: 0, min_samples: 1000}",
@@ -39,7 +39,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The response of a call."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -50,13 +50,13 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def said(self) -> tuple[int, str]:
+    def outcome(self) -> tuple[int, str]:
         return self.status, self.json["outcome"]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A delivery of the generic registry's: Standard Webhooks, signed by its library."""
+    """A delivery of a generic registry, signed with the Standard Webhooks library."""
 
     body: bytes
     id: str = field(default_factory=lambda: f"msg_{next(_numbers)}")
@@ -79,18 +79,18 @@ def event(name: str, version: str, kind: str = "model_version.created", /, **dat
     return json.dumps({"type": kind, "data": {"name": name, "version": version, "model": MODEL, **data}}).encode()
 
 
-def fresh() -> str:
-    """A version that no other test names."""
+def new_version() -> str:
+    """Return a version that no other test uses."""
     return str(next(_numbers))
 
 
 @dataclass(frozen=True)
 class Site:
-    """A service with registries, and its HTTP side."""
+    """A service with registries, and functions for its HTTP interface."""
 
     running: Running
 
-    def ask(
+    def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, chunked: bool = False
     ) -> Answer:
         host, port = self.running.addresses.http.rsplit(":", 1)
@@ -103,50 +103,50 @@ class Site:
             connection.close()
 
     def send(self, call: Call, path: str = "/v1/hooks/generic/any") -> Answer:
-        return self.ask("POST", path, call.body, call.headers)
+        return self.request("POST", path, call.body, call.headers)
 
     def send_mlflow(self, entity: str, action: str, data: Mapping[str, object], age: int = 0) -> Answer:
-        """As MLflow sends: the same string is signed, by the secret's UTF-8, under other names of headers."""
+        """Send a call as MLflow does: the key is the UTF-8 secret, and the headers have other names."""
         name, at = f"delivery-{next(_numbers)}", int(time.time()) - age
         body = json.dumps({"entity": entity, "action": action, "timestamp": "2026-11-24T18:20:54+00:00", "data": data})
         signature = Webhook(MLFLOW_SECRET.encode()).sign(name, datetime.fromtimestamp(at, UTC), body)
         headers = {"X-MLflow-Delivery-Id": name, "X-MLflow-Timestamp": str(at), "X-MLflow-Signature": signature}
-        return self.ask("POST", "/v1/hooks/mlflow/prod", body.encode(), headers)
+        return self.request("POST", "/v1/hooks/mlflow/prod", body.encode(), headers)
 
     def analyses(self, **labels: str) -> list[pb.Analysis]:
         return [item for item in self.running.client.list() if labels.items() <= dict(item.labels).items()]
 
-    def counted(self, registry: str, outcome: str) -> float:
-        text = self.ask("GET", "/metrics").body.decode()
-        wanted = {"registry": registry, "outcome": outcome}
+    def count_calls(self, registry: str, outcome: str) -> float:
+        text = self.request("GET", "/metrics").body.decode()
+        labels = {"registry": registry, "outcome": outcome}
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return sum(
-            sample.value for sample in samples if sample.name == "errata_hooks_total" and sample.labels == wanted
+            sample.value for sample in samples if sample.name == "errata_hooks_total" and sample.labels == labels
         )
 
-    def all_counted(self) -> float:
-        text = self.ask("GET", "/metrics").body.decode()
+    def count_all_calls(self) -> float:
+        text = self.request("GET", "/metrics").body.decode()
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return sum(sample.value for sample in samples if sample.name == "errata_hooks_total")
 
     @contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Hold that a block's calls lead to no analysis, and that one call is counted."""
-        before, counted = {analysis.name for analysis in self.analyses()}, self.all_counted()
+    def expect_refusal(self) -> Iterator[None]:
+        """Check that the calls in a block create no analysis and are counted."""
+        before, counted = {analysis.name for analysis in self.analyses()}, self.count_all_calls()
         yield
         assert {
             analysis.name for analysis in self.analyses()
-        } <= before  # one of a version that is gone is dropped meanwhile
-        assert self.all_counted() == counted + 1
+        } <= before  # the analysis of a deleted version may be removed meanwhile
+        assert self.count_all_calls() == counted + 1
 
     def gate(self, path: str) -> Answer:
-        answer = self.ask("GET", f"/v1/gates/{path}")
+        answer = self.request("GET", f"/v1/gates/{path}")
         assert answer.headers["Content-Type"] == "application/json"
         assert set(answer.json["gate"]) >= {"decision", "pass", "reasons", "report"}
         return answer
 
-    def decided(self, path: str) -> tuple[str, bool | None]:
-        """Ask a gate until it isn't pending."""
+    def wait_for_decision(self, path: str) -> tuple[str, bool | None]:
+        """Poll a gate until it is not pending."""
         deadline = time.monotonic() + SOON
         while (gate := self.gate(path).json["gate"])["decision"] == "pending":
             assert gate["pass"] is None
@@ -156,7 +156,7 @@ class Site:
 
 
 def registries(folder: Path) -> dict[str, Any]:
-    """What an operator sets, as its JSON holds it."""
+    """Return the registry settings."""
     gated = []
     for name, bound in POLICIES.items():
         path = folder / f"{name}.yaml"
@@ -178,49 +178,49 @@ def registries(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    given = registries(tmp_path_factory.mktemp("policies"))
-    with started(data_dir, tmp_path_factory.mktemp("archive"), registries=given) as running:
+    registry_settings = registries(tmp_path_factory.mktemp("policies"))
+    with start_service(data_dir, tmp_path_factory.mktemp("archive"), registries=registry_settings) as running:
         yield Site(running)
 
 
-def test_a_new_version_is_analyzed_and_labelled(site: Site) -> None:
-    queued, version = site.counted("any", "queued"), fresh()
+def test_a_new_version_is_analyzed_and_labeled(site: Site) -> None:
+    queued, version = site.count_calls("any", "queued"), new_version()
 
     answer = site.send(Call(event("photos", version)))
 
-    assert answer.said == (202, "queued")
+    assert answer.outcome == (202, "queued")
     assert answer.headers["Content-Type"] == "application/json"
-    assert site.counted("any", "queued") == queued + 1
+    assert site.count_calls("any", "queued") == queued + 1
     (analysis,) = site.analyses(version=version)
     assert dict(analysis.labels) == {"registry": "any", "model": "photos", "version": version}
     assert analysis.dataset == "demo"
     assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
 
 
-def test_a_delivery_that_comes_again_changes_nothing(site: Site) -> None:
-    repeated, version = site.counted("any", "repeated"), fresh()
+def test_a_repeated_delivery_has_no_effect(site: Site) -> None:
+    repeated, version = site.count_calls("any", "repeated"), new_version()
     call = Call(event("photos", version))
 
     assert site.send(call).status == 202
-    assert site.send(call).said == (200, "repeated")
-    assert site.send(Call(call.body)).said == (200, "repeated"), "the same meaning under another id"
-    assert site.send(Call(call.body, secret=BEFORE)).said == (200, "repeated")
-    assert site.counted("any", "repeated") == repeated + 3
+    assert site.send(call).outcome == (200, "repeated")
+    assert site.send(Call(call.body)).outcome == (200, "repeated"), "an equivalent delivery with another id"
+    assert site.send(Call(call.body, secret=BEFORE)).outcome == (200, "repeated")
+    assert site.count_calls("any", "repeated") == repeated + 3
     assert len(site.analyses(version=version)) == 1
 
 
-def test_a_delivery_comes_again_after_its_analysis_ended(site: Site) -> None:
-    version = fresh()
+def test_a_delivery_repeated_after_the_analysis_ended_has_no_effect(site: Site) -> None:
+    version = new_version()
     assert site.send(Call(event("photos", version))).status == 202
     (analysis,) = site.analyses(version=version)
     assert [*site.running.client.watch(analysis.name)][-1].state == pb.State.STATE_SUCCEEDED
 
-    assert site.send(Call(event("photos", version))).said == (200, "repeated")
+    assert site.send(Call(event("photos", version))).outcome == (200, "repeated")
     assert len(site.analyses(version=version)) == 1
 
 
-def test_many_deliveries_of_one_meaning_at_once_make_one_analysis(site: Site) -> None:
-    version = fresh()
+def test_equivalent_concurrent_deliveries_create_one_analysis(site: Site) -> None:
+    version = new_version()
     calls = [Call(event("photos", version)) for _ in range(12)]
     with ThreadPoolExecutor(6) as pool:
         statuses = {item.status for item in pool.map(site.send, calls)}
@@ -230,26 +230,26 @@ def test_many_deliveries_of_one_meaning_at_once_make_one_analysis(site: Site) ->
     assert len(site.analyses(version=version)) == 1
 
 
-def test_any_of_several_secrets_is_taken(site: Site) -> None:
+def test_each_of_several_secrets_is_accepted(site: Site) -> None:
     for secret in (BEFORE, SECRET):
-        assert site.send(Call(event("photos", fresh()), secret=secret)).said == (202, "queued")
+        assert site.send(Call(event("photos", new_version()), secret=secret)).outcome == (202, "queued")
 
 
-def test_each_version_and_each_model_is_another_meaning(site: Site) -> None:
-    version = fresh()
+def test_each_version_and_each_model_is_analyzed(site: Site) -> None:
+    version = new_version()
     for model in ("photos", "photos-2"):
-        assert site.send(Call(event(model, version))).said == (202, "queued")
+        assert site.send(Call(event(model, version))).outcome == (202, "queued")
     assert len(site.analyses(version=version)) == 2
 
 
-def test_who_asks_for_another_analysis_gets_one_for_each_delivery(site: Site) -> None:
-    version = fresh()
+def test_deliveries_with_different_ids_create_different_analyses(site: Site) -> None:
+    version = new_version()
     asks = event("photos", version, "model_version_tag.set", key="errata.request", value="analyze")
     call = Call(asks)
 
     assert site.send(Call(event("photos", version))).status == 202
-    assert site.send(call).said == (202, "queued")
-    assert site.send(call).said == (200, "repeated")
+    assert site.send(call).outcome == (202, "queued")
+    assert site.send(call).outcome == (200, "repeated")
     assert site.send(Call(asks)).status == 202
     assert len(site.analyses(version=version)) == 3
 
@@ -257,44 +257,47 @@ def test_who_asks_for_another_analysis_gets_one_for_each_delivery(site: Site) ->
 @pytest.mark.parametrize(
     "kind", [("model_version_alias.created", {"alias": "champion"}), ("model_version_tag.set", {"key": "stage"})]
 )
-def test_a_watched_alias_or_tag_is_taken(site: Site, kind: tuple[str, dict[str, str]]) -> None:
-    version = fresh()
+def test_a_watched_alias_or_tag_is_accepted(site: Site, kind: tuple[str, dict[str, str]]) -> None:
+    version = new_version()
 
-    assert site.send(Call(event("photos", version, kind[0], **kind[1]))).said == (202, "queued")
+    assert site.send(Call(event("photos", version, kind[0], **kind[1]))).outcome == (202, "queued")
     assert len(site.analyses(version=version, registry="any", model="photos")) == 1
 
 
-def test_a_version_of_mlflow_is_taken_once_even_if_it_turns_out_to_be_gone(site: Site) -> None:
-    version = fresh()
+def test_a_deleted_mlflow_version_is_accepted_once(site: Site) -> None:
+    version = new_version()
     data: dict[str, Any] = {"name": "photos", "version": version, "source": "models:/m-1", "run_id": None, "tags": {}}
 
-    assert site.send_mlflow("model_version", "created", data).said == (202, "queued")
+    assert site.send_mlflow("model_version", "created", data).outcome == (202, "queued")
     deadline = time.monotonic() + SOON
-    while site.gate(f"prod/photos/{version}").status != 404:  # the registry doesn't have it: dropped
+    while site.gate(f"prod/photos/{version}").status != 404:  # removed, since the registry does not have the version
         assert time.monotonic() < deadline, "it isn't dropped"
         time.sleep(0.05)
-    assert site.send_mlflow("model_version", "created", data).said == (200, "repeated")
+    assert site.send_mlflow("model_version", "created", data).outcome == (200, "repeated")
 
 
 @pytest.mark.parametrize("age", [301, -302, 86_400])
 def test_a_late_or_early_delivery_is_refused(site: Site, age: int) -> None:
-    before = site.counted("any", "unverified")
-    with site.refusing():
-        assert site.send(Call(event("photos", fresh()), age=age)).status == 401
-    assert site.counted("any", "unverified") == before + 1
-    with site.refusing():
-        assert site.send_mlflow("model_version", "created", {"name": "photos", "version": fresh()}, age).status == 401
+    before = site.count_calls("any", "unverified")
+    with site.expect_refusal():
+        assert site.send(Call(event("photos", new_version()), age=age)).status == 401
+    assert site.count_calls("any", "unverified") == before + 1
+    with site.expect_refusal():
+        assert (
+            site.send_mlflow("model_version", "created", {"name": "photos", "version": new_version()}, age).status
+            == 401
+        )
 
 
-def test_a_delivery_that_is_minutes_old_is_taken(site: Site) -> None:
-    assert site.send(Call(event("photos", fresh()), age=290)).status == 202
+def test_a_delivery_that_is_minutes_old_is_accepted(site: Site) -> None:
+    assert site.send(Call(event("photos", new_version()), age=290)).status == 202
 
 
-def test_another_secret_is_refused_and_the_answer_does_not_say_why(site: Site) -> None:
+def test_a_wrong_secret_is_refused_without_a_reason(site: Site) -> None:
     bodies = []
     for secret, age in ((OTHER, 0), (SECRET, 400)):
-        with site.refusing():
-            answer = site.send(Call(event("photos", fresh()), secret=secret, age=age))
+        with site.expect_refusal():
+            answer = site.send(Call(event("photos", new_version()), secret=secret, age=age))
         assert answer.status == 401
         bodies.append(answer.body)
     assert bodies[0] == bodies[1]
@@ -302,66 +305,66 @@ def test_another_secret_is_refused_and_the_answer_does_not_say_why(site: Site) -
 
 @pytest.mark.parametrize("without", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_an_unsigned_call_is_refused(site: Site, without: str) -> None:
-    call = Call(event("photos", fresh()))
+    call = Call(event("photos", new_version()))
     headers = {name: value for name, value in call.headers.items() if name != without}
 
-    with site.refusing():
-        assert site.ask("POST", "/v1/hooks/generic/any", call.body, headers).status == 401
+    with site.expect_refusal():
+        assert site.request("POST", "/v1/hooks/generic/any", call.body, headers).status == 401
 
 
 @pytest.mark.parametrize("signature", ["v1,é", "v1,====", "v1,A", "\xff\xfe", "v1," + "A" * 20_000, "v1, v1, v1,"])
-def test_a_signature_of_junk_is_refused(site: Site, signature: str) -> None:
-    call = Call(event("photos", fresh()))
+def test_an_invalid_signature_is_refused(site: Site, signature: str) -> None:
+    call = Call(event("photos", new_version()))
     headers: dict[str, Any] = {**call.headers, "webhook-signature": signature.encode("latin-1")}
 
-    with site.refusing():
-        assert site.ask("POST", "/v1/hooks/generic/any", call.body, headers).status == 401
+    with site.expect_refusal():
+        assert site.request("POST", "/v1/hooks/generic/any", call.body, headers).status == 401
 
 
-def test_what_is_not_verified_is_not_read(site: Site) -> None:
+def test_an_unverified_body_is_not_parsed(site: Site) -> None:
     call = Call(b"no JSON", secret=OTHER)
-    with site.refusing():
+    with site.expect_refusal():
         assert site.send(call).status == 401
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(site: Site) -> None:
+def test_a_body_with_a_large_declared_length_is_not_read(site: Site) -> None:
     for path, limit in (("generic/any", SMALL), ("mlflow/prod", LARGE)):
-        registry, before = path.rpartition("/")[2], site.counted(path.rpartition("/")[2], "too_large")
+        registry, before = path.rpartition("/")[2], site.count_calls(path.rpartition("/")[2], "too_large")
         host, port = site.running.addresses.http.rsplit(":", 1)
         connection = http.client.HTTPConnection(host, int(port), timeout=10)
-        with site.refusing():
+        with site.expect_refusal():
             try:
                 connection.putrequest("POST", f"/v1/hooks/{path}")
                 connection.putheader("Content-Length", str(limit + 1))
-                connection.endheaders()  # and no body
+                connection.endheaders()  # without a body
                 assert connection.getresponse().status == 413
             finally:
                 connection.close()
-        assert site.counted(registry, "too_large") == before + 1
+        assert site.count_calls(registry, "too_large") == before + 1
 
 
 def test_a_body_of_unknown_length_is_read_up_to_the_limit(site: Site) -> None:
     for path, limit in (("generic/any", SMALL), ("mlflow/prod", LARGE)):
         chunks = itertools.chain(itertools.repeat(b"x" * 1024, limit // 1024), [b"x"])
         headers = {"Transfer-Encoding": "chunked"}
-        with site.refusing():
-            assert site.ask("POST", f"/v1/hooks/{path}", chunks, headers, chunked=True).status == 413
+        with site.expect_refusal():
+            assert site.request("POST", f"/v1/hooks/{path}", chunks, headers, chunked=True).status == 413
 
 
-def test_a_body_of_the_limit_is_taken(site: Site) -> None:
-    body = event("photos", fresh())
+def test_a_body_at_the_size_limit_is_accepted(site: Site) -> None:
+    body = event("photos", new_version())
     padded = body + b" " * (SMALL - len(body))
 
     assert site.send(Call(padded)).status == 202
-    with site.refusing():
+    with site.expect_refusal():
         assert site.send(Call(padded + b" ")).status == 413
 
 
-def test_a_chunked_body_below_the_limit_is_taken(site: Site) -> None:
-    call = Call(event("photos", fresh()))
+def test_a_chunked_body_below_the_limit_is_accepted(site: Site) -> None:
+    call = Call(event("photos", new_version()))
     headers = {**call.headers, "Transfer-Encoding": "chunked"}
 
-    assert site.ask("POST", "/v1/hooks/generic/any", iter([call.body]), headers, chunked=True).status == 202
+    assert site.request("POST", "/v1/hooks/generic/any", iter([call.body]), headers, chunked=True).status == 202
 
 
 @pytest.mark.parametrize(
@@ -385,143 +388,143 @@ def test_a_chunked_body_below_the_limit_is_taken(site: Site) -> None:
         '{"type": "model_version.created", "data": null}',
     ],
 )
-def test_what_has_another_form_is_refused(site: Site, body: str) -> None:
-    before = site.counted("any", "malformed")
-    with site.refusing():
+def test_a_malformed_body_is_refused(site: Site, body: str) -> None:
+    before = site.count_calls("any", "malformed")
+    with site.expect_refusal():
         answer = site.send(Call(body.encode()))
     assert answer.status == 400
     pythons_own = ("NoneType", "unhashable", "attribute", "set_int_max", "object has no", "subscriptable")
     assert not [words for words in pythons_own if words in answer.json["message"]], answer.json
-    assert site.counted("any", "malformed") == before + 1
+    assert site.count_calls("any", "malformed") == before + 1
 
 
 @pytest.mark.parametrize("field", ["name", "version", "model"])
 @pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, ["photos"]])
-def test_a_field_of_another_type_is_refused(site: Site, field: str, value: object) -> None:
+def test_a_field_with_a_wrong_type_is_refused(site: Site, field: str, value: object) -> None:
     data = {"name": "photos", "version": "1", "model": MODEL, field: value}
-    with site.refusing():
+    with site.expect_refusal():
         assert site.send(Call(json.dumps({"type": "model_version.created", "data": data}).encode())).status == 400
 
 
-def test_a_body_that_is_no_text_is_refused(site: Site) -> None:
+def test_a_binary_body_is_refused(site: Site) -> None:
     headers = Call(b"").headers
-    with site.refusing():
-        assert site.ask("POST", "/v1/hooks/generic/any", b"\xff\xfe{}", headers).status == 401
+    with site.expect_refusal():
+        assert site.request("POST", "/v1/hooks/generic/any", b"\xff\xfe{}", headers).status == 401
 
 
-def test_mlflow_of_another_form_is_refused(site: Site) -> None:
+def test_a_malformed_mlflow_event_is_refused(site: Site) -> None:
     for data in (
         {"name": "photos", "version": 1},
         {"name": None, "version": "1"},
         {"version": "1"},
         {"name": "photos"},
     ):
-        with site.refusing():
+        with site.expect_refusal():
             assert site.send_mlflow("model_version", "created", data).status == 400
 
 
 @pytest.mark.parametrize("kind", ["model_version.deleted", "ping", "errata.analysis.completed"])
 def test_an_unknown_event_is_ignored(site: Site, kind: str) -> None:
-    before = site.counted("any", "ignored")
-    with site.refusing():
-        assert site.send(Call(event("photos", fresh(), kind))).said == (200, "ignored")
-    assert site.counted("any", "ignored") == before + 1
+    before = site.count_calls("any", "ignored")
+    with site.expect_refusal():
+        assert site.send(Call(event("photos", new_version(), kind))).outcome == (200, "ignored")
+    assert site.count_calls("any", "ignored") == before + 1
 
 
-def test_an_unknown_event_of_mlflow_is_ignored(site: Site) -> None:
+def test_an_unknown_mlflow_event_is_ignored(site: Site) -> None:
     for entity, action, data in (
         ("registered_model", "created", {"name": "photos", "tags": {}, "description": None}),
         ("model_version_alias", "deleted", {"name": "photos", "alias": "champion"}),
         ("model_version_tag", "deleted", {"name": "photos", "version": "1", "key": "stage"}),
         ("prompt", "created", {"name": "p"}),
     ):
-        with site.refusing():
-            assert site.send_mlflow(entity, action, data).said == (200, "ignored")
+        with site.expect_refusal():
+            assert site.send_mlflow(entity, action, data).outcome == (200, "ignored")
 
 
 def test_an_event_without_a_rule_is_ignored(site: Site) -> None:
     for body in (
-        event("texts", fresh()),
-        event("photos", fresh(), "model_version_alias.created", alias="challenger"),
-        event("photos", fresh(), "model_version_tag.set", key="owner"),
+        event("texts", new_version()),
+        event("photos", new_version(), "model_version_alias.created", alias="challenger"),
+        event("photos", new_version(), "model_version_tag.set", key="owner"),
     ):
-        with site.refusing():
-            assert site.send(Call(body)).said == (200, "ignored")
+        with site.expect_refusal():
+            assert site.send(Call(body)).outcome == (200, "ignored")
 
 
-def test_the_echo_of_what_errata_wrote_is_ignored(site: Site) -> None:
+def test_events_caused_by_write_backs_are_ignored(site: Site) -> None:
     for body in (
-        event("photos", fresh(), "model_version_alias.created", alias="errata-passed"),
-        event("photos", fresh(), "model_version_tag.set", key="errata.gate", value="pass"),
-        event("photos", fresh(), "model_version_tag.set", key="errata.request", value="other"),
+        event("photos", new_version(), "model_version_alias.created", alias="errata-passed"),
+        event("photos", new_version(), "model_version_tag.set", key="errata.gate", value="pass"),
+        event("photos", new_version(), "model_version_tag.set", key="errata.request", value="other"),
     ):
-        with site.refusing():
-            assert site.send(Call(body)).said == (200, "ignored")
+        with site.expect_refusal():
+            assert site.send(Call(body)).outcome == (200, "ignored")
     data = {"name": "photos", "version": "1", "key": "errata.verdict", "value": "fail"}  # as captured
-    with site.refusing():
-        assert site.send_mlflow("model_version_tag", "set", data).said == (200, "ignored")
-    with site.refusing():
+    with site.expect_refusal():
+        assert site.send_mlflow("model_version_tag", "set", data).outcome == (200, "ignored")
+    with site.expect_refusal():
         alias = {"name": "photos", "version": "1", "alias": "errata-passed"}
-        assert site.send_mlflow("model_version_alias", "created", alias).said == (200, "ignored")
+        assert site.send_mlflow("model_version_alias", "created", alias).outcome == (200, "ignored")
 
 
 @pytest.mark.parametrize(
     "path",
     ["generic/nothing", "mlflow/any", "generic/prod", "wandb/any", "odd/any", "generic/any%00", "generic/ANY"],
 )
-def test_a_registry_that_is_not_configured_or_another_kind_is_not_found(site: Site, path: str) -> None:
-    before = site.counted("unknown", "not_found")
-    with site.refusing():
-        answer = site.send(Call(event("photos", fresh())), f"/v1/hooks/{path}")
+def test_an_unknown_registry_or_kind_is_not_found(site: Site, path: str) -> None:
+    before = site.count_calls("unknown", "not_found")
+    with site.expect_refusal():
+        answer = site.send(Call(event("photos", new_version())), f"/v1/hooks/{path}")
     assert answer.status == 404
-    assert site.counted("unknown", "not_found") == before + 1
+    assert site.count_calls("unknown", "not_found") == before + 1
 
 
 @pytest.mark.parametrize(
     "model", ["nonsense:thing", "demo:../../etc", "hf-hub:no", "file:../x", "é", " ", "timm:" * 200]
 )
-def test_a_model_that_can_never_be_analyzed_is_refused_for_good(site: Site, model: str) -> None:
-    before = site.counted("any", "refused")
-    with site.refusing():
-        assert site.send(Call(event("photos", fresh(), model=model))).said == (200, "refused")
-    assert site.counted("any", "refused") == before + 1
+def test_an_invalid_model_is_refused_without_retry(site: Site, model: str) -> None:
+    before = site.count_calls("any", "refused")
+    with site.expect_refusal():
+        assert site.send(Call(event("photos", new_version(), model=model))).outcome == (200, "refused")
+    assert site.count_calls("any", "refused") == before + 1
 
 
-def test_names_that_no_label_can_hold_are_refused_for_good(site: Site) -> None:
-    for model, version in (("photos" + "x" * 300, fresh()), ("photos", "9" * 300)):
-        with site.refusing():
-            assert site.send(Call(event(model, version))).said == (200, "refused")
+def test_names_that_are_not_valid_labels_are_refused_without_retry(site: Site) -> None:
+    for model, version in (("photos" + "x" * 300, new_version()), ("photos", "9" * 300)):
+        with site.expect_refusal():
+            assert site.send(Call(event(model, version))).outcome == (200, "refused")
 
 
-def test_a_model_that_no_worker_offers_now_is_asked_for_again(site: Site) -> None:
-    with site.refusing():
-        answer = site.send(Call(event("photos", fresh(), model="demo:efficientnet_lite9")))
+def test_a_model_without_a_worker_is_refused_with_retry(site: Site) -> None:
+    with site.expect_refusal():
+        answer = site.send(Call(event("photos", new_version(), model="demo:efficientnet_lite9")))
     assert answer.status == 503
     assert 1 <= int(answer.headers["Retry-After"]) <= 30
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
-def test_a_hook_is_called_by_post_alone(site: Site, method: str) -> None:
-    assert site.ask(method, "/v1/hooks/generic/any").status == 405
+def test_a_webhook_accepts_only_post(site: Site, method: str) -> None:
+    assert site.request(method, "/v1/hooks/generic/any").status == 405
 
 
-def test_no_answer_redirects(site: Site) -> None:
+def test_no_response_redirects(site: Site) -> None:
     for path in ("/v1/hooks/generic/any/", "/v1/hooks/generic", "/v1/hooks//generic/any", "/v1/hooks/generic/"):
-        assert site.send(Call(event("photos", fresh())), path).status in (404, 405)
+        assert site.send(Call(event("photos", new_version())), path).status in (404, 405)
 
 
-def test_nothing_that_a_caller_writes_is_a_label_of_a_metric(site: Site) -> None:
-    site.send(Call(event("photos", fresh())), "/v1/hooks/generic/odd-name-of-a-caller")
+def test_caller_input_is_not_used_as_a_metric_label(site: Site) -> None:
+    site.send(Call(event("photos", new_version())), "/v1/hooks/generic/odd-name-of-a-caller")
 
-    text = site.ask("GET", "/metrics").body.decode()
+    text = site.request("GET", "/metrics").body.decode()
     assert "odd-name-of-a-caller" not in text
     assert 'errata_http_requests_total{path="/v1/hooks/{kind}/{registry_id}",status="404"}' in text
 
 
-def test_a_full_queue_asks_to_come_again_and_the_next_try_is_taken(start: Start, tmp_path: Path) -> None:
+def test_a_full_queue_refuses_with_retry_and_the_retry_is_accepted(start: Start, tmp_path: Path) -> None:
     with start(open_gate=False, max_open=1, registries=registries(tmp_path)) as running:
         site = Site(running)
-        assert site.send(Call(event("photos", "1"))).said == (202, "queued")
+        assert site.send(Call(event("photos", "1"))).outcome == (202, "queued")
         second = Call(event("photos", "2", model=LITE1))
 
         answer = site.send(second)
@@ -529,16 +532,18 @@ def test_a_full_queue_asks_to_come_again_and_the_next_try_is_taken(start: Start,
         assert answer.status == 503
         assert 1 <= int(answer.headers["Retry-After"]) <= 30
         assert site.analyses(version="2") == []
-        assert site.counted("any", "later") == 1
-        assert site.send(Call(event("photos", "1"))).said == (200, "repeated"), "what is known needs no room"
+        assert site.count_calls("any", "later") == 1
+        assert site.send(Call(event("photos", "1"))).outcome == (200, "repeated"), (
+            "a repeated delivery needs no queue slot"
+        )
         running.gate.set()
         (first,) = site.analyses(version="1")
         assert [*running.client.watch(first.name)][-1].state == pb.State.STATE_SUCCEEDED
-        assert site.send(second).said == (202, "queued")
+        assert site.send(second).outcome == (202, "queued")
         assert len(site.analyses(version="2")) == 1
 
 
-def test_a_request_id_of_registries_is_theirs_alone(site: Site, demo_csv: bytes) -> None:
+def test_request_ids_of_registries_cannot_be_used_by_callers(site: Site, demo_csv: bytes) -> None:
     before = {analysis.name for analysis in site.analyses()}
     with pytest.raises(InvalidRequest):
         site.running.client.analyze(MODEL, "demo", request_id="hook:mine")
@@ -547,7 +552,7 @@ def test_a_request_id_of_registries_is_theirs_alone(site: Site, demo_csv: bytes)
     assert {analysis.name for analysis in site.analyses()} == before
 
 
-def test_a_service_without_registries_has_no_hooks(running: Running) -> None:
+def test_a_service_without_registries_has_no_webhooks(running: Running) -> None:
     site = Site(running)
 
     assert site.send(Call(event("photos", "1"))).status == 404
@@ -563,15 +568,15 @@ def test_a_service_without_registries_has_no_hooks(running: Running) -> None:
         ("good/team/two", "pass", True),
         ("bad/one", "fail", False),
         ("few/one", "undecided", None),
-        ("first/one", "undecided", None),  # bounds a change, and there is no version before
+        ("first/one", "undecided", None),  # bounds a change, and there is no previous version
         ("photos", "undecided", None),  # its rule has no policy
     ],
 )
-def test_a_gate_says_what_the_policy_says(site: Site, model: str, decision: str, passes: bool | None) -> None:
-    version = fresh()
-    assert site.send(Call(event(model, version))).said == (202, "queued")
+def test_a_gate_returns_the_decision_of_the_policy(site: Site, model: str, decision: str, passes: bool | None) -> None:
+    version = new_version()
+    assert site.send(Call(event(model, version))).outcome == (202, "queued")
 
-    assert site.decided(f"any/{model}/{version}") == (decision, passes)
+    assert site.wait_for_decision(f"any/{model}/{version}") == (decision, passes)
 
     answer = site.gate(f"any/{model}/{version}")
     (analysis,) = site.analyses(version=version, model=model)
@@ -579,14 +584,14 @@ def test_a_gate_says_what_the_policy_says(site: Site, model: str, decision: str,
     assert answer.json["gate"]["reasons"]
     assert all(isinstance(item, str) for item in answer.json["gate"]["reasons"])
     assert answer.json["gate"]["report"].endswith(f"/{analysis.name}")
-    assert site.ask("GET", f"/{analysis.name}").status == 200
+    assert site.request("GET", f"/{analysis.name}").status == 200
 
 
-def test_a_version_that_turns_out_to_be_gone_passes_no_gate(site: Site) -> None:
-    version = fresh()
+def test_a_deleted_version_does_not_pass_the_gate(site: Site) -> None:
+    version = new_version()
     assert site.send_mlflow("model_version", "created", {"name": "photos", "version": version}).status == 202
 
-    assert site.decided(f"prod/photos/{version}") == ("error", None)
+    assert site.wait_for_decision(f"prod/photos/{version}") == ("error", None)
 
 
 @pytest.mark.parametrize(
@@ -603,7 +608,7 @@ def test_a_version_that_turns_out_to_be_gone_passes_no_gate(site: Site) -> None:
         "any/" + "x" * 2000 + "/1",
     ],
 )
-def test_a_version_that_nobody_told_of_is_not_found(site: Site, path: str) -> None:
+def test_an_unknown_version_is_not_found(site: Site, path: str) -> None:
     answer = site.gate(path)
 
     assert answer.status == 404
@@ -620,27 +625,27 @@ def test_a_gate_is_pending_while_the_analysis_is_open(start: Start, tmp_path: Pa
             assert answer.status == 200
             assert (answer.json["gate"]["decision"], answer.json["gate"]["pass"]) == ("pending", None)
             running.gate.set()
-            assert site.decided(f"any/{name}/1") == decision
+            assert site.wait_for_decision(f"any/{name}/1") == decision
             running.gate.clear()
         running.gate.set()
 
 
-def test_a_gate_does_not_believe_labels_that_anybody_may_give(site: Site, demo_csv: bytes) -> None:
-    version = fresh()
+def test_a_gate_ignores_labels_set_by_callers(site: Site, demo_csv: bytes) -> None:
+    version = new_version()
     labels = {"registry": "any", "model": "good/one", "version": version}
     site.running.client.upload(io.BytesIO(demo_csv), "demo", labels=labels)
 
     assert site.gate(f"any/good/one/{version}").status == 404
 
 
-def test_a_gate_of_one_registry_says_nothing_of_another(site: Site) -> None:
-    version = fresh()
+def test_gates_of_registries_are_separate(site: Site) -> None:
+    version = new_version()
     assert site.send(Call(event("good/one", version))).status == 202
 
-    assert site.decided(f"any/good/one/{version}") == ("pass", True)
+    assert site.wait_for_decision(f"any/good/one/{version}") == ("pass", True)
     assert site.gate(f"prod/good/one/{version}").status == 404
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_a_gate_is_only_read(site: Site, method: str) -> None:
-    assert site.ask(method, "/v1/gates/any/photos/1").status == 405
+def test_a_gate_accepts_only_get(site: Site, method: str) -> None:
+    assert site.request(method, "/v1/gates/any/photos/1").status == 405

@@ -1,4 +1,4 @@
-"""ImageNet-A over a real socket: images named wnid/file, and accuracy among its own classes where there are scores."""
+"""ImageNet-A: images named wnid/file, and the accuracy among the classes of the data set."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 from service.taxonomy.wordnet import load_taxonomy
 
-from .conftest import Running, started
+from .conftest import Running, start_service
 
 CLASSES = (6, 11, 13, 107, 988)
 FILES = ("0.01_cat.jpg", "0.02_dog.jpg", "0.1_same.jpg")  # the same names in every class
@@ -31,20 +31,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def service(bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory):
-    with started(data_dir, tmp_path_factory.mktemp("archive"), evidence={"imagenet-a": [str(bundle.path)]}) as running:
+    with start_service(
+        data_dir, tmp_path_factory.mktemp("archive"), evidence={"imagenet-a": [str(bundle.path)]}
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def images() -> list[tuple[str, int]]:
-    """Name and class of each image, sorted by path."""
+    """Return the name and class of each image, sorted by path."""
     named = {f"{load_taxonomy().wordnet_id(index)}/{name}": index for index in CLASSES for name in FILES}
     return sorted(named.items())
 
 
 @pytest.fixture(scope="module")
 def probs(images: list[tuple[str, int]]) -> np.ndarray:
-    """Probabilities in which a class outside of the five is on top now and then, before the right or a wrong one."""
+    """Return probabilities in which a class outside the five sometimes has the highest value."""
     rng = np.random.default_rng(3)
     scores = rng.random((len(images), 1000)) * 0.1
     for row, (_, target) in enumerate(images):
@@ -62,7 +64,7 @@ def npz(**arrays: np.ndarray) -> io.BytesIO:
 
 
 def among_classes(images: list[tuple[str, int]], probs: np.ndarray) -> float:
-    """The share of images whose class is the best of the five, a row at a time."""
+    """Return the share of images whose class has the highest value of the five, computed row by row."""
     right = 0
     for (_, target), row in zip(images, probs.tolist(), strict=True):
         best = max(CLASSES, key=lambda index: row[index])
@@ -70,14 +72,14 @@ def among_classes(images: list[tuple[str, int]], probs: np.ndarray) -> float:
     return right / len(images)
 
 
-def test_the_catalog_knows_it(service: Running, bundle: Bundle) -> None:
+def test_the_catalog_lists_imagenet_a(service: Running, bundle: Bundle) -> None:
     (listed,) = [dataset for dataset in service.client.datasets().datasets if dataset.name == "imagenet-a"]
 
     assert (listed.num_images, listed.num_judged) == (15, 15)
     assert [item.digest for item in listed.evidence] == [bundle.digest]
 
 
-def test_accuracy_among_its_classes_is_what_a_loop_gives(
+def test_accuracy_among_the_classes_equals_a_plain_loop(
     service: Running, images: list[tuple[str, int]], probs: np.ndarray
 ) -> None:
     top1 = probs.argmax(axis=1)
@@ -93,7 +95,7 @@ def test_accuracy_among_its_classes_is_what_a_loop_gives(
     assert service.client.get(analysis.name).summary == analysis.summary
 
 
-def test_an_array_of_scores_alone_gives_it_too(
+def test_accuracy_among_the_classes_is_computed_from_an_array_of_scores(
     service: Running, images: list[tuple[str, int]], probs: np.ndarray
 ) -> None:
     file = io.BytesIO()
@@ -104,7 +106,9 @@ def test_an_array_of_scores_alone_gives_it_too(
     assert analysis.summary.top1_accuracy_among_classes == pytest.approx(among_classes(images, probs))
 
 
-def test_it_cant_come_from_a_top1_class(service: Running, images: list[tuple[str, int]], probs: np.ndarray) -> None:
+def test_accuracy_among_the_classes_is_unset_without_scores(
+    service: Running, images: list[tuple[str, int]], probs: np.ndarray
+) -> None:
     top1 = probs.argmax(axis=1)
     rows = "".join(f"{name},{best}\n" for (name, _), best in zip(images, top1.tolist(), strict=True))
 
@@ -114,23 +118,23 @@ def test_it_cant_come_from_a_top1_class(service: Running, images: list[tuple[str
         assert not service.client.upload(upload, "imagenet-a").summary.HasField("top1_accuracy_among_classes")
 
 
-def test_it_outlives_a_restart_and_a_reanalysis(
+def test_accuracy_among_the_classes_survives_a_restart_and_a_reanalysis(
     bundle: Bundle, start, images: list[tuple[str, int]], probs: np.ndarray
 ) -> None:
     served = {"evidence": {"imagenet-a": [str(bundle.path)]}}
     with start(**served) as service:
-        made = service.client.upload(npz(top1=probs.argmax(axis=1), probs=probs), "imagenet-a")
+        analysis = service.client.upload(npz(top1=probs.argmax(axis=1), probs=probs), "imagenet-a")
 
     with start(**served) as service:
-        again = service.client.reanalyze(made.name)
-        assert service.client.get(made.name).summary == made.summary
-        assert again.summary == made.summary
-        assert again.predictions_digest == made.predictions_digest
-        assert again.summary.HasField("top1_accuracy_among_classes")
+        reanalysis = service.client.reanalyze(analysis.name)
+        assert service.client.get(analysis.name).summary == analysis.summary
+        assert reanalysis.summary == analysis.summary
+        assert reanalysis.predictions_digest == analysis.predictions_digest
+        assert reanalysis.summary.HasField("top1_accuracy_among_classes")
 
 
-def test_images_of_the_same_bare_name_are_told_apart(service: Running, images: list[tuple[str, int]]) -> None:
-    """Given predictions that are right for one class' files alone, those are the ones that are right."""
+def test_images_with_the_same_base_name_are_distinguished(service: Running, images: list[tuple[str, int]]) -> None:
+    """Predictions that are correct only for the files of one class."""
     rows = "".join(f"{name},{CLASSES[0]}\n" for name, _ in reversed(images))
 
     analysis = service.client.upload(io.BytesIO(("file_name,top1\n" + rows).encode()), "imagenet-a")

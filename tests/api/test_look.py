@@ -1,4 +1,4 @@
-"""Looking at analyses over a real socket: listings, pages, filters, verdicts, exports, reports, explanations."""
+"""Queries of analyses: listings, pages, filters, verdicts, exports, reports, and explanations."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def test_an_unknown_analysis_is_not_found(client: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "analyses/../../etc/passwd", "analyses/a b", "a" * 100])
-def test_a_name_that_is_none_is_refused(client: Client, name: str) -> None:
+def test_an_invalid_name_is_refused(client: Client, name: str) -> None:
     with pytest.raises(errors.InvalidRequest):
         client.get(name)
 
@@ -62,15 +62,15 @@ def test_a_page_token_of_another_query_is_refused(start, demo_csv: bytes) -> Non
             service.client._call(stub.ListAnalyses, pb.ListAnalysesRequest(filter=other, page_token=token))
 
 
-def test_a_filter_lets_through_what_meets_all_conditions(client: Client, analysis: pb.Analysis) -> None:
-    wanted = pb.AnalysisFilter(states=["STATE_SUCCEEDED"], dataset="demo", labels={"kind": "look"})
+def test_a_filter_selects_analyses_that_meet_all_conditions(client: Client, analysis: pb.Analysis) -> None:
+    conditions = pb.AnalysisFilter(states=["STATE_SUCCEEDED"], dataset="demo", labels={"kind": "look"})
     other = pb.AnalysisFilter(dataset="demo", labels={"kind": "none such"})
 
-    assert analysis.name in [item.name for item in client.list(wanted)]
+    assert analysis.name in [item.name for item in client.list(conditions)]
     assert [*client.list(other)] == []
 
 
-def test_a_deleted_analysis_is_gone(client: Client, demo_csv: bytes) -> None:
+def test_a_deleted_analysis_is_not_found(client: Client, demo_csv: bytes) -> None:
     name = client.upload(io.BytesIO(demo_csv), "demo").name
 
     client.delete(name)
@@ -81,7 +81,7 @@ def test_a_deleted_analysis_is_gone(client: Client, demo_csv: bytes) -> None:
         client.delete(name)
 
 
-def test_an_open_analysis_is_not_deleted(start) -> None:
+def test_an_open_analysis_cannot_be_deleted(start) -> None:
     with start(open_gate=False) as service:
         name = service.client.analyze("demo:efficientnet_lite0", "demo").name
 
@@ -95,8 +95,8 @@ def test_an_open_analysis_is_not_deleted(start) -> None:
 def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
     every = [*client.verdicts(analysis.name)]
 
-    def names(**wanted: object) -> list[str]:
-        return [verdict.file_name for verdict in client.verdicts(analysis.name, pb.VerdictFilter(**wanted))]
+    def names(**conditions: object) -> list[str]:
+        return [verdict.file_name for verdict in client.verdicts(analysis.name, pb.VerdictFilter(**conditions))]
 
     assert [item.file_name for item in every] == demo.judged_names
     assert names(error_types=["ERROR_TYPE_CORRECT"]) == demo.judged_names[2:]
@@ -104,7 +104,9 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
     assert names(target=609) == [name for name in demo.judged_names if name.endswith("_609.jpg")]
     assert names(problematic=True) == []
     organisms, artifacts, other = (names(group=g) for g in ("GROUP_ORGANISM", "GROUP_ARTIFACT", "GROUP_OTHER"))
-    assert sorted(organisms + artifacts + other) == demo.judged_names  # one label an image: one group an image
+    assert (
+        sorted(organisms + artifacts + other) == demo.judged_names
+    )  # each image has one label, and therefore one group
     superclass = demo.manifest.superclasses[0]
     members = demo.superclass_mask(superclass)
     assert names(superclass=superclass) == [
@@ -113,7 +115,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "conditions",
     [
         pb.VerdictFilter(target=1000),
         pb.VerdictFilter(predicted=-1),
@@ -122,12 +124,12 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         pb.VerdictFilter(group=99),
     ],
 )
-def test_a_filter_that_cant_be_is_refused(client: Client, analysis: pb.Analysis, wanted: pb.VerdictFilter) -> None:
+def test_an_invalid_filter_is_refused(client: Client, analysis: pb.Analysis, conditions: pb.VerdictFilter) -> None:
     with pytest.raises(errors.InvalidRequest):
-        next(client.verdicts(analysis.name, wanted))
+        next(client.verdicts(analysis.name, conditions))
 
 
-def test_verdict_pages_hold_every_row_once(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
+def test_verdict_pages_contain_every_row_once(client: Client, analysis: pb.Analysis, demo: Bundle) -> None:
     stub, seen, token = client._analyses, [], ""
     while True:
         page = stub.ListVerdicts(pb.ListVerdictsRequest(name=analysis.name, page_size=7, page_token=token))
@@ -140,7 +142,7 @@ def test_verdict_pages_hold_every_row_once(client: Client, analysis: pb.Analysis
     assert seen == demo.judged_names
 
 
-def test_evidence_comes_on_request_and_its_trace_ends_at_the_verdict(client: Client, analysis: pb.Analysis) -> None:
+def test_evidence_is_optional_and_its_trace_ends_at_the_verdict(client: Client, analysis: pb.Analysis) -> None:
     without = next(client.verdicts(analysis.name))
     with_evidence = next(client.verdicts(analysis.name, with_evidence=True))
 
@@ -151,7 +153,7 @@ def test_evidence_comes_on_request_and_its_trace_ends_at_the_verdict(client: Cli
     assert [label.class_index for label in with_evidence.evidence.labels] == [with_evidence.target]
 
 
-def test_an_explanation_of_the_models_own_prediction_is_its_verdict(client: Client, analysis: pb.Analysis) -> None:
+def test_the_explanation_of_the_models_prediction_is_its_verdict(client: Client, analysis: pb.Analysis) -> None:
     verdict = next(client.verdicts(analysis.name, with_evidence=True))
 
     assert client.explain(analysis.name, verdict.file_name) == verdict
@@ -167,12 +169,14 @@ def test_any_prediction_can_be_explained_without_an_analysis(client: Client, dem
     ("image", "predicted", "error"),
     [("no.jpg", 1, errors.ImageNotFound), ("imagenet_00_243.jpg", 1000, errors.InvalidRequest)],
 )
-def test_an_explanation_of_what_there_isnt_is_refused(client: Client, image: str, predicted: int, error: type) -> None:
+def test_an_explanation_of_an_unknown_image_or_class_is_refused(
+    client: Client, image: str, predicted: int, error: type
+) -> None:
     with pytest.raises(error):
         client.explain_any("demo", image, predicted)
 
 
-def test_the_three_exports_hold_the_same_verdicts(client: Client, analysis: pb.Analysis) -> None:
+def test_the_three_exports_have_the_same_verdicts(client: Client, analysis: pb.Analysis) -> None:
     listed = [*client.verdicts(analysis.name)]
     lines = b"".join(client.export(analysis.name)).decode().splitlines()
     table = csv.DictReader(io.StringIO(b"".join(client.export(analysis.name, pb.VERDICT_FORMAT_CSV)).decode()))
@@ -205,7 +209,7 @@ def test_a_hostile_name_is_escaped_in_the_report(client: Client, demo_csv: bytes
 
     html = client.report(name).decode()
 
-    assert html.count("<script") == 2  # the page's own: its data and its code
+    assert html.count("<script") == 2  # the page's data and code
     assert "<script>alert" not in html
     assert "<img src=x" not in html
     assert "&lt;script&gt;" in html

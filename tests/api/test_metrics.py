@@ -1,4 +1,4 @@
-"""What a running service tells Prometheus: calls, pages, stages, caches, evidence and results, after real work."""
+"""The metrics of a running service: calls, pages, stages, caches, evidence, and results."""
 
 import socket
 import time
@@ -17,7 +17,7 @@ from running_service import MODEL, Running, Start
 Sample = Callable[..., float | None]
 
 
-def scraped(running: Running) -> Sample:
+def sample_of(running: Running) -> Sample:
     """Return a function that looks up a sample of a scrape by name and labels."""
     with urllib.request.urlopen(f"http://{running.addresses.http}/metrics") as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
@@ -29,8 +29,8 @@ def scraped(running: Running) -> Sample:
     return lambda name, **labels: values.get((name, frozenset(labels.items())))
 
 
-def within(seconds: float, condition: Callable[[], Any]) -> Any:
-    """Return what a condition gives once it is true."""
+def wait_for(seconds: float, condition: Callable[[], Any]) -> Any:
+    """Wait until a condition is true; return its value."""
     end = time.monotonic() + seconds
     while not (result := condition()) and time.monotonic() < end:
         time.sleep(0.1)
@@ -44,10 +44,10 @@ def predictions(tmp_path: Path, demo_csv: bytes) -> Path:
     return path
 
 
-def test_failures_are_0_before_the_first_one(start: Start) -> None:
-    """So that the first burst of them is an increase, and rings."""
+def test_failure_counters_start_at_0(start: Start) -> None:
+    """Otherwise, Prometheus would compute no increase for the first failures."""
     with start() as running:
-        sample = scraped(running)
+        sample = sample_of(running)
 
     assert sample("errata_analyses_total", state="failed") == 0
     assert sample("errata_rpc_handled_total", method="ListVerdicts", code="INTERNAL") == 0
@@ -55,7 +55,7 @@ def test_failures_are_0_before_the_first_one(start: Start) -> None:
     assert sample("errata_http_requests_total", path="/v1/hooks/{kind}/{registry_id}", status="500") == 0
 
 
-def test_metrics_may_have_a_port_of_their_own_and_are_then_nowhere_else(start: Start) -> None:
+def test_metrics_can_be_served_only_on_a_separate_port(start: Start) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,17 +72,17 @@ def test_metrics_may_have_a_port_of_their_own_and_are_then_nowhere_else(start: S
                 assert answer.status == 200
 
 
-def test_calls_pages_and_their_stages_are_counted_and_timed(start: Start, predictions: Path, tmp_path: Path) -> None:
+def test_calls_pages_and_stages_are_counted_and_timed(start: Start, predictions: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text("file_name,predicted_class\nnobody.jpg,1\n")
     with start() as running:
-        made = running.client.upload(predictions, dataset="demo")
+        analysis = running.client.upload(predictions, dataset="demo")
         with pytest.raises(InvalidRow):
             running.client.upload(bad, dataset="demo")
-        name = made.name.removeprefix("analyses/")
+        name = analysis.name.removeprefix("analyses/")
         for _ in range(3):
             urllib.request.urlopen(f"http://{running.addresses.http}/analyses/{name}").close()
-        sample = scraped(running)
+        sample = sample_of(running)
 
     assert sample("errata_rpc_started_total", method="UploadPredictions") == 2
     assert sample("errata_rpc_handled_total", method="UploadPredictions", code="OK") == 1
@@ -100,30 +100,30 @@ def test_calls_pages_and_their_stages_are_counted_and_timed(start: Start, predic
     assert sample("process_resident_memory_bytes") > 0  # type: ignore[operator]
 
 
-def test_paths_that_nobody_serves_are_one_series(start: Start) -> None:
+def test_unknown_paths_share_one_series(start: Start) -> None:
     with start() as running:
         for path in ("/nope", "/wp-admin", "/analyses/a/b/c/d"):
             with pytest.raises(urllib.error.HTTPError) as error:
                 urllib.request.urlopen(f"http://{running.addresses.http}{path}")
             error.value.close()
-        sample = scraped(running)
+        sample = sample_of(running)
 
     assert sample("errata_http_requests_total", path="other", status="404") == 3
 
 
-def test_a_model_that_is_run_is_counted_and_what_waits_is_told(start: Start) -> None:
+def test_model_runs_and_open_work_are_reported(start: Start) -> None:
     with start(open_gate=False, batch_size=8) as running:
         first = running.client.analyze(MODEL, "demo")
         second = running.client.analyze("demo:efficientnet_lite1", "demo")
-        assert within(5, lambda: scraped(running)("errata_open_analyses", state="running") == 1)
-        sample = scraped(running)
+        assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="running") == 1)
+        sample = sample_of(running)
         running.gate.set()
         for item in (first, second):
             *_, last = running.client.watch(item.name)
             assert last.state == pb.STATE_SUCCEEDED
         again = running.client.analyze(MODEL, "demo")
-        assert within(5, lambda: scraped(running)("errata_open_analyses", state="queued") == 0)
-        after = scraped(running)
+        assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="queued") == 0)
+        after = sample_of(running)
 
     assert sample("errata_open_analyses", state="queued") == 1
     assert sample("errata_open_shards", state="running") == 1
@@ -131,7 +131,7 @@ def test_a_model_that_is_run_is_counted_and_what_waits_is_told(start: Start) -> 
     assert sample("errata_oldest_open_seconds", state="running") > 0  # type: ignore[operator]
     assert sample("errata_live_workers") == 1
     assert again.cached
-    assert after("errata_images_total") == 20  # the second model's weights are the first one's: it is not run
+    assert after("errata_images_total") == 20  # both models have the same weights, so the second does not run
     assert after("errata_stage_duration_seconds_count", stage="inference") == 1
     assert after("errata_cache_requests_total", cache="predictions", outcome="miss") == 1
     assert after("errata_cache_requests_total", cache="predictions", outcome="hit") == 1
@@ -141,18 +141,20 @@ def test_a_model_that_is_run_is_counted_and_what_waits_is_told(start: Start) -> 
     assert after("errata_oldest_open_seconds", state="running") == 0
 
 
-def test_the_newest_results_of_watched_models_are_told_and_the_rest_is_counted(start: Start, predictions: Path) -> None:
+def test_the_newest_results_of_watched_models_are_reported_and_others_are_counted(
+    start: Start, predictions: Path
+) -> None:
     with start(watched_models=["net*"], max_watched=2) as running:
         for model, version in (("net", "1"), ("net", "2"), ("net", "3"), ("other", "1")):
             running.client.upload(predictions, dataset="demo", labels={"model": model, "version": version})
-        assert within(15, lambda: scraped(running)("errata_results_dropped") == 2)
-        sample = scraped(running)
+        assert wait_for(15, lambda: sample_of(running)("errata_results_dropped") == 2)
+        sample = sample_of(running)
         summary = running.client.upload(predictions, dataset="demo").summary
 
     names = {"model": "net", "version": "3", "dataset": "demo"}
-    for group, told in summary.groups.items():
-        assert sample("errata_result_samples", **names, group=group) == told.num_samples
-        for kind, count in told.counts.items():
+    for group, group_summary in summary.groups.items():
+        assert sample("errata_result_samples", **names, group=group) == group_summary.num_samples
+        for kind, count in group_summary.counts.items():
             severity = {"MODEL_FAILURE": "severe", "FINE_GRAINED": "minor", "CORRECT": "none"}.get(kind)
             if severity:
                 labels = {"group": group, "error_type": kind, "severity": severity}
@@ -167,14 +169,16 @@ def test_the_newest_results_of_watched_models_are_told_and_the_rest_is_counted(s
     assert sample("errata_result_severe_error_ratio", model="other", version="1", dataset="demo") is None
 
 
-def test_the_bundles_that_are_served_are_told(start: Start, predictions: Path) -> None:
+def test_served_bundles_are_reported(start: Start, predictions: Path) -> None:
     with start() as running:
         digest = running.client.upload(predictions, dataset="demo").evidence
         rules = str(next(iter(running.client.datasets().datasets)).evidence[0].rules_version)
-        assert within(15, lambda: scraped(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules))
+        assert wait_for(
+            15, lambda: sample_of(running)("errata_evidence_info", dataset="demo", digest=digest, rules=rules)
+        )
 
 
-def test_a_call_has_an_id_that_comes_back(start: Start) -> None:
+def test_the_request_id_of_a_call_is_returned(start: Start) -> None:
     with start() as running:
         request = urllib.request.Request(f"http://{running.addresses.http}/livez", headers={"X-Request-Id": "mine-1"})
         with urllib.request.urlopen(request) as answer:

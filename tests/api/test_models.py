@@ -1,4 +1,4 @@
-"""Models over a real socket: accepted, watched, cancelled, shared, refused; with the twin of the real predictor."""
+"""Model analyses with the fake predictor: accepted, watched, canceled, shared, and refused."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from service.predictions.fake import hashed_class
 MODEL = "demo:efficientnet_lite0"
 
 
-def ended(client: Client, name: str) -> pb.Analysis:
+def wait_for_end(client: Client, name: str) -> pb.Analysis:
     return [*client.watch(name)][-1]
 
 
@@ -29,7 +29,7 @@ def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle) -> None:
     queued = client.analyze(MODEL, "demo", labels={"team": "vision"})
 
-    final = ended(client, queued.name)
+    final = wait_for_end(client, queued.name)
 
     right = sum(hashed_class(name) == target for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
     assert queued.state in (pb.STATE_QUEUED, pb.STATE_RUNNING)
@@ -40,8 +40,8 @@ def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle)
     assert dict(final.labels) == {"team": "vision"}
 
 
-def test_every_prediction_stands_beside_its_image(client: Client) -> None:
-    final = ended(client, client.analyze(MODEL, "demo").name)
+def test_every_prediction_belongs_to_its_image(client: Client) -> None:
+    final = wait_for_end(client, client.analyze(MODEL, "demo").name)
 
     verdicts = [*client.verdicts(final.name)]
 
@@ -51,17 +51,17 @@ def test_every_prediction_stands_beside_its_image(client: Client) -> None:
 
 def test_several_shards_give_the_same_verdicts_as_one(start) -> None:
     with start(shard_size=3) as many, start(shard_size=100) as one:
-        first = ended(many.client, many.client.analyze(MODEL, "demo").name)
-        second = ended(one.client, one.client.analyze(MODEL, "demo").name)
+        first = wait_for_end(many.client, many.client.analyze(MODEL, "demo").name)
+        second = wait_for_end(one.client, one.client.analyze(MODEL, "demo").name)
 
         assert first.predictions_digest == second.predictions_digest
 
 
-def test_a_bare_name_means_timm(start) -> None:
+def test_a_name_without_a_source_is_a_timm_model(start) -> None:
     with start() as service:
-        final = ended(service.client, service.client.analyze("resnet50", "demo").name)
+        final = wait_for_end(service.client, service.client.analyze("resnet50", "demo").name)
 
-        assert final.state == pb.STATE_FAILED  # the twin offers no timm model: the worker says so
+        assert final.state == pb.STATE_FAILED  # the fake predictor has no timm model
         assert final.failure.reason == "MODEL_NOT_FOUND"
 
 
@@ -76,23 +76,25 @@ def test_a_bare_name_means_timm(start) -> None:
         ("ftp:resnet", errors.InvalidModelId),
         ("x" * 1000, errors.InvalidModelId),
         ("demo:efficientnet_lite9", errors.ModelNotFound),
-        ("file:weights.pth#resnet18", errors.ModelNotFound),  # no folder is permitted here
+        ("file:weights.pth#resnet18", errors.ModelNotFound),  # files are not allowed
     ],
 )
-def test_a_model_that_cant_be_is_refused_at_once(client: Client, model: str, error: type) -> None:
+def test_an_invalid_model_is_refused_immediately(client: Client, model: str, error: type) -> None:
     with pytest.raises(error):
         client.analyze(model, "demo")
 
 
-def test_a_model_that_the_operator_doesnt_allow_is_refused_at_once(start) -> None:
+def test_a_forbidden_model_is_refused_immediately(start) -> None:
     with start(model_sources=["demo:efficientnet_lite1"]) as service:
         with pytest.raises(errors.InvalidModelId, match="ERRATA_MODEL_SOURCES"):
             service.client.analyze(MODEL, "demo")
 
-        assert ended(service.client, service.client.analyze("demo:efficientnet_lite1", "demo").name).HasField("summary")
+        assert wait_for_end(service.client, service.client.analyze("demo:efficientnet_lite1", "demo").name).HasField(
+            "summary"
+        )
 
 
-def test_an_unknown_dataset_is_refused_with_those_that_there_are(client: Client) -> None:
+def test_an_unknown_dataset_is_refused_with_the_available_ones(client: Client) -> None:
     with pytest.raises(errors.DatasetNotFound, match="demo, imagenet-real"):
         client.analyze(MODEL, "imagenet")
 
@@ -102,7 +104,7 @@ def test_a_dataset_without_images_is_refused(client: Client) -> None:
         client.analyze(MODEL, "imagenet-real")
 
 
-def test_a_queued_model_is_cancelled_and_never_runs(start) -> None:
+def test_a_canceled_queued_model_never_runs(start) -> None:
     with start(open_gate=False) as service:
         running = service.client.analyze(MODEL, "demo")
         queued = service.client.analyze("demo:efficientnet_lite1", "demo")
@@ -110,11 +112,11 @@ def test_a_queued_model_is_cancelled_and_never_runs(start) -> None:
         assert service.client.cancel(queued.name).state == pb.STATE_CANCELLED
         service.gate.set()
 
-        assert ended(service.client, running.name).state == pb.STATE_SUCCEEDED
+        assert wait_for_end(service.client, running.name).state == pb.STATE_SUCCEEDED
         assert service.client.get(queued.name).state == pb.STATE_CANCELLED
 
 
-def test_a_running_model_stops_when_it_is_cancelled(start) -> None:
+def test_a_running_model_stops_when_it_is_canceled(start) -> None:
     with start(open_gate=False, batch_size=1) as service:
         name = service.client.analyze(MODEL, "demo").name
         assert until(lambda: service.client.get(name).state == pb.STATE_RUNNING)
@@ -123,12 +125,12 @@ def test_a_running_model_stops_when_it_is_cancelled(start) -> None:
         service.gate.set()
 
         assert cancelled.state == pb.STATE_CANCELLED
-        assert ended(service.client, service.client.analyze(MODEL, "demo").name).state == pb.STATE_SUCCEEDED
+        assert wait_for_end(service.client, service.client.analyze(MODEL, "demo").name).state == pb.STATE_SUCCEEDED
         assert service.client.get(name).state == pb.STATE_CANCELLED
 
 
-def test_cancelling_what_has_ended_changes_nothing(client: Client) -> None:
-    final = ended(client, client.analyze(MODEL, "demo").name)
+def test_canceling_a_finished_analysis_has_no_effect(client: Client) -> None:
+    final = wait_for_end(client, client.analyze(MODEL, "demo").name)
 
     assert client.cancel(final.name) == final
 
@@ -140,7 +142,7 @@ def test_equal_requests_share_one_computation_and_are_two_analyses(start) -> Non
         assert service.client.cancel(first.name).state == pb.STATE_CANCELLED
         service.gate.set()
 
-        final = ended(service.client, second.name)
+        final = wait_for_end(service.client, second.name)
 
         assert first.name != second.name
         assert (final.state, dict(final.labels)) == (pb.STATE_SUCCEEDED, {"n": "2"})
@@ -153,7 +155,7 @@ def test_a_request_id_gives_the_same_analysis_while_it_is_open_and_after(start) 
         with pytest.raises(errors.AlreadyExists):
             service.client.analyze("demo:efficientnet_lite1", "demo", request_id="once")
         service.gate.set()
-        ended(service.client, first.name)
+        wait_for_end(service.client, first.name)
 
         assert service.client.analyze(MODEL, "demo", request_id="once").name == first.name
         with pytest.raises(errors.AlreadyExists):
@@ -172,7 +174,7 @@ def test_more_open_models_than_allowed_are_refused_with_a_delay(start) -> None:
         assert caught.value.retry_after == 15.0
 
 
-def test_a_watcher_hears_of_the_queue_and_of_progress(start) -> None:
+def test_a_watch_reports_the_queue_position_and_the_progress(start) -> None:
     with start(open_gate=False, batch_size=5) as service:
         service.client.analyze(MODEL, "demo")
         waiting = service.client.analyze("demo:efficientnet_lite1", "demo")
@@ -186,15 +188,15 @@ def test_a_watcher_hears_of_the_queue_and_of_progress(start) -> None:
         assert last.state == pb.STATE_SUCCEEDED
 
 
-def test_a_watcher_sees_open_work_end_as_cancelled_when_the_server_stops(start) -> None:
+def test_a_watch_reports_cancellation_when_the_server_stops(start) -> None:
     seen: list[pb.Analysis] = []
     with start(open_gate=False) as service:
-        watcher = Client(service.addresses.grpc)  # outlives the service
+        watcher = Client(service.addresses.grpc)  # stays open after the service stops
         name = service.client.analyze(MODEL, "demo").name
         listener = threading.Thread(target=lambda: seen.extend(watcher.watch(name)))
         listener.start()
         assert until(lambda: bool(seen))
-        threading.Timer(0.2, service.gate.set).start()  # the batch in hand ends while the server stops
+        threading.Timer(0.2, service.gate.set).start()  # the current batch ends while the server stops
     listener.join(10)
     watcher.close()
 

@@ -1,4 +1,4 @@
-"""A data set of the user's own, from its labels to its verdicts, over a real socket."""
+"""A custom data set, from its labels to its verdicts."""
 
 import io
 import json
@@ -12,7 +12,8 @@ from errata import errors, pb
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 
-# file: labels, the first is the target; 207 golden retriever, 208 Labrador, 620 laptop, 681 notebook, 417 balloon
+# File -> labels, the first of which is the target. 207: golden retriever, 208: Labrador, 620: laptop, 681: notebook,
+# 417: balloon.
 LABELS: dict[str, list[int | str]] = {
     "right.jpg": [207],
     "overlap.jpg": [620],
@@ -46,7 +47,7 @@ def csv(predicted: dict[str, int]) -> io.BytesIO:
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_each_rule_that_has_evidence_decides_and_the_others_abstain(start, tmp_path: Path, form: str) -> None:
+def test_rules_with_evidence_decide_and_the_others_abstain(start, tmp_path: Path, form: str) -> None:
     bundle = build(form, tmp_path)
     with start(evidence={"street": [str(bundle.path)]}) as service:
         analysis = service.client.upload(csv(PREDICTED), "street")
@@ -54,7 +55,7 @@ def test_each_rule_that_has_evidence_decides_and_the_others_abstain(start, tmp_p
             verdict.file_name: verdict for verdict in service.client.verdicts(analysis.name, with_evidence=True)
         }
 
-        assert {name: each.error_type for name, each in verdicts.items()} == EXPECTED
+        assert {name: verdict.error_type for name, verdict in verdicts.items()} == EXPECTED
         assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_FINE_GRAINED_OOV, pb.ERROR_TYPE_NON_PROTOTYPICAL]
         assert analysis.summary.groups["all"].num_samples == analysis.summary.num_images == 5
         assert analysis.summary.groups["all"].top1_accuracy == pytest.approx(1 / 5)
@@ -66,7 +67,7 @@ def test_each_rule_that_has_evidence_decides_and_the_others_abstain(start, tmp_p
         assert "street" in [dataset.name for dataset in service.client.datasets().datasets]
 
 
-def test_both_forms_of_its_labels_give_one_bundle(tmp_path: Path) -> None:
+def test_both_label_formats_give_the_same_bundle(tmp_path: Path) -> None:
     digests = []
     for form in ("csv", "json"):
         (tmp_path / form).mkdir()
@@ -75,7 +76,7 @@ def test_both_forms_of_its_labels_give_one_bundle(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_an_image_without_a_prediction_or_a_stranger_is_refused(start, tmp_path: Path) -> None:
+def test_a_missing_prediction_or_an_unknown_image_is_refused(start, tmp_path: Path) -> None:
     bundle = build("csv", tmp_path)
     with start(evidence={"street": [str(bundle.path)]}) as service:
         some = {name: predicted for name, predicted in PREDICTED.items() if name != "like.jpg"}
@@ -86,7 +87,7 @@ def test_an_image_without_a_prediction_or_a_stranger_is_refused(start, tmp_path:
             service.client.upload(csv(PREDICTED | {"stranger.jpg": 1}), "street")
 
 
-def test_a_bundle_under_the_name_of_another_data_set_stops_the_start(start, tmp_path: Path) -> None:
+def test_a_bundle_of_another_data_set_prevents_the_start(start, tmp_path: Path) -> None:
     bundle = build("csv", tmp_path)
     with (
         pytest.raises(errors.InvalidEvidence, match="expected a bundle of highway"),
@@ -95,7 +96,7 @@ def test_a_bundle_under_the_name_of_another_data_set_stops_the_start(start, tmp_
         pass
 
 
-def test_a_file_name_that_is_a_formula_is_text_in_the_csv_export_alone(start, tmp_path: Path) -> None:
+def test_a_formula_as_a_file_name_is_escaped_only_in_csv(start, tmp_path: Path) -> None:
     formulas = ["=cmd|' /C calc'!A0", "+1+1.jpg", "-2+3.jpg", "@SUM(1+1).jpg"]
     plain = ["a=b.jpg", "'quoted.jpg", "7.jpg", "a,b.jpg"]
     labels, names = tmp_path / "labels.json", [*formulas, *plain]

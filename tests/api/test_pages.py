@@ -1,4 +1,4 @@
-"""The pages over HTTP: statuses, headers, what is refused, and pictures of what is judged and lies here alone."""
+"""The pages: statuses, headers, refusals, and images."""
 
 import http.client
 import io
@@ -27,8 +27,8 @@ class Answer:
         return self.body.decode()
 
 
-def ask(running: Running, path: str, method: str = "GET") -> Answer:
-    """Send a path as it stands: no client mends it."""
+def request(running: Running, path: str, method: str = "GET") -> Answer:
+    """Send a path without normalization by a client."""
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
     try:
@@ -41,7 +41,7 @@ def ask(running: Running, path: str, method: str = "GET") -> Answer:
 
 @pytest.fixture(scope="module")
 def analysis(running: Running) -> pb.Analysis:
-    """The photographs, judged by a model that knows nothing."""
+    """An analysis of the photographs by a hash predictor."""
     name = running.client.analyze(MODEL, "demo", fresh=True).name
     return [*running.client.watch(name)][-1]
 
@@ -51,7 +51,7 @@ def image(client: Client, analysis: pb.Analysis) -> str:
     return next(iter(client.verdicts(analysis.name, most=1))).file_name
 
 
-def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: pb.Analysis, image: str) -> None:
+def test_every_page_may_load_and_run_only_its_own_content(running: Running, analysis: pb.Analysis, image: str) -> None:
     name = analysis.name.removeprefix("analyses/")
     for path in (
         "/",
@@ -61,7 +61,7 @@ def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: p
         "/trend",
         "/no",
     ):
-        answer = ask(running, path)
+        answer = request(running, path)
         policy = answer.headers["Content-Security-Policy"]
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert policy.startswith("default-src 'none'; style-src 'sha256-")
@@ -71,7 +71,7 @@ def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: p
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "told"),
+    ("path", "status", "text"),
     [
         ("/analyses/nothing", 404, "expected the name of an analysis"),
         ("/analyses/..%2f..%2fetc", 404, "Page not found"),
@@ -90,15 +90,15 @@ def test_every_page_may_load_and_run_its_own_alone(running: Running, analysis: p
         ("/trend?dataset=odd", 404, "expected one of the data sets"),
     ],
 )
-def test_what_can_not_be_shown_is_told_with_its_status(running: Running, path: str, status: int, told: str) -> None:
-    answer = ask(running, path)
+def test_errors_have_a_page_with_their_status(running: Running, path: str, status: int, text: str) -> None:
+    answer = request(running, path)
 
     assert answer.status == status
-    assert told in answer.text
+    assert text in answer.text
 
 
-def test_hostile_paths_are_text(running: Running) -> None:
-    answer = ask(running, "/" + quote("<script>alert(1)</script>"))
+def test_hostile_paths_are_escaped(running: Running) -> None:
+    answer = request(running, "/" + quote("<script>alert(1)</script>"))
 
     assert answer.status == 404
     assert "<script>alert" not in answer.text
@@ -107,34 +107,34 @@ def test_hostile_paths_are_text(running: Running) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_pages_are_read_only(running: Running, analysis: pb.Analysis, method: str) -> None:
-    assert ask(running, f"/{analysis.name}", method).status == 405
-    answer = ask(running, "/", method)
+    assert request(running, f"/{analysis.name}", method).status == 405
+    answer = request(running, "/", method)
     assert answer.status == 405
     assert "GET" in answer.headers["Allow"]
     assert "Method not permitted" in answer.text
 
 
-def test_a_head_request_has_the_headers_alone(running: Running, analysis: pb.Analysis) -> None:
-    answer = ask(running, f"/{analysis.name}", "HEAD")
+def test_a_head_request_returns_only_headers(running: Running, analysis: pb.Analysis) -> None:
+    answer = request(running, f"/{analysis.name}", "HEAD")
 
     assert answer.status == 200 and answer.body == b""
     assert int(answer.headers["Content-Length"]) > 10_000
 
 
-def test_a_page_past_the_last_shows_the_last(running: Running, analysis: pb.Analysis) -> None:
-    assert f"/{analysis.name}" in ask(running, "/").text
-    assert ask(running, "/?page=9999").status == 200
+def test_a_page_number_past_the_end_shows_the_last_page(running: Running, analysis: pb.Analysis) -> None:
+    assert f"/{analysis.name}" in request(running, "/").text
+    assert request(running, "/?page=9999").status == 200
 
 
-def test_a_search_finds_names_by_their_words(running: Running, client: Client, demo_csv: bytes) -> None:
+def test_a_search_matches_words_of_names(running: Running, client: Client, demo_csv: bytes) -> None:
     result = client.upload(io.BytesIO(demo_csv), "demo", display_name="Odd Duck number 7")
 
-    assert f"/{result.name}" in ask(running, "/?search=duck+odd").text
-    assert f"/{result.name}" not in ask(running, "/?search=duck+even").text
+    assert f"/{result.name}" in request(running, "/?search=duck+odd").text
+    assert f"/{result.name}" not in request(running, "/?search=duck+even").text
 
 
 def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, image: str) -> None:
-    answer = ask(running, f"/{analysis.name}/images/{image}")
+    answer = request(running, f"/{analysis.name}/images/{image}")
 
     assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
     with Image.open(io.BytesIO(answer.body)) as picture:
@@ -153,8 +153,8 @@ def test_a_picture_is_a_small_jpeg(running: Running, analysis: pb.Analysis, imag
         "",
     ],
 )
-def test_no_other_file_is_shown(running: Running, analysis: pb.Analysis, name: str) -> None:
-    answer = ask(running, f"/{analysis.name}/images/{name}")
+def test_only_images_of_the_data_set_are_served(running: Running, analysis: pb.Analysis, name: str) -> None:
+    answer = request(running, f"/{analysis.name}/images/{name}")
 
     assert answer.status == 404
     assert b"root:" not in answer.body
@@ -165,28 +165,28 @@ def test_a_data_set_without_images_has_no_pictures(running: Running, client: Cli
     real = client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "imagenet-real")
 
     image = next(iter(client.verdicts(real.name, most=1))).file_name
-    assert ask(running, f"/{real.name}/images/{image}").status == 404
-    page = ask(running, f"/{real.name}/errors/{image}")
+    assert request(running, f"/{real.name}/images/{image}").status == 404
+    page = request(running, f"/{real.name}/errors/{image}")
     assert page.status == 200 and "<img" not in page.text
 
 
 def test_an_open_analysis_has_a_page_but_no_report(start: Start) -> None:
     with start(open_gate=False) as service:
         waiting = service.client.analyze(MODEL, "demo", display_name="waits")
-        page = ask(service, f"/{waiting.name}")
+        page = request(service, f"/{waiting.name}")
         assert page.status == 200 and "waits" in page.text and "data-live" in page.text
-        assert ask(service, f"/{waiting.name}/report.html").status == 409
-        assert "data-live" in ask(service, "/").text
+        assert request(service, f"/{waiting.name}/report.html").status == 409
+        assert "data-live" in request(service, "/").text
         service.client.cancel(waiting.name)
         service.gate.set()
-        assert "cancelled" in ask(service, f"/{waiting.name}").text
-        assert "data-live" not in ask(service, "/").text.split("<script")[0]
+        assert "cancelled" in request(service, f"/{waiting.name}").text
+        assert "data-live" not in request(service, "/").text.split("<script")[0]
 
 
-def test_pages_are_counted_by_what_they_are_not_by_what_a_caller_wrote(running: Running, analysis: pb.Analysis) -> None:
-    ask(running, f"/{analysis.name}")
-    ask(running, "/very/odd")
-    metrics = ask(running, "/metrics").text
+def test_pages_are_counted_by_route(running: Running, analysis: pb.Analysis) -> None:
+    request(running, f"/{analysis.name}")
+    request(running, "/very/odd")
+    metrics = request(running, "/metrics").text
 
     assert 'errata_http_requests_total{path="/analyses/{id}",status="200"}' in metrics
     assert analysis.name.removeprefix("analyses/") not in metrics
@@ -194,8 +194,8 @@ def test_pages_are_counted_by_what_they_are_not_by_what_a_caller_wrote(running: 
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.:80"])
-def test_a_page_under_a_foreign_name_is_refused(running: Running, host: str) -> None:
-    """Given a name of somebody else's that leads here, his page would read all that stands in ours."""
+def test_a_request_with_a_foreign_host_name_is_refused(running: Running, host: str) -> None:
+    """With DNS rebinding, a foreign page could otherwise read the pages of the service."""
     address, port = running.addresses.http.rsplit(":", 1)
     assert _get(address, port, "/", host) == 421
 
@@ -204,17 +204,15 @@ def test_a_page_under_a_foreign_name_is_refused(running: Running, host: str) -> 
     ("host", "status"),
     [("evil.example", 421), ("errata.example:8080", 200), ("10.1.2.3:8080", 200), ("[fd00::1]", 200), ("api", 200)],
 )
-def test_beyond_loopback_a_foreign_name_is_refused_where_nobody_shows_a_token(
-    start: Start, host: str, status: int
-) -> None:
-    """docker-compose publishes such a service on a desk's loopback, where a browser can be led to it."""
+def test_beyond_loopback_a_foreign_host_name_is_refused_without_tokens(start: Start, host: str, status: int) -> None:
+    """docker-compose publishes such a service on loopback, where a browser can be redirected to it."""
     with start(allow_insecure=True, http_address="0.0.0.0:0", public_url="https://errata.example") as running:
         port = running.addresses.http.rsplit(":", 1)[1]
         assert _get("127.0.0.1", port, "/", host) == status
 
 
-def test_where_tokens_are_asked_for_any_name_is_good(start: Start, tmp_path: Path) -> None:
-    """A page under another name has no token to show."""
+def test_with_tokens_any_host_name_is_accepted(start: Start, tmp_path: Path) -> None:
+    """A page under a foreign host name has no token."""
     token = new_token()
     (tmp_path / "tokens").write_text(line_of("me", Scope.READ, token))
     with start(tokens=tmp_path / "tokens") as running:
@@ -224,7 +222,7 @@ def test_where_tokens_are_asked_for_any_name_is_good(start: Start, tmp_path: Pat
 
 
 def _get(address: str, port: str, path: str, host: str, authorization: str = "") -> int:
-    """Return the status of a call under a host's name."""
+    """Return the status of a request with a Host header."""
     connection = http.client.HTTPConnection(address, int(port), timeout=30)
     try:
         connection.putrequest("GET", path, skip_host=True)
@@ -237,8 +235,8 @@ def _get(address: str, port: str, path: str, host: str, authorization: str = "")
         connection.close()
 
 
-def test_a_page_that_a_browser_has_is_not_sent_again(running: Running, analysis: pb.Analysis) -> None:
-    first = ask(running, f"/{analysis.name}")
+def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis) -> None:
+    first = request(running, f"/{analysis.name}")
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
     try:
@@ -249,21 +247,21 @@ def test_a_page_that_a_browser_has_is_not_sent_again(running: Running, analysis:
         connection.close()
 
 
-def test_a_deleted_analysis_has_no_page_any_more(running: Running, client: Client, demo_csv: bytes) -> None:
+def test_a_deleted_analysis_has_no_page(running: Running, client: Client, demo_csv: bytes) -> None:
     gone = client.upload(io.BytesIO(demo_csv), "demo")
     name = gone.name.removeprefix("analyses/")
-    assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 200
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 200
     client.delete(gone.name)
 
-    assert ask(running, f"/{gone.name}").status == ask(running, f"/compare/{name}/{name}").status == 404
+    assert request(running, f"/{gone.name}").status == request(running, f"/compare/{name}/{name}").status == 404
 
 
-def test_the_list_is_ordered_over_all_its_pages(running: Running, client: Client, demo: Bundle) -> None:
+def test_the_list_is_sorted_across_pages(running: Running, client: Client, demo: Bundle) -> None:
     for wrong in (3, 0, 7):
         classes = [*[0] * wrong, *demo.all_targets.tolist()[wrong:]]
         rows = "".join(f"{name},{value}\n" for name, value in zip(demo.judged_names, classes, strict=True))
         client.upload(io.BytesIO(f"file_name,top1\n{rows}".encode()), "demo", display_name=f"ordered {wrong}")
 
     for order, expected in (("top1_accuracy", "730"), ("top1_accuracy desc", "037"), ("model_failures desc", "730")):
-        page = ask(running, f"/?search=ordered&order={quote(order)}").text
+        page = request(running, f"/?search=ordered&order={quote(order)}").text
         assert "".join(re.findall(r">ordered (\d)</a>", page)) == expected

@@ -1,4 +1,4 @@
-"""Reanalyze over a real socket: two bundles of one data set, and the same predictions judged with either."""
+"""Reanalysis: the same predictions judged with two bundles of a data set."""
 
 import io
 from collections.abc import Iterator
@@ -10,33 +10,37 @@ from errata import Client, errors, pb
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 
-from .conftest import Running, started
+from .conftest import Running, start_service
 
 
 @pytest.fixture(scope="module")
-def alike(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The 20 photographs under a grouping in which all animals, and all else, are alike."""
+def coarse_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the 20 photographs with two superclasses: animals, and all other classes."""
     folder = tmp_path_factory.mktemp("alike")
     (folder / "superclasses.json").write_text('{"everything": [["entity"]]}\n')
     return build_evidence("demo", Inputs(superclasses=folder / "superclasses.json"), folder / "bundle")
 
 
 @pytest.fixture(scope="module")
-def apart(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The 20 photographs under a grouping in which no class is like another."""
+def fine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the 20 photographs without common superclasses."""
     folder = tmp_path_factory.mktemp("apart")
     (folder / "superclasses.json").write_text('{"nothing": [["no_such_lemma"]]}\n')
     return build_evidence("demo", Inputs(superclasses=folder / "superclasses.json"), folder / "bundle")
 
 
 @pytest.fixture(scope="module")
-def both(alike: Bundle, apart: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service of the two bundles; the first is the default."""
-    with started(data_dir, tmp_path_factory.mktemp("archive"), **served(apart, alike)) as service:
+def service(
+    coarse_bundle: Bundle, fine_bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """A service with both bundles; the first is the default."""
+    with start_service(
+        data_dir, tmp_path_factory.mktemp("archive"), **evidence_setting(fine_bundle, coarse_bundle)
+    ) as service:
         yield service
 
 
-def served(*bundles: Bundle) -> dict[str, object]:
+def evidence_setting(*bundles: Bundle) -> dict[str, object]:
     return {"evidence": {"demo": [str(bundle.path) for bundle in bundles]}}
 
 
@@ -48,162 +52,176 @@ def types(client: Client, name: str) -> list[int]:
     return [verdict.error_type for verdict in client.verdicts(name)]
 
 
-def test_the_catalog_shows_all_bundles_of_a_data_set_the_default_first(
-    both: Running, apart: Bundle, alike: Bundle, demo: Bundle
+def test_the_catalog_lists_all_bundles_of_a_data_set_the_default_first(
+    service: Running, fine_bundle: Bundle, coarse_bundle: Bundle, demo: Bundle
 ) -> None:
-    (listed,) = [dataset for dataset in both.client.datasets().datasets if dataset.name == "demo"]
+    (listed,) = [dataset for dataset in service.client.datasets().datasets if dataset.name == "demo"]
 
     digests = [item.digest for item in listed.evidence]
-    assert digests[:2] == [apart.digest, alike.digest]
-    assert set(digests[2:]) <= {demo.digest}  # what lies in the data folder is served too
-    assert both.client.evidence("demo").digest == apart.digest
-    assert both.client.evidence("demo", alike.digest[:10]).digest == alike.digest
+    assert digests[:2] == [fine_bundle.digest, coarse_bundle.digest]
+    assert set(digests[2:]) <= {demo.digest}  # bundles in the data folder are served too
+    assert service.client.evidence("demo").digest == fine_bundle.digest
+    assert service.client.evidence("demo", coarse_bundle.digest[:10]).digest == coarse_bundle.digest
 
 
-def test_an_upload_may_name_its_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
-    analysis = upload(both.client, demo_csv, evidence=alike.digest[:12])
+def test_an_upload_can_select_a_bundle(service: Running, coarse_bundle: Bundle, demo_csv: bytes) -> None:
+    analysis = upload(service.client, demo_csv, evidence=coarse_bundle.digest[:12])
 
-    assert analysis.evidence == alike.digest
-    assert types(both.client, analysis.name) == [pb.ERROR_TYPE_FINE_GRAINED] * 2 + [pb.ERROR_TYPE_CORRECT] * 18
+    assert analysis.evidence == coarse_bundle.digest
+    assert types(service.client, analysis.name) == [pb.ERROR_TYPE_FINE_GRAINED] * 2 + [pb.ERROR_TYPE_CORRECT] * 18
 
 
-def test_the_same_predictions_mean_something_else_with_another_bundle(
-    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
+def test_another_bundle_gives_other_verdicts(
+    service: Running, fine_bundle: Bundle, coarse_bundle: Bundle, demo_csv: bytes
 ) -> None:
-    before = upload(both.client, demo_csv, display_name="mine", labels={"version": "3"})
+    before = upload(service.client, demo_csv, display_name="mine", labels={"version": "3"})
 
-    after = both.client.reanalyze(before.name, alike.digest[:12])
+    after = service.client.reanalyze(before.name, coarse_bundle.digest[:12])
 
     assert after.name != before.name
-    assert (before.evidence, after.evidence) == (apart.digest, alike.digest)
+    assert (before.evidence, after.evidence) == (fine_bundle.digest, coarse_bundle.digest)
     assert after.predictions_digest == before.predictions_digest
     assert (after.state, after.display_name, dict(after.labels)) == (pb.STATE_SUCCEEDED, "mine", {"version": "3"})
-    assert pb.ERROR_TYPE_FINE_GRAINED not in types(both.client, before.name)
-    assert types(both.client, after.name)[:2] == [pb.ERROR_TYPE_FINE_GRAINED] * 2
+    assert pb.ERROR_TYPE_FINE_GRAINED not in types(service.client, before.name)
+    assert types(service.client, after.name)[:2] == [pb.ERROR_TYPE_FINE_GRAINED] * 2
     assert after.summary.groups["all"].counts["FINE_GRAINED"] == 2
     assert after.summary.groups["all"].top1_errors == before.summary.groups["all"].top1_errors == 2
-    assert [verdict.predicted for verdict in both.client.verdicts(after.name)] == [
-        verdict.predicted for verdict in both.client.verdicts(before.name)
+    assert [verdict.predicted for verdict in service.client.verdicts(after.name)] == [
+        verdict.predicted for verdict in service.client.verdicts(before.name)
     ]
 
 
-def test_what_was_there_before_stays_as_it_was(both: Running, alike: Bundle, demo_csv: bytes) -> None:
-    before = upload(both.client, demo_csv)
-    verdicts = types(both.client, before.name)
+def test_a_reanalysis_does_not_change_the_original(service: Running, coarse_bundle: Bundle, demo_csv: bytes) -> None:
+    before = upload(service.client, demo_csv)
+    verdicts = types(service.client, before.name)
 
-    after = both.client.reanalyze(before.name, alike.digest)
+    after = service.client.reanalyze(before.name, coarse_bundle.digest)
 
-    assert both.client.get(before.name) == before
-    assert types(both.client, before.name) == verdicts
-    assert both.client.get(after.name) == after
-    assert {before.name, after.name} <= {item.name for item in both.client.list()}
+    assert service.client.get(before.name) == before
+    assert types(service.client, before.name) == verdicts
+    assert service.client.get(after.name) == after
+    assert {before.name, after.name} <= {item.name for item in service.client.list()}
 
 
-def test_there_and_back_gives_the_same_summary(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
-    before = upload(both.client, demo_csv)
+def test_reanalyzing_twice_gives_the_original_summary(
+    service: Running, fine_bundle: Bundle, coarse_bundle: Bundle, demo_csv: bytes
+) -> None:
+    before = upload(service.client, demo_csv)
 
-    back = both.client.reanalyze(both.client.reanalyze(before.name, alike.digest).name, apart.digest)
+    back = service.client.reanalyze(
+        service.client.reanalyze(before.name, coarse_bundle.digest).name, fine_bundle.digest
+    )
 
     assert back.summary == before.summary
-    assert types(both.client, back.name) == types(both.client, before.name)
+    assert types(service.client, back.name) == types(service.client, before.name)
 
 
-def test_without_a_digest_the_default_judges(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
-    before = upload(both.client, demo_csv, evidence=alike.digest)
+def test_a_reanalysis_uses_the_default_bundle_without_a_digest(
+    service: Running, fine_bundle: Bundle, coarse_bundle: Bundle, demo_csv: bytes
+) -> None:
+    before = upload(service.client, demo_csv, evidence=coarse_bundle.digest)
 
-    assert both.client.reanalyze(before.name).evidence == apart.digest
+    assert service.client.reanalyze(before.name).evidence == fine_bundle.digest
 
 
-def test_its_report_and_its_explanations_are_of_the_new_bundle(both: Running, alike: Bundle, demo_csv: bytes) -> None:
-    after = both.client.reanalyze(upload(both.client, demo_csv).name, alike.digest)
+def test_the_report_and_explanations_use_the_new_bundle(
+    service: Running, coarse_bundle: Bundle, demo_csv: bytes
+) -> None:
+    after = service.client.reanalyze(upload(service.client, demo_csv).name, coarse_bundle.digest)
 
-    explained = both.client.explain(after.name, alike.judged_names[0])
+    explained = service.client.explain(after.name, coarse_bundle.judged_names[0])
 
     assert [shared_superclass.superclasses for shared_superclass in explained.evidence.shared_superclasses] == [
         ["everything"]
     ]
-    assert alike.digest in both.client.report(after.name).decode()
+    assert coarse_bundle.digest in service.client.report(after.name).decode()
 
 
-def test_a_model_that_was_run_is_judged_anew_without_running_it(both: Running, apart: Bundle, alike: Bundle) -> None:
-    queued = both.client.analyze("demo:efficientnet_lite0", "demo")
-    before = [*both.client.watch(queued.name)][-1]
-    both.gate.clear()  # a model that runs now waits
+def test_a_model_is_reanalyzed_without_running_it(service: Running, fine_bundle: Bundle, coarse_bundle: Bundle) -> None:
+    queued = service.client.analyze("demo:efficientnet_lite0", "demo")
+    before = [*service.client.watch(queued.name)][-1]
+    service.gate.clear()  # models are blocked
 
-    after = both.client.reanalyze(before.name, alike.digest)
-    both.gate.set()
+    after = service.client.reanalyze(before.name, coarse_bundle.digest)
+    service.gate.set()
 
-    assert (before.evidence, after.evidence) == (apart.digest, alike.digest)
+    assert (before.evidence, after.evidence) == (fine_bundle.digest, coarse_bundle.digest)
     assert after.model == before.model
     assert after.model_info == before.model_info
     assert after.predictions_digest == before.predictions_digest
 
 
-def test_a_request_id_makes_it_safe_to_repeat(both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes) -> None:
-    before = upload(both.client, demo_csv)
-    first = both.client.reanalyze(before.name, alike.digest, request_id="again-1")
+def test_a_request_id_makes_a_reanalysis_idempotent(
+    service: Running, fine_bundle: Bundle, coarse_bundle: Bundle, demo_csv: bytes
+) -> None:
+    before = upload(service.client, demo_csv)
+    first = service.client.reanalyze(before.name, coarse_bundle.digest, request_id="again-1")
 
-    assert both.client.reanalyze(before.name, alike.digest, request_id="again-1") == first
+    assert service.client.reanalyze(before.name, coarse_bundle.digest, request_id="again-1") == first
     assert first.request_id == "again-1"
     with pytest.raises(errors.AlreadyExists):
-        both.client.reanalyze(before.name, apart.digest, request_id="again-1")
+        service.client.reanalyze(before.name, fine_bundle.digest, request_id="again-1")
     with pytest.raises(errors.AlreadyExists):
-        both.client.reanalyze(first.name, alike.digest, request_id="again-1")
+        service.client.reanalyze(first.name, coarse_bundle.digest, request_id="again-1")
 
 
-def test_a_request_id_of_an_upload_is_not_taken_for_it(both: Running, alike: Bundle, demo_csv: bytes) -> None:
-    before = upload(both.client, demo_csv, request_id="again-2")
-
-    with pytest.raises(errors.AlreadyExists):
-        both.client.reanalyze(before.name, alike.digest, request_id="again-2")
-
-
-def test_a_request_id_of_it_is_not_taken_for_an_upload(both: Running, alike: Bundle, demo_csv: bytes) -> None:
-    both.client.reanalyze(upload(both.client, demo_csv).name, alike.digest, request_id="again-3")
-
-    with pytest.raises(errors.AlreadyExists):
-        upload(both.client, demo_csv, request_id="again-3")
-
-
-def test_a_request_id_is_free_again_once_its_analysis_is_deleted(
-    both: Running, apart: Bundle, alike: Bundle, demo_csv: bytes
+def test_the_request_id_of_an_upload_is_not_valid_for_a_reanalysis(
+    service: Running, coarse_bundle: Bundle, demo_csv: bytes
 ) -> None:
-    before = upload(both.client, demo_csv)
-    first = both.client.reanalyze(before.name, alike.digest, request_id="again-4")
-    both.client.delete(first.name)
+    before = upload(service.client, demo_csv, request_id="again-2")
 
-    again = both.client.reanalyze(before.name, apart.digest, request_id="again-4")
+    with pytest.raises(errors.AlreadyExists):
+        service.client.reanalyze(before.name, coarse_bundle.digest, request_id="again-2")
+
+
+def test_the_request_id_of_a_reanalysis_is_not_valid_for_an_upload(
+    service: Running, coarse_bundle: Bundle, demo_csv: bytes
+) -> None:
+    service.client.reanalyze(upload(service.client, demo_csv).name, coarse_bundle.digest, request_id="again-3")
+
+    with pytest.raises(errors.AlreadyExists):
+        upload(service.client, demo_csv, request_id="again-3")
+
+
+def test_a_request_id_can_be_reused_after_deletion(
+    service: Running, fine_bundle: Bundle, coarse_bundle: Bundle, demo_csv: bytes
+) -> None:
+    before = upload(service.client, demo_csv)
+    first = service.client.reanalyze(before.name, coarse_bundle.digest, request_id="again-4")
+    service.client.delete(first.name)
+
+    again = service.client.reanalyze(before.name, fine_bundle.digest, request_id="again-4")
 
     assert again.name != first.name
 
 
 @pytest.mark.parametrize("digest", ["ffff", "x", "../..", "0" * 64])
-def test_a_bundle_that_is_not_served_is_not_found(both: Running, digest: str, demo_csv: bytes) -> None:
-    name = upload(both.client, demo_csv).name
+def test_an_unknown_bundle_is_not_found(service: Running, digest: str, demo_csv: bytes) -> None:
+    name = upload(service.client, demo_csv).name
 
     with pytest.raises(errors.EvidenceNotFound):
-        both.client.reanalyze(name, digest)
+        service.client.reanalyze(name, digest)
 
 
-def test_an_analysis_that_there_isnt_is_not_found(both: Running, alike: Bundle) -> None:
+def test_a_reanalysis_of_an_unknown_analysis_is_not_found(service: Running, coarse_bundle: Bundle) -> None:
     with pytest.raises(errors.AnalysisNotFound):
-        both.client.reanalyze("analyses/nosuch", alike.digest)
+        service.client.reanalyze("analyses/nosuch", coarse_bundle.digest)
 
 
-def test_an_analysis_that_is_not_finished_is_not_ready(start, alike: Bundle, apart: Bundle) -> None:
-    with start(open_gate=False, **served(apart, alike)) as service:
+def test_an_unfinished_analysis_is_not_ready(start, coarse_bundle: Bundle, fine_bundle: Bundle) -> None:
+    with start(open_gate=False, **evidence_setting(fine_bundle, coarse_bundle)) as service:
         name = service.client.analyze("demo:efficientnet_lite0", "demo").name
 
         with pytest.raises(errors.NotReady):
-            service.client.reanalyze(name, alike.digest)
+            service.client.reanalyze(name, coarse_bundle.digest)
         service.client.cancel(name)
         with pytest.raises(errors.NotReady):
-            service.client.reanalyze(name, alike.digest)
+            service.client.reanalyze(name, coarse_bundle.digest)
         service.gate.set()
 
 
 def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
-    """Given two bundles of one name whose images differ, predictions of the one mean nothing with the other."""
+    """The bundles have the same data set name but different images."""
     bundles = []
     for name, images in (("three", "a b c"), ("two", "a b")):
         file = tmp_path / f"{name}.csv"
@@ -217,8 +235,8 @@ def test_a_bundle_of_other_images_is_refused(start, tmp_path: Path) -> None:
             service.client.reanalyze(name, bundles[1].digest)
 
 
-def test_a_bundle_with_as_many_but_other_images_is_refused(start, tmp_path: Path) -> None:
-    """Given two bundles of one name with as many images, the rows of the one are not taken for those of the other."""
+def test_a_bundle_with_the_same_number_of_other_images_is_refused(start, tmp_path: Path) -> None:
+    """The bundles have the same data set name and number of images, but different images."""
     bundles = []
     for name, images in (("first", "a b"), ("second", "x y")):
         file = tmp_path / f"{name}.csv"

@@ -1,4 +1,4 @@
-"""A stream ends soon after the token of its caller was removed; those of others, and of a replaced token, go on."""
+"""A stream ends soon after its token is removed; streams with other or replaced tokens continue."""
 
 import queue
 import threading
@@ -17,12 +17,12 @@ from running_service import MODEL, Running, Start
 from service.api import analysis_service, interceptors
 from service.authorization import Scope, line_of, new_token
 
-SOON = 30.0  # seconds; a deadline, not a measure
+SOON = 30.0  # seconds; a timeout that no passing test reaches
 Stub = errata_pb2_grpc.AnalysisServiceStub
 
 
 class TokenFile:
-    """The file of tokens of a service: those of two callers."""
+    """The token file of a service with two callers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +30,7 @@ class TokenFile:
         self.write(self.tokens)
 
     def write(self, tokens: dict[str, str], scope: Scope = Scope.WRITE) -> None:
-        """Replace the file, at once."""
+        """Replace the file atomically."""
         fresh = self.path.with_suffix(".new")
         fresh.write_text("\n".join(line_of(name, scope, token) for name, token in tokens.items()))
         fresh.replace(self.path)
@@ -40,7 +40,7 @@ class TokenFile:
         self.write({"other": self.tokens["other"]})
 
     def metadata(self, name: str = "revoked") -> list[tuple[str, str]]:
-        """Return what a caller shows."""
+        """Return the metadata of a caller."""
         return [("authorization", f"Bearer {self.tokens[name]}")]
 
 
@@ -51,7 +51,7 @@ def token_file(tmp_path: Path) -> TokenFile:
 
 @pytest.fixture
 def service(start: Start, token_file: TokenFile) -> Iterator[Running]:
-    """A service whose models wait, so that a watch goes on."""
+    """A service whose models are blocked, so that watches stay open."""
     with start(open_gate=False, tokens=token_file.path) as running:
         yield running
         running.gate.set()
@@ -64,7 +64,7 @@ def stub(service: Running) -> Iterator[Stub]:
 
 
 def code_of(call: Any) -> grpc.StatusCode:
-    """Read a stream to its end; return how it ended."""
+    """Read a stream to its end; return its status code."""
     try:
         for _ in call:
             pass
@@ -74,11 +74,13 @@ def code_of(call: Any) -> grpc.StatusCode:
     return code
 
 
-def test_a_watch_ends_and_those_of_other_tokens_go_on(service: Running, stub: Stub, token_file: TokenFile) -> None:
+def test_a_watch_with_a_revoked_token_ends_and_others_continue(
+    service: Running, stub: Stub, token_file: TokenFile
+) -> None:
     with Client(service.addresses.grpc, token=token_file.tokens["other"]) as other:
         name = other.analyze(MODEL, "demo").name
-        kept = other.watch(name)
-        next(kept)
+        other_watch = other.watch(name)
+        next(other_watch)
         watch = stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON, metadata=token_file.metadata())
         next(watch)
 
@@ -86,16 +88,16 @@ def test_a_watch_ends_and_those_of_other_tokens_go_on(service: Running, stub: St
 
         assert code_of(watch) is grpc.StatusCode.UNAUTHENTICATED
         service.gate.set()
-        assert list(kept)[-1].state == pb.STATE_SUCCEEDED
+        assert list(other_watch)[-1].state == pb.STATE_SUCCEEDED
 
 
-def test_a_watch_goes_on_while_its_token_is_in_the_file(service: Running, stub: Stub, token_file: TokenFile) -> None:
+def test_a_watch_continues_while_its_token_is_valid(service: Running, stub: Stub, token_file: TokenFile) -> None:
     with Client(service.addresses.grpc, token=token_file.tokens["other"]) as other:
         name = other.analyze(MODEL, "demo").name
         watch = stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON, metadata=token_file.metadata())
         next(watch)
-        token_file.write(token_file.tokens, Scope.READ)  # which is enough to watch
-        for _ in range(3):  # a message every 2 s, as often as the token is looked at
+        token_file.write(token_file.tokens, Scope.READ)  # sufficient for a watch
+        for _ in range(3):  # one message per 2 s, the interval of the authorization check
             assert next(watch).state != pb.STATE_SUCCEEDED
         service.gate.set()
 
@@ -110,7 +112,7 @@ def test_a_watch_goes_on_while_its_token_is_in_the_file(service: Running, stub: 
     ],
     ids=["removed", "may only read now"],
 )
-def test_an_upload_ends(
+def test_an_upload_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, change: Callable[[TokenFile], None], code: grpc.StatusCode
 ) -> None:
     begun: threading.Event = threading.Event()
@@ -131,10 +133,10 @@ def test_an_upload_ends(
     ends.put(None)
 
 
-def test_an_export_that_is_read_slowly_ends(
+def test_a_slow_export_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its caller reads a message, and the next when the token is long gone: the service waits in between."""
+    """The caller reads one message, and the next one after the token was removed; the service waits in between."""
     monkeypatch.setattr(analysis_service, "SEND_CHUNK", 1)
     monkeypatch.setattr(interceptors, "RECHECK_SECONDS", 0.1)
     parts = [

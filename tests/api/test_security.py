@@ -1,4 +1,4 @@
-"""Who gets in, over real sockets: every RPC, page, hook and gate of the table; TLS, client certificates, rotation."""
+"""Authorization of all RPCs, pages, webhooks, and gates; TLS, client certificates, and rotation."""
 
 import base64
 import http.client
@@ -18,7 +18,7 @@ from errata.v1 import errata_pb2 as pb
 from grpc_health.v1 import health_pb2
 from pki import Authority, Pair
 from prometheus_client import CollectorRegistry
-from running_service import Running, Start
+from running_service import Running, Start, start_service
 
 from service.analyses.ports import Ports
 from service.authorization import PERMISSIONS, Scope, line_of, new_token
@@ -41,16 +41,15 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def guarded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokens: Path) -> Iterator[Running]:
-    """A service that asks for tokens."""
-    from running_service import started
+def token_service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, tokens: Path) -> Iterator[Running]:
+    """A service that requires tokens."""
 
-    with started(data_dir, tmp_path_factory.mktemp("archive"), tokens=tokens) as service:
+    with start_service(data_dir, tmp_path_factory.mktemp("archive"), tokens=tokens) as service:
         yield service
 
 
 def code_of_call(address: str, method: str, token: str | None) -> grpc.StatusCode:
-    """Return how a call of a method ends that sends one empty message and reads one."""
+    """Call a method with one empty message; return the status code."""
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
     with grpc.insecure_channel(address) as channel:
         call = channel.stream_stream(method, None, None)(iter([b""]), metadata=metadata, timeout=10)
@@ -63,7 +62,7 @@ def code_of_call(address: str, method: str, token: str | None) -> grpc.StatusCod
 
 
 def get(address: str, path: str, method: str = "GET", authorization: str = "", tls: Any = None) -> tuple[int, Any]:
-    """Return the status and the headers of an answer."""
+    """Return the status and headers of a response."""
     connection = (
         http.client.HTTPConnection(address, timeout=10)
         if tls is None
@@ -95,10 +94,10 @@ def basic(token: str) -> str:
     return "Basic " + base64.b64encode(f"me:{token}".encode()).decode()
 
 
-# the table is the service
+# the permissions are complete
 
 
-def test_the_table_names_every_rpc_of_the_proto() -> None:
+def test_the_permissions_include_every_rpc() -> None:
     methods = {
         f"/{service.full_name}/{method.name}"
         for service in pb.DESCRIPTOR.services_by_name.values()
@@ -114,7 +113,7 @@ def test_the_table_names_every_rpc_of_the_proto() -> None:
     assert {what for what in RPCS if what.startswith("/grpc.health.")} == health
 
 
-def test_the_table_names_every_route() -> None:
+def test_the_permissions_include_every_route() -> None:
     ports, metrics = cast(Ports, None), Metrics(CollectorRegistry())
     families = (Pages(ports, metrics), Gates(ports), Hooks(ports, {}, metrics))
     routes = {route.path for family in families for route in family.routes()}
@@ -126,36 +125,36 @@ def test_the_table_names_every_route() -> None:
 
 
 @pytest.mark.parametrize("method", GUARDED)
-def test_an_rpc_without_a_token_or_with_a_strangers_is_refused(guarded: Running, method: str) -> None:
-    assert code_of_call(guarded.addresses.grpc, method, None) is grpc.StatusCode.UNAUTHENTICATED
-    assert code_of_call(guarded.addresses.grpc, method, STRANGER) is grpc.StatusCode.UNAUTHENTICATED
+def test_an_rpc_without_a_valid_token_is_refused(token_service: Running, method: str) -> None:
+    assert code_of_call(token_service.addresses.grpc, method, None) is grpc.StatusCode.UNAUTHENTICATED
+    assert code_of_call(token_service.addresses.grpc, method, STRANGER) is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("method", GUARDED)
-def test_an_rpc_needs_the_scope_of_the_table(guarded: Running, method: str) -> None:
+def test_an_rpc_needs_the_scope_in_the_permissions(token_service: Running, method: str) -> None:
     refused = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
-    said = code_of_call(guarded.addresses.grpc, method, READER)
-    assert (said is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
-    assert code_of_call(guarded.addresses.grpc, method, WRITER) not in refused
+    code = code_of_call(token_service.addresses.grpc, method, READER)
+    assert (code is grpc.StatusCode.PERMISSION_DENIED) == (PERMISSIONS[method] is Scope.WRITE)
+    assert code_of_call(token_service.addresses.grpc, method, WRITER) not in refused
 
 
 @pytest.mark.parametrize("method", sorted(set(RPCS) - set(GUARDED)))
-def test_health_is_open(guarded: Running, method: str) -> None:
-    said = code_of_call(guarded.addresses.grpc, method, None)
+def test_health_needs_no_token(token_service: Running, method: str) -> None:
+    code = code_of_call(token_service.addresses.grpc, method, None)
 
-    assert said is (grpc.StatusCode.UNIMPLEMENTED if method.endswith("/List") else grpc.StatusCode.OK)
+    assert code is (grpc.StatusCode.UNIMPLEMENTED if method.endswith("/List") else grpc.StatusCode.OK)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_route_needs_what_the_table_says(guarded: Running, route: str) -> None:
-    address, path, method = guarded.addresses.http, path_of(route), method_of(route)
+def test_a_route_needs_the_scope_in_the_permissions(token_service: Running, route: str) -> None:
+    address, path, method = token_service.addresses.http, path_of(route), method_of(route)
     without, headers = get(address, path, method)
 
     if PERMISSIONS[route] is Scope.OPEN:
         assert without == 200
     elif PERMISSIONS[route] is Scope.SIGNED:
-        assert without == 404  # no registry is configured: what is asked for is its signature, not a token
+        assert without == 404  # no registry is configured; webhooks need a signature instead of a token
     else:
         assert without == 401
         assert headers["WWW-Authenticate"].startswith("Bearer" if route.startswith("/v1/") else "Basic")
@@ -166,48 +165,48 @@ def test_a_route_needs_what_the_table_says(guarded: Running, route: str) -> None
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"])
-def test_no_other_method_gets_past_a_page_or_a_gate(guarded: Running, method: str) -> None:
+def test_other_http_methods_are_refused(token_service: Running, method: str) -> None:
     for path in ("/", "/analyses/x", "/v1/gates/prod/m/1"):
-        assert get(guarded.addresses.http, path, method)[0] in (401, 405)
+        assert get(token_service.addresses.http, path, method)[0] in (401, 405)
 
 
 @pytest.mark.parametrize(
     "path", ["//", "/./", "/analyses/", "/ANALYSES/x", "/%61nalyses/x", "/livez/../", "/metrics/x"]
 )
-def test_no_other_spelling_of_a_path_gets_in(guarded: Running, path: str) -> None:
-    assert get(guarded.addresses.http, path)[0] in (401, 404)
+def test_other_spellings_of_a_path_are_refused(token_service: Running, path: str) -> None:
+    assert get(token_service.addresses.http, path)[0] in (401, 404)
 
 
-def test_a_clients_token_opens_and_its_name_owns_what_it_makes(
-    guarded: Running, demo_csv: bytes, tmp_path: Path
-) -> None:
+def test_the_token_name_is_the_owner_of_an_analysis(token_service: Running, demo_csv: bytes, tmp_path: Path) -> None:
     file = tmp_path / "p.csv"
     file.write_bytes(demo_csv)
-    with Client(guarded.addresses.grpc, WRITER) as client:
-        made = client.upload(file, dataset="demo")
-    with Client(guarded.addresses.grpc, READER) as client:
-        assert client.get(made.name).owner == "ci"
+    with Client(token_service.addresses.grpc, WRITER) as client:
+        analysis = client.upload(file, dataset="demo")
+    with Client(token_service.addresses.grpc, READER) as client:
+        assert client.get(analysis.name).owner == "ci"
         with pytest.raises(PermissionDenied):
-            client.delete(made.name)
-    with Client(guarded.addresses.grpc) as client, pytest.raises(TokenMissing):
-        client.get(made.name)
-    with Client(guarded.addresses.grpc, STRANGER) as client, pytest.raises(TokenUnknown):
-        client.get(made.name)
+            client.delete(analysis.name)
+    with Client(token_service.addresses.grpc) as client, pytest.raises(TokenMissing):
+        client.get(analysis.name)
+    with Client(token_service.addresses.grpc, STRANGER) as client, pytest.raises(TokenUnknown):
+        client.get(analysis.name)
 
 
-def test_a_refused_upload_ends_before_its_file_is_read(guarded: Running, tmp_path: Path) -> None:
+def test_a_refused_upload_ends_before_its_file_is_received(token_service: Running, tmp_path: Path) -> None:
     file = tmp_path / "big.csv"
     file.write_bytes(b"x" * (8 << 20))
 
-    with Client(guarded.addresses.grpc, READER) as client, pytest.raises(PermissionDenied):
+    with Client(token_service.addresses.grpc, READER) as client, pytest.raises(PermissionDenied):
         client.upload(file, dataset="demo")
 
 
-def test_refused_calls_are_counted_by_their_reason(guarded: Running) -> None:
-    code_of_call(guarded.addresses.grpc, GUARDED[0], None)
-    get(guarded.addresses.http, "/")
-    code_of_call(guarded.addresses.grpc, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", STRANGER)
-    connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
+def test_refused_calls_are_counted_by_reason(token_service: Running) -> None:
+    code_of_call(token_service.addresses.grpc, GUARDED[0], None)
+    get(token_service.addresses.http, "/")
+    code_of_call(
+        token_service.addresses.grpc, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", STRANGER
+    )
+    connection = http.client.HTTPConnection(token_service.addresses.http, timeout=10)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -234,21 +233,21 @@ def test_tokens_are_rotated_without_a_restart(start: Start, tmp_path: Path) -> N
 # limits
 
 
-def test_a_message_that_unpacks_to_more_than_a_message_may_be_is_refused(guarded: Running) -> None:
-    with grpc.insecure_channel(guarded.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
+def test_a_compressed_message_above_the_size_limit_is_refused(token_service: Running) -> None:
+    with grpc.insecure_channel(token_service.addresses.grpc, compression=grpc.Compression.Gzip) as channel:
         call = channel.unary_unary("/errata.v1.AnalysisService/GetAnalysis", None, None)
         with pytest.raises(grpc.RpcError) as refused:
-            call(bytes(200 << 20), metadata=(("authorization", f"Bearer {READER}"),), timeout=30)  # packed: 200 KB
+            call(bytes(200 << 20), metadata=(("authorization", f"Bearer {READER}"),), timeout=30)  # 200 KB compressed
 
     assert cast(grpc.Call, refused.value).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    with Client(guarded.addresses.grpc, READER) as client:
+    with Client(token_service.addresses.grpc, READER) as client:
         assert client.is_serving()
 
 
 # beyond loopback
 
 
-def test_beyond_loopback_tokens_are_needed(start: Start, tokens: Path) -> None:
+def test_beyond_loopback_tokens_are_required(start: Start, tokens: Path) -> None:
     for variable in ("grpc_address", "http_address"):
         with pytest.raises(InvalidSetting, match=variable.upper()), start(**{variable: "0.0.0.0:0"}):
             pass
@@ -269,14 +268,14 @@ def server(authority: Authority) -> Pair:
     return authority.issue("server")
 
 
-def trusting(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
+def tls_context(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(authority.file))
     if pair is not None:
         context.load_cert_chain(pair.certificate, pair.key)
     return context
 
 
-def local(address: str) -> str:
+def localhost_address(address: str) -> str:
     return address.replace("127.0.0.1", "localhost")
 
 
@@ -284,12 +283,12 @@ def tls_settings(pair: Pair, **more: object) -> dict[str, object]:
     return {"tls_certificate": pair.certificate, "tls_key": pair.key} | more
 
 
-def seen_serial(address: str, authority: Authority) -> int:
-    """Return the serial number of the certificate that a listener shows now."""
+def certificate_serial(address: str, authority: Authority) -> int:
+    """Return the serial number of a listener's current certificate."""
     host, _, port = address.rpartition(":")
     with (
         socket.create_connection((host, int(port)), timeout=10) as raw,
-        trusting(authority).wrap_socket(raw, server_hostname="localhost") as secured,
+        tls_context(authority).wrap_socket(raw, server_hostname="localhost") as secured,
     ):
         result = secured.getpeercert()
         assert result is not None
@@ -297,18 +296,21 @@ def seen_serial(address: str, authority: Authority) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_with_a_certificate_both_listeners_speak_tls_alone(
+def test_with_a_certificate_both_listeners_require_tls(
     start: Start, authority: Authority, server: Pair, tokens: Path
 ) -> None:
     with start(**tls_settings(server, tokens=tokens)) as service:
-        grpc_address, http_address = local(service.addresses.grpc), local(service.addresses.http)
+        grpc_address, http_address = (
+            localhost_address(service.addresses.grpc),
+            localhost_address(service.addresses.http),
+        )
         with Client(grpc_address, READER, ca_file=authority.file) as client:
             assert client.is_serving()
             assert len(client.error_types().error_types) == 8
         with Client(grpc_address, READER) as client:
             assert not client.is_serving()
-        assert get(http_address, "/livez", tls=trusting(authority))[0] == 200
-        assert get(http_address, "/", authorization=basic(READER), tls=trusting(authority))[0] == 200
+        assert get(http_address, "/livez", tls=tls_context(authority))[0] == 200
+        assert get(http_address, "/", authorization=basic(READER), tls=tls_context(authority))[0] == 200
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             get(http_address, "/livez")
         old = ssl.create_default_context(cafile=str(authority.file))
@@ -320,47 +322,53 @@ def test_with_a_certificate_both_listeners_speak_tls_alone(
 def test_a_certificate_is_replaced_without_a_restart(start: Start, authority: Authority, server: Pair) -> None:
     with start(**tls_settings(server)) as service:
         before = {
-            address: seen_serial(address, authority) for address in (service.addresses.grpc, service.addresses.http)
+            address: certificate_serial(address, authority)
+            for address in (service.addresses.grpc, service.addresses.http)
         }
         authority.issue("server", into=server)
 
         for address, serial in before.items():
-            assert seen_serial(address, authority) != serial
-        with Client(local(service.addresses.grpc), ca_file=authority.file) as client:
+            assert certificate_serial(address, authority) != serial
+        with Client(localhost_address(service.addresses.grpc), ca_file=authority.file) as client:
             assert client.is_serving()
 
 
-def test_half_a_replacement_leaves_the_certificate_as_it_was(start: Start, authority: Authority, server: Pair) -> None:
+def test_an_incomplete_replacement_keeps_the_previous_certificate(
+    start: Start, authority: Authority, server: Pair
+) -> None:
     with start(**tls_settings(server)) as service:
-        before = seen_serial(service.addresses.http, authority)
+        before = certificate_serial(service.addresses.http, authority)
         server.key.write_text("no key")
 
-        assert seen_serial(service.addresses.http, authority) == before
-        assert seen_serial(service.addresses.grpc, authority) == before
+        assert certificate_serial(service.addresses.http, authority) == before
+        assert certificate_serial(service.addresses.grpc, authority) == before
 
 
-def test_where_a_ca_is_given_callers_show_a_certificate_of_it(
+def test_with_a_client_ca_callers_need_a_certificate(
     start: Start, authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
     clients, strangers = Authority(tmp_path / "clients", "clients"), Authority(tmp_path / "strangers", "strangers")
     mine, theirs = clients.issue("me"), strangers.issue("they")
     with start(**tls_settings(server, tls_client_ca=clients.file)) as service:
-        grpc_address, http_address = local(service.addresses.grpc), local(service.addresses.http)
+        grpc_address, http_address = (
+            localhost_address(service.addresses.grpc),
+            localhost_address(service.addresses.http),
+        )
         for pair, served in ((mine, True), (theirs, False), (None, False)):
-            shown = {} if pair is None else {"certificate": pair.certificate, "key": pair.key}
-            with Client(grpc_address, ca_file=authority.file, attempts=1, **shown) as client:  # type: ignore[arg-type]
+            pair_options = {} if pair is None else {"certificate": pair.certificate, "key": pair.key}
+            with Client(grpc_address, ca_file=authority.file, attempts=1, **pair_options) as client:  # type: ignore[arg-type]
                 assert client.is_serving() == served
 
-        assert get(http_address, "/", tls=trusting(authority, mine))[0] == 200
-        assert get(http_address, "/", tls=trusting(authority))[0] == 401
+        assert get(http_address, "/", tls=tls_context(authority, mine))[0] == 200
+        assert get(http_address, "/", tls=tls_context(authority))[0] == 401
         with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
-            get(http_address, "/", tls=trusting(authority, theirs))
-        for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers have none
-            assert get(http_address, path, tls=trusting(authority))[0] == 200
-        assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=trusting(authority))[0] == 404
+            get(http_address, "/", tls=tls_context(authority, theirs))
+        for path in ("/livez", "/readyz", "/metrics"):  # probes and scrapers have no certificate
+            assert get(http_address, path, tls=tls_context(authority))[0] == 200
+        assert get(http_address, "/v1/hooks/mlflow/prod", "POST", tls=tls_context(authority))[0] == 404
 
 
-def test_the_ca_of_callers_is_replaced_without_a_restart(
+def test_the_client_ca_is_replaced_without_a_restart(
     start: Start, authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
     first, second = Authority(tmp_path / "first", "first"), Authority(tmp_path / "second", "second")
@@ -368,31 +376,31 @@ def test_the_ca_of_callers_is_replaced_without_a_restart(
     trusted = tmp_path / "clients.pem"
     trusted.write_bytes(first.file.read_bytes())
     with start(**tls_settings(server, tls_client_ca=trusted)) as service:
-        for shown, other in ((old, new), (new, old)):
-            for pair, served in ((shown, True), (other, False)):
+        for valid, other in ((old, new), (new, old)):
+            for pair, served in ((valid, True), (other, False)):
                 with Client(
-                    local(service.addresses.grpc),
+                    localhost_address(service.addresses.grpc),
                     ca_file=authority.file,
                     attempts=1,
                     certificate=pair.certificate,
                     key=pair.key,
                 ) as client:
                     assert client.is_serving() == served
-            assert get(local(service.addresses.http), "/", tls=trusting(authority, shown))[0] == 200
+            assert get(localhost_address(service.addresses.http), "/", tls=tls_context(authority, valid))[0] == 200
             with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
-                get(local(service.addresses.http), "/", tls=trusting(authority, other))
+                get(localhost_address(service.addresses.http), "/", tls=tls_context(authority, other))
             trusted.write_bytes(second.file.read_bytes())
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_no_session_outlives_the_ca_that_vouched_for_its_caller(
+def test_tls_sessions_end_when_the_client_ca_is_replaced(
     start: Start, authority: Authority, server: Pair, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     first, second = Authority(tmp_path / "first", "first"), Authority(tmp_path / "second", "second")
     mine = first.issue("me")
     trusted = tmp_path / "clients.pem"
     trusted.write_bytes(first.file.read_bytes())
-    context = trusting(authority, mine)
+    context = tls_context(authority, mine)
     context.minimum_version = context.maximum_version = version
 
     def call(address: str, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
@@ -406,8 +414,8 @@ def test_no_session_outlives_the_ca_that_vouched_for_its_caller(
             return answer.split(b"\r\n")[0], secured.session
 
     with start(**tls_settings(server, tls_client_ca=trusted)) as service:
-        address = local(service.addresses.http)
-        if version is ssl.TLSVersion.TLSv1_2:  # in which sessions can be resumed whatever the server says
+        address = localhost_address(service.addresses.http)
+        if version is ssl.TLSVersion.TLSv1_2:  # clients can resume these sessions
             with pytest.raises((ssl.SSLError, OSError)):
                 call(address, None)
             return
@@ -418,7 +426,9 @@ def test_no_session_outlives_the_ca_that_vouched_for_its_caller(
             call(address, session)
 
 
-def test_files_that_dont_fit_stop_the_start(start: Start, authority: Authority, server: Pair, tmp_path: Path) -> None:
+def test_mismatched_certificate_files_prevent_the_start(
+    start: Start, authority: Authority, server: Pair, tmp_path: Path
+) -> None:
     other = authority.issue("other")
     wrong = [
         {"tls_certificate": server.certificate},
@@ -433,11 +443,11 @@ def test_files_that_dont_fit_stop_the_start(start: Start, authority: Authority, 
             pass
 
 
-def test_a_gate_that_isnt_let_in_answers_as_gates_do(guarded: Running) -> None:
-    connection = http.client.HTTPConnection(guarded.addresses.http, timeout=10)
+def test_a_refused_gate_request_has_the_format_of_gates(token_service: Running) -> None:
+    connection = http.client.HTTPConnection(token_service.addresses.http, timeout=10)
     connection.request("GET", "/v1/gates/prod/m/1")
-    said = json.loads(connection.getresponse().read())
+    body = json.loads(connection.getresponse().read())
     connection.close()
 
-    assert said["gate"]["decision"] == "error"
-    assert "token" in said["gate"]["reasons"][0]
+    assert body["gate"]["decision"] == "error"
+    assert "token" in body["gate"]["reasons"][0]

@@ -1,4 +1,4 @@
-"""The server around the calls: catalog, health, reflection, metrics, readiness, unknown errors, open doors."""
+"""The server: catalog, health, reflection, metrics, readiness, unknown methods, and addresses."""
 
 import io
 import json
@@ -6,7 +6,9 @@ import urllib.request
 
 import grpc
 import pytest
-from errata import Client, errors, pb
+from errata import Client, error_of, errors, pb
+from errata.errors import InvalidRequest
+from errata.v1 import errata_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -33,7 +35,7 @@ def test_the_catalog_lists_datasets_with_their_evidence(client: Client) -> None:
     assert result["demo"].evidence[0] == client.evidence("demo")
 
 
-def test_evidence_tells_its_sources_and_what_abstains(client: Client) -> None:
+def test_evidence_has_its_sources_and_the_abstaining_rules(client: Client) -> None:
     evidence = client.evidence("imagenet-real")
 
     assert [pb.ErrorType.Name(item) for item in evidence.abstained] == [
@@ -44,24 +46,33 @@ def test_evidence_tells_its_sources_and_what_abstains(client: Client) -> None:
     assert client.evidence("imagenet-real", evidence.digest[:8]) == evidence
 
 
+def test_evidence_without_a_data_set_is_an_invalid_request(running) -> None:
+    with grpc.insecure_channel(running.addresses.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+        errata_pb2_grpc.CatalogServiceStub(channel).GetEvidence(pb.GetEvidenceRequest())
+
+    error = error_of(refused.value, "")
+    assert type(error) is InvalidRequest
+    assert [violation.field for violation in error.violations] == ["dataset"]
+
+
 def test_the_catalog_lists_models_and_error_types(client: Client) -> None:
     types = client.error_types().error_types
 
     assert "demo:efficientnet_lite0" in [model.model for model in client.models().models]
-    assert [type_.error_type for type_ in types] == [int(error_type_) for error_type_ in ERROR_TYPES]
-    assert [type_.severity for type_ in types] == [int(SEVERITY[error_type_]) for error_type_ in ERROR_TYPES]
-    assert all(type_.title and type_.description for type_ in types)
+    assert [info.error_type for info in types] == [int(error_type) for error_type in ERROR_TYPES]
+    assert [info.severity for info in types] == [int(SEVERITY[error_type]) for error_type in ERROR_TYPES]
+    assert all(info.title and info.description for info in types)
 
 
 @pytest.mark.parametrize("service", ["", "errata.v1.AnalysisService", "errata.v1.CatalogService"])
-def test_health_is_told_per_service(running, service: str) -> None:
+def test_health_is_reported_per_service(running, service: str) -> None:
     with grpc.insecure_channel(running.addresses.grpc) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
 
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_reflection_names_the_services(running) -> None:
+def test_reflection_lists_the_services(running) -> None:
     with grpc.insecure_channel(running.addresses.grpc) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         answers = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
@@ -70,7 +81,7 @@ def test_reflection_names_the_services(running) -> None:
     assert {"errata.v1.AnalysisService", "errata.v1.CatalogService", "grpc.health.v1.Health"} <= names
 
 
-def test_the_listener_tells_life_readiness_and_metrics(running, demo_csv: bytes) -> None:
+def test_the_http_server_reports_liveness_readiness_and_metrics(running, demo_csv: bytes) -> None:
     running.client.upload(io.BytesIO(demo_csv), "demo")
     with pytest.raises(errors.AnalysisNotFound):
         running.client.get("none")
@@ -87,7 +98,7 @@ def test_the_listener_tells_life_readiness_and_metrics(running, demo_csv: bytes)
     assert fetch(running.addresses.http, "/nothing")[0] == 404
 
 
-def test_a_call_that_isnt_a_method_is_unimplemented(running) -> None:
+def test_an_unknown_method_is_unimplemented(running) -> None:
     with grpc.insecure_channel(running.addresses.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/errata.v1.AnalysisService/Nothing")(b"")
 
@@ -95,7 +106,7 @@ def test_a_call_that_isnt_a_method_is_unimplemented(running) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetAnalysis", "WatchAnalysis", "UploadPredictions"])
-def test_a_message_that_doesnt_parse_is_refused_and_harms_nobody_else(running, method: str) -> None:
+def test_an_unparsable_message_is_refused_without_side_effects(running, method: str) -> None:
     garbage, path = b"\xff\xff\xff\xff", f"/errata.v1.AnalysisService/{method}"
     with grpc.insecure_channel(running.addresses.grpc) as channel:
         call = {
@@ -107,12 +118,12 @@ def test_a_message_that_doesnt_parse_is_refused_and_harms_nobody_else(running, m
             call()
 
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "don't parse" in refused.value.details()
+    assert "can't be parsed" in refused.value.details()
     assert running.client.error_types().error_types
 
 
-def test_two_services_cant_share_an_address(running, start) -> None:
-    with pytest.raises(errors.Unavailable, match="taken"), start(grpc_address=running.addresses.grpc):
+def test_an_address_in_use_is_refused(running, start) -> None:
+    with pytest.raises(errors.Unavailable, match="in use"), start(grpc_address=running.addresses.grpc):
         pass
 
 
@@ -127,7 +138,7 @@ def test_loopback_needs_no_tokens(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "errata.example"])
-def test_an_open_door_is_refused_unless_the_operator_allows_it(host: str) -> None:
+def test_a_public_address_without_tokens_is_refused_unless_allowed(host: str) -> None:
     with pytest.raises(errors.InvalidSetting, match="ERRATA_ALLOW_INSECURE"):
         security(allow_insecure=False).check({"ERRATA_HTTP_ADDRESS": "127.0.0.1", "ERRATA_GRPC_ADDRESS": host})
     security(allow_insecure=True).check({"ERRATA_GRPC_ADDRESS": host})

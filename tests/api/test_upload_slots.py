@@ -1,4 +1,4 @@
-"""An upload's slot, over a real socket: held while its thread works, and never by a few bytes or one token alone."""
+"""Upload slots: occupied while a thread works, and shared fairly between tokens."""
 
 import io
 import queue
@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 import pytest
-from errata import Client
-from errata.errors import TooBusy
+from errata import Client, error_of
+from errata.errors import TooBusy, Unavailable
 from errata.v1 import errata_pb2 as pb
 from errata.v1 import errata_pb2_grpc
 from running_service import MODEL, Running, Start
@@ -22,18 +22,18 @@ from service.analyses import upload
 from service.api import analysis_service, paced_stream
 from service.authorization import Scope, line_of, new_token
 
-SOON = 30.0  # seconds; a deadline, not a measure
+SOON = 30.0  # seconds; a timeout that no passing test reaches
 HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
 
 
 def chunk(content: bytes) -> pb.UploadPredictionsRequest:
-    """Return a part of a file."""
+    """Return a chunk message."""
     return pb.UploadPredictionsRequest(chunk=content)
 
 
 @dataclass
 class Work:
-    """What an upload's thread does before it parses: it computes until the gate is open."""
+    """Replaces the start of an upload's thread: computes until the gate opens."""
 
     begun: threading.Event = field(default_factory=threading.Event)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -41,7 +41,7 @@ class Work:
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
-    """Have the threads of uploads compute for as long as a test wants, and then judge."""
+    """Block the threads of uploads until the test opens the gate."""
     computing, judge = Work(), upload.upload
 
     def compute(*arguments: Any) -> Any:
@@ -55,8 +55,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
 
 @contextmanager
-def uploading(address: str, *parts: pb.UploadPredictionsRequest, token: str = "") -> Iterator[Any]:
-    """Begin an upload, and send no more than these parts; cancel it at the end."""
+def start_upload(address: str, *parts: pb.UploadPredictionsRequest, token: str = "") -> Iterator[Any]:
+    """Start an upload that sends only these messages; cancel it after the block."""
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
@@ -74,8 +74,8 @@ def uploading(address: str, *parts: pb.UploadPredictionsRequest, token: str = ""
             ends.put(None)
 
 
-def accepted(client: Client, content: bytes) -> bool:
-    """Upload a file; say whether there was a slot."""
+def is_accepted(client: Client, content: bytes) -> bool:
+    """Upload a file; return whether there was a free slot."""
     try:
         return client.upload(io.BytesIO(content), "demo").state == pb.STATE_SUCCEEDED
     except TooBusy:
@@ -83,24 +83,22 @@ def accepted(client: Client, content: bytes) -> bool:
 
 
 def wait_until_accepted(running: Running, content: bytes) -> None:
-    """Upload a file again and again until it is taken."""
+    """Retry an upload until it is accepted."""
     deadline = time.monotonic() + SOON
     with Client(running.addresses.grpc, attempts=1) as client:
-        while not accepted(client, content):
-            assert time.monotonic() < deadline, "the slot is still taken"
+        while not is_accepted(client, content):
+            assert time.monotonic() < deadline, "timeout: the slot is still occupied"
 
 
-def test_the_slot_of_a_cancelled_upload_is_taken_until_its_thread_ends(
-    start: Start, work: Work, demo_csv: bytes
-) -> None:
+def test_a_canceled_upload_occupies_its_slot_until_its_thread_ends(start: Start, work: Work, demo_csv: bytes) -> None:
     with start(max_uploads=1) as running, Client(running.addresses.grpc, attempts=1) as client:
-        with uploading(running.addresses.grpc, HEADER, chunk(demo_csv)) as call:
+        with start_upload(running.addresses.grpc, HEADER, chunk(demo_csv)) as call:
             assert work.begun.wait(SOON)
             call.cancel()
             with pytest.raises(grpc.FutureCancelledError):
                 call.result()
-        client.list()  # a later call of the same server: the cancellation has come by now
-        assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
+        client.list()  # the server has processed the cancellation before this call
+        assert [is_accepted(client, demo_csv) for _ in range(20)] == [False] * 20
 
         work.gate.set()
 
@@ -108,35 +106,49 @@ def test_the_slot_of_a_cancelled_upload_is_taken_until_its_thread_ends(
         assert len(list(client.list())) == 1, "the cancelled upload left an analysis"
 
 
-def test_the_slot_of_an_upload_that_was_sent_whole_is_taken_until_its_thread_ends(
-    start: Start, work: Work, demo_csv: bytes
-) -> None:
+def test_a_complete_upload_occupies_its_slot_until_its_thread_ends(start: Start, work: Work, demo_csv: bytes) -> None:
     with start(max_uploads=1) as running, grpc.insecure_channel(running.addresses.grpc) as channel:
         call = errata_pb2_grpc.AnalysisServiceStub(channel).UploadPredictions.future(iter([HEADER, chunk(demo_csv)]))
         assert work.begun.wait(SOON)
-        time.sleep(0.2)  # so that the server waits for the thread, and no more for messages
+        time.sleep(0.2)  # the server has received all messages and waits for the thread
         call.cancel()
         with Client(running.addresses.grpc, attempts=1) as client:
             client.list()
-            assert [accepted(client, demo_csv) for _ in range(20)] == [False] * 20
+            assert [is_accepted(client, demo_csv) for _ in range(20)] == [False] * 20
             work.gate.set()
         wait_until_accepted(running, demo_csv)
 
 
-def test_a_header_alone_takes_no_slot(start: Start, demo_csv: bytes) -> None:
+@pytest.mark.parametrize("parts", [[HEADER], [HEADER, chunk(b"file_name,")]], ids=["header", "chunk"])
+def test_an_upload_that_is_open_at_shutdown_is_unavailable(
+    start: Start, parts: list[pb.UploadPredictionsRequest]
+) -> None:
+    with ExitStack() as stack:
+        with start() as running:
+            call = stack.enter_context(start_upload(running.addresses.grpc, *parts))
+            time.sleep(0.5)  # the server has received the messages
+        with pytest.raises(grpc.RpcError) as refused:
+            call.result()
+
+    error = error_of(refused.value, "")
+    assert type(error) is Unavailable
+    assert error.message == "The service is shutting down; send the upload again."
+
+
+def test_a_header_without_chunks_occupies_no_slot(start: Start, demo_csv: bytes) -> None:
     with (
         start(max_uploads=1) as running,
-        uploading(running.addresses.grpc, HEADER),
+        start_upload(running.addresses.grpc, HEADER),
         Client(running.addresses.grpc, attempts=1) as client,
     ):
-        assert [accepted(client, demo_csv) for _ in range(5)] == [True] * 5
+        assert [is_accepted(client, demo_csv) for _ in range(5)] == [True] * 5
 
 
 @pytest.mark.parametrize("trickle", [b"", b"a"], ids=["empty chunks", "a byte now and then"])
-def test_an_upload_that_makes_no_progress_ends(
+def test_an_upload_without_progress_ends(
     start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes, trickle: bytes
 ) -> None:
-    monkeypatch.setattr(paced_stream, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(paced_stream, "MAX_WAIT_SECONDS", 0.5)
     stopped = threading.Event()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
@@ -157,32 +169,32 @@ def test_an_upload_that_makes_no_progress_ends(
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> dict[str, str]:
-    """The tokens of two callers, in the file `tokens`."""
+    """The tokens of two callers, whose digests are in the file `tokens`."""
     result = {"busy": new_token(), "other": new_token()}
     (tmp_path / "tokens").write_text("\n".join(line_of(name, Scope.WRITE, token) for name, token in result.items()))
     return result
 
 
-def test_one_token_leaves_upload_slots_to_others(
+def test_one_token_cannot_occupy_all_upload_slots(
     start: Start, work: Work, tokens: dict[str, str], tmp_path: Path, demo_csv: bytes
 ) -> None:
     with start(max_uploads=4, tokens=tmp_path / "tokens") as running, ExitStack() as stack:
         address = running.addresses.grpc
         for _ in range(2):
             work.begun.clear()
-            stack.enter_context(uploading(address, HEADER, chunk(demo_csv), token=tokens["busy"]))
+            stack.enter_context(start_upload(address, HEADER, chunk(demo_csv), token=tokens["busy"]))
             assert work.begun.wait(SOON)
         with Client(address, token=tokens["busy"], attempts=1) as busy:
-            assert not accepted(busy, demo_csv)
+            assert not is_accepted(busy, demo_csv)
         with Client(address, token=tokens["other"], attempts=1) as other:
             work.gate.set()
-            assert accepted(other, demo_csv)
+            assert is_accepted(other, demo_csv)
 
 
-def test_one_token_leaves_watches_to_others(
+def test_one_token_cannot_occupy_all_watches(
     start: Start, tokens: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analysis_service, "MOST_WATCHES", 4)
+    monkeypatch.setattr(analysis_service, "MAX_WATCHES", 4)
     with (
         start(open_gate=False, tokens=tmp_path / "tokens") as running,
         Client(running.addresses.grpc, token=tokens["busy"], attempts=1) as busy,

@@ -1,4 +1,4 @@
-"""UploadPredictions over a real socket: what it accepts, what it refuses and how, and that the server goes on."""
+"""UploadPredictions: accepted and refused files."""
 
 import gzip
 import io
@@ -38,7 +38,7 @@ def details(error: grpc.RpcError) -> tuple[error_details_pb2.ErrorInfo, error_de
     return info, bad
 
 
-def test_an_upload_is_answered_with_the_finished_analysis(client: Client, demo_csv: bytes, demo: Bundle) -> None:
+def test_an_upload_returns_the_finished_analysis(client: Client, demo_csv: bytes, demo: Bundle) -> None:
     analysis = client.upload(io.BytesIO(demo_csv), "demo", display_name="mine", labels={"version": "3"})
 
     everything = analysis.summary.groups["all"]
@@ -59,7 +59,7 @@ def test_chunks_of_any_size_give_the_same_analysis(stub, demo_csv: bytes) -> Non
     assert split.predictions_digest == whole.predictions_digest
 
 
-def test_a_compressed_upload_is_the_same_upload(client: Client, demo_csv: bytes) -> None:
+def test_a_compressed_upload_gives_the_same_analysis(client: Client, demo_csv: bytes) -> None:
     plain = client.upload(io.BytesIO(demo_csv), "demo")
 
     packed = client.upload(io.BytesIO(gzip.compress(demo_csv)), "demo")
@@ -105,7 +105,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_a_bad_file_is_refused_with_its_reason_and_place(stub, client: Client, case: str, demo_csv: bytes) -> None:
+def test_an_invalid_file_is_refused_with_the_reason_and_line(stub, client: Client, case: str, demo_csv: bytes) -> None:
     content, reason, line = BAD_FILES[case]
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -117,10 +117,10 @@ def test_a_bad_file_is_refused_with_its_reason_and_place(stub, client: Client, c
     if line is not None:
         assert f"[line {line}]" in bad.field_violations[0].field
         assert info.metadata["lines"].split(",")[0] == str(line)
-    assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED  # the server goes on
+    assert client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED  # the server still works
 
 
-def test_a_pickle_is_refused_and_never_runs(client: Client, tmp_path) -> None:
+def test_a_pickle_is_refused_without_being_loaded(client: Client, tmp_path) -> None:
     target = tmp_path / "it-ran"
 
     class Payload:
@@ -148,17 +148,17 @@ def test_a_gzip_bomb_is_refused(client: Client) -> None:
         client.upload(io.BytesIO(bomb), "demo")
 
 
-def test_a_stream_that_stops_half_way_leaves_nothing(start, demo_csv: bytes) -> None:
+def test_an_interrupted_upload_leaves_no_analysis(start, demo_csv: bytes) -> None:
     with start() as service, grpc.insecure_channel(service.addresses.grpc) as channel:
         stub = errata_pb2_grpc.AnalysisServiceStub(channel)
         hold = threading.Event()
 
-        def half() -> Iterator[pb.UploadPredictionsRequest]:
+        def send_half() -> Iterator[pb.UploadPredictionsRequest]:
             yield header()
             yield chunk(demo_csv[:200])
             hold.wait(10)
 
-        call = stub.UploadPredictions.future(half())
+        call = stub.UploadPredictions.future(send_half())
         call.add_done_callback(lambda _: hold.set())
         call.cancel()
 
@@ -166,7 +166,7 @@ def test_a_stream_that_stops_half_way_leaves_nothing(start, demo_csv: bytes) -> 
         assert service.client.upload(io.BytesIO(demo_csv), "demo").state == pb.STATE_SUCCEEDED
 
 
-def test_a_request_id_makes_an_upload_safe_to_repeat(client: Client, demo_csv: bytes) -> None:
+def test_a_request_id_makes_an_upload_idempotent(client: Client, demo_csv: bytes) -> None:
     first = client.upload(io.BytesIO(demo_csv), "demo", request_id="upload-1")
 
     again = client.upload(io.BytesIO(demo_csv), "demo", request_id="upload-1")
@@ -183,7 +183,7 @@ def test_a_request_id_with_another_body_is_refused(client: Client, demo_csv: byt
         client.upload(io.BytesIO(demo_csv), "demo", request_id="upload-2", display_name="another")
 
 
-def test_a_request_id_outlives_a_restart(start, demo_csv: bytes) -> None:
+def test_a_request_id_survives_a_restart(start, demo_csv: bytes) -> None:
     with start() as service:
         first = service.client.upload(io.BytesIO(demo_csv), "demo", request_id="r")
 
@@ -193,22 +193,22 @@ def test_a_request_id_outlives_a_restart(start, demo_csv: bytes) -> None:
             service.client.upload(io.BytesIO(demo_csv), "demo", request_id="r", display_name="another")
 
 
-def test_more_uploads_at_once_than_allowed_are_refused_with_a_delay(start, demo_csv: bytes) -> None:
+def test_uploads_above_the_limit_are_refused_with_a_retry_delay(start, demo_csv: bytes) -> None:
     with start(max_uploads=1) as service, grpc.insecure_channel(service.addresses.grpc) as channel:
         stub = errata_pb2_grpc.AnalysisServiceStub(channel)
         begun, hold = threading.Event(), threading.Event()
 
-        def slow() -> Iterator[pb.UploadPredictionsRequest]:
+        def send_slowly() -> Iterator[pb.UploadPredictionsRequest]:
             yield header()
             yield chunk(demo_csv[:100])
             begun.set()
             hold.wait(10)
             yield chunk(demo_csv[100:])
 
-        call = stub.UploadPredictions.future(slow())
+        call = stub.UploadPredictions.future(send_slowly())
         assert begun.wait(10)
         refused = None
-        for _ in range(100):  # until the server has seen the first one's header
+        for _ in range(100):  # until the server has received the first header
             try:
                 service.client.upload(io.BytesIO(demo_csv), "demo")
             except errors.TooBusy as error:
@@ -231,9 +231,7 @@ def test_more_uploads_at_once_than_allowed_are_refused_with_a_delay(start, demo_
         ({"dataset": "demo", "labels": {str(i): "" for i in range(65)}}, errors.InvalidRequest),
     ],
 )
-def test_a_header_that_asks_for_what_there_isnt_is_refused(
-    client: Client, fields: dict, error: type, demo_csv: bytes
-) -> None:
+def test_an_invalid_header_is_refused(client: Client, fields: dict, error: type, demo_csv: bytes) -> None:
     with pytest.raises(error):
         client.upload(io.BytesIO(demo_csv), **fields)
 
@@ -248,4 +246,4 @@ def test_the_real_resnet50_is_judged_on_all_images_with_real_labels(
     assert sum(everything.counts.values()) == everything.num_samples
     assert everything.counts["CORRECT"] + everything.top1_errors == everything.num_samples
     assert analysis.summary.num_predicted == 50_000
-    assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.727, abs=5e-4)  # the source says 72.7 %
+    assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.727, abs=5e-4)  # the source reports 72.7 %

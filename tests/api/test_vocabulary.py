@@ -1,4 +1,4 @@
-"""What CLIP said, over a real socket: an encoder that hashes names, and the oracle's proposals, texts and winner."""
+"""Vocabulary evidence with an encoder that hashes names, compared with the oracle."""
 
 import io
 import itertools
@@ -18,7 +18,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.encoder import HashEncoder
 from service.taxonomy.wordnet import load_taxonomy
 
-from .conftest import started
+from .conftest import start_service
 
 TRAIN_CLASSES = range(0, 1000, 40)
 TRAIN_FILES = ("a.JPEG", "b.JPEG", "c.JPEG")
@@ -31,7 +31,7 @@ BOTH_WAYS = (
     *itertools.permutations((356, 357, 358, 359), 2),
 )
 ONE_WAY = ((249, 248), (250, 248), (385, 101), (386, 101), (504, 968), (482, 848), (435, 876))
-OVERLAPS = {*ONE_WAY, *BOTH_WAYS, *((b, a) for a, b in BOTH_WAYS)}  # spec/pipeline.md: (target, prediction)
+OVERLAPS = {*ONE_WAY, *BOTH_WAYS, *((b, a) for a, b in BOTH_WAYS)}  # (target, prediction)
 
 
 def wordnet_id(index: int) -> str:
@@ -40,7 +40,7 @@ def wordnet_id(index: int) -> str:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The 20 photographs, with an encoder that hashes names and 75 training images that are near to anything."""
+    """A bundle of the 20 photographs with an encoder that hashes names, and 75 training images."""
     folder = tmp_path_factory.mktemp("vocabulary")
     for index in TRAIN_CLASSES:
         (folder / "train" / wordnet_id(index)).mkdir(parents=True)
@@ -53,14 +53,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def clip(bundle: Bundle, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a service whose default bundle it is."""
-    with started(data_dir, tmp_path_factory.mktemp("archive"), evidence={"demo": [str(bundle.path)]}) as service:
+    """A client of a service with this default bundle."""
+    with start_service(data_dir, tmp_path_factory.mktemp("archive"), evidence={"demo": [str(bundle.path)]}) as service:
         yield service.client
 
 
 @pytest.fixture(scope="module")
 def taxonomy() -> oracle.Taxonomy:
-    """The synsets as the oracle wants them."""
+    """The synsets in the format of the oracle."""
     raw = load_taxonomy()
     return oracle.Taxonomy(
         lemmas={synset: list(lemmas) for synset, lemmas in raw.lemmas.items()},
@@ -85,46 +85,48 @@ def image_of(bundle: Bundle, row: int) -> np.ndarray:
 
 
 def gate_of(image: np.ndarray, predicted: int, superclasses: list[set[int]]) -> bool:
-    """Whether a class among those of the ten nearest training images shares a superclass with the prediction."""
+    """Return whether a class of the ten nearest training images shares a superclass with the prediction."""
     train = [(index, f"{wordnet_id(index)}/{name}") for index in TRAIN_CLASSES for name in TRAIN_FILES]
     embedded = HashEncoder().embed_images([path for _, path in train])
     near = sorted(range(len(train)), key=lambda place: -similarity(image, embedded[place]))[:10]
     return any(share_superclass(train[place][0], predicted, superclasses) for place in near)
 
 
-def asked(target: int, predicted: int, superclasses: list[set[int]]) -> bool:
-    """Whether rules 1 to 4 leave a prediction open, for an image with one label."""
+def reaches_rule(target: int, predicted: int, superclasses: list[set[int]]) -> bool:
+    """Return whether rules 1 to 4 do not apply to a prediction for an image with one label."""
     overlaps = (target, predicted) in OVERLAPS
     return predicted != target and not overlaps and not share_superclass(target, predicted, superclasses)
 
 
 def pairs(bundle: Bundle, count: int) -> list[tuple[int, int]]:
-    """Rows and predictions, among them some that are right and some that share a superclass."""
-    chosen = random.Random(5)
-    result = [(row, chosen.randrange(1000)) for row in range(20) for _ in range(count)]
+    """Return rows and predictions, including correct ones and ones that share a superclass."""
+    generator = random.Random(5)
+    result = [(row, generator.randrange(1000)) for row in range(20) for _ in range(count)]
     same = bundle.evidence.same_superclass
     result += [(row, int(bundle.evidence.targets[row])) for row in range(3)]
     return result + [(row, int(np.flatnonzero(same[bundle.evidence.targets[row]])[-1])) for row in range(10)]
 
 
-def test_it_is_there_only_where_the_rule_was_asked(clip: Client, bundle: Bundle, superclasses: list[set[int]]) -> None:
+def test_vocabulary_evidence_is_set_only_if_the_rule_was_reached(
+    clip: Client, bundle: Bundle, superclasses: list[set[int]]
+) -> None:
     seen = set()
     for row, predicted in pairs(bundle, 3):
         verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
 
-        expected = asked(int(bundle.evidence.targets[row]), predicted, superclasses)
+        expected = reaches_rule(int(bundle.evidence.targets[row]), predicted, superclasses)
         assert verdict.evidence.HasField("vocabulary") == expected
         seen.add(expected)
     assert seen == {True, False}
 
 
-def test_gate_texts_and_their_number_are_the_oracles(
+def test_vocabulary_evidence_equals_the_oracle(
     clip: Client, bundle: Bundle, taxonomy: oracle.Taxonomy, superclasses: list[set[int]]
 ) -> None:
     gates, outcomes = set(), set()
     for row, predicted in pairs(bundle, 4):
         target = int(bundle.evidence.targets[row])
-        if not asked(target, predicted, superclasses):
+        if not reaches_rule(target, predicted, superclasses):
             continue
         image = image_of(bundle, row)
         proposed = oracle.proposals(taxonomy, superclasses, target, predicted)
@@ -137,17 +139,17 @@ def test_gate_texts_and_their_number_are_the_oracles(
 
         verdict = clip.explain_any("demo", bundle.judged_names[row], predicted)
 
-        said = verdict.evidence.vocabulary
+        vocabulary = verdict.evidence.vocabulary
         five = sorted(owner, key=lambda text: -scores[text])[:5]
         gate = gate_of(image, predicted, superclasses)
         winner = oracle.best(taxonomy, proposed, scores.__getitem__)
-        assert said.gate == gate
-        assert said.num_texts == len(owner)
-        assert [item.text for item in said.best] == five
-        assert [item.outside for item in said.best] == [
-            oracle.outside_imagenet(taxonomy, owner[item.text]) for item in said.best
+        assert vocabulary.gate == gate
+        assert vocabulary.num_texts == len(owner)
+        assert [item.text for item in vocabulary.best] == five
+        assert [item.outside for item in vocabulary.best] == [
+            oracle.outside_imagenet(taxonomy, owner[item.text]) for item in vocabulary.best
         ]
-        assert [item.probability for item in said.best] == pytest.approx(
+        assert [item.probability for item in vocabulary.best] == pytest.approx(
             [weights[text] / math.fsum(weights.values()) for text in five], rel=1e-4
         )
         oov = gate and oracle.outside_imagenet(taxonomy, winner)
@@ -159,12 +161,12 @@ def test_gate_texts_and_their_number_are_the_oracles(
 
 @pytest.fixture(scope="module")
 def analysis(clip: Client, bundle: Bundle) -> pb.Analysis:
-    chosen = random.Random(9)
-    rows = [f"{name},{chosen.randrange(1000)}\n" for name in bundle.judged_names]
+    generator = random.Random(9)
+    rows = [f"{name},{generator.randrange(1000)}\n" for name in bundle.judged_names]
     return clip.upload(io.BytesIO(("file_name,top1\n" + "".join(rows)).encode()), "demo")
 
 
-def test_a_listing_with_evidence_says_the_same_as_an_explanation(clip: Client, analysis: pb.Analysis) -> None:
+def test_a_listing_with_evidence_equals_the_explanations(clip: Client, analysis: pb.Analysis) -> None:
     verdicts = [*clip.verdicts(analysis.name, with_evidence=True)]
 
     assert any(item.evidence.HasField("vocabulary") for item in verdicts)
@@ -173,18 +175,20 @@ def test_a_listing_with_evidence_says_the_same_as_an_explanation(clip: Client, a
     assert not any(item.HasField("evidence") for item in clip.verdicts(analysis.name))
 
 
-def test_a_verdict_of_the_rule_has_the_winner_first_and_the_winner_is_outside(clip: Client, bundle: Bundle) -> None:
+def test_the_best_text_of_the_rule_is_first_and_out_of_vocabulary(clip: Client, bundle: Bundle) -> None:
     result = np.argwhere((bundle.verdicts & 0x0F) == pb.ERROR_TYPE_FINE_GRAINED_OOV)
     assert len(result), "the bundle has none: the test would prove nothing"
     for row, predicted in result[:: max(1, len(result) // 20)].tolist():
-        said = clip.explain_any("demo", bundle.judged_names[row], predicted).evidence.vocabulary
+        vocabulary = clip.explain_any("demo", bundle.judged_names[row], predicted).evidence.vocabulary
 
-        assert said.gate
-        assert said.best[0].outside
-        assert [item.probability for item in said.best] == sorted((e.probability for e in said.best), reverse=True)
+        assert vocabulary.gate
+        assert vocabulary.best[0].outside
+        assert [item.probability for item in vocabulary.best] == sorted(
+            (e.probability for e in vocabulary.best), reverse=True
+        )
 
 
-def test_the_rule_does_not_abstain_where_there_is_an_encoder_and_does_where_there_is_none(
+def test_the_rule_abstains_only_without_an_encoder(
     clip: Client, client: Client, analysis: pb.Analysis, demo: Bundle
 ) -> None:
     assert list(analysis.summary.abstained) == [pb.ERROR_TYPE_NON_PROTOTYPICAL]

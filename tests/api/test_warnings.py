@@ -1,4 +1,4 @@
-"""Warnings of uploads that are fine in form and make no sense: rows in the other order, classes numbered otherwise."""
+"""Input checks: rows in the wrong order, and another class numbering."""
 
 import io
 
@@ -11,15 +11,15 @@ from service.evidence.labels import original_labels, validation_name
 from service.report.messages.input_checks import PERMUTED_CLASSES, reordered_rows
 
 
-def right() -> np.ndarray:
-    """A class for each validation image, in the order of file names, right for four of five."""
+def make_classes() -> np.ndarray:
+    """Return a class for each validation image in the order of file names; 80 % are correct."""
     classes = np.array(original_labels(), dtype=np.int64)
     classes[::5] = (classes[::5] + 7) % 1000
     return classes
 
 
-def by_path(classes: np.ndarray) -> np.ndarray:
-    """The same rows sorted by wnid/file: WordNet ids sort as classes do, and files by their number."""
+def sort_by_path(classes: np.ndarray) -> np.ndarray:
+    """Return the same rows sorted by wnid/file (WordNet ids have the order of classes, files that of their numbers)."""
     targets = original_labels().tolist()
     return classes[sorted(range(len(targets)), key=lambda image: (targets[image], validation_name(image + 1)))]
 
@@ -35,44 +35,44 @@ def csv(classes: np.ndarray) -> io.BytesIO:
     return io.BytesIO(("file_name,top1\n" + "".join(rows)).encode())
 
 
-ORDERS = {pb.ROW_ORDER_PATH: by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: classes}
+ORDERS = {pb.ROW_ORDER_PATH: sort_by_path, pb.ROW_ORDER_FILE_NAME: lambda classes: classes}
 
 
-@pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
-def test_rows_in_the_order_that_was_said_raise_no_warning(client: Client, said: int) -> None:
-    rows = ORDERS[said or pb.ROW_ORDER_PATH](right())
+@pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_given_order_raise_no_warning(client: Client, row_order: int) -> None:
+    rows = ORDERS[row_order or pb.ROW_ORDER_PATH](make_classes())
 
-    analysis = client.upload(npy(rows), "imagenet-real", row_order=said)
+    analysis = client.upload(npy(rows), "imagenet-real", row_order=row_order)
 
     assert list(analysis.warnings) == []
     assert analysis.summary.top1_accuracy_all_images == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("said", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
-def test_rows_in_the_other_order_are_judged_as_they_were_sent_with_a_warning(client: Client, said: int) -> None:
-    other = pb.ROW_ORDER_PATH if said == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
+@pytest.mark.parametrize("row_order", [pb.ROW_ORDER_UNSPECIFIED, *ORDERS])
+def test_rows_in_the_other_order_raise_a_warning(client: Client, row_order: int) -> None:
+    other = pb.ROW_ORDER_PATH if row_order == pb.ROW_ORDER_FILE_NAME else pb.ROW_ORDER_FILE_NAME
 
-    analysis = client.upload(npy(ORDERS[other](right())), "imagenet-real", row_order=said)
+    analysis = client.upload(npy(ORDERS[other](make_classes())), "imagenet-real", row_order=row_order)
 
-    assert reordered_rows(RowOrder(said)) in analysis.warnings
+    assert reordered_rows(RowOrder(row_order)) in analysis.warnings
     assert PERMUTED_CLASSES not in analysis.warnings
     assert analysis.summary.top1_accuracy_all_images < 0.05
     assert list(client.get(analysis.name).warnings) == list(analysis.warnings)
 
 
-def test_classes_numbered_otherwise_raise_a_warning_and_are_judged_as_they_were_sent(client: Client) -> None:
+def test_another_class_numbering_raises_a_warning(client: Client) -> None:
     numbers = np.random.default_rng(1).permutation(1000)
 
-    analysis = client.upload(csv(numbers[right()]), "imagenet-real")
+    analysis = client.upload(csv(numbers[make_classes()]), "imagenet-real")
 
     assert list(analysis.warnings) == [PERMUTED_CLASSES]
     assert analysis.summary.top1_accuracy_all_images < 0.05
 
 
 @pytest.mark.parametrize("kind", ["good", "guessing", "constant"])
-def test_a_good_model_and_bad_ones_raise_none(client: Client, kind: str) -> None:
+def test_plausible_predictions_raise_no_warning(client: Client, kind: str) -> None:
     classes = {
-        "good": right(),
+        "good": make_classes(),
         "guessing": np.random.default_rng(2).integers(0, 1000, 50_000),
         "constant": np.full(50_000, 7),
     }[kind]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from errata import pb
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from running_service import Running, Start, started
+from running_service import Running, Start, start_service
 
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
@@ -97,7 +97,7 @@ def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, imagenet_real
     top1, confidence = ten_thousand_errors(imagenet_real)
     changed = top1.copy()
     changed[imagenet_real.rows[::40]] = imagenet_real.all_targets[imagenet_real.rows[::40]]
-    with started(data_dir, folder / "archive", evidence={"street": [str(own.path)]}) as running:
+    with start_service(data_dir, folder / "archive", evidence={"street": [str(own.path)]}) as running:
         client = running.client
         analysis = client.upload(_csv(imagenet_real, top1, confidence, folder / "a.csv"), display_name="first")
         other = client.upload(_csv(imagenet_real, changed, confidence, folder / "b.csv"), display_name="second")
@@ -140,7 +140,7 @@ def _csv(bundle: Bundle, top1: np.ndarray, confidence: np.ndarray, file: Path) -
 @pytest.fixture
 def start(data_dir: Path, tmp_path: Path) -> Start:
     """Return a function that starts a separate service."""
-    return lambda **settings: started(data_dir, tmp_path / "archive", **settings)
+    return lambda **settings: start_service(data_dir, tmp_path / "archive", **settings)
 
 
 @pytest.fixture

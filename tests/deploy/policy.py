@@ -1,4 +1,4 @@
-"""What a pod and a container must not do, wherever they stand; each function yields what is wrong, in words."""
+"""The security policy for pods and containers; each function yields violations."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,17 +8,17 @@ Document = dict[str, Any]
 VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
-def wrong_with_pod(spec: Document) -> Iterator[str]:
-    """What of the restricted Pod Security Standard, and what is stricter here, a pod breaks."""
+def pod_violations(spec: Document) -> Iterator[str]:
+    """Yield violations of the restricted Pod Security Standard, and of stricter rules, by a pod."""
     context = spec.get("securityContext", {})
     if context.get("runAsNonRoot") is not True or not context.get("runAsUser") or not context.get("fsGroup"):
         yield "may run as root"
     if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
         yield "has no seccomp profile"
     if spec.get("automountServiceAccountToken") is not False:
-        yield "is given a token for Kubernetes' API"
+        yield "has a token for Kubernetes' API"
     if spec.get("enableServiceLinks") is not False:
-        yield "is given variables for each Service"
+        yield "has variables for each Service"
     if any(spec.get(item) for item in ("hostNetwork", "hostPID", "hostIPC")):
         yield "shares the host's namespaces"
     for volume in spec.get("volumes", []):
@@ -26,11 +26,11 @@ def wrong_with_pod(spec: Document) -> Iterator[str]:
             case {"emptyDir": content} if "sizeLimit" not in content:
                 yield f"its folder {volume['name']} may fill the node's disk"
             case source if not source.keys() <= VOLUMES:
-                yield f"mounts what it must not: {', '.join(source)}"
+                yield f"mounts a forbidden volume: {', '.join(source)}"
 
 
-def wrong_with_container(container: Document) -> Iterator[str]:
-    """The same of one of its containers."""
+def container_violations(container: Document) -> Iterator[str]:
+    """Yield violations by a container of a pod."""
     context = container.get("securityContext", {})
     if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
         yield "may gain privileges"
@@ -39,12 +39,12 @@ def wrong_with_container(container: Document) -> Iterator[str]:
     if context.get("readOnlyRootFilesystem") is not True:
         yield "may write to its root"
     if context.keys() & {"runAsUser", "runAsNonRoot", "seccompProfile"}:
-        yield "differs from its pod in whom it runs as"
+        yield "runs as another user than its pod"
     resources = container.get("resources", {})
     if "memory" not in resources.get("limits", {}) or not {"cpu", "memory"} <= resources.get("requests", {}).keys():
         yield "has no memory limit, or no requests"
     name, _, tag = container["image"].partition(":")
     if tag in {"", "latest"} or "/" in name:
-        yield f"runs an image that may change, or of somebody's registry: {container['image']}"
+        yield f"runs an image with a mutable tag or from a foreign registry: {container['image']}"
     if any("hostPort" in port for port in container.get("ports", [])):
         yield "takes a port of the host"

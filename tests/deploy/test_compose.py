@@ -1,4 +1,4 @@
-"""Images and docker-compose: settings, commands and extras exist, and what is installed is what the ranges allow."""
+"""Images and docker-compose: settings, commands, and extras exist, and the constraints meet the version ranges."""
 
 import json
 import os
@@ -22,32 +22,30 @@ from service.settings import Settings, read_settings
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-IN_COMMENTS = re.compile(
-    r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE
-)  # lines that an operator may take out of comments
+IN_COMMENTS = re.compile(r"^( +)# (ERRATA_\w+: .*|- \./.*)$", re.MULTILINE)  # lines that an operator may uncomment
 
 
-def composed(text: str = COMPOSE, **variables: str) -> dict[str, Any]:
-    """Return docker-compose.yml with its variables put in, as docker-compose does."""
+def load_compose(text: str = COMPOSE, **variables: str) -> dict[str, Any]:
+    """Return docker-compose.yml with the default values of its variables."""
 
-    def put_in(match: re.Match[str]) -> str:
+    def substitute(match: re.Match[str]) -> str:
         if match[0] == "$$":
             return "$"
         return variables.get(match["name"]) or match["default"] or ""
 
     pattern = r"\$\$|\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}"
-    return yaml.safe_load(re.sub(pattern, put_in, text))  # type: ignore[no-any-return]
+    return yaml.safe_load(re.sub(pattern, substitute, text))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    return composed()
+    return load_compose()
 
 
 @pytest.fixture(scope="module")
-def uncommented() -> dict[str, Any]:
-    """The same with tokens, TLS, registries and images."""
-    return composed(IN_COMMENTS.sub(r"\1\2", COMPOSE), ERRATA_REGISTRIES="{}", ERRATA_WORKER_REGISTRIES="{}")
+def full_compose() -> dict[str, Any]:
+    """The file with tokens, TLS, registries, and images uncommented."""
+    return load_compose(IN_COMMENTS.sub(r"\1\2", COMPOSE), ERRATA_REGISTRIES="{}", ERRATA_WORKER_REGISTRIES="{}")
 
 
 def test_compose_has_redis_the_api_and_a_worker(compose: dict[str, Any]) -> None:
@@ -72,23 +70,23 @@ def test_a_service_of_compose_starts_a_command_with_settings_that_exist(compose:
     assert grace >= settings.grace_seconds + 10
 
 
-def test_compose_publishes_on_loopback_alone(compose: dict[str, Any]) -> None:
+def test_compose_publishes_ports_only_on_loopback(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-def test_redis_has_a_password_and_is_reached_by_the_api_and_workers_alone() -> None:
-    services = composed(REDIS_PASSWORD="0123abcd")["services"]
+def test_redis_has_a_password_and_is_reachable_only_by_the_api_and_workers() -> None:
+    services = load_compose(REDIS_PASSWORD="0123abcd")["services"]
 
     assert services["redis"]["environment"]["REDISCLI_AUTH"] == "0123abcd"
     for name in ("api", "worker"):
         assert services[name]["environment"]["ERRATA_REDIS_URL"] == "redis://:0123abcd@redis:6379/0"
-    assert composed()["services"]["redis"]["environment"][
+    assert load_compose()["services"]["redis"]["environment"][
         "REDISCLI_AUTH"
-    ]  # an empty one would keep Redis from starting
+    ]  # Redis does not start with an empty password
     assert services["redis"]["networks"] == ["store"]
-    assert composed()["networks"]["store"] == {"internal": True}
-    assert {name for name, each in services.items() if "store" in each.get("networks", ())} == {
+    assert load_compose()["networks"]["store"] == {"internal": True}
+    assert {name for name, service in services.items() if "store" in service.get("networks", ())} == {
         "redis",
         "api",
         "worker",
@@ -96,21 +94,21 @@ def test_redis_has_a_password_and_is_reached_by_the_api_and_workers_alone() -> N
     assert "ports" not in services["redis"]
 
 
-def test_redis_starts_as_its_own_user_and_needs_no_capability(compose: dict[str, Any]) -> None:
-    """As root, the image's entrypoint looks into folders of mode 0700 that are another's, which takes a capability."""
+def test_redis_runs_as_its_own_user_without_capabilities(compose: dict[str, Any]) -> None:
+    """As root, the entrypoint of the image would need a capability to read folders of other users."""
     redis = compose["services"]["redis"]
     assert redis["user"] == "999:1000"
     assert redis["cap_drop"] == ["ALL"]
     assert "cap_add" not in redis
 
 
-def test_what_stands_in_comments_are_settings_and_mounts(uncommented: dict[str, Any]) -> None:
-    api, worker = uncommented["services"]["api"], uncommented["services"]["worker"]
+def test_comments_contain_valid_settings_and_mounts(full_compose: dict[str, Any]) -> None:
+    api, worker = full_compose["services"]["api"], full_compose["services"]["worker"]
     known = read_settings({**api["environment"], "ERRATA_ALLOW_INSECURE": "false"})
     models = read_settings(worker["environment"])
 
     assert known.tls
-    assert known.server == "localhost:50051"  # what the certificate is for
+    assert known.server == "localhost:50051"  # the host name in the certificate
     folder = next(item.split(":")[1] for item in api["volumes"] if item.startswith("./"))
     files = {known.tokens, known.tls_certificate, known.tls_key, known.ca_file}
     assert None not in files
@@ -120,40 +118,40 @@ def test_what_stands_in_comments_are_settings_and_mounts(uncommented: dict[str, 
     assert all(item.endswith(":ro") for item in [*api["volumes"], *worker["volumes"]] if item.startswith("./"))
 
 
-def test_a_policy_s_place_is_that_of_kubernetes(uncommented: dict[str, Any]) -> None:
-    """So that one ERRATA_REGISTRIES serves both."""
+def test_policies_have_the_same_path_as_in_kubernetes(full_compose: dict[str, Any]) -> None:
+    """One value of ERRATA_REGISTRIES is valid for both."""
     manual = (ROOT / "deploy" / "kubernetes" / "README.md").read_text()
-    mounts = [item.split(":")[1] for item in uncommented["services"]["api"]["volumes"] if item.startswith("./")]
+    mounts = [item.split(":")[1] for item in full_compose["services"]["api"]["volumes"] if item.startswith("./")]
     policies = re.findall(r'"policy": "([^"]+)"', manual)
 
     assert policies
     assert all(policy.startswith(f"{mount}/policies/") for policy in policies for mount in mounts)
 
 
-@pytest.mark.parametrize("text", [COMPOSE, IN_COMMENTS.sub(r"\1\2", COMPOSE)], ids=["as it is", "uncommented"])
-def test_docker_compose_takes_the_file(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [COMPOSE, IN_COMMENTS.sub(r"\1\2", COMPOSE)], ids=["as it is", "full_compose"])
+def test_docker_compose_accepts_the_file(text: str, tmp_path: Path) -> None:
     program = shutil.which("docker-compose")
     if program is None:
         assert "ERRATA_REFERENCE_DIR" not in os.environ, "docker-compose is not installed"
         pytest.skip("docker-compose is not installed")
     file = tmp_path / "docker-compose.yml"
     file.write_text(text)
-    given = os.environ | {"ERRATA_REGISTRIES": "{}", "ERRATA_WORKER_REGISTRIES": "{}", "GRAFANA_PASSWORD": "0123"}
+    variables = os.environ | {"ERRATA_REGISTRIES": "{}", "ERRATA_WORKER_REGISTRIES": "{}", "GRAFANA_PASSWORD": "0123"}
 
     done = subprocess.run(
         [program, "--file", str(file), "--profile", "monitoring", "config", "--format", "json"],
-        env=given,
+        env=variables,
         capture_output=True,
         text=True,
         check=True,
     )
 
-    shown = json.loads(done.stdout)["services"]
-    assert shown["redis"]["environment"]["REDISCLI_AUTH"] == "errata"
-    assert shown["grafana"]["environment"]["GRAFANA_PASSWORD"] == "0123"
+    services = json.loads(done.stdout)["services"]
+    assert services["redis"]["environment"]["REDISCLI_AUTH"] == "errata"
+    assert services["grafana"]["environment"]["GRAFANA_PASSWORD"] == "0123"
 
 
-def test_prometheus_asks_where_metrics_are_served(compose: dict[str, Any]) -> None:
+def test_prometheus_scrapes_the_addresses_of_the_metrics(compose: dict[str, Any]) -> None:
     services = compose["services"]
     metrics = read_settings(services["api"]["environment"]).metrics_address
     port = metrics.rpartition(":")[2]
@@ -166,14 +164,14 @@ def test_prometheus_asks_where_metrics_are_served(compose: dict[str, Any]) -> No
         assert "default" in services[name].get("networks", ["default"])
 
 
-def test_nobody_knows_grafana_s_password_but_who_gave_it(compose: dict[str, Any]) -> None:
+def test_grafana_has_a_random_password_by_default(compose: dict[str, Any]) -> None:
     grafana = compose["services"]["grafana"]
     shell, option, command = grafana["entrypoint"]
     assert command.endswith("exec /run.sh\n")
     command = command.replace("exec /run.sh", 'printf %s "$GF_SECURITY_ADMIN_PASSWORD"')
 
-    def password(given: str) -> str:
-        environment = {"PATH": os.environ["PATH"], "GRAFANA_PASSWORD": given}
+    def password(value: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "GRAFANA_PASSWORD": value}
         return subprocess.run(
             [shell, option, command], env=environment, capture_output=True, text=True, check=True
         ).stdout
@@ -186,17 +184,17 @@ def test_nobody_knows_grafana_s_password_but_who_gave_it(compose: dict[str, Any]
     assert grafana["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
-def test_a_build_for_cpus_is_asked_for_by_a_variable() -> None:
-    build = composed(PIP_ARGS="--extra-index-url=https://wheels.example")["services"]["worker"]["build"]
+def test_a_variable_selects_a_build_for_cpus() -> None:
+    build = load_compose(PIP_ARGS="--extra-index-url=https://wheels.example")["services"]["worker"]["build"]
     dockerfile = (ROOT / build["dockerfile"]).read_text()
 
     assert build["args"] == {"PIP_ARGS": "--extra-index-url=https://wheels.example"}
-    assert composed()["services"]["worker"]["build"]["args"]["PIP_ARGS"] in ("", None)
+    assert load_compose()["services"]["worker"]["build"]["args"]["PIP_ARGS"] in ("", None)
     assert all(f"ARG {name}=" in dockerfile for name in build["args"])
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_a_dockerfile_takes_its_base_and_installs_extras_that_exist(file: Path) -> None:
+def test_a_dockerfile_accepts_a_base_image_and_installs_existing_extras(file: Path) -> None:
     text = file.read_text()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -208,33 +206,35 @@ def test_a_dockerfile_takes_its_base_and_installs_extras_that_exist(file: Path) 
     assert set(re.findall(r"\b(ERRATA_[A-Z_]+)=", text)) <= known
     assert "USER 10001:10001" in text
     (interval,) = re.findall(r"^HEALTHCHECK --interval=(\d+)s", text, re.MULTILINE)
-    assert int(interval) >= 30  # each starts an interpreter
+    assert int(interval) >= 30  # each check starts a Python interpreter
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_a_change_of_the_code_installs_no_dependency_again(file: Path) -> None:
-    """What a layer is made of stands in front of it."""
+def test_a_code_change_does_not_install_dependencies_again(file: Path) -> None:
+    """The layer of dependencies copies only the files that it needs."""
     build = re.sub(r"\\\n", "", file.read_text()).split("\nFROM ")[1]
     steps = [line for line in build.splitlines() if line.startswith(("ENV", "COPY", "RUN"))]
-    (dependencies,) = [place for place, step in enumerate(steps) if "--requirement requirements.txt" in step]
-    (package,) = [place for place, step in enumerate(steps) if "--no-deps ." in step]
+    (dependencies,) = [index for index, step in enumerate(steps) if "--requirement requirements.txt" in step]
+    (packages,) = [index for index, step in enumerate(steps) if step.endswith("install --no-deps ./client .")]
 
     before = " ".join(step for step in steps[:dependencies] if step.startswith("COPY"))
     assert set(before.replace("COPY", "").split()) == {
         "pyproject.toml",
         "./",
+        "client/pyproject.toml",
+        "client/",
         "deploy/constraints.txt",
         "deploy/requirements.py",
         "deploy/",
     }
     assert 'deploy/requirements.py "${EXTRAS}" > requirements.txt' in steps[dependencies]
-    between = [step for step in steps[dependencies + 1 : package] if step.startswith("COPY")]
-    assert {"protos", "service"} <= set(" ".join(between).split())
+    between = [step for step in steps[dependencies + 1 : packages] if step.startswith("COPY")]
+    assert {"protos", "client", "service"} <= set(" ".join(between).split())
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_what_is_installed_and_what_builds_the_package_are_held_to_the_constraints(file: Path) -> None:
-    """pip reads PIP_CONSTRAINT for both up to 25.2, and PIP_BUILD_CONSTRAINT for what builds from then on."""
+def test_installed_packages_and_build_requirements_are_constrained(file: Path) -> None:
+    """Up to 25.2, pip uses PIP_CONSTRAINT for builds too; later versions use PIP_BUILD_CONSTRAINT."""
     text = file.read_text()
     workdir = re.findall(r"^WORKDIR (\S+)$", text, re.MULTILINE)[0]
     for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"):
@@ -242,7 +242,7 @@ def test_what_is_installed_and_what_builds_the_package_are_held_to_the_constrain
 
 
 @pytest.mark.parametrize("extras", ["", "hub", "demo,onnx,mlflow"])
-def test_the_requirements_of_a_layer_are_those_of_the_package(extras: str) -> None:
+def test_the_requirements_are_those_of_both_distributions(extras: str) -> None:
     script = ROOT / "deploy" / "requirements.py"
     lines = subprocess.run(
         [sys.executable, str(script), extras], capture_output=True, text=True, check=True
@@ -251,17 +251,17 @@ def test_the_requirements_of_a_layer_are_those_of_the_package(extras: str) -> No
     assert {Requirement(line) for line in lines} == set(_requirements(extras.split(",") if extras else []))
 
 
-def test_the_api_s_extras_bring_no_torch() -> None:
-    """Nor do what they need: the images' build is what shows it, `make images`."""
-    chosen = re.findall(r"^ARG EXTRAS=(.+)$", (ROOT / "deploy" / "api.Dockerfile").read_text(), re.MULTILINE)[0]
+def test_the_extras_of_the_api_do_not_include_torch() -> None:
+    """Checks direct dependencies; `make images` checks the installed packages."""
+    api_extras = re.findall(r"^ARG EXTRAS=(.+)$", (ROOT / "deploy" / "api.Dockerfile").read_text(), re.MULTILINE)[0]
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    needed = {Requirement(line).name for name in chosen.split(",") for line in extras[name]}
+    needed = {Requirement(line).name for name in api_extras.split(",") for line in extras[name]}
 
     assert needed
     assert not needed & {"torch", "torchvision", "timm", "errata-service", "foolbox"}
 
 
-def test_what_is_mounted_is_there_and_nothing_of_a_container_can_be_written_but_volumes(
+def test_mounts_exist_and_containers_are_read_only(
     compose: dict[str, Any],
 ) -> None:
     for service in compose["services"].values():
@@ -274,15 +274,17 @@ def test_what_is_mounted_is_there_and_nothing_of_a_container_can_be_written_but_
 
 
 def _requirements(extras: list[str]) -> list[Requirement]:
-    """Return what the project with these extras needs, itself resolved."""
+    """Return the dependencies of errata-service with extras and of errata-client, without these two packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(line for name in extras for line in project["optional-dependencies"][name])]
-    requirements = [Requirement(line) for line in wanted]
+    client = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *client["dependencies"]]
+    lines += [line for name in extras for line in project["optional-dependencies"][name]]
+    requirements = [Requirement(line) for line in lines]
     while nested := [requirement for requirement in requirements if requirement.name == "errata-service"]:
         requirements = [requirement for requirement in requirements if requirement.name != "errata-service"]
-        names = {name for item in nested for name in item.extras}
+        names = {name for requirement in nested for name in requirement.extras}
         requirements += [Requirement(line) for name in names for line in project["optional-dependencies"][name]]
-    return requirements
+    return [requirement for requirement in requirements if requirement.name != "errata-client"]
 
 
 def _constraints() -> dict[str, str]:
@@ -290,44 +292,49 @@ def _constraints() -> dict[str, str]:
     return dict(line.split("==") for line in lines)
 
 
-def _all_of(requirements: list[Requirement]) -> set[str]:
-    """Return the names of all that these need, and what that needs, and so on, as their own metadata say here."""
-    result: set[str] = set()
-    seen: set[tuple[str, str]] = set()
-    todo = [(requirement, extra) for requirement in requirements for extra in ("", *requirement.extras)]
-    while todo:
-        each, extra = todo.pop()
-        name = canonicalize_name(each.name)
-        if (name, extra) in seen:
+def _transitive_names(requirements: list[Requirement]) -> set[str]:
+    """Return the names of all direct and indirect dependencies, from the metadata of installed packages."""
+    names: set[str] = set()
+    visited: set[tuple[str, str]] = set()
+    pending = [(requirement, extra) for requirement in requirements for extra in ("", *requirement.extras)]
+    while pending:
+        requirement, extra = pending.pop()
+        name = canonicalize_name(requirement.name)
+        if (name, extra) in visited:
             continue
-        seen.add((name, extra))
-        result.add(name)
+        visited.add((name, extra))
+        names.add(name)
         try:
             lines = requires(name) or []
-        except PackageNotFoundError:  # of a build of torch for CUDA, or of the package itself
+        except PackageNotFoundError:  # a package of torch's build for CUDA, or of the build
             continue
-        for needed in map(Requirement, lines):
-            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                todo += [(needed, more) for more in ("", *needed.extras)]
-    return result
+        for dependency in map(Requirement, lines):
+            if dependency.marker is None or dependency.marker.evaluate({"extra": extra}):
+                pending += [(dependency, name) for name in ("", *dependency.extras)]
+    return names
 
 
-def test_what_the_images_install_is_what_the_ranges_allow_and_all_of_it_is_named() -> None:
+def test_the_constraints_meet_the_ranges_and_are_complete() -> None:
     versions = _constraints()
     images = "\n".join(file.read_text() for file in DOCKERFILES)
-    chosen = {name for result in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in result.split(",")}
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    requirements = [*_requirements(sorted(chosen)), *map(Requirement, build)]
+    extras = {name for names in re.findall(r"^ARG EXTRAS=(.+)$", images, re.MULTILINE) for name in names.split(",")}
+    build = [
+        line
+        for folder in (ROOT, ROOT / "client")
+        for line in tomllib.loads((folder / "pyproject.toml").read_text())["build-system"]["requires"]
+    ]
+    requirements = [*_requirements(sorted(extras)), *map(Requirement, build)]
 
     for requirement in requirements:
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, requirement
-    whole = _all_of(requirements)
-    assert {"redis", "anyio", "h11", "sympy", "mpmath"} <= whole  # the walk goes down
-    assert whole <= versions.keys()
-    assert {"hatchling", "pathspec", "pluggy"} <= versions.keys()  # of a build alone, and not installed here
+    names = _transitive_names(requirements)
+    assert {"redis", "anyio", "h11", "sympy", "mpmath"} <= names  # includes indirect dependencies
+    assert names <= versions.keys()
+    assert {"hatchling", "grpcio-tools", "pathspec", "pluggy"} <= versions.keys()  # needed only for builds
+    assert not {"errata-client", "errata-service"} & versions.keys()  # installed from the checkout
 
 
-def test_what_torch_needs_for_cuda_is_named_too() -> None:
+def test_the_constraints_include_the_cuda_libraries_of_torch() -> None:
     versions = _constraints()
     assert {"triton", "nvidia-cudnn-cu13", "nvidia-nccl-cu13", "nvidia-cublas"} <= versions.keys()
-    assert "+" not in "".join(versions.values())  # one file for builds for CUDA and for CPUs
+    assert "+" not in "".join(versions.values())  # valid for builds for CUDA and for CPUs

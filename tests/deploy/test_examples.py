@@ -1,4 +1,4 @@
-"""The examples as documents: who they run as, whom they may call, and that what they name is there or in the manual.
+"""The manifests in deploy/examples: users, network access, and the resources that they name.
 
 That their commands run is shown by tests/processes/test_examples.py.
 """
@@ -17,12 +17,12 @@ from errata.cli.main import errata
 
 from service.settings import read_settings
 
-from .policy import Document, wrong_with_container, wrong_with_pod
+from .policy import Document, container_violations, pod_violations
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLES = DEPLOY / "examples"
 FILES = ("argo-cd-presync.yaml", "argo-rollouts.yaml")
-API = "errata-api.errata.svc"  # resolves in every namespace
+API = "errata-api.errata.svc"  # valid in every namespace
 MANUAL = (DEPLOY / "kubernetes" / "README.md").read_text()
 VERSION = re.findall(r"newTag: (\S+)", (DEPLOY / "kubernetes" / "overlays" / "cpu" / "kustomization.yaml").read_text())[
     0
@@ -34,7 +34,7 @@ def load(name: str) -> list[Document]:
 
 
 def jobs(documents: list[Document]) -> Iterator[Document]:
-    """The specs of all Jobs, also of those that an analysis starts."""
+    """Return the specs of all Jobs, including those of analysis templates."""
     for document in documents:
         if document["kind"] == "Job":
             yield document["spec"]
@@ -44,7 +44,7 @@ def jobs(documents: list[Document]) -> Iterator[Document]:
 
 
 def secrets(part: object) -> Iterator[Document]:
-    """Every reference to a Secret's key in a document."""
+    """Yield the references to keys of Secrets in a document."""
     if isinstance(part, dict):
         if "secretKeyRef" in part:
             yield part["secretKeyRef"]
@@ -56,49 +56,53 @@ def secrets(part: object) -> Iterator[Document]:
 
 
 def violations(documents: list[Document]) -> list[str]:
-    """Return what is wrong with an example, in words."""
+    """Return the problems of an example."""
     result: list[str] = []
-    kept = {document["metadata"]["name"]: document["data"] for document in documents if document["kind"] == "ConfigMap"}
+    config_maps = {
+        document["metadata"]["name"]: document["data"] for document in documents if document["kind"] == "ConfigMap"
+    }
     for secret in (item for document in documents for item in secrets(document)):
-        made = re.findall(rf"create secret generic {secret['name']} --from-literal={secret['key']}=", MANUAL)
-        if not made:
-            result.append(f"nobody makes the Secret {secret['name']} with {secret['key']}")
+        commands = re.findall(rf"create secret generic {secret['name']} --from-literal={secret['key']}=", MANUAL)
+        if not commands:
+            result.append(f"no Secret {secret['name']} with {secret['key']}")
         if secret.get("optional"):
-            result.append(f"the Secret {secret['name']} may be missing in silence")
+            result.append(f"the Secret {secret['name']} is optional")
     for job in jobs(documents):
         spec = job["template"]["spec"]
-        result += wrong_with_pod(spec)
+        result += pod_violations(spec)
         if job["template"].get("metadata", {}).get("labels", {}).get("errata-client") != "true":
-            result.append("has no label that lets it call")
+            result.append("has no label for access to the API")
         for volume in spec.get("volumes", []):
             if "configMap" in volume:
                 name = volume["configMap"]["name"]
-                wanted = {item["key"] for item in volume["configMap"].get("items", [])}
-                if not wanted <= kept.get(name, {}).keys() or name not in kept:
-                    result.append(f"nobody makes the ConfigMap {name} with {wanted or 'any key'}")
+                keys = {item["key"] for item in volume["configMap"].get("items", [])}
+                if not keys <= config_maps.get(name, {}).keys() or name not in config_maps:
+                    result.append(f"no ConfigMap {name} with {keys or 'any key'}")
         for container in spec["containers"]:
-            result += wrong_with_container(container)
-            result += _of_a_container(container, kept)
+            result += container_violations(container)
+            result += _container_problems(container, config_maps)
     for template in documents:
         for metric in template.get("spec", {}).get("metrics", []):
             if "web" in metric["provider"]:
-                result += _of_a_web_metric(metric["provider"]["web"], template["spec"]["args"])
+                result += _web_metric_problems(metric["provider"]["web"], template["spec"]["args"])
     return result
 
 
-def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
+def _container_problems(container: Document, config_maps: Document) -> Iterator[str]:
     environment = {item["name"]: item for item in container["env"]}
     if container["image"] != f"errata-api:{VERSION}":
-        yield f"runs an image that nobody builds: {container['image']}"
+        yield f"runs an unknown image: {container['image']}"
     if "secretKeyRef" not in environment.get("ERRATA_TOKEN", {}).get("valueFrom", {}):
-        yield "shows no token"
+        yield "sends no token"
     if environment["ERRATA_SERVER"].get("value") != f"{API}:50051":
         yield "calls an address that other namespaces don't know"
     for item in environment.values():
         reference = item.get("valueFrom", {}).get("configMapKeyRef")
-        if reference and reference["key"] not in kept.get(reference["name"], {}):
-            yield f"nobody makes the ConfigMap {reference['name']} with {reference['key']}"
-    read_settings({name: each.get("value", "x") for name, each in environment.items() if name.startswith("ERRATA_")})
+        if reference and reference["key"] not in config_maps.get(reference["name"], {}):
+            yield f"no ConfigMap {reference['name']} with {reference['key']}"
+    read_settings(
+        {name: variable.get("value", "x") for name, variable in environment.items() if name.startswith("ERRATA_")}
+    )
     name, *arguments = container["args"]
     command = errata.get_command(click.Context(errata), name)
     assert command is not None
@@ -106,25 +110,25 @@ def _of_a_container(container: Document, kept: Document) -> Iterator[str]:
     for option, value in zip(container["args"], container["args"][1:], strict=False):
         if option == "--policy":
             (mount,) = [item for item in container["volumeMounts"] if value.startswith(f"{item['mountPath']}/")]
-            if not any(Path(value).name in item for item in kept.values()) or not mount["readOnly"]:
-                yield f"nobody makes the policy {value}"
+            if not any(Path(value).name in item for item in config_maps.values()) or not mount["readOnly"]:
+                yield f"no policy {value}"
 
 
-def _of_a_web_metric(web: Document, given: list[Document]) -> Iterator[str]:
-    arguments = {item["name"]: item for item in given}
+def _web_metric_problems(web: Document, parameters: list[Document]) -> Iterator[str]:
+    arguments = {item["name"]: item for item in parameters}
     if not web["url"].startswith(f"http://{API}:8080/v1/gates/"):
         yield "calls an address that other namespaces don't know"
     if {"key": "Authorization", "value": "Bearer {{args.token}}"} not in web.get("headers", []):
-        yield "shows no token"
+        yield "sends no token"
     if "secretKeyRef" not in arguments.get("token", {}).get("valueFrom", {}):
-        yield "has a token in the open, or none"
+        yield "has a token in plain text, or none"
     for name in re.findall(r"\{\{\s*args\.(\w+)\s*\}\}", json.dumps(web)):
         if name not in arguments:
             yield f"has no argument {name}"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_example_keeps_the_policy_and_names_what_is_there(name: str) -> None:
+def test_an_example_meets_the_policy_and_names_existing_resources(name: str) -> None:
     assert violations(load(name)) == []
 
 
@@ -141,7 +145,7 @@ def test_a_job_fits_the_schema() -> None:
     kubernetes_validate.validate(whole, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_policies_in_the_examples_are_the_example_of_a_policy() -> None:
+def test_the_policies_in_the_examples_equal_the_example_policy() -> None:
     policy = yaml.safe_load((EXAMPLES / "release.yaml").read_text())
     texts = [item["data"]["release.yaml"] for name in FILES for item in load(name) if item["kind"] == "ConfigMap"]
 
@@ -149,7 +153,7 @@ def test_the_policies_in_the_examples_are_the_example_of_a_policy() -> None:
     assert all(yaml.safe_load(text) == policy for text in texts)
 
 
-def test_the_token_of_an_example_is_written_where_nobody_else_reads_it_and_may_only_read() -> None:
+def test_the_token_of_an_example_is_private_and_read_only() -> None:
     (block,) = [item for item in re.findall(r"^```\w*\n(.+?)^```", MANUAL, re.M | re.S) if "errata-token " in item]
     assert block.startswith("umask 077\n")
     assert "--scope read" in block
@@ -172,26 +176,26 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "root": (lambda all_: _job(all_)["template"]["spec"].pop("securityContext"), "may run as root"),
     "a writable root": (lambda all_: _container(all_).pop("securityContext"), "may write to its root"),
     "no limits": (lambda all_: _container(all_).pop("resources"), "no memory limit"),
-    "latest": (lambda all_: _container(all_).update(image="errata-api:latest"), "nobody builds"),
-    "no token": (lambda all_: _container(all_)["env"].pop(), "shows no token"),
+    "latest": (lambda all_: _container(all_).update(image="errata-api:latest"), "an unknown image"),
+    "no token": (lambda all_: _container(all_)["env"].pop(), "sends no token"),
     "a short name": (lambda all_: _container(all_)["env"][0].update(value="errata-api:50051"), "don't know"),
-    "another's ConfigMap": (lambda all_: all_.pop(), "nobody makes the ConfigMap errata-release"),
-    "no header": (lambda all_: _web(all_).pop("headers"), "shows no token"),
+    "another's ConfigMap": (lambda all_: all_.pop(), "no ConfigMap errata-release"),
+    "no header": (lambda all_: _web(all_).pop("headers"), "sends no token"),
     "a short address": (lambda all_: _web(all_).update(url="http://errata-api:8080/v1/gates/"), "don't know"),
-    "a token in the open": (lambda all_: all_[0]["spec"]["args"][-1].update(valueFrom={}), "in the open"),
+    "a token in plain text": (lambda all_: all_[0]["spec"]["args"][-1].update(valueFrom={}), "in plain text"),
     "an unknown Secret": (
         lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(name="more"),
-        "nobody makes the Secret more",
+        "no Secret more",
     ),
     "an optional Secret": (
         lambda all_: all_[0]["spec"]["args"][-1]["valueFrom"]["secretKeyRef"].update(optional=True),
-        "missing in silence",
+        "is optional",
     ),
 }
 
 
 @pytest.mark.parametrize("change", BREAKING)
-def test_what_is_wrong_with_an_example_is_seen(change: str) -> None:
+def test_the_checks_detect_invalid_examples(change: str) -> None:
     documents = copy.deepcopy(load("argo-rollouts.yaml"))
     do, complaint = BREAKING[change]
 

@@ -1,4 +1,4 @@
-"""components/evidence-object-store/fetch.py brings a bundle, whole, and nothing else."""
+"""The script fetch.py of components/evidence-object-store downloads exactly one bundle."""
 
 import importlib.util
 import subprocess
@@ -29,16 +29,16 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def store() -> Iterator[fsspec.AbstractFileSystem]:
-    """An object store with a small bundle, which is none but by its names, at memory://bucket/bundle."""
+    """An object store with files that have the names of a bundle, at memory://bucket/bundle."""
     result = fsspec.filesystem("memory")
     result.pipe({"/bucket/bundle/manifest.json": b"{}", "/bucket/bundle/names.npy": b"n" * 100})
     yield result
     result.rm("/bucket", recursive=True)
 
 
-def test_a_bundle_arrives_whole(demo: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_is_downloaded_completely(demo: Bundle, tmp_path: Path) -> None:
     url = f"file://{demo.path}"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, str(SCRIPT), url, str(tmp_path / "evidence" / "demo")],
         capture_output=True,
         text=True,
@@ -47,10 +47,10 @@ def test_a_bundle_arrives_whole(demo: Bundle, tmp_path: Path) -> None:
 
     assert verify(open_bundle(tmp_path / "evidence" / "demo"), demo.digest) == []
     size = sum(path.stat().st_size for path in demo.path.iterdir())
-    assert done.stdout == f"{size} bytes from {url}\n"
+    assert completed.stdout == f"{size} bytes downloaded from {url}\n"
 
 
-def test_from_s3_the_empty_object_of_a_folder_and_what_lies_beside_it_are_left(
+def test_folder_objects_and_other_objects_in_s3_are_ignored(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
@@ -73,11 +73,13 @@ def test_from_s3_the_empty_object_of_a_folder_and_what_lies_beside_it_are_left(
         server.stop()
 
 
-def test_a_second_start_fetches_it_anew(script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+def test_a_second_start_downloads_the_bundle_again(
+    script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
     folder = tmp_path / "bundle"
-    for left in (folder, tmp_path / "bundle.part"):  # of a pod that was stopped
-        left.mkdir()
-        (left / "old.npy").write_bytes(b"old")
+    for previous in (folder, tmp_path / "bundle.part"):  # from a pod that was stopped
+        previous.mkdir()
+        (previous / "old.npy").write_bytes(b"old")
 
     assert script.fetch("memory://bucket/bundle", folder) == 102
 
@@ -88,44 +90,42 @@ def test_a_second_start_fetches_it_anew(script: ModuleType, store: fsspec.Abstra
 @pytest.mark.parametrize(
     "name", ["../escaped.npy", "deeper/names.npy", "names.npy/..", ".hidden.npy", "run.py", "a\n.npy", "Ünicode.npy"]
 )
-def test_a_name_that_no_bundle_has_is_refused_before_anything_is_written(
+def test_an_invalid_file_name_is_refused_before_the_download(
     script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path, name: str
 ) -> None:
-    store.store[f"/bucket/bundle/{name}"] = store.store["/bucket/bundle/names.npy"]  # as a store takes any name
+    store.store[f"/bucket/bundle/{name}"] = store.store["/bucket/bundle/names.npy"]  # a store accepts any name
 
-    with pytest.raises(ValueError, match="expected a bundle's files alone"):
+    with pytest.raises(ValueError, match="Unexpected file"):
         script.fetch("memory://bucket/bundle", tmp_path / "evidence" / "bundle")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_than_may_come_is_refused_and_leaves_nothing(
+def test_a_bundle_that_is_too_large_is_refused_without_leftovers(
     script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
 ) -> None:
-    assert script.fetch("memory://bucket/bundle", tmp_path / "bundle", most_bytes=102) == 102
+    assert script.fetch("memory://bucket/bundle", tmp_path / "bundle", max_bytes=102) == 102
 
-    with pytest.raises(ValueError, match="expected at most 101 bytes"):
-        script.fetch("memory://bucket/bundle", tmp_path / "bundle", most_bytes=101)
+    with pytest.raises(ValueError, match="at most 101 bytes"):
+        script.fetch("memory://bucket/bundle", tmp_path / "bundle", max_bytes=101)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_files_than_a_bundle_has_are_refused(
-    script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path
-) -> None:
-    store.pipe({f"/bucket/bundle/more{number}.npy": b"" for number in range(script.MOST_FILES)})
+def test_too_many_files_are_refused(script: ModuleType, store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    store.pipe({f"/bucket/bundle/more{number}.npy": b"" for number in range(script.MAX_FILES)})
 
-    with pytest.raises(ValueError, match=f"expected at most {script.MOST_FILES} files"):
+    with pytest.raises(ValueError, match=f"at most {script.MAX_FILES} files"):
         script.fetch("memory://bucket/bundle", tmp_path / "bundle")
 
 
-def test_what_is_no_bundle_ends_with_a_sentence(tmp_path: Path) -> None:
-    done = subprocess.run(
+def test_a_folder_without_a_bundle_is_refused_with_a_message(tmp_path: Path) -> None:
+    completed = subprocess.run(
         [sys.executable, str(SCRIPT), f"file://{tmp_path}", str(tmp_path / "bundle")],
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert done.returncode == 1
-    assert done.stderr == f"expected a bundle at file://{tmp_path}, got no manifest.json there\n"
+    assert completed.returncode == 1
+    assert completed.stderr == f"No manifest.json at file://{tmp_path}. Set EVIDENCE_URL to the folder of a bundle.\n"

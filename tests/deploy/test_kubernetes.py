@@ -1,4 +1,4 @@
-"""deploy/kubernetes renders, fits Kubernetes' schemas, keeps the security policy and starts commands that exist."""
+"""The manifests in deploy/kubernetes: rendering, schemas, the security policy, and commands."""
 
 import copy
 import os
@@ -27,7 +27,7 @@ from service.evidence.bundle import Bundle
 from service.jobs import redis_store
 from service.settings import Settings, read_settings
 
-from .policy import wrong_with_container, wrong_with_pod
+from .policy import container_violations, pod_violations
 
 Document = dict[str, Any]
 Render = Callable[..., list[Document]]
@@ -35,7 +35,7 @@ Render = Callable[..., list[Document]]
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "keda", "monitoring")
-EVIDENCE = {"evidence-volume", "evidence-object-store"}  # one takes the other's place
+EVIDENCE = {"evidence-volume", "evidence-object-store"}  # alternatives
 COMPONENTS = ("monitoring", "keda", "tls", "client-certificates", "object-store", "images", *sorted(EVIDENCE))
 PERMISSIONS = {"client-certificates": ("tls",)}
 ALL = tuple(component for component in COMPONENTS if component != "evidence-volume")
@@ -47,7 +47,7 @@ COMBINATIONS = [
 ]
 SCHEMAS = ["1.30", kubernetes_validate.latest_version()]
 CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
-SECRETS = {  # made by hand; a value for each key that becomes an environment variable
+SECRETS = {  # created by hand; values of the keys that become environment variables
     "errata-redis": {"url": "redis://:secret@errata-redis:6379/0", "password": "secret"},
     "errata-tokens": {},
     "errata-registries": {"registries": "{}"},
@@ -56,22 +56,22 @@ SECRETS = {  # made by hand; a value for each key that becomes an environment va
     "errata-tls": {},
     "errata-object-store": {"access-key-id": "key", "secret-access-key": "secret", "endpoint-url": "https://store"},
 }
-CONFIG_MAPS = {"errata-policies"}  # made by hand too, and mounted if they are there
-CLIENT = {"errata-client": "true"}  # pods that somebody else makes, and that may call
+CONFIG_MAPS = {"errata-policies"}  # created by hand; optional
+CLIENT = {"errata-client": "true"}  # the label of pods that may call the API
 LEVELS = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 
 
 @pytest.fixture(scope="module")
 def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """What `kubectl kustomize` makes of an overlay, or of one of a user's own that adds components to it."""
+    """Return a function that renders an overlay, optionally with additional components."""
     program = shutil.which("kubectl")
     if program is None:
         assert "ERRATA_REFERENCE_DIR" not in os.environ, "kubectl is not installed"
         pytest.skip("kubectl is not installed")
-    made: dict[tuple[str, ...], list[Document]] = {}
+    renderings: dict[tuple[str, ...], list[Document]] = {}
 
     def render(overlay: str, *components: str) -> list[Document]:
-        if (overlay, *components) not in made:
+        if (overlay, *components) not in renderings:
             folder = KUBERNETES / "overlays" / overlay
             if components:
                 own = tmp_path_factory.mktemp("own").resolve()
@@ -85,23 +85,23 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
                 folder = own
             run = subprocess.run([program, "kustomize", str(folder)], capture_output=True, text=True, check=False)
             assert (run.returncode, run.stderr) == (0, "")
-            made[(overlay, *components)] = list(yaml.safe_load_all(run.stdout))
-        return copy.deepcopy(made[(overlay, *components)])
+            renderings[(overlay, *components)] = list(yaml.safe_load_all(run.stdout))
+        return copy.deepcopy(renderings[(overlay, *components)])
 
     return render
 
 
 @pytest.fixture(params=COMBINATIONS, ids="-".join)
 def documents(request: pytest.FixtureRequest, render: Render) -> list[Document]:
-    """Each overlay, and each component on top of one."""
+    """All overlays, and each component with an overlay."""
     return render(*request.param)
 
 
-# Looking things up
+# Access to documents
 
 
 def find(documents: list[Document], kind: str, name: str = "") -> Document:
-    """The document of a kind, by name or by the name that a ConfigMap has before its hash."""
+    """Return the document of a kind by name, without the hash suffix of a ConfigMap."""
     result = [
         document
         for document in documents
@@ -138,12 +138,12 @@ def pods(documents: list[Document]) -> Iterator[Pod]:
 
 
 def pod(documents: list[Document], component: str) -> Pod:
-    """The pods of `api`, `worker` or `redis`."""
+    """Return the pods of `api`, `worker`, or `redis`."""
     return next(item for item in pods(documents) if item.labels["app.kubernetes.io/component"] == component)
 
 
-def selects(selector: Document, labels: dict[str, str]) -> bool:
-    """Say whether a label selector selects these labels."""
+def matches_selector(selector: Document, labels: dict[str, str]) -> bool:
+    """Return whether a label selector matches labels."""
     assert all(item["operator"] == "In" for item in selector.get("matchExpressions", []))
     return selector.get("matchLabels", {}).items() <= labels.items() and all(
         labels.get(item["key"]) in item["values"] for item in selector.get("matchExpressions", [])
@@ -151,7 +151,7 @@ def selects(selector: Document, labels: dict[str, str]) -> bool:
 
 
 def environment(documents: list[Document], container: Document) -> dict[str, str]:
-    """What a container's process finds in its environment, but for what its image sets."""
+    """Return the environment of a container without the variables of its image."""
     result: dict[str, str] = {}
     for source in container.get("envFrom", []):
         result |= find(documents, "ConfigMap", source["configMapRef"]["name"])["data"]
@@ -166,27 +166,28 @@ def environment(documents: list[Document], container: Document) -> dict[str, str
             case {"resourceFieldRef": {"resource": "limits.cpu"}}:
                 result[variable["name"]] = container["resources"]["limits"]["cpu"]
             case other:
-                raise AssertionError(f"a test can't tell what {other} is")
+                raise AssertionError(f"unknown kind of value: {other}")
     return result
 
 
 def settings(documents: list[Document], container: Document) -> Settings:
-    """The settings of a container's process; raise InvalidSetting."""
-    given = environment(documents, container)
-    return read_settings({key: value for key, value in given.items() if key.startswith("ERRATA_")})
+    """Return the settings of a container; raise InvalidSetting if they are invalid."""
+    variables = environment(documents, container)
+    return read_settings({key: value for key, value in variables.items() if key.startswith("ERRATA_")})
 
 
-# The policy: each function yields what is wrong, in words
+# The policy: each function yields violations
 
 
 def violations(documents: list[Document]) -> list[str]:
-    """Return what of the policy these documents break."""
-    result = list(_of_the_whole(documents))
+    """Return the violations of the policy."""
+    result = list(_application_violations(documents))
     for item in pods(documents):
-        result += [f"{item.name}: {wrong}" for wrong in _of_a_pod(documents, item)]
+        result += [f"{item.name}: {wrong}" for wrong in _pod_violations(documents, item)]
         for container in item.containers:
             result += [
-                f"{item.name} {container['name']}: {wrong}" for wrong in _of_a_container(documents, item, container)
+                f"{item.name} {container['name']}: {wrong}"
+                for wrong in _container_violations(documents, item, container)
             ]
         for container in item.spec["containers"]:
             if not {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys():
@@ -194,21 +195,21 @@ def violations(documents: list[Document]) -> list[str]:
     return result
 
 
-def _of_the_whole(documents: list[Document]) -> Iterator[str]:
+def _application_violations(documents: list[Document]) -> Iterator[str]:
     for document in documents:
         if document["kind"] == "Secret":
             yield f"a Secret is rendered: {document['metadata']['name']}"
         if document["kind"] != "Namespace" and document["metadata"].get("namespace") != "errata":
-            yield f"{document['kind']} {document['metadata']['name']} isn't in the namespace"
+            yield f"{document['kind']} {document['metadata']['name']} is not in the namespace"
     if not LEVELS.items() <= find(documents, "Namespace", "errata")["metadata"]["labels"].items():
-        yield "the namespace isn't held to the restricted Pod Security Standard"
+        yield "the namespace does not enforce the restricted Pod Security Standard"
     denied = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     if denied not in [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]:
-        yield "no NetworkPolicy denies all pods what isn't allowed"
+        yield "no NetworkPolicy denies traffic by default"
     every = list(pods(documents))
     budgets = [document["spec"]["selector"] for document in documents if document["kind"] == "PodDisruptionBudget"]
     for item in every:
-        if item.kind == "Deployment" and not any(selects(budget, item.labels) for budget in budgets):
+        if item.kind == "Deployment" and not any(matches_selector(budget, item.labels) for budget in budgets):
             yield f"{item.name} has no PodDisruptionBudget"
     for document in documents:
         selector = document["spec"].get("podSelector", document["spec"].get("selector")) if "spec" in document else None
@@ -217,62 +218,62 @@ def _of_the_whole(documents: list[Document]) -> Iterator[str]:
         if (
             document["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy"}
             and selector != {"matchLabels": CLIENT}
-            and not any(selects(selector, candidate.labels) for candidate in every)
+            and not any(matches_selector(selector, candidate.labels) for candidate in every)
         ):
             yield f"{document['kind']} {document['metadata']['name']} selects no pod"
         if "scaleTargetRef" in document.get("spec", {}):
             target = document["spec"]["scaleTargetRef"]["name"]
             if target not in names(documents, "Deployment"):
-                yield f"{document['kind']} {document['metadata']['name']} scales {target}, which isn't there"
+                yield f"{document['kind']} {document['metadata']['name']} scales {target}, which does not exist"
             elif "replicas" in find(documents, "Deployment", target)["spec"]:
                 yield f"{target} is scaled and has a fixed number of replicas"
 
 
-def _of_a_pod(documents: list[Document], pod: Pod) -> Iterator[str]:
+def _pod_violations(documents: list[Document], pod: Pod) -> Iterator[str]:
     spec = pod.spec
-    yield from wrong_with_pod(spec)
+    yield from pod_violations(spec)
     if spec.get("serviceAccountName") not in names(documents, "ServiceAccount"):
-        yield "its ServiceAccount isn't there"
+        yield "its ServiceAccount does not exist"
     claims = names(documents, "PersistentVolumeClaim")
     for volume in spec.get("volumes", []):
         match {key: value for key, value in volume.items() if key != "name"}:
             case {"persistentVolumeClaim": {"claimName": claim}} if claim not in claims:
-                yield f"its claim {claim} isn't there"
+                yield f"its claim {claim} does not exist"
             case {"configMap": {"name": name, "optional": True}} if name in CONFIG_MAPS:
                 pass
             case {"configMap": {"name": name}} if name not in names(documents, "ConfigMap"):
-                yield f"its ConfigMap {name} isn't there"
+                yield f"its ConfigMap {name} does not exist"
             case {"secret": {"secretName": name}} if name not in SECRETS:
-                yield f"nobody makes its Secret {name}"
+                yield f"no Secret {name}"
 
 
-def _of_a_container(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
-    yield from wrong_with_container(container)
+def _container_violations(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
+    yield from container_violations(container)
     for source in container.get("envFrom", []):
         if source.get("configMapRef", {}).get("name") not in names(documents, "ConfigMap"):
-            yield f"its environment isn't there: {source}"
+            yield f"its environment source does not exist: {source}"
             return
     for variable in container.get("env", []):
         secret = variable.get("valueFrom", {}).get("secretKeyRef")
         if secret and secret["key"] not in SECRETS.get(secret["name"], {}):
-            yield f"nobody makes its Secret {secret['name']} with {secret['key']}"
+            yield f"no Secret {secret['name']} with {secret['key']}"
             return
         if re.search(r"TOKEN$|PASSWORD|SECRET|REDIS_URL|REGISTRIES", variable["name"]) and not secret:
-            yield f"has a secret in the open: {variable['name']}"
+            yield f"has a secret in plain text: {variable['name']}"
     if container["image"].startswith("errata-") and "command" not in container:
-        yield from _of_errata(documents, pod, container)
+        yield from _command_violations(documents, pod, container)
 
 
-def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
-    """What a container of Errata's own is told: settings and commands that exist."""
+def _command_violations(documents: list[Document], pod: Pod, container: Document) -> Iterator[str]:
+    """Yield invalid settings and commands of a container with an Errata image."""
     try:
         known = settings(documents, container)
         serves = container in pod.spec["containers"]
         stop = int(container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["0"])[-1])
         if serves and pod.spec.get("terminationGracePeriodSeconds", 30) < known.grace_seconds + 10 + stop:
-            yield "is killed before it has drained"
+            yield "is killed before its shutdown ends"
         if known.allow_insecure or (serves and container["args"][0] == "serve" and known.tokens is None):
-            yield "takes calls without tokens"
+            yield "accepts calls without tokens"
     except InvalidSetting as error:
         yield error.message
     probes = [value for key, value in container.items() if key.endswith("Probe")]
@@ -285,7 +286,7 @@ def _of_errata(documents: list[Document], pod: Pod, container: Document) -> Iter
 
 
 def _parse(arguments: list[str]) -> None:
-    """Parse a command line of errata as errata does, and run nothing; raise ClickException."""
+    """Parse a command line of errata without running it; raise ClickException if it is invalid."""
     command: click.Command = errata
     while isinstance(command, click.Group):
         context = click.Context(command)
@@ -297,10 +298,10 @@ def _parse(arguments: list[str]) -> None:
     command.make_context(command.name, arguments)
 
 
-# All that is rendered
+# Renderings
 
 
-def test_a_rendering_is_the_whole_application(documents: list[Document]) -> None:
+def test_an_overlay_renders_the_whole_application(documents: list[Document]) -> None:
     assert names(documents, "Deployment") == {"errata-api", "errata-worker"}
     assert names(documents, "StatefulSet") == {"errata-redis"}
     assert names(documents, "Service") == {"errata-api", "errata-worker", "errata-redis"}
@@ -309,13 +310,13 @@ def test_a_rendering_is_the_whole_application(documents: list[Document]) -> None
 
 
 @pytest.mark.parametrize("version", SCHEMAS)
-def test_a_rendering_fits_the_schemas(documents: list[Document], version: str) -> None:
+def test_an_overlay_matches_the_schemas(documents: list[Document], version: str) -> None:
     for document in documents:
         if document["kind"] not in CUSTOM:
             kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_a_rendering_keeps_the_policy(documents: list[Document]) -> None:
+def test_an_overlay_meets_the_policy(documents: list[Document]) -> None:
     assert violations(documents) == []
 
 
@@ -324,7 +325,7 @@ def test_each_overlay_and_component_is_tested() -> None:
     assert {path.name for path in (KUBERNETES / "components").iterdir()} == set(COMPONENTS)
 
 
-# That the policy can be broken
+# The policy detects violations
 
 
 def _api(documents: list[Document]) -> Document:
@@ -358,7 +359,10 @@ def _drop(documents: list[Document], kind: str, name: str) -> None:
 BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     "root": (lambda all_: _api(all_)["securityContext"].pop("runAsNonRoot"), "may run as root"),
     "user 0": (lambda all_: _api(all_)["securityContext"].update(runAsUser=0), "may run as root"),
-    "a container as root": (lambda all_: _init(all_)["securityContext"].update(runAsUser=0), "whom it runs as"),
+    "a container as root": (
+        lambda all_: _init(all_)["securityContext"].update(runAsUser=0),
+        "another user than its pod",
+    ),
     "no seccomp": (lambda all_: _worker(all_)["securityContext"].pop("seccompProfile"), "seccomp"),
     "escalation": (lambda all_: _init(all_)["securityContext"].pop("allowPrivilegeEscalation"), "gain privileges"),
     "privileged": (lambda all_: _redis(all_)["securityContext"].update(privileged=True), "gain privileges"),
@@ -373,23 +377,23 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "no limit": (lambda all_: _init(all_)["resources"].pop("limits"), "no memory limit"),
     "no requests": (lambda all_: _redis(all_)["resources"].pop("requests"), "no requests"),
-    "latest": (lambda all_: _container(all_).update(image="errata-worker:latest"), "an image that may change"),
-    "no tag": (lambda all_: _init(all_).update(image="errata-api"), "an image that may change"),
+    "latest": (lambda all_: _container(all_).update(image="errata-worker:latest"), "an image with a mutable tag"),
+    "no tag": (lambda all_: _init(all_).update(image="errata-api"), "an image with a mutable tag"),
     "service links": (lambda all_: _api(all_).pop("enableServiceLinks"), "variables for each Service"),
     "a token": (lambda all_: _worker(all_).pop("automountServiceAccountToken"), "a token for Kubernetes' API"),
     "the host's network": (lambda all_: _worker(all_).update(hostNetwork=True), "the host's namespaces"),
     "the host's disk": (
         lambda all_: _worker(all_)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
-        "mounts what it must not: hostPath",
+        "mounts a forbidden volume: hostPath",
     ),
     "a full disk": (lambda all_: _worker(all_)["volumes"][0]["emptyDir"].clear(), "may fill the node's disk"),
     "the host's port": (lambda all_: _container(all_)["ports"][0].update(hostPort=8081), "a port of the host"),
-    "no account": (lambda all_: _drop(all_, "ServiceAccount", "errata-api"), "ServiceAccount isn't there"),
-    "no claim": (lambda all_: _drop(all_, "PersistentVolumeClaim", "errata-archive"), "claim errata-archive isn't"),
-    "no ConfigMap": (lambda all_: _drop(all_, "ConfigMap", "errata-worker"), "environment isn't there"),
+    "no account": (lambda all_: _drop(all_, "ServiceAccount", "errata-api"), "ServiceAccount does not exist"),
+    "no claim": (lambda all_: _drop(all_, "PersistentVolumeClaim", "errata-archive"), "claim errata-archive does not"),
+    "no ConfigMap": (lambda all_: _drop(all_, "ConfigMap", "errata-worker"), "environment source does not exist"),
     "an unknown Secret": (
         lambda all_: _api(all_)["volumes"].append({"name": "more", "secret": {"secretName": "more"}}),
-        "nobody makes its Secret more",
+        "no Secret more",
     ),
     "a Secret in git": (
         lambda all_: all_.append({"kind": "Secret", "metadata": {"name": "errata-redis", "namespace": "errata"}}),
@@ -397,29 +401,29 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "a password in the open": (
         lambda all_: _redis(all_)["env"].append({"name": "REDIS_PASSWORD", "value": "hunter2"}),
-        "a secret in the open",
+        "a secret in plain text",
     ),
     "an unknown setting": (lambda all_: _data(all_).update(ERRATA_GRACE="1"), "Unknown setting ERRATA_GRACE"),
     "a wrong setting": (lambda all_: _data(all_).update(ERRATA_LOG_FORMAT="xml"), "ERRATA_LOG_FORMAT: expected"),
-    "an open door": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
+    "insecure calls": (lambda all_: _data(all_).update(ERRATA_ALLOW_INSECURE="true"), "without tokens"),
     "no tokens": (lambda all_: _data(all_, "errata-api").pop("ERRATA_TOKENS"), "without tokens"),
     "an unknown command": (lambda all_: _container(all_).update(args=["toil"]), "no such command: toil"),
     "an unknown option": (lambda all_: _init(all_)["args"].append("--quick"), "No such option"),
     "no probe": (lambda all_: _container(all_).pop("livenessProbe"), "a probe is missing"),
-    "a short grace": (lambda all_: _worker(all_).update(terminationGracePeriodSeconds=60), "before it has drained"),
+    "a short grace": (lambda all_: _worker(all_).update(terminationGracePeriodSeconds=60), "before its shutdown ends"),
     "a preStop that isn't counted": (
         lambda all_: _api(all_).update(terminationGracePeriodSeconds=30),
-        "before it has drained",
+        "before its shutdown ends",
     ),
-    "no default-deny": (lambda all_: _drop(all_, "NetworkPolicy", "default-deny"), "denies all pods"),
+    "no default-deny": (lambda all_: _drop(all_, "NetworkPolicy", "default-deny"), "denies traffic by default"),
     "a default-deny for some": (
         lambda all_: find(all_, "NetworkPolicy", "default-deny")["spec"].update(
             podSelector={"matchLabels": {"a": "b"}}
         ),
-        "denies all pods",
+        "denies traffic by default",
     ),
     "no budget": (lambda all_: _drop(all_, "PodDisruptionBudget", "errata-worker"), "no PodDisruptionBudget"),
-    "a Service for nobody": (
+    "a Service without pods": (
         lambda all_: find(all_, "Service", "errata-api")["spec"].update(selector={"app": "api"}),
         "selects no pod",
     ),
@@ -429,7 +433,7 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "nothing to scale": (
         lambda all_: find(all_, "ScaledObject")["spec"]["scaleTargetRef"].update(name="worker"),
-        "scales worker, which isn't there",
+        "scales worker, which does not exist",
     ),
     "a lax namespace": (
         lambda all_: find(all_, "Namespace")["metadata"]["labels"].update(
@@ -439,13 +443,13 @@ BREAKING: dict[str, tuple[Callable[[list[Document]], object], str]] = {
     ),
     "another namespace": (
         lambda all_: find(all_, "Service", "errata-api")["metadata"].update(namespace="default"),
-        "isn't in the namespace",
+        "is not in the namespace",
     ),
 }
 
 
 @pytest.mark.parametrize("change", BREAKING)
-def test_the_policy_sees_what_is_wrong(render: Render, change: str) -> None:
+def test_the_policy_detects_violations(render: Render, change: str) -> None:
     documents = render("keda")
     do, complaint = BREAKING[change]
 
@@ -454,7 +458,7 @@ def test_the_policy_sees_what_is_wrong(render: Render, change: str) -> None:
     assert any(complaint in violation for violation in violations(documents)), violations(documents)
 
 
-def test_the_schemas_see_what_is_wrong(render: Render) -> None:
+def test_the_schemas_detect_violations(render: Render) -> None:
     deployment = find(render("cpu"), "Deployment", "errata-api")
     deployment["spec"]["template"]["spec"]["container"] = []
 
@@ -462,10 +466,10 @@ def test_the_schemas_see_what_is_wrong(render: Render) -> None:
         kubernetes_validate.validate(deployment, SCHEMAS[-1], strict=True)
 
 
-# What the parts say
+# Individual resources
 
 
-def test_the_evidence_that_is_meant_is_the_evidence_that_is_built(render: Render, imagenet_real: Bundle) -> None:
+def test_the_expected_digest_is_that_of_the_built_evidence(render: Render, imagenet_real: Bundle) -> None:
     documents = render("cpu")
     build, verify = pod(documents, "api").spec["initContainers"]
     (place,) = settings(documents, pod(documents, "api").spec["containers"][0]).evidence["imagenet-real"]
@@ -475,7 +479,7 @@ def test_the_evidence_that_is_meant_is_the_evidence_that_is_built(render: Render
     assert verify["args"][3:] == ["--digest", "$(EVIDENCE_DIGEST)"]
 
 
-def test_a_bundle_of_ones_own_is_verified_and_not_built(render: Render) -> None:
+def test_a_custom_bundle_is_verified_and_not_built(render: Render) -> None:
     documents = render("cpu", "evidence-volume")
     api = pod(documents, "api")
     (verify,) = api.spec["initContainers"]
@@ -496,7 +500,7 @@ def test_the_api_is_probed_by_grpc_and_a_worker_by_http(render: Render) -> None:
 
 
 @pytest.mark.parametrize("component", ["api", "worker"])
-def test_the_ports_are_those_that_the_image_listens_on(render: Render, component: str) -> None:
+def test_the_ports_are_those_of_the_image(render: Render, component: str) -> None:
     dockerfile = (ROOT / "deploy" / f"{component}.Dockerfile").read_text()
     (container,) = pod(render("cpu"), component).spec["containers"]
     service = find(render("cpu"), "Service", f"errata-{component}")["spec"]["ports"]
@@ -510,21 +514,21 @@ def test_the_ports_are_those_that_the_image_listens_on(render: Render, component
     assert {port["targetPort"] for port in service} == {port["name"] for port in container["ports"]}
 
 
-def test_whoever_runs_is_whom_the_image_runs_as(render: Render) -> None:
+def test_pods_run_as_the_user_of_the_image(render: Render) -> None:
     for component in ("api", "worker"):
         context = pod(render("cpu"), component).spec["securityContext"]
         user = f"{context['runAsUser']}:{context['runAsGroup']}"
         assert f"USER {user}" in (ROOT / "deploy" / f"{component}.Dockerfile").read_text()
 
 
-def test_what_is_written_lies_on_volumes(render: Render) -> None:
+def test_written_files_are_on_volumes(render: Render) -> None:
     for component in ("api", "worker"):
         (container,) = pod(render("cpu"), component).spec["containers"]
         writable = {item["mountPath"] for item in container["volumeMounts"] if not item.get("readOnly")}
         assert writable == {"/data", "/tmp"}
 
 
-def test_redis_is_the_one_of_compose(render: Render) -> None:
+def test_redis_is_the_same_as_in_compose(render: Render) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
     of = pod(render("cpu"), "redis").spec
     (redis,) = of["containers"]
@@ -539,10 +543,10 @@ def test_redis_is_the_one_of_compose(render: Render) -> None:
     options = dict(line.split(" ", 1) for line in config.splitlines() if line[0] != "#")
     assert (options["appendonly"], options["maxmemory-policy"]) == ("yes", "volatile-lru")
     limit = redis["resources"]["limits"]["memory"]
-    assert int(limit.removesuffix("Mi")) > 2 * int(options["maxmemory"].removesuffix("mb"))  # a fork copies all of it
+    assert int(limit.removesuffix("Mi")) > 2 * int(options["maxmemory"].removesuffix("mb"))  # a fork can copy all of it
 
 
-def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_data(
+def test_redis_keeps_its_password_off_command_lines_and_its_data_across_restarts(
     render: Render, tmp_path: Path
 ) -> None:
     if shutil.which("redis-server") is None:
@@ -555,20 +559,20 @@ def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_da
     data = tmp_path / "data"
     data.mkdir()
     shell, option, command = container["args"]
-    assert "--requirepass" not in command  # Redis writes over its title, but a runtime keeps what it started
+    assert "--requirepass" not in command  # container runtimes record the command line
     command = command.replace("/etc/redis/redis.conf", str(config)).replace("--dir /data", f"--dir {data}")
 
-    for kept in (None, b"1"):  # the second start finds what the first one wrote
+    for stored in (None, b"1"):  # the second start reads the data of the first
         server = subprocess.Popen(
             [shell, option, command], env=os.environ | {"REDISCLI_AUTH": password}, stdout=subprocess.DEVNULL
         )
         try:
             with redis.Redis(port=port, password=password, retry=Retry(ConstantBackoff(0.1), 50)) as known:
                 known.ping()
-                shown = Path(f"/proc/{server.pid}/cmdline").read_bytes()
-                assert shown.startswith(b"redis-server")  # it took the shell's place, and so gets its signals
-                assert password.encode() not in shown
-                assert known.get("key") == kept
+                command_line = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+                assert command_line.startswith(b"redis-server")  # `exec` replaced the shell, so Redis gets the signals
+                assert password.encode() not in command_line
+                assert known.get("key") == stored
                 known.set("key", 1)
                 assert known.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
             with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
@@ -581,26 +585,26 @@ def test_redis_starts_with_its_password_in_no_command_line_and_again_with_its_da
     refused = subprocess.run(
         [shell, option, command], env=os.environ | {"REDISCLI_AUTH": ""}, capture_output=True, timeout=30, check=False
     )
-    assert refused.returncode != 0  # without a password there is no Redis, rather than an open one
+    assert refused.returncode != 0  # Redis does not start without a password
 
 
-def _allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
-    """Say whether the policies let one pod of the namespace call another."""
+def _is_allowed(documents: list[Document], source: str, target: str, port: int) -> bool:
+    """Return whether the policies allow a connection between pods of the namespace."""
     ends = {"from": pod(documents, source).labels, "to": pod(documents, target).labels}
     policies = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
 
-    def passes(here: str, there: str, direction: str) -> bool:
+    def is_allowed(here: str, there: str, direction: str) -> bool:
         rules = [
             rule
             for policy in policies
-            if selects(policy["podSelector"], ends[here])
+            if matches_selector(policy["podSelector"], ends[here])
             for rule in policy.get(direction, [])
             if {"port": port, "protocol": "TCP"} in rule["ports"]
         ]
         peers = [peer for rule in rules for peer in rule[there] if peer.keys() == {"podSelector"}]
-        return any(selects(peer["podSelector"], ends[there]) for peer in peers)
+        return any(matches_selector(peer["podSelector"], ends[there]) for peer in peers)
 
-    return passes("from", "to", "egress") and passes("to", "from", "ingress")
+    return is_allowed("from", "to", "egress") and is_allowed("to", "from", "ingress")
 
 
 @pytest.mark.parametrize(
@@ -614,33 +618,33 @@ def _allowed(documents: list[Document], source: str, target: str, port: int) -> 
         ("worker", "redis", 22, False),
     ],
 )
-def test_pods_reach_redis_and_nothing_else(render: Render, source: str, target: str, port: int, allowed: bool) -> None:
-    assert _allowed(render("gpu", *ALL), source, target, port) is allowed
+def test_pods_can_connect_only_to_redis(render: Render, source: str, target: str, port: int, allowed: bool) -> None:
+    assert _is_allowed(render("gpu", *ALL), source, target, port) is allowed
 
 
-NAMESPACES = {"errata": {}, "monitoring": {}, "shop": {}, "ingress": CLIENT, "kube-system": {}}  # their labels
+NAMESPACES = {"errata": {}, "monitoring": {}, "shop": {}, "ingress": CLIENT, "kube-system": {}}  # name -> labels
 STRANGER = {"app": "shop"}
 
 
-def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], port: int) -> bool:
-    """Say whether the API's policies let a pod of a namespace call it on a port."""
+def _can_connect(documents: list[Document], namespace: str, labels: dict[str, str], port: int) -> bool:
+    """Return whether the policies allow a pod of a namespace to connect to a port of the API."""
     spaces = {name: {"kubernetes.io/metadata.name": name} | more for name, more in NAMESPACES.items()}
     peers = [
         peer
         for document in documents
         if document["kind"] == "NetworkPolicy"
-        and selects(document["spec"]["podSelector"], pod(documents, "api").labels)
+        and matches_selector(document["spec"]["podSelector"], pod(documents, "api").labels)
         for rule in document["spec"].get("ingress", [])
         if {"port": port, "protocol": "TCP"} in rule["ports"]
         for peer in rule["from"]
     ]
     return any(
         (
-            selects(peer["namespaceSelector"], spaces[namespace])
+            matches_selector(peer["namespaceSelector"], spaces[namespace])
             if "namespaceSelector" in peer
             else namespace == "errata"
         )
-        and selects(peer.get("podSelector", {}), labels)
+        and matches_selector(peer.get("podSelector", {}), labels)
         for peer in peers
     )
 
@@ -651,7 +655,7 @@ def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], 
         ("errata", CLIENT, 50051, True),
         ("errata", CLIENT, 8080, True),
         ("errata", STRANGER, 50051, False),
-        ("shop", CLIENT, 50051, False),  # whoever may make pods there sets such a label
+        ("shop", CLIENT, 50051, False),  # users who create pods there could set the label
         ("ingress", STRANGER, 8080, True),
         ("monitoring", STRANGER, 9464, True),
         ("monitoring", STRANGER, 8080, False),
@@ -660,13 +664,13 @@ def _reaches(documents: list[Document], namespace: str, labels: dict[str, str], 
         ("errata", CLIENT, 9464, False),
     ],
 )
-def test_clients_reach_the_api_and_prometheus_its_metrics(
+def test_clients_can_connect_to_the_api_and_prometheus_to_the_metrics(
     render: Render, namespace: str, labels: dict[str, str], port: int, reaches: bool
 ) -> None:
-    assert _reaches(render("monitoring"), namespace, labels, port) is reaches
+    assert _can_connect(render("monitoring"), namespace, labels, port) is reaches
 
 
-def test_what_is_labelled_as_a_client_may_call_the_api_and_look_up_its_name(render: Render) -> None:
+def test_labeled_clients_can_call_the_api_and_resolve_its_name(render: Render) -> None:
     documents = render("cpu")
     spec = find(documents, "NetworkPolicy", "clients")["spec"]
     to_api, to_dns = spec["egress"]
@@ -675,16 +679,16 @@ def test_what_is_labelled_as_a_client_may_call_the_api_and_look_up_its_name(rend
     assert spec["policyTypes"] == ["Egress"]
     assert [item["port"] for item in to_api["ports"]] == [50051, 8080]
     (peer,) = to_api["to"]
-    assert selects(peer["podSelector"], pod(documents, "api").labels)
+    assert matches_selector(peer["podSelector"], pod(documents, "api").labels)
     assert to_dns == find(documents, "NetworkPolicy", "dns")["spec"]["egress"][0]
 
 
-def test_metrics_have_a_port_of_their_own(render: Render) -> None:
+def test_metrics_have_a_separate_port(render: Render) -> None:
     (api,) = pod(render("cpu"), "api").spec["containers"]
     assert settings(render("cpu"), api).metrics_address == "0.0.0.0:9464"
 
 
-def test_a_worker_is_told_no_token_and_nothing_that_webhooks_are_signed_with(render: Render) -> None:
+def test_a_worker_gets_no_tokens_and_no_webhook_secrets(render: Render) -> None:
     for combination in COMBINATIONS:
         documents = render(*combination)
         of = pod(documents, "worker").spec
@@ -698,24 +702,24 @@ def test_a_worker_is_told_no_token_and_nothing_that_webhooks_are_signed_with(ren
         assert not any("secret" in volume for volume in of["volumes"])
 
 
-def _of_the_manual(name: str) -> dict[str, str]:
-    """Return the setting that the manual's file of this name gives."""
+def _manual_settings(name: str) -> dict[str, str]:
+    """Return the setting in a file of the manual."""
     manual = (KUBERNETES / "README.md").read_text()
     (text,) = re.findall(rf"^cat > {name} <<'JSON'\n(.+?)^JSON$", manual, re.MULTILINE | re.DOTALL)
     return {"ERRATA_REGISTRIES": text}
 
 
-def test_what_a_worker_is_told_of_registries_is_enough_for_it(render: Render) -> None:
-    whole, part = (read_settings(_of_the_manual(name)) for name in ("registries", "worker-registries"))
+def test_the_registry_settings_of_a_worker_are_sufficient(render: Render) -> None:
+    whole, part = (read_settings(_manual_settings(name)) for name in ("registries", "worker-registries"))
 
     assert vars(model_policy(whole)) == vars(model_policy(part))
     assert model_policy(part).registries
-    told = {secret.get_secret_value() for registry in whole.registries.values() for secret in registry.secrets}
-    assert not any(item in _of_the_manual("worker-registries")["ERRATA_REGISTRIES"] for item in told)
+    secrets = {secret.get_secret_value() for registry in whole.registries.values() for secret in registry.secrets}
+    assert not any(item in _manual_settings("worker-registries")["ERRATA_REGISTRIES"] for item in secrets)
 
 
-def test_policies_of_registries_lie_where_the_manual_says(render: Render) -> None:
-    known = read_settings(_of_the_manual("registries"))
+def test_policies_of_registries_have_the_path_in_the_manual(render: Render) -> None:
+    known = read_settings(_manual_settings("registries"))
     of = pod(render("cpu"), "api").spec
     (mount,) = [item for item in of["containers"][0]["volumeMounts"] if item["name"] == "policies"]
     (volume,) = [item for item in of["volumes"] if item["name"] == "policies"]
@@ -724,13 +728,13 @@ def test_policies_of_registries_lie_where_the_manual_says(render: Render) -> Non
     policies = {rule.policy for registry in known.registries.values() for rule in registry.rules}
     assert {policy.parent for policy in policies if policy} == {Path(mount["mountPath"])}
     assert volume["configMap"] == {"name": "errata-policies", "optional": True}
-    (made,) = re.findall(r"create configmap (\S+) --from-file=(\S+)", manual)
-    assert made[0] == "errata-policies"
-    assert {policy.name for policy in policies if policy} == {Path(made[1]).name}
+    (config_map,) = re.findall(r"create configmap (\S+) --from-file=(\S+)", manual)
+    assert config_map[0] == "errata-policies"
+    assert {policy.name for policy in policies if policy} == {Path(config_map[1]).name}
     assert "rollout restart deployment/errata-api" in manual
 
 
-def test_the_autoscaler_counts_open_shards_in_our_redis(render: Render) -> None:
+def test_the_autoscaler_counts_open_shards_in_redis(render: Render) -> None:
     documents = render("keda")
     spec = find(documents, "ScaledObject", "errata-worker")["spec"]
     (trigger,) = spec["triggers"]
@@ -751,7 +755,7 @@ def test_the_autoscaler_counts_open_shards_in_our_redis(render: Render) -> None:
     assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}
 
 
-def test_a_gpu_worker_has_a_gpu_and_gives_it_up_before_the_next_takes_it(render: Render) -> None:
+def test_a_gpu_worker_releases_its_gpu_before_the_next_starts(render: Render) -> None:
     for overlay in ("gpu", "keda"):
         documents = render(overlay)
         (worker,) = pod(documents, "worker").spec["containers"]
@@ -762,7 +766,7 @@ def test_a_gpu_worker_has_a_gpu_and_gives_it_up_before_the_next_takes_it(render:
         assert strategy == {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 
-def test_a_cpu_worker_has_a_limit_and_as_many_threads(render: Render) -> None:
+def test_a_cpu_worker_has_as_many_threads_as_its_limit(render: Render) -> None:
     (worker,) = pod(render("cpu"), "worker").spec["containers"]
 
     assert str(settings(render("cpu"), worker).threads) == worker["resources"]["limits"]["cpu"]
@@ -775,39 +779,39 @@ def test_prometheus_finds_the_metrics_of_api_and_workers(render: Render) -> None
         monitor = find(documents, "ServiceMonitor", f"errata-{component}")["spec"]
         service = find(documents, "Service", f"errata-{component}")
         (endpoint,) = monitor["endpoints"]
-        assert selects(monitor["selector"], service["metadata"]["labels"])
+        assert matches_selector(monitor["selector"], service["metadata"]["labels"])
         assert {item["name"]: item["port"] for item in service["spec"]["ports"]}[endpoint["port"]] == port
         assert endpoint["path"] == "/metrics"
         (rule,) = find(documents, "NetworkPolicy", f"prometheus-to-{component}")["spec"]["ingress"]
         assert rule["ports"] == [{"port": port, "protocol": "TCP"}]
 
 
-def test_the_prometheus_rule_is_made_from_the_rules(render: Render) -> None:
+def test_the_prometheus_rule_is_generated_from_the_rules(render: Render) -> None:
     script = ROOT / "deploy" / "prometheus" / "as_prometheus_rule.py"
     written = (KUBERNETES / "components" / "monitoring" / "prometheusrule.yaml").read_text()
     rules = yaml.safe_load((script.parent / "rules.yaml").read_text())
 
-    made = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
+    generated = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
 
-    assert made == written, f"python {script.relative_to(ROOT)} > deploy/kubernetes/components/monitoring/…"
+    assert generated == written, f"python {script.relative_to(ROOT)} > deploy/kubernetes/components/monitoring/…"
     rule = find(render("monitoring"), "PrometheusRule", "errata")
     assert rule["spec"] == {"groups": rules["groups"]}
     assert rule["apiVersion"] == "monitoring.coreos.com/v1"
 
 
-def test_an_operator_s_own_copy_of_the_runbook_can_be_named() -> None:
+def test_the_base_url_of_the_runbook_can_be_set() -> None:
     script = ROOT / "deploy" / "prometheus" / "as_prometheus_rule.py"
     command = [sys.executable, str(script), "--runbook-base", "https://wiki.example/errata/"]
-    made = yaml.safe_load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    rule = yaml.safe_load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    alerts = [item for group in made["spec"]["groups"] for item in group["rules"] if "alert" in item]
+    alerts = [item for group in rule["spec"]["groups"] for item in group["rules"] if "alert" in item]
     assert alerts
     for alert in alerts:
         assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
         assert alert["annotations"]["runbook_url"].startswith("https://wiki.example/errata/deploy/README.md#errata-")
 
 
-def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
+def test_with_tls_probes_and_prometheus_use_tls(render: Render) -> None:
     documents = render("cpu", "monitoring", "tls")
     (api,) = pod(documents, "api").spec["containers"]
     known = settings(documents, api)
@@ -824,12 +828,12 @@ def test_behind_tls_probes_and_prometheus_speak_tls(render: Render) -> None:
     assert endpoint["tlsConfig"]["ca"] == {"secret": {"name": "errata-tls", "key": "ca.crt"}}
 
 
-def test_probes_that_start_an_interpreter_are_seldom(render: Render) -> None:
+def test_probes_that_start_an_interpreter_have_long_periods(render: Render) -> None:
     (api,) = pod(render("cpu", "tls"), "api").spec["containers"]
     assert all(api[f"{item}Probe"]["periodSeconds"] >= 30 for item in ("readiness", "liveness"))
 
 
-def test_where_callers_show_certificates_the_probes_show_one_too(render: Render) -> None:
+def test_with_client_certificates_the_probes_use_one(render: Render) -> None:
     documents = render("cpu", "tls", "client-certificates")
     of = pod(documents, "api").spec
     known = settings(documents, of["containers"][0])
@@ -841,7 +845,7 @@ def test_where_callers_show_certificates_the_probes_show_one_too(render: Render)
     assert volume["secret"]["secretName"] == "errata-client"
 
 
-def test_images_are_where_the_settings_say(render: Render) -> None:
+def test_images_are_mounted_at_the_paths_in_the_settings(render: Render) -> None:
     documents = render("cpu", "images")
     for component in ("api", "worker"):
         of = pod(documents, component).spec
@@ -852,7 +856,7 @@ def test_images_are_where_the_settings_say(render: Render) -> None:
         assert mount["readOnly"] is True
 
 
-def test_a_bundle_from_an_object_store_is_fetched_then_verified(render: Render) -> None:
+def test_a_bundle_from_an_object_store_is_downloaded_and_verified(render: Render) -> None:
     documents = render("cpu", "evidence-object-store")
     api = pod(documents, "api")
     fetch, verify = api.spec["initContainers"]
@@ -867,14 +871,14 @@ def test_a_bundle_from_an_object_store_is_fetched_then_verified(render: Render) 
 
 
 @pytest.mark.parametrize("version", SCHEMAS)
-def test_the_pod_that_fills_a_claim_is_let_in_and_writes_as_the_api_reads(render: Render, version: str) -> None:
+def test_the_pod_that_fills_a_claim_is_allowed_and_its_files_are_readable(render: Render, version: str) -> None:
     (fill,) = yaml.safe_load_all((KUBERNETES / "fill.yaml").read_text())
     api = pod(render("cpu"), "api").spec
     (container,) = fill["spec"]["containers"]
     (volume,) = fill["spec"]["volumes"]
 
     kubernetes_validate.validate(fill, version, strict=True)
-    assert [*wrong_with_pod(fill["spec"]), *wrong_with_container(container)] == []
+    assert [*pod_violations(fill["spec"]), *container_violations(container)] == []
     assert fill["metadata"]["namespace"] == "errata"
     assert fill["spec"]["securityContext"] == api["securityContext"]
     assert container["image"] == api["containers"][0]["image"]
@@ -887,33 +891,35 @@ def test_the_pod_that_fills_a_claim_is_let_in_and_writes_as_the_api_reads(render
     assert all(place.startswith(container["volumeMounts"][0]["mountPath"] + "/") for _, place in places)
 
 
-def test_with_an_object_store_no_volume_is_shared(render: Render) -> None:
+def test_an_object_store_replaces_the_shared_volume(render: Render) -> None:
     documents = render("cpu", "object-store")
 
     assert names(documents, "PersistentVolumeClaim") == set()
     assert settings(documents, pod(documents, "api").spec["containers"][0]).archive.startswith("s3://")
 
 
-# What people read
+# The manual
 
 
-def test_the_manual_names_paths_secrets_and_commands_that_exist() -> None:
+def test_the_manual_names_existing_paths_secrets_and_commands() -> None:
     manual = (KUBERNETES / "README.md").read_text()
 
     for path in re.findall(r"\bdeploy/[\w./-]+", manual):
-        assert (ROOT / path.rstrip(".")).exists() or path.startswith("deploy/kubernetes/mine"), path  # the reader's
+        assert (ROOT / path.rstrip(".")).exists() or path.startswith("deploy/kubernetes/mine"), (
+            path
+        )  # the reader's own overlay
     for overlay in OVERLAYS:
         assert f"overlays/{overlay}" in manual
     for component in COMPONENTS:
         assert f"`{component}`" in manual
-    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == set(SECRETS) | {"errata-token"}  # of the examples
+    assert set(re.findall(r"create secret \w+ (\S+)", manual)) == set(SECRETS) | {"errata-token"}  # for the examples
     known = {f"ERRATA_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"\bERRATA_[A-Z_]+\b", manual)) <= known
     for line in re.findall(r"^errata (.+?)(?: \d?>.*)?$", manual, re.MULTILINE):
         _parse(line.split())
 
 
-def test_the_manual_builds_the_images_that_the_overlays_run(render: Render) -> None:
+def test_the_manual_builds_the_images_of_the_overlays(render: Render) -> None:
     manual = (KUBERNETES / "README.md").read_text()
     built = set(re.findall(r"^docker build -f deploy/[a-z]+\.Dockerfile -t \$registry/(\S+)", manual, re.MULTILINE))
     pushed = set(re.findall(r"^docker push \$registry/(\S+)", manual, re.MULTILINE))
@@ -928,18 +934,18 @@ def test_the_manual_builds_the_images_that_the_overlays_run(render: Render) -> N
     assert all(file == image for file, image in built_for)
 
 
-def test_secrets_are_written_where_nobody_else_reads_them() -> None:
+def test_secrets_are_written_with_private_permissions() -> None:
     for manual in (KUBERNETES / "README.md", ROOT / "deploy" / "README.md"):
         for block in re.findall(r"^```\w*\n(.+?)^```", manual.read_text(), re.MULTILINE | re.DOTALL):
             writes = re.search(r"errata token .*> |-registries <<|openssl .*> |^cat > registries", block, re.MULTILINE)
             assert not writes or "umask 077" in block[: writes.start()], block
 
 
-def test_from_a_desk_a_certificate_for_localhost_is_asked_for_as_localhost() -> None:
+def test_the_manual_connects_to_localhost_with_tls() -> None:
     manual = (KUBERNETES / "README.md").read_text()
     (line,) = [item for item in manual.splitlines() if item.startswith("ERRATA_SERVER=")]
-    given = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
-    known = read_settings(given | {"ERRATA_TOKEN": "x"})
+    variables = dict(re.findall(r"(ERRATA_\w+)=(\S+)", line))
+    known = read_settings(variables | {"ERRATA_TOKEN": "x"})
 
     assert known.server == "localhost:50051"
     assert known.tls is True

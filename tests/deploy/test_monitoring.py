@@ -1,4 +1,4 @@
-"""Rules, scrape configuration and dashboard: they parse, say what they should, and name only what exists."""
+"""Rules, scrape configuration, and dashboard: they are valid and name existing metrics and labels."""
 
 import json
 import os
@@ -26,14 +26,14 @@ from service.domain import CLASS_GROUPS, ERROR_TYPES, Group, Severity, State
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 GRAFANA = DEPLOY / "grafana"
-EVERYWHERE = {"job", "instance"}  # what Prometheus itself adds, and a ServiceMonitor too
-# Values that a label may have, where they are known: one that is misspelt would match nothing, and nobody would notice.
+EVERYWHERE = {"job", "instance"}  # labels that Prometheus and ServiceMonitors add
+# The known values of labels. A misspelled value would match no series without an error.
 VALUES: Mapping[tuple[str, str] | str, set[str]] = {
     "code": {item.name for item in grpc.StatusCode},
     "method": {method.name for item in pb.DESCRIPTOR.services_by_name.values() for method in item.methods},
     "state": {item.name.lower() for item in State},
     "group": {item.value for item in Group},
-    "error_type": {error_type_.name for error_type_ in ERROR_TYPES},
+    "error_type": {error_type.name for error_type in ERROR_TYPES},
     "severity": {item.name.lower() for item in Severity},
     "job": {"errata-api", "errata-worker"},
     ("errata_write_backs_total", "outcome"): {item.value for item in WriteBackResult},
@@ -42,7 +42,7 @@ VALUES: Mapping[tuple[str, str] | str, set[str]] = {
 }
 
 
-# What expressions name ------------------------------------------------------------------------------------------------
+# Parsing of expressions -----------------------------------------------------------------------------------------------
 
 TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\]]*\]|\d[\w.]*|[A-Za-z_:][\w:]*|=~|!~|!=|[=(){},]|\S""")
 NAME = re.compile(r"[A-Za-z_:][\w:]*")
@@ -53,11 +53,11 @@ MATCHING = {"on", "ignoring", "group_left", "group_right"}
 
 @dataclass
 class Named:
-    """A metric that an expression names, and the labels that are asked of it."""
+    """A metric in an expression, and the labels that the expression uses."""
 
     metric: str
-    grouped: set[str] = field(default_factory=set)  # by these
-    values: dict[str, set[str]] = field(default_factory=dict)  # that a selector asks for
+    grouped: set[str] = field(default_factory=set)  # labels in `by (…)`
+    values: dict[str, set[str]] = field(default_factory=dict)  # label -> values in selectors
 
     @property
     def labels(self) -> set[str]:
@@ -66,19 +66,19 @@ class Named:
 
 @dataclass
 class Reading:
-    """What an expression names."""
+    """The metrics and labels in an expression."""
 
     metrics: list[Named] = field(default_factory=list)
     matched: set[str] = field(default_factory=set)  # labels that join two sides
 
 
 def read(expression: str) -> Reading:
-    """Return what a PromQL expression names. Whatever is neither a word of the language nor a call is a metric."""
+    """Return the names in a PromQL expression. A name that is neither a keyword nor a function is a metric."""
     tokens = TOKEN.findall(re.sub(r"#.*", "", expression))
     reading = Reading()
-    opened: list[tuple[int, set[str]]] = []  # for each open bracket: the metrics before it, the labels grouped by
-    pending: set[str] = set()  # labels of `sum by (…)`, until its bracket opens
-    closed = 0  # the metrics before the bracket that closed last, for `sum(…) by (…)`
+    opened: list[tuple[int, set[str]]] = []  # per open parenthesis: number of metrics before it, and grouping labels
+    pending: set[str] = set()  # labels of `sum by (…)` before its parenthesis
+    closed = 0  # number of metrics before the last closed parenthesis, for `sum(…) by (…)`
     place = 0
     while place < len(tokens):
         token, following = tokens[place], tokens[place + 1] if place + 1 < len(tokens) else ""
@@ -120,13 +120,13 @@ def _matchers(tokens: list[str]) -> Iterator[tuple[str, str, str]]:
 
 
 @cache
-def exposed() -> dict[str, set[str]]:
-    """Return the labels of each series: of the table in telemetry's docstring, of recording rules, of Prometheus."""
+def known_series() -> dict[str, set[str]]:
+    """Return the labels of all series: documented metrics, recording rules, and Prometheus' own."""
     result: dict[str, set[str]] = {"up": set()}
     for line in (telemetry.__doc__ or "").splitlines():
         if line.startswith("errata_"):
-            name, kind, given, _ = re.split(r"\s{2,}", line.strip())
-            labels = set() if given in ("–", "-") else set(given.split(", "))
+            name, kind, label_names, _ = re.split(r"\s{2,}", line.strip())
+            labels = set() if label_names in ("–", "-") else set(label_names.split(", "))
             if kind == "histogram":
                 result |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
             else:
@@ -142,7 +142,7 @@ def exposed() -> dict[str, set[str]]:
 
 
 def problems(expression: str, series: Mapping[str, set[str]]) -> list[str]:
-    """Return what an expression names that doesn't exist."""
+    """Return the unknown names in an expression."""
     reading = read(expression)
     result = []
     known = set(EVERYWHERE)
@@ -186,7 +186,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> dict[str, str]:
-    """Return the dashboard's expressions by where they stand: of its panels, and of its variables."""
+    """Return the expressions of the dashboard's panels and variables by location."""
     result = {
         f"{panel['title']}: {target['refId']}": target["expr"] for panel in panels() for target in panel["targets"]
     }
@@ -204,11 +204,11 @@ def expressions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Case:
-    """What a test of rules.test.yaml says of one alert at one time."""
+    """The expectation of a test in rules.test.yaml for one alert at one time."""
 
     alert: str
     fires: bool
-    given: str  # the series that it gives
+    series: str  # the input series
 
 
 def cases() -> list[Case]:
@@ -219,17 +219,17 @@ def cases() -> list[Case]:
     ]
 
 
-# Every expression refers to what exists -------------------------------------------------------------------------------
+# Names in expressions -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", expressions())
-def test_every_expression_names_metrics_and_labels_that_exist(where: str) -> None:
-    assert problems(expressions()[where], exposed()) == []
+def test_every_expression_names_existing_metrics_and_labels(where: str) -> None:
+    assert problems(expressions()[where], known_series()) == []
 
 
 @pytest.mark.parametrize("where", expressions())
-def test_a_misspelt_metric_or_label_is_found_wherever_it_stands(where: str) -> None:
-    expression, series = expressions()[where], exposed()
+def test_a_misspelled_metric_or_label_is_detected(where: str) -> None:
+    expression, series = expressions()[where], known_series()
     reading = read(expression)
     assert reading.metrics or expression == "vector(0)"
     for name in {metric.metric for metric in reading.metrics}:
@@ -259,8 +259,8 @@ def test_a_misspelt_metric_or_label_is_found_wherever_it_stands(where: str) -> N
         ('up{job="errata"}', ["no value errata of job"]),
     ],
 )
-def test_an_expression_that_names_what_does_not_exist_is_found(expression: str, expected: list[str]) -> None:
-    assert problems(expression, exposed()) == expected
+def test_unknown_names_are_detected(expression: str, expected: list[str]) -> None:
+    assert problems(expression, known_series()) == expected
 
 
 @pytest.mark.parametrize(
@@ -276,19 +276,19 @@ def test_an_expression_that_names_what_does_not_exist_is_found(expression: str, 
         "up unless on (job) group_left () errata_ready",
     ],
 )
-def test_what_exists_is_taken(expression: str) -> None:
-    assert problems(expression, exposed()) == []
+def test_existing_names_are_accepted(expression: str) -> None:
+    assert problems(expression, known_series()) == []
 
 
-# Prometheus takes the files, and the alerts do what they say ----------------------------------------------------------
+# Validation by Prometheus ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
-    """Prometheus' own tool: skip at a desk without it, fail on CI."""
+    """The path of promtool; without it, skip locally and fail in CI."""
     result = shutil.which("promtool")
     if result is None:
-        message = "promtool isn't there: it is in Debian's package prometheus"
+        message = "promtool is missing; install Debian's package prometheus"
         if "ERRATA_REFERENCE_DIR" in os.environ:
             pytest.fail(message)
         pytest.skip(message)
@@ -300,44 +300,44 @@ def run(*command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_prometheus_takes_the_rules(promtool: str) -> None:
+def test_prometheus_accepts_the_rules(promtool: str) -> None:
     run(promtool, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
 
 
-def test_prometheus_takes_the_configuration(promtool: str) -> None:
+def test_prometheus_accepts_the_configuration(promtool: str) -> None:
     run(promtool, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yaml")
 
 
-def test_the_alerts_fire_when_they_should_and_only_then(promtool: str) -> None:
+def test_the_alerts_fire_exactly_in_their_cases(promtool: str) -> None:
     run(promtool, "test", "rules", "rules.test.yaml")
 
 
-def test_prometheus_takes_what_the_dashboard_asks(promtool: str, tmp_path: Path) -> None:
-    asked = [expression.replace("$__rate_interval", "5m") for expression in queries().values()]
-    recorded = [{"record": f"asked:{place}", "expr": expression} for place, expression in enumerate(asked)]
+def test_prometheus_accepts_the_queries_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
+    dashboard_queries = [expression.replace("$__rate_interval", "5m") for expression in queries().values()]
+    recorded = [{"record": f"asked:{place}", "expr": expression} for place, expression in enumerate(dashboard_queries)]
     path = tmp_path / "asked.yaml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": recorded}]}))
     run(promtool, "check", "rules", str(path))
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(alert: str) -> None:
+def test_every_alert_has_a_firing_and_a_non_firing_case(alert: str) -> None:
     assert {case.fires for case in cases() if case.alert == alert} == {True, False}
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_where_an_alert_does_not_fire_it_is_not_for_want_of_data(alert: str) -> None:
+def test_non_firing_cases_have_all_series(alert: str) -> None:
     recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
-    asked = {metric.metric for metric in read(alerts()[alert]["expr"]).metrics}
-    while result := asked & set(recorded):
-        asked = (asked - result) | {metric.metric for name in result for metric in read(recorded[name]).metrics}
-    silent = [case for case in cases() if case.alert == alert and not case.fires]
-    assert any(asked <= {named.metric for named in read(item.given).metrics} for item in silent)
+    metrics = {metric.metric for metric in read(alerts()[alert]["expr"]).metrics}
+    while result := metrics & set(recorded):
+        metrics = (metrics - result) | {metric.metric for name in result for metric in read(recorded[name]).metrics}
+    non_firing = [case for case in cases() if case.alert == alert and not case.fires]
+    assert any(metrics <= {named.metric for named in read(item.series).metrics} for item in non_firing)
 
 
-def test_the_cases_are_of_alerts_and_metrics_that_exist() -> None:
+def test_the_cases_name_existing_alerts_and_metrics() -> None:
     assert {case.alert for case in cases()} == set(alerts())
-    known = exposed()
+    known = known_series()
     for test in load(PROMETHEUS / "rules.test.yaml")["tests"]:
         for item in test["input_series"]:
             (named,) = read(item["series"]).metrics
@@ -347,7 +347,7 @@ def test_the_cases_are_of_alerts_and_metrics_that_exist() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert: str) -> None:
+def test_every_alert_has_a_severity_a_description_and_a_runbook(alert: str) -> None:
     rule = alerts()[alert]
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"].keys() == {"summary", "description", "runbook"}
@@ -357,24 +357,24 @@ def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_the_runbook_has_the_section_that_an_alert_names(alert: str) -> None:
+def test_the_runbook_has_a_section_for_every_alert(alert: str) -> None:
     path, _, section = alerts()[alert]["annotations"]["runbook"].partition("#")
     text = re.sub(r"^```.*?^```", "", (DEPLOY.parent / path).read_text(), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+\s+(.*?)\s*$", text, re.MULTILINE)
     assert section in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_jobs_that_are_scraped_are_those_that_rules_and_dashboard_ask_for() -> None:
+def test_the_scraped_jobs_are_those_of_the_rules_and_the_dashboard() -> None:
     scraped = {item["job_name"] for item in load(PROMETHEUS / "prometheus.yaml")["scrape_configs"]}
     readings = [read(expression) for expression in expressions().values()]
-    asked = {job for reading in readings for named in reading.metrics for job in named.values.get("job", ())}
-    assert scraped == asked == VALUES["job"]
+    selected = {job for reading in readings for named in reading.metrics for job in named.values.get("job", ())}
+    assert scraped == selected == VALUES["job"]
 
 
 # The dashboard --------------------------------------------------------------------------------------------------------
 
 
-def test_the_dashboard_is_what_its_script_writes() -> None:
+def test_the_dashboard_is_current() -> None:
     written = runpy.run_path(str(GRAFANA / "make_dashboard.py"))["text"]()
     assert written == (GRAFANA / "dashboards" / "errata.json").read_text(), "run deploy/grafana/make_dashboard.py"
 
@@ -387,52 +387,52 @@ def test_every_panel_has_a_title_a_description_and_a_unit() -> None:
         assert panel["targets"], panel["title"]
 
 
-def test_panels_have_ids_and_titles_of_their_own() -> None:
-    shown = dashboard()["panels"]
-    assert len({item["id"] for item in shown}) == len(shown)
-    assert len({item["title"] for item in shown}) == len(shown)
+def test_panels_have_unique_ids_and_titles() -> None:
+    all_panels = dashboard()["panels"]
+    assert len({item["id"] for item in all_panels}) == len(all_panels)
+    assert len({item["title"] for item in all_panels}) == len(all_panels)
 
 
-def test_no_two_panels_overlap_and_none_is_off_the_grid() -> None:
-    taken: dict[tuple[int, int], str] = {}
+def test_panels_do_not_overlap_and_fit_the_grid() -> None:
+    occupied: dict[tuple[int, int], str] = {}
     for item in dashboard()["panels"]:
         place = item["gridPos"]
         assert place["x"] >= 0 and place["w"] > 0 and place["h"] > 0 and place["x"] + place["w"] <= 24, item["title"]
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
-                assert (x, y) not in taken, f"{item['title']} lies on {taken[x, y]}"
-                taken[x, y] = item["title"]
+                assert (x, y) not in occupied, f"{item['title']} lies on {occupied[x, y]}"
+                occupied[x, y] = item["title"]
 
 
-def test_the_queries_of_a_panel_have_names_of_their_own() -> None:
+def test_the_queries_of_a_panel_have_unique_names() -> None:
     for panel in panels():
         names = [target["refId"] for target in panel["targets"]]
         assert len(set(names)) == len(names), panel["title"]
 
 
-def test_every_error_type_has_one_color_wherever_it_is_shown() -> None:
+def test_every_error_type_has_one_color() -> None:
     colors = defaultdict(set)
     for panel in panels():
         for override in panel["fieldConfig"]["overrides"]:
-            for given in override["properties"]:
-                if given["id"] == "color":
-                    colors[override["matcher"]["options"]].add(given["value"]["fixedColor"])
-    types = {error_type_.name: colors[error_type_.name] for error_type_ in ERROR_TYPES}
+            for setting in override["properties"]:
+                if setting["id"] == "color":
+                    colors[override["matcher"]["options"]].add(setting["value"]["fixedColor"])
+    types = {error_type.name: colors[error_type.name] for error_type in ERROR_TYPES}
     assert {name: len(result) for name, result in types.items()} == dict.fromkeys(types, 1)
     assert len({color for result in types.values() for color in result}) == len(types)
 
 
-def test_error_types_are_stacked_in_the_order_of_their_severity() -> None:
+def test_error_types_are_stacked_by_severity() -> None:
     mixed = [panel for panel in panels() if {"MODEL_FAILURE"} & {target["refId"] for target in panel["targets"]}]
     assert len(mixed) == 2
     for item in mixed:
-        shown = [target["refId"] for target in item["targets"] if target["refId"] != "ended"]
-        assert shown == [error_type.name for error_type in ERROR_TYPES[1:]], item["title"]
+        error_types = [target["refId"] for target in item["targets"] if target["refId"] != "ended"]
+        assert error_types == [error_type.name for error_type in ERROR_TYPES[1:]], item["title"]
         order = item["transformations"][-1]["options"]["indexByName"]
-        assert sorted(order, key=order.__getitem__) == ["version", *(f"Value #{name}" for name in shown)]
+        assert sorted(order, key=order.__getitem__) == ["version", *(f"Value #{name}" for name in error_types)]
 
 
-def test_the_data_source_the_model_and_the_group_can_be_chosen() -> None:
+def test_the_data_source_the_model_and_the_group_can_be_selected() -> None:
     variables = {item["name"]: item for item in dashboard()["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert {"model", "dataset"} <= variables.keys()

@@ -1,4 +1,4 @@
-"""A whole service in processes of their own: Redis, the API and workers, on free ports, killed and started at will."""
+"""A service with separate processes for Redis, the API, and workers, which tests can kill and start."""
 
 import json
 import signal
@@ -15,28 +15,28 @@ from redis_server import RedisServer, free_port
 
 from .conftest import environment
 
-HEARTBEAT = 3.0  # seconds; a worker's hold is two thirds of it
-REDIS_PASSWORD = "password-of-the-tests-redis"  # this Redis takes any
-SOON = 40.0  # seconds that a test waits at most
+HEARTBEAT = 3.0  # seconds; a worker's lease lasts two thirds of it
+REDIS_PASSWORD = "password-of-the-tests-redis"  # this Redis accepts any password
+SOON = 40.0  # seconds; the default timeout
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = SOON) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"still not: {what}"
+        assert time.monotonic() < deadline, f"timeout: {what}"
         time.sleep(0.05)
 
 
 class Cluster:
-    """Processes that belong together; `folder` keeps logs, Redis' data and the archive."""
+    """The processes of one service; `folder` has their logs, the data of Redis, and the archive."""
 
     def __init__(self, data_dir: Path, folder: Path, **settings: str) -> None:
         self.redis = RedisServer(folder)
         self.folder = folder
         self.grpc, self.http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        self.worker_http = settings.get("ERRATA_WORKER_HTTP_ADDRESS", "127.0.0.1:0")  # a port of its own for each
-        chosen = {
+        self.worker_http = settings.get("ERRATA_WORKER_HTTP_ADDRESS", "127.0.0.1:0")  # a free port for each worker
+        defaults = {
             "ERRATA_ARCHIVE": str(folder / "archive"),
             "ERRATA_REDIS_URL": self.redis.url.replace("redis://", f"redis://default:{REDIS_PASSWORD}@"),
             "ERRATA_GRPC_ADDRESS": self.grpc,
@@ -47,7 +47,7 @@ class Cluster:
             "ERRATA_GRACE_SECONDS": "1",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
-        self._environment = environment(data_dir, **(chosen | settings))
+        self._environment = environment(data_dir, **(defaults | settings))
         self.api: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         self._logs = 0
@@ -59,19 +59,19 @@ class Cluster:
         return self.api
 
     def start_worker(self, seconds: float = 0.1, **settings: str) -> "subprocess.Popen[bytes]":
-        """Start a worker that takes so long an image."""
+        """Start a worker that needs `seconds` per image."""
         worker = self._start([str(Path(__file__).parent / "slow_worker.py")], SECONDS=str(seconds), **settings)
         self.workers.append(worker)
         return worker
 
     def start_real_worker(self, **settings: str) -> "subprocess.Popen[bytes]":
-        """Start a worker as a person does, with torch in a child process."""
+        """Start a worker that runs torch in a child process."""
         worker = self._start(["-m", "service", "work"], **settings)
         self.workers.append(worker)
         return worker
 
     def client(self) -> Client:
-        return Client(self.grpc, attempts=1)  # what the service says, at once
+        return Client(self.grpc, attempts=1)  # no retries
 
     def ready(self) -> bool:
         try:
@@ -81,18 +81,18 @@ class Cluster:
             return False
 
     def metric(self, name: str) -> float:
-        """The value of a metric of the API, or of the sum over its labels."""
+        """Return the value of a metric of the API, summed over its labels."""
         with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def events(self, event: str) -> list[dict[str, object]]:
-        """All log lines of one event, of all processes."""
+        """Return the log lines of an event from all processes."""
         result = []
         for file in sorted(self.folder.glob("*.log")):
             for line in file.read_text().splitlines():
-                if line.startswith("{") and (said := json.loads(line))["event"] == event:
-                    result.append(said)
+                if line.startswith("{") and (fields := json.loads(line))["event"] == event:
+                    result.append(fields)
         return result
 
     def stop(self) -> None:
@@ -113,7 +113,7 @@ class Cluster:
 
 @contextmanager
 def cluster(data_dir: Path, folder: Path, workers: int = 1, seconds: float = 0.1, **settings: str) -> Iterator[Cluster]:
-    """Start Redis, the API and some workers; end them all."""
+    """Start Redis, the API, and workers; stop them after the block."""
     running = Cluster(data_dir, folder, **settings)
     try:
         running.redis.start()

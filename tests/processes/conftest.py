@@ -1,4 +1,4 @@
-"""Real processes: the errata command as a person runs it, and a service that other processes call."""
+"""Fixtures that run the errata command and the service in separate processes."""
 
 import json
 import os
@@ -18,23 +18,23 @@ Errata = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @dataclass(frozen=True)
 class Serving:
-    """A service in a process of its own."""
+    """A service in a separate process."""
 
     process: "subprocess.Popen[str]"
     grpc: str
     http: str
-    log: list[str]  # lines after it was ready; whole once the block has ended
+    log: list[str]  # lines after the event `ready`; complete after the block
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """What a command sees: nothing of Errata's but these settings."""
+    """Return the environment of a command, without ERRATA_ variables except for these settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ERRATA_")}
     return inherited | {"ERRATA_DATA_DIR": str(data_dir), "COLUMNS": "140"} | settings
 
 
 @pytest.fixture
 def errata(data_dir: Path, tmp_path: Path) -> Errata:
-    """Run the command to its end, with an archive of the test's own."""
+    """Return a function that runs the command with a separate archive."""
 
     def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -69,7 +69,7 @@ def serving(data_dir: Path, archive: Path, **settings: str) -> Iterator[Serving]
                 break
         else:
             pytest.fail(f"the service ended with {process.wait()} before it was ready")
-        reader.start()  # a log that nobody reads would stop it
+        reader.start()  # reads the log, since a full pipe would block the service
         yield Serving(process, event["grpc"], event["http"], log)
     finally:
         if process.poll() is None:
@@ -82,6 +82,6 @@ def serving(data_dir: Path, archive: Path, **settings: str) -> Iterator[Serving]
 
 @pytest.fixture
 def server(data_dir: Path, tmp_path: Path) -> Iterator[Serving]:
-    """A service in a process of its own, with an archive of the test's own."""
+    """A service in a separate process with a separate archive."""
     with serving(data_dir, tmp_path / "archive") as service:
         yield service

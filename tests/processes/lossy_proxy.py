@@ -1,4 +1,4 @@
-"""A proxy before Redis that loses one reply: the first that carries given bytes, and the connection with it."""
+"""A proxy for Redis that drops the first reply with given bytes, and closes the connection."""
 
 import contextlib
 import socket
@@ -6,7 +6,7 @@ import threading
 
 
 class LossyProxy:
-    """Listens on `port`; `lost` is set when the reply is gone."""
+    """Listens on `port`; sets `lost` when the reply has been dropped."""
 
     def __init__(self, redis_port: int, carries: bytes) -> None:
         self._redis_port = redis_port

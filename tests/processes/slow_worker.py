@@ -1,4 +1,4 @@
-"""A real worker process, real but for its model: it predicts by a hash, as slowly as it is told.
+"""A worker process with a slow model that predicts by a hash.
 
 SECONDS: an image; a model that ends in lite2 ends its process at its first image, as a crash of the GPU would.
 """
@@ -17,7 +17,7 @@ from service.telemetry import configure_logging
 
 
 class Slow:
-    """Predicts an image a batch."""
+    """Predicts batches of one image."""
 
     def __init__(self, seconds: float) -> None:
         self._hash = FakePredictor([f"demo:efficientnet_lite{size}" for size in (0, 1, 2)], 1)

@@ -1,6 +1,6 @@
-"""A real service or worker process in which something never ends, by its first argument and the variable STUCK.
+"""A service or worker process with a thread that never ends, selected by the argument and the variable STUCK.
 
-serve, local: an upload's thread does what STUCK says. work: a model does so.
+serve, local: the thread of an upload gets stuck. work: a model gets stuck.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def _numpy() -> None:
 
 
 def _regex() -> None:
-    re.fullmatch("(a*)*b", "a" * 60)  # backtracks for years, with Python's lock
+    re.fullmatch("(a*)*b", "a" * 60)  # backtracks for years while it holds the GIL
 
 
 STUCK: dict[str, Callable[[], None]] = {
@@ -60,7 +60,7 @@ class StuckPredictor:
 
 
 def stuck(*_: Any) -> None:
-    """Do what never ends."""
+    """Run code that never ends."""
     sys.stderr.write('{"event": "stuck"}\n')
     sys.stderr.flush()
     STUCK[os.environ["STUCK"]]()

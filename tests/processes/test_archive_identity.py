@@ -1,4 +1,4 @@
-"""All API processes on one Redis share one archive: another one is refused, and a replaced Redis is bound anew.
+"""All API processes with the same Redis must have the same archive.
 
 A start reads the first listing before anything listens.
 """
@@ -16,7 +16,7 @@ from .cluster import Cluster, cluster, wait_for
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The API over Redis without a worker."""
+    """The API with Redis and without workers."""
     with cluster(data_dir, tmp_path, workers=0) as running:
         yield running
 
@@ -33,12 +33,12 @@ def second_api(service: Cluster, archive: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=service._environment | settings, stderr=subprocess.PIPE, text=True)
 
 
-def bound_archive(service: Cluster) -> str:
-    """Return the id of the archive that Redis knows."""
+def bound_archive_id(service: Cluster) -> str:
+    """Return the archive id in Redis."""
     return (service.redis.client().get("errata:archive") or b"").decode()
 
 
-def test_an_api_with_another_archive_ends_with_what_to_do(service: Cluster, tmp_path: Path) -> None:
+def test_an_api_with_another_archive_exits_with_the_remedy(service: Cluster, tmp_path: Path) -> None:
     first = (tmp_path / "archive" / "archive-id").read_text()
     other = second_api(service, tmp_path / "other")
     _, stderr = other.communicate(timeout=60)
@@ -49,24 +49,24 @@ def test_an_api_with_another_archive_ends_with_what_to_do(service: Cluster, tmp_
     message = " ".join(stderr.split())
     for part in (first, second, "ERRATA_ARCHIVE", "errata:archive"):
         assert part in message
-    assert bound_archive(service) == first
+    assert bound_archive_id(service) == first
     assert service.ready()
 
 
-def test_a_replaced_redis_gets_the_id_anew(service: Cluster, tmp_path: Path) -> None:
+def test_a_replaced_redis_gets_the_archive_id_again(service: Cluster, tmp_path: Path) -> None:
     archive_id = (tmp_path / "archive" / "archive-id").read_text()
-    assert bound_archive(service) == archive_id
+    assert bound_archive_id(service) == archive_id
 
     service.redis.client().flushall()
 
-    wait_for(lambda: bound_archive(service) == archive_id, "Redis has the id again")
+    wait_for(lambda: bound_archive_id(service) == archive_id, "Redis has the id again")
     assert service.ready()
 
 
-def test_a_redis_that_belongs_to_another_archive_makes_a_running_api_unready(service: Cluster) -> None:
+def test_a_redis_of_another_archive_makes_a_running_api_unready(service: Cluster) -> None:
     service.redis.client().set("errata:archive", "0" * 32)
     wait_for(lambda: not service.ready(), "the API is not ready")
-    (event,) = service.events("another archive")
+    (event,) = service.events("archive mismatch")
     assert event["level"] == "error"
 
     service.redis.client().delete("errata:archive")
@@ -74,7 +74,7 @@ def test_a_redis_that_belongs_to_another_archive_makes_a_running_api_unready(ser
     wait_for(service.ready, "the API is ready again")
 
 
-def test_the_first_listing_is_read_before_anything_listens(service: Cluster) -> None:
+def test_the_first_listing_is_read_before_the_servers_start(service: Cluster) -> None:
     log = [json.loads(line)["event"] for line in (service.folder / "01.log").read_text().splitlines()]
 
     assert log.index("archive listed") < log.index("ready")

@@ -56,16 +56,18 @@ def test_a_local_service_analyzes_an_upload(errata: Errata, predictions: Path, t
 def test_commands_use_a_service_in_another_process(
     errata: Errata, server: Serving, predictions: Path, tmp_path: Path
 ) -> None:
-    made = errata("analyze", "--server", server.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json")
-    name = json.loads(made.stdout)["name"]
+    analysis = errata(
+        "analyze", "--server", server.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json"
+    )
+    name = json.loads(analysis.stdout)["name"]
     listed = json.loads(errata("list", "--server", server.grpc, "--json").stdout)
-    shown = errata("show", name, "--type", "model_failure", "--type", "fine_grained", ERRATA_SERVER=server.grpc)
+    show = errata("show", name, "--type", "model_failure", "--type", "fine_grained", ERRATA_SERVER=server.grpc)
     report = errata("report", name, "--server", server.grpc, "--output", str(tmp_path / "r.html"))
     explained = errata("explain", "imagenet_00_243.jpg", "--analysis", name, "--server", server.grpc, "--json")
     deleted = errata("delete", name, "--server", server.grpc)
 
     assert [item["name"] for item in listed["analyses"]] == [name]
-    assert "imagenet_00_243.jpg" in shown.stdout
+    assert "imagenet_00_243.jpg" in show.stdout
     assert report.returncode == 0
     assert "Errata" in (tmp_path / "r.html").read_text()
     assert json.loads(explained.stdout)["predicted"] == 0
@@ -94,10 +96,10 @@ def test_show_and_report_read_a_folder_without_a_server(errata: Errata, predicti
     out = str(tmp_path / "out")
     errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--output", out)
 
-    shown = errata("show", out, "--json")
+    show = errata("show", out, "--json")
     written = errata("report", out, "--output", str(tmp_path / "again.html"))
 
-    assert json.loads(shown.stdout)["summary"]["groups"]["all"]["num_samples"] == 20
+    assert json.loads(show.stdout)["summary"]["groups"]["all"]["num_samples"] == 20
     assert written.returncode == 0
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()
 
@@ -223,7 +225,7 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
     deadline = time.monotonic() + 30
     with Client(server.grpc) as client:  # a command would start more slowly than the model runs
         while not any(client.list()):
-            assert time.monotonic() < deadline, "nothing is queued"
+            assert time.monotonic() < deadline, "timeout: an analysis is queued"
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
 
@@ -233,7 +235,7 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
     assert state == "STATE_CANCELLED"
 
 
-def test_sigterm_ends_the_service_cleanly(data_dir: Path, tmp_path: Path) -> None:
+def test_sigterm_stops_the_service_cleanly(data_dir: Path, tmp_path: Path) -> None:
     with serving(data_dir, tmp_path / "archive") as service:
         service.process.send_signal(signal.SIGTERM)
         service.process.wait(30)
@@ -245,7 +247,7 @@ def test_sigterm_ends_the_service_cleanly(data_dir: Path, tmp_path: Path) -> Non
 
 def test_finished_analyses_survive_a_kill(data_dir: Path, tmp_path: Path, errata: Errata, predictions: Path) -> None:
     with serving(data_dir, tmp_path / "archive") as service:
-        made = errata(
+        analysis = errata(
             "analyze", "--server", service.grpc, "--predictions", str(predictions), "--dataset", "demo", "--json"
         )
         service.process.kill()
@@ -254,18 +256,18 @@ def test_finished_analyses_survive_a_kill(data_dir: Path, tmp_path: Path, errata
     with serving(data_dir, tmp_path / "archive") as service:
         listed = json.loads(errata("list", "--server", service.grpc, "--json").stdout)["analyses"]
 
-    assert listed == [json.loads(made.stdout)]
+    assert listed == [json.loads(analysis.stdout)]
 
 
 def test_a_bundle_is_built_and_shown_and_verified(errata: Errata, tmp_path: Path, demo: Bundle) -> None:
     bundle = str(tmp_path / "bundle")
 
     built = errata("evidence", "build", "--dataset", "demo", "--output", bundle, "--json")
-    shown = errata("evidence", "show", bundle, "--json")
+    show = errata("evidence", "show", bundle, "--json")
     verified = errata("evidence", "verify", bundle)
 
     assert json.loads(built.stdout)["digest"] == demo.digest
-    assert json.loads(shown.stdout) == json.loads(built.stdout)
+    assert json.loads(show.stdout) == json.loads(built.stdout)
     assert verified.returncode == 0
     with (tmp_path / "bundle" / "verdicts.npy").open("r+b") as file:
         file.seek(-1, 2)
@@ -332,12 +334,12 @@ def test_an_upload_on_a_full_disk_is_refused_without_remains(
         refused = errata(*upload, server.grpc)
         left = [file.name for file in (tmp_path / "full").glob("*")] if (tmp_path / "full").is_dir() else []
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        taken = errata(*upload, server.grpc)
+        accepted = errata(*upload, server.grpc)
 
     assert refused.returncode == 3
     assert "archive could not be written" in refused.stderr
     assert left == []
-    assert taken.returncode == 0
+    assert accepted.returncode == 0
 
 
 def test_a_new_token_is_accepted_by_a_service_with_its_line(errata: Errata, data_dir: Path, tmp_path: Path) -> None:
@@ -354,7 +356,7 @@ def test_a_new_token_is_accepted_by_a_service_with_its_line(errata: Errata, data
 
     assert (listed.returncode, json.loads(listed.stdout)["analyses"]) == (0, [])
     assert refused.returncode == 2
-    assert "expected a token" in refused.stderr
+    assert "Set ERRATA_TOKEN" in refused.stderr
     assert health.returncode == 0
     assert errata("health", "--server", service.grpc, "--timeout", "1").returncode == 3
 

@@ -1,4 +1,4 @@
-"""A bundle whose files are truncated under a running service: the process lives, and goes on when they are back."""
+"""The files of a bundle are truncated while the service runs; the process survives and recovers."""
 
 import io
 import os
@@ -24,7 +24,7 @@ def service(imagenet_real: Bundle, demo: Bundle, tmp_path: Path) -> Iterator[Ser
         yield running
 
 
-def test_truncated_evidence_is_an_error_to_its_callers_alone_until_it_is_restored(
+def test_truncated_evidence_affects_only_its_callers_until_it_is_restored(
     service: Serving, imagenet_real: Bundle, demo_csv: bytes, tmp_path: Path
 ) -> None:
     folder = next((tmp_path / "data" / "evidence" / "imagenet-real").glob("*/"))

@@ -41,7 +41,7 @@ class Image:
 
 
 def image(name: str) -> Image:
-    """Read a Dockerfile's last stage."""
+    """Read the last stage of a Dockerfile."""
     text = (ROOT / "deploy" / f"{name}.Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
     environment = re.search(r"^ENV (.*)$", text, re.MULTILINE)
     assert environment is not None
@@ -74,7 +74,7 @@ class Container:
             self.process = self._start(self.image.command, stdout=log, stderr=log)
 
     def healthy(self, **settings: str) -> bool:
-        """Run the health check of the image, at this container's addresses."""
+        """Run the health check of the image with this container's addresses."""
         here = [
             word.replace("127.0.0.1:8081", self.environment.get("ERRATA_WORKER_HTTP_ADDRESS", ""))
             for word in self.image.health
@@ -135,7 +135,7 @@ def test_api_and_worker_run_as_another_user_and_write_only_to_data_and_tmp(folde
         for container in containers:
             assert container.image.user == f"{USER}:{USER}"
             assert os.stat(f"/proc/{container.process.pid}").st_uid == USER
-            assert container.written() == set()
+            assert container.list_written_files() == set()
         assert any(api.data.rglob("*.predictions.npz"))
         for container in reversed(containers):
             container.process.send_signal(signal.SIGTERM)
@@ -154,7 +154,7 @@ def test_an_api_without_tokens_is_refused_with_a_message(folder: Path) -> None:
 
     assert container.process.wait(30) == 2
     assert "ERRATA_TOKENS" in container.log.read_text()
-    assert container.written() == set()
+    assert container.list_written_files() == set()
 
 
 def test_a_worker_needs_no_tokens(folder: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_worker_needs_no_tokens(folder: Path) -> None:
             return 0
 
     try:
-        wait_for(lambda: status("/livez") == 200, "the worker lives")
+        wait_for(lambda: status("/livez") == 200, "the worker is live")
         assert (status("/metrics"), status("/readyz")) == (200, 503), "without Redis"
     finally:
         worker.process.terminate()

@@ -51,17 +51,17 @@ def cluster(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         running.redis.start()
         running.start_api()
         running.start_worker(seconds=0.0)
-        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker lives")
+        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker is live")
         yield running
     finally:
         running.stop()
 
 
-def logged(cluster: Cluster, word: str) -> bool:
+def is_logged(cluster: Cluster, word: str) -> bool:
     return any(word in json.dumps(event) for event in cluster.events("call refused"))
 
 
-def test_a_script_that_redis_fails_to_run(cluster: Cluster) -> None:
+def test_the_message_of_a_failed_redis_script_is_public(cluster: Cluster) -> None:
     with cluster.redis.client() as redis, cluster.client() as client:
         saved = redis.dump("errata:analyses")
         redis.set("errata:analyses", "another kind of value")
@@ -74,10 +74,10 @@ def test_a_script_that_redis_fails_to_run(cluster: Cluster) -> None:
                 redis.restore("errata:analyses", 0, saved)
 
     assert_public(error.value.message, cluster.redis.port)
-    assert logged(cluster, "WRONGTYPE"), "the log has the reason"
+    assert is_logged(cluster, "WRONGTYPE"), "the log has the reason"
 
 
-def test_a_redis_that_is_full(cluster: Cluster) -> None:
+def test_the_message_of_a_full_redis_is_public(cluster: Cluster) -> None:
     with cluster.redis.client() as redis, cluster.client() as client:
         redis.config_set("maxmemory", "1")
         try:
@@ -87,10 +87,24 @@ def test_a_redis_that_is_full(cluster: Cluster) -> None:
             redis.config_set("maxmemory", "0")
 
     assert_public(error.value.message, cluster.redis.port)
-    assert logged(cluster, "maxmemory")
+    assert is_logged(cluster, "maxmemory")
 
 
-def test_a_redis_that_refuses_connections(cluster: Cluster) -> None:
+def test_the_message_of_a_wrong_redis_password_is_public(cluster: Cluster) -> None:
+    with cluster.redis.client() as redis, cluster.client() as client:
+        redis.config_set("requirepass", "another-password")
+        redis.client_kill_filter(_type="normal", skipme=True)
+        try:
+            with pytest.raises(Unavailable) as error:
+                client.analyze(MODEL, "demo", fresh=True)
+        finally:
+            redis.config_set("requirepass", "")
+
+    assert "ERRATA_REDIS_URL" in error.value.message
+    assert_public(error.value.message, cluster.redis.port, "another-password")
+
+
+def test_the_message_of_an_unreachable_redis_is_public(cluster: Cluster) -> None:
     cluster.redis.kill()
     try:
         with cluster.client() as client, pytest.raises(Unavailable) as error:
@@ -102,7 +116,7 @@ def test_a_redis_that_refuses_connections(cluster: Cluster) -> None:
     assert_public(error.value.message, cluster.redis.port)
     assert status == 503
     assert_public(text, cluster.redis.port)
-    assert logged(cluster, str(cluster.redis.port))
+    assert is_logged(cluster, str(cluster.redis.port))
 
 
 @pytest.fixture
@@ -119,7 +133,7 @@ def service(demo: Bundle, tmp_path: Path) -> Iterator[Serving]:
         yield running
 
 
-def ended(client: Client, model: str) -> str:
+def failure_message(client: Client, model: str) -> str:
     """Return the message of the failure, or of the refusal, of an analysis."""
     try:
         name = client.analyze(model, "demo").name
@@ -130,21 +144,23 @@ def ended(client: Client, model: str) -> str:
     return str(last.failure.message)
 
 
-def test_models_and_images_that_cannot_be_read(service: Serving, tmp_path: Path) -> None:
+def test_the_messages_of_unreadable_models_and_images_are_public(service: Serving, tmp_path: Path) -> None:
     models = ["file:missing.safetensors#resnet18", "file:broken.safetensors#resnet18"]
     if find_spec("onnxruntime"):
         models += ["onnx:missing.onnx", "onnx:broken.onnx"]
     with Client(service.grpc, attempts=1) as client:
-        messages = [ended(client, model) for model in models]
+        messages = [failure_message(client, model) for model in models]
         shutil.rmtree(tmp_path / "images")
-        messages.append(ended(client, MODEL))
+        messages.append(failure_message(client, MODEL))
 
     for message in messages:
         assert_public(message, tmp_path)
     assert "ERRATA_IMAGES" in messages[-1]
 
 
-def test_an_archive_and_a_bundle_that_cannot_be_used(service: Serving, demo_csv: bytes, tmp_path: Path) -> None:
+def test_the_messages_of_a_damaged_archive_and_bundle_are_public(
+    service: Serving, demo_csv: bytes, tmp_path: Path
+) -> None:
     with Client(service.grpc, attempts=1) as client:
         name = client.upload(io.BytesIO(demo_csv), "demo").name
         (predictions,) = (tmp_path / "archive").glob("*.predictions.npz")
@@ -153,7 +169,7 @@ def test_an_archive_and_a_bundle_that_cannot_be_used(service: Serving, demo_csv:
         with pytest.raises(Unavailable) as damaged:
             client.report(name)
         predictions.unlink()
-        predictions.mkdir()  # cannot be opened as a file, even by root
+        predictions.mkdir()  # even root can't open a folder as a file
         with pytest.raises(Unavailable) as unreadable:
             client.report(name)
         predictions.rmdir()
@@ -176,7 +192,7 @@ def test_an_archive_and_a_bundle_that_cannot_be_used(service: Serving, demo_csv:
     assert_public(text, tmp_path)
 
 
-def test_a_registry_that_cannot_be_reached(tmp_path: Path, data_dir: Path) -> None:
+def test_the_message_of_an_unreachable_registry_is_public(tmp_path: Path, data_dir: Path) -> None:
     if not find_spec("mlflow"):
         pytest.skip("MLflow is not installed")
     url = "http://127.0.0.1:9"

@@ -1,4 +1,4 @@
-"""Building evidence and judging with it, as a person does at a terminal."""
+"""Builds of evidence and analyses with it on the command line."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ ANNOTATIONS = ("human_accuracy_v3.0.0.json", "multilabel.csv")
 
 @pytest.fixture
 def predictions(demo: Bundle, tmp_path: Path) -> Path:
-    """A predictions file for the 20 photographs, all right but the first two."""
+    """A predictions file for the 20 photographs with two errors."""
     classes = [0, 0, *demo.all_targets.tolist()[2:]]
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
     file = tmp_path / "predictions.csv"
@@ -25,9 +25,9 @@ def predictions(demo: Bundle, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(errata: Errata, tmp_path: Path) -> Callable[[str, str], str]:
-    """Build a bundle of the 20 photographs under a grouping; return its path."""
+    """Return a function that builds a bundle of the 20 photographs with a grouping and returns its path."""
 
-    def made(name: str, grouping: str) -> str:
+    def make_csv(name: str, grouping: str) -> str:
         (tmp_path / f"{name}.json").write_text(grouping)
         bundle = str(tmp_path / name)
         file = str(tmp_path / f"{name}.json")
@@ -35,10 +35,10 @@ def build(errata: Errata, tmp_path: Path) -> Callable[[str, str], str]:
         assert done.returncode == 0, done.stderr
         return bundle
 
-    return made
+    return make_csv
 
 
-def test_both_layouts_of_the_annotation_give_one_bundle_that_is_sound(
+def test_both_layouts_of_the_annotation_give_the_same_valid_bundle(
     errata: Errata, reference: Path, tmp_path: Path
 ) -> None:
     built = []
@@ -69,7 +69,7 @@ def test_both_layouts_of_the_annotation_give_one_bundle_that_is_sound(
     assert errata("evidence", "verify", str(tmp_path / ANNOTATIONS[0])).returncode == 0
 
 
-def test_a_bundle_of_the_annotation_judges_the_real_resnet50(errata: Errata, reference: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_the_annotation_judges_a_resnet50(errata: Errata, reference: Path, tmp_path: Path) -> None:
     bundle = str(tmp_path / "bundle")
     annotations = str(reference / "imagenet-multilabel" / ANNOTATIONS[0])
     errata("evidence", "build", "--dataset", "imagenet", "--annotations", annotations, "--output", bundle)
@@ -92,7 +92,7 @@ def test_a_bundle_of_the_annotation_judges_the_real_resnet50(errata: Errata, ref
     )
 
 
-def test_an_analysis_is_judged_anew_with_another_bundle_of_a_server(
+def test_an_analysis_is_reanalyzed_with_another_bundle_of_a_server(
     errata: Errata, build: Callable[[str, str], str], predictions: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     bundles = [build("apart", '{"none": [["no_such_lemma"]]}\n'), build("alike", '{"all": [["entity"]]}\n')]
@@ -116,10 +116,10 @@ def test_an_analysis_is_judged_anew_with_another_bundle_of_a_server(
     assert unknown.stdout == ""
 
 
-def test_an_analysis_is_judged_anew_with_a_bundle_at_a_path(
+def test_an_analysis_is_reanalyzed_with_a_bundle_at_a_path(
     errata: Errata, build: Callable[[str, str], str], predictions: Path
 ) -> None:
-    """BUNDLE is a path with --local (design/contract.md)."""
+    """With --local, BUNDLE is a path."""
     alike = build("alike", '{"all": [["entity"]]}\n')
     before = json.loads(
         errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo", "--json").stdout
@@ -137,8 +137,8 @@ def test_verdicts_are_shown_by_superclass_and_by_class(
     errata: Errata, server: Serving, predictions: Path, demo: Bundle
 ) -> None:
     at = ("--server", server.grpc)
-    made = errata("analyze", *at, "--predictions", str(predictions), "--dataset", "demo", "--json")
-    name = json.loads(made.stdout)["name"]
+    analysis = errata("analyze", *at, "--predictions", str(predictions), "--dataset", "demo", "--json")
+    name = json.loads(analysis.stdout)["name"]
 
     by_superclass = json.loads(errata("show", name, "--by", "superclass", "--json", *at).stdout)["rows"]
     by_class = json.loads(errata("show", name, "--by", "class", "--json", *at).stdout)["rows"]
@@ -154,7 +154,7 @@ def test_verdicts_are_shown_by_superclass_and_by_class(
     assert all(row["name"] in table.stdout for row in by_class)
 
 
-def test_a_data_set_of_ones_own_is_judged_at_a_path(errata: Errata, tmp_path: Path) -> None:
+def test_a_custom_data_set_is_judged_at_a_path(errata: Errata, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file_name,labels\na.jpg,207\nb.jpg,n02099601 417\n")
     (tmp_path / "predictions.csv").write_text("file_name,top1\na.jpg,207\nb.jpg,417\n")
     bundle, labels = str(tmp_path / "bundle"), str(tmp_path / "labels.csv")
@@ -195,7 +195,7 @@ def test_a_data_set_of_ones_own_is_judged_at_a_path(errata: Errata, tmp_path: Pa
     ],
     ids=lambda arguments: " ".join(arguments),
 )
-def test_a_build_without_what_it_needs_exits_with_2_and_leaves_nothing(
+def test_a_build_with_missing_inputs_exits_with_2_without_leftovers(
     errata: Errata, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     done = errata("evidence", "build", *arguments, "--output", str(tmp_path / "bundle"))

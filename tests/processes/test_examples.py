@@ -1,4 +1,4 @@
-"""The examples in deploy/examples, as far as they can be run here: their own commands against a real service."""
+"""The commands of deploy/examples, run with a service."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def bin_folder(tmp_path: Path) -> Path:
-    """A folder with the command `errata`, as pip would put it on the path."""
+    """A folder with the command `errata` for PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "errata"
@@ -38,7 +38,7 @@ def bin_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def analyses(server: Serving, demo: Bundle, tmp_path: Path) -> dict[str, str]:
-    """Two uploads on the 20 photographs: one that is all right, and one that takes six of them for class 0."""
+    """Two uploads for the 20 photographs: one without errors, and one with six errors."""
     result = {}
     with Client(server.grpc) as client:
         for name, wrong in (("good", 0), ("bad", 6)):
@@ -54,8 +54,8 @@ def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
     return file
 
 
-def small(policy: str) -> str:
-    """A policy that decides on 20 photographs too."""
+def lower_minimum(policy: str) -> str:
+    """A policy with a low minimum of samples."""
     return policy.replace("bounds:", "min_samples: 10\nbounds:", 1)
 
 
@@ -75,9 +75,9 @@ def test_the_steps_of_the_workflow_run(
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     predictions(demo, wrong, checkout / "predictions.csv")
-    (checkout / "release.yaml").write_text(small((EXAMPLES / "release.yaml").read_text()))
+    (checkout / "release.yaml").write_text(lower_minimum((EXAMPLES / "release.yaml").read_text()))
     summary = tmp_path / "summary.md"
-    given = {
+    variables = {
         "ERRATA_SERVER": server.grpc,
         "BASELINE": analyses["good"],
         "DATASET": "demo",
@@ -86,13 +86,13 @@ def test_the_steps_of_the_workflow_run(
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    assert set(job["env"]) - {"ERRATA_TOKEN", "ERRATA_TLS"} <= set(given)
+    assert set(job["env"]) - {"ERRATA_TOKEN", "ERRATA_TLS"} <= set(variables)
     steps = [item["run"] for item in job["steps"] if "errata " in item.get("run", "") and "pip" not in item["run"]]
     done = [
         subprocess.run(
             ["bash", "-eo", "pipefail", "-c", step],
             cwd=checkout,
-            env=environment(data_dir, **given),
+            env=environment(data_dir, **variables),
             capture_output=True,
             text=True,
             timeout=120,
@@ -120,7 +120,7 @@ def test_the_container_of_a_job_runs(
     config = documents("argo-cd-presync.yaml")[0]
     assert config["kind"] == "ConfigMap"
     policy = tmp_path / "release.yaml"
-    policy.write_text(small(config["data"]["release.yaml"]))
+    policy.write_text(lower_minimum(config["data"]["release.yaml"]))
     values = {
         "$(ANALYSIS)": analyses[candidate],
         "$(BASELINE)": analyses["good"],
@@ -136,7 +136,7 @@ def test_the_container_of_a_job_runs(
     arguments = [values.get(item, item) for item in container["args"]]
     assert not any(re.search(r"\$\(|\{\{", argument) for argument in arguments)
     done = subprocess.run(
-        [sys.executable, "-m", "service", *arguments],  # the image's entry point is the command itself
+        [sys.executable, "-m", "service", *arguments],  # the entrypoint of the image is `errata`
         env=environment(data_dir, ERRATA_SERVER=server.grpc),
         capture_output=True,
         text=True,
@@ -155,7 +155,7 @@ def job_of(name: str) -> dict[str, Any]:
     return job
 
 
-def test_the_address_of_the_web_metric_answers_in_the_form_that_it_reads(server: Serving) -> None:
+def test_the_address_of_the_web_metric_returns_the_expected_format(server: Serving) -> None:
     (template,) = [
         document for document in documents("argo-rollouts.yaml") if document["metadata"]["name"] == "errata-web"
     ]

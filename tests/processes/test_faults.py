@@ -1,4 +1,4 @@
-"""Faults: processes killed, stopped and started with real signals, over a real Redis. What is accepted ends, once."""
+"""Faults: processes are killed, stopped, and started with signals. Each accepted analysis ends exactly once."""
 
 import contextlib
 import random
@@ -24,26 +24,26 @@ from .cluster import HEARTBEAT, SOON, Cluster, cluster, wait_for
 from .lossy_proxy import LossyProxy
 
 MODEL = "demo:efficientnet_lite0"
-KILLER = "demo:efficientnet_lite2"  # slow_worker.py: it ends its process
+KILLER = "demo:efficientnet_lite2"  # slow_worker.py ends its process for this model
 SUCCEEDED, FAILED, CANCELLED = pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED
 
 
 @pytest.fixture
-def one(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The service with one worker, 2 s an analysis."""
+def service_with_worker(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """The service with one worker, which needs 2 s per analysis."""
     with cluster(data_dir, tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def two(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The service with two workers, 2 s an analysis for one of them."""
+def service_with_workers(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """The service with two workers, each of which would need 2 s per analysis."""
     with cluster(data_dir, tmp_path, workers=2) as running:
         yield running
 
 
-def ended(client: Client, name: str, seconds: float = SOON) -> pb.Analysis:
-    """Wait for an analysis' end."""
+def wait_for_end(client: Client, name: str, seconds: float = SOON) -> pb.Analysis:
+    """Wait until an analysis ends."""
     deadline = time.monotonic() + seconds
     while True:
         analysis = client.get(name)
@@ -53,21 +53,21 @@ def ended(client: Client, name: str, seconds: float = SOON) -> pb.Analysis:
         time.sleep(0.1)
 
 
-def running(client: Client, name: str) -> None:
-    """Wait until some images of an analysis are done."""
+def wait_until_running(client: Client, name: str) -> None:
+    """Wait until some images of an analysis are predicted."""
     wait_for(lambda: client.get(name).progress.done > 0, f"{name} runs")
 
 
-def is_right(client: Client, name: str) -> None:
-    """Check that an analysis has succeeded, with the verdicts of an undisturbed run: those of its hashes."""
-    assert ended(client, name).state == SUCCEEDED
+def check_result(client: Client, name: str) -> None:
+    """Check that an analysis succeeds with the expected verdicts, which follow from the hashes."""
+    assert wait_for_end(client, name).state == SUCCEEDED
     verdicts = list(client.verdicts(name))
     assert len(verdicts) == 20
     assert all(verdict.predicted == hashed_class(verdict.file_name) for verdict in verdicts)
 
 
 def status(url: str) -> int:
-    """The status of an answer over HTTP."""
+    """Return the status of an HTTP response."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return int(answer.status)
@@ -76,7 +76,7 @@ def status(url: str) -> int:
 
 
 def memory(pid: int) -> float:
-    """How much memory a process holds, in MiB."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1024
 
@@ -84,76 +84,81 @@ def memory(pid: int) -> float:
 # workers
 
 
-def test_a_killed_worker_costs_a_shard_and_is_counted(one: Cluster) -> None:
-    with one.client() as client:
+def test_a_killed_worker_loses_one_shard_and_is_counted(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client:
         name = client.analyze(MODEL, "demo", fresh=True).name
-        running(client, name)
+        wait_until_running(client, name)
         killed = time.monotonic()
-        one.workers[0].kill()
-        one.start_worker()
+        service_with_worker.workers[0].kill()
+        service_with_worker.start_worker()
 
-        is_right(client, name)
-        assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # until it runs again, a new worker's start, the rest
-        assert one.metric("errata_analyses_total") == 1
-        wait_for(lambda: one.metric("errata_open_shards") == 0, "nothing is open", 5)
+        check_result(client, name)
+        assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # lease, start of the new worker, and remaining shards
+        assert service_with_worker.metric("errata_analyses_total") == 1
+        wait_for(lambda: service_with_worker.metric("errata_open_shards") == 0, "nothing is open", 5)
 
 
-def test_a_model_that_kills_its_workers_fails_and_the_next_runs(data_dir: Path, tmp_path: Path) -> None:
-    with cluster(data_dir, tmp_path, ERRATA_SHARD_SIZE="20") as one, one.client() as client:
+def test_a_model_that_kills_its_workers_fails_and_the_next_model_runs(data_dir: Path, tmp_path: Path) -> None:
+    with (
+        cluster(data_dir, tmp_path, ERRATA_SHARD_SIZE="20") as service_with_worker,
+        service_with_worker.client() as client,
+    ):
         killer = client.analyze(KILLER, "demo").name
         starts = 1
 
         while client.get(killer).state not in (FAILED, SUCCEEDED, CANCELLED):
-            if one.workers[-1].poll() is not None:
-                one.start_worker()
+            if service_with_worker.workers[-1].poll() is not None:
+                service_with_worker.start_worker()
                 starts += 1
             time.sleep(0.1)
             assert starts < 8
 
         failure = client.get(killer).failure
         assert failure.reason == "WORKER_LOST"
-        assert "memory" in failure.message  # something that a user can act on
-        assert 3 <= starts <= 4  # three runs, and the worker that finds the limit reached
-        if one.workers[-1].poll() is not None:
-            one.start_worker()
-        is_right(client, client.analyze(MODEL, "demo").name)
+        assert "memory" in failure.message  # names a possible cause
+        assert 3 <= starts <= 4  # three runs, and the worker that detects the limit
+        if service_with_worker.workers[-1].poll() is not None:
+            service_with_worker.start_worker()
+        check_result(client, client.analyze(MODEL, "demo").name)
 
 
-def test_sigterm_hands_a_long_shard_back_and_counts_nothing(data_dir: Path, tmp_path: Path) -> None:
+def test_sigterm_releases_a_long_shard_without_counting_a_crash(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:
         name = client.analyze(MODEL, "demo").name
-        running(client, name)
-        told = time.monotonic()
+        wait_until_running(client, name)
+        started = time.monotonic()
         service.workers[0].send_signal(signal.SIGTERM)
         assert service.workers[0].wait(10) == 0
-        assert time.monotonic() - told < 5
-        wait_for(lambda: service.metric("errata_live_workers") == 0, "no worker lives")
-        assert client.get(name).progress.live_workers == 0  # said, not hidden
+        assert time.monotonic() - started < 5
+        wait_for(lambda: service.metric("errata_live_workers") == 0, "there is no live worker")
+        assert client.get(name).progress.live_workers == 0  # visible to callers
 
         service.start_worker(0.01)
         handed_back = time.monotonic()
-        is_right(client, name)
+        check_result(client, name)
 
         assert time.monotonic() - handed_back < HEARTBEAT + 3
         shards = service.redis.client().keys("errata:shard:*")
-        assert shards == []  # a job that has succeeded leaves nothing behind
+        assert shards == []  # the shards of a succeeded job are deleted
 
 
-def test_a_short_shard_ends_within_the_grace_time(data_dir: Path, tmp_path: Path) -> None:
+def test_a_short_shard_ends_within_the_grace_period(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, seconds=0.1, ERRATA_GRACE_SECONDS="10") as service, service.client() as client:
         name = client.analyze(MODEL, "demo").name
-        running(client, name)
+        wait_until_running(client, name)
         service.workers[0].send_signal(signal.SIGTERM)
         assert service.workers[0].wait(15) == 0
 
-        assert client.get(name).progress.done in (5, 10, 15, 20)  # whole shards
+        assert client.get(name).progress.done in (5, 10, 15, 20)  # complete shards
 
 
-def test_a_worker_that_drains_is_not_ready_and_a_second_sigterm_ends_it_at_once(data_dir: Path, tmp_path: Path) -> None:
+def test_a_stopping_worker_is_not_ready_and_a_second_sigterm_ends_it_immediately(
+    data_dir: Path, tmp_path: Path
+) -> None:
     with cluster(data_dir, tmp_path, seconds=3, ERRATA_GRACE_SECONDS="60") as service, service.client() as client:
         client.analyze(MODEL, "demo")
-        wait_for(lambda: any(event["event"] for event in service.events("working")), "it works")
-        address = service.events("working")[0]["http"]
+        wait_for(lambda: any(event["event"] for event in service.events("worker ready")), "it works")
+        address = service.events("worker ready")[0]["http"]
         time.sleep(0.5)
         assert status(f"http://{address}/readyz") == 200
         service.workers[0].send_signal(signal.SIGTERM)
@@ -164,226 +169,227 @@ def test_a_worker_that_drains_is_not_ready_and_a_second_sigterm_ends_it_at_once(
         assert service.workers[0].wait(3) == 1
 
 
-def test_a_zombie_s_late_write_is_refused_and_counted(one: Cluster) -> None:
-    with one.client() as client:
+def test_a_late_write_is_rejected_and_counted(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client:
         name = client.analyze(MODEL, "demo").name
-        running(client, name)
-        one.workers[0].send_signal(signal.SIGSTOP)
-        one.start_worker(0.05)
-        is_right(client, name)
+        wait_until_running(client, name)
+        service_with_worker.workers[0].send_signal(signal.SIGSTOP)
+        service_with_worker.start_worker(0.05)
+        check_result(client, name)
         before = client.get(name)
 
-        one.workers[0].send_signal(signal.SIGCONT)
-        wait_for(lambda: one.metric("errata_fenced_writes_total") > 0, "its write is refused")
+        service_with_worker.workers[0].send_signal(signal.SIGCONT)
+        wait_for(lambda: service_with_worker.metric("errata_fenced_writes_total") > 0, "its write is rejected")
 
         assert client.get(name) == before
-        assert one.metric("errata_analyses_total") == 1
-        is_right(client, client.analyze(MODEL, "demo", fresh=True).name)  # the zombie works again
+        assert service_with_worker.metric("errata_analyses_total") == 1
+        check_result(client, client.analyze(MODEL, "demo", fresh=True).name)  # the old worker continues
 
 
-def test_twenty_kills_at_random_moments_lose_nothing_and_change_nothing(two: Cluster) -> None:
+def test_twenty_random_kills_do_not_change_the_results(service_with_workers: Cluster) -> None:
     choose = random.Random(0)
-    with two.client() as client:
+    with service_with_workers.client() as client:
         names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(16)]
         for _ in range(20):
             time.sleep(choose.uniform(0.2, 1.2))
             place = choose.randrange(2)
-            two.workers[place].kill()
-            two.workers[place].wait(10)
-            two.workers[place] = two.start_worker()
-            two.workers.pop()
+            service_with_workers.workers[place].kill()
+            service_with_workers.workers[place].wait(10)
+            service_with_workers.workers[place] = service_with_workers.start_worker()
+            service_with_workers.workers.pop()
         for name in names:
-            is_right_or_lost = ended(client, name, 180)
+            is_right_or_lost = wait_for_end(client, name, 180)
             assert is_right_or_lost.state == SUCCEEDED, is_right_or_lost.failure
-            is_right(client, name)
+            check_result(client, name)
 
-    assert two.metric("errata_analyses_total") == len(names)
-    wait_for(lambda: two.metric("errata_open_analyses") == 0, "nothing is open", 5)
+    assert service_with_workers.metric("errata_analyses_total") == len(names)
+    wait_for(lambda: service_with_workers.metric("errata_open_analyses") == 0, "nothing is open", 5)
 
 
 def test_two_workers_share_one_analysis(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, workers=2, seconds=0.2) as service, service.client() as client:
         started = time.monotonic()
-        is_right(client, client.analyze(MODEL, "demo").name)
+        check_result(client, client.analyze(MODEL, "demo").name)
 
-        assert time.monotonic() - started < 20 * 0.2  # what one worker needs at least
+        assert time.monotonic() - started < 20 * 0.2  # the minimum time of one worker
 
 
 # Redis
 
 
-def test_redis_killed_in_the_middle_loses_nothing_that_was_accepted(one: Cluster) -> None:
-    with one.client() as client:
+def test_a_redis_crash_loses_no_accepted_analysis(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client:
         names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(3)]
-        running(client, names[0])
-        one.redis.kill()
+        wait_until_running(client, names[0])
+        service_with_worker.redis.kill()
         with pytest.raises(errors.Unavailable):
             client.analyze(MODEL, "demo", fresh=True)
-        wait_for(lambda: not one.ready(), "it says so", 5)
+        wait_for(lambda: not service_with_worker.ready(), "the service is not ready", 5)
         time.sleep(1)
-        one.redis.start()
+        service_with_worker.redis.start()
 
         for name in names:
-            is_right(client, name)
-        assert one.workers[0].poll() is None
-        wait_for(one.ready, "it is ready again")
-        assert one.metric("errata_analyses_total") == 3
+            check_result(client, name)
+        assert service_with_worker.workers[0].poll() is None
+        wait_for(service_with_worker.ready, "it is ready again")
+        assert service_with_worker.metric("errata_analyses_total") == 3
 
 
-def test_without_redis_the_service_starts_says_so_and_recovers(data_dir: Path, tmp_path: Path) -> None:
+def test_the_service_starts_without_redis_and_recovers(data_dir: Path, tmp_path: Path) -> None:
     service = Cluster(data_dir, tmp_path)
     try:
         service.start_api(wait=False)
         worker = service.start_worker()
         with service.client() as client:
-            wait_for(lambda: service.events("ready"), "the API listens")
+            wait_for(lambda: service.events("listening"), "the API listens")
+            assert not service.events("ready")
             assert not service.ready()
-            asked = time.monotonic()
+            started = time.monotonic()
             with pytest.raises(errors.Unavailable):
                 client.analyze(MODEL, "demo")
-            assert time.monotonic() - asked < 3
+            assert time.monotonic() - started < 3
 
             service.redis.start()
             wait_for(service.ready, "the API is ready", 5)
-            wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker lives", 10)
-            is_right(client, client.analyze(MODEL, "demo").name)
+            wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker is live", 10)
+            check_result(client, client.analyze(MODEL, "demo").name)
             assert worker.poll() is None
     finally:
         service.stop()
 
 
-def test_redis_away_finished_analyses_are_read_and_redis_emptied_they_still_are(one: Cluster) -> None:
-    with one.client() as client:
+def test_finished_analyses_are_served_without_redis_and_with_an_empty_redis(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client:
         done = client.analyze(MODEL, "demo").name
-        is_right(client, done)
+        check_result(client, done)
 
-        one.redis.client().flushall()
+        service_with_worker.redis.client().flushall()
         assert [item.name for item in client.list()] == [done]
-        is_right(client, done)
+        check_result(client, done)
         wait_for(lambda: client.models().models, "the worker is known again", 10)
         again = client.analyze(MODEL, "demo", fresh=True).name
-        is_right(client, again)
+        check_result(client, again)
 
-        one.redis.kill()
+        service_with_worker.redis.kill()
         assert {item.name for item in client.list()} == {done, again}
-        is_right(client, done)
+        check_result(client, done)
         assert client.report(done)
         with pytest.raises(errors.Unavailable):
             client.analyze(MODEL, "demo", fresh=True)
 
 
-def test_a_frozen_redis_holds_up_nobody_but_who_needs_it(one: Cluster) -> None:
-    with one.client() as client, grpc.insecure_channel(one.grpc) as channel:
+def test_a_frozen_redis_delays_only_calls_that_need_it(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client, grpc.insecure_channel(service_with_worker.grpc) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         health.Check(health_pb2.HealthCheckRequest(), timeout=5)
-        one.redis.signal(signal.SIGSTOP)
+        service_with_worker.redis.signal(signal.SIGSTOP)
 
-        def ask() -> None:
+        def call() -> None:
             with pytest.raises(errors.Unavailable):
                 client.analyze(MODEL, "demo", request_id="r1")
 
-        refused = threading.Thread(target=ask)
-        asked = time.monotonic()
+        refused = threading.Thread(target=call)
+        started = time.monotonic()
         refused.start()
         slowest = 0.0
         while refused.is_alive():
-            began = time.monotonic()
+            call_started = time.monotonic()
             health.Check(health_pb2.HealthCheckRequest(), timeout=5)
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.monotonic() - call_started)
             time.sleep(0.02)
-        waited = time.monotonic() - asked
-        one.redis.signal(signal.SIGCONT)
+        waited = time.monotonic() - started
+        service_with_worker.redis.signal(signal.SIGCONT)
 
-        assert slowest < 0.5  # the loop was not held up for the seconds that Redis was
+        assert slowest < 0.5  # the event loop is not blocked while Redis is
         assert waited < 8
         first = client.analyze(MODEL, "demo", request_id="r1").name
         assert client.analyze(MODEL, "demo", request_id="r1").name == first
-        is_right(client, first)
+        check_result(client, first)
 
 
 # messages
 
 
-def test_a_message_that_is_lost_is_sent_again(one: Cluster) -> None:
-    redis = one.redis.client()
-    with one.client() as client:
-        one.workers[0].kill()
-        one.workers[0].wait(10)
+def test_a_lost_message_is_sent_again(service_with_worker: Cluster) -> None:
+    redis = service_with_worker.redis.client()
+    with service_with_worker.client() as client:
+        service_with_worker.workers[0].kill()
+        service_with_worker.workers[0].wait(10)
         name = client.analyze(MODEL, "demo").name
         assert redis.delete("errata:mq:models", "errata:mq:models.msgs") == 2
 
-        one.start_worker()
+        service_with_worker.start_worker()
 
-        is_right(client, name)
-        assert one.events("lost message resent")
+        check_result(client, name)
+        assert service_with_worker.events("sent again")
 
 
-def test_a_message_whose_fetch_was_answered_into_the_void_runs(one: Cluster) -> None:
-    """Given a worker whose engine believes that it never got the message, and Redis that it did, it is sent again."""
-    one.workers[0].kill()
-    one.workers[0].wait(10)
-    proxy = LossyProxy(one.redis.port, carries=b'"actor_name":"shard"')
+def test_a_message_whose_fetch_response_was_lost_runs(service_with_worker: Cluster) -> None:
+    """The fetch response is lost: Redis counts the message as delivered, but the worker does not have it."""
+    service_with_worker.workers[0].kill()
+    service_with_worker.workers[0].wait(10)
+    proxy = LossyProxy(service_with_worker.redis.port, carries=b'"actor_name":"shard"')
     try:
-        with one.client() as client:
-            one.start_worker(ERRATA_REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+        with service_with_worker.client() as client:
+            service_with_worker.start_worker(ERRATA_REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
             name = client.analyze(MODEL, "demo").name
 
-            is_right(client, name)
+            check_result(client, name)
 
             assert proxy.lost.is_set()
-            assert one.events("lost message resent")
-            assert one.metric("errata_analyses_total") == 1
+            assert service_with_worker.events("sent again")
+            assert service_with_worker.metric("errata_analyses_total") == 1
     finally:
         proxy.close()
 
 
-def test_a_message_that_comes_twice_runs_once(one: Cluster) -> None:
-    redis = one.redis.client()
-    with one.client() as client:
-        one.workers[0].kill()
-        one.workers[0].wait(10)
+def test_a_duplicate_message_runs_once(service_with_worker: Cluster) -> None:
+    redis = service_with_worker.redis.client()
+    with service_with_worker.client() as client:
+        service_with_worker.workers[0].kill()
+        service_with_worker.workers[0].wait(10)
         name = client.analyze(MODEL, "demo").name
         for message in redis.lrange("errata:mq:models", 0, -1):
             redis.rpush("errata:mq:models", message)
 
-        one.start_worker()
+        service_with_worker.start_worker()
 
-        is_right(client, name)
-        assert one.metric("errata_analyses_total") == 1
+        check_result(client, name)
+        assert service_with_worker.metric("errata_analyses_total") == 1
 
 
 # the API
 
 
-def test_the_api_killed_and_started_again_watchers_go_on_and_analyses_end(one: Cluster) -> None:
-    with one.client() as client:
+def test_watches_and_analyses_survive_an_api_restart(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client:
         names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(2)]
-        running(client, names[0])
-        assert one.api is not None
-        one.api.kill()
-        one.api.wait(10)
+        wait_until_running(client, names[0])
+        assert service_with_worker.api is not None
+        service_with_worker.api.kill()
+        service_with_worker.api.wait(10)
         with pytest.raises(errors.Unavailable):
             client.get(names[0])
-        one.start_api()
+        service_with_worker.start_api()
 
         *_, last = client.watch(names[1])
         assert last.state == SUCCEEDED
         for name in names:
-            is_right(client, name)
+            check_result(client, name)
         assert {item.name for item in client.list()} == set(names)
 
 
 # many
 
 
-def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_to_come(
+def test_of_200_concurrent_requests_50_are_accepted_and_the_others_get_a_retry_delay(
     data_dir: Path, tmp_path: Path
 ) -> None:
     with cluster(data_dir, tmp_path, workers=2, seconds=0.0, ERRATA_MAX_OPEN="50") as service:
         for worker in service.workers:
-            worker.send_signal(signal.SIGSTOP)  # so that nothing makes room meanwhile
+            worker.send_signal(signal.SIGSTOP)  # so that no analysis ends meanwhile
 
-        def ask(number: int) -> str | float | None:
+        def call(number: int) -> str | float | None:
             try:
                 return client.analyze(MODEL, "demo", fresh=True, display_name=str(number)).name
             except errors.TooBusy as error:
@@ -395,14 +401,14 @@ def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_t
                 futures = []
                 for number in range(200):
                     client = clients[number % 8]
-                    futures.append(pool.submit(ask, number))
-                said = [future.result() for future in futures]
-            accepted = [item for item in said if isinstance(item, str)]
+                    futures.append(pool.submit(call, number))
+                outcomes = [future.result() for future in futures]
+            accepted = [item for item in outcomes if isinstance(item, str)]
             assert len(accepted) == 50
-            assert all(item is not None and item > 0 for item in said if not isinstance(item, str))
+            assert all(item is not None and item > 0 for item in outcomes if not isinstance(item, str))
             for worker in service.workers:
                 worker.send_signal(signal.SIGCONT)
-            states = Counter(ended(clients[0], name, 120).state for name in accepted)
+            states = Counter(wait_for_end(clients[0], name, 120).state for name in accepted)
 
             assert states == {SUCCEEDED: 50}
 
@@ -410,60 +416,60 @@ def test_of_200_at_once_against_50_those_accepted_end_and_the_others_hear_when_t
             before = memory(service.api.pid)
             for _ in range(3):
                 more = [clients[0].analyze(MODEL, "demo", fresh=True).name for _ in range(40)]
-                assert {ended(clients[0], name, 120).state for name in more} == {SUCCEEDED}
-            assert memory(service.api.pid) - before < 40  # MiB, after 120 more: nothing is kept of what has ended
+                assert {wait_for_end(clients[0], name, 120).state for name in more} == {SUCCEEDED}
+            assert memory(service.api.pid) - before < 40  # MiB after 120 more analyses; finished analyses use no memory
 
 
-def test_the_same_request_fifty_times_is_fifty_analyses_and_one_computation(one: Cluster) -> None:
-    with one.client() as client, ThreadPoolExecutor(16) as pool:
+def test_fifty_equal_requests_are_fifty_analyses_and_one_computation(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client, ThreadPoolExecutor(16) as pool:
         names = list(pool.map(lambda number: client.analyze(MODEL, "demo", labels={"n": str(number)}).name, range(50)))
 
         assert len(set(names)) == 50
         for name in names:
-            is_right(client, name)
+            check_result(client, name)
         assert {item.labels["n"] for item in client.list()} == {str(number) for number in range(50)}
-        started = {(event["job"], event["shard"]) for event in one.events("shard done")}
-        assert len(started) == 4  # 20 images in shards of 5, once
+        started = {(event["job"], event["shard"]) for event in service_with_worker.events("shard done")}
+        assert len(started) == 4  # 20 images in shards of 5, each run once
 
 
 # cancel
 
 
-def test_cancel_queued_running_finished_twice_and_by_two(one: Cluster) -> None:
-    with one.client() as client, one.client() as other:
+def test_cancellation_in_all_states_and_by_concurrent_callers(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client, service_with_worker.client() as other:
         first = client.analyze(MODEL, "demo", fresh=True).name
         queued = client.analyze(MODEL, "demo", fresh=True).name
         assert client.cancel(queued).state == CANCELLED
         assert client.cancel(queued).state == CANCELLED
 
-        running(client, first)
+        wait_until_running(client, first)
         with ThreadPoolExecutor(2) as pool:
             states = {item.state for item in pool.map(lambda item: item.cancel(first), (client, other))}
         assert states == {CANCELLED}
-        wait_for(lambda: one.events("shard stopped"), "the worker stops", 3)
+        wait_for(lambda: service_with_worker.events("shard stopped"), "the worker stops", 3)
 
         finished = client.analyze(MODEL, "demo", fresh=True).name
-        is_right(client, finished)
+        check_result(client, finished)
         assert client.cancel(finished).state == SUCCEEDED
         assert client.get(queued).state == CANCELLED
 
 
-def test_of_two_equal_analyses_the_other_goes_on_when_one_is_cancelled(one: Cluster) -> None:
-    with one.client() as client:
+def test_canceling_one_of_two_equal_analyses_does_not_affect_the_other(service_with_worker: Cluster) -> None:
+    with service_with_worker.client() as client:
         first = client.analyze(MODEL, "demo", labels={"n": "1"}).name
         second = client.analyze(MODEL, "demo", labels={"n": "2"}).name
-        running(client, first)
+        wait_until_running(client, first)
 
         assert client.cancel(first).state == CANCELLED
 
-        is_right(client, second)
+        check_result(client, second)
         assert client.get(first).state == CANCELLED
 
 
 # all of it
 
 
-def test_a_soak_of_kills_stops_restarts_and_dropped_connections_ends_everything_once(
+def test_a_soak_of_kills_restarts_and_dropped_connections_ends_every_analysis_once(
     data_dir: Path, tmp_path: Path
 ) -> None:
     choose = random.Random(1)
@@ -494,9 +500,9 @@ def test_a_soak_of_kills_stops_restarts_and_dropped_connections_ends_everything_
             event(choose.randrange(2))
         wait_for(service.ready, "the API is ready")
         for name in names:
-            is_right(client, name)
+            check_result(client, name)
 
         assert len({item.name for item in client.list()}) == len(names)
         wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open", 5)
         assert service.metric("errata_open_shards") == 0
-        assert service.metric("errata_analyses_total") == len(names)  # one final write each
+        assert service.metric("errata_analyses_total") == len(names)  # one final write per analysis

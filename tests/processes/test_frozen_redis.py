@@ -1,4 +1,4 @@
-"""A Redis that accepts connections and answers nothing (SIGSTOP): reads go on, writes are refused, all recovers."""
+"""A frozen Redis (SIGSTOP) accepts connections but does not respond: reads continue, and writes are refused."""
 
 import logging
 import signal
@@ -16,30 +16,30 @@ from .cluster import Cluster, cluster, wait_for
 MODEL = "demo:efficientnet_lite0"
 READS, CALLERS = 200, 16
 _log = logging.getLogger(__name__)  # pytest --log-cli-level=INFO shows the figures
-PATIENCE = 1.5  # seconds: less than the timeout of a call to Redis, far more than a read takes
+PATIENCE = 1.5  # seconds: less than the timeout of Redis calls, and much more than a read
 
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The service with one worker that is done within half a second."""
+    """The service with one worker that needs half a second per analysis."""
     with cluster(data_dir, tmp_path, seconds=0.01) as running:
         yield running
 
 
-def finished(client: Client) -> str:
-    """Run an analysis to its end and return its name."""
+def run_analysis(client: Client) -> str:
+    """Run an analysis and return its name."""
     name = client.analyze(MODEL, "demo", fresh=True).name
     wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "the analysis succeeds")
     return name
 
 
 def durations(read: Callable[[], object]) -> list[float]:
-    """Return the seconds that each of 200 reads by 16 callers takes."""
+    """Return the durations of 200 reads by 16 callers."""
 
     def stage_timer(_: int) -> float:
-        began = time.monotonic()
+        started = time.monotonic()
         read()
-        return time.monotonic() - began
+        return time.monotonic() - started
 
     with ThreadPoolExecutor(CALLERS) as pool:
         return sorted(pool.map(stage_timer, range(READS)))
@@ -50,50 +50,48 @@ def summary(name: str, seconds: list[float], total: float) -> str:
     return f"{name}: {READS} reads in {total:.1f} s, {slow} over {PATIENCE} s, slowest {seconds[-1]:.2f} s"
 
 
-def test_reads_of_finished_analyses_go_on_while_redis_is_frozen(service: Cluster) -> None:
+def test_finished_analyses_are_served_while_redis_is_frozen(service: Cluster) -> None:
     with service.client() as client:
-        name = finished(client)
+        name = run_analysis(client)
         service.redis.signal(signal.SIGSTOP)
         for what, read, most_slow in (
             ("get", lambda: client.get(name), 0),
-            ("list", lambda: list(client.list()), CALLERS),  # those under way when the first one meets the timeout
+            ("list", lambda: list(client.list()), CALLERS),  # calls in progress when the first one times out
             ("verdicts", lambda: list(client.verdicts(name)), 0),
         ):
-            began = time.monotonic()
+            started = time.monotonic()
             seconds = durations(read)
-            _log.info(summary(what, seconds, time.monotonic() - began))
+            _log.info(summary(what, seconds, time.monotonic() - started))
             assert sum(second > PATIENCE for second in seconds) <= most_slow, what
         assert [item.name for item in client.list()] == [name]
 
 
-def test_after_the_first_callers_a_frozen_redis_refuses_at_once_with_a_delay_and_recovers(service: Cluster) -> None:
+def test_a_frozen_redis_is_detected_after_the_first_calls_and_recovers(service: Cluster) -> None:
     def submit() -> str:
         return client.analyze(MODEL, "demo", fresh=True).name
 
-    def refused() -> None:
+    def submit_and_refuse() -> None:
         with pytest.raises(errors.Unavailable) as caught:
             submit()
         assert caught.value.retry_after is not None
 
     with service.client() as client:
-        finished(client)
+        run_analysis(client)
         service.redis.signal(signal.SIGSTOP)
-        began = time.monotonic()
-        seconds = durations(refused)
-        _log.info(summary("submit", seconds, time.monotonic() - began))
+        started = time.monotonic()
+        seconds = durations(submit_and_refuse)
+        _log.info(summary("submit", seconds, time.monotonic() - started))
         assert sum(second > PATIENCE for second in seconds) <= CALLERS
-        wait_for(lambda: not service.ready(), "the service says that it is not ready")
+        wait_for(lambda: not service.ready(), "the service is not ready")
 
         service.redis.signal(signal.SIGCONT)
 
         wait_for(service.ready, "the service is ready again")
-        finished(client)
+        run_analysis(client)
 
 
-def test_a_worker_goes_on_while_redis_is_frozen_and_hands_its_part_in_afterwards(
-    data_dir: Path, tmp_path: Path
-) -> None:
-    with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:  # 2.5 s a shard
+def test_a_worker_continues_while_redis_is_frozen_and_stores_its_result_later(data_dir: Path, tmp_path: Path) -> None:
+    with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:  # 2.5 s per shard
         name = client.analyze(MODEL, "demo", fresh=True).name
         wait_for(lambda: client.get(name).progress.done > 0, "it runs")
         service.redis.signal(signal.SIGSTOP)
@@ -110,6 +108,6 @@ def test_a_worker_goes_on_while_redis_is_frozen_and_hands_its_part_in_afterwards
 
 
 def breaker_events(service: Cluster, what: str) -> bool:
-    """Return whether the breaker of the worker has opened or closed; its log is the last one."""
+    """Return the events of the worker's circuit breaker, from the last log file."""
     log = sorted(service.folder.glob("*.log"))[-1]
     return f"circuit breaker {what}" in log.read_text()

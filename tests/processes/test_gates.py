@@ -1,4 +1,4 @@
-"""errata compare, gate and trend as people and pipelines run them: by name, by folder, exit codes, files."""
+"""The commands errata compare, gate, and trend: names, folders, exit codes, and files."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def policy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folders(errata: Errata, demo: Bundle, tmp_path: Path) -> tuple[str, str]:
-    """What --output wrote of a model that is wrong on 5 photographs, and of one that is wrong on 2 of them."""
+    """The --output folders of a model with 5 errors, and of a model with 2 of these errors."""
     for name, wrong in (("a", 5), ("b", 2)):
         file = predictions(demo, wrong, tmp_path / f"{name}.csv")
         done = errata(
@@ -70,7 +70,7 @@ def test_folders_are_compared_without_a_server_as_a_server_compares_them(
     assert expected["superclasses"]
 
 
-def test_a_comparison_is_told_and_written(errata: Errata, folders: tuple[str, str], tmp_path: Path) -> None:
+def test_a_comparison_is_printed_and_written(errata: Errata, folders: tuple[str, str], tmp_path: Path) -> None:
     done = errata("compare", *folders, "--output", str(tmp_path / "c.html"))
 
     assert done.returncode == 0
@@ -81,7 +81,7 @@ def test_a_comparison_is_told_and_written(errata: Errata, folders: tuple[str, st
 
 
 @pytest.mark.parametrize(("which", "code", "decision"), [(0, 1, "FAIL"), (1, 0, "PASS")])
-def test_a_folder_is_held_against_a_policy_without_a_server(
+def test_a_folder_is_evaluated_against_a_policy_without_a_server(
     errata: Errata, folders: tuple[str, str], policy: Path, tmp_path: Path, which: int, code: int, decision: str
 ) -> None:
     junit, markdown = tmp_path / "j.xml", tmp_path / "m.md"
@@ -97,7 +97,7 @@ def test_a_folder_is_held_against_a_policy_without_a_server(
     assert f"### Errata: release – {decision.lower()}" in markdown.read_text()
 
 
-def test_a_change_is_held_against_another_folder(errata: Errata, folders: tuple[str, str], tmp_path: Path) -> None:
+def test_a_change_is_evaluated_against_another_folder(errata: Errata, folders: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "change.yaml").write_text(CHANGE)
     gate = ["--policy", str(tmp_path / "change.yaml")]
 
@@ -110,7 +110,7 @@ def test_a_change_is_held_against_another_folder(errata: Errata, folders: tuple[
     assert "there is no baseline" in missing.stderr
 
 
-def test_an_analysis_that_does_not_meet_its_policy_ends_with_1_and_its_files(
+def test_a_failed_gate_exits_with_1_and_writes_its_files(
     errata: Errata, demo: Bundle, policy: Path, tmp_path: Path
 ) -> None:
     file = predictions(demo, 5, tmp_path / "a.csv")
@@ -137,7 +137,7 @@ def test_too_few_samples_are_undecided(errata: Errata, folders: tuple[str, str],
     assert "UNDECIDED" in done.stdout and "too few samples" in done.stdout
 
 
-def test_a_policy_with_a_mistake_is_bad_input_with_its_line(
+def test_an_invalid_policy_is_reported_with_its_line(
     errata: Errata, folders: tuple[str, str], policy: Path, demo: Bundle, tmp_path: Path
 ) -> None:
     policy.write_text(POLICY.replace("max: 2", "maximum: 2"))
@@ -153,13 +153,13 @@ def test_a_policy_with_a_mistake_is_bad_input_with_its_line(
     assert gone.returncode == 2 and "Cannot read" in gone.stderr
 
 
-def test_the_schema_of_policies_is_the_one_that_is_shipped(errata: Errata) -> None:
+def test_the_shipped_policy_schema_is_current(errata: Errata) -> None:
     shipped = Path(__file__).resolve().parents[2] / "deploy" / "gate-policy.schema.json"
 
     assert json.loads(errata("gate", "--schema").stdout) == json.loads(shipped.read_text())
 
 
-def test_a_gate_waits_for_an_analysis_and_no_longer_than_it_is_told(
+def test_a_gate_waits_for_an_analysis_up_to_its_timeout(
     data_dir: Path, errata: Errata, server: Serving, policy: Path, tmp_path: Path
 ) -> None:
     policy.write_text(POLICY.replace("max: 2", "max: 20"))
@@ -170,7 +170,7 @@ def test_a_gate_waits_for_an_analysis_and_no_longer_than_it_is_told(
     arguments = ["gate", name, "--policy", str(policy), "--server", server.grpc]
     started = time.monotonic()
     at_once = errata(*arguments)
-    assert at_once.returncode in (0, 5)  # the model may be that fast
+    assert at_once.returncode in (0, 5)  # the model may already have finished
     waited = subprocess.run(
         [sys.executable, "-m", "service", *arguments, "--wait", "2m"],
         env=environment(data_dir), capture_output=True, text=True, timeout=120, check=False,
@@ -182,7 +182,7 @@ def test_a_gate_waits_for_an_analysis_and_no_longer_than_it_is_told(
     assert odd.returncode == 2 and "30m" in odd.stderr
 
 
-def test_a_trend_is_told_of_folders_and_of_what_is_stored(
+def test_a_trend_of_folders_and_stored_analyses_is_printed(
     errata: Errata, folders: tuple[str, str], tmp_path: Path
 ) -> None:
     alone = errata("trend", *folders, "--json", ERRATA_SERVER="127.0.0.1:1")
@@ -195,7 +195,7 @@ def test_a_trend_is_told_of_folders_and_of_what_is_stored(
     assert "2 stored analyses" in (tmp_path / "t.html").read_text()
 
 
-def test_a_trend_beside_published_models(
+def test_a_trend_with_published_models(
     errata: Errata, folders: tuple[str, str], reference: Path, tmp_path: Path
 ) -> None:
     file = reference / "published" / "stats-imagenet" / "non_problematic_stats_all.csv"
@@ -210,9 +210,7 @@ def test_a_trend_beside_published_models(
     assert refused.returncode == 2 and "num_not_classified" in refused.stderr
 
 
-def test_a_folder_that_was_written_by_something_else_is_bad_input(
-    errata: Errata, folders: tuple[str, str], policy: Path
-) -> None:
+def test_a_folder_of_another_program_is_invalid_input(errata: Errata, folders: tuple[str, str], policy: Path) -> None:
     verdicts = Path(folders[0]) / "verdicts.jsonl"
     lines = verdicts.read_text().splitlines()
     verdicts.write_text("\n".join([*lines[:3], "{", *lines[4:]]) + "\n")
@@ -248,33 +246,31 @@ def test_the_policy_of_the_guide_passes_and_blocks(errata: Errata, imagenet_real
     assert bad.stdout.count("fail  ") >= 2
 
 
-def test_what_is_no_plain_file_is_written_to_and_never_replaced(
+def test_special_files_are_written_to_but_not_replaced(
     errata: Errata, folders: tuple[str, str], policy: Path, tmp_path: Path
 ) -> None:
     gate = ["gate", folders[1], "--policy", str(policy)]
-    kept, link = tmp_path / "kept.md", tmp_path / "link.md"
-    kept.write_text("before")
-    link.symlink_to(kept)
+    target, link = tmp_path / "target.md", tmp_path / "link.md"
+    target.write_text("before")
+    link.symlink_to(target)
     os.mkfifo(tmp_path / "pipe")
     reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True)
     try:
         done = errata(*gate, "--junit", str(tmp_path / "pipe"), "--markdown", str(link))
-        told, _ = reader.communicate(timeout=30)
+        output, _ = reader.communicate(timeout=30)
     finally:
         reader.kill()
 
     assert done.returncode == 0, done.stderr
-    assert "<testsuites" in told and (tmp_path / "pipe").is_fifo()
-    assert link.is_symlink() and "### Errata" in kept.read_text()
+    assert "<testsuites" in output and (tmp_path / "pipe").is_fifo()
+    assert link.is_symlink() and "### Errata" in target.read_text()
 
 
 @pytest.mark.parametrize(
     "summary",
     ["[" * 100_000, "null", "1", '{"\\ud800": 1}', '{"state": "\\ud800"}', '{"name": "analyses/1", "state": 99}'],
 )
-def test_a_summary_that_is_none_is_bad_input(
-    errata: Errata, folders: tuple[str, str], policy: Path, summary: str
-) -> None:
+def test_an_invalid_summary_is_refused(errata: Errata, folders: tuple[str, str], policy: Path, summary: str) -> None:
     (Path(folders[1]) / "summary.json").write_text(summary)
     done = errata("gate", folders[1], "--policy", str(policy))
 
@@ -283,9 +279,7 @@ def test_a_summary_that_is_none_is_bad_input(
 
 
 @pytest.mark.parametrize("accuracy", ['"NaN"', '"Infinity"', "7", "-1"])
-def test_numbers_that_no_model_has_pass_no_gate(
-    errata: Errata, folders: tuple[str, str], policy: Path, accuracy: str
-) -> None:
+def test_impossible_numbers_pass_no_gate(errata: Errata, folders: tuple[str, str], policy: Path, accuracy: str) -> None:
     file = Path(folders[1]) / "summary.json"
     summary = json.loads(file.read_text())
     summary["summary"]["groups"]["all"]["top1_accuracy"] = json.loads(accuracy)
@@ -297,7 +291,7 @@ def test_numbers_that_no_model_has_pass_no_gate(
     assert "expected a fraction of 1 as top1_accuracy" in done.stderr
 
 
-def test_files_that_never_end_and_odd_arguments_are_bad_input(
+def test_endless_files_and_invalid_arguments_are_refused(
     errata: Errata, folders: tuple[str, str], policy: Path
 ) -> None:
     verdicts = Path(folders[0]) / "verdicts.jsonl"
@@ -312,7 +306,7 @@ def test_files_that_never_end_and_odd_arguments_are_bad_input(
     assert errata("gate", folders[1], "--policy", str(policy)).returncode == 0
 
 
-def test_what_a_name_would_do_to_a_terminal_is_not_done(errata: Errata, demo: Bundle, tmp_path: Path) -> None:
+def test_control_characters_in_names_are_not_printed(errata: Errata, demo: Bundle, tmp_path: Path) -> None:
     file = predictions(demo, 1, tmp_path / "a.csv")
     name = "red \x1b[31m \x1b]0;title\x07 [bold]"
     done = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--name", name)

@@ -39,7 +39,7 @@ print(code, sorted(heavy & sys.modules.keys()))
 """
 
 
-def loaded(program: str, data_dir: Path, archive: Path) -> list[str]:
+def list_imported_modules(program: str, data_dir: Path, archive: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(data_dir, ERRATA_ARCHIVE=str(archive)),
@@ -52,15 +52,15 @@ def loaded(program: str, data_dir: Path, archive: Path) -> list[str]:
 
 
 def test_an_api_process_that_has_analyzed_an_upload_has_no_torch(data_dir: Path, tmp_path: Path) -> None:
-    lines = loaded(JUDGE, data_dir, tmp_path)
+    lines = list_imported_modules(JUDGE, data_dir, tmp_path)
 
     assert "InvalidRow" in lines  # it has parsed the upload
     assert lines[-1] == "[]"
 
 
 def test_help_imports_no_heavy_packages(data_dir: Path, tmp_path: Path) -> None:
-    assert loaded(HELP, data_dir, tmp_path)[-1] == "[]"
+    assert list_imported_modules(HELP, data_dir, tmp_path)[-1] == "[]"
 
 
 def test_a_command_of_the_client_imports_no_service(data_dir: Path, tmp_path: Path) -> None:
-    assert loaded(CLIENT, data_dir, tmp_path)[-1] == "3 []"
+    assert list_imported_modules(CLIENT, data_dir, tmp_path)[-1] == "3 []"

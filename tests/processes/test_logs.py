@@ -1,4 +1,4 @@
-"""Logs of real processes: every line is JSON, a call's id leads from the client to the worker, and nothing is told."""
+"""Logs: each line is JSON, request ids connect client and worker, and secrets do not appear."""
 
 import io
 import json
@@ -17,11 +17,11 @@ from .cluster import REDIS_PASSWORD, Cluster, cluster, wait_for
 MODEL = "demo:efficientnet_lite0"
 TOKEN, READER, STRANGER = new_token(), new_token(), new_token()
 HOOK_SECRET, REGISTRY_TOKEN = "whsec_aG9vay1zZWNyZXQtb2YtdGhlLXRlc3Q=", "registry-token-of-the-test"
-CONTENT = "zebra-crossing-content"  # stands in an upload
+CONTENT = "zebra-crossing-content"  # part of an upload
 
 
 def lines(running: Cluster) -> list[dict[str, object]]:
-    """Return all lines of all processes, each of which must be JSON."""
+    """Return the log lines of all processes; each line must be JSON."""
     return [
         json.loads(line)
         for file in sorted(running.folder.glob("[0-9]*.log"))
@@ -52,27 +52,27 @@ def running(data_dir: Path, tmp_path: Path):
         yield result
 
 
-def test_a_calls_id_and_its_analysis_lead_from_the_client_to_the_worker_and_the_judge(running: Cluster) -> None:
+def test_the_request_id_is_logged_by_the_api_the_worker_and_the_judge(running: Cluster) -> None:
     with Client(running.grpc, TOKEN) as client:
-        made = client.analyze(MODEL, "demo")
-        list(client.watch(made.name))
-    name = made.name.removeprefix("analyses/")
-    wait_for(lambda: running.events("analysis judged"), "the judge's line")
+        analysis = client.analyze(MODEL, "demo")
+        list(client.watch(analysis.name))
+    name = analysis.name.removeprefix("analyses/")
+    wait_for(lambda: running.events("judged"), "the analysis is judged")
 
     (accepted,) = running.events("analysis submitted")
     request = accepted["request"]
     assert accepted["analysis"] == name
     assert (accepted["caller"], accepted["rpc"]) == ("ci", "CreateAnalysis")
-    taken = running.events("shard claimed")
-    assert len(taken) == 4
-    for event in (*taken, *running.events("shard done")):
+    claimed = running.events("shard taken")
+    assert len(claimed) == 4
+    for event in (*claimed, *running.events("shard done")):
         assert event["request"] == request
         assert event["analyses"] == [name]
     (judged,) = running.events("analysis judged")
     assert (judged["request"], judged["analysis"]) == (request, name)
 
 
-def test_an_error_knows_the_id_under_which_the_log_has_it(running: Cluster) -> None:
+def test_an_error_has_the_request_id_of_the_log(running: Cluster) -> None:
     with Client(running.grpc, TOKEN) as client, pytest.raises(InvalidInput) as error:
         client.analyze("nonsense:model", "demo")
 
@@ -81,34 +81,34 @@ def test_an_error_knows_the_id_under_which_the_log_has_it(running: Cluster) -> N
     assert [event["reason"] for event in refused] == [error.value.reason]
 
 
-def test_what_is_changed_is_told_with_who_did_it(running: Cluster, demo_csv: bytes) -> None:
+def test_changes_are_logged_with_the_caller(running: Cluster, demo_csv: bytes) -> None:
     with Client(running.grpc, TOKEN) as client:
-        made = client.upload(io.BytesIO(demo_csv), dataset="demo")
-        again = client.reanalyze(made.name, made.evidence)
-        client.delete(made.name)
+        analysis = client.upload(io.BytesIO(demo_csv), dataset="demo")
+        again = client.reanalyze(analysis.name, analysis.evidence)
+        client.delete(analysis.name)
         model = client.analyze(MODEL, "demo", labels={"run": "first"})
         list(client.watch(model.name))
         cached = client.analyze(MODEL, "demo", labels={"run": "second"})
 
     for event, name in (
-        ("analysis reanalyzed", again.name),
-        ("analysis deleted", made.name),
-        ("archived predictions reused", cached.name),
+        ("judged anew", again.name),
+        ("deleted", analysis.name),
+        ("answered from the archive", cached.name),
     ):
-        (said,) = running.events(event)
-        assert (said["analysis"], said["caller"]) == (name.removeprefix("analyses/"), "ci"), event
-        assert said["request"]
+        (fields,) = running.events(event)
+        assert (fields["analysis"], fields["caller"]) == (name.removeprefix("analyses/"), "ci"), event
+        assert fields["request"]
     assert again.owner == cached.owner == "ci"
 
 
-def test_who_is_refused_is_told_with_their_tokens_name_and_their_address(running: Cluster) -> None:
+def test_refused_calls_are_logged_with_the_token_name_and_the_address(running: Cluster) -> None:
     with Client(running.grpc, READER) as client, pytest.raises(PermissionDenied):
         client.delete("analyses/x")
     request = urllib.request.Request(f"http://{running.http}/", headers={"Authorization": f"Bearer {STRANGER}"})
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
     refused.value.close()
-    wait_for(lambda: len(running.events("call refused")) == 2, "both are logged")
+    wait_for(lambda: len(running.events("call refused")) == 2, "both refusals are logged")
 
     by_reason = {event["reason"]: event for event in running.events("call refused")}
     assert "'dash'" in str(by_reason["SCOPE_MISSING"]["why"])
@@ -116,7 +116,7 @@ def test_who_is_refused_is_told_with_their_tokens_name_and_their_address(running
         assert "127.0.0.1" in str(event["peer"])
 
 
-def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster, demo_csv: bytes) -> None:
+def test_logs_contain_no_secret_token_or_upload(running: Cluster, demo_csv: bytes) -> None:
     with Client(running.grpc, TOKEN) as client:
         client.upload(io.BytesIO(demo_csv), dataset="demo", labels={"note": "an upload that succeeds"})
         for content in (
@@ -150,7 +150,7 @@ def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster, demo_csv:
     wait_for(lambda: len(running.events("call refused")) >= 6, "the refusals are logged")
 
     running.redis.stop()
-    wait_for(lambda: running.events("a look failed; the next one comes"), "Redis is away, and its clients say so")
+    wait_for(lambda: running.events("periodic task failed"), "the missing Redis is logged")
 
     text = "\n".join(file.read_text() for file in running.folder.glob("[0-9]*.log"))
     assert lines(running)
@@ -158,4 +158,4 @@ def test_no_secret_token_or_upload_stands_in_any_log(running: Cluster, demo_csv:
         assert secret not in text
     assert REDIS_PASSWORD not in text
     for line in demo_csv.decode().splitlines()[1:]:
-        assert line.partition(",")[0] not in text, "no line of an upload"
+        assert line.partition(",")[0] not in text, "the log contains a row of an upload"

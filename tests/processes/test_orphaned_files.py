@@ -1,4 +1,4 @@
-"""Writers that are killed with SIGKILL, and a service that starts after them."""
+"""A service removes the files that killed writers left behind."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from service.storage import ORPHAN_SECONDS
 from .cluster import wait_for
 from .conftest import serving
 
-# dies where the archive has the predictions and the document is being written
+# killed after the predictions are stored, while the document is written
 WRITER = """
 import os, sys
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ with atomic_folder(Path(sys.argv[1])) as folder:
 """
 
 
-def killed(program: str, *arguments: str) -> None:
+def run_until_killed(program: str, *arguments: str) -> None:
     done = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
     assert done.returncode == -signal.SIGKILL
 
@@ -54,13 +54,13 @@ def names(folder: Path) -> set[str]:
 
 def test_a_service_removes_old_orphaned_files_at_its_start(tmp_path: Path, demo_csv: bytes) -> None:
     archive, data = tmp_path / "archive", tmp_path / "data"
-    killed(WRITER, str(archive), "old")
-    killed(BUILDER, str(data / "evidence" / "mine" / "first"))
-    assert len(names(archive)) == 2, "predictions, and a part of the document"
+    run_until_killed(WRITER, str(archive), "old")
+    run_until_killed(BUILDER, str(data / "evidence" / "mine" / "first"))
+    assert len(names(archive)) == 2, "the predictions and an incomplete document"
     for path in (*archive.rglob("*"), *data.rglob("*")):
         os.utime(path, (time.time() - 2 * ORPHAN_SECONDS,) * 2)
     before = names(archive)
-    killed(WRITER, str(archive), "new")
+    run_until_killed(WRITER, str(archive), "new")
     young = names(archive) - before
 
     with serving(data, archive) as service, Client(service.grpc) as client:

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a service and its worker by deploy's configuration; a planted fault rings its alarm."""
+"""Prometheus scrapes a service and its worker with the configuration in deploy/; an injected fault fires an alert."""
 
 import json
 import os
@@ -26,17 +26,17 @@ class Prometheus:
 
     address: str
 
-    def ask(self, path: str, **parameters: str) -> Any:
+    def query(self, path: str, **parameters: str) -> Any:
         query = urllib.parse.urlencode(parameters)
         with urllib.request.urlopen(f"http://{self.address}/api/v1/{path}?{query}", timeout=5) as answer:
             return json.loads(answer.read())["data"]
 
     def value(self, expression: str) -> float | None:
-        result = self.ask("query", query=expression)["result"]
+        result = self.query("query", query=expression)["result"]
         return float(result[0]["value"][1]) if result else None
 
-    def firing(self) -> set[str]:
-        return {item["labels"]["alertname"] for item in self.ask("alerts")["alerts"] if item["state"] == "firing"}
+    def firing_alerts(self) -> set[str]:
+        return {item["labels"]["alertname"] for item in self.query("alerts")["alerts"] if item["state"] == "firing"}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def running(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def prometheus(running: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
-    """Prometheus with deploy's configuration: other targets, and what takes minutes there takes seconds here."""
+    """Prometheus with the configuration in deploy/, other targets, and intervals of seconds instead of minutes."""
     if shutil.which("prometheus") is None:
         assert "ERRATA_REFERENCE_DIR" not in os.environ, "prometheus is missing: tests/scripts/install-deploy-tools"
         pytest.skip("prometheus isn't installed")
@@ -90,28 +90,31 @@ def _is_up(prometheus: Prometheus) -> bool:
         return False
 
 
-def test_a_service_is_scraped_the_rules_load_and_the_alert_for_a_planted_fault_fires(
+def test_prometheus_scrapes_the_service_and_an_alert_fires_for_an_injected_fault(
     running: Cluster, prometheus: Prometheus
 ) -> None:
     for job in ("errata-api", "errata-worker"):
         wait_for(lambda job=job: prometheus.value(f'up{{job="{job}"}}') == 1, f"{job} is scraped")
-    groups = prometheus.ask("rules")["groups"]
+    groups = prometheus.query("rules")["groups"]
     loaded = {rule["name"] for group in groups for rule in group["rules"]}
     written = yaml.safe_load((DEPLOY / "rules.yaml").read_text())["groups"]
     assert loaded == {rule.get("alert") or rule["record"] for group in written for rule in group["rules"]}
 
     with running.client() as client:
         list(client.watch(client.analyze("demo:efficientnet_lite0", "demo").name))
-    wait_for(lambda: prometheus.value('errata_images_total{job="errata-worker"}') == 20, "the worker's images are told")
-    wait_for(lambda: prometheus.value('sum(errata_analyses_total{state="succeeded"})') == 1, "the analysis is told")
-    wait_for(lambda: prometheus.value('sum(errata_result_samples{group="all"})') == 20, "its result is told")
+    wait_for(
+        lambda: prometheus.value('errata_images_total{job="errata-worker"}') == 20,
+        "the images of the worker are reported",
+    )
+    wait_for(lambda: prometheus.value('sum(errata_analyses_total{state="succeeded"})') == 1, "the analysis is reported")
+    wait_for(lambda: prometheus.value('sum(errata_result_samples{group="all"})') == 20, "the result is reported")
     assert prometheus.value('errata_ready{job="errata-api"}') == 1
     assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
-    wait_for(lambda: prometheus.value("min(errata_ready)") == 1, "both take work")
-    assert prometheus.firing() == set()
+    wait_for(lambda: prometheus.value("min(errata_ready)") == 1, "both processes are ready")
+    assert prometheus.firing_alerts() == set()
 
     running.redis.kill()
-    wait_for(lambda: "ErrataNotReady" in prometheus.firing(), "the alert fires")
+    wait_for(lambda: "ErrataNotReady" in prometheus.firing_alerts(), "the alert fires")
 
     running.redis.start()
-    wait_for(lambda: "ErrataNotReady" not in prometheus.firing(), "the alert ends")
+    wait_for(lambda: "ErrataNotReady" not in prometheus.firing_alerts(), "the alert ends")

@@ -1,4 +1,4 @@
-"""An operator restores an older Redis: what was archived since then stays finished, whole and undeleted."""
+"""An older Redis is restored: analyses that were archived since then stay finished."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,13 +13,13 @@ MODEL = "demo:efficientnet_lite0"
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """The service with one worker, 2 s an analysis."""
+    """The service with one worker, which needs 2 s per analysis."""
     with cluster(data_dir, tmp_path) as running:
         yield running
 
 
 def content(folder: Path) -> Mapping[str, tuple[int, bytes]]:
-    """Return the files of an archive with the times at which they were written."""
+    """Return the files of an archive with their modification times."""
     return {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in folder.iterdir()}
 
 
@@ -31,7 +31,7 @@ def test_archived_analyses_survive_a_rollback_of_redis(service: Cluster, tmp_pat
         snapshot = service.redis.save()
         wait_for(lambda: client.get(name).state == pb.STATE_SUCCEEDED, "it succeeds")
         finished, archived = client.get(name), content(tmp_path / "archive")
-        wait_for(lambda: service.metric("errata_open_analyses") == 0, "the store has forgotten it")
+        wait_for(lambda: service.metric("errata_open_analyses") == 0, "the store has removed it")
 
         service.redis.restore(snapshot)
         if restarts_api:
@@ -41,13 +41,13 @@ def test_archived_analyses_survive_a_rollback_of_redis(service: Cluster, tmp_pat
             service.start_api()
         wait_for(service.ready, "the API is ready")
 
-        assert service.redis.client().zcard("errata:open:analyses") == 1, "the rollback made it open again"
+        assert service.redis.client().zcard("errata:open:analyses") == 1, "the restored store has it as open"
         assert client.get(name) == finished
         assert [(item.name, item.state) for item in client.list()] == [(name, pb.STATE_SUCCEEDED)]
         assert [item.state for item in client.watch(name)] == [pb.STATE_SUCCEEDED]
         assert client.cancel(name) == finished
-        wait_for(lambda: len(service.events("analysis judged")) == 2, "its job has run again")
-        wait_for(lambda: service.redis.client().zcard("errata:analyses") == 0, "the store has forgotten it again")
+        wait_for(lambda: len(service.events("judged")) == 2, "its job has run again")
+        wait_for(lambda: service.redis.client().zcard("errata:analyses") == 0, "the store has removed it again")
         assert client.get(name) == finished
         assert content(tmp_path / "archive") == archived
         assert len(list(client.verdicts(name))) == 20

@@ -1,4 +1,4 @@
-"""SIGTERM ends a process in time, whatever still runs in it; what does is in the log."""
+"""SIGTERM ends a process in time even if threads still run, and the log names them."""
 
 import json
 import os
@@ -35,7 +35,7 @@ HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(dataset="demo"))
 
 @dataclass
 class Process:
-    """A process that logs JSON into a file."""
+    """A process with a JSON log file."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -43,12 +43,12 @@ class Process:
     http: str
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        """Return the log's lines of an event."""
+        """Return the log lines of an event."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
         return [line for line in lines if line["event"] == event]
 
     def seconds_to_end(self) -> float:
-        """Send SIGTERM; return how long the process takes to end."""
+        """Send SIGTERM; return the seconds until the process ends."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(GRACE + LATE_SECONDS + 30)
@@ -60,12 +60,12 @@ Run = Callable[..., Process]
 
 @pytest.fixture
 def run(data_dir: Path, demo: Bundle, tmp_path: Path) -> Iterator[Run]:
-    """Start `stuck_service.py`, and end what is left of it."""
+    """Return a function that starts `stuck_service.py`; kill its processes after the test."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(what: str, stuck: str = "sleep", **settings: str) -> Process:
         log, grpc_address, http_address = tmp_path / f"{what}.log", *(f"127.0.0.1:{free_port()}" for _ in range(2))
-        chosen = {
+        defaults = {
             "ERRATA_ARCHIVE": str(tmp_path / "archive"),
             "ERRATA_GRPC_ADDRESS": grpc_address,
             "ERRATA_HTTP_ADDRESS": http_address,
@@ -77,11 +77,11 @@ def run(data_dir: Path, demo: Bundle, tmp_path: Path) -> Iterator[Run]:
         script = str(Path(__file__).parent / "stuck_service.py")
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, script, what], env=environment(data_dir, **(chosen | settings)), stderr=file
+                [sys.executable, script, what], env=environment(data_dir, **(defaults | settings)), stderr=file
             )
         processes.append(process)
         result = Process(process, log, grpc_address, http_address)
-        wait_for(lambda: result.events("working" if what == "work" else "ready"), f"{what} is ready")
+        wait_for(lambda: result.events("worker ready" if what == "work" else "ready"), f"{what} is ready")
         return result
 
     yield start
@@ -99,7 +99,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @contextmanager
 def upload(address: str, *parts: pb.UploadPredictionsRequest) -> Iterator[grpc.Channel]:
-    """Begin an upload that sends no more than these parts."""
+    """Start an upload that sends only these messages."""
     ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def messages() -> Iterator[pb.UploadPredictionsRequest]:
@@ -116,20 +116,20 @@ def upload(address: str, *parts: pb.UploadPredictionsRequest) -> Iterator[grpc.C
 
 
 @pytest.mark.parametrize("stuck", ["sleep", "python", "numpy", "regex"])
-def test_a_thread_that_never_ends_holds_the_process_no_longer_than_it_may(run: Run, stuck: str) -> None:
+def test_a_thread_that_never_ends_does_not_delay_the_end_of_the_process(run: Run, stuck: str) -> None:
     service = run("local", stuck)
     with upload(service.grpc, HEADER, pb.UploadPredictionsRequest(chunk=b"a")):
         wait_for(lambda: service.events("stuck"), "an upload is stuck")
 
-        assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1  # a second for a busy machine
+        assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1  # one second of tolerance
 
     assert service.process.returncode != 0
-    if stuck != "regex":  # which lets nobody else write
-        (forced,) = service.events("ended by force: the grace period is over and something still runs")
+    if stuck != "regex":  # this thread holds the GIL, so no other thread can log
+        (forced,) = service.events("process ended after the grace period: threads still run")
         assert any("uploader" in item for item in forced["running"]), forced
 
 
-def test_half_an_upload_a_watch_and_half_a_hook_hold_it_no_longer(run: Run, redis: RedisServer) -> None:
+def test_open_uploads_watches_and_webhooks_do_not_delay_the_end_of_the_process(run: Run, redis: RedisServer) -> None:
     settings = {"ERRATA_REDIS_URL": redis.url, "ERRATA_REGISTRIES": json.dumps({"other": REGISTRY})}
     worker = run("work", **settings)
     service = run("serve", **settings)
@@ -146,11 +146,11 @@ def test_half_an_upload_a_watch_and_half_a_hook_hold_it_no_longer(run: Run, redi
 
         assert service.seconds_to_end() < GRACE + LATE_SECONDS + 1
 
-    assert service.process.returncode == 0, "all of it could be ended"
+    assert service.process.returncode == 0, "the process ended without force"
 
 
 @pytest.mark.parametrize("what", ["serve", "work"])
-def test_a_redis_that_hangs_holds_no_process(run: Run, redis: RedisServer, what: str) -> None:
+def test_a_frozen_redis_does_not_delay_the_end_of_a_process(run: Run, redis: RedisServer, what: str) -> None:
     settings = {"ERRATA_REDIS_URL": redis.url}
     worker = run("work", **settings)
     service = run("serve", **settings)
@@ -165,9 +165,9 @@ def test_a_redis_that_hangs_holds_no_process(run: Run, redis: RedisServer, what:
         os.kill(redis.process.pid, signal.SIGCONT)
 
 
-def test_a_process_with_nothing_to_do_ends_at_once_and_well(run: Run) -> None:
+def test_an_idle_process_ends_immediately_with_code_0(run: Run) -> None:
     service = run("local")
 
     assert service.seconds_to_end() < GRACE + LATE_SECONDS - 1
     assert service.process.returncode == 0
-    assert not service.events("ended by force: the grace period is over and something still runs")
+    assert not service.events("process ended after the grace period: threads still run")

@@ -1,4 +1,4 @@
-"""A real worker, over a real Redis, meets models that never load, hang, or are killed: it serves the next."""
+"""A worker survives models that never load, hang, or are killed, and runs the next model."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from security import graphs
 from .cluster import SOON, Cluster, wait_for
 
 GOOD = "demo:efficientnet_lite0"
-LONG = 180.0  # seconds that a test waits at most: each process imports torch, beside whatever else the machine does
+LONG = 180.0  # seconds; the timeout includes imports of torch on a busy machine
 
 
 @pytest.fixture
@@ -24,40 +24,40 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path, models: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """The service with one real worker; a parameter is its ERRATA_LOAD_SECONDS."""
+    """The service with one worker that runs models; the parameter is ERRATA_LOAD_SECONDS."""
     settings = {"ERRATA_MODELS": str(models), "ERRATA_LOAD_SECONDS": str(getattr(request, "param", 900))}
     running = Cluster(data_dir, tmp_path, **settings, ERRATA_SHARD_SIZE="20", ERRATA_LOG_FORMAT="json")
     try:
         running.redis.start()
         running.start_api()
         running.start_real_worker()
-        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker lives", LONG)
+        wait_for(lambda: running.metric("errata_live_workers") == 1, "the worker is live", LONG)
         yield running
     finally:
         running.stop()
 
 
-def ended(client: Client, name: str) -> pb.Analysis:
-    """Wait for an analysis' end."""
+def wait_for_end(client: Client, name: str) -> pb.Analysis:
+    """Wait until an analysis ends."""
     final = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED)
     wait_for(lambda: client.get(name).state in final, f"{name} ends", LONG)
     return client.get(name)
 
 
 def serves(service: Cluster, client: Client) -> None:
-    """Check that the first worker is still there and judges a model."""
-    assert ended(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.STATE_SUCCEEDED
-    assert len(service.events("working")) == 1
+    """Check that the first worker still runs and completes an analysis."""
+    assert wait_for_end(client, client.analyze(GOOD, "demo", fresh=True).name).state == pb.STATE_SUCCEEDED
+    assert len(service.events("worker ready")) == 1
     assert service.workers[0].poll() is None
 
 
 def children(service: Cluster) -> list[int]:
-    """Return the ids of the processes that ran models, oldest first."""
-    return [int(str(event["pid"])) for event in service.events("model process started")]
+    """Return the ids of the model processes, oldest first."""
+    return [int(str(event["pid"])) for event in service.events("The process that runs models has started")]
 
 
-def computes(pid: int) -> bool:
-    """Say whether a process has used two seconds of a core since it was ready: a stuck loop does."""
+def uses_cpu(pid: int) -> bool:
+    """Return whether a process has used two seconds of CPU time since it was ready, as a stuck loop does."""
 
     def ticks() -> int:
         return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
@@ -67,7 +67,7 @@ def computes(pid: int) -> bool:
     return True
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -75,10 +75,10 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("service", [15], indirect=True)
-def test_a_model_that_never_loads_fails_and_the_same_worker_judges_the_next(service: Cluster, models: Path) -> None:
+def test_a_model_that_never_loads_fails_and_the_worker_runs_the_next(service: Cluster, models: Path) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop())
     with service.client() as client:
-        failure = ended(client, client.analyze(hostile, "demo").name).failure
+        failure = wait_for_end(client, client.analyze(hostile, "demo").name).failure
 
         assert failure.reason == "MODEL_REFUSED"
         assert "onnx:hostile.onnx" in failure.message
@@ -88,22 +88,22 @@ def test_a_model_that_never_loads_fails_and_the_same_worker_judges_the_next(serv
 
 
 @pytest.mark.parametrize("black_ends", [False, True], ids=["load", "predict"])
-def test_cancelling_a_stuck_model_ends_it_at_once(service: Cluster, models: Path, black_ends: bool) -> None:
+def test_canceling_a_stuck_model_ends_it_immediately(service: Cluster, models: Path, black_ends: bool) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop(black_ends))
     with service.client() as client:
         name = client.analyze(hostile, "demo").name
         wait_for(lambda: children(service), "the process starts", LONG)
         (child,) = children(service)
-        assert computes(child)
+        assert uses_cpu(child)
 
         assert client.cancel(name).state == pb.STATE_CANCELLED
 
-        wait_for(lambda: gone(child), "the process is killed", SOON)
+        wait_for(lambda: has_ended(child), "the process is killed", SOON)
         wait_for(lambda: service.events("shard stopped"), "the shard stops", SOON)
         serves(service, client)
 
 
-def test_a_model_that_ends_its_process_in_each_batch_fails_after_a_bounded_number_of_tries(
+def test_a_model_that_kills_its_process_in_each_batch_fails_after_a_limited_number_of_attempts(
     service: Cluster, models: Path
 ) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop(black_ends=True))
@@ -112,34 +112,34 @@ def test_a_model_that_ends_its_process_in_each_batch_fails_after_a_bounded_numbe
         for tries in range(1, 5):
             wait_for(lambda expected=tries: len(children(service)) == expected, "the process starts", LONG)
             child = children(service)[-1]
-            assert computes(child)
+            assert uses_cpu(child)
             os.kill(child, signal.SIGSEGV)
 
-        failure = ended(client, name).failure
+        failure = wait_for_end(client, name).failure
 
         assert failure.reason == "WORKER_LOST"
         assert "ended while it predicted" in failure.message
         serves(service, client)
 
 
-def test_a_worker_drains_in_time_and_leaves_no_process_behind(service: Cluster, models: Path) -> None:
+def test_a_worker_stops_in_time_without_leftover_processes(service: Cluster, models: Path) -> None:
     hostile = graphs.write(models, "hostile", graphs.endless_loop())
     with service.client() as client:
         name = client.analyze(hostile, "demo").name
         wait_for(lambda: children(service), "the process starts", LONG)
         (child,) = children(service)
-        assert computes(child)
+        assert uses_cpu(child)
 
         service.workers[0].send_signal(signal.SIGTERM)
 
         assert service.workers[0].wait(SOON) == 0
-        wait_for(lambda: gone(child), "the process is killed")
+        wait_for(lambda: has_ended(child), "the process is killed")
         assert client.get(name).state == pb.STATE_QUEUED  # it was released for another worker
         client.cancel(name)
 
 
-def test_lines_of_the_process_carry_the_ids_of_the_analysis(service: Cluster, data_dir: Path) -> None:
-    """Given an image that is missing, what the process logs names the job and the request."""
+def test_log_lines_of_the_model_process_have_the_ids_of_the_analysis(service: Cluster, data_dir: Path) -> None:
+    """The log lines about a missing image have the ids of the job and the request."""
     service.workers[0].kill()
     service.workers[0].wait()
     images = service.folder / "images"
@@ -148,7 +148,7 @@ def test_lines_of_the_process_carry_the_ids_of_the_analysis(service: Cluster, da
     service.start_real_worker(ERRATA_IMAGES=json.dumps({"demo": str(images)}))
     with service.client() as client:
         name = client.analyze(GOOD, "demo").name
-        ended(client, name)
+        wait_for_end(client, name)
 
     lines = service.events("image unreadable")
     assert lines

@@ -1,4 +1,4 @@
-"""Writing back: an API that is killed between finishing and telling tells the registry after its start, and once."""
+"""Write-backs: an API that is killed before a write-back completes it after its restart, exactly once."""
 
 import base64
 import json
@@ -29,18 +29,18 @@ from .cluster import SOON, Cluster, cluster, wait_for
 MODEL = "demo:efficientnet_lite0"
 SECRET = "whsec_" + base64.b64encode(b"a secret of the test's, of 32 by").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret, that is not used").decode()
-QUIET = 10.0  # seconds in which nothing may come again: longer than the pause after a first try that failed
+QUIET = 10.0  # seconds without further requests; longer than the delay after a failed attempt
 SUCCEEDED = pb.STATE_SUCCEEDED
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One attempt to tell a result, as the receiver saw it."""
+    """One write-back attempt that the receiver got."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes
-    status: int  # of the answer
+    status: int  # of the response
 
     @property
     def id(self) -> str:
@@ -48,15 +48,15 @@ class Delivery:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it says, its signature checked by the reference library."""
-        said: dict[str, Any] = Webhook(SECRET).verify(self.body, dict(self.headers))
-        assert said["type"] == "errata.analysis.completed"
-        data: dict[str, Any] = said["data"]
+        """Return the payload after verification of the signature with the reference library."""
+        event: dict[str, Any] = Webhook(SECRET).verify(self.body, dict(self.headers))
+        assert event["type"] == "errata.analysis.completed"
+        data: dict[str, Any] = event["data"]
         return data
 
 
 class Receiver:
-    """A registry's end of HTTPS on localhost, with a certificate of its own; `status` is what it answers now."""
+    """An HTTPS server of a registry on localhost; `status` is the status of its responses."""
 
     def __init__(self, folder: Path) -> None:
         self.status = 503
@@ -86,7 +86,7 @@ class Receiver:
         self._server = Server((address[0], address[1]), Handler)
         self.port = int(self._server.server_address[1])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_certified(self.certificate))
+        context.load_cert_chain(_write_certificate(self.certificate))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -95,8 +95,8 @@ class Receiver:
     def url(self) -> str:
         return f"https://localhost:{self.port}/results"
 
-    def seen(self, status: int) -> list[Delivery]:
-        """What it answered so."""
+    def with_status(self, status: int) -> list[Delivery]:
+        """Return the attempts with this response status."""
         with self._lock:
             return [delivery for delivery in self.deliveries if delivery.status == status]
 
@@ -106,8 +106,8 @@ class Receiver:
         self._thread.join(10)
 
 
-def _certified(path: Path) -> Path:
-    """Write a key and a certificate for localhost, signed by itself."""
+def _write_certificate(path: Path) -> Path:
+    """Write a key and a self-signed certificate for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -140,7 +140,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Cluster]:
-    """A service with one worker and a registry that is told results."""
+    """A service with one worker and a registry that receives results."""
     registry = {
         "kind": "generic",
         "url": receiver.url,
@@ -155,7 +155,7 @@ def service(data_dir: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Clus
 
 
 def call(service: Cluster, version: str, delivery: str) -> int:
-    """Post an event that a version was made, signed by the reference library: the status of the answer."""
+    """Post an event about a new version, signed with the reference library; return the status."""
     body = json.dumps(
         {"type": "model_version.created", "data": {"name": "photo-net", "version": version, "model": MODEL}}
     )
@@ -176,20 +176,20 @@ def call(service: Cluster, version: str, delivery: str) -> int:
             return error.code
 
 
-def the_finished_one(client: Client) -> pb.Analysis:
-    """Wait until the one analysis there is has succeeded."""
+def wait_for_analysis(client: Client) -> pb.Analysis:
+    """Wait until the only analysis has succeeded."""
     wait_for(lambda: [item.state for item in client.list()] == [SUCCEEDED], "the analysis has succeeded")
     (analysis,) = client.list()
     return analysis
 
 
-def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(service: Cluster, receiver: Receiver) -> None:
+def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(service: Cluster, receiver: Receiver) -> None:
     assert call(service, "7", "d1") == 202
     with service.client() as client:
-        analysis = the_finished_one(client)
-        wait_for(lambda: receiver.seen(503), "an attempt is refused")
-        wait_for(lambda: service.events("write-back failed"), "the service has noted it")
-        time.sleep(0.5)  # it is put off right after that line; who is killed before that comes again after a lease
+        analysis = wait_for_analysis(client)
+        wait_for(lambda: receiver.with_status(503), "an attempt is refused")
+        wait_for(lambda: service.events("a result can't be written back now"), "the failure is logged")
+        time.sleep(0.5)  # the retry is scheduled right after this event; without it, the retry would wait for the lease
 
         assert service.api is not None
         service.api.kill()
@@ -197,27 +197,27 @@ def test_a_result_is_told_once_after_a_kill_between_finishing_and_telling(servic
         receiver.status = 200
         restarted = time.time()
         service.start_api()
-        wait_for(lambda: receiver.seen(200), "the result arrives", SOON)
+        wait_for(lambda: receiver.with_status(200), "the result arrives", SOON)
         time.sleep(QUIET)
 
-        (told,) = receiver.seen(200)
-        refused = receiver.seen(503)
-        assert {item.id for item in refused} == {told.id}
-        assert all(json.loads(item.body) == json.loads(told.body) for item in refused)
-        assert told.path == "/results"
-        data = told.data
+        (accepted,) = receiver.with_status(200)
+        refused = receiver.with_status(503)
+        assert {item.id for item in refused} == {accepted.id}
+        assert all(json.loads(item.body) == json.loads(accepted.body) for item in refused)
+        assert accepted.path == "/results"
+        data = accepted.data
         assert (data["model"], data["version"], data["gate"], data["reasons"]) == ("photo-net", "7", None, [])
         assert data["analysis"]["name"] == analysis.name
         assert data["analysis"]["state"] in ("SUCCEEDED", "STATE_SUCCEEDED")
-        assert int(told.headers["webhook-timestamp"]) >= int(restarted)  # new at each attempt, so that it isn't stale
+        assert int(accepted.headers["webhook-timestamp"]) >= int(restarted)  # renewed for each attempt
         with pytest.raises(WebhookVerificationError):
-            Webhook(OTHER_SECRET).verify(told.body, dict(told.headers))
+            Webhook(OTHER_SECRET).verify(accepted.body, dict(accepted.headers))
         assert client.get(analysis.name) == analysis
-        assert call(service, "7", "d2") == 200  # the same version: asked before
+        assert call(service, "7", "d2") == 200  # the same version was accepted before
         assert [item.name for item in client.list()] == [analysis.name]
 
 
-def test_an_api_killed_while_it_runs_tells_the_result_after_its_start(service: Cluster, receiver: Receiver) -> None:
+def test_an_api_writes_the_result_back_after_a_kill_and_a_restart(service: Cluster, receiver: Receiver) -> None:
     receiver.status = 204
     assert call(service, "1", "d1") == 202
     assert service.api is not None
@@ -226,6 +226,6 @@ def test_an_api_killed_while_it_runs_tells_the_result_after_its_start(service: C
     service.start_api()
 
     with service.client() as client:
-        analysis = the_finished_one(client)
-        wait_for(lambda: receiver.seen(204), "the result arrives")
-        assert receiver.seen(204)[0].data["analysis"]["name"] == analysis.name
+        analysis = wait_for_analysis(client)
+        wait_for(lambda: receiver.with_status(204), "the result arrives")
+        assert receiver.with_status(204)[0].data["analysis"]["name"] == analysis.name

@@ -1,4 +1,4 @@
-"""Who may do what: tokens, their file, and the table."""
+"""Authorization: tokens, their file, and the table of permissions."""
 
 import base64
 import hashlib
@@ -28,13 +28,13 @@ READ_CALL, WRITE_CALL = "/errata.v1.AnalysisService/GetAnalysis", "/errata.v1.An
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens"
     path.write_text(
-        f"# who calls\n\n{line_of('dashboard', Scope.READ, READER)}\n{line_of('ci', Scope.WRITE, WRITER)}  # pipeline\n"
+        f"# callers\n\n{line_of('dashboard', Scope.READ, READER)}\n{line_of('ci', Scope.WRITE, WRITER)}  # pipeline\n"
     )
     return path
 
 
 @pytest.fixture
-def access(file: Path) -> Authorizer:
+def authorizer(file: Path) -> Authorizer:
     tokens = Tokens(file)
     tokens.load()
     return Authorizer(tokens)
@@ -48,7 +48,7 @@ def basic(password: str, user: str = "anybody") -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def test_a_file_holds_digests_and_never_a_token(file: Path) -> None:
+def test_the_file_has_digests_instead_of_tokens(file: Path) -> None:
     text = file.read_text()
 
     assert READER not in text
@@ -56,92 +56,92 @@ def test_a_file_holds_digests_and_never_a_token(file: Path) -> None:
     assert hashlib.sha256(WRITER.encode()).hexdigest() in text
 
 
-def test_tokens_are_long_and_no_two_alike() -> None:
-    made = {new_token() for _ in range(100)}
+def test_tokens_are_long_and_unique() -> None:
+    tokens = {new_token() for _ in range(100)}
 
-    assert len(made) == 100
-    assert all(len(item) >= len("errata_") + 43 for item in made)  # 256 bits in base 64
+    assert len(tokens) == 100
+    assert all(len(item) >= len("errata_") + 43 for item in tokens)  # 256 bits in base 64
 
 
 @pytest.mark.parametrize("scheme", [bearer, basic])
-def test_a_token_is_known_by_its_name(access: Authorizer, scheme: object) -> None:
-    assert access.check(READ_CALL, scheme(READER), certified=False) == "dashboard"  # type: ignore[operator]
-    assert access.check(WRITE_CALL, scheme(WRITER), certified=False) == "ci"  # type: ignore[operator]
+def test_a_token_identifies_its_caller(authorizer: Authorizer, scheme: object) -> None:
+    assert authorizer.check(READ_CALL, scheme(READER), certified=False) == "dashboard"  # type: ignore[operator]
+    assert authorizer.check(WRITE_CALL, scheme(WRITER), certified=False) == "ci"  # type: ignore[operator]
 
 
-def test_who_may_write_may_read(access: Authorizer) -> None:
-    assert access.check(READ_CALL, bearer(WRITER), certified=False) == "ci"
+def test_the_scope_write_includes_read(authorizer: Authorizer) -> None:
+    assert authorizer.check(READ_CALL, bearer(WRITER), certified=False) == "ci"
 
 
-def test_who_may_read_may_not_write(access: Authorizer) -> None:
-    with pytest.raises(PermissionDenied, match=r"scope write.*'dashboard' with read"):
-        access.check(WRITE_CALL, bearer(READER), certified=False)
+def test_the_scope_read_does_not_include_write(authorizer: Authorizer) -> None:
+    with pytest.raises(PermissionDenied, match=r"Token 'dashboard' has the scope read"):
+        authorizer.check(WRITE_CALL, bearer(READER), certified=False)
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic ", "Basic !!!", "Digest x", READER])
-def test_a_call_without_a_token_is_refused(access: Authorizer, authorization: str) -> None:
-    with pytest.raises(TokenMissing):
-        access.check(READ_CALL, authorization, certified=False)
+def test_a_call_without_a_token_is_refused(authorizer: Authorizer, authorization: str) -> None:
+    with pytest.raises(TokenMissing, match="Set ERRATA_TOKEN"):
+        authorizer.check(READ_CALL, authorization, certified=False)
 
 
 @pytest.mark.parametrize("token", ["x", READER[:-1], READER + "x", READER.upper(), "y" * 10_000, "ü"])
-def test_a_token_that_isnt_known_is_refused(access: Authorizer, token: str) -> None:
+def test_an_unknown_token_is_refused(authorizer: Authorizer, token: str) -> None:
     with pytest.raises(TokenUnknown) as error:
-        access.check(READ_CALL, bearer(token), certified=False)
+        authorizer.check(READ_CALL, bearer(token), certified=False)
 
     assert token not in error.value.message or token == "x"
 
 
 @given(st.text(max_size=80), st.sampled_from(["Bearer", "bearer", "Basic", "Negotiate", ""]))
-def test_whatever_a_caller_sends_is_refused_in_words(text: str, scheme: str) -> None:
+def test_any_other_header_is_unauthenticated(text: str, scheme: str) -> None:
     with pytest.raises(Unauthenticated):
-        Authorizer(_known()).check(READ_CALL, f"{scheme} {text}", certified=False)
+        Authorizer(_tokens()).check(READ_CALL, f"{scheme} {text}", certified=False)
 
 
-def _known() -> Tokens:
+def _tokens() -> Tokens:
     tokens = Tokens(Path("/nowhere"))
-    tokens._known = parse_tokens(line_of("ci", Scope.WRITE, WRITER))
+    tokens._tokens = parse_tokens(line_of("ci", Scope.WRITE, WRITER))
     return tokens
 
 
-def test_where_there_are_no_tokens_nobody_is_asked() -> None:
+def test_without_a_token_file_no_token_is_required() -> None:
     assert Authorizer().check(WRITE_CALL, "", certified=False) == ""
 
 
-def test_what_isnt_in_the_table_is_denied(access: Authorizer) -> None:
-    for item in (access, Authorizer()):
-        with pytest.raises(PermissionDenied):
+def test_a_method_outside_the_table_is_not_permitted(authorizer: Authorizer) -> None:
+    for item in (authorizer, Authorizer()):
+        with pytest.raises(PermissionDenied, match="Method not permitted"):
             item.check("/errata.v1.AnalysisService/Unheard", bearer(WRITER), certified=False)
 
 
 @pytest.mark.parametrize(
-    "what", sorted(what for what, need in PERMISSIONS.items() if need in (Scope.OPEN, Scope.SIGNED))
+    "target", sorted(target for target, scope in PERMISSIONS.items() if scope in (Scope.OPEN, Scope.SIGNED))
 )
-def test_what_is_open_or_signed_needs_neither_token_nor_certificate(access: Authorizer, what: str) -> None:
-    assert Authorizer(access.tokens, certificates=True).check(what, "", certified=False) == ""
+def test_an_open_or_signed_target_needs_neither_token_nor_certificate(authorizer: Authorizer, target: str) -> None:
+    assert Authorizer(authorizer.tokens, requires_certificate=True).check(target, "", certified=False) == ""
 
 
-def test_a_certificate_is_asked_for_besides_the_token(access: Authorizer) -> None:
-    both = Authorizer(access.tokens, certificates=True)
+def test_a_certificate_is_required_in_addition_to_the_token(authorizer: Authorizer) -> None:
+    with_certificate = Authorizer(authorizer.tokens, requires_certificate=True)
 
     with pytest.raises(CertificateMissing):
-        both.check(READ_CALL, bearer(READER), certified=False)
+        with_certificate.check(READ_CALL, bearer(READER), certified=False)
     with pytest.raises(TokenMissing):
-        both.check(READ_CALL, "", certified=True)
-    assert both.check(READ_CALL, bearer(READER), certified=True) == "dashboard"
+        with_certificate.check(READ_CALL, "", certified=True)
+    assert with_certificate.check(READ_CALL, bearer(READER), certified=True) == "dashboard"
 
 
-def test_a_file_that_changes_is_read_anew(access: Authorizer, file: Path) -> None:
+def test_a_changed_file_is_read_again(authorizer: Authorizer, file: Path) -> None:
     fresh = new_token()
     file.write_text(line_of("ci", Scope.WRITE, fresh))
 
-    assert access.check(WRITE_CALL, bearer(fresh), certified=False) == "ci"
+    assert authorizer.check(WRITE_CALL, bearer(fresh), certified=False) == "ci"
     with pytest.raises(TokenUnknown):
-        access.check(WRITE_CALL, bearer(WRITER), certified=False)
+        authorizer.check(WRITE_CALL, bearer(WRITER), certified=False)
 
 
-def test_a_secret_that_is_swapped_behind_a_link_is_read_anew(tmp_path: Path) -> None:
-    """Kubernetes mounts a secret as a link to a folder, and swaps the link."""
+def test_a_file_behind_a_replaced_link_is_read_again(tmp_path: Path) -> None:
+    """Kubernetes mounts a secret as a symbolic link to a folder, and replaces the link."""
     for version, token in (("1", READER), ("2", WRITER)):
         (tmp_path / version).mkdir()
         (tmp_path / version / "tokens").write_text(line_of("ci", Scope.WRITE, token))
@@ -157,8 +157,8 @@ def test_a_secret_that_is_swapped_behind_a_link_is_read_anew(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [None, "", " \n", "garbage", "ci write"])
-def test_a_file_that_gets_lost_or_broken_leaves_the_tokens_as_they_were(
-    access: Authorizer, file: Path, content: str | None
+def test_previous_tokens_stay_valid_when_the_file_is_missing_or_invalid(
+    authorizer: Authorizer, file: Path, content: str | None
 ) -> None:
     if content is None:
         file.unlink()
@@ -167,43 +167,43 @@ def test_a_file_that_gets_lost_or_broken_leaves_the_tokens_as_they_were(
 
     with structlog.testing.capture_logs() as log:
         for _ in range(3):
-            assert access.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+            assert authorizer.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
 
-    assert [event["log_level"] for event in log] == ["error"], "told once"
+    assert [event["log_level"] for event in log] == ["error"], "logged once"
 
 
-def test_a_file_of_comments_lets_nobody_in(access: Authorizer, file: Path) -> None:
+def test_a_file_with_only_comments_refuses_all_callers(authorizer: Authorizer, file: Path) -> None:
     file.write_text("# all are revoked\n")
 
     with pytest.raises(TokenUnknown):
-        access.check(READ_CALL, bearer(READER), certified=False)
+        authorizer.check(READ_CALL, bearer(READER), certified=False)
     file.write_text(line_of("dashboard", Scope.READ, READER))
-    assert access.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
+    assert authorizer.check(READ_CALL, bearer(READER), certified=False) == "dashboard"
 
 
-@pytest.mark.parametrize("content", ["", "# nobody\n"])
-def test_a_service_doesnt_start_without_a_token(file: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "# no tokens\n"])
+def test_a_service_does_not_start_without_a_token(file: Path, content: str) -> None:
     file.write_text(content)
 
-    with pytest.raises(InvalidSetting, match="expected a token a line"):
+    with pytest.raises(InvalidSetting, match="Add a line"):
         Tokens(file).load()
 
 
 @pytest.mark.parametrize("extra", ["\xa0", "\u2003", "\xff", "é"])
-def test_a_token_with_more_than_spaces_around_it_is_another(access: Authorizer, extra: str) -> None:
+def test_only_spaces_around_a_token_are_ignored(authorizer: Authorizer, extra: str) -> None:
     with pytest.raises(TokenUnknown):
-        access.check(READ_CALL, bearer(READER) + extra, certified=False)
-    assert access.check(READ_CALL, f" {bearer(READER)} \t", certified=False) == "dashboard"
+        authorizer.check(READ_CALL, bearer(READER) + extra, certified=False)
+    assert authorizer.check(READ_CALL, f" {bearer(READER)} \t", certified=False) == "dashboard"
 
 
-def test_a_pipe_is_no_file_of_tokens(tmp_path: Path) -> None:
+def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "tokens")
 
-    with pytest.raises(InvalidSetting, match="ERRATA_TOKENS: expected a file of tokens"):
+    with pytest.raises(InvalidSetting, match="ERRATA_TOKENS: can't read the file"):
         Tokens(tmp_path / "tokens").load()
 
 
-def test_two_tokens_of_one_name_hold_while_one_is_replaced(file: Path) -> None:
+def test_two_tokens_with_the_same_name_are_valid(file: Path) -> None:
     old, new = new_token(), new_token()
     file.write_text("\n".join(line_of("ci", Scope.WRITE, item) for item in (old, new)))
     tokens = Tokens(file)
@@ -224,7 +224,7 @@ def test_two_tokens_of_one_name_hold_while_one_is_replaced(file: Path) -> None:
         ("ci write errata_secret more", 2),
     ],
 )
-def test_a_line_that_isnt_a_tokens_is_named_and_not_shown(line: str, number: int) -> None:
+def test_an_invalid_line_is_named_but_not_quoted(line: str, number: int) -> None:
     with pytest.raises(InvalidSetting) as error:
         parse_tokens(f"# first\n{line}\n")
 
@@ -232,8 +232,8 @@ def test_a_line_that_isnt_a_tokens_is_named_and_not_shown(line: str, number: int
     assert "errata_secret" not in error.value.message
 
 
-def test_a_file_without_tokens_or_that_isnt_there_stops_the_start(tmp_path: Path) -> None:
-    (tmp_path / "empty").write_text("# nobody\n")
+def test_a_missing_or_empty_file_prevents_the_start(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("# no tokens\n")
     (tmp_path / "large").write_bytes(b"#" * (2 << 20))
     for name in ("empty", "large", "missing", ""):
         with pytest.raises(InvalidSetting, match="ERRATA_TOKENS"):
@@ -241,6 +241,6 @@ def test_a_file_without_tokens_or_that_isnt_there_stops_the_start(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "#", "x" * 65, "registry:prod"])
-def test_a_name_that_cant_stand_in_the_file_is_refused(name: str) -> None:
+def test_an_invalid_token_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidSetting):
         line_of(name, Scope.READ, READER)

@@ -132,7 +132,7 @@ def test_the_reference_lists_every_public_name_of_the_client() -> None:
     assert [name for name in errata.__all__ if name != "pb" and f"::: errata.{name}\n" not in page] == []
 
 
-def test_every_error_that_the_proto_names_exists() -> None:
+def test_every_error_in_the_proto_exists() -> None:
     proto = (ROOT / "protos" / "errata" / "v1" / "errata.proto").read_text(encoding="utf-8")
     named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", "\n".join(re.findall(r"// Errors:.*(?:\n\s*//.*)*", proto))))
     codes = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}

@@ -1,4 +1,4 @@
-"""Metrics are those of the module's table; logs are a line an event, JSON where they should be."""
+"""Metrics match their documentation; logs have one line per event in the configured format."""
 
 import io
 import json
@@ -11,13 +11,13 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service import telemetry
-from service.telemetry import Metrics, SnapshotGauge, at_zero, configure_logging
+from service.telemetry import Metrics, SnapshotGauge, configure_logging, initialize_series
 
 CONVENTIONAL_UNITS = ("seconds", "bytes", "total")
 
 
 def table() -> dict[str, tuple[str, set[str]]]:
-    """Return name → (kind, labels) of the table in the module's docstring."""
+    """Return name -> (kind, labels) of the metrics in the module's docstring."""
     rows = {}
     for line in (telemetry.__doc__ or "").splitlines():
         if line.startswith("errata_"):
@@ -27,8 +27,8 @@ def table() -> dict[str, tuple[str, set[str]]]:
     return rows
 
 
-def existing(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
-    """Return the same of the metrics that a registry exposes, read from what Prometheus would scrape."""
+def exposed_metrics(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
+    """Return name -> (kind, labels) of the metrics that a registry exposes."""
     result = {}
     for line in generate_latest(registry).decode().splitlines():
         if line.startswith("# TYPE ") and not line.split()[2].endswith("_created"):
@@ -44,7 +44,7 @@ def existing(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """A registry in which each metric has one sample, so that its labels show."""
+    """A registry in which each metric has a sample, so that its labels are visible."""
     registry = CollectorRegistry()
     for metric in vars(Metrics(registry)).values():
         if isinstance(metric, SnapshotGauge):
@@ -56,7 +56,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """A stream to log to; how logs were set up before comes back."""
+    """A stream for logs; the previous configuration is restored after the test."""
     before, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()
@@ -68,7 +68,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -78,13 +78,17 @@ def events(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_the_table_is_what_exists(registry: CollectorRegistry) -> None:
-    result = {name: each for name, each in existing(registry).items() if not name.startswith(("process_", "python_"))}
+def test_the_documented_metrics_are_the_existing_ones(registry: CollectorRegistry) -> None:
+    result = {
+        name: description
+        for name, description in exposed_metrics(registry).items()
+        if not name.startswith(("process_", "python_"))
+    }
 
     assert table() == result
 
 
-def test_a_snapshots_series_are_replaced_all_at_once() -> None:
+def test_the_series_of_a_snapshot_gauge_are_replaced() -> None:
     registry = CollectorRegistry()
     gauge = SnapshotGauge("errata_test", "words", ("model",), registry)
     gauge.replace({("a",): 1.0, ("b",): 2.0})
@@ -94,21 +98,21 @@ def test_a_snapshots_series_are_replaced_all_at_once() -> None:
     assert registry.get_sample_value("errata_test", {"model": "b"}) == 3
 
 
-def test_a_counter_that_is_kept_elsewhere_shows_what_was_read() -> None:
+def test_a_shared_counter_has_the_value_that_was_read() -> None:
     registry = CollectorRegistry()
     Metrics(registry).crashes.set(7)
 
     assert registry.get_sample_value("errata_crashes_total") == 7
 
 
-def test_metrics_have_the_products_prefix_and_say_their_unit() -> None:
+def test_metric_names_have_the_prefix_and_the_unit() -> None:
     for name, (kind, _) in table().items():
         assert re.fullmatch(r"errata_[a-z0-9_]+", name)
         if kind != "gauge":
             assert name.endswith(CONVENTIONAL_UNITS)
 
 
-def test_each_process_may_have_metrics_of_its_own() -> None:
+def test_registries_have_separate_metrics() -> None:
     first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
     first.analyses.labels("succeeded").inc()
 
@@ -116,8 +120,8 @@ def test_each_process_may_have_metrics_of_its_own() -> None:
     assert second.registry.get_sample_value("errata_analyses_total", {"state": "succeeded"}) is None
 
 
-def test_what_is_kept_elsewhere_is_unknown_before_it_was_read() -> None:
-    """A 0 that becomes the total of a lifetime would look like a burst."""
+def test_shared_metrics_have_no_value_before_the_first_read() -> None:
+    """A step from 0 to the lifetime total would look like a burst."""
     metrics = Metrics(CollectorRegistry())
     shared = {
         "errata_crashes_total": metrics.crashes,
@@ -135,10 +139,10 @@ def test_what_is_kept_elsewhere_is_unknown_before_it_was_read() -> None:
     assert {name: metrics.registry.get_sample_value(name) for name in shared} == dict.fromkeys(shared, 57)
 
 
-def test_failures_begin_at_0_so_that_the_first_ones_are_an_increase() -> None:
+def test_initialized_series_start_at_0() -> None:
     metrics = Metrics(CollectorRegistry())
-    at_zero(metrics.rpc_handled, ["GetAnalysis", "GetTrend"], ["INTERNAL", "UNAVAILABLE"])
-    at_zero(metrics.write_backs, iter(["failed"]))
+    initialize_series(metrics.rpc_handled, ["GetAnalysis", "GetTrend"], ["INTERNAL", "UNAVAILABLE"])
+    initialize_series(metrics.write_backs, iter(["failed"]))
 
     for name, labels in (
         ("errata_rpc_handled_total", {"method": "GetAnalysis", "code": "INTERNAL"}),
@@ -147,11 +151,11 @@ def test_failures_begin_at_0_so_that_the_first_ones_are_an_increase() -> None:
     ):
         assert metrics.registry.get_sample_value(name, labels) == 0, (name, labels)
     metrics.write_backs.labels("failed").inc()
-    at_zero(metrics.write_backs, ["failed"])
+    initialize_series(metrics.write_backs, ["failed"])
     assert metrics.registry.get_sample_value("errata_write_backs_total", {"outcome": "failed"}) == 1
 
 
-def test_text_that_would_steer_a_terminal_is_written_as_its_escape(log: io.StringIO) -> None:
+def test_control_characters_are_escaped(log: io.StringIO) -> None:
     configure_logging("info", "text", log)
     structlog.get_logger().info("call refused", model="\x1b[31mred\x07", note="two\nlines")
 
@@ -159,7 +163,7 @@ def test_text_that_would_steer_a_terminal_is_written_as_its_escape(log: io.Strin
     assert "\\x1b[31mred\\x07" in log.getvalue()
 
 
-def test_what_libraries_say_of_a_callers_metadata_is_left_out(log: io.StringIO) -> None:
+def test_library_logs_about_metadata_are_dropped(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     logging.getLogger("grpc._cython.cygrpc").error("Invalid encoding on %s", b"Bearer errata_secret\xa0")
     logging.getLogger("grpc._server").error("another thing")
@@ -167,7 +171,7 @@ def test_what_libraries_say_of_a_callers_metadata_is_left_out(log: io.StringIO) 
     assert [event["event"] for event in events(log)] == ["another thing"]
 
 
-def test_that_there_are_no_files_left_is_said_now_and_then(log: io.StringIO) -> None:
+def test_repeated_logs_about_file_descriptors_are_limited(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     for _ in range(1000):
         logging.getLogger("asyncio").error("socket.accept() out of system resource\nsocket: %s", "x")
@@ -198,7 +202,7 @@ def test_an_error_is_one_line_with_its_traceback(log: io.StringIO) -> None:
     assert "KeyError: 'missing'" in str(event["exception"])
 
 
-def test_what_is_bound_to_a_call_stands_in_its_events(log: io.StringIO) -> None:
+def test_events_have_the_context_of_their_call(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     structlog.contextvars.bind_contextvars(request="r1")
     structlog.get_logger().info("looked")
@@ -207,7 +211,7 @@ def test_what_is_bound_to_a_call_stands_in_its_events(log: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "shown"),
+    ("level", "levels"),
     [
         ("debug", ["debug", "info", "warning", "error"]),
         ("info", ["info", "warning", "error"]),
@@ -215,12 +219,12 @@ def test_what_is_bound_to_a_call_stands_in_its_events(log: io.StringIO) -> None:
         ("error", ["error"]),
     ],
 )
-def test_events_below_the_level_are_left_out(log: io.StringIO, level: str, shown: list[str]) -> None:
+def test_events_below_the_level_are_dropped(log: io.StringIO, level: str, levels: list[str]) -> None:
     configure_logging(level, "json", log)
     for item in ("debug", "info", "warning", "error"):
         getattr(structlog.get_logger(), item)("said")
 
-    assert [event["level"] for event in events(log)] == shown
+    assert [event["level"] for event in events(log)] == levels
 
 
 @pytest.mark.parametrize(
@@ -232,7 +236,7 @@ def test_events_below_the_level_are_left_out(log: io.StringIO, level: str, shown
         ("text", io.StringIO, False),
     ],
 )
-def test_logs_are_json_unless_a_person_reads_them(
+def test_the_log_format_depends_on_the_setting_and_the_stream(
     log: io.StringIO, form: str, stream: type[io.StringIO], as_json: bool
 ) -> None:
     into = stream()
@@ -243,20 +247,20 @@ def test_logs_are_json_unless_a_person_reads_them(
     assert into.getvalue().startswith("{") == as_json
 
 
-def test_what_libraries_log_is_json_too(log: io.StringIO) -> None:
-    """Dramatiq and uvicorn log through the standard library: a traceback of theirs must not be twenty lines."""
+def test_library_logs_are_json(log: io.StringIO) -> None:
+    """Tracebacks of Dramatiq and uvicorn, which use the standard library, are also one line."""
     configure_logging("info", "json", log)
     try:
-        raise OSError("the queue is away")
+        raise OSError("the queue is unavailable")
     except OSError:
         logging.getLogger("dramatiq.worker").error("failed to process %s", "message", exc_info=True)
 
     (event,) = events(log)
     assert (event["event"], event["level"]) == ("failed to process message", "error")
-    assert "the queue is away" in str(event["exception"])
+    assert "the queue is unavailable" in str(event["exception"])
 
 
-def test_what_libraries_say_below_a_warning_is_left_out(log: io.StringIO) -> None:
+def test_library_logs_below_warning_are_dropped(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     logging.getLogger("uvicorn.error").info("started")
 

@@ -1,4 +1,4 @@
-"""Slots are bounded over all callers, and for each caller with a name."""
+"""The concurrency limit: slots are bounded in total and per caller."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,47 +10,47 @@ from service.api.concurrency import ConcurrencyLimit
 from service.authorization import CALLER
 
 
-def take(slots: ConcurrencyLimit, caller: str) -> Callable[[], None]:
-    """Take a slot as a caller."""
+def acquire(slots: ConcurrencyLimit, caller: str) -> Callable[[], None]:
+    """Acquire a slot on behalf of a caller."""
     before = CALLER.set(caller)
     try:
-        return slots.take()
+        return slots.acquire()
     finally:
         CALLER.reset(before)
 
 
-def test_no_more_are_held_than_there_are() -> None:
+def test_a_call_above_the_limit_is_refused() -> None:
     slots = ConcurrencyLimit(2, "uploads", retry_after=3.0)
     with (
-        slots.taken(),
-        slots.taken(),
+        slots.slot(),
+        slots.slot(),
         pytest.raises(TooBusy, match="Too many uploads: at most 2 at once") as refused,
-        slots.taken(),
+        slots.slot(),
     ):
         pass
-    assert (refused.value.retry_after, slots.held) == (3.0, 0)
+    assert (refused.value.retry_after, slots.in_use) == (3.0, 0)
 
 
-def test_a_slot_is_released_by_an_error() -> None:
+def test_an_error_releases_the_slot() -> None:
     slots = ConcurrencyLimit(1, "uploads", retry_after=3.0)
-    with suppress(ValueError), slots.taken():
+    with suppress(ValueError), slots.slot():
         raise ValueError
 
-    with slots.taken():
-        assert slots.held == 1
+    with slots.slot():
+        assert slots.in_use == 1
 
 
 @pytest.mark.parametrize(("count", "share"), [(1, 1), (2, 1), (3, 1), (8, 4), (64, 32)])
-def test_a_caller_with_a_name_gets_half_and_others_the_rest(count: int, share: int) -> None:
+def test_an_authenticated_caller_gets_at_most_half_of_the_slots(count: int, share: int) -> None:
     slots = ConcurrencyLimit(count, "uploads", retry_after=1.0)
-    held = [take(slots, "busy") for _ in range(share)]
+    releases = [acquire(slots, "busy") for _ in range(share)]
 
     with pytest.raises(TooBusy, match="at once"):
-        take(slots, "busy")
-    others = [take(slots, "") for _ in range(count - share)]  # without a name there is no share
+        acquire(slots, "busy")
+    releases += [acquire(slots, "") for _ in range(count - share)]  # callers without a name have no share
 
-    assert slots.held == count
-    for release in (*held, *others):
+    assert slots.in_use == count
+    for release in releases:
         release()
-    assert slots.held == 0
-    take(slots, "busy")()
+    assert slots.in_use == 0
+    acquire(slots, "busy")()

@@ -1,4 +1,4 @@
-"""A sender that keeps the pace is read to its end; one that holds an upload with a few bytes is given up."""
+"""The paced stream: a fast sender is read to the end, and a slow sender is refused."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,26 +10,26 @@ from errata.errors import TruncatedUpload
 from service.api import paced_stream as module
 from service.api.paced_stream import PacedStream
 
-SOON = 10.0  # seconds; a deadline, not a measure
+SOON = 10.0  # seconds; a timeout that no passing test reaches
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give senders a fraction of a second, in which a byte buys a millisecond."""
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.2)
+    """Shorten the wait budget to 0.2 s, and let each byte add a millisecond."""
+    monkeypatch.setattr(module, "MAX_WAIT_SECONDS", 0.2)
     monkeypatch.setattr(module, "MIN_RATE", 1000)
 
 
-async def sent(messages: Iterator[bytes], pause: float = 0.0, then: float = 0.0) -> AsyncIterator[bytes]:
-    """Send messages with a pause before each, and be silent at the end."""
+async def send(messages: Iterator[bytes], pause: float = 0.0, final_pause: float = 0.0) -> AsyncIterator[bytes]:
+    """Send messages with a pause before each message and at the end."""
     for message in messages:
         await asyncio.sleep(pause)
         yield message
-    await asyncio.sleep(then)
+    await asyncio.sleep(final_pause)
 
 
 async def read_all(stream: PacedStream[bytes], until: "asyncio.Future[None] | None" = None) -> list[bytes]:
-    """Read to the end; fail where it never comes."""
+    """Read to the end of the stream; fail if it does not end."""
     result = []
     async with asyncio.timeout(SOON):
         while (message := await stream.next(until)) is not None:
@@ -38,17 +38,17 @@ async def read_all(stream: PacedStream[bytes], until: "asyncio.Future[None] | No
 
 
 async def test_a_stream_is_read_to_its_end() -> None:
-    assert await read_all(PacedStream(sent(iter([b"a", b"", b"b"])), len)) == [b"a", b"", b"b"]
+    assert await read_all(PacedStream(send(iter([b"a", b"", b"b"])), len)) == [b"a", b"", b"b"]
 
 
-async def test_a_sender_that_keeps_the_pace_may_take_longer_than_its_patience() -> None:
-    messages = repeat(bytes(100), 20)  # each buys 100 ms and costs 20
+async def test_a_fast_sender_may_take_longer_than_the_wait_budget() -> None:
+    messages = repeat(bytes(100), 20)  # each message adds 100 ms to the budget and takes 20 ms
 
-    assert len(await read_all(PacedStream(sent(messages, pause=0.02), len))) == 20
+    assert len(await read_all(PacedStream(send(messages, pause=0.02), len))) == 20
 
 
-async def test_time_that_the_receiver_takes_costs_the_sender_nothing() -> None:
-    stream = PacedStream(sent(iter([b"a", b"b"])), len)
+async def test_the_time_of_the_receiver_does_not_count() -> None:
+    stream = PacedStream(send(iter([b"a", b"b"])), len)
     for message in (b"a", b"b", None):
         assert await stream.next() == message
         await asyncio.sleep(0.3)
@@ -57,30 +57,30 @@ async def test_time_that_the_receiver_takes_costs_the_sender_nothing() -> None:
 @pytest.mark.parametrize(
     "messages",
     [
-        sent(iter([b"a"]), then=2 * SOON),
-        sent(iter([]), then=2 * SOON),
-        sent(repeat(b"a"), pause=0.05),
-        sent(repeat(b""), pause=0.05),
-        sent(repeat(b"")),
-        sent(iter([bytes(10_000)]), then=2 * SOON),
+        send(iter([b"a"]), final_pause=2 * SOON),
+        send(iter([]), final_pause=2 * SOON),
+        send(repeat(b"a"), pause=0.05),
+        send(repeat(b""), pause=0.05),
+        send(repeat(b"")),
+        send(iter([bytes(10_000)]), final_pause=2 * SOON),
     ],
-    ids=["silence", "nothing at all", "a byte now and then", "empty messages", "a flood of them", "all, and silence"],
+    ids=["one message", "no message", "single bytes", "empty messages", "a flood of empty messages", "no end"],
 )
-async def test_a_sender_that_holds_the_stream_with_a_few_bytes_is_given_up(messages: AsyncIterator[bytes]) -> None:
+async def test_a_slow_sender_is_refused(messages: AsyncIterator[bytes]) -> None:
     with pytest.raises(TruncatedUpload, match="bytes of the file a second"):
         await read_all(PacedStream(messages, len))
 
 
-async def test_even_a_fast_sender_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fast_sender_is_refused_after_the_total_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SECONDS", 0.3)
 
     with pytest.raises(TruncatedUpload):
-        await read_all(PacedStream(sent(repeat(bytes(1000)), pause=0.01), len))
+        await read_all(PacedStream(send(repeat(bytes(1000)), pause=0.01), len))
 
 
-async def test_a_stream_is_left_when_nobody_needs_it_any_more() -> None:
+async def test_reading_ends_when_the_result_is_available() -> None:
     done = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(0.02, done.set_result, None)
 
-    assert await read_all(PacedStream(sent(iter([b"a"]), then=0.15), len), until=done) == [b"a"]
+    assert await read_all(PacedStream(send(iter([b"a"]), final_pause=0.15), len), until=done) == [b"a"]
     assert done.done()

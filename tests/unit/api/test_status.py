@@ -1,4 +1,4 @@
-"""From errors to statuses and back: one code a branch, details that clients read, nothing lost on a real wire."""
+"""The mapping of errors to statuses and back, also over a real connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from service.api.interceptors import CallInterceptor
-from service.api.status import DOMAIN, code_of, internal, status_of
+from service.api.status import DOMAIN, code_of, internal_status, status_of
 from service.authorization import ALLOW_ALL
 from service.telemetry import Metrics
 
-# design/contract.md and the proto: each branch and what clients see
+# The codes that the proto documents.
 CODES = {
     errors.InvalidInput: "INVALID_ARGUMENT",
     errors.NotFound: "NOT_FOUND",
@@ -49,7 +49,7 @@ BELOW_THE_ROOT = [kind for kind in ALL if kind is not ErrataError]
 
 
 def detail(status: Status, kind: Any) -> Any:
-    """Return the one detail of a kind, None if there is none."""
+    """Return the only detail of a type, or None."""
     result = []
     for item in status.details:
         message = kind()
@@ -59,8 +59,8 @@ def detail(status: Status, kind: Any) -> Any:
     return result[0] if result else None
 
 
-class HandMade(grpc.RpcError, grpc.Call):
-    """A failed call with a status, made by hand."""
+class FailedCall(grpc.RpcError, grpc.Call):
+    """A failed call with a status."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -77,14 +77,11 @@ class HandMade(grpc.RpcError, grpc.Call):
     initial_metadata = is_active = time_remaining = cancel = add_callback = None
 
 
-HandMade.__abstractmethods__ = frozenset()
+FailedCall.__abstractmethods__ = frozenset()
 
 
-def there_and_back(error: ErrataError) -> ErrataError:
-    return error_of(HandMade(status_of(error)), "somewhere:1")
-
-
-# the table
+def round_trip(error: ErrataError) -> ErrataError:
+    return error_of(FailedCall(status_of(error)), "somewhere:1")
 
 
 @pytest.mark.parametrize("kind", BELOW_THE_ROOT)
@@ -95,7 +92,7 @@ def test_every_class_has_the_code_of_its_branch(kind: type[ErrataError]) -> None
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_every_status_says_its_reason_and_its_domain(kind: type[ErrataError]) -> None:
+def test_every_status_has_its_reason_and_domain(kind: type[ErrataError]) -> None:
     status = status_of(kind("expected this, got that"))
 
     assert status.message == "expected this, got that"
@@ -106,7 +103,7 @@ def test_every_status_says_its_reason_and_its_domain(kind: type[ErrataError]) ->
 # the details
 
 
-def test_fields_and_lines_are_told() -> None:
+def test_a_status_has_fields_and_lines() -> None:
     violations = [Violation("file_name", "unknown", 3), Violation("predicted_class", "no class", 17)]
     status = status_of(InvalidRow("2 rows", violations=violations))
 
@@ -118,7 +115,7 @@ def test_fields_and_lines_are_told() -> None:
     assert dict(detail(status, error_details_pb2.ErrorInfo).metadata) == {"lines": "3,17"}
 
 
-def test_a_field_without_a_line_is_told_alone() -> None:
+def test_a_status_has_a_field_without_a_line() -> None:
     status = status_of(InvalidRequest("expected a data set, got none", field="dataset"))
 
     bad = detail(status, error_details_pb2.BadRequest)
@@ -126,22 +123,24 @@ def test_a_field_without_a_line_is_told_alone() -> None:
     assert dict(detail(status, error_details_pb2.ErrorInfo).metadata) == {}
 
 
-def test_what_is_about_no_field_has_no_bad_request_and_no_retry() -> None:
+def test_a_status_without_field_and_delay_has_no_details_for_them() -> None:
     status = status_of(ModelNotFound("gone"))
 
     assert detail(status, error_details_pb2.BadRequest) is None
     assert detail(status, error_details_pb2.RetryInfo) is None
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.0, (0, 0)), (2.0, (2, 0)), (0.25, (0, 250_000_000)), (90, (90, 0))])
-def test_when_to_try_again_is_told(seconds: float, told: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "seconds_and_nanos"), [(0.0, (0, 0)), (2.0, (2, 0)), (0.25, (0, 250_000_000)), (90, (90, 0))]
+)
+def test_a_status_has_the_retry_delay(seconds: float, seconds_and_nanos: tuple[int, int]) -> None:
     delay = detail(status_of(TooBusy("full", retry_after=seconds)), error_details_pb2.RetryInfo).retry_delay
 
-    assert (delay.seconds, delay.nanos) == told
+    assert (delay.seconds, delay.nanos) == seconds_and_nanos
 
 
-def test_an_error_nobody_foresaw_says_its_request_and_nothing_else() -> None:
-    status = internal("abc123")
+def test_an_unexpected_error_has_only_its_request_id() -> None:
+    status = internal_status("abc123")
 
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
     assert "abc123" in status.message
@@ -149,7 +148,7 @@ def test_an_error_nobody_foresaw_says_its_request_and_nothing_else() -> None:
     assert (info.reason, info.domain, dict(info.metadata)) == ("INTERNAL", DOMAIN, {"request_id": "abc123"})
 
 
-# there and back, by hand
+# round trips without a server
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -161,10 +160,10 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
     retry_after=st.none() | st.integers(0, 600_000).map(lambda milliseconds: milliseconds / 1000),
 )
 @settings(max_examples=200, deadline=None)
-def test_a_client_raises_what_the_service_raised(
+def test_a_client_raises_the_error_of_the_service(
     kind: type[ErrataError], message: str, violations: list[Violation], retry_after: float | None
 ) -> None:
-    back = there_and_back(kind(message, violations=violations, retry_after=retry_after))
+    back = round_trip(kind(message, violations=violations, retry_after=retry_after))
 
     assert type(back) is kind
     assert back.message == message
@@ -173,9 +172,9 @@ def test_a_client_raises_what_the_service_raised(
 
 
 @pytest.mark.parametrize("field", ["labels['[line ']", "[line ", "[line x]", "a[line 3]b", "labels['[line 3]']"])
-def test_a_field_that_looks_like_a_line_is_read_as_it_is(field: str) -> None:
-    """Names of labels are a caller's own, and stand in the field."""
-    back = there_and_back(InvalidRequest("too long", field=field))
+def test_a_field_that_resembles_a_line_is_unchanged(field: str) -> None:
+    """A label name, which the caller chooses, is part of the field."""
+    back = round_trip(InvalidRequest("too long", field=field))
 
     assert back.violations == (Violation(field, "too long", None),)
 
@@ -190,35 +189,35 @@ def test_a_field_that_looks_like_a_line_is_read_as_it_is(field: str) -> None:
         (grpc.StatusCode.UNIMPLEMENTED, ErrataError),
     ],
 )
-def test_a_status_that_isnt_erratas_is_translated_by_its_code(code: grpc.StatusCode, kind: type[ErrataError]) -> None:
-    back = error_of(HandMade(Status(code=code.value[0], message="what gRPC says")), "somewhere:1")
+def test_a_status_without_error_info_is_mapped_by_its_code(code: grpc.StatusCode, kind: type[ErrataError]) -> None:
+    back = error_of(FailedCall(Status(code=code.value[0], message="a message of gRPC")), "somewhere:1")
 
     assert type(back) is kind
 
 
-def test_a_service_that_cant_be_reached_is_named() -> None:
-    back = error_of(HandMade(Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="refused")), "somewhere:1")
+def test_an_unreachable_service_is_named() -> None:
+    back = error_of(FailedCall(Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="refused")), "somewhere:1")
 
     assert "somewhere:1" in back.message
 
 
-def test_a_reason_that_this_client_doesnt_know_is_still_an_error() -> None:
+def test_an_unknown_reason_is_a_general_error() -> None:
     status = status_of(TooBusy("later"))
     status.details[0].Pack(error_details_pb2.ErrorInfo(reason="FROM_THE_FUTURE", domain=DOMAIN))
 
-    back = error_of(HandMade(status), "somewhere:1")
+    back = error_of(FailedCall(status), "somewhere:1")
 
     assert type(back) is ErrataError
     assert "later" in back.message
 
 
-# there and back, over a real wire
+# round trips over a connection
 
 
 class Refusing(errata_pb2_grpc.AnalysisServiceServicer):
-    """A service whose every call raises what it is told to."""
+    """A service whose calls raise `error`."""
 
-    error: Exception = RuntimeError("a test sets this")
+    error: Exception = RuntimeError("a test replaces this error")
 
     async def GetAnalysis(self, request: Any, context: Any) -> pb.Analysis:
         raise self.error
@@ -233,31 +232,32 @@ class Refusing(errata_pb2_grpc.AnalysisServiceServicer):
         raise self.error
 
 
-class Wire:
-    """A server with Errata's interceptor, and a client of it that calls from a thread."""
+class Server:
+    """A server with the interceptor, and a client that calls it from a thread."""
 
     def __init__(self, servicer: Refusing, address: str, registry: CollectorRegistry) -> None:
         self.servicer = servicer
         self.address = address
         self.registry = registry
 
-    async def raised(self, error: Exception, call: str = "get") -> ErrataError:
+    async def call(self, error: Exception, method: str = "get") -> ErrataError:
+        """Call a method whose implementation raises an error; return the error that the client raises."""
         self.servicer.error = error
 
-        def ask() -> None:
+        def call_method() -> None:
             with Client(self.address) as client:
-                match call:
+                match method:
                     case "get":
                         client.get("analyses/a")
                     case "watch":
                         list(client.watch("analyses/a"))
 
         with pytest.raises(ErrataError) as caught:
-            await asyncio.to_thread(ask)
+            await asyncio.to_thread(call_method)
         return caught.value
 
-    async def counted(self, method: str, code: str) -> float:
-        """Return how many calls ended so; a call is counted just after its client has the answer."""
+    async def count(self, method: str, code: str) -> float:
+        """Return the number of calls with a code; a call is counted shortly after its client gets the response."""
         labels = {"method": method, "code": code}
         for _ in range(200):
             if result := self.registry.get_sample_value("errata_rpc_handled_total", labels):
@@ -267,62 +267,62 @@ class Wire:
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
+async def server() -> AsyncIterator[Server]:
     registry = CollectorRegistry()
-    server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry), ALLOW_ALL)])
+    grpc_server = grpc.aio.server(interceptors=[CallInterceptor(Metrics(registry), ALLOW_ALL)])
     servicer = Refusing()
-    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield Wire(servicer, f"127.0.0.1:{port}", registry)
-    await server.stop(None)
+    errata_pb2_grpc.add_AnalysisServiceServicer_to_server(servicer, grpc_server)
+    port = grpc_server.add_insecure_port("127.0.0.1:0")
+    await grpc_server.start()
+    yield Server(servicer, f"127.0.0.1:{port}", registry)
+    await grpc_server.stop(None)
 
 
-async def test_every_class_arrives_as_itself(wire: Wire) -> None:
+async def test_every_error_class_survives_a_connection(server: Server) -> None:
     for kind in BELOW_THE_ROOT:
         violations = [Violation("file_name", "expected „ä“, got 🦊", 3)]
-        back = await wire.raised(kind("nicht da: 🦊", violations=violations, retry_after=1.5))
+        back = await server.call(kind("nicht da: 🦊", violations=violations, retry_after=1.5))
         assert type(back) is kind
         assert (back.message, back.violations, back.retry_after) == ("nicht da: 🦊", tuple(violations), 1.5)
-        assert await wire.counted("GetAnalysis", code_of(kind("x")).name) >= 1
+        assert await server.count("GetAnalysis", code_of(kind("x")).name) >= 1
 
 
-async def test_an_error_in_the_middle_of_a_stream_arrives(wire: Wire) -> None:
-    back = await wire.raised(errors.AnalysisNotFound("deleted meanwhile"), call="watch")
+async def test_an_error_within_a_stream_is_raised(server: Server) -> None:
+    back = await server.call(errors.AnalysisNotFound("deleted meanwhile"), method="watch")
 
     assert type(back) is errors.AnalysisNotFound
-    assert await wire.counted("WatchAnalysis", "NOT_FOUND") == 1
+    assert await server.count("WatchAnalysis", "NOT_FOUND") == 1
 
 
 @pytest.mark.parametrize("call", ["get", "watch"])
-async def test_a_bug_arrives_without_its_words(wire: Wire, call: str) -> None:
-    back = await wire.raised(KeyError("/home/me/secret.py"), call)
+async def test_an_unexpected_error_does_not_expose_its_message(server: Server, call: str) -> None:
+    back = await server.call(KeyError("/home/me/secret.py"), call)
 
     assert type(back) is ErrataError
     assert "secret" not in back.message
-    assert "internal error" in back.message
-    assert await wire.counted("GetAnalysis" if call == "get" else "WatchAnalysis", "INTERNAL") == 1
+    assert "Internal error" in back.message
+    assert await server.count("GetAnalysis" if call == "get" else "WatchAnalysis", "INTERNAL") == 1
 
 
-async def test_ten_long_lines_in_any_script_arrive(wire: Wire) -> None:
-    """As an upload's errors are: ten violations that quote what came; gRPC holds at most 8 KiB of them."""
+async def test_ten_long_violations_in_any_script_fit_into_a_status(server: Server) -> None:
+    """An upload error has up to ten violations that quote the input; gRPC metadata is limited to 8 KiB."""
     described = f"expected a class index 0..999, a WordNet id or a class name that is unique, got {'🦊' * 80!r:.80}"
     violations = [Violation("predicted_class", described, line) for line in range(49_990, 50_000)]
 
-    back = await wire.raised(InvalidRow(f"line 49990: {described} (and 49999 more)", violations=violations))
+    back = await server.call(InvalidRow(f"line 49990: {described} (and 49999 more)", violations=violations))
 
     assert type(back) is InvalidRow
     assert back.violations == tuple(violations)
 
 
-async def test_an_error_of_any_length_arrives_as_itself(wire: Wire) -> None:
-    back = await wire.raised(errors.InvalidUpload("expected a row for each: " + "name, " * 5000, field="file_name"))
+async def test_a_long_error_fits_into_a_status(server: Server) -> None:
+    back = await server.call(errors.InvalidUpload("expected a row for each: " + "name, " * 5000, field="file_name"))
 
     assert type(back) is errors.InvalidUpload
     assert back.message.startswith("expected a row for each: name")
     assert [violation.field for violation in back.violations] == ["file_name"]
 
 
-async def test_a_service_that_is_gone_is_unavailable() -> None:
+async def test_a_stopped_service_is_unavailable() -> None:
     with Client("127.0.0.1:1", deadline=5) as client, pytest.raises(errors.Unavailable, match=r"127\.0\.0\.1:1"):
         await asyncio.to_thread(client.get, "analyses/a")

@@ -1,4 +1,4 @@
-"""The identity of the archive: Redis belongs to one archive."""
+"""The identity of the archive: a job store is bound to one archive."""
 
 import pytest
 import structlog
@@ -38,13 +38,13 @@ def test_another_archive_is_refused_with_both_ids_and_the_remedy(store: InMemory
     assert not identity.allows_judging()
 
 
-def test_an_archive_that_was_never_compared_is_compared_before_a_judging(store: InMemoryJobStore) -> None:
+def test_the_first_judging_compares_the_ids(store: InMemoryJobStore) -> None:
     ArchiveIdentity(InMemoryArchive(), store, "/first").check()
 
     assert not ArchiveIdentity(InMemoryArchive(), store, "/second").allows_judging()
 
 
-def test_a_store_that_is_replaced_under_a_running_process_is_logged_once_and_recovers() -> None:
+def test_a_replaced_store_is_logged_once_and_recovers() -> None:
     archive = InMemoryArchive()
     stores = [InMemoryJobStore(lambda: 0.0) for _ in range(2)]
     stores[1].bind_archive("0" * 32)
@@ -56,7 +56,7 @@ def test_a_store_that_is_replaced_under_a_running_process_is_logged_once_and_rec
         for _ in range(3):
             identity.watch()
         assert identity.is_foreign
-        identity._store = InMemoryJobStore(lambda: 0.0)  # an empty one, which gets the id anew
+        identity._store = InMemoryJobStore(lambda: 0.0)  # an empty store gets the id again
         identity.watch()
 
     assert not identity.is_foreign

@@ -1,4 +1,4 @@
-"""The first listing of the archive, for which readiness waits."""
+"""The first listing of the archive, which delays readiness."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from service.domain import Analysis
 
 
 class SlowArchive(InMemoryArchive):
-    """An archive whose listing waits for a test, and may fail then."""
+    """An archive whose listing waits for the test, and then may fail."""
 
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
@@ -28,8 +28,8 @@ class SlowArchive(InMemoryArchive):
         return super().list()
 
 
-@pytest.mark.parametrize("error", [None, Unavailable("the archive is away"), RuntimeError("a bug")])
-def test_a_service_is_ready_once_the_first_listing_has_ended_however_it_ended(error: Exception | None) -> None:
+@pytest.mark.parametrize("error", [None, Unavailable("The archive is unavailable."), RuntimeError("a bug")])
+def test_a_service_is_ready_when_the_first_listing_ends_or_fails(error: Exception | None) -> None:
     archive = SlowArchive(error)
     listing = FirstListing(archive)
     listing.start()
@@ -41,7 +41,7 @@ def test_a_service_is_ready_once_the_first_listing_has_ended_however_it_ended(er
     assert listing.is_read()
 
 
-def test_a_process_that_is_to_stop_does_not_wait_for_the_listing() -> None:
+def test_a_stopped_process_does_not_wait_for_the_listing() -> None:
     archive = SlowArchive()
     listing = FirstListing(archive)
     listing.start()
@@ -54,7 +54,7 @@ def test_a_process_that_is_to_stop_does_not_wait_for_the_listing() -> None:
     archive.may_list.set()
 
 
-def test_a_listing_without_end_does_not_keep_a_service_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_listing_does_not_delay_readiness_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_listing, "LISTING_SECONDS", 0.0)
     archive = SlowArchive()
     listing = FirstListing(archive)

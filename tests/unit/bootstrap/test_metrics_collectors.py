@@ -1,4 +1,4 @@
-"""What the watches look at: the store, GPUs, bundles, results; a look that fails is logged and the next one comes."""
+"""The metrics of the store, GPUs, bundles, and results; a failed collection is logged and repeated."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from service.analyses.model_metrics import WatchedModels, find_watched_models
 from service.analyses.ports import Ports
 from service.archive.memory import InMemoryArchive
-from service.bootstrap.metrics_collectors import ResultsCollector, StoreCollector, Watch
+from service.bootstrap.metrics_collectors import PeriodicTask, ResultsCollector, StoreCollector
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
@@ -28,20 +28,20 @@ DEPTH = Depth(3, 2, 30, 4, 61.5, 7.0, workers=2, refused=5, crashes=6, delayed=8
 
 
 class Store:
-    """A store of which only the depth is asked."""
+    """A store with the methods that a StoreCollector calls."""
 
     def __init__(self) -> None:
-        self.depth_now: Callable[[], Depth] = lambda: DEPTH
-        self.answers = True
+        self.read_depth: Callable[[], Depth] = lambda: DEPTH
+        self.responds = True
 
     def depth(self) -> Depth:
-        return self.depth_now()
+        return self.read_depth()
 
     def memory_usage(self) -> MemoryUsage:
         return MemoryUsage(1000, 4000)
 
     def ping(self) -> bool:
-        return self.answers
+        return self.responds
 
 
 @pytest.fixture
@@ -53,19 +53,19 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
-def raising(error: Exception) -> Callable[[], Any]:
+def make_raising(error: Exception) -> Callable[[], Any]:
     def call() -> Any:
         raise error
 
     return call
 
 
-def test_what_the_store_says_is_told(metrics: Metrics) -> None:
-    look = StoreCollector(cast(JobStore, Store()), metrics, lambda: {"cuda:0": (5, 80), "cuda:1": (6, 80)})
-    look()
+def test_store_and_gpu_metrics_are_collected(metrics: Metrics) -> None:
+    collector = StoreCollector(cast(JobStore, Store()), metrics, lambda: {"cuda:0": (5, 80), "cuda:1": (6, 80)})
+    collector()
 
-    assert look.is_there()
-    told = {
+    assert collector.is_available()
+    expected = {
         ("errata_open_analyses", "queued"): 3,
         ("errata_open_analyses", "running"): 2,
         ("errata_open_shards", "queued"): 30,
@@ -73,7 +73,7 @@ def test_what_the_store_says_is_told(metrics: Metrics) -> None:
         ("errata_oldest_open_seconds", "queued"): 61.5,
         ("errata_oldest_open_seconds", "running"): 7.0,
     }
-    assert {key: value(metrics, key[0], state=key[1]) for key in told} == told
+    assert {key: value(metrics, key[0], state=key[1]) for key in expected} == expected
     plain = {
         "errata_live_workers": 2,
         "errata_fenced_writes_total": 5,
@@ -88,17 +88,17 @@ def test_what_the_store_says_is_told(metrics: Metrics) -> None:
     assert value(metrics, "errata_gpu_memory_bytes", device="cuda:0", kind="total") == 80
 
 
-def test_a_gpu_that_is_gone_is_not_told_any_more(metrics: Metrics) -> None:
+def test_the_series_of_a_removed_gpu_ends(metrics: Metrics) -> None:
     result = {"cuda:0": (5, 80)}
-    look = StoreCollector(cast(JobStore, Store()), metrics, lambda: result)
-    look()
+    collector = StoreCollector(cast(JobStore, Store()), metrics, lambda: result)
+    collector()
     result.clear()
-    look()
+    collector()
 
     assert value(metrics, "errata_gpu_memory_bytes", device="cuda:0", kind="used") is None
 
 
-def test_only_gpus_on_which_this_process_has_something_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_gpus_that_this_process_uses_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = {"device_count": lambda: 3, "is_initialized": lambda: True, "memory_reserved": lambda index: index % 2}
     for name, value_of in (cuda | {"mem_get_info": lambda index: (30, 40 + index)}).items():
         monkeypatch.setattr(f"torch.cuda.{name}", value_of)
@@ -108,78 +108,76 @@ def test_only_gpus_on_which_this_process_has_something_are_asked(monkeypatch: py
     assert gpu_memory() == {}
 
 
-@pytest.mark.parametrize("error", [Unavailable("Redis is away"), RuntimeError("a bug")])
-def test_a_store_that_is_away_isnt_there_and_is_again(metrics: Metrics, error: Exception) -> None:
+@pytest.mark.parametrize("error", [Unavailable("Redis is unavailable."), RuntimeError("a bug")])
+def test_a_store_becomes_unavailable_and_available_again(metrics: Metrics, error: Exception) -> None:
     store = Store()
-    look = StoreCollector(cast(JobStore, store), metrics)
-    look()
-    store.depth_now = raising(error)
+    collector = StoreCollector(cast(JobStore, store), metrics)
+    collector()
+    store.read_depth = make_raising(error)
     with pytest.raises(type(error)):
-        look()
-    assert not look.is_there()
-    store.depth_now = lambda: replace(DEPTH, workers=0)
-    look()
+        collector()
+    assert not collector.is_available()
+    store.read_depth = lambda: replace(DEPTH, workers=0)
+    collector()
 
-    assert look.is_there()
+    assert collector.is_available()
     assert value(metrics, "errata_live_workers") == 0
 
 
-def test_a_store_that_stays_away_is_told_once(metrics: Metrics) -> None:
+def test_an_unavailable_store_raises_once(metrics: Metrics) -> None:
     store = Store()
-    look = StoreCollector(cast(JobStore, store), metrics)
-    look()
-    store.depth_now = raising(Unavailable("Redis is away"))
+    collector = StoreCollector(cast(JobStore, store), metrics)
+    collector()
+    store.read_depth = make_raising(Unavailable("Redis is unavailable."))
     with pytest.raises(Unavailable):
-        look()
+        collector()
 
     for _ in range(3):
-        look()  # the log would have a line a second
-    assert not look.is_there()
+        collector()  # raises nothing, so the log does not get a line per second
+    assert not collector.is_available()
 
 
-def test_what_takes_long_is_counted_now_and_then_and_whether_the_store_is_there_is_seen_each_time(
+def test_metrics_are_read_at_every_third_call_and_availability_is_checked_at_each_call(
     metrics: Metrics,
 ) -> None:
-    counted = []
+    num_reads = []
     store = Store()
-    store.depth_now = lambda: (counted.append(1), DEPTH)[1]
-    look = StoreCollector(cast(JobStore, store), metrics, every=3)
+    store.read_depth = lambda: (num_reads.append(1), DEPTH)[1]
+    collector = StoreCollector(cast(JobStore, store), metrics, every=3)
     for _ in range(9):
-        look()
-        assert look.is_there()
-    assert len(counted) == 3
+        collector()
+        assert collector.is_available()
+    assert len(num_reads) == 3
 
-    store.answers, store.depth_now = False, raising(Unavailable("Redis is away"))
+    store.responds, store.read_depth = False, make_raising(Unavailable("Redis is unavailable."))
     with pytest.raises(Unavailable):
-        look()
-    assert not look.is_there()
+        collector()
+    assert not collector.is_available()
 
 
-@pytest.mark.parametrize("error", [Unavailable("away"), ValueError("a bug")])
-def test_a_look_that_fails_is_logged_and_the_next_one_comes(error: Exception) -> None:
-    looks = []
+@pytest.mark.parametrize("error", [Unavailable("unavailable"), ValueError("a bug")])
+def test_a_failed_task_is_logged_and_repeated(error: Exception) -> None:
+    calls = []
 
-    def look() -> None:
-        looks.append(1)
+    def collector() -> None:
+        calls.append(1)
         raise error
 
-    watch = Watch("test", look, 0.01)
+    task = PeriodicTask("test", collector, 0.01)
     with structlog.testing.capture_logs() as log:
-        watch.start()
+        task.start()
         deadline = time.monotonic() + 10
-        while len(looks) < 3 and time.monotonic() < deadline:
+        while len(calls) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-        watch.stop()
+        task.stop()
 
-    assert len(looks) >= 3
-    assert {event["watch"] for event in log} == {"test"}
+    assert len(calls) >= 3
+    assert {event["task"] for event in log} == {"test"}
 
 
-def test_bundles_that_lie_there_are_told_before_anybody_asks_for_them(
-    metrics: Metrics, data_dir: Path, demo: Any
-) -> None:
-    repository = EvidenceRepository({}, data_dir)
-    ports = cast(Ports, SimpleNamespace(evidence=repository, archive=InMemoryArchive()))
+def test_existing_bundles_are_reported_before_their_first_use(metrics: Metrics, data_dir: Path, demo: Any) -> None:
+    evidence_repository = EvidenceRepository({}, data_dir)
+    ports = cast(Ports, SimpleNamespace(evidence_repository=evidence_repository, archive=InMemoryArchive()))
     ResultsCollector(ports, metrics, ["*"], 10)()
 
     rules = str(demo.manifest.rules_version)
@@ -187,38 +185,38 @@ def test_bundles_that_lie_there_are_told_before_anybody_asks_for_them(
     assert value(metrics, "errata_results_dropped") == 0
 
 
-def test_results_are_looked_through_again_only_when_the_list_has_changed(
+def test_results_are_collected_again_only_when_the_listing_changes(
     metrics: Metrics, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive, looks = InMemoryArchive(), []
+    archive, calls = InMemoryArchive(), []
 
-    def counted(*arguments: Any) -> WatchedModels:
-        looks.append(1)
+    def num_reads(*arguments: Any) -> WatchedModels:
+        calls.append(1)
         return find_watched_models(*arguments)
 
-    monkeypatch.setattr("service.bootstrap.metrics_collectors.find_watched_models", counted)
-    look = ResultsCollector(
-        cast(Ports, SimpleNamespace(evidence=EvidenceRepository({}, data_dir), archive=archive)),
+    monkeypatch.setattr("service.bootstrap.metrics_collectors.find_watched_models", num_reads)
+    collector = ResultsCollector(
+        cast(Ports, SimpleNamespace(evidence_repository=EvidenceRepository({}, data_dir), archive=archive)),
         metrics,
         ["*"],
         10,
     )
     for _ in range(3):
-        look()
-    assert len(looks) == 1
+        collector()
+    assert len(calls) == 1
 
     request = AnalysisRequest("demo", labels={"model": "net", "version": "1"})
     archive.put(
         Analysis("a1", request, State.FAILED, "e", datetime(2026, 1, 1, tzinfo=UTC)), Predictions(top1=cast(Any, None))
     )
     for _ in range(3):
-        look()
-    assert len(looks) == 2
+        collector()
+    assert len(calls) == 2
 
 
-def test_a_store_in_memory_has_all_that_is_told(metrics: Metrics) -> None:
-    look = StoreCollector(InMemoryJobStore(time.time), metrics)
-    look()
+def test_the_in_memory_store_provides_the_metrics(metrics: Metrics) -> None:
+    collector = StoreCollector(InMemoryJobStore(time.time), metrics)
+    collector()
 
     assert value(metrics, "errata_open_analyses", state="queued") == 0
     assert value(metrics, "errata_dead_letters") == 0

@@ -1,4 +1,4 @@
-"""What an operator sets about registries: what is wrong is named by its place, and no secret is ever printed."""
+"""The configuration of registries: an error names the place of the problem, and never contains a secret."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from errata.errors import InvalidSetting
 
-from service.bootstrap.registries import callers
+from service.bootstrap.registries import make_callers
 from service.settings import read_settings
 from service.web.hooks.endpoint import Caller
 
@@ -23,15 +23,15 @@ GENERIC = {"kind": "generic", "secrets": [KEY]}
 
 
 def read(registries: Mapping[str, Any]) -> Mapping[str, Caller]:
-    """Start as a service does, up to where it would listen."""
-    return callers(read_settings({"ERRATA_REGISTRIES": json.dumps(registries)}))
+    """Read the configuration as a service does at its start."""
+    return make_callers(read_settings({"ERRATA_REGISTRIES": json.dumps(registries)}))
 
 
-def refused(registries: Any, *words: str) -> str:
-    """Hold that the start is refused with a message of such words, in which no secret is; return it."""
+def expect_refusal(registries: Any, *words: str) -> str:
+    """Check that the configuration is refused with a message that has the words and no secret; return it."""
     with pytest.raises(InvalidSetting) as error:
         read(registries)
-    told = " ".join(
+    text = " ".join(
         [
             str(error.value),
             repr(error.value),
@@ -40,19 +40,19 @@ def refused(registries: Any, *words: str) -> str:
         ]
     )
     for word in ("ERRATA_REGISTRIES", *words):
-        assert word in told
+        assert word in text
     for hidden in HIDDEN:
-        assert hidden not in told
+        assert hidden not in text
     assert error.value.__cause__ is None or not any(item in str(error.value.__cause__) for item in HIDDEN)
     return error.value.message
 
 
-def without(registry: Mapping[str, Any], name: str) -> dict[str, Any]:
+def remove_field(registry: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in registry.items() if key != name}
 
 
 def test_no_registry_is_configured_by_default() -> None:
-    assert callers(read_settings({})) == {}
+    assert make_callers(read_settings({})) == {}
 
 
 @pytest.mark.parametrize(
@@ -67,19 +67,19 @@ def test_no_registry_is_configured_by_default() -> None:
         ("generic", {"secrets": [KEY], "url": "https://receiver.example/", "networks": ["10.0.0.0/8"]}),
     ],
 )
-def test_each_kind_is_read(kind: str, more: dict[str, Any]) -> None:
-    given = {"kind": kind, "secrets": [SECRET], "rules": [{"event": "created", "dataset": "demo"}], **more}
+def test_each_kind_is_accepted(kind: str, more: dict[str, Any]) -> None:
+    settings = {"kind": kind, "secrets": [SECRET], "rules": [{"event": "created", "dataset": "demo"}], **more}
 
-    result = read({"prod": given})
+    registries = read({"prod": settings})
 
-    assert result["prod"].kind == kind
-    assert list(result["prod"].secrets) == given["secrets"]
-    assert result["prod"].registry.id == "prod"
-    (rule,) = result["prod"].registry.rules
+    assert registries["prod"].kind == kind
+    assert list(registries["prod"].secrets) == settings["secrets"]
+    assert registries["prod"].registry.id == "prod"
+    (rule,) = registries["prod"].registry.rules
     assert (rule.event, rule.model, rule.dataset, rule.policy, rule.baseline) == ("created", "*", "demo", "", "")
 
 
-def test_a_rule_carries_the_text_of_its_policy(tmp_path: Path) -> None:
+def test_a_rule_has_the_text_of_its_policy(tmp_path: Path) -> None:
     for name, text in (("fixed", POLICY), ("changes", CHANGES)):
         (tmp_path / name).write_text(text)
     rules = [
@@ -88,35 +88,35 @@ def test_a_rule_carries_the_text_of_its_policy(tmp_path: Path) -> None:
         {"event": "tag:stage", "policy": str(tmp_path / "changes"), "baseline": "1m889f60xb5znne4avsbt"},
     ]
 
-    result = read({"prod": {**MLFLOW, "rules": rules}})["prod"].registry.rules
+    registries = read({"prod": {**MLFLOW, "rules": rules}})["prod"].registry.rules
 
-    assert [item.policy for item in result] == [POLICY, CHANGES, CHANGES]
-    assert [item.baseline for item in result] == ["", "alias:champion", "1m889f60xb5znne4avsbt"]
+    assert [item.policy for item in registries] == [POLICY, CHANGES, CHANGES]
+    assert [item.baseline for item in registries] == ["", "alias:champion", "1m889f60xb5znne4avsbt"]
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "huggingface", "wandb", "generic"])
 def test_a_registry_without_secrets_is_refused(kind: str) -> None:
-    given = {**MLFLOW, "kind": kind}
+    settings = {**MLFLOW, "kind": kind}
 
-    refused({"prod": without(given, "secrets")}, "prod.secrets")
-    refused({"prod": {**given, "secrets": []}}, "prod.secrets")
-    refused({"prod": {**given, "secrets": None}}, "prod.secrets")
+    expect_refusal({"prod": remove_field(settings, "secrets")}, "prod.secrets")
+    expect_refusal({"prod": {**settings, "secrets": []}}, "prod.secrets")
+    expect_refusal({"prod": {**settings, "secrets": None}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("short", ["", "       ", "seven77"])
 def test_a_short_secret_is_refused(short: str) -> None:
-    refused({"prod": {**MLFLOW, "secrets": [short]}}, "prod.secrets")
-    refused({"prod": {**MLFLOW, "secrets": [SECRET, short]}}, "prod.secrets")
+    expect_refusal({"prod": {**MLFLOW, "secrets": [short]}}, "prod.secrets")
+    expect_refusal({"prod": {**MLFLOW, "secrets": [SECRET, short]}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("secrets", [SECRET, {"a": SECRET}, [SECRET, 7], [[SECRET]], [{"a": SECRET}], [None, SECRET]])
 def test_secrets_of_another_type_are_refused_and_not_printed(secrets: Any) -> None:
-    refused({"prod": {**MLFLOW, "secrets": secrets}}, "prod.secrets")
+    expect_refusal({"prod": {**MLFLOW, "secrets": secrets}}, "prod.secrets")
 
 
 @pytest.mark.parametrize("token", [[TOKEN], {"value": TOKEN}])
 def test_a_token_of_another_type_is_refused_and_not_printed(token: Any) -> None:
-    refused({"prod": {**MLFLOW, "token": token}}, "prod.token")
+    expect_refusal({"prod": {**MLFLOW, "token": token}}, "prod.token")
 
 
 def test_a_token_that_is_a_number_is_refused_and_not_printed() -> None:
@@ -128,29 +128,29 @@ def test_a_token_that_is_a_number_is_refused_and_not_printed() -> None:
 
 @pytest.mark.parametrize("name", ["secret", "Secrets", "password", "signing_secret"])
 def test_a_misspelt_secret_is_refused_and_not_printed(name: str) -> None:
-    refused({"prod": {**without(MLFLOW, "secrets"), name: SECRET}}, "prod")
-    refused({"prod": {**MLFLOW, name: [SECRET]}}, f"prod.{name}")
+    expect_refusal({"prod": {**remove_field(MLFLOW, "secrets"), name: SECRET}}, "prod")
+    expect_refusal({"prod": {**MLFLOW, name: [SECRET]}}, f"prod.{name}")
 
 
 def test_a_registry_without_a_kind_is_refused_and_its_secrets_are_not_printed() -> None:
-    """Pydantic's input of a field that is missing is all that is around it."""
-    refused({"prod": {"secrets": [SECRET], "token": TOKEN}}, "prod.kind")
-    refused({"prod": {"token": TOKEN, "secrets": [SECRET]}}, "prod.kind")
+    """For a missing field, Pydantic's error contains the surrounding object as its input."""
+    expect_refusal({"prod": {"secrets": [SECRET], "token": TOKEN}}, "prod.kind")
+    expect_refusal({"prod": {"token": TOKEN, "secrets": [SECRET]}}, "prod.kind")
 
 
 def test_a_rule_without_an_event_is_refused() -> None:
-    refused({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"dataset": "demo"}]}}, "prod.rules.1.event")
+    expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"dataset": "demo"}]}}, "prod.rules.1.event")
 
 
-@pytest.mark.parametrize("given", [SECRET, [SECRET], [{"kind": "mlflow", "secrets": [SECRET]}], None, 7])
-def test_a_registry_of_another_type_is_refused_and_not_printed(given: Any) -> None:
-    refused({"prod": given}, "prod")
+@pytest.mark.parametrize("settings", [SECRET, [SECRET], [{"kind": "mlflow", "secrets": [SECRET]}], None, 7])
+def test_a_registry_of_another_type_is_refused_and_not_printed(settings: Any) -> None:
+    expect_refusal({"prod": settings}, "prod")
 
 
 @pytest.mark.parametrize(
     "text", ['{"a": {"secrets": ["' + SECRET + '"]}', '["' + SECRET + '"]', '"' + SECRET + '"', SECRET]
 )
-def test_what_is_no_json_object_is_refused_and_not_printed(text: str) -> None:
+def test_a_value_other_than_a_json_object_is_refused_and_not_printed(text: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         read_settings({"ERRATA_REGISTRIES": text})
     assert "ERRATA_REGISTRIES" in error.value.message
@@ -159,29 +159,29 @@ def test_what_is_no_json_object_is_refused_and_not_printed(text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sagemaker", "MLflow", "", None, 7])
 def test_an_unknown_kind_is_refused(kind: Any) -> None:
-    refused({"prod": {**MLFLOW, "kind": kind}}, "prod.kind")
+    expect_refusal({"prod": {**MLFLOW, "kind": kind}}, "prod.kind")
 
 
 def test_an_unknown_field_is_refused() -> None:
-    refused({"prod": {**MLFLOW, "urls": "http://h"}}, "prod.urls")
-    refused({"prod": {**MLFLOW, "rules": [{"event": "created", "datasets": "demo"}]}}, "prod.rules.0.datasets")
+    expect_refusal({"prod": {**MLFLOW, "urls": "http://h"}}, "prod.urls")
+    expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created", "datasets": "demo"}]}}, "prod.rules.0.datasets")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", ".a", "é", "x" * 65, "a\n", "{id}"])
-def test_an_id_that_is_no_part_of_a_path_is_refused(name: str) -> None:
-    refused({name: MLFLOW})
+def test_an_id_that_is_not_a_path_segment_is_refused(name: str) -> None:
+    expect_refusal({name: MLFLOW})
 
 
 @pytest.mark.parametrize(
     "event", ["", "deleted", "alias", "alias:", "tag:", "created ", "CREATED", "tag:" + "x" * 300, 7]
 )
 def test_an_unknown_event_is_refused(event: Any) -> None:
-    refused({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"event": event}]}}, "prod.rules.1.event")
+    expect_refusal({"prod": {**MLFLOW, "rules": [{"event": "created"}, {"event": event}]}}, "prod.rules.1.event")
 
 
 @pytest.mark.parametrize("url", ["", "mlflow.example", "ftp://h", "databricks", "file:///tmp", "sqlite:///x"])
 def test_mlflow_without_an_address_is_refused(url: str) -> None:
-    refused({"prod": {**MLFLOW, "url": url}}, "prod.url")
+    expect_refusal({"prod": {**MLFLOW, "url": url}}, "prod.url")
 
 
 @pytest.mark.parametrize(
@@ -197,65 +197,65 @@ def test_mlflow_without_an_address_is_refused(url: str) -> None:
         "receiver.example",
     ],
 )
-def test_a_place_for_results_that_must_not_be_called_is_refused(url: str) -> None:
-    refused({"prod": {**GENERIC, "url": url}}, "prod.url")
+def test_a_forbidden_address_for_results_is_refused(url: str) -> None:
+    expect_refusal({"prod": {**GENERIC, "url": url}}, "prod.url")
 
 
-def test_a_network_that_is_none_is_refused() -> None:
-    given = {**GENERIC, "url": "https://receiver.example/", "networks": ["10.0.0.0/8", "nonsense"]}
+def test_an_invalid_network_is_refused() -> None:
+    settings = {**GENERIC, "url": "https://receiver.example/", "networks": ["10.0.0.0/8", "nonsense"]}
 
-    assert "nonsense" in refused({"prod": given}, "prod.networks")
+    assert "nonsense" in expect_refusal({"prod": settings}, "prod.networks")
 
 
 @pytest.mark.parametrize("secret", ["whsec_no base64!", "errata test secret", "whsec_ééééé", "whsec_A"])
-def test_a_generic_secret_that_is_no_base64_is_refused_and_not_printed(secret: str) -> None:
+def test_a_generic_secret_that_is_not_base64_is_refused_and_not_printed(secret: str) -> None:
     for secrets in ([secret], [KEY, secret]):
-        told = refused({"prod": {"kind": "generic", "secrets": secrets}}, "prod.secrets")
-        assert secret not in told
+        text = expect_refusal({"prod": {"kind": "generic", "secrets": secrets}}, "prod.secrets")
+        assert secret not in text
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_AA==", "whsec_MDEy"])
-def test_a_generic_secret_of_a_key_that_can_be_guessed_is_refused(secret: str) -> None:
-    """At least 8 characters of text, but hardly a byte of a key."""
-    refused({"prod": {"kind": "generic", "secrets": [secret]}}, "prod.secrets")
+def test_a_generic_secret_with_a_short_key_is_refused(secret: str) -> None:
+    """The secrets have enough characters, but decode to a few bytes."""
+    expect_refusal({"prod": {"kind": "generic", "secrets": [secret]}}, "prod.secrets")
 
 
 @pytest.mark.parametrize(
     "text", ["", "version: 2\nname: x\nbounds: []\n", "no: policy", "{", "\x00", "[]", POLICY + "more: 1\n"]
 )
-def test_a_policy_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_policy_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "policy.yaml").write_text(text)
     rules = [{"event": "created"}, {"event": "created", "policy": str(tmp_path / "policy.yaml")}]
 
-    refused({"prod": {**MLFLOW, "rules": rules}}, "prod.rules.1.policy")
+    expect_refusal({"prod": {**MLFLOW, "rules": rules}}, "prod.rules.1.policy")
 
 
-def test_a_policy_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("name: é".encode("latin-1"))
     for path in (tmp_path / "nothing.yaml", tmp_path, tmp_path / "latin"):
-        told = refused(
+        text = expect_refusal(
             {"prod": {**MLFLOW, "rules": [{"event": "created", "policy": str(path)}]}}, "prod.rules.0.policy"
         )
-        assert str(path) in told
+        assert str(path) in text
 
 
 def test_a_policy_that_bounds_changes_needs_a_baseline(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(CHANGES)
     rule = {"event": "created", "policy": str(tmp_path / "policy.yaml")}
 
-    refused({"prod": {**MLFLOW, "rules": [rule]}}, "prod.rules.0.baseline")
+    expect_refusal({"prod": {**MLFLOW, "rules": [rule]}}, "prod.rules.0.baseline")
     assert read({"prod": {**MLFLOW, "rules": [{**rule, "baseline": "alias:champion"}]}})
 
 
 @pytest.mark.parametrize("registry", [MLFLOW, GENERIC])
-def test_settings_that_are_printed_show_no_secret(registry: dict[str, Any]) -> None:
+def test_printed_settings_contain_no_secret(registry: dict[str, Any]) -> None:
     settings = read_settings({"ERRATA_REGISTRIES": json.dumps({"prod": registry})})
 
     for text in (repr(settings), str(settings), settings.model_dump_json()):
         assert not any(hidden in text for hidden in HIDDEN)
 
 
-def test_a_registry_that_is_logged_shows_no_secret() -> None:
+def test_a_logged_registry_contains_no_secret() -> None:
     for registry in (MLFLOW, {**GENERIC, "url": "https://receiver.example/"}):
-        result = repr(read({"prod": registry}))
-        assert not any(hidden in result for hidden in (*HIDDEN, "0123456789abcdef"))
+        registries = repr(read({"prod": registry}))
+        assert not any(hidden in registries for hidden in (*HIDDEN, "0123456789abcdef"))

@@ -1,26 +1,26 @@
-"""What the local service offers and allows, from its settings."""
+"""The offers and the model policy that follow from the settings."""
 
 from pathlib import Path
 
 import pytest
 from errata.errors import InvalidModelId
 
-from service.bootstrap.wiring import model_policy, offers, settled
+from service.bootstrap.wiring import model_offers, model_policy, pin_model
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.settings import read_settings
 
 
-def test_every_source_is_offered_where_a_folder_is_permitted() -> None:
-    offered = [offer.model for offer in offers(allow_files=True, allow_mlflow=True)]
+def test_every_source_is_offered_if_files_are_allowed() -> None:
+    models = [offer.model for offer in model_offers(allow_files=True, allow_mlflow=True)]
 
-    assert {model.partition(":")[0] for model in offered} == set(SOURCES)
-
-
-def test_without_a_folder_no_files_are_offered() -> None:
-    assert not [offer for offer in offers(allow_files=False) if offer.model.startswith(("file:", "onnx:"))]
+    assert {model.partition(":")[0] for model in models} == set(SOURCES)
 
 
-def test_the_policy_is_what_the_settings_say() -> None:
+def test_files_are_not_offered_without_a_folder() -> None:
+    assert not [offer for offer in model_offers(allow_files=False) if offer.model.startswith(("file:", "onnx:"))]
+
+
+def test_the_policy_has_the_values_of_the_settings() -> None:
     environment = {
         "ERRATA_MODELS": "/models",
         "ERRATA_MODEL_SOURCES": '["timm:*"]',
@@ -34,9 +34,9 @@ def test_the_policy_is_what_the_settings_say() -> None:
     assert (policy.max_parameters, policy.max_download_bytes) == (5, 6)
 
 
-def test_a_model_is_refused_before_anybody_is_asked_what_it_means() -> None:
+def test_a_forbidden_model_is_refused_before_it_is_resolved() -> None:
     policy = model_policy(read_settings({"ERRATA_MODEL_SOURCES": '["timm:*"]'}))
 
-    assert settled(policy, parse_model_id("resnet50")) == parse_model_id("timm:resnet50")
+    assert pin_model(policy, parse_model_id("resnet50")) == parse_model_id("timm:resnet50")
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES"):
-        settled(policy, parse_model_id("hf-hub:timm/resnet50.a1_in1k"))
+        pin_model(policy, parse_model_id("hf-hub:timm/resnet50.a1_in1k"))

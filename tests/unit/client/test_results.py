@@ -64,7 +64,7 @@ def trend(models: int = 2) -> Trend:
                     name=f"analyses/{number}",
                     display_name=HOSTILE,
                     label="red",
-                    asked=number == 0,
+                    requested=number == 0,
                     top1_accuracy=0.7 + number / 1000,
                     values={"MODEL_FAILURE": 0.2, "MULTI_LABEL_ACCURACY": 0.8},
                     percentile_ranks=[rank],
@@ -270,7 +270,7 @@ def test_a_trend_in_html_has_the_requested_models_with_percentiles() -> None:
 def test_a_long_trend_in_html_is_cut() -> None:
     long = trend(40)
     for model in long.models:
-        model.asked = False
+        model.requested = False
 
     assert len(tables(long).cells) == 1 + 20
     assert "20 of 40 models are shown" in long._repr_html_()

@@ -1,4 +1,4 @@
-"""The wire: domain records become messages and JSON without loss; what comes in is taken or refused, never a crash."""
+"""Conversion of records to messages and JSON without loss; any input is accepted or refused without a crash."""
 
 import base64
 import itertools
@@ -150,7 +150,7 @@ analyses = st.builds(
 
 
 def optional(message: Message, name: str) -> Any:
-    """Return an optional field, None where it is unset."""
+    """Return the value of an optional field, or None if it is unset."""
     return getattr(message, name) if message.HasField(name) else None
 
 
@@ -159,34 +159,34 @@ def optional(message: Message, name: str) -> Any:
 
 @given(verdicts)
 @settings(max_examples=300, deadline=None)
-def test_the_fast_line_of_a_verdict_is_its_proto3_json(given: Verdict) -> None:
-    def words(text: str) -> Any:
-        """Return JSON with its numbers as they are written; the order of fields says nothing."""
+def test_verdict_line_returns_the_proto3_json_form(verdict: Verdict) -> None:
+    def parse_json_text(text: str) -> Any:
+        """Parse JSON with numbers as text and without the order of fields."""
         return json.loads(text, parse_int=str, parse_float=str)
 
-    assert words(wire.verdict_line(given)) == words(wire.to_json(wire.to_verdict(given)))
+    assert parse_json_text(wire.verdict_line(verdict)) == parse_json_text(wire.to_json(wire.to_verdict(verdict)))
 
 
 @given(verdicts)
 @settings(max_examples=100, deadline=None)
-def test_the_line_of_a_verdict_is_read_back_by_protobuf_itself(given: Verdict) -> None:
-    line = wire.verdict_line(given)
+def test_protobuf_parses_a_verdict_line(verdict: Verdict) -> None:
+    line = wire.verdict_line(verdict)
 
     assert "\n" not in line
-    assert Parse(line, pb.Verdict()) == wire.to_verdict(given)
+    assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict)
 
 
 @given(verdicts, evidence)
 @settings(max_examples=100, deadline=None)
-def test_a_verdict_is_sent_whole(given: Verdict, why: VerdictEvidence) -> None:
+def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidence) -> None:
     names = class_names()
-    sent = wire.to_verdict(Verdict(**(vars(given) | {"evidence": why})))
+    sent = wire.to_verdict(Verdict(**(vars(verdict) | {"evidence": why})))
 
-    assert (sent.file_name, sent.target, sent.predicted) == (given.file_name, given.target, given.predicted)
-    assert (sent.target_name, sent.predicted_name) == (names[given.target], names[given.predicted])
-    assert sent.error_type == given.error_type
-    assert list(sent.problematic) == list(given.problematic)
-    assert optional(sent, "probability") == given.probability
+    assert (sent.file_name, sent.target, sent.predicted) == (verdict.file_name, verdict.target, verdict.predicted)
+    assert (sent.target_name, sent.predicted_name) == (names[verdict.target], names[verdict.predicted])
+    assert sent.error_type == verdict.error_type
+    assert list(sent.problematic) == list(verdict.problematic)
+    assert optional(sent, "probability") == verdict.probability
     assert [(label.class_index, label.source) for label in sent.evidence.labels] == list(why.labels)
     assert [
         (shared_superclass.label, tuple(shared_superclass.superclasses))
@@ -196,11 +196,11 @@ def test_a_verdict_is_sent_whole(given: Verdict, why: VerdictEvidence) -> None:
         (co_occurrence.label, co_occurrence.count, tuple(co_occurrence.examples))
         for co_occurrence in sent.evidence.co_occurrences
     ] == [(co_occurrence.label, co_occurrence.count, co_occurrence.examples) for co_occurrence in why.co_occurrences]
-    asked = sent.evidence.vocabulary
+    vocabulary = sent.evidence.vocabulary
     assert sent.evidence.HasField("vocabulary") == (why.vocabulary is not None)
     if why.vocabulary is not None:
-        assert (asked.gate, asked.num_texts) == (why.vocabulary.gate, why.vocabulary.num_texts)
-        assert [(item.text, item.probability, item.outside) for item in asked.best] == [
+        assert (vocabulary.gate, vocabulary.num_texts) == (why.vocabulary.gate, why.vocabulary.num_texts)
+        assert [(item.text, item.probability, item.outside) for item in vocabulary.best] == [
             (item.text, item.probability, item.outside) for item in why.vocabulary.best
         ]
     assert sent.evidence.overlap == why.overlap
@@ -209,7 +209,7 @@ def test_a_verdict_is_sent_whole(given: Verdict, why: VerdictEvidence) -> None:
     ]
 
 
-def test_default_values_are_printed_so_that_class_0_does_not_vanish() -> None:
+def test_default_values_are_included_in_json() -> None:
     verdict = Verdict("a.jpg", 0, 0, ErrorType.CORRECT, ())
 
     plain = json.loads(wire.to_json(wire.to_verdict(verdict)))
@@ -224,7 +224,7 @@ def test_default_values_are_printed_so_that_class_0_does_not_vanish() -> None:
 
 
 def from_message(message: pb.Analysis) -> Analysis:
-    """Decode an analysis field by field, as a user's own program would."""
+    """Convert a message to an analysis field by field."""
 
     def time(name: str) -> datetime | None:
         return getattr(message, name).ToDatetime(UTC) if message.HasField(name) else None
@@ -267,7 +267,7 @@ def from_message(message: pb.Analysis) -> Analysis:
         if message.HasField("model_info")
         else None,
         summary=Summary(
-            {Group(name): group(each) for name, each in summary.groups.items()},
+            {Group(name): group(message_group) for name, message_group in summary.groups.items()},
             tuple(ErrorType(item) for item in summary.abstained),
             summary.num_problematic,
             summary.num_images,
@@ -287,41 +287,41 @@ def from_message(message: pb.Analysis) -> Analysis:
 
 @given(analyses)
 @settings(max_examples=80, deadline=None)
-def test_an_analysis_is_sent_whole(given: Analysis) -> None:
-    sent = wire.to_analysis(given)
-    titled = AnalysisRequest(**(vars(given.request) | {"display_name": given.title}))
+def test_an_analysis_is_converted_completely(analysis: Analysis) -> None:
+    sent = wire.to_analysis(analysis)
+    titled = AnalysisRequest(**(vars(analysis.request) | {"display_name": analysis.title}))
 
     back = from_message(pb.Analysis.FromString(sent.SerializeToString()))
 
-    assert back == Analysis(**(vars(given) | {"request": titled}))
+    assert back == Analysis(**(vars(analysis) | {"request": titled}))
 
 
 @given(analyses)
 @settings(max_examples=80, deadline=None)
-def test_the_result_of_an_analysis_comes_back_from_its_message(given: Analysis) -> None:
-    """A folder's summary.json holds the message; what is compared, gated and ranked is read back from it."""
-    given = replace(given, summary=balanced(given.summary) if given.summary else None)
-    back = wire.from_analysis(pb.Analysis.FromString(wire.to_analysis(given).SerializeToString()))
+def test_the_result_of_an_analysis_survives_a_round_trip(analysis: Analysis) -> None:
+    """The file summary.json has the message; the commands compare, gate, and trend read it."""
+    analysis = replace(analysis, summary=make_consistent(analysis.summary) if analysis.summary else None)
+    back = wire.from_analysis(pb.Analysis.FromString(wire.to_analysis(analysis).SerializeToString()))
 
-    kept = ("id", "state", "evidence", "create_time", "predictions_digest", "model_info", "summary", "warnings")
-    assert {name: getattr(back, name) for name in kept} == {name: getattr(given, name) for name in kept}
+    fields = ("id", "state", "evidence", "create_time", "predictions_digest", "model_info", "summary", "warnings")
+    assert {name: getattr(back, name) for name in fields} == {name: getattr(analysis, name) for name in fields}
     assert (back.title, back.request.dataset, back.request.labels) == (
-        given.title,
-        given.request.dataset,
-        given.request.labels,
+        analysis.title,
+        analysis.request.dataset,
+        analysis.request.labels,
     )
 
 
-def balanced(summary: Summary) -> Summary:
-    """Return a summary whose counts add up, as those of a service do."""
+def make_consistent(summary: Summary) -> Summary:
+    """Return a summary with consistent counts."""
     groups = {}
-    for group, each in summary.groups.items():
-        counts = {kind: count % 1000 for kind, count in each.counts.items()}
-        groups[group] = replace(each, counts=counts, num_samples=sum(counts.values()))
+    for group, group_summary in summary.groups.items():
+        counts = {kind: count % 1000 for kind, count in group_summary.counts.items()}
+        groups[group] = replace(group_summary, counts=counts, num_samples=sum(counts.values()))
     return replace(summary, groups=groups)
 
 
-COUNTED = {"num_samples": 8, "counts": {error_type_.name: 1 for error_type_ in ERROR_TYPES}}
+COUNTED = {"num_samples": 8, "counts": {error_type.name: 1 for error_type in ERROR_TYPES}}
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ COUNTED = {"num_samples": 8, "counts": {error_type_.name: 1 for error_type_ in E
         {"groups": {name: {"counts": {"ODD": 1}} for name in ("all", "organism", "artifact", "other")}},
     ],
 )
-def test_a_summary_that_no_service_sends_is_refused(summary: dict[str, Any]) -> None:
+def test_an_invalid_summary_message_is_refused(summary: dict[str, Any]) -> None:
     message = pb.Analysis(name="analyses/1", state="STATE_SUCCEEDED", summary=ParseDict(summary, pb.Summary()))
 
     with pytest.raises(InvalidRequest, match="expected"):
@@ -345,8 +345,8 @@ def test_a_summary_that_no_service_sends_is_refused(summary: dict[str, Any]) -> 
 
 @given(analyses)
 @settings(max_examples=80, deadline=None)
-def test_the_json_of_an_analysis_is_read_back_by_protobuf_itself(given: Analysis) -> None:
-    sent = wire.to_analysis(given)
+def test_protobuf_parses_the_json_of_an_analysis(analysis: Analysis) -> None:
+    sent = wire.to_analysis(analysis)
 
     assert Parse(wire.to_json(sent), pb.Analysis()) == sent
 
@@ -365,8 +365,8 @@ rows = st.builds(
 
 @given(st.lists(rows, max_size=5))
 @settings(max_examples=80, deadline=None)
-def test_a_breakdown_is_sent_whole(given: list[BreakdownRow]) -> None:
-    sent = pb.Breakdown.FromString(wire.to_breakdown(given).SerializeToString())
+def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow]) -> None:
+    sent = pb.Breakdown.FromString(wire.to_breakdown(breakdown_rows).SerializeToString())
 
     back = [
         BreakdownRow(
@@ -380,18 +380,18 @@ def test_a_breakdown_is_sent_whole(given: list[BreakdownRow]) -> None:
         )
         for row in sent.rows
     ]
-    assert back == given
+    assert back == breakdown_rows
 
 
-def an_analysis(**changes: Any) -> Analysis:
+def make_analysis(**changes: Any) -> Analysis:
     group = GroupSummary(0, dict.fromkeys(ERROR_TYPES, 0), 0, None, None, None, None, {}, {}, {}, {})
     summary = Summary(dict.fromkeys(Group, group), (ErrorType.FINE_GRAINED_OOV,), 0, 0, 0, None, None, None)
     values: dict[str, Any] = {"id": "a1", "request": AnalysisRequest("demo"), "state": State.SUCCEEDED, "evidence": "e"}
     return Analysis(**(values | {"create_time": datetime(2024, 1, 1, tzinfo=UTC), "summary": summary} | changes))
 
 
-def test_the_json_of_a_summary_has_what_the_contract_names() -> None:
-    plain = json.loads(wire.to_json(wire.to_analysis(an_analysis())))
+def test_the_json_of_a_summary_has_the_documented_fields() -> None:
+    plain = json.loads(wire.to_json(wire.to_analysis(make_analysis())))
 
     assert set(plain["summary"]["groups"]) == {"all", "organism", "artifact", "other"}
     everything = plain["summary"]["groups"]["all"]
@@ -428,23 +428,23 @@ ENUMS = {
 
 
 @pytest.mark.parametrize("name", sorted(ENUMS))
-def test_enums_have_the_same_names_and_numbers_and_a_prefix_on_the_wire(name: str) -> None:
+def test_integer_enums_match_the_proto(name: str) -> None:
     sent = dict(getattr(pb, name).items())
 
     assert sent == {ENUMS[name] + item.name: item.value for item in getattr(domain, name)}
 
 
 @pytest.mark.parametrize(("name", "sent"), [("PairedMetric", pb.PairedMetric), ("Metric", pb.TrendMetric)])
-def test_enumerations_of_words_have_the_same_names_on_the_wire(name: str, sent: Any) -> None:
+def test_string_enums_match_the_proto(name: str, sent: Any) -> None:
     prefix = sent.keys()[0].removesuffix("UNSPECIFIED")
 
     assert [item.removeprefix(prefix) for item in sent.keys()[1:]] == [item.name for item in getattr(domain, name)]
 
 
-def test_every_group_of_the_wire_is_a_group_of_the_domain() -> None:
-    taken = {wire.verdict_filter(pb.VerdictFilter(group=value)).group for value in pb.Group.values()}
+def test_every_group_of_the_proto_is_a_group_of_the_domain() -> None:
+    groups = {wire.verdict_filter(pb.VerdictFilter(group=value)).group for value in pb.Group.values()}
 
-    assert taken == set(Group)
+    assert groups == set(Group)
     assert wire.verdict_filter(pb.VerdictFilter()).group is Group.ALL
 
 
@@ -452,7 +452,7 @@ def test_every_group_of_the_wire_is_a_group_of_the_domain() -> None:
 
 
 @pytest.mark.parametrize("name", ["analyses/01hx5", "01hx5"])
-def test_a_name_and_a_bare_id_are_both_taken(name: str) -> None:
+def test_a_name_and_an_id_are_both_accepted(name: str) -> None:
     assert wire.analysis_id(name) == "01hx5"
     assert wire.analysis_name("01hx5") == "analyses/01hx5"
 
@@ -489,7 +489,7 @@ def test_a_name_that_could_be_a_path_is_refused(name: str) -> None:
 
 @given(st.text())
 @settings(max_examples=200, deadline=None)
-def test_an_id_that_is_taken_is_safe_in_a_file_name(name: str) -> None:
+def test_an_accepted_id_is_safe_in_a_file_name(name: str) -> None:
     with suppress(InvalidRequest):
         assert re.fullmatch("[0-9A-Za-z]{1,64}", wire.analysis_id(name))
 
@@ -524,27 +524,27 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize("offset", [1, 50, 1000, 10**9])
-def test_a_token_gives_its_page_for_the_same_query(offset: int) -> None:
+def test_a_token_is_valid_for_the_same_query(offset: int) -> None:
     for query in [*ANALYSES, *VERDICTS]:
         assert wire.page_offset(wire.page_token(offset, query), query) == offset
     assert wire.page_offset("", ANALYSES[0]) == 0
 
 
-def test_the_size_of_the_page_may_change_on_the_way() -> None:
+def test_the_page_size_may_change_between_pages() -> None:
     token = wire.page_token(50, pb.ListAnalysesRequest(page_size=50))
 
     assert wire.page_offset(token, pb.ListAnalysesRequest(page_size=10, page_token=token)) == 50
 
 
 @pytest.mark.parametrize("queries", [ANALYSES, VERDICTS], ids=["analyses", "verdicts"])
-def test_another_querys_token_is_refused(queries: list[Message]) -> None:
+def test_a_token_of_another_query_is_refused(queries: list[Message]) -> None:
     for mine, other in itertools.permutations(queries, 2):
         if mine != other:
             with pytest.raises(InvalidPageToken):
                 wire.page_offset(wire.page_token(50, other), mine)
 
 
-def forged(content: bytes) -> str:
+def forge_token(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode()
 
 
@@ -557,56 +557,58 @@ def forged(content: bytes) -> str:
         "ä",
         "🦊",
         "\x00",
-        forged(b"\xff\xff"),
-        forged(b"null"),
-        forged(b"5"),
-        forged(b'"ab"'),
-        forged(b"[1]"),
-        forged(b"[1, 2]"),
-        forged(b"[1, 2, 3]"),
-        forged(b'{"a": 1, "b": 2}'),
-        forged(b"[" * 100_000),
-        forged(b'{"":' * 50_000),
-        forged(b"9" * 5000),
+        forge_token(b"\xff\xff"),
+        forge_token(b"null"),
+        forge_token(b"5"),
+        forge_token(b'"ab"'),
+        forge_token(b"[1]"),
+        forge_token(b"[1, 2]"),
+        forge_token(b"[1, 2, 3]"),
+        forge_token(b'{"a": 1, "b": 2}'),
+        forge_token(b"[" * 100_000),
+        forge_token(b'{"":' * 50_000),
+        forge_token(b"9" * 5000),
     ],
     ids=lambda token: repr(token[:16]),
 )
-def test_garbage_is_no_token(token: str) -> None:
+def test_an_invalid_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidPageToken) as error:
         wire.page_offset(token, pb.ListAnalysesRequest())
 
     assert error.value.violations[0].field == "page_token"
 
 
-def test_a_token_before_the_start_is_refused() -> None:
+def test_a_negative_offset_is_refused() -> None:
     query = pb.ListAnalysesRequest()
 
     with pytest.raises(InvalidPageToken):
         wire.page_offset(wire.page_token(-1, query), query)
 
 
-@given(token=st.text() | st.binary().map(forged), query=st.sampled_from([*ANALYSES, *VERDICTS]))
+@given(token=st.text() | st.binary().map(forge_token), query=st.sampled_from([*ANALYSES, *VERDICTS]))
 @settings(max_examples=200, deadline=None)
-def test_no_token_crashes(token: str, query: Message) -> None:
+def test_any_token_is_accepted_or_refused(token: str, query: Message) -> None:
     with suppress(InvalidPageToken):
         assert wire.page_offset(token, query) >= 0
 
 
-@pytest.mark.parametrize(("asked", "given"), [(0, 50), (1, 1), (50, 50), (1000, 1000), (1001, 1000), (2**31 - 1, 1000)])
-def test_a_page_has_a_size(asked: int, given: int) -> None:
-    assert wire.page_size(asked, default=50) == given
+@pytest.mark.parametrize(
+    ("requested", "expected"), [(0, 50), (1, 1), (50, 50), (1000, 1000), (1001, 1000), (2**31 - 1, 1000)]
+)
+def test_the_page_size_has_a_default_and_a_limit(requested: int, expected: int) -> None:
+    assert wire.page_size(requested, default=50) == expected
 
 
-@pytest.mark.parametrize("asked", [-1, -(2**31)])
-def test_a_page_of_less_than_nothing_is_refused(asked: int) -> None:
+@pytest.mark.parametrize("requested", [-1, -(2**31)])
+def test_a_negative_page_size_is_refused(requested: int) -> None:
     with pytest.raises(InvalidRequest, match="got -"):
-        wire.page_size(asked, default=50)
+        wire.page_size(requested, default=50)
 
 
-# what comes in
+# requests
 
 
-def test_a_create_request_is_decoded() -> None:
+def test_a_create_request_is_converted() -> None:
     message = pb.CreateAnalysisRequest(
         model=" timm:resnet50 ",
         dataset="demo",
@@ -624,7 +626,7 @@ def test_a_create_request_is_decoded() -> None:
     )
 
 
-def test_a_header_is_decoded() -> None:
+def test_a_header_is_converted() -> None:
     message = pb.UploadHeader(
         dataset="demo",
         evidence="abc",
@@ -652,14 +654,14 @@ def test_a_header_is_decoded() -> None:
         (wire.verdict_filter, pb.VerdictFilter(predicted=-1), "filter.predicted"),
     ],
 )
-def test_a_bad_field_is_refused_by_its_name(decode: Callable[[Message], object], message: Message, field: str) -> None:
+def test_an_invalid_field_is_refused_by_name(decode: Callable[[Message], object], message: Message, field: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         decode(message)
 
     assert error.value.violations[0].field == field
 
 
-def test_a_condition_that_is_unset_is_not_class_0() -> None:
+def test_an_unset_condition_is_not_class_0() -> None:
     assert (wire.verdict_filter(pb.VerdictFilter()).target, wire.verdict_filter(pb.VerdictFilter()).predicted) == (
         None,
         None,
@@ -699,7 +701,7 @@ REQUESTS: dict[Callable[[Any], object], st.SearchStrategy[Message]] = {
 
 
 @pytest.mark.parametrize("decode", REQUESTS, ids=lambda decode: decode.__name__)
-def test_whatever_stands_in_the_fields_only_erratas_errors_are_raised(decode: Callable[[Any], object]) -> None:
+def test_any_field_value_raises_only_errata_errors(decode: Callable[[Any], object]) -> None:
     @given(REQUESTS[decode])
     @settings(max_examples=150, deadline=None)
     def fuzz(message: Message) -> None:
@@ -710,7 +712,7 @@ def test_whatever_stands_in_the_fields_only_erratas_errors_are_raised(decode: Ca
 
 
 @pytest.mark.parametrize("kind", [pb.ListAnalysesRequest, pb.ListVerdictsRequest])
-def test_whatever_bytes_a_query_is_made_of_it_has_a_token_of_its_own(kind: type[Message]) -> None:
+def test_any_query_has_its_own_token(kind: type[Message]) -> None:
     @given(st.binary(max_size=60))
     @example(b"")
     @settings(max_examples=200, deadline=None)

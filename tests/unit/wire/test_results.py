@@ -1,4 +1,4 @@
-"""Comparisons, gates and trends become messages without loss."""
+"""Conversion of comparisons, gate results, and trends without loss."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ from service.domain import (
 )
 
 
-def test_a_comparison_is_sent_whole() -> None:
+def test_a_comparison_is_converted_completely() -> None:
     transitions = np.arange(64).reshape(8, 8)
     interval = Interval(0.5, 0.25, 0.125, 0.375)
     group = GroupComparison(
@@ -90,7 +90,7 @@ def test_a_gate_result_is_converted_completely() -> None:
     ]
 
 
-def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
+def test_a_trend_is_converted_without_unknown_values() -> None:
     quantiles = np.tile(np.arange(99) / 100, (2, 1))
     quantiles[1] = np.nan
     places = [(group, metric) for group in Group for metric in Metric]
@@ -108,7 +108,7 @@ def test_a_trend_is_sent_whole_without_what_is_not_known() -> None:
     sent = wire.to_trend(Trend("imagenet", "e", Group.OTHER, "team", (point,), fits, curves, (), False, 2))
 
     (model,) = sent.models
-    assert (model.name, model.label, model.asked, dict(model.values)) == (
+    assert (model.name, model.label, model.requested, dict(model.values)) == (
         "analyses/a",
         "red",
         True,

@@ -20,7 +20,7 @@ from errata.errors import ErrataError, InvalidUpload, TooBusy, TruncatedUpload, 
 from pyarrow import parquet
 from security.parquet_cases import deep_and_wide_schema, nested_groups
 
-from service.bootstrap.process import allow_files
+from service.bootstrap.process import raise_file_limit
 from service.predictions.sandbox import ParserLimits, ParserPool
 from service.predictions.sandbox import pool as pool_module
 from service.predictions.uploads.binary import ParseRequest, read_binary
@@ -308,7 +308,7 @@ def test_stopping_the_pool_ends_an_upload_that_is_being_parsed_and_starts_no_pro
 
 
 def test_a_service_with_more_than_1024_open_files_still_parses() -> None:
-    allow_files()
+    raise_file_limit()
     with TemporaryFile() as file:
         descriptors = [os.dup(file.fileno()) for _ in range(1_100)]
         try:
