@@ -10,12 +10,13 @@ AXE := node_modules/axe-core/axe.min.js
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test fuzz demo bench attacks proto constraints audit images wordnet redis browser deploy-tools clean
+.PHONY: help setup check format test test-fast coverage fuzz demo bench attacks proto constraints audit images wordnet redis browser deploy-tools clean
 
 help:
 	@echo "make setup   a virtual environment in .venv with all that demo, check and test need"
 	@echo "make demo    judge a real model on real photographs"
-	@echo "make test    all tests"
+	@echo "make test    all tests, in parallel, with branch coverage"
+	@echo "make test-fast   the tests that start no process and no browser: under two minutes"
 	@echo "make check   format, lint, types, import rules, proto lint, Dockerfiles, docker-compose.yml"
 	@echo "make fuzz    the fuzz tests, longer: FUZZ_EXAMPLES=5000 a property; the heavy hostile uploads too"
 	@echo "make bench   measure, print a table and write build/bench.json"
@@ -36,8 +37,18 @@ $(STAMP): pyproject.toml client/pyproject.toml client/generate.py protos/errata/
 proto: setup
 	$(BIN)/python client/generate.py
 
-demo: setup
-	$(BIN)/errata demo --output out/demo
+# The demo's own environment: without the development tools.
+DEMO := build/demo-environment
+DEMO_STAMP := $(DEMO)/.installed
+
+$(DEMO_STAMP): pyproject.toml client/pyproject.toml
+	@echo "Installing Errata and the demo's model into $(DEMO)"
+	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet ./client '.[demo]'
+	@touch $(DEMO_STAMP)
+
+demo: $(DEMO_STAMP)
+	$(DEMO)/bin/errata demo --output out/demo
 
 check: setup $(BUF) deploy-tools
 	$(BIN)/ruff format --check .
@@ -52,8 +63,12 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Workers: two for each core, since tests of processes mostly wait.
 test: setup wordnet redis browser deploy-tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? 3 : $$(nproc) )) --cov --cov-report=term
+
+test-fast: setup wordnet
+	$(BIN)/python -m pytest --numprocesses logical -m "not processes and not browser and not containers and not slow"
 
 fuzz: setup redis
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security

@@ -78,13 +78,15 @@ def test_who_may_read_may_not_write(access: Authorizer) -> None:
         access.check(WRITE_CALL, bearer(READER), certified=False)
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic ", "Basic !!!", "Digest x", READER])
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer ", "Basic ", "Basic !!!", "Digest x", READER], ids=range(7)
+)
 def test_a_call_without_a_token_is_refused(access: Authorizer, authorization: str) -> None:
     with pytest.raises(TokenMissing):
         access.check(READ_CALL, authorization, certified=False)
 
 
-@pytest.mark.parametrize("token", ["x", READER[:-1], READER + "x", READER.upper(), "y" * 10_000, "ü"])
+@pytest.mark.parametrize("token", ["x", READER[:-1], READER + "x", READER.upper(), "y" * 10_000, "ü"], ids=range(6))
 def test_a_token_that_isnt_known_is_refused(access: Authorizer, token: str) -> None:
     with pytest.raises(TokenUnknown) as error:
         access.check(READ_CALL, bearer(token), certified=False)

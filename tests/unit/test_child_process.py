@@ -63,6 +63,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.processes
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -82,6 +83,7 @@ def is_running(pid: int) -> bool:
     return state not in "ZX"
 
 
+@pytest.mark.processes
 def test_a_child_whose_parent_has_ended_before_exits() -> None:
     other = subprocess.run([sys.executable, "-c", FOLLOW, str(os.getpid() + 1)])
 

@@ -140,6 +140,7 @@ def test_checksums_cover_every_block(tmp_path: Path, size: int) -> None:
 # -- lock
 
 
+@pytest.mark.processes
 def test_a_lock_keeps_other_processes_out_until_it_ends(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lock"
 
@@ -149,6 +150,7 @@ def test_a_lock_keeps_other_processes_out_until_it_ends(tmp_path: Path) -> None:
     assert not locked_for_others(path)
 
 
+@pytest.mark.processes
 def test_a_lock_ends_with_an_error_too(tmp_path: Path) -> None:
     path = tmp_path / "lock"
 
@@ -381,6 +383,7 @@ def kill(path: Path, function: str, number: int, what: str) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("function", ["fsync", "chmod", "replace"])
 def test_what_a_killed_writer_of_a_file_leaves_is_removed(tmp_path: Path, function: str) -> None:
     kill(tmp_path / "a.json", function, 1, "file")
@@ -393,6 +396,7 @@ def test_what_a_killed_writer_of_a_file_leaves_is_removed(tmp_path: Path, functi
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("number", "content"),
     [(1, "before"), (2, "before")],
@@ -444,6 +448,7 @@ with temporary_folder() as folder:
 """
 
 
+@pytest.mark.processes
 def test_temporary_folders_of_killed_processes_are_removed_when_they_are_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

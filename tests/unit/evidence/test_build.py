@@ -166,6 +166,7 @@ with lock(folder / "demo.lock"):
 """
 
 
+@pytest.mark.processes
 def test_a_build_killed_half_way_leaves_no_half_bundle(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
     place = folder / "demo" / fingerprint("demo")

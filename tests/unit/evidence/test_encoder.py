@@ -279,6 +279,7 @@ print(build_evidence("mine", inputs, output).digest)
 """
 
 
+@pytest.mark.processes
 def test_a_build_killed_in_the_middle_goes_on_and_gives_the_same_bundle(
     inputs: Callable[..., Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def asked(how: str, **environment: str) -> tuple[int, str]:
     return int(faults), policy
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_memory_that_was_used_once_is_used_again_without_asking_the_kernel() -> None:
     plain, tuned = asked("plain")[0], asked("tuned")[0]
@@ -41,6 +42,7 @@ def test_memory_that_was_used_once_is_used_again_without_asking_the_kernel() -> 
     assert tuned < plain / 10
 
 
+@pytest.mark.processes
 def test_openmp_waits_without_spinning_unless_the_user_wants_it() -> None:
     assert asked("tuned")[1] == "PASSIVE"
     assert asked("tuned", OMP_WAIT_POLICY="ACTIVE")[1] == "ACTIVE"

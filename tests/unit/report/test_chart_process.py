@@ -9,6 +9,8 @@ import pytest
 
 from service.report.chart_process import FIRST, OwnProcess, draw_here
 
+pytestmark = pytest.mark.processes
+
 
 def spec(number: int) -> dict[str, object]:
     return FIRST | {"data": {"values": [{"x": number}, {"x": -number}]}, "title": f"line\nbreak ü {number}"}

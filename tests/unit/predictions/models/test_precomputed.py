@@ -64,6 +64,7 @@ def written(folder: Path, text: str, name: str = "predictions.csv") -> Path:
     return path
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_each_format_gives_what_was_written_in_the_order_that_is_asked(tmp_path: Path, name: str) -> None:
     FORMATS[name](tmp_path / name)
@@ -163,6 +164,7 @@ def test_of_many_bad_rows_all_are_counted_and_ten_are_named(tmp_path: Path) -> N
     assert [violation.line for violation in caught.value.violations] == list(range(2, 12))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -182,6 +184,7 @@ def test_a_file_without_predictions_is_refused(tmp_path: Path, name: str, text: 
         read_known(MODEL, written(tmp_path, text, name))
 
 
+@pytest.mark.processes
 def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
     names, top1 = pa.array([], type=pa.string()), pa.array([], type=pa.int64())
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
@@ -190,6 +193,7 @@ def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
         read_known(MODEL, tmp_path / "predictions.parquet")
 
 
+@pytest.mark.processes
 def test_a_name_that_is_no_utf_8_is_refused_and_is_no_bug(tmp_path: Path) -> None:
     names, top1 = pa.array([b"\xff\xfe.jpg"], type=pa.binary()), pa.array([1])
     parquet.write_table(pa.table({"file_name": names, "predicted_class": top1}), tmp_path / "predictions.parquet")
@@ -198,6 +202,7 @@ def test_a_name_that_is_no_utf_8_is_refused_and_is_no_bug(tmp_path: Path) -> Non
         read_known(MODEL, tmp_path / "predictions.parquet")
 
 
+@pytest.mark.processes
 def test_a_parquet_file_that_crashes_its_parser_is_refused_and_this_process_lives(tmp_path: Path) -> None:
     with (tmp_path / "predictions.parquet").open("wb") as file:
         nested_groups(file, 100_000)

@@ -290,6 +290,7 @@ def test_a_damaged_file_is_read_or_refused(small, write, data) -> None:
     tame(small, bytes(content))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["parquet", "names", "npz", "npy", "csv.gz", "csv.zst"])
 def test_a_file_with_any_one_byte_dropped_changed_or_doubled_is_read_or_refused(small, write, name, tmp_path) -> None:
     """In a process of its own, since a library in C++ can end the process that it runs in."""
